@@ -1,0 +1,9 @@
+"""The networks lbcproxy knows, a chain to a file; the files are found, not listed.
+
+To add a network, add a file with a tuple `NETWORKS`.
+"""
+
+from lbcproxy.networks._network import AddressPrefixes, Network
+from lbcproxy.networks._registry import all_networks, get, with_magic
+
+__all__ = ["AddressPrefixes", "Network", "all_networks", "get", "with_magic"]

@@ -1,0 +1,30 @@
+"""The two directions in which messages pass through a session."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["Direction"]
+
+
+class Direction(StrEnum):
+    """Where a message is going: from the client to the upstream, or back."""
+
+    TO_UPSTREAM = "to_upstream"
+    TO_CLIENT = "to_client"
+
+    @property
+    def other(self) -> Direction:
+        """The opposite direction."""
+        return _OTHER[self]
+
+    @property
+    def arrow(self) -> str:
+        """The direction as people read it in a line: `->` leaves the client."""
+        return "->" if self is Direction.TO_UPSTREAM else "<-"
+
+
+_OTHER = {
+    Direction.TO_UPSTREAM: Direction.TO_CLIENT,
+    Direction.TO_CLIENT: Direction.TO_UPSTREAM,
+}

@@ -1,0 +1,18 @@
+"""Bytes and values: records, the codec, the framer. No I/O, no time."""
+
+from lbcproxy.wire.codec import Codec
+from lbcproxy.wire.errors import BadPayload, BadRecord, UnknownCommand
+from lbcproxy.wire.record import MessageRecord, Record
+from lbcproxy.wire.registry import commands, record_of, register
+
+__all__ = [
+    "BadPayload",
+    "BadRecord",
+    "Codec",
+    "MessageRecord",
+    "Record",
+    "UnknownCommand",
+    "commands",
+    "record_of",
+    "register",
+]

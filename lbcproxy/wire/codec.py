@@ -1,0 +1,114 @@
+"""The codec: payloads to records and back, for one network at one protocol version."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lbcproxy.wire.engine import ENGINES, ConstructEngine
+from lbcproxy.wire.errors import BadPayload, BadRecord, UnknownCommand
+from lbcproxy.wire.record import MessageRecord
+from lbcproxy.wire.registry import record_of
+from lbcproxy.wire.rules import MAX_PAYLOAD, Chain, Params, bound
+
+__all__ = ["Codec"]
+
+WITH_TRANSACTIONS = frozenset({"tx", "block", "cmpctblock", "blocktxn"})
+"""The commands whose bytes depend on the encoding."""
+
+
+class Codec:
+    """Read and write payloads as a node of the network does at a protocol version.
+
+    `encoding` is that of transactions: "witness" (BIP144), "base", or "auto", which reads witness
+    and, if that fails or leaves bytes over, base where base takes every byte; it writes witness.
+    `engine` is "construct"; left out, the fastest there is.
+    """
+
+    def __init__(
+        self,
+        network: Chain,
+        protocol_version: int | None = None,
+        encoding: str = "witness",
+        engine: str | None = None,
+    ) -> None:
+        if encoding not in ("base", "witness", "auto"):
+            raise ValueError(f"encoding {encoding!r} is not base, witness or auto")
+        if engine is not None and engine not in ENGINES:
+            raise ValueError(f"engine {engine!r} is not among those here: {', '.join(ENGINES)}")
+        self.network = network
+        self.protocol_version = (
+            network.protocol_version if protocol_version is None else protocol_version
+        )
+        self.encoding = encoding
+        self.engine = engine or next(iter(ENGINES))
+        self._params = Params(network.rules, self.protocol_version, encoding != "base")
+        self._base = msgspec.structs.replace(self._params, witness=False)
+        self._engines: dict[tuple[str, bool], ConstructEngine] = {}
+
+    def decode(self, command: str, payload: bytes) -> MessageRecord:
+        """Read a payload; raises BadPayload, and UnknownCommand if there is no record for it."""
+        record = record_of(command)
+        if record is None:
+            raise UnknownCommand(f"unknown command {command!r}")
+        refusal = self.refusal(command, len(payload))
+        if refusal is not None:
+            raise BadPayload(refusal)
+        if self.encoding == "auto" and command in WITH_TRANSACTIONS:
+            return self._decode_auto(record, payload)
+        return self._decode(record, payload, self._params)
+
+    def refusal(self, command: str, length: int) -> str | None:
+        """Say why a payload of this length is refused unread, or None; for known commands only."""
+        record = record_of(command)
+        if record is None:
+            return None
+        if self.protocol_version < record.since:
+            return f"needs protocol version {record.since}, {self.protocol_version} was agreed"
+        most = min(bound(record.maximum, self._params), MAX_PAYLOAD)
+        if length > most:
+            return f"{length} bytes, at most {most} allowed for {command}"
+        return None
+
+    def encode(self, record: MessageRecord) -> bytes:
+        """Give a record's payload, trailing bytes included; raises BadRecord."""
+        if not isinstance(record, MessageRecord):
+            raise BadRecord(f"{type(record).__name__} is not the record of a message")
+        payload = self._engine(type(record), self._params).encode(record) + record.trailing
+        refusal = self.refusal(record.command, len(payload))
+        if refusal is not None:
+            raise BadRecord(refusal)
+        return payload
+
+    def _engine(self, record: type[MessageRecord], params: Params) -> ConstructEngine:
+        key = (record.command, params.witness)
+        engine = self._engines.get(key)
+        if engine is None:
+            engine = self._engines[key] = ENGINES[self.engine](record, params)
+        return engine
+
+    def _decode(self, record: type[MessageRecord], payload: bytes, params: Params) -> MessageRecord:
+        value, used = self._engine(record, params).decode(payload)
+        if used == len(payload):
+            return value
+        return msgspec.structs.replace(value, trailing=payload[used:])
+
+    def _decode_auto(self, record: type[MessageRecord], payload: bytes) -> MessageRecord:
+        """Try witness, then base, which misreads some cut payloads and so must use every byte."""
+        failure: BadPayload | None = None
+        value: MessageRecord | None = None
+        try:
+            value = self._decode(record, payload, self._params)
+        except BadPayload as error:
+            failure = error
+        if value is not None and not value.trailing:
+            return value
+        try:
+            base = self._decode(record, payload, self._base)
+        except BadPayload:
+            base = None
+        if base is not None and not base.trailing:
+            return base
+        if value is None:
+            assert failure is not None
+            raise failure
+        return value

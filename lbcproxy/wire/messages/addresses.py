@@ -1,0 +1,83 @@
+"""Addresses of other nodes: `getaddr`, `addr`, `addrv2`. lbcd `wire/msgaddr.go`; BIP155."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from construct import Int32ul
+
+from lbcproxy.wire.addresses import address_text
+from lbcproxy.wire.errors import FieldError
+from lbcproxy.wire.fields import (
+    CompactInt,
+    IpAddress,
+    Port,
+    Since,
+    UInt8,
+    UInt32,
+    UInt64,
+    VarHex,
+)
+from lbcproxy.wire.record import MessageRecord, Record, at_most
+from lbcproxy.wire.rules import ByVersion, Limit
+
+__all__ = ["Addr", "AddrV2", "AddressV2", "GetAddr", "TimedAddress"]
+
+ADDRESS_SIZES = {1: 4, 2: 16, 4: 32, 5: 32, 6: 16}
+"""Bytes of an address by BIP155 network id. Core skips Tor v2 (3) as it does unknown ids."""
+
+
+class GetAddr(MessageRecord, frozen=True, gc=False):
+    """The wish for addresses. Empty."""
+
+    command: ClassVar[str] = "getaddr"
+    maximum: ClassVar[Limit] = 0
+
+
+class TimedAddress(Record, frozen=True, gc=False):
+    """The address of a node and when it was last seen (unix seconds)."""
+
+    timestamp: Annotated[int | None, Since(31402, Int32ul)]
+    services: UInt64
+    ip: Annotated[bytes, IpAddress()]
+    port: Port
+
+
+class Addr(MessageRecord, frozen=True, gc=False):
+    """Addresses of nodes, at most 1,000."""
+
+    command: ClassVar[str] = "addr"
+    maximum: ClassVar[Limit] = ByVersion(((0, 35), (209, 26009), (31402, 30009)))
+
+    addresses: Annotated[tuple[TimedAddress, ...], at_most(1000)]
+
+
+class AddressV2(Record, frozen=True, gc=False):
+    """The address of a node on any kind of network (BIP155), and when it was last seen."""
+
+    timestamp: UInt32
+    services: CompactInt
+    network_id: UInt8
+    addr: Annotated[bytes, VarHex(512)]
+    port: Port
+
+    def check(self) -> None:
+        """Hold the address to the length its network has."""
+        size = ADDRESS_SIZES.get(self.network_id)
+        if size is not None and len(self.addr) != size:
+            raise FieldError(
+                f"{len(self.addr)} bytes, but addresses of network {self.network_id} have {size}"
+            ).inside("addr")
+
+    def derived(self) -> dict[str, Any]:
+        """Give the address as people write it."""
+        return {"addr": address_text(self.network_id, self.addr)}
+
+
+class AddrV2(MessageRecord, frozen=True, gc=False):
+    """Addresses of nodes on any kind of network (BIP155), at most 1,000."""
+
+    command: ClassVar[str] = "addrv2"
+    maximum: ClassVar[Limit] = 531_003
+
+    addresses: Annotated[tuple[AddressV2, ...], at_most(1000)]

@@ -1,0 +1,52 @@
+"""Bloom filters of light clients (BIP37): `filterload`, `filteradd`, `filterclear`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from lbcproxy.wire.errors import FieldError
+from lbcproxy.wire.fields import UInt8, UInt32, VarBytes
+from lbcproxy.wire.record import MessageRecord
+from lbcproxy.wire.rules import Limit
+
+__all__ = ["FilterAdd", "FilterClear", "FilterLoad"]
+
+MOST_HASH_FUNCS = 50
+
+
+class FilterLoad(MessageRecord, frozen=True, gc=False):
+    """The filter the receiver shall apply; flags say whether it grows with what matched."""
+
+    command: ClassVar[str] = "filterload"
+    maximum: ClassVar[Limit] = 36_012
+    since: ClassVar[int] = 70001
+
+    filter: Annotated[bytes, VarBytes(36_000)]
+    hash_funcs: UInt32
+    tweak: UInt32
+    flags: UInt8
+
+    def check(self) -> None:
+        """Hold the number of hash functions to 50."""
+        if self.hash_funcs > MOST_HASH_FUNCS:
+            raise FieldError(
+                f"{self.hash_funcs} hash functions, at most {MOST_HASH_FUNCS} allowed"
+            ).inside("hash_funcs")
+
+
+class FilterAdd(MessageRecord, frozen=True, gc=False):
+    """One more element for the filter."""
+
+    command: ClassVar[str] = "filteradd"
+    maximum: ClassVar[Limit] = 523
+    since: ClassVar[int] = 70001
+
+    data: Annotated[bytes, VarBytes(520)]
+
+
+class FilterClear(MessageRecord, frozen=True, gc=False):
+    """The end of filtering. Empty."""
+
+    command: ClassVar[str] = "filterclear"
+    maximum: ClassVar[Limit] = 0
+    since: ClassVar[int] = 70001

@@ -1,0 +1,76 @@
+"""Compact block filters (BIP157): the three questions and the three answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from lbcproxy.wire.fields import Hash, UInt8, UInt32, VarBytes
+from lbcproxy.wire.record import MessageRecord, at_most
+from lbcproxy.wire.rules import Limit
+
+__all__ = ["CFCheckpt", "CFHeaders", "CFilter", "GetCFCheckpt", "GetCFHeaders", "GetCFilters"]
+
+
+class GetCFilters(MessageRecord, frozen=True, gc=False):
+    """The wish for the filters of a range of blocks."""
+
+    command: ClassVar[str] = "getcfilters"
+    maximum: ClassVar[Limit] = 37
+
+    filter_type: UInt8
+    start_height: UInt32
+    stop_hash: Hash
+
+
+class CFilter(MessageRecord, frozen=True, gc=False):
+    """The filter of one block."""
+
+    command: ClassVar[str] = "cfilter"
+    maximum: ClassVar[Limit] = 262_182
+
+    filter_type: UInt8
+    block_hash: Hash
+    data: Annotated[bytes, VarBytes(262_144)]
+
+
+class GetCFHeaders(MessageRecord, frozen=True, gc=False):
+    """The wish for the filter headers of a range of blocks."""
+
+    command: ClassVar[str] = "getcfheaders"
+    maximum: ClassVar[Limit] = 37
+
+    filter_type: UInt8
+    start_height: UInt32
+    stop_hash: Hash
+
+
+class CFHeaders(MessageRecord, frozen=True, gc=False):
+    """Hashes of filters, and the filter header they build on; at most 2,000."""
+
+    command: ClassVar[str] = "cfheaders"
+    maximum: ClassVar[Limit] = 64_074
+
+    filter_type: UInt8
+    stop_hash: Hash
+    prev_filter_header: Hash
+    filter_hashes: Annotated[tuple[Hash, ...], at_most(2000)]
+
+
+class GetCFCheckpt(MessageRecord, frozen=True, gc=False):
+    """The wish for the filter headers of every 1,000th block."""
+
+    command: ClassVar[str] = "getcfcheckpt"
+    maximum: ClassVar[Limit] = 33
+
+    filter_type: UInt8
+    stop_hash: Hash
+
+
+class CFCheckpt(MessageRecord, frozen=True, gc=False):
+    """The filter headers of every 1,000th block, at most 100,000."""
+
+    command: ClassVar[str] = "cfcheckpt"
+
+    filter_type: UInt8
+    stop_hash: Hash
+    filter_headers: Annotated[tuple[Hash, ...], at_most(100_000)]

@@ -1,0 +1,116 @@
+"""Compact blocks (BIP152): spoken by lbrycrd and Bitcoin Core, not by lbcd and btcd.
+
+Indexes are written as differences: each is the one before it, plus the difference, plus one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar
+
+from lbcproxy.wire.errors import FieldError
+from lbcproxy.wire.fields import Bool, CompactInt, Fixed, Hash, UInt64
+from lbcproxy.wire.messages.handshake import CORE_MAXIMUM
+from lbcproxy.wire.messages.headers import BlockHeader
+from lbcproxy.wire.messages.transactions import Tx
+from lbcproxy.wire.record import MessageRecord, Record, at_most
+from lbcproxy.wire.rules import ByChain, Limit
+
+__all__ = ["BlockTxn", "CmpctBlock", "GetBlockTxn", "PrefilledTx", "SendCmpct"]
+
+MOST_TRANSACTIONS = 0xFFFF
+"""Core and lbrycrd keep indexes and their number in 16 bits."""
+
+
+def indexes_of(deltas: Iterable[int]) -> tuple[int, ...]:
+    """Undo the differences."""
+    result = []
+    index = -1
+    for delta in deltas:
+        index += delta + 1
+        result.append(index)
+    return tuple(result)
+
+
+def _check_indexes(indexes: tuple[int, ...], name: str) -> None:
+    if indexes and indexes[-1] > MOST_TRANSACTIONS:
+        raise FieldError(f"index {indexes[-1]} does not fit in 16 bits").inside(name)
+
+
+class SendCmpct(MessageRecord, frozen=True, gc=False):
+    """The offer to take compact blocks, and whether they may come unasked."""
+
+    command: ClassVar[str] = "sendcmpct"
+    maximum: ClassVar[Limit] = CORE_MAXIMUM
+
+    announce: Bool
+    version: UInt64
+
+
+class PrefilledTx(Record, frozen=True, gc=False):
+    """A transaction sent along with a compact block."""
+
+    index_delta: CompactInt
+    tx: Tx
+
+
+class CmpctBlock(MessageRecord, frozen=True, gc=False):
+    """A block as a header and short ids of its transactions (6 bytes each, SipHash)."""
+
+    command: ClassVar[str] = "cmpctblock"
+    maximum: ClassVar[Limit] = ByChain("block_payload")
+
+    header: BlockHeader
+    nonce: UInt64
+    short_ids: Annotated[tuple[Annotated[bytes, Fixed(6)], ...], at_most(MOST_TRANSACTIONS)]
+    prefilled: Annotated[tuple[PrefilledTx, ...], at_most(MOST_TRANSACTIONS)]
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        """The places of the prefilled transactions in the block."""
+        return indexes_of(each.index_delta for each in self.prefilled)
+
+    def check(self) -> None:
+        """Hold indexes and the number of transactions to 16 bits."""
+        _check_indexes(self.indexes, "prefilled")
+        total = len(self.short_ids) + len(self.prefilled)
+        if total > MOST_TRANSACTIONS:
+            raise FieldError(f"{total} transactions, at most {MOST_TRANSACTIONS} allowed")
+
+    def derived(self) -> dict[str, Any]:
+        """Give the prefilled transactions with their indexes."""
+        pairs = zip(self.prefilled, self.indexes, strict=True)
+        return {"prefilled": [{**each.to_dict(), "index": index} for each, index in pairs]}
+
+
+class GetBlockTxn(MessageRecord, frozen=True, gc=False):
+    """The wish for some transactions of a block by their places."""
+
+    command: ClassVar[str] = "getblocktxn"
+    maximum: ClassVar[Limit] = CORE_MAXIMUM
+
+    block_hash: Hash
+    index_deltas: Annotated[tuple[CompactInt, ...], at_most(MOST_TRANSACTIONS + 1)]
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        """The places of the wanted transactions in the block."""
+        return indexes_of(self.index_deltas)
+
+    def check(self) -> None:
+        """Hold indexes to 16 bits."""
+        _check_indexes(self.indexes, "index_deltas")
+
+    def derived(self) -> dict[str, Any]:
+        """Give the indexes themselves."""
+        return {"indexes": list(self.indexes)}
+
+
+class BlockTxn(MessageRecord, frozen=True, gc=False):
+    """The transactions asked for by `getblocktxn`."""
+
+    command: ClassVar[str] = "blocktxn"
+    maximum: ClassVar[Limit] = ByChain("block_payload")
+
+    block_hash: Hash
+    transactions: Annotated[tuple[Tx, ...], at_most(ByChain("transactions"))]

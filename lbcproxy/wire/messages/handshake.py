@@ -1,0 +1,87 @@
+"""The handshake: `version`, `verack`, and what may be agreed between the two.
+
+lbcd `wire/msgversion.go`; BIP14 (user agent), BIP37 (relay), BIP155, BIP339, BIP330.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from construct import Flag, Int32sl, Int64ul
+
+from lbcproxy.wire.fields import (
+    Int32,
+    Int64,
+    IpAddress,
+    OptionalTail,
+    Port,
+    UInt32,
+    UInt64,
+    VarStr,
+)
+from lbcproxy.wire.record import MessageRecord, Record
+from lbcproxy.wire.rules import ByVersion, Limit
+
+__all__ = ["NetAddress", "SendAddrV2", "SendTxRcncl", "VerAck", "Version", "WtxidRelay"]
+
+CORE_MAXIMUM = 4_000_000
+"""Bitcoin Core has no maxima by type, only this one for all (`net.h`)."""
+
+
+class NetAddress(Record, frozen=True, gc=False):
+    """The address of a node, without the time it was seen: 26 bytes."""
+
+    services: UInt64
+    ip: Annotated[bytes, IpAddress()]
+    port: Port
+
+
+class Version(MessageRecord, frozen=True, gc=False):
+    """The first message of each side: who one is and what one offers.
+
+    Everything behind `addr_recv` may be missing, from some field on.
+    """
+
+    command: ClassVar[str] = "version"
+    maximum: ClassVar[Limit] = ByVersion(((0, 350), (31402, 358)))
+
+    version: Int32
+    services: UInt64
+    timestamp: Int64
+    addr_recv: NetAddress
+    addr_from: Annotated[NetAddress | None, OptionalTail(NetAddress.schema)] = None
+    nonce: Annotated[int | None, OptionalTail(Int64ul)] = None
+    user_agent: Annotated[bytes | None, OptionalTail(VarStr(256))] = None
+    start_height: Annotated[int | None, OptionalTail(Int32sl)] = None
+    relay: Annotated[bool | None, OptionalTail(Flag)] = None
+
+
+class VerAck(MessageRecord, frozen=True, gc=False):
+    """The answer to `version` that ends the handshake. Empty."""
+
+    command: ClassVar[str] = "verack"
+    maximum: ClassVar[Limit] = 0
+
+
+class SendAddrV2(MessageRecord, frozen=True, gc=False):
+    """The wish for `addrv2` in place of `addr` (BIP155), before `verack`. Empty."""
+
+    command: ClassVar[str] = "sendaddrv2"
+    maximum: ClassVar[Limit] = 0
+
+
+class WtxidRelay(MessageRecord, frozen=True, gc=False):
+    """The wish to announce transactions by wtxid (BIP339), before `verack`. Empty."""
+
+    command: ClassVar[str] = "wtxidrelay"
+    maximum: ClassVar[Limit] = CORE_MAXIMUM
+
+
+class SendTxRcncl(MessageRecord, frozen=True, gc=False):
+    """The offer to reconcile transactions (BIP330), before `verack`."""
+
+    command: ClassVar[str] = "sendtxrcncl"
+    maximum: ClassVar[Limit] = CORE_MAXIMUM
+
+    version: UInt32
+    salt: UInt64

@@ -1,0 +1,61 @@
+"""What one has and what one wants: `inv`, `getdata`, `notfound`. lbcd `wire/msginv.go`."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated, ClassVar
+
+from lbcproxy.wire.fields import Hash, UInt32
+from lbcproxy.wire.record import MessageRecord, Record, at_most
+from lbcproxy.wire.rules import Limit
+
+__all__ = ["GetData", "Inv", "InvType", "InventoryVector", "NotFound"]
+
+WITNESS_FLAG = 1 << 30
+
+
+class InvType(IntEnum):
+    """The kinds of inventory by their number on the wire; others are legal and kept."""
+
+    ERROR = 0
+    TX = 1
+    BLOCK = 2
+    FILTERED_BLOCK = 3
+    CMPCT_BLOCK = 4
+    WTX = 5
+    WITNESS_TX = WITNESS_FLAG | 1
+    WITNESS_BLOCK = WITNESS_FLAG | 2
+    FILTERED_WITNESS_BLOCK = WITNESS_FLAG | 3
+
+
+class InventoryVector(Record, frozen=True, gc=False):
+    """One thing by kind (`InvType`, or any other number) and hash: 36 bytes."""
+
+    type: UInt32
+    hash: Hash
+
+
+class _Inventory(MessageRecord, frozen=True, gc=False):
+    """A list of things, at most 50,000."""
+
+    maximum: ClassVar[Limit] = 1_800_009
+
+    inventory: Annotated[tuple[InventoryVector, ...], at_most(50_000)]
+
+
+class Inv(_Inventory, frozen=True, gc=False):
+    """What the sender has, at most 50,000 entries."""
+
+    command: ClassVar[str] = "inv"
+
+
+class GetData(_Inventory, frozen=True, gc=False):
+    """What the sender asks for, at most 50,000 entries."""
+
+    command: ClassVar[str] = "getdata"
+
+
+class NotFound(_Inventory, frozen=True, gc=False):
+    """What was asked for and is not there, at most 50,000 entries."""
+
+    command: ClassVar[str] = "notfound"

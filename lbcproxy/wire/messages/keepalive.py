@@ -1,0 +1,61 @@
+"""Signs of life and wishes about relay: `ping`, `pong`, `mempool`, `sendheaders`, `feefilter`.
+
+BIP31 (nonces), BIP35 (mempool), BIP130 (sendheaders), BIP133 (feefilter).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from construct import Int64ul
+
+from lbcproxy.wire.fields import Int64, Since, UInt64
+from lbcproxy.wire.record import MessageRecord
+from lbcproxy.wire.rules import ByVersion, Limit
+
+__all__ = ["FeeFilter", "MemPool", "Ping", "Pong", "SendHeaders"]
+
+
+class Ping(MessageRecord, frozen=True, gc=False):
+    """A sign of life; above protocol version 60000 with a nonce to be sent back."""
+
+    command: ClassVar[str] = "ping"
+    maximum: ClassVar[Limit] = ByVersion(((0, 0), (60001, 8)))
+
+    nonce: Annotated[int | None, Since(60001, Int64ul)] = None
+
+
+class Pong(MessageRecord, frozen=True, gc=False):
+    """The answer to a `ping`, with its nonce."""
+
+    command: ClassVar[str] = "pong"
+    maximum: ClassVar[Limit] = ByVersion(((0, 0), (60001, 8)))
+    since: ClassVar[int] = 60001
+
+    nonce: UInt64
+
+
+class MemPool(MessageRecord, frozen=True, gc=False):
+    """The wish to hear of all unconfirmed transactions. Empty."""
+
+    command: ClassVar[str] = "mempool"
+    maximum: ClassVar[Limit] = 0
+    since: ClassVar[int] = 60002
+
+
+class SendHeaders(MessageRecord, frozen=True, gc=False):
+    """The wish that new blocks be announced by `headers`. Empty."""
+
+    command: ClassVar[str] = "sendheaders"
+    maximum: ClassVar[Limit] = 0
+    since: ClassVar[int] = 70012
+
+
+class FeeFilter(MessageRecord, frozen=True, gc=False):
+    """The lowest fee, in base units a 1,000 bytes, of transactions one wants to hear of."""
+
+    command: ClassVar[str] = "feefilter"
+    maximum: ClassVar[Limit] = 8
+    since: ClassVar[int] = 70013
+
+    min_fee: Int64

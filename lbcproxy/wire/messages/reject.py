@@ -1,0 +1,103 @@
+"""Refusals and warnings: `reject` (BIP61) and `alert` (retired).
+
+lbcd `wire/msgreject.go`, `wire/msgalert.go`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from io import BytesIO
+from typing import Annotated, Any, ClassVar
+
+from lbcproxy.wire.errors import FieldError
+from lbcproxy.wire.fields import (
+    HASH,
+    VAR_STR,
+    Int32,
+    Int64,
+    Many,
+    UInt8,
+    VarHex,
+    When,
+)
+from lbcproxy.wire.record import MessageRecord, Record, at_most, parse
+from lbcproxy.wire.rules import ANY_CHAIN, Params
+
+__all__ = ["Alert", "AlertBody", "Reject", "RejectCode"]
+
+
+class RejectCode(IntEnum):
+    """Why something was rejected (BIP61); other numbers are legal and kept."""
+
+    MALFORMED = 0x01
+    INVALID = 0x10
+    OBSOLETE = 0x11
+    DUPLICATE = 0x12
+    NONSTANDARD = 0x40
+    DUST = 0x41
+    INSUFFICIENT_FEE = 0x42
+    CHECKPOINT = 0x43
+
+
+class Reject(MessageRecord, frozen=True, gc=False):
+    """The refusal of a message, by its command; with the hash of a `tx` or `block`."""
+
+    command: ClassVar[str] = "reject"
+    since: ClassVar[int] = 70002
+
+    message: Annotated[bytes, VAR_STR]
+    code: UInt8
+    reason: Annotated[bytes, VAR_STR]
+    hash: Annotated[bytes | None, When("message", (b"tx", b"block"), HASH)] = None
+
+
+class ManyHex(Many):
+    """A list of strings whose key in `to_dict` says that they are hexadecimal."""
+
+    def entries(self, name: str, value: Any) -> dict[str, Any]:
+        """Give the list under `<name>_hex`."""
+        return {f"{name}_hex": self.plain(value)}
+
+
+class AlertBody(Record, frozen=True, gc=False):
+    """What an alert says; times in unix seconds."""
+
+    version: Int32
+    relay_until: Int64
+    expiration: Int64
+    id: Int32
+    cancel: Int32
+    set_cancel: Annotated[tuple[Int32, ...], at_most(8_388_574)]
+    min_ver: Int32
+    max_ver: Int32
+    set_sub_ver: Annotated[tuple[bytes, ...], ManyHex(VAR_STR, 131_071)]
+    priority: Int32
+    comment: Annotated[bytes, VAR_STR]
+    status_bar: Annotated[bytes, VAR_STR]
+    reserved: Annotated[bytes, VAR_STR]
+
+
+class Alert(MessageRecord, frozen=True, gc=False):
+    """A signed warning by the developers of old. Kept as bytes: its body need not be readable."""
+
+    command: ClassVar[str] = "alert"
+
+    payload: Annotated[bytes, VarHex()]
+    signature: Annotated[bytes, VarHex()]
+
+    @property
+    def body(self) -> AlertBody | None:
+        """What the payload says, or None if it cannot be read; bytes behind it are ignored."""
+        try:
+            body: AlertBody = parse(AlertBody.schema, BytesIO(self.payload), _NO_PARAMS)
+        except FieldError:
+            return None
+        return body
+
+    def derived(self) -> dict[str, Any]:
+        """Give the body."""
+        body = self.body
+        return {"alert": None if body is None else body.to_dict()}
+
+
+_NO_PARAMS = Params(ANY_CHAIN, 0, witness=False)

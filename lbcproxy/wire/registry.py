@@ -1,0 +1,73 @@
+"""Which record a command has.
+
+The records of `lbcproxy.wire.messages` are found; a user's own are added with `register`.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from lbcproxy.discover import entries
+from lbcproxy.wire.record import MessageRecord
+
+__all__ = ["OPAQUE", "commands", "record_of", "register"]
+
+OPAQUE = {
+    "feature": "BIP434",
+    "disabletx": "BIP338",
+    "reqrecon": "BIP330",
+    "sketch": "BIP330",
+    "reqsketchext": "BIP330",
+    "reconcildiff": "BIP330",
+    "sendpackages": "BIP331",
+    "ancpkginfo": "BIP331",
+    "getpkgtxns": "BIP331",
+    "pkgtxns": "BIP331",
+    "getutxos": "BIP64",
+    "utxos": "BIP64",
+    "checkorder": "before 2010",
+    "submitorder": "before 2010",
+    "reply": "before 2010",
+}
+"""Commands that are known to exist and are passed unread, with where they are described."""
+
+
+@functools.cache
+def _records() -> dict[str, type[MessageRecord]]:
+    found: dict[str, type[MessageRecord]] = {}
+    for module in entries("lbcproxy.wire.messages"):
+        for thing in vars(module).values():
+            if _is_message(thing) and thing.__module__ == module.__name__:
+                _add(found, thing)
+    return found
+
+
+def _is_message(thing: object) -> bool:
+    return (
+        isinstance(thing, type) and issubclass(thing, MessageRecord) and hasattr(thing, "command")
+    )
+
+
+def _add(records: dict[str, type[MessageRecord]], record: type[MessageRecord]) -> None:
+    known = records.setdefault(record.command, record)
+    if known is not record:
+        raise ValueError(f"{record.command!r} is {known.__module__}.{known.__name__} already")
+
+
+def register(record: type[MessageRecord]) -> type[MessageRecord]:
+    """Add a record of one's own for a command that has none; usable as a decorator.
+
+    Raises ValueError if the command has another record.
+    """
+    _add(_records(), record)
+    return record
+
+
+def record_of(command: str) -> type[MessageRecord] | None:
+    """Give the record of a command, or None if it is unknown."""
+    return _records().get(command)
+
+
+def commands() -> tuple[str, ...]:
+    """Give every command that has a record, sorted."""
+    return tuple(sorted(_records()))

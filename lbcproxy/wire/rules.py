@@ -1,0 +1,128 @@
+"""What differs between chains and protocol versions below the level of a message.
+
+`ChainRules` holds the numbers that lbcd (LBRY) and btcd (Bitcoin) do not share. A limit in a
+declaration is a number, `ByChain("script")` for one of those numbers, or `ByVersion(...)` for one
+that changed with the protocol version; none is a function, so that they can be looked into.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+__all__ = [
+    "ANY_CHAIN",
+    "MAX_PAYLOAD",
+    "ByChain",
+    "ByVersion",
+    "Chain",
+    "ChainRules",
+    "Limit",
+    "Params",
+    "bound",
+]
+
+MAX_PAYLOAD = 33_554_432
+"""The largest payload of any command, in bytes (lbcd and btcd, `wire/message.go`)."""
+
+
+class ChainRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The wire limits of one chain family; sizes in bytes."""
+
+    claim_trie: bool
+    """Whether block headers carry a claim trie root (112 bytes) or not (80 bytes)."""
+    block_payload: int
+    """Largest payload of `block`, `tx` and `merkleblock`."""
+    script: int
+    """Longest script of an input or output."""
+    witness_items: int
+    """Most items in the witness of one input."""
+    witness_item: int
+    """Longest witness item."""
+    superfluous_witness: bool
+    """Whether a transaction may carry the witness flag with no witness in any input."""
+
+    @property
+    def header(self) -> int:
+        """Size of a block header."""
+        return 112 if self.claim_trie else 80
+
+    @property
+    def headers_payload(self) -> int:
+        """Largest payload of `headers`: 2,000 headers, each with an empty transaction count."""
+        return 9 + 2000 * (self.header + 1)
+
+    @property
+    def transactions(self) -> int:
+        """Most transactions in a block, as lbcd derives it from the smallest one."""
+        return self.block_payload // 10 + 1
+
+    @property
+    def merkle_flags(self) -> int:
+        """Most flag bytes in a `merkleblock`."""
+        return self.block_payload // 80
+
+
+ANY_CHAIN = ChainRules(
+    claim_trie=False,
+    block_payload=MAX_PAYLOAD,
+    script=MAX_PAYLOAD,
+    witness_items=MAX_PAYLOAD,
+    witness_item=MAX_PAYLOAD,
+    superfluous_witness=True,
+)
+"""The widest limits there are, for what is hashed or shown whatever its chain."""
+
+
+class Chain(Protocol):
+    """What the wire needs to know of a network; `lbcproxy.networks.Network` is one."""
+
+    @property
+    def id(self) -> str:
+        """The network's name, as `lbry-mainnet`."""
+
+    @property
+    def magic(self) -> bytes:
+        """The four bytes that begin every frame."""
+
+    @property
+    def protocol_version(self) -> int:
+        """The highest protocol version the chain's nodes speak."""
+
+    @property
+    def rules(self) -> ChainRules:
+        """The wire limits."""
+
+
+class Params(msgspec.Struct, frozen=True):
+    """What a payload is read or written under."""
+
+    rules: ChainRules
+    protocol_version: int
+    witness: bool
+    """Whether transactions are in the witness encoding (BIP144)."""
+
+
+class ByChain(msgspec.Struct, frozen=True):
+    """A limit that is the chain's: the name of a number in `ChainRules`."""
+
+    name: str
+
+
+class ByVersion(msgspec.Struct, frozen=True):
+    """A limit that changed: (protocol version, limit from there on), in rising order."""
+
+    steps: tuple[tuple[int, int], ...]
+
+
+Limit: TypeAlias = int | ByChain | ByVersion
+
+
+def bound(limit: Limit, params: Params) -> int:
+    """Give the number a limit stands for under these parameters."""
+    if isinstance(limit, int):
+        return limit
+    if isinstance(limit, ByChain):
+        return int(getattr(params.rules, limit.name))
+    return max(step for step in limit.steps if step[0] <= params.protocol_version)[1]

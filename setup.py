@@ -1,0 +1,24 @@
+"""Build description: what is a package, and which top-level folders travel inside it.
+
+`captures/` and `plugins/` stand at the top of the repository, where people look for them, and
+are installed as data below `lbcproxy/shipped/`, where `lbcproxy.shipped` finds them.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    packages=[
+        *find_packages(include=["lbcproxy", "lbcproxy.*"]),
+        "lbcproxy._captures",
+        "lbcproxy._plugins",
+    ],
+    package_dir={
+        "lbcproxy._captures": "captures",
+        "lbcproxy._plugins": "plugins",
+    },
+    package_data={
+        "lbcproxy": ["py.typed"],
+        "lbcproxy._captures": ["*.md", "*.pcap", "*.truth.json"],
+        "lbcproxy._plugins": ["*.md", "*.py"],
+    },
+)
