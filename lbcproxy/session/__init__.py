@@ -1,1 +1,23 @@
-"""Placeholder."""
+"""What passes between two nodes, and what is known of them. No I/O; time is handed in."""
+
+from lbcproxy.session.direction import Direction
+from lbcproxy.session.entry import Entry, Passage
+from lbcproxy.session.message import Message
+from lbcproxy.session.observer import Observer, Observers, SessionFacts, SessionSummary
+from lbcproxy.session.session import Session
+from lbcproxy.session.side import Side, SideStatistics, Stage
+
+__all__ = [
+    "Direction",
+    "Entry",
+    "Message",
+    "Observer",
+    "Observers",
+    "Passage",
+    "Session",
+    "SessionFacts",
+    "SessionSummary",
+    "Side",
+    "SideStatistics",
+    "Stage",
+]

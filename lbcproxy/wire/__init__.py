@@ -2,6 +2,7 @@
 
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.errors import BadPayload, BadRecord, UnknownCommand
+from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk
 from lbcproxy.wire.record import MessageRecord, Record
 from lbcproxy.wire.registry import commands, record_of, register
 
@@ -9,6 +10,13 @@ __all__ = [
     "BadPayload",
     "BadRecord",
     "Codec",
+    "Frame",
+    "FrameEnd",
+    "FramePart",
+    "FrameStart",
+    "Framer",
+    "Item",
+    "Junk",
     "MessageRecord",
     "Record",
     "UnknownCommand",

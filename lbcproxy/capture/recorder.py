@@ -1,0 +1,128 @@
+"""The recorder: an observer that writes sessions to a capture as they happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from lbcproxy.capture.packet import Endpoint, Leg
+from lbcproxy.capture.writer import CaptureWriter, Note, Piece
+from lbcproxy.session import (
+    Direction,
+    Entry,
+    Observer,
+    Passage,
+    SessionFacts,
+    SessionSummary,
+)
+
+__all__ = ["LEGS", "Recorder"]
+
+LEGS = ("auto", "client", "both")
+"""Which legs a capture holds. `auto` is `client` as long as nothing can change a message: the
+upstream leg would be the same bytes again."""
+
+
+class Recorder(Observer):
+    """Write what is observed to `write`, which takes the bytes of a pcapng file in order.
+
+    `legs` is one of `LEGS`; `metadata` is kept at the beginning of the file.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        *,
+        network: str,
+        legs: str = "auto",
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        if legs not in LEGS:
+            raise ValueError(f"legs {legs!r} is not among {', '.join(LEGS)}")
+        self._both = legs == "both"
+        self._writer = CaptureWriter(
+            write,
+            network=network,
+            legs="both" if self._both else "client",
+            metadata=metadata or {},
+        )
+        self._open: dict[int, set[Leg]] = {}
+        self._ended: dict[int, set[Direction]] = {}
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        """Open the client leg."""
+        self._open[facts.number] = {Leg.CLIENT}
+        self._ended[facts.number] = set()
+        known = {"network": facts.network, "upstream": str(Endpoint(*facts.upstream))}
+        client, listen = Endpoint(*facts.client), Endpoint(*facts.listen)
+        self._writer.open(facts.number, Leg.CLIENT, client, listen, time_ns, known)
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        """Open the upstream leg, if it is wanted."""
+        if not self._both or facts.number not in self._open or facts.local is None:
+            return
+        self._open[facts.number].add(Leg.UPSTREAM)
+        local, upstream = Endpoint(*facts.local), Endpoint(*facts.upstream)
+        self._writer.open(facts.number, Leg.UPSTREAM, local, upstream, time_ns, {})
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Write what passed."""
+        if direction in self._ended.get(facts.number, (direction,)):
+            return
+        pieces = _pieces(passages)
+        for leg in sorted(self._open[facts.number]):
+            self._writer.data(facts.number, leg, direction, time_ns, pieces)
+
+    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Write the end of a direction."""
+        if direction in self._ended.get(facts.number, (direction,)):
+            return
+        self._ended[facts.number].add(direction)
+        for leg in sorted(self._open[facts.number]):
+            self._writer.finish(facts.number, leg, direction, time_ns)
+        if len(self._ended[facts.number]) == len(Direction):
+            self._forget(facts.number)
+
+    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Write that a session was broken off."""
+        for leg in sorted(self._open.get(facts.number, ())):
+            self._writer.reset(facts.number, leg, direction, time_ns)
+        self._forget(facts.number)
+
+    def ended(self, summary: SessionSummary, time_ns: int) -> None:
+        """Write the ends that nobody sent: those that the proxy made when it stopped."""
+        for direction in Direction:
+            self.finished(summary.facts, direction, time_ns)
+
+    def _forget(self, number: int) -> None:
+        self._open.pop(number, None)
+        self._ended.pop(number, None)
+
+
+def _pieces(passages: Sequence[Passage]) -> list[Piece]:
+    """Put notes to the bytes they are about; what ends a long frame has no bytes of its own."""
+    pieces: list[Piece] = []
+    for passage in passages:
+        note = None if passage.entry is None else _note(passage.entry)
+        if passage.raw:
+            pieces.append(Piece(passage.raw, note))
+        elif note is not None and pieces:
+            pieces[-1] = Piece(pieces[-1].raw, note)
+    return pieces
+
+
+def _note(entry: Entry) -> Note | None:
+    """Say what is remarkable about an entry; nothing is decoded for it."""
+    error = entry.why if entry.message is None else entry.message.frame_error
+    if error is None and entry.verdict == "pass":
+        return None
+    facts: dict[str, object] = {"session": entry.session, "number": entry.number}
+    if entry.verdict != "pass":
+        facts["verdict"], facts["trail"] = entry.verdict, entry.trail
+    if error is not None:
+        facts["error"] = error
+    words = [f"#{entry.session}", entry.command or "junk"]
+    words += [f"verdict={entry.verdict}"] if entry.verdict != "pass" else []
+    words += [f"error={error}"] if error is not None else []
+    return Note(" ".join(words), facts)

@@ -1,0 +1,187 @@
+"""`Peer`: the Twisted protocol at one end of a connection to a node.
+
+With the transparent policy, the one there is so far, it passes what it receives to its listener,
+writes only what it is told to, and knows of the node what its messages tell (`side`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from typing import Protocol as Interface
+
+import msgspec
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ITransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lbcproxy.networks import Network
+from lbcproxy.peer.policy import Policy
+from lbcproxy.session import Side, SideStatistics
+
+__all__ = ["Peer", "PeerConfig", "PeerListener"]
+
+
+class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a peer is told when it is made."""
+
+    network: Network
+    policy: Policy = Policy.TRANSPARENT
+
+
+class PeerListener(Interface):
+    """Who is told what happens at a peer; each call may write, pause or close the same peer."""
+
+    def peer_connected(self, peer: Peer) -> None:
+        """The connection is there."""
+
+    def peer_received(self, peer: Peer, data: bytes) -> None:
+        """Bytes arrived."""
+
+    def peer_finished(self, peer: Peer) -> None:
+        """The node will send no more (FIN); it may still read."""
+
+    def peer_closed(self, peer: Peer, *, reset: bool) -> None:
+        """The connection is gone; by a reset or an error, if not in order. The last call."""
+
+    def peer_full(self, peer: Peer) -> None:
+        """More than 64 KiB wait to be sent to the node: write no more for now."""
+
+    def peer_drained(self, peer: Peer) -> None:
+        """All that waited has been sent: write on."""
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Peer(Protocol):
+    """One end of a connection to a node; not safe to be used from other threads.
+
+    It registers as the producer of its own transport, which so tells it when too much waits to be
+    sent; for every reason to stop reading there is a name, so that one owner's `resume` does not
+    undo another's `pause`.
+    """
+
+    def __init__(self, config: PeerConfig, listener: PeerListener) -> None:
+        self.config = config
+        self.side = Side()
+        self._listener = listener
+        self._pauses: set[str] = set()
+        self._connected = False
+        self._finished = False
+        self._write_ended = False
+        self.full = False
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.address[0]}:{self.address[1]}>"
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is there."""
+        return self._connected
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The node's address; `("", 0)` where the transport has none."""
+        return _host_and_port(self._wire().getPeer()) if self.transport else ("", 0)
+
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """Our own address of this connection; `("", 0)` where the transport has none."""
+        return _host_and_port(self._wire().getHost()) if self.transport else ("", 0)
+
+    def statistics(self) -> SideStatistics:
+        """Give what the node has told and sent so far."""
+        return self.side.statistics()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the node; ignored once the sending side is closed."""
+        if self._connected and not self._write_ended:
+            self._wire().write(data)
+
+    def finish(self) -> None:
+        """Send no more (FIN), after all that waits; reading goes on."""
+        if not self._connected or self._write_ended:
+            return
+        self._write_ended = True
+        # While a producer is registered and paused, Twisted would never come to the half-close.
+        self._wire().unregisterProducer()
+        if hasattr(self.transport, "loseWriteConnection"):
+            self._wire().loseWriteConnection()
+
+    def close(self) -> None:
+        """Close the connection after all that waits has been sent."""
+        if self._connected:
+            self._write_ended = True
+            self._wire().unregisterProducer()
+            self._wire().loseConnection()
+
+    def abort(self) -> None:
+        """Close the connection at once, with a reset."""
+        if self._connected:
+            self._write_ended = True
+            self._wire().unregisterProducer()
+            self._wire().abortConnection()
+
+    def pause(self, reason: str) -> None:
+        """Stop reading for a reason; a paused connection does not notice the node's close."""
+        if not self._pauses and self._connected and not self._finished:
+            self._wire().pauseProducing()
+        self._pauses.add(reason)
+
+    def resume(self, reason: str) -> None:
+        """Take a reason back; reading goes on when there is none left."""
+        self._pauses.discard(reason)
+        if not self._pauses and self._connected and not self._finished:
+            self._wire().resumeProducing()
+
+    # What Twisted calls.
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        self._connected = True
+        if hasattr(self.transport, "setTcpNoDelay"):
+            self._wire().setTcpNoDelay(True)
+        self._wire().registerProducer(self, True)
+        self._listener.peer_connected(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass bytes on."""
+        self._listener.peer_received(self, data)
+
+    def readConnectionLost(self) -> None:
+        """Pass on that the node sends no more."""
+        self._finished = True
+        self._listener.peer_finished(self)
+
+    def writeConnectionLost(self) -> None:
+        """Nothing: `finish` asked for it."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Pass on that the connection is gone."""
+        self._connected = False
+        reset = reason.check(ConnectionDone) is None
+        self._listener.peer_closed(self, reset=reset)
+
+    def pauseProducing(self) -> None:
+        """Pass on that too much waits to be sent."""
+        self.full = True
+        self._listener.peer_full(self)
+
+    def resumeProducing(self) -> None:
+        """Pass on that nothing waits any more."""
+        self.full = False
+        self._listener.peer_drained(self)
+
+    def stopProducing(self) -> None:
+        """Nothing: `connectionLost` follows."""
+
+    def _wire(self) -> Any:
+        """Give the transport; Twisted's interfaces do not name all that TCP has."""
+        return cast("ITransport", self.transport)
+
+
+def _host_and_port(address: object) -> tuple[str, int]:
+    if isinstance(address, IPv4Address | IPv6Address):
+        return address.host, address.port
+    return "", 0

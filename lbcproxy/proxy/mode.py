@@ -1,0 +1,66 @@
+"""Modes: what the proxy listens at and where it leads, as the operator writes it.
+
+`reverse:HOST:PORT@[HOST:]PORT`. Without a listening host the proxy listens at 127.0.0.1 alone.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from lbcproxy.errors import LbcproxyError
+
+__all__ = ["Address", "BadMode", "Mode", "parse_mode"]
+
+HOST_AND_PORT = re.compile(r"(?:(?P<host>\[[^\]@]+\]|[^\[\]:@/]+):)?(?P<port>\d+)")
+KINDS = ("reverse",)
+
+
+class BadMode(LbcproxyError, ValueError):
+    """A mode that cannot be understood; the text says which part and what would be right."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A host and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class Mode(msgspec.Struct, frozen=True):
+    """One listener and where it leads."""
+
+    kind: str
+    upstream: Address
+    listen: Address
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.upstream}@{self.listen}"
+
+
+def parse_mode(text: str) -> Mode:
+    """Read a mode; raises BadMode."""
+    kind, colon, rest = text.partition(":")
+    if kind not in KINDS:
+        raise BadMode(f"mode {text!r}: {kind!r} is not among {', '.join(KINDS)}")
+    upstream, at, listen = rest.rpartition("@")
+    if not colon or not at:
+        raise BadMode(f"mode {text!r}: write {kind}:HOST:PORT@[HOST:]PORT")
+    return Mode(kind, _address(text, upstream, None), _address(text, listen, "127.0.0.1"))
+
+
+def _address(mode: str, text: str, default_host: str | None) -> Address:
+    found = HOST_AND_PORT.fullmatch(text.removeprefix("tcp://"))
+    if found is None:
+        raise BadMode(f"mode {mode!r}: {text!r} is not HOST:PORT (IPv6 as [::1]:9246)")
+    host, port = found["host"] or default_host, int(found["port"])
+    if host is None:
+        raise BadMode(f"mode {mode!r}: {text!r} names no host to connect to")
+    if port > 65535 or (default_host is None and port == 0):
+        raise BadMode(f"mode {mode!r}: {port} is not a TCP port")
+    return Address(host.strip("[]"), port)

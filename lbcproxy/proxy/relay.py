@@ -1,0 +1,277 @@
+"""A relay: a client's connection and the upstream's, joined. All that a session does to sockets.
+
+Bytes go on as they came, at once; then they are looked at. Reading stops while the other side
+cannot take more. What ends on one leg ends on the other in the same way: in order, half, or by a
+reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from typing import Protocol as Interface
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.endpoints import connectProtocol
+from twisted.internet.error import ConnectError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lbcproxy.networks import Network
+from lbcproxy.peer import Peer, PeerConfig
+from lbcproxy.session import (
+    Direction,
+    Observer,
+    Passage,
+    Session,
+    SessionFacts,
+    SessionSummary,
+)
+
+__all__ = ["Relay", "RelaySettings"]
+
+BEFORE_UPSTREAM = 262_144
+"""Bytes taken from a client before the upstream is there."""
+
+
+class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What all relays of a listener have in common; times in seconds."""
+
+    network: Network
+    upstream: tuple[str, int]
+    dial: Callable[[], Any]
+    """Makes the endpoint that leads to the upstream."""
+    observer: Observer
+    clock: Any
+    """Twisted's `IReactorTime`."""
+    now: Callable[[], int]
+    """The time of day in nanoseconds."""
+    numbers: Iterator[int]
+    """Counts entries over all sessions."""
+    stream_above: int | None
+    linger: float = 5.0
+    """How long a closing connection may take to send what waits, before it is cut."""
+
+
+class Owner(Interface):
+    """Who keeps the relays."""
+
+    def relay_ended(self, relay: Relay) -> None:
+        """Both legs are gone."""
+
+
+class Relay:
+    """One session's two peers."""
+
+    log = Logger()
+
+    def __init__(self, number: int, settings: RelaySettings, owner: Owner) -> None:
+        self.number = number
+        self._settings = settings
+        self._owner = owner
+        config = PeerConfig(network=settings.network)
+        self.client = Peer(config, self)
+        self.upstream = Peer(config, self)
+        self._session = Session(
+            number,
+            settings.network,
+            client=self.client.side,
+            upstream=self.upstream.side,
+            numbers=settings.numbers,
+            stream_above=settings.stream_above,
+        )
+        self._facts: SessionFacts | None = None
+        self._waiting: list[bytes] = []
+        self._dialling: Deferred[Any] | None = None
+        self._finished: set[Direction] = set()
+        self._closed: set[Peer] = set()
+        self._why = ""
+        self._timers: list[Any] = []
+        self._blind = False
+
+    @property
+    def session(self) -> Session:
+        """The core, with what is known of both sides."""
+        return self._session
+
+    def stop(self) -> None:
+        """End the session: send what has been received, then close both legs."""
+        self._why = self._why or "proxy stopped"
+        if self._dialling is not None:
+            self._dialling.cancel()
+        for peer in (self.client, self.upstream):
+            self._close(peer)
+
+    def abort(self) -> None:
+        """End the session at once."""
+        if self._dialling is not None:
+            self._dialling.cancel()
+        self.client.abort()
+        self.upstream.abort()
+
+    # What the peers tell.
+
+    def peer_connected(self, peer: Peer) -> None:
+        """Dial when the client is there; join when the upstream is."""
+        if peer is self.client:
+            self._facts = SessionFacts(
+                number=self.number,
+                network=self._settings.network.id,
+                client=peer.address,
+                listen=peer.local_address,
+                upstream=self._settings.upstream,
+            )
+            self._observe(lambda observer, facts, now: observer.started(facts, now))
+            self._dialling = connectProtocol(self._settings.dial(), self.upstream)
+            self._dialling.addCallbacks(self._joined, self._not_joined)
+
+    def peer_received(self, peer: Peer, data: bytes) -> None:
+        """Send bytes on, then look at them."""
+        direction = self._direction(peer)
+        other = self._other(peer)
+        if other.connected:
+            other.write(data)
+        elif peer is self.client:
+            self._waiting.append(data)
+            if sum(map(len, self._waiting)) > BEFORE_UPSTREAM:
+                self.client.pause("upstream")
+        self._look(direction, lambda now: self._session.receive(direction, data, now))
+
+    def peer_finished(self, peer: Peer) -> None:
+        """End the direction on the other leg too."""
+        direction = self._direction(peer)
+        if direction in self._finished:
+            return
+        self._finished.add(direction)
+        self._why = self._why or f"{self._name(peer)} closed"
+        self._look(direction, lambda now: self._session.end(direction, now))
+        self._observe(lambda observer, facts, now: observer.finished(facts, direction, now))
+        if len(self._finished) == len(Direction):
+            self._close(self.client)
+            self._close(self.upstream)
+        else:
+            self._other(peer).finish()
+
+    def peer_closed(self, peer: Peer, *, reset: bool) -> None:
+        """Close the other leg in the same way."""
+        self._closed.add(peer)
+        direction, other = self._direction(peer), self._other(peer)
+        if reset and not self._why.startswith("proxy"):
+            self._why = self._why or f"{self._name(peer)} reset"
+            self._look(direction, lambda now: self._session.end(direction, now))
+            self._observe(lambda observer, facts, now: observer.reset(facts, direction, now))
+            self._abort_soon(other)
+        else:
+            self.peer_finished(peer)
+            self._close(other)
+        if self._dialling is not None:
+            self._dialling.cancel()
+        self._end_if_over()
+
+    def peer_full(self, peer: Peer) -> None:
+        """Read no more of what the peer cannot take."""
+        self._other(peer).pause("full")
+
+    def peer_drained(self, peer: Peer) -> None:
+        """Read on."""
+        self._other(peer).resume("full")
+
+    # Dialling.
+
+    def _joined(self, _peer: Peer) -> None:
+        """Send what the client said meanwhile, and read on."""
+        self._dialling = None
+        assert self._facts is not None
+        self._facts = msgspec.structs.replace(self._facts, local=self.upstream.local_address)
+        self._observe(lambda observer, facts, now: observer.upstream_connected(facts, now))
+        waiting, self._waiting = self._waiting, []
+        for data in waiting:
+            self.upstream.write(data)
+        self.client.resume("upstream")
+        if Direction.TO_UPSTREAM in self._finished:
+            self.upstream.finish()
+
+    def _not_joined(self, failure: Failure) -> None:
+        """End the client's leg as a refused connection would: with a reset."""
+        self._dialling = None
+        self._closed.add(self.upstream)
+        self._why = self._why or f"upstream unreachable: {_reason(failure)}"
+        if not failure.check(ConnectError, DeferredTimeout, OSError):
+            self.log.failure("session {number}: cannot dial", failure, number=self.number)
+        direction = Direction.TO_CLIENT
+        self._observe(lambda observer, facts, now: observer.reset(facts, direction, now))
+        self.client.abort()
+        self._end_if_over()
+
+    # Closing.
+
+    def _close(self, peer: Peer) -> None:
+        """Close in order, and cut it if the node does not read what waits."""
+        if peer.connected:
+            peer.close()
+            self._timers.append(self._settings.clock.callLater(self._settings.linger, peer.abort))
+
+    def _abort_soon(self, peer: Peer) -> None:
+        """Mirror a reset, after what the sender had sent before it."""
+        if peer.connected:
+            wait = self._settings.linger if peer.full else 0
+            self._timers.append(self._settings.clock.callLater(wait, peer.abort))
+
+    def _end_if_over(self) -> None:
+        if self.client not in self._closed or self._facts is None:
+            return
+        if self.upstream not in self._closed and self.upstream.connected:
+            return
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+        summary = SessionSummary(
+            facts=self._facts,
+            why=self._why,
+            protocol_version=self._session.protocol_version,
+            client=self.client.statistics(),
+            upstream=self.upstream.statistics(),
+        )
+        self._observe(lambda observer, _, now: observer.ended(summary, now))
+        self._facts = None
+        self._owner.relay_ended(self)
+
+    # Looking.
+
+    def _look(self, direction: Direction, read: Callable[[int], list[Passage]]) -> None:
+        """Let the core read, and tell the observers what it found."""
+
+        def look(observer: Observer, facts: SessionFacts, now: int) -> None:
+            passages = read(now)
+            if passages:
+                observer.passed(facts, direction, passages, now)
+
+        self._observe(look)
+
+    def _observe(self, tell: Callable[[Observer, SessionFacts, int], None]) -> None:
+        """Look at what passes; a defect in looking must not harm the traffic."""
+        if self._blind or self._facts is None:
+            return
+        try:
+            tell(self._settings.observer, self._facts, self._settings.now())
+        except Exception:
+            self._blind = True
+            self.log.failure(
+                "session {number}: no longer shown or recorded, traffic goes on",
+                number=self.number,
+            )
+
+    def _direction(self, peer: Peer) -> Direction:
+        return Direction.TO_UPSTREAM if peer is self.client else Direction.TO_CLIENT
+
+    def _other(self, peer: Peer) -> Peer:
+        return self.upstream if peer is self.client else self.client
+
+    def _name(self, peer: Peer) -> str:
+        return "client" if peer is self.client else "upstream"
+
+
+def _reason(failure: Failure) -> str:
+    return failure.getErrorMessage().rstrip(".") or type(failure.value).__name__

@@ -1,0 +1,119 @@
+"""A message: a frame one may read.
+
+Nothing is decoded before somebody asks. A message that was not changed keeps its bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from lbcproxy.session.direction import Direction
+from lbcproxy.wire.codec import Codec
+from lbcproxy.wire.envelope import HEADER_SIZE, frame
+from lbcproxy.wire.errors import BadPayload, UnknownCommand
+from lbcproxy.wire.record import MessageRecord
+
+__all__ = ["Message"]
+
+HEAD = 256
+
+
+class Message:
+    """One frame in a session, read on demand with the codec its session had agreed on.
+
+    A long frame that nobody asked to read passes in parts; its message has a `length` and the
+    beginning of its bytes in `head`, but no `raw`, no `payload` and no `record`.
+    """
+
+    __slots__ = (
+        "_codec",
+        "_decode_error",
+        "_decoded",
+        "_frame_error",
+        "_record",
+        "command",
+        "direction",
+        "head",
+        "length",
+        "raw",
+    )
+
+    def __init__(
+        self,
+        command: str,
+        direction: Direction,
+        raw: bytes,
+        codec: Codec,
+        *,
+        error: str | None = None,
+        length: int | None = None,
+    ) -> None:
+        self.command = command
+        self.direction = direction
+        self.raw = raw if length is None else b""
+        self.head = raw[:HEAD]
+        self.length = len(raw) - HEADER_SIZE if length is None else length
+        self._codec = codec
+        self._frame_error = error
+        self._decode_error: str | None = None
+        self._decoded = length is not None
+        self._record: MessageRecord | None = None
+
+    def __repr__(self) -> str:
+        return f"<Message {self.direction.arrow} {self.command} {self.length} bytes>"
+
+    @property
+    def payload(self) -> bytes:
+        """The bytes behind the header."""
+        return self.raw[HEADER_SIZE:]
+
+    @property
+    def record(self) -> MessageRecord | None:
+        """The payload as a record; None if the command has none, or the payload is malformed."""
+        self._decode()
+        return self._record
+
+    @property
+    def error(self) -> str | None:
+        """What is wrong with it, and where; None if it is sound, as far as it can be read."""
+        self._decode()
+        return self._frame_error or self._decode_error
+
+    @property
+    def frame_error(self) -> str | None:
+        """What is wrong with the frame; the payload is not looked into."""
+        return self._frame_error
+
+    @property
+    def codec(self) -> Codec:
+        """The codec it is read with."""
+        return self._codec
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """Give the record's `to_dict`, or None if there is no record."""
+        return None if self.record is None else self.record.to_dict()
+
+    def replace(self, **changes: Any) -> Message:
+        """Make a message with some fields of its record changed, encoded anew.
+
+        Raises ValueError if there is no record, TypeError for a field it does not have,
+        `wire.BadRecord` if the new values cannot be encoded.
+        """
+        if self.record is None:
+            raise ValueError(f"{self!r} cannot be read, so it cannot be changed: {self.error}")
+        record = msgspec.structs.replace(self.record, **changes)
+        raw = frame(self._codec.network.magic, self.command, self._codec.encode(record))
+        return Message(self.command, self.direction, raw, self._codec)
+
+    def _decode(self) -> None:
+        if self._decoded:
+            return
+        self._decoded = True
+        try:
+            self._record = self._codec.decode(self.command, self.payload)
+        except UnknownCommand:
+            pass  # the framer has said so where it matters
+        except BadPayload as error:
+            self._decode_error = str(error)

@@ -1,0 +1,101 @@
+"""What is told of sessions while they happen: to the recorder, the console, later to sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from lbcproxy.session.direction import Direction
+from lbcproxy.session.entry import Passage
+from lbcproxy.session.side import SideStatistics
+
+__all__ = ["Observer", "Observers", "SessionFacts", "SessionSummary"]
+
+
+class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Between whom a session is; each address a host and a port."""
+
+    number: int
+    network: str
+    client: tuple[str, int]
+    listen: tuple[str, int]
+    """Our address on the client leg."""
+    upstream: tuple[str, int]
+    """Where the upstream leg leads."""
+    local: tuple[str, int] | None = None
+    """Our address on the upstream leg, once it is connected."""
+
+
+class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """How a session ended."""
+
+    facts: SessionFacts
+    why: str
+    protocol_version: int | None
+    """The version the two agreed on, or None if they did not come to it."""
+    client: SideStatistics
+    upstream: SideStatistics
+
+
+class Observer:
+    """Is told what happens, in order. Each method does nothing here; times in nanoseconds, UTC."""
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        """A client connected."""
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        """The upstream leg is there."""
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Bytes passed, some of them completing messages."""
+
+    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """The sender in this direction closed it in order."""
+
+    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """The sender in this direction broke its connection off."""
+
+    def ended(self, summary: SessionSummary, time_ns: int) -> None:
+        """Both legs are gone."""
+
+
+class Observers(Observer):
+    """Tells several observers, in the order given."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.started(facts, time_ns)
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.upstream_connected(facts, time_ns)
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.passed(facts, direction, passages, time_ns)
+
+    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.finished(facts, direction, time_ns)
+
+    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.reset(facts, direction, time_ns)
+
+    def ended(self, summary: SessionSummary, time_ns: int) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.ended(summary, time_ns)

@@ -1,0 +1,156 @@
+"""The core of a session: bytes of two nodes in, what passed between them out.
+
+No socket, no file, no clock: the time is an argument. The same core runs live, over a capture,
+and in tests.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from lbcproxy import networks
+from lbcproxy.networks import Network
+from lbcproxy.session.direction import Direction
+from lbcproxy.session.entry import Entry, Passage
+from lbcproxy.session.message import HEAD, Message
+from lbcproxy.session.side import Side
+from lbcproxy.wire.codec import Codec
+from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk
+
+__all__ = ["STREAM_ABOVE", "Session"]
+
+STREAM_ABOVE = 65_536
+"""Payloads above this size are passed in parts unless somebody reads them (DESIGN 12)."""
+
+
+class Session:
+    """A client, its upstream, and all that passes between them.
+
+    `numbers` counts entries over several sessions; `stream_above` as in `Framer`: None where
+    somebody reads every message.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        network: Network,
+        *,
+        client: Side | None = None,
+        upstream: Side | None = None,
+        numbers: Iterator[int] | None = None,
+        stream_above: int | None = STREAM_ABOVE,
+    ) -> None:
+        self.number = number
+        self.network = network
+        self._numbers = numbers or itertools.count(1)
+        self._codec = Codec(network, encoding="auto")
+        self._agreed = False
+        self._ways = {
+            Direction.TO_UPSTREAM: _Way(client or Side(), Framer(network, stream_above)),
+            Direction.TO_CLIENT: _Way(upstream or Side(), Framer(network, stream_above)),
+        }
+
+    @property
+    def client(self) -> Side:
+        """What is known of the client."""
+        return self._ways[Direction.TO_UPSTREAM].sender
+
+    @property
+    def upstream(self) -> Side:
+        """What is known of the upstream."""
+        return self._ways[Direction.TO_CLIENT].sender
+
+    @property
+    def protocol_version(self) -> int | None:
+        """The negotiated protocol version: the lower of the two, once both are known."""
+        return self._codec.protocol_version if self._agreed else None
+
+    def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Passage]:
+        """Take bytes as they came from one node and say what they complete, in order."""
+        way = self._ways[direction]
+        way.sender.bytes += len(data)
+        return [self._pass(way, direction, item, time_ns) for item in way.framer.feed(data)]
+
+    def end(self, direction: Direction, time_ns: int) -> list[Passage]:
+        """Take note that a direction has ended, and give what was left unfinished."""
+        way = self._ways[direction]
+        return [self._pass(way, direction, item, time_ns) for item in way.framer.close()]
+
+    def _pass(self, way: _Way, direction: Direction, item: Item, time_ns: int) -> Passage:
+        if isinstance(item, Junk):
+            return self._pass_junk(way, direction, item, time_ns)
+        way.in_junk = False
+        if isinstance(item, FrameStart):
+            way.started, way.head = item, item.raw
+            return Passage(item.raw, None)
+        if isinstance(item, FramePart):
+            if len(way.head) < HEAD:
+                way.head += item.raw[:HEAD]
+            return Passage(item.raw, None)
+        message = self._message(way, direction, item)
+        way.sender.see(message)
+        self._agree()
+        raw = item.raw if isinstance(item, Frame) else b""
+        return Passage(raw, self._entry(direction, time_ns, message))
+
+    def _message(self, way: _Way, direction: Direction, item: Frame | FrameEnd) -> Message:
+        if isinstance(item, Frame):
+            return Message(item.command, direction, item.raw, self._codec, error=item.error)
+        start, head = way.started, way.head
+        assert start is not None
+        way.started, way.head = None, b""
+        return Message(
+            start.command, direction, head, self._codec, error=item.error, length=start.length
+        )
+
+    def _entry(self, direction: Direction, time_ns: int, message: Message) -> Entry:
+        return Entry(
+            number=next(self._numbers),
+            time_ns=time_ns,
+            session=self.number,
+            direction=direction,
+            message=message,
+        )
+
+    def _pass_junk(self, way: _Way, direction: Direction, junk: Junk, time_ns: int) -> Passage:
+        way.sender.junk_bytes += len(junk.raw)
+        entry = Entry(
+            number=next(self._numbers),
+            time_ns=time_ns,
+            session=self.number,
+            direction=direction,
+            message=None,
+            junk=junk.raw,
+            why=junk.why + _whose_magic(junk.raw),
+            continued=way.in_junk,
+        )
+        way.in_junk = True
+        return Passage(junk.raw, entry)
+
+    def _agree(self) -> None:
+        """Settle the protocol version as soon as both have named theirs."""
+        if self._agreed or self.client.version is None or self.upstream.version is None:
+            return
+        self._agreed = True
+        # A negative version is a huge one to lbcd and btcd: they read it as unsigned.
+        versions = (self.client.version.version, self.upstream.version.version)
+        agreed = min(version & 0xFFFFFFFF for version in versions)
+        self._codec = Codec(self.network, agreed, encoding="auto")
+
+
+class _Way:
+    """One direction: who sends, and how far its bytes have been read."""
+
+    def __init__(self, sender: Side, framer: Framer) -> None:
+        self.sender = sender
+        self.framer = framer
+        self.started: FrameStart | None = None
+        self.head = b""
+        self.in_junk = False
+
+
+def _whose_magic(raw: bytes) -> str:
+    """Say which network's frames begin like this, since the operator may have named another."""
+    known = [network.id for network in networks.with_magic(raw[:4])]
+    return f"; it is that of {' or '.join(known)}: use --network {known[0]}" if known else ""

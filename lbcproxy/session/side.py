@@ -1,0 +1,86 @@
+"""What is known of one of the two nodes, from what it sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import Enum
+
+import msgspec
+
+from lbcproxy.session.message import Message
+from lbcproxy.wire.messages.handshake import Version
+
+__all__ = ["Side", "SideStatistics", "Stage"]
+
+
+class Stage(Enum):
+    """How far a node is in its handshake, by what it has sent."""
+
+    NEW = "new"
+    VERSION_SEEN = "version seen"
+    READY = "ready"
+
+
+# What a command does to the stage; any other command, or the same again, leaves it.
+TRANSITIONS = {
+    (Stage.NEW, "version"): Stage.VERSION_SEEN,
+    (Stage.VERSION_SEEN, "verack"): Stage.READY,
+}
+
+
+class SideStatistics(msgspec.Struct, frozen=True):
+    """What a node has told of itself and how much it has sent, at one moment."""
+
+    stage: Stage
+    version: int | None
+    """The protocol version it advertised."""
+    services: int | None
+    user_agent: bytes | None
+    start_height: int | None
+    relay: bool | None
+    bytes: int
+    """All bytes it sent, headers and junk included."""
+    junk_bytes: int
+    messages: int
+    commands: dict[str, int]
+    """Messages by command."""
+
+
+class Side:
+    """One node as its messages show it. Watches only; role-blind."""
+
+    def __init__(self) -> None:
+        self.stage = Stage.NEW
+        self.version: Version | None = None
+        self.bytes = 0
+        self.junk_bytes = 0
+        self.commands: Counter[str] = Counter()
+
+    def see(self, message: Message) -> None:
+        """Take note of a message the node has sent."""
+        self.commands[message.command] += 1
+        stage = TRANSITIONS.get((self.stage, message.command))
+        if stage is None:
+            return
+        if stage is Stage.VERSION_SEEN:
+            record = message.record
+            if not isinstance(record, Version) or message.error is not None:
+                return  # no node would take it for a version either
+            self.version = record
+        self.stage = stage
+
+    def statistics(self) -> SideStatistics:
+        """Give what is known now, as a value that does not change."""
+        version = self.version
+        return SideStatistics(
+            stage=self.stage,
+            version=None if version is None else version.version,
+            services=None if version is None else version.services,
+            user_agent=None if version is None else version.user_agent,
+            start_height=None if version is None else version.start_height,
+            relay=None if version is None else version.relay,
+            bytes=self.bytes,
+            junk_bytes=self.junk_bytes,
+            messages=self.commands.total(),
+            commands=dict(self.commands),
+        )

@@ -1,0 +1,63 @@
+"""The 24 bytes before every payload: magic, command, length, checksum.
+
+Offsets 0, 4, 16 and 20; numbers little endian. lbcd `wire/message.go`.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from lbcproxy.wire.hashes import sha256d
+
+__all__ = ["HEADER_SIZE", "Header", "checksum", "command_problem", "frame", "unpack"]
+
+HEADER_SIZE = 24
+_HEADER = struct.Struct("<4s12sI4s")
+
+
+class Header(msgspec.Struct, frozen=True, gc=False):
+    """A frame's header, its values unchecked."""
+
+    magic: bytes
+    raw_command: bytes
+    """The 12 bytes of the command, padding and all."""
+    length: int
+    """Bytes of payload the sender claims."""
+    checksum: bytes
+
+    @property
+    def command(self) -> str:
+        """The command without its trailing NULs; each byte a character, so nothing is lost."""
+        return self.raw_command.rstrip(b"\0").decode("latin-1")
+
+
+def unpack(data: bytes | bytearray, offset: int = 0) -> Header:
+    """Read the header at an offset; there must be 24 bytes."""
+    return Header(*_HEADER.unpack_from(data, offset))
+
+
+def checksum(payload: bytes | bytearray) -> bytes:
+    """Give the four bytes a frame carries to prove its payload."""
+    return sha256d(bytes(payload))[:4]
+
+
+def frame(magic: bytes, command: str, payload: bytes) -> bytes:
+    """Put a payload into a frame; raises ValueError if the command is longer than 12 bytes."""
+    raw = command.encode("latin-1")
+    if len(raw) > 12:
+        raise ValueError(f"command {command!r} is longer than 12 bytes")
+    return _HEADER.pack(magic, raw, len(payload), checksum(payload)) + payload
+
+
+def command_problem(raw_command: bytes) -> str | None:
+    """Say what is wrong with the form of a command, or None (Core `net.cpp`, IsCommandValid)."""
+    name = raw_command.rstrip(b"\0")
+    if not name:
+        return "empty command"
+    if b"\0" in name:
+        return "command goes on behind a NUL"
+    if not all(0x20 <= byte <= 0x7E for byte in name):
+        return "command is not printable ASCII"
+    return None

@@ -1,0 +1,252 @@
+"""Cut a stream of bytes into frames.
+
+Knows the header and nothing of what payloads mean. Never raises on bad input: what is not a frame
+comes out as `Junk`, so that a tap can pass and record it. Feeding a stream in any split gives the
+same items.
+
+Junk is every byte from where no frame begins up to the next magic. It is cut into items by what
+it holds, never by how it arrived: a whole frame of another network is one item, other junk is cut
+each 64 KiB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, TypeAlias
+
+import msgspec
+
+from lbcproxy.wire.codec import Codec
+from lbcproxy.wire.envelope import HEADER_SIZE, Header, checksum, command_problem, unpack
+from lbcproxy.wire.registry import OPAQUE, record_of
+from lbcproxy.wire.rules import MAX_PAYLOAD, Chain
+
+__all__ = ["Frame", "FrameEnd", "FramePart", "FrameStart", "Framer", "Item", "Junk"]
+
+JUNK_PIECE = 65_536
+COMMAND_END = 16
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """A whole frame as it stood on the wire."""
+
+    command: str
+    """The name, without padding; each byte a character."""
+    raw: bytes
+    """Header and payload."""
+    error: str | None = None
+    """What is wrong with it as a frame (form or size of the command, checksum), or None."""
+
+    @property
+    def payload(self) -> bytes:
+        """The bytes behind the header."""
+        return self.raw[HEADER_SIZE:]
+
+
+class Junk(msgspec.Struct, frozen=True, gc=False):
+    """Bytes that are no frame."""
+
+    raw: bytes
+    why: str
+    """Why they are none."""
+
+
+class FrameStart(msgspec.Struct, frozen=True, gc=False):
+    """The header of a long frame, whose payload follows in parts."""
+
+    command: str
+    length: int
+    """Bytes of payload to come."""
+    raw: bytes
+
+
+class FramePart(msgspec.Struct, frozen=True, gc=False):
+    """Some of a long frame's payload."""
+
+    raw: bytes
+
+
+class FrameEnd(msgspec.Struct, frozen=True, gc=False):
+    """The end of a long frame."""
+
+    error: str | None = None
+    """As of `Frame`; also that the stream ended before the frame did."""
+
+
+Item: TypeAlias = Frame | Junk | FrameStart | FramePart | FrameEnd
+
+
+class Framer:
+    """Cut one direction of a connection into frames.
+
+    With `stream_above`, frames with a longer payload come as `FrameStart`, `FramePart`s and
+    `FrameEnd`, and junk comes as it arrives; joined they are what comes without it. Holds at most
+    one frame, of at most 32 MiB (without) or `stream_above` bytes (with), and only bytes that did
+    arrive.
+    """
+
+    def __init__(self, network: Chain, stream_above: int | None = None) -> None:
+        self._magic = network.magic
+        self._codec = Codec(network)
+        self._stream_above = stream_above
+        self._buffer = bytearray()
+        self._scanned = 1  # how far the buffer holds no magic behind its first byte
+        self._opening = True
+        self._long: _LongFrame | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held because they do not complete an item yet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[Item]:
+        """Take bytes as they came and give back what they complete, in order."""
+        self._buffer += data
+        items: list[Item] = []
+        while (item := self._next()) is not None:
+            items.append(item)
+        return items
+
+    def close(self) -> list[Item]:
+        """Give what is left when the stream ends: an unfinished frame, or junk."""
+        if self._long is not None:
+            end = FrameEnd(f"cut off, {self._long.left} bytes missing")
+            self._long = None
+            return [end]
+        if not self._buffer:
+            return []
+        return [self._junk(len(self._buffer), self._what_is_left())]
+
+    def _what_is_left(self) -> str:
+        if not self._buffer.startswith(self._magic[: len(self._buffer)]):
+            return self._why_junk()
+        if len(self._buffer) < HEADER_SIZE:
+            return f"cut off, {HEADER_SIZE - len(self._buffer)} bytes of a header missing"
+        header = unpack(self._buffer)
+        missing = HEADER_SIZE + header.length - len(self._buffer)
+        return f"{header.command!r} cut off, {missing} bytes missing"
+
+    def _next(self) -> Item | None:
+        if self._long is not None:
+            return self._continue(self._long)
+        size = len(self._buffer)
+        if size < len(self._magic):
+            return None
+        if not self._buffer.startswith(self._magic):
+            return self._next_junk()
+        if size < HEADER_SIZE:
+            return None
+        header = unpack(self._buffer)
+        if header.length > MAX_PAYLOAD:
+            why = f"{header.command!r} claims {header.length} bytes, at most {MAX_PAYLOAD} allowed"
+            return self._junk(HEADER_SIZE, why)
+        if self._stream_above is not None and header.length > self._stream_above:
+            return self._start(header)
+        if size < HEADER_SIZE + header.length:
+            return None
+        return self._frame(header)
+
+    def _frame(self, header: Header) -> Frame:
+        raw = self._take(HEADER_SIZE + header.length)
+        error = self._problem(header)
+        if error is None:
+            error = _checksum_problem(header.checksum, checksum(raw[HEADER_SIZE:]))
+        return Frame(header.command, raw, error)
+
+    def _problem(self, header: Header) -> str | None:
+        """Say what the header alone shows to be wrong."""
+        problem = command_problem(header.raw_command)
+        if problem is None and record_of(header.command) is None and header.command not in OPAQUE:
+            problem = f"unknown command {header.command!r}"
+        return problem or self._codec.refusal(header.command, header.length)
+
+    def _start(self, header: Header) -> FrameStart:
+        self._long = _LongFrame(header, self._problem(header))
+        return FrameStart(header.command, header.length, self._take(HEADER_SIZE))
+
+    def _continue(self, long: _LongFrame) -> FramePart | FrameEnd | None:
+        if long.left == 0:
+            self._long = None
+            return FrameEnd(long.error())
+        if not self._buffer:
+            return None
+        part = self._take(min(long.left, len(self._buffer)))
+        long.add(part)
+        return FramePart(part)
+
+    def _next_junk(self) -> Junk | None:
+        """Give the next item of junk, once it is sure where it ends."""
+        if self._opening and len(self._buffer) < COMMAND_END:
+            return None  # why it is junk is said of these bytes
+        end = self._buffer.find(self._magic, self._scanned)
+        if self._stream_above is not None:
+            sure = end if end >= 0 else self._not_magic()
+            return self._junk(sure, self._why_junk()) if sure else None
+        limit = self._junk_limit()
+        if 0 <= end <= limit:
+            return self._junk(end, self._why_junk())
+        sure = self._not_magic()
+        if sure >= limit:
+            return self._junk(limit, self._why_junk())
+        self._scanned = max(1, sure)
+        return None
+
+    def _junk_limit(self) -> int:
+        """Where junk without a magic is cut: behind a whole frame of another network, or 64 KiB."""
+        if len(self._buffer) < HEADER_SIZE:
+            return JUNK_PIECE
+        header = unpack(self._buffer)
+        if header.length > JUNK_PIECE or command_problem(header.raw_command) is not None:
+            return JUNK_PIECE
+        return HEADER_SIZE + header.length
+
+    def _not_magic(self) -> int:
+        """Count the bytes that cannot be the beginning of a magic, whatever comes next."""
+        size = len(self._buffer)
+        for held in (3, 2, 1):
+            if size >= held and self._buffer.endswith(self._magic[:held]):
+                return size - held
+        return size
+
+    def _why_junk(self) -> str:
+        named = command_problem(bytes(self._buffer[4:COMMAND_END])) is None
+        if self._opening and not named:
+            return (
+                "the stream begins with neither the network's magic nor a command "
+                "(BIP324 or another protocol): passed unread"
+            )
+        return f"{bytes(self._buffer[:4]).hex()} is not the network's magic {self._magic.hex()}"
+
+    def _junk(self, size: int, why: str) -> Junk:
+        return Junk(self._take(size), why)
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        self._scanned = 1
+        self._opening = False
+        return data
+
+
+class _LongFrame:
+    """A long frame of which some has passed."""
+
+    def __init__(self, header: Header, problem: str | None) -> None:
+        self._header = header
+        self._problem = problem
+        self._hash: Any = hashlib.sha256()
+        self.left = header.length
+
+    def add(self, part: bytes) -> None:
+        self._hash.update(part)
+        self.left -= len(part)
+
+    def error(self) -> str | None:
+        digest = hashlib.sha256(self._hash.digest()).digest()
+        return self._problem or _checksum_problem(self._header.checksum, digest[:4])
+
+
+def _checksum_problem(claimed: bytes, real: bytes) -> str | None:
+    if claimed == real:
+        return None
+    return f"checksum is {claimed.hex()}, should be {real.hex()}"
