@@ -76,7 +76,7 @@ class Peer(Protocol):
         return f"<Peer {self.address[0]}:{self.address[1]}>"
 
     @property
-    def connected(self) -> bool:
+    def is_open(self) -> bool:
         """Whether the connection is there."""
         return self._connected
 

@@ -131,7 +131,7 @@ class Relay:
         """Send bytes on, then look at them."""
         direction = self._direction(peer)
         other = self._other(peer)
-        if other.connected:
+        if other.is_open:
             other.write(data)
         elif peer is self.client:
             self._waiting.append(data)
@@ -209,20 +209,20 @@ class Relay:
 
     def _close(self, peer: Peer) -> None:
         """Close in order, and cut it if the node does not read what waits."""
-        if peer.connected:
+        if peer.is_open:
             peer.close()
             self._timers.append(self._settings.clock.callLater(self._settings.linger, peer.abort))
 
     def _abort_soon(self, peer: Peer) -> None:
         """Mirror a reset, after what the sender had sent before it."""
-        if peer.connected:
+        if peer.is_open:
             wait = self._settings.linger if peer.full else 0
             self._timers.append(self._settings.clock.callLater(wait, peer.abort))
 
     def _end_if_over(self) -> None:
         if self.client not in self._closed or self._facts is None:
             return
-        if self.upstream not in self._closed and self.upstream.connected:
+        if self.upstream not in self._closed and self.upstream.is_open:
             return
         for timer in self._timers:
             if timer.active():

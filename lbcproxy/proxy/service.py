@@ -116,7 +116,7 @@ class ProxyService(Service):
 
     def stopService(self) -> Deferred[Any]:
         """Stop listening, end every session in order; fires when all are gone."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         stopped = [port.stopListening() for port in self._ports]
         self._ports.clear()
         for relay in self.relays:

@@ -12,8 +12,9 @@ import msgspec
 from lbcproxy.session.direction import Direction
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import HEADER_SIZE, frame
-from lbcproxy.wire.errors import BadPayload, UnknownCommand
+from lbcproxy.wire.errors import BadPayload, FieldError, UnknownCommand
 from lbcproxy.wire.record import MessageRecord
+from lbcproxy.wire.registry import record_of
 
 __all__ = ["Message"]
 
@@ -90,6 +91,20 @@ class Message:
     def codec(self) -> Codec:
         """The codec it is read with."""
         return self._codec
+
+    def summary(self) -> str:
+        """Say in a few words what it holds, of a long one what its beginning tells."""
+        if self.record is not None:
+            trailing = len(self.record.trailing)
+            words = self.record.summary()
+            return f"{words} +{trailing} trailing bytes".lstrip() if trailing else words
+        record = record_of(self.command)
+        if record is None or self.raw or self._frame_error is not None:
+            return ""
+        try:
+            return record.glance(self.head[HEADER_SIZE:], self._codec.params)
+        except FieldError:
+            return ""
 
     def to_dict(self) -> dict[str, Any] | None:
         """Give the record's `to_dict`, or None if there is no record."""

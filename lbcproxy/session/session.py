@@ -77,6 +77,13 @@ class Session:
         way = self._ways[direction]
         return [self._pass(way, direction, item, time_ns) for item in way.framer.close()]
 
+    def gap(self, direction: Direction, missing: int, time_ns: int) -> list[Passage]:
+        """Take note of bytes that a capture does not have, and begin anew behind them."""
+        passages = self.end(direction, time_ns)
+        why = f"{missing} bytes are missing from the capture"
+        entry = self._junk_entry(direction, time_ns, b"", why, continued=False)
+        return [*passages, Passage(b"", entry)]
+
     def _pass(self, way: _Way, direction: Direction, item: Item, time_ns: int) -> Passage:
         if isinstance(item, Junk):
             return self._pass_junk(way, direction, item, time_ns)
@@ -115,18 +122,24 @@ class Session:
 
     def _pass_junk(self, way: _Way, direction: Direction, junk: Junk, time_ns: int) -> Passage:
         way.sender.junk_bytes += len(junk.raw)
-        entry = Entry(
+        why = junk.why + _whose_magic(junk.raw)
+        entry = self._junk_entry(direction, time_ns, junk.raw, why, continued=way.in_junk)
+        way.in_junk = True
+        return Passage(junk.raw, entry)
+
+    def _junk_entry(
+        self, direction: Direction, time_ns: int, junk: bytes, why: str, *, continued: bool
+    ) -> Entry:
+        return Entry(
             number=next(self._numbers),
             time_ns=time_ns,
             session=self.number,
             direction=direction,
             message=None,
-            junk=junk.raw,
-            why=junk.why + _whose_magic(junk.raw),
-            continued=way.in_junk,
+            junk=junk,
+            why=why,
+            continued=continued,
         )
-        way.in_junk = True
-        return Passage(junk.raw, entry)
 
     def _agree(self) -> None:
         """Settle the protocol version as soon as both have named theirs."""

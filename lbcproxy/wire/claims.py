@@ -54,6 +54,13 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     value: bytes | None
     amount: int
     """In base units, 100,000,000 a coin."""
+    script: bytes
+    """The ordinary script behind the claim."""
+
+    def to_dict(self) -> dict[str, str | None]:
+        """Give what the claim says, as JSON can hold it."""
+        value = None if self.value is None else self.value.hex()
+        return {"kind": self.kind, "name": self.name, "claim_id": self.claim_id, "value": value}
 
 
 def read_claim_script(script: bytes) -> ClaimScript | None:
@@ -103,9 +110,10 @@ def claims_of(transactions: Iterable[Tx]) -> Iterator[tuple[str, Claim]]:
         for index, claim, amount in found:
             claim_id = claim.claim_id or new_claim_id(txid, index)
             name = claim.name.decode("utf-8", "backslashreplace")
+            shown = display(claim_id)
             yield (
                 display(txid),
-                Claim(index, claim.kind, name, display(claim_id), claim.value, amount),
+                Claim(index, claim.kind, name, shown, claim.value, amount, claim.script),
             )
 
 

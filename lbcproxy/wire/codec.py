@@ -41,8 +41,8 @@ class Codec:
         )
         self.encoding = encoding
         self.engine = engine or next(iter(ENGINES))
-        self._params = Params(network.rules, self.protocol_version, encoding != "base")
-        self._base = msgspec.structs.replace(self._params, witness=False)
+        self.params = Params(network.rules, self.protocol_version, encoding != "base")
+        self._base = msgspec.structs.replace(self.params, witness=False)
         self._engines: dict[tuple[str, bool], ConstructEngine] = {}
 
     def decode(self, command: str, payload: bytes) -> MessageRecord:
@@ -55,7 +55,7 @@ class Codec:
             raise BadPayload(refusal)
         if self.encoding == "auto" and command in WITH_TRANSACTIONS:
             return self._decode_auto(record, payload)
-        return self._decode(record, payload, self._params)
+        return self._decode(record, payload, self.params)
 
     def refusal(self, command: str, length: int) -> str | None:
         """Say why a payload of this length is refused unread, or None; for known commands only."""
@@ -64,7 +64,7 @@ class Codec:
             return None
         if self.protocol_version < record.since:
             return f"needs protocol version {record.since}, {self.protocol_version} was agreed"
-        most = min(bound(record.maximum, self._params), MAX_PAYLOAD)
+        most = min(bound(record.maximum, self.params), MAX_PAYLOAD)
         if length > most:
             return f"{length} bytes, at most {most} allowed for {command}"
         return None
@@ -73,7 +73,7 @@ class Codec:
         """Give a record's payload, trailing bytes included; raises BadRecord."""
         if not isinstance(record, MessageRecord):
             raise BadRecord(f"{type(record).__name__} is not the record of a message")
-        payload = self._engine(type(record), self._params).encode(record) + record.trailing
+        payload = self._engine(type(record), self.params).encode(record) + record.trailing
         refusal = self.refusal(record.command, len(payload))
         if refusal is not None:
             raise BadRecord(refusal)
@@ -97,7 +97,7 @@ class Codec:
         failure: BadPayload | None = None
         value: MessageRecord | None = None
         try:
-            value = self._decode(record, payload, self._params)
+            value = self._decode(record, payload, self.params)
         except BadPayload as error:
             failure = error
         if value is not None and not value.trailing:

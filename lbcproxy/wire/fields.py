@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from io import BytesIO
 from typing import Annotated, Any, TypeAlias
 
 from construct import (
@@ -56,6 +57,7 @@ __all__ = [
     "VarHex",
     "VarStr",
     "When",
+    "count_in",
     "hold",
     "plain",
     "take",
@@ -114,6 +116,11 @@ class CompactSize(Field):
 
 
 COMPACT_SIZE = CompactSize()
+
+
+def count_in(head: bytes) -> int:
+    """Read the count at the beginning of a payload; raises FieldError."""
+    return int(COMPACT_SIZE._parse(BytesIO(head), None, ""))
 
 
 def _count(stream: Any, context: Any, path: Any, limit: Limit, unit: str) -> int:

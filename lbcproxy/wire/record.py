@@ -190,6 +190,18 @@ class MessageRecord(Record, frozen=True, gc=False, kw_only=True):
     since: ClassVar[int] = 0
     """The lowest protocol version at which the command is legal."""
 
+    def summary(self) -> str:
+        """Say in a few words what it holds, for a line; the empty string if nothing is worth it.
+
+        What the sender chose freely is escaped.
+        """
+        return ""
+
+    @classmethod
+    def glance(cls, head: bytes, params: Params) -> str:
+        """Say the like of a payload of which only the first 200 bytes are kept."""
+        return ""
+
     trailing: bytes = b""
     """Bytes behind the last field. No node refuses them; `encode` writes them again."""
 

@@ -51,6 +51,10 @@ class Addr(MessageRecord, frozen=True, gc=False):
 
     addresses: Annotated[tuple[TimedAddress, ...], at_most(1000)]
 
+    def summary(self) -> str:
+        """Count the addresses."""
+        return f"{len(self.addresses)} addr"
+
 
 class AddressV2(Record, frozen=True, gc=False):
     """The address of a node on any kind of network (BIP155), and when it was last seen."""
@@ -81,3 +85,7 @@ class AddrV2(MessageRecord, frozen=True, gc=False):
     maximum: ClassVar[Limit] = 531_003
 
     addresses: Annotated[tuple[AddressV2, ...], at_most(1000)]
+
+    def summary(self) -> str:
+        """Count the addresses."""
+        return f"{len(self.addresses)} addr"

@@ -5,15 +5,23 @@ lbcd `wire/msgblock.go`, `wire/msgmerkleblock.go`.
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Annotated, ClassVar
 
-from lbcproxy.wire.fields import Hash, UInt32, VarBytes
+from lbcproxy.text import unix_time
+from lbcproxy.wire.fields import Hash, UInt32, VarBytes, count_in
+from lbcproxy.wire.hashes import display
 from lbcproxy.wire.messages.headers import BlockHeader
 from lbcproxy.wire.messages.transactions import Tx
-from lbcproxy.wire.record import MessageRecord, at_most
-from lbcproxy.wire.rules import ByChain, Limit
+from lbcproxy.wire.record import MessageRecord, at_most, parse
+from lbcproxy.wire.rules import ByChain, Limit, Params
 
 __all__ = ["Block", "MerkleBlock"]
+
+
+def _summary(header: BlockHeader, transactions: int) -> str:
+    time = unix_time(header.timestamp)
+    return f"hash {display(header.hash)}, ver {header.version}, {transactions} tx, {time}"
 
 
 class Block(MessageRecord, frozen=True, gc=False):
@@ -24,6 +32,17 @@ class Block(MessageRecord, frozen=True, gc=False):
 
     header: BlockHeader
     transactions: Annotated[tuple[Tx, ...], at_most(ByChain("transactions"))]
+
+    def summary(self) -> str:
+        """Name it, and count its transactions."""
+        return _summary(self.header, len(self.transactions))
+
+    @classmethod
+    def glance(cls, head: bytes, params: Params) -> str:
+        """Say the same, of its header."""
+        stream = BytesIO(head)
+        header: BlockHeader = parse(BlockHeader.schema, stream, params)
+        return _summary(header, count_in(stream.read()))
 
 
 class MerkleBlock(MessageRecord, frozen=True, gc=False):
@@ -37,3 +56,8 @@ class MerkleBlock(MessageRecord, frozen=True, gc=False):
     total_transactions: UInt32
     hashes: Annotated[tuple[Hash, ...], at_most(ByChain("transactions"))]
     flags: Annotated[bytes, VarBytes(ByChain("merkle_flags"))]
+
+    def summary(self) -> str:
+        """Name the block, and say how much is proved."""
+        counts = f"{self.total_transactions} tx, {len(self.hashes)} hashes"
+        return f"hash {display(self.header.hash)}, {counts}"

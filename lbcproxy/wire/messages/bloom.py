@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from lbcproxy.text import printable
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import UInt8, UInt32, VarBytes
 from lbcproxy.wire.record import MessageRecord
@@ -26,6 +27,10 @@ class FilterLoad(MessageRecord, frozen=True, gc=False):
     tweak: UInt32
     flags: UInt8
 
+    def summary(self) -> str:
+        """Say how large the filter is."""
+        return f"{len(self.filter)} bytes, {self.hash_funcs} hash functions, flags={self.flags}"
+
     def check(self) -> None:
         """Hold the number of hash functions to 50."""
         if self.hash_funcs > MOST_HASH_FUNCS:
@@ -42,6 +47,10 @@ class FilterAdd(MessageRecord, frozen=True, gc=False):
     since: ClassVar[int] = 70001
 
     data: Annotated[bytes, VarBytes(520)]
+
+    def summary(self) -> str:
+        """Show the element."""
+        return f"data={printable(self.data.hex(), 64)}"
 
 
 class FilterClear(MessageRecord, frozen=True, gc=False):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from lbcproxy.wire.fields import Hash, UInt8, UInt32, VarBytes
+from lbcproxy.wire.fields import Hash, UInt8, UInt32, VarBytes, count_in
+from lbcproxy.wire.hashes import display
 from lbcproxy.wire.record import MessageRecord, at_most
-from lbcproxy.wire.rules import Limit
+from lbcproxy.wire.rules import Limit, Params
 
 __all__ = ["CFCheckpt", "CFHeaders", "CFilter", "GetCFCheckpt", "GetCFHeaders", "GetCFilters"]
 
@@ -21,6 +22,10 @@ class GetCFilters(MessageRecord, frozen=True, gc=False):
     start_height: UInt32
     stop_hash: Hash
 
+    def summary(self) -> str:
+        """Say from where to where."""
+        return f"start_height={self.start_height}, stop_hash={display(self.stop_hash)}"
+
 
 class CFilter(MessageRecord, frozen=True, gc=False):
     """The filter of one block."""
@@ -32,6 +37,15 @@ class CFilter(MessageRecord, frozen=True, gc=False):
     block_hash: Hash
     data: Annotated[bytes, VarBytes(262_144)]
 
+    def summary(self) -> str:
+        """Name the block."""
+        return f"block_hash={display(self.block_hash)}, {len(self.data)} bytes"
+
+    @classmethod
+    def glance(cls, head: bytes, params: Params) -> str:
+        """Name the block."""
+        return f"block_hash={display(head[1:33])}"
+
 
 class GetCFHeaders(MessageRecord, frozen=True, gc=False):
     """The wish for the filter headers of a range of blocks."""
@@ -42,6 +56,10 @@ class GetCFHeaders(MessageRecord, frozen=True, gc=False):
     filter_type: UInt8
     start_height: UInt32
     stop_hash: Hash
+
+    def summary(self) -> str:
+        """Say from where to where."""
+        return f"start_height={self.start_height}, stop_hash={display(self.stop_hash)}"
 
 
 class CFHeaders(MessageRecord, frozen=True, gc=False):
@@ -55,6 +73,11 @@ class CFHeaders(MessageRecord, frozen=True, gc=False):
     prev_filter_header: Hash
     filter_hashes: Annotated[tuple[Hash, ...], at_most(2000)]
 
+    def summary(self) -> str:
+        """Count the hashes."""
+        hashes = len(self.filter_hashes)
+        return f"stop_hash={display(self.stop_hash)}, num_filter_hashes={hashes}"
+
 
 class GetCFCheckpt(MessageRecord, frozen=True, gc=False):
     """The wish for the filter headers of every 1,000th block."""
@@ -65,6 +88,10 @@ class GetCFCheckpt(MessageRecord, frozen=True, gc=False):
     filter_type: UInt8
     stop_hash: Hash
 
+    def summary(self) -> str:
+        """Say up to where."""
+        return f"stop_hash={display(self.stop_hash)}"
+
 
 class CFCheckpt(MessageRecord, frozen=True, gc=False):
     """The filter headers of every 1,000th block, at most 100,000."""
@@ -74,3 +101,13 @@ class CFCheckpt(MessageRecord, frozen=True, gc=False):
     filter_type: UInt8
     stop_hash: Hash
     filter_headers: Annotated[tuple[Hash, ...], at_most(100_000)]
+
+    def summary(self) -> str:
+        """Count the filter headers."""
+        headers = len(self.filter_headers)
+        return f"stop_hash={display(self.stop_hash)}, num_filter_headers={headers}"
+
+    @classmethod
+    def glance(cls, head: bytes, params: Params) -> str:
+        """Count the filter headers."""
+        return f"stop_hash={display(head[1:33])}, num_filter_headers={count_in(head[33:])}"

@@ -6,15 +6,17 @@ Indexes are written as differences: each is the one before it, plus the differen
 from __future__ import annotations
 
 from collections.abc import Iterable
+from io import BytesIO
 from typing import Annotated, Any, ClassVar
 
 from lbcproxy.wire.errors import FieldError
-from lbcproxy.wire.fields import Bool, CompactInt, Fixed, Hash, UInt64
+from lbcproxy.wire.fields import Bool, CompactInt, Fixed, Hash, UInt64, count_in
+from lbcproxy.wire.hashes import display
 from lbcproxy.wire.messages.handshake import CORE_MAXIMUM
 from lbcproxy.wire.messages.headers import BlockHeader
 from lbcproxy.wire.messages.transactions import Tx
-from lbcproxy.wire.record import MessageRecord, Record, at_most
-from lbcproxy.wire.rules import ByChain, Limit
+from lbcproxy.wire.record import MessageRecord, Record, at_most, parse
+from lbcproxy.wire.rules import ByChain, Limit, Params
 
 __all__ = ["BlockTxn", "CmpctBlock", "GetBlockTxn", "PrefilledTx", "SendCmpct"]
 
@@ -46,6 +48,10 @@ class SendCmpct(MessageRecord, frozen=True, gc=False):
     announce: Bool
     version: UInt64
 
+    def summary(self) -> str:
+        """Say what is offered."""
+        return f"announce={int(self.announce)}, version={self.version}"
+
 
 class PrefilledTx(Record, frozen=True, gc=False):
     """A transaction sent along with a compact block."""
@@ -69,6 +75,17 @@ class CmpctBlock(MessageRecord, frozen=True, gc=False):
     def indexes(self) -> tuple[int, ...]:
         """The places of the prefilled transactions in the block."""
         return indexes_of(each.index_delta for each in self.prefilled)
+
+    def summary(self) -> str:
+        """Name the block, and count what came with it."""
+        counts = f"{len(self.short_ids)} short ids, {len(self.prefilled)} prefilled"
+        return f"hash {display(self.header.hash)}, {counts}"
+
+    @classmethod
+    def glance(cls, head: bytes, params: Params) -> str:
+        """Name the block."""
+        header: BlockHeader = parse(BlockHeader.schema, BytesIO(head), params)
+        return f"hash {display(header.hash)}"
 
     def check(self) -> None:
         """Hold indexes and the number of transactions to 16 bits."""
@@ -97,6 +114,10 @@ class GetBlockTxn(MessageRecord, frozen=True, gc=False):
         """The places of the wanted transactions in the block."""
         return indexes_of(self.index_deltas)
 
+    def summary(self) -> str:
+        """Name the block, and count what is wanted."""
+        return f"block {display(self.block_hash)}, {len(self.index_deltas)} tx"
+
     def check(self) -> None:
         """Hold indexes to 16 bits."""
         _check_indexes(self.indexes, "index_deltas")
@@ -114,3 +135,12 @@ class BlockTxn(MessageRecord, frozen=True, gc=False):
 
     block_hash: Hash
     transactions: Annotated[tuple[Tx, ...], at_most(ByChain("transactions"))]
+
+    def summary(self) -> str:
+        """Name the block, and count the transactions."""
+        return f"block {display(self.block_hash)}, {len(self.transactions)} tx"
+
+    @classmethod
+    def glance(cls, head: bytes, params: Params) -> str:
+        """Say the same."""
+        return f"block {display(head[:32])}, {count_in(head[32:])} tx"

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 
 from construct import Flag, Int32sl, Int64ul
 
+from lbcproxy.text import printable
 from lbcproxy.wire.fields import (
     Int32,
     Int64,
@@ -55,6 +56,11 @@ class Version(MessageRecord, frozen=True, gc=False):
     start_height: Annotated[int | None, OptionalTail(Int32sl)] = None
     relay: Annotated[bool | None, OptionalTail(Flag)] = None
 
+    def summary(self) -> str:
+        """Say who it is."""
+        agent = "none" if self.user_agent is None else printable(self.user_agent)
+        return f"agent {agent}, pver {self.version}, block {self.start_height}"
+
 
 class VerAck(MessageRecord, frozen=True, gc=False):
     """The answer to `version` that ends the handshake. Empty."""
@@ -85,3 +91,7 @@ class SendTxRcncl(MessageRecord, frozen=True, gc=False):
 
     version: UInt32
     salt: UInt64
+
+    def summary(self) -> str:
+        """Say what is offered."""
+        return f"version {self.version}"

@@ -11,10 +11,20 @@ from typing import Annotated, Any, ClassVar
 from construct import Subconstruct
 
 from lbcproxy.wire.errors import FieldError
-from lbcproxy.wire.fields import COMPACT_SIZE, HASH, Hash, IfChain, Int32, Many, UInt32, plain
+from lbcproxy.wire.fields import (
+    COMPACT_SIZE,
+    HASH,
+    Hash,
+    IfChain,
+    Int32,
+    Many,
+    UInt32,
+    count_in,
+    plain,
+)
 from lbcproxy.wire.hashes import display, lbry_pow_hash, sha256d
 from lbcproxy.wire.record import MessageRecord, Record, at_most
-from lbcproxy.wire.rules import ByChain, Limit
+from lbcproxy.wire.rules import ByChain, Limit, Params
 
 __all__ = ["BlockHeader", "GetBlocks", "GetHeaders", "Headers"]
 
@@ -95,6 +105,15 @@ class Headers(MessageRecord, frozen=True, gc=False):
 
     headers: Annotated[tuple[BlockHeader, ...], Many(Bare(BlockHeader.schema), 2000)]
 
+    def summary(self) -> str:
+        """Count the headers."""
+        return f"num {len(self.headers)}"
+
+    @classmethod
+    def glance(cls, head: bytes, params: Params) -> str:
+        """Count the headers."""
+        return f"num {count_in(head)}"
+
 
 class _Locator(MessageRecord, frozen=True, gc=False):
     """Hashes of known blocks, the newest first, and where to stop (zero: as far as allowed)."""
@@ -104,6 +123,11 @@ class _Locator(MessageRecord, frozen=True, gc=False):
     version: UInt32
     locator: Annotated[tuple[Hash, ...], at_most(500)]
     hash_stop: Hash
+
+    def summary(self) -> str:
+        """Say from where to where."""
+        begin = f"locator {display(self.locator[0])}" if self.locator else "no locator"
+        return f"{begin}, stop {display(self.hash_stop)}"
 
 
 class GetBlocks(_Locator, frozen=True, gc=False):

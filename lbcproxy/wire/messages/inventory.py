@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated, ClassVar
 
-from lbcproxy.wire.fields import Hash, UInt32
+from lbcproxy.wire.fields import Hash, UInt32, count_in
+from lbcproxy.wire.hashes import display
 from lbcproxy.wire.record import MessageRecord, Record, at_most
-from lbcproxy.wire.rules import Limit
+from lbcproxy.wire.rules import Limit, Params
 
 __all__ = ["GetData", "Inv", "InvType", "InventoryVector", "NotFound"]
 
@@ -28,6 +29,13 @@ class InvType(IntEnum):
     FILTERED_WITNESS_BLOCK = WITNESS_FLAG | 3
 
 
+def _kind(number: int) -> str:
+    try:
+        return InvType(number).name.lower().replace("_", " ")
+    except ValueError:
+        return f"unknown ({number})"
+
+
 class InventoryVector(Record, frozen=True, gc=False):
     """One thing by kind (`InvType`, or any other number) and hash: 36 bytes."""
 
@@ -41,6 +49,20 @@ class _Inventory(MessageRecord, frozen=True, gc=False):
     maximum: ClassVar[Limit] = 1_800_009
 
     inventory: Annotated[tuple[InventoryVector, ...], at_most(50_000)]
+
+    def summary(self) -> str:
+        """Name the only thing, or count them."""
+        if not self.inventory:
+            return "empty"
+        if len(self.inventory) > 1:
+            return f"size {len(self.inventory)}"
+        [thing] = self.inventory
+        return f"{_kind(thing.type)} {display(thing.hash)}"
+
+    @classmethod
+    def glance(cls, head: bytes, params: Params) -> str:
+        """Count the things."""
+        return f"size {count_in(head)}"
 
 
 class Inv(_Inventory, frozen=True, gc=False):

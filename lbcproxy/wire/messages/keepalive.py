@@ -24,6 +24,10 @@ class Ping(MessageRecord, frozen=True, gc=False):
 
     nonce: Annotated[int | None, Since(60001, Int64ul)] = None
 
+    def summary(self) -> str:
+        """Give the nonce."""
+        return "" if self.nonce is None else f"nonce={self.nonce:016x}"
+
 
 class Pong(MessageRecord, frozen=True, gc=False):
     """The answer to a `ping`, with its nonce."""
@@ -33,6 +37,10 @@ class Pong(MessageRecord, frozen=True, gc=False):
     since: ClassVar[int] = 60001
 
     nonce: UInt64
+
+    def summary(self) -> str:
+        """Give the nonce."""
+        return f"nonce={self.nonce:016x}"
 
 
 class MemPool(MessageRecord, frozen=True, gc=False):
@@ -59,3 +67,7 @@ class FeeFilter(MessageRecord, frozen=True, gc=False):
     since: ClassVar[int] = 70013
 
     min_fee: Int64
+
+    def summary(self) -> str:
+        """Give the fee."""
+        return f"min_fee={self.min_fee}"

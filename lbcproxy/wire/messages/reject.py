@@ -9,6 +9,7 @@ from enum import IntEnum
 from io import BytesIO
 from typing import Annotated, Any, ClassVar
 
+from lbcproxy.text import printable
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import (
     HASH,
@@ -20,6 +21,7 @@ from lbcproxy.wire.fields import (
     VarHex,
     When,
 )
+from lbcproxy.wire.hashes import display
 from lbcproxy.wire.record import MessageRecord, Record, at_most, parse
 from lbcproxy.wire.rules import ANY_CHAIN, Params
 
@@ -49,6 +51,16 @@ class Reject(MessageRecord, frozen=True, gc=False):
     code: UInt8
     reason: Annotated[bytes, VAR_STR]
     hash: Annotated[bytes | None, When("message", (b"tx", b"block"), HASH)] = None
+
+    def summary(self) -> str:
+        """Say what was rejected and why."""
+        try:
+            code = f"REJECT_{RejectCode(self.code).name}"
+        except ValueError:
+            code = f"unknown (0x{self.code:02x})"
+        what = f"cmd {printable(self.message, 12)}, code {code}"
+        result = f"{what}, reason {printable(self.reason, 250)}"
+        return result if self.hash is None else f"{result}, hash {display(self.hash)}"
 
 
 class ManyHex(Many):

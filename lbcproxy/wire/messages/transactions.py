@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from construct import ConstructError, Subconstruct
 
+from lbcproxy.text import unix_time
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import (
     COMPACT_SIZE,
@@ -27,6 +28,8 @@ from lbcproxy.wire.rules import ANY_CHAIN, MAX_PAYLOAD, ByChain, ChainRules, Lim
 
 __all__ = ["Tx", "TxIn", "TxOut"]
 
+LOCK_TIME_THRESHOLD = 500_000_000
+"""Lock times below are block heights, others unix seconds."""
 MOST_INPUTS = MAX_PAYLOAD // 41 + 1
 MOST_OUTPUTS = MAX_PAYLOAD // 9 + 1
 
@@ -173,6 +176,16 @@ class Tx(MessageRecord, frozen=True, gc=False):
     def to_bytes(self, *, witness: bool) -> bytes:
         """Give the transaction's own bytes in one of the encodings, whatever the chain."""
         return build(type(self).schema, self, _WITNESS if witness else _BASE)
+
+    def summary(self) -> str:
+        """Name it, and say how much goes in and out."""
+        lock = (
+            f"height {self.lock_time}"
+            if self.lock_time < LOCK_TIME_THRESHOLD
+            else unix_time(self.lock_time)
+        )
+        counts = f"{len(self.inputs)} inputs, {len(self.outputs)} outputs"
+        return f"hash {display(self.txid)}, {counts}, lock {lock}"
 
     @property
     def txid(self) -> bytes:

@@ -1,0 +1,242 @@
+"""pcapng: the format lbcproxy writes, and what Wireshark saves.
+
+A file is a row of blocks, each with its length at both ends, so it can be read as far as it is
+whole. Sections may differ in byte order, interfaces in link type and unit of time. Blocks and
+options without use here are skipped. The draft is draft-ietf-opsawg-pcapng.
+"""
+
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import BinaryIO
+
+import msgspec
+
+from lbcproxy.capture.packet import Packet, Section
+from lbcproxy.errors import CaptureError
+
+__all__ = [
+    "ENHANCED_PACKET",
+    "INTERFACE",
+    "NAME",
+    "OPTION_COMMENT",
+    "OPTION_CUSTOM",
+    "OPTION_TIME_UNIT",
+    "PEN",
+    "SECTION",
+    "SUFFIXES",
+    "block",
+    "matches",
+    "options",
+    "read",
+    "whole_length",
+]
+
+NAME = "pcapng"
+SUFFIXES = (".pcapng", ".ntar")
+
+SECTION = 0x0A0D0D0A
+INTERFACE = 1
+SIMPLE_PACKET = 3
+ENHANCED_PACKET = 6
+
+OPTION_COMMENT = 1
+OPTION_TIME_UNIT = 9
+OPTION_TIME_OFFSET = 14
+OPTION_CUSTOM = 2988
+# Custom options carry the number of who made them. This one is for documentation: lbcproxy has
+# none of its own yet, so its texts name their schema as well.
+PEN = 32473
+
+_MIN_BLOCK = 12
+# Far above any packet: a longer block is damage, and must not be allocated for.
+_MAX_BLOCK = 64 * 2**20
+_MICROSECONDS = b"\x06"
+_BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
+
+
+class _Block(msgspec.Struct, frozen=True, gc=False):
+    """One block without its lengths; `order` is the byte order of its section."""
+
+    kind: int
+    body: bytes
+    order: str
+    offset: int
+
+
+class _Interface(msgspec.Struct, frozen=True, gc=False):
+    """What the packets of an interface have in common; `units` is how many make a second."""
+
+    link_type: int
+    snap_length: int
+    units: int
+    time_offset: int
+
+    def time_ns(self, count: int) -> int:
+        """Give the time that a packet's count of units means, in nanoseconds since 1970."""
+        return count * 1_000_000_000 // self.units + self.time_offset * 1_000_000_000
+
+
+def matches(head: bytes) -> bool:
+    """Whether a file that begins so is a pcapng file."""
+    return head[:4] == SECTION.to_bytes(4)
+
+
+def read(file: BinaryIO) -> Iterator[Packet | Section]:
+    """Give sections and packets one after another; CaptureError where it is damaged or cut.
+
+    A packet in a block without a time (SPB) has the time 0.
+    """
+    interfaces: list[_Interface] = []
+    for found in _blocks(file):
+        if found.kind == SECTION:
+            interfaces = []
+            yield _section(found)
+        elif found.kind == INTERFACE:
+            interfaces.append(_interface(found))
+        elif found.kind == ENHANCED_PACKET:
+            yield _enhanced(found, interfaces)
+        elif found.kind == SIMPLE_PACKET:
+            yield _simple(found, interfaces)
+
+
+def whole_length(file: BinaryIO) -> int:
+    """How many bytes from here on are whole blocks, up to the first that is not.
+
+    What is behind may be cut off: a file that ends with a whole block can be appended to.
+    """
+    length = 0
+    with suppress(CaptureError):
+        for found in _blocks(file):
+            length = found.offset + len(found.body) + _MIN_BLOCK
+    return length
+
+
+def block(kind: int, body: bytes) -> bytes:
+    """Build a block of a little-endian section, which is what lbcproxy writes."""
+    total = (len(body) + _MIN_BLOCK).to_bytes(4, "little")
+    return kind.to_bytes(4, "little") + total + body + total
+
+
+def options(*pairs: tuple[int, bytes]) -> bytes:
+    """Build options, by number and value, for a little-endian section; without their end."""
+    return b"".join(
+        struct.pack("<HH", code, len(value)) + value + bytes(-len(value) % 4)
+        for code, value in pairs
+    )
+
+
+def _blocks(file: BinaryIO) -> Iterator[_Block]:
+    """Cut a file into blocks; CaptureError at the first that is not whole."""
+    order = ""
+    offset = 0
+    while head := file.read(8):
+        if len(head) < 8:
+            raise CaptureError("the file ends inside a block's header", offset)
+        start = b""
+        if matches(head):
+            start = file.read(4)
+            order = _BYTE_ORDERS.get(start, "")
+            if not order:
+                what = "cut" if len(start) < 4 else f"without a byte order: {start.hex()}"
+                raise CaptureError(f"a section header {what}", offset)
+        elif not order:
+            raise CaptureError(f"no section header, it begins with {head[:4].hex()}", offset)
+        kind, length = struct.unpack(order + "II", head)
+        if not _MIN_BLOCK + len(start) <= length <= _MAX_BLOCK or length % 4:
+            raise CaptureError(f"a block of {length:,} bytes cannot be", offset)
+        rest = file.read(length - 8 - len(start))
+        if len(rest) < length - 8 - len(start):
+            raise CaptureError("the last block is cut", offset)
+        if rest[-4:] != head[4:]:
+            raise CaptureError("a block's length differs at its two ends", offset)
+        yield _Block(kind, start + rest[:-4], order, offset)
+        offset += length
+
+
+def _section(found: _Block) -> Section:
+    if len(found.body) < 16:
+        raise CaptureError("a section header is too short", found.offset)
+    major, minor = struct.unpack_from(found.order + "HH", found.body, 4)
+    if major != 1:
+        raise CaptureError(f"version {major}.{minor} of pcapng is not understood", found.offset)
+    comments, custom = _texts(found, 16)
+    return Section(custom, comments, found.offset)
+
+
+def _interface(found: _Block) -> _Interface:
+    if len(found.body) < 8:
+        raise CaptureError("an interface is too short", found.offset)
+    link_type, _, snap_length = struct.unpack_from(found.order + "HHI", found.body)
+    unit, time_offset = _MICROSECONDS, 0
+    for code, value in _options(found, 8):
+        if code == OPTION_TIME_UNIT and len(value) == 1:
+            unit = value
+        elif code == OPTION_TIME_OFFSET and len(value) == 8:
+            time_offset = struct.unpack(found.order + "q", value)[0]
+    # The first bit chooses between a power of two and a power of ten.
+    units = (2 if unit[0] & 0x80 else 10) ** (unit[0] & 0x7F)
+    return _Interface(link_type, snap_length, units, time_offset)
+
+
+def _enhanced(found: _Block, interfaces: list[_Interface]) -> Packet:
+    if len(found.body) < 20:
+        raise CaptureError("a packet's block is too short", found.offset)
+    number, high, low, length, _ = struct.unpack_from(found.order + "IIIII", found.body)
+    if number >= len(interfaces):
+        raise CaptureError(f"a packet of interface {number}, which is unknown", found.offset)
+    if length > len(found.body) - 20:
+        raise CaptureError("a packet is longer than its block", found.offset)
+    interface = interfaces[number]
+    comments, custom = _texts(found, 20 + length + -length % 4)
+    return Packet(
+        interface.time_ns(high << 32 | low),
+        interface.link_type,
+        found.body[20 : 20 + length],
+        found.offset,
+        comments,
+        custom,
+    )
+
+
+def _simple(found: _Block, interfaces: list[_Interface]) -> Packet:
+    if not interfaces:
+        raise CaptureError("a packet of interface 0, which is unknown", found.offset)
+    if len(found.body) < 4:
+        raise CaptureError("a packet's block is too short", found.offset)
+    interface = interfaces[0]
+    # The block says how long the packet was; what was kept of it follows from the limit.
+    length = struct.unpack_from(found.order + "I", found.body)[0]
+    if interface.snap_length:
+        length = min(length, interface.snap_length)
+    if length > len(found.body) - 4:
+        raise CaptureError("a packet is longer than its block", found.offset)
+    return Packet(0, interface.link_type, found.body[4 : 4 + length], found.offset)
+
+
+def _texts(found: _Block, start: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the comments among a block's options, and the custom texts that are lbcproxy's."""
+    if start >= len(found.body):
+        return (), ()
+    comments, custom = [], []
+    pen = struct.pack(found.order + "I", PEN)
+    for code, value in _options(found, start):
+        if code == OPTION_COMMENT:
+            comments.append(value.decode(errors="replace"))
+        elif code == OPTION_CUSTOM and value[:4] == pen:
+            custom.append(value[4:].decode(errors="replace"))
+    return tuple(comments), tuple(custom)
+
+
+def _options(found: _Block, start: int) -> Iterator[tuple[int, bytes]]:
+    """Give the options of a block from a place in its body on."""
+    body = found.body
+    while start + 4 <= len(body):
+        code, length = struct.unpack_from(found.order + "HH", body, start)
+        if code == 0:
+            return
+        start += 4
+        if length > len(body) - start:
+            raise CaptureError(f"option {code} is longer than its block", found.offset)
+        yield code, body[start : start + length]
+        start += length + -length % 4

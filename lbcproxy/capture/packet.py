@@ -1,0 +1,67 @@
+"""The values that pass between capture files, TCP and whoever reads or writes captures.
+
+Nothing here computes: a `Packet` is what a file holds, a `Segment` is what TCP makes of it.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+__all__ = ["ACK", "FIN", "PSH", "RST", "SYN", "Endpoint", "Leg", "Packet", "Section", "Segment"]
+
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+
+
+class Leg(StrEnum):
+    """One of the two TCP connections of a session."""
+
+    CLIENT = "client"
+    UPSTREAM = "upstream"
+
+
+class Endpoint(msgspec.Struct, frozen=True, gc=False):
+    """One end of a connection: an address as text, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class Packet(msgspec.Struct, frozen=True, gc=False):
+    """One captured packet, as it stands in a file.
+
+    `offset` is where its record begins in the file, `custom` holds the texts that lbcproxy
+    itself left on the packet, `comments` those for people.
+    """
+
+    time_ns: int
+    link_type: int
+    data: bytes
+    offset: int
+    comments: tuple[str, ...] = ()
+    custom: tuple[str, ...] = ()
+
+
+class Section(msgspec.Struct, frozen=True, gc=False):
+    """The beginning of a section of a file, with what its writer says of all that follows.
+
+    A recording that was appended to has several; connections do not live on across them.
+    """
+
+    custom: tuple[str, ...]
+    comments: tuple[str, ...]
+    offset: int
+
+
+class Segment(msgspec.Struct, frozen=True, gc=False):
+    """One TCP segment, with the addresses of the IP packet around it."""
+
+    source: Endpoint
+    target: Endpoint
+    sequence: int
+    acknowledgment: int
+    flags: int
+    payload: bytes

@@ -1,0 +1,153 @@
+"""How entries look: a line each, a tree, a hexdump, JSON objects, chosen fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from lbcproxy import networks
+from lbcproxy.cli.tree import tree
+from lbcproxy.networks import output_address
+from lbcproxy.session import Direction, Entry
+from lbcproxy.text import iso_time, printable
+from lbcproxy.wire.claims import claims_of
+from lbcproxy.wire.messages.blocks import Block
+from lbcproxy.wire.messages.transactions import Tx
+
+__all__ = ["Look", "entry_object", "make_look"]
+
+VERDICT_COLOURS = {"drop": "red", "rewrite": "yellow", "inject": "magenta", "delay": "blue"}
+ARROW_COLOURS = {Direction.TO_UPSTREAM: "blue", Direction.TO_CLIENT: "cyan"}
+CLAIMS_IN_A_LINE = 3
+
+Look = Callable[[Entry], str | None]
+"""Turns an entry into what is printed for it; None for nothing."""
+
+
+def make_look(kind: str, *, tree: bool, hexdump: bool, fields: Sequence[str], colour: bool) -> Look:
+    """Make the look that the options ask for; raises UsageError where they do not fit."""
+    if fields and kind != "fields":
+        raise click.UsageError("-e goes with -T fields")
+    if kind == "ndjson":
+        return lambda entry: msgspec.json.encode(entry_object(entry, hexdump)).decode()
+    if kind == "fields":
+        if not fields:
+            raise click.UsageError("-T fields wants at least one -e PATH")
+        return lambda entry: "\t".join(_field(entry, path) for path in fields)
+    return lambda entry: _text(entry, with_tree=tree, hexdump=hexdump, colour=colour)
+
+
+def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, Any]:
+    """Give an entry as an object for `-T ndjson`; the keys are public and stay."""
+    message = entry.message
+    result: dict[str, Any] = {
+        "number": entry.number,
+        "time": iso_time(entry.time_ns),
+        "session": entry.session,
+        "direction": entry.direction.value,
+        "command": None if message is None else entry.command,
+        "length": entry.length,
+        "message": None if message is None else message.to_dict(),
+        "error": entry.error,
+        "verdict": entry.verdict,
+        "trail": list(entry.trail),
+    }
+    claims = list(_claims(entry))
+    if claims:
+        result["claims"] = claims
+    if with_payload:
+        result["payload"] = (entry.payload if message is not None else entry.junk).hex()
+    return result
+
+
+def _text(entry: Entry, *, with_tree: bool, hexdump: bool, colour: bool) -> str | None:
+    if entry.continued and not hexdump:
+        return None  # one line for a run of junk
+    lines = [_line(entry, colour)]
+    if with_tree and entry.message is not None and entry.message.record is not None:
+        lines += tree(entry.message.record, networks.get(entry.message.codec.network.id))
+    if hexdump:
+        lines += hex_rows(entry.payload if entry.message is not None else entry.junk)
+    return "\n".join(lines)
+
+
+def _line(entry: Entry, colour: bool) -> str:
+    def paint(text: str, name: str | None, bold: bool = False) -> str:
+        return click.style(text, fg=name, bold=bold) if colour and name else text
+
+    arrow = paint(entry.direction.arrow, ARROW_COLOURS[entry.direction])
+    name = "(junk)" if entry.message is None else printable(entry.command) or "(empty)"
+    error = entry.error
+    words = [_summary(entry)]
+    if error is not None:
+        words.append(paint(f"! {printable(error)}", "red"))
+    if entry.verdict != "pass":
+        verdict = ":".join((entry.verdict, *entry.trail))
+        words.append(paint(printable(verdict), VERDICT_COLOURS.get(entry.verdict)))
+    command = paint(f"{name:<12}", "red" if error is not None else "green")
+    line = f"#{entry.session:<3} {arrow} {command} {entry.length:>8}B  "
+    return (line + "  ".join(word for word in words if word)).rstrip()
+
+
+def _summary(entry: Entry) -> str:
+    if entry.message is None:
+        return ""
+    summary = entry.message.summary()
+    claims = list(_claims(entry))
+    if not claims:
+        return summary
+    named = [f'{each["kind"]} "{printable(each["name"], 40)}"' for each in claims]
+    more = len(named) - CLAIMS_IN_A_LINE
+    named = named[:CLAIMS_IN_A_LINE] + ([f"{more} more"] if more > 0 else [])
+    return f"{summary}, {', '.join(named)}"
+
+
+def _claims(entry: Entry) -> Iterator[dict[str, Any]]:
+    """Give the claims of a `tx` or `block`, which only LBRY has."""
+    message = entry.message
+    if message is None or not message.codec.network.rules.claim_trie:
+        return
+    if message.command not in ("tx", "block"):
+        return
+    network = networks.get(message.codec.network.id)
+    record = message.record
+    transactions: tuple[Tx, ...] = record.transactions if isinstance(record, Block) else ()
+    for txid, claim in claims_of((record,) if isinstance(record, Tx) else transactions):
+        yield {
+            "txid": txid,
+            "output": claim.output,
+            **claim.to_dict(),
+            "amount": claim.amount,
+            "address": output_address(claim.script, network),
+        }
+
+
+def hex_rows(data: bytes) -> list[str]:
+    """Write bytes in rows of 16: offset, hexadecimal, ASCII."""
+    rows = []
+    for offset in range(0, len(data), 16):
+        row = data[offset : offset + 16]
+        text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
+        rows.append(f"    {offset:010x} {row.hex(' '):<47}   {text}")
+    return rows
+
+
+def _field(entry: Entry, path: str) -> str:
+    """Give one field of an entry's object as text, lists joined by commas."""
+    values: list[Any] = [entry_object(entry, with_payload=path == "payload")]
+    for name in path.split("."):
+        values = [value.get(name) for value in values if isinstance(value, dict)]
+        values = [each for value in values for each in _elements(value)]
+    return ",".join("" if value is None else _flat(value) for value in values)
+
+
+def _elements(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _flat(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return printable(text)

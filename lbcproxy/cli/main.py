@@ -1,0 +1,117 @@
+"""The `lbcproxy` command: finds its commands, gives errors their words and exit codes.
+
+0 ok, 1 an error at start or while running, 2 usage, 3 a damaged capture (what was good has been
+printed), 130 ended by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+import click
+
+from lbcproxy import __version__
+from lbcproxy.errors import CaptureError, LbcproxyError
+
+__all__ = ["cli", "main"]
+
+COMMANDS = {
+    "demo": "Watch a recorded conversation of two LBRY nodes pass through a real proxy.",
+    "run": "Stand between a client and a node: show and record what passes.",
+    "show": "List the messages of a capture.",
+    "decode": "Decode one payload to JSON.",
+    "schema": "Describe the fields of a message.",
+}
+DAMAGED = 3
+INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """Imports a command's module when it is asked for: help should not wait for Twisted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"lbcproxy.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS:
+            raise click.UsageError(f"no command {args[0]!r}; there are {', '.join(COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked:
+        return
+    click.echo(f"lbcproxy:  {__version__}")
+    click.echo(f"Python:    {platform.python_version()}")
+    for package in ("twisted", "construct", "msgspec"):
+        click.echo(f"{package + ':':10} {metadata.version(package)}")
+    click.echo(f"Platform:  {platform.platform()}")
+    ctx.exit()
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the versions of the program and what it stands on.",
+)
+def cli() -> None:
+    """Stand between nodes of LBRY's or Bitcoin's network: understand, show and record.
+
+    Begin with `lbcproxy demo`.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        code = cli.main(arguments, prog_name="lbcproxy", standalone_mode=False)
+    except click.ClickException as error:
+        _say(error.format_message())
+        if isinstance(error, click.UsageError):
+            where = error.ctx.command_path if error.ctx else "lbcproxy"
+            _hint(f"see `{where} --help`")
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except CaptureError as error:
+        _say(str(error))
+        return DAMAGED if error.offset is not None else 1
+    except LbcproxyError as error:
+        _say(str(error))
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()  # who read us has gone; nothing is left to say to
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _say(text: str) -> None:
+    click.echo(f"lbcproxy: {text}", err=True)
+
+
+def _hint(text: str) -> None:
+    click.echo(f"Hint: {text}", err=True)

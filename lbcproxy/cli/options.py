@@ -1,0 +1,60 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["look_options", "network_option", "the_network"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def network_option(*, required: bool) -> Callable[[F], F]:
+    """Add `--network`."""
+    return click.option(
+        "--network",
+        metavar="ID",
+        required=required,
+        help="The chain: lbry-mainnet, lbry-regtest, bitcoin-mainnet, ...",
+    )
+
+
+def the_network(name: str) -> Any:
+    """Give the network of an id, or say as a usage error which there are."""
+    from lbcproxy import networks
+
+    try:
+        return networks.get(name)
+    except KeyError as error:
+        raise click.UsageError(f"--network: {error.args[0]}") from None
+
+
+def look_options(command: F) -> F:
+    """Add `-T`, `-V`, `-x` and `-e`: how messages are printed."""
+    for option in (
+        click.option(
+            "-e",
+            "--field",
+            "fields",
+            multiple=True,
+            metavar="PATH",
+            help="With -T fields: what to print, as number, command or message.user_agent.",
+        ),
+        click.option(
+            "-x", "--hex", "hexdump", is_flag=True, help="Add the payload in hexadecimal."
+        ),
+        click.option("-V", "--verbose", "tree", is_flag=True, help="Add every field, as a tree."),
+        click.option(
+            "-T",
+            "--type",
+            "kind",
+            type=click.Choice(["text", "ndjson", "fields"]),
+            default="text",
+            help="Lines for people, one JSON object a message, or chosen fields.",
+        ),
+    ):
+        command = option(command)
+    return command

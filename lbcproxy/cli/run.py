@@ -1,0 +1,129 @@
+"""`lbcproxy run`: the proxy in the foreground."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from lbcproxy.cli.options import look_options, network_option, the_network
+
+__all__ = ["command"]
+
+
+@click.command(name="run", context_settings={"help_option_names": ["-h", "--help"]})
+@network_option(required=True)
+@click.option(
+    "-m",
+    "--mode",
+    "modes",
+    multiple=True,
+    required=True,
+    metavar="MODE",
+    help="reverse:HOST:PORT@[HOST:]PORT: listen at the second address (127.0.0.1 if it names no "
+    "host; port 0 picks one), connect to the first. May be given several times.",
+)
+@click.option(
+    "-w",
+    "--write",
+    "path",
+    metavar="FILE",
+    help="Record to FILE, which is continued if it exists; - is the standard output. Left out: a "
+    "new file in captures/.",
+)
+@click.option("--no-record", is_flag=True, help="Do not record.")
+@click.option(
+    "--legs",
+    type=click.Choice(["auto", "client", "both"]),
+    default="auto",
+    help="The connections a capture holds; auto is client while nothing can change a message.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print no messages, only what happens.")
+@click.option(
+    "--dial-timeout",
+    type=click.FloatRange(min=0.1),
+    default=30.0,
+    metavar="SECONDS",
+    help="How long connecting to the upstream may take (30).",
+)
+@look_options
+def command(network: str, modes: tuple[str, ...], **options: Any) -> int:
+    """Stand between a client and a node: show and record what passes.
+
+    Point the client at the listening address: it talks to the node as before. Ctrl-C ends it.
+    """
+    from lbcproxy.proxy import BadMode, parse_mode
+
+    chain = the_network(network)
+    try:
+        parsed = tuple(parse_mode(mode) for mode in modes)
+    except BadMode as error:
+        raise click.UsageError(str(error)) from None
+    if options["no_record"] and options["path"]:
+        raise click.UsageError("--no-record and -w exclude each other")
+    return _run(chain, parsed, **options)
+
+
+def _run(
+    network: Any, modes: Any, path: str | None, no_record: bool, legs: str, **options: Any
+) -> int:
+    from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
+    from twisted.internet.defer import Deferred
+
+    from lbcproxy.cli.console import Console
+    from lbcproxy.cli.look import make_look
+    from lbcproxy.cli.proxying import begin_recording, log_to, run_reactor
+    from lbcproxy.cli.show import colours
+    from lbcproxy.proxy import ProxyService, ProxySettings
+    from lbcproxy.session import Observers
+    from lbcproxy.session.session import STREAM_ABOVE
+
+    quiet, timeout = options.pop("quiet"), options.pop("dial_timeout")
+    messages = sys.stderr if path == "-" else sys.stdout
+    events = messages if options["kind"] == "text" else sys.stderr
+    look = make_look(**options, colour=colours(messages))
+    console = Console(None if quiet else look, messages, events, colour=colours(events))
+    log_to(console)
+    observers: list[Any] = [console]
+    file = None
+    if not no_record:
+        file, recorder = begin_recording(path, network.id, network, legs, console)
+        observers.insert(0, recorder)
+    reads_all = not quiet and (options["kind"] != "text" or options["tree"] or options["hexdump"])
+    settings = ProxySettings(
+        network=network,
+        modes=modes,
+        dial_timeout=timeout,
+        stream_above=None if reads_all else STREAM_ABOVE,
+    )
+    service = ProxyService(reactor, settings, Observers(observers))
+
+    async def serve() -> int:
+        for mode in await service.listen():
+            words = f"{network.id}: listening at {mode.listen}, leading to {mode.upstream}"
+            console.event(words, None, time.time_ns())
+        if file is not None:
+            doing = "continuing" if file.continued else "recording to"
+            console.event(f"{doing} {file.path}", None, time.time_ns())
+        await Deferred()
+        return 0
+
+    try:
+        code = run_reactor(serve, service.stopService, service.abort, reactor)
+    finally:
+        if file is not None:
+            file.close()
+    console.event(_farewell(console, file), None, time.time_ns())
+    return 1 if file is not None and file.error is not None else code
+
+
+def _farewell(console: Any, file: Any) -> str:
+    total = console.commands.total()
+    words = f"stopped: {console.sessions} sessions, {total:,} messages"
+    if console.errors:
+        words += f", {console.errors} with errors"
+    if file is None:
+        return words
+    return f"{words}; {file.error or f'recorded in {file.path}'}"

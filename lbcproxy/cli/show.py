@@ -1,0 +1,54 @@
+"""`lbcproxy show`: list the messages of a capture."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lbcproxy.cli.options import look_options, network_option, the_network
+
+__all__ = ["command"]
+
+
+@click.command(name="show", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("file", type=click.Path(path_type=Path))
+@network_option(required=False)
+@look_options
+def command(
+    file: Path, network: str | None, kind: str, tree: bool, hexdump: bool, **rest: Any
+) -> None:
+    """List the messages of a capture FILE: one of ours, or one of tcpdump or Wireshark.
+
+    A capture of ours names its network. For others the magic of their frames tells it, unless two
+    networks share it: then say --network.
+    """
+    from lbcproxy.capture import UnknownNetwork, open_capture
+    from lbcproxy.cli.look import make_look
+
+    look = make_look(
+        kind, tree=tree, hexdump=hexdump, fields=rest["fields"], colour=colours(sys.stdout)
+    )
+    chain = None if network is None else the_network(network)
+    try:
+        capture = open_capture(file, chain)
+    except OSError as error:
+        raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
+    try:
+        for entry in capture:
+            text = look(entry)
+            if text is not None:
+                print(text)
+    except UnknownNetwork as error:
+        raise click.UsageError(str(error)) from None
+    finally:
+        sys.stdout.flush()
+
+
+def colours(stream: Any) -> bool:
+    """Whether a stream shows colours: a terminal whose user did not refuse them (NO_COLOR)."""
+    import os
+
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR")

@@ -1,0 +1,111 @@
+"""Tests of reading classic pcap, and of choosing a format."""
+
+import io
+import struct
+
+import pytest
+
+from lbcproxy.capture.formats import pcap, read_packets
+from lbcproxy.capture.packet import Packet
+from lbcproxy.errors import CaptureError
+
+FRAMES = [b"first", b"", b"third packet"]
+
+
+def pcap_file(order: str = "<", magic: int = 0xA1B2C3D4, link_type: int = 101) -> bytes:
+    """A small file: its packets are FRAMES, at 10.000000007, 11.000000007, ... in its unit."""
+    data = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262_144, link_type)
+    for number, frame in enumerate(FRAMES):
+        data += struct.pack(order + "IIII", 10 + number, 7, len(frame), len(frame)) + frame
+    return data
+
+
+def until_error(data: bytes) -> tuple[list[bytes], CaptureError | None]:
+    """The packets before the end or the error, and the error."""
+    found: list[bytes] = []
+    try:
+        found.extend(packet.data for packet in pcap.read(io.BytesIO(data)))
+    except CaptureError as error:
+        return found, error
+    return found, None
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("magic", "unit"), [(0xA1B2C3D4, 1_000), (0xA1B23C4D, 1)])
+def test_packets_are_read_in_any_byte_order_and_unit(order: str, magic: int, unit: int):
+    """Files come from any machine; a wrong unit would put packets a thousandfold apart."""
+    packets = list(pcap.read(io.BytesIO(pcap_file(order, magic))))
+    assert [packet.data for packet in packets] == FRAMES
+    assert [packet.time_ns for packet in packets] == [
+        seconds * 1_000_000_000 + 7 * unit for seconds in (10, 11, 12)
+    ]
+    assert [packet.offset for packet in packets] == [24, 45, 61]
+    assert {packet.link_type for packet in packets} == {101}
+
+
+def test_the_link_type_is_read_without_its_flags():
+    """The upper bits tell of a frame check sequence, not of another link type."""
+    (packet, *_) = pcap.read(io.BytesIO(pcap_file(link_type=0x14000001)))
+    assert packet.link_type == 1
+
+
+def test_every_prefix_gives_the_packets_before_the_cut():
+    """A recorder that was killed leaves a file that ends anywhere."""
+    whole = pcap_file()
+    ends = [24, 45, 61, 89]
+    for cut in range(1, len(whole) + 1):
+        found, error = until_error(whole[:cut])
+        assert found == FRAMES[: sum(end <= cut for end in ends[1:])]
+        assert (error is None) == (cut in ends)
+        assert error is None or error.offset == max([end for end in ends if end < cut], default=0)
+
+
+def test_an_impossible_length_is_not_allocated_for():
+    """Damage must not cost gigabytes."""
+    data = pcap_file() + struct.pack("<IIII", 0, 0, 64 * 2**20 + 1, 5) + b"12345"
+    packets = pcap.read(io.BytesIO(data))
+    assert [next(packets).data for _ in FRAMES] == FRAMES
+    with pytest.raises(CaptureError, match=r"67,108,865 bytes cannot be \(at byte 89"):
+        next(packets)
+
+
+def test_an_empty_file_is_named_so():
+    """The usual reason is a recorder that has written nothing yet."""
+    with pytest.raises(CaptureError, match="empty file"):
+        read_packets(io.BytesIO(b""))
+
+
+def test_an_unknown_file_is_told_what_would_be_understood():
+    """Who opens a compressed file by mistake sees why."""
+    with pytest.raises(CaptureError, match=r"begins with 1f8b0800; understood are pcap, pcapng"):
+        read_packets(io.BytesIO(b"\x1f\x8b\x08\x00 and more"))
+
+
+def test_the_format_is_chosen_by_content_and_the_file_is_left_open():
+    """Names lie, pipes have none, and who opened a file closes it."""
+    file = io.BytesIO(pcap_file())
+    packets = read_packets(file)
+    assert [packet.data for packet in packets if isinstance(packet, Packet)] == FRAMES
+    del packets
+    assert not file.closed
+
+
+class Pipe(io.BytesIO):
+    """A file that cannot be wound back."""
+
+    def seekable(self) -> bool:
+        """Say no, as a pipe does."""
+        return False
+
+    def seek(self, *_: object) -> int:
+        """Refuse, as a pipe does."""
+        raise io.UnsupportedOperation("seek")
+
+    def tell(self) -> int:
+        """Refuse, as a pipe does."""
+        raise io.UnsupportedOperation("tell")
+
+
+def test_a_pipe_is_read_as_a_file_is():
+    """`tcpdump -w - | lbcproxy show -` has no file to seek in."""
+    assert len(list(read_packets(Pipe(pcap_file())))) == len(FRAMES)
