@@ -126,14 +126,8 @@ def _compare(played: list[Any], recorded: Path, continued: bool) -> None:
     if continued:
         got = got[-len(want) :]
     if got != want:
-        place = next(
-            (
-                index
-                for index, pair in enumerate(zip(got, want, strict=False))
-                if pair[0] != pair[1]
-            ),
-            min(len(got), len(want)),
-        )
+        equal = [one == other for one, other in zip(got, want, strict=False)]
+        place = equal.index(False) if False in equal else len(equal)
         raise LbcproxyError(
             f"THE RECORDING DIFFERS from what was played: {len(got)} messages for {len(want)}, "
             f"the first difference at message {place + 1}, in {recorded}"

@@ -6,10 +6,10 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
-from twisted.logger import LogLevel, formatEvent, globalLogBeginner
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
 from twisted.python.failure import Failure
 
 from lbcproxy.capture import CaptureFile, Recorder, new_name
@@ -47,7 +47,9 @@ def log_to(console: Console) -> None:
             detail = f": {failure.getTraceback()}" if failure is not None else ""
             console.event(f"{formatEvent(event)}{detail}", None, time.time_ns(), bad=True)
 
-    globalLogBeginner.beginLoggingTo([observe], redirectStandardIO=False, discardBuffer=True)
+    globalLogBeginner.beginLoggingTo(
+        [cast("ILogObserver", observe)], redirectStandardIO=False, discardBuffer=True
+    )
 
 
 def run_reactor(

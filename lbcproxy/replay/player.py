@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -33,7 +34,7 @@ class Play:
     or fails with Diverged. `clock` is Twisted's `IReactorTime`: no progress for 30 s is a failure.
     """
 
-    def __init__(self, messages: Sequence[tuple[Direction, bytes]], clock: object) -> None:
+    def __init__(self, messages: Sequence[tuple[Direction, bytes]], clock: Any) -> None:
         self._turns = [
             (direction, b"".join(raw for _, raw in group))
             for direction, group in itertools.groupby(messages, key=lambda each: each[0])
@@ -43,7 +44,7 @@ class Play:
         self._arrived = 0
         self._players: dict[Direction, Player] = {}
         self.done: Deferred[None] = Deferred()
-        self._watchdog = clock.callLater(STALL, self._stalled)  # type: ignore[attr-defined]
+        self._watchdog = clock.callLater(STALL, self._stalled)
 
     def node(self) -> Factory:
         """Give the factory of the node's side, for a listener."""
@@ -84,7 +85,7 @@ class Play:
             self._finish(None)
             return
         direction, data = self._turns[self._turn]
-        self._players[direction].transport.write(data)  # type: ignore[union-attr]
+        self._players[direction].wire.write(data)
 
     def _stalled(self) -> None:
         turns = len(self._turns)
@@ -96,7 +97,7 @@ class Play:
         if self._watchdog.active():
             self._watchdog.cancel()
         for player in self._players.values():
-            player.transport.loseConnection()  # type: ignore[union-attr]
+            player.wire.loseConnection()
         if failure is None:
             self.done.callback(None)
         else:
@@ -110,9 +111,14 @@ class Player(Protocol):
         self._play = play
         self.sends = sends
 
+    @property
+    def wire(self) -> Any:
+        """The transport; Twisted's interfaces do not name all that TCP has."""
+        return self.transport
+
     def connectionMade(self) -> None:
         """Take one's place."""
-        self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
+        self.wire.setTcpNoDelay(True)
         self._play.joined(self)
 
     def dataReceived(self, data: bytes) -> None:
