@@ -17,6 +17,8 @@ __all__ = ["Claim", "ClaimScript", "claims_of", "read_claim_script"]
 
 OP_PUSHDATA1, OP_PUSHDATA2, OP_PUSHDATA4 = 0x4C, 0x4D, 0x4E
 OP_2DROP, OP_DROP = 0x6D, 0x75
+SMALL_NUMBERS = {0x4F: b"\x81"} | {0x50 + number: bytes((number,)) for number in range(1, 17)}
+"""Opcodes that push one byte: -1, and 1 to 16."""
 KINDS = {0xB5: "claim", 0xB6: "support", 0xB7: "update"}
 CLAIM_ID_SIZE = 20
 
@@ -86,6 +88,10 @@ def _pushes(script: bytes, offset: int) -> tuple[list[bytes], int]:
     pushes: list[bytes] = []
     while offset < len(script):
         opcode = script[offset]
+        if opcode in SMALL_NUMBERS:
+            pushes.append(SMALL_NUMBERS[opcode])
+            offset += 1
+            continue
         if opcode > OP_PUSHDATA4:
             break
         width = {OP_PUSHDATA1: 1, OP_PUSHDATA2: 2, OP_PUSHDATA4: 4}.get(opcode, 0)

@@ -1,0 +1,243 @@
+"""Captures as entries: ours, tcpdump's, damaged ones, and ones that begin in the middle."""
+
+import hashlib
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from lbcproxy import networks
+from lbcproxy.capture import Recorder, UnknownNetwork, open_capture
+from lbcproxy.capture.packet import ACK, FIN, PSH, SYN, Endpoint, Segment
+from lbcproxy.capture.tcp import build
+from lbcproxy.errors import CaptureError
+from lbcproxy.session import Direction, Session, SessionFacts
+from lbcproxy.wire.envelope import frame
+
+CAPTURES = Path(__file__).parents[2] / "captures"
+REGTEST = networks.get("lbry-regtest")
+UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
+FACTS = SessionFacts(
+    number=1,
+    network="lbry-regtest",
+    client=("127.0.0.1", 40000),
+    listen=("127.0.0.1", 29246),
+    upstream=("127.0.0.1", 29247),
+)
+
+
+def truth_of(name):
+    return json.loads((CAPTURES / f"{name}.truth.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["lbcd-sync", "lbcd-probe"])
+def test_real_capture_holds_exactly_the_messages_of_its_truth(name):
+    """Tcpdump's file of real lbcd nodes, against what a relay beside it saw."""
+    got = defaultdict(list)
+    for entry in open_capture(CAPTURES / f"{name}.pcap"):
+        digest = hashlib.sha256(entry.payload).hexdigest()[:16]
+        got[entry.session, entry.direction].append([entry.command, entry.length, digest])
+    wanted = [each["messages"] for each in truth_of(name) if each["messages"]]
+    assert sorted(got.values()) == sorted(wanted)
+
+
+def test_only_the_malformed_messages_have_errors():
+    """The probe sent a cut version, and a filterload its version does not have."""
+    assert all(entry.error is None for entry in open_capture(CAPTURES / "lbcd-sync.pcap"))
+    errors = [
+        (entry.command, entry.error)
+        for entry in open_capture(CAPTURES / "lbcd-probe.pcap")
+        if entry.error is not None
+    ]
+    assert errors == [
+        ("version", "services at byte 4: 8 bytes needed, 6 left"),
+        ("filterload", "payload at byte 0: needs protocol version 70001, 60002 was agreed"),
+    ]
+
+
+def test_entries_are_numbered_in_order_of_time():
+    """Numbers are how people talk about messages."""
+    entries = list(open_capture(CAPTURES / "lbcd-sync.pcap"))
+    assert [entry.number for entry in entries] == list(range(1, 401))
+    assert [entry.time_ns for entry in entries] == sorted(entry.time_ns for entry in entries)
+
+
+def recorded(tmp_path, session_data, legs="auto", network="lbry-regtest"):
+    """Record some data as a proxy would, and give the file."""
+    path = tmp_path / "own.pcapng"
+    with path.open("ab") as file:
+        recorder = Recorder(file.write, network=network, legs=legs)
+        session = Session(1, networks.get(network), stream_above=65_536)
+        recorder.started(FACTS, 1_000)
+        recorder.upstream_connected(FACTS_WITH_LOCAL, 1_500)
+        for time, (direction, data) in enumerate(session_data, 2_000):
+            recorder.passed(FACTS, direction, session.receive(direction, data, time), time)
+        for direction in Direction:
+            recorder.passed(FACTS, direction, session.end(direction, 9_000), 9_000)
+            recorder.finished(FACTS, direction, 9_001)
+    return path
+
+
+FACTS_WITH_LOCAL = SessionFacts(
+    number=1,
+    network="lbry-regtest",
+    client=("127.0.0.1", 40000),
+    listen=("127.0.0.1", 29246),
+    upstream=("127.0.0.1", 29247),
+    local=("127.0.0.1", 50000),
+)
+PING = frame(REGTEST.magic, "ping", b"12345678")
+PONG = frame(REGTEST.magic, "pong", b"12345678")
+TALK = [
+    (UP, PING + PING[:10]),
+    (UP, PING[10:]),
+    (DOWN, PONG),
+    (UP, b"rubbish" * 5),
+    (UP, PING[:20] + bytes(4) + PING[24:]),
+    (DOWN, frame(REGTEST.magic, "block", bytes(100_000))),
+]
+
+
+@pytest.mark.parametrize("legs", ["auto", "client", "both"])
+def test_own_capture_gives_what_was_recorded(tmp_path, legs):
+    """Both legs hold the same messages; they are given once."""
+    entries = list(open_capture(recorded(tmp_path, TALK, legs)))
+    for direction in Direction:
+        sent = b"".join(data for way, data in TALK if way is direction)
+        assert b"".join(e.raw for e in entries if e.direction is direction) == sent
+    assert [(entry.direction, entry.command, entry.error is None) for entry in entries] == [
+        (UP, "ping", True),
+        (UP, "ping", True),
+        (DOWN, "pong", True),
+        (UP, "", False),
+        (UP, "ping", False),
+        (DOWN, "block", True),
+    ]
+
+
+def test_own_capture_keeps_times_to_the_nanosecond(tmp_path):
+    """The time is when the read that completed the message arrived."""
+    entries = list(open_capture(recorded(tmp_path, TALK)))
+    assert [entry.time_ns for entry in entries[:3]] == [2_000, 2_001, 2_002]
+
+
+def test_own_capture_of_an_ambiguous_chain_needs_no_network(tmp_path):
+    """Our files name their chain."""
+    simnet = networks.get("lbry-simnet")
+    talk = [(UP, frame(simnet.magic, "ping", bytes(8)))]
+    [entry] = open_capture(recorded(tmp_path, talk, network="lbry-simnet"))
+    assert entry.message.codec.network.id == "lbry-simnet"
+
+
+def test_appended_recordings_are_read_one_after_the_other(tmp_path):
+    """A file that a second run continued has two beginnings."""
+    recorded(tmp_path, TALK[:1])
+    path = recorded(tmp_path, TALK[:3])
+    assert [entry.session for entry in open_capture(path)] == [1, 1, 2, 2, 2]
+
+
+def pcap_of(segments, tmp_path):
+    """Write segments as tcpdump's classic format, raw IP, little endian, microseconds."""
+    path = tmp_path / "other.pcap"
+    blocks = [bytes.fromhex("d4c3b2a10200040000000000000000000000040065000000")]
+    for number, segment in enumerate(segments):
+        packet = build(segment)
+        sizes = len(packet).to_bytes(4, "little") * 2
+        blocks.append((number).to_bytes(4, "little") + bytes(4) + sizes + packet)
+    path.write_bytes(b"".join(blocks))
+    return path
+
+
+CLIENT, NODE = Endpoint("10.0.0.1", 50000), Endpoint("10.0.0.2", 9246)
+
+
+def conversation(data, syn=True, finish=True):
+    begin = 1000
+    segments = [Segment(CLIENT, NODE, begin - 1, 0, SYN, b"")] if syn else []
+    segments.append(Segment(CLIENT, NODE, begin, 1, PSH | ACK, data))
+    if finish:
+        segments.append(Segment(CLIENT, NODE, begin + len(data), 1, FIN | ACK, b""))
+    return segments
+
+
+def test_magic_of_one_network_alone_chooses_it(tmp_path):
+    """Others' files do not say whose traffic they hold."""
+    path = pcap_of(conversation(PING), tmp_path)
+    [entry] = open_capture(path)
+    assert entry.message.codec.network.id == "lbry-regtest"
+
+
+def test_magic_of_two_networks_chooses_neither(tmp_path):
+    """Their headers differ: a guess would show nonsense."""
+    path = pcap_of(conversation(frame(bytes.fromhex("161c1412"), "ping", bytes(8))), tmp_path)
+    with pytest.raises(UnknownNetwork, match="lbry-simnet|bitcoin-simnet"):
+        list(open_capture(path))
+    [entry] = open_capture(path, "bitcoin-simnet")
+    assert entry.message.codec.network.id == "bitcoin-simnet"
+
+
+def test_traffic_of_others_is_passed_over(tmp_path):
+    """Who captures on a port has ssh in the file too."""
+    capture = open_capture(pcap_of(conversation(b"SSH-2.0-OpenSSH_9\r\n"), tmp_path))
+    with pytest.raises(UnknownNetwork, match="none of its 1 connections"):
+        list(capture)
+    assert capture.skipped == 1
+
+
+def test_capture_that_begins_in_the_middle_of_a_message_is_read_from_the_next(tmp_path):
+    """Tcpdump is started when the trouble has begun."""
+    path = pcap_of(conversation(PING[5:] + PONG, syn=False), tmp_path)
+    junk, pong = open_capture(path)
+    assert junk.raw == PING[5:]
+    assert pong.command == "pong"
+
+
+def test_hole_in_a_capture_is_said_and_reading_goes_on_behind_it(tmp_path):
+    """Tcpdump drops packets when the disk is slow."""
+    segments = conversation(PING + PONG[:9], finish=False)
+    segments.append(Segment(CLIENT, NODE, 1000 + len(PING + PONG), 1, PSH | ACK, PING))
+    entries = list(open_capture(pcap_of(segments, tmp_path)))
+    assert [entry.command for entry in entries] == ["ping", "", "", "ping"]
+    assert entries[1].raw == PONG[:9]
+    assert entries[2].error == f"{len(PONG) - 9} bytes are missing from the capture"
+
+
+def test_damaged_file_gives_all_before_the_damage_then_the_place(tmp_path):
+    """What was recorded before the power failed is what one needs most."""
+    whole = recorded(tmp_path, TALK).read_bytes()
+    path = tmp_path / "torn.pcapng"
+    path.write_bytes(whole[:-30])
+    entries = []
+    with pytest.raises(CaptureError) as caught:
+        entries.extend(open_capture(path))
+    assert caught.value.offset is not None
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_no_prefix_of_a_file_makes_anything_but_a_capture_error(tmp_path, step):
+    """Every way a file can be cut short, and never more than it holds."""
+    whole = recorded(tmp_path, TALK[:5]).read_bytes()
+    full = [entry.raw for entry in open_capture(tmp_path / "own.pcapng")]
+    path = tmp_path / "cut.pcapng"
+    for size in range(0, len(whole), step):
+        path.write_bytes(whole[:size])
+        got = []
+        try:
+            for entry in open_capture(path):
+                got.append(entry.raw)
+        except CaptureError:
+            pass
+        assert len(got) <= len(full)
+
+
+def test_missing_file_is_an_error_of_the_call():
+    """Not of the first message asked for."""
+    with pytest.raises(FileNotFoundError):
+        open_capture("no-such-file.pcapng")
+
+
+def test_unknown_network_is_an_error_of_the_call():
+    """The same."""
+    with pytest.raises(KeyError, match="known:"):
+        open_capture(CAPTURES / "lbcd-sync.pcap", "lbry-main")
