@@ -14,6 +14,7 @@ from lbcproxy.session import (
     SessionFacts,
     SessionSummary,
 )
+from lbcproxy.text import printable
 
 __all__ = ["LEGS", "Recorder"]
 
@@ -115,14 +116,14 @@ def _pieces(passages: Sequence[Passage]) -> list[Piece]:
 def _note(entry: Entry) -> Note | None:
     """Say what is remarkable about an entry; nothing is decoded for it."""
     error = entry.why if entry.message is None else entry.message.frame_error
-    if error is None and entry.verdict == "pass":
-        return None
+    if entry.continued or (error is None and entry.verdict == "pass"):
+        return None  # a run of junk has one note, at its beginning
     facts: dict[str, object] = {"session": entry.session, "number": entry.number}
     if entry.verdict != "pass":
         facts["verdict"], facts["trail"] = entry.verdict, entry.trail
     if error is not None:
         facts["error"] = error
-    words = [f"#{entry.session}", entry.command or "junk"]
+    words = [f"#{entry.session}", printable(entry.command) or "junk"]
     words += [f"verdict={entry.verdict}"] if entry.verdict != "pass" else []
     words += [f"error={error}"] if error is not None else []
     return Note(" ".join(words), facts)

@@ -7,15 +7,16 @@ reset.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 from typing import Protocol as Interface
 
 import msgspec
-from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import connectProtocol
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -34,6 +35,10 @@ __all__ = ["Relay", "RelaySettings"]
 
 BEFORE_UPSTREAM = 262_144
 """Bytes taken from a client before the upstream is there."""
+
+
+EXPECTED = (ConnectError, ConnectingCancelledError, CancelledError, OSError)
+"""Ways in which dialling fails that are no defect of ours; names not found are an OSError."""
 
 
 class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +92,7 @@ class Relay:
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
         self._closed: set[Peer] = set()
+        self._breaking: Peer | None = None
         self._why = ""
         self._timers: list[Any] = []
         self._blind = False
@@ -175,7 +181,9 @@ class Relay:
         self._other(peer).pause("full")
 
     def peer_drained(self, peer: Peer) -> None:
-        """Read on."""
+        """Read on; or break off, if that was all that the other had sent before its reset."""
+        if peer is self._breaking:
+            peer.abort()
         self._other(peer).resume("full")
 
     # Dialling.
@@ -198,7 +206,7 @@ class Relay:
         self._dialling = None
         self._closed.add(self.upstream)
         self._why = self._why or f"upstream unreachable: {_reason(failure)}"
-        if not failure.check(ConnectError, DeferredTimeout, OSError):
+        if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         direction = Direction.TO_CLIENT
         self._observe(lambda observer, facts, now: observer.reset(facts, direction, now))
@@ -216,6 +224,7 @@ class Relay:
     def _abort_soon(self, peer: Peer) -> None:
         """Mirror a reset, after what the sender had sent before it."""
         if peer.is_open:
+            self._breaking = peer
             wait = self._settings.linger if peer.full else 0
             self._timers.append(self._settings.clock.callLater(wait, peer.abort))
 
@@ -274,4 +283,9 @@ class Relay:
 
 
 def _reason(failure: Failure) -> str:
+    number = getattr(failure.value, "osError", None)
+    if isinstance(number, int):
+        return os.strerror(number)
+    if isinstance(failure.value, ConnectTimeout):
+        return "no answer in time"
     return failure.getErrorMessage().rstrip(".") or type(failure.value).__name__

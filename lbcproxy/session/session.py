@@ -122,7 +122,7 @@ class Session:
 
     def _pass_junk(self, way: _Way, direction: Direction, junk: Junk, time_ns: int) -> Passage:
         way.sender.junk_bytes += len(junk.raw)
-        why = junk.why + _whose_magic(junk.raw)
+        why = junk.why + self._whose_magic(junk.raw)
         entry = self._junk_entry(direction, time_ns, junk.raw, why, continued=way.in_junk)
         way.in_junk = True
         return Passage(junk.raw, entry)
@@ -140,6 +140,14 @@ class Session:
             why=why,
             continued=continued,
         )
+
+    def _whose_magic(self, raw: bytes) -> str:
+        """Say which other network's frames begin like this: the operator may have meant it."""
+        magic = raw[:4]
+        known = [network.id for network in networks.with_magic(magic)]
+        if not known or magic == self.network.magic:
+            return ""
+        return f"; it is that of {' or '.join(known)}: use --network {known[0]}"
 
     def _agree(self) -> None:
         """Settle the protocol version as soon as both have named theirs."""
@@ -161,9 +169,3 @@ class _Way:
         self.started: FrameStart | None = None
         self.head = b""
         self.in_junk = False
-
-
-def _whose_magic(raw: bytes) -> str:
-    """Say which network's frames begin like this, since the operator may have named another."""
-    known = [network.id for network in networks.with_magic(raw[:4])]
-    return f"; it is that of {' or '.join(known)}: use --network {known[0]}" if known else ""
