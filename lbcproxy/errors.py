@@ -9,6 +9,9 @@ __all__ = ["CaptureError", "LbcproxyError"]
 class LbcproxyError(Exception):
     """Something is wrong that a person can do something about; the text says what and where."""
 
+    hint = ""
+    """What might help, where there is more to say than what is wrong."""
+
 
 class CaptureError(LbcproxyError):
     """A capture file cannot be read on from some place, or cannot be written.

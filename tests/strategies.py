@@ -5,18 +5,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from lbcproxy.wire.fields import (
-    CompactSize,
-    Fixed,
-    IfChain,
-    Many,
-    OptionalTail,
-    Since,
-    VarBytes,
-    When,
-)
+from lbcproxy.wire.fields import CompactSize, Fixed, Many, VarBytes
 from lbcproxy.wire.messages.headers import Bare
 from lbcproxy.wire.messages.transactions import Elsewhere
+from lbcproxy.wire.optional import IfChain, OptionalTail, Since, When
 from lbcproxy.wire.record import Layout, MessageRecord
 from lbcproxy.wire.rules import Params, bound
 

@@ -7,6 +7,7 @@ printed), 130 ended by Ctrl-C.
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -102,9 +103,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         return DAMAGED if error.offset is not None else 1
     except LbcproxyError as error:
         _say(str(error))
+        if error.hint:
+            _hint(error.hint)
         return 1
     except BrokenPipeError:
-        sys.stderr.close()  # who read us has gone; nothing is left to say to
+        # Who read us has gone; Python would complain when it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code if isinstance(code, int) else 0
 

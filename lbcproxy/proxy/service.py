@@ -32,6 +32,8 @@ __all__ = ["CannotListen", "Listener", "ProxyService", "ProxySettings"]
 class CannotListen(LbcproxyError):
     """A listener cannot be opened; the text says which and why."""
 
+    hint = "name another port behind the @, or 0 for any that is free"
+
 
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a proxy is started with; times in seconds."""

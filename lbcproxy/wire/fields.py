@@ -2,14 +2,13 @@
 
 A record's annotations name them: `value: Int64`, `locator: Annotated[tuple[bytes, ...],
 Many(HASH, 500)]`. Numbers and flags are construct's own; what Bitcoin's family adds (CompactSize,
-hashes, counted lists, fields that only some versions have) are the `Construct` classes here. Each
-checks its limit before it reads what the limit is for.
+hashes, counted lists) are the `Construct` classes here, and in `optional.py` fields that are not
+always there. Each checks its limit before it reads what the limit is for.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
 from io import BytesIO
 from typing import Annotated, Any, TypeAlias
 
@@ -22,8 +21,6 @@ from construct import (
     Int32ul,
     Int64sl,
     Int64ul,
-    Subconstruct,
-    stream_iseof,
 )
 
 from lbcproxy.wire.errors import FieldError
@@ -40,23 +37,18 @@ __all__ = [
     "Field",
     "Fixed",
     "Hash",
-    "IfChain",
     "Int32",
     "Int64",
     "IpAddress",
     "Many",
-    "Maybe",
-    "OptionalTail",
     "Port",
     "Script",
-    "Since",
     "UInt8",
     "UInt32",
     "UInt64",
     "VarBytes",
     "VarHex",
     "VarStr",
-    "When",
     "count_in",
     "hold",
     "plain",
@@ -268,118 +260,6 @@ class Many(Field):
     def plain(self, value: Any) -> Any:
         """Give a list of the elements' plain values."""
         return [plain(self.subcon, element) for element in value]
-
-
-class Maybe(Subconstruct):
-    """Base of what may be absent: None in the record, nothing on the wire."""
-
-    def plain(self, value: Any) -> Any:
-        """Give None, or what the field itself gives."""
-        return None if value is None else plain(self.subcon, value)
-
-    def entries(self, name: str, value: Any) -> dict[str, Any]:
-        """Give the field's own keys."""
-        if isinstance(self.subcon, VarStr):
-            return self.subcon.entries(name, value)
-        return {name: self.plain(value)}
-
-    def present(self, context: Any) -> bool:
-        """Whether the field is there, as far as what was read before it tells."""
-        raise NotImplementedError
-
-    def absence(self) -> str:
-        """Say under what condition the field is there."""
-        raise NotImplementedError
-
-    def _parse(self, stream: Any, context: Any, path: Any) -> Any:
-        if not self.present(context):
-            return None
-        return self.subcon._parsereport(stream, context, path)
-
-    def _build(self, value: Any, stream: Any, context: Any, path: Any) -> Any:
-        present = self.present(context)
-        if present is not (value is not None):
-            raise FieldError(f"{'missing' if present else 'cannot be sent'}: {self.absence()}")
-        return self.subcon._build(value, stream, context, path) if present else None
-
-
-class Since(Maybe):
-    """A field that is there from a protocol version on, inclusive."""
-
-    def __init__(self, version: int, subcon: Any) -> None:
-        super().__init__(subcon)
-        self.version = version
-
-    def present(self, context: Any) -> bool:
-        """Whether the negotiated protocol version has reached the gate."""
-        return bool(context._params.params.protocol_version >= self.version)
-
-    def absence(self) -> str:
-        """Name the gate."""
-        return f"from protocol version {self.version} on"
-
-
-class IfChain(Maybe):
-    """A field that only the chains with some rule have: `IfChain("claim_trie", HASH)` for LBRY."""
-
-    def __init__(self, rule: str, subcon: Any) -> None:
-        super().__init__(subcon)
-        self.rule = rule
-
-    def present(self, context: Any) -> bool:
-        """Whether the chain has the rule."""
-        return bool(getattr(context._params.params.rules, self.rule))
-
-    def absence(self) -> str:
-        """Name the rule."""
-        return f"on chains with {self.rule}"
-
-    def entries(self, name: str, value: Any) -> dict[str, Any]:
-        """Give no key at all where the chain has no such field."""
-        return {} if value is None else {name: self.plain(value)}
-
-
-class When(Maybe):
-    """A field that is there when an earlier field of the same record has one of some values."""
-
-    needs_siblings = True
-
-    def __init__(self, name: str, values: Iterable[bytes], subcon: Any) -> None:
-        super().__init__(subcon)
-        self.sibling = name
-        self.values = frozenset(values)
-
-    def present(self, context: Any) -> bool:
-        """Whether the earlier field has one of the values."""
-        return context[self.sibling] in self.values
-
-    def absence(self) -> str:
-        """Name the values."""
-        values = " or ".join(sorted(value.decode("ascii") for value in self.values))
-        return f"when {self.sibling} is {values}"
-
-
-class OptionalTail(Maybe):
-    """A field that is read if any byte is left; those behind it are optional tails too."""
-
-    needs_siblings = True
-
-    def absence(self) -> str:
-        """Say how it ends."""
-        return "unless the payload ends before it"
-
-    def _parse(self, stream: Any, context: Any, path: Any) -> Any:
-        if stream_iseof(stream):
-            return None
-        return self.subcon._parsereport(stream, context, path)
-
-    def _build(self, value: Any, stream: Any, context: Any, path: Any) -> Any:
-        if value is None:
-            context["_tail_ended"] = True
-            return None
-        if context.get("_tail_ended"):
-            raise FieldError("cannot be sent: a field before it is absent")
-        return self.subcon._build(value, stream, context, path)
 
 
 def _shown(value: Any) -> str:

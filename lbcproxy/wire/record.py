@@ -15,7 +15,8 @@ import msgspec
 from construct import Construct, ConstructError, Container, StreamError, Struct
 
 from lbcproxy.wire.errors import FieldError
-from lbcproxy.wire.fields import Field, Many, Maybe, plain
+from lbcproxy.wire.fields import Field, Many, plain
+from lbcproxy.wire.optional import Maybe
 from lbcproxy.wire.rules import MAX_PAYLOAD, Limit, Params
 
 __all__ = ["Layout", "MessageRecord", "Record", "at_most", "build", "parse"]

@@ -7,18 +7,8 @@ from typing import Any
 
 import msgspec
 
-from lbcproxy.wire.fields import (
-    CompactSize,
-    Fixed,
-    HashField,
-    IfChain,
-    IpAddress,
-    Many,
-    Maybe,
-    OptionalTail,
-    VarBytes,
-    VarStr,
-)
+from lbcproxy.wire.fields import CompactSize, Fixed, HashField, IpAddress, Many, VarBytes, VarStr
+from lbcproxy.wire.optional import IfChain, Maybe, OptionalTail
 from lbcproxy.wire.record import Layout, MessageRecord
 from lbcproxy.wire.rules import ByChain, ByVersion, Limit
 

@@ -8,16 +8,8 @@ from construct import Int32ul
 
 from lbcproxy.wire.addresses import address_text
 from lbcproxy.wire.errors import FieldError
-from lbcproxy.wire.fields import (
-    CompactInt,
-    IpAddress,
-    Port,
-    Since,
-    UInt8,
-    UInt32,
-    UInt64,
-    VarHex,
-)
+from lbcproxy.wire.fields import CompactInt, IpAddress, Port, UInt8, UInt32, UInt64, VarHex
+from lbcproxy.wire.optional import Since
 from lbcproxy.wire.record import MessageRecord, Record, at_most
 from lbcproxy.wire.rules import ByVersion, Limit
 

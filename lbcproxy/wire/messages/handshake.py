@@ -10,16 +10,8 @@ from typing import Annotated, ClassVar
 from construct import Flag, Int32sl, Int64ul
 
 from lbcproxy.text import printable
-from lbcproxy.wire.fields import (
-    Int32,
-    Int64,
-    IpAddress,
-    OptionalTail,
-    Port,
-    UInt32,
-    UInt64,
-    VarStr,
-)
+from lbcproxy.wire.fields import Int32, Int64, IpAddress, Port, UInt32, UInt64, VarStr
+from lbcproxy.wire.optional import OptionalTail
 from lbcproxy.wire.record import MessageRecord, Record
 from lbcproxy.wire.rules import ByVersion, Limit
 

@@ -11,18 +11,9 @@ from typing import Annotated, Any, ClassVar
 from construct import Subconstruct
 
 from lbcproxy.wire.errors import FieldError
-from lbcproxy.wire.fields import (
-    COMPACT_SIZE,
-    HASH,
-    Hash,
-    IfChain,
-    Int32,
-    Many,
-    UInt32,
-    count_in,
-    plain,
-)
+from lbcproxy.wire.fields import COMPACT_SIZE, HASH, Hash, Int32, Many, UInt32, count_in, plain
 from lbcproxy.wire.hashes import display, lbry_pow_hash, sha256d
+from lbcproxy.wire.optional import IfChain
 from lbcproxy.wire.record import MessageRecord, Record, at_most
 from lbcproxy.wire.rules import ByChain, Limit, Params
 

@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar
 
 from construct import Int64ul
 
-from lbcproxy.wire.fields import Int64, Since, UInt64
+from lbcproxy.wire.fields import Int64, UInt64
+from lbcproxy.wire.optional import Since
 from lbcproxy.wire.record import MessageRecord
 from lbcproxy.wire.rules import ByVersion, Limit
 

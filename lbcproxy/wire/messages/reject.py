@@ -11,17 +11,9 @@ from typing import Annotated, Any, ClassVar
 
 from lbcproxy.text import printable
 from lbcproxy.wire.errors import FieldError
-from lbcproxy.wire.fields import (
-    HASH,
-    VAR_STR,
-    Int32,
-    Int64,
-    Many,
-    UInt8,
-    VarHex,
-    When,
-)
+from lbcproxy.wire.fields import HASH, VAR_STR, Int32, Int64, Many, UInt8, VarHex
 from lbcproxy.wire.hashes import display
+from lbcproxy.wire.optional import When
 from lbcproxy.wire.record import MessageRecord, Record, at_most, parse
 from lbcproxy.wire.rules import ANY_CHAIN, Params
 
