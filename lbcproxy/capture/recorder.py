@@ -48,6 +48,7 @@ class Recorder(Observer):
         )
         self._open: dict[int, set[Leg]] = {}
         self._ended: dict[int, set[Direction]] = {}
+        self._early: dict[int, list[Piece]] = {}
 
     def started(self, facts: SessionFacts, time_ns: int) -> None:
         """Open the client leg."""
@@ -63,7 +64,11 @@ class Recorder(Observer):
             return
         self._open[facts.number].add(Leg.UPSTREAM)
         local, upstream = Endpoint(*facts.local), Endpoint(*facts.upstream)
-        self._writer.open(facts.number, Leg.UPSTREAM, local, upstream, time_ns, {})
+        number, way = facts.number, Direction.TO_UPSTREAM
+        self._writer.open(number, Leg.UPSTREAM, local, upstream, time_ns, {})
+        self._writer.data(number, Leg.UPSTREAM, way, time_ns, self._early.pop(number, ()))
+        if way in self._ended[number]:
+            self._writer.finish(number, Leg.UPSTREAM, way, time_ns)
 
     def passed(
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
@@ -74,6 +79,8 @@ class Recorder(Observer):
         pieces = _pieces(passages)
         for leg in sorted(self._open[facts.number]):
             self._writer.data(facts.number, leg, direction, time_ns, pieces)
+        if self._both and Leg.UPSTREAM not in self._open[facts.number]:
+            self._early.setdefault(facts.number, []).extend(pieces)
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
@@ -98,6 +105,7 @@ class Recorder(Observer):
 
     def _forget(self, number: int) -> None:
         self._open.pop(number, None)
+        self._early.pop(number, None)
         self._ended.pop(number, None)
 
 

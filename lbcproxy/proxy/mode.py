@@ -13,7 +13,7 @@ from lbcproxy.errors import LbcproxyError
 
 __all__ = ["Address", "BadMode", "Mode", "parse_mode"]
 
-HOST_AND_PORT = re.compile(r"(?:(?P<host>\[[^\]@]+\]|[^\[\]:@/]+):)?(?P<port>\d+)")
+HOST_AND_PORT = re.compile(r"(?:(?P<host>\[[^\]@]+\]|[^\[\]:@/]+):)?(?P<port>[0-9]+)")
 KINDS = ("reverse",)
 
 
@@ -58,9 +58,10 @@ def _address(mode: str, text: str, default_host: str | None) -> Address:
     found = HOST_AND_PORT.fullmatch(text.removeprefix("tcp://"))
     if found is None:
         raise BadMode(f"mode {mode!r}: {text!r} is not HOST:PORT (IPv6 as [::1]:9246)")
-    host, port = found["host"] or default_host, int(found["port"])
+    host, digits = found["host"] or default_host, found["port"]
+    port = int(digits) if len(digits) <= 5 else 65536
     if host is None:
         raise BadMode(f"mode {mode!r}: {text!r} names no host to connect to")
     if port > 65535 or (default_host is None and port == 0):
-        raise BadMode(f"mode {mode!r}: {port} is not a TCP port")
+        raise BadMode(f"mode {mode!r}: {digits} is not a TCP port")
     return Address(host.strip("[]"), port)

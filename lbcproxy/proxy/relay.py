@@ -56,8 +56,10 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     numbers: Iterator[int]
     """Counts entries over all sessions."""
     stream_above: int | None
-    linger: float = 5.0
-    """How long a closing connection may take to send what waits, before it is cut."""
+    linger: float = 300.0
+    """How long a node may take to read what waits for it when the other has closed."""
+    stop_linger: float = 5.0
+    """The same when the proxy is stopped."""
 
 
 class Owner(Interface):
@@ -93,6 +95,7 @@ class Relay:
         self._finished: set[Direction] = set()
         self._closed: set[Peer] = set()
         self._breaking: Peer | None = None
+        self._broken = False
         self._why = ""
         self._timers: list[Any] = []
         self._blind = False
@@ -108,10 +111,12 @@ class Relay:
         if self._dialling is not None:
             self._dialling.cancel()
         for peer in (self.client, self.upstream):
-            self._close(peer)
+            self._close(peer, self._settings.stop_linger)
 
     def abort(self) -> None:
         """End the session at once."""
+        self._why = self._why or "proxy stopped at once"
+        self._broken = True
         if self._dialling is not None:
             self._dialling.cancel()
         self.client.abort()
@@ -137,9 +142,11 @@ class Relay:
         """Send bytes on, then look at them."""
         direction = self._direction(peer)
         other = self._other(peer)
+        if other in self._closed:
+            return  # nobody will ever get it
         if other.is_open:
             other.write(data)
-        elif peer is self.client:
+        else:
             self._waiting.append(data)
             if sum(map(len, self._waiting)) > BEFORE_UPSTREAM:
                 self.client.pause("upstream")
@@ -155,8 +162,8 @@ class Relay:
         self._look(direction, lambda now: self._session.end(direction, now))
         self._observe(lambda observer, facts, now: observer.finished(facts, direction, now))
         if len(self._finished) == len(Direction):
-            self._close(self.client)
-            self._close(self.upstream)
+            self._close(self.client, self._settings.linger)
+            self._close(self.upstream, self._settings.linger)
         else:
             self._other(peer).finish()
 
@@ -164,14 +171,15 @@ class Relay:
         """Close the other leg in the same way."""
         self._closed.add(peer)
         direction, other = self._direction(peer), self._other(peer)
-        if reset and not self._why.startswith("proxy"):
+        if reset and not self._broken:
+            self._broken = True  # the other leg's reset will be ours
             self._why = self._why or f"{self._name(peer)} reset"
             self._look(direction, lambda now: self._session.end(direction, now))
             self._observe(lambda observer, facts, now: observer.reset(facts, direction, now))
             self._abort_soon(other)
         else:
             self.peer_finished(peer)
-            self._close(other)
+            self._close(other, self._settings.linger)
         if self._dialling is not None:
             self._dialling.cancel()
         self._end_if_over()
@@ -208,18 +216,20 @@ class Relay:
         self._why = self._why or f"upstream unreachable: {_reason(failure)}"
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
-        direction = Direction.TO_CLIENT
-        self._observe(lambda observer, facts, now: observer.reset(facts, direction, now))
+        if not self._broken:
+            self._broken = True
+            way = Direction.TO_CLIENT
+            self._observe(lambda observer, facts, now: observer.reset(facts, way, now))
         self.client.abort()
         self._end_if_over()
 
     # Closing.
 
-    def _close(self, peer: Peer) -> None:
-        """Close in order, and cut it if the node does not read what waits."""
+    def _close(self, peer: Peer, linger: float) -> None:
+        """Close in order, and cut it if the node does not read what waits in time."""
         if peer.is_open:
             peer.close()
-            self._timers.append(self._settings.clock.callLater(self._settings.linger, peer.abort))
+            self._timers.append(self._settings.clock.callLater(linger, peer.abort))
 
     def _abort_soon(self, peer: Peer) -> None:
         """Mirror a reset, after what the sender had sent before it."""
