@@ -159,7 +159,7 @@ class Relay:
             return
         self._finished.add(direction)
         self._why = self._why or f"{self._name(peer)} closed"
-        self._look(direction, lambda now: self._session.end(direction, now))
+        self._tell_unfinished(direction)
         self._observe(lambda observer, facts, now: observer.finished(facts, direction, now))
         if len(self._finished) == len(Direction):
             self._close(self.client, self._settings.linger)
@@ -174,8 +174,7 @@ class Relay:
         if reset and not self._broken:
             self._broken = True  # the other leg's reset will be ours
             self._why = self._why or f"{self._name(peer)} reset"
-            self._look(direction, lambda now: self._session.end(direction, now))
-            self._observe(lambda observer, facts, now: observer.reset(facts, direction, now))
+            self._tell_reset(direction)
             self._abort_soon(other)
         else:
             self.peer_finished(peer)
@@ -218,8 +217,7 @@ class Relay:
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         if not self._broken:
             self._broken = True
-            way = Direction.TO_CLIENT
-            self._observe(lambda observer, facts, now: observer.reset(facts, way, now))
+            self._tell_reset(Direction.TO_CLIENT)
         self.client.abort()
         self._end_if_over()
 
@@ -281,6 +279,15 @@ class Relay:
                 "session {number}: no longer shown or recorded, traffic goes on",
                 number=self.number,
             )
+
+    def _tell_reset(self, sender: Direction) -> None:
+        """Tell what was left unfinished both ways, then who broke off."""
+        for direction in Direction:
+            self._tell_unfinished(direction)
+        self._observe(lambda observer, facts, now: observer.reset(facts, sender, now))
+
+    def _tell_unfinished(self, direction: Direction) -> None:
+        self._look(direction, lambda now: self._session.end(direction, now))
 
     def _direction(self, peer: Peer) -> Direction:
         return Direction.TO_UPSTREAM if peer is self.client else Direction.TO_CLIENT

@@ -45,7 +45,6 @@ class Session:
         self.network = network
         self._numbers = numbers or itertools.count(1)
         self._codec = Codec(network, encoding="auto")
-        self._agreed = False
         self._ways = {
             Direction.TO_UPSTREAM: _Way(client or Side(), Framer(network, stream_above)),
             Direction.TO_CLIENT: _Way(upstream or Side(), Framer(network, stream_above)),
@@ -64,7 +63,7 @@ class Session:
     @property
     def protocol_version(self) -> int | None:
         """The negotiated protocol version: the lower of the two, once both are known."""
-        return self._codec.protocol_version if self._agreed else None
+        return self.client.protocol_version
 
     def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Passage]:
         """Take bytes as they came from one node and say what they complete, in order."""
@@ -151,12 +150,14 @@ class Session:
 
     def _agree(self) -> None:
         """Settle the protocol version as soon as both have named theirs."""
-        if self._agreed or self.client.version is None or self.upstream.version is None:
+        if self.protocol_version is not None:
             return
-        self._agreed = True
+        if self.client.version is None or self.upstream.version is None:
+            return
         # A negative version is a huge one to lbcd and btcd: they read it as unsigned.
         versions = (self.client.version.version, self.upstream.version.version)
         agreed = min(version & 0xFFFFFFFF for version in versions)
+        self.client.protocol_version = self.upstream.protocol_version = agreed
         self._codec = Codec(self.network, agreed, encoding="auto")
 
 

@@ -44,6 +44,8 @@ class SideStatistics(msgspec.Struct, frozen=True):
     messages: int
     commands: dict[str, int]
     """Messages by command."""
+    protocol_version: int | None = None
+    """The version the two agreed on: the lower of both, once both are known."""
 
 
 class Side:
@@ -52,6 +54,7 @@ class Side:
     def __init__(self) -> None:
         self.stage = Stage.NEW
         self.version: Version | None = None
+        self.protocol_version: int | None = None
         self.bytes = 0
         self.junk_bytes = 0
         self.commands: Counter[str] = Counter()
@@ -83,4 +86,5 @@ class Side:
             junk_bytes=self.junk_bytes,
             messages=self.commands.total(),
             commands=dict(self.commands),
+            protocol_version=self.protocol_version,
         )
