@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["iso_time", "printable", "unix_time"]
+__all__ = ["iso_time", "printable", "printable_json", "unix_time"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -22,6 +23,13 @@ def printable(text: str | bytes, most: int | None = None) -> str:
             for each in text
         )
     return text if most is None or len(text) <= most else text[:most] + "..."
+
+
+def printable_json(text: str) -> str:
+    """Escape the same in a JSON text, where it stays the same JSON."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def unix_time(seconds: int) -> str:

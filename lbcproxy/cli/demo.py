@@ -44,9 +44,10 @@ def command(path: str | None) -> int:
     from lbcproxy.cli.proxying import begin_recording, log_to, run_reactor
     from lbcproxy.cli.show import colours
 
-    colour = colours(sys.stdout)
+    output = sys.stderr if path == "-" else sys.stdout
+    colour = colours(output)
     look = make_look("text", tree=False, hexdump=False, fields=(), colour=colour)
-    console = Console(look, sys.stdout, sys.stdout, colour=colour)
+    console = Console(look, output, output, colour=colour)
     log_to(console)
     played = list(open_capture(resources.folder("captures") / CAPTURE, NETWORK))
     file, recorder = begin_recording(path, "demo", networks.get(NETWORK), "auto", console)
@@ -56,7 +57,9 @@ def command(path: str | None) -> int:
         code = run_reactor(demo.run, demo.stop, demo.abort, reactor)
     finally:
         file.close()
-    if code == 0:
+    if not demo.completed:
+        click.echo("stopped before the end", err=True)
+    elif path != "-":
         _compare(played, Path(file.path), file.continued)
         _farewell(console, file.path, time.monotonic() - began)
     return code
@@ -72,6 +75,7 @@ class _Demo:
         self._reactor = reactor
         self._play = Play([(entry.direction, entry.raw) for entry in played], reactor)
         self._node: Any = None
+        self.completed = False
         self._observers = Observers(observers)
         self._service: ProxyService | None = None
 
@@ -100,6 +104,7 @@ class _Demo:
         await connectProtocol(client, self._play.client())
         await self._play.done
         await self.stop()
+        self.completed = True
         return 0
 
     def stop(self) -> Any:
@@ -119,8 +124,6 @@ def _compare(played: list[Any], recorded: Path, continued: bool) -> None:
     """Hold what was recorded against what was played, message by message."""
     from lbcproxy.capture import open_capture
 
-    if str(recorded) == "-":
-        return
     got = [(entry.direction, entry.raw) for entry in open_capture(recorded)]
     want = [(entry.direction, entry.raw) for entry in played]
     if continued:

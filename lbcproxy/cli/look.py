@@ -12,7 +12,7 @@ from lbcproxy import networks
 from lbcproxy.cli.tree import tree
 from lbcproxy.networks import output_address
 from lbcproxy.session import Direction, Entry
-from lbcproxy.text import iso_time, printable
+from lbcproxy.text import iso_time, printable, printable_json
 from lbcproxy.wire.claims import claims_of
 from lbcproxy.wire.messages.blocks import Block
 from lbcproxy.wire.messages.transactions import Tx
@@ -32,7 +32,7 @@ def make_look(kind: str, *, tree: bool, hexdump: bool, fields: Sequence[str], co
     if fields and kind != "fields":
         raise click.UsageError("-e goes with -T fields")
     if kind == "ndjson":
-        return lambda entry: msgspec.json.encode(entry_object(entry, hexdump)).decode()
+        return lambda entry: _json(entry_object(entry, hexdump))
     if kind == "fields":
         if not fields:
             raise click.UsageError("-T fields wants at least one -e PATH")
@@ -61,6 +61,10 @@ def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, Any]:
     if with_payload:
         result["payload"] = (entry.payload if message is not None else entry.junk).hex()
     return result
+
+
+def _json(value: Any) -> str:
+    return printable_json(msgspec.json.encode(value).decode())
 
 
 def _text(entry: Entry, *, with_tree: bool, hexdump: bool, colour: bool) -> str | None:
@@ -149,5 +153,4 @@ def _elements(value: Any) -> list[Any]:
 
 
 def _flat(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return printable(text)
+    return printable(value) if isinstance(value, str) else _json(value)

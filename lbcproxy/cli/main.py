@@ -7,6 +7,7 @@ printed), 130 ended by Ctrl-C.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import platform
 import sys
@@ -88,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not have all letters
     try:
         code = cli.main(arguments, prog_name="lbcproxy", standalone_mode=False)
     except click.ClickException as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from lbcproxy.networks._network import AddressPrefixes, Network
 from lbcproxy.wire.rules import ChainRules
 
+__all__ = ["NETWORKS"]
+
 RULES = ChainRules(
     claim_trie=False,
     block_payload=4_000_000,

@@ -70,7 +70,11 @@ class Peer(Protocol):
         self._connected = False
         self._finished = False
         self._write_ended = False
+        self._producing = False
         self.full = False
+        """Whether more than 64 KiB wait to be sent."""
+        self.aborted = False
+        """Whether it was we who broke the connection off."""
 
     def __repr__(self) -> str:
         return f"<Peer {self.address[0]}:{self.address[1]}>"
@@ -104,8 +108,7 @@ class Peer(Protocol):
         if not self._connected or self._write_ended:
             return
         self._write_ended = True
-        # While a producer is registered and paused, Twisted would never come to the half-close.
-        self._wire().unregisterProducer()
+        self._stop_producing()
         if hasattr(self.transport, "loseWriteConnection"):
             self._wire().loseWriteConnection()
 
@@ -113,14 +116,14 @@ class Peer(Protocol):
         """Close the connection after all that waits has been sent."""
         if self._connected:
             self._write_ended = True
-            self._wire().unregisterProducer()
+            self._stop_producing()
             self._wire().loseConnection()
 
     def abort(self) -> None:
         """Close the connection at once, with a reset."""
         if self._connected:
-            self._write_ended = True
-            self._wire().unregisterProducer()
+            self._write_ended = self.aborted = True
+            self._stop_producing()
             self._wire().abortConnection()
 
     def pause(self, reason: str) -> None:
@@ -142,6 +145,7 @@ class Peer(Protocol):
         self._connected = True
         if hasattr(self.transport, "setTcpNoDelay"):
             self._wire().setTcpNoDelay(True)
+        self._producing = True
         self._wire().registerProducer(self, True)
         self._listener.peer_connected(self)
 
@@ -175,6 +179,12 @@ class Peer(Protocol):
 
     def stopProducing(self) -> None:
         """Nothing: `connectionLost` follows."""
+
+    def _stop_producing(self) -> None:
+        """Let the transport close: with a producer registered it would wait for more."""
+        if self._producing:
+            self._producing = False
+            self._wire().unregisterProducer()
 
     def _wire(self) -> Any:
         """Give the transport; Twisted's interfaces do not name all that TCP has."""

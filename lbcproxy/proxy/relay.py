@@ -171,12 +171,12 @@ class Relay:
         """Close the other leg in the same way."""
         self._closed.add(peer)
         direction, other = self._direction(peer), self._other(peer)
-        if reset and not self._broken:
-            self._broken = True  # the other leg's reset will be ours
+        if reset and not peer.aborted and not self._broken:
+            self._broken = True
             self._why = self._why or f"{self._name(peer)} reset"
             self._tell_reset(direction)
             self._abort_soon(other)
-        else:
+        elif not self._broken:
             self.peer_finished(peer)
             self._close(other, self._settings.linger)
         if self._dialling is not None:
