@@ -99,7 +99,7 @@ class _Ending:
             self._stop().addBoth(lambda _: self._end())
         else:
             self._abort()
-            self._end()
+            self._reactor.callLater(0, self._end)  # behind what the aborts have to tell
 
     def _done(self, code: int) -> None:
         self.code = code

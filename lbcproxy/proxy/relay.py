@@ -117,6 +117,8 @@ class Relay:
         """End the session at once."""
         self._why = self._why or "proxy stopped at once"
         self._broken = True
+        for direction in Direction:
+            self._tell_unfinished(direction)
         if self._dialling is not None:
             self._dialling.cancel()
         self.client.abort()
