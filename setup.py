@@ -1,7 +1,7 @@
 """Build description: what is a package, and which top-level folders travel inside it.
 
 `captures/` and `plugins/` stand at the top of the repository, where people look for them, and
-are installed as data below `lbcproxy/shipped/`, where `lbcproxy.shipped` finds them.
+are installed as data below the package, where `lbcproxy.resources` finds them.
 """
 
 from setuptools import find_packages, setup

@@ -25,6 +25,8 @@ class CaptureFile:
 
     def __init__(self, path: str, failed: Callable[[str], object]) -> None:
         self.path = path
+        self.name = "the standard output" if path == "-" else path
+        """The path in words."""
         self.cut = 0
         """Bytes of a torn tail that were cut off."""
         self.continued = False
@@ -63,7 +65,7 @@ class CaptureFile:
                 view = view[self._file.write(view) :]
             self._file.flush()
         except OSError as error:
-            self.error = f"recording into {self.path} stopped: {error.strerror}"
+            self.error = f"recording into {self.name} stopped: {error.strerror}"
             self._failed(self.error)
 
     def close(self) -> None:

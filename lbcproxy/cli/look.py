@@ -79,8 +79,8 @@ def _text(entry: Entry, *, with_tree: bool, hexdump: bool, colour: bool) -> str 
 
 
 def _line(entry: Entry, colour: bool) -> str:
-    def paint(text: str, name: str | None, bold: bool = False) -> str:
-        return click.style(text, fg=name, bold=bold) if colour and name else text
+    def paint(text: str, name: str | None) -> str:
+        return click.style(text, fg=name) if colour and name else text
 
     arrow = paint(entry.direction.arrow, ARROW_COLOURS[entry.direction])
     name = "(junk)" if entry.message is None else printable(entry.command) or "(empty)"

@@ -94,6 +94,9 @@ def _run(arguments: Sequence[str] | None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal may not have all letters
     try:
         code = cli.main(arguments, prog_name="lbcproxy", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
         _say(error.format_message())
         if isinstance(error, click.UsageError):

@@ -106,7 +106,7 @@ def _run(
             console.event(words, None, time.time_ns())
         if file is not None:
             doing = "continuing" if file.continued else "recording to"
-            console.event(f"{doing} {file.path}", None, time.time_ns())
+            console.event(f"{doing} {file.name}", None, time.time_ns())
         await Deferred()
         return 0
 
@@ -126,4 +126,4 @@ def _farewell(console: Any, file: Any) -> str:
         words += f", {console.errors} with errors"
     if file is None:
         return words
-    return f"{words}; {file.error or f'recorded in {file.path}'}"
+    return f"{words}; {file.error or f'recorded in {file.name}'}"

@@ -60,9 +60,7 @@ def test_magic_and_port(name, magic, port):
 
 def test_unknown_name_is_told_which_there_are():
     """A mistyped name should be mended at the first try."""
-    with pytest.raises(
-        KeyError, match="known: .*lbry-mainnet"
-    ):
+    with pytest.raises(KeyError, match="known: .*lbry-mainnet"):
         networks.get("lbry-main")
 
 

@@ -1,0 +1,114 @@
+"""`lbcproxy demo`: the main job with no set-up, which checks itself."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from lbcproxy.capture import open_capture
+from lbcproxy.cli.demo import _compare
+from lbcproxy.errors import LbcproxyError
+
+# The demo with a recorder that writes one byte otherwise, as a defect or a bad disk would.
+ALTERED = """
+from lbcproxy.capture import CaptureFile
+from lbcproxy.cli.main import main
+
+write = CaptureFile.write
+CaptureFile.write = lambda self, data: write(self, data.replace(b"clip-164-1", b"clip-164-X"))
+main(["demo"])
+"""
+
+
+def run(arguments, folder):
+    """Run Python in a folder and give how it ended."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_demo_shows_records_and_ends_by_itself(tmp_path, captures):
+    """Exit code 0, every message shown, the recording equal to the capture that was played."""
+    done = run(["-m", "lbcproxy", "demo"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line for line in done.stdout.splitlines() if re.match(r"#1 +(->|<-) ", line)]
+    assert len(lines) == 400
+    [path] = (tmp_path / "captures").iterdir()
+    assert f"\n    captures/{path.name}\n" in done.stdout
+    assert f"lbcproxy show captures/{path.name} " in done.stdout
+    assert "400 messages of two real LBRY nodes passed through the proxy" in done.stdout
+    recorded = [(entry.direction, entry.raw) for entry in open_capture(path)]
+    played = [(entry.direction, entry.raw) for entry in open_capture(captures / "lbcd-sync.pcap")]
+    assert recorded == played
+
+
+def test_demo_says_what_it_can_be_followed_by(tmp_path):
+    """The command it names works as it stands."""
+    run(["-m", "lbcproxy", "demo", "-w", "my.pcapng"], tmp_path)
+    shown = run(["-m", "lbcproxy", "show", "my.pcapng"], tmp_path)
+    assert shown.returncode == 0
+    assert len(shown.stdout.splitlines()) == 400
+    assert not (tmp_path / "captures").exists()
+
+
+def test_demo_can_continue_a_recording(tmp_path):
+    """A file that is there is continued; only what was added is compared."""
+    for sessions in (1, 2):
+        done = run(["-m", "lbcproxy", "demo", "-w", "my.pcapng"], tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert len(list(open_capture(tmp_path / "my.pcapng"))) == 400 * sessions
+
+
+def test_demo_does_not_write_over_other_files(tmp_path):
+    """A slip of the keyboard must not cost a file."""
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear reader")
+    done = run(["-m", "lbcproxy", "demo", "-w", "letter.txt"], tmp_path)
+    assert done.returncode == 1
+    assert "letter.txt exists and is no pcapng: it is not written over" in done.stderr
+    assert path.read_text() == "Dear reader"
+
+
+def test_demo_fails_loudly_if_the_recording_is_not_what_was_played(tmp_path):
+    """One byte of one message is enough."""
+    done = run(["-c", ALTERED], tmp_path)
+    assert done.returncode == 1
+    assert "THE RECORDING DIFFERS from what was played: 400 messages for 400" in done.stderr
+    assert "byte for byte" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda played: played[:-1], "400 messages for 399, the first difference at message 400"),
+        (lambda played: [played[1], played[0], *played[2:]], "first difference at message 1,"),
+        (lambda played: played[:200] + played[201:], "400 messages for 399"),
+    ],
+)
+def test_the_comparison_finds(captures, change, words):
+    """Missing messages, a changed order, and it says from where on."""
+    path = captures / "lbcd-sync.pcap"
+    played = list(open_capture(path))
+    _compare(played, path, False)
+    with pytest.raises(LbcproxyError, match=words):
+        _compare(change(played), path, False)
+
+
+def test_demo_into_a_pipe_leaves_text_to_the_standard_error(tmp_path):
+    """As with `run -w -`: what comes out is a capture and nothing else."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lbcproxy", "demo", "-w", "-"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    path = tmp_path / "piped.pcapng"
+    path.write_bytes(done.stdout)
+    assert len(list(open_capture(path))) == 400

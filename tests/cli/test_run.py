@@ -1,0 +1,338 @@
+"""`lbcproxy run`, as a program of its own: what it refuses, prints, records, and how it ends."""
+
+import json
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, suppress
+
+import pytest
+
+from lbcproxy import networks
+from lbcproxy.capture import open_capture
+from lbcproxy.wire.envelope import frame
+
+MAGIC = networks.get("lbry-regtest").magic
+PING = frame(MAGIC, "ping", bytes(7) + b"\x01")
+PONG = frame(MAGIC, "pong", bytes(7) + b"\x01")
+PATIENCE = 20
+"""Seconds until something that should happen counts as not happening."""
+
+
+class Node:
+    """A TCP server that answers whatever it gets with a `pong`, until the client closes."""
+
+    def __init__(self):
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            with connection, suppress(ConnectionResetError):
+                while connection.recv(65536):
+                    connection.sendall(PONG)
+
+    def close(self):
+        """Listen no more."""
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._thread.join(PATIENCE)
+
+
+class Program:
+    """A running `lbcproxy run` and what it prints, line by line, as it comes."""
+
+    def __init__(self, folder, *arguments):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "lbcproxy", "run", "--network", "lbry-regtest", *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.printed = {"out": b"", "err": b""}
+        self._news = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._read, args=(name, pipe), daemon=True)
+            for name, pipe in (("out", self.process.stdout), ("err", self.process.stderr))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self, name, pipe):
+        while data := pipe.read1(65536):
+            self._news.put((name, data))
+
+    def wait_for(self, pattern, stream="out"):
+        """Wait until something is printed that a pattern describes, and give the match."""
+        deadline = time.monotonic() + PATIENCE
+        while not (found := re.search(pattern.encode(), self.printed[stream])):
+            try:
+                name, data = self._news.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                pytest.fail(f"{pattern!r} was not printed: {self.printed}")
+            self.printed[name] += data
+        return found
+
+    def address(self, stream="out"):
+        """Give where it listens, once it does."""
+        found = self.wait_for(r"listening at ([\d.]+):(\d+), leading to [\d.:]+\n", stream)
+        return found[1].decode(), int(found[2])
+
+    def end(self, number=None):
+        """Send a signal, if one is given, wait for the end, and give the exit code."""
+        if number is not None:
+            self.process.send_signal(number)
+        code = self.process.wait(PATIENCE)
+        for thread in self._threads:
+            thread.join(PATIENCE)
+        while not self._news.empty():
+            name, data = self._news.get()
+            self.printed[name] += data
+        return code
+
+    def text(self, stream="out"):
+        """Give what was printed, as text."""
+        return self.printed[stream].decode()
+
+    def close(self):
+        """Leave nothing behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.end()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def node():
+    """Run a server to lead to."""
+    node = Node()
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def program(tmp_path, node):
+    """Start `lbcproxy run` leading to the node, with more arguments."""
+    started = []
+
+    def start(*arguments):
+        mode = f"reverse:127.0.0.1:{node.port}@0"
+        started.append(Program(tmp_path, "--mode", mode, *arguments))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def talk(address):
+    """Be a client: send a `ping`, wait for the `pong`, close."""
+    with socket.create_connection(address, PATIENCE) as connection:
+        connection.sendall(PING)
+        got = b""
+        while len(got) < len(PONG):
+            data = connection.recv(65536)
+            assert data, "the connection ended before the answer was there"
+            got += data
+    assert got == PONG
+
+
+def test_a_session_is_shown_and_recorded(program, tmp_path):
+    """The main job: who connected, what passed, how it ended, and a file that has it all."""
+    proxy = program()
+    talk(proxy.address())
+    end = proxy.wait_for(r"\[#1 127\.0\.0\.1:\d+\] end: (.+)\n")
+    assert end[1] == b"client closed; 2 messages, 32 B up, 32 B down, no handshake"
+    assert proxy.end(signal.SIGTERM) == 0
+    assert proxy.text("err") == ""
+    shown = [line for line in proxy.text().splitlines() if line.startswith("#")]
+    assert shown == [
+        "#1   -> ping                8B  nonce=0100000000000000",
+        "#1   <- pong                8B  nonce=0100000000000000",
+    ]
+    [path] = (tmp_path / "captures").iterdir()
+    assert re.fullmatch(r"\d{8}-\d{6}-lbry-regtest\.pcapng", path.name)
+    assert [entry.raw for entry in open_capture(path)] == [PING, PONG]
+    assert f"] recording to captures/{path.name}\n" in proxy.text()
+    assert proxy.text().endswith(
+        f"stopped: 1 sessions, 2 messages; recorded in captures/{path.name}\n"
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_ends_it_in_order(program, number, code):
+    """An open session is ended and recorded to its end; the exit code tells the signal."""
+    proxy = program("-w", "open.pcapng")
+    address = proxy.address()
+    with socket.create_connection(address, PATIENCE) as connection:
+        connection.sendall(PING)
+        proxy.wait_for("<- pong ")
+        assert proxy.end(number) == code
+        assert connection.recv(65536) in (PONG, b"")
+    assert "] end: proxy stopped; 2 messages, " in proxy.text()
+    assert "recorded in open.pcapng" in proxy.text().splitlines()[-1]
+
+
+def test_a_recording_to_the_standard_output_leaves_text_to_the_other(program, tmp_path):
+    """So that it can be piped into Wireshark."""
+    proxy = program("-w", "-")
+    talk(proxy.address("err"))
+    proxy.wait_for("end: client closed", "err")
+    assert proxy.end(signal.SIGTERM) == 0
+    path = tmp_path / "piped.pcapng"
+    path.write_bytes(proxy.printed["out"])
+    assert [entry.raw for entry in open_capture(path)] == [PING, PONG]
+    assert "#1   -> ping " in proxy.text("err")
+    assert not (tmp_path / "captures").exists()
+
+
+def test_a_pipe_gets_each_message_as_it_passes(program):
+    """Wireshark shows a session while it lasts, not after."""
+    proxy = program("-w", "-")
+    with socket.create_connection(proxy.address("err"), PATIENCE) as connection:
+        connection.sendall(PING)
+        proxy.wait_for("ping" + r"\0" * 8)
+        assert proxy.process.poll() is None
+
+
+def test_objects_have_the_standard_output_to_themselves(program):
+    """Every line is JSON; what happens is told on the standard error."""
+    proxy = program("-T", "ndjson", "-x")
+    talk(proxy.address("err"))
+    proxy.wait_for("end: client closed", "err")
+    assert proxy.end(signal.SIGTERM) == 0
+    found = [json.loads(line) for line in proxy.text().splitlines()]
+    assert [(each["direction"], each["command"]) for each in found] == [
+        ("to_upstream", "ping"),
+        ("to_client", "pong"),
+    ]
+    assert found[0]["message"] == {"nonce": 1 << 56}
+    assert found[0]["payload"] == PING[24:].hex()
+
+
+def test_quiet_shows_what_happens_and_no_messages(program):
+    """For a proxy that only records."""
+    proxy = program("-q")
+    talk(proxy.address())
+    proxy.wait_for("end: client closed")
+    assert proxy.end(signal.SIGTERM) == 0
+    assert not [line for line in proxy.text().splitlines() if line.startswith("#")]
+
+
+def test_recording_can_be_left(program, tmp_path):
+    """Nothing is written, and the farewell names no file."""
+    proxy = program("--no-record")
+    talk(proxy.address())
+    proxy.wait_for("end: client closed")
+    assert proxy.end(signal.SIGTERM) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert proxy.text().endswith("stopped: 1 sessions, 2 messages\n")
+
+
+def test_both_legs_are_recorded_when_asked(program, tmp_path):
+    """The reader gives each message once all the same."""
+    proxy = program("-w", "both.pcapng", "--legs", "both")
+    talk(proxy.address())
+    proxy.wait_for("end: client closed")
+    assert proxy.end(signal.SIGTERM) == 0
+    path = tmp_path / "both.pcapng"
+    assert path.read_bytes().count(PING) == 2
+    assert [entry.raw for entry in open_capture(path)] == [PING, PONG]
+
+
+def test_a_recording_is_continued(program, tmp_path):
+    """A second run adds to the file; both are read."""
+    for _ in range(2):
+        proxy = program("-w", "same.pcapng")
+        talk(proxy.address())
+        proxy.wait_for("end: client closed")
+        assert proxy.end(signal.SIGTERM) == 0
+    assert "] continuing same.pcapng\n" in proxy.text()
+    assert [entry.raw for entry in open_capture(tmp_path / "same.pcapng")] == [PING, PONG] * 2
+
+
+def test_an_upstream_that_is_not_there_ends_the_session(tmp_path):
+    """The client sees a reset, the operator the reason; the proxy goes on."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    proxy = Program(tmp_path, "--mode", f"reverse:127.0.0.1:{port}@0")
+    try:
+        with socket.create_connection(proxy.address(), PATIENCE) as connection:
+            connection.settimeout(PATIENCE)
+            with pytest.raises(ConnectionResetError):
+                connection.recv(65536)
+        proxy.wait_for(r"end: upstream unreachable: ")
+        assert proxy.process.poll() is None
+        assert proxy.end(signal.SIGTERM) == 0
+    finally:
+        proxy.close()
+
+
+def test_a_busy_port_is_an_error(tmp_path):
+    """Exit code 1, naming the address and the reason."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        proxy = Program(tmp_path, "--mode", f"reverse:127.0.0.1:1@{port}")
+        try:
+            assert proxy.end() == 1
+        finally:
+            proxy.close()
+    first, hint = proxy.text("err").splitlines()
+    assert first == f"lbcproxy: cannot listen at 127.0.0.1:{port}: Address already in use"
+    assert hint.startswith("Hint: ")
+
+
+MODE = ("--mode", "reverse:127.0.0.1:1@0")
+NETWORK = ("--network", "lbry-regtest")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (MODE, "Missing option '--network'"),
+        (NETWORK, "Missing option '-m' / '--mode'"),
+        (("--network", "lbry", *MODE, "extra"), "Got unexpected extra argument (extra)"),
+        (("--network", "nope", *MODE), "no network 'nope'; known: bitcoin-mainnet, "),
+        ((*NETWORK, "--mode", "socks5@1080"), "'socks5@1080' is not among reverse"),
+        ((*NETWORK, "--mode", "reverse:host:1"), "write reverse:HOST:PORT@[HOST:]PORT"),
+        ((*NETWORK, "--mode", "reverse:9246@9246"), "'9246' names no host to connect to"),
+        ((*NETWORK, "--mode", "reverse:host:0@1"), "0 is not a TCP port"),
+        ((*NETWORK, "--mode", "reverse:host:1@65536"), "65536 is not a TCP port"),
+        ((*NETWORK, "--mode", "reverse:::1:9246@1"), "is not HOST:PORT (IPv6 as [::1]:9246)"),
+        ((*NETWORK, *MODE, "--no-record", "-w", "x"), "--no-record and -w exclude each other"),
+        ((*NETWORK, *MODE, "--legs", "three"), "'three' is not one of"),
+        ((*NETWORK, *MODE, "-T", "fields"), "-T fields wants at least one -e PATH"),
+        ((*NETWORK, *MODE, "--dial-timeout", "0"), "0.0 is not in the range"),
+    ],
+)
+def test_wrong_usage_says_what_is_wrong(lbcproxy, tmp_path, monkeypatch, arguments, text):
+    """Exit code 2, a hint where to read on, and nothing was begun."""
+    monkeypatch.chdir(tmp_path)
+    ended = lbcproxy("run", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert text in ended.err
+    assert ended.err.splitlines()[-1] == "Hint: see `lbcproxy run --help`"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_capture_is_not_written_over(lbcproxy, tmp_path):
+    """A slip of the keyboard must not cost a file."""
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear reader")
+    ended = lbcproxy("run", *NETWORK, *MODE, "-w", path)
+    assert (ended.code, ended.out) == (1, "")
+    assert "exists and is no pcapng: it is not written over" in ended.err
+    assert path.read_text() == "Dear reader"

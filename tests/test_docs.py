@@ -1,0 +1,174 @@
+"""The documentation says what is: generated pages are fresh, every option is mentioned."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from lbcproxy.capture.formats import pcap, pcapng
+from lbcproxy.cli.main import COMMANDS, cli
+from lbcproxy.networks import all_networks
+from lbcproxy.wire import commands
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = (".", "docs", "captures", "plugins")
+PAGES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
+MANUAL = "\n".join(path.read_text() for path in PAGES)
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)")
+
+
+def generator():
+    """Load script/generate-docs, which has no suffix."""
+    path = str(ROOT / "script" / "generate-docs")
+    loader = importlib.machinery.SourceFileLoader("generate_docs", path)
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_messages_is_fresh():
+    """It is made from the declarations; run script/generate-docs after changing one."""
+    assert (ROOT / "docs" / "messages.md").read_text() == generator().page()
+
+
+def test_the_page_of_messages_has_every_message():
+    """Each command has a section."""
+    text = generator().page()
+    assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == list(commands())
+
+
+def options(name):
+    """Give the spellings of each of a command's options, as its help shows them."""
+    command = cli.get_command(click.Context(cli), name)
+    found = command.get_params(click.Context(command))
+    return [tuple(option.opts) for option in found if isinstance(option, click.Option)]
+
+
+OPTIONS = [(name, spellings) for name in COMMANDS for spellings in options(name)]
+
+
+@pytest.mark.parametrize(
+    ("name", "spellings"), OPTIONS, ids=[f"{name}{spelled[-1]}" for name, spelled in OPTIONS]
+)
+def test_every_option_is_mentioned(name, spellings):
+    """An option nobody can read of is an option nobody uses. One of its spellings will do."""
+    forms = "|".join(map(re.escape, spellings))
+    assert re.search(rf"(?<![\w-])(?:{forms})(?![\w-])", MANUAL), f"{name} {spellings}"
+
+
+def test_there_are_options_to_look_for():
+    """The test above looks at something."""
+    assert ("run", ("--legs",)) in OPTIONS
+    assert ("show", ("-V", "--verbose")) in OPTIONS
+
+
+@pytest.mark.parametrize("network", all_networks())
+def test_every_network_is_mentioned(network):
+    """The names are what one types."""
+    assert network in MANUAL
+
+
+def test_the_numbers_of_the_format_are_those_of_the_code():
+    """Who writes a reader relies on them."""
+    text = (ROOT / "docs" / "capture-format.md").read_text()
+    for number in (pcapng.PEN, pcapng.OPTION_CUSTOM):
+        assert str(number) in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    """A link in a page names a file that is there."""
+    broken = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_that_are_named_are_there(page):
+    """A page that names a source file does not outlive it."""
+    named = re.findall(r"`((?:lbcproxy|script|docs|tests)/[\w./-]+)`", page.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+RECIPES = {
+    "Add a message": "wire/messages/greeting.py",
+    "Add a network": "networks/own.py",
+    "Add a capture format": "capture/formats/raw.py",
+    "Add a command": "cli/count.py",
+}
+
+
+def python_in(heading):
+    """Give the first block of Python below a heading of CONTRIBUTING.md."""
+    section = (ROOT / "CONTRIBUTING.md").read_text().split(f"\n## {heading}\n")[1]
+    return section.split("```python\n")[1].split("```")[0]
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """Copy the package, follow every recipe to the letter, and give a way to run the result."""
+    folder = tmp_path_factory.mktemp("extended")
+    shutil.copytree(ROOT / "lbcproxy", folder / "lbcproxy")
+    for heading, path in RECIPES.items():
+        (folder / "lbcproxy" / path).write_text(python_in(heading))
+    main = folder / "lbcproxy" / "cli" / "main.py"
+    text = main.read_text()
+    main.write_text(text.replace("COMMANDS = {", 'COMMANDS = {\n    "count": "Count.",', 1))
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "lbcproxy", *map(str, arguments)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_the_recipe_for_a_message_works(extended):
+    """A class in a file, and the message can be read and is described."""
+    payload = "0700000002686901" + "00" * 32
+    done = extended("decode", "--network", "lbry-regtest", "greeting", payload)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "mood": 7,
+        "text_hex": "6869",
+        "text": "hi",
+        "blocks": ["00" * 32],
+    }
+    assert "at most 2,000 bytes" in extended("schema", "greeting").stdout
+
+
+def test_the_recipe_for_a_network_works(extended):
+    """A tuple in a file, and the network can be named."""
+    done = extended("decode", "--network", "own-testnet", "ping", "00" * 8)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_recipes_for_a_format_and_a_command_work(extended, tmp_path):
+    """A capture written in the recipe's format is counted by the recipe's command."""
+    file = tmp_path / "probe.rawpkts"
+    raw = b"RAWPKTS1"
+    with (ROOT / "captures" / "lbcd-probe.pcap").open("rb") as capture:
+        for packet in pcap.read(capture):
+            data = packet.data[14:]  # without Ethernet's header
+            raw += struct.pack(">QI", packet.time_ns, len(data)) + data
+    file.write_bytes(raw)
+    done = extended("count", file)
+    assert (done.returncode, done.stdout) == (0, "104\n"), done.stderr
+    file.write_bytes(raw[:-1])
+    assert extended("show", file).returncode == 3

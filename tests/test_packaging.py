@@ -1,0 +1,142 @@
+"""What is shipped: a wheel that works from anywhere, with its captures and plugins inside."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lbcproxy import __version__, resources
+
+ROOT = Path(__file__).parent.parent
+CAPTURES = {"lbcd-sync.pcap", "lbcd-sync.truth.json", "lbcd-probe.pcap", "lbcd-probe.truth.json"}
+SOURCES = (
+    "LICENSE",
+    "README.md",
+    "captures",
+    "lbcproxy",
+    "plugins",
+    "pyproject.toml",
+    "setup.py",
+)
+
+
+def run(*command: object, folder: Path) -> str:
+    """Run a program in a folder without our sources in its sight, and give what it prints."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=folder,
+        env={**environment, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def tracked(folder: Path) -> list[Path]:
+    """Give the files of a folder that belong to the project, not to a run or a build."""
+    ignored = {"__pycache__"}
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not ignored & set(path.parts) and path.suffix != ".pcapng"
+    ]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """Build the wheel from a copy of the sources, so that no earlier build is mixed in."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in SOURCES:
+        source = ROOT / name
+        for path in [source] if source.is_file() else tracked(source):
+            target = folder / "source" / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    pip = (sys.executable, "-m", "pip", "--quiet")
+    run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, folder / "source", folder=folder)
+    [built] = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def installed(wheel, tmp_path_factory) -> Path:
+    """Install the wheel, with what it depends on, in a clean environment; give its programs."""
+    folder = tmp_path_factory.mktemp("environment")
+    run(sys.executable, "-m", "venv", "venv", folder=folder)
+    programs = folder / "venv" / "bin"
+    run(programs / "python", "-m", "pip", "--quiet", "install", wheel, folder=folder)
+    return programs
+
+
+def test_the_wheel_has_everything_that_travels_with_the_program(wheel):
+    """Every module, the typing mark, the captures with what is true of them, the plugins."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    modules = {path.relative_to(ROOT).as_posix() for path in tracked(ROOT / "lbcproxy")}
+    assert modules <= names
+    assert "lbcproxy/py.typed" in names
+    assert {f"lbcproxy/_captures/{name}" for name in (*CAPTURES, "README.md")} <= names
+    assert "lbcproxy/_plugins/README.md" in names
+    assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_has_nothing_else(wheel):
+    """No tests, no recordings, no folder that would clash with another package's."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names} == {
+        "lbcproxy",
+        f"lbcproxy-{__version__}.dist-info",
+    }
+    assert not [name for name in names if name.endswith((".pcapng", ".pyc"))]
+
+
+def test_the_version_is_said_once(wheel):
+    """`__version__` and the wheel's own agree."""
+    assert wheel.name.startswith(f"lbcproxy-{__version__}-")
+
+
+def test_an_installed_lbcproxy_works_from_an_empty_folder(installed, tmp_path):
+    """The demo records below the folder it is run in, and `show` reads it."""
+    program = installed / "lbcproxy"
+    assert run(program, "--version", folder=tmp_path).splitlines()[0].split()[1] == __version__
+    demo = run(program, "demo", folder=tmp_path)
+    assert "byte for byte" in demo
+    [path] = (tmp_path / "captures").iterdir()
+    assert re.fullmatch(r"\d{8}-\d{6}-demo\.pcapng", path.name)
+    shown = run(program, "show", path, folder=tmp_path).splitlines()
+    assert len(shown) == 400
+    assert set(shown) <= set(demo.splitlines())
+    nonce = run(program, "decode", "--network", "lbry", "ping", "07" + "00" * 7, folder=tmp_path)
+    assert nonce == '{\n  "nonce": 7\n}\n'
+
+
+@pytest.mark.parametrize("folder", ["captures", "plugins"])
+def test_an_installed_lbcproxy_finds_its_folders(installed, tmp_path, folder):
+    """Below the package, since there is no source tree."""
+    code = f"from lbcproxy.resources import folder; print(folder({folder!r}))"
+    found = Path(run(installed / "python", "-c", code, folder=tmp_path).strip())
+    assert found.is_relative_to(installed.parent)
+    assert (found / "README.md").read_bytes() == (ROOT / folder / "README.md").read_bytes()
+
+
+@pytest.mark.parametrize("folder", ["captures", "plugins"])
+def test_a_source_tree_has_its_folders_at_the_top(folder):
+    """An installation in development uses the folders that people edit."""
+    assert resources.folder(folder).resolve() == ROOT / folder
+
+
+def test_a_folder_that_is_missing_is_an_error():
+    """A broken installation says so."""
+    with pytest.raises(FileNotFoundError, match="the folder nowhere that comes with lbcproxy"):
+        resources.folder("nowhere")
