@@ -1,0 +1,139 @@
+"""`lbcproxy run` as a program of its own, and a client of a node in a few lines."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+from lbcproxy.networks import Network
+from lbcproxy.wire import Codec, Frame, Framer
+from lbcproxy.wire.envelope import frame
+from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
+from lbcproxy.wire.messages.keepalive import Ping
+from tests.nodes import wait_until
+
+__all__ = ["Client", "Proxy", "lbcproxy"]
+
+LISTENING = re.compile(r"listening at 127\.0\.0\.1:(\d+)")
+NOWHERE = NetAddress(services=0, ip=bytes(10) + b"\xff\xff" + bytes(4), port=0)
+
+
+def lbcproxy(*arguments: object) -> str:
+    """Run a command of lbcproxy and give what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lbcproxy", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Proxy:
+    """A running `lbcproxy run` that leads to a port of 127.0.0.1 and records to `capture`."""
+
+    def __init__(self, network: Network, upstream: int, folder: Path, *options: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.capture = folder / "session.pcapng"
+        self._output = folder / "output.txt"
+        mode = f"reverse:127.0.0.1:{upstream}@0"
+        command = [sys.executable, "-m", "lbcproxy", "run", "--network", network.id, "--mode", mode]
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                [*command, "-w", str(self.capture), *options],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            found = wait_until("lbcproxy listens", lambda: LISTENING.search(self.output))
+        except BaseException:
+            self.close()
+            raise
+        self.port = int(found[1])
+
+    @property
+    def output(self) -> str:
+        """All that it has printed."""
+        return self._output.read_text(errors="replace")
+
+    def stop(self) -> int:
+        """Send SIGTERM and give the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(20)
+
+    def close(self) -> None:
+        """End it, if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+class Client:
+    """A node that says hello and asks for signs of life; reading waits for at most 10 s."""
+
+    def __init__(self, network: Network, port: int) -> None:
+        self._codec = Codec(network)
+        self._framer = Framer(network)
+        self._frames: list[Frame] = []
+        self._socket = socket.create_connection(("127.0.0.1", port), 10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def greet(self) -> None:
+        """Do the handshake."""
+        network = self._codec.network
+        version = Version(
+            version=network.protocol_version,
+            services=0,
+            timestamp=1_700_000_000,
+            addr_recv=NOWHERE,
+            addr_from=NOWHERE,
+            nonce=0x6C6263,
+            user_agent=b"/lbcproxy-test:0/",
+            start_height=0,
+            relay=False,
+        )
+        self.send(version)
+        self.wait_for("version")
+        self.send(VerAck())
+        self.wait_for("verack")
+
+    def ping(self, nonce: int) -> int:
+        """Send a ping and give the nonce of the answer."""
+        self.send(Ping(nonce=nonce))
+        pong: Any = self._codec.decode("pong", self.wait_for("pong").payload)
+        return pong.nonce
+
+    def send(self, record: Any) -> None:
+        """Send a message."""
+        payload = self._codec.encode(record)
+        self._socket.sendall(frame(self._codec.network.magic, record.command, payload))
+
+    def wait_for(self, command: str) -> Frame:
+        """Read on to the next message of this command."""
+        while True:
+            while self._frames:
+                found = self._frames.pop(0)
+                if found.command == command:
+                    return found
+            data = self._socket.recv(65_536)
+            assert data, f"closed while {command} was waited for"
+            self._frames += [item for item in self._framer.feed(data) if isinstance(item, Frame)]
+
+    def read_to_end(self) -> str:
+        """Read until the connection is gone, and say how it went: "closed" or "reset"."""
+        try:
+            while self._socket.recv(65_536):
+                pass
+        except ConnectionError:
+            return "reset"
+        return "closed"

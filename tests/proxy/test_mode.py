@@ -1,0 +1,98 @@
+"""Tests of modes: what an operator writes, and what is said of what cannot be understood."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbcproxy.proxy import Address, BadMode, Mode, parse_mode
+
+
+@pytest.mark.parametrize(
+    ("text", "upstream", "listen"),
+    [
+        ("reverse:10.0.0.1:9246@9247", ("10.0.0.1", 9246), ("127.0.0.1", 9247)),
+        ("reverse:node.lbry.org:9246@0", ("node.lbry.org", 9246), ("127.0.0.1", 0)),
+        ("reverse:a:1@0.0.0.0:2", ("a", 1), ("0.0.0.0", 2)),
+        ("reverse:[2001:db8::1]:9246@9246", ("2001:db8::1", 9246), ("127.0.0.1", 9246)),
+        ("reverse:[::1]:1@[::1]:2", ("::1", 1), ("::1", 2)),
+        ("reverse:[::1]:1@[::]:0", ("::1", 1), ("::", 0)),
+        ("reverse:tcp://a:1@2", ("a", 1), ("127.0.0.1", 2)),
+        ("reverse:a:65535@65535", ("a", 65535), ("127.0.0.1", 65535)),
+    ],
+)
+def test_a_mode_is_read(text: str, upstream: tuple[str, int], listen: tuple[str, int]):
+    """The grammar of the design, with 127.0.0.1 where no listening host is named."""
+    assert parse_mode(text) == Mode("reverse", Address(*upstream), Address(*listen))
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "''"),
+        ("reverse", "reverse:HOST:PORT@[HOST:]PORT"),
+        ("reverse:", "reverse:HOST:PORT@[HOST:]PORT"),
+        ("reverse:a:1", "reverse:HOST:PORT@[HOST:]PORT"),
+        ("forward:a:1@2", "'forward'"),
+        ("Reverse:a:1@2", "'Reverse'"),
+        ("reverse:a@2", "'a'"),
+        ("reverse:@2", "''"),
+        ("reverse:1@2", "'1' names no host"),
+        ("reverse::1@2", "':1'"),
+        ("reverse:a:1@", "''"),
+        ("reverse:a:1@b", "'b'"),
+        ("reverse:a:1@b:", "'b:'"),
+        ("reverse:a:b@2", "'a:b'"),
+        ("reverse:a:-1@2", "'a:-1'"),
+        ("reverse:::1:1@2", "'::1:1'"),
+        ("reverse:[]:1@2", "'[]:1'"),
+        ("reverse:a:1@2@x", "'a:1@2'"),
+        ("reverse:a:0@2", "0 is not a TCP port"),
+        ("reverse:a:65536@2", "65536 is not a TCP port"),
+        ("reverse:a:1@65536", "65536 is not a TCP port"),
+        ("reverse:a:1@99999999999999999999", "99999999999999999999 is not a TCP port"),
+    ],
+)
+def test_what_is_wrong_with_a_mode_is_named(text: str, part: str):
+    """Whoever mistypes a mode is told which part it is, and sees the whole as it was typed."""
+    with pytest.raises(BadMode) as caught:
+        parse_mode(text)
+    assert part in str(caught.value)
+    assert repr(text) in str(caught.value)
+
+
+def test_an_ipv6_address_without_brackets_says_how_to_write_it():
+    """The colons of a bare IPv6 address cannot be told from the one before the port."""
+    with pytest.raises(BadMode, match=r"IPv6 as \[::1\]:9246"):
+        parse_mode("reverse:2001:db8::1:9246@9246")
+
+
+hosts = st.one_of(
+    st.ip_addresses().map(str), st.from_regex(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", fullmatch=True)
+)
+
+
+@given(hosts, st.integers(1, 65535), hosts, st.integers(0, 65535))
+def test_a_mode_is_written_as_it_is_read(host: str, port: int, own: str, own_port: int):
+    """The line that says where we listen can be pasted back as an option."""
+    mode = Mode("reverse", Address(host, port), Address(own, own_port))
+    assert parse_mode(str(mode)) == mode
+
+
+@given(
+    st.one_of(st.text(), st.text().map("reverse:{}".format), st.text().map("reverse:a:1@".__add__))
+)
+def test_no_text_brings_the_reader_down(text: str):
+    """Whatever is typed, there is a mode or an error that the command line can show."""
+    try:
+        mode = parse_mode(text)
+    except BadMode:
+        return
+    assert 1 <= mode.upstream.port <= 65535
+    assert 0 <= mode.listen.port <= 65535
+    assert mode.upstream.host
+
+
+def test_a_very_long_port_is_no_port():
+    """Python refuses to read numbers of more than 4,300 digits, with an error of its own."""
+    with pytest.raises(BadMode):
+        parse_mode("reverse:a:1@" + "9" * 5000)

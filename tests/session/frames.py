@@ -1,0 +1,80 @@
+"""Messages as two nodes send them, for the tests of sessions."""
+
+from typing import Any
+
+from lbcproxy import networks
+from lbcproxy.session import Direction, Entry, Passage, Session
+from lbcproxy.wire import Codec
+from lbcproxy.wire.envelope import frame
+from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
+from lbcproxy.wire.messages.keepalive import Ping
+
+__all__ = [
+    "DOWN",
+    "NETWORK",
+    "NOW",
+    "UP",
+    "broken",
+    "entries",
+    "framed",
+    "ping",
+    "raw",
+    "session",
+    "verack",
+    "version",
+]
+
+NETWORK = networks.get("lbry-regtest")
+UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
+NOW = 1_700_000_000_000_000_000
+NOWHERE = NetAddress(services=0, ip=bytes(10) + b"\xff\xff" + bytes(4), port=0)
+
+
+def framed(record: Any) -> bytes:
+    """A record as a frame."""
+    return frame(NETWORK.magic, record.command, Codec(NETWORK).encode(record))
+
+
+def version(number: int = 70013, **fields: Any) -> bytes:
+    """A version message as a frame."""
+    values: dict[str, Any] = {
+        "services": 5,
+        "timestamp": 1_700_000_000,
+        "addr_recv": NOWHERE,
+        "addr_from": NOWHERE,
+        "nonce": 7,
+        "user_agent": b"/test:1/",
+        "start_height": 300,
+        "relay": True,
+    }
+    return framed(Version(version=number, **(values | fields)))
+
+
+def verack() -> bytes:
+    """A verack message as a frame."""
+    return framed(VerAck())
+
+
+def ping(nonce: int = 1) -> bytes:
+    """A ping message as a frame."""
+    return framed(Ping(nonce=nonce))
+
+
+def broken(data: bytes) -> bytes:
+    """A frame whose checksum is wrong."""
+    return data[:20] + bytes(4) + data[24:]
+
+
+def entries(passages: list[Passage]) -> list[Entry]:
+    """The entries that some bytes completed."""
+    return [each.entry for each in passages if each.entry is not None]
+
+
+def raw(passages: list[Passage]) -> bytes:
+    """All bytes that passed."""
+    return b"".join(each.raw for each in passages)
+
+
+def session(stream_above: int | None = None, **rest: Any) -> Session:
+    """A session that reads messages whole, if not told otherwise."""
+    return Session(1, NETWORK, stream_above=stream_above, **rest)

@@ -1,0 +1,104 @@
+"""Tests of what is known of a node from what it sent."""
+
+import msgspec
+import pytest
+
+from lbcproxy.session import Message, Side, Stage
+from lbcproxy.wire import Codec
+from lbcproxy.wire.envelope import unpack
+from tests.session.frames import NETWORK, UP, broken, ping, verack, version
+
+
+def message(raw: bytes, error: str | None = None) -> Message:
+    """A frame as the message that a session makes of it."""
+    return Message(unpack(raw).command, UP, raw, Codec(NETWORK), error=error)
+
+
+def after(*messages: Message) -> Side:
+    """A side that has sent these."""
+    side = Side()
+    for each in messages:
+        side.see(each)
+    return side
+
+
+@pytest.mark.parametrize(
+    ("sent", "stage"),
+    [
+        ([], Stage.NEW),
+        ([ping()], Stage.NEW),
+        ([verack()], Stage.NEW),
+        ([version()], Stage.VERSION_SEEN),
+        ([version(), version()], Stage.VERSION_SEEN),
+        ([version(), ping()], Stage.VERSION_SEEN),
+        ([verack(), version()], Stage.VERSION_SEEN),
+        ([version(), verack()], Stage.READY),
+        ([version(), ping(), verack()], Stage.READY),
+        ([version(), verack(), version(), verack()], Stage.READY),
+    ],
+)
+def test_the_stage_follows_what_was_sent(sent: list[bytes], stage: Stage):
+    """A tap knows how far a handshake is, and takes no offence at what nodes send."""
+    assert after(*map(message, sent)).stage is stage
+
+
+def test_the_first_version_counts():
+    """Nodes refuse a second one, so it changes nothing between them."""
+    side = after(message(version(70013)), message(version(209)))
+    assert side.version is not None
+    assert side.version.version == 70013
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        message(version()[: 24 + 30]),
+        message(broken(version()), "checksum is 00000000, should be something else"),
+    ],
+)
+def test_a_version_that_no_node_would_take_is_none(bad: Message):
+    """Its numbers are worth nothing; the sound one behind it counts."""
+    side = after(bad)
+    assert side.stage is Stage.NEW
+    assert side.version is None
+    side.see(message(version()))
+    assert side.stage is Stage.VERSION_SEEN
+
+
+def test_statistics_tell_what_the_node_told_of_itself():
+    """The console and later the metrics show these."""
+    side = after(message(version(user_agent=b"/LBRY:1/", services=13, relay=False)))
+    statistics = side.statistics()
+    assert statistics.stage is Stage.VERSION_SEEN
+    assert statistics.version == 70013
+    assert statistics.services == 13
+    assert statistics.user_agent == b"/LBRY:1/"
+    assert statistics.start_height == 300
+    assert statistics.relay is False
+
+
+def test_statistics_of_a_silent_node_are_empty():
+    """Nothing known is None, not 0: a height of 0 is a height."""
+    statistics = Side().statistics()
+    assert statistics.stage is Stage.NEW
+    assert statistics.version is statistics.services is statistics.user_agent is None
+    assert statistics.start_height is statistics.relay is None
+    assert (statistics.bytes, statistics.messages, statistics.commands) == (0, 0, {})
+
+
+def test_messages_are_counted_by_command():
+    """Bad ones too: they passed."""
+    side = after(*[message(ping())] * 3, message(broken(ping()), "bad"), message(verack()))
+    assert side.statistics().commands == {"ping": 4, "verack": 1}
+    assert side.statistics().messages == 5
+
+
+def test_statistics_do_not_change():
+    """Whoever keeps a summary has the numbers of its moment."""
+    side = after(message(ping()))
+    statistics = side.statistics()
+    side.see(message(ping()))
+    assert statistics.commands == {"ping": 1}
+    with pytest.raises(AttributeError):
+        statistics.messages = 0  # type: ignore[misc]
+    assert msgspec.structs.asdict(side.statistics())["messages"] == 2
