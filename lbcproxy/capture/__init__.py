@@ -1,7 +1,6 @@
 """Files of sessions: written as they happen, read as entries. One file a format."""
 
 from lbcproxy.capture.file import CaptureFile, new_name
-from lbcproxy.capture.packet import Endpoint
 from lbcproxy.capture.reader import Capture, UnknownNetwork, open_capture
 from lbcproxy.capture.recorder import LEGS, Recorder
 
@@ -9,7 +8,6 @@ __all__ = [
     "LEGS",
     "Capture",
     "CaptureFile",
-    "Endpoint",
     "Recorder",
     "UnknownNetwork",
     "new_name",

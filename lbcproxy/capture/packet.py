@@ -7,7 +7,9 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ["ACK", "FIN", "PSH", "RST", "SYN", "Endpoint", "Leg", "Packet", "Section", "Segment"]
+from lbcproxy.endpoint import Endpoint
+
+__all__ = ["ACK", "FIN", "PSH", "RST", "SYN", "Leg", "Packet", "Section", "Segment"]
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 
@@ -17,17 +19,6 @@ class Leg(StrEnum):
 
     CLIENT = "client"
     UPSTREAM = "upstream"
-
-
-class Endpoint(msgspec.Struct, frozen=True, gc=False):
-    """One end of a connection: an address as text, and a port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
 class Packet(msgspec.Struct, frozen=True, gc=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lbcproxy.capture.packet import Endpoint, Leg
+from lbcproxy.capture.packet import Leg
 from lbcproxy.capture.writer import CaptureWriter, Note, Piece
 from lbcproxy.session import (
     Direction,
@@ -54,18 +54,16 @@ class Recorder(Observer):
         """Open the client leg."""
         self._open[facts.number] = {Leg.CLIENT}
         self._ended[facts.number] = set()
-        known = {"network": facts.network, "upstream": str(Endpoint(*facts.upstream))}
-        client, listen = Endpoint(*facts.client), Endpoint(*facts.listen)
-        self._writer.open(facts.number, Leg.CLIENT, client, listen, time_ns, known)
+        known = {"network": facts.network, "upstream": str(facts.upstream)}
+        self._writer.open(facts.number, Leg.CLIENT, facts.client, facts.listen, time_ns, known)
 
     def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
         """Open the upstream leg, if it is wanted."""
         if not self._both or facts.number not in self._open or facts.local is None:
             return
         self._open[facts.number].add(Leg.UPSTREAM)
-        local, upstream = Endpoint(*facts.local), Endpoint(*facts.upstream)
         number, way = facts.number, Direction.TO_UPSTREAM
-        self._writer.open(number, Leg.UPSTREAM, local, upstream, time_ns, {})
+        self._writer.open(number, Leg.UPSTREAM, facts.local, facts.upstream, time_ns, {})
         self._writer.data(number, Leg.UPSTREAM, way, time_ns, self._early.pop(number, ()))
         if way in self._ended[number]:
             self._writer.finish(number, Leg.UPSTREAM, way, time_ns)

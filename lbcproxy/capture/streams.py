@@ -18,7 +18,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Endpoint, Segment
+from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
+from lbcproxy.endpoint import Endpoint
 
 __all__ = ["Closed", "Data", "Event", "Gap", "Opened", "Reassembler"]
 

@@ -14,7 +14,8 @@ import struct
 from collections.abc import Callable
 from functools import lru_cache
 
-from lbcproxy.capture.packet import ACK, SYN, Endpoint, Packet, Segment
+from lbcproxy.capture.packet import ACK, SYN, Packet, Segment
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 
 __all__ = ["LINK_RAW", "MAX_PAYLOAD", "Route", "build", "dissect"]

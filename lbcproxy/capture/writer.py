@@ -19,8 +19,9 @@ import msgspec
 
 from lbcproxy import __version__
 from lbcproxy.capture.formats import pcapng
-from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Endpoint, Leg
+from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Leg
 from lbcproxy.capture.tcp import LINK_RAW, MAX_PAYLOAD, Route
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 
 __all__ = ["SCHEMA", "CaptureWriter", "Note", "Piece"]

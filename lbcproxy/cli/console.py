@@ -41,7 +41,7 @@ class Console(Observer):
 
     def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
         """Say that the upstream is there."""
-        self.event(f"upstream connect {_address(facts.upstream)}", facts, time_ns)
+        self.event(f"upstream connect {facts.upstream}", facts, time_ns)
 
     def passed(
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
@@ -84,7 +84,7 @@ class Console(Observer):
         """Print something that is no message."""
         seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
         clock = time.strftime("%H:%M:%S", time.localtime(seconds))
-        who = "" if facts is None else f"[#{facts.number} {_address(facts.client)}]"
+        who = "" if facts is None else f"[#{facts.number} {facts.client}]"
         line = f"[{clock}.{nanoseconds // 1_000_000:03}]{who} {printable(text)}"
         if self._colour:
             line = click.style(line, fg="red" if bad else "bright_black")
@@ -96,8 +96,3 @@ class Console(Observer):
             stream.flush()
         except (OSError, ValueError):
             self._look = None  # who read us has gone; the traffic goes on
-
-
-def _address(address: tuple[str, int]) -> str:
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"{host}:{address[1]}"

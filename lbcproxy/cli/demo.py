@@ -70,13 +70,12 @@ class _Demo:
 
     def __init__(self, reactor: Any, played: list[Any], observers: list[Any]) -> None:
         from lbcproxy.replay import Play
-        from lbcproxy.session import Observers
 
         self._reactor = reactor
         self._play = Play([(entry.direction, entry.raw) for entry in played], reactor)
         self._node: Any = None
         self.completed = False
-        self._observers = Observers(observers)
+        self._observers = observers
         self._service: ProxyService | None = None
 
     async def run(self) -> int:
@@ -87,15 +86,16 @@ class _Demo:
         )
 
         from lbcproxy import networks
-        from lbcproxy.proxy import Address, Mode, ProxyService, ProxySettings
+        from lbcproxy.endpoint import Endpoint
+        from lbcproxy.proxy import Mode, ProxyService, ProxySettings
 
         here = "127.0.0.1"
         listening = TCP4ServerEndpoint(self._reactor, 0, interface=here)
         self._node = await listening.listen(self._play.node())
-        upstream = Address(here, self._node.getHost().port)
+        upstream = Endpoint(here, self._node.getHost().port)
         settings = ProxySettings(
             network=networks.get(NETWORK),
-            modes=(Mode("reverse", upstream, Address(here, 0)),),
+            modes=(Mode("reverse", upstream, Endpoint(here, 0)),),
             stream_above=None,
         )
         self._service = ProxyService(self._reactor, settings, self._observers)

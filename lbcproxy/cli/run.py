@@ -77,7 +77,6 @@ def _run(
     from lbcproxy.cli.proxying import begin_recording, log_to, run_reactor
     from lbcproxy.cli.show import colours
     from lbcproxy.proxy import ProxyService, ProxySettings
-    from lbcproxy.session import Observers
     from lbcproxy.session.session import STREAM_ABOVE
 
     quiet, timeout = options.pop("quiet"), options.pop("dial_timeout")
@@ -98,7 +97,7 @@ def _run(
         dial_timeout=timeout,
         stream_above=None if reads_all else STREAM_ABOVE,
     )
-    service = ProxyService(reactor, settings, Observers(observers))
+    service = ProxyService(reactor, settings, observers)
 
     async def serve() -> int:
         for mode in await service.listen():

@@ -17,11 +17,15 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.peer.policy import Policy
 from lbcproxy.session import Side, SideStatistics
 
 __all__ = ["Peer", "PeerConfig", "PeerListener"]
+
+
+NOWHERE = Endpoint("", 0)
 
 
 class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +81,7 @@ class Peer(Protocol):
         """Whether it was we who broke the connection off."""
 
     def __repr__(self) -> str:
-        return f"<Peer {self.address[0]}:{self.address[1]}>"
+        return f"<Peer {self.address}>"
 
     @property
     def is_open(self) -> bool:
@@ -85,14 +89,14 @@ class Peer(Protocol):
         return self._connected
 
     @property
-    def address(self) -> tuple[str, int]:
-        """The node's address; `("", 0)` where the transport has none."""
-        return _host_and_port(self._wire().getPeer()) if self.transport else ("", 0)
+    def address(self) -> Endpoint:
+        """The node's address; `Endpoint("", 0)` where the transport has none."""
+        return _endpoint(self._wire().getPeer()) if self.transport else NOWHERE
 
     @property
-    def local_address(self) -> tuple[str, int]:
-        """Our own address of this connection; `("", 0)` where the transport has none."""
-        return _host_and_port(self._wire().getHost()) if self.transport else ("", 0)
+    def local_address(self) -> Endpoint:
+        """Our own address of this connection; `Endpoint("", 0)` where the transport has none."""
+        return _endpoint(self._wire().getHost()) if self.transport else NOWHERE
 
     def statistics(self) -> SideStatistics:
         """Give what the node has told and sent so far."""
@@ -191,7 +195,7 @@ class Peer(Protocol):
         return cast("ITransport", self.transport)
 
 
-def _host_and_port(address: object) -> tuple[str, int]:
+def _endpoint(address: object) -> Endpoint:
     if isinstance(address, IPv4Address | IPv6Address):
-        return address.host, address.port
-    return "", 0
+        return Endpoint(address.host, address.port)
+    return NOWHERE

@@ -1,11 +1,10 @@
 """The Twisted shell: listeners, and the relays that join two peers."""
 
-from lbcproxy.proxy.mode import Address, BadMode, Mode, parse_mode
+from lbcproxy.proxy.mode import BadMode, Mode, parse_mode
 from lbcproxy.proxy.relay import Relay, RelaySettings
 from lbcproxy.proxy.service import CannotListen, ProxyService, ProxySettings
 
 __all__ = [
-    "Address",
     "BadMode",
     "CannotListen",
     "Mode",

@@ -9,9 +9,10 @@ import re
 
 import msgspec
 
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 
-__all__ = ["Address", "BadMode", "Mode", "parse_mode"]
+__all__ = ["BadMode", "Mode", "parse_mode"]
 
 HOST_AND_PORT = re.compile(r"(?:(?P<host>\[[^\]@]+\]|[^\[\]:@/]+):)?(?P<port>[0-9]+)")
 KINDS = ("reverse",)
@@ -21,23 +22,12 @@ class BadMode(LbcproxyError, ValueError):
     """A mode that cannot be understood; the text says which part and what would be right."""
 
 
-class Address(msgspec.Struct, frozen=True):
-    """A host and a TCP port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
 class Mode(msgspec.Struct, frozen=True):
     """One listener and where it leads."""
 
     kind: str
-    upstream: Address
-    listen: Address
+    upstream: Endpoint
+    listen: Endpoint
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.upstream}@{self.listen}"
@@ -54,7 +44,7 @@ def parse_mode(text: str) -> Mode:
     return Mode(kind, _address(text, upstream, None), _address(text, listen, "127.0.0.1"))
 
 
-def _address(mode: str, text: str, default_host: str | None) -> Address:
+def _address(mode: str, text: str, default_host: str | None) -> Endpoint:
     found = HOST_AND_PORT.fullmatch(text.removeprefix("tcp://"))
     if found is None:
         raise BadMode(f"mode {mode!r}: {text!r} is not HOST:PORT (IPv6 as [::1]:9246)")
@@ -64,4 +54,4 @@ def _address(mode: str, text: str, default_host: str | None) -> Address:
         raise BadMode(f"mode {mode!r}: {text!r} names no host to connect to")
     if port > 65535 or (default_host is None and port == 0):
         raise BadMode(f"mode {mode!r}: {digits} is not a TCP port")
-    return Address(host.strip("[]"), port)
+    return Endpoint(host.strip("[]"), port)

@@ -20,16 +20,11 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.peer import Peer, PeerConfig
-from lbcproxy.session import (
-    Direction,
-    Observer,
-    Passage,
-    Session,
-    SessionFacts,
-    SessionSummary,
-)
+from lbcproxy.proxy.watch import Watch
+from lbcproxy.session import Direction, Observer, Session, SessionFacts
 
 __all__ = ["Relay", "RelaySettings"]
 
@@ -45,10 +40,11 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What all relays of a listener have in common; times in seconds."""
 
     network: Network
-    upstream: tuple[str, int]
+    upstream: Endpoint
     dial: Callable[[], Any]
     """Makes the endpoint that leads to the upstream."""
-    observer: Observer
+    observers: tuple[Observer, ...]
+    """Who is told, in this order."""
     clock: Any
     """Twisted's `IReactorTime`."""
     now: Callable[[], int]
@@ -89,7 +85,7 @@ class Relay:
             numbers=settings.numbers,
             stream_above=settings.stream_above,
         )
-        self._facts: SessionFacts | None = None
+        self._watch = Watch(self._session, settings.observers, settings.now)
         self._waiting: list[bytes] = []
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
@@ -98,7 +94,6 @@ class Relay:
         self._broken = False
         self._why = ""
         self._timers: list[Any] = []
-        self._blind = False
 
     @property
     def session(self) -> Session:
@@ -117,8 +112,7 @@ class Relay:
         """End the session at once."""
         self._why = self._why or "proxy stopped at once"
         self._broken = True
-        for direction in Direction:
-            self._tell_unfinished(direction)
+        self._watch.cut()
         if self._dialling is not None:
             self._dialling.cancel()
         self.client.abort()
@@ -129,14 +123,15 @@ class Relay:
     def peer_connected(self, peer: Peer) -> None:
         """Dial when the client is there; join when the upstream is."""
         if peer is self.client:
-            self._facts = SessionFacts(
-                number=self.number,
-                network=self._settings.network.id,
-                client=peer.address,
-                listen=peer.local_address,
-                upstream=self._settings.upstream,
+            self._watch.started(
+                SessionFacts(
+                    number=self.number,
+                    network=self._settings.network.id,
+                    client=peer.address,
+                    listen=peer.local_address,
+                    upstream=self._settings.upstream,
+                )
             )
-            self._observe(lambda observer, facts, now: observer.started(facts, now))
             self._dialling = connectProtocol(self._settings.dial(), self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
 
@@ -152,7 +147,7 @@ class Relay:
             self._waiting.append(data)
             if sum(map(len, self._waiting)) > BEFORE_UPSTREAM:
                 self.client.pause("upstream")
-        self._look(direction, lambda now: self._session.receive(direction, data, now))
+        self._watch.received(direction, data)
 
     def peer_finished(self, peer: Peer) -> None:
         """End the direction on the other leg too."""
@@ -161,8 +156,7 @@ class Relay:
             return
         self._finished.add(direction)
         self._why = self._why or f"{self._name(peer)} closed"
-        self._tell_unfinished(direction)
-        self._observe(lambda observer, facts, now: observer.finished(facts, direction, now))
+        self._watch.finished(direction)
         if len(self._finished) == len(Direction):
             self._close(self.client, self._settings.linger)
             self._close(self.upstream, self._settings.linger)
@@ -176,7 +170,7 @@ class Relay:
         if reset and not peer.aborted and not self._broken:
             self._broken = True
             self._why = self._why or f"{self._name(peer)} reset"
-            self._tell_reset(direction)
+            self._watch.reset(direction)
             self._abort_soon(other)
         elif not self._broken:
             self.peer_finished(peer)
@@ -200,9 +194,7 @@ class Relay:
     def _joined(self, _peer: Peer) -> None:
         """Send what the client said meanwhile, and read on."""
         self._dialling = None
-        assert self._facts is not None
-        self._facts = msgspec.structs.replace(self._facts, local=self.upstream.local_address)
-        self._observe(lambda observer, facts, now: observer.upstream_connected(facts, now))
+        self._watch.connected(self.upstream.local_address)
         waiting, self._waiting = self._waiting, []
         for data in waiting:
             self.upstream.write(data)
@@ -219,7 +211,7 @@ class Relay:
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         if not self._broken:
             self._broken = True
-            self._tell_reset(Direction.TO_CLIENT)
+            self._watch.reset(Direction.TO_CLIENT)
         self.client.abort()
         self._end_if_over()
 
@@ -239,57 +231,15 @@ class Relay:
             self._timers.append(self._settings.clock.callLater(wait, peer.abort))
 
     def _end_if_over(self) -> None:
-        if self.client not in self._closed or self._facts is None:
+        if self.client not in self._closed or not self._watch.running:
             return
         if self.upstream not in self._closed and self.upstream.is_open:
             return
         for timer in self._timers:
             if timer.active():
                 timer.cancel()
-        summary = SessionSummary(
-            facts=self._facts,
-            why=self._why,
-            protocol_version=self._session.protocol_version,
-            client=self.client.statistics(),
-            upstream=self.upstream.statistics(),
-        )
-        self._observe(lambda observer, _, now: observer.ended(summary, now))
-        self._facts = None
+        self._watch.ended(self._why)
         self._owner.relay_ended(self)
-
-    # Looking.
-
-    def _look(self, direction: Direction, read: Callable[[int], list[Passage]]) -> None:
-        """Let the core read, and tell the observers what it found."""
-
-        def look(observer: Observer, facts: SessionFacts, now: int) -> None:
-            passages = read(now)
-            if passages:
-                observer.passed(facts, direction, passages, now)
-
-        self._observe(look)
-
-    def _observe(self, tell: Callable[[Observer, SessionFacts, int], None]) -> None:
-        """Look at what passes; a defect in looking must not harm the traffic."""
-        if self._blind or self._facts is None:
-            return
-        try:
-            tell(self._settings.observer, self._facts, self._settings.now())
-        except Exception:
-            self._blind = True
-            self.log.failure(
-                "session {number}: no longer shown or recorded, traffic goes on",
-                number=self.number,
-            )
-
-    def _tell_reset(self, sender: Direction) -> None:
-        """Tell what was left unfinished both ways, then who broke off."""
-        for direction in Direction:
-            self._tell_unfinished(direction)
-        self._observe(lambda observer, facts, now: observer.reset(facts, sender, now))
-
-    def _tell_unfinished(self, direction: Direction) -> None:
-        self._look(direction, lambda now: self._session.end(direction, now))
 
     def _direction(self, peer: Peer) -> Direction:
         return Direction.TO_UPSTREAM if peer is self.client else Direction.TO_CLIENT

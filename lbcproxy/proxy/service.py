@@ -20,9 +20,10 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
-from lbcproxy.proxy.mode import Address, Mode
+from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.relay import Relay, RelaySettings
 from lbcproxy.session import Observer
 
@@ -69,12 +70,12 @@ class ProxyService(Service):
         self,
         reactor: Any,
         settings: ProxySettings,
-        observer: Observer,
+        observers: Sequence[Observer],
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
-        self._observer = observer
+        self._observers = tuple(observers)
         self._now = now
         self._numbers: Iterator[int] = itertools.count(1)
         self._sessions: Iterator[int] = itertools.count(1)
@@ -93,7 +94,7 @@ class ProxyService(Service):
                 await self.stopService()
                 raise CannotListen(f"cannot listen at {mode.listen}: {_why(error)}") from error
             self._ports.append(port)
-            real = msgspec.structs.replace(mode.listen, port=port.getHost().port)
+            real = Endpoint(mode.listen.host, port.getHost().port)
             opened.append(msgspec.structs.replace(mode, listen=real))
         return opened
 
@@ -137,20 +138,20 @@ class ProxyService(Service):
     def _relay_settings(self, mode: Mode) -> RelaySettings:
         return RelaySettings(
             network=self._settings.network,
-            upstream=(mode.upstream.host, mode.upstream.port),
+            upstream=mode.upstream,
             dial=lambda: self._client_endpoint(mode.upstream),
-            observer=self._observer,
+            observers=self._observers,
             clock=self._reactor,
             now=self._now,
             numbers=self._numbers,
             stream_above=self._settings.stream_above,
         )
 
-    def _server_endpoint(self, address: Address) -> Any:
+    def _server_endpoint(self, address: Endpoint) -> Any:
         kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
         return kind(self._reactor, address.port, interface=address.host)
 
-    def _client_endpoint(self, address: Address) -> Any:
+    def _client_endpoint(self, address: Endpoint) -> Any:
         timeout = self._settings.dial_timeout
         if ":" in address.host:
             return TCP6ClientEndpoint(self._reactor, address.host, address.port, timeout)

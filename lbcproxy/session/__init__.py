@@ -3,7 +3,7 @@
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Entry, Passage
 from lbcproxy.session.message import Message
-from lbcproxy.session.observer import Observer, Observers, SessionFacts, SessionSummary
+from lbcproxy.session.observer import Observer, SessionFacts, SessionSummary
 from lbcproxy.session.session import Session
 from lbcproxy.session.side import Side, SideStatistics, Stage
 
@@ -12,7 +12,6 @@ __all__ = [
     "Entry",
     "Message",
     "Observer",
-    "Observers",
     "Passage",
     "Session",
     "SessionFacts",

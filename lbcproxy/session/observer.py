@@ -6,24 +6,25 @@ from collections.abc import Sequence
 
 import msgspec
 
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Passage
 from lbcproxy.session.side import SideStatistics
 
-__all__ = ["Observer", "Observers", "SessionFacts", "SessionSummary"]
+__all__ = ["Observer", "SessionFacts", "SessionSummary"]
 
 
 class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Between whom a session is; each address a host and a port."""
+    """Between whom a session is; by address and port."""
 
     number: int
     network: str
-    client: tuple[str, int]
-    listen: tuple[str, int]
+    client: Endpoint
+    listen: Endpoint
     """Our address on the client leg."""
-    upstream: tuple[str, int]
+    upstream: Endpoint
     """Where the upstream leg leads."""
-    local: tuple[str, int] | None = None
+    local: Endpoint | None = None
     """Our address on the upstream leg, once it is connected."""
 
 
@@ -60,42 +61,3 @@ class Observer:
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         """Both legs are gone."""
-
-
-class Observers(Observer):
-    """Tells several observers, in the order given."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = tuple(observers)
-
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
-        """Pass it on."""
-        for observer in self._observers:
-            observer.started(facts, time_ns)
-
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
-        """Pass it on."""
-        for observer in self._observers:
-            observer.upstream_connected(facts, time_ns)
-
-    def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
-    ) -> None:
-        """Pass it on."""
-        for observer in self._observers:
-            observer.passed(facts, direction, passages, time_ns)
-
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
-        """Pass it on."""
-        for observer in self._observers:
-            observer.finished(facts, direction, time_ns)
-
-    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
-        """Pass it on."""
-        for observer in self._observers:
-            observer.reset(facts, direction, time_ns)
-
-    def ended(self, summary: SessionSummary, time_ns: int) -> None:
-        """Pass it on."""
-        for observer in self._observers:
-            observer.ended(summary, time_ns)

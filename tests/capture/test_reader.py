@@ -9,8 +9,9 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, UnknownNetwork, open_capture
-from lbcproxy.capture.packet import ACK, FIN, PSH, SYN, Endpoint, Segment
+from lbcproxy.capture.packet import ACK, FIN, PSH, SYN, Segment
 from lbcproxy.capture.tcp import build
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction, Session, SessionFacts
 from lbcproxy.wire.envelope import frame
@@ -21,9 +22,9 @@ UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 FACTS = SessionFacts(
     number=1,
     network="lbry-regtest",
-    client=("127.0.0.1", 40000),
-    listen=("127.0.0.1", 29246),
-    upstream=("127.0.0.1", 29247),
+    client=Endpoint("127.0.0.1", 40000),
+    listen=Endpoint("127.0.0.1", 29246),
+    upstream=Endpoint("127.0.0.1", 29247),
 )
 
 
@@ -82,10 +83,10 @@ def recorded(tmp_path, session_data, legs="auto", network="lbry-regtest"):
 FACTS_WITH_LOCAL = SessionFacts(
     number=1,
     network="lbry-regtest",
-    client=("127.0.0.1", 40000),
-    listen=("127.0.0.1", 29246),
-    upstream=("127.0.0.1", 29247),
-    local=("127.0.0.1", 50000),
+    client=Endpoint("127.0.0.1", 40000),
+    listen=Endpoint("127.0.0.1", 29246),
+    upstream=Endpoint("127.0.0.1", 29247),
+    local=Endpoint("127.0.0.1", 50000),
 )
 PING = frame(REGTEST.magic, "ping", b"12345678")
 PONG = frame(REGTEST.magic, "pong", b"12345678")

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcproxy.capture.formats import read_packets
-from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Endpoint, Packet, Segment
+from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Packet, Segment
 from lbcproxy.capture.streams import Closed, Data, Event, Gap, Opened, Reassembler
 from lbcproxy.capture.tcp import dissect
+from lbcproxy.endpoint import Endpoint
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 CLIENT, SERVER = Endpoint("10.0.0.1", 40000), Endpoint("10.0.0.2", 9246)

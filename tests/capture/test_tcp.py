@@ -6,8 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lbcproxy.capture.packet import ACK, FIN, PSH, SYN, Endpoint, Packet, Segment
+from lbcproxy.capture.packet import ACK, FIN, PSH, SYN, Packet, Segment
 from lbcproxy.capture.tcp import MAX_PAYLOAD, build, dissect
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 
 RAW, ETHERNET = 101, 1

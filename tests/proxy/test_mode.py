@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.proxy import Address, BadMode, Mode, parse_mode
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.proxy import BadMode, Mode, parse_mode
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ from lbcproxy.proxy import Address, BadMode, Mode, parse_mode
 )
 def test_a_mode_is_read(text: str, upstream: tuple[str, int], listen: tuple[str, int]):
     """The grammar of the design, with 127.0.0.1 where no listening host is named."""
-    assert parse_mode(text) == Mode("reverse", Address(*upstream), Address(*listen))
+    assert parse_mode(text) == Mode("reverse", Endpoint(*upstream), Endpoint(*listen))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ hosts = st.one_of(
 @given(hosts, st.integers(1, 65535), hosts, st.integers(0, 65535))
 def test_a_mode_is_written_as_it_is_read(host: str, port: int, own: str, own_port: int):
     """The line that says where we listen can be pasted back as an option."""
-    mode = Mode("reverse", Address(host, port), Address(own, own_port))
+    mode = Mode("reverse", Endpoint(host, port), Endpoint(own, own_port))
     assert parse_mode(str(mode)) == mode
 
 

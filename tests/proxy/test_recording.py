@@ -9,9 +9,9 @@ from lbcproxy.capture.formats import read_packets
 from lbcproxy.capture.packet import Packet
 from lbcproxy.capture.streams import Data, Reassembler
 from lbcproxy.capture.tcp import dissect
-from lbcproxy.session import Direction, Observers
+from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
-from tests.proxy.transports import NETWORK, Recording, Scene
+from tests.proxy.transports import NETWORK, Scene
 
 PING = frame(NETWORK.magic, "ping", bytes(8))
 PONG = frame(NETWORK.magic, "pong", bytes(8))
@@ -23,7 +23,7 @@ class Recorded:
     def __init__(self, legs: str) -> None:
         self._file = io.BytesIO()
         self._recorder = Recorder(self._file.write, network=NETWORK.id, legs=legs)
-        self.scene = Scene(Observers([self._recorder, Recording()]))  # type: ignore[arg-type]
+        self.scene = Scene(before=[self._recorder])
 
     def streams(self) -> list[tuple[bytes, bytes]]:
         """Each TCP connection of the capture: from its client, from its server."""

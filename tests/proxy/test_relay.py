@@ -474,6 +474,22 @@ def test_a_failing_observer_does_not_harm_the_traffic(word: str, warnings: list[
     assert scene.calls_left == 0
 
 
+def test_a_failing_observer_does_not_blind_the_others():
+    """A line that cannot be printed must not cost the recording."""
+    failing, recorder = Recording(fails_at="passed"), Recording()
+    scene = Scene(failing, before=[recorder])
+    scene.answer()
+    scene.client.arrive(PING)
+    scene.client.arrive(PING)
+    assert failing.passed_bytes(UP) == PING
+    assert recorder.passed_bytes(UP) == PING + PING
+    failing, recorder = Recording(fails_at="passed"), Recording()
+    scene = Scene(recorder, before=[failing])
+    scene.answer()
+    scene.client.arrive(PING)
+    assert recorder.passed_bytes(UP) == PING
+
+
 # Everything, in any order.
 
 STEPS = ["arrive", "finish", "reset", "read", "advance", "stop", "answer", "refuse"]

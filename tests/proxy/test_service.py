@@ -34,7 +34,7 @@ class Started:
             dial_timeout=5,
             stream_above=65_536,
         )
-        self.service = ProxyService(loop.reactor, settings, self.observer)
+        self.service = ProxyService(loop.reactor, settings, [self.observer])
         self.modes: list[Any] = loop.call(self.service.listen)
         self.ports = [mode.listen.port for mode in self.modes]
 

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from lbcproxy import networks
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy import Relay, RelaySettings
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
 
@@ -198,15 +199,15 @@ class Scene:
     It is the relay's owner and the endpoint that it dials.
     """
 
-    def __init__(self, observer: Recording | None = None) -> None:
+    def __init__(self, observer: Recording | None = None, before: Sequence[Observer] = ()) -> None:
         self.clock = Clock()
         self.observer = observer or Recording()
         self.ended: list[Relay] = []
         settings = RelaySettings(
             network=NETWORK,
-            upstream=("10.0.0.3", 9246),
+            upstream=Endpoint("10.0.0.3", 9246),
             dial=lambda: self,
-            observer=self.observer,
+            observers=(*before, self.observer),
             clock=self.clock,
             now=lambda: int(self.clock.seconds() * 1e9),
             numbers=itertools.count(1),
