@@ -1,6 +1,19 @@
 """The endpoint: a connection to one node."""
 
-from lbcproxy.peer.peer import Peer, PeerConfig, PeerListener
-from lbcproxy.peer.policy import Policy
+from lbcproxy.peer.config import PeerConfig, Policy, StallMode, Timeouts
+from lbcproxy.peer.known import NonceCache
+from lbcproxy.peer.peer import Peer
+from lbcproxy.peer.shell import PeerClosed, PeerOwner
+from lbcproxy.peer.statistics import PeerStatistics
 
-__all__ = ["Peer", "PeerConfig", "PeerListener", "Policy"]
+__all__ = [
+    "NonceCache",
+    "Peer",
+    "PeerClosed",
+    "PeerConfig",
+    "PeerOwner",
+    "PeerStatistics",
+    "Policy",
+    "StallMode",
+    "Timeouts",
+]

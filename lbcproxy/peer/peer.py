@@ -1,201 +1,161 @@
 """`Peer`: the Twisted protocol at one end of a connection to a node.
 
-With the transparent policy, the one there is so far, it passes what it receives to its listener,
-writes only what it is told to, and knows of the node what its messages tell (`side`).
+A thin shell. With the transparent policy it passes bytes to its owner and writes only what it is
+told to. With the others its core (`core.py`) takes the bytes, and the shell does what it answers:
+writes, calls callbacks, wakes it when something is due.
+
+Everything is to be called in the reactor's thread; from others, `reactor.callFromThread`.
+Callbacks may queue, push and disconnect on the same peer.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
-from typing import Protocol as Interface
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import msgspec
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ITransport
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.defer import Deferred, succeed
 
-from lbcproxy.endpoint import Endpoint
-from lbcproxy.networks import Network
-from lbcproxy.peer.policy import Policy
-from lbcproxy.session import Side, SideStatistics
+from lbcproxy.peer.config import PeerConfig
+from lbcproxy.peer.pushes import Questions, make_reject, some_of
+from lbcproxy.peer.shell import PeerOwner, Shell
+from lbcproxy.peer.statistics import PeerStatistics
+from lbcproxy.session import SideStatistics
+from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
+from lbcproxy.wire.messages.inventory import InventoryVector
+from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["Peer", "PeerConfig", "PeerListener"]
+__all__ = ["Peer"]
 
-
-NOWHERE = Endpoint("", 0)
+REJECTS = 70002
+"""The lowest protocol version that has `reject`."""
 
 
-class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a peer is told when it is made."""
+class Peer(Shell):
+    """One end of a connection to a node, behaving as its config's policy says.
 
-    network: Network
-    policy: Policy = Policy.TRANSPARENT
+    Whoever connects or listens makes the connection: `Peer` is a Twisted `Protocol`, for any
+    endpoint, factory or transport.
 
-
-class PeerListener(Interface):
-    """Who is told what happens at a peer; each call may write, pause or close the same peer."""
-
-    def peer_connected(self, peer: Peer) -> None:
-        """The connection is there."""
-
-    def peer_received(self, peer: Peer, data: bytes) -> None:
-        """Bytes arrived."""
-
-    def peer_finished(self, peer: Peer) -> None:
-        """The node will send no more (FIN); it may still read."""
-
-    def peer_closed(self, peer: Peer, *, reset: bool) -> None:
-        """The connection is gone; by a reset or an error, if not in order. The last call."""
-
-    def peer_full(self, peer: Peer) -> None:
-        """More than 64 KiB wait to be sent to the node: write no more for now."""
-
-    def peer_drained(self, peer: Peer) -> None:
-        """All that waited has been sent: write on."""
-
-
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class Peer(Protocol):
-    """One end of a connection to a node; not safe to be used from other threads.
-
-    It registers as the producer of its own transport, which so tells it when too much waits to be
-    sent; for every reason to stop reading there is a name, so that one owner's `resume` does not
-    undo another's `pause`.
+    With the transparent policy it has an `owner`. With the others it takes `clock` (Twisted's
+    `IReactorTime`), `callbacks` (see `callbacks.py`), whether it is `inbound`, and the `address`
+    ("host:port") that an outbound one is connected to, if the transport's own is not to be shown.
+    `nonces` is the cache by which it knows itself, shared by the process if left out; `wall` gives
+    the time of day in unix seconds.
     """
 
-    def __init__(self, config: PeerConfig, listener: PeerListener) -> None:
-        self.config = config
-        self.side = Side()
-        self._listener = listener
-        self._pauses: set[str] = set()
-        self._connected = False
-        self._finished = False
-        self._write_ended = False
-        self._producing = False
-        self.full = False
-        """Whether more than 64 KiB wait to be sent."""
-        self.aborted = False
-        """Whether it was we who broke the connection off."""
+    def __init__(self, config: PeerConfig, owner: PeerOwner | None = None, **options: Any) -> None:
+        super().__init__(config, owner, **options)
+        self._questions = Questions()
 
-    def __repr__(self) -> str:
-        return f"<Peer {self.address}>"
+    # What is known.
 
     @property
-    def is_open(self) -> bool:
-        """Whether the connection is there."""
-        return self._connected
-
-    @property
-    def address(self) -> Endpoint:
-        """The node's address; `Endpoint("", 0)` where the transport has none."""
-        return _endpoint(self._wire().getPeer()) if self.transport else NOWHERE
-
-    @property
-    def local_address(self) -> Endpoint:
-        """Our own address of this connection; `Endpoint("", 0)` where the transport has none."""
-        return _endpoint(self._wire().getHost()) if self.transport else NOWHERE
+    def is_ready(self) -> bool:
+        """Whether the handshake is done and the connection there."""
+        return self.core.ready
 
     def statistics(self) -> SideStatistics:
-        """Give what the node has told and sent so far."""
+        """Give what a transparent peer's node has told and sent so far."""
         return self.side.statistics()
 
-    def write(self, data: bytes) -> None:
-        """Send bytes to the node; ignored once the sending side is closed."""
-        if self._connected and not self._write_ended:
-            self._wire().write(data)
+    def snapshot(self) -> PeerStatistics:
+        """Give all that is counted and known, at this moment."""
+        core = self.core
+        version, keepalive, counters = core.version, core.sender.keepalive, core.counters
+        return PeerStatistics(
+            id=core.id,
+            address=str(self.address),
+            inbound=core.inbound,
+            services=None if version is None else version.services,
+            user_agent=None if version is None else version.user_agent,
+            version=None if version is None else version.version,
+            protocol_version=core.protocol_version,
+            starting_height=None if version is None else version.start_height,
+            last_block=core.last_block,
+            time_offset=core.time_offset,
+            connected_at=self.connected_at,
+            last_sent=counters.last_sent,
+            last_received=counters.last_received,
+            bytes_sent=counters.bytes_sent,
+            bytes_received=counters.bytes_received,
+            sent=counters.sent_by_command(),
+            received=counters.received_by_command(),
+            ping_nonce=keepalive.nonce,
+            ping_at=keepalive.at,
+            ping_seconds=keepalive.seconds,
+            queued_bytes=core.sender.outbox.size,
+        )
 
-    def finish(self) -> None:
-        """Send no more (FIN), after all that waits; reading goes on."""
-        if not self._connected or self._write_ended:
-            return
-        self._write_ended = True
-        self._stop_producing()
-        if hasattr(self.transport, "loseWriteConnection"):
-            self._wire().loseWriteConnection()
+    # What a user does.
 
-    def close(self) -> None:
-        """Close the connection after all that waits has been sent."""
-        if self._connected:
-            self._write_ended = True
-            self._stop_producing()
-            self._wire().loseConnection()
+    def queue_message(self, record: MessageRecord, *, witness: bool = False) -> Deferred[bool]:
+        """Send a message in its turn; `witness` says how transactions are encoded.
 
-    def abort(self) -> None:
-        """Close the connection at once, with a reset."""
-        if self._connected:
-            self._write_ended = self.aborted = True
-            self._stop_producing()
-            self._wire().abortConnection()
+        The Deferred always fires: True when the message was handed to the transport of a
+        connection that is there, False if it will not be sent; it fails with `wire.BadRecord` if
+        it cannot be encoded, which costs the connection nothing.
+        """
+        ticket, sent = next(self._ticket), Deferred[bool]()
+        self._tickets[ticket] = sent
+        self._do(self.core.queue(record, self._now(), witness=witness, ticket=ticket))
+        return sent
 
-    def pause(self, reason: str) -> None:
-        """Stop reading for a reason; a paused connection does not notice the node's close."""
-        if not self._pauses and self._connected and not self._finished:
-            self._wire().pauseProducing()
-        self._pauses.add(reason)
+    def send(self, record: MessageRecord, *, witness: bool = False) -> None:
+        """Do the same for who does not want to know what became of it."""
+        self._do(self.core.queue(record, self._now(), witness=witness))
 
-    def resume(self, reason: str) -> None:
-        """Take a reason back; reading goes on when there is none left."""
-        self._pauses.discard(reason)
-        if not self._pauses and self._connected and not self._finished:
-            self._wire().resumeProducing()
+    def queue_inventory(self, thing: InventoryVector) -> None:
+        """Announce something the node has not: a block at once, else with the next trickle."""
+        self._do(self.core.queue_inventory(thing, self._now()))
 
-    # What Twisted calls.
+    def add_known_inventory(self, thing: InventoryVector) -> None:
+        """Take note that the node has something."""
+        self.core.inventory.add_known(thing)
 
-    def connectionMade(self) -> None:
-        """Begin."""
-        self._connected = True
-        if hasattr(self.transport, "setTcpNoDelay"):
-            self._wire().setTcpNoDelay(True)
-        self._producing = True
-        self._wire().registerProducer(self, True)
-        self._listener.peer_connected(self)
+    def update_last_block(self, height: int) -> None:
+        """Take note of the height the node has; it never falls."""
+        self.core.last_block = max(height, self.core.last_block or 0)
 
-    def dataReceived(self, data: bytes) -> None:
-        """Pass bytes on."""
-        self._listener.peer_received(self, data)
+    def update_last_announced(self, block_hash: bytes | None) -> None:
+        """Take note of the block the node announced last."""
+        self.core.last_announced = block_hash
 
-    def readConnectionLost(self) -> None:
-        """Pass on that the node sends no more."""
-        self._finished = True
-        self._listener.peer_finished(self)
+    def push_addr(self, addresses: Sequence[TimedAddress]) -> tuple[TimedAddress, ...]:
+        """Send addresses, of more than 1,000 a fair choice; give those that were chosen."""
+        chosen = some_of(addresses)
+        if chosen:
+            self.send(Addr(chosen))
+        return chosen
 
-    def writeConnectionLost(self) -> None:
-        """Nothing: `finish` asked for it."""
+    def push_addrv2(self, addresses: Sequence[AddressV2]) -> tuple[AddressV2, ...]:
+        """Do the same with `addrv2`, if the node has asked for it; else send none."""
+        chosen = some_of(addresses) if self.core.handshake.wants_addrv2 else ()
+        if chosen:
+            self.send(AddrV2(chosen))
+        return chosen
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Pass on that the connection is gone."""
-        self._connected = False
-        reset = reason.check(ConnectionDone) is None
-        self._listener.peer_closed(self, reset=reset)
+    def push_get_blocks(self, locator: Sequence[bytes], stop: bytes) -> bool:
+        """Ask for blocks; False if that was the last question. ValueError over 500 hashes."""
+        return self._ask(self._questions.get_blocks, locator, stop)
 
-    def pauseProducing(self) -> None:
-        """Pass on that too much waits to be sent."""
-        self.full = True
-        self._listener.peer_full(self)
+    def push_get_headers(self, locator: Sequence[bytes], stop: bytes) -> bool:
+        """Ask for headers; False if that was the last question. ValueError over 500 hashes."""
+        return self._ask(self._questions.get_headers, locator, stop)
 
-    def resumeProducing(self) -> None:
-        """Pass on that nothing waits any more."""
-        self.full = False
-        self._listener.peer_drained(self)
+    def push_reject(
+        self,
+        command: str,
+        code: int,
+        reason: str,
+        hash: bytes | None = None,  # noqa: A002
+    ) -> Deferred[bool]:
+        """Refuse a message; False if the node's version has no `reject`."""
+        if self.core.version is not None and self.core.protocol_version < REJECTS:
+            return succeed(False)
+        return self.queue_message(make_reject(command, code, reason, hash))
 
-    def stopProducing(self) -> None:
-        """Nothing: `connectionLost` follows."""
-
-    def _stop_producing(self) -> None:
-        """Let the transport close: with a producer registered it would wait for more."""
-        if self._producing:
-            self._producing = False
-            self._wire().unregisterProducer()
-
-    def _wire(self) -> Any:
-        """Give the transport; Twisted's interfaces do not name all that TCP has."""
-        return cast("ITransport", self.transport)
-
-
-def _endpoint(address: object) -> Endpoint:
-    if isinstance(address, IPv4Address | IPv6Address):
-        return Endpoint(address.host, address.port)
-    return NOWHERE
+    def _ask(self, make: Callable[..., Any], locator: Sequence[bytes], stop: bytes) -> bool:
+        question = make(self.core.protocol_version, locator, stop)
+        if question is not None:
+            self.send(question)
+        return question is not None

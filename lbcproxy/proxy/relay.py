@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
-from lbcproxy.peer import Peer, PeerConfig
+from lbcproxy.peer import Peer, PeerConfig, Policy
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.session import Direction, Observer, Session, SessionFacts
 
@@ -74,7 +74,7 @@ class Relay:
         self.number = number
         self._settings = settings
         self._owner = owner
-        config = PeerConfig(network=settings.network)
+        config = PeerConfig(network=settings.network, policy=Policy.TRANSPARENT)
         self.client = Peer(config, self)
         self.upstream = Peer(config, self)
         self._session = Session(

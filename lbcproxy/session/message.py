@@ -30,6 +30,7 @@ class Message:
 
     __slots__ = (
         "_codec",
+        "_cut_short",
         "_decode_error",
         "_decoded",
         "_frame_error",
@@ -59,6 +60,7 @@ class Message:
         self._codec = codec
         self._frame_error = error
         self._decode_error: str | None = None
+        self._cut_short = False
         self._decoded = length is not None
         self._record: MessageRecord | None = None
 
@@ -86,6 +88,12 @@ class Message:
     def frame_error(self) -> str | None:
         """What is wrong with the frame; the payload is not looked into."""
         return self._frame_error
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether what is wrong is that the payload ends too early."""
+        self._decode()
+        return self._cut_short
 
     @property
     def codec(self) -> Codec:
@@ -131,4 +139,4 @@ class Message:
         except UnknownCommand:
             pass  # the framer has said so where it matters
         except BadPayload as error:
-            self._decode_error = str(error)
+            self._decode_error, self._cut_short = str(error), error.cut_short

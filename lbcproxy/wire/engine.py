@@ -29,7 +29,8 @@ class ConstructEngine:
         try:
             record = parse(self._layout, stream, self._params)
         except FieldError as error:
-            raise BadPayload(error.what, error.where, error.offset or 0) from None
+            offset = error.offset or 0
+            raise BadPayload(error.what, error.where, offset, cut_short=error.cut_short) from None
         return record, stream.tell()
 
     def encode(self, record: MessageRecord) -> bytes:

@@ -18,10 +18,14 @@ class BadPayload(LbcproxyError, ValueError):
 
     `what` says what is wrong, `where` names the field from the outside in
     (`transactions[3].outputs[0].value`, empty for the payload as a whole), `offset` is the byte of
-    the payload at which that field begins.
+    the payload at which that field begins. `cut_short` tells that bytes are missing at the end,
+    which nodes take more seriously than a value they do not like.
     """
 
-    def __init__(self, what: str, where: str = "", offset: int = 0) -> None:
+    def __init__(
+        self, what: str, where: str = "", offset: int = 0, *, cut_short: bool = False
+    ) -> None:
+        self.cut_short = cut_short
         self.what = what
         self.where = where
         self.offset = offset
@@ -44,10 +48,11 @@ class BadRecord(LbcproxyError, ValueError):
 class FieldError(ConstructError):
     """A field refuses bytes or a value; on its way out it learns the field's place."""
 
-    def __init__(self, what: str, offset: int | None = None) -> None:
+    def __init__(self, what: str, *, cut_short: bool = False) -> None:
         super().__init__(what)
         self.what = what
-        self.offset = offset
+        self.cut_short = cut_short
+        self.offset: int | None = None
         self.names: list[str] = []
 
     def inside(self, name: str, offset: int | None = None) -> FieldError:

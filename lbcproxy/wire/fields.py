@@ -60,7 +60,7 @@ def take(stream: Any, count: int) -> bytes:
     """Read exactly `count` bytes or raise FieldError."""
     data: bytes = stream.read(count)
     if len(data) != count:
-        raise FieldError(f"{count} bytes needed, {len(data)} left")
+        raise FieldError(f"{count} bytes needed, {len(data)} left", cut_short=True)
     return data
 
 

@@ -99,6 +99,13 @@ class Framer:
         """Bytes held because they do not complete an item yet."""
         return len(self._buffer)
 
+    @property
+    def astray(self) -> str:
+        """Why what is held cannot be the beginning of a frame; empty if it can."""
+        if len(self._buffer) < len(self._magic) or self._buffer.startswith(self._magic):
+            return ""
+        return self._why_junk()
+
     def feed(self, data: bytes) -> list[Item]:
         """Take bytes as they came and give back what they complete, in order."""
         self._buffer += data

@@ -70,7 +70,9 @@ class Layout(Struct):
         """Turn any of construct's errors into one in our words that says which field it was."""
         if isinstance(error, FieldError):
             return error.inside(name, start)
-        return FieldError(_words(error, self.fields[name], start, stream)).inside(name, start)
+        words = _words(error, self.fields[name], start, stream)
+        cut_short = isinstance(error, StreamError)
+        return FieldError(words, cut_short=cut_short).inside(name, start)
 
     def plain(self, record: Record) -> dict[str, Any]:
         """Give the record as a dictionary that JSON can hold, derived values included."""

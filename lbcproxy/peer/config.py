@@ -1,0 +1,117 @@
+"""What a peer is told when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+import msgspec
+
+from lbcproxy import __version__
+from lbcproxy.networks import Network
+from lbcproxy.wire.messages.handshake import NetAddress
+
+__all__ = ["PeerConfig", "Policy", "StallMode", "Timeouts"]
+
+
+USUAL_TRICKLE = 10.0
+MOST_USER_AGENT = 256
+
+
+class Policy(Enum):
+    """How a peer behaves towards the node at its other end."""
+
+    TRANSPARENT = "transparent"
+    """Watches, and never originates a byte. The proxy's legs in relay mode."""
+    TOLERANT = "tolerant"
+    """As Bitcoin Core and btcd now: agrees on what is offered, ignores what it does not know."""
+    STRICT = "strict"
+    """As lbcd: what is unexpected in the handshake, or unknown behind it, ends the connection."""
+
+
+class StallMode(Enum):
+    """What is done about a node that does not answer."""
+
+    ENFORCE = "enforce"
+    """Disconnect."""
+    LOG = "log"
+    """Say so, and wait on."""
+    OFF = "off"
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """All the times of a peer, in seconds."""
+
+    negotiate: float = 30.0
+    """For the whole handshake."""
+    idle: float = 300.0
+    """Without one complete message."""
+    ping: float = 120.0
+    """Between our pings."""
+    stall_tick: float = 15.0
+    """Between looks at what was not answered."""
+    answer: float = 30.0
+    """For an answer to a request."""
+    headers: float = 90.0
+    """For an answer to `getheaders`."""
+    write: float = 20.0
+    """For the node to read what waits, and a second more for each 256 KiB."""
+    close: float = 5.0
+    """For the node to read the last words before it is cut off."""
+
+
+class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a peer is and how it behaves. A network must be chosen: there is no default."""
+
+    network: Network
+    policy: Policy = Policy.TOLERANT
+    user_agent_name: str = ""
+    user_agent_version: str = ""
+    user_agent_comments: tuple[str, ...] = ()
+    """Shown in parentheses behind name and version (BIP14)."""
+    user_agent: bytes | None = None
+    """The whole user agent, in place of what is made of the three above."""
+    services: int = 0
+    """The service bits we signal."""
+    protocol_version: int | None = None
+    """The highest we speak; left out, the highest of the network's usual node."""
+    relay: bool = True
+    """Whether the node may announce transactions before we load a filter."""
+    newest_block: Callable[[], tuple[bytes, int]] | None = None
+    """Gives hash and height of the newest block we have, for our `version`."""
+    host_to_address: Callable[[str, int, int], NetAddress] | None = None
+    """Gives the address we show of a host, a port and services; left out, only IP addresses are
+    shown."""
+    proxy: str = ""
+    """The SOCKS proxy the connection goes through, so that its address is not shown."""
+    trickle_interval: float = USUAL_TRICKLE
+    """Seconds between announcements of transactions."""
+    allow_self_connections: bool = False
+    """For tests: do not mind a `version` with a nonce of our own."""
+    stall: StallMode = StallMode.ENFORCE
+    timeouts: Timeouts = Timeouts()
+    most_queued: int = 40 * 1024 * 1024
+    """Bytes that may wait to be sent; a node that lets more wait is disconnected."""
+    most_inventory: int = 100_000
+    """Announcements that may wait for the next trickle; more are let go, the oldest first."""
+
+    @property
+    def highest_version(self) -> int:
+        """The highest protocol version we speak."""
+        return self.protocol_version or self.network.protocol_version
+
+    @property
+    def trickle(self) -> float:
+        """The trickle interval; one that is no time is the usual one."""
+        return self.trickle_interval if self.trickle_interval > 0 else USUAL_TRICKLE
+
+    def full_user_agent(self) -> bytes:
+        """Give the user agent as it is sent: ours alone if it is too long with the user's."""
+        if self.user_agent is not None:
+            return self.user_agent
+        ours = f"/lbcproxy:{__version__}/"
+        if not self.user_agent_name:
+            return ours.encode()
+        comments = f"({'; '.join(self.user_agent_comments)})" if self.user_agent_comments else ""
+        whole = f"{ours}{self.user_agent_name}:{self.user_agent_version}{comments}/".encode()
+        return whole if len(whole) <= MOST_USER_AGENT else ours.encode()

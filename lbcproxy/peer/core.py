@@ -1,0 +1,397 @@
+"""The core of a full peer: bytes and times in, effects out. No socket, no clock, no callback.
+
+The shell (`peer.py`) feeds it, does what it answers, and tells it when a callback is done; then
+the next message comes. Statements in brackets, as (B7), are those of lbcd's behaviour which
+`docs/peer-lbcd.md` lists.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.peer.announce import make_version
+from lbcproxy.peer.config import PeerConfig, StallMode
+from lbcproxy.peer.effects import Deliver, Effect, End, Note, Read
+from lbcproxy.peer.handshake import LOWEST_VERSION, Handshake, Phase, Step
+from lbcproxy.peer.inventory import Inventory
+from lbcproxy.peer.known import NonceCache
+from lbcproxy.peer.sender import Sender, resolved
+from lbcproxy.peer.stall import Stall
+from lbcproxy.peer.statistics import Counters
+from lbcproxy.peer.timers import Timers
+from lbcproxy.session import Direction, Message
+from lbcproxy.wire import Codec, Frame, Framer, Junk
+from lbcproxy.wire.messages.handshake import Version
+from lbcproxy.wire.messages.inventory import InventoryVector
+from lbcproxy.wire.messages.keepalive import Ping, Pong
+from lbcproxy.wire.messages.reject import Reject, RejectCode
+from lbcproxy.wire.record import MessageRecord
+from lbcproxy.wire.registry import record_of
+
+__all__ = ["PeerCore"]
+
+BLOOM_SERVICE = 1 << 2
+WITNESS_SERVICE = 1 << 3
+BLOOM_ENFORCED = 70011
+REJECTS = 70002
+BLOOM_COMMANDS = frozenset({"filterload", "filteradd", "filterclear"})
+AWAY = frozenset({"idle", "stall"})
+"""Deadlines that do not run while we do not read."""
+
+
+class PeerCore:
+    """One full peer. Times are seconds of one clock; `wall` gives the time of day, unix seconds."""
+
+    def __init__(
+        self,
+        config: PeerConfig,
+        *,
+        inbound: bool,
+        nonces: NonceCache,
+        new_id: Callable[[], int],
+        wall: Callable[[], float],
+        receives: Direction = Direction.TO_CLIENT,
+    ) -> None:
+        self.config = config
+        self.inbound = inbound
+        self.handshake = Handshake(config, inbound=inbound)
+        self.inventory = Inventory(config.most_inventory)
+        self.counters = Counters()
+        self.id = 0
+        self.version: Version | None = None
+        self.time_offset: int | None = None
+        self.last_block: int | None = None
+        self.last_announced: bytes | None = None
+        self.wants_headers = False
+        self.closed = ""
+        """Why it is closed; empty while it is not."""
+        self._nonces = nonces
+        self._new_id = new_id
+        self._wall = wall
+        self._receives = receives
+        self._framer = Framer(config.network)
+        self._codec = Codec(config.network, config.highest_version, "witness")
+        self._stall = Stall(config.timeouts)
+        self._timers = Timers(AWAY)
+        self.sender = Sender(config, self.counters, self._stall, self._timers, wall)
+        self._items: deque[Frame | Junk] = deque()
+        self._remote = Endpoint("", 0)
+        self._delivering: Message | None = None
+
+    # What the shell asks.
+
+    @property
+    def protocol_version(self) -> int:
+        """What was agreed; our own highest before that."""
+        return self.sender.protocol_version
+
+    @property
+    def ready(self) -> bool:
+        """Whether the handshake is done and the connection not closed."""
+        return self.handshake.phase is Phase.DONE and not self.closed
+
+    @property
+    def pending(self) -> bool:
+        """Whether `step` has something to do."""
+        return bool(self._items) and self._delivering is None and not self.closed
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` is to be called next; not before the present callback is done."""
+        return self._timers.next
+
+    # What happens.
+
+    def open(self, now: float, remote: Endpoint) -> list[Effect]:
+        """Begin: the connection to this address is there."""
+        self._remote = remote
+        self._timers.set("negotiate", now + self.config.timeouts.negotiate)
+        return [] if self.inbound else self._our_version(now)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they came."""
+        self.counters.bytes_received += len(data)
+        self._items.extend(self._framer.feed(data))  # type: ignore[arg-type]  # whole frames only
+        why = self._framer.astray
+        if why and not self._items and not self._forgiving():
+            self._items.append(Junk(b"", why))
+
+    def step(self, now: float) -> list[Effect]:
+        """Take the next item in; call it again while `pending`."""
+        item = self._items.popleft()
+        if isinstance(item, Junk):
+            return self._malformed(now, Read(len(item.raw), None, item.why), cut_short=False)
+        message = Message(item.command, self._receives, item.raw, self._codec, error=item.error)
+        self.counters.received(item.command, len(item.raw), self._wall())
+        size = len(item.raw)
+        if self._is_unknown(item.command):
+            return self._unknown(now, Read(size, message, f"unknown command {item.command!r}"))
+        if message.error is not None:
+            cut_short = message.frame_error is None and message.cut_short
+            return self._malformed(now, Read(size, message, message.error), cut_short=cut_short)
+        self._alive(now)
+        return [Read(size, message, None), *self._accept(message, now)]
+
+    def delivered(self, answer: object, now: float) -> list[Effect]:
+        """Go on behind a callback, which for `version` may have answered with a Reject."""
+        message, self._delivering = self._delivering, None
+        self.back(now)
+        if message is None or self.closed:
+            return []
+        if self.handshake.phase is Phase.AWAIT_VERSION:
+            return self._after_version(answer, now)
+        if self.handshake.phase is Phase.AWAIT_VERACK and message.command == "verack":
+            return self._after_verack(now)
+        return []
+
+    def away(self, now: float) -> None:
+        """Take note that we do not read for a while; nobody is to blame for that time."""
+        if self._timers.away_since is None:
+            self._timers.away_since = now
+
+    def back(self, now: float) -> None:
+        """Take note that we read again."""
+        since, self._timers.away_since = self._timers.away_since, None
+        if since is not None:
+            self._stall.put_off(now - since)
+            self._alive(now)
+
+    def flush(self, now: float) -> list[Effect]:
+        """Send the next message that waits, if it may go; call it again until it gives nothing."""
+        return [] if self.closed else self.sender.flush(now)
+
+    def queue(
+        self, record: MessageRecord, now: float, *, witness: bool = False, ticket: int | None = None
+    ) -> list[Effect]:
+        """Take a message to be sent when its turn comes; call `flush` behind it."""
+        if self.closed:
+            return resolved(ticket, sent=False)
+        effects = self.sender.queue(record, witness, ticket)
+        waiting = self.sender.outbox.size
+        if waiting > self.config.most_queued:
+            effects += self.close(f"{waiting} bytes wait to be sent")
+        return effects
+
+    def queue_inventory(self, thing: InventoryVector, now: float) -> list[Effect]:
+        """Announce something: a block at once, anything else with the next trickle."""
+        if self.closed:
+            return []
+        inv = self.inventory.queue(thing)
+        return [] if inv is None else self.queue(inv, now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do what is due."""
+        effects: list[Effect] = []
+        for name in self._timers.due(now):
+            if not self.closed:
+                effects += self._due(name, now)
+        return effects
+
+    def close(self, why: str) -> list[Effect]:
+        """End it; what waits in the queue is given up."""
+        if self.closed:
+            return []
+        self.closed = why
+        self._timers.clear()
+        self._items.clear()
+        self.inventory.forget()
+        note = Note("trace", f"disconnecting: {why}")
+        return [note, End(why), *self.sender.give_up()]
+
+    # Incoming messages.
+
+    def _is_unknown(self, command: str) -> bool:
+        return record_of(command) is None or not self.handshake.knows(command)
+
+    def _accept(self, message: Message, now: float) -> list[Effect]:
+        command = message.command
+        if self.handshake.phase is not Phase.DONE:
+            refused = self.handshake.refusal(command)
+            if refused is not None:
+                return self._take(refused, now)
+            if command == "version":
+                return self._take_version(message, now)
+            return self._deliver(message, now)
+        if command in ("version", "verack"):
+            return self._duplicate(command, now)
+        if command == "sendaddrv2" and not self.handshake.strict:
+            return self.close("sendaddrv2 behind verack")
+        if command in BLOOM_COMMANDS and not self.config.services & BLOOM_SERVICE:
+            return self._unsupported(command)
+        self._stall.received(command)
+        return [*self._automatic(message, now), *self._deliver(message, now)]
+
+    def _automatic(self, message: Message, now: float) -> list[Effect]:
+        """Do what is done before any callback."""
+        record = message.record
+        if isinstance(record, Ping) and record.nonce is not None:
+            return self.queue(Pong(record.nonce), now)
+        if isinstance(record, Pong):
+            self.sender.keepalive.received(record, now)
+        self.wants_headers = self.wants_headers or message.command == "sendheaders"
+        return []
+
+    def _deliver(self, message: Message, now: float) -> list[Effect]:
+        self._delivering = message
+        self.away(now)
+        return [Deliver(message)]
+
+    def _unsupported(self, command: str) -> list[Effect]:
+        if self.protocol_version >= BLOOM_ENFORCED:
+            words = f"sent an unsupported {command} request"
+            return [Note("debug", f"{words} -- disconnecting"), *self.close(words)]
+        return [Note("debug", f"ignoring {command}: bloom filters are not offered")]
+
+    def _duplicate(self, command: str, now: float) -> list[Effect]:
+        words = f"duplicate {command} message"
+        reject = Reject(command.encode(), RejectCode.DUPLICATE, words.encode())
+        return [*self._say_last(reject, now), *self.close(words)]
+
+    def _unknown(self, now: float, read: Read) -> list[Effect]:
+        assert read.message is not None
+        command = read.message.command
+        if self.handshake.phase is not Phase.DONE:
+            return [read, *self._take(self.handshake.unknown(command), now)]
+        if self.handshake.strict:
+            return self._malformed(now, read, cut_short=False)
+        self._alive(now)
+        return [read, Note("debug", f"ignoring unknown command {command!r}")]
+
+    def _malformed(self, now: float, read: Read, *, cut_short: bool) -> list[Effect]:
+        """Answer what cannot be read (M1 to M8): on regtest a neighbour is forgiven."""
+        error = read.error or ""
+        if self.handshake.phase is not Phase.DONE:
+            return [read, *self._failed(error)]
+        if self._forgiving() and not cut_short:
+            self._alive(now)
+            return [read, Note("error", f"allowed test error: {error}")]
+        reason = f"can't read message from {self._remote}: {error}"
+        reject = Reject(b"malformed", RejectCode.MALFORMED, reason.encode())
+        said = self._say_last(reject, now)
+        return [read, Note("error", reason), *said, *self.close(reason)]
+
+    def _forgiving(self) -> bool:
+        regtest = self.config.network.id.endswith("-regtest")
+        local = self._remote.host in ("127.0.0.1", "localhost")
+        return regtest and local and self.handshake.phase is Phase.DONE
+
+    def _say_last(self, reject: Reject, now: float) -> list[Effect]:
+        """Send a last word behind all that waits, if the node's version has it (M1)."""
+        if self.version is not None and self.protocol_version < REJECTS:
+            return []
+        return [*self.sender.flush_all(now), *self.sender.send(reject, now)]
+
+    # The handshake.
+
+    def _our_version(self, now: float) -> list[Effect]:
+        try:
+            version = self._make_version()
+        except Exception as error:  # the user's function
+            return self._failed(f"no version can be made: {error}")
+        return self.sender.send(version, now)
+
+    def _make_version(self) -> Version:
+        """Make our `version`, whose nonce is known before it is sent (J1)."""
+        version = make_version(
+            self.config,
+            self._remote,
+            inbound=self.inbound,
+            in_use=self.protocol_version,
+            wall=self._wall(),
+        )
+        assert version.nonce is not None
+        self._nonces.add(version.nonce)
+        return version
+
+    def _take(self, step: Step, now: float) -> list[Effect]:
+        effects = [effect for record in step.send for effect in self.sender.send(record, now)]
+        return [*effects, *self._failed(step.failed)] if step.failed else effects
+
+    def _failed(self, why: str) -> list[Effect]:
+        note = Note("debug", f"cannot start peer: {why}")
+        return [note, *self.close(why)]
+
+    def _take_version(self, message: Message, now: float) -> list[Effect]:
+        """Take the node's version (B4): whether it is ourselves, then who it is, then ask."""
+        version = message.record
+        assert isinstance(version, Version)
+        ours = version.nonce is not None and version.nonce in self._nonces
+        if ours and not self.config.allow_self_connections:
+            return self._failed("disconnecting peer connected to self")
+        if version.version < 0:
+            return self._failed(f"protocol version {version.version} is negative")
+        self.version = version
+        self.sender.protocol_version = min(self.protocol_version, version.version)
+        self.time_offset = version.timestamp - int(self._wall())
+        self.last_block = version.start_height
+        self.id = self._new_id()
+        encoding = "auto"
+        if self.handshake.strict:
+            encoding = "witness" if version.services & WITNESS_SERVICE else "base"
+        self._codec = Codec(self.config.network, self.protocol_version, encoding)
+        return self._deliver(message, now)
+
+    def _after_version(self, answer: object, now: float) -> list[Effect]:
+        assert self.version is not None
+        if isinstance(answer, Reject):
+            words = answer.reason.decode("utf-8", "replace")
+            return self._take(Step((answer,), failed=words), now)
+        if self.version.version < LOWEST_VERSION:
+            reason = f"protocol version must be {LOWEST_VERSION} or greater"
+            return self._failed(reason)  # no reject: the node's version has none (B5)
+        agreed = Note("debug", f"negotiated protocol version {self.protocol_version}")
+        ours: Version | None = None
+        if self.inbound:
+            try:
+                ours = self._make_version()
+            except Exception as error:  # the user's function
+                return self._failed(f"no version can be made: {error}")
+        step = self.handshake.version_accepted(ours, self.protocol_version)
+        return [agreed, *self._take(step, now)]
+
+    def _after_verack(self, now: float) -> list[Effect]:
+        effects = self._take(self.handshake.verack_accepted(), now)
+        self.sender.ready = True
+        times = self.config.timeouts
+        self._timers.cancel("negotiate")
+        self._timers.set("ping", now + times.ping)
+        self._timers.set("trickle", now + self.config.trickle)
+        self._timers.set("stall", now + times.stall_tick)
+        self._alive(now)
+        return [*effects, Note("debug", "connected")]
+
+    # Time.
+
+    def _alive(self, now: float) -> None:
+        if self.handshake.phase is Phase.DONE:
+            self._timers.set("idle", now + self.config.timeouts.idle)
+
+    def _due(self, name: str, now: float) -> list[Effect]:
+        if name == "negotiate":
+            return self._failed("protocol negotiation timeout")
+        if name == "idle":
+            words = f"no answer for {self.config.timeouts.idle:g} s"
+            return [Note("warn", f"{words} -- disconnecting"), *self.close(words)]
+        if name == "write":
+            return self.close("the node does not read what is sent to it")
+        if name == "ping":
+            self._timers.set("ping", now + self.config.timeouts.ping)
+            return self.queue(self.sender.keepalive.make(self.protocol_version), now)
+        if name == "trickle":
+            self._timers.set("trickle", now + self.config.trickle)
+            return [each for inv in self.inventory.trickle() for each in self.queue(inv, now)]
+        return self._look_for_stalls(now)
+
+    def _look_for_stalls(self, now: float) -> list[Effect]:
+        self._timers.set("stall", now + self.config.timeouts.stall_tick)
+        if self.config.stall is StallMode.OFF:
+            return []
+        late = self._stall.overdue(now)
+        if not late:
+            return []
+        words = f"appears to be stalled or misbehaving, {late[0]} timeout"
+        if self.config.stall is StallMode.LOG:
+            return [Note("debug", words)]
+        return [Note("debug", f"{words} -- disconnecting"), *self.close(words)]

@@ -1,0 +1,114 @@
+"""The handshake of a full peer: what is said when, and what is not taken (PEER.md B).
+
+Both orders are here: lbcd's (strict), and that of btcd and Core now (tolerant). Pure: it answers
+what to send and what is wrong; the core sends and ends.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from lbcproxy.peer.config import PeerConfig, Policy
+from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck, Version
+from lbcproxy.wire.messages.reject import Reject, RejectCode
+from lbcproxy.wire.record import MessageRecord
+
+__all__ = ["LOWEST_VERSION", "Handshake", "Phase", "Step"]
+
+LOWEST_VERSION = 209
+"""Peers below have no checksums (lbcd `peer/peer.go`, MinAcceptableProtocolVersion)."""
+ADDRV2_VERSION = 70016
+NEGOTIATION = frozenset(
+    {"sendaddrv2", "wtxidrelay", "sendtxrcncl", "sendcmpct", "sendheaders", "feature"}
+)
+"""What nodes may offer between `version` and `verack`."""
+
+
+STRANGE_TO_LBCD = frozenset(
+    {"addrv2", "wtxidrelay", "sendtxrcncl", "sendcmpct", "cmpctblock", "getblocktxn", "blocktxn"}
+)
+"""Commands that we have a record for and lbcd does not."""
+
+
+class Phase(Enum):
+    """How far the handshake is."""
+
+    AWAIT_VERSION = "await version"
+    AWAIT_VERACK = "await verack"
+    DONE = "done"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What follows from a message of the handshake."""
+
+    send: tuple[MessageRecord, ...] = ()
+    failed: str = ""
+    """Why the handshake has failed, after `send`."""
+    ignored: bool = False
+    """Whether the message is passed over."""
+
+
+class Handshake:
+    """One side of a handshake."""
+
+    def __init__(self, config: PeerConfig, *, inbound: bool) -> None:
+        self._config = config
+        self._inbound = inbound
+        self.phase = Phase.AWAIT_VERSION
+        self.wants_addrv2 = False
+        self.wants_wtxids = False
+
+    @property
+    def strict(self) -> bool:
+        """Whether lbcd's rules hold."""
+        return self._config.policy is Policy.STRICT
+
+    def knows(self, command: str) -> bool:
+        """Whether a command that has a record is known under the policy."""
+        return not (self.strict and command in STRANGE_TO_LBCD)
+
+    def refusal(self, command: str) -> Step | None:
+        """Say what follows from a command that is not for now; None if it is."""
+        if self.phase is Phase.AWAIT_VERSION and command != "version":
+            return _refuse("version", "a version message must precede all others")
+        if self.phase is Phase.AWAIT_VERACK and command != "verack":
+            if not self.strict and command in NEGOTIATION:
+                self._agree(command)
+                return Step(ignored=True)
+            if self.strict:
+                return _refuse("verack", "a verack message must follow version")
+            return Step(failed=f"{command} in the handshake")
+        return None
+
+    def unknown(self, command: str) -> Step:
+        """Say what follows from a command that the policy does not know, in the handshake."""
+        if not self.strict and self.phase is Phase.AWAIT_VERACK:
+            self._agree(command)
+            return Step(ignored=True)
+        return Step(failed=f"unknown command {command!r} in the handshake")
+
+    def version_accepted(self, ours: Version | None, agreed: int) -> Step:
+        """Go on behind the node's version; `ours` is still to be sent, if given."""
+        self.phase = Phase.AWAIT_VERACK
+        send: list[MessageRecord] = [] if ours is None else [ours]
+        if not self.strict and agreed >= ADDRV2_VERSION:
+            send.append(SendAddrV2())
+        if self._inbound or not self.strict:
+            send.append(VerAck())
+        return Step(tuple(send))
+
+    def verack_accepted(self) -> Step:
+        """Finish behind the node's verack."""
+        self.phase = Phase.DONE
+        return Step((VerAck(),) if self.strict and not self._inbound else ())
+
+    def _agree(self, command: str) -> None:
+        self.wants_addrv2 = self.wants_addrv2 or command == "sendaddrv2"
+        self.wants_wtxids = self.wants_wtxids or command == "wtxidrelay"
+
+
+def _refuse(command: str, reason: str) -> Step:
+    reject = Reject(command.encode(), RejectCode.MALFORMED, reason.encode())
+    return Step((reject,), failed=reason)

@@ -1,0 +1,124 @@
+"""The outgoing half of a peer: encodes, holds what the node cannot take yet, counts what went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lbcproxy.peer.config import PeerConfig
+from lbcproxy.peer.effects import Effect, Note, Resolve, Write
+from lbcproxy.peer.keepalive import Keepalive
+from lbcproxy.peer.outbox import Outbox, Queued
+from lbcproxy.peer.stall import Stall
+from lbcproxy.peer.statistics import Counters
+from lbcproxy.peer.timers import Timers
+from lbcproxy.wire.codec import Codec
+from lbcproxy.wire.envelope import frame
+from lbcproxy.wire.errors import BadRecord
+from lbcproxy.wire.record import MessageRecord
+
+__all__ = ["Sender"]
+
+A_LONG_WRITE = 256 * 1024
+"""Bytes for which a node is given another second to read."""
+
+
+class Sender:
+    """Sends in order; before the handshake is done everything waits but the handshake itself."""
+
+    def __init__(
+        self,
+        config: PeerConfig,
+        counters: Counters,
+        stall: Stall,
+        timers: Timers,
+        wall: Callable[[], float],
+    ) -> None:
+        self.protocol_version = config.highest_version
+        """The version messages are encoded for."""
+        self.ready = False
+        """Whether the handshake is done."""
+        self.outbox = Outbox()
+        self.keepalive = Keepalive()
+        self._config = config
+        self._counters = counters
+        self._stall = stall
+        self._timers = timers
+        self._wall = wall
+        self._writable = True
+
+    def filled(self, now: float) -> None:
+        """Take note that the transport has more than it can send."""
+        self._writable = False
+        more = self.outbox.size // A_LONG_WRITE
+        self._timers.set("write", now + self._config.timeouts.write + more)
+
+    def drained(self) -> None:
+        """Take note that the transport has sent all."""
+        self._writable = True
+        self._timers.cancel("write")
+
+    def queue(self, record: MessageRecord, witness: bool, ticket: int | None) -> list[Effect]:
+        """Have a message wait for its turn; `flush` sends it."""
+        raw = b""
+        if self.ready:
+            try:
+                raw = self._encode(record, witness)
+            except BadRecord as error:
+                return resolved(ticket, sent=False, error=error)
+        self.outbox.put(Queued(record, witness, ticket, raw))
+        return []
+
+    def flush(self, now: float) -> list[Effect]:
+        """Send the next message that waits, if it may go."""
+        if not self._writable or not self.ready:
+            return []
+        queued = self.outbox.take()
+        return [] if queued is None else self._send_queued(queued, now)
+
+    def flush_all(self, now: float) -> list[Effect]:
+        """Send all that waits, whatever the transport can take: the connection ends behind it."""
+        effects: list[Effect] = []
+        while self.ready and (queued := self.outbox.take()) is not None:
+            effects += self._send_queued(queued, now)
+        return effects
+
+    def send(
+        self, record: MessageRecord, now: float, *, witness: bool = False, ticket: int | None = None
+    ) -> list[Effect]:
+        """Send a message before all that waits."""
+        try:
+            raw = self._encode(record, witness)
+        except BadRecord as error:
+            words = f"cannot send {record.command}: {error}"
+            return [Note("debug", words), *resolved(ticket, sent=False, error=error)]
+        return self._wrote(record, raw, now, ticket)
+
+    def give_up(self) -> list[Effect]:
+        """Tell everybody whose message still waits that it will not be sent."""
+        return [
+            effect for each in self.outbox.clear() for effect in resolved(each.ticket, sent=False)
+        ]
+
+    def _send_queued(self, queued: Queued, now: float) -> list[Effect]:
+        if queued.raw:
+            return self._wrote(queued.record, queued.raw, now, queued.ticket)
+        return self.send(queued.record, now, witness=queued.witness, ticket=queued.ticket)
+
+    def _encode(self, record: MessageRecord, witness: bool) -> bytes:
+        network, encoding = self._config.network, "witness" if witness else "base"
+        codec = Codec(network, self.protocol_version, encoding)
+        return frame(network.magic, record.command, codec.encode(record))
+
+    def _wrote(
+        self, record: MessageRecord, raw: bytes, now: float, ticket: int | None
+    ) -> list[Effect]:
+        self._counters.sent(record.command, len(raw), self._wall())
+        if self.ready:
+            self._stall.sent(record.command, now)
+        self.keepalive.sent(record, now, self._wall())
+        return [Write(raw, record), *resolved(ticket, sent=True)]
+
+
+def resolved(ticket: int | None, *, sent: bool, error: Exception | None = None) -> list[Effect]:
+    """Give the effect that tells whoever holds a ticket."""
+    return [] if ticket is None else [Resolve(ticket, sent, error)]

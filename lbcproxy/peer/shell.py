@@ -1,0 +1,360 @@
+"""The shell of a peer: joins the core to a Twisted connection, a clock and the user's callbacks.
+
+It takes no decision. With the transparent policy it passes everything to its owner; with the others
+it does what the core answers, in order, one message at a time.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+from typing import Protocol as Interface
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.errors import LbcproxyError
+from lbcproxy.peer.callbacks import check_callbacks
+from lbcproxy.peer.config import PeerConfig, Policy
+from lbcproxy.peer.connection import Connection
+from lbcproxy.peer.core import PeerCore
+from lbcproxy.peer.effects import Deliver, Effect, End, Note, Read, Resolve, Write
+from lbcproxy.peer.known import PROCESS_NONCES, NonceCache
+from lbcproxy.peer.log import PeerLog
+from lbcproxy.session import Direction, Message, Side
+
+__all__ = ["PeerClosed", "PeerOwner", "Shell"]
+
+_ids = itertools.count(1)
+
+
+class PeerClosed(LbcproxyError):
+    """The connection ended before what was waited for; the text says why."""
+
+
+class PeerOwner(Interface):
+    """Who is told what happens at a transparent peer; each call may write, pause or close it."""
+
+    def peer_connected(self, peer: Any) -> None:
+        """The connection is there."""
+
+    def peer_received(self, peer: Any, data: bytes) -> None:
+        """Bytes arrived."""
+
+    def peer_finished(self, peer: Any) -> None:
+        """The node will send no more (FIN); it may still read."""
+
+    def peer_closed(self, peer: Any, *, reset: bool) -> None:
+        """The connection is gone; by a reset or an error, if not in order. The last call."""
+
+    def peer_full(self, peer: Any) -> None:
+        """More than 64 KiB wait to be sent to the node: write no more for now."""
+
+    def peer_drained(self, peer: Any) -> None:
+        """All that waited has been sent: write on."""
+
+
+class Shell(Connection):
+    """What `Peer` does by itself; see there for the arguments."""
+
+    def __init__(
+        self,
+        config: PeerConfig,
+        owner: PeerOwner | None = None,
+        *,
+        inbound: bool = True,
+        clock: Any = None,
+        callbacks: object = None,
+        address: str = "",
+        nonces: NonceCache = PROCESS_NONCES,
+        wall: Callable[[], float] = time.time,
+        receives: Direction = Direction.TO_CLIENT,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.side = Side()
+        self._owner = owner
+        self._callbacks = callbacks
+        self._clock = clock
+        self._wall = wall
+        self._given_address = endpoint_of(address) if address else None
+        self._log = PeerLog(self)
+        self._tickets: dict[int, Deferred[bool]] = {}
+        self._ticket = itertools.count(1)
+        self._ready_waiters: list[Deferred[Any]] = []
+        self._gone_waiters: list[Deferred[str]] = []
+        self._pumping = False
+        self._alarm: Any = None
+        self._cut: Any = None
+        self._gone = False
+        self.connected_at: float | None = None
+        """The time of day at which the connection was there."""
+        check_callbacks(callbacks)
+        if config.policy is Policy.TRANSPARENT:
+            if owner is None:
+                raise TypeError("a transparent peer needs an owner")
+            return
+        if clock is None:
+            raise TypeError("a peer that speaks needs a clock, as the reactor")
+        self.core = PeerCore(
+            config,
+            inbound=inbound,
+            nonces=nonces,
+            new_id=lambda: next(_ids),
+            wall=wall,
+            receives=receives,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.address} ({'inbound' if self.core.inbound else 'outbound'})"
+
+    @property
+    def address(self) -> Endpoint:
+        """The node's address: as given, else the transport's."""
+        return self._given_address or super().address
+
+    # The life of a peer.
+
+    def disconnect(self, why: str = "disconnected by us") -> None:
+        """End the connection. What waits in the queue is given up; may be called again."""
+        if self.core.closed:
+            return
+        self._do(self.core.close(why))
+        if not self.is_open and not self._gone and self.transport is None:
+            self._ended(why)
+
+    def when_ready(self) -> Deferred[Any]:
+        """Give a Deferred of one's own that fires when the handshake is done.
+
+        It fails with PeerClosed if the connection ends before.
+        """
+        if self.core.ready:
+            return succeed(self)
+        if self.core.closed:
+            return fail(PeerClosed(self.core.closed))
+        return _waiter(self._ready_waiters)
+
+    def when_disconnected(self) -> Deferred[str]:
+        """Give a Deferred of one's own that fires with the reason when the connection is gone."""
+        if self._gone:
+            return succeed(self.core.closed)
+        return _waiter(self._gone_waiters)
+
+    # What the connection tells.
+
+    def opened(self) -> None:
+        """Begin."""
+        if self._owner is not None:
+            self._owner.peer_connected(self)
+            return
+        self.connected_at = self._wall()
+        if self.core.closed:
+            self.abort()
+            return
+        self._do(self.core.open(self._now(), self.address))
+
+    def received(self, data: bytes) -> None:
+        """Take bytes in."""
+        if self._owner is not None:
+            self._owner.peer_received(self, data)
+            return
+        if not self.core.closed:
+            self.core.feed(data)
+            self._pump()
+
+    def finished(self) -> None:
+        """End: a node that closes its half wants nothing more."""
+        if self._owner is not None:
+            self._owner.peer_finished(self)
+            return
+        self._do(self.core.close("closed by the node"))
+        self.close()
+
+    def closed(self, *, reset: bool) -> None:
+        """Tell everybody who waits."""
+        if self._owner is not None:
+            self._owner.peer_closed(self, reset=reset)
+            return
+        self._do(self.core.close("connection lost" if reset else "closed by the node"))
+        self._ended(self.core.closed)
+
+    def filled(self) -> None:
+        """Hold messages back."""
+        if self._owner is not None:
+            self._owner.peer_full(self)
+            return
+        self.core.sender.filled(self._now())
+        self._arm()
+
+    def drained(self) -> None:
+        """Send on."""
+        if self._owner is not None:
+            self._owner.peer_drained(self)
+            return
+        self.core.sender.drained()
+        self._pump()
+
+    # The shell itself.
+
+    def _now(self) -> float:
+        return float(self._clock.seconds())
+
+    def _do(self, effects: list[Effect]) -> None:
+        self._perform(effects)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Let the core go on as far as it can; one loop, however deep the callbacks call."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while True:
+                if self.core.pending:
+                    self._perform(self.core.step(self._now()))
+                elif effects := self.core.flush(self._now()):
+                    self._perform(effects)
+                else:
+                    break
+        finally:
+            self._pumping = False
+        self._arm()
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Write):
+                self._log.sending(effect.record, effect.raw)
+                self.write(effect.raw)
+                self._call("on_write", len(effect.raw), effect.record)
+            elif isinstance(effect, Resolve):
+                self._resolve(effect)
+            elif isinstance(effect, Read):
+                self._log.received(effect)
+                self._call("on_read", effect.size, effect.message, effect.error)
+            elif isinstance(effect, Deliver):
+                self._deliver(effect.message)
+            elif isinstance(effect, Note):
+                self._log.note(effect)
+            else:
+                self._end(effect)
+
+    def _resolve(self, effect: Resolve) -> None:
+        deferred = self._tickets.pop(effect.ticket, None)
+        if deferred is None:
+            return
+        if effect.error is not None:
+            deferred.errback(Failure(effect.error))
+        else:
+            deferred.callback(effect.sent)
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        """Call a callback, if there is one; what it raises costs this peer its connection."""
+        callback = getattr(self._callbacks, name, None)
+        if callback is None:
+            return None
+        try:
+            return callback(self, *arguments)
+        except Exception as error:
+            self._callback_failed(name, Failure(error))
+            return None
+
+    def _callback_failed(self, name: str, failure: Failure) -> None:
+        self._log.failure(name, failure)
+        self.disconnect(f"{name} raised {failure.getErrorMessage()}")
+
+    def _deliver(self, message: Message) -> None:
+        """Call the callbacks of a message, and go on when they are done."""
+        calls = [("on_message", message), (f"on_{message.command}", message.record)]
+        self._deliver_next(calls, None)
+
+    def _deliver_next(self, calls: list[tuple[str, Any]], answer: Any) -> None:
+        while calls and not self.core.closed:
+            name, argument = calls.pop(0)
+            answer = self._call(name, argument)
+            if inspect.isawaitable(answer):
+                self.pause("callback")
+                waiting: Deferred[Any] = Deferred.fromCoroutine(_awaited(answer))
+                waiting.addCallbacks(
+                    lambda value: self._deliver_next(calls, value),
+                    lambda failure, name=name: self._callback_failed(name, failure),
+                )
+                return
+        self.resume("callback")
+        was_ready = self.core.ready
+        self._do(self.core.delivered(answer, self._now()))
+        if self.core.ready and not was_ready:
+            self._became_ready()
+
+    def _became_ready(self) -> None:
+        self._call("on_ready")
+        waiters, self._ready_waiters = self._ready_waiters, []
+        for waiter in waiters:
+            waiter.callback(self)
+
+    def _end(self, effect: End) -> None:
+        """Close in order; cut the connection if the node does not read the last words in time."""
+        self._disarm()
+        if self.is_open:
+            self.close()
+            if self.is_open:
+                self._cut = self._clock.callLater(self.config.timeouts.close, self.abort)
+
+    def _ended(self, why: str) -> None:
+        """Run once, behind everything: cancel, then tell who waits for ready, then for the end."""
+        if self._gone:
+            return
+        self._gone = True
+        self._disarm()
+        if self._cut is not None and self._cut.active():
+            self._cut.cancel()
+        ready, self._ready_waiters = self._ready_waiters, []
+        gone, self._gone_waiters = self._gone_waiters, []
+        for each in ready:
+            each.errback(Failure(PeerClosed(why)))
+        for waiter in gone:
+            waiter.callback(why)
+        self._call("on_disconnected", why)
+
+    def _arm(self) -> None:
+        """Be woken when something is due; a wake-up that is early enough is left as it is."""
+        deadline = self.core.deadline
+        if deadline is None:
+            self._disarm()
+            return
+        if self._alarm is not None and self._alarm.active():
+            if self._alarm.getTime() <= deadline:
+                return
+            self._alarm.cancel()
+        self._alarm = self._clock.callLater(max(0.0, deadline - self._now()), self._wake)
+
+    def _wake(self) -> None:
+        self._alarm = None
+        self._do(self.core.tick(self._now()))
+
+    def _disarm(self) -> None:
+        if self._alarm is not None and self._alarm.active():
+            self._alarm.cancel()
+        self._alarm = None
+
+
+def endpoint_of(address: str) -> Endpoint:
+    """Read "host:port"; raises ValueError if there is no port from 0 to 65535."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+        raise ValueError(f"{address!r} is not HOST:PORT")
+    return Endpoint(host.strip("[]"), int(port))
+
+
+def _waiter(waiters: list[Deferred[Any]]) -> Deferred[Any]:
+    """Give a Deferred that can be cancelled without harm to the others."""
+    deferred: Deferred[Any] = Deferred(waiters.remove)
+    waiters.append(deferred)
+    return deferred
+
+
+async def _awaited(answer: Any) -> Any:
+    return await answer

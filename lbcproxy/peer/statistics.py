@@ -1,0 +1,80 @@
+"""What is counted of a peer, and a snapshot of it (PEER.md Q)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+__all__ = ["Counters", "PeerStatistics"]
+
+
+class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer at one moment. Times of day are unix seconds, None for never."""
+
+    id: int
+    """Counted from 1 over the process; 0 until the node's version has been taken."""
+    address: str
+    inbound: bool
+    services: int | None
+    """What the node signals; None before its version."""
+    user_agent: bytes | None
+    version: int | None
+    """What the node advertised."""
+    protocol_version: int
+    """What was agreed; our own highest before that."""
+    starting_height: int | None
+    last_block: int | None
+    """The height the node is known to have: never falls."""
+    time_offset: int | None
+    """Seconds by which the node's clock is ahead of ours."""
+    connected_at: float | None
+    last_sent: float | None
+    last_received: float | None
+    bytes_sent: int
+    bytes_received: int
+    sent: dict[str, tuple[int, int]]
+    """Messages and bytes by command."""
+    received: dict[str, tuple[int, int]]
+    ping_nonce: int
+    """Of the ping that waits for its pong; 0 if none does."""
+    ping_at: float | None
+    """When the last ping was sent."""
+    ping_seconds: float | None
+    """How long the last pong took."""
+    queued_bytes: int
+
+
+class Counters:
+    """Bytes and messages, by command, in both directions."""
+
+    def __init__(self) -> None:
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.last_sent: float | None = None
+        self.last_received: float | None = None
+        self._sent: Counter[str] = Counter()
+        self._sent_bytes: Counter[str] = Counter()
+        self._received: Counter[str] = Counter()
+        self._received_bytes: Counter[str] = Counter()
+
+    def sent(self, command: str, size: int, wall: float) -> None:
+        """Count a message that was sent."""
+        self.bytes_sent += size
+        self.last_sent = wall
+        self._sent[command] += 1
+        self._sent_bytes[command] += size
+
+    def received(self, command: str, size: int, wall: float) -> None:
+        """Count a message that arrived."""
+        self.last_received = wall
+        self._received[command] += 1
+        self._received_bytes[command] += size
+
+    def sent_by_command(self) -> dict[str, tuple[int, int]]:
+        """Give messages and bytes by command."""
+        return {name: (count, self._sent_bytes[name]) for name, count in self._sent.items()}
+
+    def received_by_command(self) -> dict[str, tuple[int, int]]:
+        """Give messages and bytes by command."""
+        return {name: (count, self._received_bytes[name]) for name, count in self._received.items()}
