@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from lbcproxy.session import Direction, Entry, Passage, Session
 
 __all__ = ["Capture", "UnknownNetwork", "open_capture"]
 
+_CAME_IN = {Leg.CLIENT: Direction.TO_UPSTREAM, Leg.UPSTREAM: Direction.TO_CLIENT}
 UNDECIDED = 4096
 """Bytes of a connection that are looked at for the magic of a known network."""
 
@@ -91,9 +92,11 @@ class _Reading:
         self._capture = capture
         self._asked = network
         self._named: Network | None = None
+        self._changes = False
         self._numbers = itertools.count(1)
         self._reassembler = Reassembler()
         self._connections: dict[int, _Connection] = {}
+        self._sessions: dict[int, int] = {}
         self._last_time = 0
 
     def take(self, packet: Packet | Section) -> Iterator[Entry]:
@@ -101,46 +104,69 @@ class _Reading:
             yield from self.finish()
             self._reassembler = Reassembler()
             self._named = _named_network(packet)
+            self._changes = bool(_facts(packet).get("changes"))
+            self._sessions.clear()
             return
         self._last_time = packet.time_ns
         segment = dissect(packet)
         if segment is None:
             return
+        facts = _facts(packet)
         for event in self._reassembler.feed(packet.time_ns, segment):
             if isinstance(event, Opened):
-                self._open(event, packet)
+                self._open(event, facts)
             else:
-                yield from self._entries(event)
+                yield from self._numbered(self._entries(event, facts), facts)
 
     def finish(self) -> Iterator[Entry]:
         for event in self._reassembler.finish():
-            yield from self._entries(event)
+            yield from self._numbered(self._entries(event, {}), {})
         for connection in self._connections.values():
             for direction in Direction:
-                yield from connection.end(direction, self._last_time)
+                yield from self._numbered(connection.end(direction, self._last_time), {})
         self._capture.skipped += sum(each.session is None for each in self._connections.values())
         self._connections.clear()
 
-    def _open(self, event: Opened, packet: Packet) -> None:
-        facts = _facts(packet)
-        if facts.get("leg") == Leg.UPSTREAM:
+    def _open(self, event: Opened, facts: dict[str, Any]) -> None:
+        leg = facts.get("leg", Leg.CLIENT)
+        if leg == Leg.UPSTREAM and not self._changes:
             return  # the client leg has the same messages
-        connection = _Connection(self._session)
+        number = self._sessions.get(facts.get("session", 0)) if leg == Leg.UPSTREAM else None
+        connection = _Connection(
+            lambda network: self._session(network, number, facts),
+            came_in=_CAME_IN[Leg(leg)] if self._changes else None,
+        )
         if self._asked or self._named:
             connection.begin(self._asked or self._named)
         self._connections[event.connection] = connection
 
-    def _session(self, network: Network) -> Session:
-        self._capture.sessions += 1
-        return Session(self._capture.sessions, network, numbers=self._numbers, stream_above=None)
+    def _session(self, network: Network, number: int | None, facts: dict[str, Any]) -> Session:
+        """Make the core that reads a connection; both legs of a session have its number."""
+        if number is None:
+            self._capture.sessions += 1
+            number = self._capture.sessions
+            self._sessions[facts.get("session", 0)] = number
+        return Session(number, network, numbers=itertools.repeat(0), stream_above=None)
 
-    def _entries(self, event: Event) -> Iterator[Entry]:
+    def _numbered(self, entries: Iterator[Entry], facts: dict[str, Any]) -> Iterator[Entry]:
+        """Give entries their numbers, and what their packet says became of them."""
+        for entry in entries:
+            changes: dict[str, Any] = {"number": next(self._numbers)}
+            if "verdict" in facts:
+                changes["verdict"] = str(facts["verdict"])
+                changes["trail"] = tuple(map(str, facts.get("trail", ())))
+            yield msgspec.structs.replace(entry, **changes)
+
+    def _entries(self, event: Event, facts: dict[str, Any]) -> Iterator[Entry]:
         connection = self._connections.get(event.connection)
         if connection is None or isinstance(event, Opened):
             return
         direction = Direction.TO_UPSTREAM if event.from_client else Direction.TO_CLIENT
+        went_out = connection.came_in is not None and connection.came_in is not direction
+        wanted = not went_out or facts.get("verdict") == "inject"
         if isinstance(event, Data):
-            yield from connection.data(direction, event.data, event.time_ns)
+            found = connection.data(direction, event.data, event.time_ns)
+            yield from (entry for entry in found if wanted)
         elif isinstance(event, Gap):
             yield from connection.gap(direction, event.missing, event.time_ns)
         else:
@@ -153,8 +179,12 @@ class _Reading:
 class _Connection:
     """A TCP connection, on its way to being a session."""
 
-    def __init__(self, make_session: Any) -> None:
+    def __init__(
+        self, make_session: Callable[[Network], Session], *, came_in: Direction | None
+    ) -> None:
         self.session: Session | None = None
+        self.came_in = came_in
+        """The direction that came in on this leg; what went out stands on the other as well."""
         self._make_session = make_session
         self._held: list[tuple[Direction, bytes, int]] = []
         self._given_up = False

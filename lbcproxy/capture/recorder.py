@@ -23,10 +23,15 @@ LEGS = ("auto", "client", "both")
 upstream leg would be the same bytes again."""
 
 
+INGRESS = {Direction.TO_UPSTREAM: Leg.CLIENT, Direction.TO_CLIENT: Leg.UPSTREAM}
+"""The leg on which a direction's bytes come in; on the other they go out."""
+
+
 class Recorder(Observer):
     """Write what is observed to `write`, which takes the bytes of a pcapng file in order.
 
-    `legs` is one of `LEGS`; `metadata` is kept at the beginning of the file.
+    `legs` is one of `LEGS`; `changes` tells that what goes out may differ from what came in;
+    `metadata` is kept at the beginning of the file.
     """
 
     def __init__(
@@ -35,16 +40,17 @@ class Recorder(Observer):
         *,
         network: str,
         legs: str = "auto",
+        changes: bool = False,
         metadata: Mapping[str, object] | None = None,
     ) -> None:
         if legs not in LEGS:
             raise ValueError(f"legs {legs!r} is not among {', '.join(LEGS)}")
-        self._both = legs == "both"
+        self._both = legs == "both" or (legs == "auto" and changes)
         self._writer = CaptureWriter(
             write,
             network=network,
             legs="both" if self._both else "client",
-            metadata=metadata or {},
+            metadata={"changes": changes, **(metadata or {})},
         )
         self._open: dict[int, set[Leg]] = {}
         self._ended: dict[int, set[Direction]] = {}
@@ -74,11 +80,12 @@ class Recorder(Observer):
         """Write what passed."""
         if direction in self._ended.get(facts.number, (direction,)):
             return
-        pieces = _pieces(passages)
         for leg in sorted(self._open[facts.number]):
+            pieces = _pieces(passages, going_out=leg is not INGRESS[direction])
             self._writer.data(facts.number, leg, direction, time_ns, pieces)
         if self._both and Leg.UPSTREAM not in self._open[facts.number]:
-            self._early.setdefault(facts.number, []).extend(pieces)
+            early = self._early.setdefault(facts.number, [])
+            early.extend(_pieces(passages, going_out=direction is Direction.TO_UPSTREAM))
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
@@ -107,13 +114,16 @@ class Recorder(Observer):
         self._ended.pop(number, None)
 
 
-def _pieces(passages: Sequence[Passage]) -> list[Piece]:
+def _pieces(passages: Sequence[Passage], *, going_out: bool) -> list[Piece]:
     """Put notes to the bytes they are about; what ends a long frame has no bytes of its own."""
     pieces: list[Piece] = []
     for passage in passages:
         note = None if passage.entry is None else _note(passage.entry)
-        if passage.raw:
-            pieces.append(Piece(passage.raw, note))
+        raw = passage.sent if going_out and passage.sent is not None else passage.raw
+        if raw:
+            pieces.append(Piece(raw, note))
+        elif passage.sent is not None:
+            continue  # nothing of it on this leg
         elif note is not None and pieces:
             pieces[-1] = Piece(pieces[-1].raw, note)
     return pieces

@@ -23,7 +23,12 @@ CAPTURES = Path("captures")
 
 
 def begin_recording(
-    path: str | None, what: str, network: Network, legs: str, console: Console
+    path: str | None,
+    what: str,
+    network: Network,
+    legs: str,
+    console: Console,
+    changes: bool = False,
 ) -> tuple[CaptureFile, Recorder]:
     """Open a capture, by default a new one in `captures/`; raises CaptureError."""
 
@@ -35,7 +40,7 @@ def begin_recording(
         console.event(
             f"cut {file.cut:,} bytes of a torn block off {file.path}", None, time.time_ns()
         )
-    return file, Recorder(file.write, network=network.id, legs=legs)
+    return file, Recorder(file.write, network=network.id, legs=legs, changes=changes)
 
 
 def log_to(console: Console) -> None:

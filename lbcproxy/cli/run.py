@@ -23,7 +23,8 @@ __all__ = ["command"]
     required=True,
     metavar="MODE",
     help="reverse:HOST:PORT@[HOST:]PORT: listen at the second address (127.0.0.1 if it names no "
-    "host; port 0 picks one), connect to the first. May be given several times.",
+    "host; port 0 picks one), connect to the first. terminate:... the same, but each side shakes "
+    "hands with us. May be given several times.",
 )
 @click.option(
     "-w",
@@ -39,6 +40,16 @@ __all__ = ["command"]
     type=click.Choice(["auto", "client", "both"]),
     default="auto",
     help="The connections a capture holds; auto is client while nothing can change a message.",
+)
+@click.option(
+    "--user-agent",
+    metavar="TEXT",
+    help="In terminate mode: the user agent both sides are shown, in place of each other's.",
+)
+@click.option(
+    "--pass-pings",
+    is_flag=True,
+    help="In terminate mode: pass pings on; left out, we answer them and ping ourselves.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print no messages, only what happens.")
 @click.option(
@@ -76,10 +87,12 @@ def _run(
     from lbcproxy.cli.look import make_look
     from lbcproxy.cli.proxying import begin_recording, log_to, run_reactor
     from lbcproxy.cli.show import colours
-    from lbcproxy.proxy import ProxyService, ProxySettings
+    from lbcproxy.proxy import ProxyService, ProxySettings, Shown
+    from lbcproxy.proxy.modes import all_modes
     from lbcproxy.session.session import STREAM_ABOVE
 
     quiet, timeout = options.pop("quiet"), options.pop("dial_timeout")
+    agent, pass_pings = options.pop("user_agent"), options.pop("pass_pings")
     messages = sys.stderr if path == "-" else sys.stdout
     events = messages if options["kind"] == "text" else sys.stderr
     look = make_look(**options, colour=colours(messages))
@@ -88,7 +101,8 @@ def _run(
     observers: list[Any] = [console]
     file = None
     if not no_record:
-        file, recorder = begin_recording(path, network.id, network, legs, console)
+        changes = any(all_modes()[mode.kind].CHANGES for mode in modes)
+        file, recorder = begin_recording(path, network.id, network, legs, console, changes)
         observers.insert(0, recorder)
     reads_all = not quiet and (options["kind"] != "text" or options["tree"] or options["hexdump"])
     settings = ProxySettings(
@@ -96,6 +110,7 @@ def _run(
         modes=modes,
         dial_timeout=timeout,
         stream_above=None if reads_all else STREAM_ABOVE,
+        shown=Shown(user_agent=agent and agent.encode(), pass_pings=pass_pings),
     )
     service = ProxyService(reactor, settings, observers)
 

@@ -75,6 +75,8 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The service bits we signal."""
     protocol_version: int | None = None
     """The highest we speak; left out, the highest of the network's usual node."""
+    keepalive: bool = True
+    """Whether we ping, and answer pings, by ourselves."""
     relay: bool = True
     """Whether the node may announce transactions before we load a filter."""
     newest_block: Callable[[], tuple[bytes, int]] | None = None

@@ -99,7 +99,9 @@ class Connection(Protocol):
 
     def resume(self, reason: str) -> None:
         """Take a reason back; reading goes on when there is none left."""
-        self._pauses.discard(reason)
+        if reason not in self._pauses:
+            return
+        self._pauses.remove(reason)
         if not self._pauses and self._connected and not self._finished:
             self._wire().resumeProducing()
 
@@ -124,6 +126,13 @@ class Connection(Protocol):
         """All that waited has been sent: write on."""
 
     # What Twisted calls.
+
+    def makeConnection(self, transport: Any) -> None:  # noqa: N802
+        """Begin with a first connection; a second one is cut, and the first goes on."""
+        if self.transport is None:
+            super().makeConnection(transport)
+        else:
+            transport.abortConnection()
 
     def connectionMade(self) -> None:
         """Begin."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.announce import make_version
 from lbcproxy.peer.config import PeerConfig, StallMode
-from lbcproxy.peer.effects import Deliver, Effect, End, Note, Read
+from lbcproxy.peer.effects import Deliver, Effect, End, Note, Read, Ready
 from lbcproxy.peer.handshake import LOWEST_VERSION, Handshake, Phase, Step
 from lbcproxy.peer.inventory import Inventory
 from lbcproxy.peer.known import NonceCache
@@ -35,10 +35,13 @@ __all__ = ["PeerCore"]
 BLOOM_SERVICE = 1 << 2
 WITNESS_SERVICE = 1 << 3
 BLOOM_ENFORCED = 70011
+MOST_IN_HANDSHAKE = 65_536
 REJECTS = 70002
 BLOOM_COMMANDS = frozenset({"filterload", "filteradd", "filterclear"})
 AWAY = frozenset({"idle", "stall"})
 """Deadlines that do not run while we do not read."""
+CALLBACK = "callback"
+"""Why we do not read while a callback runs."""
 
 
 class PeerCore:
@@ -99,8 +102,8 @@ class PeerCore:
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` is to be called next; not before the present callback is done."""
-        return self._timers.next
+        """When `tick` is to be called next; never behind the end."""
+        return None if self.closed else self._timers.next
 
     # What happens.
 
@@ -115,7 +118,9 @@ class PeerCore:
         self.counters.bytes_received += len(data)
         self._items.extend(self._framer.feed(data))  # type: ignore[arg-type]  # whole frames only
         why = self._framer.astray
-        if why and not self._items and not self._forgiving():
+        if self.handshake.phase is not Phase.DONE and self._framer.buffered > MOST_IN_HANDSHAKE:
+            why = f"a frame of more than {MOST_IN_HANDSHAKE} bytes in the handshake"
+        if why and not self._forgiving():
             self._items.append(Junk(b"", why))
 
     def step(self, now: float) -> list[Effect]:
@@ -137,25 +142,24 @@ class PeerCore:
     def delivered(self, answer: object, now: float) -> list[Effect]:
         """Go on behind a callback, which for `version` may have answered with a Reject."""
         message, self._delivering = self._delivering, None
-        self.back(now)
         if message is None or self.closed:
             return []
+        self.back(now)
         if self.handshake.phase is Phase.AWAIT_VERSION:
             return self._after_version(answer, now)
         if self.handshake.phase is Phase.AWAIT_VERACK and message.command == "verack":
             return self._after_verack(now)
         return []
 
-    def away(self, now: float) -> None:
-        """Take note that we do not read for a while; nobody is to blame for that time."""
-        if self._timers.away_since is None:
-            self._timers.away_since = now
+    def away(self, now: float, why: str = CALLBACK) -> None:
+        """Take note that we do not read for a reason; nobody is to blame for that time."""
+        self._timers.leave(why, now)
 
-    def back(self, now: float) -> None:
-        """Take note that we read again."""
-        since, self._timers.away_since = self._timers.away_since, None
-        if since is not None:
-            self._stall.put_off(now - since)
+    def back(self, now: float, why: str = CALLBACK) -> None:
+        """Take a reason back; with the last we read again."""
+        seconds = self._timers.back(why, now)
+        if seconds is not None and not self.closed:
+            self._stall.put_off(seconds, now)
             self._alive(now)
 
     def flush(self, now: float) -> list[Effect]:
@@ -168,11 +172,27 @@ class PeerCore:
         """Take a message to be sent when its turn comes; call `flush` behind it."""
         if self.closed:
             return resolved(ticket, sent=False)
-        effects = self.sender.queue(record, witness, ticket)
+        return [*self.sender.queue(record, witness, ticket), *self._bounded()]
+
+    def queue_raw(self, command: str, raw: bytes) -> list[Effect]:
+        """Take a frame to be sent as it is when its turn comes; call `flush` behind it."""
+        if self.closed:
+            return []
+        self.sender.queue_raw(command, raw)
+        return self._bounded()
+
+    def _bounded(self) -> list[Effect]:
         waiting = self.sender.outbox.size
-        if waiting > self.config.most_queued:
-            effects += self.close(f"{waiting} bytes wait to be sent")
-        return effects
+        if waiting <= self.config.most_queued:
+            return []
+        return self.close(f"{waiting} bytes wait to be sent")
+
+    def show(self, config: PeerConfig) -> None:
+        """Have our own `version`, if it is still to be sent, made from another config."""
+        self.config = config
+        if self.version is not None:
+            agreed = min(config.highest_version, self.version.version)
+            self.sender.protocol_version = agreed
 
     def queue_inventory(self, thing: InventoryVector, now: float) -> list[Effect]:
         """Announce something: a block at once, anything else with the next trickle."""
@@ -193,12 +213,12 @@ class PeerCore:
         """End it; what waits in the queue is given up."""
         if self.closed:
             return []
-        self.closed = why
+        self.closed = why or "no reason given"
         self._timers.clear()
         self._items.clear()
         self.inventory.forget()
         note = Note("trace", f"disconnecting: {why}")
-        return [note, End(why), *self.sender.give_up()]
+        return [note, *self.sender.give_up(), End(self.closed)]
 
     # Incoming messages.
 
@@ -213,6 +233,7 @@ class PeerCore:
                 return self._take(refused, now)
             if command == "version":
                 return self._take_version(message, now)
+            self.wants_headers = self.wants_headers or command == "sendheaders"
             return self._deliver(message, now)
         if command in ("version", "verack"):
             return self._duplicate(command, now)
@@ -226,7 +247,7 @@ class PeerCore:
     def _automatic(self, message: Message, now: float) -> list[Effect]:
         """Do what is done before any callback."""
         record = message.record
-        if isinstance(record, Ping) and record.nonce is not None:
+        if isinstance(record, Ping) and record.nonce is not None and self.config.keepalive:
             return self.queue(Pong(record.nonce), now)
         if isinstance(record, Pong):
             self.sender.keepalive.received(record, now)
@@ -286,24 +307,18 @@ class PeerCore:
     # The handshake.
 
     def _our_version(self, now: float) -> list[Effect]:
+        """Send our `version`, whose nonce is known before it is sent (J1)."""
+        in_use, wall = self.protocol_version, self._wall()
         try:
-            version = self._make_version()
-        except Exception as error:  # the user's function
+            version = make_version(
+                self.config, self._remote, inbound=self.inbound, in_use=in_use, wall=wall
+            )
+            self.sender.encode(version)
+        except Exception as error:  # the user's functions, and what they gave
             return self._failed(f"no version can be made: {error}")
-        return self.sender.send(version, now)
-
-    def _make_version(self) -> Version:
-        """Make our `version`, whose nonce is known before it is sent (J1)."""
-        version = make_version(
-            self.config,
-            self._remote,
-            inbound=self.inbound,
-            in_use=self.protocol_version,
-            wall=self._wall(),
-        )
         assert version.nonce is not None
         self._nonces.add(version.nonce)
-        return version
+        return self.sender.send(version, now)
 
     def _take(self, step: Step, now: float) -> list[Effect]:
         effects = [effect for record in step.send for effect in self.sender.send(record, now)]
@@ -337,30 +352,28 @@ class PeerCore:
         assert self.version is not None
         if isinstance(answer, Reject):
             words = answer.reason.decode("utf-8", "replace")
-            return self._take(Step((answer,), failed=words), now)
+            return self._take(Step((answer,), failed=words or "refused by us"), now)
         if self.version.version < LOWEST_VERSION:
             reason = f"protocol version must be {LOWEST_VERSION} or greater"
             return self._failed(reason)  # no reject: the node's version has none (B5)
         agreed = Note("debug", f"negotiated protocol version {self.protocol_version}")
-        ours: Version | None = None
-        if self.inbound:
-            try:
-                ours = self._make_version()
-            except Exception as error:  # the user's function
-                return self._failed(f"no version can be made: {error}")
-        step = self.handshake.version_accepted(ours, self.protocol_version)
-        return [agreed, *self._take(step, now)]
+        ours = self._our_version(now) if self.inbound else []
+        if self.closed:
+            return ours
+        step = self.handshake.version_accepted(self.protocol_version)
+        return [agreed, *ours, *self._take(step, now)]
 
     def _after_verack(self, now: float) -> list[Effect]:
         effects = self._take(self.handshake.verack_accepted(), now)
         self.sender.ready = True
         times = self.config.timeouts
         self._timers.cancel("negotiate")
-        self._timers.set("ping", now + times.ping)
+        if self.config.keepalive:
+            self._timers.set("ping", now + times.ping)
         self._timers.set("trickle", now + self.config.trickle)
         self._timers.set("stall", now + times.stall_tick)
         self._alive(now)
-        return [*effects, Note("debug", "connected")]
+        return [*effects, Note("debug", "connected"), Ready()]
 
     # Time.
 
@@ -391,7 +404,7 @@ class PeerCore:
         late = self._stall.overdue(now)
         if not late:
             return []
-        words = f"appears to be stalled or misbehaving, {late[0]} timeout"
+        words = f"appears to be stalled or misbehaving, {', '.join(late)} timeout"
         if self.config.stall is StallMode.LOG:
             return [Note("debug", words)]
         return [Note("debug", f"{words} -- disconnecting"), *self.close(words)]

@@ -6,17 +6,18 @@ from typing import TypeAlias
 
 import msgspec
 
+from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.session import Message
 from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["Deliver", "Effect", "End", "Note", "Read", "Resolve", "Write"]
+__all__ = ["Deliver", "Effect", "End", "Gone", "Note", "Read", "Ready", "Resolve", "Write"]
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):
     """Send bytes: one frame."""
 
     raw: bytes
-    record: MessageRecord
+    record: MessageRecord | RawFrame
 
 
 class Resolve(msgspec.Struct, frozen=True, gc=False):
@@ -48,10 +49,18 @@ class Note(msgspec.Struct, frozen=True, gc=False):
     words: str
 
 
+class Ready(msgspec.Struct, frozen=True, gc=False):
+    """Tell that the handshake is done."""
+
+
 class End(msgspec.Struct, frozen=True, gc=False):
     """Close the connection, after what was written has been sent."""
 
     why: str
 
 
-Effect: TypeAlias = Write | Resolve | Read | Deliver | Note | End
+class Gone(msgspec.Struct, frozen=True, gc=False):
+    """Tell that the connection is gone: the last of all."""
+
+
+Effect: TypeAlias = Write | Resolve | Read | Deliver | Note | Ready | End | Gone

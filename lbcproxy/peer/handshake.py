@@ -11,7 +11,7 @@ from enum import Enum
 import msgspec
 
 from lbcproxy.peer.config import PeerConfig, Policy
-from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck, Version
+from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck
 from lbcproxy.wire.messages.reject import Reject, RejectCode
 from lbcproxy.wire.record import MessageRecord
 
@@ -46,8 +46,6 @@ class Step(msgspec.Struct, frozen=True):
     send: tuple[MessageRecord, ...] = ()
     failed: str = ""
     """Why the handshake has failed, after `send`."""
-    ignored: bool = False
-    """Whether the message is passed over."""
 
 
 class Handshake:
@@ -76,7 +74,7 @@ class Handshake:
         if self.phase is Phase.AWAIT_VERACK and command != "verack":
             if not self.strict and command in NEGOTIATION:
                 self._agree(command)
-                return Step(ignored=True)
+                return None
             if self.strict:
                 return _refuse("verack", "a verack message must follow version")
             return Step(failed=f"{command} in the handshake")
@@ -85,14 +83,13 @@ class Handshake:
     def unknown(self, command: str) -> Step:
         """Say what follows from a command that the policy does not know, in the handshake."""
         if not self.strict and self.phase is Phase.AWAIT_VERACK:
-            self._agree(command)
-            return Step(ignored=True)
+            return Step()
         return Step(failed=f"unknown command {command!r} in the handshake")
 
-    def version_accepted(self, ours: Version | None, agreed: int) -> Step:
-        """Go on behind the node's version; `ours` is still to be sent, if given."""
+    def version_accepted(self, agreed: int) -> Step:
+        """Go on behind the node's version, and ours."""
         self.phase = Phase.AWAIT_VERACK
-        send: list[MessageRecord] = [] if ours is None else [ours]
+        send: list[MessageRecord] = []
         if not self.strict and agreed >= ADDRV2_VERSION:
             send.append(SendAddrV2())
         if self._inbound or not self.strict:

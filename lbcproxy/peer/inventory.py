@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from lbcproxy.peer.known import KnownSet
@@ -19,8 +20,9 @@ class Inventory:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._known: KnownSet[tuple[int, bytes]] = KnownSet(KNOWN)
-        self._waiting: dict[tuple[int, bytes], InventoryVector] = {}
+        self._known: KnownSet[InventoryVector] = KnownSet(KNOWN)
+        # Not a dict, of which the first key is found ever more slowly while first keys are taken.
+        self._waiting: OrderedDict[InventoryVector, None] = OrderedDict()
         self.let_go = 0
         """Announcements that did not wait any more because too many did."""
 
@@ -29,24 +31,23 @@ class Inventory:
 
     def add_known(self, thing: InventoryVector) -> None:
         """Take note that the node has it."""
-        self._known.add((thing.type, thing.hash))
+        self._known.add(thing)
 
     def queue(self, thing: InventoryVector) -> Inv | None:
         """Take something to be announced; give the message to send at once, if it is a block."""
-        key = (thing.type, thing.hash)
-        if key in self._known:
+        if thing in self._known:
             return None
         if thing.type in AT_ONCE:
             return Inv((thing,))
-        if len(self._waiting) >= self._most:
-            del self._waiting[next(iter(self._waiting))]
+        self._waiting.setdefault(thing)
+        if len(self._waiting) > self._most:
+            self._waiting.popitem(last=False)
             self.let_go += 1
-        self._waiting[key] = thing
         return None
 
     def trickle(self) -> Iterable[Inv]:
         """Give the announcements that are due, and take the node to have them from now on."""
-        due = [thing for key, thing in self._waiting.items() if key not in self._known]
+        due = [thing for thing in self._waiting if thing not in self._known]
         self._waiting.clear()
         for thing in due:
             self.add_known(thing)

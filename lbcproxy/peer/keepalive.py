@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 
 from lbcproxy.wire.messages.keepalive import Ping, Pong
-from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["Keepalive"]
 
@@ -31,7 +30,7 @@ class Keepalive:
             return Ping()
         return Ping(secrets.randbelow((1 << 64) - 1) + 1)
 
-    def sent(self, record: MessageRecord, now: float, wall: float) -> None:
+    def sent(self, record: object, now: float, wall: float) -> None:
         """Take note of what was sent, if it is a ping: whoever queued it."""
         if isinstance(record, Ping) and record.nonce is not None:
             self.nonce, self.at, self._sent = record.nonce, wall, now

@@ -5,14 +5,15 @@ Nothing is formatted that no observer shows: what is handed over are functions t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.peer.effects import Note, Read
+from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.text import printable
-from lbcproxy.wire.envelope import HEADER_SIZE
 from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["PeerLog"]
@@ -34,24 +35,13 @@ class PeerLog:
         message = read.message
         if message is None or read.error is not None:
             return
-        command = printable(message.command)
-        self.log.debug(
-            "received {command}{summary()} from {peer}",
-            command=command,
-            summary=lambda: _in_parentheses(message.summary()),
-            peer=self._peer,
-        )
-        self._dump(command, lambda: message.record, lambda: message.payload)
+        shown = _Shown(message.summary, lambda: message.record, lambda: message.payload)
+        self._message("received {command}{summary()} from {peer}", message.command, shown)
 
-    def sending(self, record: MessageRecord, raw: bytes) -> None:
+    def sending(self, record: MessageRecord | RawFrame, raw: bytes) -> None:
         """Log a message that goes out."""
-        self.log.debug(
-            "sending {command}{summary()} to {peer}",
-            command=record.command,
-            summary=lambda: _in_parentheses(record.summary()),
-            peer=self._peer,
-        )
-        self._dump(record.command, lambda: record, lambda: raw[:HEADER_SIZE] + raw[HEADER_SIZE:])
+        shown = _Shown(record.summary, lambda: record, lambda: raw)
+        self._message("sending {command}{summary()} to {peer}", record.command, shown)
 
     def note(self, note: Note) -> None:
         """Log what the core has to say."""
@@ -63,17 +53,41 @@ class PeerLog:
         """Log a callback that raised."""
         self.log.failure("{peer}: {name} raised", failure, peer=self._peer, name=name)
 
-    def _dump(self, command: str, record: Any, data: Any) -> None:
+    def _message(self, words: str, command: str, shown: _Shown) -> None:
+        command = printable(command)
+        self.log.debug(words, command=command, summary=shown.summary, peer=self._peer)
         self.trace.debug(
-            "{command} {record()}\n{dump()}",
-            command=command,
-            record=record,
-            dump=lambda: hex_dump(data()),
+            "{command} {record()}\n{dump()}", command=command, record=shown.record, dump=shown.dump
         )
+        shown.forget()
 
 
-def _in_parentheses(summary: str) -> str:
-    return f" ({summary})" if summary else ""
+class _Shown:
+    """What an entry about a message shows, made when an observer formats it.
+
+    Observers that keep entries, as Twisted's does until logging begins, would keep the messages:
+    so it forgets them behind the observers' turn, and has nothing to show from then on.
+    """
+
+    def __init__(self, *makers: Callable[[], Any]) -> None:
+        self._makers = makers
+
+    def forget(self) -> None:
+        """Keep nothing alive."""
+        self._makers = (str, str, bytes)
+
+    def summary(self) -> str:
+        """Give the summary in parentheses, if there is any."""
+        words = self._makers[0]()
+        return f" ({words})" if words else ""
+
+    def record(self) -> Any:
+        """Give the record."""
+        return self._makers[1]()
+
+    def dump(self) -> str:
+        """Give the bytes in hexadecimal."""
+        return hex_dump(self._makers[2]())
 
 
 def hex_dump(data: bytes) -> str:
@@ -82,7 +96,7 @@ def hex_dump(data: bytes) -> str:
     for offset in range(0, min(len(data), MOST_DUMPED), 16):
         row = data[offset : offset + 16]
         text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
-        rows.append(f"{offset:08x}  {row.hex(' '):<47}  |{text}|")
+        rows.append(f"{offset:08x}  {row[:8].hex(' '):<23}  {row[8:].hex(' '):<23}  |{text}|")
     if len(data) > MOST_DUMPED:
         rows.append(f"... {len(data) - MOST_DUMPED} more bytes")
     return "\n".join(rows)

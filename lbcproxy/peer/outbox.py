@@ -8,13 +8,23 @@ import msgspec
 
 from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["Outbox", "Queued"]
+__all__ = ["Outbox", "Queued", "RawFrame"]
+
+
+class RawFrame(msgspec.Struct, frozen=True, gc=False):
+    """A frame that is passed on as it is, in place of a record."""
+
+    command: str
+
+    def summary(self) -> str:
+        """Say that nothing is known of it."""
+        return "as it came"
 
 
 class Queued(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A message that waits to be sent."""
 
-    record: MessageRecord
+    record: MessageRecord | RawFrame
     witness: bool
     """Whether transactions go out in the witness encoding."""
     ticket: int | None

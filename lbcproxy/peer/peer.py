@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred, succeed
 
 from lbcproxy.peer.config import PeerConfig
-from lbcproxy.peer.pushes import Questions, make_reject, some_of
+from lbcproxy.peer.effects import Note
+from lbcproxy.peer.pushes import WITH_HASH, Questions, make_reject, some_of
 from lbcproxy.peer.shell import PeerOwner, Shell
 from lbcproxy.peer.statistics import PeerStatistics
 from lbcproxy.session import SideStatistics
@@ -104,6 +106,18 @@ class Peer(Shell):
         """Do the same for who does not want to know what became of it."""
         self._do(self.core.queue(record, self._now(), witness=witness))
 
+    def forward(self, command: str, raw: bytes) -> None:
+        """Send a whole frame in its turn, as it is."""
+        self._do(self.core.queue_raw(command, raw))
+
+    def show(self, **changes: Any) -> None:
+        """Change the config our own `version` is made from, if it is still to be sent.
+
+        An inbound peer can so say what it is when it knows who asks: in `on_version`.
+        """
+        self.config = msgspec.structs.replace(self.config, **changes)
+        self.core.show(self.config)
+
     def queue_inventory(self, thing: InventoryVector) -> None:
         """Announce something the node has not: a block at once, else with the next trickle."""
         self._do(self.core.queue_inventory(thing, self._now()))
@@ -149,7 +163,12 @@ class Peer(Shell):
         reason: str,
         hash: bytes | None = None,  # noqa: A002
     ) -> Deferred[bool]:
-        """Refuse a message; False if the node's version has no `reject`."""
+        """Refuse a message; False if the node's version has no `reject`.
+
+        Only the refusal of a `tx` or `block` has a hash, and must be given it.
+        """
+        if hash is None and command in WITH_HASH:
+            self._log.note(Note("warn", f"no hash given to reject {command}, zero is sent"))
         if self.core.version is not None and self.core.protocol_version < REJECTS:
             return succeed(False)
         return self.queue_message(make_reject(command, code, reason, hash))

@@ -10,7 +10,7 @@ from lbcproxy.wire.messages.addresses import AddressV2, TimedAddress
 from lbcproxy.wire.messages.headers import GetBlocks, GetHeaders
 from lbcproxy.wire.messages.reject import Reject
 
-__all__ = ["MOST_ADDRESSES", "Questions", "make_reject", "some_of"]
+__all__ = ["MOST_ADDRESSES", "WITH_HASH", "Questions", "make_reject", "some_of"]
 
 MOST_ADDRESSES = 1000
 MOST_LOCATOR = 500

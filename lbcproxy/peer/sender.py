@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lbcproxy.peer.config import PeerConfig
 from lbcproxy.peer.effects import Effect, Note, Resolve, Write
 from lbcproxy.peer.keepalive import Keepalive
-from lbcproxy.peer.outbox import Outbox, Queued
+from lbcproxy.peer.outbox import Outbox, Queued, RawFrame
 from lbcproxy.peer.stall import Stall
 from lbcproxy.peer.statistics import Counters
 from lbcproxy.peer.timers import Timers
@@ -45,11 +45,12 @@ class Sender:
         self._timers = timers
         self._wall = wall
         self._writable = True
+        self._last = 0  # the size of the message that was sent last
 
     def filled(self, now: float) -> None:
         """Take note that the transport has more than it can send."""
         self._writable = False
-        more = self.outbox.size // A_LONG_WRITE
+        more = self._last // A_LONG_WRITE
         self._timers.set("write", now + self._config.timeouts.write + more)
 
     def drained(self) -> None:
@@ -62,11 +63,15 @@ class Sender:
         raw = b""
         if self.ready:
             try:
-                raw = self._encode(record, witness)
+                raw = self.encode(record, witness)
             except BadRecord as error:
-                return resolved(ticket, sent=False, error=error)
+                return _unsendable(record, ticket, error)
         self.outbox.put(Queued(record, witness, ticket, raw))
         return []
+
+    def queue_raw(self, command: str, raw: bytes) -> None:
+        """Have a frame wait for its turn, to be sent as it is."""
+        self.outbox.put(Queued(RawFrame(command), False, None, raw))
 
     def flush(self, now: float) -> list[Effect]:
         """Send the next message that waits, if it may go."""
@@ -87,10 +92,9 @@ class Sender:
     ) -> list[Effect]:
         """Send a message before all that waits."""
         try:
-            raw = self._encode(record, witness)
+            raw = self.encode(record, witness)
         except BadRecord as error:
-            words = f"cannot send {record.command}: {error}"
-            return [Note("debug", words), *resolved(ticket, sent=False, error=error)]
+            return _unsendable(record, ticket, error)
         return self._wrote(record, raw, now, ticket)
 
     def give_up(self) -> list[Effect]:
@@ -100,23 +104,30 @@ class Sender:
         ]
 
     def _send_queued(self, queued: Queued, now: float) -> list[Effect]:
-        if queued.raw:
+        if queued.raw or isinstance(queued.record, RawFrame):
             return self._wrote(queued.record, queued.raw, now, queued.ticket)
         return self.send(queued.record, now, witness=queued.witness, ticket=queued.ticket)
 
-    def _encode(self, record: MessageRecord, witness: bool) -> bytes:
+    def encode(self, record: MessageRecord, witness: bool = False) -> bytes:
+        """Give the frame of a message; raises BadRecord."""
         network, encoding = self._config.network, "witness" if witness else "base"
         codec = Codec(network, self.protocol_version, encoding)
         return frame(network.magic, record.command, codec.encode(record))
 
     def _wrote(
-        self, record: MessageRecord, raw: bytes, now: float, ticket: int | None
+        self, record: MessageRecord | RawFrame, raw: bytes, now: float, ticket: int | None
     ) -> list[Effect]:
-        self._counters.sent(record.command, len(raw), self._wall())
+        self._last = len(raw)
+        self._counters.sent(record.command, self._last, self._wall())
         if self.ready:
             self._stall.sent(record.command, now)
         self.keepalive.sent(record, now, self._wall())
         return [Write(raw, record), *resolved(ticket, sent=True)]
+
+
+def _unsendable(record: object, ticket: int | None, error: BadRecord) -> list[Effect]:
+    note = Note("debug", f"cannot send {getattr(record, 'command', record)}: {error}")
+    return [note, *resolved(ticket, sent=False, error=error)]
 
 
 def resolved(ticket: int | None, *, sent: bool, error: Exception | None = None) -> list[Effect]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import itertools
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 from typing import Protocol as Interface
 
@@ -22,7 +23,7 @@ from lbcproxy.peer.callbacks import check_callbacks
 from lbcproxy.peer.config import PeerConfig, Policy
 from lbcproxy.peer.connection import Connection
 from lbcproxy.peer.core import PeerCore
-from lbcproxy.peer.effects import Deliver, Effect, End, Note, Read, Resolve, Write
+from lbcproxy.peer.effects import Deliver, Effect, End, Gone, Note, Read, Ready, Resolve, Write
 from lbcproxy.peer.known import PROCESS_NONCES, NonceCache
 from lbcproxy.peer.log import PeerLog
 from lbcproxy.session import Direction, Message, Side
@@ -87,6 +88,7 @@ class Shell(Connection):
         self._ticket = itertools.count(1)
         self._ready_waiters: list[Deferred[Any]] = []
         self._gone_waiters: list[Deferred[str]] = []
+        self._effects: deque[Effect] = deque()
         self._pumping = False
         self._alarm: Any = None
         self._cut: Any = None
@@ -117,15 +119,19 @@ class Shell(Connection):
         """The node's address: as given, else the transport's."""
         return self._given_address or super().address
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection that nobody has begun to end."""
+        return self.is_open and not self.core.closed
+
     # The life of a peer.
 
     def disconnect(self, why: str = "disconnected by us") -> None:
         """End the connection. What waits in the queue is given up; may be called again."""
         if self.core.closed:
             return
-        self._do(self.core.close(why))
-        if not self.is_open and not self._gone and self.transport is None:
-            self._ended(why)
+        gone = [] if self.transport else [Gone()]
+        self._do([*self.core.close(why), *gone])
 
     def when_ready(self) -> Deferred[Any]:
         """Give a Deferred of one's own that fires when the handshake is done.
@@ -179,8 +185,8 @@ class Shell(Connection):
         if self._owner is not None:
             self._owner.peer_closed(self, reset=reset)
             return
-        self._do(self.core.close("connection lost" if reset else "closed by the node"))
-        self._ended(self.core.closed)
+        why = "connection lost" if reset else "closed by the node"
+        self._do([*self.core.close(why), Gone()])
 
     def filled(self) -> None:
         """Hold messages back."""
@@ -198,13 +204,27 @@ class Shell(Connection):
         self.core.sender.drained()
         self._pump()
 
+    def pause(self, reason: str) -> None:
+        """Stop reading for a reason; the node is not blamed for what it cannot tell us then."""
+        super().pause(reason)
+        if self._owner is None:
+            self.core.away(self._now(), reason)
+
+    def resume(self, reason: str) -> None:
+        """Take a reason back; reading goes on when there is none left."""
+        super().resume(reason)
+        if self._owner is None:
+            self.core.back(self._now(), reason)
+            self._arm()
+
     # The shell itself.
 
     def _now(self) -> float:
         return float(self._clock.seconds())
 
-    def _do(self, effects: list[Effect]) -> None:
-        self._perform(effects)
+    def _do(self, effects: Sequence[Effect]) -> None:
+        """Do what the core answered, behind what it answered before."""
+        self._effects += effects
         self._pump()
 
     def _pump(self) -> None:
@@ -214,33 +234,38 @@ class Shell(Connection):
         self._pumping = True
         try:
             while True:
-                if self.core.pending:
-                    self._perform(self.core.step(self._now()))
+                if self._effects:
+                    self._perform(self._effects.popleft())
+                elif self.core.pending:
+                    self._effects += self.core.step(self._now())
                 elif effects := self.core.flush(self._now()):
-                    self._perform(effects)
+                    self._effects += effects
                 else:
                     break
         finally:
             self._pumping = False
         self._arm()
 
-    def _perform(self, effects: list[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Write):
-                self._log.sending(effect.record, effect.raw)
-                self.write(effect.raw)
-                self._call("on_write", len(effect.raw), effect.record)
-            elif isinstance(effect, Resolve):
-                self._resolve(effect)
-            elif isinstance(effect, Read):
-                self._log.received(effect)
-                self._call("on_read", effect.size, effect.message, effect.error)
-            elif isinstance(effect, Deliver):
-                self._deliver(effect.message)
-            elif isinstance(effect, Note):
-                self._log.note(effect)
-            else:
-                self._end(effect)
+    def _perform(self, effect: Effect) -> None:
+        if isinstance(effect, Write):
+            self._log.sending(effect.record, effect.raw)
+            self.write(effect.raw)
+            self._call("on_write", len(effect.raw), effect.record)
+        elif isinstance(effect, Resolve):
+            self._resolve(effect)
+        elif isinstance(effect, Read):
+            self._log.received(effect)
+            self._call("on_read", effect.size, effect.message, effect.error)
+        elif isinstance(effect, Deliver):
+            self._deliver(effect.message)
+        elif isinstance(effect, Note):
+            self._log.note(effect)
+        elif isinstance(effect, Ready):
+            self._became_ready()
+        elif isinstance(effect, End):
+            self._end()
+        else:
+            self._ended(self.core.closed)
 
     def _resolve(self, effect: Resolve) -> None:
         deferred = self._tickets.pop(effect.ticket, None)
@@ -284,10 +309,7 @@ class Shell(Connection):
                 )
                 return
         self.resume("callback")
-        was_ready = self.core.ready
         self._do(self.core.delivered(answer, self._now()))
-        if self.core.ready and not was_ready:
-            self._became_ready()
 
     def _became_ready(self) -> None:
         self._call("on_ready")
@@ -295,7 +317,7 @@ class Shell(Connection):
         for waiter in waiters:
             waiter.callback(self)
 
-    def _end(self, effect: End) -> None:
+    def _end(self) -> None:
         """Close in order; cut the connection if the node does not read the last words in time."""
         self._disarm()
         if self.is_open:
@@ -344,9 +366,10 @@ class Shell(Connection):
 def endpoint_of(address: str) -> Endpoint:
     """Read "host:port"; raises ValueError if there is no port from 0 to 65535."""
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
+    if not colon or not 0 <= number <= 65535 or (":" in host and not host.startswith("[")):
         raise ValueError(f"{address!r} is not HOST:PORT")
-    return Endpoint(host.strip("[]"), int(port))
+    return Endpoint(host.strip("[]"), number)
 
 
 def _waiter(waiters: list[Deferred[Any]]) -> Deferred[Any]:

@@ -22,12 +22,13 @@ class Stall:
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
         self._deadlines: dict[str, float] = {}
+        self._asked: dict[str, float] = {}
 
     def sent(self, command: str, now: float) -> None:
         """Take note of a request; asking again gives more time."""
         wait = self._timeouts.headers if command == "getheaders" else self._timeouts.answer
         for answer in ANSWERS.get(command, ()):
-            self._deadlines[answer] = now + wait
+            self._deadlines[answer], self._asked[answer] = now + wait, now
 
     def received(self, command: str) -> None:
         """Take note of an answer: one of a group stands for all."""
@@ -36,10 +37,13 @@ class Stall:
                 for answer in answers:
                     self._deadlines.pop(answer, None)
 
-    def put_off(self, seconds: float) -> None:
-        """Give more time: we did not read for so long, so nobody could answer."""
+    def put_off(self, seconds: float, now: float) -> None:
+        """Give more time: we did not read for so long until now, so nobody could answer.
+
+        What was asked meanwhile has more time from then on only.
+        """
         for answer in self._deadlines:
-            self._deadlines[answer] += seconds
+            self._deadlines[answer] += min(seconds, now - self._asked[answer])
 
     def overdue(self, now: float) -> list[str]:
         """Give the answers that should have come, and wait for them no longer."""

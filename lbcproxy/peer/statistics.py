@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
-__all__ = ["Counters", "PeerStatistics"]
+from lbcproxy.wire.registry import OPAQUE, record_of
+
+__all__ = ["OTHERS", "Counters", "PeerStatistics"]
+
+OTHERS = "(others)"
+"""Under which unknown commands are counted, once there are many: a node may make up millions."""
+MOST_UNKNOWN = 100
 
 
 class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +41,10 @@ class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     last_received: float | None
     bytes_sent: int
     bytes_received: int
-    sent: dict[str, tuple[int, int]]
+    sent: Mapping[str, tuple[int, int]]
     """Messages and bytes by command."""
-    received: dict[str, tuple[int, int]]
+    received: Mapping[str, tuple[int, int]]
+    """The same. Bytes that are no frame count in `bytes_received` alone."""
     ping_nonce: int
     """Of the ping that waits for its pong; 0 if none does."""
     ping_at: float | None
@@ -57,24 +66,39 @@ class Counters:
         self._sent_bytes: Counter[str] = Counter()
         self._received: Counter[str] = Counter()
         self._received_bytes: Counter[str] = Counter()
+        self._unknown: set[str] = set()
 
     def sent(self, command: str, size: int, wall: float) -> None:
         """Count a message that was sent."""
         self.bytes_sent += size
         self.last_sent = wall
+        command = self._name(command)
         self._sent[command] += 1
         self._sent_bytes[command] += size
 
     def received(self, command: str, size: int, wall: float) -> None:
         """Count a message that arrived."""
         self.last_received = wall
+        command = self._name(command)
         self._received[command] += 1
         self._received_bytes[command] += size
 
-    def sent_by_command(self) -> dict[str, tuple[int, int]]:
-        """Give messages and bytes by command."""
-        return {name: (count, self._sent_bytes[name]) for name, count in self._sent.items()}
+    def sent_by_command(self) -> Mapping[str, tuple[int, int]]:
+        """Give messages and bytes by command; what is given never changes."""
+        return _together(self._sent, self._sent_bytes)
 
-    def received_by_command(self) -> dict[str, tuple[int, int]]:
-        """Give messages and bytes by command."""
-        return {name: (count, self._received_bytes[name]) for name, count in self._received.items()}
+    def received_by_command(self) -> Mapping[str, tuple[int, int]]:
+        """Give the same of what arrived."""
+        return _together(self._received, self._received_bytes)
+
+    def _name(self, command: str) -> str:
+        if record_of(command) is not None or command in OPAQUE or command in self._unknown:
+            return command
+        if len(self._unknown) >= MOST_UNKNOWN:
+            return OTHERS
+        self._unknown.add(command)
+        return command
+
+
+def _together(count: Counter[str], size: Counter[str]) -> Mapping[str, tuple[int, int]]:
+    return MappingProxyType({name: (number, size[name]) for name, number in count.items()})

@@ -11,8 +11,21 @@ class Timers:
     def __init__(self, waiting: frozenset[str]) -> None:
         self._waiting = waiting
         self._deadlines: dict[str, float] = {}
-        self.away_since: float | None = None
-        """Since when we have not read, so that nobody is blamed for silence; None if we do."""
+        self._away: set[str] = set()
+        self._since = 0.0
+
+    def leave(self, why: str, now: float) -> None:
+        """Take note that we do not read for a reason, so that nobody is blamed for silence."""
+        if not self._away:
+            self._since = now
+        self._away.add(why)
+
+    def back(self, why: str, now: float) -> float | None:
+        """Take a reason back; with the last give the seconds we have not read, else None."""
+        if why not in self._away:
+            return None
+        self._away.remove(why)
+        return None if self._away else now - self._since
 
     def set(self, name: str, time: float) -> None:
         """Have something due at a time, in place of what was set for it."""
@@ -37,5 +50,4 @@ class Timers:
         return sorted(names, key=lambda name: self._deadlines[name])
 
     def _running(self) -> list[str]:
-        away = self.away_since is not None
-        return [name for name in self._deadlines if not (away and name in self._waiting)]
+        return [name for name in self._deadlines if not (self._away and name in self._waiting)]

@@ -1,6 +1,7 @@
 """Modes: what the proxy listens at and where it leads, as the operator writes it.
 
-`reverse:HOST:PORT@[HOST:]PORT`. Without a listening host the proxy listens at 127.0.0.1 alone.
+`KIND:HOST:PORT@[HOST:]PORT`, KIND one of `proxy/modes/`. Without a listening host the proxy listens
+at 127.0.0.1 alone.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import msgspec
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
+from lbcproxy.proxy.modes import all_modes
 
 __all__ = ["BadMode", "Mode", "parse_mode"]
 
 HOST_AND_PORT = re.compile(r"(?:(?P<host>\[[^\]@]+\]|[^\[\]:@/]+):)?(?P<port>[0-9]+)")
-KINDS = ("reverse",)
 
 
 class BadMode(LbcproxyError, ValueError):
@@ -36,8 +37,8 @@ class Mode(msgspec.Struct, frozen=True):
 def parse_mode(text: str) -> Mode:
     """Read a mode; raises BadMode."""
     kind, colon, rest = text.partition(":")
-    if kind not in KINDS:
-        raise BadMode(f"mode {text!r}: {kind!r} is not among {', '.join(KINDS)}")
+    if kind not in all_modes():
+        raise BadMode(f"mode {text!r}: {kind!r} is not among {', '.join(all_modes())}")
     upstream, at, listen = rest.rpartition("@")
     if not colon or not at:
         raise BadMode(f"mode {text!r}: write {kind}:HOST:PORT@[HOST:]PORT")

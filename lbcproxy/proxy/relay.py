@@ -8,61 +8,22 @@ reset.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from typing import Any
-from typing import Protocol as Interface
 
-import msgspec
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
-from twisted.internet.error import ConnectError, ConnectingCancelledError
-from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lbcproxy.endpoint import Endpoint
-from lbcproxy.networks import Network
 from lbcproxy.peer import Peer, PeerConfig, Policy
+from lbcproxy.proxy.settings import EXPECTED, ConnectTimeout, Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
-from lbcproxy.session import Direction, Observer, Session, SessionFacts
+from lbcproxy.session import Direction, Session, SessionFacts
 
-__all__ = ["Relay", "RelaySettings"]
+__all__ = ["Relay", "reason_of"]
 
 BEFORE_UPSTREAM = 262_144
 """Bytes taken from a client before the upstream is there."""
-
-
-EXPECTED = (ConnectError, ConnectingCancelledError, CancelledError, OSError)
-"""Ways in which dialling fails that are no defect of ours; names not found are an OSError."""
-
-
-class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What all relays of a listener have in common; times in seconds."""
-
-    network: Network
-    upstream: Endpoint
-    dial: Callable[[], Any]
-    """Makes the endpoint that leads to the upstream."""
-    observers: tuple[Observer, ...]
-    """Who is told, in this order."""
-    clock: Any
-    """Twisted's `IReactorTime`."""
-    now: Callable[[], int]
-    """The time of day in nanoseconds."""
-    numbers: Iterator[int]
-    """Counts entries over all sessions."""
-    stream_above: int | None
-    linger: float = 300.0
-    """How long a node may take to read what waits for it when the other has closed."""
-    stop_linger: float = 5.0
-    """The same when the proxy is stopped."""
-
-
-class Owner(Interface):
-    """Who keeps the relays."""
-
-    def relay_ended(self, relay: Relay) -> None:
-        """Both legs are gone."""
 
 
 class Relay:
@@ -206,7 +167,7 @@ class Relay:
         """End the client's leg as a refused connection would: with a reset."""
         self._dialling = None
         self._closed.add(self.upstream)
-        self._why = self._why or f"upstream unreachable: {_reason(failure)}"
+        self._why = self._why or f"upstream unreachable: {reason_of(failure)}"
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         if not self._broken:
@@ -251,7 +212,8 @@ class Relay:
         return "client" if peer is self.client else "upstream"
 
 
-def _reason(failure: Failure) -> str:
+def reason_of(failure: Failure) -> str:
+    """Say why a connection could not be made, in the system's words where it has some."""
     number = getattr(failure.value, "osError", None)
     if isinstance(number, int):
         return os.strerror(number)

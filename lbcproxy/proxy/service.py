@@ -24,7 +24,8 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
 from lbcproxy.proxy.mode import Mode
-from lbcproxy.proxy.relay import Relay, RelaySettings
+from lbcproxy.proxy.modes import all_modes
+from lbcproxy.proxy.settings import ProxySession, RelaySettings, Shown
 from lbcproxy.session import Observer
 
 __all__ = ["CannotListen", "Listener", "ProxyService", "ProxySettings"]
@@ -44,6 +45,8 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     dial_timeout: float = 30.0
     stream_above: int | None
     """Payloads above this pass in parts; None where an observer reads every message."""
+    shown: Shown = Shown()
+    """What each side sees of the other in terminate mode."""
 
 
 class Listener(Factory):
@@ -57,7 +60,7 @@ class Listener(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         """Give the client's peer of a new relay."""
-        return self._service.new_relay(self._settings).client
+        return self._service.new_relay(self.mode, self._settings).client
 
 
 class ProxyService(Service):
@@ -80,7 +83,7 @@ class ProxyService(Service):
         self._numbers: Iterator[int] = itertools.count(1)
         self._sessions: Iterator[int] = itertools.count(1)
         self._ports: list[Any] = []
-        self._relays: set[Relay] = set()
+        self._relays: set[ProxySession] = set()
         self._emptied: list[Deferred[None]] = []
 
     async def listen(self) -> list[Mode]:
@@ -99,17 +102,18 @@ class ProxyService(Service):
         return opened
 
     @property
-    def relays(self) -> Sequence[Relay]:
+    def relays(self) -> Sequence[ProxySession]:
         """The sessions there are now."""
         return tuple(self._relays)
 
-    def new_relay(self, settings: RelaySettings) -> Relay:
-        """Make the relay of a new session."""
-        relay = Relay(next(self._sessions), settings, self)
+    def new_relay(self, mode: Mode, settings: RelaySettings) -> ProxySession:
+        """Make a new session, of the mode's kind."""
+        make = all_modes()[mode.kind].make
+        relay: ProxySession = make(next(self._sessions), settings, self)
         self._relays.add(relay)
         return relay
 
-    def relay_ended(self, relay: Relay) -> None:
+    def relay_ended(self, relay: ProxySession) -> None:
         """Forget a session."""
         self._relays.discard(relay)
         if not self._relays:
@@ -145,6 +149,7 @@ class ProxyService(Service):
             now=self._now,
             numbers=self._numbers,
             stream_above=self._settings.stream_above,
+            shown=self._settings.shown,
         )
 
     def _server_endpoint(self, address: Endpoint) -> Any:

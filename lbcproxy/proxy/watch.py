@@ -57,6 +57,10 @@ class Watch:
         """Look at bytes and tell what they complete."""
         self._look(direction, lambda now: self._session.receive(direction, data, now))
 
+    def passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+        """Tell what passed, where it has been looked at already."""
+        self._tell(lambda each, facts, now: each.passed(facts, direction, passages, now))
+
     def finished(self, direction: Direction) -> None:
         """Tell what was left unfinished in a direction, and that its sender closed it."""
         self._unfinished(direction)

@@ -62,4 +62,7 @@ class Passage(msgspec.Struct, frozen=True, gc=False):
     """Bytes that passed, and the entry they complete, if they do."""
 
     raw: bytes
+    """As they came in; empty for what we put in ourselves."""
     entry: Entry | None
+    sent: bytes | None = None
+    """What went out in their place, where it is not the same; empty for what was held back."""

@@ -37,11 +37,18 @@ def lbcproxy(*arguments: object) -> str:
 class Proxy:
     """A running `lbcproxy run` that leads to a port of 127.0.0.1 and records to `capture`."""
 
-    def __init__(self, network: Network, upstream: int, folder: Path, *options: str) -> None:
+    def __init__(
+        self,
+        network: Network,
+        upstream: int,
+        folder: Path,
+        *options: str,
+        kind: str = "reverse",
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.capture = folder / "session.pcapng"
         self._output = folder / "output.txt"
-        mode = f"reverse:127.0.0.1:{upstream}@0"
+        mode = f"{kind}:127.0.0.1:{upstream}@0"
         command = [sys.executable, "-m", "lbcproxy", "run", "--network", network.id, "--mode", mode]
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(

@@ -1,0 +1,272 @@
+"""`terminate:HOST:PORT@[HOST:]PORT`: each side talks to us.
+
+Two full peers: the client shakes hands with one, the other with the upstream. What each is shown
+of the other (user agent, services, version, height) is the other's own, or what is configured.
+Messages then go through verbatim where both sides agreed on the same, and are encoded anew where
+not. What we say and hear ourselves is in the capture as injected and dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import connectProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode
+from lbcproxy.proxy.bridge import bridge
+from lbcproxy.proxy.relay import reason_of
+from lbcproxy.proxy.settings import EXPECTED, Owner, RelaySettings
+from lbcproxy.proxy.watch import Watch
+from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts
+from lbcproxy.wire.codec import Codec
+from lbcproxy.wire.envelope import unpack
+from lbcproxy.wire.messages.handshake import Version
+from lbcproxy.wire.registry import record_of
+
+__all__ = ["CHANGES", "KIND", "Termination", "make"]
+
+KIND = "terminate"
+CHANGES = True
+
+OURS = frozenset({"version", "verack", "sendaddrv2", "wtxidrelay", "sendtxrcncl", "feature"})
+"""Commands of the handshake, which each side has with us."""
+PINGS = frozenset({"ping", "pong"})
+
+
+class Leg(Peer):
+    """One of the two peers; tells what it reads and writes."""
+
+    def __init__(self, session: Termination, receives: Direction, config: PeerConfig) -> None:
+        self._session = session
+        self.receives = receives
+        inbound = receives is Direction.TO_UPSTREAM
+        super().__init__(
+            config,
+            inbound=inbound,
+            clock=session.settings.clock,
+            callbacks=self,
+            receives=receives,
+        )
+
+    def opened(self) -> None:
+        """Tell that the connection is there, then begin."""
+        self._session.leg_opened(self)
+        super().opened()
+
+    def filled(self) -> None:
+        """Read no more from the other side than this one can take."""
+        super().filled()
+        self._session.leg_full(self)
+
+    def drained(self) -> None:
+        """Read on."""
+        super().drained()
+        self._session.leg_drained(self)
+
+    def write(self, data: bytes) -> None:
+        """Write, and have it recorded if it is nothing that was passed on."""
+        super().write(data)
+        self._session.wrote(self, data)
+
+    def on_read(self, _: Peer, size: int, message: Message | None, error: str | None) -> None:
+        """Pass on, or keep, whatever came."""
+        self._session.read(self, size, message, error)
+
+    def on_version(self, _: Peer, version: Version) -> Any:
+        """Let the other side hear of it first."""
+        return self._session.version_came(self, version)
+
+    def on_disconnected(self, _: Peer, why: str) -> None:
+        """End the other side too."""
+        self._session.leg_gone(self, why)
+
+
+class Termination:
+    """One session whose both sides talk to us."""
+
+    log = Logger()
+
+    def __init__(self, number: int, settings: RelaySettings, owner: Owner) -> None:
+        self.number = number
+        self.settings = settings
+        self._owner = owner
+        self.client = Leg(self, Direction.TO_UPSTREAM, self._config())
+        self.upstream: Leg | None = None
+        self._core = Session(number, settings.network, stream_above=None)
+        self._watch = Watch(self._core, settings.observers, settings.now)
+        self._passing: set[int] = set()
+        self._upstream_version: Deferred[Version | None] = Deferred()
+        self._why = ""
+        self._gone: set[Leg] = set()
+
+    def stop(self) -> None:
+        """End both sides in order."""
+        self._end("proxy stopped")
+
+    def abort(self) -> None:
+        """End both sides at once."""
+        self._end("proxy stopped at once")
+        for leg in (self.client, self.upstream):
+            if leg is not None:
+                leg.abort()
+
+    # What the legs tell.
+
+    async def version_came(self, leg: Leg, version: Version) -> None:
+        """Show each side what the other has said of itself."""
+        if leg is self.upstream:
+            if not self._upstream_version.called:
+                self._upstream_version.callback(version)
+            return
+        self._dial(version)
+        theirs = await self._upstream_version
+        if theirs is not None:
+            leg.show(**self._shown(theirs))
+
+    def read(self, leg: Leg, size: int, message: Message | None, error: str | None) -> None:
+        """Take what came on a leg: keep it, pass it on, or let the peer refuse it."""
+        direction = leg.receives
+        side = self._core.client if leg is self.client else self._core.upstream
+        side.bytes += size
+        if message is None:
+            side.junk_bytes += size
+            return
+        side.see(message)
+        other = self._other(leg)
+        mine = message.command in OURS or (
+            message.command in PINGS and not self.settings.shown.pass_pings
+        )
+        unknown = record_of(message.command) is None
+        if other is None or mine or (error is not None and not unknown):
+            self._tell(direction, message, "drop", ("terminate",), message.raw, b"")
+            return
+        bridged = bridge(message, leg, other)
+        self._tell(direction, message, bridged.verdict, bridged.trail, message.raw, bridged.raw)
+        if bridged.raw:
+            self._passing.add(id(bridged.raw))
+            other.forward(message.command, bridged.raw)
+
+    def wrote(self, leg: Leg, raw: bytes) -> None:
+        """Tell what a leg has said by itself."""
+        if id(raw) in self._passing:
+            self._passing.discard(id(raw))
+            return
+        direction = leg.receives.other
+        codec = Codec(self.settings.network, leg.core.protocol_version, "auto")
+        message = Message(unpack(raw).command, direction, raw, codec)
+        self._tell(direction, message, "inject", ("terminate",), b"", raw)
+
+    def leg_full(self, leg: Leg) -> None:
+        """Have the other side wait, and not be blamed for it."""
+        other = self._other(leg)
+        if other is not None:
+            other.pause("full")
+            other.core.away(self.settings.clock.seconds())
+
+    def leg_drained(self, leg: Leg) -> None:
+        """Have the other side go on."""
+        other = self._other(leg)
+        if other is not None:
+            other.core.back(self.settings.clock.seconds())
+            other.resume("full")
+
+    def leg_gone(self, leg: Leg, why: str) -> None:
+        """End the other side, and the session behind it."""
+        self._gone.add(leg)
+        name = "client" if leg is self.client else "upstream"
+        self._end(self._why or f"{name}: {why}")
+        if not self._upstream_version.called:
+            self._upstream_version.callback(None)
+        other = self._other(leg)
+        if (other is None or other in self._gone) and self._watch.running:
+            self._watch.ended(self._why)
+            self._owner.relay_ended(self)
+
+    # The session itself.
+
+    def leg_opened(self, leg: Leg) -> None:
+        """Tell that a connection is there."""
+        if leg is not self.client:
+            self._watch.connected(leg.local_address)
+            return
+        self._watch.started(
+            SessionFacts(
+                number=self.number,
+                network=self.settings.network.id,
+                client=self.client.address,
+                listen=self.client.local_address,
+                upstream=self.settings.upstream,
+            )
+        )
+
+    def _other(self, leg: Leg) -> Leg | None:
+        return self.upstream if leg is self.client else self.client
+
+    def _dial(self, version: Version) -> None:
+        upstream = Leg(self, Direction.TO_CLIENT, self._config(**self._shown(version)))
+        self.upstream = upstream
+        dialling = connectProtocol(self.settings.dial(), upstream)
+        dialling.addErrback(self._not_joined)
+
+    def _not_joined(self, failure: Failure) -> None:
+        if not failure.check(*EXPECTED):
+            self.log.failure("session {number}: cannot dial", failure, number=self.number)
+        self._why = self._why or f"upstream unreachable: {reason_of(failure)}"
+        assert self.upstream is not None
+        self.upstream.disconnect(self._why)
+
+    def _end(self, why: str) -> None:
+        self._why = self._why or why
+        for leg in (self.client, self.upstream):
+            if leg is not None and leg not in self._gone:
+                leg.disconnect(self._why)
+
+    def _config(self, **shown: Any) -> PeerConfig:
+        return PeerConfig(
+            network=self.settings.network,
+            policy=Policy.TOLERANT,
+            stall=StallMode.OFF,
+            keepalive=not self.settings.shown.pass_pings,
+            **shown,
+        )
+
+    def _shown(self, version: Version) -> dict[str, Any]:
+        """Say what a side is shown, of what the other has said."""
+        shown = self.settings.shown
+        height = version.start_height if shown.height is None else shown.height
+        own = self.settings.network.protocol_version
+        seen = min(version.version & 0xFFFFFFFF, max(own, 70016))
+        return {
+            "user_agent": version.user_agent if shown.user_agent is None else shown.user_agent,
+            "services": version.services if shown.services is None else shown.services,
+            "protocol_version": shown.protocol_version or seen,
+            "relay": (version.relay is not False) if shown.relay is None else shown.relay,
+            "newest_block": lambda: (bytes(32), height or 0),
+        }
+
+    def _tell(
+        self,
+        direction: Direction,
+        message: Message,
+        verdict: str,
+        trail: tuple[str, ...],
+        raw: bytes,
+        sent: bytes,
+    ) -> None:
+        entry = Entry(
+            number=next(self.settings.numbers),
+            time_ns=self.settings.now(),
+            session=self.number,
+            direction=direction,
+            message=message,
+            verdict=verdict,
+            trail=trail,
+        )
+        same = verdict == "pass"
+        self._watch.passed(direction, [Passage(raw, entry, None if same else sent)])
+
+
+make = Termination

@@ -1,0 +1,78 @@
+"""What the sessions of a listener have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from typing import Protocol as Interface
+
+import msgspec
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.networks import Network
+from lbcproxy.peer import Peer
+from lbcproxy.session import Observer
+
+__all__ = ["EXPECTED", "ConnectTimeout", "Owner", "ProxySession", "RelaySettings", "Shown"]
+
+EXPECTED = (ConnectError, ConnectingCancelledError, CancelledError, OSError)
+"""Ways in which dialling fails that are no defect of ours; names not found are an OSError."""
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """What each side is shown of the other in terminate mode; None is the other side's own."""
+
+    user_agent: bytes | None = None
+    services: int | None = None
+    protocol_version: int | None = None
+    relay: bool | None = None
+    height: int | None = None
+    pass_pings: bool = False
+    """Whether pings go through to the other side, or are answered by us."""
+
+
+class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What all sessions of a listener have in common; times in seconds."""
+
+    network: Network
+    upstream: Endpoint
+    dial: Callable[[], Any]
+    """Makes the endpoint that leads to the upstream."""
+    observers: tuple[Observer, ...]
+    """Who is told, in this order."""
+    clock: Any
+    """Twisted's `IReactorTime`."""
+    now: Callable[[], int]
+    """The time of day in nanoseconds."""
+    numbers: Iterator[int]
+    """Counts entries over all sessions."""
+    stream_above: int | None
+    linger: float = 300.0
+    """How long a node may take to read what waits for it when the other has closed."""
+    stop_linger: float = 5.0
+    """The same when the proxy is stopped."""
+    shown: Shown = Shown()
+
+
+class ProxySession(Interface):
+    """A session as the service knows it: what a mode's `make` gives."""
+
+    @property
+    def client(self) -> Peer:
+        """The peer that the client's connection is given to."""
+
+    def stop(self) -> None:
+        """End the session in order."""
+
+    def abort(self) -> None:
+        """End the session at once."""
+
+
+class Owner(Interface):
+    """Who keeps the sessions."""
+
+    def relay_ended(self, relay: ProxySession) -> None:
+        """Both legs are gone."""

@@ -1,0 +1,106 @@
+"""Terminate mode between two live nodes: each talks to us, and they sync all the same."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from lbcproxy.capture import open_capture
+from lbcproxy.session import Direction
+from tests.live.proxies import Proxy
+from tests.live.test_sync import _pay_and_mine
+from tests.nodes import KINDS, Node, wait_until
+from tests.tools import tshark
+
+pytestmark = pytest.mark.live
+
+BLOCKS = 110
+AGENT = "/between-you-and-me:1.0/"
+
+
+class Terminated(NamedTuple):
+    """What is left when two nodes have synced through terminate mode."""
+
+    kind: Any
+    a_sees: dict[str, Any]
+    b_sees: dict[str, Any]
+    capture: Any
+    output: str
+    exit_code: int
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def terminated(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[Terminated]:
+    """Sync B from A through `terminate`, relay a transaction each way, stop."""
+    kind = KINDS[request.param]
+    kind.programs()
+    folder = tmp_path_factory.mktemp(f"terminate-{request.param}")
+    a = Node(kind, folder / "a")
+    proxy = b = None
+    try:
+        a.start()
+        a.generate(BLOCKS)
+        proxy = Proxy(
+            kind.network, a.port, folder / "proxy", "--user-agent", AGENT, kind="terminate"
+        )
+        b = Node(kind, folder / "b", connect=proxy.port)
+        b.start()
+        wait_until("B has A's blocks", lambda: b.height >= BLOCKS, 60)
+        wait_until("both have the same tip", lambda: a.tip == b.tip)
+        _pay_and_mine(sender=a, receiver=b, height=5)
+        _pay_and_mine(sender=b, receiver=a, height=6)
+        [a_sees] = a.control("getpeerinfo")
+        [b_sees] = b.control("getpeerinfo")
+        exit_code = proxy.stop()
+        yield Terminated(kind, a_sees, b_sees, proxy.capture, proxy.output, exit_code)
+    finally:
+        if b is not None:
+            b.stop()
+        if proxy is not None:
+            proxy.close()
+        a.stop()
+
+
+def test_each_node_sees_the_configured_user_agent(terminated: Terminated):
+    """What each side is shown is ours to set."""
+    assert terminated.a_sees["subver"] == AGENT
+    assert terminated.b_sees["subver"] == AGENT
+
+
+def test_what_is_not_configured_is_the_other_sides_own(terminated: Terminated):
+    """Nodes judge each other by services and height: they must be true."""
+    assert int(terminated.b_sees["services"]) & 1
+    assert terminated.b_sees["startingheight"] == BLOCKS
+    assert terminated.a_sees["startingheight"] == 0
+
+
+def test_the_program_ends_in_order(terminated: Terminated):
+    """The traffic ended it, not a defect."""
+    assert terminated.exit_code == 0
+    assert "Traceback" not in terminated.output
+
+
+def test_the_capture_tells_what_was_ours(terminated: Terminated):
+    """Handshakes are dropped and injected on each side; the rest passes."""
+    entries = list(open_capture(terminated.capture))
+    assert all(entry.error is None for entry in entries)
+    verdicts = Counter((entry.command, entry.verdict) for entry in entries)
+    assert verdicts["version", "drop"] == verdicts["version", "inject"] == 2
+    assert verdicts["verack", "drop"] == verdicts["verack", "inject"] == 2
+    assert verdicts["block", "pass"] >= BLOCKS
+    assert not any(command == "block" and verdict != "pass" for command, verdict in verdicts)
+    assert {entry.trail for entry in entries if entry.verdict == "inject"} == {("terminate",)}
+    agents = {
+        entry.direction: entry.message.record.user_agent.decode()
+        for entry in entries
+        if entry.command == "version" and entry.verdict == "inject"
+    }
+    assert agents == dict.fromkeys(Direction, AGENT)
+
+
+def test_wireshark_reads_both_legs_without_complaint(terminated: Terminated):
+    """Two connections, gap-free."""
+    assert tshark("-r", str(terminated.capture), "-Y", "tcp.analysis.flags") == ""
+    streams = tshark("-r", str(terminated.capture), "-T", "fields", "-e", "tcp.stream").split()
+    assert set(streams) == {"0", "1"}
