@@ -26,6 +26,8 @@ __all__ = ["Closed", "Data", "Event", "Gap", "Opened", "Reassembler"]
 _WRAP = 1 << 32
 _MAX_WAITING = 16 * 2**20
 # What a waiting segment costs beside its bytes: many tiny ones must not escape the bound.
+_GRACE_PACKETS = 256
+_GRACE_NS = 1_000_000_000
 _OVERHEAD = 200
 # Closed connections whose late repetitions are still recognised.
 _MAX_REMEMBERED = 1024
@@ -83,6 +85,8 @@ class _Half:
         self.first: int | None = None  # the sequence number of place 0
         self.next = 0  # the place of the byte that is awaited
         self.acknowledged = 0  # the place up to which the other side has acknowledged
+        # Since when (packets, time) bytes have been missing that the other side has.
+        self.grace: tuple[int, int] | None = None
         self.waiting: dict[int, bytes] = {}
         self.order: list[int] = []  # a heap of the places in `waiting`
         self.cost = 0
@@ -138,6 +142,7 @@ class Reassembler:
     def __init__(self, max_waiting: int = _MAX_WAITING) -> None:
         self._max_waiting = max_waiting
         self._count = 0
+        self._packets = 0
         self._time_ns = 0
         self._open: dict[tuple[Endpoint, Endpoint], _Connection] = {}
         # In the order in which they ended, for the oldest to be forgotten.
@@ -146,6 +151,7 @@ class Reassembler:
     def feed(self, time_ns: int, segment: Segment) -> list[Event]:
         """Take the next captured segment and give what it makes known, in order."""
         self._time_ns = time_ns
+        self._packets += 1
         events: list[Event] = []
         connection = self._connection(segment, events)
         if connection is None or connection.over:
@@ -160,6 +166,8 @@ class Reassembler:
                 self._advance(connection, other, events)
         if not connection.over:
             self._receive(connection, mine, segment, events)
+        if other.order and not connection.over:
+            self._advance(connection, other, events)
         return events
 
     def finish(self) -> list[Event]:
@@ -238,15 +246,30 @@ class Reassembler:
             hole_end = None if half.closed else half.hole_end()
             if hole_end is None:
                 return
-            if half.acknowledged < hole_end and half.cost <= self._max_waiting:
+            if half.cost <= self._max_waiting and not self._given_up(half, hole_end):
                 return
             self._skip(connection, half, hole_end, events)
+
+    def _given_up(self, half: _Half, hole_end: int) -> bool:
+        """Whether missing bytes will not be in the file any more.
+
+        The other side has them, so the capture has lost them; unless it only has packets out of
+        order, for which there is some grace.
+        """
+        if half.acknowledged < hole_end:
+            return False
+        if half.grace is None:
+            half.grace = (self._packets, self._time_ns)
+        packets, time_ns = half.grace
+        late = self._packets - packets > _GRACE_PACKETS
+        return late or self._time_ns - time_ns > _GRACE_NS
 
     def _deliver(self, connection: _Connection, half: _Half, events: list[Event]) -> None:
         """Give all that is in order now, then the end if it is reached."""
         number, from_client = connection.number, half.from_client
         while payload := half.take():
             half.next += len(payload)
+            half.grace = None
             events.append(Data(number, from_client, payload, self._time_ns))
         if half.end is not None and half.next >= half.end and not half.closed:
             self._close(connection, half, events)
@@ -255,6 +278,7 @@ class Reassembler:
         """Give up the bytes before a place."""
         missing = place - half.next
         half.next = place
+        half.grace = None
         events.append(Gap(connection.number, half.from_client, missing, self._time_ns))
 
     def _close(self, connection: _Connection, half: _Half, events: list[Event]) -> None:

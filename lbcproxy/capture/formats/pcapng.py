@@ -101,15 +101,36 @@ def read(file: BinaryIO) -> Iterator[Packet | Section]:
 
 
 def whole_length(file: BinaryIO) -> int:
-    """How many bytes from here on are whole blocks, up to the first that is not.
+    """How many bytes of a file are whole blocks, where what is behind is a torn tail.
 
-    What is behind may be cut off: a file that ends with a whole block can be appended to.
+    A tail is what a crash leaves: the beginning of a block, or zeros; it may be cut off, so that
+    the file can be appended to. Anything else behind whole blocks is damage, with good blocks
+    behind it perhaps: CaptureError.
     """
+    file.seek(0)
     length = 0
     with suppress(CaptureError):
         for found in _blocks(file):
             length = found.offset + len(found.body) + _MIN_BLOCK
+    if not _is_tail(file, length):
+        raise CaptureError("damaged, and not at its end", length)
     return length
+
+
+def _is_tail(file: BinaryIO, offset: int) -> bool:
+    size = file.seek(0, 2)
+    file.seek(offset)
+    head = file.read(8)
+    if len(head) < 8:
+        return True
+    totals = (int.from_bytes(head[4:], order) for order in ("little", "big"))
+    if any(total % 4 == 0 and size - offset < total <= _MAX_BLOCK for total in totals):
+        return True
+    file.seek(offset)
+    while data := file.read(1 << 20):
+        if any(data):
+            return False
+    return True
 
 
 def block(kind: int, body: bytes) -> bytes:
