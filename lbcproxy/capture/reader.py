@@ -27,6 +27,7 @@ from lbcproxy.session import Direction, Entry, Passage, Session
 __all__ = ["Capture", "UnknownNetwork", "open_capture"]
 
 _CAME_IN = {Leg.CLIENT: Direction.TO_UPSTREAM, Leg.UPSTREAM: Direction.TO_CLIENT}
+_SERVER_PORTS = frozenset(network.port for network in networks.all_networks().values())
 UNDECIDED = 4096
 """Bytes of a connection that are looked at for the magic of a known network."""
 
@@ -94,7 +95,7 @@ class _Reading:
         self._named: Network | None = None
         self._changes = False
         self._numbers = itertools.count(1)
-        self._reassembler = Reassembler()
+        self._reassembler = Reassembler(server_ports=_SERVER_PORTS)
         self._connections: dict[int, _Connection] = {}
         self._sessions: dict[int, int] = {}
         self._last_time = 0
@@ -102,7 +103,7 @@ class _Reading:
     def take(self, packet: Packet | Section) -> Iterator[Entry]:
         if isinstance(packet, Section):
             yield from self.finish()
-            self._reassembler = Reassembler()
+            self._reassembler = Reassembler(server_ports=_SERVER_PORTS)
             self._named = _named_network(packet)
             self._changes = bool(_facts(packet).get("changes"))
             self._sessions.clear()
@@ -124,29 +125,34 @@ class _Reading:
         for connection in self._connections.values():
             for direction in Direction:
                 yield from self._numbered(connection.end(direction, self._last_time), {})
-        self._capture.skipped += sum(each.session is None for each in self._connections.values())
+        self._capture.skipped += sum(each.unknown for each in self._connections.values())
         self._connections.clear()
 
     def _open(self, event: Opened, facts: dict[str, Any]) -> None:
         leg = facts.get("leg", Leg.CLIENT)
         if leg == Leg.UPSTREAM and not self._changes:
             return  # the client leg has the same messages
-        number = self._sessions.get(facts.get("session", 0)) if leg == Leg.UPSTREAM else None
+        number = None
+        if "session" in facts:  # ours: both legs of a session have its number
+            known = self._sessions.get(facts["session"]) if leg == Leg.UPSTREAM else None
+            number = self._sessions[facts["session"]] = known or self._next_session()
         connection = _Connection(
-            lambda network: self._session(network, number, facts),
+            lambda network: self._session(network, number, event.begun),
             came_in=_CAME_IN[Leg(leg)] if self._changes else None,
         )
-        if self._asked or self._named:
-            connection.begin(self._asked or self._named)
+        connection.network = self._asked or self._named
         self._connections[event.connection] = connection
 
-    def _session(self, network: Network, number: int | None, facts: dict[str, Any]) -> Session:
-        """Make the core that reads a connection; both legs of a session have its number."""
-        if number is None:
-            self._capture.sessions += 1
-            number = self._capture.sessions
-            self._sessions[facts.get("session", 0)] = number
-        return Session(number, network, numbers=itertools.repeat(0), stream_above=None)
+    def _next_session(self) -> int:
+        self._capture.sessions += 1
+        return self._capture.sessions
+
+    def _session(self, network: Network, number: int | None, begun: bool) -> Session:
+        """Make the core that reads a connection, at its first bytes."""
+        number = self._next_session() if number is None else number
+        return Session(
+            number, network, numbers=itertools.repeat(0), stream_above=None, begins=begun
+        )
 
     def _numbered(self, entries: Iterator[Entry], facts: dict[str, Any]) -> Iterator[Entry]:
         """Give entries their numbers, and what their packet says became of them."""
@@ -172,7 +178,7 @@ class _Reading:
         else:
             yield from connection.end(direction, event.time_ns)
             if connection.over:
-                self._capture.skipped += connection.session is None
+                self._capture.skipped += connection.unknown
                 del self._connections[event.connection]
 
 
@@ -183,6 +189,8 @@ class _Connection:
         self, make_session: Callable[[Network], Session], *, came_in: Direction | None
     ) -> None:
         self.session: Session | None = None
+        self.network: Network | None = None
+        """Whose traffic it is, where that is known without looking."""
         self.came_in = came_in
         """The direction that came in on this leg; what went out stands on the other as well."""
         self._make_session = make_session
@@ -194,9 +202,10 @@ class _Connection:
     def over(self) -> bool:
         return len(self._ended) == len(Direction)
 
-    def begin(self, network: Network | None) -> None:
-        assert network is not None
-        self.session = self._make_session(network)
+    @property
+    def unknown(self) -> bool:
+        """Whether it is of no network that could be told."""
+        return self.session is None and self.network is None
 
     def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterator[Entry]:
         if self._given_up:
@@ -205,9 +214,10 @@ class _Connection:
             yield from _entries(self.session.receive(direction, data, time_ns))
             return
         self._held.append((direction, data, time_ns))
-        network = _network_in([held for way, held, _ in self._held if way is direction])
+        said = [held for way, held, _ in self._held if way is direction]
+        network = self.network or _network_in(said)
         if network is not None:
-            self.begin(network)
+            self.session = self._make_session(network)
             held, self._held = self._held, []
             for each in held:
                 yield from self.data(*each)

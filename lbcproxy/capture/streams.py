@@ -40,6 +40,8 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     client: Endpoint
     server: Endpoint
     time_ns: int
+    begun: bool = True
+    """Whether its beginning was captured."""
 
 
 class Data(msgspec.Struct, frozen=True, gc=False):
@@ -139,8 +141,11 @@ class _Connection:
 class Reassembler:
     """Turns segments into events, for any number of connections at once."""
 
-    def __init__(self, max_waiting: int = _MAX_WAITING) -> None:
+    def __init__(
+        self, max_waiting: int = _MAX_WAITING, server_ports: frozenset[int] = frozenset()
+    ) -> None:
         self._max_waiting = max_waiting
+        self._server_ports = server_ports
         self._count = 0
         self._packets = 0
         self._time_ns = 0
@@ -195,15 +200,22 @@ class Reassembler:
             return self._opened(*(back if segment.flags & ACK else key), events)
         if found is not None or not segment.payload:
             return found
-        return self._opened(*(back if segment.target.port > segment.source.port else key), events)
+        backwards = self._rank(segment.source.port) < self._rank(segment.target.port)
+        return self._opened(*(back if backwards else key), events, begun=False)
 
-    def _opened(self, client: Endpoint, server: Endpoint, events: list[Event]) -> _Connection:
+    def _rank(self, port: int) -> int:
+        """Order ports by how little they look like a server's: its own first, then low ones."""
+        return -1 if port in self._server_ports else port
+
+    def _opened(
+        self, client: Endpoint, server: Endpoint, events: list[Event], *, begun: bool = True
+    ) -> _Connection:
         self._count += 1
         connection = _Connection(self._count, client, server)
         for key in ((client, server), (server, client)):
             self._remembered.pop(key, None)
         self._open[client, server] = connection
-        events.append(Opened(connection.number, client, server, self._time_ns))
+        events.append(Opened(connection.number, client, server, self._time_ns, begun))
         return connection
 
     def _receive(

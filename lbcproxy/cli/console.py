@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Protocol
 
 import click
 
@@ -16,15 +16,23 @@ from lbcproxy.text import printable
 __all__ = ["Console"]
 
 
+class Lines(Protocol):
+    """Where lines go: a stream, or one that is written in the background."""
+
+    def write(self, text: str, /) -> object:
+        """Take text."""
+
+    def flush(self) -> object:
+        """Have it written."""
+
+
 class Console(Observer):
     """Print messages to `messages` and events to `events`; what cannot be printed is let go.
 
     `look` may be None: then only events are printed.
     """
 
-    def __init__(
-        self, look: Look | None, messages: TextIO, events: TextIO, *, colour: bool
-    ) -> None:
+    def __init__(self, look: Look | None, messages: Lines, events: Lines, *, colour: bool) -> None:
         self._look = look
         self._messages = messages
         self._events = events
@@ -90,7 +98,7 @@ class Console(Observer):
             line = click.style(line, fg="red" if bad else "bright_black")
         self._print(self._events, line)
 
-    def _print(self, stream: TextIO, text: str) -> None:
+    def _print(self, stream: Lines, text: str) -> None:
         try:
             stream.write(text + "\n")
             stream.flush()

@@ -42,21 +42,24 @@ def command(path: str | None) -> int:
     from lbcproxy.cli.console import Console
     from lbcproxy.cli.look import make_look
     from lbcproxy.cli.proxying import begin_recording, log_to, run_reactor
-    from lbcproxy.cli.show import colours
+    from lbcproxy.cli.show import colours, output_to
 
-    output = sys.stderr if path == "-" else sys.stdout
-    colour = colours(output)
+    stream = sys.stderr if path == "-" else sys.stdout
+    colour = colours(stream)
+    output = output_to(stream)
     look = make_look("text", tree=False, hexdump=False, fields=(), colour=colour)
     console = Console(look, output, output, colour=colour)
     log_to(console)
     played = list(open_capture(resources.folder("captures") / CAPTURE, NETWORK))
-    file, recorder = begin_recording(path, "demo", networks.get(NETWORK), "auto", console)
+    network = networks.get(NETWORK)
+    file, recorder = begin_recording(path, "demo", network, "auto", console, reactor)
     demo = _Demo(reactor, played, [recorder, console])
     began = time.monotonic()
     try:
         code = run_reactor(demo.run, demo.stop, demo.abort, reactor)
     finally:
         file.close()
+        output.drain()
     if not demo.completed:
         click.echo("stopped before the end", err=True)
     elif path != "-":
@@ -137,6 +140,18 @@ def _compare(played: list[Any], recorded: Path, continued: bool) -> None:
         )
 
 
+def next_steps(path: str) -> str:
+    """Say what to type next, in two columns."""
+    steps = {
+        f"lbcproxy show {path}": "the same lines again",
+        f"lbcproxy show -V {path} | less": "every field",
+        "lbcproxy run --network lbry-mainnet --mode reverse:HOST:9246@9246": "your own nodes",
+        f"wireshark {path}": "the connection in Wireshark",
+    }
+    width = max(map(len, steps))
+    return "\n".join(f"    {step:<{width}}  {what}" for step, what in steps.items())
+
+
 def _farewell(console: Any, path: str, seconds: float) -> None:
     total = console.commands.total()
     commands = ", ".join(f"{count} {name}" for name, count in console.commands.most_common(6))
@@ -148,9 +163,6 @@ The recording equals what was played, byte for byte. It lies in
     {path}
 
 What next:
-    lbcproxy show {path}                     the same lines again
-    lbcproxy show -V {path} | less           every field
-    lbcproxy run --network lbry-mainnet --mode reverse:HOST:9246@9246    between your own nodes
-    wireshark {path}                         the connection in Wireshark
+{next_steps(path)}
 """
     )

@@ -23,6 +23,12 @@ VERDICT_COLOURS = {"drop": "red", "rewrite": "yellow", "inject": "magenta", "del
 ARROW_COLOURS = {Direction.TO_UPSTREAM: "blue", Direction.TO_CLIENT: "cyan"}
 CLAIMS_IN_A_LINE = 3
 
+KEYS = (
+    *("number", "time", "session", "direction", "command", "length", "message"),
+    *("error", "verdict", "trail", "claims", "payload"),
+)
+"""Of the objects of `-T ndjson`."""
+
 Look = Callable[[Entry], str | None]
 """Turns an entry into what is printed for it; None for nothing."""
 
@@ -36,6 +42,9 @@ def make_look(kind: str, *, tree: bool, hexdump: bool, fields: Sequence[str], co
     if kind == "fields":
         if not fields:
             raise click.UsageError("-T fields wants at least one -e PATH")
+        for path in fields:
+            if path.partition(".")[0] not in KEYS:
+                raise click.UsageError(f"-e {path}: paths begin with one of {', '.join(KEYS)}")
         return lambda entry: "\t".join(_field(entry, path) for path in fields)
     return lambda entry: _text(entry, with_tree=tree, hexdump=hexdump, colour=colour)
 

@@ -89,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115  # closed by >&-
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may not have all letters
@@ -113,10 +115,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         if error.hint:
             _hint(error.hint)
         return 1
-    except BrokenPipeError:
-        # Who read us has gone; Python would complain when it flushes what is left.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        _say(str(error))
+        return 1
     return code if isinstance(code, int) else 0
 
 

@@ -28,12 +28,14 @@ def begin_recording(
     network: Network,
     legs: str,
     console: Console,
+    reactor: Any,
     changes: bool = False,
 ) -> tuple[CaptureFile, Recorder]:
     """Open a capture, by default a new one in `captures/`; raises CaptureError."""
 
     def failed(why: str) -> None:
-        console.event(f"{why}; traffic goes on unrecorded", None, time.time_ns(), bad=True)
+        words = f"{why}; traffic goes on unrecorded"
+        reactor.callFromThread(console.event, words, None, time.time_ns(), bad=True)
 
     file = CaptureFile(path or new_name(CAPTURES, what), failed)
     if file.cut:

@@ -86,23 +86,25 @@ def _run(
     from lbcproxy.cli.console import Console
     from lbcproxy.cli.look import make_look
     from lbcproxy.cli.proxying import begin_recording, log_to, run_reactor
-    from lbcproxy.cli.show import colours
+    from lbcproxy.cli.show import colours, output_to
     from lbcproxy.proxy import ProxyService, ProxySettings, Shown
     from lbcproxy.proxy.modes import all_modes
     from lbcproxy.session.session import STREAM_ABOVE
 
     quiet, timeout = options.pop("quiet"), options.pop("dial_timeout")
     agent, pass_pings = options.pop("user_agent"), options.pop("pass_pings")
-    messages = sys.stderr if path == "-" else sys.stdout
-    events = messages if options["kind"] == "text" else sys.stderr
-    look = make_look(**options, colour=colours(messages))
-    console = Console(None if quiet else look, messages, events, colour=colours(events))
+    stream = sys.stderr if path == "-" else sys.stdout
+    event_stream = stream if options["kind"] == "text" else sys.stderr
+    look = make_look(**options, colour=colours(stream))
+    messages = output_to(stream)
+    events = messages if event_stream is stream else output_to(event_stream)
+    console = Console(None if quiet else look, messages, events, colour=colours(event_stream))
     log_to(console)
     observers: list[Any] = [console]
     file = None
     if not no_record:
         changes = any(all_modes()[mode.kind].CHANGES for mode in modes)
-        file, recorder = begin_recording(path, network.id, network, legs, console, changes)
+        file, recorder = begin_recording(path, network.id, network, legs, console, reactor, changes)
         observers.insert(0, recorder)
     reads_all = not quiet and (options["kind"] != "text" or options["tree"] or options["hexdump"])
     settings = ProxySettings(
@@ -129,15 +131,19 @@ def _run(
     finally:
         if file is not None:
             file.close()
-    console.event(_farewell(console, file), None, time.time_ns())
+    console.event(_farewell(console, file, messages.dropped), None, time.time_ns())
+    for output in {messages, events}:
+        output.drain()
     return 1 if file is not None and file.error is not None else code
 
 
-def _farewell(console: Any, file: Any) -> str:
+def _farewell(console: Any, file: Any, dropped: int) -> str:
     total = console.commands.total()
     words = f"stopped: {console.sessions} sessions, {total:,} messages"
     if console.errors:
         words += f", {console.errors} with errors"
+    if dropped:
+        words += f", {dropped} times lines were dropped because nobody read them in time"
     if file is None:
         return words
     return f"{words}; {file.error or f'recorded in {file.name}'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,27 @@ def command(
             text = look(entry)
             if text is not None:
                 print(text)
+        sys.stdout.flush()
     except UnknownNetwork as error:
         raise click.UsageError(str(error)) from None
-    finally:
-        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read us has gone; Python would complain when it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def output_to(stream: Any) -> Any:
+    """Give a background output to the standard output or error."""
+    from lbcproxy.background import PlainOutput, TextOutput
+
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # a stream in memory, which nobody can keep waiting
+        return PlainOutput(stream)
+    stream.flush()
+    return TextOutput(descriptor, stream.encoding)
 
 
 def colours(stream: Any) -> bool:
     """Whether a stream shows colours: a terminal whose user did not refuse them (NO_COLOR)."""
-    import os
-
-    return bool(stream.isatty()) and not os.environ.get("NO_COLOR")
+    refused = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return bool(stream.isatty()) and not refused

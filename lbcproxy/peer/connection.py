@@ -130,7 +130,7 @@ class Connection(Protocol):
     def makeConnection(self, transport: Any) -> None:  # noqa: N802
         """Begin with a first connection; a second one is cut, and the first goes on."""
         if self.transport is None:
-            super().makeConnection(transport)
+            super().makeConnection(transport)  # type: ignore[no-untyped-call]
         else:
             transport.abortConnection()
 

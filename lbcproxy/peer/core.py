@@ -33,7 +33,6 @@ from lbcproxy.wire.registry import record_of
 __all__ = ["PeerCore"]
 
 BLOOM_SERVICE = 1 << 2
-WITNESS_SERVICE = 1 << 3
 BLOOM_ENFORCED = 70011
 MOST_IN_HANDSHAKE = 65_536
 REJECTS = 70002
@@ -118,7 +117,8 @@ class PeerCore:
         self.counters.bytes_received += len(data)
         self._items.extend(self._framer.feed(data))  # type: ignore[arg-type]  # whole frames only
         why = self._framer.astray
-        if self.handshake.phase is not Phase.DONE and self._framer.buffered > MOST_IN_HANDSHAKE:
+        shaking = self.handshake.phase is not Phase.DONE and not self._items
+        if shaking and self._framer.buffered > MOST_IN_HANDSHAKE:
             why = f"a frame of more than {MOST_IN_HANDSHAKE} bytes in the handshake"
         if why and not self._forgiving():
             self._items.append(Junk(b"", why))
@@ -193,12 +193,12 @@ class PeerCore:
         if self.version is not None:
             agreed = min(config.highest_version, self.version.version)
             self.sender.protocol_version = agreed
+            encoding = self.handshake.encoding(self.version.services)
+            self._codec = Codec(config.network, agreed, encoding)
 
     def queue_inventory(self, thing: InventoryVector, now: float) -> list[Effect]:
         """Announce something: a block at once, anything else with the next trickle."""
-        if self.closed:
-            return []
-        inv = self.inventory.queue(thing)
+        inv = None if self.closed else self.inventory.queue(thing)
         return [] if inv is None else self.queue(inv, now)
 
     def tick(self, now: float) -> list[Effect]:
@@ -217,8 +217,7 @@ class PeerCore:
         self._timers.clear()
         self._items.clear()
         self.inventory.forget()
-        note = Note("trace", f"disconnecting: {why}")
-        return [note, *self.sender.give_up(), End(self.closed)]
+        return [Note("trace", f"disconnecting: {why}"), *self.sender.give_up(), End()]
 
     # Incoming messages.
 
@@ -294,9 +293,7 @@ class PeerCore:
         return [read, Note("error", reason), *said, *self.close(reason)]
 
     def _forgiving(self) -> bool:
-        regtest = self.config.network.id.endswith("-regtest")
-        local = self._remote.host in ("127.0.0.1", "localhost")
-        return regtest and local and self.handshake.phase is Phase.DONE
+        return self.handshake.phase is Phase.DONE and self.config.forgives(self._remote.host)
 
     def _say_last(self, reject: Reject, now: float) -> list[Effect]:
         """Send a last word behind all that waits, if the node's version has it (M1)."""
@@ -316,8 +313,7 @@ class PeerCore:
             self.sender.encode(version)
         except Exception as error:  # the user's functions, and what they gave
             return self._failed(f"no version can be made: {error}")
-        assert version.nonce is not None
-        self._nonces.add(version.nonce)
+        self._nonces.add(version.nonce or 0)
         return self.sender.send(version, now)
 
     def _take(self, step: Step, now: float) -> list[Effect]:
@@ -325,15 +321,13 @@ class PeerCore:
         return [*effects, *self._failed(step.failed)] if step.failed else effects
 
     def _failed(self, why: str) -> list[Effect]:
-        note = Note("debug", f"cannot start peer: {why}")
-        return [note, *self.close(why)]
+        return [Note("debug", f"cannot start peer: {why}"), *self.close(why)]
 
     def _take_version(self, message: Message, now: float) -> list[Effect]:
         """Take the node's version (B4): whether it is ourselves, then who it is, then ask."""
         version = message.record
         assert isinstance(version, Version)
-        ours = version.nonce is not None and version.nonce in self._nonces
-        if ours and not self.config.allow_self_connections:
+        if not self.config.allow_self_connections and version.nonce in self._nonces:
             return self._failed("disconnecting peer connected to self")
         if version.version < 0:
             return self._failed(f"protocol version {version.version} is negative")
@@ -342,9 +336,7 @@ class PeerCore:
         self.time_offset = version.timestamp - int(self._wall())
         self.last_block = version.start_height
         self.id = self._new_id()
-        encoding = "auto"
-        if self.handshake.strict:
-            encoding = "witness" if version.services & WITNESS_SERVICE else "base"
+        encoding = self.handshake.encoding(version.services)
         self._codec = Codec(self.config.network, self.protocol_version, encoding)
         return self._deliver(message, now)
 
@@ -354,8 +346,8 @@ class PeerCore:
             words = answer.reason.decode("utf-8", "replace")
             return self._take(Step((answer,), failed=words or "refused by us"), now)
         if self.version.version < LOWEST_VERSION:
-            reason = f"protocol version must be {LOWEST_VERSION} or greater"
-            return self._failed(reason)  # no reject: the node's version has none (B5)
+            # Without a reject: the node's version has none (B5).
+            return self._failed(f"protocol version must be {LOWEST_VERSION} or greater")
         agreed = Note("debug", f"negotiated protocol version {self.protocol_version}")
         ours = self._our_version(now) if self.inbound else []
         if self.closed:
@@ -399,9 +391,7 @@ class PeerCore:
 
     def _look_for_stalls(self, now: float) -> list[Effect]:
         self._timers.set("stall", now + self.config.timeouts.stall_tick)
-        if self.config.stall is StallMode.OFF:
-            return []
-        late = self._stall.overdue(now)
+        late = [] if self.config.stall is StallMode.OFF else self._stall.overdue(now)
         if not late:
             return []
         words = f"appears to be stalled or misbehaving, {', '.join(late)} timeout"

@@ -56,8 +56,6 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
 class End(msgspec.Struct, frozen=True, gc=False):
     """Close the connection, after what was written has been sent."""
 
-    why: str
-
 
 class Gone(msgspec.Struct, frozen=True, gc=False):
     """Tell that the connection is gone: the last of all."""

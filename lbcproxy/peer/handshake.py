@@ -20,6 +20,7 @@ __all__ = ["LOWEST_VERSION", "Handshake", "Phase", "Step"]
 LOWEST_VERSION = 209
 """Peers below have no checksums (lbcd `peer/peer.go`, MinAcceptableProtocolVersion)."""
 ADDRV2_VERSION = 70016
+WITNESS_SERVICE = 1 << 3
 NEGOTIATION = frozenset(
     {"sendaddrv2", "wtxidrelay", "sendtxrcncl", "sendcmpct", "sendheaders", "feature"}
 )
@@ -66,6 +67,12 @@ class Handshake:
     def knows(self, command: str) -> bool:
         """Whether a command that has a record is known under the policy."""
         return not (self.strict and command in STRANGE_TO_LBCD)
+
+    def encoding(self, services: int) -> str:
+        """Say how transactions of a node with these services are read: lbcd believes the bit."""
+        if not self.strict:
+            return "auto"
+        return "witness" if services & WITNESS_SERVICE else "base"
 
     def refusal(self, command: str) -> Step | None:
         """Say what follows from a command that is not for now; None if it is."""

@@ -55,9 +55,9 @@ class NonceCache:
         with self._lock:
             self._nonces.add(nonce)
 
-    def __contains__(self, nonce: int) -> bool:
+    def __contains__(self, nonce: int | None) -> bool:
         with self._lock:
-            return nonce in self._nonces
+            return nonce is not None and nonce in self._nonces
 
 
 PROCESS_NONCES = NonceCache()

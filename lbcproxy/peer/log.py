@@ -20,12 +20,13 @@ __all__ = ["PeerLog"]
 
 MOST_DUMPED = 4096
 
+# Not in the class, where Twisted would give them its name for a namespace.
+LOG = Logger(namespace="lbcproxy.peer")
+TRACE = Logger(namespace="lbcproxy.peer.trace")
+
 
 class PeerLog:
     """The log of one peer."""
-
-    log = Logger(namespace="lbcproxy.peer")
-    trace = Logger(namespace="lbcproxy.peer.trace")
 
     def __init__(self, peer: Any) -> None:
         self._peer = peer
@@ -45,18 +46,18 @@ class PeerLog:
 
     def note(self, note: Note) -> None:
         """Log what the core has to say."""
-        logger = self.trace if note.level == "trace" else self.log
+        logger = TRACE if note.level == "trace" else LOG
         write = {"warn": logger.warn, "error": logger.error}.get(note.level, logger.debug)
         write("{peer}: {words}", peer=self._peer, words=printable(note.words))
 
     def failure(self, name: str, failure: Failure) -> None:
         """Log a callback that raised."""
-        self.log.failure("{peer}: {name} raised", failure, peer=self._peer, name=name)
+        LOG.failure("{peer}: {name} raised", failure, peer=self._peer, name=name)
 
     def _message(self, words: str, command: str, shown: _Shown) -> None:
         command = printable(command)
-        self.log.debug(words, command=command, summary=shown.summary, peer=self._peer)
-        self.trace.debug(
+        LOG.debug(words, command=command, summary=shown.summary, peer=self._peer)
+        TRACE.debug(
             "{command} {record()}\n{dump()}", command=command, record=shown.record, dump=shown.dump
         )
         shown.forget()

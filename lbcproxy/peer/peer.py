@@ -175,6 +175,8 @@ class Peer(Shell):
 
     def _ask(self, make: Callable[..., Any], locator: Sequence[bytes], stop: bytes) -> bool:
         question = make(self.core.protocol_version, locator, stop)
-        if question is not None:
-            self.send(question)
-        return question is not None
+        if question is None:
+            self._log.note(Note("trace", "the same question as before is not asked again"))
+            return False
+        self.send(question)
+        return True

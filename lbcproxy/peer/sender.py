@@ -112,7 +112,8 @@ class Sender:
         """Give the frame of a message; raises BadRecord."""
         network, encoding = self._config.network, "witness" if witness else "base"
         codec = Codec(network, self.protocol_version, encoding)
-        return frame(network.magic, record.command, codec.encode(record))
+        payload = codec.encode(record)
+        return frame(network.magic, record.command, payload)
 
     def _wrote(
         self, record: MessageRecord | RawFrame, raw: bytes, now: float, ticket: int | None

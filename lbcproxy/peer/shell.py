@@ -130,7 +130,7 @@ class Shell(Connection):
         """End the connection. What waits in the queue is given up; may be called again."""
         if self.core.closed:
             return
-        gone = [] if self.transport else [Gone()]
+        gone = [Gone()] if self.transport is None else []
         self._do([*self.core.close(why), *gone])
 
     def when_ready(self) -> Deferred[Any]:
@@ -236,10 +236,10 @@ class Shell(Connection):
             while True:
                 if self._effects:
                     self._perform(self._effects.popleft())
-                elif self.core.pending:
-                    self._effects += self.core.step(self._now())
                 elif effects := self.core.flush(self._now()):
                     self._effects += effects
+                elif self.core.pending:
+                    self._effects += self.core.step(self._now())
                 else:
                     break
         finally:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
+from lbcproxy.text import printable
 from lbcproxy.wire.registry import OPAQUE, record_of
 
 __all__ = ["OTHERS", "Counters", "PeerStatistics"]
@@ -52,6 +54,15 @@ class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     ping_seconds: float | None
     """How long the last pong took."""
     queued_bytes: int
+    """Of messages that wait to be sent."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON can hold it; what the node chose freely is escaped."""
+        plain = {name: getattr(self, name) for name in self.__struct_fields__}
+        for name in ("sent", "received"):
+            plain[name] = {printable(key): list(pair) for key, pair in plain[name].items()}
+        agent = self.user_agent
+        return plain | {"user_agent": None if agent is None else printable(agent)}
 
 
 class Counters:

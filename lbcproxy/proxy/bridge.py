@@ -14,12 +14,17 @@ from lbcproxy.wire.codec import WITH_TRANSACTIONS, Codec
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.errors import BadRecord
 from lbcproxy.wire.messages.addresses import Addr, AddrV2, TimedAddress
+from lbcproxy.wire.messages.keepalive import Ping
 from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["Bridged", "bridge"]
 
 WITNESS_SERVICE = 1 << 3
 IPV4, IPV6 = 1, 2
+ADDRESS_TIMES = 31402
+"""The lowest protocol version at which the addresses of `addr` have times."""
+PING_NONCES = 60001
+"""The lowest protocol version at which a `ping` has a nonce."""
 
 
 class Bridged(msgspec.Struct, frozen=True):
@@ -37,7 +42,10 @@ def bridge(message: Message, source: Peer, target: Peer) -> Bridged:
     if record is None:
         return Bridged(message.raw)
     if isinstance(record, AddrV2) and not target.core.handshake.wants_addrv2:
-        return _encoded(_as_addr(record), target, "addrv2 to addr")
+        addr = _as_addr(record)
+        if not addr.addresses:  # nodes cut whoever sends an empty one
+            return Bridged(b"", "drop", ("terminate", "none of its addresses fits into addr"))
+        return _encoded(addr, target, "addrv2 to addr")
     base = message.command in WITH_TRANSACTIONS and not _reads_witness(target)
     same = source.core.protocol_version == target.core.protocol_version
     if same and not base:
@@ -54,12 +62,22 @@ def _reads_witness(peer: Peer) -> bool:
 
 def _encoded(record: MessageRecord, target: Peer, why: str, encoding: str = "witness") -> Bridged:
     network = target.config.network
-    codec = Codec(network, target.core.protocol_version, encoding)
+    at = target.core.protocol_version
     try:
-        payload = codec.encode(record)
+        payload = Codec(network, at, encoding).encode(_without_news(record, at))
     except BadRecord as error:
         return Bridged(b"", "drop", ("terminate", f"cannot be sent {why}: {error}"))
     return Bridged(frame(network.magic, record.command, payload), "rewrite", ("terminate", why))
+
+
+def _without_news(record: MessageRecord, at: int) -> MessageRecord:
+    """Leave out the fields that a message has from a later protocol version on."""
+    if isinstance(record, Addr) and at < ADDRESS_TIMES:
+        old = tuple(msgspec.structs.replace(each, timestamp=None) for each in record.addresses)
+        return msgspec.structs.replace(record, addresses=old)
+    if isinstance(record, Ping) and at < PING_NONCES:
+        return msgspec.structs.replace(record, nonce=None)
+    return record
 
 
 def _as_addr(record: AddrV2) -> Addr:

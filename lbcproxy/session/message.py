@@ -110,9 +110,10 @@ class Message:
         if record is None or self.raw or self._frame_error is not None:
             return ""
         try:
-            return record.glance(self.head[HEADER_SIZE:], self._codec.params)
+            words = record.glance(self.head[HEADER_SIZE:], self._codec.params)
         except FieldError:
-            return ""
+            words = ""
+        return f"{words} (long, not read)".lstrip()
 
     def to_dict(self) -> dict[str, Any] | None:
         """Give the record's `to_dict`, or None if there is no record."""

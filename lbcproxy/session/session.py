@@ -28,7 +28,7 @@ class Session:
     """A client, its upstream, and all that passes between them.
 
     `numbers` counts entries over several sessions; `stream_above` as in `Framer`: None where
-    somebody reads every message.
+    somebody reads every message; `begins` is False for a conversation met in its middle.
     """
 
     def __init__(
@@ -40,14 +40,19 @@ class Session:
         upstream: Side | None = None,
         numbers: Iterator[int] | None = None,
         stream_above: int | None = STREAM_ABOVE,
+        begins: bool = True,
     ) -> None:
         self.number = number
         self.network = network
         self._numbers = numbers or itertools.count(1)
         self._codec = Codec(network, encoding="auto")
         self._ways = {
-            Direction.TO_UPSTREAM: _Way(client or Side(), Framer(network, stream_above)),
-            Direction.TO_CLIENT: _Way(upstream or Side(), Framer(network, stream_above)),
+            Direction.TO_UPSTREAM: _Way(
+                client or Side(), Framer(network, stream_above, begins=begins)
+            ),
+            Direction.TO_CLIENT: _Way(
+                upstream or Side(), Framer(network, stream_above, begins=begins)
+            ),
         }
 
     @property

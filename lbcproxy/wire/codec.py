@@ -47,6 +47,7 @@ class Codec:
 
     def decode(self, command: str, payload: bytes) -> MessageRecord:
         """Read a payload; raises BadPayload, and UnknownCommand if there is no record for it."""
+        payload = bytes(payload)
         record = record_of(command)
         if record is None:
             raise UnknownCommand(f"unknown command {command!r}")
@@ -73,6 +74,8 @@ class Codec:
         """Give a record's payload, trailing bytes included; raises BadRecord."""
         if not isinstance(record, MessageRecord):
             raise BadRecord(f"{type(record).__name__} is not the record of a message")
+        if not isinstance(record.trailing, bytes):
+            raise BadRecord(f"{record.trailing!r} is not bytes", "trailing")
         payload = self._engine(type(record), self.params).encode(record) + record.trailing
         refusal = self.refusal(record.command, len(payload))
         if refusal is not None:

@@ -80,18 +80,22 @@ class Framer:
     """Cut one direction of a connection into frames.
 
     With `stream_above`, frames with a longer payload come as `FrameStart`, `FramePart`s and
-    `FrameEnd`, and junk comes as it arrives; joined they are what comes without it. Holds at most
+    `FrameEnd`, and junk comes as it arrives; joined they are what comes without it. `begins` is
+    False for a stream that is met in its middle. Holds at most
     one frame, of at most 32 MiB (without) or `stream_above` bytes (with), and only bytes that did
     arrive.
     """
 
-    def __init__(self, network: Chain, stream_above: int | None = None) -> None:
+    def __init__(
+        self, network: Chain, stream_above: int | None = None, *, begins: bool = True
+    ) -> None:
         self._magic = network.magic
         self._codec = Codec(network)
         self._stream_above = stream_above
         self._buffer = bytearray()
         self._scanned = 1  # how far the buffer holds no magic behind its first byte
-        self._opening = True
+        self._opening = begins
+        self._wary = False  # the stream is of another kind: a chance magic begins no frame
         self._long: _LongFrame | None = None
 
     @property
@@ -139,10 +143,11 @@ class Framer:
         size = len(self._buffer)
         if size < len(self._magic):
             return None
-        if not self._buffer.startswith(self._magic):
+        if not self._buffer.startswith(self._magic) or self._is_chance(0):
             return self._next_junk()
         if size < HEADER_SIZE:
             return None
+        self._wary = False
         header = unpack(self._buffer)
         if header.length > MAX_PAYLOAD:
             why = f"{header.command!r} claims {header.length} bytes, at most {MAX_PAYLOAD} allowed"
@@ -185,14 +190,20 @@ class Framer:
         """Give the next item of junk, once it is sure where it ends."""
         if self._opening and len(self._buffer) < COMMAND_END:
             return None  # why it is junk is said of these bytes
+        self._wary = self._wary or (self._opening and not self._is_named())
         end = self._buffer.find(self._magic, self._scanned)
+        while end >= 0 and self._is_chance(end):
+            end = self._buffer.find(self._magic, end + 1)
         if self._stream_above is not None:
             sure = end if end >= 0 else self._not_magic()
             return self._junk(sure, self._why_junk()) if sure else None
         limit = self._junk_limit()
-        if 0 <= end <= limit:
+        if self._wary and 0 <= end > len(self._buffer) - COMMAND_END:
+            sure = end  # what follows that magic will tell whether it is one
+        elif 0 <= end <= limit:
             return self._junk(end, self._why_junk())
-        sure = self._not_magic()
+        else:
+            sure = self._not_magic()
         if sure >= limit:
             return self._junk(limit, self._why_junk())
         self._scanned = max(1, sure)
@@ -215,9 +226,17 @@ class Framer:
                 return size - held
         return size
 
+    def _is_named(self, place: int = 0) -> bool:
+        """Whether a command stands where a frame that begins at a place would have it."""
+        return command_problem(bytes(self._buffer[place + 4 : place + COMMAND_END])) is None
+
+    def _is_chance(self, place: int) -> bool:
+        """Whether a magic is one by chance: in a stream of another kind, with no command behind."""
+        whole = len(self._buffer) >= place + COMMAND_END
+        return self._wary and whole and not self._is_named(place)
+
     def _why_junk(self) -> str:
-        named = command_problem(bytes(self._buffer[4:COMMAND_END])) is None
-        if self._opening and not named:
+        if self._opening and not self._is_named():
             return (
                 "the stream begins with neither the network's magic nor a command "
                 "(BIP324 or another protocol): passed unread"

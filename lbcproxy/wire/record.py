@@ -53,7 +53,6 @@ class Layout(Struct):
             raise FieldError(f"{type(obj).__name__} is not {self.record.__name__}")
         if self.needs_siblings:
             context = Container(_=context, _params=context._params)
-        _checked(obj)
         for name, field in self.fields.items():
             value = getattr(obj, name)
             if self.needs_siblings:
@@ -62,7 +61,7 @@ class Layout(Struct):
                 field._build(value, stream, context, path)
             except ConstructError as error:
                 raise self.located(error, name) from None
-        return obj
+        return _checked(obj)  # behind the fields: it may rely on their types
 
     def located(
         self, error: Any, name: str, start: int | None = None, stream: Any = None

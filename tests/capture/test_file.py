@@ -1,6 +1,7 @@
 """The file a recorder writes to: never written over, whole after every write."""
 
 import errno
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -51,19 +52,61 @@ def test_place_that_cannot_be_written_is_named(tmp_path):
 
 
 class FullDisk:
-    """A file that takes some bytes, then no more."""
+    """A file on a disk that takes some bytes, then no more."""
 
-    def __init__(self, room):
-        self.room = room
-        self.taken = b""
+    def __init__(self, path, room):
+        self._file = path.open("ab", buffering=0)
+        self._room = room
+
+    def fileno(self):
+        return self._file.fileno()
 
     def write(self, data):
-        if not self.room:
+        if not self._room:
             raise OSError(errno.ENOSPC, "No space left on device")
-        took = bytes(data[: self.room])
-        self.room -= len(took)
-        self.taken += took
-        return len(took)
+        took = self._file.write(data[: self._room])
+        self._room -= took
+        return took
+
+    def flush(self):
+        pass
+
+    def close(self):
+        self._file.close()
+
+
+def test_full_disk_is_said_once_and_the_file_stays_whole(tmp_path):
+    """Traffic goes on; the operator is told that the record does not; no block is torn."""
+    said = []
+    path = tmp_path / "x.pcapng"
+    file = CaptureFile(str(path), said.append)
+    file._file.close()
+    file._file = FullDisk(path, 10)
+    file.write(b"12345678")
+    assert file._background.drain(10)
+    file.write(b"abcdefgh")
+    file.close()
+    file.write(b"never")
+    assert path.read_bytes() == b"12345678"
+    assert len(said) == 1
+    assert "No space left on device" in said[0]
+    assert file.error == said[0]
+
+
+class Stuck:
+    """A pipe that nobody reads."""
+
+    def __init__(self):
+        self.asked = threading.Event()
+        self.end = threading.Event()
+
+    def fileno(self):
+        return 0
+
+    def write(self, data):
+        self.asked.set()
+        self.end.wait(30)
+        return len(data)
 
     def flush(self):
         pass
@@ -72,19 +115,25 @@ class FullDisk:
         pass
 
 
-def test_full_disk_is_said_once_and_writing_stops(tmp_path):
-    """Traffic goes on; the operator is told that the record does not."""
+def test_a_pipe_that_nobody_reads_stops_the_recording_and_nobody_else(tmp_path, monkeypatch):
+    """A Wireshark that hangs must not hold up two nodes."""
+    monkeypatch.setattr("lbcproxy.capture.file.MOST_WAITING", 1000)
+    monkeypatch.setattr("lbcproxy.capture.file.PATIENCE", 0.01)
     said = []
     file = CaptureFile(str(tmp_path / "x.pcapng"), said.append)
-    file.close()
-    file._file = FullDisk(10)
-    file.write(b"12345678")
-    file.write(b"abcdefgh")
-    file.write(b"never")
-    assert file._file.taken == b"12345678ab"
-    assert len(said) == 1
-    assert "No space left on device" in said[0]
-    assert file.error == said[0]
+    file._file.close()
+    file._file = stuck = Stuck()
+    try:
+        file.write(bytes(600))
+        assert stuck.asked.wait(10)
+        file.write(bytes(600))
+        file.write(bytes(600))
+        assert len(said) == 1
+        assert "wait to be written" in said[0]
+        file.close()
+        assert len(said) == 1
+    finally:
+        stuck.end.set()
 
 
 def test_names_of_captures_do_not_collide(tmp_path):

@@ -191,7 +191,22 @@ def test_capture_that_begins_in_the_middle_of_a_message_is_read_from_the_next(tm
     path = pcap_of(conversation(PING[5:] + PONG, syn=False), tmp_path)
     junk, pong = open_capture(path)
     assert junk.raw == PING[5:]
+    assert "BIP324" not in junk.why
     assert pong.command == "pong"
+
+
+@pytest.mark.parametrize("network", [None, "lbry-regtest"])
+def test_sessions_are_numbered_by_their_first_bytes(tmp_path, network):
+    """The same file has the same numbers, whether its network was named or found."""
+    other = Endpoint("10.0.0.3", 50001)
+    first = conversation(PING, finish=False)
+    second = [
+        Segment(other, NODE, 999, 0, SYN, b""),
+        Segment(other, NODE, 1000, 1, PSH | ACK, PONG),
+    ]
+    path = pcap_of([first[0], second[0], second[1], first[1]], tmp_path)
+    entries = list(open_capture(path, network))
+    assert [(entry.session, entry.command) for entry in entries] == [(1, "pong"), (2, "ping")]
 
 
 def test_hole_in_a_capture_is_said_and_reading_goes_on_behind_it(tmp_path):

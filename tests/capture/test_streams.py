@@ -416,10 +416,19 @@ def test_a_connection_without_beginning_takes_the_higher_port_for_the_client():
     """Recording often starts while nodes are already connected."""
     events = events_of([answered(70, b"pong", ack=30), sent(30, b"ping", ack=74)])
     assert events == [
-        Opened(1, CLIENT, SERVER, 0),
+        Opened(1, CLIENT, SERVER, 0, begun=False),
         Data(1, False, b"pong", 0),
         Data(1, True, b"ping", 1),
     ]
+
+
+def test_a_port_that_is_a_servers_is_the_servers_however_high():
+    """LBRY's simnet listens above where clients' ports begin."""
+    low, high = Endpoint("10.0.0.1", 33000), Endpoint("10.0.0.2", 39246)
+    for source, target in ((low, high), (high, low)):
+        reassembler = Reassembler(server_ports=frozenset({39246}))
+        segment = Segment(source, target, 5, 7, PSH | ACK, b"data")
+        assert reassembler.feed(0, segment)[0] == Opened(1, low, high, 0, begun=False)
 
 
 def test_the_answer_alone_tells_who_is_client():

@@ -318,7 +318,7 @@ def test_a_long_message_passes_in_parts(cuts: list[int]):
     assert entry.message is not None
     assert entry.message.head == LONG[:256]
     assert entry.message.record is None
-    assert entry.message.summary() == "size 3000"
+    assert entry.message.summary() == "size 3000 (long, not read)"
     assert core.client.commands == {"inv": 1}
 
 

@@ -201,6 +201,27 @@ def test_encrypted_stream_says_once_what_it_is():
     assert len(items_of(stream)) == 1
 
 
+def test_magic_by_chance_in_an_encrypted_stream_begins_no_message():
+    """In a gigabyte of random bytes a magic is likely; 32 MiB must not be waited for behind it."""
+    noise = bytes((index * 7 + 3) % 251 for index in range(3_000))
+    stream = noise + LBRY.magic + noise + LBRY.magic + noise[:10]
+    assert joined(items_of(stream, range(0, len(stream), 100), stream_above=65_536)) == [
+        [Junk, stream, None]
+    ]
+    assert b"".join(item.raw for item in items_of(stream)) == stream
+    assert all(isinstance(item, Junk) for item in items_of(stream))
+    assert items_of(stream, range(len(stream))) == items_of(stream)
+    items = items_of(stream + PING)
+    assert items[-1] == Frame("ping", PING)
+
+
+def test_stream_met_in_its_middle_is_not_said_to_be_encrypted():
+    """The capture began late; that is no reason to think of BIP324."""
+    junk, ping = items_of(bytes(30) + PING, begins=False)
+    assert "BIP324" not in junk.why
+    assert ping == Frame("ping", PING)
+
+
 def test_header_alone_buffers_nothing_but_itself():
     """A claim of 32 MiB must not cost 32 MiB."""
     framer = Framer(LBRY)

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode
+from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.proxy.bridge import bridge
 from lbcproxy.proxy.relay import reason_of
 from lbcproxy.proxy.settings import EXPECTED, Owner, RelaySettings
@@ -24,6 +25,7 @@ from lbcproxy.session import Direction, Entry, Message, Passage, Session, Sessio
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import unpack
 from lbcproxy.wire.messages.handshake import Version
+from lbcproxy.wire.record import MessageRecord
 from lbcproxy.wire.registry import record_of
 
 __all__ = ["CHANGES", "KIND", "Termination", "make"]
@@ -41,6 +43,7 @@ class Leg(Peer):
 
     def __init__(self, session: Termination, receives: Direction, config: PeerConfig) -> None:
         self._session = session
+        self._written = b""
         self.receives = receives
         inbound = receives is Direction.TO_UPSTREAM
         super().__init__(
@@ -62,14 +65,21 @@ class Leg(Peer):
         self._session.leg_full(self)
 
     def drained(self) -> None:
-        """Read on."""
+        """Read on, if what waited with us did not fill it again."""
         super().drained()
-        self._session.leg_drained(self)
+        if not self.full:
+            self._session.leg_drained(self)
 
     def write(self, data: bytes) -> None:
-        """Write, and have it recorded if it is nothing that was passed on."""
+        """Write, and keep the frame until `on_write` tells what it is."""
         super().write(data)
-        self._session.wrote(self, data)
+        self._written = data
+
+    def on_write(self, _: Peer, size: int, record: MessageRecord | RawFrame) -> None:
+        """Have it recorded if it is nothing that was passed on."""
+        raw, self._written = self._written, b""
+        if not isinstance(record, RawFrame):
+            self._session.wrote(self, raw)
 
     def on_read(self, _: Peer, size: int, message: Message | None, error: str | None) -> None:
         """Pass on, or keep, whatever came."""
@@ -97,7 +107,7 @@ class Termination:
         self.upstream: Leg | None = None
         self._core = Session(number, settings.network, stream_above=None)
         self._watch = Watch(self._core, settings.observers, settings.now)
-        self._passing: set[int] = set()
+        self._dialling: Deferred[Any] | None = None
         self._upstream_version: Deferred[Version | None] = Deferred()
         self._why = ""
         self._gone: set[Leg] = set()
@@ -140,20 +150,18 @@ class Termination:
             message.command in PINGS and not self.settings.shown.pass_pings
         )
         unknown = record_of(message.command) is None
-        if other is None or mine or (error is not None and not unknown):
+        # A leg that is closed already has ended for this message, or can send nothing any more.
+        over = other is None or bool(leg.core.closed or other.core.closed)
+        if other is None or over or mine or (error is not None and not unknown):
             self._tell(direction, message, "drop", ("terminate",), message.raw, b"")
             return
         bridged = bridge(message, leg, other)
         self._tell(direction, message, bridged.verdict, bridged.trail, message.raw, bridged.raw)
         if bridged.raw:
-            self._passing.add(id(bridged.raw))
             other.forward(message.command, bridged.raw)
 
     def wrote(self, leg: Leg, raw: bytes) -> None:
         """Tell what a leg has said by itself."""
-        if id(raw) in self._passing:
-            self._passing.discard(id(raw))
-            return
         direction = leg.receives.other
         codec = Codec(self.settings.network, leg.core.protocol_version, "auto")
         message = Message(unpack(raw).command, direction, raw, codec)
@@ -164,19 +172,19 @@ class Termination:
         other = self._other(leg)
         if other is not None:
             other.pause("full")
-            other.core.away(self.settings.clock.seconds())
 
     def leg_drained(self, leg: Leg) -> None:
         """Have the other side go on."""
         other = self._other(leg)
         if other is not None:
-            other.core.back(self.settings.clock.seconds())
             other.resume("full")
 
     def leg_gone(self, leg: Leg, why: str) -> None:
         """End the other side, and the session behind it."""
         self._gone.add(leg)
         name = "client" if leg is self.client else "upstream"
+        if leg is self.client and self.upstream is not None and not self._upstream_version.called:
+            why = f"{why}, waiting for the upstream"
         self._end(self._why or f"{name}: {why}")
         if not self._upstream_version.called:
             self._upstream_version.callback(None)
@@ -208,10 +216,14 @@ class Termination:
     def _dial(self, version: Version) -> None:
         upstream = Leg(self, Direction.TO_CLIENT, self._config(**self._shown(version)))
         self.upstream = upstream
-        dialling = connectProtocol(self.settings.dial(), upstream)
-        dialling.addErrback(self._not_joined)
+        self._dialling = connectProtocol(self.settings.dial(), upstream)
+        self._dialling.addCallbacks(self._joined, self._not_joined)
+
+    def _joined(self, _: Peer) -> None:
+        self._dialling = None
 
     def _not_joined(self, failure: Failure) -> None:
+        self._dialling = None
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         self._why = self._why or f"upstream unreachable: {reason_of(failure)}"
@@ -220,6 +232,8 @@ class Termination:
 
     def _end(self, why: str) -> None:
         self._why = self._why or why
+        if self._dialling is not None:
+            self._dialling.cancel()
         for leg in (self.client, self.upstream):
             if leg is not None and leg not in self._gone:
                 leg.disconnect(self._why)

@@ -139,8 +139,11 @@ class TransactionLayout(Layout):
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> Any:
         if not isinstance(obj, Tx):
             raise FieldError(f"{type(obj).__name__} is not Tx")
-        witness = context._params.params.witness and any(
-            isinstance(tx_in, TxIn) and tx_in.witness for tx_in in obj.inputs
+        listed = isinstance(obj.inputs, tuple | list)
+        witness = (
+            listed
+            and context._params.params.witness
+            and any(isinstance(tx_in, TxIn) and tx_in.witness for tx_in in obj.inputs)
         )
         for name in ("version", "inputs", "outputs"):
             if name == "inputs" and witness:
