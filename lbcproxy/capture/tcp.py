@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 from functools import lru_cache
 
-from lbcproxy.capture.packet import ACK, SYN, Packet, Segment
+from lbcproxy.capture.packet import ACK, FIN, SYN, Packet, Segment
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 
@@ -131,14 +131,33 @@ def _raw(_data: bytes) -> int | None:
     return 0
 
 
+def _loopback(_data: bytes) -> int | None:
+    """Where the IP packet begins behind BSD's loopback header."""
+    return 4
+
+
+def _cooked(data: bytes) -> int | None:
+    """Where the IP packet begins in Linux's cooked form, as of `tcpdump -i any` in former days."""
+    return 16 if int.from_bytes(data[14:16]) in _ETHERTYPES_IP else None
+
+
+def _cooked2(data: bytes) -> int | None:
+    """Where the IP packet begins in the second cooked form."""
+    return 20 if int.from_bytes(data[:2]) in _ETHERTYPES_IP else None
+
+
 # Each tells where the IP packet begins in the bytes of a link type, or None if there is none.
 _LINKS: dict[int, Callable[[bytes], int | None]] = {
+    0: _loopback,
     _LINK_ETHERNET: _ethernet,
     12: _raw,
     14: _raw,
     LINK_RAW: _raw,
+    108: _loopback,
+    113: _cooked,
     228: _raw,
     229: _raw,
+    276: _cooked2,
 }
 
 
@@ -151,7 +170,7 @@ def _ipv4(data: bytes, start: int) -> Segment | None:
     # 0 is what a network card that cuts segments itself leaves behind: the rest is the packet.
     end = start + length if length else len(data)
     fragment = int.from_bytes(data[start + 6 : start + 8]) & 0x3FFF
-    if size < 20 or end > len(data) or fragment or data[start + 9] != _PROTOCOL_TCP:
+    if size < 20 or fragment or data[start + 9] != _PROTOCOL_TCP:
         return None
     hosts = data[start + 12 : start + 16], data[start + 16 : start + 20]
     return _tcp(data, start + size, end, *hosts)
@@ -163,11 +182,9 @@ def _ipv6(data: bytes, start: int) -> Segment | None:
         return None
     length = int.from_bytes(data[start + 4 : start + 6])
     end = start + 40 + length if length else len(data)
-    if end > len(data):
-        return None
     following, place = data[start + 6], start + 40
     while following != _PROTOCOL_TCP:
-        if end - place < 8:
+        if min(end, len(data)) - place < 8:
             return None
         if following in (_HOP_BY_HOP, _ROUTING, _DESTINATION):
             size = (data[place + 1] + 1) * 8
@@ -181,7 +198,13 @@ def _ipv6(data: bytes, start: int) -> Segment | None:
 
 
 def _tcp(data: bytes, start: int, end: int, source: bytes, target: bytes) -> Segment | None:
-    """Read the segment whose header begins at `start`."""
+    """Read the segment whose header begins at `start`.
+
+    A capture may have cut packets to some length: what there is of the payload is given, and the
+    rest is missing. An end behind missing bytes is none.
+    """
+    cut = end > len(data)
+    end = min(end, len(data))
     if end - start < 20:
         return None
     ports, sequence, acknowledgment, size, flags, *_ = _TCP.unpack_from(data, start)
@@ -193,7 +216,7 @@ def _tcp(data: bytes, start: int, end: int, source: bytes, target: bytes) -> Seg
         _endpoint(target, ports[2:]),
         sequence,
         acknowledgment if flags & ACK else 0,
-        flags,
+        flags & ~FIN if cut else flags,
         data[start + size : end],
     )
 

@@ -165,15 +165,45 @@ def test_what_is_not_tcp_is_none():
 
 
 @pytest.mark.parametrize("segment", [V4, V6])
-def test_every_cut_of_a_packet_is_none(segment: Segment):
-    """A capture with a short limit holds beginnings of packets: their bytes are missing."""
+def test_a_cut_packet_gives_what_there_is_of_its_payload(segment: Segment):
+    """A capture with a short limit holds beginnings of packets; messages in them are whole."""
     data = build(segment)
+    headers = len(data) - len(segment.payload)
     for end in range(len(data)):
-        assert dissect(packet(data[:end])) is None
-        assert dissect(packet(bytes(12) + b"\x08\x00" + data[:end], ETHERNET)) is None
+        for cut in (packet(data[:end]), packet(bytes(12) + b"\x08\x00" + data[:end], ETHERNET)):
+            found = dissect(cut)
+            if end < headers:
+                assert found is None
+            else:
+                assert found is not None
+                assert found.payload == segment.payload[: end - headers]
+                assert found.sequence == segment.sequence
 
 
-@given(st.binary(max_size=120), st.sampled_from([1, 12, 14, 101, 228, 229]))
+def test_the_end_behind_cut_bytes_is_none():
+    """The stream does not end where the capture of its last packet does."""
+    last = Segment(V4.source, V4.target, 7, 9, FIN | ACK, b"last words")
+    found = dissect(packet(build(last)[:-3]))
+    assert found is not None
+    assert (found.flags, found.payload) == (ACK, b"last wo")
+
+
+@pytest.mark.parametrize(
+    ("link_type", "before"),
+    [
+        (0, b"\x02\0\0\0"),
+        (108, b"\0\0\0\x02"),
+        (113, bytes(14) + b"\x08\x00"),
+        (276, b"\x08\x00" + bytes(18)),
+    ],
+)
+def test_loopback_and_cooked_captures_are_understood(link_type: int, before: bytes):
+    """What `tcpdump -i any` writes on Linux, and what BSD's loopback has."""
+    assert dissect(packet(before + build(V4), link_type)) == V4
+    assert dissect(packet(before[:3], link_type)) is None
+
+
+@given(st.binary(max_size=120), st.sampled_from([0, 1, 12, 14, 101, 108, 113, 228, 229, 276]))
 @example(b"\x45" + bytes(19), 101)
 @example(bytes(12) + b"\x81\x00", 1)
 def test_no_bytes_raise(data: bytes, link_type: int):
