@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import json
@@ -19,7 +20,9 @@ import pytest
 from lbcproxy.capture.formats import pcap, pcapng
 from lbcproxy.cli.main import COMMANDS, cli
 from lbcproxy.networks import all_networks
+from lbcproxy.peer import Peer, PeerConfig, Timeouts
 from lbcproxy.wire import commands
+from tests.nodes import free_port
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (".", "docs", "captures", "plugins")
@@ -47,6 +50,100 @@ def test_the_page_of_messages_has_every_message():
     """Each command has a section."""
     text = generator().page()
     assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == list(commands())
+
+
+def test_the_tables_of_the_peer_are_fresh():
+    """They are made from the declarations; run script/generate-docs after changing one."""
+    text = (ROOT / "docs" / "peer.md").read_text()
+    assert text == generator().peer_page(text)
+
+
+@pytest.mark.parametrize("struct", [PeerConfig, Timeouts], ids=lambda struct: struct.__name__)
+def test_the_page_of_the_peer_explains_every_field(struct):
+    """Each has a row with its default and a meaning."""
+    rows = {
+        row.split(" | ")[0].strip("| `"): row.strip("|").split(" | ")
+        for row in (ROOT / "docs" / "peer.md").read_text().splitlines()
+        if row.startswith("| `")
+    }
+    for name in struct.__struct_fields__:
+        _, kind, default, meaning = map(str.strip, rows[name])
+        assert kind
+        assert default
+        assert meaning
+
+
+@pytest.mark.parametrize("name", [name for name in dir(Peer) if not name.startswith("_")])
+def test_the_page_of_the_peer_names_what_users_call(name):
+    """Names in camelCase are Twisted's, and `ELSEWHERE` says whose the rest are."""
+    if name.lower() == name and name not in ELSEWHERE:
+        assert re.search(rf"\b{name}\b", (ROOT / "docs" / "peer.md").read_text())
+
+
+ELSEWHERE = {
+    *(
+        "opened",
+        "received",
+        "finished",
+        "closed",
+        "filled",
+        "drained",
+    ),  # what Twisted's calls become
+    *("write", "finish", "close", "abort", "full", "aborted", "statistics"),  # a transparent peer's
+    *("forward", "show"),  # terminate mode's
+    *("connected", "factory", "transport"),  # Twisted's
+}
+
+
+def test_the_examples_of_the_peer_meet(tmp_path):
+    """One asks the other over loopback, as docs/peer.md tells."""
+    port = str(free_port())
+    with background([sys.executable, "examples/listen.py", "lbry-regtest", port]) as listener:
+        assert listener.stdout.readline() == f"listening at 127.0.0.1:{port}\n"
+        done = example("headers.py", "lbry-regtest", f"127.0.0.1:{port}")
+        assert done.returncode == 0, done.stderr
+        said = done.stdout.splitlines()
+        assert said[0].endswith("/listen:1/' speaks version 70013")
+        assert len(said) == 5
+        assert said[-1] == "3 headers came"
+        assert "/headers:1/" in listener.stdout.readline()
+        assert "closed by the node" in listener.stdout.readline()
+
+
+def test_the_example_says_why_it_has_no_headers():
+    """Nobody listens, or on another network."""
+    port = str(free_port())
+    done = example("headers.py", "lbry-regtest", f"127.0.0.1:{port}")
+    assert done.returncode == 1
+    assert "Connection was refused" in done.stderr
+    assert "Traceback" not in done.stderr
+    with background([sys.executable, "examples/listen.py", "lbry-regtest", port]) as listener:
+        listener.stdout.readline()
+        done = example("headers.py", "lbry-mainnet", f"127.0.0.1:{port}")
+        assert (done.returncode, done.stderr) == (
+            1,
+            f"127.0.0.1:{port} gave no headers: closed by the node\n",
+        )
+
+
+@contextlib.contextmanager
+def background(command):
+    """Run a program in the repository while something else happens."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def example(name, *arguments):
+    """Run a script of examples/ to its end."""
+    command = [sys.executable, f"examples/{name}", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def options(name):

@@ -105,7 +105,9 @@ class _Reading:
             yield from self.finish()
             self._reassembler = Reassembler(server_ports=_SERVER_PORTS)
             self._named = _named_network(packet)
-            self._changes = bool(_facts(packet).get("changes"))
+            facts = _facts(packet)
+            # With one leg in the file there is nothing that stands on the other as well.
+            self._changes = bool(facts.get("changes")) and facts.get("legs") == "both"
             self._sessions.clear()
             return
         self._last_time = packet.time_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 from lbcproxy.capture.packet import Leg
@@ -80,9 +81,13 @@ class Recorder(Observer):
         """Write what passed."""
         if direction in self._ended.get(facts.number, (direction,)):
             return
-        for leg in sorted(self._open[facts.number]):
-            pieces = _pieces(passages, going_out=leg is not INGRESS[direction])
-            self._writer.data(facts.number, leg, direction, time_ns, pieces)
+        # What was injected is on one leg alone: both legs are brought up to date around it, so that
+        # the file has the order of what happened.
+        for _, run in itertools.groupby(passages, _is_injected):
+            part = list(run)
+            for leg in sorted(self._open[facts.number]):
+                pieces = _pieces(part, going_out=leg is not INGRESS[direction])
+                self._writer.data(facts.number, leg, direction, time_ns, pieces)
         if self._both and Leg.UPSTREAM not in self._open[facts.number]:
             early = self._early.setdefault(facts.number, [])
             early.extend(_pieces(passages, going_out=direction is Direction.TO_UPSTREAM))
@@ -112,6 +117,10 @@ class Recorder(Observer):
         self._open.pop(number, None)
         self._early.pop(number, None)
         self._ended.pop(number, None)
+
+
+def _is_injected(passage: Passage) -> bool:
+    return passage.entry is not None and passage.entry.verdict == "inject"
 
 
 def _pieces(passages: Sequence[Passage], *, going_out: bool) -> list[Piece]:

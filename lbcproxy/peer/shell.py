@@ -269,6 +269,8 @@ class Shell(Connection):
 
     def _resolve(self, effect: Resolve) -> None:
         deferred = self._tickets.pop(effect.ticket, None)
+        if not self._tickets:
+            self._tickets.clear()  # gives back the memory of a long queue
         if deferred is None:
             return
         if effect.error is not None:
