@@ -269,3 +269,11 @@ def test_the_recipes_for_a_format_and_a_command_work(extended, tmp_path):
     assert (done.returncode, done.stdout) == (0, "104\n"), done.stderr
     file.write_bytes(raw[:-1])
     assert extended("show", file).returncode == 3
+
+
+def test_the_tests_that_the_page_beside_lbcd_names_exist():
+    """A table of tests that are not there would be a promise."""
+    named = re.findall(r"`([a-z0-9_]+)`", (ROOT / "docs" / "peer-lbcd.md").read_text())
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests" / "peer").glob("*.py"))
+    there = set(re.findall(r"def test_(\w+)\(", tests))
+    assert [name for name in named if name.count("_") >= 3 and name not in there] == []

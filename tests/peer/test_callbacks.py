@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
-from lbcproxy.peer import Peer, Policy
+from lbcproxy import networks
+from lbcproxy.peer import Peer, PeerConfig, Policy
+from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from tests.peer.wires import Callbacks, Wired, connect, encoded, version
+from tests.vector_files import load, payload_of
 
 BLOCK = InventoryVector(InvType.BLOCK, bytes(32))
 TX = InventoryVector(InvType.TX, bytes(32))
@@ -55,6 +58,26 @@ def test_the_callbacks_of_a_message_are_called_in_order():
     ((size, message, error),) = wired.callbacks.of("on_read")
     assert (size, error, message.record) == (32, None, Ping(7))
     assert wired.callbacks.of("on_write") == [(32, Pong(7))]
+
+
+def one_of_each_command() -> list[dict[str, Any]]:
+    """A vector of each command that may come behind the handshake."""
+    found: dict[str, dict[str, Any]] = {}
+    for vector in load("vectors"):
+        if vector["pver"] >= 70013 and len(payload_of(vector)) < 5000:
+            found.setdefault(vector["command"], vector)
+    return [found[name] for name in found if name not in ("version", "verack", "sendaddrv2")]
+
+
+@pytest.mark.parametrize("vector", one_of_each_command(), ids=lambda vector: vector["command"])
+def test_every_command_has_its_callback(vector: dict[str, Any]):
+    """`on_cfcheckpt`, which lbcd declares and never calls, among them."""
+    network = networks.get(vector["network"])
+    wired = connect(PeerConfig(network=network, services=0xFF, protocol_version=70016))
+    wired.shake_hands(70016, services=0xFF)
+    wired.feed(frame(network.magic, vector["command"], payload_of(vector)))
+    assert len(wired.callbacks.of(f"on_{vector['command']}")) == 1
+    assert not wired.closed
 
 
 def test_callbacks_need_not_be_there():

@@ -89,6 +89,10 @@ class Leg(Peer):
         """Let the other side hear of it first."""
         return self._session.version_came(self, version)
 
+    def on_ready(self, _: Peer) -> None:
+        """Have noted what was agreed."""
+        self._session.leg_ready(self)
+
     def on_disconnected(self, _: Peer, why: str) -> None:
         """End the other side too."""
         self._session.leg_gone(self, why)
@@ -178,6 +182,11 @@ class Termination:
         other = self._other(leg)
         if other is not None:
             other.resume("full")
+
+    def leg_ready(self, leg: Leg) -> None:
+        """Take note of the version that a side has agreed on with us."""
+        side = self._core.client if leg is self.client else self._core.upstream
+        side.protocol_version = leg.core.protocol_version
 
     def leg_gone(self, leg: Leg, why: str) -> None:
         """End the other side, and the session behind it."""
