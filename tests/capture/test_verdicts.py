@@ -1,0 +1,443 @@
+"""Captures of what was changed: what came in, what went out, and what became of it."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lbcproxy import networks
+from lbcproxy.capture import Recorder, open_capture
+from lbcproxy.capture.formats import read_packets
+from lbcproxy.capture.packet import Packet
+from lbcproxy.capture.streams import Data, Reassembler
+from lbcproxy.capture.tcp import dissect
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.errors import CaptureError
+from lbcproxy.session import (
+    Direction,
+    Entry,
+    Message,
+    Passage,
+    Session,
+    SessionFacts,
+    SessionSummary,
+)
+from lbcproxy.wire import Codec
+from lbcproxy.wire.envelope import frame
+from tests.tools import tshark
+
+NETWORK = networks.get("lbry-regtest")
+UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
+TRAIL = ("terminate", "for a node without witness")
+
+
+def ping(number: int) -> bytes:
+    """A frame that is not like another."""
+    return frame(NETWORK.magic, "ping", number.to_bytes(8, "little"))
+
+
+def inv(number: int) -> bytes:
+    """The same, of another length."""
+    return frame(NETWORK.magic, "inv", b"\x01\x01" + bytes(3) + number.to_bytes(32, "little"))
+
+
+def long(size: int, command: str = "nobodyknows") -> bytes:
+    """A frame that does not fit into one packet."""
+    return frame(NETWORK.magic, command, bytes(size))
+
+
+class Step(NamedTuple):
+    """One thing that happens in a session."""
+
+    direction: Direction
+    verdict: str
+    raw: bytes
+    """What came in; empty for what was injected."""
+    sent: bytes
+    """What went out; empty for what was dropped."""
+    session: int = 1
+
+    @property
+    def frame(self) -> bytes:
+        """What the capture is to give for it: what came, or what was put in."""
+        return self.raw or self.sent
+
+    @property
+    def trail(self) -> tuple[str, ...]:
+        """Why."""
+        return () if self.verdict == "pass" else TRAIL
+
+
+def passed(direction: Direction, raw: bytes, session: int = 1) -> Step:
+    return Step(direction, "pass", raw, raw, session)
+
+
+def dropped(direction: Direction, raw: bytes, session: int = 1) -> Step:
+    return Step(direction, "drop", raw, b"", session)
+
+
+def injected(direction: Direction, sent: bytes, session: int = 1) -> Step:
+    return Step(direction, "inject", b"", sent, session)
+
+
+def rewritten(direction: Direction, raw: bytes, sent: bytes, session: int = 1) -> Step:
+    return Step(direction, "rewrite", raw, sent, session)
+
+
+def facts(session: int) -> SessionFacts:
+    return SessionFacts(
+        number=session,
+        network=NETWORK.id,
+        client=Endpoint("127.0.0.1", 40000 + session),
+        listen=Endpoint("127.0.0.1", 29246),
+        upstream=Endpoint("127.0.0.1", 29247),
+        local=Endpoint("127.0.0.1", 50000 + session),
+    )
+
+
+def record(
+    path: Path, steps: list[Step], *, connected: int = 0, ends: bool = True, together: bool = False
+) -> Path:
+    """Write a capture as a session with changes does; `connected` is when the upstream is there.
+
+    With `together` what is equal in direction and session is told in one call.
+    """
+    with path.open("ab") as file:
+        recorder = Recorder(file.write, network=NETWORK.id, changes=True)
+        times = itertools.count(1_700_000_000_000_000_000, 1_000)
+        numbers = itertools.count(1)
+        sessions = sorted({each.session for each in steps} | {1})
+        for session in sessions:
+            recorder.started(facts(session), next(times))
+            if connected == 0:
+                recorder.upstream_connected(facts(session), next(times))
+        groups = itertools.groupby(
+            enumerate(steps), lambda one: (one[1].session, one[1].direction, together or one[0])
+        )
+        for index, (_, group) in enumerate(groups, 1):
+            batch = [step for _, step in group]
+            time = next(times)
+            passages = [_passage(step, next(numbers), time) for step in batch]
+            recorder.passed(facts(batch[0].session), batch[0].direction, passages, time)
+            if index == connected:
+                for session in sessions:
+                    recorder.upstream_connected(facts(session), next(times))
+        if ends:
+            for session in sessions:
+                recorder.ended(_summary(session), next(times))
+    return path
+
+
+def _passage(step: Step, number: int, time_ns: int) -> Passage:
+    command = step.frame[4:16].rstrip(b"\0").decode()
+    message = Message(command, step.direction, step.frame, Codec(NETWORK, encoding="auto"))
+    entry = Entry(
+        number=number,
+        time_ns=time_ns,
+        session=step.session,
+        direction=step.direction,
+        message=message,
+        verdict=step.verdict,
+        trail=step.trail,
+    )
+    return Passage(step.raw, entry, None if step.verdict == "pass" else step.sent)
+
+
+def _summary(session: int) -> SessionSummary:
+    sides = Session(session, NETWORK)
+    return SessionSummary(
+        facts=facts(session),
+        why="over",
+        protocol_version=None,
+        client=sides.client.statistics(),
+        upstream=sides.upstream.statistics(),
+    )
+
+
+def legs(path: Path) -> list[tuple[bytes, bytes]]:
+    """The TCP connections of a file: what went from the one that connected, and back."""
+    reassembler, events = Reassembler(), []
+    with path.open("rb") as file:
+        for packet in read_packets(file):
+            if isinstance(packet, Packet):
+                segment = dissect(packet)
+                assert segment is not None
+                events += reassembler.feed(packet.time_ns, segment)
+    data = [each for each in events if isinstance(each, Data)]
+    numbers = sorted({each.connection for each in events})
+    return [
+        tuple(
+            b"".join(each.data for each in data if (each.connection, each.from_client) == (n, way))
+            for way in (True, False)
+        )
+        for n in numbers
+    ]
+
+
+def assert_told(entries: list[Entry], steps: list[Step], *, first: int = 1) -> None:
+    """Every step is there once, in order, with all that is known of it."""
+    told = [(each.session, each.direction, each.verdict, each.trail, each.raw) for each in entries]
+    assert told == [
+        (each.session, each.direction, each.verdict, each.trail, each.frame) for each in steps
+    ]
+    assert [each.number for each in entries] == list(range(first, first + len(steps)))
+
+
+TALK = [
+    dropped(UP, ping(1)),
+    injected(UP, ping(2)),
+    dropped(DOWN, ping(3)),
+    injected(DOWN, ping(4)),
+    passed(UP, inv(5)),
+    passed(DOWN, inv(6)),
+    passed(DOWN, inv(7)),
+    rewritten(UP, inv(8), ping(9)),
+    rewritten(DOWN, ping(10), inv(11)),
+    passed(UP, ping(12)),
+    injected(UP, ping(13)),
+    dropped(UP, inv(14)),
+    injected(DOWN, inv(15)),
+    passed(UP, ping(16)),
+]
+
+
+# One capture, all verdicts.
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
+def test_each_message_is_told_once_with_what_became_of_it(tmp_path: Path, together: bool):
+    """Both legs are in the file; what passed stands on both, and is one message all the same."""
+    path = record(tmp_path / "changed.pcapng", TALK, together=together)
+    entries = list(open_capture(path))
+    assert_told(entries, TALK)
+    assert {each.session for each in entries} == {1}
+    assert [each.error for each in entries] == [None] * len(TALK)
+
+
+def test_each_leg_holds_what_passed_on_its_wire(tmp_path: Path):
+    """What came in stands where it came in, what went out where it went out; no byte more."""
+    client, upstream = legs(record(tmp_path / "changed.pcapng", TALK))
+    up = [each for each in TALK if each.direction is UP]
+    down = [each for each in TALK if each.direction is DOWN]
+    assert client == (b"".join(e.raw for e in up), b"".join(e.sent for e in down))
+    assert upstream == (b"".join(e.sent for e in up), b"".join(e.raw for e in down))
+
+
+def test_times_are_those_of_the_recording(tmp_path: Path):
+    """In order, to the nanosecond, whichever leg a message is read from."""
+    times = [each.time_ns for each in open_capture(record(tmp_path / "a.pcapng", TALK))]
+    assert times == sorted(times)
+    assert {b - a for a, b in itertools.pairwise(times)} == {1_000}
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("size", [65_000, 65_536, 200_000, 1_000_000])
+def test_a_message_of_many_packets_has_one_verdict(tmp_path: Path, direction: Direction, size: int):
+    """Blocks are larger than a packet; what is said of them is said of the whole."""
+    steps = [
+        passed(direction, ping(1)),
+        rewritten(direction, long(size), long(size - 10, "stripped")),
+        passed(direction, ping(2)),
+        dropped(direction, long(size)),
+        passed(direction, ping(3)),
+        injected(direction, long(size)),
+        passed(direction, ping(4)),
+        passed(direction, long(size)),
+    ]
+    assert_told(list(open_capture(record(tmp_path / "long.pcapng", steps))), steps)
+
+
+def test_what_came_before_the_upstream_was_there_is_told(tmp_path: Path):
+    """A client's version is dropped long before its upstream hears ours."""
+    for connected in range(1, 5):
+        path = record(tmp_path / f"late-{connected}.pcapng", TALK_UP, connected=connected)
+        entries = list(open_capture(path))
+        # What went out before there was a leg is told where the leg begins.
+        assert sorted(each.raw for each in entries) == sorted(each.frame for each in TALK_UP)
+        assert {each.raw: each.verdict for each in entries} == {
+            each.frame: each.verdict for each in TALK_UP
+        }
+        assert len({each.number for each in entries}) == len(TALK_UP)
+        streams = [
+            (b"".join(e.raw for e in TALK_UP), b""),
+            (b"".join(e.sent for e in TALK_UP), b""),
+        ]
+        assert legs(path) == streams
+
+
+TALK_UP = [
+    dropped(UP, ping(1)),
+    passed(UP, inv(2)),
+    rewritten(UP, inv(3), ping(4)),
+    dropped(UP, ping(5)),
+    passed(UP, ping(6)),
+]
+
+
+def test_a_session_without_an_upstream_is_told(tmp_path: Path):
+    """It refused; what the client had said is in the file."""
+    steps = [dropped(UP, ping(1)), injected(DOWN, ping(2))]
+    path = record(tmp_path / "alone.pcapng", steps, connected=99)
+    assert_told(list(open_capture(path)), steps)
+    assert len(legs(path)) == 1
+
+
+def test_sessions_at_the_same_time_keep_their_numbers(tmp_path: Path):
+    """Both legs of a session are that session, whoever speaks in between."""
+    steps = [
+        Step(each.direction, each.verdict, each.raw, each.sent, session)
+        for each in TALK
+        for session in (1, 2, 3)
+    ]
+    assert_told(list(open_capture(record(tmp_path / "three.pcapng", steps))), steps)
+
+
+def test_a_file_that_was_continued_is_told_through(tmp_path: Path):
+    """A second run knows nothing of the first; its sessions and messages are others."""
+    path = record(tmp_path / "twice.pcapng", TALK)
+    record(path, TALK)
+    entries = list(open_capture(path))
+    assert_told(entries[: len(TALK)], TALK)
+    again = [each._replace(session=2) for each in TALK]
+    assert_told(entries[len(TALK) :], again, first=len(TALK) + 1)
+
+
+def test_a_capture_with_changes_may_follow_one_without(tmp_path: Path):
+    """Each part of a file says for itself whether its legs differ."""
+    path = tmp_path / "mixed.pcapng"
+    relayed(path, "both")
+    record(path, TALK)
+    relayed(path, "client")
+    entries = list(open_capture(path))
+    plain = [passed(UP, ping(1)), passed(DOWN, ping(2))]
+    wanted = [
+        *plain,
+        *(each._replace(session=2) for each in TALK),
+        *(each._replace(session=3) for each in plain),
+    ]
+    assert_told(entries, wanted)
+
+
+@pytest.mark.parametrize("kind", ["auto", "client", "both"])
+def test_a_relays_capture_tells_each_message_once(tmp_path: Path, kind: str):
+    """Nothing is changed in it: both legs are the same."""
+    path = tmp_path / "relay.pcapng"
+    relayed(path, kind)
+    assert len(legs(path)) == 1 + (kind == "both")
+    assert_told(list(open_capture(path)), [passed(UP, ping(1)), passed(DOWN, ping(2))])
+
+
+def relayed(path: Path, kind: str) -> None:
+    """Append what a relay records."""
+    with path.open("ab") as file:
+        recorder = Recorder(file.write, network=NETWORK.id, legs=kind)
+        session = Session(1, NETWORK)
+        recorder.started(facts(1), 1_000)
+        recorder.upstream_connected(facts(1), 2_000)
+        for time, direction, raw in ((3_000, UP, ping(1)), (4_000, DOWN, ping(2))):
+            recorder.passed(facts(1), direction, session.receive(direction, raw, time), time)
+        recorder.ended(_summary(1), 5_000)
+
+
+def test_the_client_leg_alone_is_no_lie(tmp_path: Path):
+    """Whoever asks for one leg of changed traffic gets it: what its wire had, with verdicts."""
+    path = tmp_path / "client.pcapng"
+    with path.open("wb") as file:
+        recorder = Recorder(file.write, network=NETWORK.id, legs="client", changes=True)
+        recorder.started(facts(1), 1)
+        recorder.upstream_connected(facts(1), 2)
+        for number, step in enumerate(TALK, 1):
+            recorder.passed(facts(1), step.direction, [_passage(step, number, number)], number)
+        recorder.ended(_summary(1), 99)
+    on_wire = [
+        Step(each.direction, each.verdict, raw, raw)
+        for each in TALK
+        if (raw := each.raw if each.direction is UP else each.sent)
+    ]
+    assert_told(list(open_capture(path)), on_wire)
+    [client] = legs(path)
+    assert client == tuple(
+        b"".join(each.raw for each in on_wire if each.direction is way) for way in (UP, DOWN)
+    )
+
+
+@pytest.mark.parametrize("step", [1, 61])
+def test_a_recording_that_was_cut_short_tells_nothing_twice(tmp_path: Path, step: int):
+    """After a crash as well: a beginning of what happened, and not a message more."""
+    talk = TALK if step == 1 else [*TALK, rewritten(UP, long(70_000), long(69_000))]
+    whole = record(tmp_path / "whole.pcapng", talk, ends=False).read_bytes()
+    path = tmp_path / "cut.pcapng"
+    most = [each.frame for each in talk]
+    sizes = range(len(whole) - (5_000 if step == 1 else 150_000), len(whole), step * 10)
+    for size in sizes:
+        path.write_bytes(whole[: max(size, 0)])
+        got: list[bytes] = []
+        try:
+            for entry in open_capture(path):
+                if entry.message is not None:
+                    got.append(entry.raw)
+        except CaptureError:
+            pass
+        assert got == most[: len(got)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_any_talk_comes_back_as_it_was(tmp_path_factory, data: st.DataObject):
+    """Whatever is decided of whatever message, in whatever order."""
+    kinds = st.tuples(
+        st.sampled_from(list(Direction)),
+        st.sampled_from(["pass", "drop", "inject", "rewrite"]),
+        st.integers(0, 3),
+    )
+    steps = []
+    frames: Iterator[int] = itertools.count(1)
+    for direction, verdict, size in data.draw(st.lists(kinds, max_size=30)):
+        raw = inv(next(frames)) if size == 1 else ping(next(frames))
+        if size == 3:
+            raw = long(66_000 + next(frames))
+        sent = {"pass": raw, "drop": b"", "inject": raw, "rewrite": inv(next(frames))}[verdict]
+        steps.append(Step(direction, verdict, b"" if verdict == "inject" else raw, sent))
+    path = record(tmp_path_factory.mktemp("any") / "any.pcapng", steps)
+    assert_told(list(open_capture(path)), steps)
+
+
+# Wireshark.
+
+
+def test_wireshark_finds_both_connections_in_order(tmp_path: Path):
+    """No segment is lost, repeated or out of order, and each is followed to the same bytes."""
+    steps = [*TALK, rewritten(DOWN, long(200_000), long(100_000)), *TALK]
+    path = record(tmp_path / "changed.pcapng", steps)
+    assert tshark("-r", str(path), "-Y", "tcp.analysis.flags || _ws.malformed") == ""
+    streams = tshark("-r", str(path), "-T", "fields", "-e", "tcp.stream").split()
+    assert set(streams) == {"0", "1"}
+    for number, leg in enumerate(legs(path)):
+        sides: list[list[str]] = [[], []]
+        for line in tshark("-r", str(path), "-q", "-z", f"follow,tcp,raw,{number}").splitlines():
+            text = line.strip()
+            if text and set(text) <= set("0123456789abcdef"):
+                sides[line.startswith("\t")].append(text)
+        assert tuple(bytes.fromhex("".join(side)) for side in sides) == leg
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
+def test_wireshark_shows_what_became_of_a_message(tmp_path: Path, together: bool):
+    """In the packet's comment, on the legs on which something is of it."""
+    path = record(tmp_path / "changed.pcapng", TALK, together=together)
+    fields = ["-T", "fields", "-e", "tcp.stream", "-e", "frame.comment"]
+    lines = tshark("-r", str(path), "-Y", 'frame.comment contains "verdict="', *fields).splitlines()
+    shown = [line.split("\t") for line in lines]
+    verdicts = sorted((stream, words.partition("verdict=")[2]) for stream, words in shown)
+    legs_of = {"drop": {UP: "0", DOWN: "1"}, "inject": {UP: "1", DOWN: "0"}}
+    wanted = []
+    for step in TALK:
+        if step.verdict == "rewrite":
+            wanted += [("0", "rewrite"), ("1", "rewrite")]
+        elif step.verdict != "pass":
+            wanted.append((legs_of[step.verdict][step.direction], step.verdict))
+    assert verdicts == sorted(wanted)
