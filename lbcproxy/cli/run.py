@@ -13,6 +13,9 @@ from lbcproxy.cli.options import look_options, network_option, the_network
 __all__ = ["command"]
 
 
+SHOWN = ("services", "protocol_version", "height", "relay", "pass_pings")
+
+
 @click.command(name="run", context_settings={"help_option_names": ["-h", "--help"]})
 @network_option(required=True)
 @click.option(
@@ -45,6 +48,29 @@ __all__ = ["command"]
     "--user-agent",
     metavar="TEXT",
     help="In terminate mode: the user agent both sides are shown, in place of each other's.",
+)
+@click.option(
+    "--services",
+    type=click.IntRange(0, 2**64 - 1),
+    metavar="BITS",
+    help="In terminate mode: the service bits both sides are shown, as 9 for NETWORK and WITNESS.",
+)
+@click.option(
+    "--protocol-version",
+    type=click.IntRange(209, 2**31 - 1),
+    metavar="N",
+    help="In terminate mode: the protocol version both sides are shown.",
+)
+@click.option(
+    "--height",
+    type=click.IntRange(0, 2**31 - 1),
+    metavar="N",
+    help="In terminate mode: the height both sides are shown.",
+)
+@click.option(
+    "--relay/--no-relay",
+    default=None,
+    help="In terminate mode: whether both sides are told that transactions are wanted.",
 )
 @click.option(
     "--pass-pings",
@@ -92,7 +118,11 @@ def _run(
     from lbcproxy.session.session import STREAM_ABOVE
 
     quiet, timeout = options.pop("quiet"), options.pop("dial_timeout")
-    agent, pass_pings = options.pop("user_agent"), options.pop("pass_pings")
+    agent = options.pop("user_agent")
+    shown = Shown(
+        user_agent=agent and agent.encode(),
+        **{name: options.pop(name) for name in SHOWN},
+    )
     stream = sys.stderr if path == "-" else sys.stdout
     event_stream = stream if options["kind"] == "text" else sys.stderr
     look = make_look(**options, colour=colours(stream))
@@ -112,7 +142,7 @@ def _run(
         modes=modes,
         dial_timeout=timeout,
         stream_above=None if reads_all else STREAM_ABOVE,
-        shown=Shown(user_agent=agent and agent.encode(), pass_pings=pass_pings),
+        shown=shown,
     )
     service = ProxyService(reactor, settings, observers)
 

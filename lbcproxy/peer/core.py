@@ -1,8 +1,7 @@
 """The core of a full peer: bytes and times in, effects out. No socket, no clock, no callback.
 
-The shell (`peer.py`) feeds it, does what it answers, and tells it when a callback is done; then
-the next message comes. Statements in brackets, as (B7), are those of lbcd's behaviour which
-`docs/peer-lbcd.md` lists.
+The shell feeds it, does what it answers, and tells it when a callback is done; then the next
+message comes. Statements in brackets, as (B7), are lbcd's behaviour, see docs/peer-lbcd.md.
 """
 
 from __future__ import annotations
@@ -121,13 +120,14 @@ class PeerCore:
         if shaking and self._framer.buffered > MOST_IN_HANDSHAKE:
             why = f"a frame of more than {MOST_IN_HANDSHAKE} bytes in the handshake"
         if why and not self._forgiving():
-            self._items.append(Junk(b"", why))
+            self._items.append(Junk(self._framer.held(), why))
 
     def step(self, now: float) -> list[Effect]:
         """Take the next item in; call it again while `pending`."""
         item = self._items.popleft()
         if isinstance(item, Junk):
-            return self._malformed(now, Read(len(item.raw), None, item.why), cut_short=False)
+            read = Read(len(item.raw), None, item.why, item.raw)
+            return self._malformed(now, read, cut_short=False)
         message = Message(item.command, self._receives, item.raw, self._codec, error=item.error)
         self.counters.received(item.command, len(item.raw), self._wall())
         size = len(item.raw)

@@ -34,6 +34,8 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     size: int
     message: Message | None
     error: str | None
+    junk: bytes = b""
+    """Bytes that are no message."""
 
 
 class Deliver(msgspec.Struct, frozen=True, gc=False):

@@ -254,8 +254,7 @@ class Shell(Connection):
         elif isinstance(effect, Resolve):
             self._resolve(effect)
         elif isinstance(effect, Read):
-            self._log.received(effect)
-            self._call("on_read", effect.size, effect.message, effect.error)
+            self._was_read(effect)
         elif isinstance(effect, Deliver):
             self._deliver(effect.message)
         elif isinstance(effect, Note):
@@ -266,6 +265,11 @@ class Shell(Connection):
             self._end()
         else:
             self._ended(self.core.closed)
+
+    def _was_read(self, effect: Read) -> None:
+        """Tell who wants to know what was read."""
+        self._log.received(effect)
+        self._call("on_read", effect.size, effect.message, effect.error)
 
     def _resolve(self, effect: Resolve) -> None:
         deferred = self._tickets.pop(effect.ticket, None)

@@ -103,6 +103,10 @@ class Framer:
         """Bytes held because they do not complete an item yet."""
         return len(self._buffer)
 
+    def held(self) -> bytes:
+        """Take out the bytes that do not complete an item, for who gives the stream up."""
+        return self._take(len(self._buffer))
+
     @property
     def astray(self) -> str:
         """Why what is held cannot be the beginning of a frame; empty if it can."""

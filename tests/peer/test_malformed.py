@@ -99,7 +99,7 @@ def test_what_is_malformed_ends_the_connection_but_for_a_neighbour_on_regtest(
         (size, _, error), *more = wired.callbacks.of("on_read")
         assert more == []
         assert words in error
-        assert size == (0 if kind == "foreign header" else len(raw))
+        assert size == len(raw)
     if forgiven or ignored:
         assert not wired.closed
         assert wired.sent == []

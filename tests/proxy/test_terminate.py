@@ -651,7 +651,6 @@ def test_an_observer_that_fails_costs_the_traffic_nothing():
     assert scene.upstream.got == encoded(INV)
 
 
-@pytest.mark.xfail(reason="on_read tells the size of bytes that are no message, not the bytes")
 @both_ways
 def test_bytes_that_are_no_message_are_told(sender: str):
     """A recording without the rubbish that ended the session would not explain its end."""

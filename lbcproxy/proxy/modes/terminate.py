@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode
+from lbcproxy.peer.effects import Read
 from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.proxy.bridge import bridge
 from lbcproxy.proxy.relay import reason_of
@@ -81,9 +82,10 @@ class Leg(Peer):
         if not isinstance(record, RawFrame):
             self._session.wrote(self, raw)
 
-    def on_read(self, _: Peer, size: int, message: Message | None, error: str | None) -> None:
+    def _was_read(self, effect: Read) -> None:
         """Pass on, or keep, whatever came."""
-        self._session.read(self, size, message, error)
+        super()._was_read(effect)
+        self._session.read(self, effect)
 
     def on_version(self, _: Peer, version: Version) -> Any:
         """Let the other side hear of it first."""
@@ -140,13 +142,14 @@ class Termination:
         if theirs is not None:
             leg.show(**self._shown(theirs))
 
-    def read(self, leg: Leg, size: int, message: Message | None, error: str | None) -> None:
+    def read(self, leg: Leg, read: Read) -> None:
         """Take what came on a leg: keep it, pass it on, or let the peer refuse it."""
-        direction = leg.receives
+        direction, message, error = leg.receives, read.message, read.error
         side = self._core.client if leg is self.client else self._core.upstream
-        side.bytes += size
+        side.bytes += read.size
         if message is None:
-            side.junk_bytes += size
+            side.junk_bytes += read.size
+            self._tell_junk(direction, read)
             return
         side.see(message)
         other = self._other(leg)
@@ -269,6 +272,20 @@ class Termination:
             "relay": (version.relay is not False) if shown.relay is None else shown.relay,
             "newest_block": lambda: (bytes(32), height or 0),
         }
+
+    def _tell_junk(self, direction: Direction, read: Read) -> None:
+        entry = Entry(
+            number=next(self.settings.numbers),
+            time_ns=self.settings.now(),
+            session=self.number,
+            direction=direction,
+            message=None,
+            junk=read.junk,
+            why=read.error,
+            verdict="drop",
+            trail=("terminate",),
+        )
+        self._watch.passed(direction, [Passage(read.junk, entry, b"")])
 
     def _tell(
         self,
