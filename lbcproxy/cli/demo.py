@@ -42,12 +42,14 @@ def command(path: str | None) -> int:
     from lbcproxy.cli.console import Console
     from lbcproxy.cli.look import make_look
     from lbcproxy.cli.proxying import begin_recording, log_to, run_reactor
-    from lbcproxy.cli.show import colours, output_to
+    from lbcproxy.cli.show import colours, output_to, width_of
 
     stream = sys.stderr if path == "-" else sys.stdout
     colour = colours(stream)
     output = output_to(stream)
-    look = make_look("text", tree=False, hexdump=False, fields=(), colour=colour)
+    look = make_look(
+        "text", tree=False, hexdump=False, fields=(), colour=colour, width=width_of(stream)
+    )
     console = Console(look, output, output, colour=colour)
     log_to(console)
     played = list(open_capture(resources.folder("captures") / CAPTURE, NETWORK))

@@ -29,12 +29,28 @@ KEYS = (
 )
 """Of the objects of `-T ndjson`."""
 
+COLUMNS = 32
+"""Before a summary."""
+LEAST = 20
+"""Characters of a summary that are always shown."""
+
 Look = Callable[[Entry], str | None]
 """Turns an entry into what is printed for it; None for nothing."""
 
 
-def make_look(kind: str, *, tree: bool, hexdump: bool, fields: Sequence[str], colour: bool) -> Look:
-    """Make the look that the options ask for; raises UsageError where they do not fit."""
+def make_look(
+    kind: str,
+    *,
+    tree: bool,
+    hexdump: bool,
+    fields: Sequence[str],
+    colour: bool,
+    width: int = 0,
+) -> Look:
+    """Make the look that the options ask for; raises UsageError where they do not fit.
+
+    Lines are cut to `width` columns, if it is not 0.
+    """
     if fields and kind != "fields":
         raise click.UsageError("-e goes with -T fields")
     if kind == "ndjson":
@@ -46,7 +62,7 @@ def make_look(kind: str, *, tree: bool, hexdump: bool, fields: Sequence[str], co
             if path.partition(".")[0] not in KEYS:
                 raise click.UsageError(f"-e {path}: paths begin with one of {', '.join(KEYS)}")
         return lambda entry: "\t".join(_field(entry, path) for path in fields)
-    return lambda entry: _text(entry, with_tree=tree, hexdump=hexdump, colour=colour)
+    return lambda entry: _text(entry, with_tree=tree, hexdump=hexdump, colour=colour, width=width)
 
 
 def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, Any]:
@@ -76,10 +92,10 @@ def _json(value: Any) -> str:
     return printable_json(msgspec.json.encode(value).decode())
 
 
-def _text(entry: Entry, *, with_tree: bool, hexdump: bool, colour: bool) -> str | None:
+def _text(entry: Entry, *, with_tree: bool, hexdump: bool, colour: bool, width: int) -> str | None:
     if entry.continued and not hexdump:
         return None  # one line for a run of junk
-    lines = [_line(entry, colour)]
+    lines = [_line(entry, colour, width)]
     if with_tree and entry.message is not None and entry.message.record is not None:
         lines += tree(entry.message.record, networks.get(entry.message.codec.network.id))
     if hexdump:
@@ -87,22 +103,31 @@ def _text(entry: Entry, *, with_tree: bool, hexdump: bool, colour: bool) -> str 
     return "\n".join(lines)
 
 
-def _line(entry: Entry, colour: bool) -> str:
+def _line(entry: Entry, colour: bool, width: int) -> str:
     def paint(text: str, name: str | None) -> str:
         return click.style(text, fg=name) if colour and name else text
 
     arrow = paint(entry.direction.arrow, ARROW_COLOURS[entry.direction])
     name = "(junk)" if entry.message is None else printable(entry.command) or "(empty)"
     error = entry.error
-    words = [_summary(entry)]
+    remarks: list[tuple[str, str | None]] = []
     if error is not None:
-        words.append(paint(f"! {printable(error)}", "red"))
+        remarks.append((f"! {printable(error)}", "red"))
     if entry.verdict != "pass":
-        verdict = ":".join((entry.verdict, *entry.trail))
-        words.append(paint(printable(verdict), VERDICT_COLOURS.get(entry.verdict)))
+        verdict = printable(":".join((entry.verdict, *entry.trail)))
+        remarks.append((verdict, VERDICT_COLOURS.get(entry.verdict)))
+    taken = COLUMNS + sum(len(text) + 2 for text, _ in remarks)
+    summary = _summary(entry)
+    if width:
+        summary = _cut(summary, max(width - taken, LEAST))
+    words = [summary, *(paint(text, name) for text, name in remarks)]
     command = paint(f"{name:<12}", "red" if error is not None else "green")
     line = f"#{entry.session:<3} {arrow} {command} {entry.length:>8}B  "
     return (line + "  ".join(word for word in words if word)).rstrip()
+
+
+def _cut(summary: str, room: int) -> str:
+    return summary if len(summary) <= room else f"{summary[: room - 1]}…"
 
 
 def _summary(entry: Entry) -> str:

@@ -112,7 +112,7 @@ def _run(
     from lbcproxy.cli.console import Console
     from lbcproxy.cli.look import make_look
     from lbcproxy.cli.proxying import begin_recording, log_to, run_reactor
-    from lbcproxy.cli.show import colours, output_to
+    from lbcproxy.cli.show import colours, output_to, width_of
     from lbcproxy.proxy import ProxyService, ProxySettings, Shown
     from lbcproxy.proxy.modes import all_modes
     from lbcproxy.session.session import STREAM_ABOVE
@@ -125,7 +125,7 @@ def _run(
     )
     stream = sys.stderr if path == "-" else sys.stdout
     event_stream = stream if options["kind"] == "text" else sys.stderr
-    look = make_look(**options, colour=colours(stream))
+    look = make_look(**options, colour=colours(stream), width=width_of(stream))
     messages = output_to(stream)
     events = messages if event_stream is stream else output_to(event_stream)
     console = Console(None if quiet else look, messages, events, colour=colours(event_stream))

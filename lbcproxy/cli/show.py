@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,12 @@ def command(
     from lbcproxy.cli.look import make_look
 
     look = make_look(
-        kind, tree=tree, hexdump=hexdump, fields=rest["fields"], colour=colours(sys.stdout)
+        kind,
+        tree=tree,
+        hexdump=hexdump,
+        fields=rest["fields"],
+        colour=colours(sys.stdout),
+        width=width_of(sys.stdout),
     )
     chain = None if network is None else the_network(network)
     try:
@@ -60,6 +66,11 @@ def output_to(stream: Any) -> Any:
         return PlainOutput(stream)
     stream.flush()
     return TextOutput(descriptor, stream.encoding)
+
+
+def width_of(stream: Any) -> int:
+    """Give the columns of a terminal; 0 for what is none."""
+    return shutil.get_terminal_size().columns if stream.isatty() else 0
 
 
 def colours(stream: Any) -> bool:

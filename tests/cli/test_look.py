@@ -7,7 +7,7 @@ import click
 import msgspec
 import pytest
 
-from lbcproxy import networks
+from lbcproxy import networks, resources
 from lbcproxy.capture import open_capture
 from lbcproxy.cli.look import VERDICT_COLOURS, make_look
 from lbcproxy.session import Direction, Session
@@ -276,3 +276,18 @@ def test_every_line_is_the_same_with_colours_taken_out(captures):
     plain, coloured = text(), text(colour=True)
     for entry in itertools.islice(open_capture(captures / "lbcd-probe.pcap"), 100):
         assert click.unstyle(coloured(entry)) == plain(entry)
+
+
+@pytest.mark.parametrize("width", [60, 80, 132])
+def test_lines_are_cut_to_the_terminal_and_what_is_wrong_is_not(width):
+    """A line that wraps hides the next; a reason cut off would be worse."""
+    look = make_look("text", tree=False, hexdump=False, fields=(), colour=False, width=width)
+    whole = make_look("text", tree=False, hexdump=False, fields=(), colour=False)
+    for entry in open_capture(resources.folder("captures") / "lbcd-probe.pcap"):
+        line, full = look(entry), whole(entry)
+        if len(full) <= width:
+            assert line == full
+        elif entry.error is None:
+            assert len(line) == width
+            assert line.endswith("…")
+        assert entry.error is None or entry.error in line
