@@ -12,6 +12,17 @@ from lbcproxy.cli.options import look_options, network_option, the_network
 
 __all__ = ["command"]
 
+MOST_USER_AGENT = 256
+"""Bytes; more is refused by every node (lbcd `wire/msgversion.go`, MaxUserAgentLen)."""
+
+
+def _user_agent(_: click.Context, __: click.Parameter, value: str | None) -> bytes | None:
+    """Check what every handshake of a session would fail on."""
+    agent = None if value is None else value.encode()
+    if agent is not None and len(agent) > MOST_USER_AGENT:
+        raise click.BadParameter(f"{len(agent)} bytes, at most {MOST_USER_AGENT} are allowed")
+    return agent
+
 
 SHOWN = ("services", "protocol_version", "height", "relay", "pass_pings")
 
@@ -46,6 +57,7 @@ SHOWN = ("services", "protocol_version", "height", "relay", "pass_pings")
 )
 @click.option(
     "--user-agent",
+    callback=_user_agent,
     metavar="TEXT",
     help="In terminate mode: the user agent both sides are shown, in place of each other's.",
 )
@@ -118,9 +130,8 @@ def _run(
     from lbcproxy.session.session import STREAM_ABOVE
 
     quiet, timeout = options.pop("quiet"), options.pop("dial_timeout")
-    agent = options.pop("user_agent")
     shown = Shown(
-        user_agent=agent and agent.encode(),
+        user_agent=options.pop("user_agent"),
         **{name: options.pop(name) for name in SHOWN},
     )
     stream = sys.stderr if path == "-" else sys.stdout

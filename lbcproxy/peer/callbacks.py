@@ -19,16 +19,21 @@ raises costs its peer the connection, and no other.
 from __future__ import annotations
 
 import difflib
+import inspect
 
 from lbcproxy.wire.registry import OPAQUE, commands
 
 __all__ = ["check_callbacks"]
 
-GENERAL = ("on_message", "on_read", "on_write", "on_ready", "on_disconnected")
+PLAIN = ("on_read", "on_write", "on_ready", "on_disconnected")
+GENERAL = ("on_message", *PLAIN)
 
 
 def check_callbacks(callbacks: object) -> None:
-    """Raise TypeError for a name that begins with `on_` and means nothing: it is misspelt."""
+    """Raise TypeError for a name that begins with `on_` and means nothing: it is misspelt.
+
+    And for an async callback where nobody would wait for it: it would never run.
+    """
     known = {*GENERAL, *(f"on_{command}" for command in commands())}
     for name in dir(callbacks):
         if name.startswith("on_") and name not in known:
@@ -37,3 +42,8 @@ def check_callbacks(callbacks: object) -> None:
             if name.removeprefix("on_") in OPAQUE:
                 words = ": that command is passed unread, use on_message"
             raise TypeError(f"{type(callbacks).__name__}.{name} is no callback{words}")
+    for name in PLAIN:
+        if inspect.iscoroutinefunction(getattr(callbacks, name, None)):
+            raise TypeError(
+                f"{type(callbacks).__name__}.{name} cannot be async: it is not waited for"
+            )

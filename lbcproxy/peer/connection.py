@@ -141,6 +141,8 @@ class Connection(Protocol):
             self._wire().setTcpNoDelay(True)
         self._producing = True
         self._wire().registerProducer(self, True)
+        if self._pauses:
+            self._wire().pauseProducing()
         self.opened()
 
     def dataReceived(self, data: bytes) -> None:

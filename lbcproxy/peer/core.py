@@ -38,7 +38,7 @@ REJECTS = 70002
 BLOOM_COMMANDS = frozenset({"filterload", "filteradd", "filterclear"})
 AWAY = frozenset({"idle", "stall"})
 """Deadlines that do not run while we do not read."""
-CALLBACK = "callback"
+CALLBACK = "(callback)"
 """Why we do not read while a callback runs."""
 
 

@@ -57,6 +57,7 @@ class Handshake:
         self._inbound = inbound
         self.phase = Phase.AWAIT_VERSION
         self.wants_addrv2 = False
+        self._agreed = 0
         self.wants_wtxids = False
 
     @property
@@ -96,6 +97,7 @@ class Handshake:
     def version_accepted(self, agreed: int) -> Step:
         """Go on behind the node's version, and ours."""
         self.phase = Phase.AWAIT_VERACK
+        self._agreed = agreed
         send: list[MessageRecord] = []
         if not self.strict and agreed >= ADDRV2_VERSION:
             send.append(SendAddrV2())
@@ -109,7 +111,8 @@ class Handshake:
         return Step((VerAck(),) if self.strict and not self._inbound else ())
 
     def _agree(self, command: str) -> None:
-        self.wants_addrv2 = self.wants_addrv2 or command == "sendaddrv2"
+        if command == "sendaddrv2" and self._agreed >= ADDRV2_VERSION:
+            self.wants_addrv2 = True
         self.wants_wtxids = self.wants_wtxids or command == "wtxidrelay"
 
 

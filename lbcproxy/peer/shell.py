@@ -22,7 +22,7 @@ from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer.callbacks import check_callbacks
 from lbcproxy.peer.config import PeerConfig, Policy
 from lbcproxy.peer.connection import Connection
-from lbcproxy.peer.core import PeerCore
+from lbcproxy.peer.core import CALLBACK, PeerCore
 from lbcproxy.peer.effects import Deliver, Effect, End, Gone, Note, Read, Ready, Resolve, Write
 from lbcproxy.peer.known import PROCESS_NONCES, NonceCache
 from lbcproxy.peer.log import PeerLog
@@ -307,14 +307,14 @@ class Shell(Connection):
             name, argument = calls.pop(0)
             answer = self._call(name, argument)
             if inspect.isawaitable(answer):
-                self.pause("callback")
+                self.pause(CALLBACK)
                 waiting: Deferred[Any] = Deferred.fromCoroutine(_awaited(answer))
                 waiting.addCallbacks(
                     lambda value: self._deliver_next(calls, value),
                     lambda failure, name=name: self._callback_failed(name, failure),
                 )
                 return
-        self.resume("callback")
+        self.resume(CALLBACK)
         self._do(self.core.delivered(answer, self._now()))
 
     def _became_ready(self) -> None:

@@ -316,6 +316,7 @@ NETWORK = ("--network", "lbry-regtest")
         ((*NETWORK, *MODE, "--legs", "three"), "'three' is not one of"),
         ((*NETWORK, *MODE, "-T", "fields"), "-T fields wants at least one -e PATH"),
         ((*NETWORK, *MODE, "--dial-timeout", "0"), "0.0 is not in the range"),
+        ((*NETWORK, *MODE, "--user-agent", "x" * 257), "257 bytes, at most 256 are allowed"),
     ],
 )
 def test_wrong_usage_says_what_is_wrong(lbcproxy, tmp_path, monkeypatch, arguments, text):

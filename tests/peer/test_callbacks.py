@@ -322,3 +322,23 @@ def test_strict_or_tolerant_callbacks_see_the_same():
     both = [connect(policy=policy) for policy in (Policy.STRICT, Policy.TOLERANT)]
     names = [wired.feed(version(), VerAck(), Ping(1)).callbacks.names() for wired in both]
     assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("name", ["on_read", "on_write", "on_ready", "on_disconnected"])
+def test_a_callback_that_nobody_waits_for_cannot_be_async(name: str):
+    """It would never run, and what it raises would be lost."""
+
+    async def never(*_: Any) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match=f"{name} cannot be async"):
+        connect(callbacks=type("Mine", (), {name: never})())
+
+
+def test_no_reason_of_a_users_is_taken_for_a_callback():
+    """What a user calls their pause is theirs."""
+    wired, callback = slow()
+    wired.feed(Ping(1))
+    wired.peer.pause("callback")
+    callback.done()
+    assert not wired.wire.reading

@@ -285,7 +285,8 @@ def test_between_version_and_verack_the_policy_says_what_may_come(
 
 def test_what_is_offered_in_the_handshake_reaches_its_callbacks():
     """Negotiation is for the user too; what the node wishes is kept."""
-    wired = connect().feed(version(), SendHeaders(), WtxidRelay(), SendAddrV2(), VerAck())
+    offers = (SendHeaders(), WtxidRelay(), SendAddrV2())
+    wired = connect(PeerConfig(network=BITCOIN)).feed(version(70016), *offers, VerAck())
     names = wired.callbacks.names("on_read", "on_write", "on_message")
     offered = ["on_sendheaders", "on_wtxidrelay", "on_sendaddrv2"]
     assert names == ["on_version", *offered, "on_verack", "on_ready"]

@@ -397,3 +397,13 @@ def test_lbcds_own_session_on_regtest_does_not_fail():
     expected = ["getblocks", "getheaders", "reject", "reject", "getaddr", "ping", "mempool"]
     assert wired.commands == [*expected, "getdata", "feefilter"]
     assert wired.peer.core.protocol_version == protocol
+
+
+def test_a_pause_before_the_connection_holds():
+    """All of a peer's methods may be called before the connection is there."""
+    wired = connect(opened=False)
+    wired.peer.pause("not yet")
+    wired.open()
+    assert not wired.wire.reading
+    wired.peer.resume("not yet")
+    assert wired.wire.reading

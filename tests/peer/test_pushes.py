@@ -118,6 +118,14 @@ def test_addrv2_is_sent_if_the_node_has_asked_for_it():
     assert wired.sent == [AddrV2(tuple(given))]
 
 
+def test_addrv2_is_not_sent_to_an_older_node_that_asks():
+    """What was agreed on has no `addrv2` (BIP155)."""
+    config = msgspec.structs.replace(CONFIG, network=BITCOIN)
+    wired = connect(config).feed(version(70013), SendAddrV2(), VerAck())
+    assert wired.peer.is_ready
+    assert wired.peer.push_addrv2(new_addresses(3)) == ()
+
+
 def test_addrv2_is_not_sent_unasked():
     """The node would not understand it."""
     wired = modern()

@@ -670,3 +670,13 @@ def test_a_session_and_its_recording_leave_nothing_behind():
     scene.assert_over()
     assert not recorder._open
     assert not recorder._early
+
+
+@pytest.mark.parametrize("number", [0, 100, 208])
+def test_the_upstream_hears_nothing_of_a_client_that_is_too_old(number: int):
+    """It would be shown a version that the client never said, or be blamed for the end."""
+    scene = Scene().says("client", version(number))
+    scene.settle()
+    assert scene.dials == []
+    assert scene.why == "client: protocol version must be 209 or greater"
+    scene.assert_over()

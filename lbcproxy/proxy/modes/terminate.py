@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode
 from lbcproxy.peer.effects import Read
+from lbcproxy.peer.handshake import LOWEST_VERSION
 from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.proxy.bridge import bridge
 from lbcproxy.proxy.relay import reason_of
@@ -137,6 +138,8 @@ class Termination:
             if not self._upstream_version.called:
                 self._upstream_version.callback(version)
             return
+        if version.version < LOWEST_VERSION:
+            return  # the leg refuses it; the upstream need not hear of it
         self._dial(version)
         theirs = await self._upstream_version
         if theirs is not None:
