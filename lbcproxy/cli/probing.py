@@ -20,7 +20,7 @@ from twisted.internet.endpoints import (
     TCP6ClientEndpoint,
     connectProtocol,
 )
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.python.failure import Failure
 
@@ -60,6 +60,7 @@ SERVICES = {
     11: "P2P_V2",
 }
 BLOOM = 1 << 2
+LATE = (TooLate, ConnectingCancelledError)
 TRANSACTIONS = (InvType.TX, InvType.WTX, InvType.WITNESS_TX)
 
 
@@ -147,7 +148,7 @@ class Probe:
         connecting.addTimeout(self._timeout, self._reactor)  # of a name's look-up as well
         try:
             await connecting
-        except (ConnectError, DNSLookupError, TooLate, OSError) as error:
+        except (ConnectError, DNSLookupError, OSError, *LATE) as error:
             raise self._failed(self._why(error)) from None
 
     def _endpoint(self) -> Any:
@@ -163,7 +164,7 @@ class Probe:
             return "connection refused"
         if isinstance(error, DNSLookupError):
             return "no such host"
-        if isinstance(error, TooLate):
+        if isinstance(error, LATE):
             return f"no connection in {self._timeout:g} s"
         return printable(str(error))
 
