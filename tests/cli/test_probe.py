@@ -1,0 +1,298 @@
+"""`lbcproxy probe`: in memory against a node that is the test, and once against a real listener."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+
+from lbcproxy.cli.probe import as_lines, as_object
+from lbcproxy.cli.probing import Probe, ProbeFailed, service_names
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.wire import Framer
+from lbcproxy.wire.messages.addresses import Addr, TimedAddress
+from lbcproxy.wire.messages.handshake import VerAck
+from lbcproxy.wire.messages.headers import Headers
+from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
+from lbcproxy.wire.messages.keepalive import Ping, Pong
+from tests.nodes import free_port
+from tests.peer.wires import REGTEST, Wire, encoded, version
+from tests.tools import REPOSITORY
+
+TX = InventoryVector(InvType.TX, bytes(range(32)))
+
+
+class Scene:
+    """A probe, its reactor in memory, and the node at the other end."""
+
+    def __init__(self, *questions, host="10.0.0.1", timeout=10.0):
+        self.clock = MemoryReactorClock()
+        self.probe = Probe(self.clock, REGTEST, Endpoint(host, 9246), timeout)
+        self.results = []
+        Deferred.fromCoroutine(self.probe.run(questions)).addBoth(self.results.append)
+
+    def connect(self):
+        """Let the connection be there."""
+        factory = self.clock.tcpClients[0][2]
+        protocol = factory.buildProtocol(None)
+        self.wire = Wire(self.clock, protocol)
+        protocol.makeConnection(self.wire)
+        return self
+
+    def shake_hands(self, **fields):
+        """Let the node say `version` and `verack`."""
+        return self.connect().say(version(**fields), VerAck())
+
+    def say(self, *records):
+        """Let the node send messages."""
+        for each in records:
+            self.wire.arrive(encoded(each, 70013, network=REGTEST))
+        return self
+
+    def heard(self):
+        """Give the frames the probe has sent since it was last asked."""
+        self.wire.read()
+        data, self.wire.got = self.wire.got, b""
+        return list(Framer(REGTEST).feed(data))
+
+    def wait(self, seconds):
+        """Let time pass."""
+        self.clock.pump([seconds / 10] * 11)
+        return self
+
+    def report(self):
+        """Give the report; there must be one."""
+        [result] = self.results
+        if isinstance(result, Failure):
+            result.raiseException()
+        return result
+
+    def error(self):
+        """Give why there is none."""
+        [failure] = self.results
+        assert failure.check(ProbeFailed)
+        return str(failure.value)
+
+
+def lines(scene):
+    """Give what is printed of a scene's report."""
+    return as_lines(as_object(scene.report(), "lbry-regtest"))
+
+
+def test_without_questions_it_shakes_hands_and_leaves():
+    """Who is there, and nothing more is said."""
+    scene = Scene().shake_hands(services=0b1101, user_agent=b"/node:1.0/", start_height=1234)
+    report = scene.report()
+    assert report.complete
+    assert [each.command for each in scene.heard()] == ["version", "verack"]
+    assert not scene.wire.connected
+    said = lines(scene)
+    assert "address     10.0.0.1:9246" in said
+    assert "user agent  /node:1.0/" in said
+    assert "version     70013, agreed on 70013" in said
+    assert "services    NETWORK BLOOM WITNESS (13)" in said
+    assert "height      1,234" in said
+
+
+def test_what_the_node_chose_is_escaped():
+    """A user agent cannot act on the terminal, in lines or in JSON."""
+    scene = Scene().shake_hands(user_agent=b"/\x1b[2Jevil\n/")
+    shown = as_object(scene.report(), "lbry-regtest")
+    assert shown["user_agent"] == r"/\x1b[2Jevil\n/"
+    assert r"user agent  /\x1b[2Jevil\n/" in as_lines(shown)
+    assert json.loads(json.dumps(shown)) == shown
+
+
+def test_the_round_trip_is_measured_by_the_pong_to_our_ping():
+    """A pong with another nonce is none."""
+    scene = Scene("ping").shake_hands()
+    [sent] = [each for each in scene.heard() if each.command == "ping"]
+    nonce = int.from_bytes(sent.raw[24:], "little")
+    scene.clock.advance(0.25)
+    scene.say(Pong(nonce ^ 1), Ping(5))
+    assert scene.results == []
+    scene.clock.advance(0.25)
+    scene.say(Pong(nonce))
+    assert scene.report().answers == {"ping": {"ms": 500.0}}
+    assert "ping        500.0 ms" in lines(scene)
+
+
+def test_addresses_are_collected_for_the_whole_time():
+    """They come in several messages; IPv6 is written in brackets."""
+    scene = Scene("addresses").shake_hands()
+    four = bytes(10) + b"\xff\xff" + bytes([10, 0, 0, 7])
+    scene.say(Addr((TimedAddress(1, 1, four, 9246),)))
+    scene.wait(5)
+    scene.say(Addr((TimedAddress(1, 1, bytes(15) + b"\x01", 1),)))
+    assert scene.results == []
+    scene.wait(6)
+    found = ["10.0.0.7:9246", "[::1]:1"]
+    assert scene.report().answers["addresses"] == {"count": 2, "addresses": found}
+    assert lines(scene)[-3:] == ["addresses   2", *(f"            {each}" for each in found)]
+
+
+def test_transactions_of_the_mempool_are_counted():
+    """An announced block is no answer."""
+    scene = Scene("mempool").shake_hands(services=5)
+    scene.say(Inv((InventoryVector(InvType.BLOCK, bytes(32)),)))
+    assert scene.results == []
+    scene.say(Inv((TX,)))
+    assert scene.report().answers["mempool"]["count"] == 1
+
+
+def test_a_question_without_an_answer_does_not_stop_the_others():
+    """It is said in its place, and the report is not complete."""
+    scene = Scene("headers", "ping", "mempool", timeout=3).shake_hands()
+    scene.wait(3.5)
+    scene.wait(3.5)
+    scene.say(Inv((TX,)))
+    report = scene.report()
+    assert report.answers["headers"] == {"error": "no answer in 3 s"}
+    assert report.answers["ping"] == {"error": "no answer in 3 s"}
+    assert report.answers["mempool"]["count"] == 1
+    assert not report.complete
+    assert "headers     no answer in 3 s" in lines(scene)
+
+
+def test_no_headers_are_an_answer():
+    """A node that knows none says so."""
+    scene = Scene("headers").shake_hands().say(Headers(()))
+    assert scene.report().answers == {"headers": {"count": 0}}
+    assert scene.report().complete
+
+
+def test_a_node_without_bloom_that_hangs_up_on_mempool():
+    """The likely reason is said."""
+    scene = Scene("mempool").shake_hands(services=1)
+    scene.wire.finish()
+    scene.wire.read()
+    error = "closed by the node; without BLOOM a node refuses this question"
+    assert scene.report().answers == {"mempool": {"error": error}}
+
+
+def test_a_node_that_goes_between_questions():
+    """The rest is not waited for."""
+    scene = Scene("headers", "ping").shake_hands()
+    scene.wire.reset()
+    assert scene.report().answers == {
+        "headers": {"error": "connection lost"},
+        "ping": {"error": "connection lost"},
+    }
+
+
+def test_a_silent_node():
+    """It has the whole timeout, not more."""
+    scene = Scene(timeout=2.5).connect()
+    scene.clock.advance(2.4)
+    assert scene.results == []
+    scene.clock.advance(0.2)
+    assert scene.error() == "10.0.0.1:9246: no handshake in 2.5 s"
+
+
+def test_a_node_that_closes_before_the_handshake():
+    """As one of another network does; the hint says which was tried."""
+    scene = Scene().connect()
+    scene.wire.finish()
+    scene.wire.read()
+    assert scene.error() == "10.0.0.1:9246: no handshake: closed by the node"
+    assert scene.results[0].value.hint == "is it a node of lbry-regtest?"
+
+
+def test_nobody_answers_the_connection():
+    """No longer than the timeout either."""
+    scene = Scene(timeout=4)
+    scene.clock.advance(4.1)
+    assert scene.error() == "10.0.0.1:9246: no connection in 4 s"
+
+
+def test_a_refused_connection_over_ipv6():
+    """The address is written as it was given."""
+    scene = Scene(host="::1")
+    scene.clock.tcpClients[0][2].clientConnectionFailed(None, Failure(Refused()))
+    assert scene.error() == "[::1]:9246: connection refused"
+
+
+def test_services_without_a_name_are_numbered():
+    """None is lost."""
+    assert service_names(1 << 0 | 1 << 10 | 1 << 40) == ["NETWORK", "NETWORK_LIMITED", "BIT_40"]
+    assert service_names(0) == []
+
+
+# As a program.
+
+
+def command(*arguments):
+    """Give a command line."""
+    return [sys.executable, "-m", "lbcproxy", "probe", "--network", "lbry-regtest", *arguments]
+
+
+def run(*arguments):
+    """Run it to its end."""
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_it_meets_a_listener():
+    """The example that listens answers, as lines and as one JSON object."""
+    port = str(free_port())
+    listen = [sys.executable, "examples/listen.py", "lbry-regtest", port]
+    with subprocess.Popen(listen, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as listener:
+        try:
+            assert "listening" in listener.stdout.readline()
+            asked = (f"127.0.0.1:{port}", "--headers", "--ping")
+            done, as_json = run(*asked), run(*asked, "--json")
+        finally:
+            listener.kill()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "headers     3" in done.stdout.splitlines()
+    assert as_json.returncode == 0
+    [line] = as_json.stdout.splitlines()
+    found = json.loads(line)
+    assert found["network"] == "lbry-regtest"
+    assert found["headers"]["count"] == 3
+    assert found["ping"]["ms"] > 0
+
+
+def test_a_refused_port():
+    """One line on stderr, nothing on stdout."""
+    port = free_port()
+    done = run(f"127.0.0.1:{port}", "--json")
+    words = f"lbcproxy: 127.0.0.1:{port}: connection refused\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
+
+
+def test_it_is_ended_by_ctrl_c():
+    """Even while a node keeps silent."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        words = command(f"127.0.0.1:{listening.getsockname()[1]}")
+        with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
+            connection, _ = listening.accept()
+            with connection:
+                assert connection.recv(24)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(20) == 130
+                assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--network", "lbry-regtest", "host"),
+        ("--network", "lbry-regtest", ":9246"),
+        ("--network", "lbry-regtest", "host:0"),
+        ("--network", "lbry-regtest", "--timeout", "0", "host:1"),
+        ("--network", "nowhere", "host:1"),
+        ("host:1",),
+    ],
+)
+def test_wrong_usage(lbcproxy, arguments):
+    """Nothing is connected."""
+    assert lbcproxy("probe", *arguments).code == 2

@@ -1,0 +1,89 @@
+"""`lbcproxy probe` and real nodes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lbcproxy.wire import Codec
+from lbcproxy.wire.hashes import display, from_display
+from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
+from tests.nodes import KINDS, PAY_TO_ANYONE, SPEND, Node, wait_until
+
+pytestmark = pytest.mark.live
+
+BLOCKS = 110
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def pair(request, tmp_path_factory):
+    """Two nodes, one connected to the other, with a chain."""
+    kind = KINDS[request.param]
+    kind.programs()
+    folder = tmp_path_factory.mktemp(f"probe-{request.param}")
+    first = Node(kind, folder / "first")
+    second = Node(kind, folder / "second", connect=first.port)
+    try:
+        first.start()
+        first.generate(BLOCKS)
+        second.start()
+        wait_until("the second node has the chain", lambda: second.height == BLOCKS)
+        yield first, second
+    finally:
+        second.stop()
+        first.stop()
+
+
+def probe(node, *arguments):
+    """Probe a node; give exit code and object."""
+    words = ["probe", "--network", node.kind.network_id, f"127.0.0.1:{node.port}", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lbcproxy", *words, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_both_nodes_tell_the_same_headers(pair):
+    """The first and the last are those that the nodes' own control program tells."""
+    for node in pair:
+        code, found = probe(node, "--headers", "--ping")
+        assert code == 0
+        assert found["headers"] == {
+            "count": BLOCKS,
+            "first": node.control("getblockhash", 1),
+            "last": node.tip,
+        }
+        assert 0 < found["ping"]["ms"] < 5000
+        assert found["height"] == BLOCKS
+        assert "NETWORK" in found["service_names"]
+
+
+def test_an_empty_mempool_and_addresses_on_regtest_are_not_answered(pair):
+    """Nodes say nothing then, and we say so."""
+    node, _ = pair
+    code, found = probe(node, "--addresses", "--mempool", "--ping", "--timeout", "2")
+    assert code == 1
+    assert found["addresses"] == {"error": "no answer in 2 s"}
+    assert found["mempool"]["error"].startswith("no answer in 2 s; an empty mempool")
+    assert found["ping"]["ms"] > 0
+
+
+def test_a_transaction_in_the_mempool_is_told(pair):
+    """The last test: it leaves its transaction behind."""
+    node, _ = pair
+    txid, value = node.coinbase(1)
+    spent = TxIn(prev_hash=from_display(txid), prev_index=0, script_sig=SPEND, sequence=0xFFFFFFFF)
+    paid = TxOut(value=value - 10_000, script_pubkey=PAY_TO_ANYONE)
+    payment = Tx(version=1, inputs=(spent,), outputs=(paid,), lock_time=0)
+    raw = Codec(node.kind.network, 70013, "base").encode(payment)
+    told = node.control("sendrawtransaction", raw.hex())
+    code, found = probe(node, "--mempool")
+    assert code == 0
+    assert found["mempool"] == {"count": 1, "transactions": [told]}
+    assert told == display(payment.txid)
