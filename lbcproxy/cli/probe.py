@@ -108,10 +108,10 @@ def as_lines(shown: dict[str, Any]) -> list[str]:
     rows = [
         ("address", shown["address"]),
         ("network", shown["network"]),
-        ("user agent", shown["user_agent"]),
+        ("user agent", shown["user_agent"] or "none"),
         ("version", f"{shown['version']}, agreed on {shown['protocol_version']}"),
         ("services", f"{services} ({shown['services']})"),
-        ("height", f"{shown['height']:,}"),
+        ("height", "not said" if shown["height"] is None else f"{shown['height']:,}"),
         ("clock", f"{shown['time_offset']:+} s"),
         ("handshake", f"{shown['handshake_ms']} ms, connected in {shown['connect_ms']} ms"),
     ]

@@ -296,3 +296,23 @@ def test_it_is_ended_by_ctrl_c():
 def test_wrong_usage(lbcproxy, arguments):
     """Nothing is connected."""
     assert lbcproxy("probe", *arguments).code == 2
+
+
+def test_a_version_that_ends_early_is_printed_too():
+    """Old nodes say neither user agent nor height (the fields are optional)."""
+    from lbcproxy.cli.probe import as_lines
+
+    shown = dict.fromkeys(("user_agent", "height"), None) | {
+        "address": "127.0.0.1:1",
+        "network": "lbry-regtest",
+        "version": 106,
+        "protocol_version": 106,
+        "services": 0,
+        "service_names": [],
+        "time_offset": 0,
+        "connect_ms": 1.0,
+        "handshake_ms": 1.0,
+    }
+    lines = as_lines(shown)
+    assert lines[2].split() == ["user", "agent", "none"]
+    assert lines[5].split() == ["height", "not", "said"]
