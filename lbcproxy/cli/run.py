@@ -12,12 +12,11 @@ from lbcproxy.cli.options import look_options, network_option, the_network
 
 __all__ = ["command"]
 
-MOST_USER_AGENT = 256
-"""Bytes; more is refused by every node (lbcd `wire/msgversion.go`, MaxUserAgentLen)."""
-
 
 def _user_agent(_: click.Context, __: click.Parameter, value: str | None) -> bytes | None:
     """Check what every handshake of a session would fail on."""
+    from lbcproxy.peer.config import MOST_USER_AGENT
+
     agent = None if value is None else value.encode()
     if agent is not None and len(agent) > MOST_USER_AGENT:
         raise click.BadParameter(f"{len(agent)} bytes, at most {MOST_USER_AGENT} are allowed")
