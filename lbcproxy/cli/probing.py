@@ -11,15 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from twisted.internet.abstract import isIPAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    connectProtocol,
-)
+from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.python.failure import Failure
@@ -36,6 +30,7 @@ from lbcproxy.peer import (
     StallMode,
     Timeouts,
 )
+from lbcproxy.peer.dial import client_endpoint
 from lbcproxy.session import Message
 from lbcproxy.text import printable
 from lbcproxy.wire import BadRecord
@@ -144,20 +139,14 @@ class Probe:
             self.peer.disconnect()
 
     async def _connect(self) -> None:
-        connecting = connectProtocol(self._endpoint(), self.peer)
+        connecting = connectProtocol(
+            client_endpoint(self._reactor, self._address, self._timeout + 1), self.peer
+        )
         connecting.addTimeout(self._timeout, self._reactor)  # of a name's look-up as well
         try:
             await connecting
         except (ConnectError, DNSLookupError, OSError, *LATE) as error:
             raise self._failed(self._why(error)) from None
-
-    def _endpoint(self) -> Any:
-        host, port = self._address
-        if ":" in host:
-            return TCP6ClientEndpoint(self._reactor, host, port, self._timeout + 1)
-        if isIPAddress(host):
-            return TCP4ClientEndpoint(self._reactor, host, port, self._timeout + 1)
-        return HostnameEndpoint(self._reactor, host, port, self._timeout + 1)
 
     def _why(self, error: BaseException) -> str:
         if isinstance(error, Refused):

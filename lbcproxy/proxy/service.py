@@ -10,19 +10,14 @@ from typing import Any
 import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP4ServerEndpoint,
-    TCP6ClientEndpoint,
-    TCP6ServerEndpoint,
-)
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
+from lbcproxy.peer.dial import client_endpoint
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.settings import ProxySession, RelaySettings, Shown
@@ -143,7 +138,7 @@ class ProxyService(Service):
         return RelaySettings(
             network=self._settings.network,
             upstream=mode.upstream,
-            dial=lambda: self._client_endpoint(mode.upstream),
+            dial=lambda: client_endpoint(self._reactor, mode.upstream, self._settings.dial_timeout),
             observers=self._observers,
             clock=self._reactor,
             now=self._now,
@@ -155,14 +150,6 @@ class ProxyService(Service):
     def _server_endpoint(self, address: Endpoint) -> Any:
         kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
         return kind(self._reactor, address.port, interface=address.host)
-
-    def _client_endpoint(self, address: Endpoint) -> Any:
-        timeout = self._settings.dial_timeout
-        if ":" in address.host:
-            return TCP6ClientEndpoint(self._reactor, address.host, address.port, timeout)
-        if address.host.replace(".", "").isdigit():
-            return TCP4ClientEndpoint(self._reactor, address.host, address.port, timeout)
-        return HostnameEndpoint(self._reactor, address.host, address.port, timeout)
 
 
 def _why(error: Exception) -> str:
