@@ -11,6 +11,7 @@ from enum import Enum
 import msgspec
 
 from lbcproxy.peer.config import PeerConfig, Policy
+from lbcproxy.peer.remote import WITNESS_SERVICE
 from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck
 from lbcproxy.wire.messages.reject import Reject, RejectCode
 from lbcproxy.wire.record import MessageRecord
@@ -20,7 +21,6 @@ __all__ = ["LOWEST_VERSION", "Handshake", "Phase", "Step"]
 LOWEST_VERSION = 209
 """Peers below have no checksums (lbcd `peer/peer.go`, MinAcceptableProtocolVersion)."""
 ADDRV2_VERSION = 70016
-WITNESS_SERVICE = 1 << 3
 NEGOTIATION = frozenset(
     {"sendaddrv2", "wtxidrelay", "sendtxrcncl", "sendcmpct", "sendheaders", "feature"}
 )
@@ -57,8 +57,8 @@ class Handshake:
         self._inbound = inbound
         self.phase = Phase.AWAIT_VERSION
         self.wants_addrv2 = False
-        self._agreed = 0
         self.wants_wtxids = False
+        self._agreed = 0
 
     @property
     def strict(self) -> bool:
