@@ -95,6 +95,11 @@ class PeerCore:
         return bool(self._items) and self._delivering is None and not self.closed
 
     @property
+    def held(self) -> int:
+        """Bytes that came and are not taken in yet."""
+        return self._framer.buffered + sum(len(item.raw) for item in self._items)
+
+    @property
     def deadline(self) -> float | None:
         """When `tick` is to be called next; never behind the end."""
         return None if self.closed else self._timers.next
@@ -127,7 +132,7 @@ class PeerCore:
         message = Message(item.command, self._receives, item.raw, self._codec, error=item.error)
         self.counters.received(item.command, len(item.raw), self._wall())
         size = len(item.raw)
-        if self._is_unknown(item.command):
+        if record_of(item.command) is None or not self.handshake.knows(item.command):
             return self._unknown(now, Read(size, message, f"unknown command {item.command!r}"))
         if message.error is not None:
             cut_short = message.frame_error is None and message.cut_short
@@ -213,13 +218,11 @@ class PeerCore:
         self.closed = why or "no reason given"
         self._timers.clear()
         self._items.clear()
+        self._framer.held()  # taken out, so that its memory is free
         self.inventory.forget()
         return [Note("trace", f"disconnecting: {why}"), *self.sender.give_up(), End()]
 
     # Incoming messages.
-
-    def _is_unknown(self, command: str) -> bool:
-        return record_of(command) is None or not self.handshake.knows(command)
 
     def _accept(self, message: Message, now: float) -> list[Effect]:
         command = message.command

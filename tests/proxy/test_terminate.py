@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from lbcproxy.capture import Recorder
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy import RelaySettings
+from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.modes.terminate import Termination
 from lbcproxy.proxy.settings import Shown
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts
@@ -75,6 +76,8 @@ class Scene:
         self.ended: list[Any] = []
         self.dials: list[tuple[Any, Deferred[Any]]] = []
         settings = RelaySettings(
+            listen=Endpoint("127.0.0.1", 9),
+            budget=Budget(1 << 30),
             network=NETWORK,
             upstream=Endpoint("10.0.0.3", 9246),
             dial=lambda: self,

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from lbcproxy import networks
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy import Relay, RelaySettings
+from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["LINGER", "NETWORK", "STOP_LINGER", "WATERMARK", "FakeTransport", "Recording", "Scene"]
@@ -204,6 +205,8 @@ class Scene:
         self.observer = observer or Recording()
         self.ended: list[Relay] = []
         settings = RelaySettings(
+            listen=Endpoint("127.0.0.1", 9),
+            budget=Budget(1 << 30),
             network=NETWORK,
             upstream=Endpoint("10.0.0.3", 9246),
             dial=lambda: self,
