@@ -1,6 +1,7 @@
 """Files of sessions: written as they happen, read as entries. One file a format."""
 
 from lbcproxy.capture.file import MOST_WAITING, CaptureFile
+from lbcproxy.capture.loss import Loss
 from lbcproxy.capture.reader import Capture, UnknownNetwork, open_capture
 from lbcproxy.capture.recorder import LEGS, Recorder
 from lbcproxy.capture.recording import PER, BadPattern, Recording, RecordingSettings, file_name
@@ -12,6 +13,7 @@ __all__ = [
     "BadPattern",
     "Capture",
     "CaptureFile",
+    "Loss",
     "Recorder",
     "Recording",
     "RecordingSettings",

@@ -87,7 +87,8 @@ class Recording(Observer):
         self._parts: dict[int, _Part] = {}
         self._files: list[CaptureFile] = []  # those whose losses are not counted yet
         self._lost = Loss()
-        self._closed = False
+        self._closed = self._retired = False
+        self._sessions: set[int] = set()
         self.last: CaptureFile | None = None
         """The file that was begun last."""
 
@@ -115,6 +116,12 @@ class Recording(Observer):
             if part.file.moved:
                 self._parts[number] = self._replace(part, self._now(), number)
 
+    def retire(self) -> None:
+        """Close all files behind the last session; no more will begin."""
+        self._retired = True
+        if not self._sessions:
+            self.close()
+
     def close(self) -> None:
         """Close all files, behind what waits to be written."""
         self._closed = True
@@ -128,6 +135,7 @@ class Recording(Observer):
 
     def started(self, facts: SessionFacts, time_ns: int) -> None:
         """Record it; with a file for each session, begin that."""
+        self._sessions.add(facts.number)
         if self._settings.per == "session" and not self._closed:
             self._parts[facts.number] = self._begin(time_ns, facts.number)
         self._to(facts, time_ns, lambda recorder: recorder.started(facts, time_ns))
@@ -159,6 +167,9 @@ class Recording(Observer):
         part = self._parts.pop(summary.facts.number, None)
         if part is not None:
             part.file.close()
+        self._sessions.discard(summary.facts.number)
+        if self._retired and not self._sessions:
+            self.close()
 
     def _to(self, facts: SessionFacts, time_ns: int, tell: Callable[[Recorder], None]) -> None:
         part = self._current(facts, time_ns)

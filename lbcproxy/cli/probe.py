@@ -52,7 +52,7 @@ def _run(
     from twisted.internet.defer import Deferred, succeed
 
     from lbcproxy.cli.probing import Probe, ProbeFailed
-    from lbcproxy.cli.proxying import run_reactor
+    from lbcproxy.service import run_reactor
 
     probe = Probe(reactor, network, endpoint, timeout)
     stopped = False

@@ -1,7 +1,7 @@
 """Settings: what they are (`settings.py`), how a file is read (`load.py`), how they are shown."""
 
 from lbcproxy.config.describe import describe
-from lbcproxy.config.load import ConfigError, load, read
+from lbcproxy.config.load import ConfigError, load, mode_of, read
 from lbcproxy.config.settings import Common, Config, Duration, Proxy, Size
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "Size",
     "describe",
     "load",
+    "mode_of",
     "read",
 ]

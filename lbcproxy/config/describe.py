@@ -12,7 +12,7 @@ import yaml
 
 from lbcproxy.config.settings import Common, Config, Duration, Proxy, Size
 
-__all__ = ["describe"]
+__all__ = ["describe", "type_of"]
 
 WIDTH = 96
 EXAMPLE = {
@@ -21,7 +21,8 @@ EXAMPLE = {
     "upstream": "127.0.0.1:9246",
 }
 HEAD = """\
-lbcproxy's settings: what `lbcproxy run -c config.yaml` and `twistd -n lbcproxy -c config.yaml` read.
+The settings of lbcproxy, for `lbcproxy run -c config.yaml` and
+`twistd -n lbcproxy -c config.yaml`.
 
 All of them are here, each with its default; what a file leaves out has it. `lbcproxy options` \
 prints this file. What stands before `proxies` holds for every proxy, and may stand in one of \
@@ -54,14 +55,14 @@ def _proxy() -> Iterator[str]:
         if name == "network":
             text = f"# {_description(Proxy, name)}\n"
         else:
-            text = _comment(_description(Proxy, name) + f" Type {_type(Proxy, name)}.", "    ")
+            text = _comment(_description(Proxy, name) + f" Type {type_of(Proxy, name)}.", "    ")
         yield f"{text if name != 'network' else ''}{first}{name}: {_value(Proxy, name)}\n"
         first = "    "
 
 
 def _settings(kind: Any, indent: str, names: list[str] | None = None) -> Iterator[str]:
     for name in names or kind.__struct_fields__:
-        text = f"{_description(kind, name)} Type {_type(kind, name)}."
+        text = f"{_description(kind, name)} Type {type_of(kind, name)}."
         yield f"{_comment(text, indent)}{indent}{name}: {_value(kind, name)}\n"
 
 
@@ -69,7 +70,7 @@ def _value(kind: Any, name: str) -> str:
     field = next(each for each in msgspec.structs.fields(kind) if each.name == name)
     default = EXAMPLE.get(name) if kind is Proxy and name in EXAMPLE else field.default
     if isinstance(default, Duration):
-        default = int(default) if default == int(default) else float(default)
+        default = int(default) if default.is_integer() else float(default)
     if isinstance(default, Size):
         default = _size(default)
     return str(yaml.safe_dump(default, default_flow_style=True, width=1000)).split("\n")[0]
@@ -91,17 +92,16 @@ def _meta(kind: Any, name: str) -> msgspec.Meta:
     return next(each for each in hint.__metadata__ if isinstance(each, msgspec.Meta))
 
 
-def _type(kind: Any, name: str) -> str:
+def type_of(kind: Any, name: str) -> str:
+    """Say in words what a setting may be."""
     meta = _meta(kind, name)
     if meta.extra and "choices" in meta.extra:
         return " or ".join(meta.extra["choices"])
     hint = get_args(get_type_hints(kind, include_extras=True)[name])[0]
     if get_origin(hint) is Literal:
         return ", ".join(get_args(hint)[:-1]) + f" or {get_args(hint)[-1]}"
-    alternatives = (
-        get_args(hint) if isinstance(hint, UnionType) or get_origin(hint) is Union else ()
-    )
-    return " or ".join(_kind(each, meta) for each in alternatives or (hint,))
+    union = isinstance(hint, UnionType) or get_origin(hint) is Union
+    return " or ".join(_kind(each, meta) for each in (get_args(hint) if union else (hint,)))
 
 
 def _kind(hint: Any, meta: msgspec.Meta) -> str:

@@ -14,6 +14,7 @@ import yaml
 
 from lbcproxy import networks
 from lbcproxy.capture import BadPattern, file_name
+from lbcproxy.config.describe import type_of
 from lbcproxy.config.settings import RECORD_SESSION, Common, Config, Proxy, quantity
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
@@ -25,6 +26,8 @@ __all__ = ["ConfigError", "load", "mode_of", "read"]
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LEAST = 1 << 20
+SHOWN = ("user_agent", "services", "protocol_version", "height", "relay", "pass_pings")
+USELESS = "it does nothing without a proxy of mode terminate: reverse passes every byte as it came"
 ANY = ("0.0.0.0", "::")  # noqa: S104
 
 
@@ -32,6 +35,7 @@ class ConfigError(LbcproxyError, ValueError):
     """A setting that is wrong; `path` says which, as `proxies[0].listen`."""
 
     hint = "`lbcproxy options` lists every setting"
+    exit_code = 2
 
     def __init__(self, what: str, path: str = "", place: str = "") -> None:
         self.what = what
@@ -77,13 +81,14 @@ def load(values: Mapping[str, Any], lines: Mapping[str, str] | None = None) -> C
     for size in ("memory", "record_queue"):
         if getattr(top, size) < LEAST:
             raise ConfigError("at least 1 MiB is expected", size, _at(places, size))
-    made = []
+    made: list[Proxy] = []
     for number, proxy in enumerate(proxies):
         path = f"proxies[{number}]"
         if not isinstance(proxy, dict):
             raise ConfigError("a proxy is expected: listen, upstream, ...", path, _at(places, path))
-        made.append(_checked(_convert({**given, **proxy}, Proxy, path, places), path, places))
-    config = msgspec.structs.replace(top, proxies=tuple(made))
+        checked = _checked(_convert({**given, **proxy}, Proxy, path, places), path, places)
+        made.append(_named(checked, {each.name for each in made}))
+    config: Config = msgspec.structs.replace(top, proxies=tuple(made))
     _check_together(config, places)
     return config
 
@@ -108,6 +113,9 @@ def _convert(values: Mapping[str, Any], kind: Any, path: str, places: Mapping[st
         where = f"{path}{where.rstrip('`')}".lstrip(".")
         if where == path and "missing required field" in what:
             what = what.replace("Object missing required field", "it lacks")
+        name = where.removeprefix(path).lstrip(".")
+        if name in kind.__struct_fields__ and name != "proxies":
+            what = f"{what}; right is {type_of(kind, name)}"
         raise ConfigError(what, where, _at(places, where)) from error
 
 
@@ -127,7 +135,7 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
     if proxy.mode not in all_modes():
         raise wrong("mode", f"{proxy.mode!r} is not among {', '.join(all_modes())}")
     try:
-        mode = mode_of(proxy)
+        mode_of(proxy)
     except BadMode as error:
         words = str(error).partition("': ")[2] or str(error)
         listens = str(proxy.listen) in words.partition(" ")[0]
@@ -137,7 +145,7 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
             raise wrong(timeout, "a time above 0 is expected")
     if proxy.services is not None and proxy.services >= 1 << 64:
         raise wrong("services", "at most 64 bits are expected")
-    name = proxy.name or f"{proxy.network}-{mode.listen.port}"
+    name = proxy.name or "x"
     if not NAME.fullmatch(name):
         raise wrong("name", f"{name!r} has other characters than letters, digits, '.', '-', '_'")
     if proxy.user_agent is not None and len(proxy.user_agent.encode()) > MOST_USER_AGENT:
@@ -156,11 +164,27 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
             raise wrong("record", str(error)) from None
         if record == "-" and (proxy.rotate_size or proxy.rotate_every):
             raise wrong("record", "the standard output cannot be rotated")
-    return msgspec.structs.replace(proxy, name=name, record=record)
+    return msgspec.structs.replace(proxy, record=record)
+
+
+def _named(proxy: Proxy, taken: set[str]) -> Proxy:
+    """Give a proxy without a name one of its own."""
+    if proxy.name:
+        return proxy
+    name = base = f"{proxy.network}-{mode_of(proxy).listen.port}"
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return msgspec.structs.replace(proxy, name=name)
 
 
 def _check_together(config: Config, places: Mapping[str, str]) -> None:
     """Refuse proxies that are called the same, listen at the same, or lead to each other."""
+    if not any(all_modes()[proxy.mode].CHANGES for proxy in config.proxies):
+        for name in SHOWN:
+            if getattr(config, name) not in (None, False):
+                raise ConfigError(USELESS, name, _at(places, name))
     at: dict[Endpoint, Mode] = {}
     names: dict[str, int] = {}
     for number, proxy in enumerate(config.proxies):

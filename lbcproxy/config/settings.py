@@ -6,7 +6,7 @@ From here come the checks of `config.yaml`, the flags of `lbcproxy run`, and `lb
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -24,14 +24,14 @@ RECORD_SESSION = "captures/%Y%m%d-%H%M%S-{network}-{session}.pcapng"
 class Duration(float):
     """A time in seconds; written as a number, or as `90 s`, `5 m`, `1 h`, `1 d`."""
 
-    UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    UNITS: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     KIND = "a time as 30, 90 s, 5 m, 1 h or 1 d"
 
 
 class Size(int):
     """A number of bytes; written as a number, or as `64 kB`, `100 MB`, `2 GB`, `64 MiB`."""
 
-    UNITS = {
+    UNITS: ClassVar = {
         "B": 1,
         **{f"{letter}B": 1000**power for power, letter in enumerate("kMGT", 1)},
         **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)},

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
+from lbcproxy.peer.log import GATE
+
 __all__ = ["Budget", "Holder"]
 
 
@@ -23,11 +25,13 @@ class Holder(Protocol):
 
 
 class Budget:
-    """Bytes that sessions may hold together: messages not whole yet, and what waits to be sent on
-    before there is an upstream. Whoever holds most gives way first.
+    """Bytes that sessions may hold together.
+
+    They are of messages not whole yet, and of what waits until there is an upstream. Whoever holds
+    most gives way first.
     """
 
-    log = Logger()
+    log = Logger(observer=GATE)
 
     def __init__(self, most: int) -> None:
         self.most = most

@@ -9,8 +9,9 @@ __all__ = ["Deadlines"]
 
 
 class Deadlines:
-    """Ends a session without a handshake, or without a byte, in a number of seconds; None for
-    never. `clock` is Twisted's `IReactorTime`; `end` is told why, once.
+    """Ends a session without a handshake, or without a byte, in a number of seconds.
+
+    None is for never; `clock` is Twisted's `IReactorTime`; `end` is told why, once.
     """
 
     def __init__(

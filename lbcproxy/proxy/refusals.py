@@ -7,6 +7,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.peer.log import GATE
 
 __all__ = ["Refusals"]
 
@@ -16,7 +17,7 @@ PAUSE = 60.0
 class Refusals:
     """Tells the first, then at most one a minute with the number of those between."""
 
-    log = Logger()
+    log = Logger(observer=GATE)
 
     def __init__(self, clock: Any) -> None:
         self._clock = clock

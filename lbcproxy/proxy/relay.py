@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.peer import Peer, PeerConfig, Policy
+from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.deadlines import Deadlines
 from lbcproxy.proxy.settings import EXPECTED, ConnectTimeout, Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
@@ -30,7 +31,7 @@ BEFORE_UPSTREAM = 262_144
 class Relay:
     """One session's two peers."""
 
-    log = Logger()
+    log = Logger(observer=GATE)
 
     def __init__(self, number: int, settings: RelaySettings, owner: Owner) -> None:
         self.number = number

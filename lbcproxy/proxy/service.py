@@ -172,18 +172,23 @@ class ProxyService(Service):
             for deferred in waiting:
                 deferred.callback(None)
 
+    def stop_listening(self) -> Deferred[Any]:
+        """Take no more clients; fires when the ports are free."""
+        stopped = [port.stopListening() for port in self._ports]
+        self._ports.clear()
+        return DeferredList([each for each in stopped if each is not None])
+
     def stopService(self) -> Deferred[Any]:
         """Stop listening, end every session in order; fires when all are gone."""
         super().stopService()  # type: ignore[no-untyped-call]
-        stopped = [port.stopListening() for port in self._ports]
-        self._ports.clear()
+        stopped = [self.stop_listening()]
         for relay in self.relays:
             relay.stop()
         if self._relays:
             emptied: Deferred[None] = Deferred()
             self._emptied.append(emptied)
             stopped.append(emptied)
-        return DeferredList([each for each in stopped if each is not None])
+        return DeferredList(stopped)
 
     def abort(self) -> None:
         """End every session at once."""

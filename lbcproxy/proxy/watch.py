@@ -12,6 +12,7 @@ import msgspec
 from twisted.logger import Logger
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.peer.log import GATE
 from lbcproxy.session import (
     Direction,
     Observer,
@@ -27,7 +28,7 @@ __all__ = ["Watch"]
 class Watch:
     """One session's observers; `now` is the time of day in nanoseconds."""
 
-    log = Logger()
+    log = Logger(observer=GATE)
 
     def __init__(
         self, session: Session, observers: Sequence[Observer], now: Callable[[], int]

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode, Timeouts
 from lbcproxy.peer.effects import Read
 from lbcproxy.peer.handshake import LOWEST_VERSION
+from lbcproxy.peer.log import GATE
 from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.proxy.bridge import bridge
 from lbcproxy.proxy.relay import reason_of
@@ -109,7 +110,7 @@ class Leg(Peer):
 class Termination:
     """One session whose both sides talk to us."""
 
-    log = Logger()
+    log = Logger(observer=GATE)
 
     def __init__(self, number: int, settings: RelaySettings, owner: Owner) -> None:
         self.number = number
