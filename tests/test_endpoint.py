@@ -1,4 +1,4 @@
-"""A host and a port, as they are written and read; what is refused, see `peer/test_lifecycle.py`."""
+"""A host and a port, as they are written and read; `peer/test_lifecycle.py` has what is refused."""
 
 import pytest
 

@@ -14,8 +14,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.endpoints import connectProtocol
-from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
-from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.error import ConnectingCancelledError
 from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
@@ -30,7 +29,7 @@ from lbcproxy.peer import (
     StallMode,
     Timeouts,
 )
-from lbcproxy.peer.dial import client_endpoint
+from lbcproxy.peer.dial import EXPECTED, client_endpoint, reason_of
 from lbcproxy.session import Message
 from lbcproxy.text import printable
 from lbcproxy.wire import BadRecord
@@ -55,7 +54,6 @@ SERVICES = {
     11: "P2P_V2",
 }
 BLOOM = 1 << 2
-LATE = (TooLate, ConnectingCancelledError)
 TRANSACTIONS = (InvType.TX, InvType.WTX, InvType.WITNESS_TX)
 
 
@@ -145,17 +143,10 @@ class Probe:
         connecting.addTimeout(self._timeout, self._reactor)  # of a name's look-up as well
         try:
             await connecting
-        except (ConnectError, DNSLookupError, OSError, *LATE) as error:
-            raise self._failed(self._why(error)) from None
-
-    def _why(self, error: BaseException) -> str:
-        if isinstance(error, Refused):
-            return "connection refused"
-        if isinstance(error, DNSLookupError):
-            return "no such host"
-        if isinstance(error, LATE):
-            return f"no connection in {self._timeout:g} s"
-        return printable(str(error))
+        except (TooLate, ConnectingCancelledError):
+            raise self._failed(f"no connection in {self._timeout:g} s") from None
+        except EXPECTED as error:
+            raise self._failed(reason_of(error)) from None
 
     async def _shake_hands(self) -> None:
         waiting = self.peer.when_ready().addTimeout(self._timeout, self._reactor)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
+from errno import ECONNREFUSED
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -215,8 +216,8 @@ def test_nobody_answers_the_connection():
 def test_a_refused_connection_over_ipv6():
     """The address is written as it was given."""
     scene = Scene(host="::1")
-    scene.clock.tcpClients[0][2].clientConnectionFailed(None, Failure(Refused()))
-    assert scene.error() == "[::1]:9246: connection refused"
+    scene.clock.tcpClients[0][2].clientConnectionFailed(None, Failure(Refused(ECONNREFUSED)))
+    assert scene.error() == "[::1]:9246: Connection refused"
 
 
 def test_services_without_a_name_are_numbered():
@@ -265,7 +266,7 @@ def test_a_refused_port():
     """One line on stderr, nothing on stdout."""
     port = free_port()
     done = run(f"127.0.0.1:{port}", "--json")
-    words = f"lbcproxy: 127.0.0.1:{port}: connection refused\n"
+    words = f"lbcproxy: 127.0.0.1:{port}: Connection refused\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
 
 

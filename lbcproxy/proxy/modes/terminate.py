@@ -16,12 +16,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode
+from lbcproxy.peer.dial import EXPECTED, reason_of
 from lbcproxy.peer.effects import Read
 from lbcproxy.peer.handshake import LOWEST_VERSION
 from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.proxy.bridge import bridge
-from lbcproxy.proxy.relay import reason_of
-from lbcproxy.proxy.settings import EXPECTED, Owner, RelaySettings
+from lbcproxy.proxy.settings import Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts
 from lbcproxy.wire.codec import Codec
@@ -241,7 +241,7 @@ class Termination:
         self._dialling = None
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
-        self._why = self._why or f"upstream unreachable: {reason_of(failure)}"
+        self._why = self._why or f"upstream unreachable: {reason_of(failure.value)}"
         assert self.upstream is not None
         self.upstream.disconnect(self._why)
 
