@@ -81,7 +81,7 @@ def _run(
 
 def as_object(report: Any, network: str) -> dict[str, Any]:
     """Give a report as an object for `--json`; the keys are public and stay."""
-    from lbcproxy.cli.probing import service_names
+    from lbcproxy.wire.messages.handshake import service_names
 
     known = report.known.to_dict()
     return {

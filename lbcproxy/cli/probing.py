@@ -36,24 +36,15 @@ from lbcproxy.wire import BadRecord
 from lbcproxy.wire.addresses import address_text
 from lbcproxy.wire.hashes import display, sha256d
 from lbcproxy.wire.messages.addresses import Addr, AddrV2, GetAddr
+from lbcproxy.wire.messages.handshake import Service
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.inventory import Inv, InvType
 from lbcproxy.wire.messages.keepalive import MemPool, Ping, Pong
 
-__all__ = ["QUESTIONS", "Probe", "ProbeFailed", "Report", "service_names"]
+__all__ = ["QUESTIONS", "Probe", "ProbeFailed", "Report"]
 
 QUESTIONS = ("headers", "ping", "addresses", "mempool")
 """In the order they are asked: `mempool` last, since some nodes hang up on it."""
-SERVICES = {
-    0: "NETWORK",
-    1: "GETUTXO",
-    2: "BLOOM",
-    3: "WITNESS",
-    6: "COMPACT_FILTERS",
-    10: "NETWORK_LIMITED",
-    11: "P2P_V2",
-}
-BLOOM = 1 << 2
 TRANSACTIONS = (InvType.TX, InvType.WTX, InvType.WITNESS_TX)
 
 
@@ -213,7 +204,7 @@ class Probe:
         except NoAnswer as error:
             if self.peer.is_connected:
                 raise NoAnswer(f"{error}; an empty mempool is not answered") from None
-            if not (self.peer.snapshot().services or 0) & BLOOM:
+            if not (self.peer.snapshot().services or 0) & Service.BLOOM:
                 raise NoAnswer(f"{error}; without BLOOM a node refuses this question") from None
             raise
         hashes = [display(each.hash) for each in came.inventory if each.type in TRANSACTIONS]
@@ -242,11 +233,6 @@ class Probe:
         finally:
             self._ear.listener = None
             end.cancel()
-
-
-def service_names(services: int) -> list[str]:
-    """Name service bits; those without a name by their number."""
-    return [SERVICES.get(bit, f"BIT_{bit}") for bit in range(64) if services >> bit & 1]
 
 
 def _has_transactions(record: Any) -> bool:

@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from lbcproxy.cli.probe import as_lines, as_object
-from lbcproxy.cli.probing import Probe, ProbeFailed, service_names
+from lbcproxy.cli.probing import Probe, ProbeFailed
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.wire import Framer
 from lbcproxy.wire.messages.addresses import Addr, TimedAddress
@@ -218,12 +218,6 @@ def test_a_refused_connection_over_ipv6():
     scene = Scene(host="::1")
     scene.clock.tcpClients[0][2].clientConnectionFailed(None, Failure(Refused(ECONNREFUSED)))
     assert scene.error() == "[::1]:9246: Connection refused"
-
-
-def test_services_without_a_name_are_numbered():
-    """None is lost."""
-    assert service_names(1 << 0 | 1 << 10 | 1 << 40) == ["NETWORK", "NETWORK_LIMITED", "BIT_40"]
-    assert service_names(0) == []
 
 
 # As a program.
