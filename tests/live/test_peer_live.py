@@ -69,16 +69,6 @@ SCENARIOS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def loop() -> Iterator[Loop]:
-    """A running reactor, of which nothing may be left in the end."""
-    loop = Loop()
-    yield loop
-    left = loop.call(lambda: loop.reactor.getDelayedCalls())
-    loop.stop()
-    assert left == []
-
-
 @pytest.fixture(scope="module", params=KINDS)
 def a(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[Node]:
     """A running node with a chain of its own."""

@@ -30,16 +30,6 @@ MANY = 100_000
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@pytest.fixture(scope="module")
-def loop() -> Iterator[Loop]:
-    """A running reactor, of which nothing may be left in the end."""
-    loop = Loop()
-    yield loop
-    left = loop.call(lambda: loop.reactor.getDelayedCalls())
-    loop.stop()
-    assert left == []
-
-
 class Counting:
     """Callbacks that hold a node to its promise to count without a mistake."""
 
