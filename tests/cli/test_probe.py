@@ -14,10 +14,12 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from lbcproxy.cli import probing
 from lbcproxy.cli.probe import as_lines, as_object
 from lbcproxy.cli.probing import Probe, ProbeFailed
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.wire import Framer
+from lbcproxy.wire.hashes import display
 from lbcproxy.wire.messages.addresses import Addr, TimedAddress
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.headers import Headers
@@ -47,9 +49,15 @@ class Scene:
         protocol.makeConnection(self.wire)
         return self
 
-    def shake_hands(self, **fields):
+    def shake_hands(self, number=70013, **fields):
         """Let the node say `version` and `verack`."""
-        return self.connect().say(version(**fields), VerAck())
+        return self.connect().say(version(number, **fields), VerAck())
+
+    def pong(self):
+        """Let the node answer the pings it got since it last did anything of the kind."""
+        pings = [each for each in self.heard() if each.command == "ping"]
+        assert pings
+        return self.say(*(Pong(int.from_bytes(each.raw[24:], "little")) for each in pings))
 
     def say(self, *records):
         """Let the node send messages."""
@@ -141,11 +149,75 @@ def test_addresses_are_collected_for_the_whole_time():
 
 def test_transactions_of_the_mempool_are_counted():
     """An announced block is no answer."""
-    scene = Scene("mempool").shake_hands(services=5)
-    scene.say(Inv((InventoryVector(InvType.BLOCK, bytes(32)),)))
+    scene = Scene("mempool").shake_hands(services=5).pong()
+    scene.say(Inv((InventoryVector(InvType.BLOCK, bytes(32)), TX))).pong()
+    found = {"count": 1, "transactions": [display(TX.hash)]}
+    assert scene.report().answers["mempool"] == found
+
+
+def test_a_mempool_that_comes_in_several_messages_is_counted_to_its_end():
+    """An `inv` holds 50,000; the pong to a ping that is sent at the first comes behind the last."""
+    full = Inv(tuple(InventoryVector(InvType.TX, bytes([each]) * 32) for each in (1, 2)))
+    scene = Scene("mempool").shake_hands(services=5).pong()
+    scene.say(full)
+    scene.say(full, Inv((TX,)))
     assert scene.results == []
-    scene.say(Inv((TX,)))
-    assert scene.report().answers["mempool"]["count"] == 1
+    scene.pong()
+    assert scene.report().answers["mempool"]["count"] == 5
+
+
+def test_a_mempool_whose_end_does_not_come_is_not_counted():
+    """A number that is too small would be taken for the right one."""
+    scene = Scene("mempool", timeout=3).shake_hands(services=5)
+    scene.say(Inv((TX,))).wait(3.5)
+    error = "1 transactions, then no answer in 3 s"
+    assert scene.report().answers == {"mempool": {"error": error}}
+
+
+def test_an_empty_mempool_is_an_answer():
+    """The node lives and has announced nothing in all that time; some announce seconds later."""
+    scene = Scene("mempool", timeout=3).shake_hands(services=5)
+    scene.say(Pong(0)).pong()
+    assert scene.results == []
+    scene.wait(3.5)
+    assert scene.report().answers == {"mempool": {"count": 0, "transactions": []}}
+    assert scene.report().complete
+    assert "mempool     0" in lines(scene)
+
+
+def test_silence_is_no_empty_mempool():
+    """A node that does not even answer a ping has said nothing of its mempool."""
+    scene = Scene("mempool", timeout=3).shake_hands(services=5)
+    scene.wait(3.5)
+    assert scene.report().answers == {"mempool": {"error": "no answer in 3 s"}}
+
+
+def test_a_node_without_bloom_that_ignores_mempool():
+    """That it tells no transactions does not mean that it has none."""
+    scene = Scene("mempool", timeout=3).shake_hands(services=1).pong()
+    scene.wait(3.5)
+    error = "no answer in 3 s; without BLOOM a node refuses this question"
+    assert scene.report().answers == {"mempool": {"error": error}}
+
+
+def test_a_node_too_old_for_a_question():
+    """It cannot be asked, which is no silence of the node's."""
+    scene = Scene("ping", "mempool").shake_hands(number=60000)
+    answers = scene.report().answers
+    assert answers["ping"]["error"].startswith("cannot be asked: ")
+    assert answers["mempool"]["error"].startswith("cannot be asked: ")
+
+
+@pytest.mark.parametrize("question", ["addresses", "mempool"])
+def test_what_is_gathered_is_bounded(monkeypatch, question):
+    """A node that never stops costs time, not memory without end."""
+    monkeypatch.setattr(probing, "MOST_GATHERED", 4)
+    scene = Scene(question).shake_hands(services=5)
+    four = bytes(10) + b"\xff\xff" + bytes([10, 0, 0, 7])
+    for _ in range(4):
+        assert scene.results == []
+        scene.say(Addr((TimedAddress(1, 1, four, 9246),)), Inv((TX,)))
+    assert scene.report().answers[question]["count"] == 4
 
 
 def test_a_question_without_an_answer_does_not_stop_the_others():
@@ -153,7 +225,7 @@ def test_a_question_without_an_answer_does_not_stop_the_others():
     scene = Scene("headers", "ping", "mempool", timeout=3).shake_hands()
     scene.wait(3.5)
     scene.wait(3.5)
-    scene.say(Inv((TX,)))
+    scene.say(Inv((TX,))).pong()
     report = scene.report()
     assert report.answers["headers"] == {"error": "no answer in 3 s"}
     assert report.answers["ping"] == {"error": "no answer in 3 s"}
@@ -295,8 +367,6 @@ def test_wrong_usage(lbcproxy, arguments):
 
 def test_a_version_that_ends_early_is_printed_too():
     """Old nodes say neither user agent nor height (the fields are optional)."""
-    from lbcproxy.cli.probe import as_lines
-
     shown = dict.fromkeys(("user_agent", "height"), None) | {
         "address": "127.0.0.1:1",
         "network": "lbry-regtest",
