@@ -1,32 +1,36 @@
 """`lbcproxy probe`: in memory against a node that is the test, and once against a real listener."""
 
 import json
+import re
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import closing
 from errno import ECONNREFUSED
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from lbcproxy import networks
 from lbcproxy.cli import probing
 from lbcproxy.cli.probe import as_lines, as_object
 from lbcproxy.cli.probing import Probe, ProbeFailed
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.wire import Framer
 from lbcproxy.wire.hashes import display
-from lbcproxy.wire.messages.addresses import Addr, TimedAddress
-from lbcproxy.wire.messages.handshake import VerAck
+from lbcproxy.wire.messages.addresses import Addr, AddressV2, TimedAddress
+from lbcproxy.wire.messages.handshake import Service, VerAck
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from tests.nodes import free_port
 from tests.peer.wires import REGTEST, Wire, encoded, version
+from tests.proxy.loops import listening
 from tests.tools import REPOSITORY
 
 TX = InventoryVector(InvType.TX, bytes(range(32)))
@@ -295,15 +299,19 @@ def test_a_refused_connection_over_ipv6():
 # As a program.
 
 
-def command(*arguments):
+PATIENCE = 20
+"""Seconds until something that should happen counts as not happening."""
+
+
+def command(*arguments, network="lbry-regtest"):
     """Give a command line."""
-    return [sys.executable, "-m", "lbcproxy", "probe", "--network", "lbry-regtest", *arguments]
+    return [sys.executable, "-m", "lbcproxy", "probe", "--network", network, *arguments]
 
 
-def run(*arguments):
+def run(*arguments, **options):
     """Run it to its end."""
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, timeout=60
+        command(*arguments, **options), capture_output=True, text=True, check=False, timeout=60
     )
 
 
@@ -336,17 +344,92 @@ def test_a_refused_port():
     assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
 
 
-def test_it_is_ended_by_ctrl_c():
-    """Even while a node keeps silent."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        words = command(f"127.0.0.1:{listening.getsockname()[1]}")
-        with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
-            connection, _ = listening.accept()
+@pytest.mark.parametrize("silent_at", ["version", "getheaders", "mempool"])
+def test_it_is_ended_by_ctrl_c(silent_at):
+    """Even while a node keeps silent, in the handshake or when it was asked something."""
+    with listening() as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        questions = {
+            "version": (),
+            "getheaders": ("--headers", "--ping"),
+            "mempool": ("--mempool",),
+        }
+        words = command(address, *questions[silent_at])
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            connection, _ = server.accept()
             with connection:
-                assert connection.recv(24)
+                connection.settimeout(PATIENCE)
+                framer, heard = Framer(REGTEST), []
+                while silent_at not in heard:
+                    heard += [each.command for each in framer.feed(connection.recv(65536))]
+                    if heard == ["version"] and silent_at != "version":
+                        records = (version(services=5), VerAck())
+                        connection.sendall(
+                            b"".join(encoded(each, network=REGTEST) for each in records)
+                        )
                 process.send_signal(signal.SIGINT)
-                assert process.wait(20) == 130
-                assert process.stderr.read() == b""
+                out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+            process.communicate()
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+class AnsweringNode:
+    """The callbacks of a `Peer` of ours that tells addresses and a mempool, in several messages."""
+
+    ADDRESSES = (
+        AddressV2(1, 1, 1, bytes([10, 0, 0, 7]), 8333),
+        AddressV2(1, 1, 2, bytes(15) + b"\x01", 1),
+        AddressV2(1, 1, 4, bytes(range(32)), 9735),
+        AddressV2(1, 1, 99, b"\xab\xcd", 7),
+    )
+    TRANSACTIONS = 120_001
+
+    def on_getaddr(self, peer, record):
+        """Tell addresses of all kinds."""
+        assert peer.push_addrv2(self.ADDRESSES[:3])
+        assert peer.push_addrv2(self.ADDRESSES[3:])
+
+    def on_mempool(self, peer, record):
+        """Tell more than two messages can hold."""
+        things = [
+            InventoryVector(InvType.TX, number.to_bytes(32, "little"))
+            for number in range(self.TRANSACTIONS)
+        ]
+        for start in range(0, len(things), 50_000):
+            peer.send(Inv(tuple(things[start : start + 50_000])))
+
+
+@pytest.fixture
+def answering(loop):
+    """Listen as a node of protocol version 70016, and give the port."""
+    config = PeerConfig(
+        network=networks.get("bitcoin-regtest"), services=Service.NETWORK | Service.BLOOM
+    )
+    assert config.highest_version == 70016
+    options = {"clock": loop.reactor, "callbacks": AnsweringNode(), "nonces": NonceCache()}
+    factory = Factory.forProtocol(lambda: Peer(config, inbound=True, **options))
+    endpoint = TCP4ServerEndpoint(loop.reactor, 0, interface="127.0.0.1")
+    port = loop.call(endpoint.listen, factory)
+    yield port.getHost().port
+    loop.call(port.stopListening)
+
+
+def test_addrv2_and_a_large_mempool_over_tcp(answering):
+    """A node of today tells addresses of every network, and its mempool in three messages."""
+    asked = ("--addresses", "--mempool", "--json", "--timeout", "2")
+    done = run(f"127.0.0.1:{answering}", *asked, network="bitcoin-regtest")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found["protocol_version"] == 70016
+    assert found["addresses"]["count"] == 4
+    four, six, tor, unknown = found["addresses"]["addresses"]
+    assert (four, six, unknown) == ("10.0.0.7:8333", "[::1]:1", "network-99-abcd:7")
+    assert re.fullmatch(r"[a-z2-7]{56}\.onion:9735", tor)
+    assert found["mempool"]["count"] == AnsweringNode.TRANSACTIONS
+    assert len(set(found["mempool"]["transactions"])) == AnsweringNode.TRANSACTIONS
 
 
 @pytest.mark.parametrize(
