@@ -1,21 +1,16 @@
 """Tests of terminate mode over transports in memory: who is told what, and what passes."""
 
 import io
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from lbcproxy.capture import Recorder
-from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy import RelaySettings
 from lbcproxy.proxy.modes.terminate import Termination
 from lbcproxy.proxy.settings import Shown
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts
@@ -26,7 +21,7 @@ from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.record import MessageRecord
 from tests.peer.wires import version
-from tests.proxy.transports import NETWORK, WATERMARK, FakeTransport, Recording
+from tests.proxy.transports import NETWORK, WATERMARK, FakeTransport, Recording, a_dial, settings_of
 
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 CLIENT = version(70013, services=4, user_agent=b"/client:1/", start_height=7, nonce=1, relay=False)
@@ -74,17 +69,7 @@ class Scene:
         self.observer = Kept()
         self.ended: list[Any] = []
         self.dials: list[tuple[Any, Deferred[Any]]] = []
-        settings = RelaySettings(
-            network=NETWORK,
-            upstream=Endpoint("10.0.0.3", 9246),
-            dial=lambda: self,
-            observers=(*before, self.observer),
-            clock=self.clock,
-            now=lambda: int(self.clock.seconds() * 1e9) + 1,
-            numbers=itertools.count(1),
-            stream_above=None,
-            shown=Shown(**shown),
-        )
+        settings = settings_of(self, before, stream_above=None, shown=Shown(**shown))
         self.session = Termination(number, settings, self)
         self.client = FakeTransport(self.clock, self.session.client, 1)
         self.upstream: Any = None
@@ -92,8 +77,7 @@ class Scene:
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """Begin to dial, as an endpoint."""
-        error = ConnectingCancelledError(IPv4Address("TCP", "10.0.0.3", 9246))
-        dialling: Deferred[Any] = Deferred(lambda deferred: deferred.errback(error))
+        dialling = a_dial()
         self.dials.append((factory, dialling))
         return dialling
 
