@@ -217,5 +217,6 @@ def _known(program: str, flags: list[str]) -> list[str]:
 
 @functools.cache
 def _help(program: str) -> str:
-    done = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
+    command = [program, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     return done.stdout + done.stderr
