@@ -664,3 +664,9 @@ def test_the_upstream_hears_nothing_of_a_client_that_is_too_old(number: int):
     assert scene.dials == []
     assert scene.why == "client: protocol version must be 209 or greater"
     scene.assert_over()
+
+
+def test_the_upstream_hears_of_the_oldest_client_that_is_taken():
+    """One version above those that are too old."""
+    scene = Scene().says("client", version(209))
+    assert len(scene.dials) == 1
