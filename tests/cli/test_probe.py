@@ -9,9 +9,7 @@ from errno import ECONNREFUSED
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import ConnectionRefusedError as Refused
-from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
@@ -410,9 +408,7 @@ def answering(loop):
     )
     assert config.highest_version == 70016
     options = {"clock": loop.reactor, "callbacks": AnsweringNode(), "nonces": NonceCache()}
-    factory = Factory.forProtocol(lambda: Peer(config, inbound=True, **options))
-    endpoint = TCP4ServerEndpoint(loop.reactor, 0, interface="127.0.0.1")
-    port = loop.call(endpoint.listen, factory)
+    port = loop.listen(lambda: Peer(config, inbound=True, **options))
     yield port.getHost().port
     loop.call(port.stopListening)
 
