@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from lbcproxy.cli.options import look_options, network_option, the_network
 
@@ -23,7 +24,8 @@ def _user_agent(_: click.Context, __: click.Parameter, value: str | None) -> byt
     return agent
 
 
-SHOWN = ("services", "protocol_version", "height", "relay", "pass_pings")
+SHOWN = ("user_agent", "services", "protocol_version", "height", "relay", "pass_pings")
+"""The options of terminate mode."""
 
 
 @click.command(name="run", context_settings={"help_option_names": ["-h", "--help"]})
@@ -109,9 +111,21 @@ def command(network: str, modes: tuple[str, ...], **options: Any) -> int:
         parsed = tuple(parse_mode(mode) for mode in modes)
     except BadMode as error:
         raise click.UsageError(str(error)) from None
+    if not any(mode.kind == "terminate" for mode in parsed):
+        _refuse_shown(options)
     if options["no_record"] and options["path"]:
         raise click.UsageError("--no-record and -w exclude each other")
     return _run(chain, parsed, **options)
+
+
+def _refuse_shown(options: dict[str, Any]) -> None:
+    """Refuse what would be ignored without terminate mode."""
+    context = click.get_current_context()
+    for name in SHOWN:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            option = f"no-{name}" if options[name] is False else name
+            words = f"--{option.replace('_', '-')} needs a --mode terminate:HOST:PORT@[HOST:]PORT"
+            raise click.UsageError(words)
 
 
 def _run(
@@ -129,10 +143,7 @@ def _run(
     from lbcproxy.session.session import STREAM_ABOVE
 
     quiet, timeout = options.pop("quiet"), options.pop("dial_timeout")
-    shown = Shown(
-        user_agent=options.pop("user_agent"),
-        **{name: options.pop(name) for name in SHOWN},
-    )
+    shown = Shown(**{name: options.pop(name) for name in SHOWN})
     stream = sys.stderr if path == "-" else sys.stdout
     event_stream = stream if options["kind"] == "text" else sys.stderr
     look = make_look(**options, colour=colours(stream), width=width_of(stream))

@@ -357,6 +357,18 @@ NETWORK = ("--network", "lbry-regtest")
         ((*NETWORK, *MODE, "-T", "fields"), "-T fields wants at least one -e PATH"),
         ((*NETWORK, *MODE, "--dial-timeout", "0"), "0.0 is not in the range"),
         ((*NETWORK, *MODE, "--user-agent", "x" * 257), "257 bytes, at most 256 are allowed"),
+        *(
+            ((*NETWORK, *MODE, *option), f"{option[0]} needs a --mode terminate:HOST:PORT@")
+            for option in (
+                ("--user-agent", ""),
+                ("--services", "0"),
+                ("--protocol-version", "70013"),
+                ("--height", "0"),
+                ("--relay",),
+                ("--no-relay",),
+                ("--pass-pings",),
+            )
+        ),
     ],
 )
 def test_wrong_usage_says_what_is_wrong(lbcproxy, tmp_path, monkeypatch, arguments, text):
