@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from lbcproxy import networks
 from lbcproxy.capture import Recorder
 from lbcproxy.proxy.modes.terminate import Termination
 from lbcproxy.proxy.settings import Shown
@@ -641,6 +643,42 @@ def test_bytes_that_are_no_message_are_told(sender: str):
     scene = Scene().greet()
     scene.says(sender, b"rubbish" * 10).settle()
     assert b"".join(each.raw for each in scene.observer.passages) == b"rubbish" * 10
+
+
+@pytest.mark.parametrize("when", ["handshake", "behind it"])
+@both_ways
+def test_another_networks_messages_end_with_advice(sender: str, when: str):
+    """The operator may have named the wrong network, and is told which it is."""
+    scene = Scene()
+    if when != "handshake":
+        scene.greet()
+    elif sender == "upstream":
+        scene.says("client", CLIENT).answer()
+    foreign = networks.get("bitcoin-mainnet")
+    scene.says(sender, frame(foreign.magic, "verack", b"")).settle()
+    scene.assert_over()
+    advice = (
+        "f9beb4d9 is not the network's magic fae4aad1; "
+        "it is that of bitcoin-mainnet: use --network bitcoin-mainnet"
+    )
+    assert scene.why.startswith(f"{sender}: ")
+    assert scene.why.endswith(advice)
+    assert advice in [each.entry.why for each in scene.observer.passages if each.entry]
+
+
+def test_rubbish_that_is_forgiven_is_not_why_a_session_ends_later(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A neighbour on regtest may send what it likes; the advice is for what ends it."""
+    near = IPv4Address("TCP", "127.0.0.1", 1)
+    monkeypatch.setattr(FakeTransport, "getPeer", lambda _: near)
+    scene = Scene().greet()
+    foreign = networks.get("bitcoin-mainnet")
+    scene.says("client", frame(foreign.magic, "verack", b"")).settle()
+    assert scene.ended == []
+    scene.client.finish()
+    scene.settle()
+    assert scene.why == "client: closed by the node"
 
 
 def test_a_session_and_its_recording_leave_nothing_behind():

@@ -15,6 +15,7 @@ from twisted.internet.endpoints import connectProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lbcproxy import networks
 from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode
 from lbcproxy.peer.dial import EXPECTED, reason_of
 from lbcproxy.peer.effects import Read
@@ -152,7 +153,10 @@ class Termination:
         side.bytes += read.size
         if message is None:
             side.junk_bytes += read.size
-            self._tell_junk(direction, read)
+            advice = networks.whose_magic(self.settings.network, read.junk)
+            self._tell_junk(direction, read, f"{error}{advice}")
+            if advice and leg.core.closed:
+                self._why = self._why or f"{self._name(leg)}: {leg.core.closed}{advice}"
             return
         side.see(message)
         other = self._other(leg)
@@ -197,10 +201,9 @@ class Termination:
     def leg_gone(self, leg: Leg, why: str) -> None:
         """End the other side, and the session behind it."""
         self._gone.add(leg)
-        name = "client" if leg is self.client else "upstream"
         if leg is self.client and self.upstream is not None and not self._upstream_version.called:
             why = f"{why}, waiting for the upstream"
-        self._end(self._why or f"{name}: {why}")
+        self._end(self._why or f"{self._name(leg)}: {why}")
         if not self._upstream_version.called:
             self._upstream_version.callback(None)
         other = self._other(leg)
@@ -224,6 +227,9 @@ class Termination:
                 upstream=self.settings.upstream,
             )
         )
+
+    def _name(self, leg: Leg) -> str:
+        return "client" if leg is self.client else "upstream"
 
     def _other(self, leg: Leg) -> Leg | None:
         return self.upstream if leg is self.client else self.client
@@ -276,7 +282,7 @@ class Termination:
             "newest_block": lambda: (bytes(32), height or 0),
         }
 
-    def _tell_junk(self, direction: Direction, read: Read) -> None:
+    def _tell_junk(self, direction: Direction, read: Read, why: str) -> None:
         entry = Entry(
             number=next(self.settings.numbers),
             time_ns=self.settings.now(),
@@ -284,7 +290,7 @@ class Termination:
             direction=direction,
             message=None,
             junk=read.junk,
-            why=read.error,
+            why=why,
             verdict="drop",
             trail=("terminate",),
         )
