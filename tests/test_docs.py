@@ -90,7 +90,7 @@ ELSEWHERE = {
         "drained",
     ),  # what Twisted's calls become
     *("write", "finish", "close", "abort", "full", "aborted", "statistics"),  # a transparent peer's
-    *("forward", "show"),  # terminate mode's
+    "core",  # the inside, for whoever builds on it
     *("connected", "factory", "transport"),  # Twisted's
 }
 

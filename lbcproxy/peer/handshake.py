@@ -56,8 +56,8 @@ class Handshake:
         self._inbound = inbound
         self.phase = Phase.AWAIT_VERSION
         self.wants_addrv2 = False
-        self._agreed = 0
         self.wants_wtxids = False
+        self._agreed = 0
 
     @property
     def strict(self) -> bool:

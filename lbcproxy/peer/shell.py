@@ -95,6 +95,8 @@ class Shell(Connection):
         self._gone = False
         self.connected_at: float | None = None
         """The time of day at which the connection was there."""
+        self._inbound = inbound
+        self._core: PeerCore | None = None
         check_callbacks(callbacks)
         if config.policy is Policy.TRANSPARENT:
             if owner is None:
@@ -102,7 +104,7 @@ class Shell(Connection):
             return
         if clock is None:
             raise TypeError("a peer that speaks needs a clock, as the reactor")
-        self.core = PeerCore(
+        self._core = PeerCore(
             config,
             inbound=inbound,
             nonces=nonces,
@@ -112,7 +114,14 @@ class Shell(Connection):
         )
 
     def __str__(self) -> str:
-        return f"{self.address} ({'inbound' if self.core.inbound else 'outbound'})"
+        return f"{self.address} ({'inbound' if self._inbound else 'outbound'})"
+
+    @property
+    def core(self) -> PeerCore:
+        """What decides; raises TypeError for a transparent peer, which only watches."""
+        if self._core is None:
+            raise TypeError("a transparent peer only watches: it cannot be asked or told this")
+        return self._core
 
     @property
     def address(self) -> Endpoint:
@@ -146,9 +155,8 @@ class Shell(Connection):
 
     def when_disconnected(self) -> Deferred[str]:
         """Give a Deferred of one's own that fires with the reason when the connection is gone."""
-        if self._gone:
-            return succeed(self.core.closed)
-        return _waiter(self._gone_waiters)
+        core = self.core
+        return succeed(core.closed) if self._gone else _waiter(self._gone_waiters)
 
     # What the connection tells.
 

@@ -56,7 +56,7 @@ def bridge(message: Message, source: Peer, target: Peer) -> Bridged:
 
 
 def _reads_witness(peer: Peer) -> bool:
-    version = peer.core.version
+    version = peer.core.remote.version
     return version is not None and bool(version.services & Service.WITNESS)
 
 

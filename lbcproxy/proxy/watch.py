@@ -57,6 +57,11 @@ class Watch:
         """Look at bytes and tell what they complete."""
         self._look(direction, lambda now: self._session.receive(direction, data, now))
 
+    def let_go(self) -> None:
+        """Hold no message that is under way any longer; it passes unread."""
+        for direction in Direction:
+            self._look(direction, lambda now, way=direction: self._session.let_go(way, now))  # type: ignore[misc]
+
     def passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
         """Tell what passed, where it has been looked at already."""
         self._tell(lambda each, facts, now: each.passed(facts, direction, passages, now))

@@ -81,6 +81,16 @@ class Session:
         way = self._ways[direction]
         return [self._pass(way, direction, item, time_ns) for item in way.framer.close()]
 
+    @property
+    def held(self) -> int:
+        """Bytes of messages that are not whole yet, both ways."""
+        return sum(way.framer.buffered for way in self._ways.values())
+
+    def let_go(self, direction: Direction, time_ns: int) -> list[Passage]:
+        """Hold the message that is under way no longer: it will have passed unread."""
+        way = self._ways[direction]
+        return [self._pass(way, direction, item, time_ns) for item in way.framer.let_go()]
+
     def gap(self, direction: Direction, missing: int, time_ns: int) -> list[Passage]:
         """Take note of bytes that a capture does not have, and begin anew behind them."""
         passages = self.end(direction, time_ns)

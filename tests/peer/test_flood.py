@@ -322,6 +322,25 @@ def test_a_node_that_asks_and_never_reads_cannot_fill_us():
     assert wired.peer.snapshot().queued_bytes == 0
 
 
+def test_small_messages_that_wait_are_counted_with_the_memory_they_take():
+    """A ping is 32 bytes on the wire and 450 in memory: the bound is one of memory."""
+    config = msgspec.structs.replace(CONFIG, most_queued=16 * MIB)
+    wired = connect(config).shake_hands()
+    wired.peer.forward("nobodyknows", bytes(WATERMARK + 1))
+    outcomes: list[Any] = []
+
+    def flood() -> None:
+        for number in range(16 * MIB // 32):
+            if wired.closed:
+                return
+            outcomes.append(wired.peer.queue_message(FeeFilter(number)))
+
+    assert most(flood) < 24 * MIB  # the end of all is told in the same breath
+    assert wired.closed
+    assert len(outcomes) > 16 * MIB // 500
+    assert f"{len(outcomes)} messages" in wired.peer.core.closed
+
+
 def test_a_deaf_node_over_tcp_holds_nobody_up(loop: Loop, pair: Pair):
     """The kernel's buffers are full, ours are bounded, and two others go on talking."""
     config = PeerConfig(network=MAINNET, most_queued=2 * MIB, timeouts=Timeouts(close=0.5))

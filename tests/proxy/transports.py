@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from lbcproxy import networks
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy import Relay, RelaySettings
+from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = [
@@ -207,6 +208,8 @@ class Recording(Observer):
 def settings_of(scene: Any, before: Sequence[Observer], **others: Any) -> RelaySettings:
     """Give the settings of a session whose scene has clock and observer, and is what is dialled."""
     return RelaySettings(
+        listen=Endpoint("127.0.0.1", 9),
+        budget=Budget(1 << 30),
         network=NETWORK,
         upstream=UPSTREAM,
         dial=lambda: scene,

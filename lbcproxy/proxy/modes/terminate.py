@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy import networks
-from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode
+from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode, Timeouts
 from lbcproxy.peer.dial import EXPECTED, reason_of
 from lbcproxy.peer.effects import Read
 from lbcproxy.peer.handshake import LOWEST_VERSION
@@ -56,6 +56,11 @@ class Leg(Peer):
             callbacks=self,
             receives=receives,
         )
+
+    def received(self, data: bytes) -> None:
+        """Take bytes in, and count what they leave unfinished."""
+        super().received(data)
+        self._session.settings.budget.update(self._session)
 
     def opened(self) -> None:
         """Tell that the connection is there, then begin."""
@@ -120,9 +125,18 @@ class Termination:
         self._why = ""
         self._gone: set[Leg] = set()
 
-    def stop(self) -> None:
+    @property
+    def held(self) -> int:
+        """Bytes of messages that are not whole yet."""
+        return sum(0 if leg is None else leg.core.held for leg in (self.client, self.upstream))
+
+    def shed(self) -> None:
+        """End: what passes here has to be read whole."""
+        self._end("more is held than all sessions together may")
+
+    def stop(self, why: str = "proxy stopped") -> None:
         """End both sides in order."""
-        self._end("proxy stopped")
+        self._end(why)
 
     def abort(self) -> None:
         """End both sides at once."""
@@ -208,6 +222,7 @@ class Termination:
             self._upstream_version.callback(None)
         other = self._other(leg)
         if (other is None or other in self._gone) and self._watch.running:
+            self.settings.budget.forget(self)
             self._watch.ended(self._why)
             self._owner.relay_ended(self)
 
@@ -265,6 +280,10 @@ class Termination:
             policy=Policy.TOLERANT,
             stall=StallMode.OFF,
             keepalive=not self.settings.shown.pass_pings,
+            timeouts=Timeouts(
+                negotiate=self.settings.handshake_timeout or Timeouts().negotiate,
+                idle=self.settings.idle_timeout or Timeouts().idle,
+            ),
             **shown,
         )
 
