@@ -231,6 +231,7 @@ def extended(tmp_path_factory):
             capture_output=True,
             text=True,
             check=False,
+            timeout=60,
         )
 
     return run

@@ -11,8 +11,7 @@ from enum import Enum
 import msgspec
 
 from lbcproxy.peer.config import PeerConfig, Policy
-from lbcproxy.peer.remote import WITNESS_SERVICE
-from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck
+from lbcproxy.wire.messages.handshake import SendAddrV2, Service, VerAck
 from lbcproxy.wire.messages.reject import Reject, RejectCode
 from lbcproxy.wire.record import MessageRecord
 
@@ -73,7 +72,7 @@ class Handshake:
         """Say how transactions of a node with these services are read: lbcd believes the bit."""
         if not self.strict:
             return "auto"
-        return "witness" if services & WITNESS_SERVICE else "base"
+        return "witness" if services & Service.WITNESS else "base"
 
     def refusal(self, command: str) -> Step | None:
         """Say what follows from a command that is not for now; None if it is."""

@@ -82,7 +82,7 @@ class Shell(Connection):
         self._callbacks = callbacks
         self._clock = clock
         self._wall = wall
-        self._given_address = endpoint_of(address) if address else None
+        self._given_address = Endpoint.parse(address) if address else None
         self._log = PeerLog(self)
         self._tickets: dict[int, Deferred[bool]] = {}
         self._ticket = itertools.count(1)
@@ -375,15 +375,6 @@ class Shell(Connection):
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
         self._alarm = None
-
-
-def endpoint_of(address: str) -> Endpoint:
-    """Read "host:port"; raises ValueError if there is no port from 0 to 65535."""
-    host, colon, port = address.rpartition(":")
-    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
-    if not colon or not 0 <= number <= 65535 or (":" in host and not host.startswith("[")):
-        raise ValueError(f"{address!r} is not HOST:PORT")
-    return Endpoint(host.strip("[]"), number)
 
 
 def _waiter(waiters: list[Deferred[Any]]) -> Deferred[Any]:

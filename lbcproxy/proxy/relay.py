@@ -7,7 +7,6 @@ reset.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,13 +15,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.peer import Peer, PeerConfig, Policy
+from lbcproxy.peer.dial import EXPECTED, reason_of
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.deadlines import Deadlines
-from lbcproxy.proxy.settings import EXPECTED, ConnectTimeout, Owner, RelaySettings
+from lbcproxy.proxy.settings import Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.session import Direction, Session, SessionFacts, Stage
 
-__all__ = ["Relay", "reason_of"]
+__all__ = ["Relay"]
 
 BEFORE_UPSTREAM = 262_144
 """Bytes taken from a client before the upstream is there."""
@@ -195,7 +195,7 @@ class Relay:
         """End the client's leg as a refused connection would: with a reset."""
         self._dialling = None
         self._closed.add(self.upstream)
-        self._why = self._why or f"upstream unreachable: {reason_of(failure)}"
+        self._why = self._why or f"upstream unreachable: {reason_of(failure.value)}"
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         if not self._broken:
@@ -244,13 +244,3 @@ class Relay:
 
     def _name(self, peer: Peer) -> str:
         return "client" if peer is self.client else "upstream"
-
-
-def reason_of(failure: Failure) -> str:
-    """Say why a connection could not be made, in the system's words where it has some."""
-    number = getattr(failure.value, "osError", None)
-    if isinstance(number, int):
-        return os.strerror(number)
-    if isinstance(failure.value, ConnectTimeout):
-        return "no answer in time"
-    return failure.getErrorMessage().rstrip(".") or type(failure.value).__name__

@@ -7,9 +7,6 @@ from typing import Any
 from typing import Protocol as Interface
 
 import msgspec
-from twisted.internet.defer import CancelledError
-from twisted.internet.error import ConnectError, ConnectingCancelledError
-from twisted.internet.error import TimeoutError as ConnectTimeout
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
@@ -17,10 +14,7 @@ from lbcproxy.peer import Peer
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import Observer
 
-__all__ = ["EXPECTED", "ConnectTimeout", "Owner", "ProxySession", "RelaySettings", "Shown"]
-
-EXPECTED = (ConnectError, ConnectingCancelledError, CancelledError, OSError)
-"""Ways in which dialling fails that are no defect of ours; names not found are an OSError."""
+__all__ = ["Owner", "ProxySession", "RelaySettings", "Shown"]
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):

@@ -136,7 +136,7 @@ class Session:
 
     def _pass_junk(self, way: _Way, direction: Direction, junk: Junk, time_ns: int) -> Passage:
         way.sender.junk_bytes += len(junk.raw)
-        why = junk.why + self._whose_magic(junk.raw)
+        why = junk.why + networks.whose_magic(self.network, junk.raw)
         entry = self._junk_entry(direction, time_ns, junk.raw, why, continued=way.in_junk)
         way.in_junk = True
         return Passage(junk.raw, entry)
@@ -154,14 +154,6 @@ class Session:
             why=why,
             continued=continued,
         )
-
-    def _whose_magic(self, raw: bytes) -> str:
-        """Say which other network's frames begin like this: the operator may have meant it."""
-        magic = raw[:4]
-        known = [network.id for network in networks.with_magic(magic)]
-        if not known or magic == self.network.magic:
-            return ""
-        return f"; it is that of {' or '.join(known)}: use --network {known[0]}"
 
     def _agree(self) -> None:
         """Settle the protocol version as soon as both have named theirs."""

@@ -15,14 +15,15 @@ from twisted.internet.endpoints import connectProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lbcproxy import networks
 from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode, Timeouts
+from lbcproxy.peer.dial import EXPECTED, reason_of
 from lbcproxy.peer.effects import Read
 from lbcproxy.peer.handshake import LOWEST_VERSION
 from lbcproxy.peer.log import GATE
 from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.proxy.bridge import bridge
-from lbcproxy.proxy.relay import reason_of
-from lbcproxy.proxy.settings import EXPECTED, Owner, RelaySettings
+from lbcproxy.proxy.settings import Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts
 from lbcproxy.wire.codec import Codec
@@ -167,7 +168,10 @@ class Termination:
         side.bytes += read.size
         if message is None:
             side.junk_bytes += read.size
-            self._tell_junk(direction, read)
+            advice = networks.whose_magic(self.settings.network, read.junk)
+            self._tell_junk(direction, read, f"{error}{advice}")
+            if advice and leg.core.closed:
+                self._why = self._why or f"{self._name(leg)}: {leg.core.closed}{advice}"
             return
         side.see(message)
         other = self._other(leg)
@@ -212,10 +216,9 @@ class Termination:
     def leg_gone(self, leg: Leg, why: str) -> None:
         """End the other side, and the session behind it."""
         self._gone.add(leg)
-        name = "client" if leg is self.client else "upstream"
         if leg is self.client and self.upstream is not None and not self._upstream_version.called:
             why = f"{why}, waiting for the upstream"
-        self._end(self._why or f"{name}: {why}")
+        self._end(self._why or f"{self._name(leg)}: {why}")
         if not self._upstream_version.called:
             self._upstream_version.callback(None)
         other = self._other(leg)
@@ -241,6 +244,9 @@ class Termination:
             )
         )
 
+    def _name(self, leg: Leg) -> str:
+        return "client" if leg is self.client else "upstream"
+
     def _other(self, leg: Leg) -> Leg | None:
         return self.upstream if leg is self.client else self.client
 
@@ -257,7 +263,7 @@ class Termination:
         self._dialling = None
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
-        self._why = self._why or f"upstream unreachable: {reason_of(failure)}"
+        self._why = self._why or f"upstream unreachable: {reason_of(failure.value)}"
         assert self.upstream is not None
         self.upstream.disconnect(self._why)
 
@@ -296,7 +302,7 @@ class Termination:
             "newest_block": lambda: (bytes(32), height or 0),
         }
 
-    def _tell_junk(self, direction: Direction, read: Read) -> None:
+    def _tell_junk(self, direction: Direction, read: Read, why: str) -> None:
         entry = Entry(
             number=next(self.settings.numbers),
             time_ns=self.settings.now(),
@@ -304,7 +310,7 @@ class Termination:
             direction=direction,
             message=None,
             junk=read.junk,
-            why=read.error,
+            why=why,
             verdict="drop",
             trail=("terminate",),
         )
