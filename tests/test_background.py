@@ -9,12 +9,12 @@ from lbcproxy.background import Background, PlainOutput, TextOutput
 class Gate:
     """A sink that waits to be let through."""
 
-    def __init__(self, open=False):
+    def __init__(self, is_open=False):
         self.written = b""
         self.count = 0
         self.asked = threading.Event()
         self.open = threading.Event()
-        if open:
+        if is_open:
             self.open.set()
 
     def write_out(self, data, count):
@@ -26,7 +26,7 @@ class Gate:
 
 def test_all_is_written_in_order():
     """A capture is only as good as its order."""
-    gate = Gate(open=True)
+    gate = Gate(is_open=True)
     background = Background(1 << 20)
     pieces = [bytes([number % 256]) * (number % 7) for number in range(5000)]
     assert [background.put(gate, piece, 2) for piece in pieces] == [True] * len(pieces)
@@ -37,7 +37,7 @@ def test_all_is_written_in_order():
 
 def test_sinks_are_written_side_by_side_each_in_its_order():
     """Thousands of sessions with a file each have one thread."""
-    gates = [Gate(open=True) for _ in range(50)]
+    gates = [Gate(is_open=True) for _ in range(50)]
     background = Background(1 << 20)
     for number in range(5000):
         assert background.put(gates[number % 50], bytes([number % 251]))

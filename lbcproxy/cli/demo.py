@@ -76,6 +76,7 @@ def command(path: str | None) -> int:
     try:
         code = run_reactor(demo.run, demo.stop, demo.abort, reactor)
     finally:
+        logs.end()
         recording.close()
         disk.close(PATIENCE)
         output.drain()

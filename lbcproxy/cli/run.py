@@ -120,12 +120,13 @@ def _run(config: Config, path: str | None, *, quiet: bool, **options: Any) -> in
     logs.begin()
 
     async def serve() -> int:
-        service.open()
         return await ended
 
     try:
+        service.open()
         code = run_reactor(serve, service.stopService, service.abort, reactor, service.hang_up)
     finally:
+        logs.end()
         if messages.dropped:
             console.line(f"{messages.dropped} times lines were dropped: nobody read them", True)
         for output in {messages, events}:

@@ -153,8 +153,7 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
         raise wrong("user_agent", f"{size} bytes, at most {MOST_USER_AGENT} are allowed")
     record = proxy.record
     if proxy.record_per == "session":
-        default = Common.__struct_defaults__[Common.__struct_fields__.index("record")]
-        record = RECORD_SESSION if record == default else record
+        record = RECORD_SESSION if record == _default("record") else record
         if record is not None and "{session}" not in record:
             raise wrong("record", f"{record!r} lacks {{session}}, as record_per is session")
     if record is not None:
@@ -183,7 +182,7 @@ def _check_together(config: Config, places: Mapping[str, str]) -> None:
     """Refuse proxies that are called the same, listen at the same, or lead to each other."""
     if not any(all_modes()[proxy.mode].CHANGES for proxy in config.proxies):
         for name in SHOWN:
-            if getattr(config, name) not in (None, False):
+            if getattr(config, name) != _default(name):
                 raise ConfigError(USELESS, name, _at(places, name))
     at: dict[Endpoint, Mode] = {}
     names: dict[str, int] = {}
@@ -216,6 +215,11 @@ def _check_together(config: Config, places: Mapping[str, str]) -> None:
                 raise ConfigError(f"it leads back to itself: {way}", path, _at(places, path))
             seen.append(found[0])
             upstream = at[found[0]].upstream
+
+
+def _default(name: str) -> object:
+    """Give the default of a setting of Common: all of them have one."""
+    return next(each.default for each in msgspec.structs.fields(Common) if each.name == name)
 
 
 def _is_same(one: Endpoint, other: Endpoint) -> bool:

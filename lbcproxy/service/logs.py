@@ -58,6 +58,11 @@ class Logs:
             self._file.close()
         self._path, self._file = path, opened
 
+    def end(self) -> None:
+        """Be a log no longer."""
+        self.set(level="debug", path=None, json=False)
+        self._terminal = None
+
     def reopen(self) -> None:
         """Open the file anew, where it was moved away."""
         if self._path is not None:
@@ -68,6 +73,8 @@ class Logs:
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Log an event (Twisted's `ILogObserver`); never raises."""
+        if self._file is None and self._terminal is None:
+            return
         ours = str(event.get("log_namespace", "")).startswith(OURS)
         bad = event.get("log_level", LogLevel.info) >= LogLevel.warn
         if not (ours or bad):
