@@ -216,7 +216,8 @@ def test_hole_in_a_capture_is_said_and_reading_goes_on_behind_it(tmp_path):
     entries = list(open_capture(pcap_of(segments, tmp_path)))
     assert [entry.command for entry in entries] == ["ping", "", "", "ping"]
     assert entries[1].raw == PONG[:9]
-    assert entries[2].error == f"{len(PONG) - 9} bytes are missing from the capture"
+    assert entries[2].missing == len(PONG) - 9
+    assert entries[2].error == "23 bytes are missing from the capture, at byte 41 of the stream"
 
 
 def test_damaged_file_gives_all_before_the_damage_then_the_place(tmp_path):
