@@ -9,7 +9,7 @@ comes up go before it. Of a connection without a SYN, the earliest bytes of each
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from lbcproxy.capture.packet import ACK, RST, SYN, Packet, Segment
+from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Packet, Segment
 
 __all__ = ["Lookahead"]
 
@@ -30,10 +30,12 @@ class Lookahead:
 
     def feed(self, packet: Packet, segment: Segment) -> Iterator[Captured]:
         """Take the next packet and give those whose turn it is."""
-        window = self._window
-        window.append((packet, segment))
-        while len(window) > _MOST_PACKETS or packet.time_ns - window[0][0].time_ns > _MOST_NS:
+        window, time_ns = self._window, packet.time_ns
+        while window and (
+            len(window) >= _MOST_PACKETS or time_ns - window[0][0].time_ns > _MOST_NS
+        ):
             yield from self._next()
+        window.append((packet, segment))
 
     def finish(self) -> Iterator[Captured]:
         """Give all that are left."""
@@ -43,7 +45,8 @@ class Lookahead:
     def _next(self) -> Iterator[Captured]:
         first = self._window.popleft()
         segment = first[1]
-        if (segment.payload or segment.flags & SYN) and not self._known(segment):
+        begins = segment.payload or segment.flags & (SYN | FIN)
+        if begins and not self._known(segment):
             for each in _beginning(first, self._of_the_same(first)):
                 self._window.remove(each)
                 yield each

@@ -2,10 +2,11 @@
 
 Segments go in as they were captured: repeated, overlapping, out of order, of many connections.
 Events come out. The client is who sent the SYN. Of a connection whose beginning was not
-captured, the server is who has a port that servers are known to have, else who was connected to
-before, in the same capture; else the client is whose `version` is the first bytes seen, since
-servers answer with theirs; else the client is the side with the higher port; with equal ports it
-is who was seen first. Packets without bytes open no connection.
+captured, the server is who has a port that servers are known to have; else who was connected to
+before, in the same capture; else who has a port below those that systems give to clients. Else the
+client is whose `version` is the first that is seen, since servers answer with theirs; else the side
+with the higher port; with equal ports it is who was seen first. Packets without bytes open no
+connection.
 
 Bytes that come too early wait for those before them. Those before are given up, as a `Gap`, when
 the other side has acknowledged them (it got them, so they will not be sent again), when too much
@@ -33,6 +34,8 @@ _GRACE_NS = 1_000_000_000
 _OVERHEAD = 200
 # Closed connections whose late repetitions are still recognised.
 _MAX_REMEMBERED = 1024
+# Where the ports begin that systems give to those who connect: Linux's, the lowest.
+_CLIENT_PORTS = 32_768
 _VERSION = b"version".ljust(12, b"\0")  # behind a magic of 4 bytes
 
 
@@ -228,6 +231,7 @@ class Reassembler:
         for mine, other in (
             (source.port in self._server_ports, target.port in self._server_ports),
             (source in self._servers, target in self._servers),
+            (source.port < _CLIENT_PORTS, target.port < _CLIENT_PORTS),
         ):
             if mine is not other:
                 return mine
