@@ -104,11 +104,11 @@ class Connection:
             self._last_ns = time_ns
             who = "client" if closed.from_client else "server"
             if closed.reset:
-                self._end = f"reset by the {who}"
+                self._end = f"{who} reset"
             elif self._end is None:
-                self._end = f"closed by the {who}"
+                self._end = f"{who} closed"
         elif not self._ended:
-            self._end = "open when the capture ends"
+            self._end = "open at the end"
         if direction not in self._ended:
             self._ended.add(direction)
             if self.session is not None:
