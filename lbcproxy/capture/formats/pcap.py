@@ -77,7 +77,8 @@ def stretches(file: BinaryIO) -> Iterator[Stretch]:
                 seconds = packet.time_ns // 1_000_000_000
         except CaptureError as error:
             damage = error.what
-        yield Stretch(start, end, packets)
+        if end > start:
+            yield Stretch(start, end, packets)
         if damage is None:
             return
         resumed = None if seconds is None else _resume(file, form, end + 1, seconds)
@@ -161,11 +162,11 @@ def _resume(file: BinaryIO, form: _Form, offset: int, seconds: int) -> int | Non
 def _are_packets(file: BinaryIO, form: _Form, offset: int, seconds: int) -> bool:
     """Whether some packets follow each other from a place on, or one does up to the end."""
     size = file.seek(0, 2)
-    for _ in range(_FOLLOWING):
+    for number in range(_FOLLOWING):
         file.seek(offset)
         header = file.read(_RECORD_HEADER)
         if len(header) < _RECORD_HEADER:
-            return offset == size or not any(header)
+            return number > 0 and offset + len(header) == size
         at, fraction, length, original = form.record.unpack(header)
         if abs(at - seconds) > _NEAR or fraction * form.unit >= 1_000_000_000:
             return False
