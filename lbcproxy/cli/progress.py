@@ -37,9 +37,13 @@ def reading(path: Path, *, wanted: bool = True) -> Iterator[Opened]:
         TimeRemainingColumn,
     )
 
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(
-        *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,  # what is printed goes where it should
+        redirect_stderr=False,
     ) as bar:
         name = escape(printable(path.name, 40))
 
