@@ -82,17 +82,17 @@ class Met:
         found = [_unread(link_type, count) for link_type, count in sorted(self.unread.items())]
         if self.fragments.incomplete:
             found.append(
-                f"{self.fragments.incomplete:,} IP packets are not read: "
-                "not all of their fragments are in the capture"
+                "IP packets that are not read, since not all of their fragments are there: "
+                f"{self.fragments.incomplete:,}"
             )
         if self.skipped and self.sessions:
             found.append(
-                f"{self.skipped:,} connections are passed over: "
-                "no magic of a known network is in them; --network reads all as one's"
+                "connections that are passed over, since no magic of a known network is in them: "
+                f"{self.skipped:,}; --network reads all as one's"
             )
         return found
 
 
 def _unread(link_type: int, count: int) -> str:
     known = ", ".join(str(number) for number in sorted(UNDERSTOOD))
-    return f"{count:,} packets of link type {link_name(link_type)} are not read, only of {known}"
+    return f"packets of link type {link_name(link_type)} that are not read: {count:,}; read are {known}"
