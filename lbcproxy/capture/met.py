@@ -95,4 +95,5 @@ class Met:
 
 def _unread(link_type: int, count: int) -> str:
     known = ", ".join(str(number) for number in sorted(UNDERSTOOD))
-    return f"packets of link type {link_name(link_type)} that are not read: {count:,}; read are {known}"
+    name = link_name(link_type)
+    return f"packets of link type {name} that are not read: {count:,}; read are {known}"
