@@ -44,6 +44,7 @@ class Met:
     """Counts of one pass over a file, right at any moment of it."""
 
     def __init__(self) -> None:
+        self.format = ""
         self.packets = 0
         self.sections = 0
         self.comments: list[str] = []

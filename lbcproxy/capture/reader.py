@@ -15,7 +15,7 @@ import msgspec
 
 from lbcproxy import networks
 from lbcproxy.capture.connection import Connection, Room, UnknownNetwork
-from lbcproxy.capture.formats import read_packets
+from lbcproxy.capture.formats import recognise
 from lbcproxy.capture.lookahead import Lookahead
 from lbcproxy.capture.met import Met, SessionReport
 from lbcproxy.capture.packet import Leg, Packet, Section, Segment
@@ -76,7 +76,9 @@ class Capture:
         reading = _Reading(self, self._network)
         damage: CaptureError | None = None
         with self.opened(self.path) as file:
-            packets = read_packets(file)
+            form, file = recognise(file)
+            self.met.format = form.NAME
+            packets = form.read(file)
             while True:
                 try:
                     packet = next(packets, None)

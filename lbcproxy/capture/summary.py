@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from lbcproxy.capture.formats import HEAD, format_of
 from lbcproxy.capture.met import SessionReport
 from lbcproxy.capture.reader import Capture
 from lbcproxy.errors import CaptureError
@@ -45,8 +45,6 @@ class Summary:
         self.capture = capture
         self.damage: CaptureError | None = None
         """Where reading ended before the file did."""
-        self.format = ""
-        self.size = 0
         self.networks: set[str] = set()
         self.amounts: dict[tuple[str, Direction], Amount] = {}
         """By command; bytes that are no message under `(junk)`."""
@@ -114,8 +112,8 @@ class Summary:
         first, last = met.first_ns, met.last_ns
         return {
             "file": str(self.capture.path),
-            "format": self.format,
-            "size": self.size,
+            "format": met.format,
+            "size": _size(self.capture.path),
             "comments": met.comments,
             "networks": sorted(self.networks),
             "begin": None if first is None else iso_time(first),
@@ -149,9 +147,6 @@ def summarise(capture: Capture, *, decode: bool = True) -> Summary:
     Without `decode` the errors are those that frames show: checksums, unknown commands.
     """
     summary = Summary(capture, decode=decode)
-    with capture.path.open("rb") as file:
-        summary.format = format_of(file.read(HEAD)).NAME
-        summary.size = file.seek(0, 2) if file.seekable() else 0
     capture.ended = summary.ended
     try:
         for entry in capture:
@@ -161,6 +156,10 @@ def summarise(capture: Capture, *, decode: bool = True) -> Summary:
             raise
         summary.damage = error
     return summary
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
 
 
 def _keep(kept: list[dict[str, Any]], value: dict[str, Any]) -> None:

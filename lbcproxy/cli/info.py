@@ -37,6 +37,7 @@ def command(files: tuple[Path, ...], network: str | None, kind: str, quick: bool
     A damaged file is told of as far as it is good; the exit code is 3 then.
     """
     from lbcproxy.capture import UnknownNetwork
+    from lbcproxy.cli.show import reader_gone
     from lbcproxy.errors import CaptureError
 
     chain = None if network is None else the_network(network)
@@ -46,6 +47,9 @@ def command(files: tuple[Path, ...], network: str | None, kind: str, quick: bool
             code = max(code, _one(file, chain, kind, quick))
         except UnknownNetwork as error:
             code = max(code, _failed(str(error), 2))
+        except BrokenPipeError:
+            reader_gone()
+            break
         except OSError as error:
             code = max(code, _failed(f"cannot read {file}: {error.strerror}", 1))
         except CaptureError as error:

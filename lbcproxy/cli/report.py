@@ -53,7 +53,8 @@ def _print(shown: dict[str, Any], console: Console) -> None:
 
 
 def _facts(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    yield "format", f"{shown['format']}, {shown['size']:,} bytes, {shown['packets']:,} packets"
+    size = "" if shown["size"] is None else f"{shown['size']:,} bytes, "
+    yield "format", f"{shown['format']}, {size}{shown['packets']:,} packets"
     for comment in shown["comments"]:
         yield "comment", printable(comment)
     yield "network", ", ".join(shown["networks"]) or "none found"

@@ -55,11 +55,15 @@ def command(
     except UnknownNetwork as error:
         raise click.UsageError(str(error)) from None
     except BrokenPipeError:
-        # Who read us has gone; Python would complain when it flushes what is left.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reader_gone()
     finally:
         for notice in capture.met.notices if capture.met.segments else ():
             click.echo(f"lbcproxy: {notice}", err=True)
+
+
+def reader_gone() -> None:
+    """Let go what is left to print: Python would complain of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def output_to(stream: Any) -> Any:

@@ -99,6 +99,7 @@ class Session:
         entry = self._junk_entry(direction, time_ns, b"", why, continued=False)
         way.missing += missing
         way.in_middle = True
+        way.in_junk = False
         way.framer = Framer(self.network, self._stream_above, begins=False)
         return [*passages, Passage(b"", msgspec.structs.replace(entry, missing=missing))]
 

@@ -387,3 +387,34 @@ def test_without_a_terminal_nothing_is_on_standard_error(lbcproxy, captures, nam
     """Logs of jobs stay readable."""
     ended = lbcproxy(name, captures / "lbcd-sync.pcap")
     assert (ended.code, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["info", "show"])
+def test_a_pipe_is_read_once(captures, name):
+    """`ssh host tcpdump -w - | lbcproxy info /dev/stdin`: nothing can be wound back."""
+    done = subprocess.run(
+        f"cat {captures}/lbcd-sync.pcap | {sys.executable} -m lbcproxy {name} /dev/stdin",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    if name == "show":
+        assert len(done.stdout.splitlines()) == 400
+    else:
+        assert "  format    pcap, 217 packets" in done.stdout
+        assert "  messages  400, 208,415 bytes" in done.stdout
+
+
+def test_who_reads_only_the_beginning_is_no_error(captures):
+    """`lbcproxy info FILE... | head -1`."""
+    files = " ".join([f"{captures}/lbcd-sync.pcap"] * 10)
+    done = subprocess.run(
+        f"({sys.executable} -m lbcproxy info {files}; echo code $? >&2) | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "code 0\n"

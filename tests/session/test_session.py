@@ -385,6 +385,7 @@ def test_a_gap_is_told_and_reading_begins_anew_behind_it():
     core = session()
     core.receive(UP, ping()[:10], NOW)
     [cut, gap] = entries(core.gap(UP, 1448, NOW))
+    assert not cut.continued
     assert cut.junk == ping()[:10]
     assert gap.message is None
     assert (gap.junk, gap.length, gap.missing) == (b"", 0, 1448)
@@ -417,6 +418,7 @@ def test_the_middle_of_a_message_behind_a_gap_is_junk_up_to_the_next():
     assert [entry.raw for entry in found if entry.message is not None] == [ping()]
     assert b"".join(entry.raw for entry in found) == rest + ping()
     assert found[0].error == "the beginning of this message is not in the capture"
+    assert not found[0].continued
     [cut] = [*entries(core.receive(UP, ping()[:9], NOW)), *entries(core.end(UP, NOW))]
     assert "cut off" in cut.error
 

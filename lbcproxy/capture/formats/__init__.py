@@ -14,7 +14,7 @@ from lbcproxy import discover
 from lbcproxy.capture.packet import Packet, Section
 from lbcproxy.errors import CaptureError
 
-__all__ = ["HEAD", "format_of", "read_packets"]
+__all__ = ["HEAD", "format_of", "read_packets", "recognise"]
 
 HEAD = 16
 """Bytes of a file that tell its format."""
@@ -26,9 +26,14 @@ def read_packets(file: BinaryIO) -> Iterator[Packet | Section]:
     Raises CaptureError at once if it is no capture, and while reading where it is damaged, after
     everything before the damage was given.
     """
+    found, rejoined = recognise(file)
+    return cast("Iterator[Packet | Section]", found.read(rejoined))
+
+
+def recognise(file: BinaryIO) -> tuple[ModuleType, BinaryIO]:
+    """Give the format of a file, and the file as it was before it was looked at."""
     head = file.read(HEAD)
-    found = format_of(head)
-    return cast("Iterator[Packet | Section]", found.read(_rejoined(head, file)))
+    return format_of(head), _rejoined(head, file)
 
 
 def format_of(head: bytes) -> ModuleType:
