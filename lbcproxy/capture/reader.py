@@ -6,34 +6,30 @@ A file is read as it is iterated; neither its packets nor its messages are kept.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 from lbcproxy import networks
-from lbcproxy.capture.formats import read_packets
-from lbcproxy.capture.packet import Leg, Packet, Section
+from lbcproxy.capture.connection import Connection, Room, UnknownNetwork
+from lbcproxy.capture.formats import recognise
+from lbcproxy.capture.lookahead import Lookahead
+from lbcproxy.capture.met import Met, SessionReport
+from lbcproxy.capture.packet import Leg, Packet, Section, Segment
 from lbcproxy.capture.streams import Data, Event, Gap, Opened, Reassembler
 from lbcproxy.capture.tcp import dissect
 from lbcproxy.capture.writer import SCHEMA
-from lbcproxy.errors import CaptureError, LbcproxyError
+from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, Entry, Passage, Session
+from lbcproxy.session import Direction, Entry, Session
 
 __all__ = ["Capture", "UnknownNetwork", "open_capture"]
 
 _CAME_IN = {Leg.CLIENT: Direction.TO_UPSTREAM, Leg.UPSTREAM: Direction.TO_CLIENT}
 _SERVER_PORTS = frozenset(network.port for network in networks.all_networks().values())
-UNDECIDED = 4096
-"""Bytes of a connection that are looked at for the magic of a known network."""
-
-
-class UnknownNetwork(LbcproxyError):
-    """A file of others does not tell whose traffic it holds; the text names the candidates."""
 
 
 def open_capture(path: str | Path, network: str | Network | None = None) -> Capture:
@@ -52,22 +48,37 @@ def open_capture(path: str | Path, network: str | Network | None = None) -> Capt
 
 
 class Capture:
-    """The entries of a file, in order; each iteration reads the file anew."""
+    """The entries of a file, in order; each iteration reads the file anew.
+
+    `met` tells what else was met; `ended` is told of each session that is over. `opened` may be
+    set to open the file in another way, as to show how far it has been read.
+    """
 
     def __init__(self, path: Path, network: Network | None) -> None:
         self.path = path
         self._network = network
-        self.sessions = 0
+        self.met = Met()
+        self.ended: Callable[[SessionReport], object] = lambda _: None
+        self.opened: Callable[[Path], BinaryIO] = lambda path: path.open("rb")
+
+    @property
+    def sessions(self) -> int:
         """Sessions met so far."""
-        self.skipped = 0
+        return self.met.sessions
+
+    @property
+    def skipped(self) -> int:
         """Connections passed over because they are of no known network."""
+        return self.met.skipped
 
     def __iter__(self) -> Iterator[Entry]:
-        self.sessions = self.skipped = 0
+        self.met = Met()
         reading = _Reading(self, self._network)
         damage: CaptureError | None = None
-        with self.path.open("rb") as file:
-            packets = read_packets(file)
+        with self.opened(self.path) as file:
+            form, file = recognise(file)
+            self.met.format = form.NAME
+            packets = form.read(file)
             while True:
                 try:
                     packet = next(packets, None)
@@ -79,6 +90,8 @@ class Capture:
         yield from reading.finish()
         if damage is not None:
             raise damage
+        if self.met.unread and not self.met.segments:
+            raise CaptureError(f"{self.path}: {'; '.join(self.met.notices)}")
         if self.skipped and not self.sessions:
             raise UnknownNetwork(
                 f"{self.path}: none of its {self.skipped} connections begins with the magic of a "
@@ -91,29 +104,49 @@ class _Reading:
 
     def __init__(self, capture: Capture, network: Network | None) -> None:
         self._capture = capture
+        self._met = capture.met
         self._asked = network
         self._named: Network | None = None
         self._changes = False
         self._numbers = itertools.count(1)
+        self._room = Room()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin a section: what was open in the one before does not go on."""
         self._reassembler = Reassembler(server_ports=_SERVER_PORTS)
-        self._connections: dict[int, _Connection] = {}
+        self._lookahead = Lookahead(self._reassembler.knows)
+        self._connections: dict[int, Connection] = {}
         self._sessions: dict[int, int] = {}
+        self._reports: dict[int, SessionReport] = {}
         self._last_time = 0
 
     def take(self, packet: Packet | Section) -> Iterator[Entry]:
         if isinstance(packet, Section):
             yield from self.finish()
-            self._reassembler = Reassembler(server_ports=_SERVER_PORTS)
-            self._named = _named_network(packet)
-            facts = _facts(packet)
-            # With one leg in the file there is nothing that stands on the other as well.
-            self._changes = bool(facts.get("changes")) and facts.get("legs") == "both"
-            self._sessions.clear()
+            self._begin()
+            self._section(packet)
             return
-        self._last_time = packet.time_ns
-        segment = dissect(packet)
+        if not self._met.packet(packet.time_ns, packet.link_type):
+            return
+        segment = dissect(packet, self._met.fragments)
         if segment is None:
             return
+        self._met.segments += 1
+        for each in self._lookahead.feed(packet, segment):
+            yield from self._read(*each)
+
+    def _section(self, section: Section) -> None:
+        self._met.sections += 1
+        for comment in section.comments:
+            self._met.comment(comment)
+        self._named = _named_network(section)
+        facts = _facts(section)
+        # With one leg in the file there is nothing that stands on the other as well.
+        self._changes = bool(facts.get("changes")) and facts.get("legs") == "both"
+
+    def _read(self, packet: Packet, segment: Segment) -> Iterator[Entry]:
+        self._last_time = packet.time_ns
         facts = _facts(packet)
         for event in self._reassembler.feed(packet.time_ns, segment):
             if isinstance(event, Opened):
@@ -122,39 +155,70 @@ class _Reading:
                 yield from self._numbered(self._entries(event, facts), facts)
 
     def finish(self) -> Iterator[Entry]:
+        for each in self._lookahead.finish():
+            yield from self._read(*each)
         for event in self._reassembler.finish():
             yield from self._numbered(self._entries(event, {}), {})
-        for connection in self._connections.values():
+        for connection in list(self._connections.values()):
             for direction in Direction:
-                yield from self._numbered(connection.end(direction, self._last_time), {})
-        self._capture.skipped += sum(each.unknown for each in self._connections.values())
+                yield from self._numbered(connection.end(direction, self._last_time, None), {})
+            self._close(connection)
         self._connections.clear()
+        for report in self._reports.values():
+            self._capture.ended(report)
+        self._reports.clear()
 
     def _open(self, event: Opened, facts: dict[str, Any]) -> None:
         leg = facts.get("leg", Leg.CLIENT)
         if leg == Leg.UPSTREAM and not self._changes:
             return  # the client leg has the same messages
-        number = None
+        connection = Connection(
+            event,
+            lambda network: self._session(network, connection, event.begun),
+            network=self._asked or self._named,
+            came_in=_CAME_IN[Leg(leg)] if self._changes else None,
+            upstream=facts.get("upstream"),
+            room=self._room,
+        )
         if "session" in facts:  # ours: both legs of a session have its number
             known = self._sessions.get(facts["session"]) if leg == Leg.UPSTREAM else None
-            number = self._sessions[facts["session"]] = known or self._next_session()
-        connection = _Connection(
-            lambda network: self._session(network, number, event.begun),
-            came_in=_CAME_IN[Leg(leg)] if self._changes else None,
-        )
-        connection.network = self._asked or self._named
+            number = known or self._next_session()
+            connection.number = self._sessions[facts["session"]] = number
         self._connections[event.connection] = connection
 
     def _next_session(self) -> int:
-        self._capture.sessions += 1
-        return self._capture.sessions
+        self._met.sessions += 1
+        return self._met.sessions
 
-    def _session(self, network: Network, number: int | None, begun: bool) -> Session:
+    def _session(self, network: Network, connection: Connection, begun: bool) -> Session:
         """Make the core that reads a connection, at its first bytes."""
-        number = self._next_session() if number is None else number
+        if connection.number is None:
+            connection.number = self._next_session()
         return Session(
-            number, network, numbers=itertools.repeat(0), stream_above=None, begins=begun
+            connection.number,
+            network,
+            numbers=itertools.repeat(0),
+            stream_above=None,
+            begins=begun,
         )
+
+    def _close(self, connection: Connection) -> None:
+        """Count a connection that is over, and tell of its session when both its legs are."""
+        self._met.skipped += connection.unknown
+        number = connection.number
+        if number is None:
+            return
+        report = connection.report(number)
+        if connection.came_in is None:
+            self._capture.ended(report)
+            return
+        other = self._reports.pop(number, None)
+        if other is None:
+            self._reports[number] = report
+        else:
+            client_leg = connection.came_in is Direction.TO_UPSTREAM
+            legs = (report, other) if client_leg else (other, report)
+            self._capture.ended(_of_both_legs(*legs))
 
     def _numbered(self, entries: Iterator[Entry], facts: dict[str, Any]) -> Iterator[Entry]:
         """Give entries their numbers, and what their packet says became of them."""
@@ -178,69 +242,23 @@ class _Reading:
         elif isinstance(event, Gap):
             yield from connection.gap(direction, event.missing, event.time_ns)
         else:
-            yield from connection.end(direction, event.time_ns)
+            yield from connection.end(direction, event.time_ns, event)
+            if event.reset:  # nothing will come in the other direction either
+                yield from connection.end(direction.other, event.time_ns, event)
             if connection.over:
-                self._capture.skipped += connection.unknown
                 del self._connections[event.connection]
+                self._close(connection)
 
 
-class _Connection:
-    """A TCP connection, on its way to being a session."""
-
-    def __init__(
-        self, make_session: Callable[[Network], Session], *, came_in: Direction | None
-    ) -> None:
-        self.session: Session | None = None
-        self.network: Network | None = None
-        """Whose traffic it is, where that is known without looking."""
-        self.came_in = came_in
-        """The direction that came in on this leg; what went out stands on the other as well."""
-        self._make_session = make_session
-        self._held: list[tuple[Direction, bytes, int]] = []
-        self._given_up = False
-        self._ended: set[Direction] = set()
-
-    @property
-    def over(self) -> bool:
-        return len(self._ended) == len(Direction)
-
-    @property
-    def unknown(self) -> bool:
-        """Whether it is of no network that could be told."""
-        return self.session is None and self.network is None
-
-    def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterator[Entry]:
-        if self._given_up:
-            return
-        if self.session is not None:
-            yield from _entries(self.session.receive(direction, data, time_ns))
-            return
-        self._held.append((direction, data, time_ns))
-        said = [held for way, held, _ in self._held if way is direction]
-        network = self.network or _network_in(said)
-        if network is not None:
-            self.session = self._make_session(network)
-            held, self._held = self._held, []
-            for each in held:
-                yield from self.data(*each)
-        elif sum(len(data) for _, data, _ in self._held) > UNDECIDED:
-            self._given_up = True
-            self._held.clear()
-
-    def gap(self, direction: Direction, missing: int, time_ns: int) -> Iterator[Entry]:
-        if self.session is not None:
-            yield from _entries(self.session.gap(direction, missing, time_ns))
-
-    def end(self, direction: Direction, time_ns: int) -> Iterator[Entry]:
-        if direction in self._ended:
-            return
-        self._ended.add(direction)
-        if self.session is not None:
-            yield from _entries(self.session.end(direction, time_ns))
-
-
-def _entries(passages: list[Passage]) -> Iterator[Entry]:
-    return (each.entry for each in passages if each.entry is not None)
+def _of_both_legs(client: SessionReport, upstream: SessionReport) -> SessionReport:
+    """Put the reports of two legs together: of each node what came in from it."""
+    return msgspec.structs.replace(
+        client,
+        server=upstream.server,
+        ended_ns=max(client.ended_ns, upstream.ended_ns),
+        missing=client.missing + upstream.missing,
+        to_client=upstream.to_client,
+    )
 
 
 def _facts(packet: Packet | Section) -> dict[str, Any]:
@@ -259,21 +277,3 @@ def _named_network(section: Section) -> Network | None:
         return None if name is None else networks.get(name)
     except KeyError:
         return None
-
-
-def _network_in(held: list[bytes]) -> Network | None:
-    """Find the network whose frame begins in some bytes; raises UnknownNetwork if two share it."""
-    found = _frame_pattern().search(b"".join(held))
-    if found is None:
-        return None
-    known = networks.with_magic(found[0][:4])
-    if len(known) > 1:
-        names = " and ".join(network.id for network in known)
-        raise UnknownNetwork(f"magic {found[0][:4].hex()} is that of {names}: say --network")
-    return known[0]
-
-
-def _frame_pattern() -> re.Pattern[bytes]:
-    """Match a magic with a command behind it."""
-    magics = b"|".join(re.escape(each.magic) for each in networks.all_networks().values())
-    return re.compile(b"(?:" + magics + rb")[a-z0-9]{2,12}")

@@ -2,8 +2,11 @@
 
 Segments go in as they were captured: repeated, overlapping, out of order, of many connections.
 Events come out. The client is who sent the SYN. Of a connection whose beginning was not
-captured, the client is the side with the higher port, since servers listen on low ones; with
-equal ports it is who was seen first. Packets without bytes open no connection.
+captured, the server is who has a port that servers are known to have; else who was connected to
+before, in the same capture; else who has a port below those that systems give to clients. Else the
+client is whose `version` is the first that is seen, since servers answer with theirs; else the side
+with the higher port; with equal ports it is who was seen first. Packets without bytes open no
+connection.
 
 Bytes that come too early wait for those before them. Those before are given up, as a `Gap`, when
 the other side has acknowledged them (it got them, so they will not be sent again), when too much
@@ -31,6 +34,9 @@ _GRACE_NS = 1_000_000_000
 _OVERHEAD = 200
 # Closed connections whose late repetitions are still recognised.
 _MAX_REMEMBERED = 1024
+# Where the ports begin that systems give to those who connect: Linux's, the lowest.
+_CLIENT_PORTS = 32_768
+_VERSION = b"version".ljust(12, b"\0")  # behind a magic of 4 bytes
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):
@@ -137,6 +143,10 @@ class _Connection:
         self.halves = (_Half(True), _Half(False))
         self.over = False
 
+    def half_of(self, source: Endpoint) -> _Half:
+        """Give the direction in which one end sends."""
+        return self.halves[0 if source == self.key[0] else 1]
+
 
 class Reassembler:
     """Turns segments into events, for any number of connections at once."""
@@ -152,6 +162,15 @@ class Reassembler:
         self._open: dict[tuple[Endpoint, Endpoint], _Connection] = {}
         # In the order in which they ended, for the oldest to be forgotten.
         self._remembered: dict[tuple[Endpoint, Endpoint], _Connection] = {}
+        # Who was connected to, the latest last.
+        self._servers: dict[Endpoint, None] = {}
+
+    def knows(self, segment: Segment) -> bool:
+        """Whether it is known where the stream begins that a segment is of."""
+        found = self._found(segment)
+        if found is None:
+            return False
+        return found.over or found.half_of(segment.source).first is not None
 
     def feed(self, time_ns: int, segment: Segment) -> list[Event]:
         """Take the next captured segment and give what it makes known, in order."""
@@ -190,8 +209,7 @@ class Reassembler:
     def _connection(self, segment: Segment, events: list[Event]) -> _Connection | None:
         """Find the connection a segment belongs to, opened if it is new."""
         key, back = (segment.source, segment.target), (segment.target, segment.source)
-        found = self._open.get(key) or self._open.get(back)
-        found = found or self._remembered.get(key) or self._remembered.get(back)
+        found = self._found(segment)
         if segment.flags & SYN:
             if found is not None and _belongs(found, segment):
                 return found
@@ -200,12 +218,24 @@ class Reassembler:
             return self._opened(*(back if segment.flags & ACK else key), events)
         if found is not None or not segment.payload:
             return found
-        backwards = self._rank(segment.source.port) < self._rank(segment.target.port)
-        return self._opened(*(back if backwards else key), events, begun=False)
+        return self._opened(*(back if self._is_answer(segment) else key), events, begun=False)
 
-    def _rank(self, port: int) -> int:
-        """Order ports by how little they look like a server's: its own first, then low ones."""
-        return -1 if port in self._server_ports else port
+    def _found(self, segment: Segment) -> _Connection | None:
+        key, back = (segment.source, segment.target), (segment.target, segment.source)
+        found = self._open.get(key) or self._open.get(back)
+        return found or self._remembered.get(key) or self._remembered.get(back)
+
+    def _is_answer(self, segment: Segment) -> bool:
+        """Whether a segment without a SYN before it is the server's, as far as one can tell."""
+        source, target = segment.source, segment.target
+        for mine, other in (
+            (source.port in self._server_ports, target.port in self._server_ports),
+            (source in self._servers, target in self._servers),
+            (source.port < _CLIENT_PORTS, target.port < _CLIENT_PORTS),
+        ):
+            if mine is not other:
+                return mine
+        return segment.payload[4:16] != _VERSION and source.port < target.port
 
     def _opened(
         self, client: Endpoint, server: Endpoint, events: list[Event], *, begun: bool = True
@@ -215,6 +245,11 @@ class Reassembler:
         for key in ((client, server), (server, client)):
             self._remembered.pop(key, None)
         self._open[client, server] = connection
+        if begun:
+            self._servers.pop(server, None)
+            self._servers[server] = None
+            if len(self._servers) > _MAX_REMEMBERED:
+                del self._servers[next(iter(self._servers))]
         events.append(Opened(connection.number, client, server, self._time_ns, begun))
         return connection
 
@@ -330,8 +365,7 @@ class Reassembler:
 
 def _belongs(connection: _Connection, segment: Segment) -> bool:
     """Whether a SYN is of this connection, not the first of a new one."""
-    from_client = segment.source == connection.key[0]
-    half = connection.halves[0 if from_client else 1]
+    half = connection.half_of(segment.source)
     if connection.over:
         # A late repetition of the answer; a repeated question would look like a new one.
         return bool(segment.flags & ACK) and half.syn == segment.sequence

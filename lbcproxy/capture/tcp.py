@@ -1,7 +1,7 @@
 """TCP segments from captured packets, and raw IP packets from TCP segments.
 
 Dissecting believes no length: bytes that are not one whole TCP segment give None, never an
-exception. IP fragments are not put together (TCP avoids them); they show as missing bytes.
+exception. IP fragments are put together if the caller has a place for them to wait.
 
 Building makes packets that never were on a wire, for tools that want to see TCP. Wireshark does
 not verify TCP checksums by default and computing them costs most of the time, so they are zero.
@@ -11,22 +11,18 @@ analysis can mistake for a full one.
 
 import ipaddress
 import struct
-from collections.abc import Callable
 from functools import lru_cache
 
+from lbcproxy.capture.fragments import Fragments
+from lbcproxy.capture.links import LINK_RAW, ip_start
 from lbcproxy.capture.packet import ACK, FIN, SYN, Packet, Segment
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.errors import CaptureError
 
 __all__ = ["LINK_RAW", "MAX_PAYLOAD", "Route", "build", "dissect"]
 
-LINK_RAW = 101
 # What fits an IPv4 packet with two headers without options; IPv6 would have room for 20 more.
 MAX_PAYLOAD = 65_495
 
-_LINK_ETHERNET = 1
-_ETHERTYPES_IP = frozenset({0x0800, 0x86DD})
-_ETHERTYPES_TAG = frozenset({0x8100, 0x88A8, 0x9100})
 _PROTOCOL_TCP = 6
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
 
@@ -96,72 +92,23 @@ def build(segment: Segment) -> bytes:
     return headers + segment.payload
 
 
-def dissect(packet: Packet) -> Segment | None:
+def dissect(packet: Packet, fragments: Fragments | None = None) -> Segment | None:
     """Find the TCP segment in a packet, or None if there is not one whole.
 
-    Raises CaptureError for a link type nobody taught it, since then no packet will ever do.
+    With `fragments`, the last fragment of an IP packet that came in several gives the segment. A
+    packet of a link type that is not `UNDERSTOOD` gives None too.
     """
-    link = _LINKS.get(packet.link_type)
-    if link is None:
-        known = ", ".join(str(number) for number in sorted(_LINKS))
-        raise CaptureError(
-            f"packets of link type {packet.link_type} are not understood, only of {known}",
-            packet.offset,
-        )
     data = packet.data
-    start = link(data)
+    start = ip_start(packet.link_type, data)
     if start is None or start >= len(data):
         return None
     version = data[start] >> 4
     if version == 4:
-        return _ipv4(data, start)
-    return _ipv6(data, start) if version == 6 else None
+        return _ipv4(data, start, fragments)
+    return _ipv6(data, start, fragments) if version == 6 else None
 
 
-def _ethernet(data: bytes) -> int | None:
-    """Where the IP packet begins in an Ethernet frame, behind any VLAN tags."""
-    start = 14
-    while int.from_bytes(data[start - 2 : start]) in _ETHERTYPES_TAG:
-        start += 4
-    return start if int.from_bytes(data[start - 2 : start]) in _ETHERTYPES_IP else None
-
-
-def _raw(_data: bytes) -> int | None:
-    """Where the IP packet begins where there is nothing before it."""
-    return 0
-
-
-def _loopback(_data: bytes) -> int | None:
-    """Where the IP packet begins behind BSD's loopback header."""
-    return 4
-
-
-def _cooked(data: bytes) -> int | None:
-    """Where the IP packet begins in Linux's cooked form, as of `tcpdump -i any` in former days."""
-    return 16 if int.from_bytes(data[14:16]) in _ETHERTYPES_IP else None
-
-
-def _cooked2(data: bytes) -> int | None:
-    """Where the IP packet begins in the second cooked form."""
-    return 20 if int.from_bytes(data[:2]) in _ETHERTYPES_IP else None
-
-
-# Each tells where the IP packet begins in the bytes of a link type, or None if there is none.
-_LINKS: dict[int, Callable[[bytes], int | None]] = {
-    0: _loopback,
-    _LINK_ETHERNET: _ethernet,
-    12: _raw,
-    14: _raw,
-    LINK_RAW: _raw,
-    108: _loopback,
-    113: _cooked,
-    228: _raw,
-    229: _raw,
-    276: _cooked2,
-}
-
-
-def _ipv4(data: bytes, start: int) -> Segment | None:
+def _ipv4(data: bytes, start: int, fragments: Fragments | None) -> Segment | None:
     """Find the segment in an IPv4 packet."""
     if len(data) - start < 20:
         return None
@@ -169,32 +116,49 @@ def _ipv4(data: bytes, start: int) -> Segment | None:
     length = int.from_bytes(data[start + 2 : start + 4])
     # 0 is what a network card that cuts segments itself leaves behind: the rest is the packet.
     end = start + length if length else len(data)
-    fragment = int.from_bytes(data[start + 6 : start + 8]) & 0x3FFF
-    if size < 20 or fragment or data[start + 9] != _PROTOCOL_TCP:
+    if size < 20 or data[start + 9] != _PROTOCOL_TCP:
         return None
     hosts = data[start + 12 : start + 16], data[start + 16 : start + 20]
-    return _tcp(data, start + size, end, *hosts)
+    # The place of a fragment in units of 8 bytes, and above it whether more follow.
+    field = int.from_bytes(data[start + 6 : start + 8]) & 0x3FFF
+    if not field:
+        return _tcp(data, start + size, end, *hosts)
+    if fragments is None or end > len(data):
+        return None
+    name, place, more = data[start + 4 : start + 6], (field & 0x1FFF) * 8, field >= 0x2000
+    whole = fragments.add((*hosts, name), place, data[start + size : end], more=more)
+    return None if whole is None else _tcp(whole, 0, len(whole), *hosts)
 
 
-def _ipv6(data: bytes, start: int) -> Segment | None:
+def _ipv6(data: bytes, start: int, fragments: Fragments | None) -> Segment | None:
     """Find the segment in an IPv6 packet, behind any extension headers."""
     if len(data) - start < 40:
         return None
     length = int.from_bytes(data[start + 4 : start + 6])
     end = start + 40 + length if length else len(data)
+    hosts = data[start + 8 : start + 24], data[start + 24 : start + 40]
     following, place = data[start + 6], start + 40
     while following != _PROTOCOL_TCP:
         if min(end, len(data)) - place < 8:
             return None
         if following in (_HOP_BY_HOP, _ROUTING, _DESTINATION):
             size = (data[place + 1] + 1) * 8
-        elif following == _FRAGMENT and not int.from_bytes(data[place + 2 : place + 4]) & 0xFFF9:
+        elif following == _FRAGMENT:
             size = 8
+            field = int.from_bytes(data[place + 2 : place + 4]) & 0xFFF9
+            if field:
+                break
         else:
             return None
         following, place = data[place], place + size
-    hosts = data[start + 8 : start + 24], data[start + 24 : start + 40]
-    return _tcp(data, place, end, *hosts)
+    else:
+        return _tcp(data, place, end, *hosts)
+    # A fragment: its place, which is a multiple of 8, and below it whether more follow.
+    if fragments is None or end > len(data) or data[place] != _PROTOCOL_TCP:
+        return None
+    name, more = data[place + 4 : place + 8], bool(field & 1)
+    whole = fragments.add((*hosts, name), field & 0xFFF8, data[place + 8 : end], more=more)
+    return None if whole is None else _tcp(whole, 0, len(whole), *hosts)
 
 
 def _tcp(data: bytes, start: int, end: int, source: bytes, target: bytes) -> Segment | None:

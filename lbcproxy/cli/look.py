@@ -108,7 +108,9 @@ def _line(entry: Entry, colour: bool, width: int) -> str:
         return click.style(text, fg=name) if colour and name else text
 
     arrow = paint(entry.direction.arrow, ARROW_COLOURS[entry.direction])
-    name = "(junk)" if entry.message is None else printable(entry.command) or "(empty)"
+    name = printable(entry.command) or "(empty)"
+    if entry.message is None:
+        name = "(gap)" if entry.missing else "(junk)"
     error = entry.error
     remarks: list[tuple[str, str | None]] = []
     if error is not None:

@@ -27,6 +27,8 @@ COMMANDS = {
     "run": "Stand between a client and a node: show and record what passes.",
     "probe": "Connect to a node: who is there, and what it answers.",
     "show": "List the messages of a capture.",
+    "info": "Tell what is in captures: who, when, how much, and what is wrong.",
+    "repair": "Keep what is whole of a damaged capture.",
     "decode": "Decode one payload to JSON.",
     "schema": "Describe the fields of a message.",
     "options": "Print every setting with its help, as a config file.",

@@ -25,10 +25,11 @@ def command(
     """List the messages of a capture FILE: one of ours, or one of tcpdump or Wireshark.
 
     A capture of ours names its network. For others the magic of their frames tells it, unless two
-    networks share it: then say --network.
+    networks share it: then say --network. What could not be read is said behind the messages.
     """
     from lbcproxy.capture import UnknownNetwork, open_capture
     from lbcproxy.cli.look import make_look
+    from lbcproxy.cli.progress import reading
 
     look = make_look(
         kind,
@@ -44,16 +45,25 @@ def command(
     except OSError as error:
         raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
     try:
-        for entry in capture:
-            text = look(entry)
-            if text is not None:
-                print(text)
+        # A bar between lines on the same terminal would make both unreadable.
+        with reading(file, wanted=not sys.stdout.isatty()) as capture.opened:
+            for entry in capture:
+                text = look(entry)
+                if text is not None:
+                    print(text)
         sys.stdout.flush()
     except UnknownNetwork as error:
         raise click.UsageError(str(error)) from None
     except BrokenPipeError:
-        # Who read us has gone; Python would complain when it flushes what is left.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reader_gone()
+    finally:
+        for notice in capture.met.notices if capture.met.segments else ():
+            click.echo(f"lbcproxy: {notice}", err=True)
+
+
+def reader_gone() -> None:
+    """Let go what is left to print: Python would complain of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def output_to(stream: Any) -> Any:

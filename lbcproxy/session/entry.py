@@ -27,6 +27,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Why they are no message."""
     continued: bool = False
     """Whether it goes on where junk of the entry before, in this direction, ended."""
+    missing: int = 0
+    """How many bytes a capture lacks here; such an entry holds nothing."""
     verdict: str = "pass"
     """What happened to it."""
     trail: tuple[str, ...] = ()

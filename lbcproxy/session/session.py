@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+import msgspec
+
 from lbcproxy import networks
 from lbcproxy.networks import Network
 from lbcproxy.session.direction import Direction
@@ -20,6 +22,7 @@ from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart,
 
 __all__ = ["STREAM_ABOVE", "Session"]
 
+_IN_MIDDLE = "the beginning of this message is not in the capture"
 STREAM_ABOVE = 65_536
 """Payloads above this size are passed in parts unless somebody reads them (DESIGN 12)."""
 
@@ -46,13 +49,14 @@ class Session:
         self.network = network
         self._numbers = numbers or itertools.count(1)
         self._codec = Codec(network, encoding="auto")
+        self._stream_above = stream_above
+        senders = {
+            Direction.TO_UPSTREAM: client or Side(),
+            Direction.TO_CLIENT: upstream or Side(),
+        }
         self._ways = {
-            Direction.TO_UPSTREAM: _Way(
-                client or Side(), Framer(network, stream_above, begins=begins)
-            ),
-            Direction.TO_CLIENT: _Way(
-                upstream or Side(), Framer(network, stream_above, begins=begins)
-            ),
+            direction: _Way(sender, Framer(network, stream_above, begins=begins), begins)
+            for direction, sender in senders.items()
         }
 
     @property
@@ -69,6 +73,11 @@ class Session:
     def protocol_version(self) -> int | None:
         """The negotiated protocol version: the lower of the two, once both are known."""
         return self.client.protocol_version
+
+    @property
+    def missing(self) -> int:
+        """Bytes that a capture lacks, of both directions."""
+        return sum(way.missing for way in self._ways.values())
 
     def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Passage]:
         """Take bytes as they came from one node and say what they complete, in order."""
@@ -93,15 +102,21 @@ class Session:
 
     def gap(self, direction: Direction, missing: int, time_ns: int) -> list[Passage]:
         """Take note of bytes that a capture does not have, and begin anew behind them."""
+        way = self._ways[direction]
         passages = self.end(direction, time_ns)
-        why = f"{missing} bytes are missing from the capture"
+        place = way.sender.bytes + way.missing
+        why = f"{missing:,} bytes are missing from the capture, at byte {place:,} of the stream"
         entry = self._junk_entry(direction, time_ns, b"", why, continued=False)
-        return [*passages, Passage(b"", entry)]
+        way.missing += missing
+        way.in_middle = True
+        way.in_junk = False
+        way.framer = Framer(self.network, self._stream_above, begins=False)
+        return [*passages, Passage(b"", msgspec.structs.replace(entry, missing=missing))]
 
     def _pass(self, way: _Way, direction: Direction, item: Item, time_ns: int) -> Passage:
         if isinstance(item, Junk):
             return self._pass_junk(way, direction, item, time_ns)
-        way.in_junk = False
+        way.in_junk = way.in_middle = False
         if isinstance(item, FrameStart):
             way.started, way.head = item, item.raw
             return Passage(item.raw, None)
@@ -137,6 +152,8 @@ class Session:
     def _pass_junk(self, way: _Way, direction: Direction, junk: Junk, time_ns: int) -> Passage:
         way.sender.junk_bytes += len(junk.raw)
         why = junk.why + networks.whose_magic(self.network, junk.raw)
+        if way.in_middle and not junk.raw.startswith(self.network.magic):
+            why = _IN_MIDDLE
         entry = self._junk_entry(direction, time_ns, junk.raw, why, continued=way.in_junk)
         way.in_junk = True
         return Passage(junk.raw, entry)
@@ -171,9 +188,12 @@ class Session:
 class _Way:
     """One direction: who sends, and how far its bytes have been read."""
 
-    def __init__(self, sender: Side, framer: Framer) -> None:
+    def __init__(self, sender: Side, framer: Framer, begins: bool) -> None:
         self.sender = sender
         self.framer = framer
         self.started: FrameStart | None = None
         self.head = b""
         self.in_junk = False
+        self.in_middle = not begins
+        """Whether the beginning of what comes next was not seen."""
+        self.missing = 0

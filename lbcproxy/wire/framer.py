@@ -81,9 +81,9 @@ class Framer:
 
     With `stream_above`, frames with a longer payload come as `FrameStart`, `FramePart`s and
     `FrameEnd`, and junk comes as it arrives; joined they are what comes without it. `begins` is
-    False for a stream that is met in its middle. Holds at most
-    one frame, of at most 32 MiB (without) or `stream_above` bytes (with), and only bytes that did
-    arrive.
+    False for a stream that is met in its middle: it has no frame before a magic with a command
+    behind it. Holds at most one frame, of at most 32 MiB (without) or `stream_above` bytes (with),
+    and only bytes that did arrive.
     """
 
     def __init__(
@@ -95,7 +95,8 @@ class Framer:
         self._buffer = bytearray()
         self._scanned = 1  # how far the buffer holds no magic behind its first byte
         self._opening = begins
-        self._wary = False  # the stream is of another kind: a chance magic begins no frame
+        # Of another kind, or in the middle of a message: a chance magic begins no frame.
+        self._wary = not begins
         self._long: _LongFrame | None = None
 
     @property

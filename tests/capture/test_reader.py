@@ -10,7 +10,7 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, UnknownNetwork, open_capture
-from lbcproxy.capture.packet import ACK, FIN, PSH, SYN, Segment
+from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
 from lbcproxy.capture.tcp import build
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
@@ -210,7 +210,8 @@ def test_hole_in_a_capture_is_said_and_reading_goes_on_behind_it(tmp_path):
     entries = list(open_capture(pcap_of(segments, tmp_path)))
     assert [entry.command for entry in entries] == ["ping", "", "", "ping"]
     assert entries[1].raw == PONG[:9]
-    assert entries[2].error == f"{len(PONG) - 9} bytes are missing from the capture"
+    assert entries[2].missing == len(PONG) - 9
+    assert entries[2].error == "23 bytes are missing from the capture, at byte 41 of the stream"
 
 
 def test_damaged_file_gives_all_before_the_damage_then_the_place(tmp_path):
@@ -251,3 +252,113 @@ def test_unknown_network_is_an_error_of_the_call():
     """The same."""
     with pytest.raises(KeyError, match="known:"):
         open_capture(CAPTURES / "lbcd-sync.pcap", "lbry-main")
+
+
+def segments_of(data, size, *, start=1000, source=CLIENT, target=NODE):
+    """Cut bytes into segments of a size."""
+    return [
+        Segment(source, target, start + at, 1, PSH | ACK, data[at : at + size])
+        for at in range(0, len(data), size)
+    ]
+
+
+@pytest.mark.parametrize("network", [None, "lbry-regtest"])
+@pytest.mark.parametrize("size", [100_000, 3_000_000])
+def test_a_capture_that_begins_inside_a_block_is_read_behind_it(tmp_path, network, size):
+    """The network is that of the first frame, however far behind the beginning that is."""
+    rest = bytes(range(256)) * (size // 256)
+    path = pcap_of(segments_of(rest + PING + PONG, 60_000), tmp_path)
+    entries = list(open_capture(path, network))
+    assert b"".join(entry.raw for entry in entries) == rest + PING + PONG
+    assert [entry.command for entry in entries if entry.message is not None] == ["ping", "pong"]
+    assert entries[0].error == "the beginning of this message is not in the capture"
+    assert all(entry.continued for entry in entries[1:-2])
+
+
+def test_what_is_held_of_unknown_traffic_is_bounded(tmp_path):
+    """A download that was under way is no reason to fill the memory."""
+    other = Endpoint("10.0.0.3", 50001)
+    download = segments_of(bytes(5 << 20), 60_000, source=other)
+    path = pcap_of([*download, *conversation(PING), *segments_of(PING, 99, source=other)], tmp_path)
+    capture = open_capture(path)
+    assert [entry.raw for entry in capture] == [PING]
+    assert capture.skipped == 1
+    [notice] = capture.met.notices
+    assert notice.startswith("connections that are passed over, since no magic of a known network")
+    assert notice.endswith(": 1; --network reads all as one's")
+
+
+def test_loss_before_the_network_is_known_is_told(tmp_path):
+    """Also where it is the very first bytes that are missing."""
+    segments = conversation(PING, finish=False)
+    segments[1] = Segment(CLIENT, NODE, 1000 + len(PING), 1, PSH | ACK, PONG[7:] + PING)
+    gap, lead_in, ping = open_capture(pcap_of(segments, tmp_path))
+    assert gap.error == f"{len(PING)} bytes are missing from the capture, at byte 0 of the stream"
+    assert (gap.missing, gap.direction) == (len(PING), UP)
+    assert lead_in.raw == PONG[7:]
+    assert lead_in.error == "the beginning of this message is not in the capture"
+    assert ping.raw == PING
+
+
+def test_a_reset_ends_both_directions_at_once(tmp_path):
+    """What the other side had begun is told there and then, and nothing is kept till the end."""
+    segments = [
+        Segment(CLIENT, NODE, 999, 0, SYN, b""),
+        Segment(NODE, CLIENT, 500, 1000, PSH | ACK, PING[:9]),
+        Segment(CLIENT, NODE, 1000, 1, PSH | ACK, PING),
+        Segment(CLIENT, NODE, 1000 + len(PING), 1, RST, b""),
+        *conversation_of(Endpoint("10.0.0.4", 50002), PONG),
+    ]
+    entries = list(open_capture(pcap_of(segments, tmp_path)))
+    assert [entry.raw for entry in entries] == [PING, PING[:9], PONG]
+
+
+def conversation_of(client, data):
+    """A conversation of another client."""
+    return [
+        Segment(client, NODE, 999, 0, SYN, b""),
+        Segment(client, NODE, 1000, 1, PSH | ACK, data),
+    ]
+
+
+VERSION = frame(REGTEST.magic, "version", bytes(80))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "data", "client"),
+    [
+        pytest.param(40_000, 9246, PING, 1, id="a network's port is the server's"),
+        pytest.param(9246, 40_000, PING, 2, id="whoever is seen first"),
+        pytest.param(1_000, 9246, PING, 1, id="even if it is the higher"),
+        pytest.param(40_000, 20_000, VERSION, 1, id="systems give clients high ports"),
+        pytest.param(20_000, 40_000, VERSION, 2, id="also if the node's version is seen first"),
+        pytest.param(40_000, 50_000, VERSION, 1, id="else the client speaks first"),
+        pytest.param(50_000, 40_000, VERSION, 1, id="whichever port is higher"),
+        pytest.param(40_000, 50_000, PING, 2, id="else the higher port is the client's"),
+        pytest.param(50_000, 40_000, PING, 1, id="also if it is seen first"),
+    ],
+)
+def test_who_is_the_client_of_a_conversation_met_in_its_middle(
+    tmp_path, first, second, data, client
+):
+    """No SYN tells; other things do."""
+    ends = Endpoint("10.0.0.1", first), Endpoint("10.0.0.2", second)
+    path = pcap_of([Segment(*ends, 1000, 1, PSH | ACK, data)], tmp_path)
+    capture = open_capture(path, "lbry-regtest")
+    reports = []
+    capture.ended = reports.append
+    [entry] = capture
+    assert entry.direction is (UP if client == 1 else DOWN)
+    assert reports[0].client == ends[client - 1]
+
+
+def test_who_listened_before_is_the_server(tmp_path):
+    """Another connection of the same capture shows it."""
+    node = Endpoint("10.0.0.2", 60_000)
+    segments = [
+        Segment(CLIENT, node, 999, 0, SYN, b""),
+        Segment(CLIENT, node, 1000, 1, PSH | ACK, PING),
+        Segment(node, Endpoint("10.0.0.3", 45_000), 1000, 1, PSH | ACK, VERSION),
+    ]
+    _, other = open_capture(pcap_of(segments, tmp_path))
+    assert other.direction is DOWN

@@ -385,12 +385,16 @@ def test_a_gap_is_told_and_reading_begins_anew_behind_it():
     core = session()
     core.receive(UP, ping()[:10], NOW)
     [cut, gap] = entries(core.gap(UP, 1448, NOW))
+    assert not cut.continued
     assert cut.junk == ping()[:10]
     assert gap.message is None
-    assert (gap.junk, gap.length) == (b"", 0)
-    assert gap.error == "1448 bytes are missing from the capture"
+    assert (gap.junk, gap.length, gap.missing) == (b"", 0, 1448)
+    assert gap.error == "1,448 bytes are missing from the capture, at byte 10 of the stream"
     [after] = entries(core.receive(UP, ping(2), NOW))
     assert after.raw == ping(2)
+    [second] = entries(core.gap(UP, 5, NOW))
+    place = 10 + 1448 + len(ping(2))
+    assert second.error == f"5 bytes are missing from the capture, at byte {place:,} of the stream"
 
 
 def test_a_gap_inside_a_long_message_ends_it():
@@ -407,7 +411,31 @@ def test_a_gap_inside_a_long_message_ends_it():
 def test_the_middle_of_a_message_behind_a_gap_is_junk_up_to_the_next():
     """The reader finds its way back into the stream by the magic."""
     core = session()
+    core.receive(UP, ping(), NOW)
     core.gap(UP, 100, NOW)
-    found = entries(core.receive(UP, LONG[500:900] + ping(), NOW))
+    rest = LONG[500:900] + ping()[:4] + bytes(40)
+    found = entries(core.receive(UP, rest + ping(), NOW))
     assert [entry.raw for entry in found if entry.message is not None] == [ping()]
-    assert b"".join(entry.raw for entry in found) == LONG[500:900] + ping()
+    assert b"".join(entry.raw for entry in found) == rest + ping()
+    assert found[0].error == "the beginning of this message is not in the capture"
+    assert not found[0].continued
+    [cut] = [*entries(core.receive(UP, ping()[:9], NOW)), *entries(core.end(UP, NOW))]
+    assert "cut off" in cut.error
+
+
+def test_a_stream_whose_first_bytes_are_missing_is_of_no_other_kind():
+    """That it begins with neither magic nor command says nothing: it does not begin there."""
+    core = session()
+    core.gap(UP, 100, NOW)
+    found = entries(core.receive(UP, bytes(40) + ping(), NOW))
+    assert found[0].error == "the beginning of this message is not in the capture"
+    assert [entry.command for entry in found][:2] == ["", "ping"]
+
+
+def test_a_conversation_met_in_its_middle_leads_in_with_what_is_no_message():
+    """Up to the first magic: the rest of a message that began before."""
+    core = Session(1, networks.get("lbry-regtest"), begins=False)
+    chance = ping()[:4] + bytes(40)  # a magic in a block, by chance or on purpose
+    lead_in, first = entries(core.receive(UP, ping()[9:] + chance + ping(2), NOW))
+    assert lead_in.error == "the beginning of this message is not in the capture"
+    assert (lead_in.raw, first.raw) == (ping()[9:] + chance, ping(2))

@@ -1,13 +1,20 @@
 """Classic pcap, as tcpdump writes it: either byte order, micro- or nanoseconds."""
 
+from __future__ import annotations
+
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
+import msgspec
+
+from lbcproxy.capture.formats import _stretch
+from lbcproxy.capture.formats._stretch import Stretch
 from lbcproxy.capture.packet import Packet
 from lbcproxy.errors import CaptureError
 
-__all__ = ["NAME", "SUFFIXES", "matches", "read"]
+__all__ = ["NAME", "SUFFIXES", "matches", "read", "stretches", "whole_length"]
 
 NAME = "pcap"
 SUFFIXES = (".pcap", ".cap", ".dmp")
@@ -23,6 +30,12 @@ _FILE_HEADER = 24
 _RECORD_HEADER = 16
 # Far above any packet: a longer one is damage, and must not be allocated for.
 _MAX_RECORD = 64 * 2**20
+_NOTHING = bytes(_RECORD_HEADER)
+# Behind damage a packet's header has nothing to know it by but that it makes sense.
+_MAX_PACKET = 262_144
+_NEAR = 86_400
+_FOLLOWING = 3
+_SEARCHED = 1 << 20
 
 
 def matches(head: bytes) -> bool:
@@ -32,6 +45,60 @@ def matches(head: bytes) -> bool:
 
 def read(file: BinaryIO) -> Iterator[Packet]:
     """Give the packets one after another; CaptureError where the file is damaged or cut."""
+    form = _form(file)
+    yield from _packets(file, form, _FILE_HEADER)
+
+
+def whole_length(file: BinaryIO) -> int:
+    """How many bytes of a file are whole packets, where what is behind is a torn tail.
+
+    CaptureError where it is damage, with good packets behind it perhaps.
+    """
+    return _stretch.whole_length(stretches(file))
+
+
+def stretches(file: BinaryIO) -> Iterator[Stretch]:
+    """Tell what of a file is whole and what is damaged, from its beginning to its end.
+
+    Behind damage, reading goes on where several packets follow each other whose times are near
+    that of the last good one. Damage of the file header is CaptureError.
+    """
+    size = file.seek(0, 2)
+    file.seek(0)
+    form = _form(file)
+    start, end, seconds = 0, _FILE_HEADER, None
+    while start < size:
+        file.seek(end)
+        packets, damage = 0, None
+        try:
+            for packet in _packets(file, form, end):
+                packets += 1
+                end = packet.offset + _RECORD_HEADER + len(packet.data)
+                seconds = packet.time_ns // 1_000_000_000
+        except CaptureError as error:
+            damage = error.what
+        if end > start:
+            yield Stretch(start, end, packets)
+        if damage is None:
+            return
+        resumed = None if seconds is None else _resume(file, form, end + 1, seconds)
+        torn = resumed is None and _is_tail(file, form, end)
+        start = size if resumed is None else resumed
+        yield Stretch(end, start, damage=damage, torn=torn)
+        end = start
+
+
+class _Form(msgspec.Struct, frozen=True):
+    """What the file header says of the packets."""
+
+    order: str
+    unit: int
+    """How many nanoseconds a fraction's unit has."""
+    link_type: int
+    record: struct.Struct
+
+
+def _form(file: BinaryIO) -> _Form:
     head = file.read(_FILE_HEADER)
     if not matches(head):
         raise CaptureError(f"no pcap file: it begins with {head[:4].hex()}", 0)
@@ -40,16 +107,70 @@ def read(file: BinaryIO) -> Iterator[Packet]:
     order, unit = _MAGICS[head[:4]]
     # The upper half of the link type's word may tell the length of a frame check sequence.
     link_type = struct.unpack_from(order + "I", head, 20)[0] & 0xFFFF
-    record = struct.Struct(order + "IIII")
-    offset = _FILE_HEADER
+    return _Form(order, unit, link_type, struct.Struct(order + "IIII"))
+
+
+def _packets(file: BinaryIO, form: _Form, offset: int) -> Iterator[Packet]:
     while header := file.read(_RECORD_HEADER):
         if len(header) < _RECORD_HEADER:
             raise CaptureError("the header of the last packet is cut", offset)
-        seconds, fraction, length, _ = record.unpack(header)
+        if header == _NOTHING:
+            raise CaptureError("zeros where a packet should be", offset)
+        seconds, fraction, length, _ = form.record.unpack(header)
         if length > _MAX_RECORD:
             raise CaptureError(f"a packet of {length:,} bytes cannot be", offset)
         data = file.read(length)
         if len(data) < length:
             raise CaptureError(f"the last packet is cut: {len(data):,} of {length:,} bytes", offset)
-        yield Packet(seconds * 1_000_000_000 + fraction * unit, link_type, data, offset)
+        time_ns = seconds * 1_000_000_000 + fraction * form.unit
+        yield Packet(time_ns, form.link_type, data, offset)
         offset += _RECORD_HEADER + length
+
+
+def _is_tail(file: BinaryIO, form: _Form, offset: int) -> bool:
+    size = file.seek(0, 2)
+    file.seek(offset)
+    header = file.read(_RECORD_HEADER)
+    if len(header) < _RECORD_HEADER:
+        return True
+    length = form.record.unpack(header)[2]
+    if size - offset - _RECORD_HEADER < length <= _MAX_RECORD:
+        return True
+    return _stretch.only_zeros(file, offset)
+
+
+def _resume(file: BinaryIO, form: _Form, offset: int, seconds: int) -> int | None:
+    """Find where packets begin again behind damage; None where they do not."""
+    # The upper half of the seconds changes each 18 hours.
+    halves = {max(seconds // 65_536 + step, 0) & 0xFFFF for step in (-1, 0, 1)}
+    upper = [struct.pack(form.order + "H", half) for half in sorted(halves)]
+    pattern = re.compile(b"|".join(map(re.escape, upper)))
+    before = 2 if form.order == "<" else 0
+    first = offset
+    while True:
+        file.seek(offset)
+        data = file.read(_SEARCHED)
+        for found in pattern.finditer(data):
+            place = offset + found.start() - before
+            if place >= first and _are_packets(file, form, place, seconds):
+                return place
+        if len(data) < _SEARCHED:
+            return None
+        offset += len(data) - 3
+
+
+def _are_packets(file: BinaryIO, form: _Form, offset: int, seconds: int) -> bool:
+    """Whether some packets follow each other from a place on, or one does up to the end."""
+    size = file.seek(0, 2)
+    for number in range(_FOLLOWING):
+        file.seek(offset)
+        header = file.read(_RECORD_HEADER)
+        if len(header) < _RECORD_HEADER:
+            return number > 0 and offset + len(header) == size
+        at, fraction, length, original = form.record.unpack(header)
+        if abs(at - seconds) > _NEAR or fraction * form.unit >= 1_000_000_000:
+            return False
+        if not 0 < length <= min(original, _MAX_PACKET):
+            return False
+        offset += _RECORD_HEADER + length
+    return offset <= size

@@ -5,13 +5,17 @@ whole. Sections may differ in byte order, interfaces in link type and unit of ti
 options without use here are skipped. The draft is draft-ietf-opsawg-pcapng.
 """
 
+from __future__ import annotations
+
+import re
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
 
+from lbcproxy.capture.formats import _stretch
+from lbcproxy.capture.formats._stretch import Stretch
 from lbcproxy.capture.packet import Packet, Section
 from lbcproxy.errors import CaptureError
 
@@ -29,6 +33,7 @@ __all__ = [
     "matches",
     "options",
     "read",
+    "stretches",
     "whole_length",
 ]
 
@@ -37,6 +42,8 @@ SUFFIXES = (".pcapng", ".ntar")
 
 SECTION = 0x0A0D0D0A
 INTERFACE = 1
+PACKET = 2
+"""Obsolete; old files have it in place of the enhanced packet."""
 SIMPLE_PACKET = 3
 ENHANCED_PACKET = 6
 
@@ -51,6 +58,9 @@ PEN = 32473
 _MIN_BLOCK = 12
 # Far above any packet: a longer block is damage, and must not be allocated for.
 _MAX_BLOCK = 64 * 2**20
+# Blocks that reading may go on with behind damage: what is in most files.
+_RESUMABLE = (INTERFACE, PACKET, SIMPLE_PACKET, 4, 5, ENHANCED_PACKET)
+_SEARCHED = 1 << 20
 _MICROSECONDS = b"\x06"
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 
@@ -77,6 +87,32 @@ class _Interface(msgspec.Struct, frozen=True, gc=False):
         return count * 1_000_000_000 // self.units + self.time_offset * 1_000_000_000
 
 
+class _Reading:
+    """What the blocks so far say of those to come."""
+
+    def __init__(self) -> None:
+        self.order = ""
+        self.interfaces: list[_Interface] = []
+
+    def copy(self) -> _Reading:
+        other = _Reading()
+        other.order, other.interfaces = self.order, self.interfaces.copy()
+        return other
+
+    def item(self, found: _Block) -> Packet | Section | None:
+        """Give what a block holds for the reader."""
+        if found.kind == SECTION:
+            self.interfaces = []
+            return _section(found)
+        if found.kind == INTERFACE:
+            self.interfaces.append(_interface(found))
+        elif found.kind in (ENHANCED_PACKET, PACKET):
+            return _enhanced(found, self.interfaces)
+        elif found.kind == SIMPLE_PACKET:
+            return _simple(found, self.interfaces)
+        return None
+
+
 def matches(head: bytes) -> bool:
     """Whether a file that begins so is a pcapng file."""
     return head[:4] == SECTION.to_bytes(4)
@@ -87,17 +123,11 @@ def read(file: BinaryIO) -> Iterator[Packet | Section]:
 
     A packet in a block without a time (SPB) has the time 0.
     """
-    interfaces: list[_Interface] = []
-    for found in _blocks(file):
-        if found.kind == SECTION:
-            interfaces = []
-            yield _section(found)
-        elif found.kind == INTERFACE:
-            interfaces.append(_interface(found))
-        elif found.kind == ENHANCED_PACKET:
-            yield _enhanced(found, interfaces)
-        elif found.kind == SIMPLE_PACKET:
-            yield _simple(found, interfaces)
+    reading = _Reading()
+    for found in _blocks(file, reading):
+        item = reading.item(found)
+        if item is not None:
+            yield item
 
 
 def whole_length(file: BinaryIO) -> int:
@@ -107,14 +137,34 @@ def whole_length(file: BinaryIO) -> int:
     the file can be appended to. Anything else behind whole blocks is damage, with good blocks
     behind it perhaps: CaptureError.
     """
-    file.seek(0)
-    length = 0
-    with suppress(CaptureError):
-        for found in _blocks(file):
-            length = found.offset + len(found.body) + _MIN_BLOCK
-    if not _is_tail(file, length):
-        raise CaptureError("damaged, and not at its end", length)
-    return length
+    return _stretch.whole_length(stretches(file))
+
+
+def stretches(file: BinaryIO) -> Iterator[Stretch]:
+    """Tell what of a file is whole and what is damaged, from its beginning to its end.
+
+    Behind damage, reading goes on where a block begins that is whole, and another one behind it.
+    """
+    reading = _Reading()
+    size = file.seek(0, 2)
+    start = 0
+    while start < size:
+        file.seek(start)
+        end, packets, damage = start, 0, None
+        try:
+            for found in _blocks(file, reading, start):
+                packets += isinstance(reading.item(found), Packet)
+                end = found.offset + len(found.body) + _MIN_BLOCK
+        except CaptureError as error:
+            damage = error.what
+        if end > start:
+            yield Stretch(start, end, packets)
+        if damage is None:
+            return
+        resumed = _resume(file, reading, end + 1)
+        torn = resumed is None and _is_tail(file, end)
+        start = size if resumed is None else resumed
+        yield Stretch(end, start, damage=damage, torn=torn)
 
 
 def _is_tail(file: BinaryIO, offset: int) -> bool:
@@ -126,10 +176,37 @@ def _is_tail(file: BinaryIO, offset: int) -> bool:
     totals = (int.from_bytes(head[4:], order) for order in ("little", "big"))
     if any(total % 4 == 0 and size - offset < total <= _MAX_BLOCK for total in totals):
         return True
+    return _stretch.only_zeros(file, offset)
+
+
+def _resume(file: BinaryIO, reading: _Reading, offset: int) -> int | None:
+    """Find where blocks begin again behind damage; None where they do not."""
+    kinds = [SECTION.to_bytes(4)]
+    if reading.order:
+        kinds += [struct.pack(reading.order + "I", kind) for kind in _RESUMABLE]
+    pattern = re.compile(b"|".join(map(re.escape, kinds)))
+    while True:
+        file.seek(offset)
+        data = file.read(_SEARCHED)
+        for found in pattern.finditer(data):
+            place = offset + found.start()
+            if _is_block(file, reading.copy(), place):
+                return place
+        if len(data) < _SEARCHED:
+            return None
+        offset += len(data) - 3  # a number may stand across the border
+
+
+def _is_block(file: BinaryIO, reading: _Reading, offset: int) -> bool:
+    """Whether a whole block begins at a place, and behind it another one or the file's end."""
     file.seek(offset)
-    while data := file.read(1 << 20):
-        if any(data):
-            return False
+    try:
+        for number, found in enumerate(_blocks(file, reading, offset)):
+            reading.item(found)
+            if number:
+                return True
+    except CaptureError as error:
+        return bool(error.offset != offset and _is_tail(file, error.offset or 0))
     return True
 
 
@@ -147,17 +224,16 @@ def options(*pairs: tuple[int, bytes]) -> bytes:
     )
 
 
-def _blocks(file: BinaryIO) -> Iterator[_Block]:
+def _blocks(file: BinaryIO, reading: _Reading, offset: int = 0) -> Iterator[_Block]:
     """Cut a file into blocks; CaptureError at the first that is not whole."""
-    order = ""
-    offset = 0
+    order = reading.order
     while head := file.read(8):
         if len(head) < 8:
             raise CaptureError("the file ends inside a block's header", offset)
         start = b""
         if matches(head):
             start = file.read(4)
-            order = _BYTE_ORDERS.get(start, "")
+            order = reading.order = _BYTE_ORDERS.get(start, "")
             if not order:
                 what = "cut" if len(start) < 4 else f"without a byte order: {start.hex()}"
                 raise CaptureError(f"a section header {what}", offset)
@@ -203,7 +279,9 @@ def _interface(found: _Block) -> _Interface:
 def _enhanced(found: _Block, interfaces: list[_Interface]) -> Packet:
     if len(found.body) < 20:
         raise CaptureError("a packet's block is too short", found.offset)
-    number, high, low, length, _ = struct.unpack_from(found.order + "IIIII", found.body)
+    # The obsolete block has a number of lost packets in half of the interface's word.
+    form = "IIIII" if found.kind == ENHANCED_PACKET else "H2xIIII"
+    number, high, low, length, _ = struct.unpack_from(found.order + form, found.body)
     if number >= len(interfaces):
         raise CaptureError(f"a packet of interface {number}, which is unknown", found.offset)
     if length > len(found.body) - 20:

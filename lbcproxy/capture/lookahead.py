@@ -1,0 +1,92 @@
+"""Packets as captured, but each connection's beginning first.
+
+Captures of several network cards or queues have packets out of order, by little. Where a stream
+has begun, the reassembler puts that right. Where one begins is only known from its SYN; so packets
+are looked through a little ahead of their turn, and the SYNs of a connection whose first packet
+comes up go before it. Of a connection without a SYN, the earliest bytes of each direction do.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Packet, Segment
+
+__all__ = ["Lookahead"]
+
+_MOST_PACKETS = 256
+_MOST_NS = 1_000_000_000
+_WRAP = 1 << 32
+_FAR = 16 * 2**20  # bytes that are not out of order, but of another time
+
+Captured = tuple[Packet, Segment]
+
+
+class Lookahead:
+    """A window of packets; `known` tells whether a segment is of a connection met before."""
+
+    def __init__(self, known: Callable[[Segment], bool]) -> None:
+        self._known = known
+        self._window: deque[Captured] = deque()
+
+    def feed(self, packet: Packet, segment: Segment) -> Iterator[Captured]:
+        """Take the next packet and give those whose turn it is."""
+        window, time_ns = self._window, packet.time_ns
+        while window and (
+            len(window) >= _MOST_PACKETS or time_ns - window[0][0].time_ns > _MOST_NS
+        ):
+            yield from self._next()
+        window.append((packet, segment))
+
+    def finish(self) -> Iterator[Captured]:
+        """Give all that are left."""
+        while self._window:
+            yield from self._next()
+
+    def _next(self) -> Iterator[Captured]:
+        first = self._window.popleft()
+        segment = first[1]
+        begins = segment.payload or segment.flags & (SYN | FIN)
+        if begins and not self._known(segment):
+            for each in _beginning(first, self._of_the_same(first)):
+                self._window.remove(each)
+                yield each
+        yield first
+
+    def _of_the_same(self, first: Captured) -> list[Captured]:
+        """Give what follows of a connection, up to where its addresses may be another's."""
+        ends = {first[1].source, first[1].target}
+        opening = first[1].sequence if _opens(first[1]) else None
+        found: list[Captured] = []
+        for each in self._window:
+            segment = each[1]
+            if segment.source not in ends or segment.target not in ends:
+                continue
+            if _opens(segment):
+                if opening not in (None, segment.sequence):
+                    break
+                opening = segment.sequence
+            found.append(each)
+            if segment.flags & RST:
+                break
+        return found
+
+
+def _opens(segment: Segment) -> bool:
+    return bool(segment.flags & SYN) and not segment.flags & ACK
+
+
+def _beginning(first: Captured, others: list[Captured]) -> list[Captured]:
+    """Give those of a connection's other packets that its first one must not go before."""
+    source, flags = first[1].source, first[1].flags
+    syns = [each for each in others if each[1].flags & SYN and not _opens(first[1])]
+    syns.sort(key=lambda each: each[1].flags & ACK)
+    if flags & SYN or any(each[1].source == source for each in syns):
+        return syns
+    earliest = first
+    for each in others:
+        segment = each[1]
+        if segment.source == source and segment.payload:
+            ahead = (earliest[1].sequence - segment.sequence) % _WRAP
+            if 0 < ahead < _FAR:
+                earliest = each
+    return syns if earliest is first else [*syns, earliest]

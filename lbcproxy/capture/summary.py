@@ -1,0 +1,243 @@
+"""A capture in numbers: who, when, how much, and what is wrong.
+
+Counted while the capture is read. What is listed one by one is bounded, so that memory does not
+grow with the file; what goes over the bound is counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lbcproxy.capture.met import SessionReport
+from lbcproxy.capture.reader import Capture
+from lbcproxy.errors import CaptureError
+from lbcproxy.session import Direction, Entry, SideStatistics
+from lbcproxy.text import iso_time, printable
+
+__all__ = ["OTHERS", "Amount", "Summary", "summarise"]
+
+MOST_SESSIONS = 1_000
+MOST_LISTED = 100
+MOST_COMMANDS = 200
+OTHERS = "(others)"
+"""The command under which what goes over the bound is counted."""
+JUNK = "(junk)"
+
+
+class Amount(msgspec.Struct):
+    """Messages of one command in one direction."""
+
+    count: int = 0
+    bytes: int = 0
+    """Headers and payloads."""
+    errors: int = 0
+
+
+class Summary:
+    """What there is to say of a capture, so far."""
+
+    def __init__(self, capture: Capture, *, decode: bool = True) -> None:
+        self.capture = capture
+        self.damage: CaptureError | None = None
+        """Where reading ended before the file did."""
+        self.networks: set[str] = set()
+        self.amounts: dict[tuple[str, Direction], Amount] = {}
+        """By command; bytes that are no message under `(junk)`."""
+        self.sessions: list[SessionReport] = []
+        """The first that ended."""
+        self.session_count = 0
+        self.gaps: list[dict[str, Any]] = []
+        """The first ones."""
+        self.gap_count = self.missing = 0
+        self.errors: list[dict[str, Any]] = []
+        """The first messages with something wrong, and what."""
+        self.error_count = 0
+        self.verdicts: Counter[str] = Counter()
+        """Of messages that did not just pass."""
+        self._decode = decode
+
+    def take(self, entry: Entry) -> None:
+        """Count an entry."""
+        if entry.verdict != "pass":
+            self.verdicts[entry.verdict] += 1
+        if entry.missing:
+            self.gap_count += 1
+            self.missing += entry.missing
+            _keep(self.gaps, _gap(entry))
+            return
+        message = entry.message
+        error = None
+        if message is not None:
+            error = message.error if self._decode else message.frame_error
+        name = JUNK if message is None else printable(entry.command) or "(empty)"
+        amount = self._amount(name, entry.direction)
+        amount.count += not entry.continued
+        amount.bytes += len(entry.raw)
+        if error is not None:
+            amount.errors += 1
+            self.error_count += 1
+            _keep(self.errors, _error(entry, error))
+
+    def ended(self, report: SessionReport) -> None:
+        """Take note of a session that is over."""
+        self.session_count += 1
+        self.networks.add(report.network)
+        if len(self.sessions) < MOST_SESSIONS:
+            self.sessions.append(report)
+
+    def total(self, direction: Direction) -> Amount:
+        """Give the sum of all messages of a direction."""
+        return _sum(
+            amount
+            for (command, way), amount in self.amounts.items()
+            if way is direction and command != JUNK
+        )
+
+    def _amount(self, command: str, direction: Direction) -> Amount:
+        found = self.amounts.get((command, direction))
+        if found is None:
+            if len(self.amounts) >= MOST_COMMANDS:
+                command = OTHERS
+            found = self.amounts.setdefault((command, direction), Amount())
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all of it as an object; the keys are public and stay."""
+        met = self.capture.met
+        first, last = met.first_ns, met.last_ns
+        return {
+            "file": str(self.capture.path),
+            "format": met.format,
+            "size": _size(self.capture.path),
+            "comments": met.comments,
+            "networks": sorted(self.networks),
+            "begin": None if first is None else iso_time(first),
+            "end": None if last is None else iso_time(last),
+            "seconds": None if first is None or last is None else (last - first) / 1e9,
+            "sections": met.sections,
+            "packets": met.packets,
+            "session_count": self.session_count,
+            "sessions": [_session(each) for each in sorted(self.sessions, key=_number)],
+            "messages": {way.value: _amount(self.total(way)) for way in Direction},
+            "commands": [
+                {"command": command, "direction": way.value, **_amount(amount)}
+                for (command, way), amount in sorted(self.amounts.items())
+                if command != JUNK
+            ],
+            "junk": {way.value: _junk(self.amounts.get((JUNK, way))) for way in Direction},
+            "gap_count": self.gap_count,
+            "missing": self.missing,
+            "gaps": self.gaps,
+            "error_count": self.error_count,
+            "errors": self.errors,
+            "verdicts": dict(sorted(self.verdicts.items())),
+            "notices": met.notices,
+            "damage": None if self.damage is None else _damage(self.damage),
+        }
+
+
+def summarise(capture: Capture, *, decode: bool = True) -> Summary:
+    """Read a capture to its end, or to where it is damaged, and say what is in it.
+
+    Without `decode` the errors are those that frames show: checksums, unknown commands.
+    """
+    summary = Summary(capture, decode=decode)
+    capture.ended = summary.ended
+    try:
+        for entry in capture:
+            summary.take(entry)
+    except CaptureError as error:
+        if error.offset is None:
+            raise
+        summary.damage = error
+    return summary
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _keep(kept: list[dict[str, Any]], value: dict[str, Any]) -> None:
+    if len(kept) < MOST_LISTED:
+        kept.append(value)
+
+
+def _sum(amounts: Iterable[Amount]) -> Amount:
+    result = Amount()
+    for each in amounts:
+        result.count += each.count
+        result.bytes += each.bytes
+        result.errors += each.errors
+    return result
+
+
+def _amount(amount: Amount) -> dict[str, int]:
+    return {"count": amount.count, "bytes": amount.bytes, "errors": amount.errors}
+
+
+def _junk(amount: Amount | None) -> dict[str, int]:
+    amount = amount or Amount()
+    return {"count": amount.count, "bytes": amount.bytes}
+
+
+def _number(report: SessionReport) -> int:
+    return report.number
+
+
+def _session(report: SessionReport) -> dict[str, Any]:
+    return {
+        "number": report.number,
+        "network": report.network,
+        "client": str(report.client),
+        "server": str(report.server),
+        "upstream": report.upstream,
+        "begun": report.begun,
+        "begin": iso_time(report.begun_ns),
+        "end": iso_time(report.ended_ns),
+        "seconds": (report.ended_ns - report.begun_ns) / 1e9,
+        "how": report.end,
+        "missing": report.missing,
+        "protocol_version": report.to_upstream.protocol_version,
+        "to_upstream": _side(report.to_upstream),
+        "to_client": _side(report.to_client),
+    }
+
+
+def _side(side: SideStatistics) -> dict[str, Any]:
+    agent = side.user_agent
+    return {
+        "stage": side.stage.value,
+        "user_agent": None if agent is None else agent.decode(errors="backslashreplace"),
+        "version": side.version,
+        "services": side.services,
+        "height": side.start_height,
+        "messages": side.messages,
+        "bytes": side.bytes,
+        "junk": side.junk_bytes,
+    }
+
+
+def _gap(entry: Entry) -> dict[str, Any]:
+    return {**_where(entry), "missing": entry.missing, "what": entry.why}
+
+
+def _error(entry: Entry, error: str) -> dict[str, Any]:
+    return {**_where(entry), "command": entry.command, "error": error}
+
+
+def _where(entry: Entry) -> dict[str, Any]:
+    return {
+        "number": entry.number,
+        "time": iso_time(entry.time_ns),
+        "session": entry.session,
+        "direction": entry.direction.value,
+    }
+
+
+def _damage(error: CaptureError) -> dict[str, Any]:
+    return {"what": error.what, "offset": error.offset}

@@ -1,0 +1,420 @@
+"""`lbcproxy info`: captures in numbers, held against what was found without lbcproxy."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from lbcproxy import networks
+from lbcproxy.capture import open_capture, summary
+from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.wire.envelope import frame
+from tests.capture.test_disorder import segments, written
+from tests.capture.test_verdicts import TALK, record
+
+MAGIC = networks.get("lbry-regtest").magic
+PING = frame(MAGIC, "ping", bytes(8))
+SERVER = 29300
+
+
+def objects(ended):
+    """Give the objects of `-T json`, a line each."""
+    return [json.loads(line) for line in ended.lines]
+
+
+def truth(captures, name):
+    """Give what tcpdump's capture really holds: by direction, messages and bytes by command."""
+    found = {"to_upstream": Counter(), "to_client": Counter()}
+    sizes = {"to_upstream": Counter(), "to_client": Counter()}
+    for each in json.loads((captures / f"{name}.truth.json").read_text()):
+        direction = "to_upstream" if each["dst"] == SERVER else "to_client"
+        for command, length, _ in each["messages"]:
+            found[direction][command] += 1
+            sizes[direction][command] += 24 + length
+    return found, sizes
+
+
+@pytest.mark.parametrize("name", ["lbcd-sync", "lbcd-probe"])
+def test_messages_and_bytes_are_those_of_the_capture(lbcproxy, captures, name):
+    """By command and direction."""
+    ended = lbcproxy("info", "-T", "json", captures / f"{name}.pcap")
+    assert (ended.code, ended.err) == (0, "")
+    [shown] = objects(ended)
+    counts, sizes = truth(captures, name)
+    assert {
+        (each["command"], each["direction"]): (each["count"], each["bytes"])
+        for each in shown["commands"]
+    } == {
+        (command, direction): (count, sizes[direction][command])
+        for direction, commands in counts.items()
+        for command, count in commands.items()
+    }
+    for direction, commands in counts.items():
+        assert shown["messages"][direction]["count"] == commands.total()
+        assert shown["messages"][direction]["bytes"] == sizes[direction].total()
+    assert (shown["gap_count"], shown["damage"], shown["notices"]) == (0, None, [])
+
+
+def test_the_keys_of_the_object_are_public(lbcproxy, captures):
+    """Scripts rely on them."""
+    [shown] = objects(lbcproxy("info", "-T", "json", captures / "lbcd-probe.pcap"))
+    assert list(shown) == [
+        *("file", "format", "size", "comments", "networks", "begin", "end", "seconds"),
+        *("sections", "packets", "session_count", "sessions", "messages", "commands", "junk"),
+        *("gap_count", "missing", "gaps", "error_count", "errors", "verdicts", "notices"),
+        "damage",
+    ]
+    session = shown["sessions"][0]
+    assert list(session) == [
+        *("number", "network", "client", "server", "upstream", "begun", "begin", "end", "seconds"),
+        *("how", "missing", "protocol_version", "to_upstream", "to_client"),
+    ]
+    assert list(session["to_client"]) == [
+        *("stage", "user_agent", "version", "services", "height", "messages", "bytes", "junk")
+    ]
+
+
+def test_sessions_say_who_and_how_they_ended(lbcproxy, captures):
+    """Peers, user agents, versions, heights, as the probe was made."""
+    [shown] = objects(lbcproxy("info", "-T", "json", captures / "lbcd-probe.pcap"))
+    assert shown["networks"] == ["lbry-regtest"]
+    assert [each["number"] for each in shown["sessions"]] == [1, 2, 3, 4, 5]
+    agents = [each["to_upstream"]["user_agent"] for each in shown["sessions"]]
+    assert agents == ["/spv-probe:1.0/", "/old:0.1/", "/dup/", "/ancient/", "/reject/"]
+    first, old, _, ancient, _ = shown["sessions"]
+    assert first["to_client"]["user_agent"] == "/btcwire:0.5.0/LBRY.GO:0.0.0-local.0+/"
+    assert (first["to_client"]["height"], first["protocol_version"]) == (306, 70013)
+    assert (old["to_upstream"]["version"], old["protocol_version"]) == (60002, 60002)
+    assert (ancient["to_client"]["messages"], ancient["how"]) == (0, "server closed")
+    assert all(each["begun"] for each in shown["sessions"])
+    assert shown["begin"] <= first["begin"] < first["end"] <= shown["end"]
+    assert [(each["command"], each["session"]) for each in shown["errors"]] == [
+        ("version", 1),
+        ("filterload", 2),
+    ]
+
+
+def test_tables_are_plain_text_in_a_pipe(lbcproxy, captures):
+    """No colour, nothing cut, no spaces at the ends of lines."""
+    ended = lbcproxy("info", captures / "lbcd-probe.pcap")
+    assert (ended.code, ended.err) == (0, "")
+    assert "\x1b" not in ended.out
+    assert all(line == line.rstrip() for line in ended.lines)
+    assert ended.lines[0] == str(captures / "lbcd-probe.pcap")
+    assert "  format    pcap, 135,735 bytes, 226 packets" in ended.lines
+    assert "  network   lbry-regtest" in ended.lines
+    assert "  messages  104, 117,099 bytes" in ended.lines
+    assert "  gaps      none" in ended.lines
+    [row] = [line.split() for line in ended.lines if line.startswith("cfilter ")]
+    assert row == ["cfilter", "15", "2,227"]
+    assert any(line.endswith("services at byte 4: 8 bytes needed, 6 left") for line in ended.lines)
+
+
+def test_several_files_are_told_of_one_by_one(lbcproxy, captures):
+    """An object a line, in the order asked for."""
+    paths = [captures / "lbcd-sync.pcap", captures / "lbcd-probe.pcap"]
+    ended = lbcproxy("info", "-T", "json", *paths)
+    assert [each["file"] for each in objects(ended)] == list(map(str, paths))
+
+
+def test_quick_decodes_nothing(lbcproxy, captures):
+    """The two malformed messages of the probe have sound frames."""
+    [shown] = objects(lbcproxy("info", "--quick", "-T", "json", captures / "lbcd-probe.pcap"))
+    assert shown["error_count"] == 0
+    assert sum(each["count"] for each in shown["messages"].values()) == 104
+
+
+def test_a_damaged_file_is_told_of_as_far_as_it_is_good(lbcproxy, captures, tmp_path):
+    """Exit code 3, the place on standard error, and in the object."""
+    whole = (captures / "lbcd-sync.pcap").read_bytes()
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(whole[: len(whole) // 2])
+    ended = lbcproxy("info", "-T", "json", path)
+    assert ended.code == 3
+    [shown] = objects(ended)
+    assert shown["messages"]["to_client"]["count"] > 100
+    place = f"(at byte {shown['damage']['offset']:,} of the file)"
+    assert ended.err == f"lbcproxy: {path}: {shown['damage']['what']} {place}\n"
+    text = lbcproxy("info", path)
+    assert text.code == 3
+    assert any(line.startswith("  damage    at byte ") for line in text.lines)
+
+
+def test_a_bad_file_hides_no_other(lbcproxy, captures, tmp_path):
+    """The worst exit code counts."""
+    note = tmp_path / "note.txt"
+    note.write_text("nothing to see")
+    ended = lbcproxy(
+        *("info", "-T", "json", note, tmp_path / "absent.pcap", captures / "lbcd-sync.pcap")
+    )
+    assert ended.code == 1
+    assert len(objects(ended)) == 1
+    first, second = ended.err.splitlines()
+    assert first.startswith(f"lbcproxy: {note}: not a capture: it begins with 6e6f7468")
+    assert second == f"lbcproxy: cannot read {tmp_path}/absent.pcap: No such file or directory"
+
+
+def test_a_network_is_asked_for_where_the_magic_does_not_tell(lbcproxy, captures, tmp_path):
+    """As `show` does."""
+    shared = (captures / "lbcd-probe.pcap").read_bytes()
+    path = tmp_path / "simnet.pcap"
+    path.write_bytes(shared.replace(bytes.fromhex("fae4aad1"), bytes.fromhex("161c1412")))
+    ended = lbcproxy("info", path)
+    assert (ended.code, ended.out) == (2, "")
+    assert "say --network" in ended.err
+    [shown] = objects(lbcproxy("info", "--network", "lbry-simnet", "-T", "json", path))
+    assert shown["networks"] == ["lbry-simnet"]
+
+
+def test_gaps_are_listed_with_size_and_place(lbcproxy, tmp_path):
+    """Which session, which direction, where in the stream."""
+    packets = list(segments())
+    lost = next(at for at, each in enumerate(packets) if len(each.payload) > 1_000)
+    size = len(packets.pop(lost).payload)
+    path = written(packets, tmp_path)
+    ended = lbcproxy("info", "-T", "json", path)
+    assert ended.code == 0
+    [shown] = objects(ended)
+    assert (shown["gap_count"], shown["missing"]) == (1, size)
+    [gap] = shown["gaps"]
+    assert (gap["missing"], gap["direction"], gap["session"]) == (size, "to_client", 1)
+    assert gap["what"].startswith(f"{size:,} bytes are missing from the capture, at byte ")
+    assert shown["sessions"][0]["missing"] == size
+    text = lbcproxy("info", path)
+    assert f"  gaps      1, {size:,} bytes missing" in text.lines
+    assert "Gaps" in text.lines
+    shown_line = next(line for line in lbcproxy("show", path).lines if " (gap) " in line)
+    assert f"! {gap['what']}" in shown_line
+
+
+CLIENT, NODE = Endpoint("10.0.0.1", 50000), Endpoint("10.0.0.2", 9246)
+FLOW = [Segment(CLIENT, NODE, 99, 0, SYN, b""), Segment(CLIENT, NODE, 100, 1, PSH | ACK, PING)]
+END = 100 + len(PING)
+
+
+@pytest.mark.parametrize(
+    ("more", "how"),
+    [
+        ([], "open at the end"),
+        ([Segment(CLIENT, NODE, END, 1, FIN | ACK, b"")], "client closed"),
+        ([Segment(NODE, CLIENT, 1, END, FIN | ACK, b"")], "server closed"),
+        ([Segment(CLIENT, NODE, END, 1, RST, b"")], "client reset"),
+        ([Segment(NODE, CLIENT, 1, END, RST, b"")], "server reset"),
+        (
+            [Segment(NODE, CLIENT, 1, END, FIN, b""), Segment(CLIENT, NODE, END, 2, RST, b"")],
+            "client reset",
+        ),
+    ],
+)
+def test_how_a_session_ended(lbcproxy, tmp_path, more, how):
+    """The first to close, or who broke it off."""
+    [shown] = objects(lbcproxy("info", "-T", "json", written([*FLOW, *more], tmp_path)))
+    [session] = shown["sessions"]
+    assert session["how"] == how
+
+
+def test_a_session_met_in_its_middle_says_so(lbcproxy, tmp_path):
+    """Its beginning is not that of the conversation."""
+    path = written(FLOW[1:], tmp_path)
+    [shown] = objects(lbcproxy("info", "-T", "json", path))
+    assert not shown["sessions"][0]["begun"]
+    assert any(
+        "before 1970-01-01" in line or "before 00:00" in line
+        for line in lbcproxy("info", path).lines
+    )
+
+
+def test_verdicts_and_both_legs_of_our_captures(lbcproxy, tmp_path):
+    """In terminate mode each node is who came in on its leg; sessions are counted once."""
+    path = tmp_path / "own.pcapng"
+    record(path, TALK)
+    [shown] = objects(lbcproxy("info", "-T", "json", path))
+    verdicts = Counter(entry.verdict for entry in open_capture(path))
+    del verdicts["pass"]
+    assert shown["verdicts"] == dict(verdicts)
+    assert verdicts
+    assert [each["number"] for each in shown["sessions"]] == list(
+        range(1, shown["session_count"] + 1)
+    )
+    assert "recorded by lbcproxy" in shown["comments"][0]
+
+
+def test_lists_are_bounded(lbcproxy, captures, monkeypatch):
+    """Memory must not grow with the file; what is not listed is counted."""
+    monkeypatch.setattr(summary, "MOST_SESSIONS", 2)
+    monkeypatch.setattr(summary, "MOST_LISTED", 1)
+    monkeypatch.setattr(summary, "MOST_COMMANDS", 5)
+    [shown] = objects(lbcproxy("info", "-T", "json", captures / "lbcd-probe.pcap"))
+    assert (len(shown["sessions"]), shown["session_count"]) == (2, 5)
+    assert (len(shown["errors"]), shown["error_count"]) == (1, 2)
+    assert len(shown["commands"]) <= 5 + 2
+    assert sum(each["count"] for each in shown["commands"]) == 104
+    assert any(each["command"] == "(others)" for each in shown["commands"])
+    assert any(
+        line.split() == ["3", "more"]
+        for line in lbcproxy("info", captures / "lbcd-probe.pcap").lines
+    )
+
+
+def test_memory_does_not_grow_with_the_file(captures, tmp_path):
+    """A capture of a month is read as one of a minute."""
+    packets = segments()
+    peaks = []
+    for times in (5, 60):
+        many = [
+            Segment(
+                each.source
+                if each.source.port == SERVER
+                else Endpoint(f"10.0.0.{turn}", each.source.port),
+                each.target
+                if each.target.port == SERVER
+                else Endpoint(f"10.0.0.{turn}", each.target.port),
+                *(each.sequence, each.acknowledgment, each.flags, each.payload),
+            )
+            for turn in range(times)
+            for each in packets
+        ]
+        (tmp_path / str(times)).mkdir()
+        path = written(many, tmp_path / str(times))
+        code = (
+            "import resource, subprocess, sys\n"
+            "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        )
+        command = [sys.executable, "-m", "lbcproxy", "info", "--quick", str(path)]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True
+        )
+        peaks.append(int(done.stdout))
+    assert peaks[1] - peaks[0] < 4_000, f"{peaks} KiB"
+
+
+def on_terminal(*arguments, columns=100, error_too=True, environment=None):
+    """Run the command with a terminal for its output; give what is shown there."""
+    master, slave = pty.openpty()
+    os.set_inheritable(slave, True)
+    subprocess.run(["stty", "cols", str(columns)], stdin=slave, check=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lbcproxy", *map(str, arguments)],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave if error_too else subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm", **(environment or {})},
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            data = os.read(master, 65_536)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+    process.communicate()
+    os.close(master)
+    return shown.decode()
+
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_tables_fit_the_terminal(captures, columns):
+    """Lines that wrap are no table."""
+    shown = on_terminal("info", captures / "lbcd-probe.pcap", columns=columns, error_too=False)
+    lines = [ESCAPES.sub("", line) for line in shown.split("\r\n")]
+    table = lines[lines.index("Sessions") :]
+    assert max(map(len, table)) <= columns
+    assert "\x1b[1m" in shown
+
+
+def test_colours_can_be_refused(captures):
+    """https://no-color.org."""
+    shown = on_terminal(
+        *("info", captures / "lbcd-sync.pcap"), error_too=False, environment={"NO_COLOR": "1"}
+    )
+    assert "\x1b[3" not in shown
+
+
+@pytest.mark.parametrize("name", ["info", "repair"])
+def test_a_bar_is_shown_on_a_terminal_and_taken_away(captures, name):
+    """Bytes of the file; what is printed comes behind it."""
+    shown = on_terminal(name, captures / "lbcd-sync.pcap")
+    assert "lbcd-sync.pcap" in shown.split("226.2/226.2 kB")[0]
+    assert "226.2/226.2 kB" in shown
+    assert "\x1b[2K" in shown.split("226.2/226.2 kB")[-1]
+
+
+def test_messages_on_a_terminal_are_not_mangled_by_a_bar(captures):
+    """`show` on a terminal has none."""
+    shown = on_terminal("show", captures / "lbcd-sync.pcap")
+    assert "kB" not in shown
+    assert shown.count("\r\n") == 400
+
+
+def test_show_into_a_pipe_has_a_bar_on_the_terminal(captures, tmp_path):
+    """The output is somewhere else, so one sees that it goes on."""
+    master, slave = pty.openpty()
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lbcproxy", "show", str(captures / "lbcd-sync.pcap")],
+            stdout=out,
+            stderr=slave,
+            env={**os.environ, "TERM": "xterm"},
+        )
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(master, 65_536)
+            except OSError:
+                break
+        process.communicate()
+    os.close(master)
+    assert b"226.2/226.2 kB" in shown
+    assert len((tmp_path / "out").read_text().splitlines()) == 400
+
+
+@pytest.mark.parametrize("name", ["info", "repair", "show"])
+def test_without_a_terminal_nothing_is_on_standard_error(lbcproxy, captures, name):
+    """Logs of jobs stay readable."""
+    ended = lbcproxy(name, captures / "lbcd-sync.pcap")
+    assert (ended.code, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["info", "show"])
+def test_a_pipe_is_read_once(captures, name):
+    """`ssh host tcpdump -w - | lbcproxy info /dev/stdin`: nothing can be wound back."""
+    done = subprocess.run(
+        f"cat {captures}/lbcd-sync.pcap | {sys.executable} -m lbcproxy {name} /dev/stdin",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    if name == "show":
+        assert len(done.stdout.splitlines()) == 400
+    else:
+        assert "  format    pcap, 217 packets" in done.stdout
+        assert "  messages  400, 208,415 bytes" in done.stdout
+
+
+def test_who_reads_only_the_beginning_is_no_error(captures):
+    """`lbcproxy info FILE... | head -1`."""
+    files = " ".join([f"{captures}/lbcd-sync.pcap"] * 10)
+    done = subprocess.run(
+        f"({sys.executable} -m lbcproxy info {files}; echo code $? >&2) | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "code 0\n"
