@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,17 @@ def makeService(options: Options) -> Any:
         _refuse(error)
     logs.join()
     reactor.callWhenRunning(ended.install)
+    reactor.callWhenRunning(lambda: atexit.register(_leave, service, ended))
     return service
+
+
+def _leave(service: LbcproxyService, ended: Ending) -> None:
+    """End with the exit code of `lbcproxy run`: twistd itself would give 0 whatever happened."""
+    code = 1 if service.failed else ended.code
+    if code:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _refuse(error: LbcproxyError) -> None:
