@@ -147,7 +147,9 @@ class CaptureFile:
             return
         self._retry_at, self._begun = None, True
         if missing:
-            self._told(f"recording into {self.name} {'goes on' if data else 'ends'}: {missing}", True)
+            self._told(
+                f"recording into {self.name} {'goes on' if data else 'ends'}: {missing}", True
+            )
 
     def _close(self) -> None:
         self._overrun = False

@@ -20,6 +20,7 @@ from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
 from lbcproxy.peer.dial import client_endpoint
 from lbcproxy.proxy.budget import Budget
+from lbcproxy.proxy.connections import Connections
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.refusals import Refusals
@@ -48,12 +49,13 @@ class CannotListen(LbcproxyError):
 
 
 class Shared:
-    """What all proxies of a process share: how sessions and entries are counted, and memory."""
+    """What all proxies of a process share: how sessions and entries are counted, and bounds."""
 
     def __init__(self, memory: int = MEMORY) -> None:
         self.numbers: Iterator[int] = itertools.count(1)
         self.sessions: Iterator[int] = itertools.count(1)
         self.budget = Budget(memory)
+        self.connections = Connections()
 
 
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +211,7 @@ class ProxyService(Service):
             handshake_timeout=self._settings.handshake_timeout,
             idle_timeout=self._settings.idle_timeout,
             budget=self._shared.budget,
+            connections=self._shared.connections,
             shown=self._settings.shown,
         )
 

@@ -21,7 +21,7 @@ import yaml
 from lbcproxy import networks
 from lbcproxy.wire import Codec, Frame, Framer
 from lbcproxy.wire.envelope import frame
-from lbcproxy.wire.messages.handshake import VerAck, Version
+from lbcproxy.wire.messages.handshake import Version
 from tests.live.proxies import NOWHERE, Client
 from tests.nodes import wait_until
 from tests.tools import REPOSITORY
@@ -34,7 +34,9 @@ __all__ = [
     "Node",
     "Program",
     "answer",
+    "hello",
     "message",
+    "neighbour",
     "proxied",
     "start_of",
     "write_config",
@@ -247,9 +249,6 @@ def _version() -> Version:
 def hello() -> bytes:
     """Give what a client says first: its `version`."""
     return message("version", Codec(NETWORK).encode(_version()))
-
-
-VERACK = VerAck()
 
 
 class Neighbour:

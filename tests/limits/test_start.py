@@ -11,9 +11,8 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,10 +22,13 @@ from tests.limits.programs import (
     STARTS,
     Node,
     Program,
+    hello,
+    neighbour,
     proxied,
     start_of,
     write_config,
 )
+from tests.nodes import free_port, wait_until
 from tests.tools import absent
 
 TOP = "network: lbry-regtest\nrecord: null\n"
@@ -162,20 +164,54 @@ def _without_rights(folder: Path) -> list[str]:
     return ["setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", "--"]
 
 
-def loops(mode: str) -> Any:
-    """Give an upstream that is the listener itself, under a name that hides it."""
-    return mode
+# What leads to the listener at a port under a name that hides it; a second listener may be between.
+HIDDEN = {
+    "short form": "127.1:{}",
+    "host name": socket.gethostname() + ":{}",
+    "IPv4 in IPv6": "[::ffff:127.0.0.1]:{}",
+    "any": "0:{}",
+    "another listener": "127.1:{}",
+}
 
 
 @pytest.mark.parametrize("mode", ["reverse", "terminate"])
+@pytest.mark.parametrize("name", HIDDEN)
 def test_an_upstream_that_turns_out_to_be_the_listener_ends_its_sessions(
-    tmp_path: Path, mode: str
+    tmp_path: Path, mode: str, name: str
 ):
     """The config cannot tell what a name means: the first session does, and no flood follows."""
-    with Node() as node, closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-        free.close()
-        loop = proxied(f"127.1:{port}", listen=port, mode=mode)
-        path = write_config(tmp_path, loop, proxied(node.port, mode=mode))
-        with Program(start_of("run", path), tmp_path) as program:
-            program.ports(2)
+    if name == "host name" and _address_of(socket.gethostname()) != "127.0.0.1":
+        pytest.skip("this host's name leads elsewhere")
+    own, other = free_port(), free_port()
+    loops = [proxied(HIDDEN[name].format(own), listen=own, mode=mode)]
+    if name == "another listener":
+        loops = [
+            proxied(HIDDEN[name].format(other), listen=own, mode=mode),
+            proxied(HIDDEN[name].format(own), listen=other, mode=mode),
+        ]
+    with Node() as node:
+        path = write_config(tmp_path, proxied(node.port, mode=mode), *loops, record=None)
+        with (
+            Program(start_of("run", path), tmp_path) as program,
+            neighbour(program.ports(1 + len(loops))[0]),
+        ):
+            with socket.create_connection(("127.0.0.1", own), PATIENCE) as client:
+                with suppress(ConnectionResetError):
+                    client.sendall(hello())
+                    assert client.recv(100) == b""
+            why = "the upstream is this proxy itself;" if mode == "reverse" else "connected to self"
+            program.wait_for(f"end: .*{why}")
+            wait_until("all but the neighbour's sessions end", lambda: _open(program) == 1)
+            assert program.text.count("] client connect\n") <= 5
+        assert "Traceback" not in program.text
+
+
+def _open(program: Program) -> int:
+    return program.text.count("] client connect\n") - program.ends
+
+
+def _address_of(name: str) -> str:
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return ""
