@@ -195,10 +195,12 @@ def test_an_upstream_that_turns_out_to_be_the_listener_ends_its_sessions(
             Program(start_of("run", path), tmp_path) as program,
             neighbour(program.ports(1 + len(loops))[0]),
         ):
-            with socket.create_connection(("127.0.0.1", own), PATIENCE) as client:
-                with suppress(ConnectionResetError):
-                    client.sendall(hello())
-                    assert client.recv(100) == b""
+            with (
+                socket.create_connection(("127.0.0.1", own), PATIENCE) as client,
+                suppress(ConnectionResetError),
+            ):
+                client.sendall(hello())
+                assert client.recv(100) == b""
             why = "the upstream is this proxy itself;" if mode == "reverse" else "connected to self"
             program.wait_for(f"end: .*{why}")
             wait_until("all but the neighbour's sessions end", lambda: _open(program) == 1)
