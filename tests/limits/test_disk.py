@@ -137,8 +137,8 @@ def test_recording_goes_on_when_there_is_room_again(tmp_path: Path, disk: Disk):
 def _check_counted(program: Program, disk: Disk) -> None:
     """Hold what passed against what is in the file and what is said to be missing."""
     last = program.wait_for(
-        r"stopped: \d+ sessions, ([\d,]+) messages[^;]*; ([\d,]+) messages \([\d,]+ bytes of capture\) "
-        "were not recorded; recorded in disk/x.pcapng"
+        r"stopped: \d+ sessions, ([\d,]+) messages[^;]*; ([\d,]+) messages \([\d,]+ bytes of "
+        r"capture\) were not recorded; recorded in disk/x.pcapng"
     )
     passed, lost = (int(last[place].replace(",", "")) for place in (1, 2))
     recorded = list(open_capture(disk.folder / "x.pcapng"))  # raises if a block is torn
