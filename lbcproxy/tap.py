@@ -12,7 +12,7 @@ from twisted.python import usage
 
 from lbcproxy.config import ConfigError, load, read
 from lbcproxy.errors import LbcproxyError
-from lbcproxy.service import LbcproxyService, Logs, raise_open_files
+from lbcproxy.service import LbcproxyService, Logs, give_memory_back, raise_open_files
 from lbcproxy.service.process import Ending
 
 __all__ = ["Options", "makeService"]
@@ -53,6 +53,7 @@ def makeService(options: Options) -> Any:
     from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
 
     raise_open_files()
+    give_memory_back()
     logs = Logs(None)
     config = options.settings
     path = str(Path(options["config"]).absolute())  # a daemon has another folder

@@ -29,6 +29,7 @@ from tests.tools import REPOSITORY
 __all__ = [
     "NETWORK",
     "PATIENCE",
+    "STALL",
     "STARTS",
     "Neighbour",
     "Node",
@@ -75,9 +76,9 @@ def write_config(folder: Path, *proxies: Any, **settings: Any) -> Path:
     return path
 
 
-def start_of(kind: str, path: Path | str) -> list[str]:
+def start_of(kind: str, path: Path | str, *flags: str) -> list[str]:
     """Give the command line that starts what a config says."""
-    return [*STARTS[kind], str(path)]
+    return [*STARTS[kind], str(path), *flags]
 
 
 class Program:
@@ -155,12 +156,12 @@ class Program:
         """How many descriptors it has."""
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
-    def memory(self) -> int:
-        """Give the bytes of memory it has to itself."""
+    def memory(self, kind: str = "VmRSS") -> int:
+        """Give its resident bytes; `VmHWM` is the most it ever had."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return (
-            sum(int(size) for size in re.findall(r"(?:RssAnon|VmRSS):\s+(\d+)", status)[-1:]) << 10
-        )
+        found = re.search(rf"{kind}:\s+(\d+)", status)
+        assert found is not None
+        return int(found[1]) << 10
 
     def end(self, number: int | None = None) -> int:
         """Send a signal, if one is given, wait for the end, and give the exit code."""
