@@ -40,6 +40,8 @@ __all__ = [
 MEMORY = 512 << 20
 """Bytes that all sessions may hold together, unless said otherwise."""
 MOST_SESSIONS = 4096
+BACKLOG = 1024
+"""Clients that may wait to be accepted: as many as may come back at once when a node restarts."""
 
 
 class CannotListen(LbcproxyError):
@@ -217,7 +219,7 @@ class ProxyService(Service):
 
     def _server_endpoint(self, address: Endpoint) -> Any:
         kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
-        return kind(self._reactor, address.port, interface=address.host)
+        return kind(self._reactor, address.port, backlog=BACKLOG, interface=address.host)
 
 
 def _why(error: Exception) -> str:

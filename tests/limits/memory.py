@@ -35,9 +35,11 @@ CUT = NETWORK.magic + b"block".ljust(12, b"\0") + (32 * MIB).to_bytes(4, "little
 def one_session(folder: Path, marks: Sequence[int], size: int = 100_000) -> list[int]:
     """Pass messages through one session that is recorded; give resident bytes at each mark.
 
-    Marks are bytes that have passed. The program has to end in order, with all of it recorded.
+    Marks are bytes that have passed. What waits for a slow disk (`record_queue`) is written first:
+    it is bounded, and no growth. The program has to end in order, with all of it recorded.
     """
     found = []
+    capture = folder / "memory.pcapng"
     with Node(_swallow) as node:
         path = write_config(folder, proxied(node.port), record="memory.pcapng")
         with Program(start_of("run", path), folder) as program:
@@ -50,12 +52,13 @@ def one_session(folder: Path, marks: Sequence[int], size: int = 100_000) -> list
                     while sent < mark:
                         client.sendall(part)
                         sent += len(part)
+                    wait_until("the disk has it", lambda: capture.stat().st_size > sent, 60)  # noqa: B023
                     found.append(program.memory())
                 client.shutdown(socket.SHUT_WR)
                 assert client.recv(1) == b""
             assert program.stop() == 0, program.text
             assert f" {sent:,} B up" in program.text
-            assert (folder / "memory.pcapng").stat().st_size > sent
+            assert "not recorded" not in program.text
     return found
 
 
