@@ -124,7 +124,9 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
 
     def wrong(name: str, what: str) -> ConfigError:
         where = f"{path}.{name}"
-        return ConfigError(what, where, _at(places, where) or _at(places, name))
+        if where not in places and name in places:
+            where = name  # it stands at the top
+        return ConfigError(what, where, _at(places, where))
 
     if proxy.network is None:
         raise wrong("network", "a network must be chosen, here or at the top; there is no default")
@@ -240,7 +242,7 @@ def _is_here(host: str) -> bool:
 def _at(places: Mapping[str, str], path: str) -> str:
     """Give the line of a setting, or of the nearest thing around it."""
     while path and path not in places:
-        path = re.sub(r"(\.[^.\[]*|\[[0-9]+\]|^[^.\[]*)$", "", path)
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return places.get(path, "")
 
 
