@@ -11,9 +11,11 @@ class Echo:
     """Listens at `port` of 127.0.0.1; a connection ends when its client has closed its side.
 
     Until `reads` is set, which it is from the beginning, it accepts connections but reads nothing.
+    With `answers=False` it only listens.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, answers: bool = True) -> None:
+        self._answers = answers
         self.reads = threading.Event()
         self.reads.set()
         self.received: list[bytearray] = []
@@ -53,5 +55,6 @@ class Echo:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while data := connection.recv(65_536):
                 received += data
-                connection.sendall(data)
+                if self._answers:
+                    connection.sendall(data)
         self._sockets.remove(connection)
