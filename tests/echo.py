@@ -1,4 +1,4 @@
-"""A node that sends back whatever it gets: the scripted upstream of the tests with real programs."""
+"""A node that sends back whatever it gets: a scripted upstream for tests with real programs."""
 
 import contextlib
 import socket
