@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,24 @@ def makeService(options: Options) -> Any:
         _refuse(error)
     logs.join()
     reactor.callWhenRunning(ended.install)
+    # twistd ends with 0 whatever happened; what starts it again after a failure has to know.
+    reactor.addSystemEventTrigger(
+        "after", "shutdown", lambda: service.failed and atexit.register(_leave, 1)
+    )
     return service
+
+
+def _tell_of_failure(reactor: Any, service: LbcproxyService) -> None:
+    """Have the process end with 1 if recording failed: twistd would end with 0 all the same."""
+    reactor.addSystemEventTrigger(
+        "after", "shutdown", lambda: service.failed and atexit.register(_leave, 1)
+    )
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _refuse(error: LbcproxyError) -> None:

@@ -234,3 +234,23 @@ def test_a_hang_up_without_a_change_changes_nothing(start, config, command):
     assert [each.name for each in service.folder.glob("*.pcapng")] == ["it.pcapng"]
     assert [entry.session for entry in open_capture(service.folder / "it.pcapng")] == [1] * 4
     assert not re.search("settings changed|stops", service.output)
+
+
+@each_command
+def test_a_recording_that_fails_ends_it_as_a_failure(start, config, command):
+    """With `record_failure: stop`; an init system starts what ended with 1 again, not with 0."""
+    service = start({**config, "record": "/dev/full", "record_failure": "stop"}, command)
+    assert service.process.wait(PATIENCE) == 1
+    service.said("No space left on device; all sessions are ended")
+
+
+@each_command
+def test_what_was_not_recorded_makes_a_failure_of_the_end(start, config, command):
+    """The traffic went on; who looks at the exit code alone learns that something is missing."""
+    service = start({**config, "record": "/dev/full"}, command)
+    with connect(service.ports[0]) as connection:
+        swap(connection, 1)
+        service.said("recording into /dev/full fails: No space left on device")
+        swap(connection, 2)
+    assert service.end() == 1
+    service.said("were not recorded")
