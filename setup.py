@@ -2,6 +2,7 @@
 
 `captures/` and `plugins/` stand at the top of the repository, where people look for them, and
 are installed as data below the package, where `lbcproxy.resources` finds them.
+`twisted/plugins/` is where Twisted looks for `twistd lbcproxy`.
 """
 
 from setuptools import find_packages, setup
@@ -9,6 +10,7 @@ from setuptools import find_packages, setup
 setup(
     packages=[
         *find_packages(include=["lbcproxy", "lbcproxy.*"]),
+        "twisted.plugins",
         "lbcproxy._captures",
         "lbcproxy._plugins",
     ],

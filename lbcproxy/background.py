@@ -6,82 +6,114 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TextIO
+from typing import Protocol, TextIO
 
-__all__ = ["Background", "PlainOutput", "TextOutput"]
+__all__ = ["Background", "PlainOutput", "Sink", "TextOutput"]
 
 BATCH = 1 << 20
 MOST_TEXT = 4 << 20
 
 
-class Background:
-    """Takes bytes at once and writes them in order, as fast as `write` can.
+class Sink(Protocol):
+    """Where bytes end."""
 
-    At most `most` bytes wait. `failed` is told, in the writing thread, what `write` raised; after
-    that nothing more is written.
+    def write_out(self, data: bytes, count: int) -> object:
+        """Write bytes that came with a count of things in them; in the writing thread.
+
+        It deals with its own errors.
+        """
+
+
+class Background:
+    """Takes bytes at once and writes them in order, as fast as their sinks take them.
+
+    At most `most` bytes wait, of all sinks together. One thread writes them; a function that is
+    to be run behind what a sink was given before goes the same way.
     """
 
-    def __init__(
-        self, write: Callable[[bytes], object], most: int, failed: Callable[[OSError], object]
-    ) -> None:
-        self._write = write
-        self._most = most
-        self._failed = failed
-        self._waiting: deque[bytes] = deque()
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._waiting: deque[tuple[Sink, bytes, int] | Callable[[], object]] = deque()
         self._size = 0
         self._busy = False
-        self._over = False
         self._changed = threading.Condition()
-        # A daemon: one that hangs in a write must not keep the program from ending.
-        threading.Thread(target=self._run, name="background writer", daemon=True).start()
+        self._thread: threading.Thread | None = None
+        self._over = False
 
-    def put(self, data: bytes) -> bool:
-        """Take bytes to be written; False if too many wait, or writing has failed."""
+    @property
+    def size(self) -> int:
+        """Bytes that wait."""
+        return self._size
+
+    def put(self, sink: Sink, data: bytes, count: int = 0) -> bool:
+        """Take bytes to be written; False if too many wait."""
         with self._changed:
-            if self._over or self._size + len(data) > self._most:
+            if self._size + len(data) > self.most or self._over:
                 return False
-            self._waiting.append(data)
             self._size += len(data)
-            self._changed.notify_all()
+            self._waiting.append((sink, data, count))
+            self._begin()
         return True
 
-    def drain(self, seconds: float) -> bool:
-        """Wait until all is written, so long at most; False if it is not."""
+    def call(self, function: Callable[[], object]) -> None:
+        """Have a function run, behind all that was given before; in the writing thread."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: self._over or not (self._waiting or self._busy), seconds
-            )
+            self._waiting.append(function)
+            self._begin()
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until all is done, so long at most; False if it is not."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not (self._waiting or self._busy), seconds)
+
+    def close(self, seconds: float) -> bool:
+        """Do the same, and end the thread; nothing more is taken."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+        return self.drain(seconds)
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            # A daemon: one that hangs in a write must not keep the program from ending.
+            self._thread = threading.Thread(target=self._run, name="background writer", daemon=True)
+            self._thread.start()
+        self._changed.notify_all()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._waiting))
-                batch = self._take()
+                self._changed.wait_for(lambda: bool(self._waiting) or self._over)
+                if not self._waiting:
+                    return
                 self._busy = True
-            try:
-                self._write(batch)
-            except OSError as error:
-                self._stop()
-                self._failed(error)
-                return
+                batch, function = self._take()
+            size = 0
+            for sink, (parts, count) in batch.items():
+                data = parts[0] if len(parts) == 1 else b"".join(parts)
+                size += len(data)
+                sink.write_out(data, count)
+            if function is not None:
+                function()
             with self._changed:
                 self._busy = False
-                self._size -= len(batch)
+                self._size -= size
                 self._changed.notify_all()
 
-    def _take(self) -> bytes:
-        parts: list[bytes] = []
+    def _take(self) -> tuple[dict[Sink, tuple[list[bytes], int]], Callable[[], object] | None]:
+        """Take out what may be written together: a row for each sink, up to the next function."""
+        batch: dict[Sink, tuple[list[bytes], int]] = {}
         size = 0
         while self._waiting and size < BATCH:
-            parts.append(self._waiting.popleft())
-            size += len(parts[-1])
-        return b"".join(parts)
-
-    def _stop(self) -> None:
-        with self._changed:
-            self._over = True
-            self._waiting.clear()
-            self._changed.notify_all()
+            item = self._waiting.popleft()
+            if callable(item):
+                return batch, item
+            sink, data, count = item
+            parts, before = batch.get(sink, ([], 0))
+            parts.append(data)
+            batch[sink] = parts, before + count
+            size += len(data)
+        return batch, None
 
 
 class TextOutput:
@@ -90,14 +122,15 @@ class TextOutput:
     def __init__(self, descriptor: int, encoding: str) -> None:
         self._descriptor = descriptor
         self._encoding = encoding
-        self._background = Background(self._write_all, MOST_TEXT, lambda _: None)
+        self._background = Background(MOST_TEXT)
+        self._gone = False
         self.dropped = 0
         """Writes that were let go."""
 
     def write(self, text: str) -> int:
         """Take text to be written."""
         data = text.encode(self._encoding, "backslashreplace")
-        self.dropped += not self._background.put(data)
+        self.dropped += self._gone or not self._background.put(self, data)
         return len(text)
 
     def flush(self) -> None:
@@ -107,10 +140,14 @@ class TextOutput:
         """Wait until all is written, but not for ever."""
         self._background.drain(seconds)
 
-    def _write_all(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+    def write_out(self, data: bytes, count: int) -> None:
+        """Write in the background; once that fails, nobody reads any more."""
+        view = memoryview(b"" if self._gone else data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError:
+            self._gone = True
 
 
 class PlainOutput:

@@ -11,6 +11,8 @@ class LbcproxyError(Exception):
 
     hint = ""
     """What might help, where there is more to say than what is wrong."""
+    exit_code = 1
+    """With what the program ends if it ends for this."""
 
 
 class CaptureError(LbcproxyError):

@@ -1,8 +1,11 @@
-"""What all tests share: a place for counts that pytest's last lines show."""
+"""What all tests share: a running reactor, and a place for counts that pytest's last lines show."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
+
+from tests.proxy.loops import Loop
 
 COUNTS = pytest.StashKey[Counter[str]]()
 
@@ -19,6 +22,16 @@ def count(request: pytest.FixtureRequest):
         request.config.stash[COUNTS][name] += 1
 
     return add
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[Loop]:
+    """A running reactor, of which nothing may be left in the end."""
+    loop = Loop()
+    yield loop
+    left = loop.call(lambda: loop.reactor.getDelayedCalls())
+    loop.stop()
+    assert left == []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

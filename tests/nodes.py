@@ -88,14 +88,25 @@ def free_port() -> int:
 
 
 class Node:
-    """One node, its files in a folder of its own; `connect` is the only peer it looks for."""
+    """One node, its files in a folder of its own; `connect` is the only peer it looks for.
 
-    def __init__(self, kind: NodeKind, folder: Path, *, connect: int | None = None) -> None:
+    `flags` are more of its program's, each of which it has to have.
+    """
+
+    def __init__(
+        self,
+        kind: NodeKind,
+        folder: Path,
+        *,
+        connect: int | None = None,
+        flags: tuple[str, ...] = (),
+    ) -> None:
         self.kind = kind
         self.port, self._control_port = free_port(), free_port()
         self._program, self._control = kind.programs()
         self._folder = folder
         self._connect = connect
+        self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._settings = folder / "empty.conf"
@@ -120,7 +131,7 @@ class Node:
         ]
         if self._connect is not None:
             flags.append(f"--connect=127.0.0.1:{self._connect}")
-        command = [self._program, *_known(self._program, flags)]
+        command = [self._program, *_known(self._program, flags), *self._flags]
         with (self._folder / "output.txt").open("ab") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output)
         wait_until(f"{self.kind.node} answers", self._answers)
@@ -206,5 +217,6 @@ def _known(program: str, flags: list[str]) -> list[str]:
 
 @functools.cache
 def _help(program: str) -> str:
-    done = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
+    command = [program, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     return done.stdout + done.stderr

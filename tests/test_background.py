@@ -7,62 +7,80 @@ from lbcproxy.background import Background, PlainOutput, TextOutput
 
 
 class Gate:
-    """A write that waits to be let through."""
+    """A sink that waits to be let through."""
 
-    def __init__(self):
+    def __init__(self, is_open=False):
         self.written = b""
+        self.count = 0
         self.asked = threading.Event()
         self.open = threading.Event()
+        if is_open:
+            self.open.set()
 
-    def write(self, data):
+    def write_out(self, data, count):
         self.asked.set()
         assert self.open.wait(30)
         self.written += data
+        self.count += count
 
 
 def test_all_is_written_in_order():
     """A capture is only as good as its order."""
-    gate = Gate()
-    gate.open.set()
-    background = Background(gate.write, 1 << 20, print)
+    gate = Gate(is_open=True)
+    background = Background(1 << 20)
     pieces = [bytes([number % 256]) * (number % 7) for number in range(5000)]
-    assert [background.put(piece) for piece in pieces] == [True] * len(pieces)
+    assert [background.put(gate, piece, 2) for piece in pieces] == [True] * len(pieces)
     assert background.drain(30)
     assert gate.written == b"".join(pieces)
+    assert gate.count == 10_000
+
+
+def test_sinks_are_written_side_by_side_each_in_its_order():
+    """Thousands of sessions with a file each have one thread."""
+    gates = [Gate(is_open=True) for _ in range(50)]
+    background = Background(1 << 20)
+    for number in range(5000):
+        assert background.put(gates[number % 50], bytes([number % 251]))
+    assert background.close(30)
+    for place, gate in enumerate(gates):
+        assert gate.written == bytes(number % 251 for number in range(place, 5000, 50))
+    assert background._thread is not None
+    background._thread.join(10)
+    assert not background._thread.is_alive()
+
+
+def test_a_function_runs_behind_what_was_given_before():
+    """A file is closed when it is whole."""
+    gate, seen = Gate(), []
+    background = Background(100)
+    background.put(gate, b"ab")
+    background.call(lambda: seen.append(gate.written))
+    background.put(gate, b"cd")
+    background.call(lambda: seen.append(gate.written))
+    gate.open.set()
+    assert background.drain(30)
+    assert seen == [b"ab", b"abcd"]
 
 
 def test_who_puts_does_not_wait_and_what_waits_is_bounded():
     """A pipe that nobody reads must cost neither time nor memory without end."""
     gate = Gate()
-    background = Background(gate.write, 100, print)
-    assert background.put(bytes(60))
+    background = Background(100)
+    assert background.put(gate, bytes(60))
     assert gate.asked.wait(30)
-    assert background.put(bytes(40))
-    assert not background.put(bytes(1))
+    assert background.put(gate, bytes(40))
+    assert not background.put(gate, bytes(1))
     assert not background.drain(0.01)
     gate.open.set()
     assert background.drain(30)
-    assert background.put(bytes(100))
+    assert background.put(gate, bytes(100))
 
 
-def test_what_fails_is_told_once_and_nothing_more_is_taken():
-    """After a full disk there is nothing to write to."""
-    failures = []
-    told = threading.Event()
-
-    def fail(data):
-        raise OSError(28, "No space left on device")
-
-    def failed(error):
-        failures.append(error)
-        told.set()
-
-    background = Background(fail, 100, failed)
-    background.put(b"a")
-    assert told.wait(30)
-    assert not background.put(b"b")
-    assert background.drain(0.0)
-    assert [error.errno for error in failures] == [28]
+def test_nothing_is_taken_behind_the_end():
+    """What comes then is lost, and who gives it is told."""
+    background = Background(100)
+    assert background.close(1)
+    assert not background.put(Gate(), b"late")
 
 
 def test_lines_reach_a_stream_in_its_encoding():
@@ -86,6 +104,9 @@ def test_lines_are_dropped_and_counted_when_nobody_reads(monkeypatch):
     assert output.dropped > 0
     os.close(reading)
     output.drain(10)
+    dropped = output.dropped
+    output.write("nobody is there")
+    assert output.dropped == dropped + 1
     os.close(writing)
 
 

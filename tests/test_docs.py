@@ -90,7 +90,7 @@ ELSEWHERE = {
         "drained",
     ),  # what Twisted's calls become
     *("write", "finish", "close", "abort", "full", "aborted", "statistics"),  # a transparent peer's
-    *("forward", "show"),  # terminate mode's
+    "core",  # the inside, for whoever builds on it
     *("connected", "factory", "transport"),  # Twisted's
 }
 
@@ -231,6 +231,7 @@ def extended(tmp_path_factory):
             capture_output=True,
             text=True,
             check=False,
+            timeout=60,
         )
 
     return run

@@ -25,15 +25,18 @@ ROWS = (
     ("session",),
     ("peer", "capture"),
     ("proxy", "replay"),
-    ("cli",),
+    ("config",),
+    ("service",),
+    ("cli", "tap"),
     ("__main__",),
 )
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}
 
 # Libraries that must stay where they are: who uses them, and nobody else.
 KEPT_TO = {
-    "twisted": {"peer", "proxy", "replay", "cli"},
-    "zope": {"peer", "proxy", "replay", "cli"},
+    "twisted": {"peer", "proxy", "replay", "service", "cli", "tap"},
+    "zope": {"peer", "proxy", "replay", "service", "cli", "tap"},
+    "yaml": {"config"},
     "construct": {"wire"},
     "click": {"cli"},
     "rich": {"cli"},

@@ -37,7 +37,7 @@ def program(name: str, advice: str) -> str:
 def tshark(*arguments: str) -> str:
     """Run tshark, Wireshark without windows, and give what it prints."""
     command = [program("tshark", "install tshark"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,15 +1,23 @@
 """Files of sessions: written as they happen, read as entries. One file a format."""
 
-from lbcproxy.capture.file import CaptureFile, new_name
+from lbcproxy.capture.file import MOST_WAITING, CaptureFile
+from lbcproxy.capture.loss import Loss
 from lbcproxy.capture.reader import Capture, UnknownNetwork, open_capture
 from lbcproxy.capture.recorder import LEGS, Recorder
+from lbcproxy.capture.recording import PER, BadPattern, Recording, RecordingSettings, file_name
 
 __all__ = [
     "LEGS",
+    "MOST_WAITING",
+    "PER",
+    "BadPattern",
     "Capture",
     "CaptureFile",
+    "Loss",
     "Recorder",
+    "Recording",
+    "RecordingSettings",
     "UnknownNetwork",
-    "new_name",
+    "file_name",
     "open_capture",
 ]

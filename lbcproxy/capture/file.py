@@ -2,117 +2,246 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from lbcproxy.background import Background
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.loss import Loss
 from lbcproxy.errors import CaptureError
 
-__all__ = ["CaptureFile", "new_name"]
+__all__ = ["MOST_WAITING", "CaptureFile", "Told"]
 
 
 MOST_WAITING = 64 << 20
-"""Bytes that may wait for a disk or pipe."""
-PATIENCE = 5.0
-"""Seconds that the end waits for them."""
+"""Bytes that may wait for a disk or pipe, unless said otherwise."""
+RETRY = 5.0
+"""Seconds until a disk that failed is tried again."""
+
+Told = Callable[[str, bool], object]
+"""Is told what happens to a recording, and whether it is bad; in whatever thread it happens."""
 
 
 class CaptureFile:
-    """A pcapng file that is written to as things happen, in a thread of its own.
+    """A pcapng file that is written to as things happen, by `disk`, in a thread of its own.
 
-    A file that exists is continued if it is a pcapng, after what a crash left of its last block
-    is cut off; any other raises CaptureError, so that nothing is ever written over. `-` is the
-    standard output. When a write fails, or too much waits to be written, `failed` is told why,
-    once, in whatever thread it happened, and nothing more is written: sessions go on without.
+    A file that exists is continued if it is a pcapng that nobody else writes, after what a crash
+    left of its last block is cut off; any other raises CaptureError, so that nothing is ever
+    written over. With `fresh` it is left alone and the next free name taken: `x-2.pcapng`. `-` is
+    the standard output.
+
+    What the disk does not take, or takes too late, is lost, counted and told; a disk is tried
+    again every 5 s. Behind the loss the file says how much is missing.
     """
 
-    def __init__(self, path: str, failed: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        path: str,
+        disk: Background,
+        told: Told,
+        *,
+        fresh: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path = path
-        self.name = "the standard output" if path == "-" else path
-        """The path in words."""
         self.cut = 0
         """Bytes of a torn tail that were cut off."""
         self.continued = False
         """Whether there was something in the file before."""
-        self.error: str | None = None
-        """Why recording stopped before the end, if it did."""
-        self._failed = failed
-        self._file = _standard_output() if path == "-" else self._open(Path(path))
-        self._background = Background(
-            self._write_all, MOST_WAITING, lambda error: self._stop(str(error.strerror))
-        )
+        self.messages = 0
+        """How many messages the next write holds: counted if it is lost."""
+        self.lost = Loss()
+        """What could not be recorded in all."""
+        self._disk = disk
+        self._told = told
+        self._fresh = fresh
+        self._clock = clock
+        self._head = b""
+        self._begun = False
+        self._file: BinaryIO | None = None
+        self._regular = False
+        self._lock = threading.Lock()
+        self._missing = Loss()  # what is lost that the file does not say yet
+        self._overrun = False
+        self._retry_at: float | None = None
+        self._closed = False
+        self.is_done = False
+        """Whether it is closed and nothing of it waits."""
 
-    def _open(self, path: Path) -> BinaryIO:
+    @property
+    def name(self) -> str:
+        """The path in words."""
+        return "the standard output" if self.path == "-" else self.path
+
+    @property
+    def moved(self) -> bool:
+        """Whether what lies at the path, if anything, is not the file that is written."""
+        if self._file is None or not self._regular:
+            return False
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists() and path.is_file() and path.stat().st_size:
-                self._repair(path)
-            return cast("BinaryIO", path.open("ab", buffering=0))
-        except OSError as error:
-            raise CaptureError(f"cannot write {path}: {error.strerror}") from error
+            return not os.path.samestat(Path(self.path).stat(), os.fstat(self._file.fileno()))
+        except OSError:
+            return True
 
-    def _repair(self, path: Path) -> None:
-        with path.open("r+b") as file:
-            if not pcapng.matches(file.read(32)):
-                raise CaptureError(f"{path} exists and is no pcapng: it is not written over")
-            file.seek(0)
-            try:
-                whole = pcapng.whole_length(file)
-            except CaptureError as error:
-                raise CaptureError(f"{path} is not continued: {error}") from error
-            self.cut = path.stat().st_size - whole
-            self.continued = whole > 0
-            file.truncate(whole)
+    def open(self) -> CaptureFile:
+        """Open it now, where the first write would; raises CaptureError."""
+        if self._file is not None:
+            return self
+        try:
+            self._file = _standard_output() if self.path == "-" else self._open_path()
+        except OSError as error:
+            raise CaptureError(f"cannot write {self.path}: {error.strerror}") from error
+        self._regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+        return self
 
     def write(self, data: bytes) -> None:
-        """Have a number of whole blocks written."""
-        if self.error is None and not self._background.put(data):
-            self._stop(f"{MOST_WAITING >> 20} MiB wait to be written")
+        """Have a number of whole blocks written; never waits. The first begin the file."""
+        messages, self.messages = self.messages, 0
+        if not self._head:
+            self._head, data = data, b""
+        if self._overrun and self._disk.size > self._disk.most // 2:
+            self._lose(messages, data)
+        elif self._closed or not self._disk.put(self, data, messages):
+            self._overrun = not self._closed
+            self._lose(messages, data)
+            self._say_lost(f"{self._disk.most >> 20} MiB wait to be written")
+        else:
+            self._overrun = False
 
     def close(self) -> None:
-        """Wait until all is written, but not for ever, and close; standard output stays open."""
-        if not self._background.drain(PATIENCE):
-            self._stop("it takes nothing any more")
-        else:
+        """Close it behind what waits to be written; standard output stays open."""
+        if not self._closed:
+            self._closed = True
+            self._disk.call(self._close)
+
+    # In the writing thread.
+
+    def write_out(self, data: bytes, count: int) -> None:
+        """Write; what cannot be written whole is taken back and counted."""
+        if self._retry_at is not None and self._clock() < self._retry_at:
+            self._lose(count, data)
+            return
+        missing = Loss()
+        with self._lock:
+            if not self._overrun:
+                missing, self._missing = self._missing, missing
+        try:
+            self.open()
+            head = b"" if self._begun else self._head
+            self._write_all(head + (missing.block() if missing else b"") + data)
+        except (OSError, CaptureError, ValueError) as error:
+            with self._lock:
+                self._missing += missing
+            self._lose(count, data)
+            self._say_lost(getattr(error, "strerror", None) or str(error))
+            self._retry_at = self._clock() + RETRY if self._may_recover() else float("inf")
+            return
+        self._retry_at, self._begun = None, True
+        if missing:
+            self._told(f"recording into {self.name} goes on: {missing}", True)
+
+    def _close(self) -> None:
+        self._overrun = False
+        if self._missing and self._may_recover():
+            self._retry_at = None
+            self.write_out(b"", 0)
+        if self._file is not None:
             self._file.close()
+        self.is_done = True
+
+    def _may_recover(self) -> bool:
+        return self._file is None or self._regular
 
     def _write_all(self, data: bytes) -> None:
-        """Write in the background; what cannot be written whole is taken back."""
-        before = os.fstat(self._file.fileno())
+        assert self._file is not None
+        before = os.fstat(self._file.fileno()).st_size
         try:
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
-            self._file.flush()
         except OSError:
-            if stat.S_ISREG(before.st_mode):
-                os.ftruncate(self._file.fileno(), before.st_size)
+            if self._regular:
+                os.ftruncate(self._file.fileno(), before)
             raise
 
-    def _stop(self, why: str) -> None:
-        if self.error is None:
-            self.error = f"recording into {self.name} stopped: {why}"
-            self._failed(self.error)
+    # In either.
+
+    def _lose(self, messages: int, data: bytes) -> None:
+        with self._lock:
+            self._missing += Loss(messages, len(data))
+            self.lost += Loss(messages, len(data))
+
+    def _say_lost(self, why: str) -> None:
+        """Say it once, until it goes on."""
+        with self._lock:
+            first, self._missing.said = not self._missing.said, True
+        if first:
+            self._told(f"recording into {self.name} fails: {why}", True)
+
+    def _open_path(self) -> BinaryIO:
+        base = Path(self.path)
+        base.parent.mkdir(parents=True, exist_ok=True)
+        for path in _names(base):
+            if path.exists() and not path.is_file():
+                return cast("BinaryIO", path.open("ab", buffering=0))  # a pipe, as /dev/fd/5
+            file = cast("BinaryIO", path.open("ab", buffering=0))
+            free = _is_free(file)
+            if free and (not self._fresh or not os.fstat(file.fileno()).st_size):
+                try:
+                    self._repair(file, path)
+                except BaseException:
+                    file.close()
+                    raise
+                self.path = str(path)
+                return file
+            file.close()
+            if not self._fresh:
+                raise CaptureError(f"{path} is being written by another process")
+        raise AssertionError  # pragma: no cover
+
+    def _repair(self, file: BinaryIO, path: Path) -> None:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            return
+        with path.open("rb") as reading:
+            if not pcapng.matches(reading.read(32)):
+                raise CaptureError(f"{path} exists and is no pcapng: it is not written over")
+            reading.seek(0)
+            try:
+                whole = pcapng.whole_length(reading)
+            except CaptureError as error:
+                raise CaptureError(f"{path} is not continued: {error}") from error
+        self.cut = size - whole
+        self.continued = whole > 0
+        os.ftruncate(file.fileno(), whole)
+
+
+def _names(path: Path) -> Iterator[Path]:
+    """Give a path, then `x-2.pcapng`, `x-3.pcapng` and so on."""
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+
+
+def _is_free(file: BinaryIO) -> bool:
+    """Take the file for this process; False if another has it."""
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _standard_output() -> BinaryIO:
     """Give the standard output without Python's buffer, whose lock a hanging write would keep."""
     sys.stdout.flush()
     return cast("BinaryIO", os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0))
-
-
-def new_name(folder: Path, what: str, now: datetime | None = None) -> str:
-    """Give the path of a capture that is not there yet: `folder/20261123-094500-what.pcapng`."""
-    stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
-    path = folder / f"{stamp}-{what}.pcapng"
-    number = 1
-    while path.exists():
-        number += 1
-        path = folder / f"{stamp}-{what}-{number}.pcapng"
-    return str(path)

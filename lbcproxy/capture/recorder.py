@@ -16,6 +16,7 @@ from lbcproxy.session import (
     SessionSummary,
 )
 from lbcproxy.text import printable
+from lbcproxy.wire.codec import Codec
 
 __all__ = ["LEGS", "Recorder"]
 
@@ -53,19 +54,48 @@ class Recorder(Observer):
             legs="both" if self._both else "client",
             metadata={"changes": changes, **(metadata or {})},
         )
+        self._facts: dict[int, SessionFacts] = {}
+        self._inside: set[tuple[int, Direction]] = set()
+        self._codecs: dict[int, Codec] = {}
         self._open: dict[int, set[Leg]] = {}
         self._ended: dict[int, set[Direction]] = {}
         self._early: dict[int, list[Piece]] = {}
 
+    @property
+    def in_message(self) -> bool:
+        """Whether a long message has begun, in any session, and not ended."""
+        return bool(self._inside)
+
+    def take_over(self, other: Recorder, time_ns: int) -> None:
+        """Go on with the sessions of another, whose file is full.
+
+        Each is opened again, so that this file can be read without the other.
+        """
+        for number, legs in other._open.items():
+            facts, codec = other._facts[number], other._codecs.get(number)
+            version = None if codec is None else codec.protocol_version
+            self._begin(facts, time_ns, {"continued": True, "protocol_version": version})
+            self._early[number] = other._early.get(number, [])
+            if Leg.UPSTREAM in legs:
+                self.upstream_connected(facts, time_ns)
+            for direction in other._ended[number]:
+                self.finished(facts, direction, time_ns)
+
     def started(self, facts: SessionFacts, time_ns: int) -> None:
         """Open the client leg."""
+        self._begin(facts, time_ns, {})
+
+    def _begin(self, facts: SessionFacts, time_ns: int, more: Mapping[str, object]) -> None:
+        self._facts[facts.number] = facts
         self._open[facts.number] = {Leg.CLIENT}
         self._ended[facts.number] = set()
-        known = {"network": facts.network, "upstream": str(facts.upstream)}
+        known = {"network": facts.network, "upstream": str(facts.upstream), **more}
         self._writer.open(facts.number, Leg.CLIENT, facts.client, facts.listen, time_ns, known)
 
     def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
         """Open the upstream leg, if it is wanted."""
+        if facts.number in self._facts:
+            self._facts[facts.number] = facts
         if not self._both or facts.number not in self._open or facts.local is None:
             return
         self._open[facts.number].add(Leg.UPSTREAM)
@@ -81,6 +111,7 @@ class Recorder(Observer):
         """Write what passed."""
         if direction in self._ended.get(facts.number, (direction,)):
             return
+        self._note_place(facts.number, direction, passages)
         # What was injected is on one leg alone: both legs are brought up to date around it, so that
         # the file has the order of what happened.
         for _, run in itertools.groupby(passages, _is_injected):
@@ -92,11 +123,24 @@ class Recorder(Observer):
             early = self._early.setdefault(facts.number, [])
             early.extend(_pieces(passages, going_out=direction is Direction.TO_UPSTREAM))
 
+    def _note_place(self, number: int, direction: Direction, passages: Sequence[Passage]) -> None:
+        """Remember whether a message is under way, and with what version messages are read."""
+        if not passages:
+            return
+        entry = passages[-1].entry
+        if entry is None:
+            self._inside.add((number, direction))
+            return
+        self._inside.discard((number, direction))
+        if entry.message is not None:
+            self._codecs[number] = entry.message.codec
+
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
         if direction in self._ended.get(facts.number, (direction,)):
             return
         self._ended[facts.number].add(direction)
+        self._inside.discard((facts.number, direction))
         for leg in sorted(self._open[facts.number]):
             self._writer.finish(facts.number, leg, direction, time_ns)
         if len(self._ended[facts.number]) == len(Direction):
@@ -114,6 +158,9 @@ class Recorder(Observer):
             self.finished(summary.facts, direction, time_ns)
 
     def _forget(self, number: int) -> None:
+        self._facts.pop(number, None)
+        self._codecs.pop(number, None)
+        self._inside.difference_update([(number, direction) for direction in Direction])
         self._open.pop(number, None)
         self._early.pop(number, None)
         self._ended.pop(number, None)

@@ -18,6 +18,8 @@ __all__ = ["command"]
 
 NETWORK = "lbry-regtest"
 CAPTURE = "lbcd-sync.pcap"
+PATTERN = "captures/%Y%m%d-%H%M%S-demo.pcapng"
+PATIENCE = 30.0
 
 
 @click.command(name="demo", context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,12 +39,13 @@ def command(path: str | None) -> int:
     """
     from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
 
-    from lbcproxy import networks, resources
-    from lbcproxy.capture import open_capture
+    from lbcproxy import resources
+    from lbcproxy.background import Background
+    from lbcproxy.capture import MOST_WAITING, Recording, RecordingSettings, open_capture
     from lbcproxy.cli.console import Console
     from lbcproxy.cli.look import make_look
-    from lbcproxy.cli.proxying import begin_recording, log_to, run_reactor
     from lbcproxy.cli.show import colours, output_to, width_of
+    from lbcproxy.service import Events, Logs, run_reactor
 
     stream = sys.stderr if path == "-" else sys.stdout
     colour = colours(stream)
@@ -51,22 +54,37 @@ def command(path: str | None) -> int:
         "text", tree=False, hexdump=False, fields=(), colour=colour, width=width_of(stream)
     )
     console = Console(look, output, output, colour=colour)
-    log_to(console)
+    logs = Logs(console.line)
+    logs.set(level="info", path=None, json=False)
+    logs.begin()
     played = list(open_capture(resources.folder("captures") / CAPTURE, NETWORK))
-    network = networks.get(NETWORK)
-    file, recorder = begin_recording(path, "demo", network, "auto", console, reactor)
-    demo = _Demo(reactor, played, [recorder, console])
+    disk = Background(MOST_WAITING)
+    recording = Recording(
+        RecordingSettings(pattern=path or PATTERN),
+        disk,
+        lambda text, bad: console.line(text, bad),
+        network=NETWORK,
+        name="demo",
+        changes=False,
+    )
+    recording.open()
+    file = recording.last
+    assert file is not None
+    events = Events()
+    demo = _Demo(reactor, played, [recording, events, console])
     began = time.monotonic()
     try:
         code = run_reactor(demo.run, demo.stop, demo.abort, reactor)
     finally:
-        file.close()
+        logs.end()
+        recording.close()
+        disk.close(PATIENCE)
         output.drain()
     if not demo.completed:
         click.echo("stopped before the end", err=True)
     elif path != "-":
         _compare(played, Path(file.path), file.continued)
-        _farewell(console, file.path, time.monotonic() - began)
+        _farewell(events, file.path, time.monotonic() - began)
     return code
 
 
@@ -154,9 +172,9 @@ def next_steps(path: str) -> str:
     return "\n".join(f"    {step:<{width}}  {what}" for step, what in steps.items())
 
 
-def _farewell(console: Any, path: str, seconds: float) -> None:
-    total = console.commands.total()
-    commands = ", ".join(f"{count} {name}" for name, count in console.commands.most_common(6))
+def _farewell(events: Any, path: str, seconds: float) -> None:
+    total = events.commands.total()
+    commands = ", ".join(f"{count} {name}" for name, count in events.commands.most_common(6))
     click.echo(
         f"""
 {total} messages of two real LBRY nodes passed through the proxy in {seconds:.1f} s: {commands}, ...

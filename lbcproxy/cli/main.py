@@ -31,7 +31,10 @@ COMMANDS = {
     "repair": "Keep what is whole of a damaged capture.",
     "decode": "Decode one payload to JSON.",
     "schema": "Describe the fields of a message.",
+    "options": "Print every setting with its help, as a config file.",
 }
+MODULES = {"options": "settings"}
+"""Commands whose module is not called as they are."""
 DAMAGED = 3
 INTERRUPTED = 130
 
@@ -45,7 +48,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"lbcproxy.cli.{cmd_name}").command
+        module = MODULES.get(cmd_name, cmd_name)
+        command = importlib.import_module(f"lbcproxy.cli.{module}").command
         assert isinstance(command, click.Command)
         return command
 
@@ -117,7 +121,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         _say(str(error))
         if error.hint:
             _hint(error.hint)
-        return 1
+        return error.exit_code
     except OSError as error:
         _say(str(error))
         return 1

@@ -32,11 +32,11 @@ def command(address: str, network: str, timeout: float, as_json: bool, **asked: 
 
     The exit code is 1 if there was no handshake, or no answer to one of the questions.
     """
-    from lbcproxy.peer.shell import endpoint_of
+    from lbcproxy.endpoint import Endpoint
 
     chain = the_network(network)
     try:
-        endpoint = endpoint_of(address)
+        endpoint = Endpoint.parse(address)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if not endpoint.host or not endpoint.port:
@@ -52,7 +52,7 @@ def _run(
     from twisted.internet.defer import Deferred, succeed
 
     from lbcproxy.cli.probing import Probe, ProbeFailed
-    from lbcproxy.cli.proxying import run_reactor
+    from lbcproxy.service import run_reactor
 
     probe = Probe(reactor, network, endpoint, timeout)
     stopped = False
@@ -81,7 +81,7 @@ def _run(
 
 def as_object(report: Any, network: str) -> dict[str, Any]:
     """Give a report as an object for `--json`; the keys are public and stay."""
-    from lbcproxy.cli.probing import service_names
+    from lbcproxy.wire.messages.handshake import service_names
 
     known = report.known.to_dict()
     return {

@@ -14,8 +14,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.endpoints import connectProtocol
-from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
-from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.error import ConnectingCancelledError
 from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
@@ -30,32 +29,24 @@ from lbcproxy.peer import (
     StallMode,
     Timeouts,
 )
-from lbcproxy.peer.dial import client_endpoint
+from lbcproxy.peer.dial import EXPECTED, client_endpoint, reason_of
 from lbcproxy.session import Message
 from lbcproxy.text import printable
 from lbcproxy.wire import BadRecord
 from lbcproxy.wire.addresses import address_text
 from lbcproxy.wire.hashes import display, sha256d
 from lbcproxy.wire.messages.addresses import Addr, AddrV2, GetAddr
+from lbcproxy.wire.messages.handshake import Service
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.inventory import Inv, InvType
 from lbcproxy.wire.messages.keepalive import MemPool, Ping, Pong
 
-__all__ = ["QUESTIONS", "Probe", "ProbeFailed", "Report", "service_names"]
+__all__ = ["QUESTIONS", "Probe", "ProbeFailed", "Report"]
 
 QUESTIONS = ("headers", "ping", "addresses", "mempool")
 """In the order they are asked: `mempool` last, since some nodes hang up on it."""
-SERVICES = {
-    0: "NETWORK",
-    1: "GETUTXO",
-    2: "BLOOM",
-    3: "WITNESS",
-    6: "COMPACT_FILTERS",
-    10: "NETWORK_LIMITED",
-    11: "P2P_V2",
-}
-BLOOM = 1 << 2
-LATE = (TooLate, ConnectingCancelledError)
+MOST_GATHERED = 1_000_000
+"""Addresses or transactions of one answer; a node that tells more is not listened to."""
 TRANSACTIONS = (InvType.TX, InvType.WTX, InvType.WITNESS_TX)
 
 
@@ -145,17 +136,10 @@ class Probe:
         connecting.addTimeout(self._timeout, self._reactor)  # of a name's look-up as well
         try:
             await connecting
-        except (ConnectError, DNSLookupError, OSError, *LATE) as error:
-            raise self._failed(self._why(error)) from None
-
-    def _why(self, error: BaseException) -> str:
-        if isinstance(error, Refused):
-            return "connection refused"
-        if isinstance(error, DNSLookupError):
-            return "no such host"
-        if isinstance(error, LATE):
-            return f"no connection in {self._timeout:g} s"
-        return printable(str(error))
+        except (TooLate, ConnectingCancelledError):
+            raise self._failed(f"no connection in {self._timeout:g} s") from None
+        except EXPECTED as error:
+            raise self._failed(reason_of(error)) from None
 
     async def _shake_hands(self) -> None:
         waiting = self.peer.when_ready().addTimeout(self._timeout, self._reactor)
@@ -193,8 +177,7 @@ class Probe:
     async def _ask_ping(self) -> dict[str, Any]:
         ping = Ping(secrets.randbits(64))
         start = self._reactor.seconds()
-        sent = self.peer.queue_message(ping)
-        sent.addErrback(lambda _: None)
+        await self.peer.queue_message(ping)
         await self._first(lambda each: isinstance(each, Pong) and each.nonce == ping.nonce)
         return {"ms": _ms(self._reactor.seconds() - start)}
 
@@ -205,7 +188,7 @@ class Probe:
         def take(record: Any) -> bool:
             if isinstance(record, Addr | AddrV2):
                 found.extend(map(_address_of, record.addresses))
-            return False
+            return len(found) >= MOST_GATHERED
 
         self.peer.send(GetAddr())
         try:
@@ -216,17 +199,38 @@ class Probe:
         return {"count": len(found), "addresses": found}
 
     async def _ask_mempool(self) -> dict[str, Any]:
-        self.peer.send(MemPool())
+        """Gather until the pong to a ping that is sent when the first transactions come.
+
+        They may fill several messages. The pong to a ping sent with the question does not tell that
+        there are none: Core answers with its next announcements, some seconds later.
+        """
+        found: list[str] = []
+        awaited: int | None = secrets.randbits(64)
+
+        def take(record: Any) -> bool:
+            nonlocal awaited
+            hashes = _transactions_of(record)
+            if hashes and not found:
+                awaited = secrets.randbits(64)
+                self.peer.send(Ping(awaited))
+            found.extend(hashes)
+            if isinstance(record, Pong) and record.nonce == awaited:
+                awaited = None
+                return bool(found)
+            return len(found) >= MOST_GATHERED
+
+        await self.peer.queue_message(MemPool())
+        self.peer.send(Ping(awaited))
         try:
-            came: Inv = await self._first(_has_transactions)
+            await self._first(take)
         except NoAnswer as error:
-            if self.peer.is_connected:
-                raise NoAnswer(f"{error}; an empty mempool is not answered") from None
-            if not (self.peer.snapshot().services or 0) & BLOOM:
+            if found:
+                raise NoAnswer(f"{len(found):,} transactions, then {error}") from None
+            if not (self.peer.snapshot().services or 0) & Service.BLOOM:
                 raise NoAnswer(f"{error}; without BLOOM a node refuses this question") from None
-            raise
-        hashes = [display(each.hash) for each in came.inventory if each.type in TRANSACTIONS]
-        return {"count": len(hashes), "transactions": hashes}
+            if awaited is not None or not self.peer.is_connected:
+                raise
+        return {"count": len(found), "transactions": found}
 
     async def _first(self, wanted: Callable[[Any], bool]) -> Any:
         """Wait for the first message that is wanted; raises NoAnswer."""
@@ -253,13 +257,10 @@ class Probe:
             end.cancel()
 
 
-def service_names(services: int) -> list[str]:
-    """Name service bits; those without a name by their number."""
-    return [SERVICES.get(bit, f"BIT_{bit}") for bit in range(64) if services >> bit & 1]
-
-
-def _has_transactions(record: Any) -> bool:
-    return isinstance(record, Inv) and any(each.type in TRANSACTIONS for each in record.inventory)
+def _transactions_of(record: Any) -> list[str]:
+    if not isinstance(record, Inv):
+        return []
+    return [display(each.hash) for each in record.inventory if each.type in TRANSACTIONS]
 
 
 def _address_of(entry: Any) -> str:

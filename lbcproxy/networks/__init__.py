@@ -5,6 +5,14 @@ To add a network, add a file with a tuple `NETWORKS`.
 
 from lbcproxy.networks._network import AddressPrefixes, Network
 from lbcproxy.networks._output_address import output_address
-from lbcproxy.networks._registry import all_networks, get, with_magic
+from lbcproxy.networks._registry import all_networks, get, whose_magic, with_magic
 
-__all__ = ["AddressPrefixes", "Network", "all_networks", "get", "output_address", "with_magic"]
+__all__ = [
+    "AddressPrefixes",
+    "Network",
+    "all_networks",
+    "get",
+    "output_address",
+    "whose_magic",
+    "with_magic",
+]

@@ -7,7 +7,7 @@ import functools
 from lbcproxy.discover import entries
 from lbcproxy.networks._network import Network
 
-__all__ = ["all_networks", "get", "with_magic"]
+__all__ = ["all_networks", "get", "whose_magic", "with_magic"]
 
 
 @functools.cache
@@ -33,3 +33,12 @@ def get(name: str) -> Network:
 def with_magic(magic: bytes) -> tuple[Network, ...]:
     """Give the networks whose frames begin with these four bytes; two chains may share them."""
     return tuple(each for each in all_networks().values() if each.magic == magic)
+
+
+def whose_magic(network: Network, raw: bytes) -> str:
+    """Say which other network's frames begin like this: the operator may have meant it."""
+    magic = raw[:4]
+    known = [each.id for each in with_magic(magic)]
+    if not known or magic == network.magic:
+        return ""
+    return f"; it is that of {' or '.join(known)}: use --network {known[0]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum
 
@@ -54,10 +55,19 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """For an answer to a request."""
     headers: float = 90.0
     """For an answer to `getheaders`."""
+    callback: float = 3600.0
+    """For an async callback to end."""
     write: float = 20.0
     """For the node to read what waits, and a second more for each 256 KiB."""
     close: float = 5.0
     """For the node to read the last words before it is cut off."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no time to wait."""
+        for name in self.__struct_fields__:
+            seconds = getattr(self, name)
+            if not 0 < seconds < math.inf:
+                raise ValueError(f"timeouts.{name} must be a number of seconds above 0: {seconds}")
 
 
 class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,10 +108,23 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What is done about a node that does not answer: `ENFORCE` disconnects, `LOG`, `OFF`."""
     timeouts: Timeouts = Timeouts()
     """All the times there are."""
-    most_queued: int = 40 * 1024 * 1024
-    """Bytes that may wait to be sent; a node that lets more wait is disconnected."""
+    most_queued: int = 96 * 1024 * 1024
+    """Bytes of memory that messages may take which wait to be sent, each counted with 450 of its
+    own; a node that lets more wait is disconnected."""
     most_inventory: int = 100_000
     """Announcements that may wait for the next trickle; more are let go, the oldest first."""
+
+    def __post_init__(self) -> None:
+        """Raise TypeError or ValueError, with the field's name, for what would fail later."""
+        for name, kind in KINDS.items():
+            if not isinstance(getattr(self, name), kind):
+                how = ', as networks.get("lbry-mainnet")' if kind is Network else ""
+                given = getattr(self, name)
+                raise TypeError(f"{name} must be a {kind.__name__}{how}, not {given!r}")
+        for name, (lowest, highest) in RANGES.items():
+            number = getattr(self, name)
+            if number is not None and not lowest <= number <= highest:
+                raise ValueError(f"{name} must be from {lowest} to {highest}: {number}")
 
     @property
     def highest_version(self) -> int:
@@ -127,3 +150,12 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
         comments = f"({'; '.join(self.user_agent_comments)})" if self.user_agent_comments else ""
         whole = f"{ours}{self.user_agent_name}:{self.user_agent_version}{comments}/".encode()
         return whole if len(whole) <= MOST_USER_AGENT else ours.encode()
+
+
+KINDS = {"network": Network, "policy": Policy, "stall": StallMode, "timeouts": Timeouts}
+RANGES = {
+    "services": (0, 2**64 - 1),
+    "protocol_version": (0, 2**31 - 1),
+    "most_queued": (1, 2**63),
+    "most_inventory": (0, 2**63),
+}

@@ -16,6 +16,7 @@ from lbcproxy.peer.effects import Deliver, Effect, End, Note, Read, Ready
 from lbcproxy.peer.handshake import LOWEST_VERSION, Handshake, Phase, Step
 from lbcproxy.peer.inventory import Inventory
 from lbcproxy.peer.known import NonceCache
+from lbcproxy.peer.remote import Remote
 from lbcproxy.peer.sender import Sender, resolved
 from lbcproxy.peer.stall import Stall
 from lbcproxy.peer.statistics import Counters
@@ -60,12 +61,7 @@ class PeerCore:
         self.handshake = Handshake(config, inbound=inbound)
         self.inventory = Inventory(config.most_inventory)
         self.counters = Counters()
-        self.id = 0
-        self.version: Version | None = None
-        self.time_offset: int | None = None
-        self.last_block: int | None = None
-        self.last_announced: bytes | None = None
-        self.wants_headers = False
+        self.remote = Remote()
         self.closed = ""
         """Why it is closed; empty while it is not."""
         self._nonces = nonces
@@ -78,7 +74,7 @@ class PeerCore:
         self._timers = Timers(AWAY)
         self.sender = Sender(config, self.counters, self._stall, self._timers, wall)
         self._items: deque[Frame | Junk] = deque()
-        self._remote = Endpoint("", 0)
+        self._address = Endpoint("", 0)
         self._delivering: Message | None = None
 
     # What the shell asks.
@@ -99,6 +95,11 @@ class PeerCore:
         return bool(self._items) and self._delivering is None and not self.closed
 
     @property
+    def held(self) -> int:
+        """Bytes that came and are not taken in yet."""
+        return self._framer.buffered + sum(len(item.raw) for item in self._items)
+
+    @property
     def deadline(self) -> float | None:
         """When `tick` is to be called next; never behind the end."""
         return None if self.closed else self._timers.next
@@ -107,7 +108,7 @@ class PeerCore:
 
     def open(self, now: float, remote: Endpoint) -> list[Effect]:
         """Begin: the connection to this address is there."""
-        self._remote = remote
+        self._address = remote
         self._timers.set("negotiate", now + self.config.timeouts.negotiate)
         return [] if self.inbound else self._our_version(now)
 
@@ -131,7 +132,7 @@ class PeerCore:
         message = Message(item.command, self._receives, item.raw, self._codec, error=item.error)
         self.counters.received(item.command, len(item.raw), self._wall())
         size = len(item.raw)
-        if self._is_unknown(item.command):
+        if record_of(item.command) is None or not self.handshake.knows(item.command):
             return self._unknown(now, Read(size, message, f"unknown command {item.command!r}"))
         if message.error is not None:
             cut_short = message.frame_error is None and message.cut_short
@@ -144,6 +145,7 @@ class PeerCore:
         message, self._delivering = self._delivering, None
         if message is None or self.closed:
             return []
+        self._timers.cancel("callback")
         self.back(now)
         if self.handshake.phase is Phase.AWAIT_VERSION:
             return self._after_version(answer, now)
@@ -182,18 +184,18 @@ class PeerCore:
         return self._bounded()
 
     def _bounded(self) -> list[Effect]:
-        waiting = self.sender.outbox.size
-        if waiting <= self.config.most_queued:
+        outbox = self.sender.outbox
+        if outbox.memory <= self.config.most_queued:
             return []
-        return self.close(f"{waiting} bytes wait to be sent")
+        return self.close(f"{len(outbox)} messages of {outbox.size} bytes wait to be sent")
 
     def show(self, config: PeerConfig) -> None:
         """Have our own `version`, if it is still to be sent, made from another config."""
         self.config = config
-        if self.version is not None:
-            agreed = min(config.highest_version, self.version.version)
+        if self.remote.version is not None:
+            agreed = min(config.highest_version, self.remote.version.version)
             self.sender.protocol_version = agreed
-            encoding = self.handshake.encoding(self.version.services)
+            encoding = self.handshake.encoding(self.remote.services)
             self._codec = Codec(config.network, agreed, encoding)
 
     def queue_inventory(self, thing: InventoryVector, now: float) -> list[Effect]:
@@ -216,13 +218,11 @@ class PeerCore:
         self.closed = why or "no reason given"
         self._timers.clear()
         self._items.clear()
+        self._framer.held()  # taken out, so that its memory is free
         self.inventory.forget()
         return [Note("trace", f"disconnecting: {why}"), *self.sender.give_up(), End()]
 
     # Incoming messages.
-
-    def _is_unknown(self, command: str) -> bool:
-        return record_of(command) is None or not self.handshake.knows(command)
 
     def _accept(self, message: Message, now: float) -> list[Effect]:
         command = message.command
@@ -232,7 +232,6 @@ class PeerCore:
                 return self._take(refused, now)
             if command == "version":
                 return self._take_version(message, now)
-            self.wants_headers = self.wants_headers or command == "sendheaders"
             return self._deliver(message, now)
         if command in ("version", "verack"):
             return self._duplicate(command, now)
@@ -250,12 +249,13 @@ class PeerCore:
             return self.queue(Pong(record.nonce), now)
         if isinstance(record, Pong):
             self.sender.keepalive.received(record, now)
-        self.wants_headers = self.wants_headers or message.command == "sendheaders"
         return []
 
     def _deliver(self, message: Message, now: float) -> list[Effect]:
         self._delivering = message
+        self.remote.heard(message.command)
         self.away(now)
+        self._timers.set("callback", now + self.config.timeouts.callback)
         return [Deliver(message)]
 
     def _unsupported(self, command: str) -> list[Effect]:
@@ -287,17 +287,17 @@ class PeerCore:
         if self._forgiving() and not cut_short:
             self._alive(now)
             return [read, Note("error", f"allowed test error: {error}")]
-        reason = f"can't read message from {self._remote}: {error}"
+        reason = f"can't read message from {self._address}: {error}"
         reject = Reject(b"malformed", RejectCode.MALFORMED, reason.encode())
         said = self._say_last(reject, now)
         return [read, Note("error", reason), *said, *self.close(reason)]
 
     def _forgiving(self) -> bool:
-        return self.handshake.phase is Phase.DONE and self.config.forgives(self._remote.host)
+        return self.handshake.phase is Phase.DONE and self.config.forgives(self._address.host)
 
     def _say_last(self, reject: Reject, now: float) -> list[Effect]:
         """Send a last word behind all that waits, if the node's version has it (M1)."""
-        if self.version is not None and self.protocol_version < REJECTS:
+        if self.remote.version is not None and self.protocol_version < REJECTS:
             return []
         return [*self.sender.flush_all(now), *self.sender.send(reject, now)]
 
@@ -308,7 +308,7 @@ class PeerCore:
         in_use, wall = self.protocol_version, self._wall()
         try:
             version = make_version(
-                self.config, self._remote, inbound=self.inbound, in_use=in_use, wall=wall
+                self.config, self._address, inbound=self.inbound, in_use=in_use, wall=wall
             )
             self.sender.encode(version)
         except Exception as error:  # the user's functions, and what they gave
@@ -331,21 +331,18 @@ class PeerCore:
             return self._failed("disconnecting peer connected to self")
         if version.version < 0:
             return self._failed(f"protocol version {version.version} is negative")
-        self.version = version
+        self.remote.introduced(version, self._new_id(), self._wall())
         self.sender.protocol_version = min(self.protocol_version, version.version)
-        self.time_offset = version.timestamp - int(self._wall())
-        self.last_block = version.start_height
-        self.id = self._new_id()
         encoding = self.handshake.encoding(version.services)
         self._codec = Codec(self.config.network, self.protocol_version, encoding)
         return self._deliver(message, now)
 
     def _after_version(self, answer: object, now: float) -> list[Effect]:
-        assert self.version is not None
+        assert self.remote.version is not None
         if isinstance(answer, Reject):
             words = answer.reason.decode("utf-8", "replace")
             return self._take(Step((answer,), failed=words or "refused by us"), now)
-        if self.version.version < LOWEST_VERSION:
+        if self.remote.version.version < LOWEST_VERSION:
             # Without a reject: the node's version has none (B5).
             return self._failed(f"protocol version must be {LOWEST_VERSION} or greater")
         agreed = Note("debug", f"negotiated protocol version {self.protocol_version}")
@@ -379,6 +376,8 @@ class PeerCore:
         if name == "idle":
             words = f"no answer for {self.config.timeouts.idle:g} s"
             return [Note("warn", f"{words} -- disconnecting"), *self.close(words)]
+        if name == "callback":
+            return self.close(f"a callback has not ended in {self.config.timeouts.callback:g} s")
         if name == "write":
             return self.close("the node does not read what is sent to it")
         if name == "ping":

@@ -1,14 +1,22 @@
-"""What leads to a node: the Twisted endpoint for its address."""
+"""What leads to a node: the Twisted endpoint for its address, and why there is no connection."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.text import printable
 
-__all__ = ["client_endpoint"]
+__all__ = ["EXPECTED", "client_endpoint", "reason_of"]
+
+EXPECTED = (ConnectError, ConnectingCancelledError, CancelledError, OSError)
+"""Ways in which dialling fails that are no defect of ours; names not found are an OSError."""
 
 
 def client_endpoint(reactor: Any, address: Endpoint, timeout: float) -> Any:
@@ -21,3 +29,15 @@ def client_endpoint(reactor: Any, address: Endpoint, timeout: float) -> Any:
     if address.host.replace(".", "").isdigit():
         return TCP4ClientEndpoint(reactor, address.host, address.port, timeout)
     return HostnameEndpoint(reactor, address.host, address.port, timeout)
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Say why a connection could not be made, in the system's words where it has some."""
+    number = getattr(error, "osError", None)
+    if isinstance(number, int):
+        return os.strerror(number)
+    if isinstance(error, DNSLookupError):
+        return "no such host"
+    if isinstance(error, ConnectTimeout):
+        return "no answer in time"
+    return printable(str(error)).rstrip(".") or type(error).__name__

@@ -11,7 +11,7 @@ from enum import Enum
 import msgspec
 
 from lbcproxy.peer.config import PeerConfig, Policy
-from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck
+from lbcproxy.wire.messages.handshake import SendAddrV2, Service, VerAck
 from lbcproxy.wire.messages.reject import Reject, RejectCode
 from lbcproxy.wire.record import MessageRecord
 
@@ -20,7 +20,6 @@ __all__ = ["LOWEST_VERSION", "Handshake", "Phase", "Step"]
 LOWEST_VERSION = 209
 """Peers below have no checksums (lbcd `peer/peer.go`, MinAcceptableProtocolVersion)."""
 ADDRV2_VERSION = 70016
-WITNESS_SERVICE = 1 << 3
 NEGOTIATION = frozenset(
     {"sendaddrv2", "wtxidrelay", "sendtxrcncl", "sendcmpct", "sendheaders", "feature"}
 )
@@ -57,8 +56,8 @@ class Handshake:
         self._inbound = inbound
         self.phase = Phase.AWAIT_VERSION
         self.wants_addrv2 = False
-        self._agreed = 0
         self.wants_wtxids = False
+        self._agreed = 0
 
     @property
     def strict(self) -> bool:
@@ -73,7 +72,7 @@ class Handshake:
         """Say how transactions of a node with these services are read: lbcd believes the bit."""
         if not self.strict:
             return "auto"
-        return "witness" if services & WITNESS_SERVICE else "base"
+        return "witness" if services & Service.WITNESS else "base"
 
     def refusal(self, command: str) -> Step | None:
         """Say what follows from a command that is not for now; None if it is."""

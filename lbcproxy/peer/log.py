@@ -8,21 +8,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from lbcproxy.peer.effects import Note, Read
 from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.text import printable
 from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["PeerLog"]
+__all__ = ["GATE", "Gate", "PeerLog"]
 
 MOST_DUMPED = 4096
 
+
+@implementer(ILogObserver)
+class Gate:
+    """Passes on what is of a level or above; what is not is never formatted."""
+
+    def __init__(self) -> None:
+        self.level: Any = LogLevel.debug
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Take an event."""
+        if event.get("log_level", LogLevel.info) >= self.level:
+            globalLogPublisher(event)
+
+
+GATE: Any = Gate()
+"""What all of lbcproxy logs goes through here: a program sets the level, others need not."""
 # Not in the class, where Twisted would give them its name for a namespace.
-LOG = Logger(namespace="lbcproxy.peer")
-TRACE = Logger(namespace="lbcproxy.peer.trace")
+LOG = Logger(namespace="lbcproxy.peer", observer=GATE)
+TRACE = Logger(namespace="lbcproxy.peer.trace", observer=GATE)
 
 
 class PeerLog:

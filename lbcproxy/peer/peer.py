@@ -14,20 +14,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
 from lbcproxy.peer.config import PeerConfig
 from lbcproxy.peer.effects import Note
 from lbcproxy.peer.pushes import WITH_HASH, Questions, make_reject, some_of
+from lbcproxy.peer.remote import WITNESS_SERVICE
 from lbcproxy.peer.shell import PeerOwner, Shell
 from lbcproxy.peer.statistics import PeerStatistics
 from lbcproxy.session import SideStatistics
+from lbcproxy.wire.errors import BadRecord
 from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
 from lbcproxy.wire.messages.inventory import InventoryVector
 from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["Peer"]
 
+SHOWN = frozenset(
+    {"user_agent_name", "user_agent_version", "user_agent_comments", "user_agent", "services"}
+    | {"protocol_version", "relay", "newest_block", "host_to_address", "proxy"}
+)
+"""The fields of a config from which our `version` is made."""
 REJECTS = 70002
 """The lowest protocol version that has `reject`."""
 
@@ -57,15 +64,18 @@ class Peer(Shell):
         return self.core.ready
 
     def statistics(self) -> SideStatistics:
-        """Give what a transparent peer's node has told and sent so far."""
+        """Give what a transparent peer's node has told and sent so far; see also `snapshot`."""
+        if self._core is not None:
+            raise TypeError("statistics() is a transparent peer's: ask this one for its snapshot()")
         return self.side.statistics()
 
     def snapshot(self) -> PeerStatistics:
         """Give all that is counted and known, at this moment."""
         core = self.core
-        version, keepalive, counters = core.version, core.sender.keepalive, core.counters
+        remote, keepalive, counters = core.remote, core.sender.keepalive, core.counters
+        version = remote.version
         return PeerStatistics(
-            id=core.id,
+            id=remote.id,
             address=str(self.address),
             inbound=core.inbound,
             services=None if version is None else version.services,
@@ -73,8 +83,13 @@ class Peer(Shell):
             version=None if version is None else version.version,
             protocol_version=core.protocol_version,
             starting_height=None if version is None else version.start_height,
-            last_block=core.last_block,
-            time_offset=core.time_offset,
+            last_block=remote.last_block,
+            last_announced=remote.last_announced,
+            wants_headers=remote.wants_headers,
+            wants_addrv2=core.handshake.wants_addrv2,
+            wants_wtxids=core.handshake.wants_wtxids,
+            has_witness=bool(remote.services & WITNESS_SERVICE),
+            time_offset=remote.time_offset,
             connected_at=self.connected_at,
             last_sent=counters.last_sent,
             last_received=counters.last_received,
@@ -113,8 +128,11 @@ class Peer(Shell):
     def show(self, **changes: Any) -> None:
         """Change the config our own `version` is made from, if it is still to be sent.
 
-        An inbound peer can so say what it is when it knows who asks: in `on_version`.
+        An inbound peer can so say what it is when it knows who asks: in `on_version`. Raises
+        TypeError for a field that says nothing of it.
         """
+        if strange := changes.keys() - SHOWN:
+            raise TypeError(f"not in our version: {', '.join(sorted(strange))}")
         self.config = msgspec.structs.replace(self.config, **changes)
         self.core.show(self.config)
 
@@ -128,11 +146,11 @@ class Peer(Shell):
 
     def update_last_block(self, height: int) -> None:
         """Take note of the height the node has; it never falls."""
-        self.core.last_block = max(height, self.core.last_block or 0)
+        self.core.remote.last_block = max(height, self.core.remote.last_block or 0)
 
     def update_last_announced(self, block_hash: bytes | None) -> None:
         """Take note of the block the node announced last."""
-        self.core.last_announced = block_hash
+        self.core.remote.last_announced = block_hash
 
     def push_addr(self, addresses: Sequence[TimedAddress]) -> tuple[TimedAddress, ...]:
         """Send addresses, of more than 1,000 a fair choice; give those that were chosen."""
@@ -169,9 +187,12 @@ class Peer(Shell):
         """
         if hash is None and command in WITH_HASH:
             self._log.note(Note("warn", f"no hash given to reject {command}, zero is sent"))
-        if self.core.version is not None and self.core.protocol_version < REJECTS:
+        if self.core.remote.version is not None and self.core.protocol_version < REJECTS:
             return succeed(False)
-        return self.queue_message(make_reject(command, code, reason, hash))
+        try:
+            return self.queue_message(make_reject(command, code, reason, hash))
+        except BadRecord as error:
+            return fail(error)
 
     def _ask(self, make: Callable[..., Any], locator: Sequence[bytes], stop: bytes) -> bool:
         question = make(self.core.protocol_version, locator, stop)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
+from lbcproxy.wire.errors import BadRecord
 from lbcproxy.wire.messages.addresses import AddressV2, TimedAddress
 from lbcproxy.wire.messages.headers import GetBlocks, GetHeaders
 from lbcproxy.wire.messages.reject import Reject
@@ -53,6 +54,16 @@ class Questions:
 
 
 def make_reject(command: str, code: int, reason: str, hash: bytes | None) -> Reject:  # noqa: A002
-    """Make a `reject`: with a hash for `tx` and `block` alone, zero if it is missing."""
+    """Make a `reject`: with a hash for `tx` and `block` alone, zero if it is missing.
+
+    Raises BadRecord for text that UTF-8 has not.
+    """
     wanted = (hash or bytes(32)) if command in WITH_HASH else None
-    return Reject(command.encode(), code, reason.encode(), wanted)
+    return Reject(_encoded("message", command), code, _encoded("reason", reason), wanted)
+
+
+def _encoded(name: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRecord(f"{text!r} cannot be written in UTF-8", name) from error

@@ -82,7 +82,7 @@ class Shell(Connection):
         self._callbacks = callbacks
         self._clock = clock
         self._wall = wall
-        self._given_address = endpoint_of(address) if address else None
+        self._given_address = Endpoint.parse(address) if address else None
         self._log = PeerLog(self)
         self._tickets: dict[int, Deferred[bool]] = {}
         self._ticket = itertools.count(1)
@@ -95,6 +95,8 @@ class Shell(Connection):
         self._gone = False
         self.connected_at: float | None = None
         """The time of day at which the connection was there."""
+        self._inbound = inbound
+        self._core: PeerCore | None = None
         check_callbacks(callbacks)
         if config.policy is Policy.TRANSPARENT:
             if owner is None:
@@ -102,7 +104,7 @@ class Shell(Connection):
             return
         if clock is None:
             raise TypeError("a peer that speaks needs a clock, as the reactor")
-        self.core = PeerCore(
+        self._core = PeerCore(
             config,
             inbound=inbound,
             nonces=nonces,
@@ -112,7 +114,14 @@ class Shell(Connection):
         )
 
     def __str__(self) -> str:
-        return f"{self.address} ({'inbound' if self.core.inbound else 'outbound'})"
+        return f"{self.address} ({'inbound' if self._inbound else 'outbound'})"
+
+    @property
+    def core(self) -> PeerCore:
+        """What decides; raises TypeError for a transparent peer, which only watches."""
+        if self._core is None:
+            raise TypeError("a transparent peer only watches: it cannot be asked or told this")
+        return self._core
 
     @property
     def address(self) -> Endpoint:
@@ -146,9 +155,8 @@ class Shell(Connection):
 
     def when_disconnected(self) -> Deferred[str]:
         """Give a Deferred of one's own that fires with the reason when the connection is gone."""
-        if self._gone:
-            return succeed(self.core.closed)
-        return _waiter(self._gone_waiters)
+        core = self.core
+        return succeed(core.closed) if self._gone else _waiter(self._gone_waiters)
 
     # What the connection tells.
 
@@ -367,15 +375,6 @@ class Shell(Connection):
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
         self._alarm = None
-
-
-def endpoint_of(address: str) -> Endpoint:
-    """Read "host:port"; raises ValueError if there is no port from 0 to 65535."""
-    host, colon, port = address.rpartition(":")
-    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
-    if not colon or not 0 <= number <= 65535 or (":" in host and not host.startswith("[")):
-        raise ValueError(f"{address!r} is not HOST:PORT")
-    return Endpoint(host.strip("[]"), number)
 
 
 def _waiter(waiters: list[Deferred[Any]]) -> Deferred[Any]:

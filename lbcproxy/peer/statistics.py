@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from lbcproxy.text import printable
+from lbcproxy.wire.hashes import display
 from lbcproxy.wire.registry import OPAQUE, record_of
 
 __all__ = ["OTHERS", "Counters", "PeerStatistics"]
@@ -36,6 +37,16 @@ class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     starting_height: int | None
     last_block: int | None
     """The height the node is known to have: never falls."""
+    last_announced: bytes | None
+    """The hash of the block it announced last, as `update_last_announced` was told."""
+    wants_headers: bool
+    """Whether it asked for blocks to be announced by `headers` (`sendheaders`)."""
+    wants_addrv2: bool
+    """Whether it asked for `addrv2` (`sendaddrv2`)."""
+    wants_wtxids: bool
+    """Whether it asked for transactions by their witness hash (`wtxidrelay`)."""
+    has_witness: bool
+    """Whether it signals that it serves witnesses."""
     time_offset: int | None
     """Seconds by which the node's clock is ahead of ours."""
     connected_at: float | None
@@ -61,8 +72,11 @@ class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
         plain = {name: getattr(self, name) for name in self.__struct_fields__}
         for name in ("sent", "received"):
             plain[name] = {printable(key): list(pair) for key, pair in plain[name].items()}
-        agent = self.user_agent
-        return plain | {"user_agent": None if agent is None else printable(agent)}
+        agent, block = self.user_agent, self.last_announced
+        return plain | {
+            "user_agent": None if agent is None else printable(agent),
+            "last_announced": None if block is None else display(block),
+        }
 
 
 class Counters:

@@ -2,10 +2,19 @@
 
 from lbcproxy.proxy.mode import BadMode, Mode, parse_mode
 from lbcproxy.proxy.relay import Relay
-from lbcproxy.proxy.service import CannotListen, ProxyService, ProxySettings
+from lbcproxy.proxy.service import (
+    MEMORY,
+    MOST_SESSIONS,
+    CannotListen,
+    ProxyService,
+    ProxySettings,
+    Shared,
+)
 from lbcproxy.proxy.settings import RelaySettings, Shown
 
 __all__ = [
+    "MEMORY",
+    "MOST_SESSIONS",
     "BadMode",
     "CannotListen",
     "Mode",
@@ -13,6 +22,7 @@ __all__ = [
     "ProxySettings",
     "Relay",
     "RelaySettings",
+    "Shared",
     "Shown",
     "parse_mode",
 ]

@@ -14,12 +14,12 @@ from lbcproxy.wire.codec import WITH_TRANSACTIONS, Codec
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.errors import BadRecord
 from lbcproxy.wire.messages.addresses import Addr, AddrV2, TimedAddress
+from lbcproxy.wire.messages.handshake import Service
 from lbcproxy.wire.messages.keepalive import Ping
 from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["Bridged", "bridge"]
 
-WITNESS_SERVICE = 1 << 3
 IPV4, IPV6 = 1, 2
 ADDRESS_TIMES = 31402
 """The lowest protocol version at which the addresses of `addr` have times."""
@@ -56,8 +56,8 @@ def bridge(message: Message, source: Peer, target: Peer) -> Bridged:
 
 
 def _reads_witness(peer: Peer) -> bool:
-    version = peer.core.version
-    return version is not None and bool(version.services & WITNESS_SERVICE)
+    version = peer.core.remote.version
+    return version is not None and bool(version.services & Service.WITNESS)
 
 
 def _encoded(record: MessageRecord, target: Peer, why: str, encoding: str = "witness") -> Bridged:

@@ -7,7 +7,6 @@ reset.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,11 +15,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.peer import Peer, PeerConfig, Policy
-from lbcproxy.proxy.settings import EXPECTED, ConnectTimeout, Owner, RelaySettings
+from lbcproxy.peer.dial import EXPECTED, reason_of
+from lbcproxy.peer.log import GATE
+from lbcproxy.proxy.deadlines import Deadlines
+from lbcproxy.proxy.settings import Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
-from lbcproxy.session import Direction, Session, SessionFacts
+from lbcproxy.session import Direction, Session, SessionFacts, Stage
 
-__all__ = ["Relay", "reason_of"]
+__all__ = ["Relay"]
 
 BEFORE_UPSTREAM = 262_144
 """Bytes taken from a client before the upstream is there."""
@@ -29,7 +31,7 @@ BEFORE_UPSTREAM = 262_144
 class Relay:
     """One session's two peers."""
 
-    log = Logger()
+    log = Logger(observer=GATE)
 
     def __init__(self, number: int, settings: RelaySettings, owner: Owner) -> None:
         self.number = number
@@ -55,15 +57,33 @@ class Relay:
         self._broken = False
         self._why = ""
         self._timers: list[Any] = []
+        self._deadlines = Deadlines(
+            settings.clock,
+            handshake=settings.handshake_timeout,
+            idle=settings.idle_timeout,
+            end=self.stop,
+        )
 
     @property
     def session(self) -> Session:
         """The core, with what is known of both sides."""
         return self._session
 
-    def stop(self) -> None:
+    @property
+    def held(self) -> int:
+        """Bytes of messages not whole yet, and of what waits for the upstream."""
+        return self._session.held + sum(map(len, self._waiting))
+
+    def shed(self) -> None:
+        """Read the messages that are under way no further; end, if it waits for an upstream."""
+        self._watch.let_go()
+        if self._waiting:
+            self._waiting.clear()
+            self.stop("too much waits for the upstream, for all sessions together")
+
+    def stop(self, why: str = "proxy stopped") -> None:
         """End the session: send what has been received, then close both legs."""
-        self._why = self._why or "proxy stopped"
+        self._why = self._why or why
         if self._dialling is not None:
             self._dialling.cancel()
         for peer in (self.client, self.upstream):
@@ -93,6 +113,7 @@ class Relay:
                     upstream=self._settings.upstream,
                 )
             )
+            self._deadlines.start(self._is_ready)
             self._dialling = connectProtocol(self._settings.dial(), self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
 
@@ -102,6 +123,7 @@ class Relay:
         other = self._other(peer)
         if other in self._closed:
             return  # nobody will ever get it
+        self._deadlines.alive()
         if other.is_open:
             other.write(data)
         else:
@@ -109,6 +131,7 @@ class Relay:
             if sum(map(len, self._waiting)) > BEFORE_UPSTREAM:
                 self.client.pause("upstream")
         self._watch.received(direction, data)
+        self._settings.budget.update(self)
 
     def peer_finished(self, peer: Peer) -> None:
         """End the direction on the other leg too."""
@@ -156,9 +179,14 @@ class Relay:
         """Send what the client said meanwhile, and read on."""
         self._dialling = None
         self._watch.connected(self.upstream.local_address)
+        if self._settings.leads_back(self.upstream.address, self.upstream.local_address):
+            self._why = self._why or "the upstream is this listener itself"
+            self.abort()
+            return
         waiting, self._waiting = self._waiting, []
         for data in waiting:
             self.upstream.write(data)
+        self._settings.budget.update(self)
         self.client.resume("upstream")
         if Direction.TO_UPSTREAM in self._finished:
             self.upstream.finish()
@@ -167,7 +195,7 @@ class Relay:
         """End the client's leg as a refused connection would: with a reset."""
         self._dialling = None
         self._closed.add(self.upstream)
-        self._why = self._why or f"upstream unreachable: {reason_of(failure)}"
+        self._why = self._why or f"upstream unreachable: {reason_of(failure.value)}"
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         if not self._broken:
@@ -199,8 +227,14 @@ class Relay:
         for timer in self._timers:
             if timer.active():
                 timer.cancel()
+        self._deadlines.stop()
+        self._settings.budget.forget(self)
         self._watch.ended(self._why)
         self._owner.relay_ended(self)
+
+    def _is_ready(self) -> bool:
+        sides = (self._session.client, self._session.upstream)
+        return all(side.stage is Stage.READY for side in sides)
 
     def _direction(self, peer: Peer) -> Direction:
         return Direction.TO_UPSTREAM if peer is self.client else Direction.TO_CLIENT
@@ -210,13 +244,3 @@ class Relay:
 
     def _name(self, peer: Peer) -> str:
         return "client" if peer is self.client else "upstream"
-
-
-def reason_of(failure: Failure) -> str:
-    """Say why a connection could not be made, in the system's words where it has some."""
-    number = getattr(failure.value, "osError", None)
-    if isinstance(number, int):
-        return os.strerror(number)
-    if isinstance(failure.value, ConnectTimeout):
-        return "no answer in time"
-    return failure.getErrorMessage().rstrip(".") or type(failure.value).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,12 +19,26 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
 from lbcproxy.peer.dial import client_endpoint
+from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
+from lbcproxy.proxy.refusals import Refusals
 from lbcproxy.proxy.settings import ProxySession, RelaySettings, Shown
 from lbcproxy.session import Observer
 
-__all__ = ["CannotListen", "Listener", "ProxyService", "ProxySettings"]
+__all__ = [
+    "MEMORY",
+    "MOST_SESSIONS",
+    "CannotListen",
+    "Listener",
+    "ProxyService",
+    "ProxySettings",
+    "Shared",
+]
+
+MEMORY = 512 << 20
+"""Bytes that all sessions may hold together, unless said otherwise."""
+MOST_SESSIONS = 4096
 
 
 class CannotListen(LbcproxyError):
@@ -32,12 +47,29 @@ class CannotListen(LbcproxyError):
     hint = "name another port behind the @, or 0 for any that is free"
 
 
+class Shared:
+    """What all proxies of a process share: how sessions and entries are counted, and memory."""
+
+    def __init__(self, memory: int = MEMORY) -> None:
+        self.numbers: Iterator[int] = itertools.count(1)
+        self.sessions: Iterator[int] = itertools.count(1)
+        self.budget = Budget(memory)
+
+
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a proxy is started with; times in seconds."""
 
     network: Network
     modes: tuple[Mode, ...]
     dial_timeout: float = 30.0
+    handshake_timeout: float | None = None
+    """After how long a session without a handshake is ended; None for never."""
+    idle_timeout: float | None = None
+    """The same of one in which not a byte passes."""
+    max_sessions: int = MOST_SESSIONS
+    """How many there may be at once; further clients are refused."""
+    max_sessions_per_address: int | None = None
+    """How many of one address; None for no bound of its own."""
     stream_above: int | None
     """Payloads above this pass in parts; None where an observer reads every message."""
     shown: Shown = Shown()
@@ -47,15 +79,15 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
 class Listener(Factory):
     """One mode at work: makes a relay for each client."""
 
-    def __init__(self, mode: Mode, service: ProxyService, settings: RelaySettings) -> None:
+    def __init__(self, mode: Mode, service: ProxyService) -> None:
         self.mode = mode
         self._service = service
-        self._settings = settings
         self.noisy = False
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """Give the client's peer of a new relay."""
-        return self._service.new_relay(self.mode, self._settings).client
+        """Give the client's peer of a new relay; None, which closes it, if there are too many."""
+        relay = self._service.new_relay(self.mode, str(getattr(addr, "host", "")))
+        return None if relay is None else relay.client
 
 
 class ProxyService(Service):
@@ -70,22 +102,24 @@ class ProxyService(Service):
         settings: ProxySettings,
         observers: Sequence[Observer],
         now: Callable[[], int] = time.time_ns,
+        shared: Shared | None = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._observers = tuple(observers)
         self._now = now
-        self._numbers: Iterator[int] = itertools.count(1)
-        self._sessions: Iterator[int] = itertools.count(1)
+        self._shared = shared or Shared()
         self._ports: list[Any] = []
-        self._relays: set[ProxySession] = set()
+        self._relays: dict[ProxySession, str] = {}
+        self._addresses: Counter[str] = Counter()
+        self._refused = Refusals(reactor)
         self._emptied: list[Deferred[None]] = []
 
     async def listen(self) -> list[Mode]:
         """Open every listener and give the modes with the ports they got; raises CannotListen."""
         opened = []
         for mode in self._settings.modes:
-            listener = Listener(mode, self, self._relay_settings(mode))
+            listener = Listener(mode, self)
             try:
                 port = await self._server_endpoint(mode.listen).listen(listener)
             except Exception as error:
@@ -93,7 +127,8 @@ class ProxyService(Service):
                 raise CannotListen(f"cannot listen at {mode.listen}: {_why(error)}") from error
             self._ports.append(port)
             real = Endpoint(mode.listen.host, port.getHost().port)
-            opened.append(msgspec.structs.replace(mode, listen=real))
+            listener.mode = msgspec.structs.replace(mode, listen=real)
+            opened.append(listener.mode)
         return opened
 
     @property
@@ -101,33 +136,59 @@ class ProxyService(Service):
         """The sessions there are now."""
         return tuple(self._relays)
 
-    def new_relay(self, mode: Mode, settings: RelaySettings) -> ProxySession:
-        """Make a new session, of the mode's kind."""
+    def change(self, settings: ProxySettings, observers: Sequence[Observer]) -> None:
+        """Have other settings for the sessions to come; modes stay as they are."""
+        self._settings = settings
+        self._observers = tuple(observers)
+
+    def new_relay(self, mode: Mode, address: str) -> ProxySession | None:
+        """Make a new session, of the mode's kind; None if there are too many already."""
+        why = self._too_many(address)
+        if why:
+            self._refused.tell(mode.listen, address, why)
+            return None
         make = all_modes()[mode.kind].make
-        relay: ProxySession = make(next(self._sessions), settings, self)
-        self._relays.add(relay)
+        relay: ProxySession = make(next(self._shared.sessions), self._relay_settings(mode), self)
+        self._relays[relay] = address
+        self._addresses[address] += 1
         return relay
+
+    def _too_many(self, address: str) -> str:
+        most, each = self._settings.max_sessions, self._settings.max_sessions_per_address
+        if len(self._relays) >= most:
+            return f"there are {most} sessions already (max_sessions)"
+        if each is not None and self._addresses[address] >= each:
+            return f"it has {each} sessions already (max_sessions_per_address)"
+        return ""
 
     def relay_ended(self, relay: ProxySession) -> None:
         """Forget a session."""
-        self._relays.discard(relay)
+        address = self._relays.pop(relay, "")
+        self._addresses[address] -= 1
+        if self._addresses[address] <= 0:
+            del self._addresses[address]
         if not self._relays:
             waiting, self._emptied = self._emptied, []
             for deferred in waiting:
                 deferred.callback(None)
 
+    def stop_listening(self) -> Deferred[Any]:
+        """Take no more clients; fires when the ports are free."""
+        stopped = [port.stopListening() for port in self._ports]
+        self._ports.clear()
+        return DeferredList([each for each in stopped if each is not None])
+
     def stopService(self) -> Deferred[Any]:
         """Stop listening, end every session in order; fires when all are gone."""
         super().stopService()  # type: ignore[no-untyped-call]
-        stopped = [port.stopListening() for port in self._ports]
-        self._ports.clear()
+        stopped = [self.stop_listening()]
         for relay in self.relays:
             relay.stop()
         if self._relays:
             emptied: Deferred[None] = Deferred()
             self._emptied.append(emptied)
             stopped.append(emptied)
-        return DeferredList([each for each in stopped if each is not None])
+        return DeferredList(stopped)
 
     def abort(self) -> None:
         """End every session at once."""
@@ -137,13 +198,17 @@ class ProxyService(Service):
     def _relay_settings(self, mode: Mode) -> RelaySettings:
         return RelaySettings(
             network=self._settings.network,
+            listen=mode.listen,
             upstream=mode.upstream,
             dial=lambda: client_endpoint(self._reactor, mode.upstream, self._settings.dial_timeout),
             observers=self._observers,
             clock=self._reactor,
             now=self._now,
-            numbers=self._numbers,
+            numbers=self._shared.numbers,
             stream_above=self._settings.stream_above,
+            handshake_timeout=self._settings.handshake_timeout,
+            idle_timeout=self._settings.idle_timeout,
+            budget=self._shared.budget,
             shown=self._settings.shown,
         )
 

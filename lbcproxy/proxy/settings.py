@@ -7,19 +7,14 @@ from typing import Any
 from typing import Protocol as Interface
 
 import msgspec
-from twisted.internet.defer import CancelledError
-from twisted.internet.error import ConnectError, ConnectingCancelledError
-from twisted.internet.error import TimeoutError as ConnectTimeout
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.peer import Peer
+from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import Observer
 
-__all__ = ["EXPECTED", "ConnectTimeout", "Owner", "ProxySession", "RelaySettings", "Shown"]
-
-EXPECTED = (ConnectError, ConnectingCancelledError, CancelledError, OSError)
-"""Ways in which dialling fails that are no defect of ours; names not found are an OSError."""
+__all__ = ["Owner", "ProxySession", "RelaySettings", "Shown"]
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +33,8 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What all sessions of a listener have in common; times in seconds."""
 
     network: Network
+    listen: Endpoint
+    """Where their clients connect to."""
     upstream: Endpoint
     dial: Callable[[], Any]
     """Makes the endpoint that leads to the upstream."""
@@ -54,17 +51,41 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a node may take to read what waits for it when the other has closed."""
     stop_linger: float = 5.0
     """The same when the proxy is stopped."""
+    handshake_timeout: float | None = None
+    """After how long a session without a handshake is ended; None for never."""
+    idle_timeout: float | None = None
+    """The same of one in which not a byte passes."""
+    budget: Budget
+    """What all sessions may hold together."""
     shown: Shown = Shown()
+
+    def leads_back(self, upstream: Endpoint, local: Endpoint) -> bool:
+        """Whether an upstream leg, by both its addresses, has come out at our own listener."""
+        here = upstream.host == local.host
+        return (
+            here
+            and upstream.port == self.listen.port
+            and self.listen.host in ("0.0.0.0", "::", upstream.host)  # noqa: S104
+        )
 
 
 class ProxySession(Interface):
     """A session as the service knows it: what a mode's `make` gives."""
 
+    number: int
+
     @property
     def client(self) -> Peer:
         """The peer that the client's connection is given to."""
 
-    def stop(self) -> None:
+    @property
+    def held(self) -> int:
+        """Bytes it holds: messages not whole yet, and what waits for an upstream."""
+
+    def shed(self) -> None:
+        """Hold less, or end."""
+
+    def stop(self, why: str = "proxy stopped") -> None:
         """End the session in order."""
 
     def abort(self) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from twisted.logger import Logger
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.peer.log import GATE
 from lbcproxy.session import (
     Direction,
     Observer,
@@ -27,7 +28,7 @@ __all__ = ["Watch"]
 class Watch:
     """One session's observers; `now` is the time of day in nanoseconds."""
 
-    log = Logger()
+    log = Logger(observer=GATE)
 
     def __init__(
         self, session: Session, observers: Sequence[Observer], now: Callable[[], int]
@@ -56,6 +57,11 @@ class Watch:
     def received(self, direction: Direction, data: bytes) -> None:
         """Look at bytes and tell what they complete."""
         self._look(direction, lambda now: self._session.receive(direction, data, now))
+
+    def let_go(self) -> None:
+        """Hold no message that is under way any longer; it passes unread."""
+        for direction in Direction:
+            self._look(direction, lambda now, way=direction: self._session.let_go(way, now))  # type: ignore[misc]
 
     def passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
         """Tell what passed, where it has been looked at already."""

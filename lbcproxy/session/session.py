@@ -90,6 +90,16 @@ class Session:
         way = self._ways[direction]
         return [self._pass(way, direction, item, time_ns) for item in way.framer.close()]
 
+    @property
+    def held(self) -> int:
+        """Bytes of messages that are not whole yet, both ways."""
+        return sum(way.framer.buffered for way in self._ways.values())
+
+    def let_go(self, direction: Direction, time_ns: int) -> list[Passage]:
+        """Hold the message that is under way no longer: it will have passed unread."""
+        way = self._ways[direction]
+        return [self._pass(way, direction, item, time_ns) for item in way.framer.let_go()]
+
     def gap(self, direction: Direction, missing: int, time_ns: int) -> list[Passage]:
         """Take note of bytes that a capture does not have, and begin anew behind them."""
         way = self._ways[direction]
@@ -141,7 +151,7 @@ class Session:
 
     def _pass_junk(self, way: _Way, direction: Direction, junk: Junk, time_ns: int) -> Passage:
         way.sender.junk_bytes += len(junk.raw)
-        why = junk.why + self._whose_magic(junk.raw)
+        why = junk.why + networks.whose_magic(self.network, junk.raw)
         if way.in_middle and not junk.raw.startswith(self.network.magic):
             why = _IN_MIDDLE
         entry = self._junk_entry(direction, time_ns, junk.raw, why, continued=way.in_junk)
@@ -161,14 +171,6 @@ class Session:
             why=why,
             continued=continued,
         )
-
-    def _whose_magic(self, raw: bytes) -> str:
-        """Say which other network's frames begin like this: the operator may have meant it."""
-        magic = raw[:4]
-        known = [network.id for network in networks.with_magic(magic)]
-        if not known or magic == self.network.magic:
-            return ""
-        return f"; it is that of {' or '.join(known)}: use --network {known[0]}"
 
     def _agree(self) -> None:
         """Settle the protocol version as soon as both have named theirs."""

@@ -115,6 +115,18 @@ class Framer:
             return ""
         return self._why_junk()
 
+    def let_go(self) -> list[Item]:
+        """Give what is held of a frame, if anything, as its beginning: the rest comes in parts.
+
+        For who has no more memory to hold it whole.
+        """
+        if len(self._buffer) < HEADER_SIZE or not self._buffer.startswith(self._magic):
+            return []
+        start = self._start(unpack(self._buffer))
+        assert self._long is not None
+        part = self._continue(self._long)
+        return [start] if part is None else [start, part]
+
     def feed(self, data: bytes) -> list[Item]:
         """Take bytes as they came and give back what they complete, in order."""
         self._buffer += data

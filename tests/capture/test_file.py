@@ -1,25 +1,56 @@
-"""The file a recorder writes to: never written over, whole after every write."""
+"""The file a recorder writes to: never written over, whole after every write, honest about loss."""
 
 import errno
+import os
 import threading
-from datetime import UTC, datetime
 
 import pytest
 
-from lbcproxy.capture import CaptureFile, Recorder, new_name, open_capture
+from lbcproxy.background import Background
+from lbcproxy.capture import CaptureFile, Recorder, open_capture
+from lbcproxy.capture.file import RETRY
+from lbcproxy.capture.formats import pcapng
 from lbcproxy.errors import CaptureError
 
+HEAD = pcapng.block(pcapng.SECTION, bytes(16))
 
-def test_new_file_and_its_folder_are_made(tmp_path):
+
+class Disk(Background):
+    """A background that says what it was told."""
+
+    def __init__(self, most=1 << 20):
+        super().__init__(most)
+        self.said = []
+        self.now = 0.0
+
+    def file(self, path, **options):
+        return CaptureFile(str(path), self, self.told, clock=lambda: self.now, **options)
+
+    def told(self, text, bad):
+        assert bad
+        self.said.append(text)
+
+
+@pytest.fixture
+def disk():
+    """Give a disk, and end its thread."""
+    disk = Disk()
+    yield disk
+    assert disk.close(10)
+
+
+def test_new_file_and_its_folder_are_made(tmp_path, disk):
     """The first run of a newcomer has no captures/ yet."""
-    file = CaptureFile(str(tmp_path / "captures" / "new.pcapng"), print)
+    file = disk.file(tmp_path / "captures" / "new.pcapng").open()
     Recorder(file.write, network="lbry-regtest")
     file.close()
+    assert disk.drain(10)
+    assert file.is_done
     assert list(open_capture(tmp_path / "captures" / "new.pcapng")) == []
     assert not file.continued
 
 
-def test_existing_capture_is_continued_behind_its_last_whole_block(tmp_path):
+def test_existing_capture_is_continued_behind_its_last_whole_block(tmp_path, disk):
     """A crash leaves a torn block; what is written behind it would be unreadable."""
     path = tmp_path / "old.pcapng"
     with path.open("wb") as old:
@@ -27,119 +58,216 @@ def test_existing_capture_is_continued_behind_its_last_whole_block(tmp_path):
     whole = path.stat().st_size
     with path.open("ab") as old:
         old.write(b"\x06\0\0\0\x40\0\0\0torn")
-    file = CaptureFile(str(path), print)
+    file = disk.file(path).open()
     assert (file.cut, file.continued) == (12, True)
     Recorder(file.write, network="lbry-regtest")
     file.close()
+    assert disk.drain(10)
     assert path.stat().st_size == 2 * whole
     assert list(open_capture(path)) == []
 
 
-def test_other_files_are_never_written_over(tmp_path):
+def test_other_files_are_never_written_over(tmp_path, disk):
     """A mistyped -w must not cost somebody's notes."""
     path = tmp_path / "notes.txt"
     path.write_text("important" * 10)
     with pytest.raises(CaptureError, match="is no pcapng: it is not written over"):
-        CaptureFile(str(path), print)
+        disk.file(path).open()
     assert path.read_text() == "important" * 10
 
 
-def test_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_file_has_one_writer(tmp_path, disk):
+    """Two processes in one capture would tear each other's blocks."""
+    first = disk.file(tmp_path / "x.pcapng").open()
+    with pytest.raises(CaptureError, match="is being written by another process"):
+        disk.file(tmp_path / "x.pcapng").open()
+    other = disk.file(tmp_path / "x.pcapng", fresh=True).open()
+    assert other.path == str(tmp_path / "x-2.pcapng")
+    first.close()
+    other.close()
+    assert disk.drain(10)
+    disk.file(tmp_path / "x.pcapng").open().close()
+
+
+def test_a_fresh_file_takes_the_next_free_name(tmp_path, disk):
+    """Two files begun in one second do not collide, nor does one that was there before."""
+    (tmp_path / "x.pcapng").write_bytes(HEAD)
+    (tmp_path / "x-2.pcapng").write_bytes(HEAD)
+    file = disk.file(tmp_path / "x.pcapng", fresh=True)
+    file.write(HEAD)
+    file.close()
+    assert disk.drain(10)
+    assert file.path == str(tmp_path / "x-3.pcapng")
+    assert (tmp_path / "x-3.pcapng").read_bytes() == HEAD
+
+
+def test_place_that_cannot_be_written_is_named(tmp_path, disk):
     """The text says which path, and what the system says."""
     (tmp_path / "file").write_text("")
     with pytest.raises(CaptureError, match="cannot write .*file/x.pcapng"):
-        CaptureFile(str(tmp_path / "file" / "x.pcapng"), print)
+        disk.file(tmp_path / "file" / "x.pcapng").open()
+
+
+def test_a_file_that_was_moved_away_is_noticed(tmp_path, disk):
+    """As log rotation does it."""
+    file = disk.file(tmp_path / "x.pcapng").open()
+    assert not file.moved
+    (tmp_path / "x.pcapng").rename(tmp_path / "y.pcapng")
+    assert file.moved
+    (tmp_path / "x.pcapng").write_text("another")
+    assert file.moved
+    file.close()
 
 
 class FullDisk:
-    """A file on a disk that takes some bytes, then no more."""
+    """A file on a disk that takes some bytes, then no more, until it is given room."""
 
     def __init__(self, path, room):
         self._file = path.open("ab", buffering=0)
-        self._room = room
+        self.room = room
 
     def fileno(self):
         return self._file.fileno()
 
     def write(self, data):
-        if not self._room:
+        if not self.room:
             raise OSError(errno.ENOSPC, "No space left on device")
-        took = self._file.write(data[: self._room])
-        self._room -= took
+        took = self._file.write(data[: self.room])
+        self.room -= took
         return took
-
-    def flush(self):
-        pass
 
     def close(self):
         self._file.close()
 
 
-def test_full_disk_is_said_once_and_the_file_stays_whole(tmp_path):
-    """Traffic goes on; the operator is told that the record does not; no block is torn."""
-    said = []
+def fill(file, path, room):
+    """Have a file lie on a disk of little room."""
+    file.open()._file.close()
+    file._file = FullDisk(path, room)
+    return file._file
+
+
+def put(disk, file, data, messages=0):
+    """Write and wait."""
+    file.messages = messages
+    file.write(data)
+    assert disk.drain(10)
+
+
+def test_a_full_disk_is_said_once_and_tried_again(tmp_path, disk):
+    """Traffic goes on; no block is torn; what is missing is counted, and the file says so."""
     path = tmp_path / "x.pcapng"
-    file = CaptureFile(str(path), said.append)
-    file._file.close()
-    file._file = FullDisk(path, 10)
-    file.write(b"12345678")
-    assert file._background.drain(10)
-    file.write(b"abcdefgh")
+    file = disk.file(path)
+    full = fill(file, path, len(HEAD) + 10)
+    put(disk, file, HEAD)
+    put(disk, file, b"12345678", 1)
+    put(disk, file, b"abcdefgh", 2)
+    put(disk, file, b"ijkl", 1)
+    assert path.read_bytes() == HEAD + b"12345678"
+    [said] = disk.said
+    assert said == f"recording into {path} fails: No space left on device"
+    assert (file.lost.messages, file.lost.size) == (3, 12)
+    full.room = 1000
+    put(disk, file, b"too soon", 1)
+    assert path.read_bytes() == HEAD + b"12345678"
+    disk.now += RETRY
+    put(disk, file, b"again", 1)
+    block = path.read_bytes()[len(HEAD) + 8 : -5]
+    assert pcapng.block(5, block[8:-4]) == block
+    assert b"4 messages (20 bytes of capture) were not recorded before this" in block
+    assert path.read_bytes().endswith(b"again")
+    assert disk.said[1:] == [
+        f"recording into {path} goes on: 4 messages (20 bytes of capture) were not recorded"
+    ]
+    assert str(file.lost) == "4 messages (20 bytes of capture) were not recorded"
     file.close()
-    file.write(b"never")
-    assert path.read_bytes() == b"12345678"
-    assert len(said) == 1
-    assert "No space left on device" in said[0]
-    assert file.error == said[0]
+
+
+def test_a_file_begins_with_its_head_however_late(tmp_path, disk):
+    """Without it nothing behind could be read."""
+    path = tmp_path / "x.pcapng"
+    file = disk.file(path)
+    full = fill(file, path, 0)
+    put(disk, file, HEAD)
+    put(disk, file, b"lost", 1)
+    full.room = 1000
+    disk.now += RETRY
+    put(disk, file, b"kept", 1)
+    assert path.read_bytes().startswith(HEAD + (5).to_bytes(4, "little"))
+    assert path.read_bytes().endswith(b"kept")
+    file.close()
+
+
+def test_the_end_of_a_file_says_what_is_missing(tmp_path, disk):
+    """When the disk has room again by then."""
+    path = tmp_path / "x.pcapng"
+    file = disk.file(path)
+    full = fill(file, path, len(HEAD))
+    put(disk, file, HEAD)
+    put(disk, file, b"lost", 7)
+    full.room = 1000
+    file.close()
+    assert disk.drain(10)
+    assert b"7 messages (4 bytes of capture) were not recorded before this" in path.read_bytes()
 
 
 class Stuck:
     """A pipe that nobody reads."""
 
-    def __init__(self):
+    def __init__(self, path):
+        self._file = path.open("ab", buffering=0)
         self.asked = threading.Event()
         self.end = threading.Event()
 
     def fileno(self):
-        return 0
+        return self._file.fileno()
 
     def write(self, data):
         self.asked.set()
         self.end.wait(30)
-        return len(data)
-
-    def flush(self):
-        pass
+        return self._file.write(data)
 
     def close(self):
-        pass
+        self._file.close()
 
 
-def test_a_pipe_that_nobody_reads_stops_the_recording_and_nobody_else(tmp_path, monkeypatch):
-    """A Wireshark that hangs must not hold up two nodes."""
-    monkeypatch.setattr("lbcproxy.capture.file.MOST_WAITING", 1000)
-    monkeypatch.setattr("lbcproxy.capture.file.PATIENCE", 0.01)
-    said = []
-    file = CaptureFile(str(tmp_path / "x.pcapng"), said.append)
+def test_a_disk_that_hangs_holds_nobody_up(tmp_path):
+    """What it does not take in time is lost and said; it goes on when half of it is free."""
+    disk = Disk(1000)
+    path = tmp_path / "x.pcapng"
+    file = disk.file(path).open()
     file._file.close()
-    file._file = stuck = Stuck()
-    try:
-        file.write(bytes(600))
-        assert stuck.asked.wait(10)
-        file.write(bytes(600))
-        file.write(bytes(600))
-        assert len(said) == 1
-        assert "wait to be written" in said[0]
-        file.close()
-        assert len(said) == 1
-    finally:
-        stuck.end.set()
+    file._file = stuck = Stuck(path)
+    file.write(HEAD)
+    assert stuck.asked.wait(10)
+    file.write(bytes(600))
+    file.messages = 3
+    file.write(bytes(600))
+    file.write(b"small, but there is no going on yet")
+    assert len(disk.said) == 1
+    assert "wait to be written" in disk.said[0]
+    assert file.lost.messages == 3
+    stuck.end.set()
+    assert disk.drain(10)
+    file.write(b"on")
+    assert disk.drain(10)
+    assert len(disk.said) == 2
+    assert "goes on: 3 messages" in disk.said[1]
+    file.close()
+    assert disk.close(10)
 
 
-def test_names_of_captures_do_not_collide(tmp_path):
-    """Two runs in one second have two files."""
-    now = datetime(2026, 11, 23, 9, 45, 0, tzinfo=UTC)
-    first = new_name(tmp_path, "demo", now)
-    assert first.endswith("20261123-094500-demo.pcapng")
-    (tmp_path / "20261123-094500-demo.pcapng").write_text("")
-    assert new_name(tmp_path, "demo", now).endswith("20261123-094500-demo-2.pcapng")
+def test_a_pipe_whose_reader_has_gone_is_not_tried_again(tmp_path, disk):
+    """There is nobody to read what would come later."""
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    file = disk.file(tmp_path / "pipe").open()
+    put(disk, file, HEAD)
+    assert os.read(reading, 100) == HEAD
+    os.close(reading)
+    put(disk, file, b"one", 1)
+    disk.now += 10 * RETRY
+    put(disk, file, b"two", 1)
+    assert disk.said == [f"recording into {tmp_path / 'pipe'} fails: Broken pipe"]
+    assert file.lost.messages == 2
+    file.close()

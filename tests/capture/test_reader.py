@@ -5,6 +5,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lbcproxy import networks
@@ -80,14 +81,7 @@ def recorded(tmp_path, session_data, legs="auto", network="lbry-regtest"):
     return path
 
 
-FACTS_WITH_LOCAL = SessionFacts(
-    number=1,
-    network="lbry-regtest",
-    client=Endpoint("127.0.0.1", 40000),
-    listen=Endpoint("127.0.0.1", 29246),
-    upstream=Endpoint("127.0.0.1", 29247),
-    local=Endpoint("127.0.0.1", 50000),
-)
+FACTS_WITH_LOCAL = msgspec.structs.replace(FACTS, local=Endpoint("127.0.0.1", 50000))
 PING = frame(REGTEST.magic, "ping", b"12345678")
 PONG = frame(REGTEST.magic, "pong", b"12345678")
 TALK = [

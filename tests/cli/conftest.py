@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import pytest
 
@@ -29,7 +29,11 @@ class Ended(NamedTuple):
 
 @pytest.fixture
 def lbcproxy(capsys, monkeypatch) -> Callable[..., Ended]:
-    """Call the command line in this process, as the installed command does."""
+    """Call the command line in this process, as the installed command does.
+
+    What is to run until a signal comes has no place here: it fails when it would begin.
+    """
+    monkeypatch.setattr("twisted.internet.reactor.run", _would_run)
 
     def call(*arguments: object, stdin: str = "") -> Ended:
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
@@ -41,6 +45,10 @@ def lbcproxy(capsys, monkeypatch) -> Callable[..., Ended]:
         return Ended(code or 0, out, err)
 
     return call
+
+
+def _would_run(**_: object) -> NoReturn:
+    pytest.fail("the command began to run, where it was to refuse or to end by itself")
 
 
 @pytest.fixture

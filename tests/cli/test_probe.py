@@ -1,11 +1,11 @@
 """`lbcproxy probe`: in memory against a node that is the test, and once against a real listener."""
 
 import json
+import re
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import closing
+from errno import ECONNREFUSED
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -13,17 +13,22 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from lbcproxy import networks
+from lbcproxy.cli import probing
 from lbcproxy.cli.probe import as_lines, as_object
-from lbcproxy.cli.probing import Probe, ProbeFailed, service_names
+from lbcproxy.cli.probing import Probe, ProbeFailed
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.wire import Framer
-from lbcproxy.wire.messages.addresses import Addr, TimedAddress
-from lbcproxy.wire.messages.handshake import VerAck
+from lbcproxy.wire.hashes import display
+from lbcproxy.wire.messages.addresses import Addr, AddressV2, TimedAddress
+from lbcproxy.wire.messages.handshake import Service, VerAck
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from tests.nodes import free_port
 from tests.peer.wires import REGTEST, Wire, encoded, version
+from tests.proxy.loops import listening
 from tests.tools import REPOSITORY
 
 TX = InventoryVector(InvType.TX, bytes(range(32)))
@@ -46,9 +51,15 @@ class Scene:
         protocol.makeConnection(self.wire)
         return self
 
-    def shake_hands(self, **fields):
+    def shake_hands(self, number=70013, **fields):
         """Let the node say `version` and `verack`."""
-        return self.connect().say(version(**fields), VerAck())
+        return self.connect().say(version(number, **fields), VerAck())
+
+    def pong(self):
+        """Let the node answer the pings it got since it last did anything of the kind."""
+        pings = [each for each in self.heard() if each.command == "ping"]
+        assert pings
+        return self.say(*(Pong(int.from_bytes(each.raw[24:], "little")) for each in pings))
 
     def say(self, *records):
         """Let the node send messages."""
@@ -140,11 +151,75 @@ def test_addresses_are_collected_for_the_whole_time():
 
 def test_transactions_of_the_mempool_are_counted():
     """An announced block is no answer."""
-    scene = Scene("mempool").shake_hands(services=5)
-    scene.say(Inv((InventoryVector(InvType.BLOCK, bytes(32)),)))
+    scene = Scene("mempool").shake_hands(services=5).pong()
+    scene.say(Inv((InventoryVector(InvType.BLOCK, bytes(32)), TX))).pong()
+    found = {"count": 1, "transactions": [display(TX.hash)]}
+    assert scene.report().answers["mempool"] == found
+
+
+def test_a_mempool_that_comes_in_several_messages_is_counted_to_its_end():
+    """An `inv` holds 50,000; the pong to a ping that is sent at the first comes behind the last."""
+    full = Inv(tuple(InventoryVector(InvType.TX, bytes([each]) * 32) for each in (1, 2)))
+    scene = Scene("mempool").shake_hands(services=5).pong()
+    scene.say(full)
+    scene.say(full, Inv((TX,)))
     assert scene.results == []
-    scene.say(Inv((TX,)))
-    assert scene.report().answers["mempool"]["count"] == 1
+    scene.pong()
+    assert scene.report().answers["mempool"]["count"] == 5
+
+
+def test_a_mempool_whose_end_does_not_come_is_not_counted():
+    """A number that is too small would be taken for the right one."""
+    scene = Scene("mempool", timeout=3).shake_hands(services=5)
+    scene.say(Inv((TX,))).wait(3.5)
+    error = "1 transactions, then no answer in 3 s"
+    assert scene.report().answers == {"mempool": {"error": error}}
+
+
+def test_an_empty_mempool_is_an_answer():
+    """The node lives and has announced nothing in all that time; some announce seconds later."""
+    scene = Scene("mempool", timeout=3).shake_hands(services=5)
+    scene.say(Pong(0)).pong()
+    assert scene.results == []
+    scene.wait(3.5)
+    assert scene.report().answers == {"mempool": {"count": 0, "transactions": []}}
+    assert scene.report().complete
+    assert "mempool     0" in lines(scene)
+
+
+def test_silence_is_no_empty_mempool():
+    """A node that does not even answer a ping has said nothing of its mempool."""
+    scene = Scene("mempool", timeout=3).shake_hands(services=5)
+    scene.wait(3.5)
+    assert scene.report().answers == {"mempool": {"error": "no answer in 3 s"}}
+
+
+def test_a_node_without_bloom_that_ignores_mempool():
+    """That it tells no transactions does not mean that it has none."""
+    scene = Scene("mempool", timeout=3).shake_hands(services=1).pong()
+    scene.wait(3.5)
+    error = "no answer in 3 s; without BLOOM a node refuses this question"
+    assert scene.report().answers == {"mempool": {"error": error}}
+
+
+def test_a_node_too_old_for_a_question():
+    """It cannot be asked, which is no silence of the node's."""
+    scene = Scene("ping", "mempool").shake_hands(number=60000)
+    answers = scene.report().answers
+    assert answers["ping"]["error"].startswith("cannot be asked: ")
+    assert answers["mempool"]["error"].startswith("cannot be asked: ")
+
+
+@pytest.mark.parametrize("question", ["addresses", "mempool"])
+def test_what_is_gathered_is_bounded(monkeypatch, question):
+    """A node that never stops costs time, not memory without end."""
+    monkeypatch.setattr(probing, "MOST_GATHERED", 4)
+    scene = Scene(question).shake_hands(services=5)
+    four = bytes(10) + b"\xff\xff" + bytes([10, 0, 0, 7])
+    for _ in range(4):
+        assert scene.results == []
+        scene.say(Addr((TimedAddress(1, 1, four, 9246),)), Inv((TX,)))
+    assert scene.report().answers[question]["count"] == 4
 
 
 def test_a_question_without_an_answer_does_not_stop_the_others():
@@ -152,7 +227,7 @@ def test_a_question_without_an_answer_does_not_stop_the_others():
     scene = Scene("headers", "ping", "mempool", timeout=3).shake_hands()
     scene.wait(3.5)
     scene.wait(3.5)
-    scene.say(Inv((TX,)))
+    scene.say(Inv((TX,))).pong()
     report = scene.report()
     assert report.answers["headers"] == {"error": "no answer in 3 s"}
     assert report.answers["ping"] == {"error": "no answer in 3 s"}
@@ -215,28 +290,26 @@ def test_nobody_answers_the_connection():
 def test_a_refused_connection_over_ipv6():
     """The address is written as it was given."""
     scene = Scene(host="::1")
-    scene.clock.tcpClients[0][2].clientConnectionFailed(None, Failure(Refused()))
-    assert scene.error() == "[::1]:9246: connection refused"
-
-
-def test_services_without_a_name_are_numbered():
-    """None is lost."""
-    assert service_names(1 << 0 | 1 << 10 | 1 << 40) == ["NETWORK", "NETWORK_LIMITED", "BIT_40"]
-    assert service_names(0) == []
+    scene.clock.tcpClients[0][2].clientConnectionFailed(None, Failure(Refused(ECONNREFUSED)))
+    assert scene.error() == "[::1]:9246: Connection refused"
 
 
 # As a program.
 
 
-def command(*arguments):
+PATIENCE = 20
+"""Seconds until something that should happen counts as not happening."""
+
+
+def command(*arguments, network="lbry-regtest"):
     """Give a command line."""
-    return [sys.executable, "-m", "lbcproxy", "probe", "--network", "lbry-regtest", *arguments]
+    return [sys.executable, "-m", "lbcproxy", "probe", "--network", network, *arguments]
 
 
-def run(*arguments):
+def run(*arguments, **options):
     """Run it to its end."""
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, timeout=60
+        command(*arguments, **options), capture_output=True, text=True, check=False, timeout=60
     )
 
 
@@ -265,21 +338,94 @@ def test_a_refused_port():
     """One line on stderr, nothing on stdout."""
     port = free_port()
     done = run(f"127.0.0.1:{port}", "--json")
-    words = f"lbcproxy: 127.0.0.1:{port}: connection refused\n"
+    words = f"lbcproxy: 127.0.0.1:{port}: Connection refused\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
 
 
-def test_it_is_ended_by_ctrl_c():
-    """Even while a node keeps silent."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        words = command(f"127.0.0.1:{listening.getsockname()[1]}")
-        with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
-            connection, _ = listening.accept()
+@pytest.mark.parametrize("silent_at", ["version", "getheaders", "mempool"])
+def test_it_is_ended_by_ctrl_c(silent_at):
+    """Even while a node keeps silent, in the handshake or when it was asked something."""
+    with listening() as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        questions = {
+            "version": (),
+            "getheaders": ("--headers", "--ping"),
+            "mempool": ("--mempool",),
+        }
+        words = command(address, *questions[silent_at])
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            connection, _ = server.accept()
             with connection:
-                assert connection.recv(24)
+                connection.settimeout(PATIENCE)
+                framer, heard = Framer(REGTEST), []
+                while silent_at not in heard:
+                    heard += [each.command for each in framer.feed(connection.recv(65536))]
+                    if heard == ["version"] and silent_at != "version":
+                        records = (version(services=5), VerAck())
+                        connection.sendall(
+                            b"".join(encoded(each, network=REGTEST) for each in records)
+                        )
                 process.send_signal(signal.SIGINT)
-                assert process.wait(20) == 130
-                assert process.stderr.read() == b""
+                out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+            process.communicate()
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+class AnsweringNode:
+    """The callbacks of a `Peer` of ours that tells addresses and a mempool, in several messages."""
+
+    ADDRESSES = (
+        AddressV2(1, 1, 1, bytes([10, 0, 0, 7]), 8333),
+        AddressV2(1, 1, 2, bytes(15) + b"\x01", 1),
+        AddressV2(1, 1, 4, bytes(range(32)), 9735),
+        AddressV2(1, 1, 99, b"\xab\xcd", 7),
+    )
+    TRANSACTIONS = 120_001
+
+    def on_getaddr(self, peer, record):
+        """Tell addresses of all kinds."""
+        assert peer.push_addrv2(self.ADDRESSES[:3])
+        assert peer.push_addrv2(self.ADDRESSES[3:])
+
+    def on_mempool(self, peer, record):
+        """Tell more than two messages can hold."""
+        things = [
+            InventoryVector(InvType.TX, number.to_bytes(32, "little"))
+            for number in range(self.TRANSACTIONS)
+        ]
+        for start in range(0, len(things), 50_000):
+            peer.send(Inv(tuple(things[start : start + 50_000])))
+
+
+@pytest.fixture
+def answering(loop):
+    """Listen as a node of protocol version 70016, and give the port."""
+    config = PeerConfig(
+        network=networks.get("bitcoin-regtest"), services=Service.NETWORK | Service.BLOOM
+    )
+    assert config.highest_version == 70016
+    options = {"clock": loop.reactor, "callbacks": AnsweringNode(), "nonces": NonceCache()}
+    port = loop.listen(lambda: Peer(config, inbound=True, **options))
+    yield port.getHost().port
+    loop.call(port.stopListening)
+
+
+def test_addrv2_and_a_large_mempool_over_tcp(answering):
+    """A node of today tells addresses of every network, and its mempool in three messages."""
+    asked = ("--addresses", "--mempool", "--json", "--timeout", "2")
+    done = run(f"127.0.0.1:{answering}", *asked, network="bitcoin-regtest")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found["protocol_version"] == 70016
+    assert found["addresses"]["count"] == 4
+    four, six, tor, unknown = found["addresses"]["addresses"]
+    assert (four, six, unknown) == ("10.0.0.7:8333", "[::1]:1", "network-99-abcd:7")
+    assert re.fullmatch(r"[a-z2-7]{56}\.onion:9735", tor)
+    assert found["mempool"]["count"] == AnsweringNode.TRANSACTIONS
+    assert len(set(found["mempool"]["transactions"])) == AnsweringNode.TRANSACTIONS
 
 
 @pytest.mark.parametrize(
@@ -300,8 +446,6 @@ def test_wrong_usage(lbcproxy, arguments):
 
 def test_a_version_that_ends_early_is_printed_too():
     """Old nodes say neither user agent nor height (the fields are optional)."""
-    from lbcproxy.cli.probe import as_lines
-
     shown = dict.fromkeys(("user_agent", "height"), None) | {
         "address": "127.0.0.1:1",
         "network": "lbry-regtest",

@@ -15,7 +15,9 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
+from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.wire.envelope import frame
+from tests.live.proxies import Client
 
 MAGIC = networks.get("lbry-regtest").magic
 PING = frame(MAGIC, "ping", bytes(7) + b"\x01")
@@ -264,6 +266,44 @@ def test_a_recording_is_continued(program, tmp_path):
     assert [entry.raw for entry in open_capture(tmp_path / "same.pcapng")] == [PING, PONG] * 2
 
 
+class Shown:
+    """The callbacks of an upstream: what it was shown, and the pings it got."""
+
+    def __init__(self):
+        self.versions = []
+        self.pings = []
+
+    def on_version(self, peer, record):
+        """Keep who the other claims to be."""
+        self.versions.append(record)
+
+    def on_ping(self, peer, record):
+        """Keep its number."""
+        self.pings.append(record.nonce)
+
+
+def test_the_upstream_is_shown_what_the_options_say(tmp_path, loop):
+    """All that is said of terminate mode reaches it, and the client's pings do."""
+    shown, network = Shown(), networks.get("lbry-regtest")
+    options = {"clock": loop.reactor, "callbacks": shown, "nonces": NonceCache()}
+    node = loop.listen(lambda: Peer(PeerConfig(network=network), **options))
+    said = ("--user-agent", "/us:1/", "--services", "9", "--protocol-version", "70012")
+    more = ("--height", "4", "--relay", "--pass-pings", "--no-record")
+    mode = f"terminate:127.0.0.1:{node.getHost().port}@0"
+    proxy = Program(tmp_path, "--mode", mode, *said, *more)
+    try:
+        with Client(network, proxy.address()[1]) as client:
+            client.greet()
+            assert client.ping(77) == 77
+    finally:
+        proxy.close()
+        loop.call(node.stopListening)
+    [version] = shown.versions
+    assert (version.user_agent, version.services, version.version) == (b"/us:1/", 9, 70012)
+    assert (version.start_height, version.relay) == (4, True)
+    assert shown.pings == [77]
+
+
 def test_an_upstream_that_is_not_there_ends_the_session(tmp_path):
     """The client sees a reset, the operator the reason; the proxy goes on."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
@@ -302,8 +342,8 @@ NETWORK = ("--network", "lbry-regtest")
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (MODE, "Missing option '--network'"),
-        (NETWORK, "Missing option '-m' / '--mode'"),
+        (MODE, "--network: a network must be chosen"),
+        (NETWORK, "say where to listen and lead to: --mode, or a file with -c"),
         (("--network", "lbry", *MODE, "extra"), "Got unexpected extra argument (extra)"),
         (("--network", "nope", *MODE), "no network 'nope'; known: bitcoin-mainnet, "),
         ((*NETWORK, "--mode", "socks5@1080"), "'socks5@1080' is not among reverse"),
@@ -315,8 +355,20 @@ NETWORK = ("--network", "lbry-regtest")
         ((*NETWORK, *MODE, "--no-record", "-w", "x"), "--no-record and -w exclude each other"),
         ((*NETWORK, *MODE, "--legs", "three"), "'three' is not one of"),
         ((*NETWORK, *MODE, "-T", "fields"), "-T fields wants at least one -e PATH"),
-        ((*NETWORK, *MODE, "--dial-timeout", "0"), "0.0 is not in the range"),
+        ((*NETWORK, *MODE, "--dial-timeout", "0"), "--dial-timeout: a time above 0 is expected"),
         ((*NETWORK, *MODE, "--user-agent", "x" * 257), "257 bytes, at most 256 are allowed"),
+        *(
+            ((*NETWORK, *MODE, *option), "it does nothing without a proxy of mode terminate")
+            for option in (
+                ("--user-agent", ""),
+                ("--services", "0"),
+                ("--protocol-version", "70013"),
+                ("--height", "0"),
+                ("--relay",),
+                ("--no-relay",),
+                ("--pass-pings",),
+            )
+        ),
     ],
 )
 def test_wrong_usage_says_what_is_wrong(lbcproxy, tmp_path, monkeypatch, arguments, text):

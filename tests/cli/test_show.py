@@ -212,6 +212,7 @@ def test_a_terminal_of_another_character_set_is_no_obstacle(captures, tmp_path):
         env={**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"},
         capture_output=True,
         check=False,
+        timeout=60,
     )
     assert done.returncode == 0
     assert b"agent /sp-\\u4e2d\\u6587:1.0/" in done.stdout

@@ -13,10 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
-    TCP4ServerEndpoint,
     connectProtocol,
 )
-from twisted.internet.protocol import Factory
 
 from lbcproxy.peer import NonceCache, Peer, PeerConfig, Policy
 from lbcproxy.session import Message
@@ -67,16 +65,6 @@ SCENARIOS = [
     Scenario(Policy.TOLERANT, 70016),
     Scenario(Policy.STRICT, 70013),
 ]
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[Loop]:
-    """A running reactor, of which nothing may be left in the end."""
-    loop = Loop()
-    yield loop
-    left = loop.call(lambda: loop.reactor.getDelayedCalls())
-    loop.stop()
-    assert left == []
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -438,13 +426,8 @@ def test_a_fresh_node_syncs_from_our_peer(
     config = scenario.config(a.kind, newest_block=lambda: (chain.hashes[-1], height))
     served = Chain(display(chain.hashes[0]), chain.headers, chain.blocks)
 
-    def answer(_: object) -> Peer:
-        return Peer(config, clock=loop.reactor, callbacks=served, nonces=NonceCache())
-
-    endpoint = TCP4ServerEndpoint(loop.reactor, 0, interface="127.0.0.1")
-    factory = Factory()
-    factory.buildProtocol = answer  # type: ignore[method-assign,assignment]
-    listening = loop.call(endpoint.listen, factory)
+    options: dict[str, Any] = {"clock": loop.reactor, "callbacks": served}
+    listening = loop.listen(lambda: Peer(config, nonces=NonceCache(), **options))
     node = Node(a.kind, tmp_path, connect=listening.getHost().port)
     try:
         node.start()

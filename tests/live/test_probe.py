@@ -64,14 +64,37 @@ def test_both_nodes_tell_the_same_headers(pair):
         assert "NETWORK" in found["service_names"]
 
 
-def test_an_empty_mempool_and_addresses_on_regtest_are_not_answered(pair):
+def test_addresses_on_regtest_are_not_answered(pair):
     """Nodes say nothing then, and we say so."""
     node, _ = pair
-    code, found = probe(node, "--addresses", "--mempool", "--ping", "--timeout", "2")
+    code, found = probe(node, "--addresses", "--ping", "--timeout", "2")
     assert code == 1
     assert found["addresses"] == {"error": "no answer in 2 s"}
-    assert found["mempool"]["error"].startswith("no answer in 2 s; an empty mempool")
     assert found["ping"]["ms"] > 0
+
+
+def test_an_empty_mempool_is_an_answer(pair):
+    """Nodes say nothing then; that they live is what we ask them besides."""
+    node, _ = pair
+    code, found = probe(node, "--mempool", "--timeout", "2")
+    assert node.mempool == []
+    assert (code, found["mempool"]) == (0, {"count": 0, "transactions": []})
+
+
+def test_a_node_without_bloom_refuses_to_tell_its_mempool(pair, tmp_path):
+    """It hangs up, and the user is told the likely reason."""
+    node = Node(pair[0].kind, tmp_path, flags=("--nopeerbloomfilters",))
+    try:
+        node.start()
+        code, found = probe(node, "--ping", "--mempool")
+    finally:
+        node.stop()
+    assert "BLOOM" not in found["service_names"]
+    assert found["ping"]["ms"] > 0
+    assert code == 1
+    how, why = found["mempool"]["error"].split("; ")
+    assert how in ("closed by the node", "connection lost")  # by whether it has read all
+    assert why == "without BLOOM a node refuses this question"
 
 
 def test_a_transaction_in_the_mempool_is_told(pair):

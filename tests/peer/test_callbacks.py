@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
@@ -12,7 +13,7 @@ from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType
 from lbcproxy.wire.messages.keepalive import Ping, Pong
-from tests.peer.wires import Callbacks, Wired, connect, encoded, version
+from tests.peer.wires import CONFIG, Callbacks, Wired, connect, encoded, version
 from tests.vector_files import load, payload_of
 
 BLOCK = InventoryVector(InvType.BLOCK, bytes(32))
@@ -300,7 +301,7 @@ def test_a_connection_lost_while_the_handshake_waits_for_a_callback_leaves_nothi
 
 
 def test_a_slow_callback_that_never_ends_does_not_keep_the_connection():
-    """The user may end it at any time."""
+    """The user may end it at any time (E8)."""
     wired, callback = slow()
     wired.feed(Ping(1))
     wired.pass_time(1000, step=50)
@@ -309,6 +310,25 @@ def test_a_slow_callback_that_never_ends_does_not_keep_the_connection():
     wired.read()
     assert not wired.wire.connected
     assert len(callback.waiting) == 1
+
+
+@pytest.mark.parametrize("keepalive", [True, False])
+def test_a_callback_has_an_hour(keepalive: bool):
+    """While it runs nobody is blamed for silence, so nothing else would end it (E8)."""
+    config = msgspec.structs.replace(CONFIG, keepalive=keepalive)
+    callback = Slow()
+    wired = connect(config, callbacks=Callbacks(on_ping=callback)).shake_hands()
+    wired.feed(Ping(1), Ping(2))
+    wired.pass_time(3590, step=10)
+    assert not wired.closed
+    callback.done()  # the next has an hour of its own
+    wired.pass_time(3590, step=10)
+    assert not wired.closed
+    wired.pass_time(10)
+    assert wired.peer.core.closed == "a callback has not ended in 3600 s"
+    wired.read().pass_time(5)
+    assert not wired.wire.connected
+    assert wired.calls_left == 0
 
 
 def test_a_misspelt_callback_is_found_at_once():

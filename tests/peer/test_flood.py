@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
-from twisted.internet.protocol import Factory
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.task import Clock
 
 from lbcproxy.peer import NonceCache, Peer, PeerConfig, Timeouts
@@ -28,16 +27,6 @@ from tests.proxy.transports import WATERMARK
 
 MANY = 100_000
 KIB, MIB = 1 << 10, 1 << 20
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[Loop]:
-    """A running reactor, of which nothing may be left in the end."""
-    loop = Loop()
-    yield loop
-    left = loop.call(lambda: loop.reactor.getDelayedCalls())
-    loop.stop()
-    assert left == []
 
 
 class Counting:
@@ -79,10 +68,7 @@ class Pair:
         self.server = Peer(config, inbound=True, callbacks=self.heard[0], **options)
         self.client = Peer(config, inbound=False, callbacks=self.heard[1], **options)
         self.peers = (self.server, self.client)
-        factory = Factory()
-        factory.buildProtocol = lambda _: self.server  # type: ignore[method-assign,assignment]
-        listener = TCP4ServerEndpoint(loop.reactor, 0, interface="127.0.0.1")
-        self.port = loop.call(listener.listen, factory)
+        self.port = loop.listen(lambda: self.server)
         where = self.port.getHost().port
         loop.call(
             connectProtocol, TCP4ClientEndpoint(loop.reactor, "127.0.0.1", where), self.client
@@ -336,14 +322,30 @@ def test_a_node_that_asks_and_never_reads_cannot_fill_us():
     assert wired.peer.snapshot().queued_bytes == 0
 
 
+def test_small_messages_that_wait_are_counted_with_the_memory_they_take():
+    """A ping is 32 bytes on the wire and 450 in memory: the bound is one of memory."""
+    config = msgspec.structs.replace(CONFIG, most_queued=16 * MIB)
+    wired = connect(config).shake_hands()
+    wired.peer.forward("nobodyknows", bytes(WATERMARK + 1))
+    outcomes: list[Any] = []
+
+    def flood() -> None:
+        for number in range(16 * MIB // 32):
+            if wired.closed:
+                return
+            outcomes.append(wired.peer.queue_message(FeeFilter(number)))
+
+    assert most(flood) < 24 * MIB  # the end of all is told in the same breath
+    assert wired.closed
+    assert len(outcomes) > 16 * MIB // 500
+    assert f"{len(outcomes)} messages" in wired.peer.core.closed
+
+
 def test_a_deaf_node_over_tcp_holds_nobody_up(loop: Loop, pair: Pair):
     """The kernel's buffers are full, ours are bounded, and two others go on talking."""
     config = PeerConfig(network=MAINNET, most_queued=2 * MIB, timeouts=Timeouts(close=0.5))
     peer = Peer(config, clock=loop.reactor, nonces=NonceCache())
-    factory = Factory()
-    factory.buildProtocol = lambda _: peer  # type: ignore[method-assign,assignment]
-    listener = TCP4ServerEndpoint(loop.reactor, 0, interface="127.0.0.1")
-    port = loop.call(listener.listen, factory)
+    port = loop.listen(lambda: peer)
     with socket.create_connection(("127.0.0.1", port.getHost().port), 10) as deaf:
         deaf.sendall(encoded(version()) + encoded(VerAck()))
         loop.call(peer.when_ready)

@@ -104,7 +104,7 @@ def test_addrv2_is_agreed_on_if_both_speak_70016(inbound: int, outbound: int, wa
     ]
     for wired in pair(*configs):
         assert wired.peer.is_ready
-        assert wired.peer.core.handshake.wants_addrv2 is wanted
+        assert wired.peer.snapshot().wants_addrv2 is wanted
         between = ["sendaddrv2"] if wanted else []
         assert wired.commands == ["version", *between, "verack"]
 
@@ -290,10 +290,8 @@ def test_what_is_offered_in_the_handshake_reaches_its_callbacks():
     names = wired.callbacks.names("on_read", "on_write", "on_message")
     offered = ["on_sendheaders", "on_wtxidrelay", "on_sendaddrv2"]
     assert names == ["on_version", *offered, "on_verack", "on_ready"]
-    core = wired.peer.core
-    assert core.wants_headers
-    assert core.handshake.wants_wtxids
-    assert core.handshake.wants_addrv2
+    known = wired.peer.snapshot()
+    assert (known.wants_headers, known.wants_wtxids, known.wants_addrv2) == (True, True, True)
 
 
 def test_sendaddrv2_behind_verack_ends_a_tolerant_peer():

@@ -13,7 +13,7 @@ from lbcproxy.peer import Peer, PeerClosed, Policy
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType
-from lbcproxy.wire.messages.keepalive import FeeFilter, MemPool, Ping
+from lbcproxy.wire.messages.keepalive import FeeFilter, MemPool, Ping, SendHeaders
 from lbcproxy.wire.messages.reject import Alert
 from tests.peer.wires import CONFIG, REGTEST, Callbacks, Wire, Wired, connect, encoded, version
 
@@ -114,7 +114,11 @@ def test_what_is_known_can_be_asked_at_any_time(inbound: bool):
     before = peer.snapshot()
     assert (before.id, before.version, before.connected_at) == (0, None, None)
     assert before.protocol_version == 70013
-    wired.open().shake_hands()
+    wants = (before.wants_headers, before.wants_addrv2, before.wants_wtxids, before.has_witness)
+    assert (wants, before.last_announced) == ((False,) * 4, None)
+    wired.open().shake_hands(services=9)
+    peer.update_last_announced(bytes(31) + b"\1")
+    wired.feed(SendHeaders())
     assert peer.is_connected
     assert peer.local_address == ("10.0.0.2", 9246)
     peer.disconnect()
@@ -123,6 +127,8 @@ def test_what_is_known_can_be_asked_at_any_time(inbound: bool):
     assert peer.local_address == ("10.0.0.2", 9246)
     after = peer.snapshot()
     assert (after.address, after.version, after.inbound) == ("10.0.0.1:9246", 70013, inbound)
+    assert (after.wants_headers, after.has_witness) == (True, True)
+    assert after.to_dict()["last_announced"] == "01" + "00" * 31
     assert str(peer) == f"10.0.0.1:9246 ({'inbound' if inbound else 'outbound'})"
 
 

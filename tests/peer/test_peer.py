@@ -1,5 +1,6 @@
 """Tests of the transparent Peer: what it does to its transport, and what it tells."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from twisted.internet.testing import StringTransport
 
 from lbcproxy.peer import Peer, PeerConfig, Policy
 from lbcproxy.session import Stage
+from lbcproxy.wire.messages.keepalive import Ping
 from tests.proxy.transports import NETWORK, WATERMARK, FakeTransport
 
 
@@ -56,6 +58,32 @@ class Connected:
     def said(self, *names: str) -> list[str]:
         """Which of these calls the transport got, in order."""
         return [call for call in self.wire.calls if call in names]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda peer: peer.is_ready,
+        lambda peer: peer.snapshot(),
+        lambda peer: peer.disconnect(),
+        lambda peer: peer.queue_message(Ping(1)),
+        lambda peer: peer.when_ready(),
+        lambda peer: peer.when_disconnected(),
+    ],
+)
+def test_a_transparent_peer_says_that_it_only_watches(ask: Callable[[Peer], Any]):
+    """It has no handshake, and nothing of its own to send."""
+    peer = Peer(PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT), Listening())
+    assert str(peer) == ":0 (inbound)"
+    with pytest.raises(TypeError, match="a transparent peer only watches"):
+        ask(peer)
+
+
+def test_statistics_of_a_peer_that_speaks_are_its_snapshot():
+    """The others are a tap's, and would be empty."""
+    peer = Peer(PeerConfig(network=NETWORK), clock=Clock())
+    with pytest.raises(TypeError, match="snapshot"):
+        peer.statistics()
 
 
 def test_a_peer_is_transparent_if_not_told_otherwise():
@@ -306,3 +334,12 @@ def test_a_peer_counts_nothing_by_itself():
     assert statistics.bytes == 0
     connected.peer.side.bytes += 5
     assert connected.peer.statistics().bytes == 5
+
+
+def test_only_what_our_version_says_can_be_shown_otherwise():
+    """A policy changed half way would be half obeyed."""
+    peer = Peer(PeerConfig(network=NETWORK), clock=Clock())
+    peer.show(services=9, user_agent_name="other")
+    assert peer.config.services == 9
+    with pytest.raises(TypeError, match="not in our version: policy, timeouts"):
+        peer.show(policy=Policy.STRICT, timeouts=None)

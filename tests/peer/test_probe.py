@@ -125,7 +125,7 @@ def test_the_version_is_the_nodes_byte_for_byte(entries: list[Entry]):
         theirs = said(entries, session, DOWN)[0].payload
         wired = probed(entries, session)
         [ours] = [each for each in wired.sent if isinstance(each, Version)]
-        at = min(70013, wired.peer.core.version.version)
+        at = min(70013, wired.peer.core.remote.version.version)
         payload = Codec(REGTEST, at).encode(ours)
         assert len(payload) == len(theirs)
         assert payload[:72] + payload[80:] == theirs[:72] + theirs[80:]

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from lbcproxy.peer import Policy
 from lbcproxy.peer.pushes import some_of
@@ -287,6 +288,17 @@ def test_a_reject_behind_the_end_is_not_sent():
     wired = ready()
     wired.peer.disconnect()
     assert wired.peer.push_reject("inv", 1, "no").result is False
+
+
+@pytest.mark.parametrize(("command", "reason"), [("tx", "\ud800"), ("\ud800", "no")])
+def test_text_that_cannot_be_written_fails_the_deferred_alone(command: str, reason: str):
+    """As any message that cannot be encoded: nothing is raised, and the connection goes on."""
+    wired = connect().shake_hands()
+    failed = wired.peer.push_reject(command, 0x10, reason)
+    assert isinstance(failed.result, Failure)
+    failed.addErrback(lambda failure: failure.trap(BadRecord))
+    assert wired.sent == []
+    assert not wired.closed
 
 
 def test_a_reject_pushed_before_the_handshake_is_sent_behind_it():

@@ -128,11 +128,11 @@ def test_heights_never_fall():
 def test_the_block_announced_last_is_as_it_was_said():
     """It may be taken back (A5)."""
     peer = connect().shake_hands().peer
-    assert peer.core.last_announced is None
+    assert peer.core.remote.last_announced is None
     peer.update_last_announced(bytes(32))
-    assert peer.core.last_announced == bytes(32)
+    assert peer.core.remote.last_announced == bytes(32)
     peer.update_last_announced(None)
-    assert peer.core.last_announced is None
+    assert peer.core.remote.last_announced is None
 
 
 # Bytes.

@@ -179,22 +179,22 @@ def test_the_last_block_never_falls():
 def test_the_last_announced_block_is_kept_as_given():
     """It may be taken back."""
     wired = connect().shake_hands()
-    assert wired.peer.core.last_announced is None
+    assert wired.peer.core.remote.last_announced is None
     for block in (b"a" * 32, b"b" * 32, None):
         wired.peer.update_last_announced(block)
-        assert wired.peer.core.last_announced == block
+        assert wired.peer.core.remote.last_announced == block
 
 
 def test_ids_are_counted_where_a_version_was_taken():
     """A refused node has one too; ourselves and negative versions do not (A6)."""
-    first = connect().shake_hands().peer.core.id
+    first = connect().shake_hands().peer.core.remote.id
     refusal = Reject(b"version", RejectCode.NONSTANDARD, b"no")
     refused = connect(callbacks=Callbacks(on_version=lambda *_: refusal)).feed(version())
     negative = connect().feed(version(-1))
     obsolete = connect().feed(version(1))
     last = connect().shake_hands()
-    assert connect().peer.core.id == 0
-    seen = [each.peer.core.id for each in (refused, negative, obsolete, last)]
+    assert connect().peer.core.remote.id == 0
+    seen = [each.peer.core.remote.id for each in (refused, negative, obsolete, last)]
     assert seen == [first + 1, 0, first + 2, first + 3]
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.protocol import Factory
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 
@@ -40,6 +42,11 @@ class Loop:
         if isinstance(answer, Failure):
             answer.raiseException()
         return answer
+
+    def listen(self, make: Callable[[], Any]) -> Any:
+        """Make a protocol for each connection to a port of 127.0.0.1, and give Twisted's port."""
+        endpoint = TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1")
+        return self.call(endpoint.listen, Factory.forProtocol(make))
 
     def stop(self) -> None:
         """Stop the reactor."""

@@ -14,14 +14,6 @@ from tests.proxy.loops import Loop, break_off, connect, listening, read_to_end
 from tests.proxy.transports import NETWORK, WATERMARK, Recording
 
 
-@pytest.fixture(scope="module")
-def loop() -> Iterator[Loop]:
-    """A running reactor."""
-    loop = Loop()
-    yield loop
-    loop.stop()
-
-
 class Started:
     """A proxy that listens, its ports in the order of its modes."""
 

@@ -1,21 +1,18 @@
 """Tests of terminate mode over transports in memory: who is told what, and what passes."""
 
 import io
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from lbcproxy import networks
 from lbcproxy.capture import Recorder
-from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy import RelaySettings
 from lbcproxy.proxy.modes.terminate import Termination
 from lbcproxy.proxy.settings import Shown
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts
@@ -26,7 +23,7 @@ from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.record import MessageRecord
 from tests.peer.wires import version
-from tests.proxy.transports import NETWORK, WATERMARK, FakeTransport, Recording
+from tests.proxy.transports import NETWORK, WATERMARK, FakeTransport, Recording, a_dial, settings_of
 
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 CLIENT = version(70013, services=4, user_agent=b"/client:1/", start_height=7, nonce=1, relay=False)
@@ -74,17 +71,7 @@ class Scene:
         self.observer = Kept()
         self.ended: list[Any] = []
         self.dials: list[tuple[Any, Deferred[Any]]] = []
-        settings = RelaySettings(
-            network=NETWORK,
-            upstream=Endpoint("10.0.0.3", 9246),
-            dial=lambda: self,
-            observers=(*before, self.observer),
-            clock=self.clock,
-            now=lambda: int(self.clock.seconds() * 1e9) + 1,
-            numbers=itertools.count(1),
-            stream_above=None,
-            shown=Shown(**shown),
-        )
+        settings = settings_of(self, before, stream_above=None, shown=Shown(**shown))
         self.session = Termination(number, settings, self)
         self.client = FakeTransport(self.clock, self.session.client, 1)
         self.upstream: Any = None
@@ -92,8 +79,7 @@ class Scene:
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """Begin to dial, as an endpoint."""
-        error = ConnectingCancelledError(IPv4Address("TCP", "10.0.0.3", 9246))
-        dialling: Deferred[Any] = Deferred(lambda deferred: deferred.errback(error))
+        dialling = a_dial()
         self.dials.append((factory, dialling))
         return dialling
 
@@ -659,6 +645,42 @@ def test_bytes_that_are_no_message_are_told(sender: str):
     assert b"".join(each.raw for each in scene.observer.passages) == b"rubbish" * 10
 
 
+@pytest.mark.parametrize("when", ["handshake", "behind it"])
+@both_ways
+def test_another_networks_messages_end_with_advice(sender: str, when: str):
+    """The operator may have named the wrong network, and is told which it is."""
+    scene = Scene()
+    if when != "handshake":
+        scene.greet()
+    elif sender == "upstream":
+        scene.says("client", CLIENT).answer()
+    foreign = networks.get("bitcoin-mainnet")
+    scene.says(sender, frame(foreign.magic, "verack", b"")).settle()
+    scene.assert_over()
+    advice = (
+        "f9beb4d9 is not the network's magic fae4aad1; "
+        "it is that of bitcoin-mainnet: use --network bitcoin-mainnet"
+    )
+    assert scene.why.startswith(f"{sender}: ")
+    assert scene.why.endswith(advice)
+    assert advice in [each.entry.why for each in scene.observer.passages if each.entry]
+
+
+def test_rubbish_that_is_forgiven_is_not_why_a_session_ends_later(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A neighbour on regtest may send what it likes; the advice is for what ends it."""
+    near = IPv4Address("TCP", "127.0.0.1", 1)
+    monkeypatch.setattr(FakeTransport, "getPeer", lambda _: near)
+    scene = Scene().greet()
+    foreign = networks.get("bitcoin-mainnet")
+    scene.says("client", frame(foreign.magic, "verack", b"")).settle()
+    assert scene.ended == []
+    scene.client.finish()
+    scene.settle()
+    assert scene.why == "client: closed by the node"
+
+
 def test_a_session_and_its_recording_leave_nothing_behind():
     """A recorder writes each message with what became of it, and closes both legs."""
     file = io.BytesIO()
@@ -680,3 +702,9 @@ def test_the_upstream_hears_nothing_of_a_client_that_is_too_old(number: int):
     assert scene.dials == []
     assert scene.why == "client: protocol version must be 209 or greater"
     scene.assert_over()
+
+
+def test_the_upstream_hears_of_the_oldest_client_that_is_taken():
+    """One version above those that are too old."""
+    scene = Scene().says("client", version(209))
+    assert len(scene.dials) == 1

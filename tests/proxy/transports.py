@@ -14,11 +14,23 @@ from twisted.python.failure import Failure
 from lbcproxy import networks
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy import Relay, RelaySettings
+from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
 
-__all__ = ["LINGER", "NETWORK", "STOP_LINGER", "WATERMARK", "FakeTransport", "Recording", "Scene"]
+__all__ = [
+    "LINGER",
+    "NETWORK",
+    "STOP_LINGER",
+    "WATERMARK",
+    "FakeTransport",
+    "Recording",
+    "Scene",
+    "a_dial",
+    "settings_of",
+]
 
 NETWORK = networks.get("lbry-regtest")
+UPSTREAM = Endpoint("10.0.0.3", 9246)
 WATERMARK = 65_536
 LINGER, STOP_LINGER = 60, 5
 """Seconds that a scene's nodes have to read what waits: when a node closed, when we stop."""
@@ -193,6 +205,28 @@ class Recording(Observer):
         )
 
 
+def settings_of(scene: Any, before: Sequence[Observer], **others: Any) -> RelaySettings:
+    """Give the settings of a session whose scene has clock and observer, and is what is dialled."""
+    return RelaySettings(
+        listen=Endpoint("127.0.0.1", 9),
+        budget=Budget(1 << 30),
+        network=NETWORK,
+        upstream=UPSTREAM,
+        dial=lambda: scene,
+        observers=(*before, scene.observer),
+        clock=scene.clock,
+        now=lambda: int(scene.clock.seconds() * 1e9) + 1,
+        numbers=itertools.count(1),
+        **others,
+    )
+
+
+def a_dial() -> Deferred[Any]:
+    """Give what an endpoint's `connect` does: cancelled, it fails as Twisted's."""
+    error = ConnectingCancelledError(IPv4Address("TCP", UPSTREAM.host, UPSTREAM.port))
+    return Deferred(lambda deferred: deferred.errback(error))
+
+
 class Scene:
     """A relay whose client is connected and whose upstream is being dialled.
 
@@ -203,17 +237,8 @@ class Scene:
         self.clock = Clock()
         self.observer = observer or Recording()
         self.ended: list[Relay] = []
-        settings = RelaySettings(
-            network=NETWORK,
-            upstream=Endpoint("10.0.0.3", 9246),
-            dial=lambda: self,
-            observers=(*before, self.observer),
-            clock=self.clock,
-            now=lambda: int(self.clock.seconds() * 1e9),
-            numbers=itertools.count(1),
-            stream_above=65_536,
-            linger=LINGER,
-            stop_linger=STOP_LINGER,
+        settings = settings_of(
+            self, before, stream_above=65_536, linger=LINGER, stop_linger=STOP_LINGER
         )
         self.relay = Relay(1, settings, self)
         self.client = FakeTransport(self.clock, self.relay.client, 1)
@@ -223,8 +248,7 @@ class Scene:
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """Begin to dial, as an endpoint."""
-        error = ConnectingCancelledError(IPv4Address("TCP", "10.0.0.3", 9246))
-        self.dialling = Deferred(lambda deferred: deferred.errback(error))
+        self.dialling = a_dial()
         return self.dialling
 
     def relay_ended(self, relay: Relay) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from lbcproxy import networks, wire
 from lbcproxy.wire.messages.addresses import Addr
-from lbcproxy.wire.messages.handshake import NetAddress, Version
+from lbcproxy.wire.messages.handshake import NetAddress, Version, service_names
 from lbcproxy.wire.messages.headers import BlockHeader, GetBlocks
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.reject import Reject
@@ -101,3 +101,10 @@ def test_header_hash_needs_no_codec():
     header = codec.decode("headers", b"\1" + genesis + b"\0").headers[0]
     assert isinstance(header, BlockHeader)
     assert header.to_bytes() == genesis
+
+
+def test_services_are_named_and_those_without_a_name_are_numbered():
+    """None is lost."""
+    assert service_names(1 << 0 | 1 << 10 | 1 << 40) == ["NETWORK", "NETWORK_LIMITED", "BIT_40"]
+    assert service_names(1 << 63) == ["BIT_63"]
+    assert service_names(0) == []

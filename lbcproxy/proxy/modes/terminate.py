@@ -15,13 +15,15 @@ from twisted.internet.endpoints import connectProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode
+from lbcproxy import networks
+from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode, Timeouts
+from lbcproxy.peer.dial import EXPECTED, reason_of
 from lbcproxy.peer.effects import Read
 from lbcproxy.peer.handshake import LOWEST_VERSION
+from lbcproxy.peer.log import GATE
 from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.proxy.bridge import bridge
-from lbcproxy.proxy.relay import reason_of
-from lbcproxy.proxy.settings import EXPECTED, Owner, RelaySettings
+from lbcproxy.proxy.settings import Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts
 from lbcproxy.wire.codec import Codec
@@ -55,6 +57,11 @@ class Leg(Peer):
             callbacks=self,
             receives=receives,
         )
+
+    def received(self, data: bytes) -> None:
+        """Take bytes in, and count what they leave unfinished."""
+        super().received(data)
+        self._session.settings.budget.update(self._session)
 
     def opened(self) -> None:
         """Tell that the connection is there, then begin."""
@@ -104,7 +111,7 @@ class Leg(Peer):
 class Termination:
     """One session whose both sides talk to us."""
 
-    log = Logger()
+    log = Logger(observer=GATE)
 
     def __init__(self, number: int, settings: RelaySettings, owner: Owner) -> None:
         self.number = number
@@ -119,9 +126,18 @@ class Termination:
         self._why = ""
         self._gone: set[Leg] = set()
 
-    def stop(self) -> None:
+    @property
+    def held(self) -> int:
+        """Bytes of messages that are not whole yet."""
+        return sum(0 if leg is None else leg.core.held for leg in (self.client, self.upstream))
+
+    def shed(self) -> None:
+        """End: what passes here has to be read whole."""
+        self._end("more is held than all sessions together may")
+
+    def stop(self, why: str = "proxy stopped") -> None:
         """End both sides in order."""
-        self._end("proxy stopped")
+        self._end(why)
 
     def abort(self) -> None:
         """End both sides at once."""
@@ -152,7 +168,10 @@ class Termination:
         side.bytes += read.size
         if message is None:
             side.junk_bytes += read.size
-            self._tell_junk(direction, read)
+            advice = networks.whose_magic(self.settings.network, read.junk)
+            self._tell_junk(direction, read, f"{error}{advice}")
+            if advice and leg.core.closed:
+                self._why = self._why or f"{self._name(leg)}: {leg.core.closed}{advice}"
             return
         side.see(message)
         other = self._other(leg)
@@ -197,14 +216,14 @@ class Termination:
     def leg_gone(self, leg: Leg, why: str) -> None:
         """End the other side, and the session behind it."""
         self._gone.add(leg)
-        name = "client" if leg is self.client else "upstream"
         if leg is self.client and self.upstream is not None and not self._upstream_version.called:
             why = f"{why}, waiting for the upstream"
-        self._end(self._why or f"{name}: {why}")
+        self._end(self._why or f"{self._name(leg)}: {why}")
         if not self._upstream_version.called:
             self._upstream_version.callback(None)
         other = self._other(leg)
         if (other is None or other in self._gone) and self._watch.running:
+            self.settings.budget.forget(self)
             self._watch.ended(self._why)
             self._owner.relay_ended(self)
 
@@ -225,6 +244,9 @@ class Termination:
             )
         )
 
+    def _name(self, leg: Leg) -> str:
+        return "client" if leg is self.client else "upstream"
+
     def _other(self, leg: Leg) -> Leg | None:
         return self.upstream if leg is self.client else self.client
 
@@ -241,7 +263,7 @@ class Termination:
         self._dialling = None
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
-        self._why = self._why or f"upstream unreachable: {reason_of(failure)}"
+        self._why = self._why or f"upstream unreachable: {reason_of(failure.value)}"
         assert self.upstream is not None
         self.upstream.disconnect(self._why)
 
@@ -259,6 +281,10 @@ class Termination:
             policy=Policy.TOLERANT,
             stall=StallMode.OFF,
             keepalive=not self.settings.shown.pass_pings,
+            timeouts=Timeouts(
+                negotiate=self.settings.handshake_timeout or Timeouts().negotiate,
+                idle=self.settings.idle_timeout or Timeouts().idle,
+            ),
             **shown,
         )
 
@@ -276,7 +302,7 @@ class Termination:
             "newest_block": lambda: (bytes(32), height or 0),
         }
 
-    def _tell_junk(self, direction: Direction, read: Read) -> None:
+    def _tell_junk(self, direction: Direction, read: Read, why: str) -> None:
         entry = Entry(
             number=next(self.settings.numbers),
             time_ns=self.settings.now(),
@@ -284,7 +310,7 @@ class Termination:
             direction=direction,
             message=None,
             junk=read.junk,
-            why=read.error,
+            why=why,
             verdict="drop",
             trail=("terminate",),
         )

@@ -5,6 +5,7 @@ lbcd `wire/msgversion.go`; BIP14 (user agent), BIP37 (relay), BIP155, BIP339, BI
 
 from __future__ import annotations
 
+from enum import IntFlag
 from typing import Annotated, ClassVar
 
 from construct import Flag, Int32sl, Int64ul
@@ -15,10 +16,37 @@ from lbcproxy.wire.optional import OptionalTail
 from lbcproxy.wire.record import MessageRecord, Record
 from lbcproxy.wire.rules import ByVersion, Limit
 
-__all__ = ["NetAddress", "SendAddrV2", "SendTxRcncl", "VerAck", "Version", "WtxidRelay"]
+__all__ = [
+    "NetAddress",
+    "SendAddrV2",
+    "SendTxRcncl",
+    "Service",
+    "VerAck",
+    "Version",
+    "WtxidRelay",
+    "service_names",
+]
 
 CORE_MAXIMUM = 4_000_000
 """Bitcoin Core has no maxima by type, only this one for all (`net.h`)."""
+
+
+class Service(IntFlag):
+    """What a node offers, by the bit of `services`; others are legal and kept."""
+
+    NETWORK = 1 << 0
+    GETUTXO = 1 << 1
+    BLOOM = 1 << 2
+    WITNESS = 1 << 3
+    COMPACT_FILTERS = 1 << 6
+    NETWORK_LIMITED = 1 << 10
+    P2P_V2 = 1 << 11
+
+
+def service_names(services: int) -> list[str]:
+    """Name the bits of `services`; those without a name by their number."""
+    bits = (bit for bit in range(services.bit_length()) if services >> bit & 1)
+    return [Service(1 << bit).name or f"BIT_{bit}" for bit in bits]
 
 
 class NetAddress(Record, frozen=True, gc=False):

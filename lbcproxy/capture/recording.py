@@ -1,0 +1,251 @@
+"""A recording: the files that sessions go to, one after another or side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from lbcproxy.background import Background
+from lbcproxy.capture.file import CaptureFile, Told
+from lbcproxy.capture.loss import Loss
+from lbcproxy.capture.recorder import Recorder
+from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
+
+__all__ = ["PER", "BadPattern", "Recording", "RecordingSettings", "file_name"]
+
+PER = ("run", "listener", "session")
+"""What has a file of its own."""
+NAMES = ("network", "name", "session")
+"""What may stand in braces in a file's name."""
+OVERDUE = 60 * 1_000_000_000
+
+
+class BadPattern(ValueError):
+    """A pattern of file names that cannot be filled in; the text says where."""
+
+
+class RecordingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where sessions are recorded."""
+
+    pattern: str
+    """The path: `%` and a letter as strftime has it (UTC), `{network}`, `{name}`, `{session}`; or
+    `-`, the standard output."""
+    per: str = "run"
+    """One of `PER`."""
+    legs: str = "auto"
+    """One of `LEGS`."""
+    rotate_size: int = 0
+    """Bytes after which a new file is begun; 0 for never."""
+    rotate_every: float = 0.0
+    """Seconds after which one is, counted from midnight UTC; 0 for never."""
+
+
+class _Part:
+    """One file and who writes it."""
+
+    def __init__(self, file: CaptureFile, began_ns: int) -> None:
+        self.file = file
+        self.began_ns = began_ns
+        self.size = 0
+        self.recorder: Recorder
+
+    def write(self, data: bytes) -> None:
+        self.size += len(data)
+        self.file.write(data)
+
+
+class Recording(Observer):
+    """Record sessions into files that `disk` writes.
+
+    `told` hears what happens. A new file is begun where no message is under way, at the latest when
+    it is twice too long or a minute too late; open sessions go on in it. `open` opens the first
+    and raises CaptureError, where later ones are opened by the disk's thread.
+    """
+
+    def __init__(
+        self,
+        settings: RecordingSettings,
+        disk: Background,
+        told: Told,
+        *,
+        network: str,
+        name: str,
+        changes: bool,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._settings = settings
+        self._disk = disk
+        self._told = told
+        self._network = network
+        self._name = name
+        self._changes = changes
+        self._now = now
+        self._part: _Part | None = None
+        self._parts: dict[int, _Part] = {}
+        self._files: list[CaptureFile] = []  # those whose losses are not counted yet
+        self._lost = Loss()
+        self._closed = self._retired = False
+        self._sessions: set[int] = set()
+        self.last: CaptureFile | None = None
+        """The file that was begun last."""
+
+    @property
+    def lost(self) -> Loss:
+        """What could not be recorded, over all files."""
+        total = Loss()
+        total += self._lost
+        for file in self._files:
+            total += file.lost
+        return total
+
+    def open(self) -> None:
+        """Open the first file, unless each session has its own; raises CaptureError."""
+        if self._settings.per == "session":
+            file_name(self._settings.pattern, network="", name="", session=0, time_ns=self._now())
+        else:
+            self._part = self._begin(self._now(), fresh=False)
+
+    def reopen(self) -> None:
+        """Begin a new file for each that has been moved away or deleted, as log rotation does."""
+        if self._part is not None and self._part.file.moved:
+            self._part = self._replace(self._part, self._now(), None)
+        for number, part in self._parts.items():
+            if part.file.moved:
+                self._parts[number] = self._replace(part, self._now(), number)
+
+    def retire(self) -> None:
+        """Close all files behind the last session; no more will begin."""
+        self._retired = True
+        if not self._sessions:
+            self.close()
+
+    def close(self) -> None:
+        """Close all files, behind what waits to be written."""
+        self._closed = True
+        for part in (self._part, *self._parts.values()):
+            if part is not None:
+                part.file.close()
+        self._part = None
+        self._parts.clear()
+
+    # What is told of sessions.
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        """Record it; with a file for each session, begin that."""
+        self._sessions.add(facts.number)
+        if self._settings.per == "session" and not self._closed:
+            self._parts[facts.number] = self._begin(time_ns, facts.number)
+        self._to(facts, time_ns, lambda recorder: recorder.started(facts, time_ns))
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        """Record it."""
+        self._to(facts, time_ns, lambda recorder: recorder.upstream_connected(facts, time_ns))
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Record it."""
+        part = self._current(facts, time_ns)
+        if part is not None:
+            part.file.messages = sum(each.entry is not None for each in passages)
+            part.recorder.passed(facts, direction, passages, time_ns)
+
+    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Record it."""
+        self._to(facts, time_ns, lambda recorder: recorder.finished(facts, direction, time_ns))
+
+    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Record it."""
+        self._to(facts, time_ns, lambda recorder: recorder.reset(facts, direction, time_ns))
+
+    def ended(self, summary: SessionSummary, time_ns: int) -> None:
+        """Record it, and close the session's own file."""
+        self._to(summary.facts, time_ns, lambda recorder: recorder.ended(summary, time_ns))
+        part = self._parts.pop(summary.facts.number, None)
+        if part is not None:
+            part.file.close()
+        self._sessions.discard(summary.facts.number)
+        if self._retired and not self._sessions:
+            self.close()
+
+    def _to(self, facts: SessionFacts, time_ns: int, tell: Callable[[Recorder], None]) -> None:
+        part = self._current(facts, time_ns)
+        if part is not None:
+            tell(part.recorder)
+
+    # Files.
+
+    def _current(self, facts: SessionFacts, time_ns: int) -> _Part | None:
+        number = facts.number if self._settings.per == "session" else None
+        part = self._part if number is None else self._parts.get(number)
+        if part is None or not self._is_full(part, time_ns):
+            return part
+        part = self._replace(part, time_ns, number)
+        if number is None:
+            self._part = part
+        else:
+            self._parts[number] = part
+        return part
+
+    def _is_full(self, part: _Part, time_ns: int) -> bool:
+        size, every = self._settings.rotate_size, int(self._settings.rotate_every * 1e9)
+        if size and part.size >= size:
+            return not part.recorder.in_message or part.size >= 2 * size
+        if every and time_ns // every > part.began_ns // every:
+            late = time_ns % every > OVERDUE or time_ns - part.began_ns > every + OVERDUE
+            return not part.recorder.in_message or late
+        return False
+
+    def _replace(self, part: _Part, time_ns: int, session: int | None) -> _Part:
+        new = self._begin(time_ns, session)
+        new.recorder.take_over(part.recorder, time_ns)
+        part.file.close()
+        return new
+
+    def _begin(self, time_ns: int, session: int | None = None, *, fresh: bool = True) -> _Part:
+        path = file_name(
+            self._settings.pattern,
+            network=self._network,
+            name=self._name,
+            session=session,
+            time_ns=time_ns,
+        )
+        file = CaptureFile(path, self._disk, self._told, fresh=fresh and path != "-")
+        if not fresh:
+            file.open()
+        part = _Part(file, time_ns)
+        part.recorder = Recorder(
+            part.write,
+            network=self._network,
+            legs=self._settings.legs,
+            changes=self._changes,
+            metadata={"name": self._name},
+        )
+        self._remember(file)
+        return part
+
+    def _remember(self, file: CaptureFile) -> None:
+        """Keep a file's losses; of files long closed only the sum."""
+        self.last = file
+        for done in [each for each in self._files if each.is_done]:
+            self._files.remove(done)
+            self._lost += done.lost
+        self._files.append(file)
+
+
+def file_name(pattern: str, *, network: str, name: str, session: int | None, time_ns: int) -> str:
+    """Fill in a pattern; raises BadPattern for a name in braces that means nothing."""
+    moment = datetime.fromtimestamp(time_ns / 1e9, UTC)
+    try:
+        filled = moment.strftime(pattern).format(network=network, name=name, session=session)
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise BadPattern(
+            f"{pattern!r} cannot be filled in ({error}): in braces there may be "
+            f"{', '.join(NAMES)}; a brace itself is written twice"
+        ) from error
+    if "\0" in filled or not filled:
+        raise BadPattern(f"{pattern!r} gives no path")
+    return filled

@@ -1,0 +1,263 @@
+"""A config read, with every mistake named by where it stands and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from lbcproxy import networks
+from lbcproxy.capture import BadPattern, file_name
+from lbcproxy.config.describe import type_of
+from lbcproxy.config.settings import RECORD_SESSION, Common, Config, Proxy, quantity
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.errors import LbcproxyError
+from lbcproxy.peer.config import MOST_USER_AGENT
+from lbcproxy.proxy import BadMode, Mode, parse_mode
+from lbcproxy.proxy.modes import all_modes
+
+__all__ = ["ConfigError", "load", "mode_of", "read"]
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+LEAST = 1 << 20
+SHOWN = ("user_agent", "services", "protocol_version", "height", "relay", "pass_pings")
+USELESS = "it does nothing without a proxy of mode terminate: reverse passes every byte as it came"
+ANY = ("0.0.0.0", "::")  # noqa: S104
+
+
+class ConfigError(LbcproxyError, ValueError):
+    """A setting that is wrong; `path` says which, as `proxies[0].listen`."""
+
+    hint = "`lbcproxy options` lists every setting"
+    exit_code = 2
+
+    def __init__(self, what: str, path: str = "", place: str = "") -> None:
+        self.what = what
+        self.path = path
+        super().__init__(": ".join(each for each in (place, path, what) if each))
+
+
+def read(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a YAML file: its settings, and for the path of each the line; raises ConfigError."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(why, place=str(path)) from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines = {} if node is None else dict(_lines(node, "", str(path)))
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"no YAML: {getattr(error, 'problem', error)}", place=place) from error
+    except RecursionError as error:
+        raise ConfigError("no YAML that is nested so deep is read", place=str(path)) from error
+    if not isinstance(value, dict):
+        raise ConfigError("settings are expected, as `name: value`", place=str(path))
+    return value, lines
+
+
+def load(values: Mapping[str, Any], lines: Mapping[str, str] | None = None) -> Config:
+    """Make a config of settings as YAML or flags have them; raises ConfigError.
+
+    A proxy has what stands at the top where it does not say otherwise. `lines` says of settings,
+    by path, where they stand.
+    """
+    places = lines or {}
+    values = dict(values)
+    proxies = values.get("proxies")
+    if not isinstance(proxies, list) or not proxies:
+        raise ConfigError("a list of at least one proxy is expected", "proxies", _at(places, ""))
+    top = _convert({**values, "proxies": []}, Config, "", places)
+    given = {key: values[key] for key in Common.__struct_fields__ if key in values}
+    for size in ("memory", "record_queue"):
+        if getattr(top, size) < LEAST:
+            raise ConfigError("at least 1 MiB is expected", size, _at(places, size))
+    made: list[Proxy] = []
+    for number, proxy in enumerate(proxies):
+        path = f"proxies[{number}]"
+        if not isinstance(proxy, dict):
+            raise ConfigError("a proxy is expected: listen, upstream, ...", path, _at(places, path))
+        checked = _checked(_convert({**given, **proxy}, Proxy, path, places), path, places)
+        made.append(_named(checked, {each.name for each in made}))
+    config: Config = msgspec.structs.replace(top, proxies=tuple(made))
+    _check_together(config, places)
+    return config
+
+
+def mode_of(proxy: Proxy) -> Mode:
+    """Give what a proxy listens at and where it leads; raises BadMode."""
+    return parse_mode(f"{proxy.mode}:{proxy.upstream}@{proxy.listen}")
+
+
+def _convert(values: Mapping[str, Any], kind: Any, path: str, places: Mapping[str, str]) -> Any:
+    unknown = [key for key in values if key not in kind.__struct_fields__]
+    if unknown:
+        name = str(unknown[0])
+        near = difflib.get_close_matches(name, kind.__struct_fields__, 1)
+        words = f"no setting{f', did you mean {near[0]}?' if near else ''}"
+        where = f"{path}.{name}" if path else name
+        raise ConfigError(words, where, _at(places, where))
+    try:
+        return msgspec.convert(values, kind, dec_hook=quantity)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        where = f"{path}{where.rstrip('`')}".lstrip(".")
+        if where == path and "missing required field" in what:
+            what = what.replace("Object missing required field", "it lacks")
+        name = where.removeprefix(path).lstrip(".")
+        if name in kind.__struct_fields__ and name != "proxies":
+            what = f"{what}; right is {type_of(kind, name)}"
+        raise ConfigError(what, where, _at(places, where)) from error
+
+
+def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
+    """Hold a proxy against what its types do not say, and fill in what follows from the rest."""
+
+    def wrong(name: str, what: str) -> ConfigError:
+        where = f"{path}.{name}"
+        return ConfigError(what, where, _at(places, where) or _at(places, name))
+
+    if proxy.network is None:
+        raise wrong("network", "a network must be chosen, here or at the top; there is no default")
+    try:
+        networks.get(proxy.network)
+    except KeyError as error:
+        raise wrong("network", str(error.args[0])) from None
+    if proxy.mode not in all_modes():
+        raise wrong("mode", f"{proxy.mode!r} is not among {', '.join(all_modes())}")
+    try:
+        mode_of(proxy)
+    except BadMode as error:
+        words = str(error).partition("': ")[2] or str(error)
+        listens = str(proxy.listen) in words.partition(" ")[0]
+        raise wrong("listen" if listens else "upstream", words) from None
+    for timeout in ("dial_timeout", "handshake_timeout", "idle_timeout"):
+        if getattr(proxy, timeout) == 0:
+            raise wrong(timeout, "a time above 0 is expected")
+    if proxy.services is not None and proxy.services >= 1 << 64:
+        raise wrong("services", "at most 64 bits are expected")
+    name = proxy.name or "x"
+    if not NAME.fullmatch(name):
+        raise wrong("name", f"{name!r} has other characters than letters, digits, '.', '-', '_'")
+    if proxy.user_agent is not None and len(proxy.user_agent.encode()) > MOST_USER_AGENT:
+        size = len(proxy.user_agent.encode())
+        raise wrong("user_agent", f"{size} bytes, at most {MOST_USER_AGENT} are allowed")
+    record = proxy.record
+    if proxy.record_per == "session":
+        record = RECORD_SESSION if record == _default("record") else record
+        if record is not None and "{session}" not in record:
+            raise wrong("record", f"{record!r} lacks {{session}}, as record_per is session")
+    if record is not None:
+        try:
+            file_name(record, network=proxy.network, name=name, session=1, time_ns=0)
+        except BadPattern as error:
+            raise wrong("record", str(error)) from None
+        if record == "-" and (proxy.rotate_size or proxy.rotate_every):
+            raise wrong("record", "the standard output cannot be rotated")
+    return msgspec.structs.replace(proxy, record=record)
+
+
+def _named(proxy: Proxy, taken: set[str]) -> Proxy:
+    """Give a proxy without a name one of its own."""
+    if proxy.name:
+        return proxy
+    name = base = f"{proxy.network}-{mode_of(proxy).listen.port}"
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return msgspec.structs.replace(proxy, name=name)
+
+
+def _check_together(config: Config, places: Mapping[str, str]) -> None:
+    """Refuse proxies that are called the same, listen at the same, or lead to each other."""
+    if not any(all_modes()[proxy.mode].CHANGES for proxy in config.proxies):
+        for name in SHOWN:
+            if getattr(config, name) != _default(name):
+                raise ConfigError(USELESS, name, _at(places, name))
+    at: dict[Endpoint, Mode] = {}
+    names: dict[str, int] = {}
+    for number, proxy in enumerate(config.proxies):
+        path = f"proxies[{number}]"
+        if proxy.name in names:
+            other = f"proxies[{names[proxy.name]}]"
+            raise ConfigError(
+                f"{proxy.name!r} is the name of {other} as well", f"{path}.name", _at(places, path)
+            )
+        names[proxy.name] = number
+        mode = mode_of(proxy)
+        if not proxy.enabled or mode.listen.port == 0:
+            continue
+        for listen in at:
+            if _is_same(listen, mode.listen):
+                raise ConfigError(
+                    f"another proxy listens at {listen} already",
+                    f"{path}.listen",
+                    _at(places, f"{path}.listen"),
+                )
+        at[mode.listen] = mode
+    for number, proxy in enumerate(config.proxies):
+        seen = [mode_of(proxy).listen]
+        upstream = mode_of(proxy).upstream
+        while found := [listen for listen in at if _is_same(upstream, listen)]:
+            if any(_is_same(found[0], each) for each in seen):
+                way = " -> ".join(map(str, [*seen, found[0]]))
+                path = f"proxies[{number}].upstream"
+                raise ConfigError(f"it leads back to itself: {way}", path, _at(places, path))
+            seen.append(found[0])
+            upstream = at[found[0]].upstream
+
+
+def _default(name: str) -> object:
+    """Give the default of a setting of Common: all of them have one."""
+    return next(each.default for each in msgspec.structs.fields(Common) if each.name == name)
+
+
+def _is_same(one: Endpoint, other: Endpoint) -> bool:
+    """Whether two addresses may be the same listener."""
+    if one.port != other.port:
+        return False
+    hosts = {"127.0.0.1" if each == "localhost" else each for each in (one.host, other.host)}
+    return len(hosts) == 1 or (bool(hosts & set(ANY)) and all(map(_is_here, hosts)))
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host in ANY or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _at(places: Mapping[str, str], path: str) -> str:
+    """Give the line of a setting, or of the nearest thing around it."""
+    while path and path not in places:
+        path = re.sub(r"(\.[^.\[]*|\[[0-9]+\]|^[^.\[]*)$", "", path)
+    return places.get(path, "")
+
+
+def _lines(node: yaml.Node, path: str, file: str) -> Iterator[tuple[str, str]]:
+    """Give the place of every setting; raises ConfigError for one that stands there twice."""
+    yield path, f"{file}, line {node.start_mark.line + 1}"
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            where = f"{path}.{name}" if path else name
+            if name in seen:
+                line = f"{file}, line {key.start_mark.line + 1}"
+                raise ConfigError("it stands there twice", where, line)
+            seen.add(name)
+            yield from _lines(value, where, file)
+            yield where, f"{file}, line {key.start_mark.line + 1}"
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield from _lines(value, f"{path}[{number}]", file)

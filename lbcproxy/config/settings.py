@@ -1,0 +1,205 @@
+"""Every setting, declared once: its name, type, default, bounds and help.
+
+From here come the checks of `config.yaml`, the flags of `lbcproxy run`, and `lbcproxy options`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from lbcproxy.capture import MOST_WAITING
+from lbcproxy.proxy import MEMORY, MOST_SESSIONS
+from lbcproxy.proxy.modes import all_modes
+
+__all__ = ["Common", "Config", "Duration", "Proxy", "Size", "quantity"]
+
+RECORD = "captures/%Y%m%d-%H%M%S-{network}.pcapng"
+RECORD_SESSION = "captures/%Y%m%d-%H%M%S-{network}-{session}.pcapng"
+
+
+class Duration(float):
+    """A time in seconds; written as a number, or as `90 s`, `5 m`, `1 h`, `1 d`."""
+
+    UNITS: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    KIND = "a time as 30, 90 s, 5 m, 1 h or 1 d"
+
+
+class Size(int):
+    """A number of bytes; written as a number, or as `64 kB`, `100 MB`, `2 GB`, `64 MiB`."""
+
+    UNITS: ClassVar = {
+        "B": 1,
+        **{f"{letter}B": 1000**power for power, letter in enumerate("kMGT", 1)},
+        **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)},
+    }
+    KIND = "a size as 4096, 64 kB, 100 MB, 64 MiB or 2 GB"
+
+
+def quantity(kind: Any, given: object) -> Any:
+    """Read a Duration or Size (msgspec's `dec_hook`); raises ValueError."""
+    if kind not in (Duration, Size):
+        raise NotImplementedError(kind)
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)", str(given))
+    unit = None if found is None else kind.UNITS.get(found[2] or ("s" if kind is Duration else "B"))
+    if isinstance(given, bool) or not isinstance(given, int | float | str) or unit is None:
+        raise ValueError(f"Expected {kind.KIND}, got `{given}`")
+    assert found is not None
+    return kind(float(found[1]) * unit)
+
+
+def _help(text: str, **bounds: Any) -> Any:
+    return Meta(description=text, **bounds)
+
+
+class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds for all proxies where it stands at the top, for one where it stands there."""
+
+    network: Annotated[
+        str | None, _help("The chain: lbry-mainnet, lbry-regtest, bitcoin-mainnet and so on.")
+    ] = None
+    record: Annotated[
+        str | None,
+        _help(
+            "The file that sessions are recorded into; null records nothing. % and a letter are "
+            "filled in as strftime does (UTC), {network}, {name} (the proxy's) and {session} with "
+            "what they say; folders are made. A file that is there is continued, never written "
+            "over. With record_per: session the default has {session} in it as well."
+        ),
+    ] = RECORD
+    record_per: Annotated[
+        Literal["run", "listener", "session"],
+        _help(
+            "What has a file of its own: all proxies of a network with the same recording "
+            "settings together, each listener, or each session."
+        ),
+    ] = "run"
+    record_legs: Annotated[
+        Literal["auto", "client", "both"],
+        _help(
+            "The connections that are recorded: the client's, or the upstream's too. auto is "
+            "client while nothing can change a message: the other would be the same bytes again."
+        ),
+    ] = "auto"
+    rotate_size: Annotated[
+        Size,
+        _help(
+            "Begin a new file when one is this long; 0 for never. It is begun where no message is "
+            "under way, and open sessions go on in it."
+        ),
+    ] = Size(0)
+    rotate_every: Annotated[
+        Duration,
+        _help("Begin a new file each 10 m, 1 h or 1 d, counted from midnight UTC; 0 for never."),
+    ] = Duration(0)
+    record_failure: Annotated[
+        Literal["continue", "stop"],
+        _help(
+            "What a disk that is full or too slow means: traffic goes on, what is not recorded is "
+            "counted and told, and recording goes on when the disk does; or all sessions end."
+        ),
+    ] = "continue"
+    dial_timeout: Annotated[Duration, _help("How long connecting to the upstream may take.")] = (
+        Duration(30)
+    )
+    handshake_timeout: Annotated[
+        Duration | None,
+        _help(
+            "End a session whose nodes have not finished their handshake in this time; null for "
+            "never, since a tap does not judge. In mode terminate it is 30 s if not set."
+        ),
+    ] = None
+    idle_timeout: Annotated[
+        Duration | None,
+        _help(
+            "End a session in which not a byte has passed for this time; null for never. In mode "
+            "terminate it is 300 s if not set."
+        ),
+    ] = None
+    max_sessions: Annotated[
+        int, _help("How many sessions a proxy may have; further clients are refused.", ge=1)
+    ] = MOST_SESSIONS
+    max_sessions_per_address: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        _help("How many of them one address may have; null for no bound of its own."),
+    ] = None
+    user_agent: Annotated[
+        str | None,
+        _help("Mode terminate: the user agent both sides are shown; null for each other's."),
+    ] = None
+    services: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        _help("Mode terminate: the service bits both sides are shown, as 9."),
+    ] = None
+    protocol_version: Annotated[
+        Annotated[int, Meta(ge=209, le=2**31 - 1)] | None,
+        _help("Mode terminate: the version both sides are shown."),
+    ] = None
+    height: Annotated[
+        Annotated[int, Meta(ge=0, le=2**31 - 1)] | None,
+        _help("Mode terminate: the height both sides are shown."),
+    ] = None
+    relay: Annotated[
+        bool | None,
+        _help("Mode terminate: whether both sides are told that transactions are wanted."),
+    ] = None
+    pass_pings: Annotated[
+        bool,
+        _help("Mode terminate: pass pings on; otherwise we answer them and ping ourselves."),
+    ] = False
+
+
+class Proxy(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One listener and where it leads, with everything of the top that is not to hold for it."""
+
+    listen: Annotated[
+        str | int,
+        _help(
+            "Where clients connect: PORT, or HOST:PORT; without a host 127.0.0.1, other addresses "
+            "must be said. Port 0 picks one."
+        ),
+    ]
+    upstream: Annotated[str, _help("Where they are led: HOST:PORT, IPv6 as [::1]:9246.")]
+    name: Annotated[
+        str, _help("What it is called in logs and files; NETWORK-PORT if left out.")
+    ] = ""
+    mode: Annotated[
+        str,
+        _help(
+            "reverse: the nodes talk to each other, we watch. terminate: each side talks to us.",
+            extra={"choices": tuple(all_modes())},
+        ),
+    ] = "reverse"
+    enabled: Annotated[bool, _help("Whether it listens at all.")] = True
+
+
+class Config(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings."""
+
+    proxies: Annotated[tuple[Proxy, ...], _help("The proxies: what listens, and where it leads.")]
+    memory: Annotated[
+        Size,
+        _help(
+            "What all sessions together may hold: messages that are not whole yet, and bytes that "
+            "wait for an upstream that is being dialled. Whoever holds most gives way: its long "
+            "messages pass unread, or it ends. Not in it: up to 128 KiB a connection that a slow "
+            "node has not read, and record_queue."
+        ),
+    ] = Size(MEMORY)
+    record_queue: Annotated[
+        Size, _help("What may wait for the disk; beyond it nothing more is recorded for a while.")
+    ] = Size(MOST_WAITING)
+    log_level: Annotated[
+        Literal["debug", "info", "warn", "error"], _help("The least that is logged.")
+    ] = "info"
+    log_file: Annotated[
+        str | None,
+        _help(
+            "Where it is logged; null is the terminal of `lbcproxy run`, or twistd's own log. "
+            "SIGHUP opens it anew."
+        ),
+    ] = None
+    log_json: Annotated[bool, _help("Log one JSON object a line.")] = False

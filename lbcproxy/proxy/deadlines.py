@@ -1,0 +1,64 @@
+"""The times after which a session is ended, where the operator wants that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Deadlines"]
+
+
+class Deadlines:
+    """Ends a session without a handshake, or without a byte, in a number of seconds.
+
+    None is for never; `clock` is Twisted's `IReactorTime`; `end` is told why, once.
+    """
+
+    def __init__(
+        self,
+        clock: Any,
+        *,
+        handshake: float | None,
+        idle: float | None,
+        end: Callable[[str], object],
+    ) -> None:
+        self._clock = clock
+        self._handshake = handshake
+        self._idle = idle
+        self._end = end
+        self._last = 0.0
+        self._calls: dict[str, Any] = {}
+
+    def start(self, is_ready: Callable[[], bool]) -> None:
+        """Begin; `is_ready` says whether both nodes have finished the handshake."""
+        self.alive()
+        if self._handshake is not None:
+            self._later("handshake", self._handshake, lambda: self._look_ready(is_ready))
+        if self._idle is not None:
+            self._later("idle", self._idle, self._look_idle)
+
+    def alive(self) -> None:
+        """Take note that a byte came. Nothing is set anew for it: the time is looked at later."""
+        if self._idle is not None:
+            self._last = self._clock.seconds()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        for call in self._calls.values():
+            if call.active():
+                call.cancel()
+
+    def _later(self, name: str, seconds: float, look: Callable[[], None]) -> None:
+        self._calls[name] = self._clock.callLater(seconds, look)
+
+    def _look_ready(self, is_ready: Callable[[], bool]) -> None:
+        if not is_ready():
+            self._end(f"no handshake in {self._handshake:g} s")
+
+    def _look_idle(self) -> None:
+        assert self._idle is not None
+        left = self._last + self._idle - self._clock.seconds()
+        if left > 0:
+            self._later("idle", left, self._look_idle)
+        else:
+            self._end(f"not a byte in {self._idle:g} s")

@@ -1,0 +1,74 @@
+"""What happens to sessions, logged as it happens and counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from twisted.logger import Logger
+
+from lbcproxy.peer.log import GATE
+from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary, Stage
+
+__all__ = ["Events"]
+
+
+LOG = Logger(namespace="lbcproxy.session", observer=GATE)
+
+
+class Events(Observer):
+    """Log the beginning and end of each session; count sessions and messages."""
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        self.commands: Counter[str] = Counter()
+        self.errors = 0
+        """Messages and other bytes with something wrong that was seen without decoding."""
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        """Say who connected."""
+        self.sessions += 1
+        self._say(facts, "client connect")
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        """Say that the upstream is there."""
+        self._say(facts, f"upstream connect {facts.upstream}")
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Count what passed."""
+        for passage in passages:
+            entry = passage.entry
+            if entry is None:
+                continue
+            if entry.message is None:
+                self.errors += not entry.continued
+            else:
+                self.commands[entry.command] += 1
+                self.errors += entry.message.frame_error is not None
+
+    def ended(self, summary: SessionSummary, time_ns: int) -> None:
+        """Say how a session ended."""
+        messages = summary.client.messages + summary.upstream.messages
+        sizes = f"{summary.client.bytes:,} B up, {summary.upstream.bytes:,} B down"
+        agreed = summary.protocol_version
+        words = f"end: {summary.why}; {messages:,} messages, {sizes}"
+        if agreed is not None:
+            words += f", version {agreed}"
+        if Stage.READY not in (summary.client.stage, summary.upstream.stage):
+            words += ", no handshake"
+        junk = summary.client.junk_bytes + summary.upstream.junk_bytes
+        if junk:
+            words += f", {junk:,} B junk"
+        self._say(summary.facts, words)
+
+    def farewell(self) -> str:
+        """Say how much it was in all."""
+        words = f"stopped: {self.sessions} sessions, {self.commands.total():,} messages"
+        return f"{words}, {self.errors} with errors" if self.errors else words
+
+    def _say(self, facts: SessionFacts, text: str) -> None:
+        LOG.info(
+            "[#{session} {client}] {text}", session=facts.number, client=facts.client, text=text
+        )

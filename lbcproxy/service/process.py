@@ -1,0 +1,108 @@
+"""What concerns the process as a whole: signals, open files, the reactor."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+__all__ = ["Ending", "raise_open_files", "run_reactor"]
+
+
+def raise_open_files() -> int:
+    """Raise the soft limit of open files to the hard one, and give it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # where the hard one is infinite, the system may say no
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return hard
+
+
+def run_reactor(
+    main: Callable[[], Awaitable[int]],
+    stop: Callable[[], Deferred[Any]],
+    abort: Callable[[], None],
+    reactor: Any,
+    hang_up: Callable[[], object] | None = None,
+) -> int:
+    """Run the reactor until `main` is done or a signal came; give the exit code.
+
+    The first SIGINT or SIGTERM calls `stop` and waits for it, the second calls `abort` and does
+    not. SIGINT ends with 130, SIGTERM with 0. SIGHUP calls `hang_up`, if there is one.
+    """
+    ending = Ending(stop, abort, reactor, hang_up)
+
+    def begin() -> None:
+        ending.install()
+        running: Deferred[int] = Deferred.fromCoroutine(main())  # type: ignore[arg-type]
+        running.addCallbacks(ending.done, ending.failed)
+
+    reactor.callWhenRunning(begin)
+    reactor.run(installSignalHandlers=True)
+    if ending.failure is not None:
+        ending.failure.raiseException()
+    return ending.code
+
+
+class Ending:
+    """Ends the reactor when signals say so; in order first, at once if they insist."""
+
+    def __init__(
+        self,
+        stop: Callable[[], Deferred[Any]],
+        abort: Callable[[], None],
+        reactor: Any,
+        hang_up: Callable[[], object] | None = None,
+    ) -> None:
+        self._stop = stop
+        self._abort = abort
+        self._hang_up = hang_up
+        self._reactor = reactor
+        self._signals = 0
+        self.code = 0
+        self.failure: Failure | None = None
+
+    def install(self) -> None:
+        """Take the signals over; Twisted's own handlers would stop with sessions open."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._signalled)
+        if self._hang_up is not None:
+            signal.signal(signal.SIGHUP, self._signalled)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    def done(self, code: int) -> None:
+        """End with a code."""
+        self.code = code
+        self._end()
+
+    def failed(self, failure: Failure) -> None:
+        """End with what was raised."""
+        self.failure = failure
+        self._end()
+
+    def _signalled(self, number: int, _frame: Any) -> None:
+        if number == signal.SIGHUP:
+            self._reactor.callFromThread(self._hang_up)
+        else:
+            self._reactor.callFromThread(self._stop_for, number)
+
+    def _stop_for(self, number: int) -> None:
+        self._signals += 1
+        self.code = 130 if number == signal.SIGINT else 0
+        if self._signals == 1:
+            self._stop().addBoth(lambda _: self._end())
+        else:
+            self._abort()
+            self._reactor.callLater(0, self._end)  # behind what the aborts have to tell
+
+    def _end(self) -> None:
+        if self._reactor.running and not self._ended:
+            self._ended = True
+            self._reactor.stop()
+
+    _ended = False

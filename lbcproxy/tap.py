@@ -1,0 +1,73 @@
+"""`twistd lbcproxy -c config.yaml`: the same proxies as `lbcproxy run -c`, kept by twistd."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.python import usage
+
+from lbcproxy.config import ConfigError, load, read
+from lbcproxy.errors import LbcproxyError
+from lbcproxy.service import LbcproxyService, Logs, raise_open_files
+from lbcproxy.service.process import Ending
+
+__all__ = ["Options", "makeService"]
+
+
+class Options(usage.Options):
+    """What stands behind `lbcproxy` on twistd's command line."""
+
+    synopsis = "[-c config.yaml]"
+    longdesc = "`lbcproxy options` prints every setting with its help. SIGHUP reads the file again."
+    optParameters = [  # noqa: RUF012  # Twisted's own form
+        ["config", "c", "config.yaml", "The settings."]
+    ]
+
+    def postOptions(self) -> None:
+        """Read the config; ends the program with exit code 2 and a line that names the place."""
+        try:
+            self.settings = load(*read(self["config"]))
+            for proxy in self.settings.proxies:
+                if proxy.record == "-":
+                    raise ConfigError("twistd has no standard output of its own", "record")
+        except ConfigError as error:
+            _refuse(error)
+
+
+class _Kept(LbcproxyService):
+    """The service under twistd, which would show a traceback for a port in use."""
+
+    def privilegedStartService(self) -> None:
+        try:
+            super().privilegedStartService()
+        except LbcproxyError as error:
+            _refuse(error)
+
+
+def makeService(options: Options) -> Any:
+    """Give the service that a config describes; ends the program if it cannot log as told."""
+    from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
+
+    raise_open_files()
+    logs = Logs(None)
+    config = options.settings
+    path = str(Path(options["config"]).absolute())  # a daemon has another folder
+    service = _Kept(reactor, config, logs, path=path)
+    ended = Ending(service.stopService, service.abort, reactor, service.hang_up)
+    service.given_up = lambda: ended.done(1)
+    try:
+        service.set_logs(config)
+    except LbcproxyError as error:
+        _refuse(error)
+    logs.join()
+    reactor.callWhenRunning(ended.install)
+    return service
+
+
+def _refuse(error: LbcproxyError) -> None:
+    print(f"lbcproxy: {error}", file=sys.stderr)  # noqa: T201
+    if error.hint:
+        print(f"Hint: {error.hint}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(error.exit_code) from None

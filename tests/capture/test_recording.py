@@ -1,0 +1,290 @@
+"""Recordings: which file a session goes to, when a new one is begun, and what it then holds."""
+
+import msgspec
+import pytest
+
+from lbcproxy import networks
+from lbcproxy.background import Background
+from lbcproxy.capture import (
+    BadPattern,
+    Recording,
+    RecordingSettings,
+    file_name,
+    open_capture,
+)
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.session import Direction, Session, SessionFacts, SessionSummary
+from lbcproxy.wire.envelope import frame
+
+NETWORK = networks.get("lbry-regtest")
+UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
+SECOND = 1_000_000_000
+MIDNIGHT = 20_000 * 86_400 * SECOND
+
+
+def ping(number):
+    """A frame that is like no other."""
+    return frame(NETWORK.magic, "ping", number.to_bytes(8, "little"))
+
+
+class Scene:
+    """Sessions that are recorded below a folder, on a clock of the test's."""
+
+    def __init__(self, folder, **settings):
+        self.folder = folder
+        self.now = MIDNIGHT
+        self.told = []
+        self.disk = Background(1 << 24)
+        settings.setdefault("pattern", str(folder / "x.pcapng"))
+        self.recording = Recording(
+            RecordingSettings(**settings),
+            self.disk,
+            lambda text, bad: self.told.append((text, bad)),
+            network=NETWORK.id,
+            name="main",
+            changes=False,
+            now=lambda: self.now,
+        )
+        self.recording.open()
+        self.sessions = {}
+
+    def begin(self, number):
+        """Have a client connect, and its upstream."""
+        facts = SessionFacts(
+            number=number,
+            network=NETWORK.id,
+            client=Endpoint("10.0.0.1", 1000 + number),
+            listen=Endpoint("10.0.0.2", 9246),
+            upstream=Endpoint("10.0.0.3", 9246),
+        )
+        self.sessions[number] = Session(number, NETWORK), facts
+        self.recording.started(facts, self.now)
+        joined = msgspec.structs.replace(facts, local=Endpoint("10.0.0.2", 5000))
+        self.sessions[number] = self.sessions[number][0], joined
+        self.recording.upstream_connected(joined, self.now)
+
+    def pass_on(self, number, data, direction=UP):
+        """Have bytes pass."""
+        core, facts = self.sessions[number]
+        passages = core.receive(direction, data, self.now)
+        self.recording.passed(facts, direction, passages, self.now)
+
+    def end(self, number):
+        """Have both sides close."""
+        core, facts = self.sessions.pop(number)
+        for direction in Direction:
+            self.recording.finished(facts, direction, self.now)
+        sides = (core.client.statistics(), core.upstream.statistics())
+        summary = SessionSummary(
+            facts=facts, why="", protocol_version=None, client=sides[0], upstream=sides[1]
+        )
+        self.recording.ended(summary, self.now)
+
+    def close(self):
+        """Have everything on the disk, and give the files in the order of their names."""
+        self.recording.close()
+        assert self.disk.close(10)
+        return self.files
+
+    @property
+    def files(self):
+        """Give the files there are."""
+        return sorted(self.folder.rglob("*.pcapng"))
+
+
+def held(path):
+    """Give what a file holds, by session: the frames of each direction."""
+    found = {}
+    for entry in open_capture(path):
+        assert entry.error is None, entry
+        found.setdefault((entry.session, entry.direction), []).append(entry.raw)
+    return found
+
+
+def test_all_sessions_go_to_one_file(tmp_path):
+    """Unless something else is said."""
+    scene = Scene(tmp_path)
+    for number in (1, 2):
+        scene.begin(number)
+        scene.pass_on(number, ping(number))
+    scene.end(1)
+    scene.pass_on(2, ping(3), DOWN)
+    [file] = scene.close()
+    assert held(file) == {(1, UP): [ping(1)], (2, UP): [ping(2)], (2, DOWN): [ping(3)]}
+
+
+def test_each_session_may_have_its_file(tmp_path):
+    """Named by its number, begun when it begins, closed when it ends."""
+    scene = Scene(tmp_path, pattern=str(tmp_path / "{name}-{session}.pcapng"), per="session")
+    assert scene.files == []
+    for number in (1, 2, 3):
+        scene.begin(number)
+        scene.pass_on(number, ping(number))
+    scene.end(2)
+    assert scene.disk.drain(10)
+    parts = scene.recording._parts
+    assert set(parts) == {1, 3}
+    files = scene.close()
+    assert [file.name for file in files] == [f"main-{number}.pcapng" for number in (1, 2, 3)]
+    for number, file in enumerate(files, 1):
+        assert held(file) == {(1, UP): [ping(number)]}
+
+
+def test_a_file_that_is_full_is_followed_by_another(tmp_path):
+    """Every file can be read alone, and together they hold everything, once."""
+    scene = Scene(tmp_path, rotate_size=4096)
+    scene.begin(1)
+    scene.begin(2)
+    for number in range(200):
+        scene.pass_on(1 + number % 2, ping(number), DOWN if number % 3 else UP)
+    scene.end(1)
+    scene.end(2)
+    files = scene.close()
+    assert len(files) > 3
+    assert files[0].name == "x-2.pcapng" or files[0].name == "x.pcapng"
+    order = sorted(files, key=lambda file: int(file.stem.partition("-")[2] or 1))
+    got = {}
+    for file in order:
+        assert file.stat().st_size < 8192
+        for key, frames in held(file).items():
+            got.setdefault(key, []).extend(frames)
+    want = {}
+    for number in range(200):
+        key = (1 + number % 2, DOWN if number % 3 else UP)
+        want.setdefault(key, []).append(ping(number))
+    assert got == want
+
+
+def test_no_message_is_cut_by_a_new_file(tmp_path):
+    """It waits for the end of a long one, up to twice its size; then it waits no more."""
+    long = frame(NETWORK.magic, "block", bytes(100_000))
+    scene = Scene(tmp_path, rotate_size=60_000)
+    scene.begin(1)
+    scene.begin(2)
+    scene.pass_on(1, long[:70_000])
+    scene.pass_on(2, ping(1))  # too long already, but a message is under way
+    assert scene.disk.drain(10)
+    assert len(scene.files) == 1
+    scene.pass_on(1, long[70_000:90_000])
+    scene.pass_on(1, long[90_000:])
+    scene.pass_on(2, ping(2))
+    assert scene.disk.drain(10)
+    assert len(scene.files) == 2
+    files = scene.close()
+    assert [len(entry.raw) for entry in open_capture(min(files, key=lambda f: len(f.name)))] == [
+        32,
+        len(long),
+    ]
+
+
+def test_a_message_that_never_ends_does_not_hold_the_next_file_up(tmp_path):
+    """Somebody may claim 32 MiB and say no more; a file has an end all the same."""
+    scene = Scene(tmp_path, rotate_size=4096)
+    scene.begin(1)
+    scene.begin(2)
+    scene.pass_on(1, frame(NETWORK.magic, "block", bytes(100_000))[:70])
+    for number in range(400):
+        scene.pass_on(2, ping(number))
+    assert all(file.stat().st_size < 12_288 for file in scene.close())
+    assert len(scene.files) > 2
+
+
+def test_a_new_file_is_begun_at_the_hour(tmp_path):
+    """By the clock on the wall, not by when the program was started."""
+    pattern = str(tmp_path / "%Y" / "%m%d-%H%M.pcapng")
+    scene = Scene(tmp_path, pattern=pattern, rotate_every=3600.0)
+    scene.now = MIDNIGHT + 59 * 60 * SECOND
+    scene.begin(1)
+    scene.pass_on(1, ping(1))
+    scene.now = MIDNIGHT + 60 * 60 * SECOND
+    scene.pass_on(1, ping(2))
+    scene.now += 59 * 60 * SECOND
+    scene.pass_on(1, ping(3))
+    scene.now += 10 * 3600 * SECOND
+    scene.pass_on(1, ping(4))
+    files = scene.close()
+    assert [file.relative_to(tmp_path).as_posix() for file in files] == [
+        "2024/1004-0000.pcapng",
+        "2024/1004-0100.pcapng",
+        "2024/1004-1159.pcapng",
+    ]
+    assert [sum(map(len, held(file).values())) for file in files] == [1, 2, 1]
+
+
+def test_a_later_file_knows_the_version_that_was_agreed(tmp_path):
+    """Else its messages would be read as of another."""
+    scene = Scene(tmp_path, rotate_size=700)
+    scene.begin(1)
+    for number in range(10):
+        scene.pass_on(1, ping(number))
+    files = scene.close()
+    text = b"".join(file.read_bytes() for file in files)
+    assert text.count(b'"continued":true') == len(files) - 1
+    assert f'"protocol_version":{NETWORK.protocol_version}'.encode() in text
+
+
+def test_a_file_that_was_moved_away_is_begun_anew(tmp_path):
+    """On SIGHUP; one that is where it was goes on."""
+    scene = Scene(tmp_path)
+    scene.begin(1)
+    scene.pass_on(1, ping(1))
+    assert scene.disk.drain(10)
+    scene.recording.reopen()
+    scene.pass_on(1, ping(2))
+    assert scene.disk.drain(10)
+    (tmp_path / "x.pcapng").rename(tmp_path / "old.pcapng")
+    scene.recording.reopen()
+    scene.pass_on(1, ping(3))
+    scene.close()
+    assert held(tmp_path / "old.pcapng") == {(1, UP): [ping(1), ping(2)]}
+    assert held(tmp_path / "x.pcapng") == {(1, UP): [ping(3)]}
+
+
+def test_a_recording_that_is_no_longer_wanted_ends_with_its_last_session(tmp_path):
+    """A change of the config loses nothing."""
+    scene = Scene(tmp_path)
+    scene.begin(1)
+    scene.recording.retire()
+    scene.pass_on(1, ping(1))
+    scene.end(1)
+    assert scene.disk.drain(10)
+    assert scene.recording.last.is_done
+    assert held(tmp_path / "x.pcapng") == {(1, UP): [ping(1)]}
+    assert scene.disk.close(1)
+
+
+def test_losses_are_summed_over_files(tmp_path):
+    """Those of files long closed too."""
+    scene = Scene(tmp_path, pattern=str(tmp_path / "{session}.pcapng"), per="session")
+    scene.disk.most = 100
+    for number in (1, 2, 3):
+        scene.begin(number)
+        scene.pass_on(number, ping(1) * 10)
+        scene.end(number)
+        assert scene.disk.drain(10)
+    assert scene.recording.lost.messages == 30
+    assert len([text for text, bad in scene.told if bad and "fails" in text]) == 3
+    scene.close()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("x.pcapng", "x.pcapng"),
+        ("%Y/%m-%d/{network}.pcapng", "2024/10-04/lbry-regtest.pcapng"),
+        ("{name}-{session}", "main-7"),
+        ("{{braces}}", "{braces}"),
+        ("100%%", "100%"),
+    ],
+)
+def test_names_are_filled_in(pattern, name):
+    """As strftime and str.format do."""
+    made = file_name(pattern, network="lbry-regtest", name="main", session=7, time_ns=MIDNIGHT)
+    assert made == name
+
+
+@pytest.mark.parametrize("pattern", ["{nme}", "{", "{0}", "{name.x}", "", "{session!x}"])
+def test_a_pattern_that_means_nothing_is_refused(pattern):
+    """Before anything is recorded."""
+    with pytest.raises(BadPattern):
+        file_name(pattern, network="n", name="n", session=1, time_ns=0)
