@@ -120,7 +120,7 @@ def test_a_file_takes_the_terminals_place(logs, tmp_path):
 def test_a_log_that_cannot_be_opened_is_named(logs, tmp_path):
     """And the one there is stays."""
     logs.set(level="info", path=str(tmp_path / "x"), json=False)
-    with pytest.raises(LbcproxyError, match="cannot log to .*x/y: Not a directory"):
+    with pytest.raises(LbcproxyError, match="cannot log to .*x/y: "):
         logs.set(level="info", path=str(tmp_path / "x" / "y"), json=False)
     OURS.info("still here")
     assert "still here" in (tmp_path / "x").read_text()
