@@ -19,7 +19,7 @@ from lbcproxy.capture.formats import recognise
 from lbcproxy.capture.lookahead import Lookahead
 from lbcproxy.capture.met import Met, SessionReport
 from lbcproxy.capture.packet import Leg, Packet, Section, Segment
-from lbcproxy.capture.streams import Data, Event, Gap, Opened, Reassembler
+from lbcproxy.capture.streams import Data, Event, Forgotten, Gap, Opened, Reassembler
 from lbcproxy.capture.tcp import dissect
 from lbcproxy.capture.writer import SCHEMA
 from lbcproxy.errors import CaptureError
@@ -233,7 +233,8 @@ class _Reading:
         connection = self._connections.get(event.connection)
         if connection is None or isinstance(event, Opened):
             return
-        direction = Direction.TO_UPSTREAM if event.from_client else Direction.TO_CLIENT
+        from_client = isinstance(event, Forgotten) or event.from_client
+        direction = Direction.TO_UPSTREAM if from_client else Direction.TO_CLIENT
         went_out = connection.came_in is not None and connection.came_in is not direction
         wanted = not went_out or facts.get("verdict") == "inject"
         if isinstance(event, Data):
@@ -241,13 +242,19 @@ class _Reading:
             yield from (entry for entry in found if wanted)
         elif isinstance(event, Gap):
             yield from connection.gap(direction, event.missing, event.time_ns)
+        elif isinstance(event, Forgotten):
+            for each in Direction:
+                yield from connection.end(each, event.time_ns, None, "silent")
+            self._forget(event.connection)
         else:
             yield from connection.end(direction, event.time_ns, event)
             if event.reset:  # nothing will come in the other direction either
                 yield from connection.end(direction.other, event.time_ns, event)
             if connection.over:
-                del self._connections[event.connection]
-                self._close(connection)
+                self._forget(event.connection)
+
+    def _forget(self, number: int) -> None:
+        self._close(self._connections.pop(number))
 
 
 def _of_both_legs(client: SessionReport, upstream: SessionReport) -> SessionReport:
