@@ -65,10 +65,7 @@ def makeService(options: Options) -> Any:
         _refuse(error)
     logs.join()
     reactor.callWhenRunning(ended.install)
-    # twistd ends with 0 whatever happened; what starts it again after a failure has to know.
-    reactor.addSystemEventTrigger(
-        "after", "shutdown", lambda: service.failed and atexit.register(_leave, 1)
-    )
+    _tell_of_failure(reactor, service)
     return service
 
 
