@@ -1,5 +1,6 @@
 """The proxy as a program that is kept running by a config: `twistd` or `lbcproxy run -c`."""
 
+import contextlib
 import os
 import re
 import signal
@@ -12,10 +13,11 @@ from typing import Any
 import yaml
 
 from lbcproxy.capture import open_capture
+from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction
 from tests.nodes import wait_until
 
-__all__ = ["RUN", "TWISTD", "Service", "streams"]
+__all__ = ["RUN", "TWISTD", "Service", "messages", "streams"]
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "lbcproxy")
 RUN = (sys.executable, "-m", "lbcproxy", "run", "--quiet")
@@ -97,16 +99,26 @@ class Service:
         self.process.wait()
 
 
-def streams(path: Path) -> dict[int, tuple[bytes, bytes]]:
-    """Give what a capture holds: by the client's port, the bytes to the upstream and back."""
+def messages(path: Path, *, torn: bool = False) -> dict[int, tuple[list[bytes], list[bytes]]]:
+    """Give what a capture holds: by the client's port, the messages to the upstream and back.
+
+    If it may be torn, damage at its end is no error.
+    """
     ports: dict[int, int] = {}
     parts: dict[tuple[int, Direction], list[bytes]] = {}
     capture = open_capture(path)
     capture.ended = lambda report: ports.update({report.number: report.client.port})
-    for entry in capture:
-        parts.setdefault((entry.session, entry.direction), []).append(entry.raw)
+    with contextlib.suppress(*[CaptureError] * torn):
+        for entry in capture:
+            parts.setdefault((entry.session, entry.direction), []).append(entry.raw)
     up, down = Direction.TO_UPSTREAM, Direction.TO_CLIENT
     return {
-        port: (b"".join(parts.get((number, up), [])), b"".join(parts.get((number, down), [])))
+        port: (parts.get((number, up), []), parts.get((number, down), []))
         for number, port in ports.items()
     }
+
+
+def streams(path: Path) -> dict[int, tuple[bytes, bytes]]:
+    """Give the same as the bytes of both directions."""
+    found = messages(path)
+    return {port: (b"".join(up), b"".join(down)) for port, (up, down) in found.items()}
