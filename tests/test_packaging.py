@@ -23,6 +23,7 @@ SOURCES = (
     "plugins",
     "pyproject.toml",
     "setup.py",
+    "twisted",
 )
 
 
@@ -98,7 +99,12 @@ def test_the_wheel_has_nothing_else(wheel):
     assert {name.split("/")[0] for name in names} == {
         "lbcproxy",
         f"lbcproxy-{__version__}.dist-info",
+        "twisted",
     }
+    # What `twistd` finds; anything else in there would be part of Twisted.
+    assert [name for name in names if name.startswith("twisted/")] == [
+        "twisted/plugins/lbcproxy_plugin.py"
+    ]
     assert not [name for name in names if name.endswith((".pcapng", ".pyc"))]
 
 
