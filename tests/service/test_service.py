@@ -96,6 +96,12 @@ def echo(client: socket.socket, node: socket.socket) -> None:
     assert client.recv(100) == PING
 
 
+def accepts(port: int) -> bool:
+    """Whether somebody listens at a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def count(path: Path) -> int:
     """How many messages a capture holds."""
     return sum(1 for _ in open_capture(path))
@@ -218,8 +224,7 @@ def test_a_listener_that_cannot_be_opened_costs_no_other(served: Served):
         served.stop()
         with pytest.raises(CannotListen):
             Served(served.loop, served.folder).start(added, taken)
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", added["listen"]), 5)
+        wait_until("nobody listens", lambda: not accepts(added["listen"]))
 
 
 def test_a_capture_that_cannot_be_written_is_an_error_at_the_start(served: Served, loop: Loop):
@@ -259,10 +264,12 @@ def test_a_disk_that_takes_nothing_ends_all_or_nothing(served: Served, policy: s
             with connect(main["listen"], server) as (client, node):
                 echo(client, node)
         else:
-            with socket.create_connection(("127.0.0.1", main["listen"]), 10) as client:
-                with suppress(ConnectionResetError):  # the upstream is not there yet
-                    assert client.recv(100) == b""
-                wait_until("it has given up", lambda: served.ended)
+            with (
+                suppress(ConnectionResetError),  # the upstream is not there yet
+                socket.create_connection(("127.0.0.1", main["listen"]), 10) as client,
+            ):
+                assert client.recv(100) == b""
+            wait_until("it has given up", lambda: served.ended)
     served.stop()
     assert ("all sessions are ended" in served.log) == (policy == "stop")
     assert "were not recorded" in served.log
