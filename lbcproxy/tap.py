@@ -47,6 +47,12 @@ class _Kept(LbcproxyService):
         except LbcproxyError as error:
             _refuse(error)
 
+    def startService(self) -> None:
+        try:
+            super().startService()
+        except LbcproxyError as error:
+            _refuse(error)
+
 
 def makeService(options: Options) -> Any:
     """Give the service that a config describes; ends the program if it cannot log as told."""

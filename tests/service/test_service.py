@@ -184,6 +184,24 @@ def test_other_settings_hold_for_sessions_to_come(served: Served):
     assert "refused: there are 2 sessions already (max_sessions)" in served.log
 
 
+def test_other_rotation_begins_another_file(served: Served):
+    """The one there is still has sessions; nothing is written over, nothing torn."""
+    with listening() as server:
+        main = proxy(server, name="main")
+        served.start(main)
+        with connect(main["listen"], server) as (client, node):
+            echo(client, node)
+            served.write(main, rotate_size="1 GB")
+            served.hang_up()
+            with connect(main["listen"], server) as (second, other_node):
+                echo(second, other_node)
+            echo(client, node)
+    wait_until("both have ended", lambda: served.log.count("end: ") == 2)
+    served.stop()
+    assert count(served.folder / "x.pcapng") == 4
+    assert count(served.folder / "x-2.pcapng") == 2
+
+
 def test_nothing_changed_is_nothing_done(served: Served):
     """A SIGHUP to be sure costs nothing."""
     with listening() as server:
