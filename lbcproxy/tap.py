@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.python import usage
 
@@ -36,6 +36,10 @@ class Options(usage.Options):
                     raise ConfigError("twistd has no standard output of its own", "record")
         except ConfigError as error:
             _refuse(error)
+
+
+class _Refused(SystemExit, Exception):
+    """Ends the program, and tells a twistd that waits for its daemon: that hears of Exceptions."""
 
 
 class _Kept(LbcproxyService):
@@ -88,8 +92,10 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
-def _refuse(error: LbcproxyError) -> None:
+def _refuse(error: LbcproxyError) -> NoReturn:
     print(f"lbcproxy: {error}", file=sys.stderr)  # noqa: T201
     if error.hint:
         print(f"Hint: {error.hint}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(error.exit_code) from None
+    refused = _Refused(str(error))
+    refused.code = error.exit_code
+    raise refused from None
