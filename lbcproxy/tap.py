@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.python import usage
 
@@ -38,12 +38,22 @@ class Options(usage.Options):
             _refuse(error)
 
 
+class _Refused(SystemExit, Exception):
+    """Ends the program, and tells a twistd that waits for its daemon: that hears of Exceptions."""
+
+
 class _Kept(LbcproxyService):
     """The service under twistd, which would show a traceback for a port in use."""
 
     def privilegedStartService(self) -> None:
         try:
             super().privilegedStartService()
+        except LbcproxyError as error:
+            _refuse(error)
+
+    def startService(self) -> None:
+        try:
+            super().startService()
         except LbcproxyError as error:
             _refuse(error)
 
@@ -79,8 +89,10 @@ def _leave(service: LbcproxyService, ended: Ending) -> None:
         os._exit(code)
 
 
-def _refuse(error: LbcproxyError) -> None:
+def _refuse(error: LbcproxyError) -> NoReturn:
     print(f"lbcproxy: {error}", file=sys.stderr)  # noqa: T201
     if error.hint:
         print(f"Hint: {error.hint}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(error.exit_code) from None
+    refused = _Refused(str(error))
+    refused.code = error.exit_code
+    raise refused from None

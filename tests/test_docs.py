@@ -19,6 +19,7 @@ import pytest
 
 from lbcproxy.capture.formats import pcap, pcapng
 from lbcproxy.cli.main import COMMANDS, cli
+from lbcproxy.config import Config
 from lbcproxy.networks import all_networks
 from lbcproxy.peer import Peer, PeerConfig, Timeouts
 from lbcproxy.wire import commands
@@ -160,14 +161,19 @@ OPTIONS = [(name, spellings) for name in COMMANDS for spellings in options(name)
     ("name", "spellings"), OPTIONS, ids=[f"{name}{spelled[-1]}" for name, spelled in OPTIONS]
 )
 def test_every_option_is_mentioned(name, spellings):
-    """An option nobody can read of is an option nobody uses. One of its spellings will do."""
+    """An option nobody can read of is an option nobody uses. One of its spellings will do.
+
+    Of a flag that is a setting, the setting's name.
+    """
+    settings = [each[2:].replace("-", "_") for each in spellings if each.startswith("--")]
+    spellings = (*spellings, *(each for each in settings if each in Config.__struct_fields__))
     forms = "|".join(map(re.escape, spellings))
     assert re.search(rf"(?<![\w-])(?:{forms})(?![\w-])", MANUAL), f"{name} {spellings}"
 
 
 def test_there_are_options_to_look_for():
     """The test above looks at something."""
-    assert ("run", ("--legs",)) in OPTIONS
+    assert ("run", ("--legs", "--record-legs")) in OPTIONS
     assert ("show", ("-V", "--verbose")) in OPTIONS
 
 

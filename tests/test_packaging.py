@@ -2,81 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from lbcproxy import __version__, resources
+from tests.wheels import ROOT, run, tracked
 
-ROOT = Path(__file__).parent.parent
 CAPTURES = {"lbcd-sync.pcap", "lbcd-sync.truth.json", "lbcd-probe.pcap", "lbcd-probe.truth.json"}
-SOURCES = (
-    "LICENSE",
-    "README.md",
-    "captures",
-    "lbcproxy",
-    "plugins",
-    "pyproject.toml",
-    "setup.py",
-)
-
-
-def run(*command: object, folder: Path) -> str:
-    """Run a program in a folder without our sources in its sight, and give what it prints."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=folder,
-        env={**environment, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def tracked(folder: Path) -> list[Path]:
-    """Give the files of a folder that belong to the project, not to a run or a build."""
-    ignored = {"__pycache__"}
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not ignored & set(path.parts) and path.suffix != ".pcapng"
-    ]
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> Path:
-    """Build the wheel from a copy of the sources, so that no earlier build is mixed in."""
-    folder = tmp_path_factory.mktemp("wheel")
-    for name in SOURCES:
-        source = ROOT / name
-        for path in [source] if source.is_file() else tracked(source):
-            target = folder / "source" / path.relative_to(ROOT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    pip = (sys.executable, "-m", "pip", "--quiet")
-    run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, folder / "source", folder=folder)
-    [built] = folder.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="session")
-def installed(wheel, tmp_path_factory) -> Path:
-    """Install the wheel, with what it depends on, in a clean environment; give its programs."""
-    folder = tmp_path_factory.mktemp("environment")
-    run(sys.executable, "-m", "venv", "venv", folder=folder)
-    programs = folder / "venv" / "bin"
-    run(programs / "python", "-m", "pip", "--quiet", "install", wheel, folder=folder)
-    return programs
 
 
 def test_the_wheel_has_everything_that_travels_with_the_program(wheel):
@@ -98,7 +33,12 @@ def test_the_wheel_has_nothing_else(wheel):
     assert {name.split("/")[0] for name in names} == {
         "lbcproxy",
         f"lbcproxy-{__version__}.dist-info",
+        "twisted",
     }
+    # What `twistd` finds; anything else in there would be part of Twisted.
+    assert [name for name in names if name.startswith("twisted/")] == [
+        "twisted/plugins/lbcproxy_plugin.py"
+    ]
     assert not [name for name in names if name.endswith((".pcapng", ".pyc"))]
 
 

@@ -98,8 +98,14 @@ class Connection:
             self._most = IN_MIDDLE
             yield from self._decide(self.network)
 
-    def end(self, direction: Direction, time_ns: int, closed: Closed | None) -> Iterator[Entry]:
-        """End a direction; `closed` says how, None that the capture ends."""
+    def end(
+        self,
+        direction: Direction,
+        time_ns: int,
+        closed: Closed | None,
+        otherwise: str = "open at the end",
+    ) -> Iterator[Entry]:
+        """End a direction; `closed` says how, or `otherwise` if nobody closed it."""
         if closed is not None:
             self._last_ns = time_ns
             who = "client" if closed.from_client else "server"
@@ -108,7 +114,7 @@ class Connection:
             elif self._end is None:
                 self._end = f"{who} closed"
         elif not self._ended:
-            self._end = "open at the end"
+            self._end = otherwise
         if direction not in self._ended:
             self._ended.add(direction)
             if self.session is not None:

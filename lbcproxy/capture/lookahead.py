@@ -45,8 +45,8 @@ class Lookahead:
     def _next(self) -> Iterator[Captured]:
         first = self._window.popleft()
         segment = first[1]
-        begins = segment.payload or segment.flags & (SYN | FIN)
-        if begins and not self._known(segment):
+        early = segment.payload or segment.flags & (SYN | FIN)
+        if early and not _opens(segment) and not self._known(segment):
             for each in _beginning(first, self._of_the_same(first)):
                 self._window.remove(each)
                 yield each
@@ -55,7 +55,7 @@ class Lookahead:
     def _of_the_same(self, first: Captured) -> list[Captured]:
         """Give what follows of a connection, up to where its addresses may be another's."""
         ends = {first[1].source, first[1].target}
-        opening = first[1].sequence if _opens(first[1]) else None
+        opening: int | None = None
         found: list[Captured] = []
         for each in self._window:
             segment = each[1]
@@ -78,7 +78,7 @@ def _opens(segment: Segment) -> bool:
 def _beginning(first: Captured, others: list[Captured]) -> list[Captured]:
     """Give those of a connection's other packets that its first one must not go before."""
     source, flags = first[1].source, first[1].flags
-    syns = [each for each in others if each[1].flags & SYN and not _opens(first[1])]
+    syns = [each for each in others if each[1].flags & SYN]
     syns.sort(key=lambda each: each[1].flags & ACK)
     if flags & SYN or any(each[1].source == source for each in syns):
         return syns

@@ -31,7 +31,7 @@ class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
     begun_ns: int
     ended_ns: int
     end: str
-    """How it ended: `client closed`, `server reset` and the like, or `open at the end`."""
+    """How it ended: as `client closed` or `server reset`; else `open at the end` or `silent`."""
     missing: int
     """Bytes that the capture lacks, of both directions."""
     to_upstream: SideStatistics

@@ -19,7 +19,7 @@ from lbcproxy.capture.formats import recognise
 from lbcproxy.capture.lookahead import Lookahead
 from lbcproxy.capture.met import Met, SessionReport
 from lbcproxy.capture.packet import Leg, Packet, Section, Segment
-from lbcproxy.capture.streams import Data, Event, Gap, Opened, Reassembler
+from lbcproxy.capture.streams import Data, Event, Forgotten, Gap, Opened, Reassembler
 from lbcproxy.capture.tcp import dissect
 from lbcproxy.capture.writer import SCHEMA
 from lbcproxy.errors import CaptureError
@@ -110,6 +110,7 @@ class _Reading:
         self._changes = False
         self._numbers = itertools.count(1)
         self._room = Room()
+        self._highest = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -172,9 +173,11 @@ class _Reading:
         leg = facts.get("leg", Leg.CLIENT)
         if leg == Leg.UPSTREAM and not self._changes:
             return  # the client leg has the same messages
+        begun = event.begun and not facts.get("continued")
+        version = _version(facts)
         connection = Connection(
             event,
-            lambda network: self._session(network, connection, event.begun),
+            lambda network: self._session(network, connection, begun, version),
             network=self._asked or self._named,
             came_in=_CAME_IN[Leg(leg)] if self._changes else None,
             upstream=facts.get("upstream"),
@@ -182,15 +185,20 @@ class _Reading:
         )
         if "session" in facts:  # ours: both legs of a session have its number
             known = self._sessions.get(facts["session"]) if leg == Leg.UPSTREAM else None
-            number = known or self._next_session()
+            number = known or self._next_session(facts["session"])
             connection.number = self._sessions[facts["session"]] = number
         self._connections[event.connection] = connection
 
-    def _next_session(self) -> int:
+    def _next_session(self, own: object = 0) -> int:
+        """Give a session its number: its own, in a file of ours, unless that is taken."""
         self._met.sessions += 1
-        return self._met.sessions
+        wanted = own if isinstance(own, int) else 0
+        self._highest = max(self._highest + 1, wanted)
+        return self._highest
 
-    def _session(self, network: Network, connection: Connection, begun: bool) -> Session:
+    def _session(
+        self, network: Network, connection: Connection, begun: bool, version: int | None
+    ) -> Session:
         """Make the core that reads a connection, at its first bytes."""
         if connection.number is None:
             connection.number = self._next_session()
@@ -200,6 +208,9 @@ class _Reading:
             numbers=itertools.repeat(0),
             stream_above=None,
             begins=begun,
+            protocol_version=version
+            if isinstance(version, int) and 0 <= version < 1 << 32
+            else None,
         )
 
     def _close(self, connection: Connection) -> None:
@@ -233,7 +244,8 @@ class _Reading:
         connection = self._connections.get(event.connection)
         if connection is None or isinstance(event, Opened):
             return
-        direction = Direction.TO_UPSTREAM if event.from_client else Direction.TO_CLIENT
+        from_client = isinstance(event, Forgotten) or event.from_client
+        direction = Direction.TO_UPSTREAM if from_client else Direction.TO_CLIENT
         went_out = connection.came_in is not None and connection.came_in is not direction
         wanted = not went_out or facts.get("verdict") == "inject"
         if isinstance(event, Data):
@@ -241,13 +253,19 @@ class _Reading:
             yield from (entry for entry in found if wanted)
         elif isinstance(event, Gap):
             yield from connection.gap(direction, event.missing, event.time_ns)
+        elif isinstance(event, Forgotten):
+            for each in Direction:
+                yield from connection.end(each, event.time_ns, None, "silent")
+            self._forget(event.connection)
         else:
             yield from connection.end(direction, event.time_ns, event)
             if event.reset:  # nothing will come in the other direction either
                 yield from connection.end(direction.other, event.time_ns, event)
             if connection.over:
-                del self._connections[event.connection]
-                self._close(connection)
+                self._forget(event.connection)
+
+    def _forget(self, number: int) -> None:
+        self._close(self._connections.pop(number))
 
 
 def _of_both_legs(client: SessionReport, upstream: SessionReport) -> SessionReport:
@@ -269,6 +287,13 @@ def _facts(packet: Packet | Section) -> dict[str, Any]:
             if isinstance(facts, dict) and facts.get("schema") == SCHEMA:
                 return facts
     return {}
+
+
+def _version(facts: dict[str, Any]) -> int | None:
+    """Give the version that nodes had agreed on when their session was continued in this file."""
+    version = facts.get("protocol_version")
+    known = isinstance(version, int) and 0 <= version < 1 << 32
+    return version if known and facts.get("continued") else None
 
 
 def _named_network(section: Section) -> Network | None:

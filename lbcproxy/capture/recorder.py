@@ -132,7 +132,7 @@ class Recorder(Observer):
             self._inside.add((number, direction))
             return
         self._inside.discard((number, direction))
-        if entry.message is not None:
+        if entry.message is not None and entry.command != "version":  # read before it was agreed
             self._codecs[number] = entry.message.codec
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:

@@ -101,12 +101,15 @@ class Recording(Observer):
             total += file.lost
         return total
 
-    def open(self) -> None:
-        """Open the first file, unless each session has its own; raises CaptureError."""
+    def open(self, *, fresh: bool = False) -> None:
+        """Open the first file, unless each session has its own; raises CaptureError.
+
+        It may continue one that is there, unless it is to be `fresh`.
+        """
         if self._settings.per == "session":
             file_name(self._settings.pattern, network="", name="", session=0, time_ns=self._now())
         else:
-            self._part = self._begin(self._now(), fresh=False)
+            self._part = self._begin(self._now(), fresh=fresh, at_once=True)
 
     def reopen(self) -> None:
         """Begin a new file for each that has been moved away or deleted, as log rotation does."""
@@ -205,7 +208,14 @@ class Recording(Observer):
         part.file.close()
         return new
 
-    def _begin(self, time_ns: int, session: int | None = None, *, fresh: bool = True) -> _Part:
+    def _begin(
+        self,
+        time_ns: int,
+        session: int | None = None,
+        *,
+        fresh: bool = True,
+        at_once: bool = False,
+    ) -> _Part:
         path = file_name(
             self._settings.pattern,
             network=self._network,
@@ -214,7 +224,7 @@ class Recording(Observer):
             time_ns=time_ns,
         )
         file = CaptureFile(path, self._disk, self._told, fresh=fresh and path != "-")
-        if not fresh:
+        if at_once:  # before the disk's thread would
             file.open()
         part = _Part(file, time_ns)
         part.recorder = Recorder(

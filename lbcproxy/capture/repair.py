@@ -63,13 +63,21 @@ def cut_tail(path: Path, found: Survey) -> None:
 
 
 def copy_whole(path: Path, out: Path, found: Survey) -> None:
-    """Write what is whole into a new file; FileExistsError if it is there already."""
+    """Write what is whole into a new file; FileExistsError if it is there already.
+
+    If it cannot be written to the end, CaptureError says why, and nothing is left of it.
+    """
     with path.open("rb") as file, out.open("xb") as target:
         place = 0
-        for damage in found.damages:
-            _copy(file, target, place, damage.start)
-            place = damage.end
-        _copy(file, target, place, found.size)
+        try:
+            for damage in found.damages:
+                _copy(file, target, place, damage.start)
+                place = damage.end
+            _copy(file, target, place, found.size)
+            target.flush()
+        except OSError as error:
+            out.unlink()
+            raise CaptureError(f"cannot write {out}: {error.strerror}") from error
 
 
 def _copy(file: BinaryIO, target: BinaryIO, start: int, end: int) -> None:

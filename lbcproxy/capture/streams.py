@@ -24,7 +24,7 @@ import msgspec
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
 from lbcproxy.endpoint import Endpoint
 
-__all__ = ["Closed", "Data", "Event", "Gap", "Opened", "Reassembler"]
+__all__ = ["Closed", "Data", "Event", "Forgotten", "Gap", "Opened", "Reassembler"]
 
 _WRAP = 1 << 32
 _MAX_WAITING = 16 * 2**20
@@ -34,6 +34,7 @@ _GRACE_NS = 1_000_000_000
 _OVERHEAD = 200
 # Closed connections whose late repetitions are still recognised.
 _MAX_REMEMBERED = 1024
+_MAX_OPEN = 16_384
 # Where the ports begin that systems give to those who connect: Linux's, the lowest.
 _CLIENT_PORTS = 32_768
 _VERSION = b"version".ljust(12, b"\0")  # behind a magic of 4 bytes
@@ -81,7 +82,14 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
 
 
-Event: TypeAlias = Opened | Data | Gap | Closed
+class Forgotten(msgspec.Struct, frozen=True, gc=False):
+    """A connection was silent for longer than many others were open; nothing follows."""
+
+    connection: int
+    time_ns: int
+
+
+Event: TypeAlias = Opened | Data | Gap | Closed | Forgotten
 
 
 class _Half:
@@ -142,6 +150,7 @@ class _Connection:
         self.key = (client, server)
         self.halves = (_Half(True), _Half(False))
         self.over = False
+        self.last = 0  # which packet was the last of it
 
     def half_of(self, source: Endpoint) -> _Half:
         """Give the direction in which one end sends."""
@@ -180,6 +189,7 @@ class Reassembler:
         connection = self._connection(segment, events)
         if connection is None or connection.over:
             return events
+        connection.last = self._packets
         mine, other = connection.halves
         if segment.source != connection.key[0]:
             mine, other = other, mine
@@ -244,6 +254,8 @@ class Reassembler:
         connection = _Connection(self._count, client, server)
         for key in ((client, server), (server, client)):
             self._remembered.pop(key, None)
+        if len(self._open) >= _MAX_OPEN:
+            self._forget(events)
         self._open[client, server] = connection
         if begun:
             self._servers.pop(server, None)
@@ -252,6 +264,15 @@ class Reassembler:
                 del self._servers[next(iter(self._servers))]
         events.append(Opened(connection.number, client, server, self._time_ns, begun))
         return connection
+
+    def _forget(self, events: list[Event]) -> None:
+        """Let go of the half of all connections that were silent for longest."""
+        for connection in sorted(self._open.values(), key=lambda each: each.last)[: _MAX_OPEN // 2]:
+            self._flush(connection, events)
+            if not connection.over:
+                connection.over = True
+                del self._open[connection.key]
+                events.append(Forgotten(connection.number, self._time_ns))
 
     def _receive(
         self, connection: _Connection, half: _Half, segment: Segment, events: list[Event]

@@ -17,6 +17,7 @@ from lbcproxy.capture.met import SessionReport
 from lbcproxy.capture.reader import Capture
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction, Entry, SideStatistics
+from lbcproxy.session.names import OTHERS
 from lbcproxy.text import iso_time, printable
 
 __all__ = ["OTHERS", "Amount", "Summary", "summarise"]
@@ -24,8 +25,6 @@ __all__ = ["OTHERS", "Amount", "Summary", "summarise"]
 MOST_SESSIONS = 1_000
 MOST_LISTED = 100
 MOST_COMMANDS = 200
-OTHERS = "(others)"
-"""The command under which what goes over the bound is counted."""
 JUNK = "(junk)"
 
 

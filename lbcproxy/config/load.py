@@ -124,7 +124,9 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
 
     def wrong(name: str, what: str) -> ConfigError:
         where = f"{path}.{name}"
-        return ConfigError(what, where, _at(places, where) or _at(places, name))
+        if where not in places and name in places:
+            where = name  # it stands at the top
+        return ConfigError(what, where, _at(places, where))
 
     if proxy.network is None:
         raise wrong("network", "a network must be chosen, here or at the top; there is no default")
@@ -134,12 +136,13 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
         raise wrong("network", str(error.args[0])) from None
     if proxy.mode not in all_modes():
         raise wrong("mode", f"{proxy.mode!r} is not among {', '.join(all_modes())}")
-    try:
-        mode_of(proxy)
-    except BadMode as error:
-        words = str(error).partition("': ")[2] or str(error)
-        listens = str(proxy.listen) in words.partition(" ")[0]
-        raise wrong("listen" if listens else "upstream", words) from None
+    listens = msgspec.structs.replace(proxy, upstream="127.0.0.1:1")
+    for setting, each in (("listen", listens), ("upstream", proxy)):
+        try:
+            mode_of(each)
+        except BadMode as error:
+            words = str(error).partition("': ")[2] or str(error)
+            raise wrong(setting, words) from None
     for timeout in ("dial_timeout", "handshake_timeout", "idle_timeout"):
         if getattr(proxy, timeout) == 0:
             raise wrong(timeout, "a time above 0 is expected")
@@ -240,7 +243,7 @@ def _is_here(host: str) -> bool:
 def _at(places: Mapping[str, str], path: str) -> str:
     """Give the line of a setting, or of the nearest thing around it."""
     while path and path not in places:
-        path = re.sub(r"(\.[^.\[]*|\[[0-9]+\]|^[^.\[]*)$", "", path)
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return places.get(path, "")
 
 

@@ -23,7 +23,7 @@ from lbcproxy.peer.statistics import Counters
 from lbcproxy.peer.timers import Timers
 from lbcproxy.session import Direction, Message
 from lbcproxy.wire import Codec, Frame, Framer, Junk
-from lbcproxy.wire.messages.handshake import Version
+from lbcproxy.wire.messages.handshake import Service, Version
 from lbcproxy.wire.messages.inventory import InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.messages.reject import Reject, RejectCode
@@ -32,7 +32,6 @@ from lbcproxy.wire.registry import record_of
 
 __all__ = ["PeerCore"]
 
-BLOOM_SERVICE = 1 << 2
 BLOOM_ENFORCED = 70011
 MOST_IN_HANDSHAKE = 65_536
 REJECTS = 70002
@@ -237,7 +236,7 @@ class PeerCore:
             return self._duplicate(command, now)
         if command == "sendaddrv2" and not self.handshake.strict:
             return self.close("sendaddrv2 behind verack")
-        if command in BLOOM_COMMANDS and not self.config.services & BLOOM_SERVICE:
+        if command in BLOOM_COMMANDS and not self.config.services & Service.BLOOM:
             return self._unsupported(command)
         self._stall.received(command)
         return [*self._automatic(message, now), *self._deliver(message, now)]

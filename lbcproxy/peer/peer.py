@@ -19,12 +19,12 @@ from twisted.internet.defer import Deferred, fail, succeed
 from lbcproxy.peer.config import PeerConfig
 from lbcproxy.peer.effects import Note
 from lbcproxy.peer.pushes import WITH_HASH, Questions, make_reject, some_of
-from lbcproxy.peer.remote import WITNESS_SERVICE
 from lbcproxy.peer.shell import PeerOwner, Shell
 from lbcproxy.peer.statistics import PeerStatistics
 from lbcproxy.session import SideStatistics
 from lbcproxy.wire.errors import BadRecord
 from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
+from lbcproxy.wire.messages.handshake import Service
 from lbcproxy.wire.messages.inventory import InventoryVector
 from lbcproxy.wire.record import MessageRecord
 
@@ -88,7 +88,7 @@ class Peer(Shell):
             wants_headers=remote.wants_headers,
             wants_addrv2=core.handshake.wants_addrv2,
             wants_wtxids=core.handshake.wants_wtxids,
-            has_witness=bool(remote.services & WITNESS_SERVICE),
+            has_witness=bool(remote.services & Service.WITNESS),
             time_offset=remote.time_offset,
             connected_at=self.connected_at,
             last_sent=counters.last_sent,

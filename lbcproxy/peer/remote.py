@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from lbcproxy.wire.messages.handshake import Version
 
-__all__ = ["WITNESS_SERVICE", "Remote"]
-
-WITNESS_SERVICE = 1 << 3
+__all__ = ["Remote"]
 
 
 class Remote:

@@ -9,15 +9,11 @@ from typing import Any
 
 import msgspec
 
+from lbcproxy.session.names import Names
 from lbcproxy.text import printable
 from lbcproxy.wire.hashes import display
-from lbcproxy.wire.registry import OPAQUE, record_of
 
-__all__ = ["OTHERS", "Counters", "PeerStatistics"]
-
-OTHERS = "(others)"
-"""Under which unknown commands are counted, once there are many: a node may make up millions."""
-MOST_UNKNOWN = 100
+__all__ = ["Counters", "PeerStatistics"]
 
 
 class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,20 +87,20 @@ class Counters:
         self._sent_bytes: Counter[str] = Counter()
         self._received: Counter[str] = Counter()
         self._received_bytes: Counter[str] = Counter()
-        self._unknown: set[str] = set()
+        self._names = Names()
 
     def sent(self, command: str, size: int, wall: float) -> None:
         """Count a message that was sent."""
         self.bytes_sent += size
         self.last_sent = wall
-        command = self._name(command)
+        command = self._names.of(command)
         self._sent[command] += 1
         self._sent_bytes[command] += size
 
     def received(self, command: str, size: int, wall: float) -> None:
         """Count a message that arrived."""
         self.last_received = wall
-        command = self._name(command)
+        command = self._names.of(command)
         self._received[command] += 1
         self._received_bytes[command] += size
 
@@ -115,14 +111,6 @@ class Counters:
     def received_by_command(self) -> Mapping[str, tuple[int, int]]:
         """Give the same of what arrived."""
         return _together(self._received, self._received_bytes)
-
-    def _name(self, command: str) -> str:
-        if record_of(command) is not None or command in OPAQUE or command in self._unknown:
-            return command
-        if len(self._unknown) >= MOST_UNKNOWN:
-            return OTHERS
-        self._unknown.add(command)
-        return command
 
 
 def _together(count: Counter[str], size: Counter[str]) -> Mapping[str, tuple[int, int]]:

@@ -101,8 +101,13 @@ class Relay:
         self.client.abort()
         self.upstream.abort()
 
+    @property
+    def listen(self) -> Endpoint:
+        """Where clients of this session's proxy come in."""
+        return self._settings.listen
+
     def leads_back(self) -> None:
-        """End at once: a connection of this session has its other end here as well."""
+        """End at once: the way from the client leads through its own listener again."""
         self._why = self._why or "the upstream is this proxy itself"
         self.abort()
 

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from lbcproxy.peer.log import GATE
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary, Stage
+from lbcproxy.session.names import Names
 
 __all__ = ["Events"]
 
@@ -22,6 +23,7 @@ class Events(Observer):
     def __init__(self) -> None:
         self.sessions = 0
         self.commands: Counter[str] = Counter()
+        self._names = Names()
         self.errors = 0
         """Messages and other bytes with something wrong that was seen without decoding."""
 
@@ -45,7 +47,7 @@ class Events(Observer):
             if entry.message is None:
                 self.errors += not entry.continued
             else:
-                self.commands[entry.command] += 1
+                self.commands[self._names.of(entry.command)] += 1
                 self.errors += entry.message.frame_error is not None
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:

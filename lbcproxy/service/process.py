@@ -80,6 +80,7 @@ class Ending:
         self._hang_up = hang_up
         self._reactor = reactor
         self._signals = 0
+        self._ended = False
         self.code = 0
         self.failure: Failure | None = None
 
@@ -120,5 +121,3 @@ class Ending:
         if self._reactor.running and not self._ended:
             self._ended = True
             self._reactor.stop()
-
-    _ended = False

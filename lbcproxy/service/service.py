@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from lbcproxy.capture import Loss, Recording, RecordingSettings
 from lbcproxy.config import Config, ConfigError, Proxy, load, mode_of, read
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer.log import GATE
-from lbcproxy.proxy import ProxyService, ProxySettings, Shared, Shown
+from lbcproxy.proxy import Mode, ProxyService, ProxySettings, Shared, Shown
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.service.events import Events
 from lbcproxy.service.logs import Logs
@@ -41,6 +42,7 @@ class _Running(msgspec.Struct):
     proxy: Proxy
     service: ProxyService
     recording: Recording | None
+    modes: list[Mode]
 
 
 class LbcproxyService(Service):
@@ -80,6 +82,7 @@ class LbcproxyService(Service):
         self._used: list[Recording] = []
         self._stopped: Deferred[Any] | None = None
         self._reloading = False
+        self._begun = False
 
     @property
     def lost(self) -> Loss:
@@ -92,21 +95,36 @@ class LbcproxyService(Service):
     # Start and stop.
 
     def open(self) -> None:
-        """Open every file and listener; raises CaptureError or CannotListen, with none left."""
-        try:
+        """Open every listener and file; raises CannotListen or CaptureError, with none left."""
+        self.privilegedStartService()
+        self.startService()
+
+    def privilegedStartService(self) -> None:
+        """Open the listeners, before twistd gives up its rights to ports below 1024."""
+        with self._or_nothing():
             for proxy in self.config.proxies:
                 if proxy.enabled:
                     self._start(proxy)
+
+    def startService(self) -> None:
+        """Open the files, as whoever will write them."""
+        super().startService()  # type: ignore[no-untyped-call]
+        with self._or_nothing():
+            for recording in self._used:
+                self._open_recording(recording)
+        self._begun = True
+        for running in self._running_proxies.values():
+            self._say_listening(running)
+
+    @contextmanager
+    def _or_nothing(self) -> Iterator[None]:
+        try:
+            yield
         except Exception:
             for running in self._running_proxies.values():
                 running.service.stopService()
             self._close_recordings()
             raise
-
-    def privilegedStartService(self) -> None:
-        """Open them before twistd gives up its rights, for ports below 1024."""
-        self.open()
-        super().privilegedStartService()  # type: ignore[no-untyped-call]
 
     def stopService(self) -> Deferred[Any]:
         """Stop listening, end every session in order, finish the files; may be called again."""
@@ -238,16 +256,22 @@ class LbcproxyService(Service):
         recording = self._recording(proxy)
         settings = self._settings(proxy)
         service = ProxyService(self._reactor, settings, self._told(recording), shared=self._shared)
-        for mode in _at_once(service.listen()):
+        modes = _at_once(service.listen())
+        service.startService()  # type: ignore[no-untyped-call]
+        running = _Running(proxy, service, recording, modes)
+        self._running_proxies[proxy.name] = running
+        if self._begun:
+            self._say_listening(running)
+
+    def _say_listening(self, running: _Running) -> None:
+        for mode in running.modes:
             LOG.info(
                 "{network}: listening at {listen}, leading to {upstream}",
-                network=proxy.network,
+                network=running.proxy.network,
                 listen=mode.listen,
                 upstream=mode.upstream,
-                proxy=proxy.name,
+                proxy=running.proxy.name,
             )
-        service.startService()  # type: ignore[no-untyped-call]
-        self._running_proxies[proxy.name] = _Running(proxy, service, recording)
 
     def _settings(self, proxy: Proxy) -> ProxySettings:
         agent = proxy.user_agent
@@ -301,13 +325,15 @@ class LbcproxyService(Service):
                 changes=changes,
                 now=time.time_ns,
             )
-            recording.open()
+            if self._begun:
+                self._open_recording(recording)
             self._recordings[key] = recording
             self._used.append(recording)
-            self._say_begun(recording)
         return recording
 
-    def _say_begun(self, recording: Recording) -> None:
+    def _open_recording(self, recording: Recording) -> None:
+        """Begin it, in a new file if the one of its name may be another recording's."""
+        recording.open(fresh=self._begun)
         file = recording.last
         if file is None:
             return

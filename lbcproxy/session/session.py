@@ -31,7 +31,8 @@ class Session:
     """A client, its upstream, and all that passes between them.
 
     `numbers` counts entries over several sessions; `stream_above` as in `Framer`: None where
-    somebody reads every message; `begins` is False for a conversation met in its middle.
+    somebody reads every message; `begins` is False for a conversation met in its middle, of which
+    `protocol_version` may be known all the same.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Session:
         numbers: Iterator[int] | None = None,
         stream_above: int | None = STREAM_ABOVE,
         begins: bool = True,
+        protocol_version: int | None = None,
     ) -> None:
         self.number = number
         self.network = network
@@ -58,6 +60,8 @@ class Session:
             direction: _Way(sender, Framer(network, stream_above, begins=begins), begins)
             for direction, sender in senders.items()
         }
+        if protocol_version is not None:
+            self._agree_on(protocol_version)
 
     @property
     def client(self) -> Side:
@@ -180,7 +184,9 @@ class Session:
             return
         # A negative version is a huge one to lbcd and btcd: they read it as unsigned.
         versions = (self.client.version.version, self.upstream.version.version)
-        agreed = min(version & 0xFFFFFFFF for version in versions)
+        self._agree_on(min(version & 0xFFFFFFFF for version in versions))
+
+    def _agree_on(self, agreed: int) -> None:
         self.client.protocol_version = self.upstream.protocol_version = agreed
         self._codec = Codec(self.network, agreed, encoding="auto")
 

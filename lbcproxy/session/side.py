@@ -8,6 +8,7 @@ from enum import Enum
 import msgspec
 
 from lbcproxy.session.message import Message
+from lbcproxy.session.names import Names
 from lbcproxy.wire.messages.handshake import Version
 
 __all__ = ["Side", "SideStatistics", "Stage"]
@@ -43,7 +44,7 @@ class SideStatistics(msgspec.Struct, frozen=True):
     junk_bytes: int
     messages: int
     commands: dict[str, int]
-    """Messages by command."""
+    """Messages by command; of unknown ones the first hundred, the rest as `(others)`."""
     protocol_version: int | None = None
     """The version the two agreed on: the lower of both, once both are known."""
 
@@ -58,10 +59,11 @@ class Side:
         self.bytes = 0
         self.junk_bytes = 0
         self.commands: Counter[str] = Counter()
+        self._names = Names()
 
     def see(self, message: Message) -> None:
         """Take note of a message the node has sent."""
-        self.commands[message.command] += 1
+        self.commands[self._names.of(message.command)] += 1
         stage = TRANSITIONS.get((self.stage, message.command))
         if stage is None:
             return

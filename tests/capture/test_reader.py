@@ -362,3 +362,24 @@ def test_who_listened_before_is_the_server(tmp_path):
     ]
     _, other = open_capture(pcap_of(segments, tmp_path))
     assert other.direction is DOWN
+
+
+def test_connections_that_say_nothing_any_more_are_forgotten(tmp_path, monkeypatch):
+    """Scans and lost ends leave connections open for ever; a capture lasts for months."""
+    monkeypatch.setattr("lbcproxy.capture.streams._MAX_OPEN", 8)
+    clients = [Endpoint("10.0.0.1", 40_000 + number) for number in range(20)]
+    segments = conversation_of(CLIENT, PING[:9])
+    for number, client in enumerate(clients):
+        segments += conversation_of(client, PING)
+        if number < 12:
+            segments += [Segment(clients[0], NODE, 1000 + 32 * number, 1, PSH | ACK, PING)]
+    capture = open_capture(pcap_of(segments, tmp_path))
+    ends = {}
+    capture.ended = lambda report: ends.update({report.client: (report.end, report)})
+    entries = list(capture)
+    assert len(ends) == 21
+    assert ends[CLIENT][0] == "silent"
+    assert [entry.raw for entry in entries if entry.message is None] == [PING[:9]]
+    assert ends[clients[0]][1].to_upstream.messages == 12
+    assert ends[clients[-1]][0] == "open at the end"
+    assert sum(entry.raw == PING for entry in entries) == 20 + 11

@@ -15,6 +15,7 @@ from lbcproxy.capture import (
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Session, SessionFacts, SessionSummary
 from lbcproxy.wire.envelope import frame
+from tests.session.frames import verack, version
 
 NETWORK = networks.get("lbry-regtest")
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
@@ -127,7 +128,7 @@ def test_each_session_may_have_its_file(tmp_path):
     files = scene.close()
     assert [file.name for file in files] == [f"main-{number}.pcapng" for number in (1, 2, 3)]
     for number, file in enumerate(files, 1):
-        assert held(file) == {(1, UP): [ping(number)]}
+        assert held(file) == {(number, UP): [ping(number)]}
 
 
 def test_a_file_that_is_full_is_followed_by_another(tmp_path):
@@ -288,3 +289,33 @@ def test_a_pattern_that_means_nothing_is_refused(pattern):
     """Before anything is recorded."""
     with pytest.raises(BadPattern):
         file_name(pattern, network="n", name="n", session=1, time_ns=0)
+
+
+def test_a_later_file_is_read_with_the_numbers_and_the_version_of_the_first(tmp_path):
+    """`feefilter` is none at 60000, and session 7 is session 7 in every file."""
+    scene = Scene(tmp_path, rotate_size=1500)
+    scene.begin(6)
+    scene.begin(7)
+    for direction in Direction:
+        scene.pass_on(7, version(60_000) + verack(), direction)
+    fee = frame(NETWORK.magic, "feefilter", bytes(8))
+    for _ in range(20):
+        scene.pass_on(7, fee)
+    files = scene.close()
+    assert len(files) > 2
+    entries = [entry for file in files for entry in open_capture(file)]
+    assert {entry.session for entry in entries} == {7}
+    errors = [entry.error for entry in entries if entry.command == "feefilter"]
+    assert len(errors) == 20
+    assert {each for each in errors if "60000 was agreed" not in str(each)} == set()
+
+
+def test_a_second_run_in_a_file_has_other_numbers(tmp_path):
+    """Each counts from 1; a file does not mix them up."""
+    for _ in range(2):
+        scene = Scene(tmp_path)
+        scene.begin(1)
+        scene.pass_on(1, ping(1))
+        scene.end(1)
+        scene.close()
+    assert [entry.session for entry in open_capture(tmp_path / "x.pcapng")] == [1, 2]

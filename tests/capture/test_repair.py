@@ -1,5 +1,6 @@
 """Tests of keeping what is whole of a damaged capture."""
 
+import errno
 import io
 import struct
 from pathlib import Path
@@ -221,6 +222,22 @@ def test_files_are_never_written_over(tmp_path):
     with pytest.raises(FileExistsError):
         copy_whole(path, path, found)
     assert path.read_bytes() == b"".join(ng())
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(tmp_path, monkeypatch):
+    """A file that looks repaired and is not would be worse than none."""
+    path, out = tmp_path / "one.pcapng", tmp_path / "out.pcapng"
+    path.write_bytes(b"".join(ng()))
+    with path.open("rb") as file:
+        found = survey(file)
+
+    def full(file, target, start, end):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lbcproxy.capture.repair._copy", full)
+    with pytest.raises(CaptureError, match=r"cannot write .*out.pcapng: No space left on device"):
+        copy_whole(path, out, found)
+    assert not out.exists()
 
 
 @given(st.sampled_from(sorted(FILES)), st.data())

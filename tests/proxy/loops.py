@@ -30,7 +30,7 @@ class Loop:
         )
         self._thread.start()
 
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = SECONDS) -> Any:
         """Call a function in the reactor's thread, wait for its Deferred or coroutine, give it."""
         answers: queue.Queue[Any] = queue.Queue()
 
@@ -38,7 +38,7 @@ class Loop:
             maybeDeferred(_begin, function, *arguments).addBoth(answers.put)
 
         self.reactor.callFromThread(start)
-        answer = answers.get(timeout=SECONDS)
+        answer = answers.get(timeout=seconds)
         if isinstance(answer, Failure):
             answer.raiseException()
         return answer

@@ -15,7 +15,7 @@ from lbcproxy import networks
 from lbcproxy.capture import Recorder
 from lbcproxy.proxy.modes.terminate import Termination
 from lbcproxy.proxy.settings import Shown
-from lbcproxy.session import Direction, Observer, Passage, SessionFacts
+from lbcproxy.session import Direction, Observer
 from lbcproxy.wire import Codec, Frame, Framer
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck, Version
@@ -35,16 +35,6 @@ HUGE = frame(NETWORK.magic, "nobodyknows", bytes(WATERMARK + 1))
 
 class Kept(Recording):
     """Keeps the entries of what passed as well."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.passages: list[Passage] = []
-
-    def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
-    ) -> None:
-        super().passed(facts, direction, passages, time_ns)
-        self.passages += passages
 
     @property
     def verdicts(self) -> list[str]:

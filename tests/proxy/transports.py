@@ -168,6 +168,7 @@ class Recording(Observer):
     def __init__(self, fails_at: str = "") -> None:
         self.told: list[tuple[Any, ...]] = []
         self.summaries: list[SessionSummary] = []
+        self.passages: list[Passage] = []
         self.on_passed: Any = lambda: None
         self._fails_at = fails_at
 
@@ -186,6 +187,7 @@ class Recording(Observer):
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
     ) -> None:
         self.on_passed()
+        self.passages += passages
         self.tell("passed", direction, b"".join(each.raw for each in passages))
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
@@ -197,6 +199,11 @@ class Recording(Observer):
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         self.summaries.append(summary)
         self.tell("ended", summary.why)
+
+    @property
+    def whys(self) -> list[str]:
+        """Why sessions ended."""
+        return [each.why for each in self.summaries]
 
     def passed_bytes(self, direction: Direction) -> bytes:
         """All bytes that were said to pass in a direction."""
@@ -233,13 +240,17 @@ class Scene:
     It is the relay's owner and the endpoint that it dials.
     """
 
-    def __init__(self, observer: Recording | None = None, before: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self,
+        observer: Recording | None = None,
+        before: Sequence[Observer] = (),
+        **others: Any,
+    ) -> None:
         self.clock = Clock()
         self.observer = observer or Recording()
         self.ended: list[Relay] = []
-        settings = settings_of(
-            self, before, stream_above=65_536, linger=LINGER, stop_linger=STOP_LINGER
-        )
+        usual = {"stream_above": 65_536, "linger": LINGER, "stop_linger": STOP_LINGER}
+        settings = settings_of(self, before, **{**usual, **others})
         self.relay = Relay(1, settings, self)
         self.client = FakeTransport(self.clock, self.relay.client, 1)
         self.upstream = FakeTransport(self.clock, self.relay.upstream, 2)

@@ -5,8 +5,8 @@ import pytest
 
 from lbcproxy.session import Message, Side, Stage
 from lbcproxy.wire import Codec
-from lbcproxy.wire.envelope import unpack
-from tests.session.frames import NETWORK, UP, broken, ping, verack, version
+from lbcproxy.wire.envelope import frame, unpack
+from tests.session.frames import NETWORK, NOW, UP, broken, ping, session, verack, version
 
 
 def message(raw: bytes, error: str | None = None) -> Message:
@@ -102,3 +102,14 @@ def test_statistics_do_not_change():
     with pytest.raises(AttributeError):
         statistics.messages = 0  # type: ignore[misc]
     assert msgspec.structs.asdict(side.statistics())["messages"] == 2
+
+
+def test_commands_that_a_node_makes_up_are_counted_together():
+    """It may make up millions; a hundred are kept by name."""
+    core = session()
+    for number in range(5000):
+        core.receive(UP, frame(NETWORK.magic, f"zz{number}", b""), NOW)
+    core.receive(UP, ping(), NOW)
+    known = core.client.statistics().commands
+    assert len(known) == 102
+    assert (known["(others)"], known["ping"]) == (4900, 1)

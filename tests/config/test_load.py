@@ -1,0 +1,237 @@
+"""Reading a config: what it gives, and what each mistake is told as."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbcproxy.config import Config, ConfigError, Duration, Size, describe, load, mode_of, read
+from lbcproxy.endpoint import Endpoint
+
+ROOT = Path(__file__).parent.parent.parent
+PROXY = {"network": "lbry-regtest", "listen": 9001, "upstream": "127.0.0.1:9246"}
+
+
+def config(text, tmp_path):
+    """Load a config of some text."""
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return load(*read(path))
+
+
+def test_the_reference_is_what_options_prints():
+    """config.yaml at the top lists every setting; `lbcproxy options > config.yaml` makes it."""
+    assert (ROOT / "config.yaml").read_text() == describe()
+
+
+def test_the_reference_is_a_config_of_defaults():
+    """It can be used as it is, and changes nothing."""
+    made = load(yaml.safe_load(describe()))
+    same = {"network": "lbry-mainnet", "listen": "127.0.0.1:9245", "upstream": "127.0.0.1:9246"}
+    assert made == load({"proxies": [same]})
+
+
+@pytest.mark.parametrize("name", Config.__struct_fields__)
+def test_every_setting_has_its_help(name):
+    """And its type in words; a proxy's own stand below `proxies`."""
+    lines = describe().splitlines()
+    [place] = [number for number, line in enumerate(lines) if line.startswith(f"{name}:")]
+    above = "\n".join(lines[max(0, place - 8) : place])
+    assert lines[place - 1].startswith("#")
+    assert name == "proxies" or "Type" in above
+
+
+def test_a_proxy_has_what_stands_at_the_top(tmp_path):
+    """Unless it says otherwise."""
+    made = config(
+        """
+        network: lbry-regtest
+        idle_timeout: 5 m
+        proxies:
+          - {listen: 9001, upstream: "127.0.0.1:9246"}
+          - {listen: "0.0.0.0:9002", upstream: "node.example:1", network: bitcoin-regtest,
+             name: second, idle_timeout: null, mode: terminate}
+        """,
+        tmp_path,
+    )
+    first, second = made.proxies
+    assert (first.name, first.network, first.idle_timeout) == (
+        "lbry-regtest-9001",
+        "lbry-regtest",
+        300.0,
+    )
+    assert (second.name, second.network, second.idle_timeout) == ("second", "bitcoin-regtest", None)
+    assert mode_of(first).listen == Endpoint("127.0.0.1", 9001)
+    assert mode_of(second).listen == Endpoint("0.0.0.0", 9002)
+    assert mode_of(second).kind == "terminate"
+
+
+def test_proxies_without_a_name_get_one_each():
+    """Two that pick a port are two."""
+    made = load({"proxies": [{**PROXY, "listen": 0}, {**PROXY, "listen": 0}]})
+    assert [each.name for each in made.proxies] == ["lbry-regtest-0", "lbry-regtest-0-2"]
+
+
+def test_a_session_of_its_own_file_has_a_name_with_its_number():
+    """Else all would collide."""
+    [made] = load({"proxies": [{**PROXY, "record_per": "session"}]}).proxies
+    assert "{session}" in made.record
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30", 30), ("1.5", 1.5), ("90 s", 90), ("5m", 300), ("1 h", 3600), ("2 d", 172_800)],
+)
+def test_times_have_units(text, seconds, tmp_path):
+    """A number is seconds."""
+    made = config(f"rotate_every: {text}\nproxies: [{PROXY}]", tmp_path)
+    assert made.rotate_every == Duration(seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4096", 4096),
+        ("64 kB", 64_000),
+        ("64 KiB", 65_536),
+        ("1.5 MB", 1_500_000),
+        ("2GiB", 2 << 30),
+        ("1 TB", 10**12),
+    ],
+)
+def test_sizes_have_units(text, size, tmp_path):
+    """A number is bytes."""
+    assert config(f"rotate_size: {text}\nproxies: [{PROXY}]", tmp_path).rotate_size == Size(size)
+
+
+ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("proxies: []", "line 1: proxies: a list of at least one proxy is expected"),
+        ("{}", "proxies: a list of at least one proxy is expected"),
+        ("proxies: [9246]", "line 1: proxies[0]: a proxy is expected"),
+        ("proxies:\n- listen: 1\n", "line 2: proxies[0]: it lacks `upstream`"),
+        ("\nnetwrk: x\n" + ONE % "", "line 2: netwrk: no setting, did you mean network?"),
+        (ONE % ", lisen: 1", "proxies[0].lisen: no setting, did you mean listen?"),
+        (ONE % ", memory: 1", "proxies[0].memory: no setting"),
+        (ONE % ", network: lbry", "line 1: proxies[0].network: "),
+        ("proxies: [{listen: 1, upstream: 'h:1'}]", "a network must be chosen"),
+        (ONE % ", mode: forward", "proxies[0].mode: 'forward' is not among reverse, terminate"),
+        (ONE % ", enabled: maybe", "right is true or false"),
+        (ONE % ", name: 'a b'", "proxies[0].name: 'a b' has other characters"),
+        (ONE.replace("9001", "70000") % "", "proxies[0].listen: 70000 is not a TCP port"),
+        (ONE.replace("9001", "here") % "", "proxies[0].listen: 'here' is not HOST:PORT"),
+        (ONE.replace("9001", "true") % "", "right is text or number"),
+        (ONE.replace("h:1", "h") % "", "proxies[0].upstream: 'h' is not HOST:PORT"),
+        (ONE.replace("h:1", "h:0") % "", "proxies[0].upstream: 0 is not a TCP port"),
+        (ONE.replace("h:1", "127.0.0.1:9001") % "", "it leads back to itself: 127.0.0.1:9001 -> "),
+        (ONE.replace("h:1", "localhost:9001") % "", "it leads back to itself"),
+        ("rotate_size: 5 apples\n" + ONE % "", "line 1: rotate_size: Expected a size as 4096"),
+        ("rotate_size: -5\n" + ONE % "", "rotate_size: Expected a size"),
+        ("rotate_size: yes\n" + ONE % "", "rotate_size: Expected a size"),
+        ("rotate_every: 5 y\n" + ONE % "", "rotate_every: Expected a time as 30, 90 s"),
+        ("dial_timeout: 0\n" + ONE % "", "line 1: dial_timeout: a time above 0"),
+        ("idle_timeout: 0\n" + ONE % "", "line 1: idle_timeout: a time above 0"),
+        ("max_sessions: 0\n" + ONE % "", "max_sessions: Expected `int` >= 1; right is number from"),
+        ("max_sessions: many\n" + ONE % "", "line 1: max_sessions: Expected `int`, got `str`; "),
+        ("record_per: hour\n" + ONE % "", "right is run, listener or session"),
+        ("record: '{nme}'\n" + ONE % "", "line 1: record: '{nme}' cannot be filled in"),
+        ("record: x\nrecord_per: session\n" + ONE % "", "'x' lacks {session}"),
+        ("record: '-'\nrotate_size: 5\n" + ONE % "", "the standard output cannot be rotated"),
+        ("record: [x]\n" + ONE % "", "record: Expected `str | null`, got `array`; right is text"),
+        ("log_level: loud\n" + ONE % "", "line 1: log_level: Invalid enum value 'loud'; right is"),
+        ("memory: 5\n" + ONE % "", "line 1: memory: at least 1 MiB is expected"),
+        ("record_queue: 5\n" + ONE % "", "record_queue: at least 1 MiB is expected"),
+        ("height: 5\n" + ONE % "", "height: it does nothing without a proxy of mode terminate"),
+        (f"user_agent: {'x' * 257}\n" + ONE % ", mode: terminate", "257 bytes, at most 256"),
+        (ONE % ", mode: terminate, services: 36893488147419103232", "at most 64 bits"),
+        ("network: x\nnetwork: y\n" + ONE % "", "line 2: network: it stands there twice"),
+        (ONE % ", name: a, name: b", "proxies[0].name: it stands there twice"),
+        ("proxies: [", "line 1: no YAML: "),
+        ("a: b: c", "line 1: no YAML: "),
+        ("- a", "settings are expected, as `name: value`"),
+        ("", "settings are expected"),
+        ("\t", "no YAML"),
+        ("[" * 5000, "no YAML"),
+        ("!!python/object/apply:os.system [ls]", "no YAML"),
+        ("5: 6\n" + ONE % "", "5: no setting"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(text, words, tmp_path):
+    """Which file, which line, which setting, and what would be right."""
+    with pytest.raises(ConfigError) as raised:
+        config(text, tmp_path)
+    assert words in str(raised.value)
+    assert str(raised.value).startswith(str(tmp_path / "config.yaml"))
+    assert raised.value.exit_code == 2
+
+
+def both(first, second):
+    """Give a config of two proxies."""
+    return {"proxies": [{**PROXY, **first}, {**PROXY, **second}]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({}, {}, "proxies[1].listen: another proxy listens at 127.0.0.1:9001 already"),
+        ({}, {"listen": "0.0.0.0:9001"}, "another proxy listens at 127.0.0.1:9001"),
+        ({"name": "a"}, {"name": "a", "listen": 2}, "'a' is the name of proxies[0] as well"),
+        (
+            {"upstream": "127.0.0.1:9002"},
+            {"listen": 9002, "upstream": "localhost:9001"},
+            "127.0.0.1:9001 -> 127.0.0.1:9002 -> 127.0.0.1:9001",
+        ),
+    ],
+)
+def test_proxies_that_are_in_each_others_way_are_refused(first, second, words):
+    """They would not start, or lead in a circle for ever."""
+    with pytest.raises(ConfigError) as raised:
+        load(both(first, second))
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"enabled": False},
+        {"listen": 9002, "upstream": "127.0.0.1:9001"},
+        {"listen": "127.0.0.2:9001"},
+        {"listen": "[::1]:9001"},
+    ],
+)
+def test_proxies_that_only_look_so_are_not(second):
+    """One may lead to another, or wait to be enabled."""
+    assert len(load(both({}, second)).proxies) == 2
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    """With what the system says."""
+    with pytest.raises(ConfigError, match=r"none\.yaml: No such file"):
+        read(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"\xe9\xff")
+    with pytest.raises(ConfigError, match=r"latin\.yaml: 'utf-8' codec"):
+        read(tmp_path / "latin.yaml")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(Config.__struct_fields__) | st.text(max_size=10)
+
+
+@given(top=st.dictionaries(NAMES, VALUES, max_size=4), own=st.dictionaries(NAMES, VALUES))
+def test_whatever_stands_there_is_taken_or_refused(top, own):
+    """No other error comes out of it."""
+    for values in (top, {**top, "proxies": [{**PROXY, **own}]}):
+        try:
+            load(values)
+        except ConfigError as error:
+            assert str(error)

@@ -1,0 +1,126 @@
+"""The log: lines and JSON, levels, files, and what nobody may smuggle into it."""
+
+import json
+from typing import Any
+
+import pytest
+from twisted.logger import Logger, LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
+
+from lbcproxy.errors import LbcproxyError
+from lbcproxy.peer.log import GATE
+from lbcproxy.service import Logs, json_line, text_line
+
+EVENT = {
+    "log_time": 1_700_000_000.25,
+    "log_level": LogLevel.warn,
+    "log_namespace": "lbcproxy.session",
+    "log_format": "[#{session} {client}] {text}",
+    "session": 3,
+    "client": "127.0.0.1:40866",
+    "text": "end: client closed",
+}
+
+
+@pytest.fixture
+def logs(tmp_path):
+    """A log with a terminal that keeps lines, joined to Twisted's."""
+    lines: list[tuple[str, bool]] = []
+    logs: Any = Logs(lambda line, bad: lines.append((line, bad)))
+    logs.lines = lines
+    logs.join()
+    yield logs
+    logs.end()
+    globalLogPublisher.removeObserver(logs)
+
+
+OURS = Logger(namespace="lbcproxy.test", observer=GATE)
+OTHERS = Logger(namespace="twisted.test")
+
+
+def test_a_line_names_time_session_and_what():
+    """As mitmdump's."""
+    line = text_line(EVENT)
+    assert line[0] == "["
+    assert line.endswith(".250][#3 127.0.0.1:40866] end: client closed")
+    plain = text_line({**EVENT, "log_format": "listening"})
+    assert plain.endswith(".250] listening")
+
+
+def test_an_object_has_the_facts_by_name():
+    """For whoever collects logs."""
+    assert json.loads(json_line(EVENT)) == {
+        "time": "2023-11-14T22:13:20.250+00:00",
+        "level": "warn",
+        "logger": "lbcproxy.session",
+        "text": "[#3 127.0.0.1:40866] end: client closed",
+        "session": 3,
+        "client": "127.0.0.1:40866",
+    }
+
+
+def test_what_remote_nodes_say_cannot_forge_a_line():
+    """Neither another line nor a terminal's colours."""
+    forged = {**EVENT, "text": "x\n[00:00:00] all is well \x1b[31m"}
+    for line in (text_line(forged), json_line(forged)):
+        assert "\n" not in line
+        assert "\x1b" not in line
+
+
+def test_a_failure_has_its_traceback():
+    """In one line."""
+    event = {**EVENT, "log_failure": Failure(ValueError("broken"))}
+    assert "broken" in text_line(event)
+    assert "\n" not in text_line(event)
+    assert "broken" in json.loads(json_line(event))["text"]
+
+
+def test_below_the_level_nothing_is_even_formatted(logs):
+    """A busy proxy pays for what is shown."""
+    asked = []
+    logs.set(level="warn", path=None, json=False)
+    OURS.info("{what()}", what=lambda: asked.append(1) or "no")
+    OURS.warn("{what()}", what=lambda: asked.append(2) or "yes")
+    assert asked == [2]
+    assert [(line.partition("] ")[2], bad) for line, bad in logs.lines] == [("yes", True)]
+    logs.set(level="debug", path=None, json=False)
+    OURS.debug("now")
+    assert logs.lines[-1][0].endswith("now")
+
+
+def test_of_others_only_warnings_are_shown(logs):
+    """Twisted tells of every port it opens."""
+    logs.set(level="debug", path=None, json=False)
+    OTHERS.info("chatter")
+    OTHERS.warn("trouble")
+    assert [line.partition("] ")[2] for line, _ in logs.lines] == ["trouble"]
+
+
+def test_a_file_takes_the_terminals_place(logs, tmp_path):
+    """Folders are made; it is added to, and opened anew when it was moved."""
+    path = tmp_path / "logs" / "x.log"
+    path.parent.mkdir()
+    path.write_text("before\n")
+    logs.set(level="info", path=str(path), json=True)
+    OURS.info("one")
+    path.rename(tmp_path / "old.log")
+    OURS.info("two")
+    logs.reopen()
+    OURS.info("three")
+    assert logs.lines == []
+    old = (tmp_path / "old.log").read_text().splitlines()
+    assert old[0] == "before"
+    assert [json.loads(line)["text"] for line in old[1:]] == ["one", "two"]
+    assert [json.loads(line)["text"] for line in path.read_text().splitlines()] == ["three"]
+    logs.set(level="info", path=None, json=False)
+    OURS.info("four")
+    assert len(logs.lines) == 1
+
+
+def test_a_log_that_cannot_be_opened_is_named(logs, tmp_path):
+    """And the one there is stays."""
+    logs.set(level="info", path=str(tmp_path / "x"), json=False)
+    with pytest.raises(LbcproxyError, match="cannot log to .*x/y: "):
+        logs.set(level="info", path=str(tmp_path / "x" / "y"), json=False)
+    OURS.info("still here")
+    assert "still here" in (tmp_path / "x").read_text()

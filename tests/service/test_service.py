@@ -1,0 +1,313 @@
+"""The service over real loopback TCP: what a config starts, what its change changes, its end."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lbcproxy.capture import open_capture
+from lbcproxy.config import load, read
+from lbcproxy.errors import CaptureError
+from lbcproxy.proxy import CannotListen
+from lbcproxy.service import LbcproxyService, Logs
+from lbcproxy.wire.envelope import frame
+from tests.nodes import free_port, wait_until
+from tests.proxy.loops import Loop, connect, listening
+from tests.proxy.transports import NETWORK
+
+PING = frame(NETWORK.magic, "ping", bytes(8))
+
+
+class Served:
+    """A service, its config file, and what it logged."""
+
+    def __init__(self, loop: Loop, folder: Path) -> None:
+        self.loop = loop
+        self.folder = folder
+        self.path = folder / "config.yaml"
+        self.lines: list[str] = []
+        self.ended: list[bool] = []
+        self.logs = Logs(lambda line, bad: self.lines.append(line))
+        self.service: Any = None
+
+    def write(self, *proxies: dict[str, Any], **settings: Any) -> None:
+        """Write the config."""
+        settings = {"network": NETWORK.id, "record": str(self.folder / "x.pcapng"), **settings}
+        self.path.write_text(yaml.safe_dump({**settings, "proxies": list(proxies)}))
+
+    def start(self, *proxies: dict[str, Any], **settings: Any) -> "Served":
+        """Write it and start."""
+        self.write(*proxies, **settings)
+        config = load(*read(self.path))
+        self.service = LbcproxyService(
+            self.loop.reactor,
+            config,
+            self.logs,
+            path=str(self.path),
+            given_up=lambda: self.ended.append(True),
+        )
+        self.service.set_logs(config)
+        self.logs.join()
+        self.loop.call(self.service.open)
+        return self
+
+    def hang_up(self) -> None:
+        """Have the config read again."""
+        self.loop.call(self.service.hang_up)
+
+    def stop(self) -> None:
+        """Stop it, wait, and be no log any more."""
+        from twisted.logger import globalLogPublisher
+
+        if self.service is not None:
+            self.loop.call(self.service.stopService)
+        self.logs.end()
+        globalLogPublisher.removeObserver(self.logs)
+
+    @property
+    def log(self) -> str:
+        """All lines, without their times."""
+        return "\n".join(line.partition("]")[2].strip() for line in self.lines)
+
+
+@pytest.fixture
+def served(loop: Loop, tmp_path: Path) -> Iterator[Served]:
+    """Give a service that is stopped in the end."""
+    served = Served(loop, tmp_path)
+    yield served
+    served.stop()
+
+
+def proxy(server: socket.socket, **settings: Any) -> dict[str, Any]:
+    """A proxy that leads to a listening socket."""
+    upstream = f"127.0.0.1:{server.getsockname()[1]}"
+    return {"listen": free_port(), "upstream": upstream, **settings}
+
+
+def echo(client: socket.socket, node: socket.socket) -> None:
+    """See that bytes pass both ways."""
+    client.sendall(PING)
+    assert node.recv(100) == PING
+    node.sendall(PING)
+    assert client.recv(100) == PING
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens at a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def count(path: Path) -> int:
+    """How many messages a capture holds."""
+    return sum(1 for _ in open_capture(path))
+
+
+def test_all_proxies_of_a_config_are_started(served: Served):
+    """Each leads to its own; one that is not enabled does not listen."""
+    with listening() as one, listening() as other:
+        first, second = proxy(one), proxy(other, name="second", record=None)
+        third = proxy(other, enabled=False)
+        served.start(first, second, third)
+        for each, server in ((first, one), (second, other)):
+            with connect(each["listen"], server) as (client, node):
+                echo(client, node)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", third["listen"]), 5)
+    served.stop()
+    assert count(served.folder / "x.pcapng") == 2
+    assert "stopped: 2 sessions, 4 messages; recorded in " in served.log
+
+
+def test_what_is_added_removed_and_kept(served: Served):
+    """A change is only a change: a session of what stays does not notice."""
+    with listening() as one, listening() as other:
+        kept, gone = proxy(one, name="kept"), proxy(other, name="gone")
+        served.start(kept, gone)
+        with (
+            connect(kept["listen"], one) as (client, node),
+            connect(gone["listen"], other) as (lost, _),
+        ):
+            echo(client, node)
+            added = proxy(other, name="added")
+            served.write(kept, added)
+            served.hang_up()
+            lost.settimeout(10)
+            assert lost.recv(10) == b""
+            with connect(added["listen"], other) as (late, node_of_late):
+                echo(late, node_of_late)
+            echo(client, node)
+    assert "proxy gone stops: no longer configured" in served.log
+    assert "config read again: 2 proxies" in served.log
+    assert served.log.count(f"listening at 127.0.0.1:{kept['listen']}") == 1
+
+
+def test_another_upstream_is_another_proxy(served: Served):
+    """Its sessions end; the same port listens on."""
+    with listening() as one, listening() as other:
+        before = proxy(one, name="main")
+        served.start(before)
+        with connect(before["listen"], one) as (client, node):
+            echo(client, node)
+            served.write({**before, "upstream": proxy(other)["upstream"]})
+            served.hang_up()
+            client.settimeout(10)
+            assert client.recv(10) == b""
+        with connect(before["listen"], other) as (client, node):
+            echo(client, node)
+
+
+def test_other_settings_hold_for_sessions_to_come(served: Served):
+    """Those there are go on, into the file they were recorded in."""
+    with listening() as server:
+        main = proxy(server, name="main")
+        served.start(main)
+        with connect(main["listen"], server) as (client, node):
+            echo(client, node)
+            changed = {"max_sessions": 2, "record": str(served.folder / "y.pcapng")}
+            served.write(main, **changed)
+            served.hang_up()
+            echo(client, node)
+            with connect(main["listen"], server) as (second, other_node):
+                echo(second, other_node)
+                with socket.create_connection(("127.0.0.1", main["listen"]), 5) as third:
+                    assert third.recv(10) == b""
+    wait_until("it is told", lambda: served.log.count("end: ") == 2)
+    served.stop()
+    assert count(served.folder / "x.pcapng") == 4
+    assert count(served.folder / "y.pcapng") == 2
+    assert "proxy main: settings changed for sessions to come" in served.log
+    assert "refused: there are 2 sessions already (max_sessions)" in served.log
+
+
+def test_other_rotation_begins_another_file(served: Served):
+    """The one there is still has sessions; nothing is written over, nothing torn."""
+    with listening() as server:
+        main = proxy(server, name="main")
+        served.start(main)
+        with connect(main["listen"], server) as (client, node):
+            echo(client, node)
+            served.write(main, rotate_size="1 GB")
+            served.hang_up()
+            with connect(main["listen"], server) as (second, other_node):
+                echo(second, other_node)
+            echo(client, node)
+    wait_until("both have ended", lambda: served.log.count("end: ") == 2)
+    served.stop()
+    assert count(served.folder / "x.pcapng") == 4
+    assert count(served.folder / "x-2.pcapng") == 2
+
+
+def test_nothing_changed_is_nothing_done(served: Served):
+    """A SIGHUP to be sure costs nothing."""
+    with listening() as server:
+        main = proxy(server)
+        served.start(main)
+        with connect(main["listen"], server) as (client, node):
+            served.hang_up()
+            echo(client, node)
+    assert "settings changed" not in served.log
+    assert served.log.count("listening") == 1
+
+
+@pytest.mark.parametrize("text", ["proxies: [", "proxies: []", "network: nope\n"])
+def test_a_config_that_is_wrong_changes_nothing(served: Served, text: str):
+    """The log says what and where."""
+    with listening() as server:
+        main = proxy(server)
+        served.start(main)
+        served.path.write_text(text)
+        served.hang_up()
+        with connect(main["listen"], server) as (client, node):
+            echo(client, node)
+    assert f"the config is left as it was: {served.path}" in served.log
+
+
+def test_a_listener_that_cannot_be_opened_costs_no_other(served: Served):
+    """At a change it is said, and the rest holds; at the start it is an error."""
+    with listening() as server, listening() as busy:
+        main, taken = proxy(server, name="main"), proxy(server, name="taken")
+        taken["listen"] = busy.getsockname()[1]
+        served.start(main)
+        added = proxy(server, name="added")
+        served.write(main, taken, added)
+        served.hang_up()
+        with connect(added["listen"], server) as (client, node):
+            echo(client, node)
+        assert f"proxy taken: cannot listen at 127.0.0.1:{taken['listen']}" in served.log
+        served.stop()
+        with pytest.raises(CannotListen):
+            Served(served.loop, served.folder).start(added, taken)
+        wait_until("nobody listens", lambda: not accepts(added["listen"]))
+
+
+def test_a_capture_that_cannot_be_written_is_an_error_at_the_start(served: Served, loop: Loop):
+    """Before any listener is there."""
+    (served.folder / "file").write_text("")
+    with listening() as server, pytest.raises(CaptureError, match="cannot write"):
+        served.start(proxy(server), record=str(served.folder / "file" / "x.pcapng"))
+    served.service = None
+
+
+def test_files_that_were_moved_are_opened_anew(served: Served):
+    """The capture and the log, as log rotation wants it."""
+    with listening() as server:
+        main = proxy(server)
+        served.start(main, log_file=str(served.folder / "log"))
+        with connect(main["listen"], server) as (client, node):
+            echo(client, node)
+            (served.folder / "log").rename(served.folder / "log.1")
+            (served.folder / "x.pcapng").rename(served.folder / "old.pcapng")
+            served.hang_up()
+            echo(client, node)
+    wait_until("it is told", lambda: "end: " in (served.folder / "log").read_text())
+    served.stop()
+    assert count(served.folder / "old.pcapng") == 2
+    assert count(served.folder / "x.pcapng") == 2
+    assert "client connect" in (served.folder / "log.1").read_text()
+
+
+@pytest.mark.parametrize("policy", ["continue", "stop"])
+def test_a_disk_that_takes_nothing_ends_all_or_nothing(served: Served, policy: str):
+    """As the operator wants it; it is said in either case."""
+    with listening() as server:
+        main = proxy(server)
+        served.start(main, record_failure=policy)
+        served.service._disk.most = 10
+        if policy == "continue":
+            with connect(main["listen"], server) as (client, node):
+                echo(client, node)
+        else:
+            with (
+                suppress(ConnectionResetError),  # the upstream is not there yet
+                socket.create_connection(("127.0.0.1", main["listen"]), 10) as client,
+            ):
+                assert client.recv(100) == b""
+            wait_until("it has given up", lambda: served.ended)
+    served.stop()
+    assert ("all sessions are ended" in served.log) == (policy == "stop")
+    assert "were not recorded" in served.log
+    assert served.service.failed
+
+
+@pytest.mark.parametrize(("per", "files"), [("run", 1), ("listener", 2), ("session", 4)])
+def test_what_has_a_file_of_its_own(served: Served, per: str, files: int):
+    """The run, the listener, or the session."""
+    with listening() as one, listening() as other:
+        pair = proxy(one, name="a"), proxy(other, name="b")
+        pattern = str(served.folder / "{name}-{session}.pcapng")
+        served.start(*pair, record=pattern, record_per=per)
+        for each, server in zip(pair * 2, (one, other) * 2, strict=True):
+            with connect(each["listen"], server) as (client, node):
+                echo(client, node)
+    wait_until("it is told", lambda: served.log.count("end: ") == 4)
+    served.stop()
+    found = sorted(served.folder.glob("*.pcapng"))
+    assert len(found) == files
+    assert sum(map(count, found)) == 8
+    if per == "listener":
+        assert [file.name for file in found] == ["a-None.pcapng", "b-None.pcapng"]
