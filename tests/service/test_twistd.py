@@ -221,6 +221,20 @@ def test_a_capture_that_was_moved_is_begun_anew(start, config, command, tmp_path
     assert streams(whole) == {port: (ping(2), ping(2))}
 
 
+def test_flags_go_before_the_file_when_it_is_read_again_too(start, config):
+    """What was said on the command line holds until the end."""
+    service = start(config, (*RUN, "-w", "flag.pcapng", "--max-sessions", "1"))
+    with connect(service.ports[0]) as connection:
+        swap(connection, 1)
+        service.configure({**config, "max_sessions": 5})
+        service.hang_up()
+        with connect(service.ports[0]) as another_one:
+            assert another_one.recv(1) == b""
+        swap(connection, 2)
+    assert service.end() == 0
+    assert [each.name for each in service.folder.glob("*.pcapng")] == ["flag.pcapng"]
+
+
 @each_command
 def test_a_hang_up_without_a_change_changes_nothing(start, config, command):
     """Files are opened anew only where they were moved."""
