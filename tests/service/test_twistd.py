@@ -221,6 +221,23 @@ def test_a_capture_that_was_moved_is_begun_anew(start, config, command, tmp_path
     assert streams(whole) == {port: (ping(2), ping(2))}
 
 
+def test_files_that_were_moved_are_begun_anew_though_the_config_is_broken(start, config, tmp_path):
+    """What rotates logs does not know of the mistake, and would take the files away."""
+    log, capture = tmp_path / "proxy.log", tmp_path / "it.pcapng"
+    service = start({**config, "log_file": log.name})
+    with connect(service.ports[0]) as connection:
+        swap(connection, 1)
+        for path in (log, capture):
+            path.rename(path.with_suffix(".old"))
+        (tmp_path / "config.yaml").write_text("nonsense")
+        service.process.send_signal(signal.SIGHUP)
+        wait_until("both are there", lambda: log.exists() and capture.exists())
+        swap(connection, 2)
+        assert service.end() == 0
+    assert "stopped: 1 sessions" in log.read_text()
+    assert list(streams(capture).values()) == [(ping(2), ping(2))]
+
+
 def test_flags_go_before_the_file_when_it_is_read_again_too(start, config):
     """What was said on the command line holds until the end."""
     service = start(config, (*RUN, "-w", "flag.pcapng", "--max-sessions", "1"))
