@@ -177,15 +177,8 @@ def test_a_broken_config_leaves_all_as_it_was(start, config, text, says, command
 @each_command
 def test_a_log_that_was_moved_is_begun_anew(start, config, command, tmp_path):
     """As logrotate does it: move the file, send SIGHUP."""
-    service = start(config, TWISTD) if command is TWISTD else None
-    log = tmp_path / "logs" / "proxy.log"
-    if service is None:  # `run` logs to the file alone, so that the port has to be known before
-        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-            port = taken.getsockname()[1]
-        config = {**config, "proxies": [{**config["proxies"][0], "listen": port}]}
-        service = start(config, command)
-    else:
-        port = service.ports[0]
+    service = start(config, command)
+    log, port = tmp_path / "logs" / "proxy.log", service.ports[0]
     logged = {**config, "log_file": "logs/proxy.log", "log_json": True}
     service.configure(logged)
     service.process.send_signal(signal.SIGHUP)
