@@ -12,7 +12,7 @@ from twisted.python import usage
 
 from lbcproxy.config import ConfigError, load, read
 from lbcproxy.errors import LbcproxyError
-from lbcproxy.service import LbcproxyService, Logs, raise_open_files
+from lbcproxy.service import LbcproxyService, Logs, give_memory_back, raise_open_files
 from lbcproxy.service.process import Ending
 
 __all__ = ["Options", "makeService"]
@@ -63,6 +63,7 @@ def makeService(options: Options) -> Any:
     from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
 
     raise_open_files()
+    give_memory_back()
     logs = Logs(None)
     config = options.settings
     path = str(Path(options["config"]).absolute())  # a daemon has another folder
@@ -75,21 +76,17 @@ def makeService(options: Options) -> Any:
         _refuse(error)
     logs.join()
     reactor.callWhenRunning(ended.install)
-    _tell_of_failure(reactor, service)
+    reactor.callWhenRunning(lambda: atexit.register(_leave, service, ended))
     return service
 
 
-def _tell_of_failure(reactor: Any, service: LbcproxyService) -> None:
-    """Have the process end with 1 if recording failed: twistd would end with 0 all the same."""
-    reactor.addSystemEventTrigger(
-        "after", "shutdown", lambda: service.failed and atexit.register(_leave, 1)
-    )
-
-
-def _leave(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+def _leave(service: LbcproxyService, ended: Ending) -> None:
+    """End with the exit code of `lbcproxy run`: twistd itself would give 0 whatever happened."""
+    code = 1 if service.failed else ended.code
+    if code:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _refuse(error: LbcproxyError) -> NoReturn:

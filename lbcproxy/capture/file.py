@@ -97,7 +97,9 @@ class CaptureFile:
         try:
             self._file = _standard_output() if self.path == "-" else self._open_path()
         except OSError as error:
-            raise CaptureError(f"cannot write {self.path}: {error.strerror}") from error
+            # What exists where a folder was to be made; a file that exists is no error here.
+            why = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
+            raise CaptureError(f"cannot write {self.path}: {why}") from error
         self._regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
         return self
 
@@ -145,7 +147,9 @@ class CaptureFile:
             return
         self._retry_at, self._begun = None, True
         if missing:
-            self._told(f"recording into {self.name} goes on: {missing}", True)
+            self._told(
+                f"recording into {self.name} {'goes on' if data else 'ends'}: {missing}", True
+            )
 
     def _close(self) -> None:
         self._overrun = False

@@ -106,7 +106,13 @@ def _run(
     from lbcproxy.cli.console import Console
     from lbcproxy.cli.look import make_look
     from lbcproxy.cli.show import colours, output_to, width_of
-    from lbcproxy.service import LbcproxyService, Logs, raise_open_files, run_reactor
+    from lbcproxy.service import (
+        LbcproxyService,
+        Logs,
+        give_memory_back,
+        raise_open_files,
+        run_reactor,
+    )
 
     piped = any(proxy.record == "-" for proxy in config.proxies)
     stream = sys.stderr if piped else sys.stdout
@@ -118,6 +124,7 @@ def _run(
     logs = Logs(console.line)
     reads_all = not quiet and (options["kind"] != "text" or options["tree"] or options["hexdump"])
     raise_open_files()
+    give_memory_back()
     ended: Deferred[int] = Deferred()
     service = LbcproxyService(
         reactor,

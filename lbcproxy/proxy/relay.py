@@ -14,6 +14,7 @@ from twisted.internet.endpoints import connectProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import Peer, PeerConfig, Policy
 from lbcproxy.peer.dial import EXPECTED, reason_of
 from lbcproxy.peer.log import GATE
@@ -53,6 +54,7 @@ class Relay:
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
         self._closed: set[Peer] = set()
+        self._ends: dict[Peer, tuple[Endpoint, ...]] = {}
         self._breaking: Peer | None = None
         self._broken = False
         self._why = ""
@@ -99,6 +101,16 @@ class Relay:
         self.client.abort()
         self.upstream.abort()
 
+    @property
+    def listen(self) -> Endpoint:
+        """Where clients of this session's proxy come in."""
+        return self._settings.listen
+
+    def leads_back(self) -> None:
+        """End at once: the way from the client leads through its own listener again."""
+        self._why = self._why or "the upstream is this proxy itself"
+        self.abort()
+
     # What the peers tell.
 
     def peer_connected(self, peer: Peer) -> None:
@@ -113,6 +125,8 @@ class Relay:
                     upstream=self._settings.upstream,
                 )
             )
+            if not self._is_new(peer, peer.address, peer.local_address):
+                return
             self._deadlines.start(self._is_ready)
             self._dialling = connectProtocol(self._settings.dial(), self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
@@ -150,6 +164,9 @@ class Relay:
     def peer_closed(self, peer: Peer, *, reset: bool) -> None:
         """Close the other leg in the same way."""
         self._closed.add(peer)
+        if peer in self._ends:
+            dialler, listener = self._ends.pop(peer)
+            self._settings.connections.remove(dialler, listener, dialled=peer is self.upstream)
         direction, other = self._direction(peer), self._other(peer)
         if reset and not peer.aborted and not self._broken:
             self._broken = True
@@ -179,9 +196,7 @@ class Relay:
         """Send what the client said meanwhile, and read on."""
         self._dialling = None
         self._watch.connected(self.upstream.local_address)
-        if self._settings.leads_back(self.upstream.address, self.upstream.local_address):
-            self._why = self._why or "the upstream is this listener itself"
-            self.abort()
+        if not self._is_new(self.upstream, self.upstream.local_address, self.upstream.address):
             return
         waiting, self._waiting = self._waiting, []
         for data in waiting:
@@ -203,6 +218,12 @@ class Relay:
             self._watch.reset(Direction.TO_CLIENT)
         self.client.abort()
         self._end_if_over()
+
+    def _is_new(self, peer: Peer, *ends: Endpoint) -> bool:
+        """Whether a connection, by who dialled and who listened, does not lead from us to us."""
+        dialler, listener = self._ends[peer] = ends
+        known = self._settings.connections
+        return known.add(dialler, listener, self, dialled=peer is self.upstream)
 
     # Closing.
 

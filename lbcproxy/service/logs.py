@@ -130,4 +130,5 @@ def _opened(path: str) -> TextIO:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         return Path(path).open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise LbcproxyError(f"cannot log to {path}: {error.strerror}") from error
+        why = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise LbcproxyError(f"cannot log to {path}: {why}") from error

@@ -359,9 +359,10 @@ class LbcproxyService(Service):
         if not bad:
             LOG.info("{text}", text=text)
             return
-        end = "; all sessions are ended" if stop else ""
+        first = stop and not self.failed
+        end = "; all sessions are ended" if first else ""
         LOG.error("{text}{end}", text=text, end=end)
-        if stop and not self.failed:
+        if first:
             self.failed = text
             self.stopService().addCallback(lambda _: self.given_up())
 

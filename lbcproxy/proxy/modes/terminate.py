@@ -276,6 +276,7 @@ class Termination:
                 leg.disconnect(self._why)
 
     def _config(self, **shown: Any) -> PeerConfig:
+        idle = self.settings.idle_timeout or Timeouts().idle
         return PeerConfig(
             network=self.settings.network,
             policy=Policy.TOLERANT,
@@ -283,7 +284,8 @@ class Termination:
             keepalive=not self.settings.shown.pass_pings,
             timeouts=Timeouts(
                 negotiate=self.settings.handshake_timeout or Timeouts().negotiate,
-                idle=self.settings.idle_timeout or Timeouts().idle,
+                idle=idle,
+                ping=min(Timeouts().ping, idle / 3),  # a quiet node is asked before it is given up
             ),
             **shown,
         )
