@@ -67,7 +67,7 @@ def makeService(options: Options) -> Any:
     logs = Logs(None)
     config = options.settings
     path = str(Path(options["config"]).absolute())  # a daemon has another folder
-    service = _Kept(reactor, config, logs, path=path)
+    service = _Kept(reactor, config, logs, read_again=lambda: load(*read(path)))
     ended = Ending(service.stopService, service.abort, reactor, service.hang_up)
     service.given_up = lambda: ended.done(1)
     try:

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from lbcproxy import networks
 from lbcproxy.background import Background
 from lbcproxy.capture import Loss, Recording, RecordingSettings
-from lbcproxy.config import Config, ConfigError, Proxy, load, mode_of, read
+from lbcproxy.config import Config, ConfigError, Proxy, mode_of
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy import Mode, ProxyService, ProxySettings, Shared, Shown
@@ -49,8 +49,9 @@ class LbcproxyService(Service):
     """What a config describes, at work.
 
     `observers` are told of every session, behind the recording; `reads_all` says that one of them
-    reads every message. `path` is the config's file, which `hang_up` reads again. `given_up` is
-    called, once, if recording fails and the config wants everything to end then.
+    reads every message. `read_again` gives the config as it is now, for `hang_up`, or raises
+    ConfigError. `given_up` is called, once, if recording fails and the config wants everything to
+    end then.
     """
 
     def __init__(
@@ -61,11 +62,11 @@ class LbcproxyService(Service):
         *,
         observers: Sequence[Observer] = (),
         reads_all: bool = False,
-        path: str | None = None,
+        read_again: Callable[[], Config] | None = None,
         given_up: Callable[[], object] = lambda: None,
     ) -> None:
         self.config = config
-        self.path = path
+        self._read_again = read_again
         self.events = Events()
         self.failed = ""
         """Why everything was ended before its time, if it was."""
@@ -180,8 +181,8 @@ class LbcproxyService(Service):
 
     async def _hang_up(self) -> None:
         try:
-            if self.path is not None:
-                await self.change(load(*read(self.path)))
+            if self._read_again is not None:
+                await self.change(self._read_again())
         except ConfigError as error:
             LOG.error("the config is left as it was: {error}", error=error)
         try:

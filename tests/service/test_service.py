@@ -47,7 +47,7 @@ class Served:
             self.loop.reactor,
             config,
             self.logs,
-            path=str(self.path),
+            read_again=lambda: load(*read(self.path)),
             given_up=lambda: self.ended.append(True),
         )
         self.service.set_logs(config)

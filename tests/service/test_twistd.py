@@ -177,15 +177,8 @@ def test_a_broken_config_leaves_all_as_it_was(start, config, text, says, command
 @each_command
 def test_a_log_that_was_moved_is_begun_anew(start, config, command, tmp_path):
     """As logrotate does it: move the file, send SIGHUP."""
-    service = start(config, TWISTD) if command is TWISTD else None
-    log = tmp_path / "logs" / "proxy.log"
-    if service is None:  # `run` logs to the file alone, so that the port has to be known before
-        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-            port = taken.getsockname()[1]
-        config = {**config, "proxies": [{**config["proxies"][0], "listen": port}]}
-        service = start(config, command)
-    else:
-        port = service.ports[0]
+    service = start(config, command)
+    log, port = tmp_path / "logs" / "proxy.log", service.ports[0]
     logged = {**config, "log_file": "logs/proxy.log", "log_json": True}
     service.configure(logged)
     service.process.send_signal(signal.SIGHUP)
@@ -219,6 +212,37 @@ def test_a_capture_that_was_moved_is_begun_anew(start, config, command, tmp_path
         assert service.end() == 0
     assert streams(tmp_path / "old.pcapng") == {port: (ping(1), ping(1))}
     assert streams(whole) == {port: (ping(2), ping(2))}
+
+
+def test_files_that_were_moved_are_begun_anew_though_the_config_is_broken(start, config, tmp_path):
+    """What rotates logs does not know of the mistake, and would take the files away."""
+    log, capture = tmp_path / "proxy.log", tmp_path / "it.pcapng"
+    service = start({**config, "log_file": log.name})
+    with connect(service.ports[0]) as connection:
+        swap(connection, 1)
+        for path in (log, capture):
+            path.rename(path.with_suffix(".old"))
+        (tmp_path / "config.yaml").write_text("nonsense")
+        service.process.send_signal(signal.SIGHUP)
+        wait_until("both are there", lambda: log.exists() and capture.exists())
+        swap(connection, 2)
+        assert service.end() == 0
+    assert "stopped: 1 sessions" in log.read_text()
+    assert list(streams(capture).values()) == [(ping(2), ping(2))]
+
+
+def test_flags_go_before_the_file_when_it_is_read_again_too(start, config):
+    """What was said on the command line holds until the end."""
+    service = start(config, (*RUN, "-w", "flag.pcapng", "--max-sessions", "1"))
+    with connect(service.ports[0]) as connection:
+        swap(connection, 1)
+        service.configure({**config, "max_sessions": 5})
+        service.hang_up()
+        with connect(service.ports[0]) as another_one:
+            assert another_one.recv(1) == b""
+        swap(connection, 2)
+    assert service.end() == 0
+    assert [each.name for each in service.folder.glob("*.pcapng")] == ["flag.pcapng"]
 
 
 @each_command
