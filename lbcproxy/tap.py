@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,11 +30,14 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read the config; ends the program with exit code 2 and a line that names the place."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the reactor runs, nothing is to reload
         try:
             self.settings = load(*read(self["config"]))
             for proxy in self.settings.proxies:
                 if proxy.record == "-":
                     raise ConfigError("twistd has no standard output of its own", "record")
+            if self.settings.log_json and self.settings.log_file is None:
+                raise ConfigError("under twistd it needs a log_file", "log_json")
         except ConfigError as error:
             _refuse(error)
 
@@ -53,6 +57,8 @@ class _Kept(LbcproxyService):
 
     def startService(self) -> None:
         try:
+            # Not before: they are opened anew as this user, and in this folder.
+            self.set_logs(self.config)
             super().startService()
         except LbcproxyError as error:
             _refuse(error)
@@ -65,16 +71,12 @@ def makeService(options: Options) -> Any:
     raise_open_files()
     give_memory_back()
     logs = Logs(None)
+    logs.join()
     config = options.settings
     path = str(Path(options["config"]).absolute())  # a daemon has another folder
     service = _Kept(reactor, config, logs, read_again=lambda: load(*read(path)))
     ended = Ending(service.stopService, service.abort, reactor, service.hang_up)
     service.given_up = lambda: ended.done(1)
-    try:
-        service.set_logs(config)
-    except LbcproxyError as error:
-        _refuse(error)
-    logs.join()
     reactor.callWhenRunning(ended.install)
     reactor.callWhenRunning(lambda: atexit.register(_leave, service, ended))
     return service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ def command(
 
     Point the client at the listening address: it talks to the node as before. Ctrl-C ends it.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the reactor runs, nothing is to reload
     flags = given(options)
     if no_record and "record" in flags:
         raise click.UsageError("--no-record and -w exclude each other")

@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import connectProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import Peer, PeerConfig, Policy
-from lbcproxy.peer.dial import EXPECTED, reason_of
+from lbcproxy.peer.dial import EXPECTED, connect, reason_of
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.deadlines import Deadlines
 from lbcproxy.proxy.settings import Owner, RelaySettings
@@ -51,6 +50,8 @@ class Relay:
         )
         self._watch = Watch(self._session, settings.observers, settings.now)
         self._waiting: list[bytes] = []
+        self._waits = 0  # the bytes of it
+        self._half: Deadlines | None = None
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
         self._closed: set[Peer] = set()
@@ -74,13 +75,14 @@ class Relay:
     @property
     def held(self) -> int:
         """Bytes of messages not whole yet, and of what waits for the upstream."""
-        return self._session.held + sum(map(len, self._waiting))
+        return self._session.held + self._waits
 
     def shed(self) -> None:
         """Read the messages that are under way no further; end, if it waits for an upstream."""
         self._watch.let_go()
         if self._waiting:
             self._waiting.clear()
+            self._waits = 0
             self.stop("too much waits for the upstream, for all sessions together")
 
     def stop(self, why: str = "proxy stopped") -> None:
@@ -128,7 +130,7 @@ class Relay:
             if not self._is_new(peer, peer.address, peer.local_address):
                 return
             self._deadlines.start(self._is_ready)
-            self._dialling = connectProtocol(self._settings.dial(), self.upstream)
+            self._dialling = connect(self._settings.dial(), self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
 
     def peer_received(self, peer: Peer, data: bytes) -> None:
@@ -138,11 +140,14 @@ class Relay:
         if other in self._closed:
             return  # nobody will ever get it
         self._deadlines.alive()
+        if self._half is not None:
+            self._half.alive()
         if other.is_open:
             other.write(data)
         else:
             self._waiting.append(data)
-            if sum(map(len, self._waiting)) > BEFORE_UPSTREAM:
+            self._waits += len(data)
+            if self._waits > BEFORE_UPSTREAM:
                 self.client.pause("upstream")
         self._watch.received(direction, data)
         self._settings.budget.update(self)
@@ -160,6 +165,14 @@ class Relay:
             self._close(self.upstream, self._settings.linger)
         else:
             self._other(peer).finish()
+            # Whoever has been thrown out may not stay for ever by saying nothing.
+            self._half = Deadlines(
+                self._settings.clock,
+                handshake=None,
+                idle=self._settings.linger,
+                end=lambda _: self.stop(),
+            )
+            self._half.start(lambda: True)
 
     def peer_closed(self, peer: Peer, *, reset: bool) -> None:
         """Close the other leg in the same way."""
@@ -198,7 +211,7 @@ class Relay:
         self._watch.connected(self.upstream.local_address)
         if not self._is_new(self.upstream, self.upstream.local_address, self.upstream.address):
             return
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._waits = self._waiting, [], 0
         for data in waiting:
             self.upstream.write(data)
         self._settings.budget.update(self)
@@ -249,6 +262,8 @@ class Relay:
             if timer.active():
                 timer.cancel()
         self._deadlines.stop()
+        if self._half is not None:
+            self._half.stop()
         self._settings.budget.forget(self)
         self._watch.ended(self._why)
         self._owner.relay_ended(self)

@@ -266,7 +266,7 @@ def test_a_proxy_that_leads_to_itself_makes_no_flood(loop: Loop):
     """Two sessions, or three; not as many as there are ports."""
     port = free_port()
     proxy = Started(loop, f"reverse:localhost:{port}@{port}")
-    with socket.create_connection(("127.0.0.1", port), 10) as client, suppress(OSError):
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as client:
         assert client.recv(10) == b""
     wait_until("all have ended", lambda: proxy.service.relays == ())
     assert 2 <= len(proxy.observer.summaries) <= 4
