@@ -339,30 +339,33 @@ def test_a_place_that_cannot_be_had_leaves_what_there_is(served: Served):
 
 
 def test_of_changes_that_come_together_the_last_counts(served: Served, loop: Loop):
-    """And none comes behind the end."""
-    with listening() as server:
-        first, second, third = (proxy(server, name="main") for _ in range(3))
+    """While a port is being freed another change may come, or the end."""
+    with listening() as server, listening() as other:
+        first = proxy(server, name="main")
+        elsewhere = {**first, "upstream": proxy(other)["upstream"]}
+        last = {**elsewhere, "listen": free_port()}
         served.start(first)
 
         def both() -> Any:
-            for each in (second, third):
+            for each in (elsewhere, last):
                 served.write(each)
-                last = served.service.hang_up()
-            return last
+                done = served.service.hang_up()
+            return done
 
         loop.call(both)
-        wait_until("the last is there", lambda: accepts(third["listen"]))
+        wait_until("the last is there", lambda: accepts(last["listen"]))
+        other.accept()[0].close()
         wait_until("the first is gone", lambda: not accepts(first["listen"]))
-        server.accept()[0].close()
 
         def change_and_stop() -> Any:
-            served.write(first)
+            served.write({**last, "upstream": first["upstream"]})
             served.service.hang_up()
             return served.service.stopService()
 
         loop.call(change_and_stop)
-    assert not accepts(first["listen"])
-    assert not accepts(third["listen"])
+        for _ in range(10):
+            loop.call(lambda: None)  # a turn of the reactor
+        assert not accepts(last["listen"])
 
 
 def test_a_recording_that_was_replaced_is_opened_anew_too(served: Served):
