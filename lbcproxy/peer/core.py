@@ -96,7 +96,7 @@ class PeerCore:
     @property
     def held(self) -> int:
         """Bytes that came and are not taken in yet."""
-        return self._framer.buffered + sum(len(item.raw) for item in self._items)
+        return self._framer.memory + sum(len(item.raw) for item in self._items)
 
     @property
     def deadline(self) -> float | None:

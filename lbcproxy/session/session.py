@@ -96,8 +96,8 @@ class Session:
 
     @property
     def held(self) -> int:
-        """Bytes of messages that are not whole yet, both ways."""
-        return sum(way.framer.buffered for way in self._ways.values())
+        """Bytes of memory for messages that are not whole yet, both ways."""
+        return sum(way.framer.memory for way in self._ways.values())
 
     def let_go(self, direction: Direction, time_ns: int) -> list[Passage]:
         """Hold the message that is under way no longer: it will have passed unread."""

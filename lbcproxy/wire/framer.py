@@ -104,6 +104,11 @@ class Framer:
         """Bytes held because they do not complete an item yet."""
         return len(self._buffer)
 
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that takes: a buffer that grows has more than it needs."""
+        return self._buffer.__alloc__()
+
     def held(self) -> bytes:
         """Take out the bytes that do not complete an item, for who gives the stream up."""
         return self._take(len(self._buffer))
@@ -264,8 +269,13 @@ class Framer:
         return Junk(self._take(size), why)
 
     def _take(self, size: int) -> bytes:
-        data = bytes(self._buffer[:size])
-        del self._buffer[:size]
+        if size == len(self._buffer):
+            data = bytes(self._buffer)
+            self._buffer = bytearray()
+        else:
+            with memoryview(self._buffer) as view:
+                data = bytes(view[:size])  # copied once: it may be 32 MiB
+            del self._buffer[:size]
         self._scanned = 1
         self._opening = False
         return data
