@@ -86,9 +86,7 @@ def _measure(witness: bool, repeats: int) -> Iterator[Row]:
         yield _timed(f"encode, {name}", who, payload, repeats, other.serialize)
 
 
-def _timed(
-    work: str, who: str, payload: bytes, repeats: int, do: Callable[[], object]
-) -> Row:
+def _timed(work: str, who: str, payload: bytes, repeats: int, do: Callable[[], object]) -> Row:
     do()
     times = []
     for _ in range(repeats):

@@ -47,10 +47,11 @@ def run(*command: object, folder: Path) -> str:
 def tracked(folder: Path) -> list[Path]:
     """Give the files of a folder that belong to the project, not to a run or a build."""
     ignored = {"__pycache__"}
+    built = {".pcapng", ".so"}
     return [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not ignored & set(path.parts) and path.suffix != ".pcapng"
+        if path.is_file() and not ignored & set(path.parts) and path.suffix not in built
     ]
 
 

@@ -25,6 +25,7 @@ from lbcproxy.service.events import Events
 from lbcproxy.service.logs import Logs
 from lbcproxy.session import Observer
 from lbcproxy.session.session import STREAM_ABOVE
+from lbcproxy.wire.engine import slower
 
 __all__ = ["LbcproxyService"]
 
@@ -115,6 +116,8 @@ class LbcproxyService(Service):
         self._begun = True
         for running in self._running_proxies.values():
             self._say_listening(running)
+        if (words := slower()) is not None:
+            LOG.info("{words}", words=words)
 
     @contextmanager
     def _or_nothing(self) -> Iterator[None]:

@@ -139,7 +139,7 @@ def slower() -> str | None:
     if "native" in ENGINES:
         return None
     return (
-        "the native engine is not built: reading and writing messages is some hundred times "
+        "the native engine is not built: reading and writing messages is some fifty times "
         "slower; install a C compiler (on Debian and Ubuntu: gcc and python3-dev), then "
         "install lbcproxy again"
     )
