@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from lbcproxy import __version__, resources
+from tests.tools import absent
 
 ROOT = Path(__file__).parent.parent
 CAPTURES = {"lbcd-sync.pcap", "lbcd-sync.truth.json", "lbcd-probe.pcap", "lbcd-probe.truth.json"}
@@ -27,9 +30,10 @@ SOURCES = (
 )
 
 
-def run(*command: object, folder: Path) -> str:
+def run(*command: object, folder: Path, **variables: str) -> str:
     """Run a program in a folder without our sources in its sight, and give what it prints."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= variables
     done = subprocess.run(
         [str(part) for part in command],
         cwd=folder,
@@ -55,20 +59,36 @@ def tracked(folder: Path) -> list[Path]:
     ]
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> Path:
-    """Build the wheel from a copy of the sources, so that no earlier build is mixed in."""
-    folder = tmp_path_factory.mktemp("wheel")
+def copy_sources(folder: Path) -> Path:
+    """Copy what is built from, so that no earlier build is mixed in."""
     for name in SOURCES:
         source = ROOT / name
         for path in [source] if source.is_file() else tracked(source):
             target = folder / "source" / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    pip = (sys.executable, "-m", "pip", "--quiet")
-    run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, folder / "source", folder=folder)
+    return folder / "source"
+
+
+PIP = (sys.executable, "-m", "pip", "--quiet")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """Build the wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = copy_sources(folder)
+    run(*PIP, "wheel", "--no-deps", "--wheel-dir", folder, source, folder=folder)
     [built] = folder.glob("*.whl")
     return built
+
+
+def require_compiler() -> None:
+    """End a test where extensions cannot be built."""
+    compiler = os.environ.get("CC") or str(sysconfig.get_config_var("CC"))
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    if shutil.which(compiler.split()[0]) is None or not header.exists():
+        absent("no C compiler, or no headers of Python: install gcc and python3-dev")
 
 
 @pytest.fixture(scope="session")
@@ -109,6 +129,33 @@ def test_the_wheel_has_nothing_else(wheel):
     assert not [name for name in names if name.endswith((".pcapng", ".pyc"))]
 
 
+def test_the_wheel_has_the_native_engine(wheel):
+    """Built for this Python and machine, with its source beside it; no C source."""
+    require_compiler()
+    with zipfile.ZipFile(wheel) as archive:
+        native = [name for name in archive.namelist() if "_native" in name]
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    assert sorted(native) == sorted(
+        f"lbcproxy/wire/_native{each}" for each in (suffix, ".pyi", ".pyx")
+    )
+    assert not wheel.name.endswith("-none-any.whl")
+
+
+def test_without_a_compiler_the_installation_succeeds(tmp_path):
+    """It runs on construct, and says so."""
+    source, target = copy_sources(tmp_path), tmp_path / "target"
+    nowhere = str(Path(sys.executable).parent)
+    environment = {"PATH": nowhere, "CC": "gcc"}
+    assert shutil.which("gcc", path=nowhere) is None
+    run(*PIP, "install", "--no-deps", "--target", target, source, folder=tmp_path, **environment)
+    assert not list(target.rglob("*.so"))
+    program = (sys.executable, "-m", "lbcproxy")
+    place = {"folder": tmp_path, "PYTHONPATH": str(target)}
+    assert "engine:    construct\n" in run(*program, "--version", **place)
+    nonce = run(*program, "decode", "--network", "lbry", "ping", "07" + "00" * 7, **place)
+    assert nonce == '{\n  "nonce": 7\n}\n'
+
+
 def test_the_version_is_said_once(wheel):
     """`__version__` and the wheel's own agree."""
     assert wheel.name.startswith(f"lbcproxy-{__version__}-")
@@ -117,7 +164,8 @@ def test_the_version_is_said_once(wheel):
 def test_an_installed_lbcproxy_works_from_an_empty_folder(installed, tmp_path):
     """The demo records below the folder it is run in, and `show` reads it."""
     program = installed / "lbcproxy"
-    assert run(program, "--version", folder=tmp_path).splitlines()[0].split()[1] == __version__
+    version = run(program, "--version", folder=tmp_path)
+    assert version.splitlines()[0].split()[1] == __version__
     demo = run(program, "demo", folder=tmp_path)
     assert "byte for byte" in demo
     [path] = (tmp_path / "captures").iterdir()
