@@ -9,6 +9,8 @@ the installation succeeds without it, and lbcproxy runs on construct.
 """
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 try:
     from Cython.Build import cythonize
@@ -25,7 +27,19 @@ def extensions() -> list[Extension]:
     return made
 
 
+class BuildExtension(build_ext):
+    """An optional extension is optional also where the compiler itself is missing."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build one; a program that is not there is an error of the compiler, too."""
+        try:
+            super().build_extension(ext)
+        except OSError as error:
+            raise CompileError(str(error)) from error
+
+
 setup(
+    cmdclass={"build_ext": BuildExtension},
     ext_modules=extensions(),
     packages=[
         *find_packages(include=["lbcproxy", "lbcproxy.*"]),
