@@ -9,8 +9,6 @@ the installation succeeds without it, and lbcproxy runs on construct.
 """
 
 from setuptools import Extension, find_packages, setup
-from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError
 
 try:
     from Cython.Build import cythonize
@@ -22,24 +20,14 @@ def extensions() -> list[Extension]:
     """Give the extensions that can be built here; the C source goes below `build/`."""
     if cythonize is None:
         return []
-    native = Extension("lbcproxy.wire._native", ["lbcproxy/wire/_native.pyx"], optional=True)
+    native = Extension("lbcproxy.wire._native", ["lbcproxy/wire/_native.pyx"])
     made: list[Extension] = cythonize([native], build_dir="build/cython", language_level=3)
+    for extension in made:
+        extension.optional = True  # cythonize does not keep it
     return made
 
 
-class BuildExtension(build_ext):
-    """An optional extension is optional also where the compiler itself is missing."""
-
-    def build_extension(self, ext: Extension) -> None:
-        """Build one; a program that is not there is an error of the compiler, too."""
-        try:
-            super().build_extension(ext)
-        except OSError as error:
-            raise CompileError(str(error)) from error
-
-
 setup(
-    cmdclass={"build_ext": BuildExtension},
     ext_modules=extensions(),
     packages=[
         *find_packages(include=["lbcproxy", "lbcproxy.*"]),
