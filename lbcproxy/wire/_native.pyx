@@ -33,7 +33,7 @@ from lbcproxy.wire.rules import ByVersion, bound
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_VECTORCALL_ARGUMENTS_OFFSET
-    object PyObject_Vectorcall(object kind, PyObject** args, size_t nargs, PyObject* names)
+    PyObject* PyObject_Vectorcall(object kind, PyObject** args, size_t nargs, PyObject* names)
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
     unsigned long long PyLong_AsUnsignedLongLong(object value) except? 0
     int PyObject_GenericSetAttr(object thing, object name, object value) except -1
@@ -90,14 +90,21 @@ cdef object short_of(Cursor cur, uint64_t count):
     return FieldError(f"{count} bytes needed, {left} left", cut_short=True)
 
 
+cdef inline uint64_t load4(const unsigned char* place) noexcept:
+    """Compilers make one instruction of it."""
+    return (
+        <uint64_t>place[0] | <uint64_t>place[1] << 8 | <uint64_t>place[2] << 16
+        | <uint64_t>place[3] << 24
+    )
+
+
 cdef inline uint64_t load(const unsigned char* place, int size, bint big) noexcept:
     cdef uint64_t value = 0
     cdef int index
     if size == 4 and not big:
-        return (
-            place[0] | (<uint64_t>place[1] << 8) | (<uint64_t>place[2] << 16)
-            | (<uint64_t>place[3] << 24)
-        )
+        return load4(place)
+    if size == 8 and not big:
+        return load4(place) | load4(place + 4) << 32
     for index in range(size):
         value = value << 8 | place[index if big else size - 1 - index]
     return value
@@ -286,19 +293,32 @@ cdef class Number(Node):
     cdef int size
     cdef bint signed
     cdef bint big
+    cdef uint64_t last  # what was read last: sequence numbers, versions and kinds are much alike
+    cdef object last_value
 
     def __cinit__(self, field, int size, bint signed, bint big):
         self.field = field
         self.least = self.size = size
         self.signed = signed
         self.big = big
+        self.last_value = 0
 
     cdef object read(self, Cursor cur):
         cdef const unsigned char* place = need(cur, self.size)
-        cdef uint64_t value, sign
+        cdef uint64_t value
         if place is NULL:
             raise StreamError("the payload ends inside a number")
         value = load(place, self.size, self.big)
+        if self.size == 4:
+            if value == self.last:
+                return self.last_value
+            made = self.number(value)
+            self.last, self.last_value = value, made
+            return made
+        return self.number(value)
+
+    cdef object number(self, uint64_t value):
+        cdef uint64_t sign
         if self.signed:
             sign = <uint64_t>1 << (8 * self.size - 1)
             return PyLong_FromLongLong(<int64_t>((value ^ sign) - sign))
@@ -618,6 +638,7 @@ cdef class Fields(Node):
     cdef object record
     cdef tuple names
     cdef tuple nodes
+    cdef PyObject* each[MOST_FIELDS]  # the same nodes, at hand
     cdef Py_ssize_t count
     cdef Py_ssize_t[MOST_FIELDS] offsets  # where the record keeps each value; 0 if not known
     cdef bint checks
@@ -641,21 +662,23 @@ cdef class Fields(Node):
         self.has_context = self.foreign and layout.needs_siblings
         self.checks = self.record.check is not Record.check
         for index in range(self.count):
+            self.each[index] = <PyObject*>nodes[index]
             self.offsets[index] = offset_of(self.record, self.names[index])
 
     cdef object read(self, Cursor cur):
         cdef PyObject* args[MOST_FIELDS + 1]
         cdef Py_ssize_t done = 0
         cdef Py_ssize_t start = cur.pos
-        outer = cur.context
+        outer = None
         if self.has_context:
+            outer = cur.context
             cur.context = Container(_=outer, _params=outer._params)
         try:
             while done < self.count:
                 start = cur.pos
                 if self.looks_around:
                     cur.values = args + 1
-                value = (<Node>self.nodes[done]).read(cur)
+                value = (<Node>self.each[done]).read(cur)
                 if self.has_context:
                     cur.context[self.names[done]] = value
                 Py_INCREF(value)
@@ -664,13 +687,9 @@ cdef class Fields(Node):
         except BaseException as error:
             release(args, done)
             raise self.placed(error, self.names[done], start, cur) from None
-        cur.context = outer
-        try:
-            made = PyObject_Vectorcall(
-                self.record, args + 1, self.count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
-            )
-        finally:
-            release(args, done)
+        if self.has_context:
+            cur.context = outer
+        made = made_of(self.record, args, done)
         if self.checks:
             made.check()
         return made
@@ -707,7 +726,7 @@ cdef class Fields(Node):
                     out.context[self.names[index]] = each
                 if self.looks_around:
                     out.values = values
-                (<Node>self.nodes[index]).write(each, out)
+                (<Node>self.each[index]).write(each, out)
         except ConstructError as error:
             raise self.field.located(error, self.names[index]) from None
         out.context, out.values, out.tail_ended = outer, outer_values, outer_ended
@@ -716,7 +735,24 @@ cdef class Fields(Node):
         return 0
 
 
-cdef void release(PyObject** args, Py_ssize_t count):
+cdef inline object made_of(object record, PyObject** args, Py_ssize_t count):
+    """Make a record of values, from the second place on; they are released."""
+    cdef PyObject* made = PyObject_Vectorcall(
+        record, args + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
+    )
+    release(args, count)
+    if made is NULL:
+        raise_what_is_set()
+    result = <object>made
+    Py_DECREF(result)
+    return result
+
+
+cdef int raise_what_is_set() except -1:
+    return -1
+
+
+cdef inline void release(PyObject** args, Py_ssize_t count):
     cdef Py_ssize_t index
     for index in range(count):
         Py_DECREF(<object>args[index + 1])
@@ -779,11 +815,11 @@ cdef class Transaction(Fields):
         except BaseException as error:
             raise (error if name is None else self.placed(error, name, start, cur)) from None
         cdef PyObject* args[5]
+        for value in (version, inputs, outputs, lock_time):
+            Py_INCREF(value)
         args[1], args[2] = <PyObject*>version, <PyObject*>inputs
         args[3], args[4] = <PyObject*>outputs, <PyObject*>lock_time
-        return PyObject_Vectorcall(
-            self.record, args + 1, 4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
-        )
+        return made_of(self.record, args, 4)
 
     cdef int read_flag(self, Cursor cur) except -1:
         cdef const unsigned char* place

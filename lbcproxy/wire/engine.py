@@ -57,8 +57,8 @@ class ConstructEngine:
         """Give the payload, without trailing bytes; raises BadRecord."""
         try:
             return build(self._layout, record, self._params)
-        except FieldError as error:
-            raise BadRecord(error.what, error.where) from None
+        except Exception as error:
+            raise _bad_record(error) from _cause(error)
 
 
 class NativeEngine:
@@ -79,12 +79,23 @@ class NativeEngine:
         """Give the payload, without trailing bytes; raises BadRecord."""
         try:
             return self._tree.encode(record, self._params)
-        except FieldError as error:
-            raise BadRecord(error.what, error.where) from None
+        except Exception as error:
+            raise _bad_record(error) from _cause(error)
 
 
 def _bad_payload(error: FieldError) -> BadPayload:
     return BadPayload(error.what, error.where, error.offset or 0, cut_short=error.cut_short)
+
+
+def _bad_record(error: Exception) -> BadRecord:
+    """Turn an error into ours; constructs and checks fail anyhow on a value of a wrong type."""
+    if isinstance(error, FieldError):
+        return BadRecord(error.what, error.where)
+    return BadRecord(f"{type(error).__name__}: {error}")
+
+
+def _cause(error: Exception) -> Exception | None:
+    return None if isinstance(error, FieldError) else error
 
 
 def tree_of(record: type[MessageRecord], params: Params) -> Tree:

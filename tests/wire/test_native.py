@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from lbcproxy import networks, wire
 from lbcproxy.wire import engine, registry
 from lbcproxy.wire.fields import Hash, Many, UInt8, UInt32, VarBytes
+from lbcproxy.wire.messages.bloom import FilterLoad
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
 from lbcproxy.wire.optional import OptionalTail, When
 from lbcproxy.wire.record import MessageRecord, Record, at_most
 from lbcproxy.wire.rules import ByVersion, Params
-from tests.engines import FAMILIES, VERSIONS, Pair, mutated, require_native, spoiled
+from tests.engines import FAMILIES, VERSIONS, Index, Pair, mutated, require_native, spoiled
 from tests.strategies import records
 from tests.vector_files import load, payload_of
 
@@ -202,6 +203,7 @@ class Sub(InventoryVector, frozen=True, gc=False):
         Inv(inventory={1: 2}),
         Ping(True),
         Ping(1.5),
+        FilterLoad(b"", Index(), 0, 0),
         Tx(1, [TxIn(bytes(32), 0, b"", 0, (b"w",))], [], 0),
         Tx(1, (TxIn(bytes(32), 0, b"", 0, 5),), (), 0),
         Tx(1, (TxIn(bytes(32), 0, b"", 0, "text"),), (), 0),
@@ -279,7 +281,7 @@ def mixed_value(source: random.Random) -> Mixed:
 def test_a_users_message_may_use_what_has_no_node(mixed, version, count):
     """Construct does those fields; the bytes and words are what construct alone would give."""
     source = random.Random(3)
-    pair = Pair("lbry-mainnet", version, foreign=True)
+    pair = Pair("lbry-mainnet", version)
     assert engine.tree_of(mixed, pair.native.params).foreign
     for _ in range(300):
         value = mixed_value(source)
