@@ -20,7 +20,7 @@ from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
 from lbcproxy.wire.optional import OptionalTail, When
-from lbcproxy.wire.record import MessageRecord, Record, at_most
+from lbcproxy.wire.record import Layout, MessageRecord, Record, at_most
 from lbcproxy.wire.rules import ByVersion, Params
 from tests.engines import FAMILIES, VERSIONS, Index, Pair, mutated, require_native, spoiled
 from tests.strategies import records
@@ -294,6 +294,42 @@ def test_a_users_message_may_use_what_has_no_node(mixed, version, count):
                 count("a message with foreign fields through both engines")
                 if isinstance(read, Mixed):
                     pair.write(read)
+
+
+class Backwards(Layout):
+    """A layout of a user's own, which says nothing of its bytes that a node could know."""
+
+    def _parse(self, stream, context, path):
+        values = [field._parsereport(stream, context, path) for field in self.fields.values()]
+        return self.record(*reversed(values))
+
+    def _build(self, obj, stream, context, path):
+        for field, value in zip(
+            self.fields.values(), reversed(msgspec.structs.astuple(obj)), strict=True
+        ):
+            field._build(value, stream, context, path)
+
+
+def test_a_layout_of_a_users_own_is_left_to_construct():
+    """Only what is exactly ours has a node."""
+
+    class Turned(Record, frozen=True, gc=False):
+        layout: ClassVar[type[Layout]] = Backwards
+
+        first: UInt8
+        second: UInt8
+
+    class Whole(Record, frozen=True, gc=False):
+        before: UInt32
+        turned: tuple[Turned, ...]
+        behind: UInt8
+
+    params = Params(LBRY.rules, 70016, witness=True)
+    tree = engine._tree.__wrapped__(Whole, params)
+    whole = Whole(7, (Turned(1, 2), Turned(3, 4)), 5)
+    assert tree.foreign
+    assert tree.encode(whole, params) == b"\7\0\0\0\2\2\1\4\3\5"
+    assert tree.decode(b"\7\0\0\0\2\2\1\4\3\5", params) == (whole, 10)
 
 
 def test_a_hook_on_a_field_is_called():
