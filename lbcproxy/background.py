@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TextIO
 
 __all__ = ["Background", "PlainOutput", "Sink", "TextOutput"]
@@ -92,9 +94,9 @@ class Background:
             for sink, (parts, count) in batch.items():
                 data = parts[0] if len(parts) == 1 else b"".join(parts)
                 size += len(data)
-                sink.write_out(data, count)
+                _guarded(partial(sink.write_out, data, count))
             if function is not None:
-                function()
+                _guarded(function)
             with self._changed:
                 self._busy = False
                 self._size -= size
@@ -116,10 +118,19 @@ class Background:
         return batch, None
 
 
+def _guarded(function: Callable[[], object]) -> None:
+    """Run what must not end the thread: everybody else's bytes wait behind it."""
+    try:
+        function()
+    except Exception:
+        traceback.print_exc()
+
+
 class TextOutput:
     """A stream for lines, written in the background; lines are dropped while it cannot keep up."""
 
     def __init__(self, descriptor: int, encoding: str) -> None:
+        os.set_blocking(descriptor, True)  # whoever had it before may have wanted otherwise
         self._descriptor = descriptor
         self._encoding = encoding
         self._background = Background(MOST_TEXT)

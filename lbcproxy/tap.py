@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.python import usage
 
 from lbcproxy.config import ConfigError, load, read
 from lbcproxy.errors import LbcproxyError
-from lbcproxy.service import LbcproxyService, Logs, raise_open_files
+from lbcproxy.service import LbcproxyService, Logs, give_memory_back, raise_open_files
 from lbcproxy.service.process import Ending
 
 __all__ = ["Options", "makeService"]
@@ -27,13 +30,20 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read the config; ends the program with exit code 2 and a line that names the place."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the reactor runs, nothing is to reload
         try:
             self.settings = load(*read(self["config"]))
             for proxy in self.settings.proxies:
                 if proxy.record == "-":
                     raise ConfigError("twistd has no standard output of its own", "record")
+            if self.settings.log_json and self.settings.log_file is None:
+                raise ConfigError("under twistd it needs a log_file", "log_json")
         except ConfigError as error:
             _refuse(error)
+
+
+class _Refused(SystemExit, Exception):
+    """Ends the program, and tells a twistd that waits for its daemon: that hears of Exceptions."""
 
 
 class _Kept(LbcproxyService):
@@ -47,6 +57,8 @@ class _Kept(LbcproxyService):
 
     def startService(self) -> None:
         try:
+            # Not before: they are opened anew as this user, and in this folder.
+            self.set_logs(self.config)
             super().startService()
         except LbcproxyError as error:
             _refuse(error)
@@ -57,23 +69,32 @@ def makeService(options: Options) -> Any:
     from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
 
     raise_open_files()
+    give_memory_back()
     logs = Logs(None)
+    logs.join()
     config = options.settings
     path = str(Path(options["config"]).absolute())  # a daemon has another folder
-    service = _Kept(reactor, config, logs, path=path)
+    service = _Kept(reactor, config, logs, read_again=lambda: load(*read(path)))
     ended = Ending(service.stopService, service.abort, reactor, service.hang_up)
     service.given_up = lambda: ended.done(1)
-    try:
-        service.set_logs(config)
-    except LbcproxyError as error:
-        _refuse(error)
-    logs.join()
     reactor.callWhenRunning(ended.install)
+    reactor.callWhenRunning(lambda: atexit.register(_leave, service, ended))
     return service
 
 
-def _refuse(error: LbcproxyError) -> None:
+def _leave(service: LbcproxyService, ended: Ending) -> None:
+    """End with the exit code of `lbcproxy run`: twistd itself would give 0 whatever happened."""
+    code = 1 if service.failed else ended.code
+    if code:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _refuse(error: LbcproxyError) -> NoReturn:
     print(f"lbcproxy: {error}", file=sys.stderr)  # noqa: T201
     if error.hint:
         print(f"Hint: {error.hint}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(error.exit_code) from None
+    refused = _Refused(str(error))
+    refused.code = error.exit_code
+    raise refused from None

@@ -1,4 +1,4 @@
-"""What all tests share: a running reactor, and a place for counts that pytest's last lines show."""
+"""What all tests share: a running reactor, the wheel, and counts that pytest's last lines show."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.proxy.loops import Loop
+from tests.wheels import installed, wheel
+
+__all__ = ["installed", "wheel"]
 
 COUNTS = pytest.StashKey[Counter[str]]()
 

@@ -12,9 +12,13 @@ __all__ = ["Tap", "TappedConnection"]
 
 
 class TappedConnection:
-    """One connection: what each side sent, as (monotonic time, bytes)."""
+    """One connection: what each side sent, as (monotonic time, bytes).
 
-    def __init__(self) -> None:
+    `port` is the one at which the target sees its client.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
         self.to_target_chunks: list[tuple[float, bytes]] = []
         self.to_client_chunks: list[tuple[float, bytes]] = []
 
@@ -30,10 +34,16 @@ class TappedConnection:
 
 
 class Tap:
-    """Listens at `port` of 127.0.0.1 and leads every connection to the port `target`."""
+    """Listens at `port` of 127.0.0.1 and leads every connection to the port `target`.
 
-    def __init__(self, target: int) -> None:
+    With `hold`, a connection stands still once the target has sent so many bytes, until `go` is
+    set.
+    """
+
+    def __init__(self, target: int, hold: int | None = None) -> None:
         self.target = target
+        self.go = threading.Event()
+        self._hold = hold
         self.connections: list[TappedConnection] = []
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -43,6 +53,7 @@ class Tap:
 
     def close(self) -> None:
         """Stop listening, break all connections off and wait for the threads."""
+        self.go.set()
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._threads[0].join(5)
@@ -73,13 +84,17 @@ class Tap:
                 continue
             target.settimeout(None)
             self._sockets.append(target)
-            connection = TappedConnection()
+            connection = TappedConnection(target.getsockname()[1])
             self.connections.append(connection)
             self._run(self._relay, client, target, connection.to_target_chunks)
-            self._run(self._relay, target, client, connection.to_client_chunks)
+            self._run(self._relay, target, client, connection.to_client_chunks, self._hold)
 
     def _relay(
-        self, source: socket.socket, sink: socket.socket, log: list[tuple[float, bytes]]
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        log: list[tuple[float, bytes]],
+        hold: int | None = None,
     ) -> None:
         for each in (source, sink):
             with contextlib.suppress(OSError):
@@ -95,6 +110,8 @@ class Tap:
                     sink.shutdown(socket.SHUT_WR)
                 return
             log.append((time.monotonic(), data))
+            if hold is not None and sum(len(each) for _, each in log) > hold:
+                self.go.wait()
             try:
                 sink.sendall(data)
             except OSError:

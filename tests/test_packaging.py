@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 import zipfile
@@ -14,91 +12,9 @@ from pathlib import Path
 import pytest
 
 from lbcproxy import __version__, resources
-from tests.tools import absent
+from tests.wheels import PIP, ROOT, copy_sources, require_compiler, run, tracked
 
-ROOT = Path(__file__).parent.parent
 CAPTURES = {"lbcd-sync.pcap", "lbcd-sync.truth.json", "lbcd-probe.pcap", "lbcd-probe.truth.json"}
-SOURCES = (
-    "LICENSE",
-    "README.md",
-    "captures",
-    "lbcproxy",
-    "plugins",
-    "pyproject.toml",
-    "setup.py",
-    "twisted",
-)
-
-
-def run(*command: object, folder: Path, **variables: str) -> str:
-    """Run a program in a folder without our sources in its sight, and give what it prints."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= variables
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=folder,
-        env={**environment, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def tracked(folder: Path) -> list[Path]:
-    """Give the files of a folder that belong to the project, not to a run or a build."""
-    ignored = {"__pycache__"}
-    built = {".pcapng", ".so"}
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not ignored & set(path.parts) and path.suffix not in built
-    ]
-
-
-def copy_sources(folder: Path) -> Path:
-    """Copy what is built from, so that no earlier build is mixed in."""
-    for name in SOURCES:
-        source = ROOT / name
-        for path in [source] if source.is_file() else tracked(source):
-            target = folder / "source" / path.relative_to(ROOT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    return folder / "source"
-
-
-PIP = (sys.executable, "-m", "pip", "--quiet")
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> Path:
-    """Build the wheel."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = copy_sources(folder)
-    run(*PIP, "wheel", "--no-deps", "--wheel-dir", folder, source, folder=folder)
-    [built] = folder.glob("*.whl")
-    return built
-
-
-def require_compiler() -> None:
-    """End a test where extensions cannot be built."""
-    compiler = os.environ.get("CC") or str(sysconfig.get_config_var("CC"))
-    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    if shutil.which(compiler.split()[0]) is None or not header.exists():
-        absent("no C compiler, or no headers of Python: install gcc and python3-dev")
-
-
-@pytest.fixture(scope="session")
-def installed(wheel, tmp_path_factory) -> Path:
-    """Install the wheel, with what it depends on, in a clean environment; give its programs."""
-    folder = tmp_path_factory.mktemp("environment")
-    run(sys.executable, "-m", "venv", "venv", folder=folder)
-    programs = folder / "venv" / "bin"
-    run(programs / "python", "-m", "pip", "--quiet", "install", wheel, folder=folder)
-    return programs
 
 
 def test_the_wheel_has_everything_that_travels_with_the_program(wheel):

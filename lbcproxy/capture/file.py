@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -55,6 +56,10 @@ class CaptureFile:
         """Bytes of a torn tail that were cut off."""
         self.continued = False
         """Whether there was something in the file before."""
+        self.size = 0
+        """How many bytes that was."""
+        self.written_ns = 0
+        """When that was written last: nanoseconds since 1970."""
         self.messages = 0
         """How many messages the next write holds: counted if it is lost."""
         self.lost = Loss()
@@ -70,6 +75,7 @@ class CaptureFile:
         self._lock = threading.Lock()
         self._missing = Loss()  # what is lost that the file does not say yet
         self._overrun = False
+        self._skipped = Loss()  # what is lost since too much waits
         self._retry_at: float | None = None
         self._closed = False
         self.is_done = False
@@ -79,6 +85,11 @@ class CaptureFile:
     def name(self) -> str:
         """The path in words."""
         return "the standard output" if self.path == "-" else self.path
+
+    @property
+    def failing(self) -> bool:
+        """Whether what came last is lost."""
+        return self._overrun or self._retry_at is not None
 
     @property
     def moved(self) -> bool:
@@ -97,7 +108,9 @@ class CaptureFile:
         try:
             self._file = _standard_output() if self.path == "-" else self._open_path()
         except OSError as error:
-            raise CaptureError(f"cannot write {self.path}: {error.strerror}") from error
+            # What exists where a folder was to be made; a file that exists is no error here.
+            why = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
+            raise CaptureError(f"cannot write {self.path}: {why}") from error
         self._regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
         return self
 
@@ -107,13 +120,19 @@ class CaptureFile:
         if not self._head:
             self._head, data = data, b""
         if self._overrun and self._disk.size > self._disk.most // 2:
+            self._skip(messages, data)
+        elif self._closed:
             self._lose(messages, data)
-        elif self._closed or not self._disk.put(self, data, messages):
-            self._overrun = not self._closed
-            self._lose(messages, data)
-            self._say_lost(f"{self._disk.most >> 20} MiB wait to be written")
-        else:
-            self._overrun = False
+        elif not self._disk.put(self, self._skipped.block() + data, messages):
+            self._skip(messages, data)
+            if not self._overrun:
+                waits = f"{self._disk.most >> 20} MiB wait to be written"
+                self._told(f"recording into {self.name} fails: {waits}", True)
+            self._overrun = True
+        elif self._overrun:
+            self._overrun, skipped = False, self._skipped
+            self._skipped = Loss()
+            self._told(f"recording into {self.name} goes on: {skipped}", True)
 
     def close(self) -> None:
         """Close it behind what waits to be written; standard output stays open."""
@@ -128,33 +147,48 @@ class CaptureFile:
         if self._retry_at is not None and self._clock() < self._retry_at:
             self._lose(count, data)
             return
-        missing = Loss()
         with self._lock:
-            if not self._overrun:
-                missing, self._missing = self._missing, missing
+            missing, self._missing = self._missing, Loss()
         try:
             self.open()
             head = b"" if self._begun else self._head
-            self._write_all(head + (missing.block() if missing else b"") + data)
-        except (OSError, CaptureError, ValueError) as error:
+            self._write_all(head + missing.block() + data)
+        except Exception as error:  # a file fails in many ways; none may cost the others
             with self._lock:
                 self._missing += missing
             self._lose(count, data)
             self._say_lost(getattr(error, "strerror", None) or str(error))
+            self._leave_nothing()
             self._retry_at = self._clock() + RETRY if self._may_recover() else float("inf")
             return
         self._retry_at, self._begun = None, True
         if missing:
-            self._told(f"recording into {self.name} goes on: {missing}", True)
+            self._told(
+                f"recording into {self.name} {'goes on' if data else 'ends'}: {missing}", True
+            )
 
     def _close(self) -> None:
-        self._overrun = False
+        with self._lock:
+            self._missing += self._skipped
         if self._missing and self._may_recover():
             self._retry_at = None
             self.write_out(b"", 0)
-        if self._file is not None:
-            self._file.close()
-        self.is_done = True
+        try:
+            if self._file is not None:
+                self._file.close()
+        except OSError as error:  # where the disk is a network's
+            self._told(f"recording into {self.name} fails at its end: {error.strerror}", True)
+        finally:
+            self.is_done = True
+
+    def _leave_nothing(self) -> None:
+        """Remove a new file that nothing could be written into."""
+        if self._file is not None and self._fresh and self._regular and not self._begun:
+            with suppress(OSError):
+                if not os.fstat(self._file.fileno()).st_size:
+                    Path(self.path).unlink()
+                    self._file.close()
+                    self._file = None
 
     def _may_recover(self) -> bool:
         return self._file is None or self._regular
@@ -177,6 +211,12 @@ class CaptureFile:
         with self._lock:
             self._missing += Loss(messages, len(data))
             self.lost += Loss(messages, len(data))
+
+    def _skip(self, messages: int, data: bytes) -> None:
+        lost = Loss(messages, len(data))
+        self._skipped += lost
+        with self._lock:
+            self.lost += lost
 
     def _say_lost(self, why: str) -> None:
         """Say it once, until it goes on."""
@@ -220,6 +260,8 @@ class CaptureFile:
                 raise CaptureError(f"{path} is not continued: {error}") from error
         self.cut = size - whole
         self.continued = whole > 0
+        self.size = whole
+        self.written_ns = os.fstat(file.fileno()).st_mtime_ns
         os.ftruncate(file.fileno(), whole)
 
 
@@ -244,4 +286,5 @@ def _is_free(file: BinaryIO) -> bool:
 def _standard_output() -> BinaryIO:
     """Give the standard output without Python's buffer, whose lock a hanging write would keep."""
     sys.stdout.flush()
+    os.set_blocking(sys.stdout.fileno(), True)
     return cast("BinaryIO", os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0))

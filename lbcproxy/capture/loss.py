@@ -36,7 +36,12 @@ class Loss:
         return f"{self.messages:,} messages ({self.size:,} bytes of capture) were not recorded"
 
     def block(self) -> bytes:
-        """Give an Interface Statistics Block that says it: capinfos and Wireshark count it."""
+        """Give an Interface Statistics Block that says it: capinfos and Wireshark count it.
+
+        Nothing where nothing is missing.
+        """
+        if not self:
+            return b""
         nanoseconds = time.time_ns()
         body = struct.pack("<III", 0, nanoseconds >> 32, nanoseconds & 0xFFFFFFFF)
         said = pcapng.options(

@@ -91,6 +91,13 @@ class Recording(Observer):
         self._sessions: set[int] = set()
         self.last: CaptureFile | None = None
         """The file that was begun last."""
+        self.files = 0
+        """How many were begun."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will be recorded."""
+        return self._closed
 
     @property
     def lost(self) -> Loss:
@@ -109,7 +116,10 @@ class Recording(Observer):
         if self._settings.per == "session":
             file_name(self._settings.pattern, network="", name="", session=0, time_ns=self._now())
         else:
-            self._part = self._begin(self._now(), fresh=fresh, at_once=True)
+            part = self._part = self._begin(self._now(), fresh=fresh, at_once=True)
+            if part.file.continued:
+                part.size += part.file.size
+                part.began_ns = part.file.written_ns
 
     def reopen(self) -> None:
         """Begin a new file for each that has been moved away or deleted, as log rotation does."""
@@ -194,6 +204,8 @@ class Recording(Observer):
         return part
 
     def _is_full(self, part: _Part, time_ns: int) -> bool:
+        if part.file.failing:
+            return False  # another would fail as well, and this one has to say what is missing
         size, every = self._settings.rotate_size, int(self._settings.rotate_every * 1e9)
         if size and part.size >= size:
             return not part.recorder.in_message or part.size >= 2 * size
@@ -240,6 +252,7 @@ class Recording(Observer):
     def _remember(self, file: CaptureFile) -> None:
         """Keep a file's losses; of files long closed only the sum."""
         self.last = file
+        self.files += 1
         for done in [each for each in self._files if each.is_done]:
             self._files.remove(done)
             self._lost += done.lost
@@ -251,7 +264,7 @@ def file_name(pattern: str, *, network: str, name: str, session: int | None, tim
     moment = datetime.fromtimestamp(time_ns / 1e9, UTC)
     try:
         filled = moment.strftime(pattern).format(network=network, name=name, session=session)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise BadPattern(
             f"{pattern!r} cannot be filled in ({error}): in braces there may be "
             f"{', '.join(NAMES)}; a brace itself is written twice"

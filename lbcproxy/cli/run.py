@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,6 +54,7 @@ def command(
 
     Point the client at the listening address: it talks to the node as before. Ctrl-C ends it.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the reactor runs, nothing is to reload
     flags = given(options)
     if no_record and "record" in flags:
         raise click.UsageError("--no-record and -w exclude each other")
@@ -59,12 +62,14 @@ def command(
         flags["record"] = None
     if network is not None:
         flags["network"] = network
-    return _run(_configured(path, modes, flags), path, quiet=quiet, **options)
+    config = _configured(path, modes, flags)
+    read_again = None if path is None else lambda: _read(path, flags)
+    return _run(config, read_again, quiet=quiet, **options)
 
 
 def _configured(path: str | None, modes: tuple[str, ...], flags: dict[str, Any]) -> Config:
     """Make a config of a file and flags, or say as a usage error what is wrong."""
-    from lbcproxy.config import ConfigError, load, read
+    from lbcproxy.config import ConfigError
     from lbcproxy.proxy import BadMode, parse_mode
 
     try:
@@ -76,8 +81,7 @@ def _configured(path: str | None, modes: tuple[str, ...], flags: dict[str, Any])
             ]
         elif path is None:
             raise click.UsageError("say where to listen and lead to: --mode, or a file with -c")
-        values, lines = ({}, {}) if path is None else read(path)
-        return load(overriding(values, flags), lines)
+        return _read(path, flags)
     except BadMode as error:
         raise click.UsageError(str(error)) from None
     except ConfigError as error:
@@ -87,14 +91,30 @@ def _configured(path: str | None, modes: tuple[str, ...], flags: dict[str, Any])
         raise
 
 
-def _run(config: Config, path: str | None, *, quiet: bool, **options: Any) -> int:
+def _read(path: str | None, flags: dict[str, Any]) -> Config:
+    """Read a file and put the flags in front of it; raises ConfigError."""
+    from lbcproxy.config import load, read
+
+    values, lines = ({}, {}) if path is None else read(path)
+    return load(overriding(values, flags), lines)
+
+
+def _run(
+    config: Config, read_again: Callable[[], Config] | None, *, quiet: bool, **options: Any
+) -> int:
     from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
     from twisted.internet.defer import Deferred
 
     from lbcproxy.cli.console import Console
     from lbcproxy.cli.look import make_look
     from lbcproxy.cli.show import colours, output_to, width_of
-    from lbcproxy.service import LbcproxyService, Logs, raise_open_files, run_reactor
+    from lbcproxy.service import (
+        LbcproxyService,
+        Logs,
+        give_memory_back,
+        raise_open_files,
+        run_reactor,
+    )
 
     piped = any(proxy.record == "-" for proxy in config.proxies)
     stream = sys.stderr if piped else sys.stdout
@@ -106,6 +126,7 @@ def _run(config: Config, path: str | None, *, quiet: bool, **options: Any) -> in
     logs = Logs(console.line)
     reads_all = not quiet and (options["kind"] != "text" or options["tree"] or options["hexdump"])
     raise_open_files()
+    give_memory_back()
     ended: Deferred[int] = Deferred()
     service = LbcproxyService(
         reactor,
@@ -113,7 +134,7 @@ def _run(config: Config, path: str | None, *, quiet: bool, **options: Any) -> in
         logs,
         observers=() if quiet else (console,),
         reads_all=bool(reads_all),
-        path=path,
+        read_again=read_again,
         given_up=lambda: ended.callback(1),
     )
     service.set_logs(config)

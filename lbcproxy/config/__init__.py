@@ -1,7 +1,14 @@
 """Settings: what they are (`settings.py`), how a file is read (`load.py`), how they are shown."""
 
 from lbcproxy.config.describe import describe
-from lbcproxy.config.load import ConfigError, load, mode_of, read
+from lbcproxy.config.load import (
+    ConfigError,
+    load,
+    mode_of,
+    read,
+    recording_key,
+    records_changes,
+)
 from lbcproxy.config.settings import Common, Config, Duration, Proxy, Size
 
 __all__ = [
@@ -15,4 +22,6 @@ __all__ = [
     "load",
     "mode_of",
     "read",
+    "recording_key",
+    "records_changes",
 ]

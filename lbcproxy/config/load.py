@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import msgspec
@@ -15,17 +16,28 @@ import yaml
 from lbcproxy import networks
 from lbcproxy.capture import BadPattern, file_name
 from lbcproxy.config.describe import type_of
-from lbcproxy.config.settings import RECORD_SESSION, Common, Config, Proxy, quantity
+from lbcproxy.config.settings import (
+    RECORD,
+    RECORD_LISTENER,
+    RECORD_SESSION,
+    Common,
+    Config,
+    Proxy,
+    quantity,
+)
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer.config import MOST_USER_AGENT
 from lbcproxy.proxy import BadMode, Mode, parse_mode
 from lbcproxy.proxy.modes import all_modes
 
-__all__ = ["ConfigError", "load", "mode_of", "read"]
+__all__ = ["ConfigError", "load", "mode_of", "read", "recording_key", "records_changes"]
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LEAST = 1 << 20
+LEAST_FILE = 4 << 10
+RECORDS = {"run": RECORD, "listener": RECORD_LISTENER, "session": RECORD_SESSION}
+RECORDING = ("record", "record_per", "record_legs", "rotate_size", "rotate_every")
 SHOWN = ("user_agent", "services", "protocol_version", "height", "relay", "pass_pings")
 USELESS = "it does nothing without a proxy of mode terminate: reverse passes every byte as it came"
 ANY = ("0.0.0.0", "::")  # noqa: S104
@@ -54,7 +66,9 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         lines = {} if node is None else dict(_lines(node, "", str(path)))
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # YAML's dates may be none: 2026-02-31
+        if isinstance(error, ConfigError):
+            raise
         mark = getattr(error, "problem_mark", None)
         place = f"{path}, line {mark.line + 1}" if mark else str(path)
         raise ConfigError(f"no YAML: {getattr(error, 'problem', error)}", place=place) from error
@@ -136,12 +150,15 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
         raise wrong("network", str(error.args[0])) from None
     if proxy.mode not in all_modes():
         raise wrong("mode", f"{proxy.mode!r} is not among {', '.join(all_modes())}")
-    try:
-        mode_of(proxy)
-    except BadMode as error:
-        words = str(error).partition("': ")[2] or str(error)
-        listens = str(proxy.listen) in words.partition(" ")[0]
-        raise wrong("listen" if listens else "upstream", words) from None
+    listens = msgspec.structs.replace(proxy, upstream="127.0.0.1:1")
+    for setting, each in (("listen", listens), ("upstream", proxy)):
+        try:
+            mode_of(each)
+        except BadMode as error:
+            words = str(error).partition("': ")[2] or str(error)
+            raise wrong(setting, words) from None
+    if 0 < proxy.rotate_size < LEAST_FILE:
+        raise wrong("rotate_size", "at least 4 KiB are expected, or 0 for never")
     for timeout in ("dial_timeout", "handshake_timeout", "idle_timeout"):
         if getattr(proxy, timeout) == 0:
             raise wrong(timeout, "a time above 0 is expected")
@@ -154,15 +171,19 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
         size = len(proxy.user_agent.encode())
         raise wrong("user_agent", f"{size} bytes, at most {MOST_USER_AGENT} are allowed")
     record = proxy.record
-    if proxy.record_per == "session":
-        record = RECORD_SESSION if record == _default("record") else record
-        if record is not None and "{session}" not in record:
-            raise wrong("record", f"{record!r} lacks {{session}}, as record_per is session")
+    if record == _default("record"):
+        record = RECORDS[proxy.record_per]
     if record is not None:
         try:
-            file_name(record, network=proxy.network, name=name, session=1, time_ns=0)
+            _fill(record, proxy.network, name)
         except BadPattern as error:
             raise wrong("record", str(error)) from None
+        numbered = "session" in [each for _, each, _, _ in Formatter().parse(record)]
+        if numbered is not (proxy.record_per == "session"):
+            has = "has" if numbered else "lacks"
+            raise wrong(
+                "record", f"{record!r} {has} {{session}}, as record_per is {proxy.record_per}"
+            )
         if record == "-" and (proxy.rotate_size or proxy.rotate_every):
             raise wrong("record", "the standard output cannot be rotated")
     return msgspec.structs.replace(proxy, record=record)
@@ -207,6 +228,7 @@ def _check_together(config: Config, places: Mapping[str, str]) -> None:
                     _at(places, f"{path}.listen"),
                 )
         at[mode.listen] = mode
+    _check_files(config, places)
     for number, proxy in enumerate(config.proxies):
         seen = [mode_of(proxy).listen]
         upstream = mode_of(proxy).upstream
@@ -217,6 +239,45 @@ def _check_together(config: Config, places: Mapping[str, str]) -> None:
                 raise ConfigError(f"it leads back to itself: {way}", path, _at(places, path))
             seen.append(found[0])
             upstream = at[found[0]].upstream
+
+
+def recording_key(proxy: Proxy) -> tuple[object, ...]:
+    """Give what proxies have in common that are recorded together, into the same files."""
+    own = "" if proxy.record_per == "run" else proxy.name
+    shared = [getattr(proxy, name) for name in (*RECORDING, "record_failure", "network")]
+    return (*shared, own)
+
+
+def records_changes(config: Config, proxy: Proxy) -> bool:
+    """Whether anything that is recorded together with a proxy may change messages."""
+    key = recording_key(proxy)
+    return any(
+        all_modes()[each.mode].CHANGES
+        for each in config.proxies
+        if each.enabled and recording_key(each) == key
+    )
+
+
+def _check_files(config: Config, places: Mapping[str, str]) -> None:
+    """Refuse recordings that would want the same file."""
+    files: dict[str, tuple[int, object]] = {}
+    for number, proxy in enumerate(config.proxies):
+        if proxy.record is None or not proxy.enabled or proxy.record_per == "session":
+            continue  # sessions are counted over all proxies
+        path, key = _fill(proxy.record, str(proxy.network), proxy.name), recording_key(proxy)
+        first, other = files.setdefault(path, (number, key))
+        if other != key:
+            where = f"proxies[{number}].record"
+            raise ConfigError(
+                f"proxies[{first}] is recorded into the same file, and otherwise: "
+                "put {name} or {network} into it",
+                where,
+                _at(places, where if where in places else "record"),
+            )
+
+
+def _fill(pattern: str, network: str, name: str) -> str:
+    return file_name(pattern, network=network, name=name, session=1, time_ns=0)
 
 
 def _default(name: str) -> object:

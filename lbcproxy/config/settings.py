@@ -18,7 +18,11 @@ from lbcproxy.proxy.modes import all_modes
 __all__ = ["Common", "Config", "Duration", "Proxy", "Size", "quantity"]
 
 RECORD = "captures/%Y%m%d-%H%M%S-{network}.pcapng"
+RECORD_LISTENER = "captures/%Y%m%d-%H%M%S-{network}-{name}.pcapng"
 RECORD_SESSION = "captures/%Y%m%d-%H%M%S-{network}-{session}.pcapng"
+
+
+MOST = 2.0**62
 
 
 class Duration(float):
@@ -48,7 +52,9 @@ def quantity(kind: Any, given: object) -> Any:
     if isinstance(given, bool) or not isinstance(given, int | float | str) or unit is None:
         raise ValueError(f"Expected {kind.KIND}, got `{given}`")
     assert found is not None
-    return kind(float(found[1]) * unit)
+    if not (amount := float(found[1]) * unit) < MOST:
+        raise ValueError(f"Expected {kind.KIND}, got more than {MOST:g}")
+    return kind(amount)
 
 
 def _help(text: str, **bounds: Any) -> Any:
@@ -67,7 +73,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "The file that sessions are recorded into; null records nothing. % and a letter are "
             "filled in as strftime does (UTC), {network}, {name} (the proxy's) and {session} with "
             "what they say; folders are made. A file that is there is continued, never written "
-            "over. With record_per: session the default has {session} in it as well."
+            "over. Where record_per is not run, the default has {name} or {session} in it as well."
         ),
     ] = RECORD
     record_per: Annotated[

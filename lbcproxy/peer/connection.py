@@ -139,6 +139,8 @@ class Connection(Protocol):
         self._connected = True
         if hasattr(self.transport, "setTcpNoDelay"):
             self._wire().setTcpNoDelay(True)
+        if hasattr(self.transport, "setTcpKeepAlive"):
+            self._wire().setTcpKeepAlive(True)  # a node that lost its power says no goodbye
         self._producing = True
         self._wire().registerProducer(self, True)
         if self._pauses:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.protocol import Factory, Protocol
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.text import printable
 
-__all__ = ["EXPECTED", "client_endpoint", "reason_of"]
+__all__ = ["EXPECTED", "client_endpoint", "connect", "reason_of"]
 
 EXPECTED = (ConnectError, ConnectingCancelledError, CancelledError, OSError)
 """Ways in which dialling fails that are no defect of ours; names not found are an OSError."""
@@ -29,6 +30,15 @@ def client_endpoint(reactor: Any, address: Endpoint, timeout: float) -> Any:
     if address.host.replace(".", "").isdigit():
         return TCP4ClientEndpoint(reactor, address.host, address.port, timeout)
     return HostnameEndpoint(reactor, address.host, address.port, timeout)
+
+
+def connect(endpoint: Any, peer: Protocol) -> Deferred[Any]:
+    """Connect a peer; Twisted's own way to do so logs two lines a connection."""
+    factory = Factory()
+    factory.noisy = False
+    factory.buildProtocol = lambda _: peer  # type: ignore[method-assign, assignment]
+    connected: Deferred[Any] = endpoint.connect(factory)
+    return connected
 
 
 def reason_of(error: BaseException | None) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import connectProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import Peer, PeerConfig, Policy
-from lbcproxy.peer.dial import EXPECTED, reason_of
+from lbcproxy.peer.dial import EXPECTED, connect, reason_of
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.deadlines import Deadlines
 from lbcproxy.proxy.settings import Owner, RelaySettings
@@ -50,9 +50,12 @@ class Relay:
         )
         self._watch = Watch(self._session, settings.observers, settings.now)
         self._waiting: list[bytes] = []
+        self._waits = 0  # the bytes of it
+        self._half: Deadlines | None = None
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
         self._closed: set[Peer] = set()
+        self._ends: dict[Peer, tuple[Endpoint, ...]] = {}
         self._breaking: Peer | None = None
         self._broken = False
         self._why = ""
@@ -72,13 +75,14 @@ class Relay:
     @property
     def held(self) -> int:
         """Bytes of messages not whole yet, and of what waits for the upstream."""
-        return self._session.held + sum(map(len, self._waiting))
+        return self._session.held + self._waits
 
     def shed(self) -> None:
         """Read the messages that are under way no further; end, if it waits for an upstream."""
         self._watch.let_go()
         if self._waiting:
             self._waiting.clear()
+            self._waits = 0
             self.stop("too much waits for the upstream, for all sessions together")
 
     def stop(self, why: str = "proxy stopped") -> None:
@@ -99,6 +103,16 @@ class Relay:
         self.client.abort()
         self.upstream.abort()
 
+    @property
+    def listen(self) -> Endpoint:
+        """Where clients of this session's proxy come in."""
+        return self._settings.listen
+
+    def leads_back(self) -> None:
+        """End at once: the way from the client leads through its own listener again."""
+        self._why = self._why or "the upstream is this proxy itself"
+        self.abort()
+
     # What the peers tell.
 
     def peer_connected(self, peer: Peer) -> None:
@@ -113,8 +127,10 @@ class Relay:
                     upstream=self._settings.upstream,
                 )
             )
+            if not self._is_new(peer, peer.address, peer.local_address):
+                return
             self._deadlines.start(self._is_ready)
-            self._dialling = connectProtocol(self._settings.dial(), self.upstream)
+            self._dialling = connect(self._settings.dial(), self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
 
     def peer_received(self, peer: Peer, data: bytes) -> None:
@@ -124,11 +140,14 @@ class Relay:
         if other in self._closed:
             return  # nobody will ever get it
         self._deadlines.alive()
+        if self._half is not None:
+            self._half.alive()
         if other.is_open:
             other.write(data)
         else:
             self._waiting.append(data)
-            if sum(map(len, self._waiting)) > BEFORE_UPSTREAM:
+            self._waits += len(data)
+            if self._waits > BEFORE_UPSTREAM:
                 self.client.pause("upstream")
         self._watch.received(direction, data)
         self._settings.budget.update(self)
@@ -146,10 +165,21 @@ class Relay:
             self._close(self.upstream, self._settings.linger)
         else:
             self._other(peer).finish()
+            # Whoever has been thrown out may not stay for ever by saying nothing.
+            self._half = Deadlines(
+                self._settings.clock,
+                handshake=None,
+                idle=self._settings.linger,
+                end=lambda _: self.stop(),
+            )
+            self._half.start(lambda: True)
 
     def peer_closed(self, peer: Peer, *, reset: bool) -> None:
         """Close the other leg in the same way."""
         self._closed.add(peer)
+        if peer in self._ends:
+            dialler, listener = self._ends.pop(peer)
+            self._settings.connections.remove(dialler, listener, dialled=peer is self.upstream)
         direction, other = self._direction(peer), self._other(peer)
         if reset and not peer.aborted and not self._broken:
             self._broken = True
@@ -179,11 +209,9 @@ class Relay:
         """Send what the client said meanwhile, and read on."""
         self._dialling = None
         self._watch.connected(self.upstream.local_address)
-        if self._settings.leads_back(self.upstream.address, self.upstream.local_address):
-            self._why = self._why or "the upstream is this listener itself"
-            self.abort()
+        if not self._is_new(self.upstream, self.upstream.local_address, self.upstream.address):
             return
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._waits = self._waiting, [], 0
         for data in waiting:
             self.upstream.write(data)
         self._settings.budget.update(self)
@@ -203,6 +231,12 @@ class Relay:
             self._watch.reset(Direction.TO_CLIENT)
         self.client.abort()
         self._end_if_over()
+
+    def _is_new(self, peer: Peer, *ends: Endpoint) -> bool:
+        """Whether a connection, by who dialled and who listened, does not lead from us to us."""
+        dialler, listener = self._ends[peer] = ends
+        known = self._settings.connections
+        return known.add(dialler, listener, self, dialled=peer is self.upstream)
 
     # Closing.
 
@@ -228,6 +262,8 @@ class Relay:
             if timer.active():
                 timer.cancel()
         self._deadlines.stop()
+        if self._half is not None:
+            self._half.stop()
         self._settings.budget.forget(self)
         self._watch.ended(self._why)
         self._owner.relay_ended(self)

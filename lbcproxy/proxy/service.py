@@ -20,6 +20,7 @@ from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
 from lbcproxy.peer.dial import client_endpoint
 from lbcproxy.proxy.budget import Budget
+from lbcproxy.proxy.connections import Connections
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.refusals import Refusals
@@ -39,6 +40,8 @@ __all__ = [
 MEMORY = 512 << 20
 """Bytes that all sessions may hold together, unless said otherwise."""
 MOST_SESSIONS = 4096
+BACKLOG = 1024
+"""Clients that may wait to be accepted: as many as may come back at once when a node restarts."""
 
 
 class CannotListen(LbcproxyError):
@@ -48,12 +51,13 @@ class CannotListen(LbcproxyError):
 
 
 class Shared:
-    """What all proxies of a process share: how sessions and entries are counted, and memory."""
+    """What all proxies of a process share: how sessions and entries are counted, and bounds."""
 
     def __init__(self, memory: int = MEMORY) -> None:
         self.numbers: Iterator[int] = itertools.count(1)
         self.sessions: Iterator[int] = itertools.count(1)
         self.budget = Budget(memory)
+        self.connections = Connections()
 
 
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,12 +213,13 @@ class ProxyService(Service):
             handshake_timeout=self._settings.handshake_timeout,
             idle_timeout=self._settings.idle_timeout,
             budget=self._shared.budget,
+            connections=self._shared.connections,
             shown=self._settings.shown,
         )
 
     def _server_endpoint(self, address: Endpoint) -> Any:
         kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
-        return kind(self._reactor, address.port, interface=address.host)
+        return kind(self._reactor, address.port, backlog=BACKLOG, interface=address.host)
 
 
 def _why(error: Exception) -> str:

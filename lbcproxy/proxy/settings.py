@@ -12,6 +12,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.peer import Peer
 from lbcproxy.proxy.budget import Budget
+from lbcproxy.proxy.connections import Connections
 from lbcproxy.session import Observer
 
 __all__ = ["Owner", "ProxySession", "RelaySettings", "Shown"]
@@ -57,16 +58,9 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """The same of one in which not a byte passes."""
     budget: Budget
     """What all sessions may hold together."""
+    connections: Connections = msgspec.field(default_factory=Connections)
+    """Those of all sessions."""
     shown: Shown = Shown()
-
-    def leads_back(self, upstream: Endpoint, local: Endpoint) -> bool:
-        """Whether an upstream leg, by both its addresses, has come out at our own listener."""
-        here = upstream.host == local.host
-        return (
-            here
-            and upstream.port == self.listen.port
-            and self.listen.host in ("0.0.0.0", "::", upstream.host)  # noqa: S104
-        )
 
 
 class ProxySession(Interface):

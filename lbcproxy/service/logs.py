@@ -24,6 +24,7 @@ from lbcproxy.text import printable
 __all__ = ["Logs", "json_line", "text_line"]
 
 OURS = "lbcproxy"
+KEYS = ("time", "level", "logger", "text")
 
 
 class Logs:
@@ -114,7 +115,7 @@ def json_line(event: dict[str, Any]) -> str:
             "level": "info" if level is None else level.name,
             "logger": str(event.get("log_namespace", "")),
             "text": _text(event),
-            **facts,
+            **{key: value for key, value in facts.items() if key not in KEYS},
         }
     ).decode()
 
@@ -130,4 +131,5 @@ def _opened(path: str) -> TextIO:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         return Path(path).open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise LbcproxyError(f"cannot log to {path}: {error.strerror}") from error
+        why = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise LbcproxyError(f"cannot log to {path}: {why}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,15 +13,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy import networks
-from lbcproxy.background import Background
-from lbcproxy.capture import Loss, Recording, RecordingSettings
-from lbcproxy.config import Config, ConfigError, Proxy, load, mode_of, read
+from lbcproxy.capture import Loss, Recording
+from lbcproxy.config import (
+    Config,
+    ConfigError,
+    Proxy,
+    mode_of,
+)
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy import Mode, ProxyService, ProxySettings, Shared, Shown
-from lbcproxy.proxy.modes import all_modes
 from lbcproxy.service.events import Events
 from lbcproxy.service.logs import Logs
+from lbcproxy.service.recordings import Recordings
 from lbcproxy.session import Observer
 from lbcproxy.session.session import STREAM_ABOVE
 from lbcproxy.wire.engine import slower
@@ -31,10 +34,6 @@ __all__ = ["LbcproxyService"]
 
 # Not in the class: Twisted would give it the name of whatever class is made of it.
 LOG = Logger(namespace="lbcproxy.service", observer=GATE)
-PATIENCE = 5.0
-"""Seconds that the end waits for the disk."""
-PLACE = ("network", "mode", "listen", "upstream")
-"""Settings that make another proxy of one: its sessions end."""
 
 
 class _Running(msgspec.Struct):
@@ -50,8 +49,9 @@ class LbcproxyService(Service):
     """What a config describes, at work.
 
     `observers` are told of every session, behind the recording; `reads_all` says that one of them
-    reads every message. `path` is the config's file, which `hang_up` reads again. `given_up` is
-    called, once, if recording fails and the config wants everything to end then.
+    reads every message. `read_again` gives the config as it is now, for `hang_up`, or raises
+    ConfigError. `given_up` is called, once, if recording fails and the config wants everything to
+    end then.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class LbcproxyService(Service):
         *,
         observers: Sequence[Observer] = (),
         reads_all: bool = False,
-        path: str | None = None,
+        read_again: Callable[[], Config] | None = None,
         given_up: Callable[[], object] = lambda: None,
     ) -> None:
         self.config = config
-        self.path = path
+        self._read_again = read_again
         self.events = Events()
         self.failed = ""
         """Why everything was ended before its time, if it was."""
@@ -76,22 +76,18 @@ class LbcproxyService(Service):
         self._reads_all = reads_all
         self.given_up = given_up
         self._shared = Shared(config.memory)
-        self._disk = Background(config.record_queue)
+        self._recordings = Recordings(config.record_queue, self._from_disk)
         self._running_proxies: dict[str, _Running] = {}
         self._ending: list[ProxyService] = []  # replaced, with sessions that are not over
-        self._recordings: dict[tuple[Any, ...], Recording] = {}
-        self._used: list[Recording] = []
         self._stopped: Deferred[Any] | None = None
-        self._reloading = False
+        self._next: Config | None = None
+        self._changing = False
         self._begun = False
 
     @property
     def lost(self) -> Loss:
         """What could not be recorded."""
-        total = Loss()
-        for recording in self._used:
-            total += recording.lost
-        return total
+        return self._recordings.lost
 
     # Start and stop.
 
@@ -111,8 +107,7 @@ class LbcproxyService(Service):
         """Open the files, as whoever will write them."""
         super().startService()  # type: ignore[no-untyped-call]
         with self._or_nothing():
-            for recording in self._used:
-                self._open_recording(recording)
+            self._recordings.begin()
         self._begun = True
         for running in self._running_proxies.values():
             self._say_listening(running)
@@ -126,7 +121,7 @@ class LbcproxyService(Service):
         except Exception:
             for running in self._running_proxies.values():
                 running.service.stopService()
-            self._close_recordings()
+            self._recordings.close()
             raise
 
     def stopService(self) -> Deferred[Any]:
@@ -155,77 +150,82 @@ class LbcproxyService(Service):
         return [*(each.service for each in self._running_proxies.values()), *self._ending]
 
     def _finish(self) -> None:
-        whole = self._close_recordings()
+        whole = self._recordings.close()
         words = self.events.farewell()
-        names = [each.last.name for each in self._used if each.last is not None]
         if self.lost:
             words += f"; {self.lost}"
         elif not whole:
             words += "; the disk takes nothing any more: what was recorded last is missing"
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            words += f"; recorded in {names[-1]}{more}"
+        words += self._recordings.farewell()
         say = LOG.warn if self.lost or not whole else LOG.info
         say("{words}", words=words)
         self.failed = self.failed or (str(self.lost) if self.lost else "")
         self.failed = self.failed or ("" if whole else "the disk takes nothing any more")
 
-    def _close_recordings(self) -> bool:
-        for recording in self._used:
-            recording.close()
-        return self._disk.close(PATIENCE)
-
     # Change.
 
     def hang_up(self) -> Deferred[None]:
         """Read the config again, change what changed, and open the files anew (SIGHUP)."""
-        return Deferred.fromCoroutine(self._hang_up())
+        done = Deferred.fromCoroutine(self._hang_up())
+        done.addErrback(lambda failure: LOG.failure("SIGHUP", failure))
+        return done
 
     async def _hang_up(self) -> None:
         try:
-            if self.path is not None:
-                await self.change(load(*read(self.path)))
+            if self._read_again is not None:
+                await self.change(self._read_again())
         except ConfigError as error:
             LOG.error("the config is left as it was: {error}", error=error)
         try:
             self._logs.reopen()
         except LbcproxyError as error:
             LOG.error("{error}", error=error)
-        for recording in self._recordings.values():
-            recording.reopen()
+        self._recordings.reopen()
 
     async def change(self, config: Config) -> None:
-        """Make of what runs what another config describes; what is the same is not touched."""
-        if self._stopped is not None or self._reloading:
+        """Make of what runs what another config describes; what is the same is not touched.
+
+        While one change is under way the next waits; of several that wait the last counts.
+        """
+        self._next = config
+        if self._changing:
             return
-        self._reloading = True
+        self._changing = True
         try:
-            await self._change(config)
+            while self._next is not None and self._stopped is None:
+                config, self._next = self._next, None
+                await self._change(config)
         finally:
-            self._reloading = False
+            self._changing = False
 
     async def _change(self, config: Config) -> None:
         wanted = {proxy.name: proxy for proxy in config.proxies if proxy.enabled}
         self._change_process(config)
         self.config = config
+        # Ports that are to be used otherwise have to be free first. One that is new is tried
+        # first: if it cannot be had, what there is goes on.
         closing = []
         for name, running in list(self._running_proxies.items()):
             proxy = wanted.get(name)
-            if proxy is None or _place(proxy) != _place(running.proxy):
+            if proxy is None or (_moved(running.proxy, proxy) and _stays(running.proxy, proxy)):
                 why = "no longer configured" if proxy is None else "another place is configured"
                 closing.append(self._retire(name, running, why))
         await DeferredList(closing)
         for name, proxy in wanted.items():
+            if self._stopped is not None:
+                return
             try:
                 self._start_or_change(name, proxy)
             except LbcproxyError as error:
                 LOG.error("proxy {name}: {error}", name=name, error=error)
-        self._forget_recordings()
+            except Exception:  # a defect must not cost the proxies behind this one
+                LOG.failure("proxy {name}", name=name)
+        self._recordings.keep([each.recording for each in self._running_proxies.values()])
         LOG.info("config read again: {count} proxies", count=len(self._running_proxies))
 
     def _change_process(self, config: Config) -> None:
         self._shared.budget.most = config.memory
-        self._disk.most = config.record_queue
+        self._recordings.disk.most = config.record_queue
         try:
             self.set_logs(config)
         except LbcproxyError as error:
@@ -236,7 +236,8 @@ class LbcproxyService(Service):
         self._logs.set(level=config.log_level, path=config.log_file, json=config.log_json)
 
     def _retire(self, name: str, running: _Running, why: str) -> Deferred[Any]:
-        del self._running_proxies[name]
+        if self._running_proxies[name] is running:
+            del self._running_proxies[name]
         self._ending.append(running.service)
         LOG.info("proxy {name} stops: {why}", name=name, why=why)
         closed = running.service.stop_listening()
@@ -247,8 +248,11 @@ class LbcproxyService(Service):
         running = self._running_proxies.get(name)
         if running is None:
             self._start(proxy)
+        elif _moved(running.proxy, proxy):
+            self._start(proxy)
+            self._retire(name, running, "another place is configured")
         elif running.proxy != proxy:
-            recording = self._recording(proxy)
+            recording = self._recordings.of(self.config, proxy)
             running.service.change(self._settings(proxy), self._told(recording))
             running.proxy, running.recording = proxy, recording
             LOG.info("proxy {name}: settings changed for sessions to come", name=name)
@@ -256,7 +260,7 @@ class LbcproxyService(Service):
     # One proxy.
 
     def _start(self, proxy: Proxy) -> None:
-        recording = self._recording(proxy)
+        recording = self._recordings.of(self.config, proxy)
         settings = self._settings(proxy)
         service = ProxyService(self._reactor, settings, self._told(recording), shared=self._shared)
         modes = _at_once(service.listen())
@@ -300,59 +304,6 @@ class LbcproxyService(Service):
     def _told(self, recording: Recording | None) -> tuple[Observer, ...]:
         return self._observers if recording is None else (recording, *self._observers)
 
-    # Recordings.
-
-    def _recording(self, proxy: Proxy) -> Recording | None:
-        """Give the recording a proxy's sessions go to; proxies may share one."""
-        if proxy.record is None:
-            return None
-        changes = bool(all_modes()[proxy.mode].CHANGES)
-        settings = RecordingSettings(
-            pattern=proxy.record,
-            per=proxy.record_per,
-            legs=proxy.record_legs,
-            rotate_size=proxy.rotate_size,
-            rotate_every=proxy.rotate_every,
-        )
-        own = "" if proxy.record_per == "run" else proxy.name
-        key = (settings, proxy.record_failure, proxy.network, changes, own)
-        recording = self._recordings.get(key)
-        if recording is None:
-            stop = proxy.record_failure == "stop"
-            recording = Recording(
-                settings,
-                self._disk,
-                lambda text, bad: self._from_disk(text, bad, stop),
-                network=str(proxy.network),
-                name=proxy.name,
-                changes=changes,
-                now=time.time_ns,
-            )
-            if self._begun:
-                self._open_recording(recording)
-            self._recordings[key] = recording
-            self._used.append(recording)
-        return recording
-
-    def _open_recording(self, recording: Recording) -> None:
-        """Begin it, in a new file if the one of its name may be another recording's."""
-        recording.open(fresh=self._begun)
-        file = recording.last
-        if file is None:
-            return
-        if file.cut:
-            LOG.warn("cut {cut:,} bytes of a torn block off {path}", cut=file.cut, path=file.path)
-        doing = "continuing" if file.continued else "recording to"
-        LOG.info("{doing} {file}", doing=doing, file=file.name)
-
-    def _forget_recordings(self) -> None:
-        """Close the recordings that no proxy uses any more, behind their last sessions."""
-        used = [each.recording for each in self._running_proxies.values()]
-        for key, recording in list(self._recordings.items()):
-            if recording not in used:
-                del self._recordings[key]
-                recording.retire()
-
     def _from_disk(self, text: str, bad: bool, stop: bool) -> None:
         """Hear of a recording, in whatever thread."""
         self._reactor.callFromThread(self._hear, text, bad, stop)
@@ -361,15 +312,22 @@ class LbcproxyService(Service):
         if not bad:
             LOG.info("{text}", text=text)
             return
-        end = "; all sessions are ended" if stop else ""
+        first = stop and not self.failed
+        end = "; all sessions are ended" if first else ""
         LOG.error("{text}{end}", text=text, end=end)
-        if stop and not self.failed:
+        if first:
             self.failed = text
             self.stopService().addCallback(lambda _: self.given_up())
 
 
-def _place(proxy: Proxy) -> tuple[object, ...]:
-    return tuple(getattr(proxy, name) for name in PLACE)
+def _moved(before: Proxy, after: Proxy) -> bool:
+    """Whether sessions of the one could not be those of the other."""
+    return (before.network, mode_of(before)) != (after.network, mode_of(after))
+
+
+def _stays(before: Proxy, after: Proxy) -> bool:
+    """Whether both listen at the same place."""
+    return mode_of(before).listen == mode_of(after).listen
 
 
 def _at_once(awaitable: Any) -> Any:

@@ -271,3 +271,69 @@ def test_a_pipe_whose_reader_has_gone_is_not_tried_again(tmp_path, disk):
     assert disk.said == [f"recording into {tmp_path / 'pipe'} fails: Broken pipe"]
     assert file.lost.messages == 2
     file.close()
+
+
+class Unclosable(FullDisk):
+    """A file of a network's disk, which tells of its troubles at the end."""
+
+    def close(self):
+        super().close()
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_an_error_at_the_end_of_a_file_costs_no_other(tmp_path, disk):
+    """It is said, and the thread goes on."""
+    path = tmp_path / "x.pcapng"
+    file = disk.file(path).open()
+    file._file.close()
+    file._file = Unclosable(path, 1000)
+    put(disk, file, HEAD)
+    file.close()
+    assert disk.drain(10)
+    assert file.is_done
+    assert disk.said == [f"recording into {path} fails at its end: Input/output error"]
+    other = disk.file(tmp_path / "y.pcapng")
+    put(disk, other, HEAD)
+    assert (tmp_path / "y.pcapng").read_bytes() == HEAD
+    other.close()
+
+
+def test_a_loss_stands_behind_what_came_before_it(tmp_path):
+    """What waited already is not missing."""
+    disk = Disk(1000)
+    path = tmp_path / "x.pcapng"
+    file = disk.file(path).open()
+    file._file.close()
+    file._file = stuck = Stuck(path)
+    file.write(HEAD)
+    assert stuck.asked.wait(10)
+    file.write(b"B" * 300)
+    file.write(b"C" * 180)
+    file.messages = 1
+    file.write(b"D" * 900)
+    file.write(b"E" * 20)
+    stuck.end.set()
+    assert disk.drain(10)
+    file.close()
+    assert disk.close(10)
+    text = path.read_bytes()
+    place = text.index(b"1 messages (900 bytes of capture)")
+    assert text.index(b"C" * 180) < place < text.index(b"E" * 20)
+
+
+def test_a_new_file_that_nothing_fits_into_is_not_left_behind(tmp_path, disk, monkeypatch):
+    """An empty file is no capture."""
+    path = tmp_path / "x.pcapng"
+    file = disk.file(path, fresh=True)
+    monkeypatch.setattr(file, "_write_all", FullDisk.write.__get__(_Nothing()))
+    put(disk, file, HEAD)
+    assert not path.exists()
+    monkeypatch.undo()
+    disk.now += RETRY
+    put(disk, file, b"later", 1)
+    assert path.read_bytes() == HEAD + b"later"
+    file.close()
+
+
+class _Nothing:
+    room = 0

@@ -1,5 +1,7 @@
 """Recordings: which file a session goes to, when a new one is begun, and what it then holds."""
 
+import os
+
 import msgspec
 import pytest
 
@@ -319,3 +321,48 @@ def test_a_second_run_in_a_file_has_other_numbers(tmp_path):
         scene.end(1)
         scene.close()
     assert [entry.session for entry in open_capture(tmp_path / "x.pcapng")] == [1, 2]
+
+
+def test_a_file_that_is_continued_is_as_long_as_it_is(tmp_path):
+    """A service that is started each hour has files of a size all the same."""
+    for _ in range(4):
+        scene = Scene(tmp_path, rotate_size=4096)
+        scene.begin(1)
+        for number in range(20):
+            scene.pass_on(1, ping(number))
+        scene.end(1)
+        scene.close()
+    assert len(scene.files) > 1
+    assert all(file.stat().st_size < 8192 for file in scene.files)
+
+
+def test_a_file_of_yesterday_is_not_continued_for_long(tmp_path):
+    """With a file each day, what comes today is not in it."""
+    scene = Scene(tmp_path)
+    scene.begin(1)
+    scene.end(1)
+    [old] = scene.close()
+    os.utime(old, ns=(MIDNIGHT - SECOND, MIDNIGHT - SECOND))
+    scene = Scene(tmp_path, rotate_every=86400.0)
+    scene.begin(1)
+    scene.pass_on(1, ping(1))
+    files = scene.close()
+    assert [sum(map(len, held(file).values())) for file in files] == [1, 0]
+
+
+def test_no_file_is_begun_while_the_disk_fails(tmp_path):
+    """It would fail as well; and the one there has to say what is missing."""
+    scene = Scene(tmp_path, rotate_size=4096)
+    scene.begin(1)
+    scene.disk.most = 1
+    for number in range(200):
+        scene.pass_on(1, ping(number))
+    assert scene.disk.drain(10)
+    assert len(scene.files) == 1
+    scene.disk.most = 1 << 20
+    scene.pass_on(1, ping(200))
+    scene.pass_on(1, ping(201))
+    files = scene.close()
+    assert len([text for text, bad in scene.told if "fails" in text]) == 1
+    text = b"".join(file.read_bytes() for file in files)
+    assert text.count(b"200 messages (") == 1

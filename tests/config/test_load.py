@@ -74,6 +74,12 @@ def test_proxies_without_a_name_get_one_each():
     assert [each.name for each in made.proxies] == ["lbry-regtest-0", "lbry-regtest-0-2"]
 
 
+def test_each_listener_has_a_file_of_its_own_name():
+    """Two of one network do not collide."""
+    made = load({"record_per": "listener", **both({}, {"listen": 2})})
+    assert all("{name}" in each.record for each in made.proxies)
+
+
 def test_a_session_of_its_own_file_has_a_name_with_its_number():
     """Else all would collide."""
     [made] = load({"proxies": [{**PROXY, "record_per": "session"}]}).proxies
@@ -142,7 +148,7 @@ ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
         ("record_per: hour\n" + ONE % "", "right is run, listener or session"),
         ("record: '{nme}'\n" + ONE % "", "line 1: record: '{nme}' cannot be filled in"),
         ("record: x\nrecord_per: session\n" + ONE % "", "'x' lacks {session}"),
-        ("record: '-'\nrotate_size: 5\n" + ONE % "", "the standard output cannot be rotated"),
+        ("record: '-'\nrotate_size: 5 MB\n" + ONE % "", "the standard output cannot be rotated"),
         ("record: [x]\n" + ONE % "", "record: Expected `str | null`, got `array`; right is text"),
         ("log_level: loud\n" + ONE % "", "line 1: log_level: Invalid enum value 'loud'; right is"),
         ("memory: 5\n" + ONE % "", "line 1: memory: at least 1 MiB is expected"),
@@ -154,6 +160,15 @@ ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
         (ONE % ", name: a, name: b", "proxies[0].name: it stands there twice"),
         ("proxies: [", "line 1: no YAML: "),
         ("a: b: c", "line 1: no YAML: "),
+        ("log_file: 2026-02-31\n" + ONE % "", "no YAML: day is out of range"),
+        (f"rotate_size: {'9' * 400}\n" + ONE % "", "rotate_size: Expected a size"),
+        (f"idle_timeout: {'9' * 400}\n" + ONE % "", "idle_timeout: Expected a time"),
+        ("rotate_size: 500\n" + ONE % "", "line 1: rotate_size: at least 4 KiB are expected"),
+        ("record: '{session}'\n" + ONE % "", "'{session}' has {session}, as record_per is run"),
+        (
+            "record: '{session:x}-{session!z}'\nrecord_per: session\n" + ONE % "",
+            "cannot be filled in",
+        ),
         ("- a", "settings are expected, as `name: value`"),
         ("", "settings are expected"),
         ("\t", "no YAML"),
@@ -182,6 +197,12 @@ def both(first, second):
         ({}, {}, "proxies[1].listen: another proxy listens at 127.0.0.1:9001 already"),
         ({}, {"listen": "0.0.0.0:9001"}, "another proxy listens at 127.0.0.1:9001"),
         ({"name": "a"}, {"name": "a", "listen": 2}, "'a' is the name of proxies[0] as well"),
+        ({}, {"listen": 2, "rotate_every": 5}, "proxies[0] is recorded into the same file"),
+        (
+            {"record": "x"},
+            {"listen": 2, "record": "x", "network": "bitcoin-regtest"},
+            "proxies[1].record: proxies[0] is recorded into the same file",
+        ),
         (
             {"upstream": "127.0.0.1:9002"},
             {"listen": 9002, "upstream": "localhost:9001"},
@@ -203,6 +224,8 @@ def test_proxies_that_are_in_each_others_way_are_refused(first, second, words):
         {"listen": 9002, "upstream": "127.0.0.1:9001"},
         {"listen": "127.0.0.2:9001"},
         {"listen": "[::1]:9001"},
+        {"listen": 9002, "mode": "terminate"},
+        {"listen": 9002, "record": "{name}", "rotate_every": 5},
     ],
 )
 def test_proxies_that_only_look_so_are_not(second):

@@ -9,7 +9,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy.deadlines import Deadlines
 from lbcproxy.proxy.refusals import PAUSE, Refusals
 from lbcproxy.wire.envelope import frame
-from tests.proxy.transports import NETWORK, Scene
+from tests.proxy.transports import LINGER, NETWORK, Scene
 from tests.session.frames import verack, version
 
 PING = frame(NETWORK.magic, "ping", bytes(8))
@@ -116,3 +116,23 @@ def test_refusals_are_told_once_a_minute(monkeypatch):
     clock.advance(PAUSE)
     refusals.tell(Endpoint("127.0.0.1", 1), "10.0.0.1", "full")
     assert told[-1]["more"] == "; 999 more since the last such line"
+
+
+@pytest.mark.parametrize("who", ["client", "upstream"])
+def test_a_half_closed_relay_has_its_time(who):
+    """A client that was thrown out may not stay for ever by saying nothing."""
+    scene = Scene()
+    scene.answer()
+    closing = scene.client if who == "client" else scene.upstream
+    other = scene.upstream if who == "client" else scene.client
+    closing.finish()
+    scene.settle()
+    for _ in range(3):
+        scene.clock.advance(LINGER - 1)
+        other.arrive(PING)
+        scene.settle()
+    assert scene.observer.whys == []
+    scene.clock.advance(LINGER)
+    scene.settle()
+    assert scene.observer.whys == [f"{who} closed"]
+    assert scene.clock.getDelayedCalls() == []

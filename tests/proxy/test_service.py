@@ -4,11 +4,12 @@ import hashlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from lbcproxy.proxy import CannotListen, ProxyService, ProxySettings, parse_mode
+from lbcproxy.proxy import CannotListen, ProxyService, ProxySettings, Shared, parse_mode
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import Loop, break_off, connect, listening, read_to_end
 from tests.proxy.transports import NETWORK, WATERMARK, Recording
@@ -17,7 +18,7 @@ from tests.proxy.transports import NETWORK, WATERMARK, Recording
 class Started:
     """A proxy that listens, its ports in the order of its modes."""
 
-    def __init__(self, loop: Loop, *modes: str) -> None:
+    def __init__(self, loop: Loop, *modes: str, shared: Shared | None = None) -> None:
         self.loop = loop
         self.observer = Recording()
         settings = ProxySettings(
@@ -26,7 +27,7 @@ class Started:
             dial_timeout=5,
             stream_above=65_536,
         )
-        self.service = ProxyService(loop.reactor, settings, [self.observer])
+        self.service = ProxyService(loop.reactor, settings, [self.observer], shared=shared)
         self.modes: list[Any] = loop.call(self.service.listen)
         self.ports = [mode.listen.port for mode in self.modes]
 
@@ -245,3 +246,29 @@ def _waiting(proxy: Started, relay: Any) -> int:
         return len(wire.dataBuffer) - wire.offset + wire._tempDataLen
 
     return int(proxy.loop.call(count))
+
+
+def test_proxies_may_be_chained(loop: Loop):
+    """One leads to the other, in one process with one account of connections."""
+    shared = Shared()
+    with listening() as server:
+        second = Started(loop, leading_to(server), shared=shared)
+        first = Started(loop, f"reverse:localhost:{second.ports[0]}@0", shared=shared)
+        with connect(first.ports[0], server) as (client, node):
+            client.sendall(b"through both")
+            assert node.recv(100) == b"through both"
+        first.stop()
+        second.stop()
+    assert shared.connections._holders == shared.connections._before == {}
+
+
+def test_a_proxy_that_leads_to_itself_makes_no_flood(loop: Loop):
+    """Two sessions, or three; not as many as there are ports."""
+    port = free_port()
+    proxy = Started(loop, f"reverse:localhost:{port}@{port}")
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as client:
+        assert client.recv(10) == b""
+    wait_until("all have ended", lambda: proxy.service.relays == ())
+    assert 2 <= len(proxy.observer.summaries) <= 4
+    assert "the upstream is this proxy itself" in proxy.observer.whys
+    proxy.stop()

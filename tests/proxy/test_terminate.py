@@ -698,3 +698,22 @@ def test_the_upstream_hears_of_the_oldest_client_that_is_taken():
     """One version above those that are too old."""
     scene = Scene().says("client", version(209))
     assert len(scene.dials) == 1
+
+
+def test_what_waits_for_a_handshake_is_bounded():
+    """A client that has its handshake may not fill us while the upstream keeps back its verack."""
+    scene = Scene()
+    scene.says("client", CLIENT).answer()
+    scene.says("upstream", NODE)
+    scene.says("client", VerAck()).settle()
+    assert scene.session.client.is_ready
+    assert not scene.session.upstream.is_ready
+    block = frame(NETWORK.magic, "nobodyknows", bytes(10_000))
+    for _ in range(50):
+        scene.says("client", block)
+    assert not scene.client.reading
+    assert 65_536 < scene.session.held < 100_000
+    scene.says("upstream", VerAck()).settle()
+    assert scene.client.reading
+    assert scene.commands("upstream").count("nobodyknows") == 50
+    assert scene.session.held == 0

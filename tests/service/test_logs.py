@@ -59,6 +59,12 @@ def test_an_object_has_the_facts_by_name():
     }
 
 
+def test_an_object_keeps_its_own_keys():
+    """Events of Twisted's old log have a time of their own."""
+    line = json.loads(json_line({**EVENT, "time": 5.0, "level": "x", "logger": "y"}))
+    assert (line["time"][:4], line["level"], line["logger"]) == ("2023", "warn", "lbcproxy.session")
+
+
 def test_what_remote_nodes_say_cannot_forge_a_line():
     """Neither another line nor a terminal's colours."""
     forged = {**EVENT, "text": "x\n[00:00:00] all is well \x1b[31m"}

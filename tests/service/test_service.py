@@ -47,7 +47,7 @@ class Served:
             self.loop.reactor,
             config,
             self.logs,
-            path=str(self.path),
+            read_again=lambda: load(*read(self.path)),
             given_up=lambda: self.ended.append(True),
         )
         self.service.set_logs(config)
@@ -249,8 +249,10 @@ def test_a_listener_that_cannot_be_opened_costs_no_other(served: Served):
             echo(client, node)
         assert f"proxy taken: cannot listen at 127.0.0.1:{taken['listen']}" in served.log
         served.stop()
+        other = Served(served.loop, served.folder)
         with pytest.raises(CannotListen):
-            Served(served.loop, served.folder).start(added, taken)
+            other.start(added, taken)
+        other.stop()
         wait_until("nobody listens", lambda: not accepts(added["listen"]))
 
 
@@ -286,7 +288,7 @@ def test_a_disk_that_takes_nothing_ends_all_or_nothing(served: Served, policy: s
     with listening() as server:
         main = proxy(server)
         served.start(main, record_failure=policy)
-        served.service._disk.most = 10
+        served.service._recordings.disk.most = 10
         if policy == "continue":
             with connect(main["listen"], server) as (client, node):
                 echo(client, node)
@@ -308,7 +310,7 @@ def test_what_has_a_file_of_its_own(served: Served, per: str, files: int):
     """The run, the listener, or the session."""
     with listening() as one, listening() as other:
         pair = proxy(one, name="a"), proxy(other, name="b")
-        pattern = str(served.folder / "{name}-{session}.pcapng")
+        pattern = str(served.folder / {"session": "{session}.pcapng"}.get(per, "{name}.pcapng"))
         served.start(*pair, record=pattern, record_per=per)
         for each, server in zip(pair * 2, (one, other) * 2, strict=True):
             with connect(each["listen"], server) as (client, node):
@@ -319,4 +321,75 @@ def test_what_has_a_file_of_its_own(served: Served, per: str, files: int):
     assert len(found) == files
     assert sum(map(count, found)) == 8
     if per == "listener":
-        assert [file.name for file in found] == ["a-None.pcapng", "b-None.pcapng"]
+        assert [file.name for file in found] == ["a.pcapng", "b.pcapng"]
+
+
+def test_a_place_that_cannot_be_had_leaves_what_there_is(served: Served):
+    """A mistyped port must not cost the sessions; the right one moves the proxy."""
+    with listening() as server, listening() as busy:
+        main = proxy(server, name="main")
+        served.start(main)
+        with connect(main["listen"], server) as (client, node):
+            served.write({**main, "listen": busy.getsockname()[1]})
+            served.hang_up()
+            echo(client, node)
+            served.write({**main, "listen": f"127.0.0.1:{main['listen']}"})
+            served.hang_up()  # the same place in other words
+            echo(client, node)
+            moved = free_port()
+            served.write({**main, "listen": moved})
+            served.hang_up()
+            client.settimeout(10)
+            assert client.recv(10) == b""
+        with connect(moved, server) as (client, node):
+            echo(client, node)
+    assert "proxy main: cannot listen at" in served.log
+    assert served.log.count("proxy main stops") == 1
+
+
+def test_of_changes_that_come_together_the_last_counts(served: Served, loop: Loop):
+    """While a port is being freed another change may come, or the end."""
+    with listening() as server, listening() as other:
+        first = proxy(server, name="main")
+        elsewhere = {**first, "upstream": proxy(other)["upstream"]}
+        last = {**elsewhere, "listen": free_port()}
+        served.start(first)
+
+        def both() -> Any:
+            for each in (elsewhere, last):
+                served.write(each)
+                done = served.service.hang_up()
+            return done
+
+        loop.call(both)
+        wait_until("the last is there", lambda: accepts(last["listen"]))
+        other.accept()[0].close()
+        wait_until("the first is gone", lambda: not accepts(first["listen"]))
+
+        def change_and_stop() -> Any:
+            served.write({**last, "upstream": first["upstream"]})
+            served.service.hang_up()
+            return served.service.stopService()
+
+        loop.call(change_and_stop)
+        for _ in range(10):
+            loop.call(lambda: None)  # a turn of the reactor
+        assert not accepts(last["listen"])
+
+
+def test_a_recording_that_was_replaced_is_opened_anew_too(served: Served):
+    """It has sessions yet, and log rotation takes its file away as any other."""
+    with listening() as server:
+        main = proxy(server, name="main")
+        served.start(main)
+        with connect(main["listen"], server) as (client, node):
+            echo(client, node)
+            served.write(main, rotate_size="1 GB")
+            served.hang_up()
+            (served.folder / "x.pcapng").rename(served.folder / "old.pcapng")
+            served.hang_up()
+            echo(client, node)
+    wait_until("it is told", lambda: served.log.count("end: ") == 1)
+    served.stop()
+    assert count(served.folder / "old.pcapng") == 2
+    assert count(served.folder / "x.pcapng") == 2

@@ -11,13 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import connectProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy import networks
 from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode, Timeouts
-from lbcproxy.peer.dial import EXPECTED, reason_of
+from lbcproxy.peer.dial import EXPECTED, connect, reason_of
 from lbcproxy.peer.effects import Read
 from lbcproxy.peer.handshake import LOWEST_VERSION
 from lbcproxy.peer.log import GATE
@@ -39,6 +38,8 @@ CHANGES = True
 
 OURS = frozenset({"version", "verack", "sendaddrv2", "wtxidrelay", "sendtxrcncl", "feature"})
 """Commands of the handshake, which each side has with us."""
+BEFORE_READY = 65_536
+"""Bytes taken from a side before the other has shaken hands."""
 PINGS = frozenset({"ping", "pong"})
 
 
@@ -128,8 +129,9 @@ class Termination:
 
     @property
     def held(self) -> int:
-        """Bytes of messages that are not whole yet."""
-        return sum(0 if leg is None else leg.core.held for leg in (self.client, self.upstream))
+        """Bytes of messages that are not whole yet, or wait to be passed on."""
+        legs = [leg for leg in (self.client, self.upstream) if leg is not None]
+        return sum(leg.core.held + leg.core.sender.outbox.size for leg in legs)
 
     def shed(self) -> None:
         """End: what passes here has to be read whole."""
@@ -188,6 +190,9 @@ class Termination:
         self._tell(direction, message, bridged.verdict, bridged.trail, message.raw, bridged.raw)
         if bridged.raw:
             other.forward(message.command, bridged.raw)
+            # Until the other has shaken hands all of it waits with us.
+            if not other.core.ready and other.core.sender.outbox.size > BEFORE_READY:
+                leg.pause("waiting")
 
     def wrote(self, leg: Leg, raw: bytes) -> None:
         """Tell what a leg has said by itself."""
@@ -212,6 +217,9 @@ class Termination:
         """Take note of the version that a side has agreed on with us."""
         side = self._core.client if leg is self.client else self._core.upstream
         side.protocol_version = leg.core.protocol_version
+        other = self._other(leg)
+        if other is not None:
+            other.resume("waiting")
 
     def leg_gone(self, leg: Leg, why: str) -> None:
         """End the other side, and the session behind it."""
@@ -253,7 +261,7 @@ class Termination:
     def _dial(self, version: Version) -> None:
         upstream = Leg(self, Direction.TO_CLIENT, self._config(**self._shown(version)))
         self.upstream = upstream
-        self._dialling = connectProtocol(self.settings.dial(), upstream)
+        self._dialling = connect(self.settings.dial(), upstream)
         self._dialling.addCallbacks(self._joined, self._not_joined)
 
     def _joined(self, _: Peer) -> None:
@@ -276,6 +284,7 @@ class Termination:
                 leg.disconnect(self._why)
 
     def _config(self, **shown: Any) -> PeerConfig:
+        idle = self.settings.idle_timeout or Timeouts().idle
         return PeerConfig(
             network=self.settings.network,
             policy=Policy.TOLERANT,
@@ -283,7 +292,8 @@ class Termination:
             keepalive=not self.settings.shown.pass_pings,
             timeouts=Timeouts(
                 negotiate=self.settings.handshake_timeout or Timeouts().negotiate,
-                idle=self.settings.idle_timeout or Timeouts().idle,
+                idle=idle,
+                ping=min(Timeouts().ping, idle / 3),  # a quiet node is asked before it is given up
             ),
             **shown,
         )

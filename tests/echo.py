@@ -1,0 +1,60 @@
+"""A node that sends back whatever it gets: a scripted upstream for tests with real programs."""
+
+import contextlib
+import socket
+import threading
+
+__all__ = ["Echo"]
+
+
+class Echo:
+    """Listens at `port` of 127.0.0.1; a connection ends when its client has closed its side.
+
+    Until `reads` is set, which it is from the beginning, it accepts connections but reads nothing.
+    With `answers=False` it only listens.
+    """
+
+    def __init__(self, *, answers: bool = True) -> None:
+        self._answers = answers
+        self.reads = threading.Event()
+        self.reads.set()
+        self.received: list[bytearray] = []
+        """What came, by connection."""
+        self._sockets: list[socket.socket] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def close(self) -> None:
+        """Listen no more, break off what is open, and wait for the threads."""
+        self.reads.set()
+        for each in [self._listening, *self._sockets]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in list(self._threads):
+            thread.join(5)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            self._sockets.append(connection)
+            received = bytearray()
+            self.received.append(received)
+            thread = threading.Thread(target=self._serve, args=(connection, received), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket, received: bytearray) -> None:
+        self.reads.wait()
+        with connection, contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while data := connection.recv(65_536):
+                received += data
+                if self._answers:
+                    connection.sendall(data)
+        self._sockets.remove(connection)
