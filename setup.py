@@ -3,11 +3,32 @@
 `captures/` and `plugins/` stand at the top of the repository, where people look for them, and
 are installed as data below the package, where `lbcproxy.resources` finds them.
 `twisted/plugins/` is where Twisted looks for `twistd lbcproxy`.
+
+The native engine is an extension that may be missing: where there is no C compiler (or no Cython),
+the installation succeeds without it, and lbcproxy runs on construct.
 """
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+
+try:
+    from Cython.Build import cythonize
+except ImportError:
+    cythonize = None
+
+
+def extensions() -> list[Extension]:
+    """Give the extensions that can be built here; the C source goes below `build/`."""
+    if cythonize is None:
+        return []
+    native = Extension("lbcproxy.wire._native", ["lbcproxy/wire/_native.pyx"])
+    made: list[Extension] = cythonize([native], build_dir="build/cython", language_level=3)
+    for extension in made:
+        extension.optional = True  # cythonize does not keep it
+    return made
+
 
 setup(
+    ext_modules=extensions(),
     packages=[
         *find_packages(include=["lbcproxy", "lbcproxy.*"]),
         "twisted.plugins",
@@ -20,6 +41,7 @@ setup(
     },
     package_data={
         "lbcproxy": ["py.typed"],
+        "lbcproxy.wire": ["_native.pyi", "_native.pyx"],
         "lbcproxy._captures": ["*.md", "*.pcap", "*.truth.json"],
         "lbcproxy._plugins": ["*.md", "*.py"],
     },

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from lbcproxy import __version__, resources
-from tests.wheels import ROOT, run, tracked
+from tests.wheels import PIP, ROOT, copy_sources, require_compiler, run, tracked
 
 CAPTURES = {"lbcd-sync.pcap", "lbcd-sync.truth.json", "lbcd-probe.pcap", "lbcd-probe.truth.json"}
 
@@ -42,6 +45,33 @@ def test_the_wheel_has_nothing_else(wheel):
     assert not [name for name in names if name.endswith((".pcapng", ".pyc"))]
 
 
+def test_the_wheel_has_the_native_engine(wheel):
+    """Built for this Python and machine, with its source beside it; no C source."""
+    require_compiler()
+    with zipfile.ZipFile(wheel) as archive:
+        native = [name for name in archive.namelist() if "_native" in name]
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    assert sorted(native) == sorted(
+        f"lbcproxy/wire/_native{each}" for each in (suffix, ".pyi", ".pyx")
+    )
+    assert not wheel.name.endswith("-none-any.whl")
+
+
+def test_without_a_compiler_the_installation_succeeds(tmp_path):
+    """It runs on construct, and says so."""
+    source, target = copy_sources(tmp_path), tmp_path / "target"
+    nowhere = str(Path(sys.executable).parent)
+    environment = {"PATH": nowhere, "CC": "gcc"}
+    assert shutil.which("gcc", path=nowhere) is None
+    run(*PIP, "install", "--no-deps", "--target", target, source, folder=tmp_path, **environment)
+    assert not list(target.rglob("*.so"))
+    program = (sys.executable, "-m", "lbcproxy")
+    place = {"folder": tmp_path, "PYTHONPATH": str(target)}
+    assert "engine:    construct\n" in run(*program, "--version", **place)
+    nonce = run(*program, "decode", "--network", "lbry", "ping", "07" + "00" * 7, **place)
+    assert nonce == '{\n  "nonce": 7\n}\n'
+
+
 def test_the_version_is_said_once(wheel):
     """`__version__` and the wheel's own agree."""
     assert wheel.name.startswith(f"lbcproxy-{__version__}-")
@@ -50,7 +80,8 @@ def test_the_version_is_said_once(wheel):
 def test_an_installed_lbcproxy_works_from_an_empty_folder(installed, tmp_path):
     """The demo records below the folder it is run in, and `show` reads it."""
     program = installed / "lbcproxy"
-    assert run(program, "--version", folder=tmp_path).splitlines()[0].split()[1] == __version__
+    version = run(program, "--version", folder=tmp_path)
+    assert version.splitlines()[0].split()[1] == __version__
     demo = run(program, "demo", folder=tmp_path)
     assert "byte for byte" in demo
     [path] = (tmp_path / "captures").iterdir()

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
-__all__ = ["CLEAN", "ROOT", "installed", "run", "tracked", "wheel"]
+from tests.tools import absent
+
+__all__ = [
+    "CLEAN",
+    "PIP",
+    "ROOT",
+    "copy_sources",
+    "installed",
+    "require_compiler",
+    "run",
+    "tracked",
+    "wheel",
+]
 
 ROOT = Path(__file__).parent.parent
 SOURCES = (
@@ -22,18 +36,21 @@ SOURCES = (
     "setup.py",
     "twisted",
 )
-MADE = (".pcapng", ".cache")
-"""Files that a run leaves behind."""
+MADE = (".pcapng", ".cache", ".so")
+"""Files that a run or a build leaves behind."""
 CLEAN = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 """The environment variables of a program that is not to see the sources."""
 
 
-def run(*command: object, folder: Path) -> str:
+PIP = (sys.executable, "-m", "pip", "--quiet")
+
+
+def run(*command: object, folder: Path, **variables: str) -> str:
     """Run a program in a folder without our sources in its sight, and give what it prints."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=folder,
-        env={**CLEAN, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        env={**CLEAN, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -54,18 +71,31 @@ def tracked(folder: Path) -> list[Path]:
     ]
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> Path:
-    """Build the wheel from a copy of the sources, so that no earlier build is mixed in."""
-    folder = tmp_path_factory.mktemp("wheel")
+def require_compiler() -> None:
+    """End a test where extensions cannot be built."""
+    compiler = os.environ.get("CC") or str(sysconfig.get_config_var("CC"))
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    if shutil.which(compiler.split()[0]) is None or not header.exists():
+        absent("no C compiler, or no headers of Python: install gcc and python3-dev")
+
+
+def copy_sources(folder: Path) -> Path:
+    """Copy what is built from, so that no earlier build is mixed in; give where it is."""
     for name in SOURCES:
         source = ROOT / name
         for path in [source] if source.is_file() else tracked(source):
             target = folder / "source" / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    pip = (sys.executable, "-m", "pip", "--quiet")
-    run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, folder / "source", folder=folder)
+    return folder / "source"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """Build the wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = copy_sources(folder)
+    run(*PIP, "wheel", "--no-deps", "--wheel-dir", folder, source, folder=folder)
     [built] = folder.glob("*.whl")
     return built
 

@@ -66,11 +66,16 @@ class _Commands(click.Group):
 def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     if not asked:
         return
+    from lbcproxy.wire.engine import ENGINES, slower
+
     click.echo(f"lbcproxy:  {__version__}")
     click.echo(f"Python:    {platform.python_version()}")
     for package in ("twisted", "construct", "msgspec"):
         click.echo(f"{package + ':':10} {metadata.version(package)}")
+    click.echo(f"engine:    {next(iter(ENGINES))}")
     click.echo(f"Platform:  {platform.platform()}")
+    if (words := slower()) is not None:
+        click.echo(f"Note: {words}", err=True)
     ctx.exit()
 
 

@@ -28,6 +28,7 @@ from lbcproxy.service.logs import Logs
 from lbcproxy.service.recordings import Recordings
 from lbcproxy.session import Observer
 from lbcproxy.session.session import STREAM_ABOVE
+from lbcproxy.wire.engine import slower
 
 __all__ = ["LbcproxyService"]
 
@@ -110,6 +111,8 @@ class LbcproxyService(Service):
         self._begun = True
         for running in self._running_proxies.values():
             self._say_listening(running)
+        if (words := slower()) is not None:
+            LOG.info("{words}", words=words)
 
     @contextmanager
     def _or_nothing(self) -> Iterator[None]:

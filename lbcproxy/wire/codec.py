@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from lbcproxy.wire.engine import ENGINES, ConstructEngine
+from lbcproxy.wire.engine import ENGINES, Engine
 from lbcproxy.wire.errors import BadPayload, BadRecord, UnknownCommand
 from lbcproxy.wire.record import MessageRecord
 from lbcproxy.wire.registry import record_of
@@ -21,7 +21,7 @@ class Codec:
 
     `encoding` is that of transactions: "witness" (BIP144), "base", or "auto", which reads witness
     and, if that fails or leaves bytes over, base where base takes every byte; it writes witness.
-    `engine` is "construct"; left out, the fastest there is.
+    `engine` is "native" where that is built, or "construct"; left out, the first of these.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Codec:
         self.engine = engine or next(iter(ENGINES))
         self.params = Params(network.rules, self.protocol_version, encoding != "base")
         self._base = msgspec.structs.replace(self.params, witness=False)
-        self._engines: dict[tuple[str, bool], ConstructEngine] = {}
+        self._engines: dict[tuple[str, bool], Engine] = {}
 
     def decode(self, command: str, payload: bytes) -> MessageRecord:
         """Read a payload; raises BadPayload, and UnknownCommand if there is no record for it."""
@@ -82,7 +82,7 @@ class Codec:
             raise BadRecord(refusal)
         return payload
 
-    def _engine(self, record: type[MessageRecord], params: Params) -> ConstructEngine:
+    def _engine(self, record: type[MessageRecord], params: Params) -> Engine:
         key = (record.command, params.witness)
         engine = self._engines.get(key)
         if engine is None:

@@ -1,23 +1,44 @@
-"""The construct engine: read and write payloads with construct's own interpreter.
+"""The engines: what reads and writes the payloads of one record class.
 
-An engine has a `decode` and an `encode` of one record class; it is the one place where errors
-of fields become errors of payloads. The native engine (DESIGN 4) will stand beside it with the
-same two methods.
+An engine has a `decode` and an `encode`; it is the one place where errors of fields become errors
+of payloads. The construct engine is the reference: construct's own interpreter. The native engine
+reads the same construct tree with compiled nodes (`_native.pyx`), where that extension is built.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from io import BytesIO
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from lbcproxy.wire.errors import BadPayload, BadRecord, FieldError
-from lbcproxy.wire.record import MessageRecord, build, parse
-from lbcproxy.wire.rules import Params
+from lbcproxy.wire.optional import Since
+from lbcproxy.wire.record import Layout, MessageRecord, build, parse
+from lbcproxy.wire.rules import ByVersion, Params
 
-__all__ = ["ENGINES", "ConstructEngine"]
+if TYPE_CHECKING:
+    from lbcproxy.wire._native import Tree
+
+__all__ = ["ENGINES", "ConstructEngine", "Engine", "NativeEngine", "slower", "tree_of"]
+
+
+class Engine(Protocol):
+    """Read and write the payloads of one record class under fixed parameters."""
+
+    def __init__(self, record: type[MessageRecord], params: Params) -> None: ...
+
+    def decode(self, payload: bytes) -> tuple[MessageRecord, int]:
+        """Give the record and how many bytes it took; raises BadPayload."""
+
+    def encode(self, record: MessageRecord) -> bytes:
+        """Give the payload, without trailing bytes; raises BadRecord."""
 
 
 class ConstructEngine:
-    """Read and write the payloads of one record class under fixed parameters."""
+    """Read and write with construct."""
 
     def __init__(self, record: type[MessageRecord], params: Params) -> None:
         self._layout = record.schema
@@ -29,17 +50,107 @@ class ConstructEngine:
         try:
             record = parse(self._layout, stream, self._params)
         except FieldError as error:
-            offset = error.offset or 0
-            raise BadPayload(error.what, error.where, offset, cut_short=error.cut_short) from None
+            raise _bad_payload(error) from None
         return record, stream.tell()
 
     def encode(self, record: MessageRecord) -> bytes:
         """Give the payload, without trailing bytes; raises BadRecord."""
         try:
             return build(self._layout, record, self._params)
+        except Exception as error:
+            raise _bad_record(error) from _cause(error)
+
+
+class NativeEngine:
+    """Read and write with the compiled nodes of the record's construct tree."""
+
+    def __init__(self, record: type[MessageRecord], params: Params) -> None:
+        self._tree = tree_of(record, params)
+        self._params = params
+
+    def decode(self, payload: bytes) -> tuple[MessageRecord, int]:
+        """Give the record and how many bytes it took; raises BadPayload."""
+        try:
+            return self._tree.decode(payload, self._params)
         except FieldError as error:
-            raise BadRecord(error.what, error.where) from None
+            raise _bad_payload(error) from None
+
+    def encode(self, record: MessageRecord) -> bytes:
+        """Give the payload, without trailing bytes; raises BadRecord."""
+        try:
+            return self._tree.encode(record, self._params)
+        except Exception as error:
+            raise _bad_record(error) from _cause(error)
 
 
-ENGINES = {"construct": ConstructEngine}
+def _bad_payload(error: FieldError) -> BadPayload:
+    return BadPayload(error.what, error.where, error.offset or 0, cut_short=error.cut_short)
+
+
+def _bad_record(error: Exception) -> BadRecord:
+    """Turn an error into ours; constructs and checks fail anyhow on a value of a wrong type."""
+    if isinstance(error, FieldError):
+        return BadRecord(error.what, error.where)
+    return BadRecord(f"{type(error).__name__}: {error}")
+
+
+def _cause(error: Exception) -> Exception | None:
+    return None if isinstance(error, FieldError) else error
+
+
+def tree_of(record: type[MessageRecord], params: Params) -> Tree:
+    """Give the nodes of a record, kept for all parameters under which they are the same.
+
+    A protocol version counts as the gate it has passed: peers may claim any number.
+    """
+    gate = max((each for each in _gates(record) if each <= params.protocol_version), default=-1)
+    return _tree(record, msgspec.structs.replace(params, protocol_version=gate))
+
+
+@functools.cache
+def _tree(record: type[MessageRecord], params: Params) -> Tree:
+    from lbcproxy.wire._native import Tree
+
+    return Tree(record.schema, params)
+
+
+@functools.cache
+def _gates(record: type[MessageRecord]) -> tuple[int, ...]:
+    """Give the protocol versions at which something changes inside a record."""
+    return tuple(sorted(set(_gates_in(record.schema))))
+
+
+def _gates_in(field: Any) -> Iterator[int]:
+    if isinstance(field, Since):
+        yield field.version
+    limit = getattr(field, "limit", None)
+    if isinstance(limit, ByVersion):
+        yield from (version for version, _ in limit.steps)
+    if isinstance(field, Layout):
+        for each in field.fields.values():
+            yield from _gates_in(each)
+    elif getattr(field, "subcon", None) is not None:
+        yield from _gates_in(field.subcon)
+
+
+def _engines() -> dict[str, type[Engine]]:
+    try:
+        import lbcproxy.wire._native  # noqa: F401  # whether it is built
+    except ImportError:
+        return {"construct": ConstructEngine}
+    return {"native": NativeEngine, "construct": ConstructEngine}
+
+
+ENGINES = _engines()
 """Every engine there is on this machine, by its name; the first is the default."""
+
+
+def slower() -> str | None:
+    """Say what is slower for want of the native engine, and how to get it; None where it is."""
+    if "native" in ENGINES:
+        return None
+    return (
+        "the native engine is not built: reading and writing messages is some fifty times "
+        "slower; install a C compiler (on Debian and Ubuntu: gcc and python3-dev), then "
+        "install lbcproxy again"
+    )

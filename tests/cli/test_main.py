@@ -7,6 +7,7 @@ import pytest
 
 from lbcproxy import __version__
 from lbcproxy.cli.main import COMMANDS
+from lbcproxy.wire.engine import ENGINES
 
 
 def test_version_names_the_program_and_what_it_stands_on(lbcproxy):
@@ -14,8 +15,18 @@ def test_version_names_the_program_and_what_it_stands_on(lbcproxy):
     ended = lbcproxy("--version")
     assert ended.code == 0
     names = [line.split(":")[0] for line in ended.lines]
-    assert names == ["lbcproxy", "Python", "twisted", "construct", "msgspec", "Platform"]
+    assert names == ["lbcproxy", "Python", "twisted", "construct", "msgspec", "engine", "Platform"]
     assert ended.lines[0].split() == ["lbcproxy:", __version__]
+    assert ended.lines[5].split() == ["engine:", next(iter(ENGINES))]
+
+
+def test_version_says_what_is_slower_without_the_native_engine(lbcproxy, monkeypatch):
+    """And how to get it, for it may be missing for want of a compiler only."""
+    assert ("the native engine is not built" in lbcproxy("--version").err) is (len(ENGINES) == 1)
+    monkeypatch.delitem(ENGINES, "native", raising=False)
+    ended = lbcproxy("--version")
+    assert ended.lines[5].split() == ["engine:", "construct"]
+    assert "install a C compiler" in ended.err
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])

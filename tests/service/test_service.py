@@ -123,6 +123,15 @@ def test_all_proxies_of_a_config_are_started(served: Served):
     assert "stopped: 2 sessions, 4 messages; recorded in " in served.log
 
 
+@pytest.mark.parametrize("built", [True, False])
+def test_a_missing_native_engine_is_said_once(served: Served, monkeypatch, built: bool):
+    """At the start, with what it costs and how to get it."""
+    monkeypatch.setattr("lbcproxy.wire.engine.ENGINES", {"native": None} if built else {})
+    with listening() as node:
+        served.start(proxy(node))
+    assert served.log.count("the native engine is not built") == (not built)
+
+
 def test_what_is_added_removed_and_kept(served: Served):
     """A change is only a change: a session of what stays does not notice."""
     with listening() as one, listening() as other:
