@@ -265,6 +265,23 @@ def test_whatever_the_damage_what_is_kept_is_whole_and_no_less_than_was_read(nam
     assert packets(kept)[: len(before)] == before
 
 
+@pytest.mark.parametrize("name", [name for name in sorted(FILES) if name.startswith("pcapng")])
+def test_of_a_section_whose_header_is_lost_nothing_is_kept(name):
+    """Its blocks would be read in another's byte order, and with another's interfaces."""
+    parts = FILES[name]
+    hurt = bytearray(b"".join(parts + parts))
+    second = len(hurt) // 2
+    for place in range(second + 4, second + 12):
+        damaged = bytes(hurt[:place] + b"\xff\xfe" + hurt[place + 2 :])
+        kept = b"".join(
+            damaged[each.start : each.end]
+            for each in pcapng.stretches(io.BytesIO(damaged))
+            if each.damage is None
+        )
+        assert packets(kept)[: len(until_damage(damaged))] == until_damage(damaged)
+        assert kept.startswith(damaged[:second])
+
+
 def test_the_border_of_what_is_searched_at_once_hides_nothing(monkeypatch):
     """Blocks begin anywhere, also where one reading of the search ends."""
     for module, parts in ((pcapng, ng()), (pcap, classic())):

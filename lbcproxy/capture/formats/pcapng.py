@@ -180,9 +180,14 @@ def _is_tail(file: BinaryIO, offset: int) -> bool:
 
 
 def _resume(file: BinaryIO, reading: _Reading, offset: int) -> int | None:
-    """Find where blocks begin again behind damage; None where they do not."""
+    """Find where blocks begin again behind damage; None where they do not.
+
+    Where a section's header is lost, that is where the next section begins: what its interfaces
+    were is not known.
+    """
     kinds = [SECTION.to_bytes(4)]
-    if reading.order:
+    file.seek(offset - 1)
+    if reading.order and file.read(4) != kinds[0]:
         kinds += [struct.pack(reading.order + "I", kind) for kind in _RESUMABLE]
     pattern = re.compile(b"|".join(map(re.escape, kinds)))
     while True:
@@ -233,7 +238,7 @@ def _blocks(file: BinaryIO, reading: _Reading, offset: int = 0) -> Iterator[_Blo
         start = b""
         if matches(head):
             start = file.read(4)
-            order = reading.order = _BYTE_ORDERS.get(start, "")
+            order = _BYTE_ORDERS.get(start, "")
             if not order:
                 what = "cut" if len(start) < 4 else f"without a byte order: {start.hex()}"
                 raise CaptureError(f"a section header {what}", offset)
@@ -247,6 +252,7 @@ def _blocks(file: BinaryIO, reading: _Reading, offset: int = 0) -> Iterator[_Blo
             raise CaptureError("the last block is cut", offset)
         if rest[-4:] != head[4:]:
             raise CaptureError("a block's length differs at its two ends", offset)
+        reading.order = order  # not before: of a section whose header is lost nothing is read
         yield _Block(kind, start + rest[:-4], order, offset)
         offset += length
 
