@@ -62,7 +62,7 @@ def command(path: str | None) -> int:
     recording = Recording(
         RecordingSettings(pattern=path or PATTERN),
         disk,
-        lambda text, bad: console.line(text, bad),
+        console.line,
         network=NETWORK,
         name="demo",
         changes=False,

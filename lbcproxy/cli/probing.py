@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
-from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectingCancelledError
 from twisted.python.failure import Failure
 
@@ -29,7 +28,7 @@ from lbcproxy.peer import (
     StallMode,
     Timeouts,
 )
-from lbcproxy.peer.dial import EXPECTED, client_endpoint, reason_of
+from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
 from lbcproxy.session import Message
 from lbcproxy.text import printable
 from lbcproxy.wire import BadRecord
@@ -130,9 +129,8 @@ class Probe:
             self.peer.disconnect()
 
     async def _connect(self) -> None:
-        connecting = connectProtocol(
-            client_endpoint(self._reactor, self._address, self._timeout + 1), self.peer
-        )
+        endpoint = client_endpoint(self._reactor, self._address, self._timeout + 1)
+        connecting = connect(endpoint, self.peer)
         connecting.addTimeout(self._timeout, self._reactor)  # of a name's look-up as well
         try:
             await connecting

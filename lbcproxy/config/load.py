@@ -28,7 +28,7 @@ from lbcproxy.config.settings import (
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer.config import MOST_USER_AGENT
-from lbcproxy.proxy import BadMode, Mode, parse_mode
+from lbcproxy.proxy import BadMode, Mode, Shown, parse_mode
 from lbcproxy.proxy.modes import all_modes
 
 __all__ = ["ConfigError", "load", "mode_of", "read", "recording_key", "records_changes"]
@@ -38,7 +38,6 @@ LEAST = 1 << 20
 LEAST_FILE = 4 << 10
 RECORDS = {"run": RECORD, "listener": RECORD_LISTENER, "session": RECORD_SESSION}
 RECORDING = ("record", "record_per", "record_legs", "rotate_size", "rotate_every")
-SHOWN = ("user_agent", "services", "protocol_version", "height", "relay", "pass_pings")
 USELESS = "it does nothing without a proxy of mode terminate: reverse passes every byte as it came"
 ANY = ("0.0.0.0", "::")  # noqa: S104
 
@@ -204,7 +203,7 @@ def _named(proxy: Proxy, taken: set[str]) -> Proxy:
 def _check_together(config: Config, places: Mapping[str, str]) -> None:
     """Refuse proxies that are called the same, listen at the same, or lead to each other."""
     if not any(all_modes()[proxy.mode].CHANGES for proxy in config.proxies):
-        for name in SHOWN:
+        for name in Shown.__struct_fields__:
             if getattr(config, name) != _default(name):
                 raise ConfigError(USELESS, name, _at(places, name))
     at: dict[Endpoint, Mode] = {}

@@ -140,11 +140,16 @@ class FullDisk:
         self._file.close()
 
 
+def lay(file, inner):
+    """Have a file lie on a disk of another kind."""
+    file.open()._file.close()
+    file._file = inner
+    return inner
+
+
 def fill(file, path, room):
     """Have a file lie on a disk of little room."""
-    file.open()._file.close()
-    file._file = FullDisk(path, room)
-    return file._file
+    return lay(file, FullDisk(path, room))
 
 
 def put(disk, file, data, messages=0):
@@ -235,9 +240,8 @@ def test_a_disk_that_hangs_holds_nobody_up(tmp_path):
     """What it does not take in time is lost and said; it goes on when half of it is free."""
     disk = Disk(1000)
     path = tmp_path / "x.pcapng"
-    file = disk.file(path).open()
-    file._file.close()
-    file._file = stuck = Stuck(path)
+    file = disk.file(path)
+    stuck = lay(file, Stuck(path))
     file.write(HEAD)
     assert stuck.asked.wait(10)
     file.write(bytes(600))
@@ -284,9 +288,8 @@ class Unclosable(FullDisk):
 def test_an_error_at_the_end_of_a_file_costs_no_other(tmp_path, disk):
     """It is said, and the thread goes on."""
     path = tmp_path / "x.pcapng"
-    file = disk.file(path).open()
-    file._file.close()
-    file._file = Unclosable(path, 1000)
+    file = disk.file(path)
+    lay(file, Unclosable(path, 1000))
     put(disk, file, HEAD)
     file.close()
     assert disk.drain(10)
@@ -302,9 +305,8 @@ def test_a_loss_stands_behind_what_came_before_it(tmp_path):
     """What waited already is not missing."""
     disk = Disk(1000)
     path = tmp_path / "x.pcapng"
-    file = disk.file(path).open()
-    file._file.close()
-    file._file = stuck = Stuck(path)
+    file = disk.file(path)
+    stuck = lay(file, Stuck(path))
     file.write(HEAD)
     assert stuck.asked.wait(10)
     file.write(b"B" * 300)
