@@ -20,8 +20,11 @@ def extensions() -> list[Extension]:
     """Give the extensions that can be built here; the C source goes below `build/`."""
     if cythonize is None:
         return []
-    native = Extension("lbcproxy.wire._native", ["lbcproxy/wire/_native.pyx"])
-    made: list[Extension] = cythonize([native], build_dir="build/cython", language_level=3)
+    native = [
+        Extension(f"lbcproxy.wire.{name}", [f"lbcproxy/wire/{name}.pyx"])
+        for name in ("_native", "_scan")
+    ]
+    made: list[Extension] = cythonize(native, build_dir="build/cython", language_level=3)
     for extension in made:
         extension.optional = True  # cythonize does not keep it
     return made
@@ -41,7 +44,7 @@ setup(
     },
     package_data={
         "lbcproxy": ["py.typed"],
-        "lbcproxy.wire": ["_native.pyi", "_native.pyx"],
+        "lbcproxy.wire": ["_native.pyi", "_native.pyx", "_scan.pyi", "_scan.pyx"],
         "lbcproxy._captures": ["*.md", "*.pcap", "*.truth.json"],
         "lbcproxy._plugins": ["*.md", "*.py"],
     },

@@ -6,20 +6,24 @@ import os
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, TextIO
 
-__all__ = ["Background", "PlainOutput", "Sink", "TextOutput"]
+__all__ = ["Background", "PlainOutput", "Sink", "TextOutput", "write_all"]
 
 BATCH = 1 << 20
+GATHERED = 0.005
+"""Seconds for which bytes are gathered, unless a batch is full or somebody waits for it."""
 MOST_TEXT = 4 << 20
+MOST_PARTS = 1024
+"""What Linux takes in one call (IOV_MAX)."""
 
 
 class Sink(Protocol):
     """Where bytes end."""
 
-    def write_out(self, data: bytes, count: int) -> object:
+    def write_out(self, parts: list[bytes], count: int) -> object:
         """Write bytes that came with a count of things in them; in the writing thread.
 
         It deals with its own errors.
@@ -29,8 +33,10 @@ class Sink(Protocol):
 class Background:
     """Takes bytes at once and writes them in order, as fast as their sinks take them.
 
-    At most `most` bytes wait, of all sinks together. One thread writes them; a function that is
-    to be run behind what a sink was given before goes the same way.
+    At most `most` bytes wait, of all sinks together. One thread writes them, in batches: it is
+    woken where nothing has been written for a while, and then gathers for 5 ms, since to be woken
+    for each piece would cost the thread that gives more than the writing. A function that is to be
+    run behind what a sink was given before goes the same way.
     """
 
     def __init__(self, most: int) -> None:
@@ -39,6 +45,8 @@ class Background:
         self._size = 0
         self._busy = False
         self._changed = threading.Condition()
+        self._idle = True
+        self._urgent = 0  # who waits for all to be done
         self._thread: threading.Thread | None = None
         self._over = False
 
@@ -50,23 +58,30 @@ class Background:
     def put(self, sink: Sink, data: bytes, count: int = 0) -> bool:
         """Take bytes to be written; False if too many wait."""
         with self._changed:
-            if self._size + len(data) > self.most or self._over:
+            before, after = self._size, self._size + len(data)
+            if after > self.most or self._over:
                 return False
-            self._size += len(data)
+            self._size = after
             self._waiting.append((sink, data, count))
-            self._begin()
+            if self._idle or before < BATCH <= after:
+                self._wake()
         return True
 
     def call(self, function: Callable[[], object]) -> None:
         """Have a function run, behind all that was given before; in the writing thread."""
         with self._changed:
             self._waiting.append(function)
-            self._begin()
+            self._wake()
 
     def drain(self, seconds: float) -> bool:
         """Wait until all is done, so long at most; False if it is not."""
         with self._changed:
-            return self._changed.wait_for(lambda: not (self._waiting or self._busy), seconds)
+            self._urgent += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(lambda: not (self._waiting or self._busy), seconds)
+            finally:
+                self._urgent -= 1
 
     def close(self, seconds: float) -> bool:
         """Do the same, and end the thread; nothing more is taken."""
@@ -75,7 +90,8 @@ class Background:
             self._changed.notify_all()
         return self.drain(seconds)
 
-    def _begin(self) -> None:
+    def _wake(self) -> None:
+        self._idle = False
         if self._thread is None:
             # A daemon: one that hangs in a write must not keep the program from ending.
             self._thread = threading.Thread(target=self._run, name="background writer", daemon=True)
@@ -85,22 +101,27 @@ class Background:
     def _run(self) -> None:
         while True:
             with self._changed:
+                self._idle = not self._waiting
                 self._changed.wait_for(lambda: bool(self._waiting) or self._over)
+                self._idle = False
+                self._changed.wait_for(self._enough, GATHERED)
                 if not self._waiting:
                     return
                 self._busy = True
                 batch, function = self._take()
             size = 0
             for sink, (parts, count) in batch.items():
-                data = parts[0] if len(parts) == 1 else b"".join(parts)
-                size += len(data)
-                _guarded(partial(sink.write_out, data, count))
+                size += sum(map(len, parts))
+                _guarded(partial(sink.write_out, parts, count))
             if function is not None:
                 _guarded(function)
             with self._changed:
                 self._busy = False
                 self._size -= size
                 self._changed.notify_all()
+
+    def _enough(self) -> bool:
+        return self._size >= BATCH or self._over or self._urgent > 0 or callable(self._waiting[-1])
 
     def _take(self) -> tuple[dict[Sink, tuple[list[bytes], int]], Callable[[], object] | None]:
         """Take out what may be written together: a row for each sink, up to the next function."""
@@ -116,6 +137,18 @@ class Background:
             batch[sink] = parts, before + count
             size += len(data)
         return batch, None
+
+
+def write_all(descriptor: int, parts: Sequence[bytes]) -> None:
+    """Write bytes from where they are: to put them together first costs more than the writing."""
+    for begin in range(0, len(parts), MOST_PARTS):
+        some = parts[begin : begin + MOST_PARTS]
+        written = os.writev(descriptor, some)
+        for part in some:
+            view = memoryview(part)[written:]
+            written = max(0, written - len(part))
+            while view:
+                view = view[os.write(descriptor, view) :]
 
 
 def _guarded(function: Callable[[], object]) -> None:
@@ -151,12 +184,12 @@ class TextOutput:
         """Wait until all is written, but not for ever."""
         self._background.drain(seconds)
 
-    def write_out(self, data: bytes, count: int) -> None:
+    def write_out(self, parts: list[bytes], count: int) -> None:
         """Write in the background; once that fails, nobody reads any more."""
-        view = memoryview(b"" if self._gone else data)
+        if self._gone:
+            return
         try:
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+            write_all(self._descriptor, parts)
         except OSError:
             self._gone = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 
@@ -171,7 +172,7 @@ class Connection:
 
 
 def _entries(passages: list[Passage]) -> Iterator[Entry]:
-    return (each.entry for each in passages if each.entry is not None)
+    return itertools.chain.from_iterable(each.entries for each in passages)
 
 
 def _network_in(data: bytes) -> Network | None:

@@ -8,12 +8,12 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from lbcproxy.background import Background
+from lbcproxy.background import Background, write_all
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.loss import Loss
 from lbcproxy.errors import CaptureError
@@ -122,7 +122,7 @@ class CaptureFile:
         if self._overrun and self._disk.size > self._disk.most // 2:
             self._skip(messages, data)
         elif self._closed:
-            self._lose(messages, data)
+            self._lose(messages, [data])
         elif not self._disk.put(self, self._skipped.block() + data, messages):
             self._skip(messages, data)
             if not self._overrun:
@@ -142,21 +142,21 @@ class CaptureFile:
 
     # In the writing thread.
 
-    def write_out(self, data: bytes, count: int) -> None:
+    def write_out(self, parts: list[bytes], count: int) -> None:
         """Write; what cannot be written whole is taken back and counted."""
         if self._retry_at is not None and self._clock() < self._retry_at:
-            self._lose(count, data)
+            self._lose(count, parts)
             return
         with self._lock:
             missing, self._missing = self._missing, Loss()
         try:
             self.open()
             head = b"" if self._begun else self._head
-            self._write_all(head + missing.block() + data)
+            self._write_all([head + missing.block(), *parts])
         except Exception as error:  # a file fails in many ways; none may cost the others
             with self._lock:
                 self._missing += missing
-            self._lose(count, data)
+            self._lose(count, parts)
             self._say_lost(getattr(error, "strerror", None) or str(error))
             self._leave_nothing()
             self._retry_at = self._clock() + RETRY if self._may_recover() else float("inf")
@@ -164,7 +164,7 @@ class CaptureFile:
         self._retry_at, self._begun = None, True
         if missing:
             self._told(
-                f"recording into {self.name} {'goes on' if data else 'ends'}: {missing}", True
+                f"recording into {self.name} {'goes on' if parts else 'ends'}: {missing}", True
             )
 
     def _close(self) -> None:
@@ -172,7 +172,7 @@ class CaptureFile:
             self._missing += self._skipped
         if self._missing and self._may_recover():
             self._retry_at = None
-            self.write_out(b"", 0)
+            self.write_out([], 0)
         try:
             if self._file is not None:
                 self._file.close()
@@ -193,13 +193,11 @@ class CaptureFile:
     def _may_recover(self) -> bool:
         return self._file is None or self._regular
 
-    def _write_all(self, data: bytes) -> None:
+    def _write_all(self, parts: Sequence[bytes]) -> None:
         assert self._file is not None
         before = os.fstat(self._file.fileno()).st_size
         try:
-            view = memoryview(data)
-            while view:
-                view = view[self._file.write(view) :]
+            write_all(self._file.fileno(), parts)
         except OSError:
             if self._regular:
                 os.ftruncate(self._file.fileno(), before)
@@ -207,10 +205,11 @@ class CaptureFile:
 
     # In either.
 
-    def _lose(self, messages: int, data: bytes) -> None:
+    def _lose(self, messages: int, parts: Sequence[bytes]) -> None:
+        lost = Loss(messages, sum(map(len, parts)))
         with self._lock:
-            self._missing += Loss(messages, len(data))
-            self.lost += Loss(messages, len(data))
+            self._missing += lost
+            self.lost += lost
 
     def _skip(self, messages: int, data: bytes) -> None:
         lost = Loss(messages, len(data))

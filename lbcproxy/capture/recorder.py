@@ -12,6 +12,7 @@ from lbcproxy.session import (
     Entry,
     Observer,
     Passage,
+    RunEntries,
     SessionFacts,
     SessionSummary,
 )
@@ -127,13 +128,17 @@ class Recorder(Observer):
         """Remember whether a message is under way, and with what version messages are read."""
         if not passages:
             return
-        entry = passages[-1].entry
-        if entry is None:
+        entries = passages[-1].entries
+        if not entries:
             self._inside.add((number, direction))
             return
         self._inside.discard((number, direction))
-        if entry.message is not None and entry.command != "version":  # read before it was agreed
-            self._codecs[number] = entry.message.codec
+        if isinstance(entries, RunEntries):
+            self._codecs[number] = entries.codec
+            return
+        last = entries[-1]
+        if last.message is not None and last.command != "version":  # read before it was agreed
+            self._codecs[number] = last.message.codec
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
@@ -167,14 +172,17 @@ class Recorder(Observer):
 
 
 def _is_injected(passage: Passage) -> bool:
-    return passage.entry is not None and passage.entry.verdict == "inject"
+    return passage.run is None and any(each.verdict == "inject" for each in passage.entries)
 
 
 def _pieces(passages: Sequence[Passage], *, going_out: bool) -> list[Piece]:
     """Put notes to the bytes they are about; what ends a long frame has no bytes of its own."""
     pieces: list[Piece] = []
     for passage in passages:
-        note = None if passage.entry is None else _note(passage.entry)
+        if passage.run is not None:
+            pieces.append(Piece(passage.raw, None, passage.run.ends))
+            continue
+        note = _note(passage.entries[0]) if passage.entries else None
         raw = passage.sent if going_out and passage.sent is not None else passage.raw
         if raw:
             pieces.append(Piece(raw, note))

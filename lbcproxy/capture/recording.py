@@ -163,7 +163,7 @@ class Recording(Observer):
         """Record it."""
         part = self._current(facts, time_ns)
         if part is not None:
-            part.file.messages = sum(each.entry is not None for each in passages)
+            part.file.messages = sum(len(each.entries) for each in passages)
             part.recorder.passed(facts, direction, passages, time_ns)
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:

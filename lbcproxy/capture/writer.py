@@ -12,8 +12,9 @@ The receiver acknowledges now and then, as TCP does. Without that, analysis woul
 all that was ever sent, and complain once more than the window of 1 GiB is under way.
 """
 
+import bisect
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -62,6 +63,8 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 
     raw: bytes
     note: Note | None = None
+    ends: Sequence[int] = ()
+    """Where in it messages end, if it is several; the last ends with it. They have no note."""
 
 
 class _Half:
@@ -216,7 +219,7 @@ class CaptureWriter:
         blocks = _Blocks(time_ns)
         run: list[bytes] = []
         size = 0
-        for piece in pieces:
+        for piece in _pieces_that_fit(pieces):
             length = len(piece.raw)
             alone = piece.note is not None or length > MAX_PAYLOAD
             if run and (alone or size + length > MAX_PAYLOAD):
@@ -292,6 +295,21 @@ def _stand_in(session: int, leg: Leg, source: Endpoint) -> Endpoint:
     """
     number = session * len(_INTERFACES) + _INTERFACES[leg] + 1
     return Endpoint(f"0.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", source.port)
+
+
+def _pieces_that_fit(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Cut pieces of several messages that no packet could hold, where messages end."""
+    for piece in pieces:
+        if len(piece.ends) < 2 or len(piece.raw) <= MAX_PAYLOAD:
+            yield piece
+            continue
+        begin = 0
+        while begin < len(piece.raw):
+            last = bisect.bisect_right(piece.ends, begin + MAX_PAYLOAD) - 1
+            if last < 0 or piece.ends[last] <= begin:
+                last += 1  # one message that is longer
+            yield Piece(piece.raw[begin : piece.ends[last]])
+            begin = piece.ends[last]
 
 
 def _append_alone(blocks: _Blocks, flow: _Flow, direction: Direction, piece: Piece) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -41,7 +42,7 @@ class Console(Observer):
         """Print what passed, a line a message."""
         if self._look is None:
             return
-        entries = [each.entry for each in passages if each.entry is not None]
+        entries = itertools.chain.from_iterable(each.entries for each in passages)
         lines = [line for entry in entries if (line := self._look(entry)) is not None]
         if lines:
             self._print(self._messages, "\n".join(lines))

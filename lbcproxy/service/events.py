@@ -41,14 +41,15 @@ class Events(Observer):
     ) -> None:
         """Count what passed."""
         for passage in passages:
-            entry = passage.entry
-            if entry is None:
+            if passage.run is not None:
+                self.commands.update(passage.run.commands)
                 continue
-            if entry.message is None:
-                self.errors += not entry.continued
-            else:
-                self.commands[self._names.of(entry.command)] += 1
-                self.errors += entry.message.frame_error is not None
+            for entry in passage.entries:
+                if entry.message is None:
+                    self.errors += not entry.continued
+                else:
+                    self.commands[self._names.of(entry.command)] += 1
+                    self.errors += entry.message.frame_error is not None
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         """Say how a session ended."""

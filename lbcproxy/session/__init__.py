@@ -1,7 +1,7 @@
 """What passes between two nodes, and what is known of them. No I/O; time is handed in."""
 
 from lbcproxy.session.direction import Direction
-from lbcproxy.session.entry import Entry, Passage
+from lbcproxy.session.entry import Entry, Passage, RunEntries
 from lbcproxy.session.message import Message
 from lbcproxy.session.observer import Observer, SessionFacts, SessionSummary
 from lbcproxy.session.session import Session
@@ -13,6 +13,7 @@ __all__ = [
     "Message",
     "Observer",
     "Passage",
+    "RunEntries",
     "Session",
     "SessionFacts",
     "SessionSummary",

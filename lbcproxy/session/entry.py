@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import overload
+
 import msgspec
 
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.message import Message
+from lbcproxy.wire.codec import Codec
+from lbcproxy.wire.framer import Run
 
-__all__ = ["Entry", "Passage"]
+__all__ = ["Entry", "Passage", "RunEntries"]
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -60,11 +65,68 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return self.why if self.message is None else self.message.error
 
 
+class RunEntries(Sequence[Entry]):
+    """The entries of messages that passed together, none with anything remarkable.
+
+    They are made when somebody looks at them: most of what passes nobody does.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        codec: Codec,
+        direction: Direction,
+        *,
+        number: int,
+        time_ns: int,
+        session: int,
+    ) -> None:
+        self.run = run
+        self.codec = codec
+        self._direction = direction
+        self._number = number
+        self._time_ns = time_ns
+        self._session = session
+        self._made: list[Entry] | None = None
+
+    def __len__(self) -> int:
+        return len(self.run.ends)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
+        return self._entries()[index]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries())
+
+    def _entries(self) -> list[Entry]:
+        if self._made is None:
+            self._made = [
+                Entry(
+                    number=number,
+                    time_ns=self._time_ns,
+                    session=self._session,
+                    direction=self._direction,
+                    message=Message(frame.command, self._direction, frame.raw, self.codec),
+                )
+                for number, frame in enumerate(self.run.frames(), self._number)
+            ]
+        return self._made
+
+
 class Passage(msgspec.Struct, frozen=True, gc=False):
-    """Bytes that passed, and the entry they complete, if they do."""
+    """Bytes that passed, and the entries they complete: several where messages came together."""
 
     raw: bytes
     """As they came in; empty for what we put in ourselves."""
-    entry: Entry | None
+    entries: Sequence[Entry] = ()
     sent: bytes | None = None
     """What went out in their place, where it is not the same; empty for what was held back."""
+
+    @property
+    def run(self) -> Run | None:
+        """The messages where they are not looked at: none is remarkable."""
+        return self.entries.run if isinstance(self.entries, RunEntries) else None

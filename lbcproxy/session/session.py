@@ -7,6 +7,7 @@ and in tests.
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterator
 
 import msgspec
@@ -14,11 +15,11 @@ import msgspec
 from lbcproxy import networks
 from lbcproxy.networks import Network
 from lbcproxy.session.direction import Direction
-from lbcproxy.session.entry import Entry, Passage
+from lbcproxy.session.entry import Entry, Passage, RunEntries
 from lbcproxy.session.message import HEAD, Message
-from lbcproxy.session.side import Side
+from lbcproxy.session.side import HANDSHAKE, Side
 from lbcproxy.wire.codec import Codec
-from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk
+from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk, Run
 
 __all__ = ["STREAM_ABOVE", "Session"]
 
@@ -57,7 +58,7 @@ class Session:
             Direction.TO_CLIENT: upstream or Side(),
         }
         self._ways = {
-            direction: _Way(sender, Framer(network, stream_above, begins=begins), begins)
+            direction: _Way(sender, self._framer(begins=begins), begins)
             for direction, sender in senders.items()
         }
         if protocol_version is not None:
@@ -114,25 +115,39 @@ class Session:
         way.missing += missing
         way.in_middle = True
         way.in_junk = False
-        way.framer = Framer(self.network, self._stream_above, begins=False)
-        return [*passages, Passage(b"", msgspec.structs.replace(entry, missing=missing))]
+        way.framer = self._framer(begins=False)
+        return [*passages, Passage(b"", (msgspec.structs.replace(entry, missing=missing),))]
+
+    def _framer(self, *, begins: bool) -> Framer:
+        return Framer(self.network, self._stream_above, begins=begins, apart=HANDSHAKE)
 
     def _pass(self, way: _Way, direction: Direction, item: Item, time_ns: int) -> Passage:
         if isinstance(item, Junk):
             return self._pass_junk(way, direction, item, time_ns)
         way.in_junk = way.in_middle = False
+        if isinstance(item, Run):
+            return self._pass_run(way, direction, item, time_ns)
         if isinstance(item, FrameStart):
             way.started, way.head = item, item.raw
-            return Passage(item.raw, None)
+            return Passage(item.raw)
         if isinstance(item, FramePart):
             if len(way.head) < HEAD:
                 way.head += item.raw[:HEAD]
-            return Passage(item.raw, None)
+            return Passage(item.raw)
         message = self._message(way, direction, item)
         way.sender.see(message)
         self._agree()
         raw = item.raw if isinstance(item, Frame) else b""
-        return Passage(raw, self._entry(direction, time_ns, message))
+        return Passage(raw, (self._entry(direction, time_ns, message),))
+
+    def _pass_run(self, way: _Way, direction: Direction, run: Run, time_ns: int) -> Passage:
+        way.sender.see_run(run)
+        first = next(self._numbers)
+        deque(itertools.islice(self._numbers, len(run.ends) - 1), maxlen=0)  # used up
+        entries = RunEntries(
+            run, self._codec, direction, number=first, time_ns=time_ns, session=self.number
+        )
+        return Passage(run.raw, entries)
 
     def _message(self, way: _Way, direction: Direction, item: Frame | FrameEnd) -> Message:
         if isinstance(item, Frame):
@@ -160,7 +175,7 @@ class Session:
             why = _IN_MIDDLE
         entry = self._junk_entry(direction, time_ns, junk.raw, why, continued=way.in_junk)
         way.in_junk = True
-        return Passage(junk.raw, entry)
+        return Passage(junk.raw, (entry,))
 
     def _junk_entry(
         self, direction: Direction, time_ns: int, junk: bytes, why: str, *, continued: bool

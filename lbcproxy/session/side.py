@@ -9,9 +9,10 @@ import msgspec
 
 from lbcproxy.session.message import Message
 from lbcproxy.session.names import Names
+from lbcproxy.wire.framer import Run
 from lbcproxy.wire.messages.handshake import Version
 
-__all__ = ["Side", "SideStatistics", "Stage"]
+__all__ = ["HANDSHAKE", "Side", "SideStatistics", "Stage"]
 
 
 class Stage(Enum):
@@ -27,6 +28,8 @@ TRANSITIONS = {
     (Stage.NEW, "version"): Stage.VERSION_SEEN,
     (Stage.VERSION_SEEN, "verack"): Stage.READY,
 }
+HANDSHAKE = frozenset(command for _, command in TRANSITIONS)
+"""The commands that matter for it."""
 
 
 class SideStatistics(msgspec.Struct, frozen=True):
@@ -73,6 +76,10 @@ class Side:
                 return  # no node would take it for a version either
             self.version = record
         self.stage = stage
+
+    def see_run(self, run: Run) -> None:
+        """Take note of several messages at once, of which none is of the handshake."""
+        self.commands.update(run.commands)
 
     def statistics(self) -> SideStatistics:
         """Give what is known now, as a value that does not change."""

@@ -2,7 +2,7 @@
 
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.errors import BadPayload, BadRecord, UnknownCommand
-from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk
+from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk, Run
 from lbcproxy.wire.record import MessageRecord, Record
 from lbcproxy.wire.registry import commands, record_of, register
 
@@ -19,6 +19,7 @@ __all__ = [
     "Junk",
     "MessageRecord",
     "Record",
+    "Run",
     "UnknownCommand",
     "commands",
     "record_of",

@@ -12,6 +12,7 @@ each 64 KiB.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -20,8 +21,9 @@ from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import HEADER_SIZE, Header, checksum, command_problem, unpack
 from lbcproxy.wire.registry import OPAQUE, record_of
 from lbcproxy.wire.rules import MAX_PAYLOAD, Chain
+from lbcproxy.wire.scan import known_commands, scan
 
-__all__ = ["Frame", "FrameEnd", "FramePart", "FrameStart", "Framer", "Item", "Junk"]
+__all__ = ["Frame", "FrameEnd", "FramePart", "FrameStart", "Framer", "Item", "Junk", "Run"]
 
 JUNK_PIECE = 65_536
 COMMAND_END = 16
@@ -73,25 +75,48 @@ class FrameEnd(msgspec.Struct, frozen=True, gc=False):
     """As of `Frame`; also that the stream ended before the frame did."""
 
 
-Item: TypeAlias = Frame | Junk | FrameStart | FramePart | FrameEnd
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """Whole frames that came together, with nothing wrong in any."""
+
+    raw: bytes
+    commands: list[str]
+    ends: list[int]
+    """Where in `raw` each ends."""
+
+    def frames(self) -> Iterator[Frame]:
+        """Give them one by one."""
+        begin = 0
+        for command, end in zip(self.commands, self.ends, strict=True):
+            yield Frame(command, self.raw[begin:end])
+            begin = end
+
+
+Item: TypeAlias = Frame | Junk | FrameStart | FramePart | FrameEnd | Run
 
 
 class Framer:
     """Cut one direction of a connection into frames.
 
     With `stream_above`, frames with a longer payload come as `FrameStart`, `FramePart`s and
-    `FrameEnd`, and junk comes as it arrives; joined they are what comes without it. `begins` is
-    False for a stream that is met in its middle: it has no frame before a magic with a command
+    `FrameEnd`, and junk comes as it arrives; joined they are what comes without it. With `apart`,
+    sound frames of all commands but these come as a `Run` where several arrive together. `begins`
+    is False for a stream that is met in its middle: it has no frame before a magic with a command
     behind it. Holds at most one frame, of at most 32 MiB (without) or `stream_above` bytes (with),
     and only bytes that did arrive.
     """
 
     def __init__(
-        self, network: Chain, stream_above: int | None = None, *, begins: bool = True
+        self,
+        network: Chain,
+        stream_above: int | None = None,
+        *,
+        begins: bool = True,
+        apart: frozenset[str] | None = None,
     ) -> None:
         self._magic = network.magic
         self._codec = Codec(network)
         self._stream_above = stream_above
+        self._known = None if apart is None else known_commands(network, stream_above, apart)
         self._buffer = bytearray()
         self._scanned = 1  # how far the buffer holds no magic behind its first byte
         self._opening = begins
@@ -134,9 +159,14 @@ class Framer:
 
     def feed(self, data: bytes) -> list[Item]:
         """Take bytes as they came and give back what they complete, in order."""
-        self._buffer += data
         items: list[Item] = []
-        while (item := self._next()) is not None:
+        if data and self._long is not None and not self._buffer:  # needs no copy in the buffer
+            part = data[: self._long.left]
+            self._long.add(part)
+            items.append(FramePart(part))
+            data = data[len(part) :]
+        self._buffer += data
+        while (item := self._run() or self._next()) is not None:
             items.append(item)
         return items
 
@@ -158,6 +188,15 @@ class Framer:
         header = unpack(self._buffer)
         missing = HEADER_SIZE + header.length - len(self._buffer)
         return f"{header.command!r} cut off, {missing} bytes missing"
+
+    def _run(self) -> Run | None:
+        if self._known is None or self._long is not None:
+            return None
+        names, ends = scan(self._buffer, self._magic, self._known)
+        if not ends:
+            return None
+        self._wary = False
+        return Run(self._take(ends[-1]), names, ends)
 
     def _next(self) -> Item | None:
         if self._long is not None:

@@ -78,6 +78,9 @@ ANY_CHAIN = ChainRules(
 class Chain(Protocol):
     """What the wire needs to know of a network; `lbcproxy.networks.Network` is one."""
 
+    def __hash__(self) -> int:
+        """What depends on a chain alone is kept by it."""
+
     @property
     def id(self) -> str:
         """The network's name, as `lbry-mainnet`."""

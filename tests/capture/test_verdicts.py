@@ -144,7 +144,7 @@ def _passage(step: Step, number: int, time_ns: int) -> Passage:
         verdict=step.verdict,
         trail=step.trail,
     )
-    return Passage(step.raw, entry, None if step.verdict == "pass" else step.sent)
+    return Passage(step.raw, (entry,), None if step.verdict == "pass" else step.sent)
 
 
 def _summary(session: int) -> SessionSummary:

@@ -46,7 +46,7 @@ def entries(*pieces, number=1):
     for piece in pieces:
         passages += session.receive(Direction.TO_UPSTREAM, piece, TIME)
     passages += session.end(Direction.TO_UPSTREAM, TIME)
-    return [passage.entry for passage in passages if passage.entry is not None]
+    return [entry for passage in passages for entry in passage.entries]
 
 
 def message(command, payload=b"", number=1):

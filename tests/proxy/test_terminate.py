@@ -40,9 +40,9 @@ class Kept(Recording):
     def verdicts(self) -> list[str]:
         """Each entry in a line: its direction, command and verdict."""
         return [
-            f"{each.entry.direction.arrow} {each.entry.command} {each.entry.verdict}"
+            f"{each.entries[0].direction.arrow} {each.entries[0].command} {each.entries[0].verdict}"
             for each in self.passages
-            if each.entry is not None
+            if each.entries
         ]
 
 
@@ -282,7 +282,7 @@ def test_messages_pass_as_the_very_bytes(sender: str):
     assert getattr(scene, turned(sender)).got == b"".join(sent)
     assert getattr(scene, sender).got == b""
     assert [each.raw for each in scene.observer.passages] == sent
-    assert {each.entry.verdict for each in scene.observer.passages} == {"pass"}
+    assert {each.entries[0].verdict for each in scene.observer.passages} == {"pass"}
     assert {each.sent for each in scene.observer.passages} == {None}
 
 
@@ -333,8 +333,8 @@ def test_what_the_other_cannot_be_told_is_dropped_with_the_reason():
     scene.says("client", frame(NETWORK.magic, "sendheaders", b"")).settle()
     assert scene.upstream.got == b""
     [dropped] = scene.observer.passages
-    assert (dropped.entry.verdict, dropped.sent) == ("drop", b"")
-    assert "70012" in dropped.entry.trail[1]
+    assert (dropped.entries[0].verdict, dropped.sent) == ("drop", b"")
+    assert "70012" in dropped.entries[0].trail[1]
     assert scene.session.client.is_open
 
 
@@ -653,7 +653,7 @@ def test_another_networks_messages_end_with_advice(sender: str, when: str):
     )
     assert scene.why.startswith(f"{sender}: ")
     assert scene.why.endswith(advice)
-    assert advice in [each.entry.why for each in scene.observer.passages if each.entry]
+    assert advice in [each.entries[0].why for each in scene.observer.passages if each.entries]
 
 
 def test_rubbish_that_is_forgiven_is_not_why_a_session_ends_later(

@@ -67,7 +67,7 @@ def broken(data: bytes) -> bytes:
 
 def entries(passages: list[Passage]) -> list[Entry]:
     """The entries that some bytes completed."""
-    return [each.entry for each in passages if each.entry is not None]
+    return [entry for each in passages for entry in each.entries]
 
 
 def raw(passages: list[Passage]) -> bytes:

@@ -59,7 +59,7 @@ def test_a_message_becomes_an_entry():
     """The entry is what captures, lines and scripts are made of."""
     core = session()
     [passage] = core.receive(UP, ping(7), NOW)
-    entry = passage.entry
+    entry = passage.entries[0]
     assert passage.raw == ping(7)
     assert entry is not None
     assert (entry.number, entry.time_ns, entry.session, entry.direction) == (1, NOW, 1, UP)
@@ -313,7 +313,7 @@ def test_a_long_message_passes_in_parts(cuts: list[int]):
         assert len(raw(passages)) == arrived  # nothing is held but a header in the making
     assert raw(passages) == LONG
     [entry] = entries(passages)
-    assert passages[-1].entry is entry
+    assert passages[-1].entries[0] is entry
     assert (entry.command, entry.length, entry.error) == ("inv", len(LONG) - 24, None)
     assert entry.message is not None
     assert entry.message.head == LONG[:256]

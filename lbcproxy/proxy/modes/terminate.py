@@ -324,7 +324,7 @@ class Termination:
             verdict="drop",
             trail=("terminate",),
         )
-        self._watch.passed(direction, [Passage(read.junk, entry, b"")])
+        self._watch.passed(direction, [Passage(read.junk, (entry,), b"")])
 
     def _tell(
         self,
@@ -345,7 +345,7 @@ class Termination:
             trail=trail,
         )
         same = verdict == "pass"
-        self._watch.passed(direction, [Passage(raw, entry, None if same else sent)])
+        self._watch.passed(direction, [Passage(raw, (entry,), None if same else sent)])
 
 
 make = Termination
