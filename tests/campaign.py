@@ -22,7 +22,9 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, settings
 
 from lbcproxy import networks, wire
+from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.record import MessageRecord
+from lbcproxy.wire.scan import SCANS, known_commands
 from tests.engines import ENCODINGS, FAMILIES, VERSIONS, Pair, mutated, require_native, spoiled
 from tests.strategies import records
 from tests.vector_files import load, payload_of
@@ -32,6 +34,8 @@ LARGEST = 2000
 EXAMPLES = 12
 """Values made of each command for each family, version and encoding of the pool."""
 LEAST_ACCEPTED = 0.2
+NETWORK = networks.get("lbry-mainnet")
+KNOWN = known_commands(NETWORK, None, frozenset())
 BATCH = 2000
 
 Pool = dict[str, list[bytes]]
@@ -94,10 +98,19 @@ def run(job: tuple[int, int]) -> Counter[tuple[str, str]]:
         payload = mutated(source.choice(POOL[command]), source, POOL[command])
         try:
             outcomes[command, _case(pair, command, payload, source)] += 1
+            _scanned(command, payload, source)
         except BaseException:
             print(f"seed {seed}, case {number}: {key} {command} {payload.hex()}", file=sys.stderr)
             raise
     return outcomes
+
+
+def _scanned(command: str, payload: bytes, source: random.Random) -> None:
+    """Have both scans look at frames of the payload, damaged or not."""
+    stream = frame(NETWORK.magic, command, payload) * source.randint(1, 3)
+    stream = mutated(stream, source)
+    found = {name: scan(stream, NETWORK.magic, KNOWN) for name, scan in SCANS.items()}
+    assert found["native"] == found["python"], f"{stream.hex()}: {found}"
 
 
 def _case(pair: Pair, command: str, payload: bytes, source: random.Random) -> str:

@@ -3,7 +3,7 @@
 import os
 import threading
 
-from lbcproxy.background import Background, PlainOutput, TextOutput
+from lbcproxy.background import Background, PlainOutput, TextOutput, write_all
 
 
 class Gate:
@@ -17,10 +17,10 @@ class Gate:
         if is_open:
             self.open.set()
 
-    def write_out(self, data, count):
+    def write_out(self, parts, count):
         self.asked.set()
         assert self.open.wait(30)
-        self.written += data
+        self.written += b"".join(parts)
         self.count += count
 
 
@@ -74,6 +74,21 @@ def test_who_puts_does_not_wait_and_what_waits_is_bounded():
     gate.open.set()
     assert background.drain(30)
     assert background.put(gate, bytes(100))
+
+
+def test_many_parts_are_written_without_being_put_together():
+    """More than one call takes, and a pipe takes them piece by piece."""
+    reading, writing = os.pipe()
+    parts = [bytes([number % 251]) * (number % 90) for number in range(5000)]
+    thread = threading.Thread(target=write_all, args=(writing, parts))
+    thread.start()
+    took = b""
+    while len(took) < sum(map(len, parts)):
+        took += os.read(reading, 1000)
+    thread.join(10)
+    assert took == b"".join(parts)
+    os.close(reading)
+    os.close(writing)
 
 
 def test_nothing_is_taken_behind_the_end():

@@ -12,7 +12,6 @@ from lbcproxy.session import (
     Entry,
     Observer,
     Passage,
-    RunEntries,
     SessionFacts,
     SessionSummary,
 )
@@ -113,6 +112,10 @@ class Recorder(Observer):
         if direction in self._ended.get(facts.number, (direction,)):
             return
         self._note_place(facts.number, direction, passages)
+        if not self._both:
+            pieces = _pieces(passages, going_out=direction is Direction.TO_CLIENT)
+            self._writer.data(facts.number, Leg.CLIENT, direction, time_ns, pieces)
+            return
         # What was injected is on one leg alone: both legs are brought up to date around it, so that
         # the file has the order of what happened.
         for _, run in itertools.groupby(passages, _is_injected):
@@ -120,7 +123,7 @@ class Recorder(Observer):
             for leg in sorted(self._open[facts.number]):
                 pieces = _pieces(part, going_out=leg is not INGRESS[direction])
                 self._writer.data(facts.number, leg, direction, time_ns, pieces)
-        if self._both and Leg.UPSTREAM not in self._open[facts.number]:
+        if Leg.UPSTREAM not in self._open[facts.number]:
             early = self._early.setdefault(facts.number, [])
             early.extend(_pieces(passages, going_out=direction is Direction.TO_UPSTREAM))
 
@@ -128,15 +131,15 @@ class Recorder(Observer):
         """Remember whether a message is under way, and with what version messages are read."""
         if not passages:
             return
-        entries = passages[-1].entries
-        if not entries:
+        passage = passages[-1]
+        if not passage.entries:
             self._inside.add((number, direction))
             return
         self._inside.discard((number, direction))
-        if isinstance(entries, RunEntries):
-            self._codecs[number] = entries.codec
+        if passage.run is not None:
+            self._codecs[number] = passage.run.codec
             return
-        last = entries[-1]
+        last = passage.entries[-1]
         if last.message is not None and last.command != "version":  # read before it was agreed
             self._codecs[number] = last.message.codec
 
@@ -180,7 +183,7 @@ def _pieces(passages: Sequence[Passage], *, going_out: bool) -> list[Piece]:
     pieces: list[Piece] = []
     for passage in passages:
         if passage.run is not None:
-            pieces.append(Piece(passage.raw, None, passage.run.ends))
+            pieces.append(Piece(passage.raw, None, passage.run.frames.ends))
             continue
         note = _note(passage.entries[0]) if passage.entries else None
         raw = passage.sent if going_out and passage.sent is not None else passage.raw

@@ -21,6 +21,12 @@ __all__ = ["NOWHERE", "Connection"]
 
 
 NOWHERE = Endpoint("", 0)
+READ = 2 * 65_495
+"""Bytes read at once, at most: what two packets of a capture hold.
+
+Measured with messages of 100 kB: a quarter more a second than with Twisted's 64 KiB; above 128 KiB
+the C library maps memory anew for each read.
+"""
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -141,6 +147,8 @@ class Connection(Protocol):
             self._wire().setTcpNoDelay(True)
         if hasattr(self.transport, "setTcpKeepAlive"):
             self._wire().setTcpKeepAlive(True)  # a node that lost its power says no goodbye
+        if hasattr(self.transport, "bufferSize"):
+            self._wire().bufferSize = READ
         self._producing = True
         self._wire().registerProducer(self, True)
         if self._pauses:

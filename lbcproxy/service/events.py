@@ -42,7 +42,7 @@ class Events(Observer):
         """Count what passed."""
         for passage in passages:
             if passage.run is not None:
-                self.commands.update(passage.run.commands)
+                self.commands.update(passage.run.frames.commands)
                 continue
             for entry in passage.entries:
                 if entry.message is None:

@@ -13,8 +13,9 @@ from twisted.python.failure import Failure
 
 __all__ = ["Ending", "give_memory_back", "raise_open_files", "run_reactor"]
 
-M_MMAP_THRESHOLD = -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGE = 128 << 10
+KEPT = 8 << 20
 
 
 def raise_open_files() -> int:
@@ -31,10 +32,12 @@ def give_memory_back() -> None:
     """Have the C library map large buffers one by one, so that each goes back when it is let go.
 
     By itself glibc stops doing that at the first that is freed, and the gaps between the buffers
-    of many sessions then take as much again as the buffers. Other libraries have no such setting.
+    of many sessions then take as much again as the buffers. Some of what is free it may keep: to
+    ask for it anew at each read costs more than the reading. Other libraries have no such setting.
     """
     try:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+        ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, KEPT)
     except (OSError, AttributeError):
         return
 

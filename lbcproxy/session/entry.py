@@ -81,7 +81,7 @@ class RunEntries(Sequence[Entry]):
         time_ns: int,
         session: int,
     ) -> None:
-        self.run = run
+        self.frames = run
         self.codec = codec
         self._direction = direction
         self._number = number
@@ -90,7 +90,7 @@ class RunEntries(Sequence[Entry]):
         self._made: list[Entry] | None = None
 
     def __len__(self) -> int:
-        return len(self.run.ends)
+        return len(self.frames.ends)
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...
@@ -112,7 +112,7 @@ class RunEntries(Sequence[Entry]):
                     direction=self._direction,
                     message=Message(frame.command, self._direction, frame.raw, self.codec),
                 )
-                for number, frame in enumerate(self.run.frames(), self._number)
+                for number, frame in enumerate(self.frames.each(), self._number)
             ]
         return self._made
 
@@ -125,8 +125,5 @@ class Passage(msgspec.Struct, frozen=True, gc=False):
     entries: Sequence[Entry] = ()
     sent: bytes | None = None
     """What went out in their place, where it is not the same; empty for what was held back."""
-
-    @property
-    def run(self) -> Run | None:
-        """The messages where they are not looked at: none is remarkable."""
-        return self.entries.run if isinstance(self.entries, RunEntries) else None
+    run: RunEntries | None = None
+    """The entries once more, where they are a run: for who need not look at each."""

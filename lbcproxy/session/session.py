@@ -147,7 +147,7 @@ class Session:
         entries = RunEntries(
             run, self._codec, direction, number=first, time_ns=time_ns, session=self.number
         )
-        return Passage(run.raw, entries)
+        return Passage(run.raw, entries, run=entries)
 
     def _message(self, way: _Way, direction: Direction, item: Frame | FrameEnd) -> Message:
         if isinstance(item, Frame):

@@ -83,7 +83,7 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     ends: list[int]
     """Where in `raw` each ends."""
 
-    def frames(self) -> Iterator[Frame]:
+    def each(self) -> Iterator[Frame]:
         """Give them one by one."""
         begin = 0
         for command, end in zip(self.commands, self.ends, strict=True):

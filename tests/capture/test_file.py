@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lbcproxy.background import Background
+from lbcproxy.background import Background, write_all
 from lbcproxy.capture import CaptureFile, Recorder, open_capture
 from lbcproxy.capture.file import RETRY
 from lbcproxy.capture.formats import pcapng
@@ -120,36 +120,27 @@ def test_a_file_that_was_moved_away_is_noticed(tmp_path, disk):
 
 
 class FullDisk:
-    """A file on a disk that takes some bytes, then no more, until it is given room."""
+    """A disk that takes some bytes, then no more, until it is given room."""
 
-    def __init__(self, path, room):
-        self._file = path.open("ab", buffering=0)
+    def __init__(self, room):
         self.room = room
 
-    def fileno(self):
-        return self._file.fileno()
-
-    def write(self, data):
-        if not self.room:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        took = self._file.write(data[: self.room])
-        self.room -= took
-        return took
-
-    def close(self):
-        self._file.close()
+    def write_all(self, descriptor, parts):
+        for part in parts:
+            self.room -= os.write(descriptor, part[: self.room])
+            if not self.room:
+                raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def lay(file, inner):
-    """Have a file lie on a disk of another kind."""
-    file.open()._file.close()
-    file._file = inner
-    return inner
+@pytest.fixture
+def lay(monkeypatch):
+    """Have all files lie on a disk of another kind."""
 
+    def lay(disk):
+        monkeypatch.setattr("lbcproxy.capture.file.write_all", disk.write_all)
+        return disk
 
-def fill(file, path, room):
-    """Have a file lie on a disk of little room."""
-    return lay(file, FullDisk(path, room))
+    return lay
 
 
 def put(disk, file, data, messages=0):
@@ -159,11 +150,11 @@ def put(disk, file, data, messages=0):
     assert disk.drain(10)
 
 
-def test_a_full_disk_is_said_once_and_tried_again(tmp_path, disk):
+def test_a_full_disk_is_said_once_and_tried_again(tmp_path, disk, lay):
     """Traffic goes on; no block is torn; what is missing is counted, and the file says so."""
     path = tmp_path / "x.pcapng"
     file = disk.file(path)
-    full = fill(file, path, len(HEAD) + 10)
+    full = lay(FullDisk(len(HEAD) + 10))
     put(disk, file, HEAD)
     put(disk, file, b"12345678", 1)
     put(disk, file, b"abcdefgh", 2)
@@ -188,11 +179,11 @@ def test_a_full_disk_is_said_once_and_tried_again(tmp_path, disk):
     file.close()
 
 
-def test_a_file_begins_with_its_head_however_late(tmp_path, disk):
+def test_a_file_begins_with_its_head_however_late(tmp_path, disk, lay):
     """Without it nothing behind could be read."""
     path = tmp_path / "x.pcapng"
     file = disk.file(path)
-    full = fill(file, path, 0)
+    full = lay(FullDisk(0))
     put(disk, file, HEAD)
     put(disk, file, b"lost", 1)
     full.room = 1000
@@ -203,11 +194,11 @@ def test_a_file_begins_with_its_head_however_late(tmp_path, disk):
     file.close()
 
 
-def test_the_end_of_a_file_says_what_is_missing(tmp_path, disk):
+def test_the_end_of_a_file_says_what_is_missing(tmp_path, disk, lay):
     """When the disk has room again by then."""
     path = tmp_path / "x.pcapng"
     file = disk.file(path)
-    full = fill(file, path, len(HEAD))
+    full = lay(FullDisk(len(HEAD) + 1))
     put(disk, file, HEAD)
     put(disk, file, b"lost", 7)
     full.room = 1000
@@ -219,29 +210,22 @@ def test_the_end_of_a_file_says_what_is_missing(tmp_path, disk):
 class Stuck:
     """A pipe that nobody reads."""
 
-    def __init__(self, path):
-        self._file = path.open("ab", buffering=0)
+    def __init__(self):
         self.asked = threading.Event()
         self.end = threading.Event()
 
-    def fileno(self):
-        return self._file.fileno()
-
-    def write(self, data):
+    def write_all(self, descriptor, parts):
         self.asked.set()
         self.end.wait(30)
-        return self._file.write(data)
-
-    def close(self):
-        self._file.close()
+        write_all(descriptor, parts)
 
 
-def test_a_disk_that_hangs_holds_nobody_up(tmp_path):
+def test_a_disk_that_hangs_holds_nobody_up(tmp_path, lay):
     """What it does not take in time is lost and said; it goes on when half of it is free."""
     disk = Disk(1000)
     path = tmp_path / "x.pcapng"
     file = disk.file(path)
-    stuck = lay(file, Stuck(path))
+    stuck = lay(Stuck())
     file.write(HEAD)
     assert stuck.asked.wait(10)
     file.write(bytes(600))
@@ -277,19 +261,25 @@ def test_a_pipe_whose_reader_has_gone_is_not_tried_again(tmp_path, disk):
     file.close()
 
 
-class Unclosable(FullDisk):
+class Unclosable:
     """A file of a network's disk, which tells of its troubles at the end."""
 
+    def __init__(self, file):
+        self._file = file
+
+    def fileno(self):
+        return self._file.fileno()
+
     def close(self):
-        super().close()
+        self._file.close()
         raise OSError(errno.EIO, "Input/output error")
 
 
 def test_an_error_at_the_end_of_a_file_costs_no_other(tmp_path, disk):
     """It is said, and the thread goes on."""
     path = tmp_path / "x.pcapng"
-    file = disk.file(path)
-    lay(file, Unclosable(path, 1000))
+    file = disk.file(path).open()
+    file._file = Unclosable(file._file)
     put(disk, file, HEAD)
     file.close()
     assert disk.drain(10)
@@ -301,12 +291,12 @@ def test_an_error_at_the_end_of_a_file_costs_no_other(tmp_path, disk):
     other.close()
 
 
-def test_a_loss_stands_behind_what_came_before_it(tmp_path):
+def test_a_loss_stands_behind_what_came_before_it(tmp_path, lay):
     """What waited already is not missing."""
     disk = Disk(1000)
     path = tmp_path / "x.pcapng"
     file = disk.file(path)
-    stuck = lay(file, Stuck(path))
+    stuck = lay(Stuck())
     file.write(HEAD)
     assert stuck.asked.wait(10)
     file.write(b"B" * 300)
@@ -323,19 +313,15 @@ def test_a_loss_stands_behind_what_came_before_it(tmp_path):
     assert text.index(b"C" * 180) < place < text.index(b"E" * 20)
 
 
-def test_a_new_file_that_nothing_fits_into_is_not_left_behind(tmp_path, disk, monkeypatch):
+def test_a_new_file_that_nothing_fits_into_is_not_left_behind(tmp_path, disk, lay):
     """An empty file is no capture."""
     path = tmp_path / "x.pcapng"
     file = disk.file(path, fresh=True)
-    monkeypatch.setattr(file, "_write_all", FullDisk.write.__get__(_Nothing()))
+    full = lay(FullDisk(0))
     put(disk, file, HEAD)
     assert not path.exists()
-    monkeypatch.undo()
+    full.room = 1000
     disk.now += RETRY
     put(disk, file, b"later", 1)
     assert path.read_bytes() == HEAD + b"later"
     file.close()
-
-
-class _Nothing:
-    room = 0

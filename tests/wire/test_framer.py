@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.session import Direction
-from lbcproxy.wire import Frame, FrameEnd, FramePart, Framer, FrameStart, Junk
+from lbcproxy.wire import Frame, FrameEnd, FramePart, Framer, FrameStart, Junk, Run
 from lbcproxy.wire.envelope import frame
+from lbcproxy.wire.scan import SCANS
+from tests.engines import require_native
 from tests.vector_files import load
 
 CAPTURES = Path(__file__).parents[2] / "captures"
@@ -92,6 +94,58 @@ def test_parts_joined_are_what_comes_without_parts(stream, data, above):
         not unfinished
     ):  # what is cut off by the end is junk in one form, a started frame in the other
         assert parts == whole
+
+
+def one_by_one(items):
+    """Take runs apart."""
+    return [each for item in items for each in (item.each() if isinstance(item, Run) else [item])]
+
+
+@pytest.mark.parametrize("name", ["native", "python"])
+@settings(max_examples=400, deadline=None)
+@given(stream=STREAMS, data=st.data(), above=st.sampled_from((None, 0, 20)))
+def test_runs_taken_apart_are_what_comes_without_runs(name, stream, data, above):
+    """What nobody looks at is passed together; that must not change what it is."""
+    if name == "native":
+        require_native()
+    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=10))
+    apart = data.draw(st.sampled_from((frozenset(), frozenset({"tx"}), frozenset({"ping"}))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lbcproxy.wire.framer.scan", SCANS[name])
+        items = items_of(stream, cuts, stream_above=above, apart=apart)
+    assert one_by_one(items) == items_of(stream, cuts, stream_above=above)
+    runs = [item for item in items if isinstance(item, Run)]
+    assert not apart & {command for run in runs for command in run.commands}
+
+
+@settings(max_examples=600, deadline=None)
+@given(stream=STREAMS, most=st.integers(0, 50), kind=st.sampled_from((bytes, bytearray)))
+def test_both_scans_find_the_same_frames(stream, most, kind):
+    """The compiled one is the other one, compiled."""
+    known = {b"tx".ljust(12, b"\0"): ("tx", most), b"ping".ljust(12, b"\0"): ("ping", 8)}
+    found = [scan(kind(stream), LBRY.magic, known) for scan in SCANS.values()]
+    assert found == found[:1] * len(found)
+    names, ends = found[0]
+    frames = [item for item in items_of(stream) if isinstance(item, Frame)]
+    if ends:
+        assert stream[: ends[0]] == frames[0].raw
+        assert names == [each.command for each in frames[: len(names)]]
+
+
+def test_frames_that_come_together_are_one_run():
+    """Else it would be no use."""
+    stream = PING * 50 + VERACK + PING + frame(LBRY.magic, "ping", b"short")[:-1]
+    items = Framer(LBRY, apart=frozenset({"verack"})).feed(stream)
+    assert [type(item) for item in items] == [Run, Frame, Run]
+    assert items[0] == Run(PING * 50, ["ping"] * 50, list(range(32, 1601, 32)))
+
+
+def test_a_scan_of_little_finds_nothing():
+    """Fewer bytes than a header, down to none."""
+    for scan in SCANS.values():
+        for size in range(24):
+            assert scan(PING[:size], LBRY.magic, {}) == ([], [])
+        assert scan(PING, LBRY.magic, {}) == ([], [])
 
 
 @settings(max_examples=200, deadline=None)
