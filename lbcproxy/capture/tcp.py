@@ -46,13 +46,14 @@ class Route:
     directions, and for no other connection at the same time.
     """
 
-    __slots__ = ("_addresses", "_ports", "_sum", "ends")
+    __slots__ = ("_addresses", "_is_ipv4", "_ports", "_sum", "ends")
 
     def __init__(self, source: Endpoint, target: Endpoint) -> None:
         hosts = [_packed(source.host), _packed(target.host)]
         if len(hosts[0]) != len(hosts[1]):
             hosts = [_MAPPED + host if len(host) == 4 else host for host in hosts]
         self._addresses = b"".join(hosts)
+        self._is_ipv4 = len(self._addresses) == 8
         self._ports = struct.pack(">HH", source.port, target.port)
         self.ends = frozenset({hosts[0] + self._ports[:2], hosts[1] + self._ports[2:]})
         # For the checksum of IPv4: the sum over a header whose length is not known yet.
@@ -73,10 +74,6 @@ class Route:
         # The header's size stands in words in the upper four bits: size / 4 << 4.
         tcp = _TCP.pack(self._ports, sequence, acknowledgment, size << 2, flags, _WINDOW, 0, 0)
         return ip + tcp + options
-
-    @property
-    def _is_ipv4(self) -> bool:
-        return len(self._addresses) == 8
 
     def _ipv4(self, total: int, check: int) -> bytes:
         return _IPV4.pack(

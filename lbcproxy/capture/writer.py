@@ -13,6 +13,7 @@ all that was ever sent, and complain once more than the window of 1 GiB is under
 """
 
 import bisect
+import itertools
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -208,7 +209,7 @@ class CaptureWriter:
         self._write(b"".join(blocks.parts))
 
     def data(
-        self, session: int, leg: Leg, direction: Direction, time_ns: int, pieces: Iterable[Piece]
+        self, session: int, leg: Leg, direction: Direction, time_ns: int, pieces: Sequence[Piece]
     ) -> None:
         """Record that bytes went over a leg.
 
@@ -219,7 +220,7 @@ class CaptureWriter:
         blocks = _Blocks(time_ns)
         run: list[bytes] = []
         size = 0
-        for piece in _pieces_that_fit(pieces):
+        for piece in _that_fit(pieces):
             length = len(piece.raw)
             alone = piece.note is not None or length > MAX_PAYLOAD
             if run and (alone or size + length > MAX_PAYLOAD):
@@ -297,19 +298,24 @@ def _stand_in(session: int, leg: Leg, source: Endpoint) -> Endpoint:
     return Endpoint(f"0.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", source.port)
 
 
-def _pieces_that_fit(pieces: Iterable[Piece]) -> Iterator[Piece]:
+def _that_fit(pieces: Sequence[Piece]) -> Iterable[Piece]:
     """Cut pieces of several messages that no packet could hold, where messages end."""
-    for piece in pieces:
-        if len(piece.ends) < 2 or len(piece.raw) <= MAX_PAYLOAD:
-            yield piece
-            continue
-        begin = 0
-        while begin < len(piece.raw):
-            last = bisect.bisect_right(piece.ends, begin + MAX_PAYLOAD) - 1
-            if last < 0 or piece.ends[last] <= begin:
-                last += 1  # one message that is longer
-            yield Piece(piece.raw[begin : piece.ends[last]])
-            begin = piece.ends[last]
+    if all(len(piece.raw) <= MAX_PAYLOAD for piece in pieces):
+        return pieces
+    return itertools.chain.from_iterable(map(_cut, pieces))
+
+
+def _cut(piece: Piece) -> Iterator[Piece]:
+    begin, ends = 0, piece.ends or (len(piece.raw),)
+    if len(ends) == 1:
+        yield piece
+        return
+    while begin < len(piece.raw):
+        # The last message that ends in this packet, or one that is longer than a packet.
+        last = bisect.bisect_right(ends, begin + MAX_PAYLOAD) - 1
+        last += last < 0 or ends[last] <= begin
+        yield Piece(piece.raw[begin : ends[last]])
+        begin = ends[last]
 
 
 def _append_alone(blocks: _Blocks, flow: _Flow, direction: Direction, piece: Piece) -> None:

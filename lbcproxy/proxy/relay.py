@@ -48,9 +48,12 @@ class Relay:
             numbers=settings.numbers,
             stream_above=settings.stream_above,
         )
-        self._watch = Watch(self._session, settings.observers, settings.now)
+        self._watch = Watch(
+            self._session, settings.observers, settings.now, settings.looks, self._tell_held
+        )
         self._waiting: list[bytes] = []
         self._waits = 0  # the bytes of it
+        self._told = 0  # what the budget knows of them and of messages not whole yet
         self._half: Deadlines | None = None
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
@@ -76,6 +79,13 @@ class Relay:
     def held(self) -> int:
         """Bytes of messages not whole yet, and of what waits for the upstream."""
         return self._session.held + self._waits
+
+    def _tell_held(self) -> None:
+        """Have the budget know, where it has changed."""
+        held = self.held
+        if held != self._told:
+            self._told = held
+            self._settings.budget.update(self)
 
     def shed(self) -> None:
         """Read the messages that are under way no further; end, if it waits for an upstream."""
@@ -147,10 +157,10 @@ class Relay:
         else:
             self._waiting.append(data)
             self._waits += len(data)
+            self._tell_held()
             if self._waits > BEFORE_UPSTREAM:
                 self.client.pause("upstream")
         self._watch.received(direction, data)
-        self._settings.budget.update(self)
 
     def peer_finished(self, peer: Peer) -> None:
         """End the direction on the other leg too."""
@@ -214,7 +224,7 @@ class Relay:
         waiting, self._waiting, self._waits = self._waiting, [], 0
         for data in waiting:
             self.upstream.write(data)
-        self._settings.budget.update(self)
+        self._tell_held()
         self.client.resume("upstream")
         if Direction.TO_UPSTREAM in self._finished:
             self.upstream.finish()
@@ -269,6 +279,7 @@ class Relay:
         self._owner.relay_ended(self)
 
     def _is_ready(self) -> bool:
+        self._watch.catch_up()
         sides = (self._session.client, self._session.upstream)
         return all(side.stage is Stage.READY for side in sides)
 

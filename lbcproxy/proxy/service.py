@@ -21,6 +21,7 @@ from lbcproxy.networks import Network
 from lbcproxy.peer.dial import client_endpoint
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connections import Connections
+from lbcproxy.proxy.looks import Looks
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.refusals import Refusals
@@ -53,10 +54,11 @@ class CannotListen(LbcproxyError):
 class Shared:
     """What all proxies of a process share: how sessions and entries are counted, and bounds."""
 
-    def __init__(self, memory: int = MEMORY) -> None:
+    def __init__(self, memory: int = MEMORY, clock: Any = None) -> None:
         self.numbers: Iterator[int] = itertools.count(1)
         self.sessions: Iterator[int] = itertools.count(1)
         self.budget = Budget(memory)
+        self.looks = Looks(clock)
         self.connections = Connections()
 
 
@@ -112,7 +114,7 @@ class ProxyService(Service):
         self._settings = settings
         self._observers = tuple(observers)
         self._now = now
-        self._shared = shared or Shared()
+        self._shared = shared or Shared(clock=reactor)
         self._ports: list[Any] = []
         self._relays: dict[ProxySession, str] = {}
         self._addresses: Counter[str] = Counter()
@@ -214,6 +216,7 @@ class ProxyService(Service):
             idle_timeout=self._settings.idle_timeout,
             budget=self._shared.budget,
             connections=self._shared.connections,
+            looks=self._shared.looks,
             shown=self._settings.shown,
         )
 

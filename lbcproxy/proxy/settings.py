@@ -13,6 +13,7 @@ from lbcproxy.networks import Network
 from lbcproxy.peer import Peer
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connections import Connections
+from lbcproxy.proxy.looks import Looks
 from lbcproxy.session import Observer
 
 __all__ = ["Owner", "ProxySession", "RelaySettings", "Shown"]
@@ -58,6 +59,8 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """The same of one in which not a byte passes."""
     budget: Budget
     """What all sessions may hold together."""
+    looks: Looks = msgspec.field(default_factory=Looks)
+    """What all sessions have still to look at."""
     connections: Connections = msgspec.field(default_factory=Connections)
     """Those of all sessions."""
     shown: Shown = Shown()

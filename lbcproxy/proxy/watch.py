@@ -7,12 +7,14 @@ session, and if the core itself does, nobody is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from twisted.logger import Logger
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.log import GATE
+from lbcproxy.proxy.looks import Looks
 from lbcproxy.session import (
     Direction,
     Observer,
@@ -26,16 +28,26 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """One session's observers; `now` is the time of day in nanoseconds."""
+    """One session's observers; `now` is the time of day in nanoseconds.
+
+    What it receives it looks at when `looks` has it do so; `looked` is told each time.
+    """
 
     log = Logger(observer=GATE)
 
     def __init__(
-        self, session: Session, observers: Sequence[Observer], now: Callable[[], int]
+        self,
+        session: Session,
+        observers: Sequence[Observer],
+        now: Callable[[], int],
+        looks: Looks,
+        looked: Callable[[], object] = bool,
     ) -> None:
         self._session = session
         self._observers = list(observers)
         self._now = now
+        self._looks = looks
+        self._looked = looked
         self._facts: SessionFacts | None = None
 
     @property
@@ -55,13 +67,18 @@ class Watch:
         self._tell(lambda observer, facts, now: observer.upstream_connected(facts, now))
 
     def received(self, direction: Direction, data: bytes) -> None:
-        """Look at bytes and tell what they complete."""
-        self._look(direction, lambda now: self._session.receive(direction, data, now))
+        """Have bytes looked at, and told what they complete."""
+        self._looks.put(partial(self._receive, direction, data, self._now()), len(data))
+
+    def catch_up(self) -> None:
+        """Look at all that came before."""
+        self._looks.catch_up()
 
     def let_go(self) -> None:
         """Hold no message that is under way any longer; it passes unread."""
+        self._looks.catch_up()
         for direction in Direction:
-            self._look(direction, lambda now, way=direction: self._session.let_go(way, now))  # type: ignore[misc]
+            self._look(direction, self._session.let_go, self._now())
 
     def passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
         """Tell what passed, where it has been looked at already."""
@@ -84,6 +101,7 @@ class Watch:
 
     def ended(self, why: str) -> None:
         """Tell that the session is over, how, and what is known of its sides."""
+        self._looks.catch_up()
         if self._facts is None:
             return
         summary = SessionSummary(
@@ -97,24 +115,39 @@ class Watch:
         self._facts = None
 
     def _unfinished(self, direction: Direction) -> None:
-        self._look(direction, lambda now: self._session.end(direction, now))
+        self._looks.catch_up()
+        self._look(direction, self._session.end, self._now())
 
-    def _look(self, direction: Direction, read: Callable[[int], list[Passage]]) -> None:
+    def _receive(self, direction: Direction, data: bytes, now: int) -> None:
+        def receive(direction: Direction, now: int) -> list[Passage]:
+            return self._session.receive(direction, data, now)
+
+        self._look(direction, receive, now)
+        self._looked()
+
+    def _look(
+        self, direction: Direction, read: Callable[[Direction, int], list[Passage]], now: int
+    ) -> None:
         if self._facts is None or not self._observers:
             return
         try:
-            passages = read(self._now())
+            passages = read(direction, now)
         except Exception:
             self._observers.clear()
             self._log("session {number}: cannot be read on, shown or recorded; traffic goes on")
             return
         if passages:
-            self._tell(lambda each, facts, now: each.passed(facts, direction, passages, now))
+            self._tell_all(
+                lambda each, facts, now: each.passed(facts, direction, passages, now), now
+            )
 
     def _tell(self, tell: Callable[[Observer, SessionFacts, int], None]) -> None:
+        self._looks.catch_up()
+        self._tell_all(tell, self._now())
+
+    def _tell_all(self, tell: Callable[[Observer, SessionFacts, int], None], now: int) -> None:
         if self._facts is None:
             return
-        now = self._now()
         for observer in tuple(self._observers):
             try:
                 tell(observer, self._facts, now)

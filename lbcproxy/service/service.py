@@ -75,7 +75,7 @@ class LbcproxyService(Service):
         self._observers = (self.events, *observers)
         self._reads_all = reads_all
         self.given_up = given_up
-        self._shared = Shared(config.memory)
+        self._shared = Shared(config.memory, reactor)
         self._recordings = Recordings(config.record_queue, self._from_disk)
         self._running_proxies: dict[str, _Running] = {}
         self._ending: list[ProxyService] = []  # replaced, with sessions that are not over
@@ -171,6 +171,7 @@ class LbcproxyService(Service):
         return done
 
     async def _hang_up(self) -> None:
+        self._shared.looks.catch_up()  # what passed before belongs to the files of before
         try:
             if self._read_again is not None:
                 await self.change(self._read_again())

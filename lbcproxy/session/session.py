@@ -88,7 +88,8 @@ class Session:
         """Take bytes as they came from one node and say what they complete, in order."""
         way = self._ways[direction]
         way.sender.bytes += len(data)
-        return [self._pass(way, direction, item, time_ns) for item in way.framer.feed(data)]
+        items = way.framer.feed(data)
+        return [self._pass(way, direction, item, time_ns) for item in items] if items else []
 
     def end(self, direction: Direction, time_ns: int) -> list[Passage]:
         """Take note that a direction has ended, and give what was left unfinished."""
@@ -98,7 +99,8 @@ class Session:
     @property
     def held(self) -> int:
         """Bytes of memory for messages that are not whole yet, both ways."""
-        return sum(way.framer.memory for way in self._ways.values())
+        one, other = self._ways.values()
+        return one.framer.memory + other.framer.memory
 
     def let_go(self, direction: Direction, time_ns: int) -> list[Passage]:
         """Hold the message that is under way no longer: it will have passed unread."""
@@ -143,7 +145,8 @@ class Session:
     def _pass_run(self, way: _Way, direction: Direction, run: Run, time_ns: int) -> Passage:
         way.sender.see_run(run)
         first = next(self._numbers)
-        deque(itertools.islice(self._numbers, len(run.ends) - 1), maxlen=0)  # used up
+        if len(run.ends) > 1:
+            deque(itertools.islice(self._numbers, len(run.ends) - 1), maxlen=0)  # used up
         entries = RunEntries(
             run, self._codec, direction, number=first, time_ns=time_ns, session=self.number
         )

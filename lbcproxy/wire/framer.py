@@ -190,7 +190,7 @@ class Framer:
         return f"{header.command!r} cut off, {missing} bytes missing"
 
     def _run(self) -> Run | None:
-        if self._known is None or self._long is not None:
+        if self._known is None or self._long is not None or len(self._buffer) < HEADER_SIZE:
             return None
         names, ends = scan(self._buffer, self._magic, self._known)
         if not ends:

@@ -11,6 +11,8 @@ from twisted.internet.error import TimeoutError as DialTimeout
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
+from lbcproxy.capture.tcp import MAX_PAYLOAD
+from lbcproxy.peer.connection import READ
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
 from tests.proxy.transports import (
@@ -549,3 +551,8 @@ def test_whatever_happens_a_session_ends_and_leaves_nothing(steps: list[tuple[st
     assert not scene.client.connected
     assert not (dialled and scene.upstream.connected)
     assert scene.calls_left == 0
+
+
+def test_a_read_fills_packets_of_a_capture():
+    """A read of any other size would leave a small packet behind each large one."""
+    assert READ % MAX_PAYLOAD == 0

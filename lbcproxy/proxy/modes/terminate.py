@@ -121,7 +121,7 @@ class Termination:
         self.client = Leg(self, Direction.TO_UPSTREAM, self._config())
         self.upstream: Leg | None = None
         self._core = Session(number, settings.network, stream_above=None)
-        self._watch = Watch(self._core, settings.observers, settings.now)
+        self._watch = Watch(self._core, settings.observers, settings.now, settings.looks)
         self._dialling: Deferred[Any] | None = None
         self._upstream_version: Deferred[Version | None] = Deferred()
         self._why = ""
@@ -313,6 +313,7 @@ class Termination:
         }
 
     def _tell_junk(self, direction: Direction, read: Read, why: str) -> None:
+        self._watch.catch_up()
         entry = Entry(
             number=next(self.settings.numbers),
             time_ns=self.settings.now(),
@@ -335,6 +336,7 @@ class Termination:
         raw: bytes,
         sent: bytes,
     ) -> None:
+        self._watch.catch_up()
         entry = Entry(
             number=next(self.settings.numbers),
             time_ns=self.settings.now(),
