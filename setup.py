@@ -22,7 +22,7 @@ def extensions() -> list[Extension]:
         return []
     native = [
         Extension(f"lbcproxy.wire.{name}", [f"lbcproxy/wire/{name}.pyx"])
-        for name in ("_native", "_scan")
+        for name in ("_native", "_plain", "_scan")
     ]
     made: list[Extension] = cythonize(native, build_dir="build/cython", language_level=3)
     for extension in made:
@@ -44,7 +44,7 @@ setup(
     },
     package_data={
         "lbcproxy": ["py.typed"],
-        "lbcproxy.wire": ["_native.pyi", "_native.pyx", "_scan.pyi", "_scan.pyx"],
+        "lbcproxy.wire": ["_*.pyi", "_*.pyx"],
         "lbcproxy._captures": ["*.md", "*.pcap", "*.truth.json"],
         "lbcproxy._plugins": ["*.md", "*.py"],
     },

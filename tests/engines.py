@@ -66,6 +66,8 @@ class Pair:
         second = reading(self.native, command, payload)
         assert first == second, f"{command} {payload.hex()}: {first} and {second}"
         assert same_types(first, second), f"{command} {payload.hex()}: {first!r} and {second!r}"
+        if isinstance(first, Record):
+            same_plain(first)
         return first
 
     def write(self, record: Any) -> Any:
@@ -73,6 +75,14 @@ class Pair:
         first, second = writing(self.construct, record), writing(self.native, record)
         assert first == second, f"{record!r}: {first} and {second}"
         return first
+
+
+def same_plain(record: Record) -> None:
+    """Hold the compiled `to_dict` to the other: the same keys in order, the same values."""
+    plain = record.schema.plain(record)
+    shown = record.to_dict()
+    assert list(shown) == list(plain)
+    assert msgspec.json.encode(shown) == msgspec.json.encode(plain), f"{record!r}"
 
 
 def same_types(first: Any, second: Any) -> bool:

@@ -22,7 +22,7 @@ from lbcproxy.wire.rules import ByVersion, Params
 if TYPE_CHECKING:
     from lbcproxy.wire._native import Tree
 
-__all__ = ["ENGINES", "ConstructEngine", "Engine", "NativeEngine", "slower", "tree_of"]
+__all__ = ["ENGINES", "ConstructEngine", "Engine", "NativeEngine", "bytes_of", "slower", "tree_of"]
 
 
 class Engine(Protocol):
@@ -105,6 +105,18 @@ def tree_of(record: type[MessageRecord], params: Params) -> Tree:
     """
     gate = max((each for each in _gates(record) if each <= params.protocol_version), default=-1)
     return _tree(record, msgspec.structs.replace(params, protocol_version=gate))
+
+
+def bytes_of(record: MessageRecord, params: Params) -> bytes:
+    """Give the bytes of a record, written by the quickest engine; raises FieldError."""
+    if "native" in ENGINES:
+        return _fixed_tree(type(record), params).encode(record, params)
+    return build(record.schema, record, params)
+
+
+@functools.cache  # for parameters that nobody can choose
+def _fixed_tree(record: type[MessageRecord], params: Params) -> Tree:
+    return tree_of(record, params)
 
 
 @functools.cache

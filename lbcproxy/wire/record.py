@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import typing
+from collections.abc import Callable
 from io import BytesIO
 from typing import Annotated, Any, ClassVar
 
@@ -113,6 +114,16 @@ def _words(error: Any, field: Any, start: int | None, stream: Any) -> str:
     return str(error).splitlines()[-1]
 
 
+@functools.cache
+def _plain_of(record: type[Record]) -> Callable[[Any], dict[str, Any]]:
+    """Give what makes a record plain: compiled, where that is built."""
+    try:
+        from lbcproxy.wire._plain import Plain
+    except ImportError:
+        return record.schema.plain
+    return Plain(record.schema)
+
+
 class _LayoutOf:
     """Give a class its layout, made when first asked for."""
 
@@ -179,7 +190,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         Hashes are in display order, other bytes in hexadecimal; a string stands as text (None if
         it is not UTF-8) and, exactly, under `<name>_hex`.
         """
-        return type(self).schema.plain(self)
+        return _plain_of(type(self))(self)
 
 
 class MessageRecord(Record, frozen=True, gc=False, kw_only=True):

@@ -8,6 +8,7 @@ import msgspec
 from construct import ConstructError, Subconstruct
 
 from lbcproxy.text import unix_time
+from lbcproxy.wire.engine import bytes_of
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import (
     COMPACT_SIZE,
@@ -23,7 +24,7 @@ from lbcproxy.wire.fields import (
     take,
 )
 from lbcproxy.wire.hashes import display, sha256d
-from lbcproxy.wire.record import Layout, MessageRecord, Record, at_most, build
+from lbcproxy.wire.record import Layout, MessageRecord, Record, at_most
 from lbcproxy.wire.rules import ANY_CHAIN, MAX_PAYLOAD, ByChain, ChainRules, Limit, Params
 
 __all__ = ["Tx", "TxIn", "TxOut"]
@@ -178,7 +179,7 @@ class Tx(MessageRecord, frozen=True, gc=False):
 
     def to_bytes(self, *, witness: bool) -> bytes:
         """Give the transaction's own bytes in one of the encodings, whatever the chain."""
-        return build(type(self).schema, self, _WITNESS if witness else _BASE)
+        return bytes_of(self, _WITNESS if witness else _BASE)
 
     def summary(self) -> str:
         """Name it, and say how much goes in and out."""
