@@ -27,11 +27,22 @@ class Gate:
     """Passes on what is of a level or above; what is not is never formatted."""
 
     def __init__(self) -> None:
-        self.level: Any = LogLevel.debug
+        self.level = LogLevel.debug
+
+    @property
+    def level(self) -> Any:
+        """The lowest level that passes."""
+        return self._level
+
+    @level.setter
+    def level(self, level: Any) -> None:
+        self._level = level
+        self.messages = level <= LogLevel.debug
+        """Whether messages pass: if not, nothing is made of them."""
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Take an event."""
-        if event.get("log_level", LogLevel.info) >= self.level:
+        if event.get("log_level", LogLevel.info) >= self._level:
             globalLogPublisher(event)
 
 
@@ -51,13 +62,15 @@ class PeerLog:
     def received(self, read: Read) -> None:
         """Log a message that came."""
         message = read.message
-        if message is None or read.error is not None:
+        if message is None or read.error is not None or not GATE.messages:
             return
         shown = _Shown(message.summary, lambda: message.record, lambda: message.payload)
         self._message("received {command}{summary()} from {peer}", message.command, shown)
 
     def sending(self, record: MessageRecord | RawFrame, raw: bytes) -> None:
         """Log a message that goes out."""
+        if not GATE.messages:
+            return
         shown = _Shown(record.summary, lambda: record, lambda: raw)
         self._message("sending {command}{summary()} to {peer}", record.command, shown)
 

@@ -116,7 +116,8 @@ class Framer:
         self._magic = network.magic
         self._codec = Codec(network)
         self._stream_above = stream_above
-        self._known = None if apart is None else known_commands(network, stream_above, apart)
+        self._in_runs = apart is not None
+        self._known = known_commands(network, stream_above, apart or frozenset())
         self._buffer = bytearray()
         self._scanned = 1  # how far the buffer holds no magic behind its first byte
         self._opening = begins
@@ -166,9 +167,16 @@ class Framer:
             items.append(FramePart(part))
             data = data[len(part) :]
         self._buffer += data
-        while (item := self._run() or self._next()) is not None:
+        while True:
+            run = self._run()
+            if run is not None and self._in_runs:
+                items.append(run)
+            elif run is not None:
+                items += run.each()
+            item = self._next()
+            if item is None:
+                return items
             items.append(item)
-        return items
 
     def close(self) -> list[Item]:
         """Give what is left when the stream ends: an unfinished frame, or junk."""
@@ -190,7 +198,7 @@ class Framer:
         return f"{header.command!r} cut off, {missing} bytes missing"
 
     def _run(self) -> Run | None:
-        if self._known is None or self._long is not None or len(self._buffer) < HEADER_SIZE:
+        if self._long is not None or len(self._buffer) < HEADER_SIZE:
             return None
         names, ends = scan(self._buffer, self._magic, self._known)
         if not ends:
