@@ -15,7 +15,9 @@ fn main() {
     let block: Block = deserialize(&payload).expect("a block");
     assert_eq!(serialize(&block), payload, "it is written as it was read");
     let decode = timed(repeats, || {
-        drop(black_box(deserialize::<Block>(black_box(&payload)).unwrap()));
+        drop(black_box(
+            deserialize::<Block>(black_box(&payload)).unwrap(),
+        ));
     });
     let encode = timed(repeats, || drop(black_box(serialize(black_box(&block)))));
     println!("{{\"decode\": {decode:?}, \"encode\": {encode:?}}}");
