@@ -26,6 +26,7 @@ from benchmarks.rivals import PROGRAMS, built, seconds_of
 from lbcproxy import wire
 from lbcproxy.wire.engine import ENGINES
 from lbcproxy.wire.fields import Hash, UInt32, VarBytes
+from lbcproxy.wire.messages.blocks import Block
 from lbcproxy.wire.record import Record
 
 __all__ = ["TARGETS", "measure", "who_of"]
@@ -118,7 +119,7 @@ def own_messages() -> tuple[wire.MessageRecord, ...]:
 
 
 def _measure_block(
-    name: str, block: wire.MessageRecord, programs: dict[str, Path], repeats: int
+    name: str, block: Block, programs: dict[str, Path], repeats: int
 ) -> Iterator[Figure]:
     payload = payload_of(block)
     yield from _measure_engines(name, block, payload, repeats)
@@ -169,6 +170,7 @@ def _speed(work: str, who: str, seconds: Iterable[float], payload: bytes) -> Fig
 
 
 def _native() -> Absent | None:
+    """Say that our own engine is absent, if it is."""
     return None if "native" in ENGINES else Absent(US, "the native engine is not built")
 
 

@@ -103,7 +103,8 @@ def _block(size: int) -> Block:
     block = make_block(transactions=size // 300)  # more than fit
     header = msgspec.structs.replace(block.header, claim_trie=bytes(32))
     codec = wire.Codec(NETWORK)
-    left, some = size - 117, []
+    some: list[Tx] = []
+    left = size - 117
     for transaction in block.transactions:
         left -= len(codec.encode(transaction))
         if left < 0 and some:

@@ -56,10 +56,17 @@ def built(program: Program) -> Path | Absent:
         _run(program.build, HERE / program.folder)
     except FileNotFoundError:
         return Absent(program.who, f"{program.build[0]} is not installed")
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        words = (error.stderr or str(error)).strip().splitlines()
-        return Absent(program.who, f"the build failed: {words[-1]}")
+    except subprocess.TimeoutExpired:
+        return Absent(program.who, f"the build took more than {LONGEST} seconds")
+    except subprocess.CalledProcessError as error:
+        return Absent(program.who, f"the build failed: {_reason(error.stderr)}")
     return program.made
+
+
+def _reason(said: str) -> str:
+    """Pick the line that says what went wrong: cargo gives advice behind it."""
+    lines = said.strip().splitlines() or ["it said nothing"]
+    return next((line for line in lines if line.startswith("error")), lines[-1])
 
 
 def seconds_of(program: Path, payload: bytes, repeats: int) -> dict[str, Sequence[float]]:
