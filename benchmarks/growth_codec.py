@@ -100,16 +100,16 @@ def _transaction(size: int) -> Tx:
 
 def _block(size: int) -> Block:
     """Make a block of ordinary transactions, nearly as large as asked for."""
-    block = make_block(transactions=size // 300)  # more than fit
+    block = make_block(transactions=size // 300 + 10)  # more than fit
     header = msgspec.structs.replace(block.header, claim_trie=bytes(32))
     codec = wire.Codec(NETWORK)
     some: list[Tx] = []
     left = size - 117
     for transaction in block.transactions:
-        left -= len(codec.encode(transaction))
-        if left < 0 and some:
-            break
-        some.append(transaction)
+        length = len(codec.encode(transaction))
+        if length <= left:
+            some.append(transaction)
+            left -= length
     return Block(header, tuple(some))
 
 
