@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from lbcproxy import __version__, resources
-from tests.wheels import PIP, ROOT, copy_sources, require_compiler, run, tracked
+from tests.services import RUN, Service
+from tests.wheels import CLEAN, PIP, ROOT, copy_sources, require_compiler, run, tracked
 
 CAPTURES = {"lbcd-sync.pcap", "lbcd-sync.truth.json", "lbcd-probe.pcap", "lbcd-probe.truth.json"}
+COMPILERS = ("cc", "gcc", "clang")
+SLOWER = "the native engine is not built: reading and writing messages is some fifty times slower"
 
 
 def test_the_wheel_has_everything_that_travels_with_the_program(wheel):
@@ -57,19 +60,41 @@ def test_the_wheel_has_the_native_engine(wheel):
     assert not wheel.name.endswith("-none-any.whl")
 
 
-def test_without_a_compiler_the_installation_succeeds(tmp_path):
-    """It runs on construct, and says so."""
-    source, target = copy_sources(tmp_path), tmp_path / "target"
+@pytest.fixture(scope="module")
+def without_compiler(tmp_path_factory) -> dict[str, str]:
+    """Install where there is no C compiler; give the variable that finds what was installed."""
+    folder = tmp_path_factory.mktemp("without-compiler")
+    source, target = copy_sources(folder), folder / "target"
     nowhere = str(Path(sys.executable).parent)
-    environment = {"PATH": nowhere, "CC": "gcc"}
-    assert shutil.which("gcc", path=nowhere) is None
-    run(*PIP, "install", "--no-deps", "--target", target, source, folder=tmp_path, **environment)
+    assert [name for name in COMPILERS if shutil.which(name, path=nowhere)] == []
+    bare = ("env", "-u", "CC", f"PATH={nowhere}")
+    run(*bare, *PIP, "install", "--no-deps", "--target", target, source, folder=folder)
+    assert (target / "lbcproxy" / "wire" / "_native.pyx").exists()
     assert not list(target.rglob("*.so"))
-    program = (sys.executable, "-m", "lbcproxy")
-    place = {"folder": tmp_path, "PYTHONPATH": str(target)}
+    return {"PYTHONPATH": str(target)}
+
+
+def test_without_a_compiler_the_installation_works(without_compiler, tmp_path):
+    """It runs on construct."""
+    program, place = (sys.executable, "-m", "lbcproxy"), {"folder": tmp_path, **without_compiler}
     assert "engine:    construct\n" in run(*program, "--version", **place)
     nonce = run(*program, "decode", "--network", "lbry", "ping", "07" + "00" * 7, **place)
     assert nonce == '{\n  "nonce": 7\n}\n'
+
+
+def test_without_the_native_engine_a_run_says_so_once(without_compiler, tmp_path):
+    """What is slower, and how to get it; to all that ask for it and not with every message."""
+    version = (sys.executable, "-m", "lbcproxy", "--version")
+    said = run("sh", "-c", '"$@" 2>&1', "sh", *version, folder=tmp_path, **without_compiler)
+    assert said.count(SLOWER) == 1
+    proxy = {"network": "lbry-regtest", "listen": 0, "upstream": "127.0.0.1:1"}
+    service = Service(tmp_path, {"proxies": [proxy]}, RUN, {**CLEAN, **without_compiler})
+    try:
+        assert service.end() == 0
+        assert service.output.count(SLOWER) == 1
+        assert service.output.count("install a C compiler") == 1
+    finally:
+        service.close()
 
 
 def test_the_version_is_said_once(wheel):
