@@ -10,6 +10,7 @@ not exactly of the type a node knows, construct itself does that field (`Foreign
 """
 
 cimport cython
+import gc
 from io import BytesIO
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
@@ -24,6 +25,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 
 from construct import Construct, ConstructError, Container, Flag, FormatField, StreamError
+from msgspec.structs import astuple
 
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import CompactSize, Fixed, Many, VarBytes
@@ -36,8 +38,10 @@ cdef extern from "Python.h":
     PyObject* PyObject_Vectorcall(object kind, PyObject** args, size_t nargs, PyObject* names)
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
     unsigned long long PyLong_AsUnsignedLongLong(object value) except? 0
-    int PyObject_GenericSetAttr(object thing, object name, object value) except -1
     void PyObject_GC_UnTrack(void* thing)
+    ctypedef struct PyTypeObject:
+        Py_ssize_t tp_basicsize
+    object PyType_GenericAlloc(PyTypeObject* kind, Py_ssize_t count)
     int PyObject_IsTrue(object thing) except -1
 
 cdef extern from "structmember.h":
@@ -50,6 +54,8 @@ cdef extern from "structmember.h":
 
 DEF MOST_FIELDS = 32
 DEF LARGEST_LIMIT = 1 << 62
+DEF LEAST_ROOM = 512
+DEF MOST_ROOM = 4 << 20
 
 
 # Bytes: the cursor and the buffer.
@@ -157,9 +163,9 @@ cdef class Writer:
     cdef tuple values  # of the record that is being written, where a field looks at another
     cdef bint tail_ended
 
-    def __cinit__(self, params):
+    def __cinit__(self, params, Py_ssize_t room):
         self.params = params
-        self.room = 512
+        self.room = room
         self.data = <unsigned char*>PyMem_Malloc(self.room)
         if self.data is NULL:
             raise MemoryError
@@ -644,6 +650,8 @@ cdef class Fields(Node):
     cdef bint checks
     cdef bint looks_around  # a field looks at its neighbours
     cdef bint has_context  # construct looks at the neighbours
+    cdef bint direct  # a record is filled in where its class keeps the values, not called for
+    cdef Py_ssize_t rest  # where the one value behind the fields is kept; 0 if there is none
 
     def __cinit__(self, layout, tuple nodes, *more):
         cdef Node node
@@ -664,8 +672,59 @@ cdef class Fields(Node):
         for index in range(self.count):
             self.each[index] = <PyObject*>nodes[index]
             self.offsets[index] = offset_of(self.record, self.names[index])
+        if not self.foreign and not self.looks_around:
+            self.direct = self.can_be_filled()
+
+    cdef bint can_be_filled(self) except -1:
+        """Try whether a record that is filled in is what a call of its class makes.
+
+        Filling in takes a seventh less time of a whole block; but what msgspec keeps where is
+        its own affair.
+        """
+        cdef Py_ssize_t index
+        for index in range(self.count):
+            if not self.offsets[index]:
+                return False
+        rest = self.record.__struct_fields__[self.count:]
+        if rest:
+            self.rest = offset_of(self.record, rest[0])
+        if len(rest) > 1 or (rest and not self.rest) or hasattr(self.record, "__post_init__"):
+            return False
+        called = self.record(*self.names)
+        filled = new_of(self.record)
+        for index in range(self.count):
+            fill(filled, self.offsets[index], self.names[index])
+        self.fill_rest(filled)
+        return (
+            filled == called
+            and astuple(filled) == astuple(called)
+            and gc.is_tracked(filled) == gc.is_tracked(called) == False
+        )
+
+    cdef int fill_rest(self, object made) except -1:
+        if self.rest:
+            fill(made, self.rest, b"")
+        return 0
 
     cdef object read(self, Cursor cur):
+        cdef Py_ssize_t done = 0
+        cdef Py_ssize_t start = cur.pos
+        if not self.direct:
+            return self.read_called(cur)
+        made = new_of(self.record)
+        try:
+            while done < self.count:
+                start = cur.pos
+                fill(made, self.offsets[done], (<Node>self.each[done]).read(cur))
+                done += 1
+        except BaseException as error:
+            raise self.placed(error, self.names[done], start, cur) from None
+        self.fill_rest(made)
+        if self.checks:
+            made.check()
+        return made
+
+    cdef object read_called(self, Cursor cur):
         cdef PyObject* args[MOST_FIELDS + 1]
         cdef Py_ssize_t done = 0
         cdef Py_ssize_t start = cur.pos
@@ -733,6 +792,21 @@ cdef class Fields(Node):
         if self.checks:
             value.check()
         return 0
+
+
+cdef inline object new_of(object record):
+    """Make a record with no value yet."""
+    return PyType_GenericAlloc(<PyTypeObject*><void*>record, 0)
+
+
+cdef inline void fill(object made, Py_ssize_t offset, object value) noexcept:
+    """Give a record that nobody else has seen yet a value."""
+    cdef PyObject** place = <PyObject**>((<char*><void*>made) + offset)
+    cdef PyObject* before = place[0]
+    Py_INCREF(value)
+    place[0] = <PyObject*>value
+    if before is not NULL:
+        Py_DECREF(<object>before)
 
 
 cdef inline object made_of(object record, PyObject** args, Py_ssize_t count):
@@ -815,6 +889,14 @@ cdef class Transaction(Fields):
         except BaseException as error:
             raise (error if name is None else self.placed(error, name, start, cur)) from None
         cdef PyObject* args[5]
+        if self.direct:
+            made = new_of(self.record)
+            fill(made, self.offsets[0], version)
+            fill(made, self.offsets[1], inputs)
+            fill(made, self.offsets[2], outputs)
+            fill(made, self.offsets[3], lock_time)
+            self.fill_rest(made)
+            return made
         for value in (version, inputs, outputs, lock_time):
             Py_INCREF(value)
         args[1], args[2] = <PyObject*>version, <PyObject*>inputs
@@ -842,7 +924,7 @@ cdef class Transaction(Fields):
                 if witness:
                     any_witness = True
                     # The input is ours alone as yet: nobody sees it change.
-                    PyObject_GenericSetAttr(inputs[index], "witness", witness)
+                    fill(inputs[index], self.tx_in.offsets[self.witness_place], witness)
         except FieldError as error:
             raise error.inside("witness", start).inside(f"[{index}]").inside("inputs") from None
         if not any_witness and not self.superfluous:
@@ -1009,7 +1091,7 @@ def _transaction(layout, params):
     if type(nodes[1]) is not List or type((<List>nodes[1]).child) is not Fields:
         return None
     tx_in = (<List>nodes[1]).child.field
-    if "witness" not in tx_in.fields:
+    if "witness" not in tx_in.fields or not offset_of(tx_in.record, "witness"):
         return None
     stack = node_of(tx_in.fields["witness"].subcon, params)
     return Transaction(layout, nodes, params, stack)
@@ -1022,8 +1104,10 @@ cdef class Tree:
     cdef Node root
     cdef readonly bint foreign
     """Whether construct has to do any of its fields."""
+    cdef Py_ssize_t room
 
     def __init__(self, layout, params):
+        self.room = LEAST_ROOM
         self.root = node_of(layout, params)
         self.foreign = self.root.foreign
 
@@ -1037,8 +1121,10 @@ cdef class Tree:
 
     def encode(self, record, params):
         """Give the bytes of a record; raises FieldError."""
-        out = Writer(params)
+        # As much as the last one took: to grow step by step costs a long one a third of its time.
+        out = Writer(params, self.room)
         if self.foreign:
             out.context = root_context(params)
         self.root.write(record, out)
+        self.room = min(max(out.size, LEAST_ROOM), MOST_ROOM)
         return out.finish()
