@@ -1,0 +1,117 @@
+"""What a plugin is asked: its hooks, found by the names of its methods."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from lbcproxy.wire.registry import OPAQUE, commands
+
+__all__ = ["EVENTS", "BadHook", "Chain", "Hook", "Hooks"]
+
+Hook: TypeAlias = Callable[..., Any]
+
+ARGUMENTS = {"start": ("session",), "handshake": ("session",), "end": ("session", "why")}
+EVENTS = tuple(ARGUMENTS)
+"""What a plugin is told of a session, besides messages."""
+MESSAGES = ("message", "error")
+"""What it is asked of every message, and of each with something wrong."""
+
+
+class BadHook(TypeError):
+    """A method that looks like a hook and is none; the text says what might be meant."""
+
+
+class Hooks:
+    """The hooks of one plugin in one session."""
+
+    def __init__(self, name: str, plugin: object) -> None:
+        self.name = name
+        self.plugin = plugin
+        self.breaches = 0
+        """How often it took too long or raised."""
+        self._by_name = dict(_hooks(plugin))
+
+    def event(self, name: str) -> Hook | None:
+        """Give the hook for an event."""
+        return self._by_name.get(name)
+
+    def of(self, command: str, *, error: bool) -> Sequence[Hook]:
+        """Give the hooks that are asked of a message, in order."""
+        names = [command, "message", *(["error"] if error else [])]
+        return [self._by_name[name] for name in names if name in self._by_name]
+
+    @property
+    def commands(self) -> frozenset[str] | None:
+        """The commands it asks for; None for all."""
+        if any(name in self._by_name for name in MESSAGES):
+            return None
+        return frozenset(self._by_name.keys() - set(EVENTS))
+
+    @property
+    def wants_errors(self) -> bool:
+        """Whether it must be known of each message if something is wrong with it."""
+        return "error" in self._by_name
+
+
+def _hooks(plugin: object) -> Iterator[tuple[str, Hook]]:
+    known = {*EVENTS, *MESSAGES, *commands(), *OPAQUE}
+    for attribute in dir(type(plugin)):
+        if not attribute.startswith("on_"):
+            continue
+        name = attribute.removeprefix("on_")
+        where = f"{type(plugin).__name__}.{attribute}"
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f": is on_{near[0]} meant?" if near else ", and no command is called so"
+            raise BadHook(f"{where} is no hook{meant}")
+        hook = getattr(plugin, attribute)
+        if not callable(hook):
+            raise BadHook(f"{where} is no method")
+        arguments = ARGUMENTS.get(name, ("session", "message"))
+        try:
+            inspect.signature(hook).bind(*arguments)
+        except TypeError:
+            raise BadHook(f"{where} must take (self, {', '.join(arguments)})") from None
+        yield name, hook
+
+
+class Chain:
+    """The plugins of one session, in order."""
+
+    def __init__(self, plugins: Sequence[Hooks]) -> None:
+        self.plugins = list(plugins)
+
+    @property
+    def commands(self) -> frozenset[str] | None:
+        """The commands that any of them asks for; None for all."""
+        found: set[str] = set()
+        for plugin in self.plugins:
+            if plugin.commands is None:
+                return None
+            found |= plugin.commands
+        return frozenset(found)
+
+    @property
+    def wants_errors(self) -> bool:
+        """Whether any of them asks for all that is malformed."""
+        return any(plugin.wants_errors for plugin in self.plugins)
+
+    def asked(self, command: str, *, error: bool) -> bool:
+        """Whether any of them asks for a message."""
+        return any(plugin.of(command, error=error) for plugin in self.plugins)
+
+    def waits(self, command: str, *, error: bool) -> bool:
+        """Whether any of those that ask for it may wait for something else."""
+        return any(
+            inspect.iscoroutinefunction(hook)
+            for plugin in self.plugins
+            for hook in plugin.of(command, error=error)
+        )
+
+    def drop(self, plugin: Hooks) -> None:
+        """Ask a plugin no more."""
+        if plugin in self.plugins:
+            self.plugins.remove(plugin)
