@@ -104,7 +104,7 @@ class Running(msgspec.Struct):
         process, self.process = self.process, None
         if process is None:
             return
-        process.send_signal(signal.SIGTERM)
+        os.kill(process.pid, signal.SIGTERM)  # Popen's would take the exit code from us
         code = self._wait(process)
         self.ended = time.monotonic()
         if code not in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
@@ -210,9 +210,10 @@ def _haproxy(program: str, listen: int, upstream: int, folder: Path) -> Sequence
 
 
 def _socat(program: str, listen: int, upstream: int, _: Path) -> Sequence[object]:
+    """Without `fork`, so for one session: it counts what it takes as its own."""
     return (
         program,
-        f"TCP-LISTEN:{listen},bind=127.0.0.1,reuseaddr,backlog=1024,nodelay,fork",
+        f"TCP-LISTEN:{listen},bind=127.0.0.1,reuseaddr,nodelay",
         f"TCP:127.0.0.1:{upstream},nodelay",
     )
 

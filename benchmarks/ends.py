@@ -8,15 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import resource
+import selectors
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from typing import cast
 
 from benchmarks.traffic import HELLO, VERACK
 
-__all__ = ["Far", "connect", "greet", "process", "sent", "sink"]
+__all__ = [
+    "Far",
+    "answer",
+    "answering",
+    "connect",
+    "exactly",
+    "greet",
+    "many_sent",
+    "more_files",
+    "process",
+    "sent",
+    "sink",
+]
 
 PATIENCE = 300.0
 """Seconds that anything may take before it counts as stuck."""
@@ -64,19 +80,33 @@ def process(do: Callable[..., None], *arguments: object) -> Iterator[Far]:
 
 
 @contextlib.contextmanager
-def sink(size: int) -> Iterator[tuple[int, Far]]:
-    """Listen for one session that brings `size` bytes; tells when the last byte was there."""
+def answering(do: Callable[[socket.socket, Connection], None]) -> Iterator[tuple[int, Far]]:
+    """Run a function in a process that has a listening socket; give its port."""
     with (
         socket.create_server(("127.0.0.1", 0), backlog=1024) as listening,
-        process(_sink, listening, size) as far,
+        process(do, listening) as far,
     ):
         yield listening.getsockname()[1], far
+
+
+def sink(size: int, sessions: int = 1) -> AbstractContextManager[tuple[int, Far]]:
+    """Listen for sessions that bring `size` bytes in all; tells when the last was there."""
+    if sessions == 1:
+        return answering(lambda listening, pipe: _sink(listening, size, pipe))
+    return answering(lambda listening, pipe: _sink_many(listening, size, sessions, pipe))
 
 
 @contextlib.contextmanager
 def sent(port: int, buffer: bytes, times: int) -> Iterator[Far]:
     """Send a buffer several times to a port; tells when the first byte was sent."""
     with process(_send, port, buffer, times) as far:
+        yield far
+
+
+@contextlib.contextmanager
+def many_sent(port: int, buffer: bytes, times: int, sessions: int) -> Iterator[Far]:
+    """Do the same in several sessions at once, in each of which the buffer is sent so often."""
+    with process(_send_many, port, buffer, times, sessions) as far:
         yield far
 
 
@@ -137,3 +167,60 @@ def _send(port: int, buffer: bytes, times: int, pipe: Connection) -> None:
     while connection.recv(CHUNK):
         pass
     connection.close()
+
+
+def more_files() -> None:
+    """Allow this process as many open connections as the system lets it have."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _sink_many(listening: socket.socket, size: int, sessions: int, pipe: Connection) -> None:
+    more_files()
+    space = memoryview(bytearray(CHUNK))
+    with selectors.DefaultSelector() as selector:
+        for _ in range(sessions):
+            connection, _ = listening.accept()
+            answer(connection)
+            selector.register(connection, selectors.EVENT_READ)
+        while size > 0:
+            for key, _ in selector.select():
+                connection = cast("socket.socket", key.fileobj)
+                read = connection.recv_into(space)
+                if not read:
+                    raise RuntimeError("a connection has ended early")
+                size -= read
+        pipe.send(time.monotonic())
+        for key in list(selector.get_map().values()):
+            cast("socket.socket", key.fileobj).close()
+
+
+def _send_many(port: int, buffer: bytes, times: int, sessions: int, pipe: Connection) -> None:
+    """Send to whoever takes something; all are greeted before."""
+    more_files()
+    with selectors.DefaultSelector() as selector:
+        connections = []
+        for _ in range(sessions):
+            connection = connect(port)
+            connections.append(connection)
+            greet(connection)
+            connection.setblocking(False)
+            left = [memoryview(buffer)] * times
+            selector.register(connection, selectors.EVENT_WRITE, left)
+        pipe.send(time.monotonic())
+        while selector.get_map():
+            for key, _ in selector.select():
+                _send_some(selector, key)
+    for connection in connections:
+        connection.close()
+
+
+def _send_some(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+    connection = cast("socket.socket", key.fileobj)
+    first = key.data.pop()
+    with contextlib.suppress(BlockingIOError):
+        first = first[connection.send(first) :]
+    if first:
+        key.data.append(first)
+    if not key.data:
+        selector.unregister(connection)

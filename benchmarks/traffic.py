@@ -55,8 +55,8 @@ def blocks(count: int, size: int, seed: int = 6) -> list[bytes]:
 
 
 def filler(size: int) -> bytes:
-    """Give a frame of exactly `size` bytes, of a command that no network knows."""
-    return frame(NETWORK.magic, "filler", random.Random(size).randbytes(size - 24))  # noqa: S311
+    """Give a frame of exactly `size` bytes that says it is a block: for whoever does not read it."""
+    return frame(NETWORK.magic, "block", random.Random(size).randbytes(size - 24))  # noqa: S311
 
 
 def buffer_of(frames: list[bytes], size: int = BUFFER) -> tuple[bytes, int]:

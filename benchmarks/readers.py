@@ -1,0 +1,56 @@
+"""Measure what reading costs: relay of blocks that nobody reads, and that somebody decodes.
+
+`python -m benchmarks.readers [--repeats N] [--scale X]`. The claim is that a message nobody reads
+costs next to nothing. The relay is lbcproxy's, in a program that records nothing; the reader is an
+observer that looks at every message's error, for which it is decoded. Beside it a plain forward.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.contestants import TWISTED, Command, Contestant
+from benchmarks.forward import forward
+from benchmarks.measure import Absent, Figure, Target, figure
+from benchmarks.report import progress, run_alone
+from benchmarks.traffic import blocks, buffer_of
+
+__all__ = ["TARGETS", "measure"]
+
+WORK = "relay of 1 MB blocks"
+SIZE = 1_000_000_000
+
+
+def _relay(reads: str) -> Command:
+    def command(python: str, listen: int, upstream: int, _: Path) -> Sequence[object]:
+        return (python, "-m", "benchmarks.rivals.relay", listen, upstream, reads)
+
+    return command
+
+
+UNREAD = Contestant("lbcproxy, nobody reads", sys.executable, _relay("unread"))
+READ = Contestant("lbcproxy, all is decoded", sys.executable, _relay("read"))
+TARGETS = (Target(work=WORK, who=UNREAD.who, rival=TWISTED.who, ratio=0.5),)
+"""Of the claim; what is not saved is the checksum, which takes SHA-256 of every byte."""
+
+
+def measure(repeats: int = 7, scale: float = 1.0) -> Iterator[Figure | Absent]:
+    """Measure the three; `scale` is how much of the bytes."""
+    buffer, _ = buffer_of(blocks(4, 1_000_000), 4_000_000)
+    times = max(1, round(SIZE * scale / len(buffer)))
+    speeds: dict[Contestant, list[float]] = defaultdict(list)
+    for number in range(repeats):
+        for contestant in (TWISTED, UNREAD, READ):
+            run = forward(contestant, buffer, times)
+            speeds[contestant].append(times * len(buffer) / run.passed / 1e6)
+            speed = speeds[contestant][-1]
+            progress(f"{WORK} {number + 1}/{repeats} {contestant.who}: {speed:,.0f} MB/s")
+    for contestant, found in speeds.items():
+        yield figure(WORK, contestant.who, found, "MB/s")
+
+
+if __name__ == "__main__":
+    run_alone(measure, TARGETS, repeats=7)
