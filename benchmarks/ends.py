@@ -187,8 +187,9 @@ def _sink_many(listening: socket.socket, size: int, sessions: int, pipe: Connect
             for key, _ in selector.select():
                 connection = cast("socket.socket", key.fileobj)
                 read = connection.recv_into(space)
-                if not read:
-                    raise RuntimeError("a connection has ended early")
+                if not read:  # others are not done yet; if too little came, `select` waits
+                    selector.unregister(connection)
+                    connection.close()
                 size -= read
         pipe.send(time.monotonic())
         for key in list(selector.get_map().values()):

@@ -55,7 +55,7 @@ def blocks(count: int, size: int, seed: int = 6) -> list[bytes]:
 
 
 def filler(size: int) -> bytes:
-    """Give a frame of exactly `size` bytes that says it is a block: for whoever does not read it."""
+    """Give a frame of `size` bytes that says it is a block: for whoever does not read it."""
     return frame(NETWORK.magic, "block", random.Random(size).randbytes(size - 24))  # noqa: S311
 
 
