@@ -39,6 +39,7 @@ __all__ = [
     "Contestant",
     "Running",
     "free_port",
+    "recording",
     "started",
 ]
 
@@ -184,11 +185,16 @@ def _listening(port: int) -> bool:
     return False
 
 
-def _lbcproxy(*options: str) -> Command:
+def recording(network: str = NETWORK.id) -> Contestant:
+    """Give lbcproxy as its users run it, for a network."""
+    return Contestant(US, sys.executable, _lbcproxy(network), records=True)
+
+
+def _lbcproxy(network: str, *options: str) -> Command:
     def command(python: str, listen: int, upstream: int, folder: Path) -> Sequence[object]:
         mode = f"reverse:127.0.0.1:{upstream}@{listen}"
         record = options or ("-w", folder / RECORDING)
-        program = (python, "-m", "lbcproxy", "run", "-q", "--network", NETWORK.id)
+        program = (python, "-m", "lbcproxy", "run", "-q", "--network", network)
         return (*program, "--mode", mode, *record)
 
     return command
@@ -237,8 +243,8 @@ def _mitmdump(*, records: bool) -> Command:
 
 DIRECT = Contestant("direct")
 TWISTED = Contestant("plain Twisted", sys.executable, _twisted)
-LBCPROXY = Contestant(US, sys.executable, _lbcproxy(), records=True)
-NO_RECORD = Contestant(f"{US} --no-record", sys.executable, _lbcproxy("--no-record"))
+LBCPROXY = recording()
+NO_RECORD = Contestant(f"{US} --no-record", sys.executable, _lbcproxy(NETWORK.id, "--no-record"))
 HAPROXY = Contestant("HAProxy", "haproxy", _haproxy)
 SOCAT = Contestant("socat", "socat", _socat)
 TOXIPROXY = Contestant("toxiproxy", "toxiproxy-server", _toxiproxy)

@@ -1,0 +1,88 @@
+"""Measure a real node's sync: btcd from btcd, directly and through a proxy that records.
+
+`python -m benchmarks.sync [--repeats N] [--scale X]`. The chain is that of `benchmarks.chain`. A
+fresh node is told whom to connect to; the time is that from there until it has the last block. Ways
+take turns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.btcd import Node, program
+from benchmarks.chain import MATURE, NETWORK, make_chain
+from benchmarks.contestants import DIRECT, TWISTED, Contestant, recording, started
+from benchmarks.measure import US, Absent, Figure, Target, figure
+from benchmarks.report import progress, run_alone
+
+__all__ = ["TARGETS", "measure"]
+
+WORK = "sync of 500 blocks of 500 kB"
+BLOCKS, SIZE = 500, 505_000
+LONGEST = 300.0
+"""Seconds that a sync may take."""
+GENESIS_TIME = 1_296_688_602
+TARGETS = (Target(work=WORK, rival=DIRECT.who, ratio=1.05, at_least=False),)
+
+
+def measure(repeats: int = 5, scale: float = 1.0) -> Iterator[Figure | Absent]:
+    """Measure the ways; `scale` is how many of the blocks."""
+    if program() is None:
+        yield Absent("btcd", "btcd is not installed; .ci/run does that")
+        return
+    blocks = max(1, round(BLOCKS * scale))
+    ours = recording(NETWORK.id)
+    times: dict[Contestant, list[float]] = defaultdict(list)
+    with _node_with_chain(blocks) as node:
+        for number in range(repeats):
+            for contestant in (DIRECT, ours, TWISTED):
+                seconds = _sync(node, contestant, blocks)
+                times[contestant].append(seconds)
+                progress(f"{WORK} {number + 1}/{repeats} {contestant.who}: {seconds:.2f} s")
+    for contestant, found in times.items():
+        yield figure(WORK, contestant.who, found, "s")
+
+
+@contextlib.contextmanager
+def _node_with_chain(blocks: int) -> Iterator[Node]:
+    """Run a node that has the chain; made anew, as btcd keeps nothing of regtest when it starts."""
+    with (
+        tempfile.TemporaryDirectory(prefix="lbcproxy-benchmark-") as folder,
+        Node(Path(folder)) as node,
+    ):
+        genesis = bytes.fromhex(node.ask("getblockhash", 0))[::-1]
+        for height, payload in enumerate(make_chain(blocks, SIZE, genesis, GENESIS_TIME), 1):
+            node.ask("submitblock", payload.hex())
+            if height % 100 == 0:
+                progress(f"the chain: {height} of {MATURE + blocks} blocks")
+        if node.height != MATURE + blocks:
+            raise RuntimeError(f"btcd takes {node.height} of {MATURE + blocks} blocks")
+        yield node
+
+
+def _sync(node: Node, contestant: Contestant, blocks: int) -> float:
+    """Have a fresh node get all blocks, and give the seconds."""
+    with (
+        tempfile.TemporaryDirectory(prefix="lbcproxy-benchmark-") as folder,
+        started(contestant, node.port) as running,
+        Node(Path(folder)) as fresh,
+    ):
+        start = time.monotonic()
+        fresh.ask("addnode", f"127.0.0.1:{running.port}", "onetry")
+        while fresh.height < MATURE + blocks:
+            if time.monotonic() > start + LONGEST:
+                raise RuntimeError(f"the sync through {contestant.who} does not end")
+            time.sleep(0.02)
+        seconds = time.monotonic() - start
+        if contestant.who == US and running.recorded < blocks * SIZE * 0.9:
+            raise RuntimeError("the recording is not complete")
+    return seconds
+
+
+if __name__ == "__main__":
+    run_alone(measure, TARGETS, repeats=5)
