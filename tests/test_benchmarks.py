@@ -64,7 +64,7 @@ def test_round_trips_readers_and_the_start_are_measured(monkeypatch):
     trips = figures(round_trip.measure(1, TINY))
     assert {who for _, who in trips} == {who.who for who in OURS}
     assert all(each.value > 0 for each in trips.values())
-    assert len(figures(readers.measure(1, TINY))) == 3
+    assert len(figures(readers.measure(1, TINY))) == 4
     assert {work for work, _ in figures(start.measure(1))} >= {"--help", "ready to accept"}
 
 

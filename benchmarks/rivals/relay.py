@@ -1,6 +1,8 @@
-"""lbcproxy's own relay without a recording, and perhaps with a reader, as a plugin would be one.
+"""lbcproxy's own relay without a recording, with or without somebody who looks at what passes.
 
-`python -m benchmarks.rivals.relay LISTEN UPSTREAM unread|read`, ports of 127.0.0.1.
+`python -m benchmarks.rivals.relay LISTEN UPSTREAM unwatched|unread|read`, ports of 127.0.0.1.
+Unwatched, bytes are passed and not looked at; unread, messages are found, checked and counted, and
+nobody reads them; read, all are decoded, as a plugin would have it that asks for all.
 """
 
 from __future__ import annotations
@@ -17,6 +19,18 @@ from lbcproxy.session import Direction, Observer, Passage, SessionFacts
 from lbcproxy.session.session import STREAM_ABOVE
 
 
+class Watcher(Observer):
+    """Counts messages."""
+
+    count = 0
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Count what was completed."""
+        self.count += sum(1 for passage in passages if passage.entry is not None)
+
+
 class Reader(Observer):
     """Reads every message."""
 
@@ -29,6 +43,13 @@ class Reader(Observer):
                 assert passage.entry.message.error is None
 
 
+OBSERVERS: dict[str, tuple[Observer, ...]] = {
+    "unwatched": (),
+    "unread": (Watcher(),),
+    "read": (Reader(),),
+}
+
+
 def main(listen: str, upstream: str, reads: str) -> None:
     """Listen until SIGTERM."""
     settings = ProxySettings(
@@ -36,7 +57,7 @@ def main(listen: str, upstream: str, reads: str) -> None:
         modes=(parse_mode(f"reverse:127.0.0.1:{upstream}@{listen}"),),
         stream_above=None if reads == "read" else STREAM_ABOVE,
     )
-    service = ProxyService(reactor, settings, (Reader(),) if reads == "read" else ())
+    service = ProxyService(reactor, settings, OBSERVERS[reads])
     Deferred.fromCoroutine(service.listen())
     reactor.run()
 
