@@ -38,9 +38,12 @@ def test_frames_have_the_size_they_are_named_for_and_are_sound():
 
 def test_forwarding_is_measured(monkeypatch):
     """A complete recording is asked for on the way."""
-    monkeypatch.setattr(contestants, "ALL", (*OURS, Contestant("nobody", "no-such", lambda *_: ())))
+    nobody = Contestant("nobody", "no-such", lambda *_: ())
+    broken = Contestant("broken", "false", lambda program, *_: (program,))
+    monkeypatch.setattr(contestants, "ALL", (*OURS, nobody, broken))
     found = list(forward.measure(1, TINY))
-    assert [each.who for each in found if isinstance(each, Absent)] == ["nobody"]
+    missing = [each.who for each in found if isinstance(each, Absent)]
+    assert missing == ["nobody", "broken", "broken"]
     names = {who.who for who in OURS}
     assert {who for work, who in figures(found) if work == forward.WORKS[0].name} == names
 
