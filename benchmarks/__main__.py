@@ -1,8 +1,9 @@
 """Measure everything, and hold it against its targets.
 
-`python -m benchmarks [--only NAME ...] [--quick] [--json FILE] [--plots FOLDER] [--markdown]`, or
-`script/benchmark`, which installs the rivals before. Takes some twenty minutes; progress goes to
-the standard error. The exit code is 1 if a row fails, which is more than not being met.
+`python -m benchmarks [--only NAME ...] [--quick] [--json FILE] [--plots FOLDER] [--markdown]`, with
+`--from FILE` to show what an earlier run has written; or `script/benchmark`, which installs the
+rivals before. Takes some twenty minutes; progress goes to the standard error. The exit code is 1 if
+a row fails, which is more than not being met.
 """
 
 from __future__ import annotations
@@ -50,16 +51,10 @@ class Found(msgspec.Struct):
 def main() -> int:
     """Measure, and print and write what was asked for."""
     options = _options()
-    found = Found(_machine())
-    for name in options.only or NAMES:
-        progress(f"== {name}")
-        module = importlib.import_module(f"benchmarks.{name}")
-        found.targets += module.TARGETS
-        for each in _measured(name, module, quick=options.quick):
-            if isinstance(each, Figure):
-                found.figures.append(each)
-            else:
-                found.absent.append(each)
+    if options.earlier is None:
+        found = _measure(options.only, quick=options.quick)
+    else:
+        found = msgspec.json.decode(options.earlier.read_bytes(), type=Found)
     progress(", ".join(found.machine.values()))
     for table in tables(found.figures, found.absent, found.targets):
         print(markdown(table) if options.markdown else plain(table), end="\n\n")
@@ -73,12 +68,30 @@ def main() -> int:
     return int(any(each.verdict == "failed" for each in held(found.figures, found.targets)))
 
 
+def _measure(names: Sequence[str], *, quick: bool) -> Found:
+    """Measure what modules measure, one after the other."""
+    found = Found(_machine())
+    for name in names:
+        progress(f"== {name}")
+        module = importlib.import_module(f"benchmarks.{name}")
+        found.targets += module.TARGETS
+        for each in _measured(name, module, quick=quick):
+            if isinstance(each, Figure):
+                found.figures.append(each)
+            else:
+                found.absent.append(each)
+    return found
+
+
 def _options() -> argparse.Namespace:
     there = [name for name in NAMES if importlib.util.find_spec(f"benchmarks.{name}")]
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--only", nargs="+", choices=there, metavar="NAME", help=", ".join(there))
     parser.add_argument("--quick", action="store_true", help="few and small repeats: does it work?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    parser.add_argument(
+        "--from", dest="earlier", type=Path, metavar="FILE", help="measure nothing, show FILE"
+    )
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw plots into FOLDER")
     parser.add_argument("--markdown", action="store_true", help="print tables for a page")
     options = parser.parse_args()

@@ -17,8 +17,9 @@ from benchmarks import contestants
 from benchmarks.contestants import Contestant, started
 from benchmarks.ends import sent, sink
 from benchmarks.measure import Absent, Figure, Target, figure
-from benchmarks.report import progress, run_alone
+from benchmarks.report import run_alone
 from benchmarks.traffic import blocks, buffer_of, transactions
+from benchmarks.turns import take_turns
 
 __all__ = ["TARGETS", "WORKS", "Run", "Work", "forward", "measure"]
 
@@ -55,6 +56,9 @@ class Run(msgspec.Struct, frozen=True):
     cpu: float
     """Processor time it took, all told."""
 
+    def __str__(self) -> str:
+        return f"{self.passed:.2f} s"
+
 
 LONG = "forward 100 kB messages"
 SHORT = "forward 300 B messages"
@@ -90,18 +94,9 @@ def _measure(
     work: Work, present: Sequence[Contestant], repeats: int, scale: float
 ) -> Iterator[Figure | Absent]:
     times = work.times(scale)
-    runs: dict[Contestant, list[Run]] = {contestant: [] for contestant in present}
-    for number in range(repeats):
-        for contestant in list(runs):
-            try:
-                run = forward(contestant, work.buffer, times)
-            except RuntimeError as error:
-                del runs[contestant]
-                yield Absent(contestant.who, f"{work.name}: {str(error).splitlines()[-1]}")
-                continue
-            runs[contestant].append(run)
-            speed = work.value(times, run.passed)
-            progress(f"{work.name} {number + 1}/{repeats} {contestant.who}: {speed:,.0f}")
+    turns = take_turns(work.name, present, repeats, lambda each: forward(each, work.buffer, times))
+    yield from turns.absent
+    runs = turns.reached
     for contestant, found in runs.items():
         speeds = [work.value(times, run.passed) for run in found]
         yield figure(work.name, contestant.who, speeds, work.unit)

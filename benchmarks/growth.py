@@ -7,15 +7,15 @@ is into how many messages, or over how many sessions at once, they are divided.
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from benchmarks.contestants import LBCPROXY, NO_RECORD, TWISTED, Contestant, started
 from benchmarks.ends import many_sent, sink
 from benchmarks.forward import forward
 from benchmarks.measure import Absent, Figure, Target, figure
-from benchmarks.report import progress, run_alone
+from benchmarks.report import run_alone
 from benchmarks.traffic import blocks, buffer_of, filler, framed
+from benchmarks.turns import take_turns
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
 
 __all__ = ["BY_SESSIONS", "BY_SIZE", "SESSIONS", "SIZES", "TARGETS", "measure"]
@@ -39,13 +39,9 @@ def measure(repeats: int = 5, scale: float = 1.0) -> Iterator[Figure | Absent]:
         many = max(1, round(sessions * min(1.0, scale)))
         works.append((BY_SESSIONS.format(sessions), _divided(many, scale)))
     for work, do in works:
-        speeds: dict[Contestant, list[float]] = defaultdict(list)
-        for number in range(repeats):
-            for contestant in WHO:
-                speeds[contestant].append(do(contestant))
-                speed = speeds[contestant][-1]
-                progress(f"{work} {number + 1}/{repeats} {contestant.who}: {speed:,.0f} MB/s")
-        for contestant, found in speeds.items():
+        turns = take_turns(work, WHO, repeats, do)
+        yield from turns.absent
+        for contestant, found in turns.reached.items():
             yield figure(work, contestant.who, found, "MB/s")
 
 

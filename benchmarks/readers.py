@@ -9,15 +9,15 @@ observer that looks at every message's error, for which it is decoded. Beside it
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.contestants import TWISTED, Command, Contestant
 from benchmarks.forward import forward
 from benchmarks.measure import Absent, Figure, Target, figure
-from benchmarks.report import progress, run_alone
+from benchmarks.report import run_alone
 from benchmarks.traffic import blocks, buffer_of
+from benchmarks.turns import take_turns
 
 __all__ = ["TARGETS", "measure"]
 
@@ -43,14 +43,13 @@ def measure(repeats: int = 7, scale: float = 1.0) -> Iterator[Figure | Absent]:
     """Measure the four; `scale` is how much of the bytes."""
     buffer, _ = buffer_of(blocks(4, 1_000_000), 4_000_000)
     times = max(1, round(SIZE * scale / len(buffer)))
-    speeds: dict[Contestant, list[float]] = defaultdict(list)
-    for number in range(repeats):
-        for contestant in (TWISTED, UNWATCHED, UNREAD, READ):
-            run = forward(contestant, buffer, times)
-            speeds[contestant].append(times * len(buffer) / run.passed / 1e6)
-            speed = speeds[contestant][-1]
-            progress(f"{WORK} {number + 1}/{repeats} {contestant.who}: {speed:,.0f} MB/s")
-    for contestant, found in speeds.items():
+
+    def do(contestant: Contestant) -> float:
+        return times * len(buffer) / forward(contestant, buffer, times).passed / 1e6
+
+    turns = take_turns(WORK, (TWISTED, UNWATCHED, UNREAD, READ), repeats, do)
+    yield from turns.absent
+    for contestant, found in turns.reached.items():
         yield figure(WORK, contestant.who, found, "MB/s")
 
 

@@ -13,7 +13,6 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from benchmarks.chain import MATURE, NETWORK, make_chain
 from benchmarks.contestants import DIRECT, TWISTED, Contestant, recording, started
 from benchmarks.measure import US, Absent, Figure, Target, figure
 from benchmarks.report import progress, run_alone
+from benchmarks.turns import take_turns
 
 __all__ = ["TARGETS", "measure"]
 
@@ -44,16 +44,13 @@ def measure(repeats: int = 5, scale: float = 1.0) -> Iterator[Figure | Absent]:
         return
     blocks = max(1, round(BLOCKS * scale))
     ours = recording(NETWORK.id)
-    times: dict[Contestant, list[float]] = defaultdict(list)
     with _node_with_chain(blocks) as node:
-        for number in range(repeats):
-            for contestant in (DIRECT, ours, TWISTED):
-                seconds = _sync(node, contestant, blocks)
-                times[contestant].append(seconds)
-                progress(f"{WORK} {number + 1}/{repeats} {contestant.who}: {seconds:.2f} s")
-    for contestant, found in times.items():
+        who = (DIRECT, ours, TWISTED)
+        turns = take_turns(WORK, who, repeats, lambda each: _sync(node, each, blocks))
+    yield from turns.absent
+    for contestant, found in turns.reached.items():
         yield figure(WORK, contestant.who, found, "s")
-        ratios = [one / other for one, other in zip(found, times[DIRECT], strict=True)]
+        ratios = [one / other for one, other in zip(found, turns.reached[DIRECT], strict=True)]
         if contestant is not DIRECT:
             yield figure(RATIO, contestant.who, ratios, "x")
 

@@ -1,5 +1,6 @@
 """The benchmarks run, with next to nothing to do, and say rightly what is met."""
 
+import importlib.util
 import socket
 
 import pytest
@@ -12,6 +13,7 @@ from benchmarks.measure import Absent, Figure, Target
 from benchmarks.report import held, markdown, plain, tables
 from benchmarks.traffic import HELLO, VERACK, blocks, buffer_of, filler, transactions
 from lbcproxy.session import Direction, Session
+from tests.tools import absent
 
 TINY = 0.002
 OURS = (contestants.DIRECT, contestants.TWISTED, contestants.LBCPROXY)
@@ -110,7 +112,8 @@ def test_a_target_is_met_missed_or_failed(value, at_least, verdict):
 
 def test_plots_are_drawn_of_what_there_is(tmp_path):
     """Figures that are not there leave a gap; without any there is no plot."""
-    pytest.importorskip("matplotlib")
+    if importlib.util.find_spec("matplotlib") is None:
+        absent("matplotlib is not installed: it is in the extra bench")
     assert plots.draw([], tmp_path) == []
     work = forward.WORKS[0].name
     one = Figure(work=work, who="lbcproxy", value=2.0, low=1.0, high=3.0, unit="MB/s")
