@@ -110,7 +110,7 @@ class Running(msgspec.Struct):
         self.ended = time.monotonic()
         if code not in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
             output = (self.folder / "output.txt").read_text(errors="replace")
-            raise RuntimeError(f"{process.args} ended with {code}: {output[-2000:]}")
+            raise RuntimeError(f"{process.args!r} ended with {code}: {output[-2000:]}")
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for the end as `Popen.wait` does, and note what it has cost."""
@@ -124,7 +124,7 @@ class Running(msgspec.Struct):
             time.sleep(0.002)
         process.kill()
         process.wait()
-        raise RuntimeError(f"{process.args} does not end")
+        raise RuntimeError(f"{process.args!r} does not end")
 
 
 @contextlib.contextmanager
@@ -171,7 +171,7 @@ def wait_listening(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not _listening(port):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args} does not listen")
+            raise RuntimeError(f"{process.args!r} does not listen")
         time.sleep(0.002)
 
 

@@ -56,7 +56,7 @@ def tables(
     figures: Sequence[Figure], absent: Iterable[Absent], targets: Iterable[Target]
 ) -> Iterator[Table]:
     """Give the figures, the targets, and who is not there."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (each.work, each.who, number(each.value), each.unit, number(each.low), number(each.high))
         for each in figures
     ]
@@ -75,9 +75,9 @@ def tables(
     ]
     if rows:
         yield ("work", "who", "against", "target", "reached", ""), rows
-    missing = list(dict.fromkeys((each.who, each.why) for each in absent))
-    if missing:
-        yield ("not measured", "why"), missing
+    rows = list(dict.fromkeys((each.who, each.why) for each in absent))
+    if rows:
+        yield ("not measured", "why"), rows
 
 
 def plain(table: Table) -> str:

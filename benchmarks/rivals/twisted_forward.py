@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import sys
+from typing import Any, cast
 
-from twisted.internet import reactor  # noqa: TID251  # a program of its own
+from twisted.internet import reactor as the_reactor  # noqa: TID251  # a program of its own
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
+
+reactor = cast("Any", the_reactor)
 
 
 class Leg(Protocol):
     """One of two connections; what one receives the other sends."""
 
+    transport: Any
     other: Leg
 
     def join(self, other: Leg) -> None:
@@ -22,7 +26,10 @@ class Leg(Protocol):
         for one, two in ((self, other), (other, self)):
             one.transport.setTcpNoDelay(True)
             two.transport.registerProducer(one.transport, True)
-        self.dataReceived, other.dataReceived = other.transport.write, self.transport.write
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass bytes on."""
+        self.other.transport.write(data)
 
     def connectionLost(self, reason: object = None) -> None:
         """Close the other leg too."""
@@ -49,9 +56,18 @@ class Client(Leg):
     def connectionMade(self) -> None:
         """Read nothing before the upstream is there."""
         self.transport.pauseProducing()
-        factory = ClientFactory()
-        factory.buildProtocol = lambda _: Upstream(self)
-        reactor.connectTCP("127.0.0.1", int(sys.argv[2]), factory)
+        reactor.connectTCP("127.0.0.1", int(sys.argv[2]), Dial(self))
+
+
+class Dial(ClientFactory):
+    """Makes the upstream leg of a client."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def buildProtocol(self, addr: object) -> Protocol:
+        """Give it."""
+        return Upstream(self.client)
 
 
 if __name__ == "__main__":
