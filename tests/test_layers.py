@@ -23,6 +23,8 @@ ROWS = (
     ("wire",),
     ("networks",),
     ("session",),
+    ("plugin",),
+    ("loading",),
     ("peer", "capture"),
     ("proxy", "replay"),
     ("config",),

@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 
 from lbcproxy.wire.registry import OPAQUE, commands
 
-__all__ = ["EVENTS", "BadHook", "Chain", "Hook", "Hooks"]
+__all__ = ["EVENTS", "BadHook", "Chain", "Hook", "Hooks", "Standing"]
+
+MOST_BREACHES = 3
 
 Hook: TypeAlias = Callable[..., Any]
 
@@ -24,22 +26,38 @@ class BadHook(TypeError):
     """A method that looks like a hook and is none; the text says what might be meant."""
 
 
-class Hooks:
-    """The hooks of one plugin in one session."""
+class Standing:
+    """How a plugin stands, over all sessions."""
 
-    def __init__(self, name: str, plugin: object) -> None:
+    def __init__(self) -> None:
+        self.asked = True
+        """Whether it is asked at all."""
+        self._breaches = 0
+
+    def breach(self) -> bool:
+        """Take note that it kept all sessions waiting; True if that was once too often."""
+        self._breaches += 1
+        self.asked = self._breaches < MOST_BREACHES
+        return not self.asked
+
+
+class Hooks:
+    """The hooks of one plugin in one session; `standing` is that of the plugin in all."""
+
+    def __init__(self, name: str, plugin: object, standing: Standing | None = None) -> None:
         self.name = name
         self.plugin = plugin
-        self.breaches = 0
-        """How often it took too long or raised."""
+        self.standing = standing or Standing()
         self._by_name = dict(_hooks(plugin))
 
     def event(self, name: str) -> Hook | None:
         """Give the hook for an event."""
-        return self._by_name.get(name)
+        return self._by_name.get(name) if self.standing.asked else None
 
     def of(self, command: str, *, error: bool) -> Sequence[Hook]:
         """Give the hooks that are asked of a message, in order."""
+        if not self.standing.asked:
+            return ()
         names = [command, "message", *(["error"] if error else [])]
         return [self._by_name[name] for name in names if name in self._by_name]
 
@@ -110,8 +128,3 @@ class Chain:
             for plugin in self.plugins
             for hook in plugin.of(command, error=error)
         )
-
-    def drop(self, plugin: Hooks) -> None:
-        """Ask a plugin no more."""
-        if plugin in self.plugins:
-            self.plugins.remove(plugin)
