@@ -29,7 +29,7 @@ class Watcher(Observer):
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
     ) -> None:
         """Count what was completed."""
-        self.count += sum(1 for passage in passages if passage.entry is not None)
+        self.count += sum(len(passage.entries) for passage in passages)
 
 
 class Reader(Observer):
@@ -40,8 +40,10 @@ class Reader(Observer):
     ) -> None:
         """Decode what was completed."""
         for passage in passages:
-            if passage.entry is not None and passage.entry.message is not None:
-                assert passage.entry.message.error is None
+            for entry in passage.entries:
+                assert entry.message is not None
+                if entry.message.error is not None:  # an observer that raises is told no more
+                    sys.exit(f"{entry.command} is said to be malformed: {entry.message.error}")
 
 
 reactor = cast("Any", the_reactor)
