@@ -18,7 +18,7 @@ from lbcproxy.plugin import BadSetting, Plugin, make
 from lbcproxy.resources import folder
 from lbcproxy.session.hooks import BadHook, Chain, Hooks, Standing
 
-__all__ = ["BadPlugin", "Loaded", "PluginSpec", "chain_of", "parse_spec", "trimmed"]
+__all__ = ["BadPlugin", "Loaded", "PluginSpec", "chain_of", "parse_spec", "renewed", "trimmed"]
 
 
 class BadPlugin(LbcproxyError):
@@ -104,6 +104,17 @@ class Loaded:
 def chain_of(loaded: Sequence[Loaded]) -> Chain:
     """Make the plugins of a session."""
     return Chain([hooks for each in loaded for hooks in each.hooks()])
+
+
+def renewed(chain: Chain, loaded: Sequence[Loaded]) -> Chain:
+    """Make the plugins of a session anew, which remember what those before them did."""
+    new = chain_of(loaded)
+    before = {(each.name, type(each.plugin).__name__): each.plugin for each in chain.plugins}
+    for each in new.plugins:
+        old = before.get((each.name, type(each.plugin).__name__))
+        if old is not None:
+            vars(each.plugin).update(vars(old))
+    return new
 
 
 def trimmed(error: BaseException, path: Path | None = None) -> str:

@@ -32,7 +32,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from lbcproxy.session import Direction, Message
-from lbcproxy.session.pipeline import LiveSession
+from lbcproxy.session.live import LiveSession
 from lbcproxy.session.verdicts import (
     Close,
     Delay,

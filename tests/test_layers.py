@@ -27,7 +27,7 @@ ROWS = (
     ("loading",),
     ("peer", "capture"),
     ("proxy", "replay"),
-    ("config",),
+    ("config", "testing"),
     ("service",),
     ("cli", "tap"),
     ("__main__",),
@@ -36,7 +36,7 @@ ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}
 
 # Libraries that must stay where they are: who uses them, and nobody else.
 KEPT_TO = {
-    "twisted": {"peer", "proxy", "replay", "service", "cli", "tap"},
+    "twisted": {"peer", "proxy", "replay", "service", "cli", "tap", "testing"},
     "zope": {"peer", "proxy", "replay", "service", "cli", "tap"},
     "yaml": {"config"},
     "construct": {"wire"},

@@ -43,12 +43,23 @@ class Runs(Protocol):
 
 
 class Hosting:
-    """A `session.pipeline.Host`; `limit` is how many seconds a hook may wait."""
+    """A `session.host.Host`; `limit` is how many seconds a hook may wait.
 
-    def __init__(self, runs: Runs, clock: Any, now: Callable[[], int], limit: float) -> None:
+    What a plugin does wrong is logged, or told to `complain`.
+    """
+
+    def __init__(
+        self,
+        runs: Runs,
+        clock: Any,
+        now: Callable[[], int],
+        limit: float,
+        complain: Callable[[str], object] | None = None,
+    ) -> None:
         self._runs = runs
         self._clock = clock
         self._limit = limit
+        self._complain = complain or self._log
         self._calls: set[Any] = set()
         self._works: set[Deferred[Any]] = set()
         self._over = False
@@ -107,6 +118,9 @@ class Hosting:
             return
         if error is not None:
             words = f"{words} [{trimmed(error)}]"
+        self._complain(words)
+
+    def _log(self, words: str) -> None:
         LOG.warn("[#{session}] {words}", session=self._runs.number, words=words)
 
     def _too_long(self, result: Any, seconds: float) -> Any:

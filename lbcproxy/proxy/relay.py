@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.loading import chain_of
+from lbcproxy.loading import chain_of, renewed
 from lbcproxy.peer import Peer, PeerConfig, Policy
 from lbcproxy.peer.dial import EXPECTED, connect, reason_of
 from lbcproxy.peer.log import GATE
@@ -111,6 +111,11 @@ class Relay:
             self._waiting.clear()
             self._waits = 0
             self.stop("too much waits for the upstream, for all sessions together")
+
+    def plugins_changed(self) -> None:
+        """Have the plugins as their files are now."""
+        if self._pipeline is not None:
+            self._pipeline.change(renewed(self._pipeline.chain, self._settings.plugins.loaded))
 
     def stop(self, why: str = "proxy stopped") -> None:
         """End the session: send what has been received, then close both legs."""

@@ -77,7 +77,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     connections: Connections = msgspec.field(default_factory=Connections)
     """Those of all sessions."""
     shown: Shown = Shown()
-    plugins: Plugins = msgspec.field(default_factory=lambda: Plugins())
+    plugins: Plugins = Plugins()
 
 
 class ProxySession(Interface):
@@ -95,6 +95,9 @@ class ProxySession(Interface):
 
     def shed(self) -> None:
         """Hold less, or end."""
+
+    def plugins_changed(self) -> None:
+        """Have the plugins as their files are now."""
 
     def stop(self, why: str = "proxy stopped") -> None:
         """End the session in order."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -44,8 +45,17 @@ class Outcome:
         self.trail: list[str] = []
         self._make = make
 
-    def apply(self, who: str, verdict: Verdict, message: Message) -> None:
-        """Do what a plugin has decided about one of the messages."""
+    def apply(self, who: str, verdicts: Sequence[Verdict], message: Message) -> None:
+        """Do what a plugin has decided about one of the messages: all of it, or nothing."""
+        before = {name: copy.copy(value) for name, value in vars(self).items()}
+        try:
+            for verdict in verdicts:
+                self._apply(who, verdict, message)
+        except Exception:
+            vars(self).update(before)
+            raise
+
+    def _apply(self, who: str, verdict: Verdict, message: Message) -> None:
         direction = self.message.direction
         if isinstance(verdict, Drop):
             self._put([], message)

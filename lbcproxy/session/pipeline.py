@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Entry, Passage
 from lbcproxy.session.hooks import Chain, Hooks
+from lbcproxy.session.host import Host
 from lbcproxy.session.line import Line, Step
+from lbcproxy.session.live import LiveSession
 from lbcproxy.session.message import Message
 from lbcproxy.session.observer import SessionFacts
 from lbcproxy.session.outcome import Outcome
 from lbcproxy.session.session import Session
-from lbcproxy.session.side import Side, Stage
+from lbcproxy.session.side import Stage
 from lbcproxy.session.verdicts import Raw, Sendable, Verdict
 from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["CLOSED", "OPEN", "Host", "LiveSession", "Pipeline"]
+__all__ = ["CLOSED", "OPEN", "Pipeline"]
 
 MOST_HELD = 16 << 20
 """Bytes that may wait in one direction before the sender is read no more."""
@@ -34,105 +36,6 @@ SLOW = 0.25
 """Seconds that a hook which does not wait may take: all sessions stand still meanwhile."""
 OPEN, CLOSED = "open", "closed"
 """What becomes of a message whose plugin fails: it passes as it was, or is dropped."""
-
-
-class Host(Protocol):
-    """Who runs a pipeline."""
-
-    def send(self, direction: Direction, data: bytes) -> None:
-        """Send bytes on."""
-
-    def tell(self, direction: Direction, passages: Sequence[Passage]) -> None:
-        """Tell the observers what has passed."""
-
-    def finish(self, direction: Direction) -> None:
-        """End a direction: all that came in it has gone."""
-
-    def close(self, why: str) -> None:
-        """End the session in order."""
-
-    def hold(self, direction: Direction, held: bool) -> None:
-        """Stop reading what comes in a direction, or go on."""
-
-    def is_full(self, direction: Direction) -> bool:
-        """Whether the receiver in a direction reads less than is sent."""
-
-    def now(self) -> int:
-        """Give the time of day in nanoseconds."""
-
-    def run(self, work: Coroutine[Any, Any, Any], done: Callable[[], object]) -> None:
-        """Run what may wait, and call `done` behind it."""
-
-    def limited(self, answer: Coroutine[Any, Any, Any]) -> Any:
-        """Give something to await that ends with TimeoutError if a hook takes too long."""
-
-    def later(self, seconds: float, call: Callable[[], object]) -> None:
-        """Call something later, unless the session has ended by then."""
-
-    def sleep(self, seconds: float) -> Any:
-        """Give what a hook can await."""
-
-    def complain(self, words: str, error: BaseException | None) -> None:
-        """Tell the operator what a plugin did wrong."""
-
-
-class LiveSession:
-    """A session, as a plugin sees it."""
-
-    def __init__(self, pipeline: Pipeline, core: Session, who: str) -> None:
-        self._pipeline = pipeline
-        self._core = core
-        self._who = who
-
-    def __repr__(self) -> str:
-        return f"<LiveSession {self.number}>"
-
-    @property
-    def number(self) -> int:
-        """Its number, as in captures and lines."""
-        return self._core.number
-
-    @property
-    def network(self) -> str:
-        """The network's id."""
-        return self._core.network.id
-
-    @property
-    def facts(self) -> SessionFacts:
-        """Between which addresses it is."""
-        assert self._pipeline.facts is not None
-        return self._pipeline.facts
-
-    @property
-    def client(self) -> Side:
-        """What the client has told of itself."""
-        return self._core.client
-
-    @property
-    def upstream(self) -> Side:
-        """What the upstream has told of itself."""
-        return self._core.upstream
-
-    @property
-    def protocol_version(self) -> int | None:
-        """The version the two have agreed on."""
-        return self._core.protocol_version
-
-    def inject(self, direction: Direction, *messages: Sendable, why: str = "") -> None:
-        """Send something in a direction, behind all that waits there.
-
-        Raises `wire.BadRecord` for what cannot be encoded, OverflowError if the receiver does not
-        read what was injected before.
-        """
-        self._pipeline.inject(self._who, Direction(direction), messages, why)
-
-    def close(self, why: str = "") -> None:
-        """End the session in order."""
-        self._pipeline.host.close(why or f"closed by {self._who}")
-
-    def sleep(self, seconds: float) -> Any:
-        """Give something to await, for hooks that are `async`: so many seconds pass."""
-        return self._pipeline.host.sleep(seconds)
 
 
 class Pipeline:
@@ -149,6 +52,18 @@ class Pipeline:
         self._injected = dict.fromkeys(Direction, 0)
         self._held: set[Direction] = set()
         self._ready = False
+
+    def change(self, chain: Chain) -> None:
+        """Have other plugins from the next message on."""
+        self._chain = chain
+        for plugin in chain.plugins:
+            self._sessions[plugin] = LiveSession(self, self.core, plugin.name)
+        self.core.want(chain.commands)
+
+    @property
+    def chain(self) -> Chain:
+        """The plugins."""
+        return self._chain
 
     @property
     def held(self) -> int:
@@ -280,14 +195,15 @@ class Pipeline:
                 return
 
     def _apply(self, plugin: Hooks, outcome: Outcome, answer: Any, message: Message) -> None:
-        for verdict in answer if isinstance(answer, list | tuple) else (answer,):
-            if verdict is None:
-                continue
-            if not isinstance(verdict, Verdict):
+        answers = answer if isinstance(answer, list | tuple) else (answer,)
+        verdicts = [each for each in answers if each is not None]
+        for each in verdicts:
+            if not isinstance(each, Verdict):
                 raise TypeError(
-                    f"{verdict!r} is no verdict: return None, Drop, Replace, Delay, Inject or Close"
+                    f"{each!r} is no verdict: return None, Drop, Replace, Delay, Inject or Close"
                 )
-            outcome.apply(plugin.name, verdict, message)
+        if verdicts:
+            outcome.apply(plugin.name, verdicts, message)
 
     def _decided(self, direction: Direction, step: Step, outcome: Outcome) -> None:
         self._settle(direction, step, outcome)

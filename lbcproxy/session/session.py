@@ -54,7 +54,7 @@ class Session:
         self.network = network
         self._numbers = numbers or itertools.count(1)
         self._codec = Codec(network, encoding="auto")
-        self._stream_above = None if wanted is None else stream_above
+        self._stream_above = stream_above
         self._wanted = wanted
         senders = {
             Direction.TO_UPSTREAM: client or Side(),
@@ -150,16 +150,22 @@ class Session:
         way.framer = self._framer(begins=False)
         return [*passages, Passage(b"", (msgspec.structs.replace(entry, missing=missing),))]
 
+    def want(self, wanted: frozenset[str] | None) -> None:
+        """Give other commands whole and one by one, from the next message on."""
+        self._wanted = wanted
+        for way in self._ways.values():
+            self._set(way.framer)
+
     def _framer(self, *, begins: bool) -> Framer:
+        framer = Framer(self.network, begins=begins)
+        self._set(framer)
+        return framer
+
+    def _set(self, framer: Framer) -> None:
         if self._wanted is None:
-            return Framer(self.network, begins=begins)
-        return Framer(
-            self.network,
-            self._stream_above,
-            begins=begins,
-            apart=HANDSHAKE | self._wanted,
-            whole=self._wanted,
-        )
+            framer.give(None)
+        else:
+            framer.give(self._stream_above, HANDSHAKE | self._wanted, self._wanted)
 
     def _pass(self, way: _Way, direction: Direction, item: Item, time_ns: int) -> Passage:
         if isinstance(item, Junk):

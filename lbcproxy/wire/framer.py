@@ -117,16 +117,25 @@ class Framer:
     ) -> None:
         self._magic = network.magic
         self._codec = Codec(network)
-        self._stream_above = stream_above
-        self._whole = whole
-        self._in_runs = apart is not None
-        self._known = known_commands(network, stream_above, apart or frozenset())
+        self.give(stream_above, apart, whole)
         self._buffer = bytearray()
         self._scanned = 1  # how far the buffer holds no magic behind its first byte
         self._opening = begins
         # Of another kind, or in the middle of a message: a chance magic begins no frame.
         self._wary = not begins
         self._long: _LongFrame | None = None
+
+    def give(
+        self,
+        stream_above: int | None,
+        apart: frozenset[str] | None = None,
+        whole: frozenset[str] = frozenset(),
+    ) -> None:
+        """Have frames come otherwise from the next on."""
+        self._stream_above = stream_above
+        self._whole = whole
+        self._in_runs = apart is not None
+        self._known = known_commands(self._codec.network, stream_above, apart or frozenset())
 
     @property
     def buffered(self) -> int:
