@@ -12,7 +12,8 @@ session is remembered by is kept in `self`. Hooks are methods found by their nam
 
 Each may be `async`. What a hook for messages returns says what becomes of the message: None lets
 it pass; `Drop`, `Replace`, `Delay`, `Inject`, `Close`, or a list of them. Only messages that are
-asked for are held and read; all others pass as if there were no plugin.
+asked for are held and read; all others pass as if there were no plugin. A plugin whose commands
+are a setting has `asks_for(self)`, which gives those that `on_message` is for.
 
 Annotated attributes with a default are settings, checked when the plugin is loaded:
 

@@ -49,6 +49,7 @@ class Hooks:
         self.plugin = plugin
         self.standing = standing or Standing()
         self._by_name = dict(_hooks(plugin))
+        self._only = _only(plugin)
 
     def event(self, name: str) -> Hook | None:
         """Give the hook for an event."""
@@ -58,15 +59,20 @@ class Hooks:
         """Give the hooks that are asked of a message, in order."""
         if not self.standing.asked:
             return ()
-        names = [command, "message", *(["error"] if error else [])]
+        names = [command]
+        if self._only is None or command in self._only:
+            names.append("message")
+        if error:
+            names.append("error")
         return [self._by_name[name] for name in names if name in self._by_name]
 
     @property
     def commands(self) -> frozenset[str] | None:
         """The commands it asks for; None for all."""
-        if any(name in self._by_name for name in MESSAGES):
+        if "error" in self._by_name or ("message" in self._by_name and self._only is None):
             return None
-        return frozenset(self._by_name.keys() - set(EVENTS))
+        named = frozenset(self._by_name.keys() - {*EVENTS, *MESSAGES})
+        return named | self._only if self._only is not None else named
 
     @property
     def wants_errors(self) -> bool:
@@ -94,6 +100,22 @@ def _hooks(plugin: object) -> Iterator[tuple[str, Hook]]:
         except TypeError:
             raise BadHook(f"{where} must take (self, {', '.join(arguments)})") from None
         yield name, hook
+
+
+def _only(plugin: object) -> frozenset[str] | None:
+    """Give the commands that `on_message` is for, if the plugin says so."""
+    asks_for = getattr(plugin, "asks_for", None)
+    if asks_for is None:
+        return None
+    found = asks_for()
+    if isinstance(found, str) or not all(isinstance(each, str) for each in found):
+        raise BadHook(f"{type(plugin).__name__}.asks_for must give commands, not {found!r}")
+    known = {*commands(), *OPAQUE}
+    for each in found:
+        if each not in known:
+            near = difflib.get_close_matches(each, known, 1)
+            raise BadHook(f"no command {each!r}" + (f": is {near[0]} meant?" if near else ""))
+    return frozenset(found)
 
 
 class Chain:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from lbcproxy.session.direction import Direction
@@ -80,6 +80,10 @@ class LiveSession:
     def close(self, why: str = "") -> None:
         """End the session in order."""
         self._pipeline.host.close(why or f"closed by {self._who}")
+
+    def later(self, seconds: float, call: Callable[[], object]) -> None:
+        """Call something later, unless the session is over by then."""
+        self._pipeline.host.later(seconds, call)
 
     def sleep(self, seconds: float) -> Any:
         """Give something to await, for hooks that are `async`: so many seconds pass."""
