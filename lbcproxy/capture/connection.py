@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from lbcproxy import networks
 from lbcproxy.capture.met import SessionReport
 from lbcproxy.capture.streams import Closed, Opened
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction, Entry, Passage, Session, Side
@@ -66,6 +67,11 @@ class Connection:
         self._ended: set[Direction] = set()
         self._end: str | None = None
         self._last_ns = opened.time_ns
+
+    @property
+    def ends(self) -> tuple[Endpoint, Endpoint]:
+        """Who connected, and where to."""
+        return self._opened.client, self._opened.server
 
     @property
     def over(self) -> bool:

@@ -52,6 +52,8 @@ class Met:
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         """The earliest and latest time of a packet."""
+        self.ends: dict[int, tuple[Endpoint, Endpoint]] = {}
+        """Of the sessions that are open now: who connected, and where to."""
         self.sessions = 0
         self.skipped = 0
         """Connections passed over because they are of no known network."""

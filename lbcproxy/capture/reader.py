@@ -202,6 +202,7 @@ class _Reading:
         """Make the core that reads a connection, at its first bytes."""
         if connection.number is None:
             connection.number = self._next_session()
+        self._met.ends.setdefault(connection.number, connection.ends)
         return Session(
             connection.number,
             network,
@@ -219,6 +220,7 @@ class _Reading:
         number = connection.number
         if number is None:
             return
+        self._met.ends.pop(number, None)
         report = connection.report(number)
         if connection.came_in is None:
             self._capture.ended(report)
