@@ -108,6 +108,8 @@ def _only(plugin: object) -> frozenset[str] | None:
     if asks_for is None:
         return None
     found = asks_for()
+    if found is None:
+        return None
     if isinstance(found, str) or not all(isinstance(each, str) for each in found):
         raise BadHook(f"{type(plugin).__name__}.asks_for must give commands, not {found!r}")
     known = {*commands(), *OPAQUE}

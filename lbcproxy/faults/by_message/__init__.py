@@ -1,0 +1,1 @@
+"""Faults by message, one a file; the files are found, not listed."""

@@ -1,0 +1,67 @@
+"""A fault by message at work in one session: which messages it meets, as a plugin is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from lbcproxy.faults.fault import Fault
+from lbcproxy.faults.message import Memory, MessageKind
+from lbcproxy.filters import Filter
+from lbcproxy.session import Direction, Entry, Message
+from lbcproxy.session.verdicts import Verdict
+
+__all__ = ["Meeting"]
+
+STREAMS = {"upstream": (Direction.TO_UPSTREAM,), "downstream": (Direction.TO_CLIENT,)}
+
+
+class Meeting:
+    """Asks the fault about the messages it is for; the time in seconds is handed in."""
+
+    def __init__(
+        self, fault: Fault, wanted: Filter | None, random: Random, seconds: Callable[[], float]
+    ) -> None:
+        kind: Any = fault.kind
+        assert isinstance(kind, MessageKind)
+        self._fault = fault
+        self._kind = kind
+        self._wanted = wanted
+        self._memory = Memory(random)
+        self._seconds = seconds
+        self._began = seconds()
+        self._met = 0
+        self._acts = random.random() < fault.toxicity
+
+    def asks_for(self) -> frozenset[str] | None:
+        """Give the commands that it can meet; None for all."""
+        if not self._acts:
+            return frozenset()
+        return None if self._wanted is None else self._wanted.commands
+
+    def on_message(self, session: Any, message: Message) -> Sequence[Verdict]:
+        """Decide about a message, if it is one of those, in its time, with its probability."""
+        if not self._is_meant(session, message):
+            return []
+        self._met += 1
+        if self._met <= self._fault.after_messages or not self._is_time():
+            return []
+        if self._memory.random.random() >= self._fault.probability:
+            return []
+        return self._kind.decide(message, self._memory)
+
+    def _is_meant(self, session: Any, message: Message) -> bool:
+        if message.direction not in STREAMS.get(self._fault.stream, tuple(Direction)):
+            return False
+        if self._wanted is None:
+            return True
+        entry = Entry(
+            number=0, time_ns=0, session=session.number, direction=message.direction, message=message
+        )
+        return self._wanted(entry, session.facts)
+
+    def _is_time(self) -> bool:
+        since = self._seconds() - self._began - self._fault.from_seconds
+        lasts = self._fault.for_seconds
+        return since >= 0 and (lasts is None or since < lasts)
