@@ -33,6 +33,7 @@ KINDS: dict[Any, str] = {
     int: "number",
     bool: "true or false",
     type(None): "null",
+    tuple[str, ...]: "list of texts",
     Duration: "time",
     Size: "size",
 }

@@ -127,7 +127,10 @@ ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
         (ONE % ", memory: 1", "proxies[0].memory: no setting"),
         (ONE % ", network: lbry", "line 1: proxies[0].network: "),
         ("proxies: [{listen: 1, upstream: 'h:1'}]", "a network must be chosen"),
-        (ONE % ", mode: forward", "proxies[0].mode: 'forward' is not among reverse, terminate"),
+        (
+            ONE % ", mode: forward",
+            "proxies[0].mode: 'forward' is not among reverse, socks5, terminate",
+        ),
         (ONE % ", enabled: maybe", "right is true or false"),
         (ONE % ", name: 'a b'", "proxies[0].name: 'a b' has other characters"),
         (ONE.replace("9001", "70000") % "", "proxies[0].listen: 70000 is not a TCP port"),

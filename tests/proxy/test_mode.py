@@ -23,16 +23,16 @@ from lbcproxy.proxy import BadMode, Mode, parse_mode
 )
 def test_a_mode_is_read(text: str, upstream: tuple[str, int], listen: tuple[str, int]):
     """The grammar of the design, with 127.0.0.1 where no listening host is named."""
-    assert parse_mode(text) == Mode("reverse", Endpoint(*upstream), Endpoint(*listen))
+    assert parse_mode(text) == Mode("reverse", (Endpoint(*upstream),), Endpoint(*listen))
 
 
 @pytest.mark.parametrize(
     ("text", "part"),
     [
         ("", "''"),
-        ("reverse", "reverse:HOST:PORT@[HOST:]PORT"),
-        ("reverse:", "reverse:HOST:PORT@[HOST:]PORT"),
-        ("reverse:a:1", "reverse:HOST:PORT@[HOST:]PORT"),
+        ("reverse", "reverse:HOST:PORT[,...]@[HOST:]PORT"),
+        ("reverse:", "reverse:HOST:PORT[,...]@[HOST:]PORT"),
+        ("reverse:a:1", "reverse:HOST:PORT[,...]@[HOST:]PORT"),
         ("forward:a:1@2", "'forward'"),
         ("Reverse:a:1@2", "'Reverse'"),
         ("reverse:a@2", "'a'"),
@@ -75,7 +75,7 @@ hosts = st.one_of(
 @given(hosts, st.integers(1, 65535), hosts, st.integers(0, 65535))
 def test_a_mode_is_written_as_it_is_read(host: str, port: int, own: str, own_port: int):
     """The line that says where we listen can be pasted back as an option."""
-    mode = Mode("reverse", Endpoint(host, port), Endpoint(own, own_port))
+    mode = Mode("reverse", (Endpoint(host, port),), Endpoint(own, own_port))
     assert parse_mode(str(mode)) == mode
 
 
@@ -88,9 +88,10 @@ def test_no_text_brings_the_reader_down(text: str):
         mode = parse_mode(text)
     except BadMode:
         return
-    assert 1 <= mode.upstream.port <= 65535
+    for upstream in mode.upstreams:
+        assert 1 <= upstream.port <= 65535
+        assert upstream.host
     assert 0 <= mode.listen.port <= 65535
-    assert mode.upstream.host
 
 
 def test_a_very_long_port_is_no_port():

@@ -23,7 +23,15 @@ from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.record import MessageRecord
 from tests.peer.wires import version
-from tests.proxy.transports import NETWORK, WATERMARK, FakeTransport, Recording, a_dial, settings_of
+from tests.proxy.transports import (
+    NETWORK,
+    UPSTREAM,
+    WATERMARK,
+    FakeTransport,
+    Recording,
+    a_dial,
+    settings_of,
+)
 
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 CLIENT = version(70013, services=4, user_agent=b"/client:1/", start_height=7, nonce=1, relay=False)
@@ -66,6 +74,9 @@ class Scene:
         self.client = FakeTransport(self.clock, self.session.client, 1)
         self.upstream: Any = None
         self.session.client.makeConnection(self.client)
+
+    leads_to = UPSTREAM
+    """What it connects to, as an endpoint."""
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """Begin to dial, as an endpoint."""
