@@ -56,6 +56,12 @@ class Entrance:
         See `RelaySettings` for the others.
         """
         self._stop_timer()
+        self.log.info(
+            "[#{session} {client}] wants to go to {upstream}",
+            session=self.number,
+            client=self.client.address,
+            upstream=upstream,
+        )
         settings = msgspec.structs.replace(
             self._settings,
             upstreams=(upstream,),

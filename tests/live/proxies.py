@@ -35,12 +35,15 @@ def lbcproxy(*arguments: object) -> str:
 
 
 class Proxy:
-    """A running `lbcproxy run` that leads to a port of 127.0.0.1 and records to `capture`."""
+    """A running `lbcproxy run` that leads to a port of 127.0.0.1 and records to `capture`.
+
+    Without such a port its clients say where they want to go.
+    """
 
     def __init__(
         self,
         network: Network,
-        upstream: int,
+        upstream: int | None,
         folder: Path,
         *options: str,
         kind: str = "reverse",
@@ -48,7 +51,8 @@ class Proxy:
         folder.mkdir(parents=True, exist_ok=True)
         self.capture = folder / "session.pcapng"
         self._output = folder / "output.txt"
-        mode = f"{kind}:127.0.0.1:{upstream}@0"
+        leads_to = "" if upstream is None else f":127.0.0.1:{upstream}"
+        mode = f"{kind}{leads_to}@0"
         command = [sys.executable, "-m", "lbcproxy", "run", "--network", network.id, "--mode", mode]
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
