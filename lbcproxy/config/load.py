@@ -238,24 +238,29 @@ def _check_together(config: Config, places: Mapping[str, str]) -> None:
                 )
         at[mode.listen] = mode
     _check_files(config, places)
+    clear: set[Endpoint] = set()
     for number, proxy in enumerate(config.proxies):
         mode = mode_of(proxy)
-        if circle := _circle(mode, (mode.listen,), at):
+        if circle := _circle(mode, (mode.listen,), at, clear):
             path = f"proxies[{number}].upstream"
             way = " -> ".join(map(str, circle))
             raise ConfigError(f"it leads back to itself: {way}", path, _at(places, path))
 
 
 def _circle(
-    mode: Mode, seen: tuple[Endpoint, ...], at: Mapping[Endpoint, Mode]
+    mode: Mode, seen: tuple[Endpoint, ...], at: Mapping[Endpoint, Mode], clear: set[Endpoint]
 ) -> tuple[Endpoint, ...]:
-    """Give a way from a mode that comes by a listener twice; nothing if there is none."""
+    """Give a way from a mode that comes by a listener twice; nothing if there is none.
+
+    `clear` are listeners that are known to lead into none, and are looked at once.
+    """
     for upstream in mode.upstreams:
-        for listen in (each for each in at if _is_same(upstream, each)):
+        for listen in (each for each in at if each not in clear and _is_same(upstream, each)):
             if any(_is_same(listen, each) for each in seen):
                 return (*seen, listen)
-            if circle := _circle(at[listen], (*seen, listen), at):
+            if circle := _circle(at[listen], (*seen, listen), at, clear):
                 return circle
+            clear.add(listen)
     return ()
 
 

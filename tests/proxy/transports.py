@@ -218,13 +218,12 @@ def settings_of(scene: Any, before: Sequence[Observer], **others: Any) -> RelayS
         listen=Endpoint("127.0.0.1", 9),
         budget=Budget(1 << 30),
         network=NETWORK,
-        upstreams=(UPSTREAM,),
         dial=lambda _: scene,
         observers=(*before, scene.observer),
         clock=scene.clock,
         now=lambda: int(scene.clock.seconds() * 1e9) + 1,
         numbers=itertools.count(1),
-        **others,
+        **{"upstreams": (UPSTREAM,), **others},
     )
 
 
