@@ -110,7 +110,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "counted and told, and recording goes on when the disk does; or all sessions end."
         ),
     ] = "continue"
-    dial_timeout: Annotated[Duration, _help("How long connecting to the upstream may take.")] = (
+    dial_timeout: Annotated[Duration, _help("How long connecting to an upstream may take.")] = (
         Duration(30)
     )
     dial_retry: Annotated[

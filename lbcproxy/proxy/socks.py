@@ -25,7 +25,8 @@ CONNECT = 1
 ANYBODY, PASSWORD, NO_METHOD = 0, 2, 0xFF
 PASSWORD_VERSION = 1
 IPV4, NAME, IPV6 = 1, 3, 4
-COMMANDS = {2: "BIND", 3: "UDP ASSOCIATE", 0xF0: "Tor's RESOLVE", 0xF1: "Tor's RESOLVE_PTR"}
+RESOLVE = 0xF0
+COMMANDS = {2: "BIND", 3: "UDP ASSOCIATE", RESOLVE: "Tor's RESOLVE", 0xF1: "Tor's RESOLVE_PTR"}
 
 SUCCEEDED = 0
 FAILURE = 1
@@ -121,7 +122,8 @@ class SocksTalk:
             self._refuse(f"its request is not of SOCKS 5: {version:02x}", reply(FAILURE))
         elif command != CONNECT:
             name = COMMANDS.get(command, f"command {command:02x}")
-            self._refuse(f"it asks for {name}, not CONNECT", reply(NO_SUCH_COMMAND))
+            advice = ": start btcd and lbcd with --noonion" if command == RESOLVE else ""
+            self._refuse(f"it asks for {name}, not CONNECT{advice}", reply(NO_SUCH_COMMAND))
         elif kind == IPV4:
             yield from self._connect(str(IPv4Address((yield 4))))
         elif kind == IPV6:

@@ -11,6 +11,8 @@ from lbcproxy.capture.recorder import Recorder
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
+from tests.proxy.test_terminate import CLIENT
+from tests.proxy.test_terminate import Scene as TerminateScene
 from tests.proxy.transports import NETWORK, UPSTREAM, Recording, Scene
 
 UP = Direction.TO_UPSTREAM
@@ -87,3 +89,19 @@ def test_a_capture_has_the_upstream_that_was_taken(tmp_path: Path):
     capture.ended = lambda report: found.append(report.upstream)
     assert [entry.raw for entry in capture] == [PING]
     assert found == [str(UPSTREAM)]
+
+
+def test_terminate_tells_the_upstream_that_was_taken():
+    """What the client said before comes first, as it happened."""
+    scene = TerminateScene(upstreams=(FIRST, UPSTREAM))
+    scene.says("client", CLIENT)
+    assert scene.observer.told == []
+    scene.answer()
+    assert [words[0] for words in scene.observer.told][:3] == [
+        "started",
+        "passed",
+        "upstream connected",
+    ]
+    scene.client.reset()
+    scene.settle()
+    assert scene.observer.summaries[0].facts.upstream == UPSTREAM

@@ -87,7 +87,11 @@ def test_what_is_said_behind_the_request_is_kept():
         (b"\5\1\2\2", b"\5\2\1\1", "password is of an unknown form: 02"),
         (TALKS["bind"], b"\5\0\5\7" + NO_ADDRESS, "asks for BIND, not CONNECT"),
         (ANYBODY + b"\5\3\0\1", b"\5\0\5\7" + NO_ADDRESS, "asks for UDP ASSOCIATE"),
-        (ANYBODY + b"\5\xf0\0\3", b"\5\0\5\7" + NO_ADDRESS, "asks for Tor's RESOLVE"),
+        (
+            ANYBODY + b"\5\xf0\0\3",
+            b"\5\0\5\7" + NO_ADDRESS,
+            "asks for Tor's RESOLVE, not CONNECT: start btcd and lbcd with --noonion",
+        ),
         (ANYBODY + b"\5\x55\0\3", b"\5\0\5\7" + NO_ADDRESS, "asks for command 55"),
         (TALKS["kind"], b"\5\0\5\10" + NO_ADDRESS, "address of unknown type 05"),
         (ANYBODY + b"\4\1\0\1", b"\5\0\5\1" + NO_ADDRESS, "not of SOCKS 5: 04"),

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy.modes.terminate import Termination
 from lbcproxy.proxy.settings import Shown
 from lbcproxy.session import Direction, Observer
@@ -63,13 +64,16 @@ class Scene:
         before: Sequence[Observer] = (),
         number: int = 1,
         clock: Clock | None = None,
+        upstreams: tuple[Endpoint, ...] = (UPSTREAM,),
         **shown: Any,
     ) -> None:
         self.clock = clock or Clock()
         self.observer = Kept()
         self.ended: list[Any] = []
         self.dials: list[tuple[Any, Deferred[Any]]] = []
-        settings = settings_of(self, before, stream_above=None, shown=Shown(**shown))
+        settings = settings_of(
+            self, before, stream_above=None, upstreams=upstreams, shown=Shown(**shown)
+        )
         self.session = Termination(number, settings, self)
         self.client = FakeTransport(self.clock, self.session.client, 1)
         self.upstream: Any = None
