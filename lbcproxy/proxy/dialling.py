@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.defer import Deferred
+from twisted.internet.error import DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -38,6 +39,7 @@ class Dialling:
         retry: float = 0.0,
         endpoint: Any = client_endpoint,
     ) -> None:
+        self._cancelled = False
         self.leads_to = upstreams[0]
         """The upstream that is connected, or being tried."""
         self._reactor = reactor
@@ -48,7 +50,15 @@ class Dialling:
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """Connect; the Deferred fails as that of the last upstream did, and can be cancelled."""
-        return Deferred.fromCoroutine(self._connect(factory))
+        trying = Deferred.fromCoroutine(self._connect(factory))
+
+        def cancel(_: Deferred[Any]) -> None:
+            self._cancelled = True
+            trying.cancel()
+
+        connected: Deferred[Any] = Deferred(cancel)
+        trying.addCallbacks(connected.callback, connected.errback)
+        return connected
 
     async def _connect(self, factory: Any) -> Any:
         until = self._reactor.seconds() + self._retry
@@ -59,11 +69,10 @@ class Dialling:
                 self.leads_to = address
                 endpoint = self._endpoint(self._reactor, address, self._timeout)
                 try:
-                    return await endpoint.connect(factory)
-                except (CancelledError, ConnectingCancelledError):
-                    raise
+                    return await self._attempt(endpoint, factory)
                 except EXPECTED as error:
-                    if last and number == len(self._upstreams):
+                    # Cancelled while a name is looked up, Twisted says that there is none.
+                    if self._cancelled or (last and number == len(self._upstreams)):
                         raise
                     why = reason_of(error)
                 then = self._next(number)
@@ -71,8 +80,21 @@ class Dialling:
             say = self.log.debug  # the rounds to come are many, and say the same
             await deferLater(self._reactor, PAUSE)
 
+    async def _attempt(self, endpoint: Any, factory: Any) -> Any:
+        """Connect to one, in its time: that of Twisted's endpoint does not hold for looking up."""
+        attempt = endpoint.connect(factory)
+        attempt.addTimeout(self._timeout, self._reactor, _too_late)
+        try:
+            return await attempt
+        except ValueError as error:  # a name that nobody could have
+            raise DNSLookupError(str(error)) from error
+
     def _next(self, number: int) -> str:
         """Say what is done behind the failure of an upstream."""
         if number < len(self._upstreams):
             return f"trying {self._upstreams[number]}"
         return f"trying again for {self._retry:g} s"
+
+
+def _too_late(_: object, seconds: float) -> None:
+    raise ConnectTimeout(string=f"no connection in {seconds:g} s")

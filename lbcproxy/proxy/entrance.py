@@ -55,6 +55,8 @@ class Entrance:
 
         See `RelaySettings` for the others.
         """
+        if self._why:
+            return
         self._stop_timer()
         self.log.info(
             "[#{session} {client}] wants to go to {upstream}",
@@ -138,6 +140,7 @@ class Entrance:
     def abort(self) -> None:
         """End the session at once."""
         if self._relay is None:
+            self._why = "proxy stopped at once"
             self.client.abort()
         else:
             self._relay.abort()

@@ -52,7 +52,7 @@ class Watch:
         self._looked = looked
         self._facts: SessionFacts | None = None
         # What is told when it is known where the session leads; None when it is.
-        self._untold: list[tuple[Tell, int]] | None = None
+        self._untold: list[Tell] | None = None
 
     @property
     def running(self) -> bool:
@@ -62,8 +62,9 @@ class Watch:
     def started(self, facts: SessionFacts, *, settled: bool = True) -> None:
         """Begin: a client connected.
 
-        What is told is told later, with its time, if the upstream may be another than the facts
-        have it: a capture says it with the client's first packet.
+        If the upstream may be another than the facts have it, all is told when that is known: a
+        capture says it with the client's first packet. Its times are then of that moment, since
+        those of a file do not go back.
         """
         self._facts = facts
         self._untold = None if settled else []
@@ -128,7 +129,8 @@ class Watch:
 
     def _settle(self) -> None:
         untold, self._untold = self._untold, None
-        for tell, now in untold or ():
+        now = self._now()
+        for tell in untold or ():
             self._tell_all(tell, now)
 
     def _unfinished(self, direction: Direction) -> None:
@@ -166,7 +168,7 @@ class Watch:
         if self._facts is None:
             return
         if self._untold is not None:
-            self._untold.append((tell, now))
+            self._untold.append(tell)
             return
         for observer in tuple(self._observers):
             try:

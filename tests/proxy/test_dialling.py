@@ -7,6 +7,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.task import Clock
 
 from lbcproxy.endpoint import Endpoint
@@ -116,6 +117,33 @@ def test_a_client_that_leaves_ends_it(pausing: bool):
     assert network.results[0].check(ConnectingCancelledError, CancelledError)
     assert network.clock.getDelayedCalls() == []
     assert network.tried == ([A, B] if pausing else [A])
+
+
+def test_an_upstream_has_its_time_and_no_more():
+    """Looking up its name is in it: of that, Twisted's endpoints do not take care."""
+    network = Network(A, B)
+    network.clock.advance(30)
+    assert network.tried == [A, B]
+    network.clock.advance(30)
+    assert network.results[0].check(ConnectTimeout)
+    assert network.clock.getDelayedCalls() == []
+
+
+def test_a_name_that_cannot_be_is_not_found():
+    """A client of a SOCKS proxy may ask for any; Twisted calls it a ValueError."""
+    network = Network(A)
+    network.refuse(ValueError("invalid hostname: a..b"))
+    assert network.results[0].check(DNSLookupError)
+
+
+def test_a_look_up_that_is_cancelled_is_not_followed_by_another():
+    """Twisted's endpoint then says that there is no such name."""
+    network = Network(A, B, retry=60)
+    network.attempt._canceller = lambda attempt: attempt.errback(DNSLookupError("no such host"))
+    network.connected.cancel()
+    assert network.tried == [A]
+    assert network.results[0].check(DNSLookupError)
+    assert network.clock.getDelayedCalls() == []
 
 
 def test_a_defect_is_not_tried_again():

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import socks
+from twisted.logger import globalLogPublisher
 
 from lbcproxy.proxy import ProxyService, ProxySettings, parse_mode
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import Loop, listening, read_to_end
+from tests.proxy.test_socks import ANYBODY, NO_ADDRESS, to_name
 from tests.proxy.transports import NETWORK, Recording
 
 Make = Callable[..., socks.socksocket]
@@ -90,7 +92,10 @@ def test_an_ipv6_address_is_understood(client: Make):
 
 @pytest.mark.parametrize(
     ("host", "words"),
-    [("127.0.0.1", "0x05: Connection refused"), ("no.such.invalid", "0x04: Host unreachable")],
+    [
+        ("127.0.0.1", "0x05: Connection refused"),
+        ("no.such.invalid", "0x04: Host unreachable"),
+    ],
 )
 def test_a_client_hears_why_it_does_not(client: Make, host: str, words: str):
     """The code is the one for what happened."""
@@ -99,8 +104,24 @@ def test_a_client_hears_why_it_does_not(client: Make, host: str, words: str):
     assert words in str(caught.value)
 
 
-def test_a_client_that_asks_for_a_port_of_ours_is_told(proxy: Proxy):
+@pytest.mark.parametrize("name", [b"a..b", b"x" * 255, b"-", b"_a.invalid", b"xn--a.invalid"])
+def test_a_name_that_cannot_be_is_not_found(proxy: Proxy, name: bytes):
+    """Whatever it is that Twisted makes of it: that is no defect of ours."""
+    failures: list[object] = []
+
+    def observe(event) -> None:
+        failures.extend(filter(None, [event.get("log_failure")]))
+
+    globalLogPublisher.addObserver(observe)
+    with socket.create_connection(("127.0.0.1", proxy.port), 10) as raw:
+        raw.sendall(ANYBODY + to_name(name))
+        assert read_to_end(raw) == b"\5\0" + b"\5\4" + NO_ADDRESS
+    globalLogPublisher.removeObserver(observe)
+    assert failures == []
+
+
+def test_a_client_that_wants_us_to_listen_is_told(proxy: Proxy):
     """Only CONNECT is understood."""
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as raw:
-        raw.sendall(b"\5\1\0" + b"\5\2\0\1\x7f\0\0\1\0\1")
-        assert read_to_end(raw) == b"\5\0" + b"\5\7\0\1" + bytes(6)
+        raw.sendall(ANYBODY + b"\5\2\0\1\x7f\0\0\1\0\1")
+        assert read_to_end(raw) == b"\5\0" + b"\5\7" + NO_ADDRESS
