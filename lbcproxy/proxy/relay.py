@@ -243,14 +243,13 @@ class Relay:
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         assert failure.value is not None
         answer = b"" if self._broken else self._settings.answer(failure.value)
+        if not self._broken:
+            self._broken = True
+            self._watch.reset(Direction.TO_CLIENT)
         if answer:
             self.client.write(answer)
-            self.peer_finished(self.upstream)
             self._close(self.client, self._settings.stop_linger)
         else:
-            if not self._broken:
-                self._broken = True
-                self._watch.reset(Direction.TO_CLIENT)
             self.client.abort()
         self._end_if_over()
 

@@ -163,7 +163,10 @@ def test_an_upstream_that_refuses_is_told_as_such():
     assert scene.client.got == b"\5\0\5\5" + NO_ADDRESS
     assert not scene.client.aborted
     assert not scene.client.connected
-    assert scene.observer.whys == ["upstream unreachable: Connection refused"]
+    assert scene.observer.told[-2:] == [
+        ("reset", DOWN),
+        ("ended", "upstream unreachable: Connection refused"),
+    ]
     assert scene.over
 
 

@@ -16,13 +16,20 @@ from tests.proxy.transports import NETWORK, Recording
 Make = Callable[..., socks.socksocket]
 
 
+MOST = 5
+
+
 class Proxy:
     """A running SOCKS proxy."""
 
     def __init__(self, loop: Loop) -> None:
         self.observer = Recording()
         settings = ProxySettings(
-            network=NETWORK, modes=(parse_mode("socks5@0"),), dial_timeout=5, stream_above=None
+            network=NETWORK,
+            modes=(parse_mode("socks5@0"),),
+            dial_timeout=5,
+            stream_above=None,
+            max_sessions=MOST,
         )
         self.service = ProxyService(loop.reactor, settings, [self.observer])
         [mode] = loop.call(self.service.listen)
@@ -125,3 +132,14 @@ def test_a_client_that_wants_us_to_listen_is_told(proxy: Proxy):
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as raw:
         raw.sendall(ANYBODY + b"\5\2\0\1\x7f\0\0\1\0\1")
         assert read_to_end(raw) == b"\5\0" + b"\5\7" + NO_ADDRESS
+
+
+def test_clients_that_say_nothing_are_counted(proxy: Proxy):
+    """They hold a place each, of which there are so many."""
+    silent = [socket.create_connection(("127.0.0.1", proxy.port), 10) for _ in range(MOST)]
+    wait_until("all are there", lambda: len(proxy.service.relays) == MOST)
+    with socket.create_connection(("127.0.0.1", proxy.port), 10) as another:
+        assert read_to_end(another) == b""
+    for each in silent:
+        each.close()
+    wait_until("all are gone", lambda: proxy.service.relays == ())
