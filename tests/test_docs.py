@@ -90,7 +90,16 @@ ELSEWHERE = {
         "filled",
         "drained",
     ),  # what Twisted's calls become
-    *("write", "finish", "close", "abort", "full", "aborted", "statistics"),  # a transparent peer's
+    *(
+        "write",
+        "finish",
+        "close",
+        "abort",
+        "full",
+        "aborted",
+        "statistics",
+        "hand_over",
+    ),  # a transparent peer's
     "core",  # the inside, for whoever builds on it
     *("connected", "factory", "transport"),  # Twisted's
 }

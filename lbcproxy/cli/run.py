@@ -11,11 +11,15 @@ import click
 
 from lbcproxy.cli.options import look_options, network_option
 from lbcproxy.cli.settings import given, overriding, setting_options
+from lbcproxy.proxy import syntax
+from lbcproxy.proxy.modes import all_modes
 
 if TYPE_CHECKING:
     from lbcproxy.config import Config
 
 __all__ = ["command"]
+
+MODES = " ".join(f"{syntax(kind)}: {mode.HELP}." for kind, mode in all_modes().items())
 
 
 @click.command(name="run", context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,9 +38,9 @@ __all__ = ["command"]
     "modes",
     multiple=True,
     metavar="MODE",
-    help="reverse:HOST:PORT@[HOST:]PORT: listen at the second address (127.0.0.1 if it names no "
-    "host; port 0 picks one), connect to the first. terminate:... the same, but each side shakes "
-    "hands with us. May be given several times.",
+    help=f"{MODES} Behind the @ is where to listen: at 127.0.0.1 if no host is named; port 0 "
+    "picks one. Before it is where to connect to, for each client to the first that answers. May "
+    "be given several times.",
 )
 @click.option("--no-record", is_flag=True, help="Do not record.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no messages, only what happens.")
@@ -76,7 +80,11 @@ def _configured(path: str | None, modes: tuple[str, ...], flags: dict[str, Any])
         if modes:
             parsed = [parse_mode(mode) for mode in modes]
             flags["proxies"] = [
-                {"mode": mode.kind, "listen": str(mode.listen), "upstream": str(mode.upstream)}
+                {
+                    "mode": mode.kind,
+                    "listen": str(mode.listen),
+                    "upstream": tuple(map(str, mode.upstreams)) or None,
+                }
                 for mode in parsed
             ]
         elif path is None:

@@ -23,6 +23,8 @@ RECORD_SESSION = "captures/%Y%m%d-%H%M%S-{network}-{session}.pcapng"
 
 
 MOST = 2.0**62
+SELF_LED = tuple(kind for kind, mode in all_modes().items() if not mode.UPSTREAM)
+"""Modes to which nobody says where they lead."""
 
 
 class Duration(float):
@@ -125,9 +127,16 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     plugin_timeout: Annotated[
         Duration, _help("How long a plugin that waits for something may take over a message.")
     ] = Duration(10)
-    dial_timeout: Annotated[Duration, _help("How long connecting to the upstream may take.")] = (
+    dial_timeout: Annotated[Duration, _help("How long connecting to an upstream may take.")] = (
         Duration(30)
     )
+    dial_retry: Annotated[
+        Duration,
+        _help(
+            "How long an upstream that does not answer is tried again, each half second, for a "
+            "client that waits: a node that restarts is there when it is back. 0 for not at all."
+        ),
+    ] = Duration(0)
     handshake_timeout: Annotated[
         Duration | None,
         _help(
@@ -185,14 +194,21 @@ class Proxy(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "must be said. Port 0 picks one."
         ),
     ]
-    upstream: Annotated[str, _help("Where they are led: HOST:PORT, IPv6 as [::1]:9246.")]
+    upstream: Annotated[
+        str | tuple[str, ...] | None,
+        _help(
+            "Where they are led: HOST:PORT, IPv6 as [::1]:9246. Of several, as [HOST:PORT, "
+            "HOST:PORT], to the first that answers, for each client anew; names are looked up each "
+            f"time. Left out in mode {' or '.join(SELF_LED)}: clients say it themselves."
+        ),
+    ] = None
     name: Annotated[
         str, _help("What it is called in logs and files; NETWORK-PORT if left out.")
     ] = ""
     mode: Annotated[
         str,
         _help(
-            "reverse: the nodes talk to each other, we watch. terminate: each side talks to us.",
+            " ".join(f"{kind}: {mode.HELP}." for kind, mode in all_modes().items()),
             extra={"choices": tuple(all_modes())},
         ),
     ] = "reverse"

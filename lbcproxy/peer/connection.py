@@ -115,6 +115,14 @@ class Connection(Protocol):
             self._stop_producing()
             self._wire().abortConnection()
 
+    def hand_over(self, other: Connection) -> None:
+        """Have another go on with the connection, as with one that is new."""
+        wire = self._wire()
+        self._stop_producing()
+        self._connected = False
+        wire.protocol = other
+        other.makeConnection(wire)
+
     def pause(self, reason: str) -> None:
         """Stop reading for a reason; a paused connection does not notice the node's close."""
         if not self._pauses and self._connected and not self._finished:

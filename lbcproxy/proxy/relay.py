@@ -67,6 +67,7 @@ class Relay:
         self._waits = 0  # the bytes of it
         self._told = 0  # what the budget knows of them and of messages not whole yet
         self._half: Deadlines | None = None
+        self._dial = settings.dial(settings.upstreams)
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
         self._ending: set[Direction] = set()  # finished, but for what plugins hold
@@ -157,14 +158,16 @@ class Relay:
                     client=peer.address,
                     listen=peer.local_address,
                     upstream=self._settings.upstream,
-                )
+                ),
+                settled=len(self._settings.upstreams) == 1,
             )
-            if not self._is_new(peer, peer.address, peer.local_address):
+            reached = self._settings.reached or peer.local_address
+            if not self._is_new(peer, peer.address, reached):
                 return
             if self._pipeline is not None:
                 self._pipeline.start(self._watch.facts)
             self._deadlines.start(self._is_ready)
-            self._dialling = connect(self._settings.dial(), self.upstream)
+            self._dialling = connect(self._dial, self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
 
     def peer_received(self, peer: Peer, data: bytes) -> None:
@@ -282,9 +285,11 @@ class Relay:
     def _joined(self, _peer: Peer) -> None:
         """Send what the client said meanwhile, and read on."""
         self._dialling = None
-        self._watch.connected(self.upstream.local_address)
+        self._watch.connected(self.upstream.local_address, self._dial.leads_to)
         if not self._is_new(self.upstream, self.upstream.local_address, self.upstream.address):
             return
+        if answer := self._settings.answer(self.upstream.local_address):
+            self.client.write(answer)
         waiting, self._waiting, self._waits = self._waiting, [], 0
         for data in waiting:
             self.upstream.write(data)
@@ -294,16 +299,22 @@ class Relay:
             self.upstream.finish()
 
     def _not_joined(self, failure: Failure) -> None:
-        """End the client's leg as a refused connection would: with a reset."""
+        """End the client's leg as a refused connection would: with a reset, if not in words."""
         self._dialling = None
         self._closed.add(self.upstream)
         self._why = self._why or f"upstream unreachable: {reason_of(failure.value)}"
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
+        assert failure.value is not None
+        answer = b"" if self._broken else self._settings.answer(failure.value)
         if not self._broken:
             self._broken = True
             self._watch.reset(Direction.TO_CLIENT)
-        self.client.abort()
+        if answer:
+            self.client.write(answer)
+            self._close(self.client, self._settings.stop_linger)
+        else:
+            self.client.abort()
         self._end_if_over()
 
     def _is_new(self, peer: Peer, *ends: Endpoint) -> bool:

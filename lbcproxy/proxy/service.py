@@ -18,9 +18,9 @@ from twisted.internet.protocol import Factory, Protocol
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
-from lbcproxy.peer.dial import client_endpoint
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connections import Connections
+from lbcproxy.proxy.dialling import Dialling
 from lbcproxy.proxy.looks import Looks
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
@@ -68,6 +68,8 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     network: Network
     modes: tuple[Mode, ...]
     dial_timeout: float = 30.0
+    dial_retry: float = 0.0
+    """For how long an upstream that does not answer is tried again, for each client."""
     handshake_timeout: float | None = None
     """After how long a session without a handshake is ended; None for never."""
     idle_timeout: float | None = None
@@ -211,8 +213,13 @@ class ProxyService(Service):
         return RelaySettings(
             network=self._settings.network,
             listen=mode.listen,
-            upstream=mode.upstream,
-            dial=lambda: client_endpoint(self._reactor, mode.upstream, self._settings.dial_timeout),
+            upstreams=mode.upstreams,
+            dial=lambda upstreams: Dialling(
+                self._reactor,
+                upstreams,
+                timeout=self._settings.dial_timeout,
+                retry=self._settings.dial_retry,
+            ),
             observers=self._observers,
             clock=self._reactor,
             now=self._now,

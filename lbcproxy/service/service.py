@@ -285,7 +285,7 @@ class LbcproxyService(Service):
                 "{network}: listening at {listen}, leading to {upstream}",
                 network=running.proxy.network,
                 listen=mode.listen,
-                upstream=mode.upstream,
+                upstream=mode.leads_to,
                 proxy=running.proxy.name,
             )
 
@@ -295,6 +295,7 @@ class LbcproxyService(Service):
             network=networks.get(str(proxy.network)),
             modes=(mode_of(proxy),),
             dial_timeout=proxy.dial_timeout,
+            dial_retry=proxy.dial_retry,
             handshake_timeout=proxy.handshake_timeout,
             idle_timeout=proxy.idle_timeout,
             max_sessions=proxy.max_sessions,

@@ -68,6 +68,28 @@ def test_a_proxy_has_what_stands_at_the_top(tmp_path):
     assert mode_of(second).kind == "terminate"
 
 
+def test_upstreams_may_be_a_list(tmp_path):
+    """Or a text as in a mode."""
+    text = """
+        network: lbry-regtest
+        proxies:
+          - {listen: 1, upstream: [one.example:9246, "[::1]:9246"]}
+          - {listen: 2, upstream: "one.example:9246,[::1]:9246"}
+        """
+    first, second = map(mode_of, config(text, tmp_path).proxies)
+    assert first.upstreams == second.upstreams == (("one.example", 9246), ("::1", 9246))
+
+
+@pytest.mark.parametrize("mode", ["socks5", "transparent"])
+def test_where_clients_say_where_they_go_there_is_no_upstream(mode, tmp_path):
+    """Left out, or null."""
+    for upstream in ("", ", upstream: null"):
+        text = f"proxies: [{{network: lbry-regtest, listen: 1080, mode: {mode}{upstream}}}]"
+        [proxy] = config(text, tmp_path).proxies
+        assert mode_of(proxy).upstreams == ()
+        assert proxy.name == "lbry-regtest-1080"
+
+
 def test_proxies_without_a_name_get_one_each():
     """Two that pick a port are two."""
     made = load({"proxies": [{**PROXY, "listen": 0}, {**PROXY, "listen": 0}]})
@@ -127,7 +149,10 @@ ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
         (ONE % ", memory: 1", "proxies[0].memory: no setting"),
         (ONE % ", network: lbry", "line 1: proxies[0].network: "),
         ("proxies: [{listen: 1, upstream: 'h:1'}]", "a network must be chosen"),
-        (ONE % ", mode: forward", "proxies[0].mode: 'forward' is not among reverse, terminate"),
+        (
+            ONE % ", mode: forward",
+            "proxies[0].mode: 'forward' is not among reverse, socks5, terminate",
+        ),
         (ONE % ", enabled: maybe", "right is true or false"),
         (ONE % ", name: 'a b'", "proxies[0].name: 'a b' has other characters"),
         (ONE.replace("9001", "70000") % "", "proxies[0].listen: 70000 is not a TCP port"),
@@ -137,6 +162,14 @@ ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
         (ONE.replace("h:1", "h:0") % "", "proxies[0].upstream: 0 is not a TCP port"),
         (ONE.replace("h:1", "127.0.0.1:9001") % "", "it leads back to itself: 127.0.0.1:9001 -> "),
         (ONE.replace("h:1", "localhost:9001") % "", "it leads back to itself"),
+        (ONE.replace("'h:1'", "[]") % "", "proxies[0]: it lacks `upstream`"),
+        (ONE.replace("'h:1'", "['h:1', h]") % "", "proxies[0].upstream: 'h' is not HOST:PORT"),
+        (ONE.replace("'h:1'", "[1]") % "", "proxies[0].upstream[0]: Expected `str`, got `int`"),
+        (ONE.replace("'h:1'", "1") % "", "right is text or list of texts or null"),
+        (ONE.replace("h:1", "h:1,h:1") % "", "proxies[0].upstream: h:1 is there twice"),
+        (ONE.replace("'h:1'", "['h:1', '127.0.0.1:9001']") % "", "it leads back to itself"),
+        (ONE % ", mode: socks5", "upstream: each client of mode socks5 says itself where it is"),
+        (ONE.replace("upstream: 'h:1'", "mode: terminate") % "", "it lacks `upstream`"),
         ("rotate_size: 5 apples\n" + ONE % "", "line 1: rotate_size: Expected a size as 4096"),
         ("rotate_size: -5\n" + ONE % "", "rotate_size: Expected a size"),
         ("rotate_size: yes\n" + ONE % "", "rotate_size: Expected a size"),
@@ -231,6 +264,15 @@ def test_proxies_that_are_in_each_others_way_are_refused(first, second, words):
 def test_proxies_that_only_look_so_are_not(second):
     """One may lead to another, or wait to be enabled."""
     assert len(load(both({}, second)).proxies) == 2
+
+
+def test_many_upstreams_are_looked_at_once():
+    """Each leads to all behind it: there are more ways than could ever be gone."""
+    proxies = [
+        {**PROXY, "listen": port, "upstream": [f"127.0.0.1:{to}" for to in range(port + 1, 9100)]}
+        for port in range(9000, 9099)
+    ]
+    assert len(load({"proxies": proxies}).proxies) == 99
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
