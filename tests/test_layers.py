@@ -23,7 +23,7 @@ ROWS = (
     ("wire",),
     ("networks",),
     ("session",),
-    ("peer", "capture"),
+    ("peer", "capture", "filters"),
     ("proxy", "replay"),
     ("config",),
     ("service",),
