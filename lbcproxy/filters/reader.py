@@ -349,8 +349,7 @@ def _command_test(command: str) -> Test:
 def _truth(value: Value) -> Test:
     """Take a value for true if it is there and is not empty, null or zero."""
     get = value.get
-    if value.kind.family == "record":
-        return Test(
-            lambda moment: get(moment) is not ABSENT and get(moment) is not None, value.commands
-        )
+    if value.kind.family == "record":  # one without fields is there all the same
+        nothing = (ABSENT, None)
+        return Test(lambda moment: get(moment) not in nothing, value.commands)
     return Test(lambda moment: bool(get(moment)), value.commands)
