@@ -23,9 +23,12 @@ ROWS = (
     ("wire",),
     ("networks",),
     ("session",),
+    ("plugin",),
+    ("loading",),
     ("peer", "capture", "filters"),
-    ("proxy", "replay"),
-    ("config",),
+    ("proxy",),
+    ("replay",),
+    ("config", "testing"),
     ("service",),
     ("cli", "tap"),
     ("__main__",),
@@ -34,7 +37,7 @@ ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}
 
 # Libraries that must stay where they are: who uses them, and nobody else.
 KEPT_TO = {
-    "twisted": {"peer", "proxy", "replay", "service", "cli", "tap"},
+    "twisted": {"peer", "proxy", "replay", "service", "cli", "tap", "testing"},
     "zope": {"peer", "proxy", "replay", "service", "cli", "tap"},
     "yaml": {"config"},
     "construct": {"wire"},

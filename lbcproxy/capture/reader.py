@@ -24,7 +24,7 @@ from lbcproxy.capture.tcp import dissect
 from lbcproxy.capture.writer import SCHEMA
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, Entry, Session, SessionFacts
+from lbcproxy.session import Direction, Entry, Session
 
 __all__ = ["Capture", "UnknownNetwork", "open_capture"]
 
@@ -51,8 +51,7 @@ class Capture:
     """The entries of a file, in order; each iteration reads the file anew.
 
     `met` tells what else was met; `ended` is told of each session that is over. `opened` may be
-    set to open the file in another way, as to show how far it has been read. `between` tells,
-    while a session's entries come, between whom it is.
+    set to open the file in another way, as to show how far it has been read.
     """
 
     def __init__(self, path: Path, network: Network | None) -> None:
@@ -61,7 +60,6 @@ class Capture:
         self.met = Met()
         self.ended: Callable[[SessionReport], object] = lambda _: None
         self.opened: Callable[[Path], BinaryIO] = lambda path: path.open("rb")
-        self.between: dict[int, SessionFacts] = {}
 
     @property
     def sessions(self) -> int:
@@ -75,7 +73,6 @@ class Capture:
 
     def __iter__(self) -> Iterator[Entry]:
         self.met = Met()
-        self.between.clear()
         reading = _Reading(self, self._network)
         damage: CaptureError | None = None
         with self.opened(self.path) as file:
@@ -206,7 +203,7 @@ class _Reading:
         if connection.number is None:
             connection.number = self._next_session()
         if connection.came_in is not Direction.TO_CLIENT:  # the client leg knows both ends
-            self._capture.between[connection.number] = connection.facts(connection.number, network)
+            self._met.between[connection.number] = connection.facts(connection.number, network)
         return Session(
             connection.number,
             network,
@@ -226,14 +223,14 @@ class _Reading:
             return
         report = connection.report(number)
         if connection.came_in is None:
-            self._capture.between.pop(number, None)
+            self._met.between.pop(number, None)
             self._capture.ended(report)
             return
         other = self._reports.pop(number, None)
         if other is None:
             self._reports[number] = report
         else:
-            self._capture.between.pop(number, None)
+            self._met.between.pop(number, None)
             client_leg = connection.came_in is Direction.TO_UPSTREAM
             legs = (report, other) if client_leg else (other, report)
             self._capture.ended(_of_both_legs(*legs))

@@ -13,7 +13,11 @@ __all__ = ["command", "given", "overriding", "setting_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ALIASES = {"record": ("-w", "--write"), "record_legs": ("--legs",)}
+ALIASES = {
+    "record": ("-w", "--write"),
+    "record_legs": ("--legs",),
+    "plugins": ("-s", "--plugin"),
+}
 ELSEWHERE = ("proxies", "network")
 """Settings that have flags of their own."""
 
@@ -41,7 +45,7 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
     """Take the settings that flags were given for out of a command's options."""
     names = [name for name in Config.__struct_fields__ if name in options]
     found = {name: options.pop(name) for name in names}
-    return {name: _value(name, value) for name, value in found.items() if value is not None}
+    return {name: _value(name, value) for name, value in found.items() if value not in (None, ())}
 
 
 def overriding(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,6 +74,8 @@ def _kind(name: str, hint: Any) -> dict[str, Any]:
         return {"is_flag": True, "default": None}
     if bool in get_args(hint):
         return {"default": None}
+    if get_origin(hint) is tuple:
+        return {"multiple": True, "metavar": "'FILE [NAME=VALUE ...]'"}
     if get_origin(hint) is Literal:
         return {"type": click.Choice(list(get_args(hint)))}
     return {"metavar": "FILE" if name in ("record", "log_file") else "VALUE"}
@@ -78,6 +84,8 @@ def _kind(name: str, hint: Any) -> dict[str, Any]:
 def _value(name: str, value: Any) -> Any:
     """Give a number for what is one; what is none is refused with the other settings."""
     kinds = str(get_type_hints(Config)[name])
+    if isinstance(value, tuple):
+        return list(value)
     if value == "null" and "None" in kinds:
         return None
     if isinstance(value, str) and "int" in kinds and "str" not in kinds:

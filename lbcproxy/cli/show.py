@@ -25,11 +25,20 @@ __all__ = ["command"]
 @click.argument("file", type=click.Path(path_type=Path))
 @filter_argument
 @network_option(required=False)
+@click.option(
+    "-s",
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="'FILE [NAME=VALUE ...]'",
+    help="Show what plugins would have made of it. May be given several times.",
+)
 @look_options
 def command(
     file: Path,
     words: tuple[str, ...],
     network: str | None,
+    plugins: tuple[str, ...],
     kind: str,
     tree: bool,
     hexdump: bool,
@@ -64,8 +73,9 @@ def command(
     try:
         # A bar between lines on the same terminal would make both unreadable.
         with reading(file, wanted=not sys.stdout.isatty()) as capture.opened:
-            for entry in capture:
-                if wanted is not None and not wanted(entry, capture.between.get(entry.session)):
+            for entry in _through(capture, plugins):
+                facts = capture.met.between.get(entry.session)
+                if wanted is not None and not wanted(entry, facts):
                     continue
                 text = look(entry)
                 if text is not None:
@@ -78,6 +88,19 @@ def command(
     finally:
         for notice in capture.met.notices if capture.met.segments else ():
             click.echo(f"lbcproxy: {notice}", err=True)
+
+
+def _through(capture: Any, plugins: tuple[str, ...]) -> Any:
+    """Give a capture's entries, as plugins would have left them if there are any."""
+    if not plugins:
+        return capture
+    from lbcproxy.loading import Loaded, parse_spec
+    from lbcproxy.replay import offline
+
+    loaded = [Loaded(parse_spec(text)) for text in plugins]
+    return offline(
+        capture, loaded, complain=lambda words: click.echo(f"lbcproxy: {words}", err=True)
+    )
 
 
 def reader_gone() -> None:

@@ -156,9 +156,11 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
         except BadMode as error:
             words = str(error).partition("': ")[2] or str(error)
             raise wrong(setting, words) from None
+    if proxy.plugins and all_modes()[proxy.mode].CHANGES:
+        raise wrong("plugins", f"there are none in mode {proxy.mode}")
     if 0 < proxy.rotate_size < LEAST_FILE:
         raise wrong("rotate_size", "at least 4 KiB are expected, or 0 for never")
-    for timeout in ("dial_timeout", "handshake_timeout", "idle_timeout"):
+    for timeout in ("dial_timeout", "handshake_timeout", "idle_timeout", "plugin_timeout"):
         if getattr(proxy, timeout) == 0:
             raise wrong(timeout, "a time above 0 is expected")
     if proxy.services is not None and proxy.services >= 1 << 64:
@@ -251,7 +253,7 @@ def records_changes(config: Config, proxy: Proxy) -> bool:
     """Whether anything that is recorded together with a proxy may change messages."""
     key = recording_key(proxy)
     return any(
-        all_modes()[each.mode].CHANGES
+        all_modes()[each.mode].CHANGES or bool(each.plugins)
         for each in config.proxies
         if each.enabled and recording_key(each) == key
     )

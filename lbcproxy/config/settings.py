@@ -108,6 +108,23 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "counted and told, and recording goes on when the disk does; or all sessions end."
         ),
     ] = "continue"
+    plugins: Annotated[
+        tuple[str, ...],
+        _help(
+            "Plugins, asked in this order: a file, or the name of one that comes with lbcproxy, "
+            "and its settings as NAME=VALUE."
+        ),
+    ] = ()
+    plugin_failure: Annotated[
+        Literal["open", "closed"],
+        _help(
+            "What becomes of a message whose plugin fails or takes too long: open, it passes; "
+            "closed, it does not."
+        ),
+    ] = "open"
+    plugin_timeout: Annotated[
+        Duration, _help("How long a plugin that waits for something may take over a message.")
+    ] = Duration(10)
     dial_timeout: Annotated[Duration, _help("How long connecting to the upstream may take.")] = (
         Duration(30)
     )

@@ -10,7 +10,7 @@ from lbcproxy.proxy.service import (
     ProxySettings,
     Shared,
 )
-from lbcproxy.proxy.settings import RelaySettings, Shown
+from lbcproxy.proxy.settings import Plugins, RelaySettings, Shown
 
 __all__ = [
     "MEMORY",
@@ -18,6 +18,7 @@ __all__ = [
     "BadMode",
     "CannotListen",
     "Mode",
+    "Plugins",
     "ProxyService",
     "ProxySettings",
     "Relay",

@@ -7,6 +7,7 @@ reset.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,13 +15,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.loading import chain_of, renewed
 from lbcproxy.peer import Peer, PeerConfig, Policy
 from lbcproxy.peer.dial import EXPECTED, connect, reason_of
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.deadlines import Deadlines
+from lbcproxy.proxy.hosting import Hosting
 from lbcproxy.proxy.settings import Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
-from lbcproxy.session import Direction, Session, SessionFacts, Stage
+from lbcproxy.session import Direction, Passage, Session, SessionFacts, Stage
+from lbcproxy.session.pipeline import Pipeline
 
 __all__ = ["Relay"]
 
@@ -40,6 +44,7 @@ class Relay:
         config = PeerConfig(network=settings.network, policy=Policy.TRANSPARENT)
         self.client = Peer(config, self)
         self.upstream = Peer(config, self)
+        chain = chain_of(settings.plugins.loaded)
         self._session = Session(
             number,
             settings.network,
@@ -47,9 +52,16 @@ class Relay:
             upstream=self.upstream.side,
             numbers=settings.numbers,
             stream_above=settings.stream_above,
+            wanted=chain.commands,
         )
         self._watch = Watch(
             self._session, settings.observers, settings.now, settings.looks, self._tell_held
+        )
+        self._hosting = Hosting(self, settings.clock, settings.now, settings.plugins.limit)
+        self._pipeline = (
+            Pipeline(self._session, chain, self._hosting, settings.plugins.policy)
+            if chain.plugins
+            else None
         )
         self._waiting: list[bytes] = []
         self._waits = 0  # the bytes of it
@@ -57,6 +69,7 @@ class Relay:
         self._half: Deadlines | None = None
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
+        self._ending: set[Direction] = set()  # finished, but for what plugins hold
         self._closed: set[Peer] = set()
         self._ends: dict[Peer, tuple[Endpoint, ...]] = {}
         self._breaking: Peer | None = None
@@ -78,7 +91,8 @@ class Relay:
     @property
     def held(self) -> int:
         """Bytes of messages not whole yet, and of what waits for the upstream."""
-        return self._session.held + self._waits
+        deciding = 0 if self._pipeline is None else self._pipeline.held
+        return self._session.held + self._waits + deciding
 
     def _tell_held(self) -> None:
         """Have the budget know, where it has changed."""
@@ -89,11 +103,19 @@ class Relay:
 
     def shed(self) -> None:
         """Read the messages that are under way no further; end, if it waits for an upstream."""
-        self._watch.let_go()
+        if self._pipeline is None:
+            self._watch.let_go()
+        else:
+            self._pipeline.let_go(self._settings.now())
         if self._waiting:
             self._waiting.clear()
             self._waits = 0
             self.stop("too much waits for the upstream, for all sessions together")
+
+    def plugins_changed(self) -> None:
+        """Have the plugins as their files are now."""
+        if self._pipeline is not None:
+            self._pipeline.change(renewed(self._pipeline.chain, self._settings.plugins.loaded))
 
     def stop(self, why: str = "proxy stopped") -> None:
         """End the session: send what has been received, then close both legs."""
@@ -107,7 +129,7 @@ class Relay:
         """End the session at once."""
         self._why = self._why or "proxy stopped at once"
         self._broken = True
-        self._watch.cut()
+        self._cut()
         if self._dialling is not None:
             self._dialling.cancel()
         self.client.abort()
@@ -139,6 +161,8 @@ class Relay:
             )
             if not self._is_new(peer, peer.address, peer.local_address):
                 return
+            if self._pipeline is not None:
+                self._pipeline.start(self._watch.facts)
             self._deadlines.start(self._is_ready)
             self._dialling = connect(self._settings.dial(), self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
@@ -152,24 +176,62 @@ class Relay:
         self._deadlines.alive()
         if self._half is not None:
             self._half.alive()
-        if other.is_open:
-            other.write(data)
+        if self._pipeline is None:
+            self.send_on(direction, data)
+            self._watch.received(direction, data)
         else:
+            self._pipeline.receive(direction, data, self._settings.now())
+            self._tell_held()
+
+    def peer_finished(self, peer: Peer) -> None:
+        """End the direction on the other leg too, behind what plugins hold."""
+        direction = self._direction(peer)
+        if self._pipeline is None:
+            self.finish_on(direction)
+        elif direction not in self._ending:
+            self._ending.add(direction)
+            self._pipeline.finish(direction, self._settings.now())
+
+    # What the plugins have done.
+
+    def send_on(self, direction: Direction, data: bytes) -> None:
+        """Send bytes on, or keep them until there is an upstream."""
+        receiver = self._receiver(direction)
+        if receiver.is_open:
+            receiver.write(data)
+        elif receiver not in self._closed:
             self._waiting.append(data)
             self._waits += len(data)
             self._tell_held()
             if self._waits > BEFORE_UPSTREAM:
                 self.client.pause("upstream")
-        self._watch.received(direction, data)
 
-    def peer_finished(self, peer: Peer) -> None:
-        """End the direction on the other leg too."""
-        direction = self._direction(peer)
+    def tell_passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+        """Tell the observers what the plugins let pass, and what not."""
+        self._watch.passed(direction, passages)
+
+    def hold(self, direction: Direction, held: bool) -> None:
+        """Stop reading what comes in a direction, or go on."""
+        sender = self._other(self._receiver(direction))
+        if held:
+            sender.pause("plugins")
+        else:
+            sender.resume("plugins")
+
+    def is_full(self, direction: Direction) -> bool:
+        """Whether the receiver in a direction reads less than is sent."""
+        return self._receiver(direction).full
+
+    def finish_on(self, direction: Direction) -> None:
+        """End a direction on the other leg too."""
         if direction in self._finished:
             return
+        peer = self._other(self._receiver(direction))
         self._finished.add(direction)
         self._why = self._why or f"{self._name(peer)} closed"
         self._watch.finished(direction)
+        if peer in self._closed:
+            self._close(self._other(peer), self._settings.linger)
         if len(self._finished) == len(Direction):
             self._close(self.client, self._settings.linger)
             self._close(self.upstream, self._settings.linger)
@@ -194,11 +256,13 @@ class Relay:
         if reset and not peer.aborted and not self._broken:
             self._broken = True
             self._why = self._why or f"{self._name(peer)} reset"
+            self._cut()
             self._watch.reset(direction)
             self._abort_soon(other)
         elif not self._broken:
             self.peer_finished(peer)
-            self._close(other, self._settings.linger)
+            if direction in self._finished:  # else plugins still hold something
+                self._close(other, self._settings.linger)
         if self._dialling is not None:
             self._dialling.cancel()
         self._end_if_over()
@@ -263,6 +327,12 @@ class Relay:
             wait = self._settings.linger if peer.full else 0
             self._timers.append(self._settings.clock.callLater(wait, peer.abort))
 
+    def _cut(self) -> None:
+        """Take note of what will not be sent any more."""
+        if self._pipeline is not None:
+            self._pipeline.cut(self._settings.now())
+        self._watch.cut()
+
     def _end_if_over(self) -> None:
         if self.client not in self._closed or not self._watch.running:
             return
@@ -272,6 +342,10 @@ class Relay:
             if timer.active():
                 timer.cancel()
         self._deadlines.stop()
+        self._cut()
+        if self._pipeline is not None:
+            self._pipeline.end(self._why)
+        self._hosting.stop()
         if self._half is not None:
             self._half.stop()
         self._settings.budget.forget(self)
@@ -285,6 +359,9 @@ class Relay:
 
     def _direction(self, peer: Peer) -> Direction:
         return Direction.TO_UPSTREAM if peer is self.client else Direction.TO_CLIENT
+
+    def _receiver(self, direction: Direction) -> Peer:
+        return self.upstream if direction is Direction.TO_UPSTREAM else self.client
 
     def _other(self, peer: Peer) -> Peer:
         return self.upstream if peer is self.client else self.client

@@ -25,7 +25,7 @@ from lbcproxy.proxy.looks import Looks
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.refusals import Refusals
-from lbcproxy.proxy.settings import ProxySession, RelaySettings, Shown
+from lbcproxy.proxy.settings import Plugins, ProxySession, RelaySettings, Shown
 from lbcproxy.session import Observer
 
 __all__ = [
@@ -78,6 +78,7 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """How many of one address; None for no bound of its own."""
     stream_above: int | None
     """Payloads above this pass in parts; None where an observer reads every message."""
+    plugins: Plugins = Plugins()
     shown: Shown = Shown()
     """What each side sees of the other in terminate mode."""
 
@@ -141,6 +142,11 @@ class ProxyService(Service):
     def relays(self) -> Sequence[ProxySession]:
         """The sessions there are now."""
         return tuple(self._relays)
+
+    def plugins_changed(self) -> None:
+        """Have all sessions ask their plugins as the files are now."""
+        for relay in self.relays:
+            relay.plugins_changed()
 
     def change(self, settings: ProxySettings, observers: Sequence[Observer]) -> None:
         """Have other settings for the sessions to come; modes stay as they are."""
@@ -218,6 +224,7 @@ class ProxyService(Service):
             connections=self._shared.connections,
             looks=self._shared.looks,
             shown=self._settings.shown,
+            plugins=self._settings.plugins,
         )
 
     def _server_endpoint(self, address: Endpoint) -> Any:

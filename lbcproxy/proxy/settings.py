@@ -9,14 +9,16 @@ from typing import Protocol as Interface
 import msgspec
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.loading import Loaded
 from lbcproxy.networks import Network
 from lbcproxy.peer import Peer
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connections import Connections
 from lbcproxy.proxy.looks import Looks
 from lbcproxy.session import Observer
+from lbcproxy.session.pipeline import OPEN
 
-__all__ = ["Owner", "ProxySession", "RelaySettings", "Shown"]
+__all__ = ["Owner", "Plugins", "ProxySession", "RelaySettings", "Shown"]
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,17 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     height: int | None = None
     pass_pings: bool = False
     """Whether pings go through to the other side, or are answered by us."""
+
+
+class Plugins(msgspec.Struct, frozen=True):
+    """The plugins of a listener's sessions."""
+
+    loaded: tuple[Loaded, ...] = ()
+    """In the order in which they are asked."""
+    policy: str = OPEN
+    """What becomes of a message whose plugin fails: `open`, it passes; `closed`, it does not."""
+    limit: float = 10.0
+    """Seconds that a hook may wait for something."""
 
 
 class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +77,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     connections: Connections = msgspec.field(default_factory=Connections)
     """Those of all sessions."""
     shown: Shown = Shown()
+    plugins: Plugins = Plugins()
 
 
 class ProxySession(Interface):
@@ -81,6 +95,9 @@ class ProxySession(Interface):
 
     def shed(self) -> None:
         """Hold less, or end."""
+
+    def plugins_changed(self) -> None:
+        """Have the plugins as their files are now."""
 
     def stop(self, why: str = "proxy stopped") -> None:
         """End the session in order."""

@@ -51,6 +51,12 @@ class Watch:
         self._facts: SessionFacts | None = None
 
     @property
+    def facts(self) -> SessionFacts:
+        """Between whom the session is; only while it is running."""
+        assert self._facts is not None
+        return self._facts
+
+    @property
     def running(self) -> bool:
         """Whether the session has begun and not ended."""
         return self._facts is not None
@@ -82,7 +88,12 @@ class Watch:
 
     def passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
         """Tell what passed, where it has been looked at already."""
-        self._tell(lambda each, facts, now: each.passed(facts, direction, passages, now))
+        now = self._now()
+
+        def tell() -> None:
+            self._tell_all(lambda each, facts, _: each.passed(facts, direction, passages, now), now)
+
+        self._looks.put(tell, sum(len(each.raw) for each in passages))
 
     def finished(self, direction: Direction) -> None:
         """Tell what was left unfinished in a direction, and that its sender closed it."""

@@ -25,6 +25,7 @@ from lbcproxy.peer.log import GATE
 from lbcproxy.proxy import Mode, ProxyService, ProxySettings, Shared, Shown
 from lbcproxy.service.events import Events
 from lbcproxy.service.logs import Logs
+from lbcproxy.service.plugins import PluginFiles
 from lbcproxy.service.recordings import Recordings
 from lbcproxy.session import Observer
 from lbcproxy.session.session import STREAM_ABOVE
@@ -76,6 +77,7 @@ class LbcproxyService(Service):
         self._reads_all = reads_all
         self.given_up = given_up
         self._shared = Shared(config.memory, reactor)
+        self._plugins = PluginFiles(reactor, self._plugins_changed)
         self._recordings = Recordings(config.record_queue, self._from_disk)
         self._running_proxies: dict[str, _Running] = {}
         self._ending: list[ProxyService] = []  # replaced, with sessions that are not over
@@ -121,6 +123,7 @@ class LbcproxyService(Service):
         except Exception:
             for running in self._running_proxies.values():
                 running.service.stopService()
+            self._plugins.stop()
             self._recordings.close()
             raise
 
@@ -149,7 +152,12 @@ class LbcproxyService(Service):
     def _services(self) -> list[ProxyService]:
         return [*(each.service for each in self._running_proxies.values()), *self._ending]
 
+    def _plugins_changed(self) -> None:
+        for service in self._services:
+            service.plugins_changed()
+
     def _finish(self) -> None:
+        self._plugins.stop()
         whole = self._recordings.close()
         words = self.events.farewell()
         if self.lost:
@@ -292,6 +300,7 @@ class LbcproxyService(Service):
             max_sessions=proxy.max_sessions,
             max_sessions_per_address=proxy.max_sessions_per_address,
             stream_above=None if self._reads_all else STREAM_ABOVE,
+            plugins=self._plugins.of(proxy),
             shown=Shown(
                 user_agent=None if agent is None else agent.encode(),
                 services=proxy.services,

@@ -128,8 +128,13 @@ class Message:
         if self.record is None:
             raise ValueError(f"{self!r} cannot be read, so it cannot be changed: {self.error}")
         record = msgspec.structs.replace(self.record, **changes)
-        raw = frame(self._codec.network.magic, self.command, self._codec.encode(record))
-        return Message(self.command, self.direction, raw, self._codec)
+        return Message.of(record, self.direction, self._codec)
+
+    @classmethod
+    def of(cls, record: MessageRecord, direction: Direction, codec: Codec) -> Message:
+        """Frame a record; raises `wire.BadRecord` if it cannot be encoded."""
+        raw = frame(codec.network.magic, record.command, codec.encode(record))
+        return cls(record.command, direction, raw, codec)
 
     def _decode(self) -> None:
         if self._decoded:

@@ -32,7 +32,8 @@ class Session:
     """A client, its upstream, and all that passes between them.
 
     `numbers` counts entries over several sessions; `stream_above` as in `Framer`: None where
-    somebody reads every message; `begins` is False for a conversation met in its middle, of which
+    somebody reads every message; messages of the commands in `wanted` come whole and one by one,
+    with None those of all; `begins` is False for a conversation met in its middle, of which
     `protocol_version` may be known all the same.
     """
 
@@ -45,6 +46,7 @@ class Session:
         upstream: Side | None = None,
         numbers: Iterator[int] | None = None,
         stream_above: int | None = STREAM_ABOVE,
+        wanted: frozenset[str] | None = frozenset(),
         begins: bool = True,
         protocol_version: int | None = None,
     ) -> None:
@@ -53,6 +55,7 @@ class Session:
         self._numbers = numbers or itertools.count(1)
         self._codec = Codec(network, encoding="auto")
         self._stream_above = stream_above
+        self._wanted = wanted
         senders = {
             Direction.TO_UPSTREAM: client or Side(),
             Direction.TO_CLIENT: upstream or Side(),
@@ -83,6 +86,33 @@ class Session:
     def missing(self) -> int:
         """Bytes that a capture lacks, of both directions."""
         return sum(way.missing for way in self._ways.values())
+
+    @property
+    def codec(self) -> Codec:
+        """What messages are read and written with now."""
+        return self._codec
+
+    def injected(
+        self, direction: Direction, time_ns: int, made: Message | bytes, trail: tuple[str, ...]
+    ) -> Passage:
+        """Say that something passes that no node has sent: a message, or any bytes."""
+        if isinstance(made, Message):
+            entry, raw = self._entry(direction, time_ns, made), made.raw
+        else:
+            entry, raw = self._injected_bytes(direction, time_ns, made), made
+        entry = msgspec.structs.replace(entry, verdict="inject", trail=trail)
+        return Passage(b"", (entry,), raw)
+
+    def _injected_bytes(self, direction: Direction, time_ns: int, raw: bytes) -> Entry:
+        framer = Framer(self.network)
+        items = framer.feed(raw) + framer.close()
+        if len(items) == 1 and isinstance(items[0], Frame):
+            frame = items[0]
+            message = Message(frame.command, direction, raw, self._codec, error=frame.error)
+            return self._entry(direction, time_ns, message)
+        return self._junk_entry(
+            direction, time_ns, raw, "bytes that are no message", continued=False
+        )
 
     def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Passage]:
         """Take bytes as they came from one node and say what they complete, in order."""
@@ -120,8 +150,22 @@ class Session:
         way.framer = self._framer(begins=False)
         return [*passages, Passage(b"", (msgspec.structs.replace(entry, missing=missing),))]
 
+    def want(self, wanted: frozenset[str] | None) -> None:
+        """Give other commands whole and one by one, from the next message on."""
+        self._wanted = wanted
+        for way in self._ways.values():
+            self._set(way.framer)
+
     def _framer(self, *, begins: bool) -> Framer:
-        return Framer(self.network, self._stream_above, begins=begins, apart=HANDSHAKE)
+        framer = Framer(self.network, begins=begins)
+        self._set(framer)
+        return framer
+
+    def _set(self, framer: Framer) -> None:
+        if self._wanted is None:
+            framer.give(None)
+        else:
+            framer.give(self._stream_above, HANDSHAKE | self._wanted, self._wanted)
 
     def _pass(self, way: _Way, direction: Direction, item: Item, time_ns: int) -> Passage:
         if isinstance(item, Junk):

@@ -101,8 +101,9 @@ class Framer:
     `FrameEnd`, and junk comes as it arrives; joined they are what comes without it. With `apart`,
     sound frames of all commands but these come as a `Run` where several arrive together. `begins`
     is False for a stream that is met in its middle: it has no frame before a magic with a command
-    behind it. Holds at most one frame, of at most 32 MiB (without) or `stream_above` bytes (with),
-    and only bytes that did arrive.
+    behind it. Frames of the commands in `whole` are given whole however long they are. Holds at
+    most one frame, of at most 32 MiB (without) or `stream_above` bytes (with), and only bytes that
+    did arrive.
     """
 
     def __init__(
@@ -112,18 +113,29 @@ class Framer:
         *,
         begins: bool = True,
         apart: frozenset[str] | None = None,
+        whole: frozenset[str] = frozenset(),
     ) -> None:
         self._magic = network.magic
         self._codec = Codec(network)
-        self._stream_above = stream_above
-        self._in_runs = apart is not None
-        self._known = known_commands(network, stream_above, apart or frozenset())
+        self.give(stream_above, apart, whole)
         self._buffer = bytearray()
         self._scanned = 1  # how far the buffer holds no magic behind its first byte
         self._opening = begins
         # Of another kind, or in the middle of a message: a chance magic begins no frame.
         self._wary = not begins
         self._long: _LongFrame | None = None
+
+    def give(
+        self,
+        stream_above: int | None,
+        apart: frozenset[str] | None = None,
+        whole: frozenset[str] = frozenset(),
+    ) -> None:
+        """Have frames come otherwise from the next on."""
+        self._stream_above = stream_above
+        self._whole = whole
+        self._in_runs = apart is not None
+        self._known = known_commands(self._codec.network, stream_above, apart or frozenset())
 
     @property
     def buffered(self) -> int:
@@ -221,11 +233,16 @@ class Framer:
         if header.length > MAX_PAYLOAD:
             why = f"{header.command!r} claims {header.length} bytes, at most {MAX_PAYLOAD} allowed"
             return self._junk(HEADER_SIZE, why)
-        if self._stream_above is not None and header.length > self._stream_above:
+        if self._is_long(header):
             return self._start(header)
         if size < HEADER_SIZE + header.length:
             return None
         return self._frame(header)
+
+    def _is_long(self, header: Header) -> bool:
+        if self._stream_above is None or header.length <= self._stream_above:
+            return False
+        return header.command not in self._whole
 
     def _frame(self, header: Header) -> Frame:
         raw = self._take(HEADER_SIZE + header.length)

@@ -137,6 +137,9 @@ class Termination:
         """End: what passes here has to be read whole."""
         self._end("more is held than all sessions together may")
 
+    def plugins_changed(self) -> None:
+        """Nothing: there are none here."""
+
     def stop(self, why: str = "proxy stopped") -> None:
         """End both sides in order."""
         self._end(why)

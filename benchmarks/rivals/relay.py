@@ -1,0 +1,71 @@
+"""lbcproxy's own relay without a recording, with or without somebody who looks at what passes.
+
+`python -m benchmarks.rivals.relay LISTEN UPSTREAM unwatched|unread|read`, ports of 127.0.0.1.
+Unwatched, bytes are passed and not looked at; unread, messages are found, checked and counted, and
+nobody reads them; read, all are decoded, as a plugin would have it that asks for all.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, cast
+
+from twisted.internet import reactor as the_reactor  # noqa: TID251  # a program of its own
+from twisted.internet.defer import Deferred
+
+from benchmarks.blocks import NETWORK
+from lbcproxy.proxy import ProxyService, ProxySettings, parse_mode
+from lbcproxy.session import Direction, Observer, Passage, SessionFacts
+from lbcproxy.session.session import STREAM_ABOVE
+
+
+class Watcher(Observer):
+    """Counts messages."""
+
+    count = 0
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Count what was completed."""
+        self.count += sum(len(passage.entries) for passage in passages)
+
+
+class Reader(Observer):
+    """Reads every message."""
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Decode what was completed."""
+        for passage in passages:
+            for entry in passage.entries:
+                assert entry.message is not None
+                if entry.message.error is not None:  # an observer that raises is told no more
+                    sys.exit(f"{entry.command} is said to be malformed: {entry.message.error}")
+
+
+reactor = cast("Any", the_reactor)
+
+OBSERVERS: dict[str, tuple[Observer, ...]] = {
+    "unwatched": (),
+    "unread": (Watcher(),),
+    "read": (Reader(),),
+}
+
+
+def main(listen: str, upstream: str, reads: str) -> None:
+    """Listen until SIGTERM."""
+    settings = ProxySettings(
+        network=NETWORK,
+        modes=(parse_mode(f"reverse:127.0.0.1:{upstream}@{listen}"),),
+        stream_above=None if reads == "read" else STREAM_ABOVE,
+    )
+    service = ProxyService(reactor, settings, OBSERVERS[reads])
+    Deferred.fromCoroutine(service.listen())
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,127 @@
+"""Where a relay runs its plugins: the clock, the sockets and the log of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from lbcproxy.loading import trimmed
+from lbcproxy.peer.log import GATE
+from lbcproxy.session import Direction, Passage
+
+__all__ = ["Hosting", "Runs"]
+
+LOG = Logger(namespace="lbcproxy.plugins", observer=GATE)
+
+
+class Runs(Protocol):
+    """What of a relay a pipeline needs."""
+
+    number: int
+
+    def send_on(self, direction: Direction, data: bytes) -> None:
+        """Send bytes on."""
+
+    def tell_passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+        """Tell the observers."""
+
+    def finish_on(self, direction: Direction) -> None:
+        """End a direction on the other leg too."""
+
+    def stop(self, why: str = ...) -> None:
+        """End the session in order."""
+
+    def hold(self, direction: Direction, held: bool) -> None:
+        """Stop reading what comes in a direction, or go on."""
+
+    def is_full(self, direction: Direction) -> bool:
+        """Whether the receiver in a direction reads less than is sent."""
+
+
+class Hosting:
+    """A `session.host.Host`; `limit` is how many seconds a hook may wait.
+
+    What a plugin does wrong is logged, or told to `complain`.
+    """
+
+    def __init__(
+        self,
+        runs: Runs,
+        clock: Any,
+        now: Callable[[], int],
+        limit: float,
+        complain: Callable[[str], object] | None = None,
+    ) -> None:
+        self._runs = runs
+        self._clock = clock
+        self._limit = limit
+        self._complain = complain or self._log
+        self._calls: set[Any] = set()
+        self._works: set[Deferred[Any]] = set()
+        self._over = False
+        self.now = now
+        self.send = runs.send_on
+        self.tell = runs.tell_passed
+        self.finish = runs.finish_on
+        self.close = runs.stop
+        self.hold = runs.hold
+        self.is_full = runs.is_full
+
+    def stop(self) -> None:
+        """Let nothing happen any more."""
+        self._over = True
+        for call in tuple(self._calls):
+            if call.active():
+                call.cancel()
+        for work in tuple(self._works):
+            work.cancel()
+
+    def run(self, work: Coroutine[Any, Any, Any], done: Callable[[], object]) -> None:
+        """Run what may wait, and call `done` behind it."""
+        running = Deferred.fromCoroutine(work)
+        self._works.add(running)
+
+        def over(_: Any) -> None:
+            self._works.discard(running)
+            if not self._over:
+                done()
+
+        running.addBoth(over)
+
+    def limited(self, answer: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """Give something to await that ends with TimeoutError if a hook takes too long."""
+        waiting = Deferred.fromCoroutine(answer)
+        waiting.addTimeout(self._limit, self._clock, self._too_long)
+        return waiting
+
+    def later(self, seconds: float, call: Callable[[], object]) -> None:
+        """Call something later, unless the session has ended by then."""
+
+        def due() -> None:
+            self._calls.discard(timer)
+            call()
+
+        timer = self._clock.callLater(seconds, due)
+        self._calls.add(timer)
+
+    def sleep(self, seconds: float) -> Deferred[None]:
+        """Give what a hook can await."""
+        return deferLater(self._clock, seconds, lambda: None)
+
+    def complain(self, words: str, error: BaseException | None) -> None:
+        """Tell the operator what a plugin did wrong."""
+        if self._over:
+            return
+        if error is not None:
+            words = f"{words} [{trimmed(error)}]"
+        self._complain(words)
+
+    def _log(self, words: str) -> None:
+        LOG.warn("[#{session}] {words}", session=self._runs.number, words=words)
+
+    def _too_long(self, result: Any, seconds: float) -> Any:
+        raise TimeoutError(f"no answer in {seconds:g} s")

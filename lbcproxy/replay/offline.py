@@ -1,0 +1,150 @@
+"""What would these plugins have done? A capture through the pipeline, with its own time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from twisted.internet.task import Clock
+
+from lbcproxy.capture import Capture
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.loading import Loaded, chain_of
+from lbcproxy.networks import Network
+from lbcproxy.proxy.hosting import Hosting
+from lbcproxy.session import Direction, Entry, Passage, Session, SessionFacts
+from lbcproxy.session.pipeline import OPEN, Pipeline
+
+__all__ = ["offline"]
+
+
+def offline(
+    capture: Capture,
+    loaded: Sequence[Loaded],
+    *,
+    policy: str = OPEN,
+    limit: float = 10.0,
+    complain: Callable[[str], object],
+) -> Iterator[Entry]:
+    """Give the entries of a capture as they would be with these plugins.
+
+    What nodes sent is taken as it came in; what was injected when it was recorded is left out.
+    """
+    run = _Run(capture, loaded, policy, limit, complain)
+    for entry in capture:
+        yield from run.take(entry)
+    yield from run.finish()
+
+
+class _Run:
+    """All sessions of a capture, on one clock."""
+
+    def __init__(
+        self,
+        capture: Capture,
+        loaded: Sequence[Loaded],
+        policy: str,
+        limit: float,
+        complain: Callable[[str], object],
+    ) -> None:
+        self.clock = Clock()
+        self.out: deque[Entry] = deque()
+        self.settings = (loaded, policy, limit, complain)
+        self._capture = capture
+        self._began: int | None = None
+        self._sessions: dict[int, _Replayed] = {}
+        self._number = 0
+
+    def now(self) -> int:
+        """Give the capture's time."""
+        return (self._began or 0) + round(self.clock.seconds() * 1e9)
+
+    def take(self, entry: Entry) -> Iterator[Entry]:
+        """Take what a node sent, when it did."""
+        if self._began is None:
+            self._began = entry.time_ns
+        self.clock.advance(max(0.0, (entry.time_ns - self.now()) / 1e9))
+        yield from self._given()
+        if entry.verdict == "inject":
+            return
+        session = self._sessions.get(entry.session)
+        if session is None and entry.message is not None:
+            network: Any = entry.message.codec.network
+            facts = self._capture.met.between.get(entry.session)
+            facts = facts or _unknown(entry.session, network)
+            session = self._sessions[entry.session] = _Replayed(self, facts, network)
+        if session is None or entry.missing:
+            self.out.append(entry)
+        else:
+            session.take(entry)
+        yield from self._given()
+
+    def finish(self) -> Iterator[Entry]:
+        """Let pass what is still held."""
+        clock: Any = self.clock
+        while calls := clock.getDelayedCalls():
+            clock.advance(max(0.0, calls[0].getTime() - clock.seconds()))
+        for session in self._sessions.values():
+            session.finish()
+        yield from self._given()
+
+    def _given(self) -> Iterator[Entry]:
+        while self.out:
+            self._number += 1
+            yield msgspec.structs.replace(self.out.popleft(), number=self._number)
+
+
+class _Replayed:
+    """One session; it is what its plugins' host works for."""
+
+    def __init__(self, run: _Run, facts: SessionFacts, network: Network) -> None:
+        self.number = facts.number
+        self._run = run
+        loaded, policy, limit, complain = run.settings
+        chain = chain_of(loaded)
+        core = Session(self.number, network, stream_above=None, wanted=chain.commands, begins=True)
+        host = Hosting(self, run.clock, run.now, limit, complain)
+        self._pipeline = Pipeline(core, chain, host, policy)
+        self._pipeline.start(facts)
+
+    def take(self, entry: Entry) -> None:
+        """Take what a node sent."""
+        self._pipeline.receive(entry.direction, entry.raw, entry.time_ns)
+
+    def finish(self) -> None:
+        """End it."""
+        for direction in Direction:
+            self._pipeline.finish(direction, self._run.now())
+        self._pipeline.cut(self._run.now())
+        self._pipeline.end("the capture ends")
+
+    # What the host asks for.
+
+    def send_on(self, direction: Direction, data: bytes) -> None:
+        """Nobody is there to get it."""
+
+    def tell_passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+        """Give what passed."""
+        self._run.out.extend(entry for each in passages for entry in each.entries)
+
+    def finish_on(self, direction: Direction) -> None:
+        """Nothing."""
+
+    def stop(self, why: str = "") -> None:
+        """The recorded session went on."""
+
+    def hold(self, direction: Direction, held: bool) -> None:
+        """Nothing can be held back of what has been."""
+
+    def is_full(self, direction: Direction) -> bool:
+        """Nobody reads slowly."""
+        return False
+
+
+def _unknown(number: int, network: Network) -> SessionFacts:
+    nobody = Endpoint("", 0)
+    return SessionFacts(
+        number=number, network=network.id, client=nobody, listen=nobody, upstream=nobody
+    )

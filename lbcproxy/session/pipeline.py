@@ -1,0 +1,313 @@
+"""The pipeline of a session: what was received, through the plugins, to what is sent.
+
+Order is kept in each direction: what is delayed, or waits for a decision, holds what is behind it.
+No socket and no clock of its own: whoever runs it is its `Host`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from lbcproxy.session.direction import Direction
+from lbcproxy.session.entry import Entry, Passage
+from lbcproxy.session.hooks import Chain, Hooks
+from lbcproxy.session.host import Host
+from lbcproxy.session.line import Line, Step
+from lbcproxy.session.live import LiveSession
+from lbcproxy.session.message import Message
+from lbcproxy.session.observer import SessionFacts
+from lbcproxy.session.outcome import Outcome
+from lbcproxy.session.session import Session
+from lbcproxy.session.side import Stage
+from lbcproxy.session.verdicts import Raw, Sendable, Verdict
+from lbcproxy.wire.record import MessageRecord
+
+__all__ = ["CLOSED", "OPEN", "Pipeline"]
+
+MOST_HELD = 16 << 20
+"""Bytes that may wait in one direction before the sender is read no more."""
+MOST_STEPS = 10_000
+SLOW = 0.25
+"""Seconds that a hook which does not wait may take: all sessions stand still meanwhile."""
+OPEN, CLOSED = "open", "closed"
+"""What becomes of a message whose plugin fails: it passes as it was, or is dropped."""
+
+
+class Pipeline:
+    """One session's plugins at work."""
+
+    def __init__(self, core: Session, chain: Chain, host: Host, policy: str = OPEN) -> None:
+        self.core = core
+        self.host = host
+        self.facts: SessionFacts | None = None
+        self._chain = chain
+        self._policy = policy
+        self._lines = {direction: Line() for direction in Direction}
+        self._sessions = {plugin: LiveSession(self, core, plugin.name) for plugin in chain.plugins}
+        self._injected = dict.fromkeys(Direction, 0)
+        self._held: set[Direction] = set()
+        self._ready = False
+
+    def change(self, chain: Chain) -> None:
+        """Have other plugins from the next message on."""
+        self._chain = chain
+        for plugin in chain.plugins:
+            self._sessions[plugin] = LiveSession(self, self.core, plugin.name)
+        self.core.want(chain.commands)
+
+    @property
+    def chain(self) -> Chain:
+        """The plugins."""
+        return self._chain
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait for a decision or for their time."""
+        return sum(line.held for line in self._lines.values())
+
+    def start(self, facts: SessionFacts) -> None:
+        """Tell the plugins that the session begins."""
+        self.facts = facts
+        self._event("start")
+
+    def receive(self, direction: Direction, data: bytes, time_ns: int) -> None:
+        """Take bytes as they came from one node."""
+        for passage in self.core.receive(direction, data, time_ns):
+            self._take(direction, passage)
+        self._go_on(direction)
+        self._look_ready()
+
+    def finish(self, direction: Direction, time_ns: int) -> None:
+        """Take note that a node sends no more: the end waits behind what is held."""
+        for passage in self.core.end(direction, time_ns):
+            self._take(direction, passage)
+        self._lines[direction].ended = True
+        self._go_on(direction)
+
+    def let_go(self, time_ns: int) -> None:
+        """Hold no message that is not whole yet."""
+        for direction in Direction:
+            for passage in self.core.let_go(direction, time_ns):
+                self._take(direction, passage)
+            self._go_on(direction)
+
+    def cut(self, time_ns: int) -> None:
+        """Give up what waits: the session is broken off."""
+        for direction, line in self._lines.items():
+            passages = [_not_sent(each) for step in line.clear() for each in step.passages]
+            passages += map(_not_sent, self.core.end(direction, time_ns))
+            if passages:
+                self.host.tell(direction, passages)
+
+    def end(self, why: str) -> None:
+        """Tell the plugins that it is over."""
+        self._event("end", why)
+
+    def inject(
+        self, who: str, direction: Direction, messages: Sequence[Sendable], why: str = ""
+    ) -> None:
+        """Put something into a direction."""
+        made = [self._made(each, direction) for each in messages]
+        size = sum(len(each.raw) for each in made)
+        line = self._lines[direction]
+        if not self.host.is_full(direction) and not len(line):
+            self._injected[direction] = 0
+        self._injected[direction] += size
+        if self._injected[direction] > MOST_HELD:
+            raise OverflowError(f"{who} injects more than is read: {MOST_HELD >> 20} MiB wait")
+        words = f"{who}: inject" + (f": {why}" if why else "")
+        for each in made:
+            line.inject(Step([self._injection(each, direction, words)]))
+        self._go_on(direction)
+
+    # One message.
+
+    def _take(self, direction: Direction, passage: Passage) -> None:
+        entry = passage.entries[0] if passage.run is None and passage.entries else None
+        asked = entry is not None and self._asked(entry)
+        self._lines[direction].put(Step([passage], entry if asked else None))
+
+    def _asked(self, entry: Entry) -> bool:
+        message = entry.message
+        if message is None or not message.raw:
+            return False  # junk, or a long message that has passed
+        return self._chain.asked(message.command, error=self._is_wrong(message))
+
+    def _is_wrong(self, message: Message) -> bool:
+        return self._chain.wants_errors and message.error is not None
+
+    def _go_on(self, direction: Direction) -> None:
+        line = self._lines[direction]
+        while not line.deciding:
+            step = line.undecided()
+            if step is None:
+                break
+            line.deciding = True
+            self._decide(direction, step)
+        self._flush(direction)
+
+    def _decide(self, direction: Direction, step: Step) -> None:
+        entry = step.entry
+        assert entry is not None
+        assert entry.message is not None
+        message = entry.message
+        outcome = Outcome(message, self._made)
+        wrong = self._is_wrong(message)
+        work = self._ask(outcome, wrong)
+        if self._chain.waits(message.command, error=wrong):
+            self.host.run(work, lambda: self._decided(direction, step, outcome))
+            return
+        try:
+            work.send(None)
+        except StopIteration:
+            self._settle(direction, step, outcome)
+
+    async def _ask(self, outcome: Outcome, wrong: bool) -> None:
+        """Ask the plugins in order, each about what those before it have left."""
+        for plugin in tuple(self._chain.plugins):
+            for message in tuple(outcome.messages):
+                if isinstance(message, Message):
+                    await self._ask_one(plugin, outcome, message, wrong)
+
+    async def _ask_one(
+        self, plugin: Hooks, outcome: Outcome, message: Message, wrong: bool
+    ) -> None:
+        for hook in plugin.of(message.command, error=wrong):
+            began = time.perf_counter()
+            try:
+                answer = hook(self._sessions[plugin], message)
+                if inspect.iscoroutine(answer):
+                    answer, began = await self.host.limited(answer), float("inf")
+                self._apply(plugin, outcome, answer, message)
+            except Exception as error:
+                self._failed(plugin, hook.__name__, error)
+                if self._policy == CLOSED:
+                    outcome.fail(plugin.name, f"{hook.__name__} failed")
+                return
+            if time.perf_counter() - began > SLOW:
+                self._breach(plugin, f"{hook.__name__} took {time.perf_counter() - began:.1f} s")
+            if not any(each is message for each in outcome.messages):
+                return
+
+    def _apply(self, plugin: Hooks, outcome: Outcome, answer: Any, message: Message) -> None:
+        answers = answer if isinstance(answer, list | tuple) else (answer,)
+        verdicts = [each for each in answers if each is not None]
+        for each in verdicts:
+            if not isinstance(each, Verdict):
+                raise TypeError(
+                    f"{each!r} is no verdict: return None, Drop, Replace, Delay, Inject or Close"
+                )
+        if verdicts:
+            outcome.apply(plugin.name, verdicts, message)
+
+    def _decided(self, direction: Direction, step: Step, outcome: Outcome) -> None:
+        self._settle(direction, step, outcome)
+        self._go_on(direction)
+
+    def _settle(self, direction: Direction, step: Step, outcome: Outcome) -> None:
+        self._lines[direction].deciding = False
+        assert step.entry is not None
+        step.passages = outcome.passages(
+            step.entry, lambda each, words: self._injection(each, direction, words)
+        )
+        step.close = outcome.close
+        if outcome.across:
+            other = self._lines[direction.other]
+            words = "; ".join(outcome.trail)
+            for each in outcome.across:
+                other.inject(Step([self._injection(each, direction.other, words)]))
+            self._flush(direction.other)
+        if outcome.delay:
+            self.host.later(outcome.delay, lambda: self._due(direction, step))
+        else:
+            step.ready = True
+
+    def _due(self, direction: Direction, step: Step) -> None:
+        step.ready = True
+        self._flush(direction)
+
+    def _flush(self, direction: Direction) -> None:
+        line = self._lines[direction]
+        steps = line.take_ready()
+        passages = [each for step in steps for each in step.passages]
+        if passages:
+            sent = [each.raw if each.sent is None else each.sent for each in passages]
+            self.host.send(direction, sent[0] if len(sent) == 1 else b"".join(sent))
+            self.host.tell(direction, passages)
+        close = next((step.close for step in steps if step.close is not None), None)
+        if close is not None:
+            self.host.close(close)
+        self._bound(direction, line)
+        if line.ended and not len(line):
+            line.ended = False
+            self.host.finish(direction)
+
+    def _bound(self, direction: Direction, line: Line) -> None:
+        """Read no more while too much waits, and go on when half of it has gone."""
+        if direction not in self._held:
+            if line.held > MOST_HELD or len(line) > MOST_STEPS:
+                self._held.add(direction)
+                self.host.hold(direction, True)
+        elif line.held <= MOST_HELD // 2 and len(line) <= MOST_STEPS // 2:
+            self._held.remove(direction)
+            self.host.hold(direction, False)
+
+    # What plugins make.
+
+    def _made(self, sendable: Sendable, direction: Direction) -> Message | Raw:
+        if isinstance(sendable, MessageRecord):
+            return Message.of(sendable, direction, self.core.codec)
+        return sendable
+
+    def _injection(self, made: Message | Raw, direction: Direction, words: str) -> Passage:
+        given = made if isinstance(made, Message) else made.raw
+        return self.core.injected(direction, self.host.now(), given, (words,))
+
+    # What is told to plugins.
+
+    def _look_ready(self) -> None:
+        sides = (self.core.client, self.core.upstream)
+        if not self._ready and all(side.stage is Stage.READY for side in sides):
+            self._ready = True
+            self._event("handshake")
+
+    def _event(self, name: str, *arguments: Any) -> None:
+        for plugin in tuple(self._chain.plugins):
+            hook = plugin.event(name)
+            if hook is None:
+                continue
+            try:
+                answer = hook(self._sessions[plugin], *arguments)
+            except Exception as error:
+                self._failed(plugin, hook.__name__, error)
+                continue
+            if inspect.iscoroutine(answer):
+                self.host.run(self._told(plugin, hook.__name__, answer), bool)
+
+    async def _told(self, plugin: Hooks, hook: str, answer: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await self.host.limited(answer)
+        except Exception as error:
+            self._failed(plugin, hook, error)
+
+    def _failed(self, plugin: Hooks, hook: str, error: Exception) -> None:
+        self.host.complain(f"plugin {plugin.name}: {hook} failed: {error}", error)
+
+    def _breach(self, plugin: Hooks, words: str) -> None:
+        self.host.complain(f"plugin {plugin.name}: {words}, and all sessions stood still", None)
+        if plugin.standing.breach():
+            self.host.complain(f"plugin {plugin.name}: is asked no more", None)
+
+
+def _not_sent(passage: Passage) -> Passage:
+    """Say of what was held when the session broke off that it went nowhere."""
+    entries = tuple(
+        msgspec.structs.replace(each, verdict="drop", trail=(*each.trail, "the session broke off"))
+        for each in passage.entries
+    )
+    return Passage(passage.raw, entries, b"")

@@ -1,0 +1,118 @@
+"""Plugins in a relay: over transports in memory, with ends, resets, back-pressure and observers."""
+
+import pytest
+
+from lbcproxy.loading import Loaded, PluginSpec
+from lbcproxy.proxy import Plugins
+from lbcproxy.session import Direction
+from lbcproxy.wire.envelope import frame
+from tests.proxy.transports import NETWORK, Scene
+
+UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
+PING, PONG = (frame(NETWORK.magic, name, bytes(8)) for name in ("ping", "pong"))
+SLOW = """
+class Slow(Plugin):
+    def on_ping(self, session, message):
+        return Delay(5)
+"""
+
+
+@pytest.fixture
+def scene_with(tmp_path):
+    """Make a scene whose session has a plugin."""
+
+    def make(text, **others):
+        path = tmp_path / "tried.py"
+        path.write_text("from lbcproxy.plugin import *\n" + text)
+        plugins = Plugins((Loaded(PluginSpec(str(path))),))
+        scene = Scene(plugins=plugins, **others)
+        scene.path = path
+        return scene
+
+    return make
+
+
+def test_what_no_plugin_asks_for_passes_at_once(scene_with):
+    """In the order it came."""
+    scene = scene_with(SLOW)
+    scene.answer()
+    scene.client.arrive(PONG + b"junk", PONG)
+    scene.upstream.read()
+    assert scene.upstream.got == PONG + b"junk" + PONG
+    assert scene.observer.passed_bytes(UP) == PONG + b"junk" + PONG
+
+
+def test_what_plugins_send_before_the_upstream_is_there_waits_for_it(scene_with):
+    """As what the client has sent."""
+    scene = scene_with(
+        "class P(Plugin):\n  def on_start(self, s):\n    s.inject('to_upstream', Raw(b'hello '))\n"
+    )
+    scene.client.arrive(PING)
+    scene.answer()
+    scene.upstream.read()
+    assert scene.upstream.got == b"hello " + PING
+
+
+def test_an_orderly_end_waits_for_what_is_held(scene_with):
+    """The client closes; the upstream still gets all, then the FIN."""
+    scene = scene_with(SLOW)
+    scene.answer()
+    scene.client.arrive(PING + PONG)
+    scene.client.finish()
+    assert not scene.upstream.write_ending
+    scene.clock.advance(5)
+    scene.upstream.read()
+    assert scene.upstream.got == PING + PONG
+    assert scene.upstream.fin_sent
+
+
+def test_a_reset_gives_up_what_is_held(scene_with):
+    """And the record says that it went nowhere."""
+    scene = scene_with(SLOW)
+    scene.answer()
+    scene.client.arrive(PING)
+    scene.client.reset()
+    scene.clock.advance(60)
+    scene.upstream.read()
+    assert scene.upstream.got == b""
+    [passage] = [each for each in scene.observer.passages if each.entries]
+    assert passage.sent == b""
+    assert passage.entries[0].verdict == "drop"
+    assert len(scene.ended) == 1
+
+
+def test_a_plugin_closes_both_legs_in_order(scene_with):
+    """Behind its message."""
+    scene = scene_with("class P(Plugin):\n  def on_ping(self, s, m): return Close('enough')\n")
+    scene.answer()
+    scene.client.arrive(PING)
+    scene.upstream.read()
+    scene.client.read()
+    assert scene.upstream.got == PING
+    assert scene.observer.whys == ["enough"]
+
+
+def test_what_plugins_hold_counts_as_held(scene_with):
+    """One budget for all."""
+    scene = scene_with(SLOW)
+    scene.answer()
+    scene.client.arrive(PING, PONG)
+    assert scene.relay.held == len(PING + PONG)
+    scene.clock.advance(5)
+    assert scene.relay.held == 0
+
+
+def test_a_changed_plugin_begins_with_the_next_message(scene_with):
+    """The session is kept."""
+    scene = scene_with(SLOW)
+    scene.answer()
+    [loaded] = scene.relay._settings.plugins.loaded
+    scene.path.write_text(
+        "from lbcproxy.plugin import *\n"
+        "class Slow(Plugin):\n  def on_pong(self, s, m): return Drop('now')\n"
+    )
+    loaded.load_again()
+    scene.relay.plugins_changed()
+    scene.client.arrive(PING, PONG)
+    scene.upstream.read()
+    assert scene.upstream.got == PING
