@@ -29,7 +29,7 @@ from lbcproxy.wire.messages.reject import Alert, AlertBody
 from lbcproxy.wire.messages.transactions import Tx, TxOut
 from lbcproxy.wire.record import Record
 
-__all__ = ["SeenClaim", "members_of"]
+__all__ = ["DERIVED", "SeenClaim", "members_of"]
 
 
 class SeenClaim(msgspec.Struct, frozen=True, gc=False):
@@ -85,7 +85,7 @@ def _of_claim(name: str) -> Callable[[Any, Any], Any]:
 _INDEXES = Member(list_of(NUMBER), lambda record, _: record.indexes)
 _BLOCK_ID = Member(HASH, lambda record, _: record.header.hash)
 
-_DERIVED: dict[type, dict[str, Member]] = {
+DERIVED: dict[type, dict[str, Member]] = {
     Tx: {
         "txid": Member(HASH, lambda tx, _: tx.txid),
         "wtxid": Member(HASH, lambda tx, _: tx.wtxid),
@@ -133,7 +133,7 @@ _DERIVED: dict[type, dict[str, Member]] = {
 @functools.cache
 def members_of(record: type) -> dict[str, Member]:
     """Give everything a filter can ask of a record, by name."""
-    derived = _DERIVED.get(record)
+    derived = DERIVED.get(record)
     return fields_of(record) | (_own(record) if derived is None else derived)
 
 

@@ -87,8 +87,8 @@ NAMES: dict[str, Name] = {
     "time": Name(
         TIME,
         lambda moment: moment.entry.time_ns,
-        "when it arrived: compare with `2026-11-23`, `2026-11-23T08:30`, up to nanoseconds; UTC, "
-        "if no zone is said",
+        'when it arrived: compare with `"2026-11-23"` or `"2026-11-23T08:30:00Z"`, as exact as one '
+        "likes; UTC, if no zone is said",
     ),
     "size": _SIZE,
     "length": msgspec.structs.replace(_SIZE, words="the same, as `-T ndjson` calls it"),
