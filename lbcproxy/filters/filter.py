@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lbcproxy.filters.errors import BadFilter
 from lbcproxy.filters.names import Moment
 from lbcproxy.filters.parts import Commands, Test
 from lbcproxy.filters.reader import Reader
@@ -51,8 +50,5 @@ def parse(text: str, network: Network | None = None) -> Filter:
     """
     tree = read(text)
     reader = Reader(text, network)
-    try:
-        test = reader.test(tree)
-    except RecursionError:
-        raise BadFilter("nested too deeply", text, 0) from None
+    test = reader.test(tree)
     return Filter(text, test, needs_record=reader.decodes, variables=reader.variables)

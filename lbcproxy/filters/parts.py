@@ -32,6 +32,7 @@ __all__ = [
 
 Commands: TypeAlias = frozenset[str] | None
 """Some commands; None for any, those nobody has heard of too."""
+Asked: TypeAlias = Callable[[Moment], bool]
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -48,7 +49,7 @@ class Value(msgspec.Struct, frozen=True):
 class Test(msgspec.Struct, frozen=True):
     """Something that is true or false."""
 
-    true: Callable[[Moment], bool]
+    true: Asked
     commands: Commands = None
     """Where it can be true."""
     failing: Commands = None
@@ -75,30 +76,38 @@ def negation(part: Test) -> Test:
 
 def all_of(parts: Sequence[Test]) -> Test:
     """Give a test that is true where all are; it asks one after another."""
-    return functools.reduce(_both, parts)
+    if len(parts) == 1:
+        return parts[0]
+    asked = [part.true for part in parts]
+    return Test(
+        _two_true(*asked)
+        if len(asked) == 2
+        else lambda moment: all(each(moment) for each in asked),
+        functools.reduce(shared, [part.commands for part in parts]),
+        functools.reduce(either, [part.failing for part in parts]),
+    )
 
 
 def any_of(parts: Sequence[Test]) -> Test:
     """Give a test that is true where one is; it asks one after another."""
-    return functools.reduce(_one, parts)
-
-
-def _both(first: Test, second: Test) -> Test:
-    one, other = first.true, second.true
+    if len(parts) == 1:
+        return parts[0]
+    asked = [part.true for part in parts]
     return Test(
-        lambda moment: one(moment) and other(moment),
-        shared(first.commands, second.commands),
-        either(first.failing, second.failing),
+        _one_true(*asked)
+        if len(asked) == 2
+        else lambda moment: any(each(moment) for each in asked),
+        functools.reduce(either, [part.commands for part in parts]),
+        functools.reduce(shared, [part.failing for part in parts]),
     )
 
 
-def _one(first: Test, second: Test) -> Test:
-    one, other = first.true, second.true
-    return Test(
-        lambda moment: one(moment) or other(moment),
-        either(first.commands, second.commands),
-        shared(first.failing, second.failing),
-    )
+def _two_true(one: Asked, other: Asked) -> Asked:
+    return lambda moment: one(moment) and other(moment)  # twice as fast as a loop over two
+
+
+def _one_true(one: Asked, other: Asked) -> Asked:
+    return lambda moment: one(moment) or other(moment)
 
 
 def attribute(

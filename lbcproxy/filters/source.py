@@ -16,6 +16,8 @@ __all__ = ["LONGEST", "place_of", "read"]
 
 LONGEST = 10_000
 """Characters of a filter."""
+DEEPEST = 100
+"""Levels of what stands in each other; each takes some of Python's stack when it is asked."""
 _PIECES = re.compile(
     r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|=~|&&|\|\||&|\||!=|![~]?|#|@|:=|[\x00-\x1f]', re.DOTALL
 )
@@ -46,7 +48,18 @@ def read(text: str) -> ast.expr:
         raise _syntax(error, text, begin) from None
     except (RecursionError, MemoryError, ValueError, OverflowError):
         raise BadFilter("nested too deeply", text, begin) from None
+    _hold_depth(tree.body, text)
     return tree.body
+
+
+def _hold_depth(tree: ast.expr, text: str) -> None:
+    """Refuse a tree that is too deep to be asked; walked level by level, on no stack."""
+    level: list[ast.AST] = [tree]
+    for _ in range(DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    deep = [node for node in level if isinstance(node, ast.expr)]
+    if deep:
+        raise BadFilter("nested too deeply", text, place_of(deep[0], text))
 
 
 def _as_python(piece: re.Match[str], text: str) -> str:

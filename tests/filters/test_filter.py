@@ -166,6 +166,19 @@ def test_one_filter_is_asked_in_several_threads():
     assert found == [once] * 16
 
 
+def test_a_long_list_of_alternatives_is_no_deep_one():
+    """A thousand transaction ids, out of a script, are one question after another."""
+    some = [each for each in fresh() if each.command == "tx"][3:6]
+    ids = [each.message.record.txid[::-1].hex() for each in some]
+    text = " or ".join(f'tx.txid == "{each}"' for each in ["0" * 64] * 100 + ids)
+    wanted = parse(text)
+    assert [each.message.record for each in fresh() if wanted(each)] == [
+        each.message.record for each in some
+    ]
+    assert wanted.commands == {"tx"}
+    assert parse(" and ".join(["size >= 0"] * 700))(some[0])
+
+
 def test_a_filter_shows_what_it_is():
     """In a log, or when debugging a plugin."""
     wanted = parse("inv or tx")
