@@ -22,6 +22,7 @@ from lbcproxy.filters.derived import members_of
 from lbcproxy.filters.errors import BadFilter, meant
 from lbcproxy.filters.kinds import (
     ABSENT,
+    ANYTHING,
     BOOL,
     NULL,
     NUMBER,
@@ -113,6 +114,8 @@ class Reader(Places):
             return self._entry(node)
         if isinstance(node, _LOOPS):
             return self._loop(node)
+        if isinstance(node, _LISTS):
+            return self._written(self._constants(node))
         if _called(node) in ("len", "sum"):
             assert isinstance(node, ast.Call)
             return self._counted(node, _called(node))
@@ -222,6 +225,19 @@ class Reader(Places):
             raise self.wrong(node.slice, "an entry is asked for by its number, from 0")
         return Value(element, entry_of(owner.get, index.constant, element), owner.commands)
 
+    def _constants(self, node: ast.Tuple | ast.List | ast.Set) -> list[Value]:
+        """Read a list that is written out."""
+        found = [self.value(each) for each in node.elts]
+        for each, value in zip(node.elts, found, strict=True):
+            if value.constant is ABSENT or value.kind.family == "list":
+                raise self.wrong(each, "a list that is written out holds numbers and texts")
+        return found
+
+    def _written(self, values: list[Value]) -> Value:
+        kinds = {value.kind.family: value.kind for value in values}
+        kind = next(iter(kinds.values())) if len(kinds) == 1 else ANYTHING
+        return _fixed(list_of(kind), tuple(value.constant for value in values))
+
     # -- loops
 
     def _loop(self, node: ast.expr, whole: Callable[[ast.expr], Any] | None = None) -> Value:
@@ -297,11 +313,7 @@ class Reader(Places):
             raise self.wrong(right, "`is` is not understood", "`==` and `!=` compare")
         value, negated = self.value(left), isinstance(op, ast.NotIn)
         if isinstance(right, _LISTS):
-            constants = [self.value(each) for each in right.elts]
-            for each, constant in zip(right.elts, constants, strict=True):
-                if constant.constant is ABSENT:
-                    raise self.wrong(each, "a list that is written out holds no names")
-            return self.sensible(right, one_of, value, constants, negated)
+            return self.sensible(right, one_of, value, self._constants(right), negated)
         return self.sensible(right, containment, value, self.value(right), negated)
 
     def _match(self, node: ast.BinOp) -> Test:

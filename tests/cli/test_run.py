@@ -15,6 +15,7 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
+from lbcproxy.filters import parse
 from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.wire.envelope import frame
 from tests.live.proxies import Client
@@ -225,15 +226,23 @@ def test_objects_have_the_standard_output_to_themselves(program):
     assert found[0]["payload"] == PING[24:].hex()
 
 
-def test_a_filter_chooses_what_is_printed_and_all_is_recorded(program, tmp_path):
-    """The recording is for later questions."""
-    proxy = program("-w", "all.pcapng", "pong.nonce", ">", "0", "and", "size == 8")
+@pytest.mark.parametrize("legs", ["client", "both"])
+def test_a_filter_chooses_what_is_printed_and_all_is_recorded(program, node, tmp_path, legs):
+    """The recording is for later questions, between whom it was too."""
+    proxy = program("--legs", legs, "-w", "all.pcapng", "pong.nonce", ">", "0", "and", "size == 8")
     talk(proxy.address())
     proxy.wait_for("end: client closed")
     assert proxy.end(signal.SIGTERM) == 0
     lines = [line for line in proxy.text().splitlines() if line.startswith("#")]
     assert [line.split()[1:3] for line in lines] == [["<-", "pong"]]
-    assert [entry.raw for entry in open_capture(tmp_path / "all.pcapng")] == [PING, PONG]
+    capture = open_capture(tmp_path / "all.pcapng")
+    wanted = parse(
+        f'upstream == "127.0.0.1:{node.port}" and client =~ "^127" and listen != upstream'
+    )
+    found = [
+        (entry.raw, wanted(entry, capture.met.between.get(entry.session))) for entry in capture
+    ]
+    assert found == [(PING, True), (PONG, True)]
 
 
 @pytest.mark.parametrize(("text", "shown"), [("tx.outputs", True), ("tx and size > 3", False)])

@@ -176,6 +176,10 @@ CASES = {
     f'any(o.address == "{ADDRESS}" and o.value > 0 for o in tx.outputs)': lambda e: any(
         _pays(tx) for tx in txs(e)
     ),
+    f'any(a in tx.addresses for a in ("{ADDRESS}", "x"))': lambda e: any(
+        _pays(tx) for tx in txs(e)
+    ),
+    'any(p in command for p in ["in", "pong"])': lambda e: "in" in e.command or e.command == "pong",
     "tx.claims": lambda e: bool(claims(txs(e))),
     f'any(c.name == "{NAME}" for c in tx.claims)': lambda e: any(
         c.name == NAME for c in claims(txs(e))
