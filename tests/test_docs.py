@@ -20,6 +20,8 @@ import pytest
 from lbcproxy.capture.formats import pcap, pcapng
 from lbcproxy.cli.main import COMMANDS, cli
 from lbcproxy.config import Config
+from lbcproxy.filters import parse
+from lbcproxy.filters.derived import DERIVED
 from lbcproxy.networks import all_networks
 from lbcproxy.peer import Peer, PeerConfig, Timeouts
 from lbcproxy.wire import commands
@@ -57,6 +59,31 @@ def test_the_tables_of_the_peer_are_fresh():
     """They are made from the declarations; run script/generate-docs after changing one."""
     text = (ROOT / "docs" / "peer.md").read_text()
     assert text == generator().peer_page(text)
+
+
+def test_the_tables_of_the_filters_are_fresh():
+    """They are made from the declarations; run script/generate-docs after changing one."""
+    text = (ROOT / "docs" / "filters.md").read_text()
+    assert text == generator().filters_page(text)
+
+
+def test_the_page_of_the_filters_has_what_only_filters_have():
+    """Ids, addresses and claims stand in no table of messages."""
+    text = (ROOT / "docs" / "filters.md").read_text()
+    for record, members in DERIVED.items():
+        missing = [name for name in members if not re.search(rf"`[\w.]*\b{name}`", text)]
+        assert missing == [], record
+
+
+def test_the_examples_of_the_filters_are_filters():
+    """Whoever copies one finds that it works."""
+    text = (ROOT / "docs" / "filters.md").read_text()
+    shown = re.findall(r"\| `([^`]+)` \|$", text, re.MULTILINE)
+    quoted = re.findall(r"^(?:\$ )?lbcproxy (?:show|run) .*?'([^'\n]+)'$", text, re.MULTILINE)
+    assert len(shown) > 30
+    assert len(quoted) >= 3
+    for each in shown + quoted:
+        parse(each)
 
 
 @pytest.mark.parametrize("struct", [PeerConfig, Timeouts], ids=lambda struct: struct.__name__)

@@ -23,6 +23,7 @@ ROWS = (
     ("wire",),
     ("networks",),
     ("session",),
+    ("filters",),
     ("plugin",),
     ("loading",),
     ("peer", "capture"),
