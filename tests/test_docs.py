@@ -245,6 +245,7 @@ RECIPES = {
     "Add a network": "networks/own.py",
     "Add a capture format": "capture/formats/raw.py",
     "Add a command": "cli/count.py",
+    "Add a mode": "proxy/modes/callback.py",
 }
 
 
@@ -297,6 +298,15 @@ def test_the_recipe_for_a_network_works(extended):
     """A tuple in a file, and the network can be named."""
     done = extended("decode", "--network", "own-testnet", "ping", "00" * 8)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_recipe_for_a_mode_works(extended):
+    """A class in a file, and flags, errors and config know how the mode is written."""
+    done = extended("run", "--network", "own-testnet", "--mode", "callback:host:1@2")
+    assert done.returncode == 2
+    assert "write callback@[HOST:]PORT" in done.stderr
+    assert "callback: each client is led" in extended("options").stdout
+    assert "callback@[HOST:]PORT: each client" in " ".join(extended("run", "-h").stdout.split())
 
 
 def test_the_recipes_for_a_format_and_a_command_work(extended, tmp_path):

@@ -34,7 +34,7 @@ class Entrance:
 
     def __init__(self, number: int, settings: RelaySettings, owner: Owner) -> None:
         self.number = number
-        self._settings = settings
+        self.settings = settings
         self._owner = owner
         self._relay: Relay | None = None
         self._why = ""
@@ -65,9 +65,9 @@ class Entrance:
             upstream=upstream,
         )
         settings = msgspec.structs.replace(
-            self._settings,
+            self.settings,
             upstreams=(upstream,),
-            answer=answer or self._settings.answer,
+            answer=answer or self.settings.answer,
             reached=reached,
         )
         self._relay = Relay(self.number, settings, self)
@@ -89,13 +89,13 @@ class Entrance:
         )
         self.client.close()
         if self.client.is_open:
-            self._timer = self._settings.clock.callLater(PATIENCE, self.client.abort)
+            self._timer = self.settings.clock.callLater(PATIENCE, self.client.abort)
 
     # What the client's connection tells.
 
     def peer_connected(self, peer: Peer) -> None:
         """Wait for what the client says, but not for ever."""
-        self._timer = self._settings.clock.callLater(
+        self._timer = self.settings.clock.callLater(
             PATIENCE, self.refuse, f"it has not said in {PATIENCE:g} s where it wants to go"
         )
 

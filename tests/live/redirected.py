@@ -79,15 +79,19 @@ def a_node_syncs(firewall: str, folder: Path) -> None:
     assert len(down) > BLOCKS
 
 
-def an_address_with_colons_is_kept(firewall: str, folder: Path) -> None:
-    """The same with IPv6."""
-    with listening("::1") as server, proxy(folder / "v6", group=GROUP, listen="[::]:0") as between:
-        port = server.getsockname()[1]
-        redirect(firewall, "::1", port, between.port)
-        with socket.create_connection(("::1", port), 10) as client, server.accept()[0] as node:
-            node.sendall(b"here")
-            assert client.recv(4) == b"here"
-        wait_until("it is told", lambda: f"wants to go to [::1]:{port}" in between.output)
+def both_kinds_of_address_are_kept(firewall: str, folder: Path) -> None:
+    """One listener takes IPv6, and IPv4 as IPv6 has it inside."""
+    with proxy(folder / "both", group=GROUP, listen="[::]:0") as between:
+        for host, text in (("::1", "[::1]"), ("127.0.0.1", "127.0.0.1")):
+            with listening(host) as server:
+                port = server.getsockname()[1]
+                redirect(firewall, host, port, between.port)
+                client = socket.create_connection((host, port), 10)
+                with client, server.accept()[0] as node:
+                    node.sendall(b"here")
+                    assert client.recv(4) == b"here"
+            asked = f"wants to go to {text}:{port}\n"
+            wait_until("it is told", lambda asked=asked: asked in between.output)
 
 
 def who_comes_by_itself_is_refused(folder: Path) -> None:
@@ -117,7 +121,7 @@ def main() -> None:
     run("ip link set lo up")
     a_node_syncs(firewall, folder)
     who_comes_by_itself_is_refused(folder)
-    an_address_with_colons_is_kept(firewall, folder)
+    both_kinds_of_address_are_kept(firewall, folder)
     a_rule_that_has_us_too_ends_the_session(firewall, folder)
 
 

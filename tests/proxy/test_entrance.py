@@ -298,7 +298,10 @@ OURSELVES = struct.pack("=H", socket.AF_INET) + b"\0\1\12\0\0\2" + bytes(8)
     ("answer", "words"),
     [
         (OURSELVES, "it came to 10.0.0.2:1 itself, and was not redirected by a firewall"),
-        (OSError(errno.ENOENT, "No such file or directory"), "not known (No such file or dir"),
+        (
+            OSError(errno.ENOENT, "No such file or directory"),
+            "no redirection by a firewall (No such file",
+        ),
     ],
 )
 def test_a_client_that_was_not_redirected_is_refused(answer, words: str, lines):

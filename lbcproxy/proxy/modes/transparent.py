@@ -53,7 +53,7 @@ class TransparentEntrance(Entrance):
             wanted = redirected_from(wire.getHandle(), local)
         except OSError as error:
             why = error.strerror or str(error)
-            self.refuse(f"where it was to go is not known ({why}): was it redirected?")
+            self.refuse(f"Linux knows of no redirection by a firewall ({why})")
             return
         if wanted == Endpoint(local.host.removeprefix(MAPPED), local.port):
             self.refuse(f"it came to {local} itself, and was not redirected by a firewall")
