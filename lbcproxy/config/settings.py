@@ -224,7 +224,7 @@ class Config(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _help(
             "What all sessions together may hold: messages that are not whole yet, and bytes that "
             "wait for an upstream that is being dialled. Whoever holds most gives way: its long "
-            "messages pass unread, or it ends. Not in it: up to 128 KiB a connection that a slow "
+            "messages pass unread, or it ends. Not in it: up to 192 KiB a connection that a slow "
             "node has not read, and record_queue."
         ),
     ] = Size(MEMORY)
