@@ -24,6 +24,7 @@ __all__ = ["BadPlugin", "Loaded", "PluginSpec", "chain_of", "parse_spec", "renew
 class BadPlugin(LbcproxyError):
     """A plugin that cannot be used; the text says which file, where, and why."""
 
+    exit_code = 2
     hint = "`lbcproxy.plugin` says what a plugin is; docs/plugins.md has examples"
 
 

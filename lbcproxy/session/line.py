@@ -43,6 +43,16 @@ class Line:
     def __len__(self) -> int:
         return len(self._steps)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits: what comes may go on as it came."""
+        return not (self._steps or self._behind_frame)
+
+    def passed(self, passages: Sequence[Passage]) -> None:
+        """Take note of what has gone on without waiting."""
+        if passages:
+            self._in_frame = not passages[-1].entries
+
     def put(self, step: Step) -> None:
         """Take what came, in order."""
         self._append(step)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from lbcproxy.session.direction import Direction
-from lbcproxy.session.entry import Entry, Passage
+from lbcproxy.session.entry import Passage
 from lbcproxy.session.hooks import Chain, Hooks
 from lbcproxy.session.host import Host
 from lbcproxy.session.line import Line, Step
@@ -77,9 +77,19 @@ class Pipeline:
 
     def receive(self, direction: Direction, data: bytes, time_ns: int) -> None:
         """Take bytes as they came from one node."""
-        for passage in self.core.receive(direction, data, time_ns):
-            self._take(direction, passage)
-        self._go_on(direction)
+        line = self._lines[direction]
+        waited = self.core.waits(direction)
+        passages = self.core.receive(direction, data, time_ns)
+        if line.is_idle and not any(self._is_asked(each) for each in passages):
+            line.passed(passages)
+            if not waited and not self.core.waits(direction):
+                self._pass(direction, passages, data)
+            elif passages:
+                self._pass(direction, passages)
+        else:
+            for passage in passages:
+                self._take(direction, passage)
+            self._go_on(direction)
         self._look_ready()
 
     def finish(self, direction: Direction, time_ns: int) -> None:
@@ -128,12 +138,13 @@ class Pipeline:
     # One message.
 
     def _take(self, direction: Direction, passage: Passage) -> None:
-        entry = passage.entries[0] if passage.run is None and passage.entries else None
-        asked = entry is not None and self._asked(entry)
-        self._lines[direction].put(Step([passage], entry if asked else None))
+        entry = passage.entries[0] if self._is_asked(passage) else None
+        self._lines[direction].put(Step([passage], entry))
 
-    def _asked(self, entry: Entry) -> bool:
-        message = entry.message
+    def _is_asked(self, passage: Passage) -> bool:
+        if passage.run is not None or not passage.entries:
+            return False
+        message = passage.entries[0].message
         if message is None or not message.raw:
             return False  # junk, or a long message that has passed
         return self._chain.asked(message.command, error=self._is_wrong(message))
@@ -236,9 +247,7 @@ class Pipeline:
         steps = line.take_ready()
         passages = [each for step in steps for each in step.passages]
         if passages:
-            sent = [each.raw if each.sent is None else each.sent for each in passages]
-            self.host.send(direction, sent[0] if len(sent) == 1 else b"".join(sent))
-            self.host.tell(direction, passages)
+            self._pass(direction, passages)
         close = next((step.close for step in steps if step.close is not None), None)
         if close is not None:
             self.host.close(close)
@@ -246,6 +255,15 @@ class Pipeline:
         if line.ended and not len(line):
             line.ended = False
             self.host.finish(direction)
+
+    def _pass(
+        self, direction: Direction, passages: Sequence[Passage], sent: bytes | None = None
+    ) -> None:
+        if sent is None:
+            parts = [each.raw if each.sent is None else each.sent for each in passages]
+            sent = parts[0] if len(parts) == 1 else b"".join(parts)
+        self.host.send(direction, sent)
+        self.host.tell(direction, passages)
 
     def _bound(self, direction: Direction, line: Line) -> None:
         """Read no more while too much waits, and go on when half of it has gone."""

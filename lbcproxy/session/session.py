@@ -126,6 +126,10 @@ class Session:
         way = self._ways[direction]
         return [self._pass(way, direction, item, time_ns) for item in way.framer.close()]
 
+    def waits(self, direction: Direction) -> bool:
+        """Whether bytes of a direction wait for the rest of their message."""
+        return self._ways[direction].framer.buffered > 0
+
     @property
     def held(self) -> int:
         """Bytes of memory for messages that are not whole yet, both ways."""

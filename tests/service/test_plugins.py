@@ -1,0 +1,142 @@
+"""Plugins of a config: named in it, loaded again when they change, refused when they are wrong."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lbcproxy import networks
+from lbcproxy.capture import open_capture
+from lbcproxy.wire.envelope import frame
+from tests.proxy.loops import connect, listening
+from tests.services import RUN, TWISTD, Service
+
+NETWORK = networks.get("lbry-regtest")
+PING, PONG = (frame(NETWORK.magic, name, bytes(8)) for name in ("ping", "pong"))
+DROPS = """
+from lbcproxy.plugin import Drop, Plugin
+
+class Drops(Plugin):
+    why: str = "?"
+
+    def on_{command}(self, session, message):
+        return Drop(self.why)
+"""
+
+
+def config(server, *plugins):
+    proxy = {"listen": 0, "upstream": f"127.0.0.1:{server.getsockname()[1]}"}
+    return {
+        "network": NETWORK.id,
+        "record": "x.pcapng",
+        "plugins": list(plugins),
+        "proxies": [proxy],
+    }
+
+
+@pytest.mark.parametrize("command", [RUN, TWISTD], ids=["run", "twistd"])
+def test_a_plugin_that_changes_is_loaded_again_and_sessions_are_kept(tmp_path, command):
+    """The new file is at work from the next message on; a broken one changes nothing."""
+    path = tmp_path / "drops.py"
+    path.write_text(DROPS.format(command="ping"))
+    with listening() as server:
+        service = Service(tmp_path, config(server, "drops.py why=first"), command)
+        try:
+            with connect(service.ports[0], server) as (client, node):
+                client.sendall(PING + PONG)
+                assert node.recv(100) == PONG
+                path.write_text(DROPS.format(command="pong"))
+                service.said("is loaded again")
+                client.sendall(PONG + PING)
+                assert node.recv(100) == PING
+                path.write_text("class (")
+                service.said("SyntaxError.*what was loaded stays")
+                client.sendall(PONG + PING)
+                assert node.recv(100) == PING
+            assert service.end() == 0
+        finally:
+            service.close()
+    entries = list(open_capture(tmp_path / "x.pcapng"))
+    dropped = [each for each in entries if each.verdict == "drop"]
+    assert [each.command for each in dropped] == ["ping", "pong", "pong"]
+    assert {each.trail for each in dropped} == {("drops: drop: first",)}
+    assert {each.session for each in entries} == {1}
+
+
+def test_sighup_gives_sessions_to_come_other_plugins(tmp_path):
+    """Open ones keep theirs."""
+    (tmp_path / "drops.py").write_text(DROPS.format(command="ping"))
+    with listening() as server:
+        settings = config(server)
+        settings["proxies"][0]["name"] = "one"
+        service = Service(tmp_path, settings, RUN)
+        try:
+            with connect(service.ports[0], server) as (client, node):
+                client.sendall(PING)
+                assert node.recv(100) == PING
+                service.configure({**settings, "plugins": ["drops.py"]})
+                service.hang_up()
+                client.sendall(PING)
+                assert node.recv(100) == PING
+            with connect(service.ports[-1], server) as (client, node):
+                client.sendall(PING + PONG)
+                assert node.recv(100) == PONG
+            assert service.end() == 0
+        finally:
+            service.close()
+
+
+@pytest.mark.parametrize(
+    ("plugins", "words"),
+    [
+        (["nowhere.py"], "no plugin file 'nowhere.py'"),
+        (["drop_command"], "needs the setting 'commands'"),
+        (["drop_command commands=pign"], "is ping meant?"),
+        (["slow_inventory seconds=soon"], "SlowInventory.seconds: Expected `float`"),
+        (["slow_inventory second=1"], "has no setting 'second': seconds"),
+    ],
+)
+def test_a_wrong_plugin_is_an_error_at_the_start(tmp_path, plugins, words):
+    """Before anything listens."""
+    options = [part for each in plugins for part in ("-s", each)]
+    mode = "reverse:127.0.0.1:1@0"
+    done = subprocess.run(
+        [sys.executable, "-m", "lbcproxy", "run", "--network", NETWORK.id, "-m", mode, *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "listening" not in done.stdout
+    assert not list(tmp_path.glob("captures/*"))
+
+
+def test_a_plugin_needs_a_mode_in_which_the_nodes_talk_to_each_other(tmp_path):
+    """In mode terminate they talk to us."""
+    mode = "terminate:127.0.0.1:1@0"
+    done = subprocess.run(
+        [*RUN, "--network", NETWORK.id, "-m", mode, "-s", "slow_inventory"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "plugins: there are none in mode terminate" in done.stderr
+
+
+def test_a_plugin_over_a_capture(tmp_path):
+    """What it gets wrong is said once, on standard error."""
+    capture = "captures/lbcd-sync.pcap"
+    (tmp_path / "fails.py").write_text(
+        "from lbcproxy.plugin import Plugin\nclass F(Plugin):\n"
+        "    def on_getaddr(self, session, message): return 7\n"
+    )
+    command = [sys.executable, "-m", "lbcproxy", "show", "-s", str(tmp_path / "fails.py"), capture]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert len(done.stdout.splitlines()) == len(list(open_capture(capture)))
+    assert "plugin fails: on_getaddr failed: 7 is no verdict" in done.stderr
