@@ -23,7 +23,7 @@ ROWS = (
     ("wire",),
     ("networks",),
     ("session",),
-    ("peer", "capture"),
+    ("peer", "capture", "faults"),
     ("proxy", "replay"),
     ("config",),
     ("service",),

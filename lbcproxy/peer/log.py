@@ -36,6 +36,7 @@ class Gate:
 
     @level.setter
     def level(self, level: Any) -> None:
+        """Let other levels pass."""
         self._level = level
         self.messages = level <= LogLevel.debug
         """Whether messages pass: if not, nothing is made of them."""

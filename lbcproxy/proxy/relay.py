@@ -7,6 +7,8 @@ reset.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,10 +16,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.faults import End, Fault
 from lbcproxy.peer import Peer, PeerConfig, Policy
 from lbcproxy.peer.dial import EXPECTED, connect, reason_of
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.deadlines import Deadlines
+from lbcproxy.proxy.pipe import Pipes
 from lbcproxy.proxy.settings import Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.session import Direction, Session, SessionFacts, Stage
@@ -51,6 +55,7 @@ class Relay:
         self._watch = Watch(
             self._session, settings.observers, settings.now, settings.looks, self._tell_held
         )
+        self._pipes = Pipes(self, settings.clock, settings.seed, settings.faults)
         self._waiting: list[bytes] = []
         self._waits = 0  # the bytes of it
         self._told = 0  # what the budget knows of them and of messages not whole yet
@@ -77,8 +82,8 @@ class Relay:
 
     @property
     def held(self) -> int:
-        """Bytes of messages not whole yet, and of what waits for the upstream."""
-        return self._session.held + self._waits
+        """Bytes of messages not whole yet, of what waits for the upstream, and in faults."""
+        return self._session.held + self._waits + self._pipes.held
 
     def _tell_held(self) -> None:
         """Have the budget know, where it has changed."""
@@ -94,12 +99,15 @@ class Relay:
             self._waiting.clear()
             self._waits = 0
             self.stop("too much waits for the upstream, for all sessions together")
+        elif self._pipes.held:
+            self.stop("too much waits in faults, for all sessions together")
 
     def stop(self, why: str = "proxy stopped") -> None:
         """End the session: send what has been received, then close both legs."""
         self._why = self._why or why
         if self._dialling is not None:
             self._dialling.cancel()
+        self._pipes.release()
         for peer in (self.client, self.upstream):
             self._close(peer, self._settings.stop_linger)
 
@@ -108,6 +116,7 @@ class Relay:
         self._why = self._why or "proxy stopped at once"
         self._broken = True
         self._watch.cut()
+        self._pipes.stop()
         if self._dialling is not None:
             self._dialling.cancel()
         self.client.abort()
@@ -153,7 +162,7 @@ class Relay:
         if self._half is not None:
             self._half.alive()
         if other.is_open:
-            other.write(data)
+            self._pipes.to(other).write(data)
         else:
             self._waiting.append(data)
             self._waits += len(data)
@@ -171,10 +180,10 @@ class Relay:
         self._why = self._why or f"{self._name(peer)} closed"
         self._watch.finished(direction)
         if len(self._finished) == len(Direction):
-            self._close(self.client, self._settings.linger)
-            self._close(self.upstream, self._settings.linger)
+            for each in (self.client, self.upstream):
+                self._pipes.after(each, partial(self._close, each, self._settings.linger))
         else:
-            self._other(peer).finish()
+            self._pipes.after(self._other(peer), self._other(peer).finish)
             # Whoever has been thrown out may not stay for ever by saying nothing.
             self._half = Deadlines(
                 self._settings.clock,
@@ -187,6 +196,7 @@ class Relay:
     def peer_closed(self, peer: Peer, *, reset: bool) -> None:
         """Close the other leg in the same way."""
         self._closed.add(peer)
+        self._pipes.forget(peer)
         if peer in self._ends:
             dialler, listener = self._ends.pop(peer)
             self._settings.connections.remove(dialler, listener, dialled=peer is self.upstream)
@@ -195,10 +205,11 @@ class Relay:
             self._broken = True
             self._why = self._why or f"{self._name(peer)} reset"
             self._watch.reset(direction)
-            self._abort_soon(other)
+            if self._pipes.after(other, partial(self._abort_soon, other)):
+                self._later(self._settings.linger, other.abort)
         elif not self._broken:
             self.peer_finished(peer)
-            self._close(other, self._settings.linger)
+            self._pipes.after(other, partial(self._close, other, self._settings.linger))
         if self._dialling is not None:
             self._dialling.cancel()
         self._end_if_over()
@@ -211,7 +222,33 @@ class Relay:
         """Read on; or break off, if that was all that the other had sent before its reset."""
         if peer is self._breaking:
             peer.abort()
-        self._other(peer).resume("full")
+        self._pipes.go_on(peer)
+        if not peer.full:
+            self._other(peer).resume("full")
+
+    # Faults.
+
+    def change_faults(self, faults: Sequence[Fault]) -> None:
+        """Have other faults; what waits in those there were is not lost."""
+        self._pipes.change(faults)
+
+    def faults_moved(self) -> None:
+        """Take note of what waits, and that bytes still pass."""
+        self._pipes.sweep()
+        self._tell_held()
+        if self._half is not None:
+            self._half.alive()
+
+    def fault_ended(self, target: Peer, end: End) -> None:
+        """End the session as a fault wants it: in order by way of one leg, or both by a reset."""
+        self._why = self._why or f"fault {end.by}"
+        if not end.reset:
+            self._close(target, self._settings.linger)
+        elif not self._broken:
+            self._broken = True
+            self._watch.reset(self._direction(self._other(target)))
+            self.client.abort()
+            self.upstream.abort()
 
     # Dialling.
 
@@ -221,13 +258,19 @@ class Relay:
         self._watch.connected(self.upstream.local_address)
         if not self._is_new(self.upstream, self.upstream.local_address, self.upstream.address):
             return
+        self._pipes.begin()
+        if words := self._pipes.words:
+            text, client = f"faults: {words}", self.client.address
+            self.log.info(
+                "[#{number} {client}] {text}", number=self.number, client=client, text=text
+            )
         waiting, self._waiting, self._waits = self._waiting, [], 0
         for data in waiting:
-            self.upstream.write(data)
+            self._pipes.to(self.upstream).write(data)
         self._tell_held()
         self.client.resume("upstream")
         if Direction.TO_UPSTREAM in self._finished:
-            self.upstream.finish()
+            self._pipes.after(self.upstream, self.upstream.finish)
 
     def _not_joined(self, failure: Failure) -> None:
         """End the client's leg as a refused connection would: with a reset."""
@@ -254,14 +297,17 @@ class Relay:
         """Close in order, and cut it if the node does not read what waits in time."""
         if peer.is_open:
             peer.close()
-            self._timers.append(self._settings.clock.callLater(linger, peer.abort))
+            self._later(linger, peer.abort)
 
     def _abort_soon(self, peer: Peer) -> None:
         """Mirror a reset, after what the sender had sent before it."""
         if peer.is_open:
             self._breaking = peer
             wait = self._settings.linger if peer.full else 0
-            self._timers.append(self._settings.clock.callLater(wait, peer.abort))
+            self._later(wait, peer.abort)
+
+    def _later(self, seconds: float, call: Callable[[], object]) -> None:
+        self._timers.append(self._settings.clock.callLater(seconds, call))
 
     def _end_if_over(self) -> None:
         if self.client not in self._closed or not self._watch.running:
@@ -272,6 +318,7 @@ class Relay:
             if timer.active():
                 timer.cancel()
         self._deadlines.stop()
+        self._pipes.stop()
         if self._half is not None:
             self._half.stop()
         self._settings.budget.forget(self)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, runtime_checkable
 from typing import Protocol as Interface
 
 import msgspec
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
 from lbcproxy.peer import Peer
 from lbcproxy.proxy.budget import Budget
@@ -16,7 +17,7 @@ from lbcproxy.proxy.connections import Connections
 from lbcproxy.proxy.looks import Looks
 from lbcproxy.session import Observer
 
-__all__ = ["Owner", "ProxySession", "RelaySettings", "Shown"]
+__all__ = ["HasFaults", "Owner", "ProxySession", "RelaySettings", "Shown"]
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,10 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     connections: Connections = msgspec.field(default_factory=Connections)
     """Those of all sessions."""
     shown: Shown = Shown()
+    faults: tuple[Fault, ...] = ()
+    """What goes wrong on purpose, in the order in which bytes meet it."""
+    seed: int = 0
+    """What their chances are made of."""
 
 
 class ProxySession(Interface):
@@ -87,6 +92,14 @@ class ProxySession(Interface):
 
     def abort(self) -> None:
         """End the session at once."""
+
+
+@runtime_checkable
+class HasFaults(Interface):
+    """A session, or a kind of session, in which there may be faults."""
+
+    def change_faults(self, faults: Sequence[Fault]) -> None:
+        """Have other faults from now on."""
 
 
 class Owner(Interface):
