@@ -26,6 +26,7 @@ ROWS = (
     ("peer", "capture", "faults"),
     ("proxy", "replay"),
     ("config",),
+    ("control",),
     ("service",),
     ("cli", "tap"),
     ("__main__",),
@@ -34,7 +35,7 @@ ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}
 
 # Libraries that must stay where they are: who uses them, and nobody else.
 KEPT_TO = {
-    "twisted": {"peer", "proxy", "replay", "service", "cli", "tap"},
+    "twisted": {"peer", "proxy", "replay", "control", "service", "cli", "tap"},
     "zope": {"peer", "proxy", "replay", "service", "cli", "tap"},
     "yaml": {"config"},
     "construct": {"wire"},

@@ -16,6 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 ALIASES = {"record": ("-w", "--write"), "record_legs": ("--legs",)}
 ELSEWHERE = ("proxies", "network")
 """Settings that have flags of their own."""
+METAVARS = {"record": "FILE", "log_file": "FILE", "control": "ADDRESS"}
 
 
 @click.command(name="options", context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,7 +73,7 @@ def _kind(name: str, hint: Any) -> dict[str, Any]:
         return {"default": None}
     if get_origin(hint) is Literal:
         return {"type": click.Choice(list(get_args(hint)))}
-    return {"metavar": "FILE" if name in ("record", "log_file") else "VALUE"}
+    return {"metavar": METAVARS.get(name, "VALUE")}
 
 
 def _value(name: str, value: Any) -> Any:
