@@ -61,6 +61,8 @@ def make_site(api: Api, *, local: bool) -> Site:
 
 
 class _Site(Site):
+    noisy = False
+
     def log(self, request: Any) -> None:
         """Nothing: what a request changes is logged where it is changed."""
 

@@ -72,7 +72,7 @@ def make_fault(given: Mapping[str, Any]) -> Fault:
     stream = str(values.get("stream", "downstream")).lower()
     if stream not in STREAMS:
         raise ApiError(400, "stream was invalid, can be either upstream or downstream")
-    if values.get("type") not in all_kinds():
+    if str(values.get("type")) not in all_kinds():
         raise ApiError(400, "invalid toxic type")
     return _fault({**values, "stream": stream})
 

@@ -78,7 +78,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __str__(self) -> str:
         given = msgspec.structs.asdict(self.kind)
-        words = ", ".join(f"{name} {value}" for name, value in given.items())
+        for field in msgspec.structs.fields(self)[5:]:  # the schedule
+            if (value := getattr(self, field.name)) != field.default:
+                given[field.name] = value
+        if self.toxicity < 1:
+            given["toxicity"] = self.toxicity
+        words = ", ".join(f"{name} {value:g}" for name, value in given.items())
         return f"{self.name} ({words})"
 
 

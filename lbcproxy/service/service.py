@@ -212,8 +212,8 @@ class LbcproxyService(Service):
         for name, running in list(self._running_proxies.items()):
             proxy = wanted.get(name)
             if proxy is None or (moved(running.proxy, proxy) and stays(running.proxy, proxy)):
-                why = "no longer configured" if proxy is None else "another place is configured"
-                closing.append(self._retire(name, running, why))
+                told = "no longer configured" if proxy is None else "another place is configured"
+                closing.append(self._retire(name, running, told))
         await DeferredList(closing)
         for name, proxy in wanted.items():
             if self._stopped is not None:
