@@ -16,10 +16,11 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from lbcproxy.capture.formats import pcap, pcapng
 from lbcproxy.cli.main import COMMANDS, cli
-from lbcproxy.config import Config
+from lbcproxy.config import Config, load
 from lbcproxy.networks import all_networks
 from lbcproxy.peer import Peer, PeerConfig, Timeouts
 from lbcproxy.wire import commands
@@ -57,6 +58,20 @@ def test_the_tables_of_the_peer_are_fresh():
     """They are made from the declarations; run script/generate-docs after changing one."""
     text = (ROOT / "docs" / "peer.md").read_text()
     assert text == generator().peer_page(text)
+
+
+def test_the_tables_of_faults_are_fresh():
+    """They are made from the declarations; run script/generate-docs after changing one."""
+    text = (ROOT / "docs" / "faults.md").read_text()
+    assert text == generator().faults_page(text)
+
+
+def test_the_examples_of_faults_are_configs():
+    """What is copied from the page works."""
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "faults.md").read_text(), re.S)
+    assert len(examples) > 3
+    for example in examples:
+        assert load(yaml.safe_load(example)).proxies
 
 
 @pytest.mark.parametrize("struct", [PeerConfig, Timeouts], ids=lambda struct: struct.__name__)
