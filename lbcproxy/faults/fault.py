@@ -83,7 +83,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 given[field.name] = value
         if self.toxicity < 1:
             given["toxicity"] = self.toxicity
-        words = ", ".join(f"{name} {value:g}" for name, value in given.items())
+        words = ", ".join(f"{name} {value}" for name, value in given.items())
         return f"{self.name} ({words})"
 
 

@@ -1,8 +1,11 @@
 """Faults between the two legs of a relay: what reaches the nodes, when, and how it ends."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.logger import globalLogPublisher
 
 from lbcproxy.faults import Fault
 from lbcproxy.proxy import pipe
@@ -55,6 +58,22 @@ def test_what_came_is_recorded_when_it_came():
     scene.settle()
     assert scene.observer.passed_bytes(UP) == PING
     assert scene.upstream.got == b""
+
+
+def test_the_log_says_which_faults_act_on_a_session():
+    """Of those that are a matter of chance, only if they do."""
+    said: list[str] = []
+
+    def observe(event: dict[str, Any]) -> None:
+        said.append(str(event.get("text")))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        scene_with(UPWARDS, fault("timeout", toxicity=0))
+        scene_with()
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert said == ["faults: latency_upstream (latency 1000, jitter 0)"]
 
 
 def test_what_waited_for_the_upstream_passes_the_faults_too():
