@@ -223,6 +223,7 @@ RECIPES = {
     "Add a message": "wire/messages/greeting.py",
     "Add a network": "networks/own.py",
     "Add a capture format": "capture/formats/raw.py",
+    "Add a fault by byte": "faults/by_byte/ticking.py",
     "Add a command": "cli/count.py",
 }
 
@@ -276,6 +277,17 @@ def test_the_recipe_for_a_network_works(extended):
     """A tuple in a file, and the network can be named."""
     done = extended("decode", "--network", "own-testnet", "ping", "00" * 8)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_recipe_for_a_fault_works(extended, tmp_path):
+    """A class in a file, and it can be configured; a name that is nearly right tells of it."""
+    path = tmp_path / "config.yaml"
+    fault = {"type": "ticking", "attributes": {"evry": 5}}
+    proxy = {"listen": 0, "upstream": "127.0.0.1:1", "faults": [fault]}
+    path.write_text(yaml.safe_dump({"network": "lbry-regtest", "proxies": [proxy]}))
+    done = extended("run", "-c", path)
+    assert done.returncode == 2
+    assert "ticking has no such attribute, did you mean every?" in done.stderr
 
 
 def test_the_recipes_for_a_format_and_a_command_work(extended, tmp_path):
