@@ -10,8 +10,11 @@ from functools import partial
 from typing import Any
 from typing import Protocol as Interface
 
+from twisted.logger import Logger
+
 from lbcproxy.faults import Chain, End, Fault, random_of
 from lbcproxy.peer import Peer
+from lbcproxy.peer.log import GATE
 
 __all__ = ["Pipe", "Piped", "Pipes"]
 
@@ -20,6 +23,7 @@ MOST = 4 << 20
 LONGEST = 3600.0
 """Seconds for which a timer is set at once: no system takes any number."""
 FULL = "faults"
+LOG = Logger(namespace="lbcproxy.session", observer=GATE)
 
 
 class Piped(Interface):
@@ -163,9 +167,13 @@ class Pipes:
         return True
 
     def begin(self) -> None:
-        """Act from now on."""
+        """Act from now on, and say in the log which faults there are for this session."""
         self._begun = True
         self.change(self._faults)
+        if words := self.words:
+            number, client = self._owner.number, self._owner.client.address
+            text = f"faults: {words}"
+            LOG.info("[#{session} {client}] {text}", session=number, client=client, text=text)
 
     def change(self, faults: Sequence[Fault]) -> None:
         """Have other faults."""

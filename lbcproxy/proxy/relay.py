@@ -259,11 +259,6 @@ class Relay:
         if not self._is_new(self.upstream, self.upstream.local_address, self.upstream.address):
             return
         self._pipes.begin()
-        if words := self._pipes.words:
-            text, client = f"faults: {words}", self.client.address
-            self.log.info(
-                "[#{number} {client}] {text}", number=self.number, client=client, text=text
-            )
         waiting, self._waiting, self._waits = self._waiting, [], 0
         for data in waiting:
             self._pipes.to(self.upstream).write(data)
