@@ -16,10 +16,11 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from lbcproxy.capture.formats import pcap, pcapng
 from lbcproxy.cli.main import COMMANDS, cli
-from lbcproxy.config import Config
+from lbcproxy.config import Config, load
 from lbcproxy.filters import parse
 from lbcproxy.filters.derived import DERIVED
 from lbcproxy.networks import all_networks
@@ -84,6 +85,20 @@ def test_the_examples_of_the_filters_are_filters():
     assert len(quoted) >= 3
     for each in shown + quoted:
         parse(each)
+
+
+def test_the_tables_of_faults_are_fresh():
+    """They are made from the declarations; run script/generate-docs after changing one."""
+    text = (ROOT / "docs" / "faults.md").read_text()
+    assert text == generator().faults_page(text)
+
+
+def test_the_examples_of_faults_are_configs():
+    """What is copied from the page works."""
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "faults.md").read_text(), re.S)
+    assert len(examples) > 3
+    for example in examples:
+        assert load(yaml.safe_load(example)).proxies
 
 
 @pytest.mark.parametrize("struct", [PeerConfig, Timeouts], ids=lambda struct: struct.__name__)
@@ -244,6 +259,7 @@ RECIPES = {
     "Add a message": "wire/messages/greeting.py",
     "Add a network": "networks/own.py",
     "Add a capture format": "capture/formats/raw.py",
+    "Add a fault by byte": "faults/by_byte/ticking.py",
     "Add a command": "cli/count.py",
     "Add a mode": "proxy/modes/callback.py",
 }
@@ -307,6 +323,17 @@ def test_the_recipe_for_a_mode_works(extended):
     assert "write callback@[HOST:]PORT" in done.stderr
     assert "callback: each client is led" in extended("options").stdout
     assert "callback@[HOST:]PORT: each client" in " ".join(extended("run", "-h").stdout.split())
+
+
+def test_the_recipe_for_a_fault_works(extended, tmp_path):
+    """A class in a file, and it can be configured; a name that is nearly right tells of it."""
+    path = tmp_path / "config.yaml"
+    fault = {"type": "ticking", "attributes": {"evry": 5}}
+    proxy = {"listen": 0, "upstream": "127.0.0.1:1", "faults": [fault]}
+    path.write_text(yaml.safe_dump({"network": "lbry-regtest", "proxies": [proxy]}))
+    done = extended("run", "-c", path)
+    assert done.returncode == 2
+    assert "ticking has no such attribute, did you mean every?" in done.stderr
 
 
 def test_the_recipes_for_a_format_and_a_command_work(extended, tmp_path):

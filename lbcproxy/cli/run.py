@@ -93,6 +93,8 @@ def _configured(path: str | None, modes: tuple[str, ...], flags: dict[str, Any])
                 }
                 for mode in parsed
             ]
+        elif path is None and "control" in flags:
+            flags["proxies"] = []  # the control API makes them
         elif path is None:
             raise click.UsageError("say where to listen and lead to: --mode, or a file with -c")
         return _read(path, flags)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from string import Formatter
@@ -15,6 +15,7 @@ import yaml
 
 from lbcproxy import networks
 from lbcproxy.capture import BadPattern, file_name
+from lbcproxy.config.control import control_address
 from lbcproxy.config.describe import type_of
 from lbcproxy.config.settings import (
     RECORD,
@@ -27,11 +28,21 @@ from lbcproxy.config.settings import (
 )
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
+from lbcproxy.faults import BadFault
 from lbcproxy.peer.config import MOST_USER_AGENT
 from lbcproxy.proxy import BadMode, Mode, Shown, parse_listen, parse_upstreams
 from lbcproxy.proxy.modes import all_modes
 
-__all__ = ["ConfigError", "load", "mode_of", "read", "recording_key", "records_changes"]
+__all__ = [
+    "ConfigError",
+    "load",
+    "make_proxy",
+    "mode_of",
+    "read",
+    "recording_key",
+    "records_changes",
+    "together",
+]
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LEAST = 1 << 20
@@ -87,10 +98,15 @@ def load(values: Mapping[str, Any], lines: Mapping[str, str] | None = None) -> C
     places = lines or {}
     values = dict(values)
     proxies = values.get("proxies")
-    if not isinstance(proxies, list) or not proxies:
+    alone = proxies == [] and values.get("control") is not None  # they are made by the control API
+    if not isinstance(proxies, list) or not (proxies or alone):
         raise ConfigError("a list of at least one proxy is expected", "proxies", _at(places, ""))
     top = _convert({**values, "proxies": []}, Config, "", places)
     given = {key: values[key] for key in Common.__struct_fields__ if key in values}
+    try:
+        control_address(top.control)
+    except ValueError as error:
+        raise ConfigError(str(error), "control", _at(places, "control")) from None
     for size in ("memory", "record_queue"):
         if getattr(top, size) < LEAST:
             raise ConfigError("at least 1 MiB is expected", size, _at(places, size))
@@ -101,8 +117,22 @@ def load(values: Mapping[str, Any], lines: Mapping[str, str] | None = None) -> C
             raise ConfigError("a proxy is expected: listen, upstream, ...", path, _at(places, path))
         checked = _checked(_convert({**given, **proxy}, Proxy, path, places), path, places)
         made.append(_named(checked, {each.name for each in made}))
-    config: Config = msgspec.structs.replace(top, proxies=tuple(made))
-    _check_together(config, places)
+    return together(top, made, places)
+
+
+def make_proxy(config: Config, values: Mapping[str, Any]) -> Proxy:
+    """Make one more proxy, with what stands at the top of a config; raises ConfigError."""
+    given = {key: getattr(config, key) for key in Common.__struct_fields__}
+    proxy = _checked(_convert({**given, **values}, Proxy, "", {}), "", {})
+    return _named(proxy, {each.name for each in config.proxies})
+
+
+def together(
+    top: Config, proxies: Iterable[Proxy], lines: Mapping[str, str] | None = None
+) -> Config:
+    """Give a config with these proxies; raises ConfigError if they do not go together."""
+    config: Config = msgspec.structs.replace(top, proxies=tuple(proxies))
+    _check_together(config, lines or {})
     return config
 
 
@@ -126,6 +156,10 @@ def _convert(values: Mapping[str, Any], kind: Any, path: str, places: Mapping[st
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
         where = f"{path}{where.rstrip('`')}".lstrip(".")
+        if isinstance(error.__cause__, BadFault):
+            bad = error.__cause__
+            where = f"{where}.{bad.path}"
+            raise ConfigError(bad.what, where, _at(places, where)) from error
         if where == path and "missing required field" in what:
             what = what.replace("Object missing required field", "it lacks")
         name = where.removeprefix(path).lstrip(".")
@@ -138,7 +172,7 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
     """Hold a proxy against what its types do not say, and fill in what follows from the rest."""
 
     def wrong(name: str, what: str) -> ConfigError:
-        where = f"{path}.{name}".rstrip(".")
+        where = f"{path}.{name}".strip(".")
         if where not in places and name in places:
             where = name  # it stands at the top
         return ConfigError(what, where, _at(places, where))
@@ -167,6 +201,13 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
     if proxy.user_agent is not None and len(proxy.user_agent.encode()) > MOST_USER_AGENT:
         size = len(proxy.user_agent.encode())
         raise wrong("user_agent", f"{size} bytes, at most {MOST_USER_AGENT} are allowed")
+    if proxy.faults:
+        if not hasattr(all_modes()[proxy.mode].make, "change_faults"):
+            raise wrong("faults", f"mode {proxy.mode} has none: its legs do not pass bytes on")
+        names = [fault.name for fault in proxy.faults]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise wrong(f"faults[{number}]", f"another fault is called {name!r} already")
     record = proxy.record
     if record == _default("record"):
         record = RECORDS[proxy.record_per]

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from lbcproxy.capture import MOST_WAITING
+from lbcproxy.faults import Fault
 from lbcproxy.proxy import MEMORY, MOST_SESSIONS
 from lbcproxy.proxy.modes import all_modes
 
@@ -213,6 +214,14 @@ class Proxy(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "reverse"
     enabled: Annotated[bool, _help("Whether it listens at all.")] = True
+    faults: Annotated[
+        tuple[Fault, ...],
+        _help(
+            "What goes wrong on purpose, as [{type: latency, attributes: {latency: 200}}]: see "
+            "docs/faults.md. In the order in which bytes meet them.",
+            extra={"choices": ("list of faults",)},
+        ),
+    ] = ()
 
 
 class Config(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -242,3 +251,18 @@ class Config(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = None
     log_json: Annotated[bool, _help("Log one JSON object a line.")] = False
+    seed: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        _help(
+            "What the chances of faults are made of: the same seed gives the same faults to the "
+            "same traffic. null picks one at start, and the log tells it."
+        ),
+    ] = None
+    control: Annotated[
+        str | int | None,
+        _help(
+            "Where the control API listens, which changes proxies and their faults: PORT (of "
+            "127.0.0.1), HOST:PORT, or the path of a UNIX socket, with a slash in it; null is "
+            "nowhere. Whoever reaches it needs no password."
+        ),
+    ] = None

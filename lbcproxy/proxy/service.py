@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
+from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connections import Connections
@@ -25,7 +26,7 @@ from lbcproxy.proxy.looks import Looks
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.refusals import Refusals
-from lbcproxy.proxy.settings import Plugins, ProxySession, RelaySettings, Shown
+from lbcproxy.proxy.settings import HasFaults, Plugins, ProxySession, RelaySettings, Shown
 from lbcproxy.session import Observer
 
 __all__ = [
@@ -83,6 +84,9 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     plugins: Plugins = Plugins()
     shown: Shown = Shown()
     """What each side sees of the other in terminate mode."""
+    faults: tuple[Fault, ...] = ()
+    seed: int = 0
+    """What the chances of faults are made of."""
 
 
 class Listener(Factory):
@@ -151,9 +155,14 @@ class ProxyService(Service):
             relay.plugins_changed()
 
     def change(self, settings: ProxySettings, observers: Sequence[Observer]) -> None:
-        """Have other settings for the sessions to come; modes stay as they are."""
+        """Have other settings for the sessions to come, other faults for all; modes stay."""
+        before = self._settings.faults
         self._settings = settings
         self._observers = tuple(observers)
+        if settings.faults != before:
+            for relay in self.relays:
+                if isinstance(relay, HasFaults):
+                    relay.change_faults(settings.faults)
 
     def new_relay(self, mode: Mode, address: str) -> ProxySession | None:
         """Make a new session, of the mode's kind; None if there are too many already."""
@@ -232,6 +241,8 @@ class ProxyService(Service):
             looks=self._shared.looks,
             shown=self._settings.shown,
             plugins=self._settings.plugins,
+            faults=self._settings.faults,
+            seed=self._settings.seed,
         )
 
     def _server_endpoint(self, address: Endpoint) -> Any:

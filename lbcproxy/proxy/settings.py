@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, runtime_checkable
 from typing import Protocol as Interface
 
 import msgspec
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.faults import Fault
 from lbcproxy.loading import Loaded
 from lbcproxy.networks import Network
 from lbcproxy.peer.connection import Connection
@@ -18,7 +19,15 @@ from lbcproxy.proxy.looks import Looks
 from lbcproxy.session import Observer
 from lbcproxy.session.pipeline import OPEN
 
-__all__ = ["Dial", "Owner", "Plugins", "ProxySession", "RelaySettings", "Shown"]
+__all__ = [
+    "Dial",
+    "HasFaults",
+    "Owner",
+    "Plugins",
+    "ProxySession",
+    "RelaySettings",
+    "Shown",
+]
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +106,10 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Those of all sessions."""
     shown: Shown = Shown()
     plugins: Plugins = Plugins()
+    faults: tuple[Fault, ...] = ()
+    """What goes wrong on purpose, in the order in which bytes meet it."""
+    seed: int = 0
+    """What their chances are made of."""
 
     @property
     def upstream(self) -> Endpoint:
@@ -128,6 +141,14 @@ class ProxySession(Interface):
 
     def abort(self) -> None:
         """End the session at once."""
+
+
+@runtime_checkable
+class HasFaults(Interface):
+    """A session, or a kind of session, in which there may be faults."""
+
+    def change_faults(self, faults: Sequence[Fault]) -> None:
+        """Have other faults from now on."""
 
 
 class Owner(Interface):

@@ -1,5 +1,6 @@
 """`lbcproxy run`, as a program of its own: what it refuses, prints, records, and how it ends."""
 
+import http.client
 import json
 import queue
 import re
@@ -19,6 +20,7 @@ from lbcproxy.filters import parse
 from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.wire.envelope import frame
 from tests.live.proxies import Client
+from tests.nodes import wait_until
 
 MAGIC = networks.get("lbry-regtest").magic
 PING = frame(MAGIC, "ping", bytes(7) + b"\x01")
@@ -425,3 +427,39 @@ def test_a_file_that_is_no_capture_is_not_written_over(lbcproxy, tmp_path):
     assert (ended.code, ended.out) == (1, "")
     assert "exists and is no pcapng: it is not written over" in ended.err
     assert path.read_text() == "Dear reader"
+
+
+def test_a_control_api_alone_is_enough_to_run(tmp_path):
+    """Whoever asks it makes the proxies."""
+    log = tmp_path / "output.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "lbcproxy",
+                "run",
+                "--network",
+                "lbry-regtest",
+                "--control",
+                "0",
+            ],
+            cwd=tmp_path,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        found = wait_until(
+            "it listens", lambda: re.search(r"control: listening at (\S+)", log.read_text())
+        )
+        connection = http.client.HTTPConnection(found[1], timeout=20)
+        body = '{"name": "one", "upstream": "127.0.0.1:1"}'
+        connection.request("POST", "/proxies", body)
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer)["enabled"]) == (201, True)
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()

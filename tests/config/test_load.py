@@ -7,7 +7,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.config import Config, ConfigError, Duration, Size, describe, load, mode_of, read
+from lbcproxy.config import (
+    Config,
+    ConfigError,
+    Duration,
+    Size,
+    control_address,
+    describe,
+    load,
+    mode_of,
+    read,
+)
 from lbcproxy.endpoint import Endpoint
 
 ROOT = Path(__file__).parent.parent.parent
@@ -300,3 +310,88 @@ def test_whatever_stands_there_is_taken_or_refused(top, own):
             load(values)
         except ConfigError as error:
             assert str(error)
+
+
+FAULTY = """\
+network: lbry-regtest
+proxies:
+  - listen: 9001
+    upstream: "127.0.0.1:9246"
+    faults:
+      - type: latency
+        attributes:
+          latency: 100
+      - {type: slicer, stream: upstream, attributes: {average_size: 10}, toxicity: 0.5}
+"""
+
+
+def test_faults_are_read_with_their_attributes(tmp_path):
+    """In their order, with defaults."""
+    first, second = config(FAULTY, tmp_path).proxies[0].faults
+    assert (first.name, first.kind.latency, first.kind.jitter) == ("latency_downstream", 100, 0)
+    assert (second.name, second.toxicity) == ("slicer_upstream", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("type: latency", "type: latancy", "line 6: proxies[0].faults[0].type: 'latancy' is no"),
+        (
+            "latency: 100",
+            "latncy: 1",
+            "line 8: proxies[0].faults[0].attributes.latncy: latency",
+        ),
+        ("latency: 100", "latency: x", "line 8: proxies[0].faults[0].attributes.latency: Expected"),
+        ("average_size: 10", "delay: 1", "line 9: proxies[0].faults[1].attributes: Object missing"),
+        ("toxicity: 0.5", "toxicity: 5", "line 9: proxies[0].faults[1].toxicity: Expected `float`"),
+        ("toxicity: 0.5", "toxcity: 1", "line 9: proxies[0].faults[1]: Object contains unknown fi"),
+        ("upstream, attr", "sideways, attr", "line 9: proxies[0].faults[1].stream: Invalid enum"),
+        (
+            "toxicity: 0.5",
+            "name: latency_downstream",
+            "line 9: proxies[0].faults[1]: another fa",
+        ),
+        (
+            "    faults",
+            "    mode: terminate\n    faults",
+            "proxies[0].faults: mode termi",
+        ),
+        (
+            "network:",
+            "control: here\nnetwork:",
+            "line 1: control: 'here' is not PORT, HOST:PORT",
+        ),
+        ("network:", "control: 99999\nnetwork:", "line 1: control: '99999' is not PORT, HOST:PORT"),
+        ("network:", "seed: -1\nnetwork:", "line 1: seed: Expected `int` >= 0"),
+    ],
+)
+def test_a_mistake_in_a_fault_is_told_with_its_line(before, after, words, tmp_path):
+    """As any other."""
+    assert before in FAULTY
+    with pytest.raises(ConfigError) as caught:
+        config(FAULTY.replace(before, after, 1), tmp_path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        (8474, Endpoint("127.0.0.1", 8474)),
+        ("8474", Endpoint("127.0.0.1", 8474)),
+        (":8474", Endpoint("127.0.0.1", 8474)),
+        ("10.0.0.1:8474", Endpoint("10.0.0.1", 8474)),
+        ("[::1]:8474", Endpoint("::1", 8474)),
+        ("./control.sock", "./control.sock"),
+        (None, None),
+    ],
+)
+def test_the_control_api_listens_here_alone_unless_it_is_said(given, address):
+    """An address of others has to be written."""
+    assert control_address(given) == address
+
+
+def test_without_proxies_there_must_be_a_control_api():
+    """It makes them; without it there would be nothing to do."""
+    assert load({"control": 0, "proxies": []}).proxies == ()
+    with pytest.raises(ConfigError, match="a list of at least one proxy is expected"):
+        load({"proxies": []})
