@@ -32,6 +32,7 @@ NAMES = (
     "readers",
     "start",
     "memory",
+    "plugins",
     "growth",
     "sync",
 )

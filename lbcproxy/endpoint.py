@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 __all__ = ["Endpoint"]
+
+HOST_AND_PORT = re.compile(r"(?:(?P<host>\[[^\]@]+\]|[^\[\]:@/]+):)?(?P<port>[0-9]+)")
 
 
 class Endpoint(NamedTuple):
@@ -14,13 +17,20 @@ class Endpoint(NamedTuple):
     port: int
 
     @classmethod
-    def parse(cls, text: str) -> Endpoint:
-        """Read "host:port"; raises ValueError if there is no port from 0 to 65535."""
-        host, colon, port = text.rpartition(":")
-        number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
-        if not colon or not 0 <= number <= 65535 or (":" in host and not host.startswith("[")):
-            raise ValueError(f"{text!r} is not HOST:PORT")
-        return cls(host.strip("[]"), number)
+    def parse(cls, text: str, default_host: str | None = None) -> Endpoint:
+        """Read "host:port", or a port alone if there is a default for its host.
+
+        Raises ValueError, which says what is wrong; 0 is a port.
+        """
+        found = HOST_AND_PORT.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is not HOST:PORT (IPv6 as [::1]:9246)")
+        host, digits = found["host"] or default_host, found["port"]
+        if host is None:
+            raise ValueError(f"{text!r} names no host to connect to: write HOST:PORT")
+        if len(digits) > 5 or int(digits) > 65535:
+            raise ValueError(f"{digits} is not a TCP port, in HOST:PORT")
+        return cls(host.strip("[]"), int(digits))
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

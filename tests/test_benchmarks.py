@@ -34,8 +34,9 @@ def test_frames_have_the_size_they_are_named_for_and_are_sound():
     session = Session(1, NETWORK, stream_above=None)
     session.receive(Direction.TO_CLIENT, HELLO, 0)
     passed = session.receive(Direction.TO_UPSTREAM, HELLO + VERACK + buffer, 0)
-    assert len(passed) == 2 + count
-    assert [each.entry.message.error for each in passed if each.entry.message.error] == []
+    entries = [entry for each in passed for entry in each.entries]
+    assert len(entries) == 2 + count
+    assert [each.error for each in entries if each.error] == []
 
 
 def test_forwarding_is_measured(monkeypatch):

@@ -16,10 +16,13 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from lbcproxy.capture.formats import pcap, pcapng
 from lbcproxy.cli.main import COMMANDS, cli
-from lbcproxy.config import Config
+from lbcproxy.config import Config, load
+from lbcproxy.filters import parse
+from lbcproxy.filters.derived import DERIVED
 from lbcproxy.networks import all_networks
 from lbcproxy.peer import Peer, PeerConfig, Timeouts
 from lbcproxy.wire import commands
@@ -59,6 +62,45 @@ def test_the_tables_of_the_peer_are_fresh():
     assert text == generator().peer_page(text)
 
 
+def test_the_tables_of_the_filters_are_fresh():
+    """They are made from the declarations; run script/generate-docs after changing one."""
+    text = (ROOT / "docs" / "filters.md").read_text()
+    assert text == generator().filters_page(text)
+
+
+def test_the_page_of_the_filters_has_what_only_filters_have():
+    """Ids, addresses and claims stand in no table of messages."""
+    text = (ROOT / "docs" / "filters.md").read_text()
+    for record, members in DERIVED.items():
+        missing = [name for name in members if not re.search(rf"`[\w.]*\b{name}`", text)]
+        assert missing == [], record
+
+
+def test_the_examples_of_the_filters_are_filters():
+    """Whoever copies one finds that it works."""
+    text = (ROOT / "docs" / "filters.md").read_text()
+    shown = re.findall(r"\| `([^`]+)` \|$", text, re.MULTILINE)
+    quoted = re.findall(r"^(?:\$ )?lbcproxy (?:show|run) .*?'([^'\n]+)'$", text, re.MULTILINE)
+    assert len(shown) > 30
+    assert len(quoted) >= 3
+    for each in shown + quoted:
+        parse(each)
+
+
+def test_the_tables_of_faults_are_fresh():
+    """They are made from the declarations; run script/generate-docs after changing one."""
+    text = (ROOT / "docs" / "faults.md").read_text()
+    assert text == generator().faults_page(text)
+
+
+def test_the_examples_of_faults_are_configs():
+    """What is copied from the page works."""
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "faults.md").read_text(), re.S)
+    assert len(examples) > 3
+    for example in examples:
+        assert load(yaml.safe_load(example)).proxies
+
+
 @pytest.mark.parametrize("struct", [PeerConfig, Timeouts], ids=lambda struct: struct.__name__)
 def test_the_page_of_the_peer_explains_every_field(struct):
     """Each has a row with its default and a meaning."""
@@ -90,7 +132,16 @@ ELSEWHERE = {
         "filled",
         "drained",
     ),  # what Twisted's calls become
-    *("write", "finish", "close", "abort", "full", "aborted", "statistics"),  # a transparent peer's
+    *(
+        "write",
+        "finish",
+        "close",
+        "abort",
+        "full",
+        "aborted",
+        "statistics",
+        "hand_over",
+    ),  # a transparent peer's
     "core",  # the inside, for whoever builds on it
     *("connected", "factory", "transport"),  # Twisted's
 }
@@ -208,7 +259,9 @@ RECIPES = {
     "Add a message": "wire/messages/greeting.py",
     "Add a network": "networks/own.py",
     "Add a capture format": "capture/formats/raw.py",
+    "Add a fault by byte": "faults/by_byte/ticking.py",
     "Add a command": "cli/count.py",
+    "Add a mode": "proxy/modes/callback.py",
 }
 
 
@@ -261,6 +314,26 @@ def test_the_recipe_for_a_network_works(extended):
     """A tuple in a file, and the network can be named."""
     done = extended("decode", "--network", "own-testnet", "ping", "00" * 8)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_recipe_for_a_mode_works(extended):
+    """A class in a file, and flags, errors and config know how the mode is written."""
+    done = extended("run", "--network", "own-testnet", "--mode", "callback:host:1@2")
+    assert done.returncode == 2
+    assert "write callback@[HOST:]PORT" in done.stderr
+    assert "callback: each client is led" in extended("options").stdout
+    assert "callback@[HOST:]PORT: each client" in " ".join(extended("run", "-h").stdout.split())
+
+
+def test_the_recipe_for_a_fault_works(extended, tmp_path):
+    """A class in a file, and it can be configured; a name that is nearly right tells of it."""
+    path = tmp_path / "config.yaml"
+    fault = {"type": "ticking", "attributes": {"evry": 5}}
+    proxy = {"listen": 0, "upstream": "127.0.0.1:1", "faults": [fault]}
+    path.write_text(yaml.safe_dump({"network": "lbry-regtest", "proxies": [proxy]}))
+    done = extended("run", "-c", path)
+    assert done.returncode == 2
+    assert "ticking has no such attribute, did you mean every?" in done.stderr
 
 
 def test_the_recipes_for_a_format_and_a_command_work(extended, tmp_path):

@@ -23,12 +23,14 @@ ROWS = (
     ("wire",),
     ("networks",),
     ("session",),
+    ("filters",),
     ("plugin",),
     ("loading",),
-    ("peer", "capture"),
+    ("peer", "capture", "faults"),
     ("proxy",),
     ("replay",),
     ("config", "testing"),
+    ("control",),
     ("service",),
     ("cli", "tap"),
     ("__main__",),
@@ -37,7 +39,7 @@ ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}
 
 # Libraries that must stay where they are: who uses them, and nobody else.
 KEPT_TO = {
-    "twisted": {"peer", "proxy", "replay", "service", "cli", "tap", "testing"},
+    "twisted": {"peer", "proxy", "replay", "control", "service", "cli", "tap", "testing"},
     "zope": {"peer", "proxy", "replay", "service", "cli", "tap"},
     "yaml": {"config"},
     "construct": {"wire"},

@@ -12,7 +12,7 @@ from lbcproxy.capture.streams import Closed, Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, Entry, Passage, Session, Side
+from lbcproxy.session import Direction, Entry, Passage, Session, SessionFacts, Side
 
 __all__ = ["Connection", "Room", "UnknownNetwork"]
 
@@ -69,11 +69,6 @@ class Connection:
         self._last_ns = opened.time_ns
 
     @property
-    def ends(self) -> tuple[Endpoint, Endpoint]:
-        """Who connected, and where to."""
-        return self._opened.client, self._opened.server
-
-    @property
     def over(self) -> bool:
         """Whether both directions have ended."""
         return len(self._ended) == len(Direction)
@@ -128,6 +123,17 @@ class Connection:
                 yield from _entries(self.session.end(direction, time_ns))
         if self.over:
             self._release()
+
+    def facts(self, number: int, network: Network) -> SessionFacts:
+        """Say between whom the session is; where only two are known, the server is the upstream."""
+        client, server = self._opened.client, self._opened.server
+        try:
+            upstream = server if self.upstream is None else Endpoint.parse(self.upstream)
+        except ValueError:
+            upstream = server  # the file says something else than HOST:PORT
+        return SessionFacts(
+            number=number, network=network.id, client=client, listen=server, upstream=upstream
+        )
 
     def report(self, number: int) -> SessionReport:
         """Tell of the session, when all of it has been read."""

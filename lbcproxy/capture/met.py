@@ -9,7 +9,7 @@ import msgspec
 from lbcproxy.capture.fragments import Fragments
 from lbcproxy.capture.links import UNDERSTOOD, link_name
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import SideStatistics
+from lbcproxy.session import SessionFacts, SideStatistics
 
 __all__ = ["Met", "SessionReport"]
 
@@ -52,8 +52,8 @@ class Met:
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         """The earliest and latest time of a packet."""
-        self.ends: dict[int, tuple[Endpoint, Endpoint]] = {}
-        """Of the sessions that are open now: who connected, and where to."""
+        self.between: dict[int, SessionFacts] = {}
+        """Of the sessions that are open now: between whom they are."""
         self.sessions = 0
         self.skipped = 0
         """Connections passed over because they are of no known network."""

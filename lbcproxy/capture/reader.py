@@ -202,7 +202,8 @@ class _Reading:
         """Make the core that reads a connection, at its first bytes."""
         if connection.number is None:
             connection.number = self._next_session()
-        self._met.ends.setdefault(connection.number, connection.ends)
+        if connection.came_in is not Direction.TO_CLIENT:  # the client leg knows both ends
+            self._met.between[connection.number] = connection.facts(connection.number, network)
         return Session(
             connection.number,
             network,
@@ -220,15 +221,16 @@ class _Reading:
         number = connection.number
         if number is None:
             return
-        self._met.ends.pop(number, None)
         report = connection.report(number)
         if connection.came_in is None:
+            self._met.between.pop(number, None)
             self._capture.ended(report)
             return
         other = self._reports.pop(number, None)
         if other is None:
             self._reports[number] = report
         else:
+            self._met.between.pop(number, None)
             client_leg = connection.came_in is Direction.TO_UPSTREAM
             legs = (report, other) if client_leg else (other, report)
             self._capture.ended(_of_both_legs(*legs))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import click
 
 from lbcproxy.cli.look import Look
-from lbcproxy.session import Direction, Observer, Passage, SessionFacts
+from lbcproxy.filters import Filter
+from lbcproxy.session import Direction, Entry, Observer, Passage, SessionFacts
 
 __all__ = ["Console"]
 
@@ -27,11 +28,21 @@ class Lines(Protocol):
 class Console(Observer):
     """Print messages to `messages` and lines of the log to `events`.
 
-    What cannot be printed is let go. `look` may be None: then only the log is printed.
+    What cannot be printed is let go. `look` may be None: then only the log is printed. With a
+    filter, the messages it matches are printed.
     """
 
-    def __init__(self, look: Look | None, messages: Lines, events: Lines, *, colour: bool) -> None:
+    def __init__(
+        self,
+        look: Look | None,
+        messages: Lines,
+        events: Lines,
+        *,
+        colour: bool,
+        wanted: Filter | None = None,
+    ) -> None:
         self._look = look
+        self._wanted = wanted
         self._messages = messages
         self._events = events
         self._colour = colour
@@ -42,7 +53,9 @@ class Console(Observer):
         """Print what passed, a line a message."""
         if self._look is None:
             return
-        entries = itertools.chain.from_iterable(each.entries for each in passages)
+        entries: Iterable[Entry] = itertools.chain.from_iterable(each.entries for each in passages)
+        if (wanted := self._wanted) is not None:
+            entries = (entry for entry in entries if wanted(entry, facts))
         lines = [line for entry in entries if (line := self._look(entry)) is not None]
         if lines:
             self._print(self._messages, "\n".join(lines))

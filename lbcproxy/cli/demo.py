@@ -118,7 +118,7 @@ class _Demo:
         upstream = Endpoint(here, self._node.getHost().port)
         settings = ProxySettings(
             network=networks.get(NETWORK),
-            modes=(Mode("reverse", upstream, Endpoint(here, 0)),),
+            modes=(Mode("reverse", (upstream,), Endpoint(here, 0)),),
             stream_above=None,
         )
         self._service = ProxyService(self._reactor, settings, self._observers)

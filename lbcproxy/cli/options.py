@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-__all__ = ["look_options", "network_option", "the_network"]
+if TYPE_CHECKING:
+    from lbcproxy.filters import Filter
+
+__all__ = ["filter_argument", "look_options", "network_option", "the_filter", "the_network"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +33,20 @@ def the_network(name: str) -> Any:
         return networks.get(name)
     except KeyError as error:
         raise click.UsageError(f"--network: {error.args[0]}") from None
+
+
+def filter_argument(command: F) -> F:
+    """Add `[FILTER]`: its words may stand alone or together in quotes."""
+    return click.argument("words", metavar="[FILTER]", nargs=-1)(command)
+
+
+def the_filter(words: tuple[str, ...], network: Any = None) -> Filter | None:
+    """Give the filter that some words say, None if there are none; raises BadFilter."""
+    if not words:
+        return None
+    from lbcproxy.filters import parse
+
+    return parse(" ".join(words), network)
 
 
 def look_options(command: F) -> F:

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lbcproxy.cli.options import look_options, network_option
+from lbcproxy.cli.options import filter_argument, look_options, network_option, the_filter
 from lbcproxy.cli.settings import given, overriding, setting_options
+from lbcproxy.proxy import syntax
+from lbcproxy.proxy.modes import all_modes
 
 if TYPE_CHECKING:
     from lbcproxy.config import Config
+    from lbcproxy.filters import Filter
 
 __all__ = ["command"]
+
+MODES = " ".join(f"{syntax(kind)}: {mode.HELP}." for kind, mode in all_modes().items())
 
 
 @click.command(name="run", context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,12 +39,13 @@ __all__ = ["command"]
     "modes",
     multiple=True,
     metavar="MODE",
-    help="reverse:HOST:PORT@[HOST:]PORT: listen at the second address (127.0.0.1 if it names no "
-    "host; port 0 picks one), connect to the first. terminate:... the same, but each side shakes "
-    "hands with us. May be given several times.",
+    help=f"{MODES} Behind the @ is where to listen: at 127.0.0.1 if no host is named; port 0 "
+    "picks one. Before it is where to connect to, for each client to the first that answers. May "
+    "be given several times.",
 )
 @click.option("--no-record", is_flag=True, help="Do not record.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no messages, only what happens.")
+@filter_argument
 @setting_options
 @look_options
 def command(
@@ -48,11 +54,14 @@ def command(
     modes: tuple[str, ...],
     no_record: bool,
     quiet: bool,
+    words: tuple[str, ...],
     **options: Any,
 ) -> int:
     """Stand between a client and a node: show and record what passes.
 
     Point the client at the listening address: it talks to the node as before. Ctrl-C ends it.
+    With a FILTER, the messages it matches are shown, and all are recorded: tx, 'size > 1000',
+    'any(c.name == "x" for c in tx.claims)'. docs/filters.md has the language.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the reactor runs, nothing is to reload
     flags = given(options)
@@ -64,7 +73,8 @@ def command(
         flags["network"] = network
     config = _configured(path, modes, flags)
     read_again = None if path is None else lambda: _read(path, flags)
-    return _run(config, read_again, quiet=quiet, **options)
+    wanted = the_filter(words)
+    return _run(config, read_again, quiet=quiet, wanted=wanted, **options)
 
 
 def _configured(path: str | None, modes: tuple[str, ...], flags: dict[str, Any]) -> Config:
@@ -76,9 +86,15 @@ def _configured(path: str | None, modes: tuple[str, ...], flags: dict[str, Any])
         if modes:
             parsed = [parse_mode(mode) for mode in modes]
             flags["proxies"] = [
-                {"mode": mode.kind, "listen": str(mode.listen), "upstream": str(mode.upstream)}
+                {
+                    "mode": mode.kind,
+                    "listen": str(mode.listen),
+                    "upstream": tuple(map(str, mode.upstreams)) or None,
+                }
                 for mode in parsed
             ]
+        elif path is None and "control" in flags:
+            flags["proxies"] = []  # the control API makes them
         elif path is None:
             raise click.UsageError("say where to listen and lead to: --mode, or a file with -c")
         return _read(path, flags)
@@ -100,7 +116,12 @@ def _read(path: str | None, flags: dict[str, Any]) -> Config:
 
 
 def _run(
-    config: Config, read_again: Callable[[], Config] | None, *, quiet: bool, **options: Any
+    config: Config,
+    read_again: Callable[[], Config] | None,
+    *,
+    quiet: bool,
+    wanted: Filter | None,
+    **options: Any,
 ) -> int:
     from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
     from twisted.internet.defer import Deferred
@@ -122,9 +143,13 @@ def _run(
     look = make_look(**options, colour=colours(stream), width=width_of(stream))
     messages = output_to(stream)
     events = messages if event_stream is stream else output_to(event_stream)
-    console = Console(None if quiet else look, messages, events, colour=colours(event_stream))
+    console = Console(
+        None if quiet else look, messages, events, colour=colours(event_stream), wanted=wanted
+    )
     logs = Logs(console.line)
-    reads_all = not quiet and (options["kind"] != "text" or options["tree"] or options["hexdump"])
+    printed = options["kind"] != "text" or options["tree"] or options["hexdump"]
+    asked = wanted is not None and wanted.needs_record
+    reads_all = not quiet and (printed or asked)
     raise_open_files()
     give_memory_back()
     ended: Deferred[int] = Deferred()

@@ -20,6 +20,7 @@ ALIASES = {
 }
 ELSEWHERE = ("proxies", "network")
 """Settings that have flags of their own."""
+METAVARS = {"record": "FILE", "log_file": "FILE", "control": "ADDRESS"}
 
 
 @click.command(name="options", context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,7 +79,7 @@ def _kind(name: str, hint: Any) -> dict[str, Any]:
         return {"multiple": True, "metavar": "'FILE [NAME=VALUE ...]'"}
     if get_origin(hint) is Literal:
         return {"type": click.Choice(list(get_args(hint)))}
-    return {"metavar": "FILE" if name in ("record", "log_file") else "VALUE"}
+    return {"metavar": METAVARS.get(name, "VALUE")}
 
 
 def _value(name: str, value: Any) -> Any:

@@ -10,13 +10,20 @@ from typing import Any
 
 import click
 
-from lbcproxy.cli.options import look_options, network_option, the_network
+from lbcproxy.cli.options import (
+    filter_argument,
+    look_options,
+    network_option,
+    the_filter,
+    the_network,
+)
 
 __all__ = ["command"]
 
 
 @click.command(name="show", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", type=click.Path(path_type=Path))
+@filter_argument
 @network_option(required=False)
 @click.option(
     "-s",
@@ -29,6 +36,7 @@ __all__ = ["command"]
 @look_options
 def command(
     file: Path,
+    words: tuple[str, ...],
     network: str | None,
     plugins: tuple[str, ...],
     kind: str,
@@ -37,6 +45,9 @@ def command(
     **rest: Any,
 ) -> None:
     """List the messages of a capture FILE: one of ours, or one of tcpdump or Wireshark.
+
+    With a FILTER, those it matches: tx, 'size > 1000', 'any(c.name == "x" for c in tx.claims)'.
+    docs/filters.md has the language.
 
     A capture of ours names its network. For others the magic of their frames tells it, unless two
     networks share it: then say --network. What could not be read is said behind the messages.
@@ -54,6 +65,7 @@ def command(
         width=width_of(sys.stdout),
     )
     chain = None if network is None else the_network(network)
+    wanted = the_filter(words, chain)
     try:
         capture = open_capture(file, chain)
     except OSError as error:
@@ -62,6 +74,9 @@ def command(
         # A bar between lines on the same terminal would make both unreadable.
         with reading(file, wanted=not sys.stdout.isatty()) as capture.opened:
             for entry in _through(capture, plugins):
+                facts = capture.met.between.get(entry.session)
+                if wanted is not None and not wanted(entry, facts):
+                    continue
                 text = look(entry)
                 if text is not None:
                     print(text)

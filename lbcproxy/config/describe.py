@@ -33,6 +33,7 @@ KINDS: dict[Any, str] = {
     int: "number",
     bool: "true or false",
     type(None): "null",
+    tuple[str, ...]: "list of texts",
     Duration: "time",
     Size: "size",
 }
@@ -107,8 +108,6 @@ def type_of(kind: Any, name: str) -> str:
 def _kind(hint: Any, meta: msgspec.Meta) -> str:
     if get_origin(hint) is Annotated:
         hint, meta = get_args(hint)
-    if get_origin(hint) is tuple:
-        return f"list of {KINDS[get_args(hint)[0]]}"
     words = [KINDS[hint]]
     if hint is int:
         words += [f"from {meta.ge:,}"] if meta.ge is not None else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from string import Formatter
@@ -15,6 +15,7 @@ import yaml
 
 from lbcproxy import networks
 from lbcproxy.capture import BadPattern, file_name
+from lbcproxy.config.control import control_address
 from lbcproxy.config.describe import type_of
 from lbcproxy.config.settings import (
     RECORD,
@@ -27,18 +28,28 @@ from lbcproxy.config.settings import (
 )
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
+from lbcproxy.faults import BadFault
 from lbcproxy.peer.config import MOST_USER_AGENT
-from lbcproxy.proxy import BadMode, Mode, Shown, parse_mode
+from lbcproxy.proxy import BadMode, Mode, Shown, parse_listen, parse_upstreams
 from lbcproxy.proxy.modes import all_modes
 
-__all__ = ["ConfigError", "load", "mode_of", "read", "recording_key", "records_changes"]
+__all__ = [
+    "ConfigError",
+    "load",
+    "make_proxy",
+    "mode_of",
+    "read",
+    "recording_key",
+    "records_changes",
+    "together",
+]
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LEAST = 1 << 20
 LEAST_FILE = 4 << 10
 RECORDS = {"run": RECORD, "listener": RECORD_LISTENER, "session": RECORD_SESSION}
 RECORDING = ("record", "record_per", "record_legs", "rotate_size", "rotate_every")
-USELESS = "it does nothing without a proxy of mode terminate: reverse passes every byte as it came"
+USELESS = "it does nothing without a proxy of mode terminate: the others pass every byte as it came"
 ANY = ("0.0.0.0", "::")  # noqa: S104
 
 
@@ -87,10 +98,15 @@ def load(values: Mapping[str, Any], lines: Mapping[str, str] | None = None) -> C
     places = lines or {}
     values = dict(values)
     proxies = values.get("proxies")
-    if not isinstance(proxies, list) or not proxies:
+    alone = proxies == [] and values.get("control") is not None  # they are made by the control API
+    if not isinstance(proxies, list) or not (proxies or alone):
         raise ConfigError("a list of at least one proxy is expected", "proxies", _at(places, ""))
     top = _convert({**values, "proxies": []}, Config, "", places)
     given = {key: values[key] for key in Common.__struct_fields__ if key in values}
+    try:
+        control_address(top.control)
+    except ValueError as error:
+        raise ConfigError(str(error), "control", _at(places, "control")) from None
     for size in ("memory", "record_queue"):
         if getattr(top, size) < LEAST:
             raise ConfigError("at least 1 MiB is expected", size, _at(places, size))
@@ -101,14 +117,30 @@ def load(values: Mapping[str, Any], lines: Mapping[str, str] | None = None) -> C
             raise ConfigError("a proxy is expected: listen, upstream, ...", path, _at(places, path))
         checked = _checked(_convert({**given, **proxy}, Proxy, path, places), path, places)
         made.append(_named(checked, {each.name for each in made}))
-    config: Config = msgspec.structs.replace(top, proxies=tuple(made))
-    _check_together(config, places)
+    return together(top, made, places)
+
+
+def make_proxy(config: Config, values: Mapping[str, Any]) -> Proxy:
+    """Make one more proxy, with what stands at the top of a config; raises ConfigError."""
+    given = {key: getattr(config, key) for key in Common.__struct_fields__}
+    proxy = _checked(_convert({**given, **values}, Proxy, "", {}), "", {})
+    return _named(proxy, {each.name for each in config.proxies})
+
+
+def together(
+    top: Config, proxies: Iterable[Proxy], lines: Mapping[str, str] | None = None
+) -> Config:
+    """Give a config with these proxies; raises ConfigError if they do not go together."""
+    config: Config = msgspec.structs.replace(top, proxies=tuple(proxies))
+    _check_together(config, lines or {})
     return config
 
 
 def mode_of(proxy: Proxy) -> Mode:
     """Give what a proxy listens at and where it leads; raises BadMode."""
-    return parse_mode(f"{proxy.mode}:{proxy.upstream}@{proxy.listen}")
+    given = proxy.upstream or ()
+    upstreams = parse_upstreams(given.split(",") if isinstance(given, str) else given)
+    return Mode(proxy.mode, upstreams, parse_listen(str(proxy.listen)))
 
 
 def _convert(values: Mapping[str, Any], kind: Any, path: str, places: Mapping[str, str]) -> Any:
@@ -124,6 +156,10 @@ def _convert(values: Mapping[str, Any], kind: Any, path: str, places: Mapping[st
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
         where = f"{path}{where.rstrip('`')}".lstrip(".")
+        if isinstance(error.__cause__, BadFault):
+            bad = error.__cause__
+            where = f"{where}.{bad.path}"
+            raise ConfigError(bad.what, where, _at(places, where)) from error
         if where == path and "missing required field" in what:
             what = what.replace("Object missing required field", "it lacks")
         name = where.removeprefix(path).lstrip(".")
@@ -136,26 +172,20 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
     """Hold a proxy against what its types do not say, and fill in what follows from the rest."""
 
     def wrong(name: str, what: str) -> ConfigError:
-        where = f"{path}.{name}"
+        where = f"{path}.{name}".strip(".")
         if where not in places and name in places:
             where = name  # it stands at the top
         return ConfigError(what, where, _at(places, where))
 
+    if proxy.mode not in all_modes():
+        raise wrong("mode", f"{proxy.mode!r} is not among {', '.join(all_modes())}")
+    _check_place(proxy, wrong)
     if proxy.network is None:
         raise wrong("network", "a network must be chosen, here or at the top; there is no default")
     try:
         networks.get(proxy.network)
     except KeyError as error:
         raise wrong("network", str(error.args[0])) from None
-    if proxy.mode not in all_modes():
-        raise wrong("mode", f"{proxy.mode!r} is not among {', '.join(all_modes())}")
-    listens = msgspec.structs.replace(proxy, upstream="127.0.0.1:1")
-    for setting, each in (("listen", listens), ("upstream", proxy)):
-        try:
-            mode_of(each)
-        except BadMode as error:
-            words = str(error).partition("': ")[2] or str(error)
-            raise wrong(setting, words) from None
     if proxy.plugins and all_modes()[proxy.mode].CHANGES:
         raise wrong("plugins", f"there are none in mode {proxy.mode}")
     if 0 < proxy.rotate_size < LEAST_FILE:
@@ -171,6 +201,13 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
     if proxy.user_agent is not None and len(proxy.user_agent.encode()) > MOST_USER_AGENT:
         size = len(proxy.user_agent.encode())
         raise wrong("user_agent", f"{size} bytes, at most {MOST_USER_AGENT} are allowed")
+    if proxy.faults:
+        if not hasattr(all_modes()[proxy.mode].make, "change_faults"):
+            raise wrong("faults", f"mode {proxy.mode} has none: its legs do not pass bytes on")
+        names = [fault.name for fault in proxy.faults]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise wrong(f"faults[{number}]", f"another fault is called {name!r} already")
     record = proxy.record
     if record == _default("record"):
         record = RECORDS[proxy.record_per]
@@ -188,6 +225,20 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
         if record == "-" and (proxy.rotate_size or proxy.rotate_every):
             raise wrong("record", "the standard output cannot be rotated")
     return msgspec.structs.replace(proxy, record=record)
+
+
+def _check_place(proxy: Proxy, wrong: Callable[[str, str], ConfigError]) -> None:
+    """Refuse a proxy that listens or leads nowhere."""
+    led = all_modes()[proxy.mode].UPSTREAM
+    if led and not proxy.upstream:
+        raise wrong("", "it lacks `upstream`")
+    if not led and proxy.upstream is not None:
+        raise wrong("upstream", f"each client of mode {proxy.mode} says itself where it is led")
+    for setting, other in (("listen", {"upstream": None}), ("upstream", {"listen": 0})):
+        try:
+            mode_of(msgspec.structs.replace(proxy, **other))
+        except BadMode as error:
+            raise wrong(setting, str(error)) from None
 
 
 def _named(proxy: Proxy, taken: set[str]) -> Proxy:
@@ -230,16 +281,30 @@ def _check_together(config: Config, places: Mapping[str, str]) -> None:
                 )
         at[mode.listen] = mode
     _check_files(config, places)
+    clear: set[Endpoint] = set()
     for number, proxy in enumerate(config.proxies):
-        seen = [mode_of(proxy).listen]
-        upstream = mode_of(proxy).upstream
-        while found := [listen for listen in at if _is_same(upstream, listen)]:
-            if any(_is_same(found[0], each) for each in seen):
-                way = " -> ".join(map(str, [*seen, found[0]]))
-                path = f"proxies[{number}].upstream"
-                raise ConfigError(f"it leads back to itself: {way}", path, _at(places, path))
-            seen.append(found[0])
-            upstream = at[found[0]].upstream
+        mode = mode_of(proxy)
+        if circle := _circle(mode, (mode.listen,), at, clear):
+            path = f"proxies[{number}].upstream"
+            way = " -> ".join(map(str, circle))
+            raise ConfigError(f"it leads back to itself: {way}", path, _at(places, path))
+
+
+def _circle(
+    mode: Mode, seen: tuple[Endpoint, ...], at: Mapping[Endpoint, Mode], clear: set[Endpoint]
+) -> tuple[Endpoint, ...]:
+    """Give a way from a mode that comes by a listener twice; nothing if there is none.
+
+    `clear` are listeners that are known to lead into none, and are looked at once.
+    """
+    for upstream in mode.upstreams:
+        for listen in (each for each in at if each not in clear and _is_same(upstream, each)):
+            if any(_is_same(listen, each) for each in seen):
+                return (*seen, listen)
+            if circle := _circle(at[listen], (*seen, listen), at, clear):
+                return circle
+            clear.add(listen)
+    return ()
 
 
 def recording_key(proxy: Proxy) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from lbcproxy.capture import MOST_WAITING
+from lbcproxy.faults import Fault
 from lbcproxy.proxy import MEMORY, MOST_SESSIONS
 from lbcproxy.proxy.modes import all_modes
 
@@ -23,6 +24,8 @@ RECORD_SESSION = "captures/%Y%m%d-%H%M%S-{network}-{session}.pcapng"
 
 
 MOST = 2.0**62
+SELF_LED = tuple(kind for kind, mode in all_modes().items() if not mode.UPSTREAM)
+"""Modes to which nobody says where they lead."""
 
 
 class Duration(float):
@@ -125,9 +128,16 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     plugin_timeout: Annotated[
         Duration, _help("How long a plugin that waits for something may take over a message.")
     ] = Duration(10)
-    dial_timeout: Annotated[Duration, _help("How long connecting to the upstream may take.")] = (
+    dial_timeout: Annotated[Duration, _help("How long connecting to an upstream may take.")] = (
         Duration(30)
     )
+    dial_retry: Annotated[
+        Duration,
+        _help(
+            "How long an upstream that does not answer is tried again, each half second, for a "
+            "client that waits: a node that restarts is there when it is back. 0 for not at all."
+        ),
+    ] = Duration(0)
     handshake_timeout: Annotated[
         Duration | None,
         _help(
@@ -185,18 +195,33 @@ class Proxy(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "must be said. Port 0 picks one."
         ),
     ]
-    upstream: Annotated[str, _help("Where they are led: HOST:PORT, IPv6 as [::1]:9246.")]
+    upstream: Annotated[
+        str | tuple[str, ...] | None,
+        _help(
+            "Where they are led: HOST:PORT, IPv6 as [::1]:9246. Of several, as [HOST:PORT, "
+            "HOST:PORT], to the first that answers, for each client anew; names are looked up each "
+            f"time. Left out in mode {' or '.join(SELF_LED)}: clients say it themselves."
+        ),
+    ] = None
     name: Annotated[
         str, _help("What it is called in logs and files; NETWORK-PORT if left out.")
     ] = ""
     mode: Annotated[
         str,
         _help(
-            "reverse: the nodes talk to each other, we watch. terminate: each side talks to us.",
+            " ".join(f"{kind}: {mode.HELP}." for kind, mode in all_modes().items()),
             extra={"choices": tuple(all_modes())},
         ),
     ] = "reverse"
     enabled: Annotated[bool, _help("Whether it listens at all.")] = True
+    faults: Annotated[
+        tuple[Fault, ...],
+        _help(
+            "What goes wrong on purpose, as [{type: latency, attributes: {latency: 200}}]: see "
+            "docs/faults.md. In the order in which bytes meet them.",
+            extra={"choices": ("list of faults",)},
+        ),
+    ] = ()
 
 
 class Config(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -208,7 +233,7 @@ class Config(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _help(
             "What all sessions together may hold: messages that are not whole yet, and bytes that "
             "wait for an upstream that is being dialled. Whoever holds most gives way: its long "
-            "messages pass unread, or it ends. Not in it: up to 128 KiB a connection that a slow "
+            "messages pass unread, or it ends. Not in it: up to 192 KiB a connection that a slow "
             "node has not read, and record_queue."
         ),
     ] = Size(MEMORY)
@@ -226,3 +251,18 @@ class Config(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = None
     log_json: Annotated[bool, _help("Log one JSON object a line.")] = False
+    seed: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        _help(
+            "What the chances of faults are made of: the same seed gives the same faults to the "
+            "same traffic. null picks one at start, and the log tells it."
+        ),
+    ] = None
+    control: Annotated[
+        str | int | None,
+        _help(
+            "Where the control API listens, which changes proxies and their faults: PORT (of "
+            "127.0.0.1), HOST:PORT, or the path of a UNIX socket, with a slash in it; null is "
+            "nowhere. Whoever reaches it needs no password."
+        ),
+    ] = None

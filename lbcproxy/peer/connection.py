@@ -22,11 +22,13 @@ __all__ = ["NOWHERE", "Connection"]
 
 NOWHERE = Endpoint("", 0)
 READ = 2 * 65_495
-"""Bytes read at once, at most: what two packets of a capture hold.
+"""Bytes read at once, at most, while a node sends much: what two packets of a capture hold.
 
 Measured with messages of 100 kB: a quarter more a second than with Twisted's 64 KiB; above 128 KiB
 the C library maps memory anew for each read.
 """
+USUAL = 65_536
+"""The same otherwise. Twisted has the same number for what may wait to be sent."""
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -46,6 +48,7 @@ class Connection(Protocol):
         self._finished = False
         self._write_ended = False
         self._producing = False
+        self._reads_much = False
         self.full = False
         """Whether more than 64 KiB wait to be sent."""
         self.aborted = False
@@ -115,6 +118,14 @@ class Connection(Protocol):
             self._stop_producing()
             self._wire().abortConnection()
 
+    def hand_over(self, other: Connection) -> None:
+        """Have another go on with the connection, as with one that is new."""
+        wire = self._wire()
+        self._stop_producing()
+        self._connected = False
+        wire.protocol = other
+        other.makeConnection(wire)
+
     def pause(self, reason: str) -> None:
         """Stop reading for a reason; a paused connection does not notice the node's close."""
         if not self._pauses and self._connected and not self._finished:
@@ -165,8 +176,6 @@ class Connection(Protocol):
             self._wire().setTcpNoDelay(True)
         if hasattr(self.transport, "setTcpKeepAlive"):
             self._wire().setTcpKeepAlive(True)  # a node that lost its power says no goodbye
-        if hasattr(self.transport, "bufferSize"):
-            self._wire().bufferSize = READ
         self._producing = True
         self._wire().registerProducer(self, True)
         if self._pauses:
@@ -175,6 +184,11 @@ class Connection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Pass bytes on."""
+        much = len(data) >= USUAL
+        if much is not self._reads_much:
+            self._reads_much = much
+            if hasattr(self.transport, "bufferSize"):
+                self._wire().bufferSize = READ if much else USUAL
         self.received(data)
 
     def readConnectionLost(self) -> None:

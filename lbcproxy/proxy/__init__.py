@@ -1,6 +1,13 @@
 """The Twisted shell: listeners, and the relays that join two peers."""
 
-from lbcproxy.proxy.mode import BadMode, Mode, parse_mode
+from lbcproxy.proxy.mode import (
+    BadMode,
+    Mode,
+    parse_listen,
+    parse_mode,
+    parse_upstreams,
+    syntax,
+)
 from lbcproxy.proxy.relay import Relay
 from lbcproxy.proxy.service import (
     MEMORY,
@@ -25,5 +32,8 @@ __all__ = [
     "RelaySettings",
     "Shared",
     "Shown",
+    "parse_listen",
     "parse_mode",
+    "parse_upstreams",
+    "syntax",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Deadlines"]
+__all__ = ["Deadlines", "silence"]
 
 
 class Deadlines:
@@ -62,3 +62,10 @@ class Deadlines:
             self._later("idle", left, self._look_idle)
         else:
             self._end(f"not a byte in {self._idle:g} s")
+
+
+def silence(clock: Any, seconds: float, end: Callable[[], object]) -> Deadlines:
+    """Have something ended when not a byte has come for so long."""
+    deadlines = Deadlines(clock, handshake=None, idle=seconds, end=lambda _: end())
+    deadlines.start(lambda: True)
+    return deadlines

@@ -11,7 +11,9 @@ from twisted.logger import Logger
 
 from lbcproxy.loading import trimmed
 from lbcproxy.peer.log import GATE
-from lbcproxy.session import Direction, Passage
+from lbcproxy.session import Direction, Passage, Session
+from lbcproxy.session.hooks import Chain
+from lbcproxy.session.pipeline import Pipeline
 
 __all__ = ["Hosting", "Runs"]
 
@@ -70,6 +72,10 @@ class Hosting:
         self.close = runs.stop
         self.hold = runs.hold
         self.is_full = runs.is_full
+
+    def pipeline(self, core: Session, chain: Chain, policy: str) -> Pipeline | None:
+        """Make the pipeline of a session; None if there are no plugins."""
+        return Pipeline(core, chain, self, policy) if chain.plugins else None
 
     def stop(self) -> None:
         """Let nothing happen any more."""

@@ -8,6 +8,7 @@ reset.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,16 +16,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.faults import End, Fault
 from lbcproxy.loading import chain_of, renewed
 from lbcproxy.peer import Peer, PeerConfig, Policy
 from lbcproxy.peer.dial import EXPECTED, connect, reason_of
 from lbcproxy.peer.log import GATE
-from lbcproxy.proxy.deadlines import Deadlines
+from lbcproxy.proxy.closing import Closing
+from lbcproxy.proxy.deadlines import Deadlines, silence
 from lbcproxy.proxy.hosting import Hosting
+from lbcproxy.proxy.pipe import Pipes
 from lbcproxy.proxy.settings import Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.session import Direction, Passage, Session, SessionFacts, Stage
-from lbcproxy.session.pipeline import Pipeline
 
 __all__ = ["Relay"]
 
@@ -57,25 +60,23 @@ class Relay:
         self._watch = Watch(
             self._session, settings.observers, settings.now, settings.looks, self._tell_held
         )
-        self._hosting = Hosting(self, settings.clock, settings.now, settings.plugins.limit)
-        self._pipeline = (
-            Pipeline(self._session, chain, self._hosting, settings.plugins.policy)
-            if chain.plugins
-            else None
-        )
+        plugins = settings.plugins
+        self._hosting = Hosting(self, settings.clock, settings.now, plugins.limit)
+        self._pipeline = self._hosting.pipeline(self._session, chain, plugins.policy)
+        self._pipes = Pipes(self, settings.clock, settings.seed, settings.faults)
         self._waiting: list[bytes] = []
         self._waits = 0  # the bytes of it
         self._told = 0  # what the budget knows of them and of messages not whole yet
         self._half: Deadlines | None = None
+        self._dial = settings.dial(settings.upstreams)
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
         self._ending: set[Direction] = set()  # finished, but for what plugins hold
         self._closed: set[Peer] = set()
         self._ends: dict[Peer, tuple[Endpoint, ...]] = {}
-        self._breaking: Peer | None = None
         self._broken = False
         self._why = ""
-        self._timers: list[Any] = []
+        self._closing = Closing(settings.clock)
         self._deadlines = Deadlines(
             settings.clock,
             handshake=settings.handshake_timeout,
@@ -90,9 +91,9 @@ class Relay:
 
     @property
     def held(self) -> int:
-        """Bytes of messages not whole yet, and of what waits for the upstream."""
+        """Bytes of messages not whole yet, of what waits for the upstream, and in faults."""
         deciding = 0 if self._pipeline is None else self._pipeline.held
-        return self._session.held + self._waits + deciding
+        return self._session.held + self._waits + deciding + self._pipes.held
 
     def _tell_held(self) -> None:
         """Have the budget know, where it has changed."""
@@ -111,6 +112,8 @@ class Relay:
             self._waiting.clear()
             self._waits = 0
             self.stop("too much waits for the upstream, for all sessions together")
+        elif self._pipes.held:
+            self.stop("too much waits in faults, for all sessions together")
 
     def plugins_changed(self) -> None:
         """Have the plugins as their files are now."""
@@ -122,14 +125,16 @@ class Relay:
         self._why = self._why or why
         if self._dialling is not None:
             self._dialling.cancel()
+        self._pipes.release()
         for peer in (self.client, self.upstream):
-            self._close(peer, self._settings.stop_linger)
+            self._closing.close(peer, self._settings.stop_linger)
 
     def abort(self) -> None:
         """End the session at once."""
         self._why = self._why or "proxy stopped at once"
         self._broken = True
         self._cut()
+        self._pipes.stop()
         if self._dialling is not None:
             self._dialling.cancel()
         self.client.abort()
@@ -157,14 +162,16 @@ class Relay:
                     client=peer.address,
                     listen=peer.local_address,
                     upstream=self._settings.upstream,
-                )
+                ),
+                settled=len(self._settings.upstreams) == 1,
             )
-            if not self._is_new(peer, peer.address, peer.local_address):
+            reached = self._settings.reached or peer.local_address
+            if not self._is_new(peer, peer.address, reached):
                 return
             if self._pipeline is not None:
                 self._pipeline.start(self._watch.facts)
             self._deadlines.start(self._is_ready)
-            self._dialling = connect(self._settings.dial(), self.upstream)
+            self._dialling = connect(self._dial, self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
 
     def peer_received(self, peer: Peer, data: bytes) -> None:
@@ -198,7 +205,7 @@ class Relay:
         """Send bytes on, or keep them until there is an upstream."""
         receiver = self._receiver(direction)
         if receiver.is_open:
-            receiver.write(data)
+            self._pipes.to(receiver).write(data)
         elif receiver not in self._closed:
             self._waiting.append(data)
             self._waits += len(data)
@@ -231,24 +238,19 @@ class Relay:
         self._why = self._why or f"{self._name(peer)} closed"
         self._watch.finished(direction)
         if peer in self._closed:
-            self._close(self._other(peer), self._settings.linger)
+            self._close_behind(self._other(peer))
         if len(self._finished) == len(Direction):
-            self._close(self.client, self._settings.linger)
-            self._close(self.upstream, self._settings.linger)
+            self._close_behind(self.client)
+            self._close_behind(self.upstream)
         else:
-            self._other(peer).finish()
+            self._pipes.after(self._other(peer), self._other(peer).finish)
             # Whoever has been thrown out may not stay for ever by saying nothing.
-            self._half = Deadlines(
-                self._settings.clock,
-                handshake=None,
-                idle=self._settings.linger,
-                end=lambda _: self.stop(),
-            )
-            self._half.start(lambda: True)
+            self._half = silence(self._settings.clock, self._settings.linger, self.stop)
 
     def peer_closed(self, peer: Peer, *, reset: bool) -> None:
         """Close the other leg in the same way."""
         self._closed.add(peer)
+        self._pipes.forget(peer)
         if peer in self._ends:
             dialler, listener = self._ends.pop(peer)
             self._settings.connections.remove(dialler, listener, dialled=peer is self.upstream)
@@ -258,11 +260,13 @@ class Relay:
             self._why = self._why or f"{self._name(peer)} reset"
             self._cut()
             self._watch.reset(direction)
-            self._abort_soon(other)
+            linger = self._settings.linger
+            if self._pipes.after(other, partial(self._closing.abort_soon, other, linger)):
+                self._closing.later(linger, other.abort)
         elif not self._broken:
             self.peer_finished(peer)
             if direction in self._finished:  # else plugins still hold something
-                self._close(other, self._settings.linger)
+                self._close_behind(other)
         if self._dialling is not None:
             self._dialling.cancel()
         self._end_if_over()
@@ -273,37 +277,72 @@ class Relay:
 
     def peer_drained(self, peer: Peer) -> None:
         """Read on; or break off, if that was all that the other had sent before its reset."""
-        if peer is self._breaking:
+        if peer is self._closing.breaking:
             peer.abort()
-        self._other(peer).resume("full")
+        self._pipes.go_on(peer)
+        if not peer.full:
+            self._other(peer).resume("full")
+
+    # Faults.
+
+    def change_faults(self, faults: Sequence[Fault]) -> None:
+        """Have other faults; what waits in those there were is not lost."""
+        self._pipes.change(faults)
+
+    def faults_moved(self) -> None:
+        """Take note of what waits, and that bytes still pass."""
+        self._pipes.sweep()
+        self._tell_held()
+        if self._half is not None:
+            self._half.alive()
+
+    def fault_ended(self, target: Peer, end: End) -> None:
+        """End the session as a fault wants it: in order by way of one leg, or both by a reset."""
+        self._why = self._why or f"fault {end.by}"
+        if not end.reset:
+            self._closing.close(target, self._settings.linger)
+        elif not self._broken:
+            self._broken = True
+            self._watch.reset(self._direction(self._other(target)))
+            self.client.abort()
+            self.upstream.abort()
 
     # Dialling.
 
     def _joined(self, _peer: Peer) -> None:
         """Send what the client said meanwhile, and read on."""
         self._dialling = None
-        self._watch.connected(self.upstream.local_address)
+        self._watch.connected(self.upstream.local_address, self._dial.leads_to)
         if not self._is_new(self.upstream, self.upstream.local_address, self.upstream.address):
             return
+        if answer := self._settings.answer(self.upstream.local_address):
+            self.client.write(answer)
+        self._pipes.begin()
         waiting, self._waiting, self._waits = self._waiting, [], 0
         for data in waiting:
-            self.upstream.write(data)
+            self._pipes.to(self.upstream).write(data)
         self._tell_held()
         self.client.resume("upstream")
         if Direction.TO_UPSTREAM in self._finished:
-            self.upstream.finish()
+            self._pipes.after(self.upstream, self.upstream.finish)
 
     def _not_joined(self, failure: Failure) -> None:
-        """End the client's leg as a refused connection would: with a reset."""
+        """End the client's leg as a refused connection would: with a reset, if not in words."""
         self._dialling = None
         self._closed.add(self.upstream)
         self._why = self._why or f"upstream unreachable: {reason_of(failure.value)}"
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
+        assert failure.value is not None
+        answer = b"" if self._broken else self._settings.answer(failure.value)
         if not self._broken:
             self._broken = True
             self._watch.reset(Direction.TO_CLIENT)
-        self.client.abort()
+        if answer:
+            self.client.write(answer)
+            self._closing.close(self.client, self._settings.stop_linger)
+        else:
+            self.client.abort()
         self._end_if_over()
 
     def _is_new(self, peer: Peer, *ends: Endpoint) -> bool:
@@ -314,18 +353,9 @@ class Relay:
 
     # Closing.
 
-    def _close(self, peer: Peer, linger: float) -> None:
-        """Close in order, and cut it if the node does not read what waits in time."""
-        if peer.is_open:
-            peer.close()
-            self._timers.append(self._settings.clock.callLater(linger, peer.abort))
-
-    def _abort_soon(self, peer: Peer) -> None:
-        """Mirror a reset, after what the sender had sent before it."""
-        if peer.is_open:
-            self._breaking = peer
-            wait = self._settings.linger if peer.full else 0
-            self._timers.append(self._settings.clock.callLater(wait, peer.abort))
+    def _close_behind(self, peer: Peer) -> None:
+        """Close in order, when what waits in faults has gone."""
+        self._pipes.after(peer, partial(self._closing.close, peer, self._settings.linger))
 
     def _cut(self) -> None:
         """Take note of what will not be sent any more."""
@@ -338,14 +368,13 @@ class Relay:
             return
         if self.upstream not in self._closed and self.upstream.is_open:
             return
-        for timer in self._timers:
-            if timer.active():
-                timer.cancel()
+        self._closing.stop()
         self._deadlines.stop()
         self._cut()
         if self._pipeline is not None:
             self._pipeline.end(self._why)
         self._hosting.stop()
+        self._pipes.stop()
         if self._half is not None:
             self._half.stop()
         self._settings.budget.forget(self)

@@ -17,15 +17,16 @@ from twisted.internet.protocol import Factory, Protocol
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
+from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
-from lbcproxy.peer.dial import client_endpoint
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connections import Connections
+from lbcproxy.proxy.dialling import Dialling
 from lbcproxy.proxy.looks import Looks
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.refusals import Refusals
-from lbcproxy.proxy.settings import Plugins, ProxySession, RelaySettings, Shown
+from lbcproxy.proxy.settings import HasFaults, Plugins, ProxySession, RelaySettings, Shown
 from lbcproxy.session import Observer
 
 __all__ = [
@@ -68,6 +69,8 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     network: Network
     modes: tuple[Mode, ...]
     dial_timeout: float = 30.0
+    dial_retry: float = 0.0
+    """For how long an upstream that does not answer is tried again, for each client."""
     handshake_timeout: float | None = None
     """After how long a session without a handshake is ended; None for never."""
     idle_timeout: float | None = None
@@ -81,6 +84,9 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     plugins: Plugins = Plugins()
     shown: Shown = Shown()
     """What each side sees of the other in terminate mode."""
+    faults: tuple[Fault, ...] = ()
+    seed: int = 0
+    """What the chances of faults are made of."""
 
 
 class Listener(Factory):
@@ -149,9 +155,14 @@ class ProxyService(Service):
             relay.plugins_changed()
 
     def change(self, settings: ProxySettings, observers: Sequence[Observer]) -> None:
-        """Have other settings for the sessions to come; modes stay as they are."""
+        """Have other settings for the sessions to come, other faults for all; modes stay."""
+        before = self._settings.faults
         self._settings = settings
         self._observers = tuple(observers)
+        if settings.faults != before:
+            for relay in self.relays:
+                if isinstance(relay, HasFaults):
+                    relay.change_faults(settings.faults)
 
     def new_relay(self, mode: Mode, address: str) -> ProxySession | None:
         """Make a new session, of the mode's kind; None if there are too many already."""
@@ -211,8 +222,13 @@ class ProxyService(Service):
         return RelaySettings(
             network=self._settings.network,
             listen=mode.listen,
-            upstream=mode.upstream,
-            dial=lambda: client_endpoint(self._reactor, mode.upstream, self._settings.dial_timeout),
+            upstreams=mode.upstreams,
+            dial=lambda upstreams: Dialling(
+                self._reactor,
+                upstreams,
+                timeout=self._settings.dial_timeout,
+                retry=self._settings.dial_retry,
+            ),
             observers=self._observers,
             clock=self._reactor,
             now=self._now,
@@ -225,6 +241,8 @@ class ProxyService(Service):
             looks=self._shared.looks,
             shown=self._settings.shown,
             plugins=self._settings.plugins,
+            faults=self._settings.faults,
+            seed=self._settings.seed,
         )
 
     def _server_endpoint(self, address: Endpoint) -> Any:

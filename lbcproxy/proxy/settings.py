@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, runtime_checkable
 from typing import Protocol as Interface
 
 import msgspec
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.faults import Fault
 from lbcproxy.loading import Loaded
 from lbcproxy.networks import Network
-from lbcproxy.peer import Peer
+from lbcproxy.peer.connection import Connection
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connections import Connections
 from lbcproxy.proxy.looks import Looks
 from lbcproxy.session import Observer
 from lbcproxy.session.pipeline import OPEN
 
-__all__ = ["Owner", "Plugins", "ProxySession", "RelaySettings", "Shown"]
+__all__ = [
+    "Dial",
+    "HasFaults",
+    "Owner",
+    "Plugins",
+    "ProxySession",
+    "RelaySettings",
+    "Shown",
+]
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,15 +53,34 @@ class Plugins(msgspec.Struct, frozen=True):
     """Seconds that a hook may wait for something."""
 
 
+class Dial(Interface):
+    """One client's way to an upstream; Twisted's `IStreamClientEndpoint`."""
+
+    @property
+    def leads_to(self) -> Endpoint:
+        """The upstream that is connected, or being tried."""
+
+    def connect(self, factory: Any) -> Any:
+        """Give a Deferred of the factory's protocol, connected."""
+
+
 class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What all sessions of a listener have in common; times in seconds."""
 
     network: Network
     listen: Endpoint
     """Where their clients connect to."""
-    upstream: Endpoint
-    dial: Callable[[], Any]
-    """Makes the endpoint that leads to the upstream."""
+    upstreams: tuple[Endpoint, ...] = ()
+    """Where a session leads: to the first of them that answers."""
+    dial: Callable[[tuple[Endpoint, ...]], Dial]
+    """Makes what connects to the first of some upstreams that answers."""
+    answer: Callable[[Endpoint | BaseException], bytes] = lambda _: b""
+    """What a client is sent when dialling is over, by our address there or what went wrong.
+
+    It is no part of what passes. Without such words a failure is a reset.
+    """
+    reached: Endpoint | None = None
+    """What the client has connected to in its own eyes, if that is not where we listen."""
     observers: tuple[Observer, ...]
     """Who is told, in this order."""
     clock: Any
@@ -78,6 +106,15 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Those of all sessions."""
     shown: Shown = Shown()
     plugins: Plugins = Plugins()
+    faults: tuple[Fault, ...] = ()
+    """What goes wrong on purpose, in the order in which bytes meet it."""
+    seed: int = 0
+    """What their chances are made of."""
+
+    @property
+    def upstream(self) -> Endpoint:
+        """The upstream that is tried first."""
+        return self.upstreams[0]
 
 
 class ProxySession(Interface):
@@ -86,8 +123,8 @@ class ProxySession(Interface):
     number: int
 
     @property
-    def client(self) -> Peer:
-        """The peer that the client's connection is given to."""
+    def client(self) -> Connection:
+        """What the client's connection is given to."""
 
     @property
     def held(self) -> int:
@@ -104,6 +141,14 @@ class ProxySession(Interface):
 
     def abort(self) -> None:
         """End the session at once."""
+
+
+@runtime_checkable
+class HasFaults(Interface):
+    """A session, or a kind of session, in which there may be faults."""
+
+    def change_faults(self, faults: Sequence[Fault]) -> None:
+        """Have other faults from now on."""
 
 
 class Owner(Interface):

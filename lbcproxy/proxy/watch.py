@@ -26,6 +26,8 @@ from lbcproxy.session import (
 
 __all__ = ["Watch"]
 
+Tell = Callable[[Observer, SessionFacts, int], None]
+
 
 class Watch:
     """One session's observers; `now` is the time of day in nanoseconds.
@@ -49,6 +51,8 @@ class Watch:
         self._looks = looks
         self._looked = looked
         self._facts: SessionFacts | None = None
+        # What is told when it is known where the session leads; None when it is.
+        self._untold: list[Tell] | None = None
 
     @property
     def facts(self) -> SessionFacts:
@@ -61,15 +65,23 @@ class Watch:
         """Whether the session has begun and not ended."""
         return self._facts is not None
 
-    def started(self, facts: SessionFacts) -> None:
-        """Begin: a client connected."""
+    def started(self, facts: SessionFacts, *, settled: bool = True) -> None:
+        """Begin: a client connected.
+
+        If the upstream may be another than the facts have it, all is told when that is known: a
+        capture says it with the client's first packet. Its times are then of that moment, since
+        those of a file do not go back.
+        """
         self._facts = facts
+        self._untold = None if settled else []
         self._tell(lambda observer, facts, now: observer.started(facts, now))
 
-    def connected(self, local: Endpoint) -> None:
-        """Tell that the upstream leg is there, and our address on it."""
+    def connected(self, local: Endpoint, upstream: Endpoint) -> None:
+        """Tell that the upstream leg is there, our address on it, and where it leads."""
+        self._looks.catch_up()
         if self._facts is not None:
-            self._facts = msgspec.structs.replace(self._facts, local=local)
+            self._facts = msgspec.structs.replace(self._facts, local=local, upstream=upstream)
+        self._settle()
         self._tell(lambda observer, facts, now: observer.upstream_connected(facts, now))
 
     def received(self, direction: Direction, data: bytes) -> None:
@@ -115,6 +127,7 @@ class Watch:
         self._looks.catch_up()
         if self._facts is None:
             return
+        self._settle()
         summary = SessionSummary(
             facts=self._facts,
             why=why,
@@ -124,6 +137,12 @@ class Watch:
         )
         self._tell(lambda observer, _, now: observer.ended(summary, now))
         self._facts = None
+
+    def _settle(self) -> None:
+        untold, self._untold = self._untold, None
+        now = self._now()
+        for tell in untold or ():
+            self._tell_all(tell, now)
 
     def _unfinished(self, direction: Direction) -> None:
         self._looks.catch_up()
@@ -152,12 +171,15 @@ class Watch:
                 lambda each, facts, now: each.passed(facts, direction, passages, now), now
             )
 
-    def _tell(self, tell: Callable[[Observer, SessionFacts, int], None]) -> None:
+    def _tell(self, tell: Tell) -> None:
         self._looks.catch_up()
         self._tell_all(tell, self._now())
 
-    def _tell_all(self, tell: Callable[[Observer, SessionFacts, int], None], now: int) -> None:
+    def _tell_all(self, tell: Tell, now: int) -> None:
         if self._facts is None:
+            return
+        if self._untold is not None:
+            self._untold.append(tell)
             return
         for observer in tuple(self._observers):
             try:

@@ -19,8 +19,6 @@ from lbcproxy.session.pipeline import OPEN, Pipeline
 
 __all__ = ["offline"]
 
-UNKNOWN = Endpoint("", 0)
-
 
 def offline(
     capture: Capture,
@@ -73,9 +71,10 @@ class _Run:
             return
         session = self._sessions.get(entry.session)
         if session is None and entry.message is not None:
-            ends = self._capture.met.ends.get(entry.session, (UNKNOWN, UNKNOWN))
             network: Any = entry.message.codec.network
-            session = self._sessions[entry.session] = _Replayed(self, entry.session, network, ends)
+            facts = self._capture.met.between.get(entry.session)
+            facts = facts or _unknown(entry.session, network)
+            session = self._sessions[entry.session] = _Replayed(self, facts, network)
         if session is None or entry.missing:
             self.out.append(entry)
         else:
@@ -100,22 +99,15 @@ class _Run:
 class _Replayed:
     """One session; it is what its plugins' host works for."""
 
-    def __init__(
-        self, run: _Run, number: int, network: Network, ends: tuple[Endpoint, Endpoint]
-    ) -> None:
-        self.number = number
+    def __init__(self, run: _Run, facts: SessionFacts, network: Network) -> None:
+        self.number = facts.number
         self._run = run
         loaded, policy, limit, complain = run.settings
         chain = chain_of(loaded)
-        core = Session(number, network, stream_above=None, wanted=chain.commands, begins=True)
+        core = Session(self.number, network, stream_above=None, wanted=chain.commands, begins=True)
         host = Hosting(self, run.clock, run.now, limit, complain)
         self._pipeline = Pipeline(core, chain, host, policy)
-        client, server = ends
-        self._pipeline.start(
-            SessionFacts(
-                number=number, network=network.id, client=client, listen=server, upstream=server
-            )
-        )
+        self._pipeline.start(facts)
 
     def take(self, entry: Entry) -> None:
         """Take what a node sent."""
@@ -149,3 +141,10 @@ class _Replayed:
     def is_full(self, direction: Direction) -> bool:
         """Nobody reads slowly."""
         return False
+
+
+def _unknown(number: int, network: Network) -> SessionFacts:
+    nobody = Endpoint("", 0)
+    return SessionFacts(
+        number=number, network=network.id, client=nobody, listen=nobody, upstream=nobody
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,38 +13,31 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lbcproxy import networks
 from lbcproxy.capture import Loss, Recording
 from lbcproxy.config import (
     Config,
     ConfigError,
     Proxy,
+    control_address,
     mode_of,
 )
+from lbcproxy.control import Api, ControlPort
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer.log import GATE
-from lbcproxy.proxy import Mode, ProxyService, ProxySettings, Shared, Shown
+from lbcproxy.proxy import ProxyService, ProxySettings, Shared
 from lbcproxy.service.events import Events
 from lbcproxy.service.logs import Logs
 from lbcproxy.service.plugins import PluginFiles
 from lbcproxy.service.recordings import Recordings
+from lbcproxy.service.running import Running, moved, settings_of, stays
 from lbcproxy.session import Observer
-from lbcproxy.session.session import STREAM_ABOVE
 from lbcproxy.wire.engine import slower
 
 __all__ = ["LbcproxyService"]
 
 # Not in the class: Twisted would give it the name of whatever class is made of it.
 LOG = Logger(namespace="lbcproxy.service", observer=GATE)
-
-
-class _Running(msgspec.Struct):
-    """A proxy that listens."""
-
-    proxy: Proxy
-    service: ProxyService
-    recording: Recording | None
-    modes: list[Mode]
 
 
 class LbcproxyService(Service):
@@ -79,10 +73,13 @@ class LbcproxyService(Service):
         self._shared = Shared(config.memory, reactor)
         self._plugins = PluginFiles(reactor, self._plugins_changed)
         self._recordings = Recordings(config.record_queue, self._from_disk)
-        self._running_proxies: dict[str, _Running] = {}
+        self._running_proxies: dict[str, Running] = {}
         self._ending: list[ProxyService] = []  # replaced, with sessions that are not over
         self._stopped: Deferred[Any] | None = None
-        self._next: Config | None = None
+        self._control = ControlPort(reactor, Api(self))
+        self._seed = secrets.randbits(32)
+        self._next: tuple[Config, str] | None = None
+        self._refused: dict[str, str] = {}
         self._changing = False
         self._begun = False
 
@@ -104,6 +101,8 @@ class LbcproxyService(Service):
             for proxy in self.config.proxies:
                 if proxy.enabled:
                     self._start(proxy)
+            if (address := control_address(self.config.control)) is not None:
+                self._control.open(address)
 
     def startService(self) -> None:
         """Open the files, as whoever will write them."""
@@ -112,7 +111,9 @@ class LbcproxyService(Service):
             self._recordings.begin()
         self._begun = True
         for running in self._running_proxies.values():
-            self._say_listening(running)
+            running.say_listening()
+            running.say_faults(self._seed_now)
+        self._control.say()
         if (words := slower()) is not None:
             LOG.info("{words}", words=words)
 
@@ -124,6 +125,7 @@ class LbcproxyService(Service):
             for running in self._running_proxies.values():
                 running.service.stopService()
             self._plugins.stop()
+            self._control.close()
             self._recordings.close()
             raise
 
@@ -131,7 +133,7 @@ class LbcproxyService(Service):
         """Stop listening, end every session in order, finish the files; may be called again."""
         if self._stopped is None:
             super().stopService()  # type: ignore[no-untyped-call]
-            ends = [each.stopService() for each in self._services]
+            ends = [self._control.close(), *(each.stopService() for each in self._services)]
             self._stopped = DeferredList(ends)
             self._stopped.addCallback(lambda _: self._finish())
         waiting: Deferred[Any] = Deferred()
@@ -191,23 +193,24 @@ class LbcproxyService(Service):
             LOG.error("{error}", error=error)
         self._recordings.reopen()
 
-    async def change(self, config: Config) -> None:
+    async def change(self, config: Config, why: str = "config read again") -> None:
         """Make of what runs what another config describes; what is the same is not touched.
 
         While one change is under way the next waits; of several that wait the last counts.
         """
-        self._next = config
+        self._next = config, why
         if self._changing:
             return
         self._changing = True
         try:
             while self._next is not None and self._stopped is None:
-                config, self._next = self._next, None
-                await self._change(config)
+                (config, why), self._next = self._next, None
+                await self._change(config, why)
         finally:
             self._changing = False
 
-    async def _change(self, config: Config) -> None:
+    async def _change(self, config: Config, why: str) -> None:
+        self._refused = {}
         wanted = {proxy.name: proxy for proxy in config.proxies if proxy.enabled}
         self._change_process(config)
         self.config = config
@@ -216,9 +219,9 @@ class LbcproxyService(Service):
         closing = []
         for name, running in list(self._running_proxies.items()):
             proxy = wanted.get(name)
-            if proxy is None or (_moved(running.proxy, proxy) and _stays(running.proxy, proxy)):
-                why = "no longer configured" if proxy is None else "another place is configured"
-                closing.append(self._retire(name, running, why))
+            if proxy is None or (moved(running.proxy, proxy) and stays(running.proxy, proxy)):
+                told = "no longer configured" if proxy is None else "another place is configured"
+                closing.append(self._retire(name, running, told))
         await DeferredList(closing)
         for name, proxy in wanted.items():
             if self._stopped is not None:
@@ -226,11 +229,13 @@ class LbcproxyService(Service):
             try:
                 self._start_or_change(name, proxy)
             except LbcproxyError as error:
+                self._refused[name] = str(error)
                 LOG.error("proxy {name}: {error}", name=name, error=error)
             except Exception:  # a defect must not cost the proxies behind this one
+                self._refused[name] = "a defect of lbcproxy; the log says more"
                 LOG.failure("proxy {name}", name=name)
         self._recordings.keep([each.recording for each in self._running_proxies.values()])
-        LOG.info("config read again: {count} proxies", count=len(self._running_proxies))
+        LOG.info("{why}: {count} proxies", why=why, count=len(self._running_proxies))
 
     def _change_process(self, config: Config) -> None:
         self._shared.budget.most = config.memory
@@ -239,12 +244,39 @@ class LbcproxyService(Service):
             self.set_logs(config)
         except LbcproxyError as error:
             LOG.error("{error}", error=error)
+        address = control_address(config.control)
+        if address != self._control.address:
+            self._control.move(address)
+
+    # What the control API wants.
+
+    def listening(self, name: str) -> Endpoint | None:
+        """Where a proxy listens; None if it does not."""
+        running = self._running_proxies.get(name)
+        return None if running is None else running.modes[0].listen
+
+    def settle(self, name: str) -> None:
+        """Have a proxy keep the port that was picked for it, until the config is read again."""
+        running, listens = self._running_proxies.get(name), self.listening(name)
+        if running is None or listens is None or listens == mode_of(running.proxy).listen:
+            return
+        before = running.proxy
+        running.proxy = msgspec.structs.replace(before, listen=str(listens))
+        proxies = [running.proxy if each == before else each for each in self.config.proxies]
+        self.config = msgspec.structs.replace(self.config, proxies=tuple(proxies))
+
+    async def apply(self, config: Config) -> dict[str, str]:
+        """Change, and give what could not be started, by name, and why."""
+        await self.change(config, "changed by the control API")
+        return dict(self._refused)
+
+    # The process.
 
     def set_logs(self, config: Config) -> None:
         """Log as the config says; raises LbcproxyError."""
         self._logs.set(level=config.log_level, path=config.log_file, json=config.log_json)
 
-    def _retire(self, name: str, running: _Running, why: str) -> Deferred[Any]:
+    def _retire(self, name: str, running: Running, why: str) -> Deferred[Any]:
         if self._running_proxies[name] is running:
             del self._running_proxies[name]
         self._ending.append(running.service)
@@ -257,14 +289,18 @@ class LbcproxyService(Service):
         running = self._running_proxies.get(name)
         if running is None:
             self._start(proxy)
-        elif _moved(running.proxy, proxy):
+        elif moved(running.proxy, proxy):
             self._start(proxy)
             self._retire(name, running, "another place is configured")
         elif running.proxy != proxy:
             recording = self._recordings.of(self.config, proxy)
             running.service.change(self._settings(proxy), self._told(recording))
+            before = running.proxy
             running.proxy, running.recording = proxy, recording
-            LOG.info("proxy {name}: settings changed for sessions to come", name=name)
+            if before.faults != proxy.faults:
+                running.say_faults(self._seed_now)
+            if before != msgspec.structs.replace(proxy, faults=before.faults):
+                LOG.info("proxy {name}: settings changed for sessions to come", name=name)
 
     # One proxy.
 
@@ -274,42 +310,19 @@ class LbcproxyService(Service):
         service = ProxyService(self._reactor, settings, self._told(recording), shared=self._shared)
         modes = _at_once(service.listen())
         service.startService()  # type: ignore[no-untyped-call]
-        running = _Running(proxy, service, recording, modes)
+        running = Running(proxy, service, recording, modes)
         self._running_proxies[proxy.name] = running
         if self._begun:
-            self._say_listening(running)
+            running.say_listening()
+            running.say_faults(self._seed_now)
 
-    def _say_listening(self, running: _Running) -> None:
-        for mode in running.modes:
-            LOG.info(
-                "{network}: listening at {listen}, leading to {upstream}",
-                network=running.proxy.network,
-                listen=mode.listen,
-                upstream=mode.upstream,
-                proxy=running.proxy.name,
-            )
+    @property
+    def _seed_now(self) -> int:
+        return self._seed if self.config.seed is None else self.config.seed
 
     def _settings(self, proxy: Proxy) -> ProxySettings:
-        agent = proxy.user_agent
-        return ProxySettings(
-            network=networks.get(str(proxy.network)),
-            modes=(mode_of(proxy),),
-            dial_timeout=proxy.dial_timeout,
-            handshake_timeout=proxy.handshake_timeout,
-            idle_timeout=proxy.idle_timeout,
-            max_sessions=proxy.max_sessions,
-            max_sessions_per_address=proxy.max_sessions_per_address,
-            stream_above=None if self._reads_all else STREAM_ABOVE,
-            plugins=self._plugins.of(proxy),
-            shown=Shown(
-                user_agent=None if agent is None else agent.encode(),
-                services=proxy.services,
-                protocol_version=proxy.protocol_version,
-                relay=proxy.relay,
-                height=proxy.height,
-                pass_pings=proxy.pass_pings,
-            ),
-        )
+        plugins = self._plugins.of(proxy)
+        return settings_of(proxy, plugins=plugins, reads_all=self._reads_all, seed=self._seed_now)
 
     def _told(self, recording: Recording | None) -> tuple[Observer, ...]:
         return self._observers if recording is None else (recording, *self._observers)
@@ -328,16 +341,6 @@ class LbcproxyService(Service):
         if first:
             self.failed = text
             self.stopService().addCallback(lambda _: self.given_up())
-
-
-def _moved(before: Proxy, after: Proxy) -> bool:
-    """Whether sessions of the one could not be those of the other."""
-    return (before.network, mode_of(before)) != (after.network, mode_of(after))
-
-
-def _stays(before: Proxy, after: Proxy) -> bool:
-    """Whether both listen at the same place."""
-    return mode_of(before).listen == mode_of(after).listen
 
 
 def _at_once(awaitable: Any) -> Any:

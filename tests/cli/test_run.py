@@ -1,5 +1,6 @@
 """`lbcproxy run`, as a program of its own: what it refuses, prints, records, and how it ends."""
 
+import http.client
 import json
 import queue
 import re
@@ -15,9 +16,11 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
+from lbcproxy.filters import parse
 from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.wire.envelope import frame
 from tests.live.proxies import Client
+from tests.nodes import wait_until
 
 MAGIC = networks.get("lbry-regtest").magic
 PING = frame(MAGIC, "ping", bytes(7) + b"\x01")
@@ -225,6 +228,41 @@ def test_objects_have_the_standard_output_to_themselves(program):
     assert found[0]["payload"] == PING[24:].hex()
 
 
+@pytest.mark.parametrize("legs", ["client", "both"])
+def test_a_filter_chooses_what_is_printed_and_all_is_recorded(program, node, tmp_path, legs):
+    """The recording is for later questions, between whom it was too."""
+    proxy = program("--legs", legs, "-w", "all.pcapng", "pong.nonce", ">", "0", "and", "size == 8")
+    talk(proxy.address())
+    proxy.wait_for("end: client closed")
+    assert proxy.end(signal.SIGTERM) == 0
+    lines = [line for line in proxy.text().splitlines() if line.startswith("#")]
+    assert [line.split()[1:3] for line in lines] == [["<-", "pong"]]
+    capture = open_capture(tmp_path / "all.pcapng")
+    wanted = parse(
+        f'upstream == "127.0.0.1:{node.port}" and client =~ "^127" and listen != upstream'
+    )
+    found = [
+        (entry.raw, wanted(entry, capture.met.between.get(entry.session))) for entry in capture
+    ]
+    assert found == [(PING, True), (PONG, True)]
+
+
+@pytest.mark.parametrize(("text", "shown"), [("tx.outputs", True), ("tx and size > 3", False)])
+def test_a_filter_by_fields_sees_long_messages_whole(program, text, shown):
+    """What asks for fields holds a long message; what asks for its header lets it through."""
+    script = bytes(10_000)  # the longest a script may be: ten inputs make a long message
+    spent = bytes(36) + b"\xfd" + len(script).to_bytes(2, "little") + script + bytes(4)
+    output = bytes(8) + b"\x01\x51"
+    tx = frame(MAGIC, "tx", bytes(4) + b"\x0a" + spent * 10 + b"\x01" + output + bytes(4))
+    proxy = program("--no-record", text)
+    with socket.create_connection(proxy.address(), PATIENCE) as connection:
+        connection.sendall(tx)
+        proxy.wait_for("#1   -> tx ")
+    proxy.wait_for("end: client ")
+    assert proxy.end(signal.SIGTERM) == 0
+    assert ("(long, not read)" in proxy.text()) is not shown
+
+
 def test_quiet_shows_what_happens_and_no_messages(program):
     """For a proxy that only records."""
     proxy = program("-q")
@@ -344,10 +382,10 @@ NETWORK = ("--network", "lbry-regtest")
     [
         (MODE, "--network: a network must be chosen"),
         (NETWORK, "say where to listen and lead to: --mode, or a file with -c"),
-        (("--network", "lbry", *MODE, "extra"), "Got unexpected extra argument (extra)"),
+        ((*NETWORK, *MODE, "--extra"), "No such option"),
         (("--network", "nope", *MODE), "no network 'nope'; known: bitcoin-mainnet, "),
-        ((*NETWORK, "--mode", "socks5@1080"), "'socks5@1080' is not among reverse"),
-        ((*NETWORK, "--mode", "reverse:host:1"), "write reverse:HOST:PORT@[HOST:]PORT"),
+        ((*NETWORK, "--mode", "forward@1080"), "'forward' is not among reverse"),
+        ((*NETWORK, "--mode", "reverse:host:1"), "write reverse:HOST:PORT[,...]@[HOST:]PORT"),
         ((*NETWORK, "--mode", "reverse:9246@9246"), "'9246' names no host to connect to"),
         ((*NETWORK, "--mode", "reverse:host:0@1"), "0 is not a TCP port"),
         ((*NETWORK, "--mode", "reverse:host:1@65536"), "65536 is not a TCP port"),
@@ -389,3 +427,39 @@ def test_a_file_that_is_no_capture_is_not_written_over(lbcproxy, tmp_path):
     assert (ended.code, ended.out) == (1, "")
     assert "exists and is no pcapng: it is not written over" in ended.err
     assert path.read_text() == "Dear reader"
+
+
+def test_a_control_api_alone_is_enough_to_run(tmp_path):
+    """Whoever asks it makes the proxies."""
+    log = tmp_path / "output.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "lbcproxy",
+                "run",
+                "--network",
+                "lbry-regtest",
+                "--control",
+                "0",
+            ],
+            cwd=tmp_path,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        found = wait_until(
+            "it listens", lambda: re.search(r"control: listening at (\S+)", log.read_text())
+        )
+        connection = http.client.HTTPConnection(found[1], timeout=20)
+        body = '{"name": "one", "upstream": "127.0.0.1:1"}'
+        connection.request("POST", "/proxies", body)
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer)["enabled"]) == (201, True)
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()

@@ -7,7 +7,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.config import Config, ConfigError, Duration, Size, describe, load, mode_of, read
+from lbcproxy.config import (
+    Config,
+    ConfigError,
+    Duration,
+    Size,
+    control_address,
+    describe,
+    load,
+    mode_of,
+    read,
+)
 from lbcproxy.endpoint import Endpoint
 
 ROOT = Path(__file__).parent.parent.parent
@@ -66,6 +76,28 @@ def test_a_proxy_has_what_stands_at_the_top(tmp_path):
     assert mode_of(first).listen == Endpoint("127.0.0.1", 9001)
     assert mode_of(second).listen == Endpoint("0.0.0.0", 9002)
     assert mode_of(second).kind == "terminate"
+
+
+def test_upstreams_may_be_a_list(tmp_path):
+    """Or a text as in a mode."""
+    text = """
+        network: lbry-regtest
+        proxies:
+          - {listen: 1, upstream: [one.example:9246, "[::1]:9246"]}
+          - {listen: 2, upstream: "one.example:9246,[::1]:9246"}
+        """
+    first, second = map(mode_of, config(text, tmp_path).proxies)
+    assert first.upstreams == second.upstreams == (("one.example", 9246), ("::1", 9246))
+
+
+@pytest.mark.parametrize("mode", ["socks5", "transparent"])
+def test_where_clients_say_where_they_go_there_is_no_upstream(mode, tmp_path):
+    """Left out, or null."""
+    for upstream in ("", ", upstream: null"):
+        text = f"proxies: [{{network: lbry-regtest, listen: 1080, mode: {mode}{upstream}}}]"
+        [proxy] = config(text, tmp_path).proxies
+        assert mode_of(proxy).upstreams == ()
+        assert proxy.name == "lbry-regtest-1080"
 
 
 def test_proxies_without_a_name_get_one_each():
@@ -127,7 +159,10 @@ ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
         (ONE % ", memory: 1", "proxies[0].memory: no setting"),
         (ONE % ", network: lbry", "line 1: proxies[0].network: "),
         ("proxies: [{listen: 1, upstream: 'h:1'}]", "a network must be chosen"),
-        (ONE % ", mode: forward", "proxies[0].mode: 'forward' is not among reverse, terminate"),
+        (
+            ONE % ", mode: forward",
+            "proxies[0].mode: 'forward' is not among reverse, socks5, terminate",
+        ),
         (ONE % ", enabled: maybe", "right is true or false"),
         (ONE % ", name: 'a b'", "proxies[0].name: 'a b' has other characters"),
         (ONE.replace("9001", "70000") % "", "proxies[0].listen: 70000 is not a TCP port"),
@@ -137,6 +172,14 @@ ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
         (ONE.replace("h:1", "h:0") % "", "proxies[0].upstream: 0 is not a TCP port"),
         (ONE.replace("h:1", "127.0.0.1:9001") % "", "it leads back to itself: 127.0.0.1:9001 -> "),
         (ONE.replace("h:1", "localhost:9001") % "", "it leads back to itself"),
+        (ONE.replace("'h:1'", "[]") % "", "proxies[0]: it lacks `upstream`"),
+        (ONE.replace("'h:1'", "['h:1', h]") % "", "proxies[0].upstream: 'h' is not HOST:PORT"),
+        (ONE.replace("'h:1'", "[1]") % "", "proxies[0].upstream[0]: Expected `str`, got `int`"),
+        (ONE.replace("'h:1'", "1") % "", "right is text or list of texts or null"),
+        (ONE.replace("h:1", "h:1,h:1") % "", "proxies[0].upstream: h:1 is there twice"),
+        (ONE.replace("'h:1'", "['h:1', '127.0.0.1:9001']") % "", "it leads back to itself"),
+        (ONE % ", mode: socks5", "upstream: each client of mode socks5 says itself where it is"),
+        (ONE.replace("upstream: 'h:1'", "mode: terminate") % "", "it lacks `upstream`"),
         ("rotate_size: 5 apples\n" + ONE % "", "line 1: rotate_size: Expected a size as 4096"),
         ("rotate_size: -5\n" + ONE % "", "rotate_size: Expected a size"),
         ("rotate_size: yes\n" + ONE % "", "rotate_size: Expected a size"),
@@ -233,6 +276,15 @@ def test_proxies_that_only_look_so_are_not(second):
     assert len(load(both({}, second)).proxies) == 2
 
 
+def test_many_upstreams_are_looked_at_once():
+    """Each leads to all behind it: there are more ways than could ever be gone."""
+    proxies = [
+        {**PROXY, "listen": port, "upstream": [f"127.0.0.1:{to}" for to in range(port + 1, 9100)]}
+        for port in range(9000, 9099)
+    ]
+    assert len(load({"proxies": proxies}).proxies) == 99
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     """With what the system says."""
     with pytest.raises(ConfigError, match=r"none\.yaml: No such file"):
@@ -258,3 +310,88 @@ def test_whatever_stands_there_is_taken_or_refused(top, own):
             load(values)
         except ConfigError as error:
             assert str(error)
+
+
+FAULTY = """\
+network: lbry-regtest
+proxies:
+  - listen: 9001
+    upstream: "127.0.0.1:9246"
+    faults:
+      - type: latency
+        attributes:
+          latency: 100
+      - {type: slicer, stream: upstream, attributes: {average_size: 10}, toxicity: 0.5}
+"""
+
+
+def test_faults_are_read_with_their_attributes(tmp_path):
+    """In their order, with defaults."""
+    first, second = config(FAULTY, tmp_path).proxies[0].faults
+    assert (first.name, first.kind.latency, first.kind.jitter) == ("latency_downstream", 100, 0)
+    assert (second.name, second.toxicity) == ("slicer_upstream", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("type: latency", "type: latancy", "line 6: proxies[0].faults[0].type: 'latancy' is no"),
+        (
+            "latency: 100",
+            "latncy: 1",
+            "line 8: proxies[0].faults[0].attributes.latncy: latency",
+        ),
+        ("latency: 100", "latency: x", "line 8: proxies[0].faults[0].attributes.latency: Expected"),
+        ("average_size: 10", "delay: 1", "line 9: proxies[0].faults[1].attributes: Object missing"),
+        ("toxicity: 0.5", "toxicity: 5", "line 9: proxies[0].faults[1].toxicity: Expected `float`"),
+        ("toxicity: 0.5", "toxcity: 1", "line 9: proxies[0].faults[1]: Object contains unknown fi"),
+        ("upstream, attr", "sideways, attr", "line 9: proxies[0].faults[1].stream: Invalid enum"),
+        (
+            "toxicity: 0.5",
+            "name: latency_downstream",
+            "line 9: proxies[0].faults[1]: another fa",
+        ),
+        (
+            "    faults",
+            "    mode: terminate\n    faults",
+            "proxies[0].faults: mode termi",
+        ),
+        (
+            "network:",
+            "control: here\nnetwork:",
+            "line 1: control: 'here' is not PORT, HOST:PORT",
+        ),
+        ("network:", "control: 99999\nnetwork:", "line 1: control: '99999' is not PORT, HOST:PORT"),
+        ("network:", "seed: -1\nnetwork:", "line 1: seed: Expected `int` >= 0"),
+    ],
+)
+def test_a_mistake_in_a_fault_is_told_with_its_line(before, after, words, tmp_path):
+    """As any other."""
+    assert before in FAULTY
+    with pytest.raises(ConfigError) as caught:
+        config(FAULTY.replace(before, after, 1), tmp_path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        (8474, Endpoint("127.0.0.1", 8474)),
+        ("8474", Endpoint("127.0.0.1", 8474)),
+        (":8474", Endpoint("127.0.0.1", 8474)),
+        ("10.0.0.1:8474", Endpoint("10.0.0.1", 8474)),
+        ("[::1]:8474", Endpoint("::1", 8474)),
+        ("./control.sock", "./control.sock"),
+        (None, None),
+    ],
+)
+def test_the_control_api_listens_here_alone_unless_it_is_said(given, address):
+    """An address of others has to be written."""
+    assert control_address(given) == address
+
+
+def test_without_proxies_there_must_be_a_control_api():
+    """It makes them; without it there would be nothing to do."""
+    assert load({"control": 0, "proxies": []}).proxies == ()
+    with pytest.raises(ConfigError, match="a list of at least one proxy is expected"):
+        load({"proxies": []})

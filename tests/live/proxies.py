@@ -17,7 +17,7 @@ from tests.nodes import wait_until
 
 __all__ = ["Client", "Proxy", "lbcproxy"]
 
-LISTENING = re.compile(r"listening at 127\.0\.0\.1:(\d+)")
+LISTENING = re.compile(r"listening at \S+:(\d+), ")
 NOWHERE = NetAddress(services=0, ip=bytes(10) + b"\xff\xff" + bytes(4), port=0)
 
 
@@ -35,26 +35,35 @@ def lbcproxy(*arguments: object) -> str:
 
 
 class Proxy:
-    """A running `lbcproxy run` that leads to a port of 127.0.0.1 and records to `capture`."""
+    """A running `lbcproxy run` that leads to ports of 127.0.0.1 and records to `capture`.
+
+    Without a port its clients say where they want to go. `group` is that of its process, by
+    which a firewall knows it.
+    """
 
     def __init__(
         self,
         network: Network,
-        upstream: int,
+        upstream: int | tuple[int, ...],
         folder: Path,
         *options: str,
         kind: str = "reverse",
+        listen: str = "0",
+        group: int | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.capture = folder / "session.pcapng"
         self._output = folder / "output.txt"
-        mode = f"{kind}:127.0.0.1:{upstream}@0"
+        ports = upstream if isinstance(upstream, tuple) else (upstream,)
+        leads_to = ",".join(f"127.0.0.1:{port}" for port in ports)
+        mode = f"{kind}{leads_to and ':'}{leads_to}@{listen}"
         command = [sys.executable, "-m", "lbcproxy", "run", "--network", network.id, "--mode", mode]
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 [*command, "-w", str(self.capture), *options],
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                group=group,
             )
         try:
             found = wait_until("lbcproxy listens", lambda: LISTENING.search(self.output))

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy import BadMode, Mode, parse_mode
+from lbcproxy.proxy import BadMode, Mode, parse_mode, syntax
+from lbcproxy.proxy.modes import all_modes
 
 
 @pytest.mark.parametrize(
@@ -23,16 +24,16 @@ from lbcproxy.proxy import BadMode, Mode, parse_mode
 )
 def test_a_mode_is_read(text: str, upstream: tuple[str, int], listen: tuple[str, int]):
     """The grammar of the design, with 127.0.0.1 where no listening host is named."""
-    assert parse_mode(text) == Mode("reverse", Endpoint(*upstream), Endpoint(*listen))
+    assert parse_mode(text) == Mode("reverse", (Endpoint(*upstream),), Endpoint(*listen))
 
 
 @pytest.mark.parametrize(
     ("text", "part"),
     [
         ("", "''"),
-        ("reverse", "reverse:HOST:PORT@[HOST:]PORT"),
-        ("reverse:", "reverse:HOST:PORT@[HOST:]PORT"),
-        ("reverse:a:1", "reverse:HOST:PORT@[HOST:]PORT"),
+        ("reverse", "reverse:HOST:PORT[,...]@[HOST:]PORT"),
+        ("reverse:", "reverse:HOST:PORT[,...]@[HOST:]PORT"),
+        ("reverse:a:1", "reverse:HOST:PORT[,...]@[HOST:]PORT"),
         ("forward:a:1@2", "'forward'"),
         ("Reverse:a:1@2", "'Reverse'"),
         ("reverse:a@2", "'a'"),
@@ -50,6 +51,15 @@ def test_a_mode_is_read(text: str, upstream: tuple[str, int], listen: tuple[str,
         ("reverse:a:0@2", "0 is not a TCP port"),
         ("reverse:a:65536@2", "65536 is not a TCP port"),
         ("reverse:a:1@65536", "65536 is not a TCP port"),
+        ("reverse@2", "write reverse:HOST:PORT[,...]@[HOST:]PORT"),
+        ("reverse:a:1,@2", "'' is not HOST:PORT"),
+        ("reverse:a:1,b@2", "'b' is not HOST:PORT"),
+        ("reverse:a:1,b:2,a:1@2", "a:1 is there twice"),
+        ("socks5", "write socks5@[HOST:]PORT"),
+        ("socks5@", "'' is not HOST:PORT"),
+        ("socks5:a:1@2", "write socks5@[HOST:]PORT"),
+        ("socks5:@2", "write socks5@[HOST:]PORT"),
+        ("transparent@b", "'b' is not HOST:PORT"),
         ("reverse:a:1@99999999999999999999", "99999999999999999999 is not a TCP port"),
     ],
 )
@@ -67,15 +77,46 @@ def test_an_ipv6_address_without_brackets_says_how_to_write_it():
         parse_mode("reverse:2001:db8::1:9246@9246")
 
 
+@pytest.mark.parametrize("kind", ["socks5", "transparent"])
+def test_a_mode_whose_clients_say_where_they_go_names_no_upstream(kind: str):
+    """It only listens."""
+    assert parse_mode(f"{kind}@1080") == Mode(kind, (), Endpoint("127.0.0.1", 1080))
+    assert parse_mode(f"{kind}@[::]:0") == Mode(kind, (), Endpoint("::", 0))
+    assert parse_mode(f"{kind}@1080").leads_to == "wherever a client asks for"
+
+
+def test_upstreams_have_an_order():
+    """The first that answers is taken."""
+    mode = parse_mode("reverse:a:1,[::1]:2,b:1@3")
+    assert mode.upstreams == (("a", 1), ("::1", 2), ("b", 1))
+    assert mode.leads_to == "a:1, else [::1]:2, else b:1"
+
+
+@pytest.mark.parametrize("kind", all_modes())
+def test_a_mode_is_written_as_its_file_declares(kind: str):
+    """Flags, config and errors say the same, since they ask the same."""
+    written = syntax(kind).replace("HOST:PORT[,...]", "a:1,b:2").replace("[HOST:]PORT", "3")
+    assert str(parse_mode(written)) == written.replace("@", "@127.0.0.1:")
+    assert all_modes()[kind].HELP
+
+
 hosts = st.one_of(
     st.ip_addresses().map(str), st.from_regex(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", fullmatch=True)
 )
 
 
-@given(hosts, st.integers(1, 65535), hosts, st.integers(0, 65535))
-def test_a_mode_is_written_as_it_is_read(host: str, port: int, own: str, own_port: int):
-    """The line that says where we listen can be pasted back as an option."""
-    mode = Mode("reverse", Endpoint(host, port), Endpoint(own, own_port))
+places = st.builds(Endpoint, hosts, st.integers(1, 65535))
+
+
+@given(
+    st.sampled_from(sorted(all_modes())),
+    st.lists(places, min_size=1, max_size=3, unique=True),
+    hosts,
+    st.integers(0, 65535),
+)
+def test_a_mode_is_written_as_it_is_read(kind: str, upstreams: list[Endpoint], own: str, port: int):
+    """What says where we listen can be pasted back as an option."""
+    mode = Mode(kind, tuple(upstreams) if all_modes()[kind].UPSTREAM else (), Endpoint(own, port))
     assert parse_mode(str(mode)) == mode
 
 
@@ -88,9 +129,10 @@ def test_no_text_brings_the_reader_down(text: str):
         mode = parse_mode(text)
     except BadMode:
         return
-    assert 1 <= mode.upstream.port <= 65535
+    for upstream in mode.upstreams:
+        assert 1 <= upstream.port <= 65535
+        assert upstream.host
     assert 0 <= mode.listen.port <= 65535
-    assert mode.upstream.host
 
 
 def test_a_very_long_port_is_no_port():

@@ -85,7 +85,7 @@ def test_port_0_picks_one_and_says_which(start: Start):
         proxy = start(leading_to(server))
         [mode] = proxy.modes
         assert mode.listen.port > 0
-        assert str(mode) == f"reverse:{mode.upstream}@127.0.0.1:{mode.listen.port}"
+        assert str(mode) == f"reverse:{mode.leads_to}@127.0.0.1:{mode.listen.port}"
         assert accepts(mode.listen.port)
         server.accept()[0].close()
 

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy.modes.terminate import Termination
 from lbcproxy.proxy.settings import Shown
 from lbcproxy.session import Direction, Observer
@@ -23,7 +24,15 @@ from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.record import MessageRecord
 from tests.peer.wires import version
-from tests.proxy.transports import NETWORK, WATERMARK, FakeTransport, Recording, a_dial, settings_of
+from tests.proxy.transports import (
+    NETWORK,
+    UPSTREAM,
+    WATERMARK,
+    FakeTransport,
+    Recording,
+    a_dial,
+    settings_of,
+)
 
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 CLIENT = version(70013, services=4, user_agent=b"/client:1/", start_height=7, nonce=1, relay=False)
@@ -55,17 +64,23 @@ class Scene:
         before: Sequence[Observer] = (),
         number: int = 1,
         clock: Clock | None = None,
+        upstreams: tuple[Endpoint, ...] = (UPSTREAM,),
         **shown: Any,
     ) -> None:
         self.clock = clock or Clock()
         self.observer = Kept()
         self.ended: list[Any] = []
         self.dials: list[tuple[Any, Deferred[Any]]] = []
-        settings = settings_of(self, before, stream_above=None, shown=Shown(**shown))
+        settings = settings_of(
+            self, before, stream_above=None, upstreams=upstreams, shown=Shown(**shown)
+        )
         self.session = Termination(number, settings, self)
         self.client = FakeTransport(self.clock, self.session.client, 1)
         self.upstream: Any = None
         self.session.client.makeConnection(self.client)
+
+    leads_to = UPSTREAM
+    """What it connects to, as an endpoint."""
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """Begin to dial, as an endpoint."""

@@ -218,13 +218,12 @@ def settings_of(scene: Any, before: Sequence[Observer], **others: Any) -> RelayS
         listen=Endpoint("127.0.0.1", 9),
         budget=Budget(1 << 30),
         network=NETWORK,
-        upstream=UPSTREAM,
-        dial=lambda: scene,
+        dial=lambda _: scene,
         observers=(*before, scene.observer),
         clock=scene.clock,
         now=lambda: int(scene.clock.seconds() * 1e9) + 1,
         numbers=itertools.count(1),
-        **others,
+        **{"upstreams": (UPSTREAM,), **others},
     )
 
 
@@ -256,6 +255,9 @@ class Scene:
         self.upstream = FakeTransport(self.clock, self.relay.upstream, 2)
         self.dialling: Deferred[Any] | None = None
         self.relay.client.makeConnection(self.client)
+
+    leads_to = UPSTREAM
+    """What it connects to, as an endpoint."""
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """Begin to dial, as an endpoint."""

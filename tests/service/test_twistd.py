@@ -278,3 +278,25 @@ def test_what_was_not_recorded_makes_a_failure_of_the_end(start, config, command
         swap(connection, 2)
     assert service.end() == 1
     service.said("were not recorded")
+
+
+@each_command
+def test_faults_are_changed_without_an_end_of_sessions(start, config, command):
+    """What waits in a fault that is gone from the file arrives."""
+    config = {**config, "control": "./control.sock", "seed": 7}
+    service = start(config, command)
+    service.said("control: listening at ./control.sock")
+    with connect(service.ports[0]) as client:
+        swap(client, 1)
+        hold = {"type": "latency", "attributes": {"latency": 3_600_000}}
+        service.configure({**config, "proxies": [{**config["proxies"][0], "faults": [hold]}]})
+        service.hang_up()
+        service.said(r"proxy one: faults, of seed 7: latency_downstream \(latency 3600000, ")
+        client.sendall(ping(2))
+        service.configure(config)
+        service.hang_up()
+        assert client.recv(65_536) == ping(2)
+        swap(client, 3)
+        service.said("proxy one: no faults")
+        assert service.end() == 0
+    assert not (service.folder / "control.sock").exists()

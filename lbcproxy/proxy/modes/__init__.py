@@ -1,7 +1,9 @@
 """The modes of the proxy, one a file; the files are found, not listed.
 
-A mode has `KIND`, its name; `CHANGES`, whether what comes in on one leg may differ from what goes
-out on the other; and `make(number, settings, owner)`, which makes the session of a new client.
+A mode has `KIND`, its name; `HELP`, what it does, in a sentence; `UPSTREAM`, whether the operator
+says where it leads; `CHANGES`, whether what comes in on one leg may differ from what goes out on
+the other; and `make(number, settings, owner)`, which makes the session of a new client. How a mode
+is written, in flags and in the config, follows from that.
 """
 
 from __future__ import annotations

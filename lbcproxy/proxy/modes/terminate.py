@@ -22,7 +22,7 @@ from lbcproxy.peer.handshake import LOWEST_VERSION
 from lbcproxy.peer.log import GATE
 from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.proxy.bridge import bridge
-from lbcproxy.proxy.settings import Owner, RelaySettings
+from lbcproxy.proxy.settings import Dial, Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts
 from lbcproxy.wire.codec import Codec
@@ -31,9 +31,11 @@ from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.record import MessageRecord
 from lbcproxy.wire.registry import record_of
 
-__all__ = ["CHANGES", "KIND", "Termination", "make"]
+__all__ = ["CHANGES", "HELP", "KIND", "UPSTREAM", "Termination", "make"]
 
 KIND = "terminate"
+HELP = "each side shakes hands with us"
+UPSTREAM = True
 CHANGES = True
 
 OURS = frozenset({"version", "verack", "sendaddrv2", "wtxidrelay", "sendtxrcncl", "feature"})
@@ -122,6 +124,7 @@ class Termination:
         self.upstream: Leg | None = None
         self._core = Session(number, settings.network, stream_above=None)
         self._watch = Watch(self._core, settings.observers, settings.now, settings.looks)
+        self._dial_out: Dial | None = None
         self._dialling: Deferred[Any] | None = None
         self._upstream_version: Deferred[Version | None] = Deferred()
         self._why = ""
@@ -243,7 +246,8 @@ class Termination:
     def leg_opened(self, leg: Leg) -> None:
         """Tell that a connection is there."""
         if leg is not self.client:
-            self._watch.connected(leg.local_address)
+            assert self._dial_out is not None
+            self._watch.connected(leg.local_address, self._dial_out.leads_to)
             return
         self._watch.started(
             SessionFacts(
@@ -252,7 +256,8 @@ class Termination:
                 client=self.client.address,
                 listen=self.client.local_address,
                 upstream=self.settings.upstream,
-            )
+            ),
+            settled=len(self.settings.upstreams) == 1,
         )
 
     def _name(self, leg: Leg) -> str:
@@ -264,7 +269,8 @@ class Termination:
     def _dial(self, version: Version) -> None:
         upstream = Leg(self, Direction.TO_CLIENT, self._config(**self._shown(version)))
         self.upstream = upstream
-        self._dialling = connect(self.settings.dial(), upstream)
+        self._dial_out = self.settings.dial(self.settings.upstreams)
+        self._dialling = connect(self._dial_out, upstream)
         self._dialling.addCallbacks(self._joined, self._not_joined)
 
     def _joined(self, _: Peer) -> None:

@@ -1,0 +1,261 @@
+"""What the control API does, without HTTP: each call makes another config, and has it applied.
+
+A change that cannot be had, as a port in use, is taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from typing import Protocol as Interface
+
+import msgspec
+
+from lbcproxy.config import Config, ConfigError, Proxy, make_proxy, mode_of, together
+from lbcproxy.control.errors import NO_PROXY, NO_TOXIC, ApiError, bad_body, failed, missing
+from lbcproxy.control.shapes import (
+    an_object,
+    decoded,
+    make_fault,
+    proxy_json,
+    toxic_json,
+    toxics_json,
+    update_fault,
+)
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.faults import Fault
+
+__all__ = ["Api", "Controlled"]
+
+replace = msgspec.structs.replace
+OWN = ("network", "mode")
+"""What a new proxy may say beyond what toxiproxy knows."""
+
+
+class Controlled(Interface):
+    """Whose proxies these are: the service."""
+
+    config: Config
+
+    def listening(self, name: str) -> Endpoint | None:
+        """Where a proxy listens; None if it does not."""
+
+    def settle(self, name: str) -> None:
+        """Have a proxy keep the port that was picked for it."""
+
+    async def apply(self, config: Config) -> Mapping[str, str]:
+        """Make what runs like a config; give what could not be started, by name, and why."""
+
+
+class Api:
+    """The calls, each with the body of its request; they raise ApiError."""
+
+    def __init__(self, controlled: Controlled) -> None:
+        self._controlled = controlled
+
+    # Proxies.
+
+    def proxies(self) -> dict[str, Any]:
+        """Give all, by name."""
+        return {proxy.name: self._shown(proxy.name) for proxy in self._config.proxies}
+
+    def proxy(self, name: str) -> dict[str, Any]:
+        """Give one."""
+        self._proxy(name)
+        return self._shown(name)
+
+    async def create_proxy(self, body: bytes) -> dict[str, Any]:
+        """Make one, and open its listener."""
+        given = an_object(decoded(body))
+        for field in ("name", "upstream"):
+            if not given.get(field):
+                raise missing(field)
+        if self._find(given["name"]) is not None:
+            raise ApiError(409, "proxy already exists")
+        made = self._made(given)
+        await self._apply([*self._config.proxies, made], made.name)
+        return self._shown(made.name)
+
+    async def update_proxy(self, name: str, body: bytes) -> dict[str, Any]:
+        """Let one listen or lead elsewhere, or stop and start it."""
+        proxy = self._proxy(name)
+        self._controlled.settle(name)
+        proxy = self._proxy(name)
+        given = an_object(decoded(body))
+        changed = self._changed(proxy, given)
+        if changed != proxy or (changed.enabled and self._controlled.listening(name) is None):
+            await self._apply(self._with(changed), name)
+        return self._shown(name)
+
+    async def delete_proxy(self, name: str, _: bytes = b"") -> None:
+        """Close one and its sessions."""
+        self._proxy(name)
+        await self._apply([each for each in self._config.proxies if each.name != name])
+
+    async def populate(self, body: bytes) -> dict[str, Any]:
+        """Make several; one that is there already and the same is left as it is."""
+        given = decoded(body)
+        if not isinstance(given, list):
+            raise bad_body("a list of proxies is expected")
+        wanted = [an_object(each) for each in given]
+        for number, each in enumerate(wanted, 1):
+            for field in ("name", "upstream"):
+                if not each.get(field):
+                    raise missing(f"{field} at proxy {number}")
+        shown: list[dict[str, Any]] = []
+        for each in wanted:
+            try:
+                shown.append(await self._put(each))
+            except ApiError as error:
+                raise _Partly(error, shown) from None
+        return {"proxies": shown}
+
+    async def reset(self, _: bytes = b"") -> None:
+        """Enable every proxy, and take all faults away."""
+        await self._apply([replace(each, enabled=True, faults=()) for each in self._config.proxies])
+
+    # Faults.
+
+    def toxics(self, name: str) -> list[dict[str, Any]]:
+        """Give the faults of a proxy."""
+        return toxics_json(self._proxy(name))
+
+    def toxic(self, name: str, toxic: str) -> dict[str, Any]:
+        """Give one."""
+        return toxic_json(self._fault(self._proxy(name), toxic))
+
+    async def create_toxic(self, name: str, body: bytes) -> dict[str, Any]:
+        """Add one behind the others, also to sessions that are open."""
+        proxy = self._proxy(name)
+        fault = make_fault(an_object(decoded(body)))
+        if any(each.name == fault.name for each in proxy.faults):
+            raise ApiError(409, "toxic already exists")
+        await self._have(proxy, [*proxy.faults, fault])
+        return toxic_json(fault)
+
+    async def update_toxic(self, name: str, toxic: str, body: bytes) -> dict[str, Any]:
+        """Change its attributes or toxicity."""
+        proxy = self._proxy(name)
+        before = self._fault(proxy, toxic)
+        fault = update_fault(before, an_object(decoded(body)))
+        await self._have(proxy, [fault if each is before else each for each in proxy.faults])
+        return toxic_json(fault)
+
+    async def delete_toxic(self, name: str, toxic: str, _: bytes = b"") -> None:
+        """Take one away."""
+        proxy = self._proxy(name)
+        gone = self._fault(proxy, toxic)
+        await self._have(proxy, [each for each in proxy.faults if each is not gone])
+
+    # How.
+
+    @property
+    def _config(self) -> Config:
+        return self._controlled.config
+
+    def _find(self, name: object) -> Proxy | None:
+        return next((each for each in self._config.proxies if each.name == name), None)
+
+    def _proxy(self, name: str) -> Proxy:
+        found = self._find(name)
+        if found is None:
+            raise NO_PROXY
+        return found
+
+    def _fault(self, proxy: Proxy, name: str) -> Fault:
+        for fault in proxy.faults:
+            if fault.name == name:
+                return fault
+        raise NO_TOXIC
+
+    def _shown(self, name: str) -> dict[str, Any]:
+        return proxy_json(self._proxy(name), self._controlled.listening(name))
+
+    def _with(self, proxy: Proxy) -> list[Proxy]:
+        return [proxy if each.name == proxy.name else each for each in self._config.proxies]
+
+    async def _have(self, proxy: Proxy, faults: Iterable[Fault]) -> None:
+        await self._apply(self._with(_checked(self._config, proxy, faults=tuple(faults))))
+
+    def _made(self, given: Mapping[str, Any]) -> Proxy:
+        values = {name: given[name] for name in OWN if name in given}
+        networks = [self._config.network, *(each.network for each in self._config.proxies)]
+        network = next((each for each in networks if each is not None), None)
+        return _proxy_of(
+            self._config,
+            {
+                "network": network,
+                "name": given["name"],
+                "listen": _listen(given.get("listen", "")),
+                "upstream": given["upstream"],
+                "enabled": given.get("enabled", True),
+                **values,
+            },
+        )
+
+    def _changed(self, proxy: Proxy, given: Mapping[str, Any]) -> Proxy:
+        values = {name: given[name] for name in ("upstream", "enabled") if name in given}
+        if "listen" in given:
+            values["listen"] = _listen(given["listen"])
+        changed = _checked(self._config, proxy, **values)
+        same = mode_of(changed) == mode_of(proxy)
+        return replace(proxy, enabled=changed.enabled) if same else changed
+
+    async def _put(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a proxy, or have it as it is given; with other places its faults are gone."""
+        found = self._find(given["name"])
+        if found is None:
+            made = self._made(given)
+            await self._apply([*self._config.proxies, made], made.name)
+            return self._shown(made.name)
+        self._controlled.settle(found.name)
+        found = self._proxy(found.name)
+        changed = self._changed(found, {"listen": "", "enabled": True, **given})
+        if mode_of(changed) != mode_of(found):
+            await self._apply(self._with(replace(changed, faults=())), found.name)
+        return self._shown(found.name)
+
+    async def _apply(self, proxies: Iterable[Proxy], name: str = "") -> None:
+        """Have other proxies; if one of them cannot be started, those of before."""
+        before = self._config
+        try:
+            config = together(before, proxies)
+        except ConfigError as error:
+            raise bad_body(error.what) from None
+        refused = await self._controlled.apply(config)
+        if refused:
+            await self._controlled.apply(before)
+            raise failed("; ".join(refused.values()))
+        if name:
+            self._controlled.settle(name)
+
+
+class _Partly(ApiError):
+    """Some of several proxies were made."""
+
+    def __init__(self, error: ApiError, proxies: list[dict[str, Any]]) -> None:
+        super().__init__(error.status, error.words)
+        self._proxies = proxies
+
+    @property
+    def answer(self) -> dict[str, object]:
+        """Name them, too."""
+        return {**super().answer, "proxies": self._proxies}
+
+
+def _listen(given: object) -> str:
+    """Give an address that tells where: without a host it is this machine alone."""
+    host, _, port = str(given).rpartition(":")
+    return f"{'127.0.0.1' if host in ('', 'localhost') else host}:{port or 0}"
+
+
+def _proxy_of(config: Config, values: Mapping[str, Any]) -> Proxy:
+    try:
+        return make_proxy(config, values)
+    except ConfigError as error:
+        raise bad_body(": ".join(each for each in (error.path, error.what) if each)) from None
+
+
+def _checked(config: Config, proxy: Proxy, **changes: Any) -> Proxy:
+    """Give a proxy with changes, held against what any proxy must be."""
+    return _proxy_of(config, {**msgspec.structs.asdict(proxy), **changes})

@@ -1,0 +1,157 @@
+"""An entrance: a client's connection before it is known where the client is to be led.
+
+Then it is handed over to a relay, which begins as with any other client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.logger import Logger
+
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.peer import Peer, PeerConfig, Policy
+from lbcproxy.peer.log import GATE
+from lbcproxy.proxy.relay import Relay
+from lbcproxy.proxy.settings import Owner, ProxySession, RelaySettings
+
+__all__ = ["PATIENCE", "Entrance"]
+
+PATIENCE = 10.0
+"""Seconds that a client has to say where it wants to go, and then to read why it may not."""
+
+
+class Entrance:
+    """One session, which becomes a relay's; a subclass finds out where it leads.
+
+    It calls `lead` or `refuse`. Of a client that is refused observers are not told, since there is
+    no session to tell of: the log says it in one line.
+    """
+
+    log = Logger(observer=GATE)
+
+    def __init__(self, number: int, settings: RelaySettings, owner: Owner) -> None:
+        self.number = number
+        self.settings = settings
+        self._owner = owner
+        self._relay: Relay | None = None
+        self._why = ""
+        self._timer: Any = None
+        self.client = Peer(PeerConfig(network=settings.network, policy=Policy.TRANSPARENT), self)
+
+    # What a subclass calls.
+
+    def lead(
+        self,
+        upstream: Endpoint,
+        *,
+        early: bytes = b"",
+        answer: Callable[[Endpoint | BaseException], bytes] | None = None,
+        reached: Endpoint | None = None,
+    ) -> None:
+        """Hand the connection over; `early` is what the client has said already to the upstream.
+
+        See `RelaySettings` for the others.
+        """
+        if self._why:
+            return
+        self._stop_timer()
+        self.log.info(
+            "[#{session} {client}] wants to go to {upstream}",
+            session=self.number,
+            client=self.client.address,
+            upstream=upstream,
+        )
+        settings = msgspec.structs.replace(
+            self.settings,
+            upstreams=(upstream,),
+            answer=answer or self.settings.answer,
+            reached=reached,
+        )
+        self._relay = Relay(self.number, settings, self)
+        self.client.hand_over(self._relay.client)
+        if early:
+            self._relay.client.dataReceived(early)
+
+    def refuse(self, why: str) -> None:
+        """End the connection, after what has been written, with one line in the log."""
+        if self._why:
+            return
+        self._why = why
+        self._stop_timer()
+        self.log.warn(
+            "[#{session} {client}] refused: {why}",
+            session=self.number,
+            client=self.client.address,
+            why=why,
+        )
+        self.client.close()
+        if self.client.is_open:
+            self._timer = self.settings.clock.callLater(PATIENCE, self.client.abort)
+
+    # What the client's connection tells.
+
+    def peer_connected(self, peer: Peer) -> None:
+        """Wait for what the client says, but not for ever."""
+        self._timer = self.settings.clock.callLater(
+            PATIENCE, self.refuse, f"it has not said in {PATIENCE:g} s where it wants to go"
+        )
+
+    def peer_received(self, peer: Peer, data: bytes) -> None:
+        """Listen to what the client says."""
+
+    def peer_finished(self, peer: Peer) -> None:
+        """End: there is nothing more to be heard."""
+        self.refuse("it closed before it had said where it wants to go")
+
+    def peer_closed(self, peer: Peer, *, reset: bool) -> None:
+        """Be forgotten."""
+        self.refuse("it broke off before it had said where it wants to go")
+        self._stop_timer()
+        self._owner.relay_ended(self)
+
+    def peer_full(self, peer: Peer) -> None:
+        """Nothing: what it is told are a few bytes."""
+
+    def peer_drained(self, peer: Peer) -> None:
+        """Nothing either."""
+
+    # What the service asks.
+
+    def plugins_changed(self) -> None:
+        """Nothing: they are asked behind it."""
+
+    @property
+    def held(self) -> int:
+        """Bytes that the session holds; what a client says before is a kilobyte at most."""
+        return 0 if self._relay is None else self._relay.held
+
+    def shed(self) -> None:
+        """Hold less."""
+        if self._relay is not None:
+            self._relay.shed()
+
+    def stop(self, why: str = "proxy stopped") -> None:
+        """End the session in order."""
+        if self._relay is None:
+            self.refuse(why)
+        else:
+            self._relay.stop(why)
+
+    def abort(self) -> None:
+        """End the session at once."""
+        if self._relay is None:
+            self._why = "proxy stopped at once"
+            self.client.abort()
+        else:
+            self._relay.abort()
+
+    def relay_ended(self, relay: ProxySession) -> None:
+        """Pass on that the session is over."""
+        self._owner.relay_ended(self)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()

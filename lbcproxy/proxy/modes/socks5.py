@@ -1,0 +1,41 @@
+"""`socks5@[HOST:]PORT`: each client asks for the node it wants, then we watch as with reverse.
+
+A node with `--proxy` so shows every connection that it makes.
+"""
+
+from __future__ import annotations
+
+from lbcproxy.peer import Peer
+from lbcproxy.proxy.entrance import Entrance
+from lbcproxy.proxy.socks import SocksTalk, reply_to
+
+__all__ = ["CHANGES", "HELP", "KIND", "UPSTREAM", "SocksEntrance", "make"]
+
+KIND = "socks5"
+HELP = "a SOCKS 5 proxy for what nodes connect to by --proxy, we watch"
+UPSTREAM = False
+CHANGES = False
+
+
+class SocksEntrance(Entrance):
+    """One client that says in SOCKS where it wants to go. That is no part of what is recorded."""
+
+    _talk: SocksTalk
+
+    def peer_connected(self, peer: Peer) -> None:
+        """Begin to listen."""
+        self._talk = SocksTalk()
+        super().peer_connected(peer)
+
+    def peer_received(self, peer: Peer, data: bytes) -> None:
+        """Answer; go where the client asks for once it has."""
+        answer = self._talk.feed(data)
+        if answer:
+            peer.write(answer)
+        if self._talk.refused:
+            self.refuse(self._talk.refused)
+        elif self._talk.destination is not None:
+            self.lead(self._talk.destination, early=self._talk.rest, answer=reply_to)
+
+
+make = SocksEntrance

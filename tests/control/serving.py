@@ -1,0 +1,102 @@
+"""A service whose control API is asked over real HTTP."""
+
+import http.client
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from lbcproxy.config import load
+from lbcproxy.service import LbcproxyService, Logs
+from tests.proxy.loops import Loop
+from tests.proxy.transports import NETWORK
+
+__all__ = ["Serving", "UnixConnection"]
+
+
+class Serving:
+    """A service with a control API; everything is stopped by `stop`."""
+
+    def __init__(self, loop: Loop, folder: Path) -> None:
+        self.loop = loop
+        self.folder = folder
+        self.lines: list[str] = []
+        self._logs = Logs(lambda line, bad: self.lines.append(line))
+        self.service: Any = None
+        self.next: dict[str, Any] = {}
+
+    def start(self, control: str | int = 0, **settings: Any) -> "Serving":
+        """Start it."""
+        self.configure(control=control, **settings)
+        self.service = LbcproxyService(
+            self.loop.reactor,
+            load(self.next),
+            self._logs,
+            read_again=lambda: load(self.next),
+        )
+        self.service.set_logs(self.service.config)
+        self._logs.join()
+        self.loop.call(self.service.open)
+        return self
+
+    def configure(self, **settings: Any) -> None:
+        """Say what the config is, for the start and for `hang_up`."""
+        self.next = {"network": NETWORK.id, "record": None, **settings}
+
+    def hang_up(self) -> None:
+        """Have the config read again."""
+        self.loop.call(self.service.hang_up)
+
+    @property
+    def api(self) -> str:
+        """Where the API is."""
+        [line] = [line for line in self.lines if "control: listening at " in line]
+        return line.rpartition(" ")[2].strip()
+
+    @property
+    def log(self) -> str:
+        """All lines, without their times."""
+        return "\n".join(line.partition("]")[2].strip() for line in self.lines)
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """Ask, and give the code and what was answered; a body that is no bytes goes as JSON."""
+        connection: http.client.HTTPConnection
+        if "/" in self.api:
+            connection = UnixConnection(self.api)
+        else:
+            connection = http.client.HTTPConnection(self.api, timeout=20)
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        try:
+            connection.request(method, path, data, headers or {})
+            answer = connection.getresponse()
+            text = answer.read()
+            if text:
+                assert answer.getheader("content-type") == "application/json"
+            return answer.status, json.loads(text) if text else None
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """Stop it, wait, and be no log any more."""
+        from twisted.logger import globalLogPublisher
+
+        if self.service is not None:
+            self.loop.call(self.service.stopService)
+        self._logs.end()
+        globalLogPublisher.removeObserver(self._logs)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a UNIX socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("whatever.example", timeout=20)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the path."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(self._path)
