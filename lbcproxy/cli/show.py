@@ -33,12 +33,22 @@ __all__ = ["command"]
     metavar="'FILE [NAME=VALUE ...]'",
     help="Show what plugins would have made of it. May be given several times.",
 )
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="'TYPE [NAME=VALUE ...]'",
+    help="The same of faults by message: drop, duplicate, reorder, corrupt, delay, replay, stall.",
+)
+@click.option("--seed", type=int, default=0, help="What the chances of faults are made of.")
 @look_options
 def command(
     file: Path,
     words: tuple[str, ...],
     network: str | None,
     plugins: tuple[str, ...],
+    faults: tuple[str, ...],
+    seed: int,
     kind: str,
     tree: bool,
     hexdump: bool,
@@ -73,7 +83,7 @@ def command(
     try:
         # A bar between lines on the same terminal would make both unreadable.
         with reading(file, wanted=not sys.stdout.isatty()) as capture.opened:
-            for entry in _through(capture, plugins):
+            for entry in _through(capture, plugins, faults, seed):
                 facts = capture.met.between.get(entry.session)
                 if wanted is not None and not wanted(entry, facts):
                     continue
@@ -90,17 +100,28 @@ def command(
             click.echo(f"lbcproxy: {notice}", err=True)
 
 
-def _through(capture: Any, plugins: tuple[str, ...]) -> Any:
-    """Give a capture's entries, as plugins would have left them if there are any."""
-    if not plugins:
+def _through(capture: Any, plugins: tuple[str, ...], faults: tuple[str, ...], seed: int) -> Any:
+    """Give a capture's entries, as plugins and faults would have left them if there are any."""
+    if not plugins and not faults:
         return capture
+    from lbcproxy.faults import BadFault, parse_fault
     from lbcproxy.loading import Loaded, parse_spec
+    from lbcproxy.proxy import Plugins
     from lbcproxy.replay import offline
 
-    loaded = [Loaded(parse_spec(text)) for text in plugins]
-    return offline(
-        capture, loaded, complain=lambda words: click.echo(f"lbcproxy: {words}", err=True)
-    )
+    try:
+        made = [parse_fault(text) for text in faults]
+    except BadFault as error:
+        raise click.UsageError(f"--fault: {error}") from None
+    for fault in made:
+        if not fault.by_message:
+            raise click.UsageError(f"--fault: {fault.type} acts on bytes, and needs a connection")
+    loaded = tuple(Loaded(parse_spec(text)) for text in plugins)
+
+    def complain(words: str) -> None:
+        click.echo(f"lbcproxy: {words}", err=True)
+
+    return offline(capture, Plugins(loaded), complain, faults=made, seed=seed)
 
 
 def reader_gone() -> None:

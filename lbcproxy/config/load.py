@@ -318,7 +318,9 @@ def records_changes(config: Config, proxy: Proxy) -> bool:
     """Whether anything that is recorded together with a proxy may change messages."""
     key = recording_key(proxy)
     return any(
-        all_modes()[each.mode].CHANGES or bool(each.plugins)
+        all_modes()[each.mode].CHANGES
+        or bool(each.plugins)
+        or any(fault.by_message for fault in each.faults)
         for each in config.proxies
         if each.enabled and recording_key(each) == key
     )

@@ -10,7 +10,7 @@ import msgspec
 from lbcproxy.config import Proxy, mode_of
 from lbcproxy.control.errors import ApiError, bad_body
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.faults import STREAMS, BadFault, Fault, all_kinds
+from lbcproxy.faults import STREAMS, BadFault, Fault, known_kinds
 
 __all__ = ["an_object", "decoded", "make_fault", "proxy_json", "toxic_json", "update_fault"]
 
@@ -72,7 +72,7 @@ def make_fault(given: Mapping[str, Any]) -> Fault:
     stream = str(values.get("stream", "downstream")).lower()
     if stream not in STREAMS:
         raise ApiError(400, "stream was invalid, can be either upstream or downstream")
-    if str(values.get("type")) not in all_kinds():
+    if str(values.get("type")) not in known_kinds():
         raise ApiError(400, "invalid toxic type")
     return _fault({**values, "stream": stream})
 

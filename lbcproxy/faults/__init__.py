@@ -1,8 +1,10 @@
 """Faults: what a bad network does to a connection, made on purpose and repeatable by a seed."""
 
 from lbcproxy.faults.chain import Chain
-from lbcproxy.faults.fault import STREAMS, BadFault, Fault, random_of
+from lbcproxy.faults.fault import STREAMS, BadFault, Fault, known_kinds, parse_fault, random_of
 from lbcproxy.faults.kind import Kind, all_kinds
+from lbcproxy.faults.meeting import Meeting
+from lbcproxy.faults.message import MessageKind, message_kinds
 from lbcproxy.faults.step import End
 
 __all__ = [
@@ -12,6 +14,11 @@ __all__ = [
     "End",
     "Fault",
     "Kind",
+    "Meeting",
+    "MessageKind",
     "all_kinds",
+    "known_kinds",
+    "message_kinds",
+    "parse_fault",
     "random_of",
 ]

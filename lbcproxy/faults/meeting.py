@@ -8,7 +8,7 @@ from typing import Any
 
 from lbcproxy.faults.fault import Fault
 from lbcproxy.faults.message import Memory, MessageKind
-from lbcproxy.filters import Filter
+from lbcproxy.filters import parse
 from lbcproxy.session import Direction, Entry, Message
 from lbcproxy.session.verdicts import Verdict
 
@@ -20,14 +20,11 @@ STREAMS = {"upstream": (Direction.TO_UPSTREAM,), "downstream": (Direction.TO_CLI
 class Meeting:
     """Asks the fault about the messages it is for; the time in seconds is handed in."""
 
-    def __init__(
-        self, fault: Fault, wanted: Filter | None, random: Random, seconds: Callable[[], float]
-    ) -> None:
-        kind: Any = fault.kind
-        assert isinstance(kind, MessageKind)
-        self._fault = fault
-        self._kind = kind
-        self._wanted = wanted
+    def __init__(self, fault: Fault, random: Random, seconds: Callable[[], float]) -> None:
+        assert isinstance(fault.attributes, MessageKind)
+        self.fault = fault
+        self._kind = fault.attributes
+        self._wanted = parse(fault.filter) if fault.filter else None
         self._memory = Memory(random)
         self._seconds = seconds
         self._began = seconds()
@@ -45,23 +42,27 @@ class Meeting:
         if not self._is_meant(session, message):
             return []
         self._met += 1
-        if self._met <= self._fault.after_messages or not self._is_time():
+        if self._met <= self.fault.after_messages or not self._is_time():
             return []
-        if self._memory.random.random() >= self._fault.probability:
+        if self._memory.random.random() >= self.fault.probability:
             return []
         return self._kind.decide(message, self._memory)
 
     def _is_meant(self, session: Any, message: Message) -> bool:
-        if message.direction not in STREAMS.get(self._fault.stream, tuple(Direction)):
+        if message.direction not in STREAMS.get(self.fault.stream, tuple(Direction)):
             return False
         if self._wanted is None:
             return True
         entry = Entry(
-            number=0, time_ns=0, session=session.number, direction=message.direction, message=message
+            number=0,
+            time_ns=0,
+            session=session.number,
+            direction=message.direction,
+            message=message,
         )
         return self._wanted(entry, session.facts)
 
     def _is_time(self) -> bool:
-        since = self._seconds() - self._began - self._fault.from_seconds
-        lasts = self._fault.for_seconds
+        since = self._seconds() - self._began - self.fault.from_seconds
+        lasts = self.fault.for_seconds
         return since >= 0 and (lasts is None or since < lasts)

@@ -9,15 +9,37 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from lbcproxy.loading import trimmed
+from lbcproxy.faults import Fault, Meeting, random_of
+from lbcproxy.loading import chain_of, renewed, trimmed
 from lbcproxy.peer.log import GATE
+from lbcproxy.proxy.settings import Plugins
 from lbcproxy.session import Direction, Passage, Session
-from lbcproxy.session.hooks import Chain
+from lbcproxy.session.hooks import Chain, Hooks
 from lbcproxy.session.pipeline import Pipeline
 
-__all__ = ["Hosting", "Runs"]
+__all__ = ["Asked", "Hosting", "Runs", "chain_for"]
 
 LOG = Logger(namespace="lbcproxy.plugins", observer=GATE)
+
+
+class Asked(Protocol):
+    """What messages are shown to."""
+
+    @property
+    def plugins(self) -> Plugins:
+        """The plugins."""
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults; those by byte do not count here."""
+
+    @property
+    def seed(self) -> int:
+        """What the chances of faults are made of."""
+
+    @property
+    def clock(self) -> Any:
+        """Twisted's `IReactorTime`."""
 
 
 class Runs(Protocol):
@@ -42,6 +64,27 @@ class Runs(Protocol):
 
     def is_full(self, direction: Direction) -> bool:
         """Whether the receiver in a direction reads less than is sent."""
+
+
+def chain_for(number: int, settings: Asked, before: Chain | None = None) -> Chain:
+    """Make what a session's messages go through: its plugins, then its faults by message.
+
+    With what there was before, plugins remember, and faults that have not changed go on.
+    """
+    loaded = settings.plugins.loaded
+    chain = chain_of(loaded) if before is None else renewed(before, loaded)
+    known = {each.name: each for each in ([] if before is None else before.plugins)}
+    for fault in settings.faults:
+        if not fault.by_message:
+            continue
+        old = known.get(fault.name)
+        if old is not None and isinstance(old.plugin, Meeting) and old.plugin.fault == fault:
+            chain.plugins.append(old)
+            continue
+        random = random_of(settings.seed, number, fault)
+        meeting = Meeting(fault, random, settings.clock.seconds)
+        chain.plugins.append(Hooks(fault.name, meeting))
+    return chain
 
 
 class Hosting:

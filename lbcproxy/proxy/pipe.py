@@ -186,7 +186,9 @@ class Pipes:
             ("downstream", owner.upstream, owner.client),
         )
         for stream, source, target in ways:
-            own = [fault for fault in self._faults if fault.stream == stream]
+            own = [
+                fault for fault in self._faults if fault.stream == stream and not fault.by_message
+            ]
             pipe = self._by_target.get(target)
             if pipe is not None:
                 pipe.change(own)

@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import End, Fault
-from lbcproxy.loading import chain_of, renewed
 from lbcproxy.peer import Peer, PeerConfig, Policy
 from lbcproxy.peer.dial import EXPECTED, connect, reason_of
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.closing import Closing
 from lbcproxy.proxy.deadlines import Deadlines, silence
-from lbcproxy.proxy.hosting import Hosting
+from lbcproxy.proxy.hosting import Hosting, chain_for
 from lbcproxy.proxy.pipe import Pipes
 from lbcproxy.proxy.settings import Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
@@ -47,7 +47,7 @@ class Relay:
         config = PeerConfig(network=settings.network, policy=Policy.TRANSPARENT)
         self.client = Peer(config, self)
         self.upstream = Peer(config, self)
-        chain = chain_of(settings.plugins.loaded)
+        chain = chain_for(number, settings)
         self._session = Session(
             number,
             settings.network,
@@ -60,9 +60,8 @@ class Relay:
         self._watch = Watch(
             self._session, settings.observers, settings.now, settings.looks, self._tell_held
         )
-        plugins = settings.plugins
-        self._hosting = Hosting(self, settings.clock, settings.now, plugins.limit)
-        self._pipeline = self._hosting.pipeline(self._session, chain, plugins.policy)
+        self._hosting = Hosting(self, settings.clock, settings.now, settings.plugins.limit)
+        self._pipeline = self._hosting.pipeline(self._session, chain, settings.plugins.policy)
         self._pipes = Pipes(self, settings.clock, settings.seed, settings.faults)
         self._waiting: list[bytes] = []
         self._waits = 0  # the bytes of it
@@ -118,7 +117,7 @@ class Relay:
     def plugins_changed(self) -> None:
         """Have the plugins as their files are now."""
         if self._pipeline is not None:
-            self._pipeline.change(renewed(self._pipeline.chain, self._settings.plugins.loaded))
+            self._pipeline.change(chain_for(self.number, self._settings, self._pipeline.chain))
 
     def stop(self, why: str = "proxy stopped") -> None:
         """End the session: send what has been received, then close both legs."""
@@ -288,6 +287,8 @@ class Relay:
     def change_faults(self, faults: Sequence[Fault]) -> None:
         """Have other faults; what waits in those there were is not lost."""
         self._pipes.change(faults)
+        self._settings = msgspec.structs.replace(self._settings, faults=tuple(faults))
+        self.plugins_changed()
 
     def faults_moved(self) -> None:
         """Take note of what waits, and that bytes still pass."""

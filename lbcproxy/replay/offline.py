@@ -11,28 +11,29 @@ from twisted.internet.task import Clock
 
 from lbcproxy.capture import Capture
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.loading import Loaded, chain_of
+from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
-from lbcproxy.proxy.hosting import Hosting
+from lbcproxy.proxy import Plugins
+from lbcproxy.proxy.hosting import Hosting, chain_for
 from lbcproxy.session import Direction, Entry, Passage, Session, SessionFacts
-from lbcproxy.session.pipeline import OPEN, Pipeline
+from lbcproxy.session.pipeline import Pipeline
 
 __all__ = ["offline"]
 
 
 def offline(
     capture: Capture,
-    loaded: Sequence[Loaded],
-    *,
-    policy: str = OPEN,
-    limit: float = 10.0,
+    plugins: Plugins,
     complain: Callable[[str], object],
+    *,
+    faults: Sequence[Fault] = (),
+    seed: int = 0,
 ) -> Iterator[Entry]:
-    """Give the entries of a capture as they would be with these plugins.
+    """Give the entries of a capture as they would be with these plugins and faults by message.
 
     What nodes sent is taken as it came in; what was injected when it was recorded is left out.
     """
-    run = _Run(capture, loaded, policy, limit, complain)
+    run = _Run(capture, plugins, complain, tuple(faults), seed)
     for entry in capture:
         yield from run.take(entry)
     yield from run.finish()
@@ -44,14 +45,17 @@ class _Run:
     def __init__(
         self,
         capture: Capture,
-        loaded: Sequence[Loaded],
-        policy: str,
-        limit: float,
+        plugins: Plugins,
         complain: Callable[[str], object],
+        faults: tuple[Fault, ...],
+        seed: int,
     ) -> None:
         self.clock = Clock()
         self.out: deque[Entry] = deque()
-        self.settings = (loaded, policy, limit, complain)
+        self.plugins = plugins
+        self.complain = complain
+        self.faults = faults
+        self.seed = seed
         self._capture = capture
         self._began: int | None = None
         self._sessions: dict[int, _Replayed] = {}
@@ -102,11 +106,10 @@ class _Replayed:
     def __init__(self, run: _Run, facts: SessionFacts, network: Network) -> None:
         self.number = facts.number
         self._run = run
-        loaded, policy, limit, complain = run.settings
-        chain = chain_of(loaded)
-        core = Session(self.number, network, stream_above=None, wanted=chain.commands, begins=True)
-        host = Hosting(self, run.clock, run.now, limit, complain)
-        self._pipeline = Pipeline(core, chain, host, policy)
+        chain = chain_for(self.number, run)
+        core = Session(self.number, network, stream_above=None, wanted=chain.commands)
+        host = Hosting(self, run.clock, run.now, run.plugins.limit, run.complain)
+        self._pipeline = Pipeline(core, chain, host, run.plugins.policy)
         self._pipeline.start(facts)
 
     def take(self, entry: Entry) -> None:

@@ -22,7 +22,7 @@ class Corrupt(MessageKind, frozen=True):
 
     how: Annotated[
         Literal["checksum", "magic", "length", "truncate", "bit", "field"],
-        Meta(description="what is damaged"),
+        Meta(description="checksum, magic, length, truncate, bit or field"),
     ] = "checksum"
     field: Annotated[str, Meta(description="the field that gets another value, for `field`")] = ""
 
