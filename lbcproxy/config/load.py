@@ -321,6 +321,7 @@ def records_changes(config: Config, proxy: Proxy) -> bool:
         all_modes()[each.mode].CHANGES
         or bool(each.plugins)
         or any(fault.by_message for fault in each.faults)
+        or config.control is not None
         for each in config.proxies
         if each.enabled and recording_key(each) == key
     )

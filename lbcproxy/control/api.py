@@ -13,6 +13,7 @@ import msgspec
 
 from lbcproxy.config import Config, ConfigError, Proxy, make_proxy, mode_of, together
 from lbcproxy.control.errors import NO_PROXY, NO_TOXIC, ApiError, bad_body, failed, missing
+from lbcproxy.control.held import change_interception, decide, interception_json
 from lbcproxy.control.shapes import (
     an_object,
     decoded,
@@ -24,6 +25,7 @@ from lbcproxy.control.shapes import (
 )
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault
+from lbcproxy.proxy.interception import Interception
 
 __all__ = ["Api", "Controlled"]
 
@@ -40,6 +42,9 @@ class Controlled(Interface):
     def listening(self, name: str) -> Endpoint | None:
         """Where a proxy listens; None if it does not."""
 
+    def ask_again(self) -> None:
+        """Have open sessions know which messages are asked for now."""
+
     def settle(self, name: str) -> None:
         """Have a proxy keep the port that was picked for it."""
 
@@ -50,8 +55,28 @@ class Controlled(Interface):
 class Api:
     """The calls, each with the body of its request; they raise ApiError."""
 
-    def __init__(self, controlled: Controlled) -> None:
+    def __init__(self, controlled: Controlled, interception: Interception) -> None:
         self._controlled = controlled
+        self._interception = interception
+
+    # Messages held by hand.
+
+    def interception(self) -> dict[str, Any]:
+        """Give what is to be held, and what waits."""
+        return interception_json(self._interception)
+
+    async def intercept(self, body: bytes) -> dict[str, Any]:
+        """Have other messages held, or none; what is not named stays as it is."""
+        given = decoded(body)
+        if not isinstance(given, dict):
+            raise bad_body("an object is expected")
+        change_interception(self._interception, given)
+        self._controlled.ask_again()
+        return self.interception()
+
+    async def decide(self, number: str, body: bytes) -> None:
+        """Release, drop or edit a message that waits."""
+        decide(self._interception, number, an_object(decoded(body)))
 
     # Proxies.
 

@@ -1,6 +1,6 @@
 """The control API over HTTP: which call a request is, and who may not ask at all.
 
-twisted.web is there with Twisted, and twelve routes are a table: no other library is needed.
+twisted.web is there with Twisted, and the routes are a table: no other library is needed.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ ROUTES: dict[tuple[str, str], tuple[int, str]] = {
     ("POST", "proxies/*"): (200, "update_proxy"),
     ("PATCH", "proxies/*"): (200, "update_proxy"),
     ("DELETE", "proxies/*"): (204, "delete_proxy"),
+    ("GET", "intercept"): (200, "interception"),
+    ("POST", "intercept"): (200, "intercept"),
+    ("POST", "intercept/*"): (204, "decide"),
     ("GET", "proxies/*/toxics"): (200, "toxics"),
     ("POST", "proxies/*/toxics"): (200, "create_toxic"),
     ("GET", "proxies/*/toxics/*"): (200, "toxic"),

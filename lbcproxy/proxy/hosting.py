@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from lbcproxy.faults import Fault, Meeting, random_of
 from lbcproxy.loading import chain_of, renewed, trimmed
 from lbcproxy.peer.log import GATE
+from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.settings import Plugins
 from lbcproxy.session import Direction, Passage, Session
 from lbcproxy.session.hooks import Chain, Hooks
@@ -41,6 +42,10 @@ class Asked(Protocol):
     def clock(self) -> Any:
         """Twisted's `IReactorTime`."""
 
+    @property
+    def interception(self) -> Interception | None:
+        """Who holds messages by hand, if anybody may."""
+
 
 class Runs(Protocol):
     """What of a relay a pipeline needs."""
@@ -67,7 +72,7 @@ class Runs(Protocol):
 
 
 def chain_for(number: int, settings: Asked, before: Chain | None = None) -> Chain:
-    """Make what a session's messages go through: its plugins, then its faults by message.
+    """Make what a session's messages go through: plugins, faults by message, who holds by hand.
 
     With what there was before, plugins remember, and faults that have not changed go on.
     """
@@ -84,6 +89,8 @@ def chain_for(number: int, settings: Asked, before: Chain | None = None) -> Chai
         random = random_of(settings.seed, number, fault)
         meeting = Meeting(fault, random, settings.clock.seconds)
         chain.plugins.append(Hooks(fault.name, meeting))
+    if settings.interception is not None:
+        chain.plugins.append(settings.interception.hooks())
     return chain
 
 
@@ -141,10 +148,14 @@ class Hosting:
 
         running.addBoth(over)
 
-    def limited(self, answer: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+    def limited(
+        self, answer: Coroutine[Any, Any, Any], limit: float | None = None
+    ) -> Deferred[Any]:
         """Give something to await that ends with TimeoutError if a hook takes too long."""
         waiting = Deferred.fromCoroutine(answer)
-        waiting.addTimeout(self._limit, self._clock, self._too_long)
+        seconds = self._limit if limit is None else limit
+        if seconds < float("inf"):
+            waiting.addTimeout(seconds, self._clock, self._too_long)
         return waiting
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:

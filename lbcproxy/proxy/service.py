@@ -22,6 +22,7 @@ from lbcproxy.networks import Network
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connections import Connections
 from lbcproxy.proxy.dialling import Dialling
+from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.looks import Looks
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
@@ -60,6 +61,8 @@ class Shared:
         self.sessions: Iterator[int] = itertools.count(1)
         self.budget = Budget(memory)
         self.looks = Looks(clock)
+        self.interception: Interception | None = None
+        """Who holds messages by hand, if anybody may."""
         self.connections = Connections()
 
 
@@ -239,6 +242,7 @@ class ProxyService(Service):
             budget=self._shared.budget,
             connections=self._shared.connections,
             looks=self._shared.looks,
+            interception=self._shared.interception,
             shown=self._settings.shown,
             plugins=self._settings.plugins,
             faults=self._settings.faults,

@@ -15,6 +15,7 @@ from lbcproxy.networks import Network
 from lbcproxy.peer.connection import Connection
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connections import Connections
+from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.looks import Looks
 from lbcproxy.session import Observer
 from lbcproxy.session.pipeline import OPEN
@@ -106,6 +107,8 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Those of all sessions."""
     shown: Shown = Shown()
     plugins: Plugins = Plugins()
+    interception: Interception | None = None
+    """Who holds messages by hand, if anybody may."""
     faults: tuple[Fault, ...] = ()
     """What goes wrong on purpose, in the order in which bytes meet it."""
     seed: int = 0

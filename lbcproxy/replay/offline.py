@@ -56,6 +56,7 @@ class _Run:
         self.complain = complain
         self.faults = faults
         self.seed = seed
+        self.interception = None
         self._capture = capture
         self._began: int | None = None
         self._sessions: dict[int, _Replayed] = {}

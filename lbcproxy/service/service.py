@@ -26,6 +26,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy import ProxyService, ProxySettings, Shared
+from lbcproxy.proxy.interception import Interception
 from lbcproxy.service.events import Events
 from lbcproxy.service.logs import Logs
 from lbcproxy.service.plugins import PluginFiles
@@ -76,7 +77,9 @@ class LbcproxyService(Service):
         self._running_proxies: dict[str, Running] = {}
         self._ending: list[ProxyService] = []  # replaced, with sessions that are not over
         self._stopped: Deferred[Any] | None = None
-        self._control = ControlPort(reactor, Api(self))
+        self._interception = Interception(reactor)
+        self._control = ControlPort(reactor, Api(self, self._interception))
+        self._let_intercept(config)
         self._seed = secrets.randbits(32)
         self._next: tuple[Config, str] | None = None
         self._refused: dict[str, str] = {}
@@ -247,8 +250,17 @@ class LbcproxyService(Service):
         address = control_address(config.control)
         if address != self._control.address:
             self._control.move(address)
+        self._let_intercept(config)
+
+    def _let_intercept(self, config: Config) -> None:
+        """Have sessions to come held by hand if there is an API to do it with."""
+        self._shared.interception = None if config.control is None else self._interception
 
     # What the control API wants.
+
+    def ask_again(self) -> None:
+        """Have open sessions know which messages are asked for now."""
+        self._plugins_changed()
 
     def listening(self, name: str) -> Endpoint | None:
         """Where a proxy listens; None if it does not."""

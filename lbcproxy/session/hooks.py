@@ -48,6 +48,8 @@ class Hooks:
         self.name = name
         self.plugin = plugin
         self.standing = standing or Standing()
+        self.patience: float | None = getattr(plugin, "patience", None)
+        """Seconds that its hooks may wait, if not as long as all others'."""
         self._by_name = dict(_hooks(plugin))
         self._only = _only(plugin)
 

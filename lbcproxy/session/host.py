@@ -38,7 +38,7 @@ class Host(Protocol):
     def run(self, work: Coroutine[Any, Any, Any], done: Callable[[], object]) -> None:
         """Run what may wait, and call `done` behind it."""
 
-    def limited(self, answer: Coroutine[Any, Any, Any]) -> Any:
+    def limited(self, answer: Coroutine[Any, Any, Any], limit: float | None) -> Any:
         """Give something to await that ends with TimeoutError if a hook takes too long."""
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:

@@ -193,7 +193,7 @@ class Pipeline:
             try:
                 answer = hook(self._sessions[plugin], message)
                 if inspect.iscoroutine(answer):
-                    answer, began = await self.host.limited(answer), float("inf")
+                    answer, began = await self.host.limited(answer, plugin.patience), float("inf")
                 self._apply(plugin, outcome, answer, message)
             except Exception as error:
                 self._failed(plugin, hook.__name__, error)
@@ -309,7 +309,7 @@ class Pipeline:
 
     async def _told(self, plugin: Hooks, hook: str, answer: Coroutine[Any, Any, Any]) -> None:
         try:
-            await self.host.limited(answer)
+            await self.host.limited(answer, plugin.patience)
         except Exception as error:
             self._failed(plugin, hook, error)
 

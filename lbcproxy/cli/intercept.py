@@ -1,0 +1,151 @@
+"""`lbcproxy intercept`: messages of a running proxy, held until somebody lets them go."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from typing import Any
+
+import click
+
+__all__ = ["command"]
+
+PATIENCE = 30
+
+
+@click.command(name="intercept", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--control",
+    metavar="ADDRESS",
+    default="127.0.0.1:8474",
+    show_default=True,
+    help="Where the proxy's control API listens: HOST:PORT, or the path of a UNIX socket.",
+)
+@click.option("--off", is_flag=True, help="Hold nothing any more; release what waits.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="How long a message may wait.")
+@click.option("--after", type=click.Choice(["release", "drop"]), help="What becomes of it then.")
+@click.option("--release", type=int, multiple=True, metavar="N", help="Let a message go.")
+@click.option("--drop", type=int, multiple=True, metavar="N", help="Let it not pass.")
+@click.option("--edit", type=int, metavar="N", help="Send it with FIELD=VALUE changed.")
+@click.option("--raw", metavar="HEX", help="With --edit: send these bytes in its place.")
+@click.argument("words", nargs=-1, metavar="[FILTER | FIELD=VALUE ...]")
+def command(
+    control: str,
+    off: bool,
+    timeout: float | None,
+    after: str | None,
+    release: tuple[int, ...],
+    drop: tuple[int, ...],
+    edit: int | None,
+    raw: str | None,
+    words: tuple[str, ...],
+) -> None:
+    """Hold messages that match FILTER, list those that wait, and decide about them.
+
+    The proxy runs with `--control`. Without anything, what waits is listed. What is behind a held
+    message in its direction waits too.
+    """
+    api = _Api(control)
+    for number in release:
+        api.ask("POST", f"/intercept/{number}", {"do": "release"})
+    for number in drop:
+        api.ask("POST", f"/intercept/{number}", {"do": "drop"})
+    if edit is not None:
+        api.ask("POST", f"/intercept/{edit}", {"do": "edit", **_edit(raw, words)})
+    change: dict[str, Any] = {}
+    if off:
+        change["filter"] = None
+    elif words and edit is None:
+        change["filter"] = " ".join(words)
+    if timeout is not None:
+        change["timeout"] = timeout
+    if after is not None:
+        change["after"] = after
+    state = api.ask("POST", "/intercept", change) if change else api.ask("GET", "/intercept")
+    _print(state)
+
+
+def _edit(raw: str | None, words: tuple[str, ...]) -> dict[str, Any]:
+    if raw is not None:
+        return {"raw": raw}
+    fields = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise click.UsageError(f"{word!r} is not FIELD=VALUE")
+        try:
+            fields[name] = json.loads(text)
+        except ValueError:
+            fields[name] = text
+    if not fields:
+        raise click.UsageError("--edit wants FIELD=VALUE, or --raw")
+    return {"fields": fields}
+
+
+def _print(state: dict[str, Any]) -> None:
+    from lbcproxy.session import Direction
+    from lbcproxy.text import printable
+
+    if state["filter"] is None:
+        click.echo("nothing is held", err=True)
+    else:
+        words = f"held: {state['filter']}; after {state['timeout']:g} s: {state['after']}"
+        click.echo(words, err=True)
+    for each in state["held"]:
+        arrow = Direction(each["direction"]).arrow
+        line = f"{each['number']:>4} #{each['session']:<3} {arrow} {printable(each['command']):<12}"
+        line += f" {each['length']:>8}B  {each['seconds']:>6.1f} s  {printable(each['summary'])}"
+        click.echo(line.rstrip())
+
+
+class _Api:
+    """The control API of a running proxy."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """Give the answer; what is refused is said as it is answered."""
+        connection = _connection(self._address)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body))
+            answer = connection.getresponse()
+            data = answer.read()
+        except OSError as error:
+            why = error.strerror or error
+            raise click.ClickException(
+                f"no control API at {self._address}: {why}; is `--control` given to the proxy?"
+            ) from None
+        except http.client.HTTPException as error:
+            raise click.ClickException(f"{self._address} does not answer: {error!r}") from None
+        finally:
+            connection.close()
+        found = json.loads(data) if data else None
+        if answer.status >= 400:
+            words = found.get("error") if isinstance(found, dict) else answer.reason
+            raise click.ClickException(str(words))
+        return found
+
+
+def _connection(address: str) -> http.client.HTTPConnection:
+    if "/" in address:
+        return _UnixConnection(address)
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        raise click.UsageError(f"--control: {address!r} is not HOST:PORT, or a path with a slash")
+    return http.client.HTTPConnection(host.strip("[]") or "127.0.0.1", int(port), PATIENCE)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a UNIX socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(self._path)
