@@ -12,6 +12,7 @@ from lbcproxy.background import Background
 from lbcproxy.capture.file import CaptureFile, Told
 from lbcproxy.capture.loss import Loss
 from lbcproxy.capture.recorder import Recorder
+from lbcproxy.filters import Filter
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["PER", "BadPattern", "Recording", "RecordingSettings", "file_name"]
@@ -60,9 +61,10 @@ class _Part:
 class Recording(Observer):
     """Record sessions into files that `disk` writes.
 
-    `told` hears what happens. A new file is begun where no message is under way, at the latest when
-    it is twice too long or a minute too late; open sessions go on in it. `open` opens the first
-    and raises CaptureError, where later ones are opened by the disk's thread.
+    `told` hears what happens; of what passes only what `wanted` matches is recorded. A new file is
+    begun where no message is under way, at the latest when it is twice too long or a minute too
+    late; open sessions go on in it. `open` opens the first and raises CaptureError, where later
+    ones are opened by the disk's thread.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Recording(Observer):
         network: str,
         name: str,
         changes: bool,
+        wanted: Filter | None = None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         self._settings = settings
@@ -82,6 +85,7 @@ class Recording(Observer):
         self._network = network
         self._name = name
         self._changes = changes
+        self._wanted = wanted
         self._now = now
         self._part: _Part | None = None
         self._parts: dict[int, _Part] = {}
@@ -160,7 +164,11 @@ class Recording(Observer):
     def passed(
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
     ) -> None:
-        """Record it."""
+        """Record it, or of it what is wanted."""
+        if self._wanted is not None:
+            passages = _matching(self._wanted, facts, passages)
+            if not passages:
+                return
         part = self._current(facts, time_ns)
         if part is not None:
             part.file.messages = sum(len(each.entries) for each in passages)
@@ -257,6 +265,21 @@ class Recording(Observer):
             self._files.remove(done)
             self._lost += done.lost
         self._files.append(file)
+
+
+def _matching(
+    wanted: Filter, facts: SessionFacts, passages: Sequence[Passage]
+) -> Sequence[Passage]:
+    """Give what a filter matches; of messages that passed together each by itself."""
+    kept = []
+    for passage in passages:
+        if passage.run is None:
+            if any(wanted(entry, facts) for entry in passage.entries):
+                kept.append(passage)
+        elif wanted.commands is None or not wanted.commands.isdisjoint(passage.run.frames.commands):
+            found = (entry for entry in passage.entries if wanted(entry, facts))
+            kept += [Passage(entry.raw, (entry,)) for entry in found]
+    return kept
 
 
 def file_name(pattern: str, *, network: str, name: str, session: int | None, time_ns: int) -> str:

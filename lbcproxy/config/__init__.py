@@ -8,10 +8,9 @@ from lbcproxy.config.load import (
     make_proxy,
     mode_of,
     read,
-    recording_key,
-    records_changes,
     together,
 )
+from lbcproxy.config.recorded import recording_key, records_changes
 from lbcproxy.config.settings import Common, Config, Duration, Proxy, Size
 
 __all__ = [

@@ -17,6 +17,7 @@ from lbcproxy import networks
 from lbcproxy.capture import BadPattern, file_name
 from lbcproxy.config.control import control_address
 from lbcproxy.config.describe import type_of
+from lbcproxy.config.recorded import recording_key
 from lbcproxy.config.settings import (
     RECORD,
     RECORD_LISTENER,
@@ -29,6 +30,7 @@ from lbcproxy.config.settings import (
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.faults import BadFault
+from lbcproxy.filters import BadFilter, parse
 from lbcproxy.peer.config import MOST_USER_AGENT
 from lbcproxy.proxy import BadMode, Mode, Shown, parse_listen, parse_upstreams
 from lbcproxy.proxy.modes import all_modes
@@ -39,8 +41,6 @@ __all__ = [
     "make_proxy",
     "mode_of",
     "read",
-    "recording_key",
-    "records_changes",
     "together",
 ]
 
@@ -48,7 +48,6 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LEAST = 1 << 20
 LEAST_FILE = 4 << 10
 RECORDS = {"run": RECORD, "listener": RECORD_LISTENER, "session": RECORD_SESSION}
-RECORDING = ("record", "record_per", "record_legs", "rotate_size", "rotate_every")
 USELESS = "it does nothing without a proxy of mode terminate: the others pass every byte as it came"
 ANY = ("0.0.0.0", "::")  # noqa: S104
 
@@ -188,6 +187,11 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
         raise wrong("network", str(error.args[0])) from None
     if proxy.plugins and all_modes()[proxy.mode].CHANGES:
         raise wrong("plugins", f"there are none in mode {proxy.mode}")
+    if proxy.record_filter is not None:
+        try:
+            parse(proxy.record_filter, networks.get(proxy.network))
+        except BadFilter as error:
+            raise wrong("record_filter", str(error)) from None
     if 0 < proxy.rotate_size < LEAST_FILE:
         raise wrong("rotate_size", "at least 4 KiB are expected, or 0 for never")
     for timeout in ("dial_timeout", "handshake_timeout", "idle_timeout", "plugin_timeout"):
@@ -305,26 +309,6 @@ def _circle(
                 return circle
             clear.add(listen)
     return ()
-
-
-def recording_key(proxy: Proxy) -> tuple[object, ...]:
-    """Give what proxies have in common that are recorded together, into the same files."""
-    own = "" if proxy.record_per == "run" else proxy.name
-    shared = [getattr(proxy, name) for name in (*RECORDING, "record_failure", "network")]
-    return (*shared, own)
-
-
-def records_changes(config: Config, proxy: Proxy) -> bool:
-    """Whether anything that is recorded together with a proxy may change messages."""
-    key = recording_key(proxy)
-    return any(
-        all_modes()[each.mode].CHANGES
-        or bool(each.plugins)
-        or any(fault.by_message for fault in each.faults)
-        or config.control is not None
-        for each in config.proxies
-        if each.enabled and recording_key(each) == key
-    )
 
 
 def _check_files(config: Config, places: Mapping[str, str]) -> None:

@@ -93,6 +93,13 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "client while nothing can change a message: the other would be the same bytes again."
         ),
     ] = "auto"
+    record_filter: Annotated[
+        str | None,
+        _help(
+            "Record only messages that match this filter (docs/filters.md); null for all. Long "
+            "messages are then held until they are whole."
+        ),
+    ] = None
     rotate_size: Annotated[
         Size,
         _help(

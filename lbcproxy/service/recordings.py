@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from lbcproxy.background import Background
 from lbcproxy.capture import Loss, Recording, RecordingSettings
 from lbcproxy.config import Config, Proxy, recording_key, records_changes
+from lbcproxy.filters import parse
 from lbcproxy.peer.log import GATE
 
 __all__ = ["Recordings"]
@@ -114,6 +115,7 @@ class Recordings:
             network=str(proxy.network),
             name=proxy.name,
             changes=changes,
+            wanted=None if proxy.record_filter is None else parse(proxy.record_filter),
             now=time.time_ns,
         )
 

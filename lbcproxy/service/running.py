@@ -71,7 +71,7 @@ def settings_of(proxy: Proxy, *, plugins: Plugins, reads_all: bool, seed: int) -
         plugins=plugins,
         faults=proxy.faults,
         seed=seed,
-        stream_above=None if reads_all else STREAM_ABOVE,
+        stream_above=None if reads_all or proxy.record_filter else STREAM_ABOVE,
         shown=Shown(
             user_agent=None if agent is None else agent.encode(),
             services=proxy.services,
