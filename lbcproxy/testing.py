@@ -165,12 +165,12 @@ class Trial:
         return own[-1].verdict if own else "held"
 
     def _framed(self, record: MessageRecord, direction: Direction) -> bytes:
-        return Message.of(record, direction, self._core.codec).raw
+        return Message.of(record, direction, self._core.codec_to(direction.other)).raw
 
     def _got(self, direction: Direction) -> list[Message]:
         framer = Framer(self.network)
         items = framer.feed(self._sent[direction]) + framer.close()
-        codec = self._core.codec
+        codec = self._core.codec_to(direction)
         return [
             Message(each.command, direction, each.raw, codec, error=each.error)
             for each in items

@@ -25,6 +25,7 @@ from lbcproxy.session.outcome import Outcome
 from lbcproxy.session.session import Session
 from lbcproxy.session.side import Stage
 from lbcproxy.session.verdicts import Raw, Sendable, Verdict
+from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["CLOSED", "OPEN", "Pipeline"]
@@ -51,6 +52,7 @@ class Pipeline:
         self._sessions = {plugin: LiveSession(self, core, plugin.name) for plugin in chain.plugins}
         self._injected = dict.fromkeys(Direction, 0)
         self._held: set[Direction] = set()
+        self._shown: dict[Direction, int] = {}  # the versions that plugins have put in place
         self._ready = False
 
     def change(self, chain: Chain) -> None:
@@ -227,6 +229,8 @@ class Pipeline:
             step.entry, lambda each, words: self._injection(each, direction, words)
         )
         step.close = outcome.close
+        if outcome.message.command == "version":
+            self._note_version(direction, outcome.messages)
         if outcome.across:
             other = self._lines[direction.other]
             words = "; ".join(outcome.trail)
@@ -237,6 +241,22 @@ class Pipeline:
             self.host.later(outcome.delay, lambda: self._due(direction, step))
         else:
             step.ready = True
+
+    def _note_version(self, direction: Direction, shown: Sequence[Message | Raw]) -> None:
+        """Remember what a node is shown of the other: each leg has its own agreed version."""
+        for each in shown:
+            if isinstance(each, Message) and isinstance(each.record, Version):
+                self._shown[direction] = each.record.version
+        client, upstream = self.core.client.version, self.core.upstream.version
+        if client is None or upstream is None:
+            return
+        to_client = self._shown.get(Direction.TO_CLIENT, upstream.version)
+        to_upstream = self._shown.get(Direction.TO_UPSTREAM, client.version)
+        if (to_client, to_upstream) != (upstream.version, client.version):
+            self.core.legs_agreed(
+                min(client.version & 0xFFFFFFFF, to_client & 0xFFFFFFFF),
+                min(upstream.version & 0xFFFFFFFF, to_upstream & 0xFFFFFFFF),
+            )
 
     def _due(self, direction: Direction, step: Step) -> None:
         step.ready = True
@@ -278,8 +298,14 @@ class Pipeline:
     # What plugins make.
 
     def _made(self, sendable: Sendable, direction: Direction) -> Message | Raw:
+        codec = self.core.codec_to(direction)
         if isinstance(sendable, MessageRecord):
-            return Message.of(sendable, direction, self.core.codec)
+            return Message.of(sendable, direction, codec)
+        if isinstance(sendable, Message) and sendable.codec.protocol_version != (
+            codec.protocol_version
+        ):
+            record = sendable.record  # the receiver reads another version
+            return sendable if record is None else Message.of(record, direction, codec)
         return sendable
 
     def _injection(self, made: Message | Raw, direction: Direction, words: str) -> Passage:

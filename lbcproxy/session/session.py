@@ -53,7 +53,7 @@ class Session:
         self.number = number
         self.network = network
         self._numbers = numbers or itertools.count(1)
-        self._codec = Codec(network, encoding="auto")
+        self._codecs = dict.fromkeys(Direction, Codec(network, encoding="auto"))
         self._stream_above = stream_above
         self._wanted = wanted
         senders = {
@@ -87,10 +87,15 @@ class Session:
         """Bytes that a capture lacks, of both directions."""
         return sum(way.missing for way in self._ways.values())
 
-    @property
-    def codec(self) -> Codec:
-        """What messages are read and written with now."""
-        return self._codec
+    def codec_to(self, direction: Direction) -> Codec:
+        """What is written with now for the receiver in a direction."""
+        return self._codecs[direction.other]
+
+    def legs_agreed(self, client: int, upstream: int) -> None:
+        """Take note that each leg has its own version: a node was shown another than the real."""
+        for direction, agreed in ((Direction.TO_UPSTREAM, client), (Direction.TO_CLIENT, upstream)):
+            self._ways[direction].sender.protocol_version = agreed
+            self._codecs[direction] = Codec(self.network, agreed, encoding="auto")
 
     def injected(
         self, direction: Direction, time_ns: int, made: Message | bytes, trail: tuple[str, ...]
@@ -108,7 +113,9 @@ class Session:
         items = framer.feed(raw) + framer.close()
         if len(items) == 1 and isinstance(items[0], Frame):
             frame = items[0]
-            message = Message(frame.command, direction, raw, self._codec, error=frame.error)
+            message = Message(
+                frame.command, direction, raw, self._codecs[direction], error=frame.error
+            )
             return self._entry(direction, time_ns, message)
         return self._junk_entry(
             direction, time_ns, raw, "bytes that are no message", continued=False
@@ -195,20 +202,20 @@ class Session:
         first = next(self._numbers)
         if len(run.ends) > 1:
             deque(itertools.islice(self._numbers, len(run.ends) - 1), maxlen=0)  # used up
+        codec = self._codecs[direction]
         entries = RunEntries(
-            run, self._codec, direction, number=first, time_ns=time_ns, session=self.number
+            run, codec, direction, number=first, time_ns=time_ns, session=self.number
         )
         return Passage(run.raw, entries, run=entries)
 
     def _message(self, way: _Way, direction: Direction, item: Frame | FrameEnd) -> Message:
+        codec = self._codecs[direction]
         if isinstance(item, Frame):
-            return Message(item.command, direction, item.raw, self._codec, error=item.error)
+            return Message(item.command, direction, item.raw, codec, error=item.error)
         start, head = way.started, way.head
         assert start is not None
         way.started, way.head = None, b""
-        return Message(
-            start.command, direction, head, self._codec, error=item.error, length=start.length
-        )
+        return Message(start.command, direction, head, codec, error=item.error, length=start.length)
 
     def _entry(self, direction: Direction, time_ns: int, message: Message) -> Entry:
         return Entry(
@@ -253,8 +260,7 @@ class Session:
         self._agree_on(min(version & 0xFFFFFFFF for version in versions))
 
     def _agree_on(self, agreed: int) -> None:
-        self.client.protocol_version = self.upstream.protocol_version = agreed
-        self._codec = Codec(self.network, agreed, encoding="auto")
+        self.legs_agreed(agreed, agreed)
 
 
 class _Way:

@@ -417,3 +417,30 @@ def test_a_record_is_encoded_for_the_agreed_version():
     trial = Trial(answering(Inject(Ping(None)), command="pong"), protocol_version=60000)
     trial.to_upstream(frame(trial.network.magic, "pong", bytes(8)))
     assert trial.upstream_got[-1].length == 0
+
+
+def test_each_leg_has_the_version_that_its_ends_agree_on():
+    """A plugin shows the client an old node: what goes to it is encoded for that."""
+
+    def on_version(self, session, message):
+        if message.direction is DOWN:
+            return Replace(message.replace(version=60000))
+        return None
+
+    hooks = {
+        "on_version": on_version,
+        "on_pong": lambda self, session, message: [
+            Inject(Ping(None), direction=DOWN),
+            Inject(Ping(5), direction=UP),
+        ],
+    }
+    trial = Trial(plugin(**hooks))
+    trial.to_client(Pong(1))
+    assert [each.length for each in trial.client_got if each.command == "ping"] == [0]
+    assert [each.record.nonce for each in trial.upstream_got] == [5]
+    trial.to_upstream(frame(trial.network.magic, "ping", b""))
+    assert trial.entries[-1].message.error is None  # the client speaks the old version
+    assert (trial._core.client.protocol_version, trial._core.upstream.protocol_version) == (
+        60000,
+        trial.network.protocol_version,
+    )
