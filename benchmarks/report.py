@@ -32,7 +32,7 @@ class Held(msgspec.Struct, frozen=True):
             return "not measured"
         part = self.reached / self.target.ratio
         if not self.target.at_least:
-            part = 1 / part if part else float("inf")
+            part = 1 / part if part > 0 else float("inf")
         return "met" if part >= 1 else "not met" if part >= FAILS else "failed"
 
 
