@@ -49,7 +49,7 @@ def _bars(figures: Sequence[Figure], axes: Iterable[Any]) -> bool:
             color=[OURS if each.who.startswith(US) else OTHERS for each in shown],
         )
         axis.bar_label(bars, [f"{each.value:,.0f}" for each in shown], padding=4, fontsize=8)
-        axis.margins(x=0.2)
+        axis.margins(x=0.3)
         axis.set_title(f"{work.name}, {work.unit}", fontsize=10)
     return drawn
 
