@@ -1,7 +1,7 @@
 """Measure what a plugin costs that asks for another command than those that pass.
 
 `python -m benchmarks.plugins [--repeats N] [--scale X]`. One leg is recorded in either case. With
-plugins a capture has both unless `--legs` says otherwise: twice the bytes, more than some disks take.
+plugins a capture has both unless `--legs` says otherwise: twice the bytes for the disk.
 """
 
 from __future__ import annotations
