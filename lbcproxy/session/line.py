@@ -22,7 +22,7 @@ class Step:
         self.ready = entry is None
         self.close: str | None = None
         """Why the session ends behind it, if it does."""
-        self.size = sum(len(each.raw) for each in passages)
+        self.size = sum(len(each.raw) or len(each.sent or b"") for each in passages)
 
 
 class Line:

@@ -125,14 +125,17 @@ class Pipeline:
     ) -> None:
         """Put something into a direction."""
         made = [self._made(each, direction) for each in messages]
-        size = sum(len(each.raw) for each in made)
+        self._inject(direction, made, f"{who}: inject" + (f": {why}" if why else ""))
+
+    def _inject(self, direction: Direction, made: Sequence[Message | Raw], words: str) -> None:
+        """Put what is framed into a direction; raises OverflowError if nobody reads it."""
         line = self._lines[direction]
-        if not self.host.is_full(direction) and not len(line):
+        if not self.host.is_full(direction):
             self._injected[direction] = 0
+        size = sum(len(each.raw) for each in made)
+        if line.held + self._injected[direction] + size > MOST_HELD:
+            raise OverflowError(f"more is injected than is read: {MOST_HELD >> 20} MiB wait")
         self._injected[direction] += size
-        if self._injected[direction] > MOST_HELD:
-            raise OverflowError(f"{who} injects more than is read: {MOST_HELD >> 20} MiB wait")
-        words = f"{who}: inject" + (f": {why}" if why else "")
         for each in made:
             line.inject(Step([self._injection(each, direction, words)]))
         self._go_on(direction)
@@ -171,8 +174,9 @@ class Pipeline:
         message = entry.message
         outcome = Outcome(message, self._made)
         wrong = self._is_wrong(message)
-        work = self._ask(outcome, wrong)
-        if self._chain.waits(message.command, error=wrong):
+        waits = self._chain.waits(message.command, error=wrong)
+        work = self._ask(outcome, wrong, waits)
+        if waits:
             self.host.run(work, lambda: self._decided(direction, step, outcome))
             return
         try:
@@ -180,20 +184,23 @@ class Pipeline:
         except StopIteration:
             self._settle(direction, step, outcome)
 
-    async def _ask(self, outcome: Outcome, wrong: bool) -> None:
+    async def _ask(self, outcome: Outcome, wrong: bool, waits: bool) -> None:
         """Ask the plugins in order, each about what those before it have left."""
         for plugin in tuple(self._chain.plugins):
             for message in tuple(outcome.messages):
                 if isinstance(message, Message):
-                    await self._ask_one(plugin, outcome, message, wrong)
+                    await self._ask_one(plugin, outcome, message, wrong, waits)
 
     async def _ask_one(
-        self, plugin: Hooks, outcome: Outcome, message: Message, wrong: bool
+        self, plugin: Hooks, outcome: Outcome, message: Message, wrong: bool, waits: bool
     ) -> None:
         for hook in plugin.of(message.command, error=wrong):
             began = time.perf_counter()
             try:
                 answer = hook(self._sessions[plugin], message)
+                if inspect.iscoroutine(answer) and not waits:
+                    answer.close()
+                    raise TypeError("a hook that waits is written with `async def`")
                 if inspect.iscoroutine(answer):
                     answer, began = await self.host.limited(answer, plugin.patience), float("inf")
                 self._apply(plugin, outcome, answer, message)
@@ -232,11 +239,10 @@ class Pipeline:
         if outcome.message.command == "version":
             self._note_version(direction, outcome.messages)
         if outcome.across:
-            other = self._lines[direction.other]
-            words = "; ".join(outcome.trail)
-            for each in outcome.across:
-                other.inject(Step([self._injection(each, direction.other, words)]))
-            self._flush(direction.other)
+            try:
+                self._inject(direction.other, outcome.across, "; ".join(outcome.trail))
+            except OverflowError as error:
+                self.host.complain(f"{'; '.join(outcome.trail)}: {error}", None)
         if outcome.delay:
             self.host.later(outcome.delay, lambda: self._due(direction, step))
         else:

@@ -345,7 +345,49 @@ def test_a_plugin_that_floods_is_bounded():
     trial.full.add(UP)
     trial.to_upstream(Ping(1))
     assert len(trial.bytes_to(UP)) < MOST_HELD + (2 << 20)
-    assert "injects more than is read" in trial.complaints[0]
+    assert "more is injected than is read" in trial.complaints[0]
+
+
+def test_answers_that_nobody_reads_are_bounded():
+    """A node that asks and does not read would have us keep all answers."""
+
+    def on_ping(self, session, message):
+        return [Drop(), Inject(Raw(bytes(1 << 20)), direction=DOWN)]
+
+    trial = Trial(plugin(on_ping=on_ping))
+    trial.full.add(DOWN)
+    trial.to_upstream(*map(Ping, range(40)))
+    assert len(trial.bytes_to(DOWN)) <= MOST_HELD
+    assert "more is injected than is read" in trial.complaints[0]
+    trial.full.clear()
+    trial.to_upstream(Ping(1))
+    assert len(trial.bytes_to(DOWN)) > 16 << 20
+
+
+def test_injections_of_a_long_session_are_no_flood():
+    """Only what waits counts."""
+    kept = []
+    hooks = {
+        "on_start": lambda self, session: kept.append(session),
+        "on_ping": lambda self, session, message: Delay(1),
+    }
+    trial = Trial(plugin(**hooks))
+    for _ in range(40):
+        trial.to_upstream(Ping(1))
+        kept[0].inject(UP, Raw(bytes(1 << 20)))
+        trial.advance(1)
+    assert len(trial.bytes_to(UP)) == 40 * ((1 << 20) + 32)
+
+
+def test_a_plain_hook_that_gives_a_coroutine_is_named():
+    """It would wait for ever."""
+
+    async def later():
+        return Drop()
+
+    trial = Trial(plugin(on_ping=lambda self, session, message: later()))
+    assert trial.to_upstream(Ping(1)) == "pass"
+    assert "async def" in trial.complaints[0]
 
 
 @pytest.mark.parametrize("big", [True, False])
