@@ -26,6 +26,9 @@ class Injecting(Protocol):
     ) -> None:
         """Put something into a direction."""
 
+    def later(self, who: str, seconds: float, call: Callable[[], object]) -> None:
+        """Call something later."""
+
 
 class LiveSession:
     """A session, as a plugin sees it."""
@@ -83,7 +86,7 @@ class LiveSession:
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
         """Call something later, unless the session is over by then."""
-        self._pipeline.host.later(seconds, call)
+        self._pipeline.later(self._who, seconds, call)
 
     def sleep(self, seconds: float) -> Any:
         """Give something to await, for hooks that are `async`: so many seconds pass."""

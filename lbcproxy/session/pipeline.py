@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -139,6 +139,17 @@ class Pipeline:
         for each in made:
             line.inject(Step([self._injection(each, direction, words)]))
         self._go_on(direction)
+
+    def later(self, who: str, seconds: float, call: Callable[[], object]) -> None:
+        """Call what a plugin wants to be called later, and name it if that fails."""
+
+        def due() -> None:
+            try:
+                call()
+            except Exception as error:
+                self.host.complain(f"plugin {who}: what it wanted later failed: {error}", error)
+
+        self.host.later(seconds, due)
 
     # One message.
 

@@ -379,6 +379,14 @@ def test_injections_of_a_long_session_are_no_flood():
     assert len(trial.bytes_to(UP)) == 40 * ((1 << 20) + 32)
 
 
+def test_what_a_plugin_wanted_later_is_named_if_it_fails():
+    """Nobody else is there to be told."""
+    hooks = {"on_start": lambda self, session: session.later(5, lambda: 1 / 0)}
+    trial = Trial(plugin(**hooks))
+    trial.advance(5)
+    assert trial.complaints[0].startswith("plugin Tried: what it wanted later failed: division")
+
+
 def test_a_plain_hook_that_gives_a_coroutine_is_named():
     """It would wait for ever."""
 
