@@ -16,6 +16,7 @@ class Closing:
     def __init__(self, clock: Any) -> None:
         self._clock = clock
         self._timers: list[Any] = []
+        self._over = False
         self.breaking: Peer | None = None
         """Who is cut as soon as what waits for it has gone."""
 
@@ -32,11 +33,13 @@ class Closing:
             self.later(linger if peer.full else 0, peer.abort)
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
-        """Call something later, unless all is over by then."""
-        self._timers.append(self._clock.callLater(seconds, call))
+        """Call something later, unless all is over by then, or already."""
+        if not self._over:
+            self._timers.append(self._clock.callLater(seconds, call))
 
     def stop(self) -> None:
         """All is over."""
+        self._over = True
         for timer in self._timers:
             if timer.active():
                 timer.cancel()

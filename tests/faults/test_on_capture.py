@@ -1,0 +1,136 @@
+"""Each fault by byte on a real conversation of two lbcd nodes, through a real proxy."""
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from lbcproxy import networks
+from lbcproxy.capture import open_capture
+from lbcproxy.faults import Fault, all_kinds
+from lbcproxy.proxy import ProxyService, ProxySettings, parse_mode
+from lbcproxy.session import Direction
+from tests.proxy.loops import connect, listening
+from tests.proxy.transports import Recording
+
+CAPTURE = Path(__file__).parents[2] / "captures" / "lbcd-sync.pcap"
+WHOLE = {
+    "latency": {"latency": 30, "jitter": 10},
+    "bandwidth": {"rate": 3000},
+    "slicer": {"average_size": 2000, "size_variation": 500, "delay": 100},
+    "slow_close": {"delay": 50},
+}
+CUT = {
+    "limit_data": {"bytes": 5000},
+    "timeout": {"timeout": 100},
+    "reset_peer": {"timeout": 50},
+}
+
+
+@pytest.fixture(scope="module")
+def streams():
+    """Give the bytes of the conversation, to the upstream and back."""
+    found = dict.fromkeys(Direction, b"")
+    for entry in open_capture(CAPTURE):
+        found[entry.direction] += entry.raw
+    return found[Direction.TO_UPSTREAM], found[Direction.TO_CLIENT]
+
+
+def test_there_are_all_of_them():
+    """A new one has to be added here."""
+    assert {*WHOLE, *CUT} == set(all_kinds())
+
+
+def passed(loop, streams, *faults, ends=True):
+    """Have the conversation pass through a proxy with faults; give what arrived, and the log.
+
+    The nodes end it when they have said all, unless something else is to.
+    """
+    up, down = streams
+    observer = Recording()
+    with listening() as server:
+        mode = parse_mode(f"reverse:127.0.0.1:{server.getsockname()[1]}@0")
+        settings = ProxySettings(
+            network=networks.get("lbry-regtest"),
+            modes=(mode,),
+            stream_above=65_536,
+            faults=tuple(faults),
+            seed=7,
+        )
+        service = ProxyService(loop.reactor, settings, [observer])
+        [mode] = loop.call(service.listen)
+        try:
+            with connect(mode.listen.port, server) as (client, node):
+                arrived = {}
+                sides = ((client, up, "client"), (node, down, "node"))
+                threads = [
+                    threading.Thread(target=_talk, args=(*side, arrived, ends), daemon=True)
+                    for side in sides
+                ]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join(20)
+                    assert not thread.is_alive()
+        finally:
+            loop.call(service.stopService)
+    return arrived["node"], arrived["client"], observer
+
+
+def _talk(own, data, name, arrived, ends):
+    """Send everything; keep what comes until the end, or the reset, of the other."""
+    got = b""
+    sender = threading.Thread(target=_send, args=(own, data, ends), daemon=True)
+    sender.start()
+    try:
+        while more := own.recv(1 << 16):
+            got += more
+    except ConnectionError:
+        got += b"RESET"
+    sender.join(20)
+    own.close()
+    arrived[name] = got
+
+
+def _send(own, data, ends):
+    try:
+        own.sendall(data)
+        if ends:
+            own.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize("kind", sorted(WHOLE))
+def test_what_only_slows_down_keeps_every_byte_in_order(loop, streams, kind):
+    """Both ways."""
+    faults = [
+        Fault(type=kind, stream=stream, attributes=WHOLE[kind])
+        for stream in ("upstream", "downstream")
+    ]
+    up, down, observer = passed(loop, streams, *faults)
+    assert (up, down) == streams
+    assert len(observer.summaries) == 1
+
+
+def test_all_that_slow_down_together(loop, streams):
+    """One behind the other."""
+    faults = [Fault(type=kind, attributes=values) for kind, values in WHOLE.items()]
+    up, down, _ = passed(loop, streams, *faults)
+    assert (up, down) == streams
+
+
+@pytest.mark.parametrize("kind", sorted(CUT))
+def test_what_ends_a_session_says_so(loop, streams, kind):
+    """And nothing arrives behind it."""
+    up, down, observer = passed(loop, streams, Fault(type=kind, attributes=CUT[kind]), ends=False)
+    if kind == "limit_data":
+        assert down == streams[1][:5000]
+    elif kind == "timeout":
+        assert down == b""
+    else:
+        assert down.endswith(b"RESET")
+    assert streams[0].startswith(up.removesuffix(b"RESET"))
+    [why] = observer.whys
+    assert f"fault {kind}_downstream" in why
