@@ -95,7 +95,9 @@ def test_a_client_gets_its_session_when_a_node_is_back(tmp_path: Path):
     reports = open_capture(proxy.capture)
     upstreams: list[str | None] = []
     reports.ended = lambda report: upstreams.append(report.upstream)
-    assert [entry for entry in reports if entry.error is not None] == []
+    # btcd writes header and payload one by one: whoever leaves may have only the first.
+    wrong = [entry.error for entry in reports if entry.error is not None]
+    assert [error for error in wrong if "cut off" not in error] == []
     assert upstreams == [f"127.0.0.1:{node.port}"] * 2
     assert f"upstream connect 127.0.0.1:{node.port}" in proxy.output
 
