@@ -6,7 +6,7 @@ import importlib.util
 import shlex
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,7 +75,9 @@ class Loaded:
 
     def hooks(self) -> list[Hooks]:
         """Make its plugins for a session."""
-        return [Hooks(self.name, make(kind, self._of(kind)), self.standing) for kind in self._kinds]
+        return [
+            Hooks(self.name, make(kind, self.spec.settings), self.standing) for kind in self._kinds
+        ]
 
     def _stat(self) -> tuple[int, int] | None:
         try:
@@ -84,9 +86,6 @@ class Loaded:
             return None
         return found.st_mtime_ns, found.st_size
 
-    def _of(self, kind: type[Plugin]) -> Mapping[str, Any]:
-        return self.spec.settings
-
     def _load(self) -> list[type[Plugin]]:
         module = _module(self.path)
         kinds = [each for each in vars(module).values() if _is_plugin(each, module)]
@@ -94,7 +93,7 @@ class Loaded:
             raise BadPlugin(f"{self.path}: has no subclass of lbcproxy.plugin.Plugin")
         try:
             for kind in kinds:
-                Hooks(self.name, make(kind, self._of(kind)))
+                Hooks(self.name, make(kind, self.spec.settings))
         except (BadHook, BadSetting) as error:
             raise BadPlugin(f"{self.path}: {error}") from None
         except Exception as error:

@@ -9,7 +9,7 @@ from typing import Any
 from lbcproxy.faults.fault import Fault
 from lbcproxy.faults.message import Memory, MessageKind
 from lbcproxy.filters import parse
-from lbcproxy.session import Direction, Entry, Message
+from lbcproxy.session import Direction, Message
 from lbcproxy.session.verdicts import Verdict
 
 __all__ = ["Meeting"]
@@ -51,16 +51,8 @@ class Meeting:
     def _is_meant(self, session: Any, message: Message) -> bool:
         if message.direction not in STREAMS.get(self.fault.stream, tuple(Direction)):
             return False
-        if self._wanted is None:
-            return True
-        entry = Entry(
-            number=0,
-            time_ns=0,
-            session=session.number,
-            direction=message.direction,
-            message=message,
-        )
-        return self._wanted(entry, session.facts)
+        wanted = self._wanted
+        return wanted is None or wanted.meets(message, session.number, session.facts)
 
     def _is_time(self) -> bool:
         since = self._seconds() - self._began - self.fault.from_seconds

@@ -7,7 +7,7 @@ from lbcproxy.filters.parts import Commands, Test
 from lbcproxy.filters.reader import Reader
 from lbcproxy.filters.source import read
 from lbcproxy.networks import Network
-from lbcproxy.session import Entry, SessionFacts
+from lbcproxy.session import Entry, Message, SessionFacts
 
 __all__ = ["Filter", "parse"]
 
@@ -41,6 +41,12 @@ class Filter:
             return self._true(Moment(entry, facts, self._variables))
         except Exception:  # of a record's own code: traffic must not end for a question about it
             return False
+
+    def meets(self, message: Message, session: int, facts: SessionFacts) -> bool:
+        """Whether a message is wanted that is still on its way: it has no number and no verdict."""
+        direction = message.direction
+        entry = Entry(number=0, time_ns=0, session=session, direction=direction, message=message)
+        return self(entry, facts)
 
 
 def parse(text: str, network: Network | None = None) -> Filter:

@@ -14,7 +14,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from lbcproxy.filters import Filter, parse
-from lbcproxy.session import Direction, Entry, Message
+from lbcproxy.session import Direction, Message
 from lbcproxy.session.hooks import Hooks
 from lbcproxy.session.verdicts import Drop, Raw, Replace, Verdict
 
@@ -111,16 +111,8 @@ class Interception:
                 timer.cancel()
 
     def _is_meant(self, session: Any, message: Message) -> bool:
-        if self.filter is None:
-            return False
-        entry = Entry(
-            number=0,
-            time_ns=0,
-            session=session.number,
-            direction=message.direction,
-            message=message,
-        )
-        return self.filter(entry, session.facts)
+        wanted = self.filter
+        return wanted is not None and wanted.meets(message, session.number, session.facts)
 
     def _too_long(self, number: int) -> None:
         if number in self._held:
