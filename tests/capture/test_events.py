@@ -231,8 +231,11 @@ def test_any_talk_is_retold(tmp_path_factory, data: st.DataObject):
     drawn = data.draw(st.lists(kinds, max_size=30))
     connected = data.draw(st.integers(0, len(drawn)))
     for place, (way, verdict, size, session) in enumerate(drawn):
-        # Where no upstream is yet, nothing comes from it.
-        direction = UP if place < connected and verdict != "inject" else way
+        # Where no upstream is yet, nothing comes from it. (What is injected for it meanwhile stands
+        # in the file where the leg begins, behind what passed.)
+        direction = way
+        if place < connected:
+            direction = DOWN if verdict == "inject" else UP
         raw = inv(next(frames)) if size == 1 else ping(next(frames))
         if size == 3:
             raw = long(66_000 + next(frames))
