@@ -137,6 +137,10 @@ class Session:
         """Whether bytes of a direction wait for the rest of their message."""
         return self._ways[direction].framer.buffered > 0
 
+    def passes(self, direction: Direction, data: bytes) -> bool:
+        """Whether what comes next is of long messages that nobody wants, as headers alone tell."""
+        return self._ways[direction].framer.passes(data)
+
     @property
     def held(self) -> int:
         """Bytes of memory for messages that are not whole yet, both ways."""
