@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from lbcproxy.faults import Fault
     from lbcproxy.filters import Filter
 
-__all__ = ["filter_argument", "look_options", "network_option", "the_filter", "the_network"]
+__all__ = [
+    "fault_option",
+    "filter_argument",
+    "look_options",
+    "network_option",
+    "the_faults",
+    "the_filter",
+    "the_network",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,6 +56,27 @@ def the_filter(words: tuple[str, ...], network: Any = None) -> Filter | None:
     from lbcproxy.filters import parse
 
     return parse(" ".join(words), network)
+
+
+def fault_option(words: str) -> Callable[[F], F]:
+    """Add `--fault`."""
+    return click.option(
+        "--fault",
+        "faults",
+        multiple=True,
+        metavar="'TYPE [NAME=VALUE ...]'",
+        help=f"{words} May be given several times.",
+    )
+
+
+def the_faults(texts: tuple[str, ...]) -> tuple[Fault, ...]:
+    """Give the faults that some texts say, or say as a usage error what is wrong."""
+    from lbcproxy.faults import BadFault, parse_fault
+
+    try:
+        return tuple(parse_fault(text) for text in texts)
+    except BadFault as error:
+        raise click.UsageError(f"--fault: {error}") from None
 
 
 def look_options(command: F) -> F:
