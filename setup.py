@@ -45,7 +45,7 @@ setup(
     package_data={
         "lbcproxy": ["py.typed"],
         "lbcproxy.wire": ["_*.pyi", "_*.pyx"],
-        "lbcproxy._captures": ["*.md", "*.pcap", "*.truth.json"],
+        "lbcproxy._captures": ["*.md", "*.pcap", "btcd-*.pcapng", "*.truth.json"],
         "lbcproxy._plugins": ["*.md", "*.py"],
     },
 )
