@@ -1,7 +1,7 @@
 """The `lbcproxy` command: finds its commands, gives errors their words and exit codes.
 
 0 ok, 1 an error at start or while running, 2 usage, 3 a damaged capture (what was good has been
-printed), 130 ended by Ctrl-C.
+printed), 4 two conversations differ, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ COMMANDS = {
     "probe": "Connect to a node: who is there, and what it answers.",
     "show": "List the messages of a capture.",
     "info": "Tell what is in captures: who, when, how much, and what is wrong.",
+    "diff": "Compare two captures as conversations.",
     "repair": "Keep what is whole of a damaged capture.",
     "decode": "Decode one payload to JSON.",
     "schema": "Describe the fields of a message.",
