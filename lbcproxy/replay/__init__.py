@@ -1,6 +1,7 @@
-"""A capture played again: both of its sides through a running proxy, or through plugins alone."""
+"""A capture played again: as the node, as the client, as both, or through plugins alone."""
 
+from lbcproxy.replay.conversation import Conversation, NoConversation, Turn, load
 from lbcproxy.replay.offline import offline
 from lbcproxy.replay.player import Play, Player
 
-__all__ = ["Play", "Player", "offline"]
+__all__ = ["Conversation", "NoConversation", "Play", "Player", "Turn", "load", "offline"]
