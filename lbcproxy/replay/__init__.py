@@ -1,6 +1,7 @@
-"""A capture played again: both of its sides through a running proxy, or through plugins alone."""
+"""A capture played again: as the node, as the client, as both, or through plugins alone."""
 
 from lbcproxy.replay.compare import Comparison
+from lbcproxy.replay.conversation import Conversation, NoConversation, Turn, load
 from lbcproxy.replay.diff import Diff
 from lbcproxy.replay.difference import Difference, Report
 from lbcproxy.replay.offline import offline
@@ -10,11 +11,15 @@ from lbcproxy.replay.volatile import BadIgnore, Ignored
 __all__ = [
     "BadIgnore",
     "Comparison",
+    "Conversation",
     "Diff",
     "Difference",
     "Ignored",
+    "NoConversation",
     "Play",
     "Player",
     "Report",
+    "Turn",
+    "load",
     "offline",
 ]
