@@ -82,8 +82,9 @@ def print_title(names: tuple[str, str], whats: tuple[str, str]) -> None:
     """Say what the two sides are."""
     from lbcproxy.text import printable
 
+    wide = max(map(len, names))
     for name, what in zip(names, whats, strict=True):
-        print(f"{name}  {printable(what)}")
+        print(f"{name:<{wide}}  {printable(what)}")
 
 
 def print_report(report: Report, kind: str) -> None:

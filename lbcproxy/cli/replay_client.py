@@ -98,7 +98,7 @@ def _run(
     from twisted.internet import reactor  # noqa: TID251  # the program's edge
     from twisted.internet.defer import Deferred, succeed
 
-    from lbcproxy.cli.diff import print_report
+    from lbcproxy.cli.diff import print_report, print_title
     from lbcproxy.replay import ReplayClient
     from lbcproxy.service import run_reactor
 
@@ -131,6 +131,9 @@ def _run(
             progress.end()
         if verbose:
             print(file=lines)
+        if kind == "text":
+            recorded = f"{conversation.path} #{conversation.number}"
+            print_title(report.names, (recorded, str(endpoint)))
         print_report(report, kind)
         return 130 if stopped else report.exit_code
 

@@ -28,6 +28,8 @@ __all__ = ["LIVE", "RECORDED", "Comparison"]
 
 MOST_WAITING = 100_000
 MOST_HELD = 64 << 20
+MOST_LANES = 500
+"""Commands that are kept apart before those without a message are forgotten."""
 MOST_FIELDS = 12
 MOST_THINGS = 3
 MOST_SUMMARY = 160
@@ -47,18 +49,13 @@ class Comparison:
         self.session = session
         self._lanes: dict[tuple[Direction, str], Lane] = {}
         self._pings = Pings(), Pings()
-        self._held = 0
+        self._most_lanes = MOST_LANES
+        self._waits = self._held = 0
         self._differences: list[Difference] = []
         self._count = 0
         self.taken = [0, 0]
         """Messages of each side that were compared."""
         self.matched = 0
-
-    @property
-    def waiting(self) -> tuple[int, int]:
-        """How many messages of each side are without their like."""
-        lanes = self._lanes.values()
-        return sum(each.counts[0] for each in lanes), sum(each.counts[1] for each in lanes)
 
     def take(self, side: int, said: Said) -> None:
         """Take the next message of a side."""
@@ -66,10 +63,8 @@ class Comparison:
             return
         content = said.content()
         place = self.taken[side]
-        counts = self._pings[side].see(place, said, content)
-        if said.command in CHANCE:
-            return
-        if said.command == "pong" and counts:
+        asked = self._pings[side].see(place, said, content)
+        if asked or said.command in CHANCE:
             return
         self.taken[side] += 1
         lane = self._lanes.setdefault((said.direction, said.command), Lane())
@@ -80,15 +75,20 @@ class Comparison:
                 self._meet(lane, kind.to_bytes(4, "little") + hash_, waiting)
         else:
             self._meet(lane, meaning_of(content, self._ignored), Waiting(said, side, place))
-        if self._held > MOST_HELD or max(lane.counts) > MOST_WAITING:
+        if self._held > MOST_HELD or self._waits > MOST_WAITING:
             self._settle_older_half()
+        if len(self._lanes) > self._most_lanes:
+            self._lanes = {key: each for key, each in self._lanes.items() if any(each.counts)}
+            self._most_lanes = max(MOST_LANES, 2 * len(self._lanes))
 
     def _meet(self, lane: Lane, meaning: bytes, waiting: Waiting) -> None:
         other = lane.meet(meaning, waiting)
         if other is None:
-            self._held += waiting.said.held if not waiting.index else 0
+            self._waits += 1
+            self._held += waiting.held
             return
-        self._held -= other.said.held if not other.index else 0
+        self._waits -= 1
+        self._held -= other.held
         self.matched += 1
         if other.late:
             self._add_late(other, waiting)
@@ -164,8 +164,8 @@ class Comparison:
         found: list[Difference] = []
         for (_, command), lane in sorted(self._lanes.items()):
             one, other = (lane.take_out(side, before[side]) for side in (RECORDED, LIVE))
-            for each in (*one, *other):
-                self._held -= each.said.held if not each.index else 0
+            self._waits -= len(one) + len(other)
+            self._held -= sum(each.held for each in (*one, *other))
             for pair in _pairs(command, one, other):
                 if len(found) + self._count < MOST_DIFFERENCES:
                     found.append(self._difference(*pair))
@@ -217,12 +217,13 @@ class Comparison:
                     continue
                 if not self._pings[1 - side].answered(direction):
                     continue
-                place, ping = sides[side][0]
+                asked = sides[side][0]
+                ping = asked.said
                 where = Where(ping.number, ping.time_ns, f"ping {ping.summary()} was not answered")
                 self._note(
                     Difference(
                         kind=kind,
-                        place=place,
+                        place=asked.place,
                         session=self.session,
                         direction=direction,
                         command="pong",

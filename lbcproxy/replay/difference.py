@@ -104,7 +104,8 @@ class Report(msgspec.Struct, kw_only=True):
 
         Of those of the same kind, direction and command the first is shown, and the others counted.
         """
-        counts = f"{_counted(self.recorded)} {self.names[0]}, {self.live:,} {self.names[1]}"
+        one, other = self.names
+        counts = f"{one} {_counted(self.recorded)}, {other} {self.live:,}"
         if self.same:
             yield paint(f"no difference: {counts}", "head")
         else:

@@ -36,6 +36,11 @@ class Waiting:
         self.late = False
         """Whether it is waited for no longer."""
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory; of a list its first thing has them all."""
+        return 0 if self.index else self.said.held
+
 
 class Lane:
     """Both sides of it, by meaning; of the same meaning the first waits in front."""

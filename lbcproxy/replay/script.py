@@ -237,7 +237,7 @@ class ClientScript:
         return message
 
     def _say_farewell(self, now: float, time_ns: int) -> list[Passage]:
-        """Behind the last line and its answers send a ping: all that comes before its pong counts."""
+        """Behind the last line and its answers send a ping: what comes before its pong counts."""
         sides = self.session.client, self.session.upstream
         able = all(side.stage is Stage.READY for side in sides)
         able = able and (self.session.protocol_version or 0) > NONCES
