@@ -1,4 +1,4 @@
-"""`lbcproxy replay`: a capture played again."""
+"""`lbcproxy replay`: a capture played again, one command a way of playing."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ import click
 
 __all__ = ["command"]
 
-KINDS = {
-    "client": "Play the client of a capture against a real node, and say what differs.",
+COMMANDS = {
+    "server": "Be the recorded node for whoever connects.",
+    "client": "Be the recorded client of a real node, and tell what it answers differently.",
+    "offline": "Put a capture through plugins and faults, without a network.",
 }
 
 
-class _Kinds(click.Group):
-    """Imports a kind's module when it is asked for."""
+class _Commands(click.Group):
+    """Imports a command's module when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(KINDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in KINDS:
+        if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(f"lbcproxy.cli.replay_{cmd_name}").command
         assert isinstance(command, click.Command)
@@ -28,9 +30,11 @@ class _Kinds(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(KINDS.items()))
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.command(name="replay", cls=_Kinds, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    name="replay", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}
+)
 def command() -> None:
-    """Play a capture again."""
+    """Play a capture again: as the node, as the client, or through plugins alone."""
