@@ -121,6 +121,7 @@ class ClientScript:
             return []
         self._steps = 0
         self._progress = now
+        self._last = turn
         self._take_recorded(turn)
         return self._say(self._fresh(self._conversation.message(turn), time_ns), time_ns)
 
@@ -143,11 +144,11 @@ class ClientScript:
         if not self.done:
             self.done = True
             self._next_turn()
-            unsent = [each for each in self._turns[self._place :] if _is_ours(each)]
-            unheard = len(self._turns) - self._place - len(unsent)
+            unsent = self._unsent()
+            unheard = sum(not _is_ours(each) for each in self._turns[self._place :])
             unheard += self._comparison.awaited(Direction.TO_CLIENT)
             if unsent or unheard:
-                self._comparison.add(self._early_end(how, len(unsent), unheard))
+                self._comparison.add(self._early_end(how, unsent, unheard))
         return passages
 
     def stop(self) -> None:
@@ -158,10 +159,14 @@ class ClientScript:
         """Say what differs; once, when it is done."""
         report = self._comparison.finish()
         report.notices = tuple(self._conversation.notices)
-        if self._place < len(self._turns):
-            left = len(self._turns) - self._place
-            report.notices += (f"{left:,} of {len(self._turns):,} messages were not played",)
+        if unsent := self._unsent():
+            report.notices += (f"{unsent:,} of the client's messages were not sent",)
         return report
+
+    def _unsent(self) -> int:
+        """Count the lines that are left."""
+        left = (self._turns[place] for place in range(self._place, len(self._turns)))
+        return sum(_is_ours(each) and each.command != "pong" for each in left)
 
     # The lines.
 
@@ -176,9 +181,7 @@ class ClientScript:
 
     def _take_recorded(self, turn: Turn) -> None:
         self._place += 1
-        if _is_ours(turn):
-            self._last = turn
-        elif turn.command == "ping":
+        if turn.command == "ping" and not _is_ours(turn):
             record = self._conversation.message(turn).record
             if isinstance(record, Ping):
                 self._asked[record.nonce] = None

@@ -26,6 +26,7 @@ __all__ = [
     "HEADERS",
     "NETWORK",
     "SECOND",
+    "START",
     "TALK",
     "UP",
     "Line",
@@ -35,6 +36,7 @@ __all__ = [
     "have",
     "header",
     "missing",
+    "raw_of",
     "version",
     "write",
 ]
