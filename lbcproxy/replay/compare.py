@@ -113,7 +113,11 @@ class Comparison:
                 if refused or names:
                     known = refused | names
                     open_ = [each for each in open_ if name_of(each.said.content()) not in known]
-            elif command not in LISTS and open_:
+            elif command in LISTS:
+                others = {each.place for each in lane.waiting(LIVE)}
+                if len({each.place for each in open_}) <= len(others):
+                    open_ = []
+            else:
                 del open_[: lane.counts[LIVE]]
             count += len(open_)
         recorded, live = self._pings

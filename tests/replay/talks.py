@@ -8,6 +8,7 @@ from typing import Any
 from lbcproxy import networks
 from lbcproxy.capture import Recorder
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.networks import Network
 from lbcproxy.replay import Comparison, Ignored, Report
 from lbcproxy.replay.compare import LIVE, RECORDED
 from lbcproxy.replay.meaning import Said
@@ -142,19 +143,21 @@ def compared(
     return comparison.finish()
 
 
-def write(path: Path, *sessions: Iterable[Line], step: int = SECOND) -> Path:
+def write(
+    path: Path, *sessions: Iterable[Line], step: int = SECOND, network: Network = NETWORK
+) -> Path:
     """Write sessions, one after another, as a capture."""
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network=NETWORK.id)
+        recorder = Recorder(file.write, network=network.id)
         for number, lines in enumerate(sessions, 1):
             facts = SessionFacts(
                 number=number,
-                network=NETWORK.id,
+                network=network.id,
                 client=Endpoint("127.0.0.1", 50_000 + number),
                 listen=Endpoint("127.0.0.1", 9000),
                 upstream=Endpoint("127.0.0.1", 18444),
             )
-            session = Session(number, NETWORK, stream_above=None)
+            session = Session(number, network, stream_above=None)
             recorder.started(facts, START)
             for place, line in enumerate(lines):
                 time_ns = START + place * step
