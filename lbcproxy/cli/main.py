@@ -25,6 +25,7 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "demo": "Watch a recorded conversation of two LBRY nodes pass through a real proxy.",
     "run": "Stand between a client and a node: show and record what passes.",
+    "replay": "Play a capture again: as the node, as the client, through plugins.",
     "intercept": "Hold messages of a running proxy by hand: release, edit or drop them.",
     "probe": "Connect to a node: who is there, and what it answers.",
     "show": "List the messages of a capture.",

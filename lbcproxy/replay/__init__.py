@@ -2,6 +2,20 @@
 
 from lbcproxy.replay.conversation import Conversation, NoConversation, Turn, load
 from lbcproxy.replay.offline import offline
+from lbcproxy.replay.place import Account
 from lbcproxy.replay.player import Play, Player
+from lbcproxy.replay.server import BadPolicy, Policy, ReplayServer
 
-__all__ = ["Conversation", "NoConversation", "Play", "Player", "Turn", "load", "offline"]
+__all__ = [
+    "Account",
+    "BadPolicy",
+    "Conversation",
+    "NoConversation",
+    "Play",
+    "Player",
+    "Policy",
+    "ReplayServer",
+    "Turn",
+    "load",
+    "offline",
+]

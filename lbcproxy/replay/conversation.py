@@ -25,6 +25,7 @@ __all__ = ["Conversation", "NoConversation", "Turn", "load"]
 
 IN_MEMORY = 8 << 20
 """Bytes of messages that are kept without a file."""
+HEAD = 256
 MOST_NAMED = 20
 
 
@@ -126,6 +127,16 @@ class Conversation:
         self._spool.seek(turn.at)
         return self._spool.read(turn.size)
 
+    def glance(self, turn: Turn) -> Message:
+        """Give a message of which only the beginning is read, if it is long."""
+        if turn.size <= HEAD:
+            return self.message(turn)
+        self._spool.seek(turn.at)
+        head = self._spool.read(HEAD)
+        return Message(
+            turn.command, turn.direction, head, turn.codec, error=turn.error, length=turn.length
+        )
+
     def message(self, turn: Turn) -> Message:
         """Give a message; it is read anew each time."""
         return Message(turn.command, turn.direction, self.raw(turn), turn.codec, error=turn.error)
@@ -143,22 +154,26 @@ class Conversation:
             return
         if message.command == "version" and isinstance(message.record, Version):
             self.versions.setdefault(entry.direction, message.record)
+        self.append(message, entry.time_ns)
+
+    def append(self, message: Message, time_ns: int) -> Turn:
+        """Have a message follow on what is there."""
         self._spool.seek(self._size)
         self._spool.write(message.raw)
-        self.turns.append(
-            Turn(
-                place=len(self.turns),
-                direction=entry.direction,
-                time_ns=entry.time_ns,
-                command=message.command,
-                length=message.length,
-                error=message.frame_error,
-                at=self._size,
-                size=len(message.raw),
-                codec=message.codec,
-            )
+        turn = Turn(
+            place=len(self.turns),
+            direction=message.direction,
+            time_ns=time_ns,
+            command=message.command,
+            length=message.length,
+            error=message.frame_error,
+            at=self._size,
+            size=len(message.raw),
+            codec=message.codec,
         )
+        self.turns.append(turn)
         self._size += len(message.raw)
+        return turn
 
 
 def load(
