@@ -11,7 +11,7 @@ import click
 from lbcproxy.cli.options import look_options, network_option, the_network
 
 if TYPE_CHECKING:
-    from lbcproxy.replay import Account, Conversation, ReplayServer
+    from lbcproxy.replay import Conversation, Policy, ReplayServer
 
 __all__ = ["command"]
 
@@ -44,6 +44,15 @@ __all__ = ["command"]
     "notfound where the protocol has it; ask a live node and record what it says.  "
     "[default: silence]",
 )
+@click.option(
+    "-w",
+    "--write",
+    "save_to",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --unknown pass: where the conversation and what is new in it is written, as a "
+    "pcapng.  [default: beside FILE, as NAME.new.pcapng]",
+)
 @click.option("--once", is_flag=True, help="End when the first client has left.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no messages, only what happens.")
 @look_options
@@ -66,11 +75,24 @@ def command(file: Path, **options: Any) -> int:
         policy = Policy.parse(options["unknown"])
     except BadPolicy as error:
         raise click.UsageError(f"--unknown: {error}") from None
+    options["save_to"] = _where_to_save(file, policy, options["save_to"])
     conversation = load_conversation(file, options["session"], options["network"])
     try:
         return _serve(conversation, listen, policy, options)
     finally:
         conversation.close()
+
+
+def _where_to_save(file: Path, policy: Policy, given: Path | None) -> Path | None:
+    """Say where new messages go: never over a file that is there."""
+    if policy.upstream is None:
+        if given is not None:
+            raise click.UsageError("-w needs --unknown pass:HOST:PORT: else there is nothing new")
+        return None
+    path = given or file.with_name(f"{file.name.partition('.')[0]}.new.pcapng")
+    if path.exists():
+        raise click.UsageError(f"{path} is there already: play that, or name another with -w")
+    return path
 
 
 def load_conversation(file: Path, session: int | None, network: str | None) -> Conversation:
@@ -121,10 +143,11 @@ def _serve(conversation: Conversation, listen: Any, policy: Any, options: dict[s
         listen=listen,
         side=Direction.TO_CLIENT if options["side"] == "upstream" else Direction.TO_UPSTREAM,
         policy=policy,
+        save_to=options["save_to"],
         observers=[Events(), *([] if quiet else [console])],
         stream_above=None if reads_all else STREAM_ABOVE,
     )
-    running = _Running(server, console, once=options["once"])
+    running = _Running(server, once=options["once"])
     try:
         return run_reactor(running.run, server.stop, server.abort, reactor)
     finally:
@@ -136,26 +159,20 @@ def _serve(conversation: Conversation, listen: Any, policy: Any, options: dict[s
 class _Running:
     """A server at work, until the first client has left or a signal comes."""
 
-    def __init__(self, server: ReplayServer, console: Any, *, once: bool) -> None:
+    def __init__(self, server: ReplayServer, *, once: bool) -> None:
         from twisted.internet.defer import Deferred
 
         self._server = server
-        self._console = console
         self._once = once
         self._done: Deferred[int] = Deferred()
         server.ended = self._ended
 
     async def run(self) -> int:
-        where = self._server.listen()
-        played, side = self._server.conversation, self._server.answers.version
-        agent = (side.user_agent or b"").decode("ascii", "backslashreplace")
-        words = f"{played.network.id}: listening at {where}, as {agent} of {played.path}"
-        self._console.line(words, False)
+        self._server.listen()
         code = await self._done
         await self._server.stop()
         return code
 
-    def _ended(self, number: int, account: Account) -> None:
-        self._console.line(f"[#{number}] replayed: {account}", False)
+    def _ended(self, *_: object) -> None:
         if self._once and not self._done.called:
             self._done.callback(0)

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredLock
 
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import Peer, PeerConfig, StallMode
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.replay.answers import Answers
 from lbcproxy.replay.place import Account, Place, Said, Unknown
+from lbcproxy.replay.questions import in_batches
+from lbcproxy.replay.upstream import Upstream
 from lbcproxy.session import Direction, Message, Session, SessionFacts
 
 if TYPE_CHECKING:
@@ -47,13 +50,14 @@ class Actor(Peer):
             inbound=True,
             clock=server.reactor,
             callbacks=_Callbacks(self),
-            receives=Direction.TO_UPSTREAM,
+            receives=server.answers.speaker.other,
         )
         self.number = number
         self._server = server
         self._place: Place | None = None
         self._line = DeferredLock()
         self._room: Deferred[None] | None = None
+        self._upstream: Upstream | None = None
         session = Session(number, self.config.network, stream_above=server.stream_above)
         self._watch = Watch(session, server.observers, server.now, server.looks)
 
@@ -111,6 +115,8 @@ class Actor(Peer):
     def gone(self, why: str) -> None:
         """Tell that it is over."""
         self._go_on()
+        if self._upstream is not None:
+            self._upstream.close()
         self._watch.cut()
         self._watch.ended(why)
         self._server.actor_gone(self)
@@ -133,11 +139,42 @@ class Actor(Peer):
             self._line.release()
 
     async def _unknown(self, question: Message) -> None:
+        """Do what is to be done about a question that the recording has no answer to."""
         assert self._place is not None
-        self._server.ask(question)
         policy = self._server.policy
+        if policy.upstream is not None:
+            await self._pass(question, policy.upstream)
+            return
+        self._server.note_unknown(question)
         if policy.notfound and question.command == "getdata":
             self.forward(*self._place.not_found(question))
+
+    async def _pass(self, question: Message, node: Endpoint) -> None:
+        """Have a live node answer, and learn what it says."""
+        assert self._place is not None
+        answers = self._server.answers
+        if self._upstream is None:
+            client = self.core.remote.version
+            config = PeerConfig(
+                network=self.config.network,
+                user_agent=None if client is None else client.user_agent,
+                services=0 if client is None else client.services,
+                protocol_version=self.core.protocol_version,
+            )
+            self._upstream = Upstream(
+                self._server.reactor, node, config, answers.chain, answers.speaker
+            )
+        for part in in_batches(question):
+            said, parts = await self._upstream.ask(part)
+            if parts:
+                self._place.found(part, parts)
+                self._server.learn(part, said)
+            else:
+                self._server.note_unknown(part)
+            for each in said:
+                self.forward(each.command, each.raw)
+            if self.core.closed:
+                return
 
     def _go_on(self) -> None:
         room, self._room = self._room, None

@@ -119,9 +119,8 @@ class Place:
         """Say that what a `getdata` asks for is not there."""
         return "notfound", frame(self._codec.network.magic, "notfound", question.payload)
 
-    def found(self, question: Message) -> None:
-        """Take note that somebody else had the answer to an Unknown."""
-        parts = len(QUESTIONS[question.command].parts(question))
+    def found(self, question: Message, parts: int) -> None:
+        """Take note that somebody else had the answer to parts of an Unknown."""
         self._answered += parts
         self._unknown[question.command] -= parts
         self._unknown = +self._unknown

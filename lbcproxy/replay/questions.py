@@ -6,7 +6,7 @@ the replay another question is to add a row to `QUESTIONS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from lbcproxy.replay.chain import Chain
@@ -24,6 +24,7 @@ __all__ = [
     "Key",
     "Payload",
     "Question",
+    "in_batches",
     "inventory",
     "is_bare",
     "other_encoding",
@@ -243,3 +244,11 @@ QUESTIONS: dict[str, Question] = {
     "getblocktxn": Question(_whole, {"blocktxn": _in_turn(_same_transactions)}),
     "ping": Question(_whole, {"pong": _in_turn(lambda key, pong, _: key[1] == pong.payload)}),
 }
+
+
+def in_batches(question: Message, most: int = 16) -> Iterator[Message]:
+    """Give a question in several of at most so many parts, that its answers take little memory."""
+    kind = QUESTIONS[question.command]
+    keys = kind.parts(question)
+    for first in range(0, len(keys), most):
+        yield kind.only(question, keys[first : first + most])

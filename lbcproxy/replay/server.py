@@ -6,6 +6,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,18 +14,24 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.errors import CaptureError
+from lbcproxy.peer.log import GATE
 from lbcproxy.proxy import CannotListen
 from lbcproxy.proxy.looks import Looks
 from lbcproxy.replay.actor import Actor
 from lbcproxy.replay.answers import Answers
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.replay.place import Account
+from lbcproxy.replay.saving import save
 from lbcproxy.session import Direction, Message, Observer
+from lbcproxy.text import printable
 
 __all__ = ["BadPolicy", "Policy", "ReplayServer"]
 
+LOG = Logger(namespace="lbcproxy.replay", observer=GATE)
 MOST_CLIENTS = 1024
 MOST_UNKNOWN = 1000
 HERE = Endpoint("127.0.0.1", 0)
@@ -64,7 +71,9 @@ class ReplayServer:
 
     `reactor` needs Twisted's time and TCP. `side` is the node that is played, by the direction in
     which its messages went. `observers` are told what passes, `ended` of each client that left
-    and what became of its questions. All is to be called in the reactor's thread.
+    and what became of its questions. With `save_to`, what a live node answered is written there
+    together with the conversation, whenever a client has left. All is to be called in the
+    reactor's thread.
     """
 
     def __init__(
@@ -77,6 +86,7 @@ class ReplayServer:
         policy: Policy = SILENCE,
         observers: Sequence[Observer] = (),
         stream_above: int | None = None,
+        save_to: Path | None = None,
         ended: Callable[[int, Account], object] = lambda *_: None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -92,6 +102,10 @@ class ReplayServer:
         """Questions, or the parts of them, that the recording has no answer to: the first 1,000."""
         self.played: Counter[int] = Counter()
         """How often each message was sent, by its place in the conversation."""
+        self._save_to = save_to
+        self._saved = 0
+        self.learned = 0
+        """Messages that were added to the conversation."""
         self.address = listen
         """Where it listens; with port 0, the real one once it does."""
         self.ended = ended
@@ -114,6 +128,13 @@ class ReplayServer:
             why = getattr(error.socketError, "strerror", None) or str(error.socketError)
             raise CannotListen(f"cannot listen at {self.address}: {why}") from error
         self.address = Endpoint(host, self._port.getHost().port)
+        LOG.info(
+            "{network}: listening at {listen}, as {agent} of {path}",
+            network=self.conversation.network.id,
+            listen=str(self.address),
+            agent=printable(self.answers.version.user_agent or b""),
+            path=str(self.conversation.path),
+        )
         return self.address
 
     def stop(self) -> Deferred[Any]:
@@ -146,16 +167,42 @@ class ReplayServer:
     def actor_gone(self, actor: Actor) -> None:
         """Take note that a client has left."""
         self._actors.discard(actor)
-        self.ended(actor.number, actor.account)
+        account = actor.account
+        LOG.info(
+            "[#{session} {client}] replayed: {account}",
+            session=actor.number,
+            client=str(actor.address),
+            account=account,
+        )
+        self._save()
+        self.ended(actor.number, account)
         if not self._actors:
             waiting, self._empty = self._empty, []
             for each in waiting:
                 each.callback(None)
 
-    def ask(self, question: Message) -> None:
+    def note_unknown(self, question: Message) -> None:
         """Take note of an unknown question."""
         if len(self.unknown) < MOST_UNKNOWN:
             self.unknown.append(question)
+
+    def learn(self, question: Message, answers: Sequence[Message]) -> None:
+        """Add a question and its answers to the conversation, for all who ask it from now on."""
+        for message in (question, *answers):
+            self.answers.take(message, self.now())
+        self.learned += 1 + len(answers)
+
+    def _save(self) -> None:
+        """Write what was learned; a disk that refuses it costs no client anything."""
+        if self._save_to is None or self._saved == self.learned:
+            return
+        try:
+            save(self.conversation, self._save_to)
+        except CaptureError as error:
+            LOG.error("what was learned is not saved: {error}", error=str(error))
+            return
+        new, self._saved = self.learned - self._saved, self.learned
+        LOG.info("{path}: {new} new messages", path=str(self._save_to), new=new)
 
 
 class _Clients(Factory):
