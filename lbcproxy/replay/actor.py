@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredLock
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.peer import Peer, PeerConfig, StallMode
+from lbcproxy.peer import NonceCache, Peer, PeerConfig, StallMode
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.replay.answers import Answers
 from lbcproxy.replay.place import Account, Place, Said, Unknown
@@ -50,6 +50,7 @@ class Actor(Peer):
             inbound=True,
             clock=server.reactor,
             callbacks=_Callbacks(self),
+            nonces=NonceCache(),  # who plays and who is tested may be one process
             receives=server.answers.speaker.other,
         )
         self.number = number

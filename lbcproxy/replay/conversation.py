@@ -6,6 +6,7 @@ Messages are kept in a temporary file, so that a session of any length takes lit
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +77,7 @@ class Conversation:
         """Why the capture could not be read to its end; what stands before it is here."""
         self._spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # kept open
         self._size = 0
+        weakref.finalize(self, self._spool.close)
 
     def __repr__(self) -> str:
         return f"<Conversation {self.path.name} #{self.number} {len(self.turns)} messages>"

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
-from lbcproxy.peer import Peer, PeerConfig
+from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
 from lbcproxy.peer.log import GATE
 from lbcproxy.replay.chain import Chain
@@ -84,6 +84,7 @@ class Upstream:
             inbound=False,
             clock=self._reactor,
             callbacks=_Callbacks(self),
+            nonces=NonceCache(),
             receives=self._speaks,
         )
         await connect(client_endpoint(self._reactor, self._address, PATIENCE), peer)
