@@ -85,7 +85,8 @@ class Answers:
         """Give the answer to a part that was asked for so many times before; None if unknown.
 
         The recorded answer to the same question: the first time the first, and so on, then the
-        last again. Else what the recording holds elsewhere, else what follows from its chain.
+        last again; silence, if the node did not answer. Else what the recording holds elsewhere,
+        else what follows from its chain.
         """
         recorded = self._recorded(key, times)
         if recorded is None and key[0] == "getdata":
@@ -96,19 +97,16 @@ class Answers:
             return recorded
         if (turn := self._held.get(key)) is not None:
             return Reply((turn,), strip=is_bare(key))
-        if recorded is not None and recorded.missing:
+        if recorded is not None:
             return recorded
         made = QUESTIONS[key[0]].from_chain(key, self.chain)
-        return Reply(made=made) if made is not None else recorded
+        return None if made is None else Reply(made=made)
 
     def _recorded(self, key: Key, times: int) -> Reply | None:
         asked = self._replies.get(key)
         if asked is None:
             return None
-        answered = [each for each in asked if each.answers]
-        if not answered:
-            return Reply()  # the node did not answer either
-        one = answered[min(times, len(answered) - 1)]
+        one = asked[min(times, len(asked) - 1)]
         if one.missing:
             return Reply(missing=True)
         return Reply([self.conversation.turns[place] for place in one.answers])
