@@ -7,13 +7,17 @@ from lbcproxy.replay.diff import Diff
 from lbcproxy.replay.difference import Difference, Report
 from lbcproxy.replay.offline import offline
 from lbcproxy.replay.pace import CAUSAL, STEP, Pace, parse_pace
+from lbcproxy.replay.place import Account
 from lbcproxy.replay.player import Play, Player
+from lbcproxy.replay.server import BadPolicy, Policy, ReplayServer
 from lbcproxy.replay.volatile import BadIgnore, Ignored
 
 __all__ = [
     "CAUSAL",
     "STEP",
+    "Account",
     "BadIgnore",
+    "BadPolicy",
     "Comparison",
     "Conversation",
     "Diff",
@@ -23,8 +27,10 @@ __all__ = [
     "Pace",
     "Play",
     "Player",
+    "Policy",
     "ReplayClient",
     "ReplayFailed",
+    "ReplayServer",
     "Report",
     "Turn",
     "load",

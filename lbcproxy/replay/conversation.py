@@ -6,6 +6,7 @@ Messages are kept in a temporary file, so that a session of any length takes lit
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ __all__ = ["Conversation", "NoConversation", "Turn", "load"]
 
 IN_MEMORY = 8 << 20
 """Bytes of messages that are kept without a file."""
+HEAD = 256
 MOST_NAMED = 20
 
 
@@ -38,7 +40,7 @@ class Turn(msgspec.Struct, frozen=True, gc=False):
     place: int
     """Counted from 0 over both directions."""
     number: int
-    """Its number in the capture."""
+    """Its number in the capture; 0 for what stands in none."""
     direction: Direction
     time_ns: int
     """When it had arrived, in the recording: nanoseconds since 1970."""
@@ -77,6 +79,7 @@ class Conversation:
         """Why the capture could not be read to its end; what stands before it is here."""
         self._spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # kept open
         self._size = 0
+        weakref.finalize(self, self._spool.close)
 
     def __repr__(self) -> str:
         return f"<Conversation {self.path.name} #{self.number} {len(self.turns)} messages>"
@@ -128,6 +131,16 @@ class Conversation:
         self._spool.seek(turn.at)
         return self._spool.read(turn.size)
 
+    def glance(self, turn: Turn) -> Message:
+        """Give a message of which only the beginning is read, if it is long."""
+        if turn.size <= HEAD:
+            return self.message(turn)
+        self._spool.seek(turn.at)
+        head = self._spool.read(HEAD)
+        return Message(
+            turn.command, turn.direction, head, turn.codec, error=turn.error, length=turn.length
+        )
+
     def message(self, turn: Turn) -> Message:
         """Give a message; it is read anew each time."""
         return Message(turn.command, turn.direction, self.raw(turn), turn.codec, error=turn.error)
@@ -145,23 +158,27 @@ class Conversation:
             return
         if message.command == "version" and isinstance(message.record, Version):
             self.versions.setdefault(entry.direction, message.record)
+        self.append(message, entry.time_ns, entry.number)
+
+    def append(self, message: Message, time_ns: int, number: int = 0) -> Turn:
+        """Have a message follow on what is there."""
         self._spool.seek(self._size)
         self._spool.write(message.raw)
-        self.turns.append(
-            Turn(
-                place=len(self.turns),
-                number=entry.number,
-                direction=entry.direction,
-                time_ns=entry.time_ns,
-                command=message.command,
-                length=message.length,
-                error=message.frame_error,
-                at=self._size,
-                size=len(message.raw),
-                codec=message.codec,
-            )
+        turn = Turn(
+            place=len(self.turns),
+            number=number,
+            direction=message.direction,
+            time_ns=time_ns,
+            command=message.command,
+            length=message.length,
+            error=message.frame_error,
+            at=self._size,
+            size=len(message.raw),
+            codec=message.codec,
         )
+        self.turns.append(turn)
         self._size += len(message.raw)
+        return turn
 
 
 def load(

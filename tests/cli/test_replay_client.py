@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from lbcproxy.cli.replay_client import _Progress
-from tests.replay.talks import TALK, write
+from tests.replay.spoken import TALK, write
 
 ERROR, USAGE = 1, 2
 

@@ -20,7 +20,7 @@ from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.keepalive import Ping
 from tests.proxy.transports import FakeTransport, Recording
-from tests.replay.talks import (
+from tests.replay.spoken import (
     BLOCKS,
     DOWN,
     HEADERS,

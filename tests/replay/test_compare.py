@@ -15,7 +15,7 @@ from lbcproxy.wire.messages.addresses import Addr
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.inventory import Inv
 from lbcproxy.wire.messages.keepalive import FeeFilter, Ping, Pong
-from tests.replay.talks import (
+from tests.replay.spoken import (
     BLOCKS,
     DOWN,
     HEADERS,

@@ -6,7 +6,7 @@ import pytest
 from lbcproxy.capture import open_capture
 from lbcproxy.replay import Diff, Ignored
 from lbcproxy.wire.messages.keepalive import FeeFilter
-from tests.replay.talks import DOWN, HEADERS, TALK, have, write
+from tests.replay.spoken import DOWN, HEADERS, TALK, have, write
 
 
 def diff(one, other, **options):

@@ -15,7 +15,7 @@ from lbcproxy.session import Entry
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.keepalive import FeeFilter, Ping, Pong
-from tests.replay.talks import (
+from tests.replay.spoken import (
     BLOCKS,
     DOWN,
     HEADERS,
