@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lbcproxy.filters import Filter
 
 __all__ = [
+    "compare_options",
     "fault_option",
     "filter_argument",
     "look_options",
@@ -101,6 +102,32 @@ def look_options(command: F) -> F:
             type=click.Choice(["text", "ndjson", "fields"]),
             default="text",
             help="Lines for people, one JSON object a message, or chosen fields.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def compare_options(command: F) -> F:
+    """Add `-T`, `--ignore` and `--ignore-heights`: what is compared, and how it is told."""
+    for option in (
+        click.option(
+            "-T",
+            "--type",
+            "kind",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            help="Lines for people, or one JSON object.",
+        ),
+        click.option(
+            "--ignore-heights", is_flag=True, help="Do not compare how long the chains are."
+        ),
+        click.option(
+            "--ignore",
+            multiple=True,
+            metavar="COMMAND[.FIELD]",
+            help="Do not compare this field, as version.user_agent or block.header.timestamp, or "
+            "no message of this command. May be given several times.",
         ),
     ):
         command = option(command)

@@ -1,0 +1,59 @@
+"""A conversation written to a capture of ours: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from lbcproxy.capture import Recorder
+from lbcproxy.errors import CaptureError
+from lbcproxy.replay.conversation import Conversation
+from lbcproxy.session import Direction, Entry, Passage
+
+__all__ = ["save"]
+
+
+def save(conversation: Conversation, path: Path) -> None:
+    """Write a conversation in place of what is at a path; raises CaptureError.
+
+    It is written beside it first, so that nobody ever finds half of it.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(".part", path.name, path.parent)
+        part = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                _write(conversation, file.write)
+            part.chmod(0o666 & ~_umask())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise CaptureError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write(conversation: Conversation, write: Callable[[bytes], object]) -> None:
+    recorder = Recorder(write, network=conversation.network.id)
+    facts = msgspec.structs.replace(conversation.facts, number=1)
+    time_ns = conversation.turns[0].time_ns
+    recorder.started(facts, time_ns)
+    for number, (turn, message) in enumerate(conversation, 1):
+        time_ns = max(time_ns, turn.time_ns)
+        entry = Entry(
+            number=number, time_ns=time_ns, session=1, direction=turn.direction, message=message
+        )
+        recorder.passed(facts, turn.direction, [Passage(message.raw, (entry,))], time_ns)
+    for direction in Direction:
+        recorder.finished(facts, direction, time_ns)
+
+
+def _umask() -> int:
+    """Give the process's mask; the system tells it only to who sets another."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
