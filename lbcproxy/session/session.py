@@ -97,6 +97,11 @@ class Session:
             self._ways[direction].sender.protocol_version = agreed
             self._codecs[direction] = Codec(self.network, agreed, encoding="auto")
 
+    def leg_speaks(self, direction: Direction, codec: Codec) -> None:
+        """Take note of how the leg on which a direction's bytes come in is written to."""
+        self._ways[direction].sender.protocol_version = codec.protocol_version
+        self._codecs[direction] = codec
+
     def injected(
         self, direction: Direction, time_ns: int, made: Message | bytes, trail: tuple[str, ...]
     ) -> Passage:

@@ -398,7 +398,7 @@ NETWORK = ("--network", "lbry-regtest")
         ((*NETWORK, *MODE, *2 * ("--fault", "drop")), "another fault is called 'drop_both'"),
         (
             (*NETWORK, "--mode", "terminate:127.0.0.1:1@0", "--fault", "latency"),
-            "--fault: mode terminate has none",
+            "--fault: mode terminate has only faults by message",
         ),
         (("--network", "nope", *MODE), "no network 'nope'; known: bitcoin-mainnet, "),
         ((*NETWORK, "--mode", "forward@1080"), "'forward' is not among reverse"),
