@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Actor", "config_of"]
 
+ENDS = {"closed by the node": "client closed", "connection lost": "client reset"}
+"""A peer's words for how it ended, in those of a proxy: here the node is the client."""
 MOST_WAITING = 1 << 20
 """Bytes that may wait to be sent to a client before the next message is read from the file."""
 
@@ -123,7 +125,7 @@ class Actor(Peer):
         if self._upstream is not None:
             self._upstream.close()
         self._watch.cut()
-        self._watch.ended(why)
+        self._watch.ended(ENDS.get(why, why))
         self._server.actor_gone(self)
 
     async def _say(self, said: Iterator[Said | Unknown]) -> None:

@@ -41,12 +41,12 @@ class Account(msgspec.Struct, frozen=True):
     """Messages that the recorded node had sent unasked, whose place never came."""
 
     def __str__(self) -> str:
-        words = f"{self.answered:,} questions answered"
+        words = f"{self.answered:,} question{'s' if self.answered != 1 else ''} answered"
         if self.unknown:
             each = ", ".join(f"{printable(name)} {n:,}" for name, n in self.unknown.items())
             words += f", {sum(self.unknown.values()):,} unknown ({each})"
         if self.unsent:
-            words += f", {self.unsent:,} unrequested messages not reached"
+            words += f", {self.unsent:,} unrequested not reached"
         return words
 
 

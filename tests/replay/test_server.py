@@ -18,12 +18,14 @@ from lbcproxy.replay import BadPolicy, Policy, ReplayServer, load, upstream
 from lbcproxy.session import Direction, Observer
 from lbcproxy.wire import Framer
 from lbcproxy.wire.hashes import sha256d
-from lbcproxy.wire.messages.handshake import VerAck
+from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck, WtxidRelay
 from lbcproxy.wire.messages.headers import GetBlocks, GetHeaders
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType, NotFound
-from lbcproxy.wire.messages.keepalive import MemPool, Ping
+from lbcproxy.wire.messages.keepalive import MemPool, Ping, SendHeaders
 from tests.nodes import wait_until
-from tests.peer.wires import Wire, encoded, version
+from tests.peer.wires import Wire, encoded
+from tests.peer.wires import version as greeting
+from tests.replay.talks import asks, says, talk, version
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
 SYNC, PROBE = CAPTURES / "lbcd-sync.pcap", CAPTURES / "lbcd-probe.pcap"
@@ -171,6 +173,20 @@ def test_the_handshake_is_the_recorded_node_s_own(loop, serve):
     client.close()
 
 
+def test_what_the_node_offered_it_offers_again(loop):
+    """Between `version` and `verack`, in its order, as far as the agreed version has it."""
+    offered = [WtxidRelay(), SendAddrV2(), SendHeaders()]
+    shake = [asks(version()), says(version()), *map(says, offered), says(VerAck()), asks(VerAck())]
+    made = talk(shake=shake)
+    server = ReplayServer(made, loop.reactor)
+    loop.call(server.listen)
+    for number, wanted in ((70016, ["wtxidrelay", "sendaddrv2", "sendheaders"]), (70011, [])):
+        client = Client(loop, server, protocol_version=number)
+        assert client.heard.commands == ["version", *wanted, "verack"]
+        client.close()
+    loop.call(server.stop)
+
+
 def test_pings_are_answered_live(loop, serve):
     """With the nonce of now, whatever was recorded."""
     client = Client(loop, serve())
@@ -248,7 +264,7 @@ def test_what_passes_is_shown(loop, serve):
     assert passed[:2] == [(up, "version"), (down, "version")]
     assert (up, "ping") in passed
     assert (down, "pong") in passed
-    assert why == "closed by the node"
+    assert why == "client closed"
 
 
 def test_a_client_that_asks_nothing_more_is_led_on(loop, serve):
@@ -290,7 +306,7 @@ def in_memory():
         assert actor is not None
         wire = Wire(clock, actor, 1)
         actor.makeConnection(wire)
-        wire.arrive(encoded(version(), network=NETWORK) + encoded(VerAck(), network=NETWORK))
+        wire.arrive(encoded(greeting(), network=NETWORK) + encoded(VerAck(), network=NETWORK))
         assert actor.is_ready
         yield server, clock, actor, wire
         actor.disconnect()
