@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": "Watch a recorded conversation of two LBRY nodes pass through a real proxy.",
     "run": "Stand between a client and a node: show and record what passes.",
     "intercept": "Hold messages of a running proxy by hand: release, edit or drop them.",
+    "record": "Switch the recording of a running proxy on and off; write its rings.",
     "probe": "Connect to a node: who is there, and what it answers.",
     "show": "List the messages of a capture.",
     "info": "Tell what is in captures: who, when, how much, and what is wrong.",
