@@ -46,6 +46,8 @@ class _Part:
         self.file = file
         self.began_ns = began_ns
         self.size = 0
+        self.left: set[int] = set()
+        """Sessions that it holds the beginning of only."""
         self.recorder: Recorder
 
     def write(self, data: bytes) -> None:
@@ -158,8 +160,13 @@ class Recording(Observer):
             self.close()
 
     def join(self, known: Known, time_ns: int) -> None:
-        """Record a session that has begun before, from now on; its file can be read alone."""
+        """Record a session that has begun before, from now on; its file can be read alone.
+
+        No file holds a session with a hole in it: one that has left goes on in the next.
+        """
         self._begin_own(known.facts, time_ns)
+        if self._part is not None and known.facts.number in self._part.left:
+            self._part = self._replace(self._part, time_ns, None)
         self._to(known.facts, time_ns, lambda recorder: recorder.join(known, time_ns))
 
     def file_of(self, number: int) -> str | None:
@@ -173,6 +180,7 @@ class Recording(Observer):
         part = own or self._part
         if part is not None:
             part.recorder.leave(number)
+            part.left.add(number)
         if own is not None:
             own.file.close()
 

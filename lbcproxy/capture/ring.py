@@ -100,10 +100,20 @@ class Ring:
         self.messages += item.messages
         self.held += item.size
         settings = self._settings
-        while self.held > settings.size or (
-            len(self.items) > 1 and self.messages - self.items[0].messages >= settings.messages
-        ):
+        while self.held > settings.size or (len(self.items) > 1 and self._is_full()):
             self._drop()
+
+    def _is_full(self) -> bool:
+        """Whether there are enough without the oldest."""
+        first, enough = self.items[0], self._settings.messages
+        if self.messages - first.messages < enough:
+            return False
+        inside = set() if self.known is None else set(self.known.inside)
+        if first.passages:
+            inside.discard(first.direction)
+            inside.update([first.direction] if not first.passages[-1].entries else [])
+        # Messages of which only the end would be left do not count.
+        return self.messages - first.messages - len(inside) >= enough
 
     def shed(self) -> None:
         """Let go of all: there is no memory for it."""

@@ -80,7 +80,7 @@ class Switch(Observer):
         """Record the sessions that are meant, or do not; how many they are."""
         meant = [each for each in self._sessions.values() if which(each.known.facts)]
         for each in meant:
-            if each.on is not on and not each.over:
+            if each.on is not on and not (on and each.over):
                 self._turn(each, on)
         if not on:
             self.recording.rest()
