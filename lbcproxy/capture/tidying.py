@@ -103,6 +103,8 @@ class Tidier:
                 if file is None:
                     return False
                 path.unlink()
+        except FileNotFoundError:
+            return False
         except OSError as error:
             self._say_once(f"cannot delete {path}: {error.strerror}")
             return False
@@ -111,12 +113,13 @@ class Tidier:
     # Compressing.
 
     def _compress(self) -> None:
-        for path, state in sorted(self._made.files(), key=lambda each: each[1].st_mtime_ns):
+        files = sorted(self._made.files(), key=lambda each: each[1].st_mtime_ns)
+        for path in [path for path, _ in files if path.name.endswith(PART)]:
+            self._clean(path)
+        for path, state in files:
             if not self._go_on():
                 return
-            if path.name.endswith(PART):
-                self._clean(path)
-            elif path.suffix not in PACKED and self._is_ours(path, state):
+            if path.suffix not in (*PACKED, PART) and self._is_ours(path, state):
                 self._pack(path, state.st_size)
 
     def _pack(self, path: Path, size: int) -> None:
@@ -126,6 +129,8 @@ class Tidier:
                     return
                 file.seek(0)
                 done = pack(path, file, self._keeping.compress, self._go_on)
+        except FileNotFoundError:
+            return  # somebody else has taken it away
         except OSError as error:
             self._say_once(f"cannot compress {path}: {error.strerror or error}")
             return
