@@ -162,11 +162,13 @@ class Recording(Observer):
     def join(self, known: Known, time_ns: int) -> None:
         """Record a session that has begun before, from now on; its file can be read alone.
 
-        No file holds a session with a hole in it: one that has left goes on in the next.
+        No file holds a session with a hole in it: one that has left goes on in the next. Raises
+        CaptureError if there is none to be had.
         """
-        self._begin_own(known.facts, time_ns)
+        self._begin_own(known.facts, time_ns, at_once=True)
+        self.wake()
         if self._part is not None and known.facts.number in self._part.left:
-            self._part = self._replace(self._part, time_ns, None)
+            self._part = self._replace(self._part, time_ns, None, at_once=True)
         self._to(known.facts, time_ns, lambda recorder: recorder.join(known, time_ns))
 
     def file_of(self, number: int) -> str | None:
@@ -183,6 +185,11 @@ class Recording(Observer):
             part.left.add(number)
         if own is not None:
             own.file.close()
+
+    def wake(self) -> None:
+        """Have a file if sessions share one; raises CaptureError."""
+        if self._part is None and self._settings.per != "session" and not self._closed:
+            self._part = self._begin(self._now(), at_once=True)
 
     def rest(self) -> None:
         """Close the file if it has no open session; the next session begins another."""
@@ -230,10 +237,10 @@ class Recording(Observer):
             part.file.close()
         self.over(summary.facts.number)
 
-    def _begin_own(self, facts: SessionFacts, time_ns: int) -> None:
+    def _begin_own(self, facts: SessionFacts, time_ns: int, *, at_once: bool = False) -> None:
         self._sessions.add(facts.number)
         if self._settings.per == "session" and not self._closed:
-            self._parts[facts.number] = self._begin(time_ns, facts.number)
+            self._parts[facts.number] = self._begin(time_ns, facts.number, at_once=at_once)
 
     def _to(self, facts: SessionFacts, time_ns: int, tell: Callable[[Recorder], None]) -> None:
         part = self._current(facts, time_ns)
@@ -267,8 +274,10 @@ class Recording(Observer):
             return not part.recorder.in_message or late
         return False
 
-    def _replace(self, part: _Part, time_ns: int, session: int | None) -> _Part:
-        new = self._begin(time_ns, session)
+    def _replace(
+        self, part: _Part, time_ns: int, session: int | None, *, at_once: bool = False
+    ) -> _Part:
+        new = self._begin(time_ns, session, at_once=at_once)
         new.recorder.take_over(part.recorder, time_ns)
         part.file.close()
         return new

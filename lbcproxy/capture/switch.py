@@ -77,23 +77,32 @@ class Switch(Observer):
         return not self._sessions
 
     def turn(self, on: bool, which: Callable[[SessionFacts], bool] = lambda _: True) -> int:
-        """Record the sessions that are meant, or do not; how many they are."""
+        """Record those sessions that are meant, or do not; how many they are.
+
+        Raises CaptureError if they cannot be recorded.
+        """
         meant = [each for each in self._sessions.values() if which(each.known.facts)]
         for each in meant:
             if each.on is not on and not (on and each.over):
                 self._turn(each, on)
-        if not on:
-            self.recording.rest()
         return len(meant)
 
+    def turn_all(self, on: bool) -> None:
+        """Do it for all, and open the file at once, or close it."""
+        if on:
+            self.recording.wake()
+        self.turn(on)
+        if not on:
+            self.recording.rest()
+
     def _turn(self, session: Watched, on: bool) -> None:
-        session.on = on
         if on:
             known = session.known.copy()
             session.waiting, known.inside = known.inside, set()
             self.recording.join(known, self._now())
         else:
             self.recording.leave(session.known.facts.number)
+        session.on = on
 
     # What is told of sessions.
 

@@ -7,7 +7,8 @@ from typing import Any
 from typing import Protocol as Interface
 
 from lbcproxy.capture import BY_HAND, MOST_PEERS, Choice, Rings, Switch, is_of
-from lbcproxy.control.errors import ApiError, bad_body
+from lbcproxy.control.errors import ApiError, bad_body, failed
+from lbcproxy.errors import CaptureError
 from lbcproxy.session import SessionFacts
 
 __all__ = ["Keeps", "change_recordings", "recordings_json", "write_rings"]
@@ -41,7 +42,7 @@ def recordings_json(keeps: Keeps, names: Iterable[str]) -> dict[str, Any]:
 
 
 def change_recordings(keeps: Keeps, names: Sequence[str], given: object) -> None:
-    """Switch as it is given; raises ApiError, and nothing has changed."""
+    """Switch as it is given; raises ApiError for what cannot be."""
     given = _object(given, ("enabled", "session", "peer"))
     on = given.get("enabled")
     if not isinstance(on, bool):
@@ -55,19 +56,28 @@ def change_recordings(keeps: Keeps, names: Sequence[str], given: object) -> None
     peer = given.get("peer")
     if peer is not None and any(len(each.peers) >= MOST_PEERS for each in choices):
         raise ApiError(409, f"{MOST_PEERS} peers have a choice of their own already")
-    meant = sum(each.turn(on, which) for name in recorded for each in switches[name])
+    turned = [each for name in recorded for each in switches[name]]
+    everything = "session" not in given and peer is None
+    try:
+        if everything:
+            for switch in turned:
+                switch.turn_all(on)
+        meant = 0 if everything else sum(each.turn(on, which) for each in turned)
+    except CaptureError as error:
+        raise failed(str(error)) from None
+    if everything:
+        for choice in choices:
+            choice.on = on
+            choice.peers.clear()
+        return
     if "session" in given:
         if not meant:
             raise ApiError(404, f"no session {given['session']}")
         return
     for choice in choices:
-        if peer is None:
-            choice.on = on
-            choice.peers.clear()
-        elif choice.on is on:
-            choice.peers.pop(peer, None)
-        else:
-            choice.peers[peer] = on
+        choice.peers.pop(str(peer), None)
+        if choice.on is not on:
+            choice.peers[str(peer)] = on
 
 
 def write_rings(keeps: Keeps, names: Iterable[str], given: object) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -156,7 +156,8 @@ class LbcproxyService(Service):
     def died(self) -> None:
         """Save what rings hold, if nobody has ended the service in order."""
         if self._stopped is None:
-            self._shared.looks.catch_up()
+            with suppress(Exception):  # it may be what the program dies of
+                self._shared.looks.catch_up()
             self._recordings.died()
 
     @property

@@ -114,7 +114,7 @@ def test_off_closes_the_file_and_on_begins_another(tmp_path):
     scene = Scene(tmp_path, on=True)
     scene.begin(1)
     scene.pass_on(1, ping(1))
-    scene.switch.turn(False)
+    scene.switch.turn_all(False)
     assert scene.disk.drain(10)
     assert scene.recording.last.is_done
     scene.pass_on(1, ping(2))
