@@ -101,7 +101,7 @@ def _expression(part: str, network: str, name: str) -> str:
         if field in known:
             made += re.escape(f"{{:{spec}}}".format(known[field]))
         else:
-            made += "[ 0-9]+" if conversion is None else ".+"
+            made += "[ 0-9]+" if not (spec or conversion) else ".+"
     return made
 
 
