@@ -275,6 +275,10 @@ class CaptureWriter:
         self._forget(session, leg)
         self._write(b"".join(blocks.parts))
 
+    def leave(self, session: int, leg: Leg) -> None:
+        """Forget a leg that goes on: nothing is written of its end, nor of what comes."""
+        self._forget(session, leg)
+
     def _forget(self, session: int, leg: Leg) -> None:
         self._ends.discard(self._flows.pop((session, leg)).ends)
 

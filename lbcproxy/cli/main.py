@@ -27,6 +27,7 @@ COMMANDS = {
     "run": "Stand between a client and a node: show and record what passes.",
     "replay": "Play a capture again: as the node, as the client, through plugins.",
     "intercept": "Hold messages of a running proxy by hand: release, edit or drop them.",
+    "record": "Switch the recording of a running proxy on and off; write its rings.",
     "probe": "Connect to a node: who is there, and what it answers.",
     "show": "List the messages of a capture.",
     "info": "Tell what is in captures: who, when, how much, and what is wrong.",

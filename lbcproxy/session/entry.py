@@ -89,6 +89,17 @@ class RunEntries(Sequence[Entry]):
         self._session = session
         self._made: list[Entry] | None = None
 
+    def unread(self) -> RunEntries:
+        """Give the same with no entry made, for who keeps many."""
+        return RunEntries(
+            self.frames,
+            self.codec,
+            self._direction,
+            number=self._number,
+            time_ns=self._time_ns,
+            session=self._session,
+        )
+
     def __len__(self) -> int:
         return len(self.frames.ends)
 
