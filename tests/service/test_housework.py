@@ -55,17 +55,29 @@ def test_what_is_not_to_be_kept_otherwise_needs_no_thread(scene):
     assert threading.active_count() == before
 
 
-def test_files_of_one_pattern_are_tidied_once(scene):
+def test_files_of_one_pattern_are_tidied_once(scene, monkeypatch):
     """However many recordings ask for it, and however often while it is under way."""
     assert scene.keep(size=1) is not None
     scene.keep(size=1)
     assert len(scene.work._tidiers) == 1
-    path = capture(scene.folder / "x-1.pcapng", age=100)
+    [tidier] = scene.work._tidiers.values()
+    begun, go_on, times = threading.Event(), threading.Event(), []
+
+    def tidy():
+        times.append(1)
+        begun.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(tidier, "tidy", tidy)
     closed = scene.keep(size=1)
+    closed(None)
+    assert begun.wait(10)
     for _ in range(100):
         closed(None)
-    wait_until("it is gone", lambda: not path.exists())
-    assert len(scene.told) == 1
+    go_on.set()
+    wait_until("it has looked again", lambda: len(times) == 2)
+    scene.work.close()
+    assert len(times) == 2
 
 
 def test_behind_the_end_nothing_is_touched(scene):
