@@ -233,9 +233,7 @@ class CaptureFile:
         base = Path(self.path)
         base.parent.mkdir(parents=True, exist_ok=True)
         for path in _names(base):
-            if not path.exists() and any(
-                path.with_name(path.name + each).exists() for each in PACKED
-            ):
+            if _is_packed(path):
                 continue
             if path.exists() and not path.is_file():
                 return cast("BinaryIO", path.open("ab", buffering=0))  # a pipe, as /dev/fd/5

@@ -77,7 +77,7 @@ class _Item(msgspec.Struct, frozen=True):
 class Ring:
     """What is kept of one session."""
 
-    gives = "what its ring holds is not written any more"
+    gives = "its ring is emptied"
 
     def __init__(self, facts: SessionFacts, settings: RingSettings) -> None:
         self.number = facts.number

@@ -165,7 +165,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ring_on: Annotated[
         tuple[str, ...],
         _help(
-            "When it is written. "
+            "When a ring is written. "
             + " ".join(f"{name}: {words}." for name, words in REASONS.items())
         ),
     ] = DEFAULT_REASONS
@@ -289,10 +289,10 @@ class Config(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory: Annotated[
         Size,
         _help(
-            "What all sessions together may hold: messages that are not whole yet, and bytes that "
-            "wait for an upstream that is being dialled. Whoever holds most gives way: its long "
-            "messages pass unread, or it ends. Not in it: up to 192 KiB a connection that a slow "
-            "node has not read, and record_queue."
+            "What all sessions together may hold: messages that are not whole yet, bytes that wait "
+            "for an upstream that is being dialled, and rings. Whoever holds most gives way: its "
+            "long messages pass unread, its ring is emptied, or it ends. Not in it: up to 192 KiB "
+            "a connection that a slow node has not read, and record_queue."
         ),
     ] = Size(MEMORY)
     record_queue: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -16,6 +17,9 @@ __all__ = ["Housework"]
 
 PATIENCE = 2.0
 """Seconds that the end waits for it to stop."""
+REST = 9
+"""How many times as long as it has worked it rests."""
+LONGEST_REST = 60.0
 NICE = 10
 """How much the thread stands back where the system can tell threads apart."""
 
@@ -71,4 +75,7 @@ class Housework:
         if not self._over.is_set():
             with suppress(OSError, AttributeError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+            began = time.monotonic()
             tidier.tidy()
+            # A folder of very many files takes long to look through, and may change all the time.
+            self._over.wait(min(REST * (time.monotonic() - began), LONGEST_REST))

@@ -302,6 +302,7 @@ def test_wherever_it_ends_nothing_is_lost(tmp_path, monkeypatch, moment):
             patch.setattr(Path, moment, fail)
         scene.tidier.tidy()
     assert any(bad and "No space left" in text for text, bad in scene.told)
+    assert not list(tmp_path.glob("*.part"))
     if moment == "unlink":
         assert gzip.decompress(Path(f"{path}.gz").read_bytes()) == data
     assert path.read_bytes() == data
