@@ -268,10 +268,12 @@ any_witness(PyObject *inputs, const Step *step)
 #define BEGIN static const void *const places[] = {KINDS(PLACE)}; goto *places[step->kind];
 #define AT(kind) at_##kind
 #define GO_ON do { step++; goto *places[step->kind]; } while (0)
+#define AHEAD(place) __builtin_prefetch(place)
 #else
 #define BEGIN again: switch (step->kind)
 #define AT(kind) case kind
 #define GO_ON do { step++; goto again; } while (0)
+#define AHEAD(place) (void)(place)
 #endif
 
 /* Write a record; give where it ends, or NULL. */
@@ -377,6 +379,16 @@ taken(const Step *step, PyObject *record, Output *out, unsigned char *place)
             base = (level--)->around;
             GO_ON;
         }
+        /* Ask for what the next entry holds: records lie scattered once others were freed. */
+        if (step->record != NULL && level->end - level->entry > 1
+            && Py_TYPE(level->entry[1]) == step->record) {
+            const char *next = (const char *)level->entry[1];
+            for (count = sizeof(PyObject); count < step->record->tp_basicsize;
+                 count += sizeof(void *))
+                AHEAD(*(void **)(next + count));
+            if (level->end - level->entry > 2)
+                AHEAD(level->entry[2]);
+        }
         base = base_of(level->entry, step);
         if (base == NULL)
             return NULL;
@@ -406,6 +418,7 @@ taken(const Step *step, PyObject *record, Output *out, unsigned char *place)
 #undef BEGIN
 #undef AT
 #undef GO_ON
+#undef AHEAD
 
 /* Give the bytes of a record; NULL, with no error set, if it is not as the steps expect.
 
