@@ -44,7 +44,7 @@ setup(
     },
     package_data={
         "lbcproxy": ["py.typed"],
-        "lbcproxy.wire": ["_*.pyi", "_*.pyx"],
+        "lbcproxy.wire": ["_*.pyi", "_*.pyx", "_*.h"],
         "lbcproxy._captures": ["*.md", "*.pcap", "btcd-*.pcapng", "*.truth.json"],
         "lbcproxy._plugins": ["*.md", "*.py"],
     },
