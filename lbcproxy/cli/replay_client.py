@@ -104,7 +104,8 @@ def _run(
 
     written = _Written(output, conversation.network) if output is not None else None
     observers: list[Any] = [] if written is None else [written.recording]
-    lines = sys.stdout if kind == "text" else sys.stderr
+    stream = sys.stderr if output == "-" else sys.stdout
+    lines = stream if kind == "text" else sys.stderr
     if verbose:
         observers.append(_console(lines))
     steps = _Steps(reactor, conversation) if pace.steps else None
@@ -133,8 +134,8 @@ def _run(
             print(file=lines)
         if kind == "text":
             recorded = f"{conversation.path} #{conversation.number}"
-            print_title(report.names, (recorded, str(endpoint)))
-        print_report(report, kind)
+            print_title(report.names, (recorded, str(endpoint)), stream)
+        print_report(report, kind, stream)
         return 130 if stopped else report.exit_code
 
     def stop() -> Deferred[None]:

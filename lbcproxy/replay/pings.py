@@ -39,7 +39,9 @@ class Pings:
         """Take note of a message; whether it is a pong that somebody has asked for."""
         self._seen += 1
         self._last[said.direction] = self._seen
-        record = content.record if isinstance(content, Message) else None
+        if said.command not in ("ping", "pong") or isinstance(content, bytes):
+            return False  # nothing else is decoded
+        record = content.record
         if isinstance(record, Ping) and record.nonce is not None:
             asked = self._open[said.direction.other]
             asked.append(Asked(said, record.nonce, place, self._seen))
