@@ -70,11 +70,11 @@ class Pings:
         self._open[direction] = []
 
     def unanswered(self, direction: Direction) -> list[Asked]:
-        """Give the pings that were not answered: the other end said something later, and no pong.
+        """Give the pings that were not answered, though both sides went on to say something.
 
-        What it would have said to those at the end of a conversation nobody knows.
+        What would have been said to those at the end of a conversation nobody knows.
         """
-        last = self._last[direction]
+        last = min(self._last.values())
         return self._unanswered[direction] + [
             each for each in self._open[direction] if each.seen < last
         ]
