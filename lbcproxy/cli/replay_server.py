@@ -53,6 +53,13 @@ __all__ = ["command"]
     help="With --unknown pass: where the conversation and what is new in it is written, as a "
     "pcapng.  [default: beside FILE, as NAME.new.pcapng]",
 )
+@click.option(
+    "--idle",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    default=1.0,
+    help="After how long a client that says nothing is told what came next.  [default: 1]",
+)
 @click.option("--once", is_flag=True, help="End when the first client has left.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no messages, only what happens.")
 @look_options
@@ -143,6 +150,7 @@ def _serve(conversation: Conversation, listen: Any, policy: Any, options: dict[s
         listen=listen,
         side=Direction.TO_CLIENT if options["side"] == "upstream" else Direction.TO_UPSTREAM,
         policy=policy,
+        idle=options["idle"],
         save_to=options["save_to"],
         observers=[Events(), *([] if quiet else [console])],
         stream_above=None if reads_all else STREAM_ABOVE,

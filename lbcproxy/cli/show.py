@@ -102,8 +102,17 @@ def command(
 
 def _through(capture: Any, plugins: tuple[str, ...], faults: tuple[str, ...], seed: int) -> Any:
     """Give a capture's entries, as plugins and faults would have left them if there are any."""
-    if not plugins and not faults:
-        return capture
+    return through(capture, plugins, faults, seed) if plugins or faults else capture
+
+
+def through(
+    capture: Any,
+    plugins: tuple[str, ...],
+    faults: tuple[str, ...],
+    seed: int,
+    observer: Any = None,
+) -> Any:
+    """Give a capture's entries as plugins and faults would have left them."""
     from lbcproxy.faults import BadFault, parse_fault
     from lbcproxy.loading import Loaded, parse_spec
     from lbcproxy.proxy import Plugins
@@ -121,7 +130,7 @@ def _through(capture: Any, plugins: tuple[str, ...], faults: tuple[str, ...], se
     def complain(words: str) -> None:
         click.echo(f"lbcproxy: {words}", err=True)
 
-    return offline(capture, Plugins(loaded), complain, faults=made, seed=seed)
+    return offline(capture, Plugins(loaded), complain, faults=made, seed=seed, observer=observer)
 
 
 def reader_gone() -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Actor", "config_of"]
 
+ENDS = {"closed by the node": "client closed", "connection lost": "client reset"}
+"""A peer's words for how it ended, in those of a proxy: here the node is the client."""
 MOST_WAITING = 1 << 20
 """Bytes that may wait to be sent to a client before the next message is read from the file."""
 
@@ -59,6 +61,7 @@ class Actor(Peer):
         self._line = DeferredLock()
         self._room: Deferred[None] | None = None
         self._upstream: Upstream | None = None
+        self._idle: Any = None
         session = Session(number, self.config.network, stream_above=server.stream_above)
         self._watch = Watch(session, server.observers, server.now, server.looks)
 
@@ -106,20 +109,23 @@ class Actor(Peer):
         """Say what comes before any question."""
         version, wants = self.core.protocol_version, self.core.handshake.wants_addrv2
         self._place = Place(self._server.answers, version, self._server.played, addrv2=wants)
-        self._guard(self._say(self._place.begin()))
+        self._say_unasked(self._place.begin())
 
     async def take(self, message: Message) -> None:
         """Answer the client."""
         if self._place is not None:
+            self._rest()
             await self._say(self._place.take(message))
+            self._wait()
 
     def gone(self, why: str) -> None:
         """Tell that it is over."""
+        self._rest()
         self._go_on()
         if self._upstream is not None:
             self._upstream.close()
         self._watch.cut()
-        self._watch.ended(why)
+        self._watch.ended(ENDS.get(why, why))
         self._server.actor_gone(self)
 
     async def _say(self, said: Iterator[Said | Unknown]) -> None:
@@ -182,10 +188,30 @@ class Actor(Peer):
         if room is not None:
             room.callback(None)
 
-    def _guard(self, coroutine: Any) -> None:
-        """Have something done that nobody waits for; what it raises costs the connection."""
-        running: Deferred[None] = Deferred.fromCoroutine(coroutine)
-        running.addErrback(lambda failure: self._callback_failed("replay", failure))
+    def _say_unasked(self, said: Iterator[Said]) -> None:
+        """Say something that no message of the client waits for."""
+        running: Deferred[None] = Deferred.fromCoroutine(self._say(said))
+        running.addCallbacks(
+            lambda _: self._wait(), lambda failure: self._callback_failed("replay", failure)
+        )
+
+    def _wait(self) -> None:
+        """Lead the client on if it asks nothing for a while."""
+        self._rest()
+        if self._place is None or self._place.is_over or self.core.closed:
+            return
+        if self._server.idle is not None:
+            self._idle = self._server.reactor.callLater(self._server.idle, self._lead_on)
+
+    def _lead_on(self) -> None:
+        self._idle = None
+        if self._place is not None:
+            self._say_unasked(self._place.go_on())
+
+    def _rest(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.cancel()
 
 
 class _Callbacks:

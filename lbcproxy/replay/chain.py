@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lbcproxy.networks import Network
 from lbcproxy.wire.hashes import sha256d
@@ -81,14 +81,15 @@ class Chain:
     def _fork(self, block: bytes) -> int | None:
         """Give the place on the longest branch from which a block, or its branch, leads off."""
         self._longest()
-        at: bytes | None = block
-        while at is not None and at not in self._places:
-            at = self._previous.get(at)
-        return None if at is None else self._places[at]
+        for at in self._back_from(block):
+            if at in self._places:
+                return self._places[at]
+        return None
 
     def _longest(self) -> list[bytes]:
         if self._main is None:
-            self._main = self._branch_to(self._deepest())
+            self._main = list(self._back_from(self._deepest()))
+            self._main.reverse()
             self._places = {block: place for place, block in enumerate(self._main)}
         return self._main
 
@@ -97,11 +98,11 @@ class Chain:
         best = self.genesis
         for block in self._previous:
             path = []
-            at = block
-            while at not in depths and at in self._previous:
+            for at in self._back_from(block):
+                if at in depths:
+                    break
                 path.append(at)
-                at = self._previous[at]
-            depth = depths.setdefault(at, 0)  # where the recording begins, if not at the genesis
+            depth = depths.get(at, -1)  # where the recording begins
             for each in reversed(path):
                 depth += 1
                 depths[each] = depth
@@ -109,9 +110,11 @@ class Chain:
                 best = block
         return best
 
-    def _branch_to(self, block: bytes) -> list[bytes]:
-        branch = [block]
-        while (before := self._previous.get(branch[-1])) is not None:
-            branch.append(before)
-        branch.reverse()
-        return branch
+    def _back_from(self, block: bytes) -> Iterator[bytes]:
+        """Give a block and those before it; what is told of them may lead in a circle."""
+        met = set()
+        at: bytes | None = block
+        while at is not None and at not in met:
+            met.add(at)
+            yield at
+            at = self._previous.get(at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -41,12 +41,12 @@ class Account(msgspec.Struct, frozen=True):
     """Messages that the recorded node had sent unasked, whose place never came."""
 
     def __str__(self) -> str:
-        words = f"{self.answered:,} questions answered"
+        words = f"{self.answered:,} question{'s' if self.answered != 1 else ''} answered"
         if self.unknown:
             each = ", ".join(f"{printable(name)} {n:,}" for name, n in self.unknown.items())
             words += f", {sum(self.unknown.values()):,} unknown ({each})"
         if self.unsent:
-            words += f", {self.unsent:,} unrequested messages not reached"
+            words += f", {self.unsent:,} unrequested not reached"
         return words
 
 
@@ -58,7 +58,7 @@ class Place:
 
     What the recorded node said unasked is said when as much has been asked for as before it in the
     recording: each thing of a `getdata` counts as one, a `ping` as none. It follows behind the
-    answers.
+    answers. A client that asks nothing more is led on with `go_on`.
     """
 
     def __init__(
@@ -85,6 +85,17 @@ class Place:
 
     def begin(self) -> Iterator[Said]:
         """Say what comes before any question, when the handshake is done."""
+        yield from self._due()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all has been said that was said unasked."""
+        return self._next >= len(self._answers.unasked)
+
+    def go_on(self) -> Iterator[Said]:
+        """Say what comes next, up to the next question of the recording."""
+        if not self.is_over:
+            self._asked = max(self._asked, self._answers.unasked[self._next].after)
         yield from self._due()
 
     def take(self, message: Message) -> Iterator[Said | Unknown]:
@@ -142,9 +153,9 @@ class Place:
             yield "inv", frame(magic, "inv", inventory(InvType.BLOCK, [chain.tip]))
 
     def _due(self) -> Iterator[Said]:
-        unasked: Sequence[tuple[int, Turn]] = self._answers.unasked
-        while self._next < len(unasked) and unasked[self._next][0] <= self._asked:
-            turn = unasked[self._next][1]
+        unasked = self._answers.unasked
+        while not self.is_over and unasked[self._next].after <= self._asked:
+            turn = unasked[self._next].turn
             self._next += 1
             if self._fits(turn.command):
                 yield turn.command, self._raw(turn, strip=False)

@@ -1,10 +1,11 @@
-"""A conversation written to a capture of ours: whole, or not at all."""
+"""Captures that are written whole, or not at all; a conversation as one."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,20 +15,28 @@ from lbcproxy.errors import CaptureError
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.session import Direction, Entry, Passage
 
-__all__ = ["save"]
+__all__ = ["save", "whole_file"]
 
 
 def save(conversation: Conversation, path: Path) -> None:
-    """Write a conversation in place of what is at a path; raises CaptureError.
+    """Write a conversation in place of what is at a path; raises CaptureError."""
+    with whole_file(path) as write:
+        _write(conversation, write)
 
-    It is written beside it first, so that nobody ever finds half of it.
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Callable[[bytes], object]]:
+    """Give what writes a file, which takes its place at the path when all is written.
+
+    So nobody ever finds half of it; if something is raised, there is none. A disk that refuses
+    raises CaptureError.
     """
     try:
         descriptor, name = tempfile.mkstemp(".part", path.name, path.parent)
         part = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                _write(conversation, file.write)
+                yield file.write
             part.chmod(0o666 & ~_umask())
             part.replace(path)
         except BaseException:

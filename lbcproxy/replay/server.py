@@ -34,6 +34,7 @@ __all__ = ["BadPolicy", "Policy", "ReplayServer"]
 LOG = Logger(namespace="lbcproxy.replay", observer=GATE)
 MOST_CLIENTS = 1024
 MOST_UNKNOWN = 1000
+IDLE = 1.0
 HERE = Endpoint("127.0.0.1", 0)
 
 
@@ -70,10 +71,12 @@ class ReplayServer:
     """Plays one side of a conversation to every client that connects, each from its beginning.
 
     `reactor` needs Twisted's time and TCP. `side` is the node that is played, by the direction in
-    which its messages went. `observers` are told what passes, `ended` of each client that left
-    and what became of its questions. With `save_to`, what a live node answered is written there
-    together with the conversation, whenever a client has left. All is to be called in the
-    reactor's thread.
+    which its messages went. A client that says nothing for `idle` seconds is told what comes next,
+    if the recorded node had said it unasked; None for never. `observers` are told what passes,
+    `ended` of each client that left and what became of its questions. With `save_to`, what a live
+    node answered is written there together with the conversation, whenever a client has left.
+
+    All is to be called in the reactor's thread.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class ReplayServer:
         policy: Policy = SILENCE,
         observers: Sequence[Observer] = (),
         stream_above: int | None = None,
+        idle: float | None = IDLE,
         save_to: Path | None = None,
         ended: Callable[[int, Account], object] = lambda *_: None,
         now: Callable[[], int] = time.time_ns,
@@ -102,6 +106,7 @@ class ReplayServer:
         """Questions, or the parts of them, that the recording has no answer to: the first 1,000."""
         self.played: Counter[int] = Counter()
         """How often each message was sent, by its place in the conversation."""
+        self.idle = idle
         self._save_to = save_to
         self._saved = 0
         self.learned = 0

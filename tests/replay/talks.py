@@ -56,13 +56,15 @@ def says(record: MessageRecord) -> Message:
     return message(record, DOWN)
 
 
-def talk(*messages: Message, network: Network = BITCOIN) -> Conversation:
+def talk(
+    *messages: Message, network: Network = BITCOIN, shake: list[Message] | None = None
+) -> Conversation:
     """A conversation that begins with a handshake, a second for each message."""
-    here = Endpoint("127.0.0.1", 1)
-    facts = SessionFacts(number=1, network=network.id, client=here, listen=here, upstream=here)
+    client, node = Endpoint("127.0.0.1", 50_000), Endpoint("127.0.0.1", network.port)
+    facts = SessionFacts(number=1, network=network.id, client=client, listen=node, upstream=node)
     made = Conversation(Path("made-up.pcapng"), 1, network, facts)
     made.versions = {UP: version(b"/client:1/", 0), DOWN: version()}
-    shake = [asks(made.client), says(made.upstream), says(VerAck()), asks(VerAck())]
+    shake = shake or [asks(made.client), says(made.upstream), says(VerAck()), asks(VerAck())]
     for second, each in enumerate([*shake, *messages]):
         made.append(each, second * 10**9)
     return made

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -14,10 +16,16 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.replay import NoConversation, load
 from lbcproxy.replay import conversation as module
+from lbcproxy.replay.answers import Answers
+from lbcproxy.replay.place import Place
+from lbcproxy.replay.saving import save
 from lbcproxy.session import Direction, Message, Passage, SessionFacts
+from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
+from tests.replay.talks import BITCOIN, talk
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
+CODEC = Codec(BITCOIN, 70016)
 SYNC, PROBE = CAPTURES / "lbcd-sync.pcap", CAPTURES / "lbcd-probe.pcap"
 
 
@@ -145,3 +153,35 @@ def test_both_directions_are_kept_apart():
             Direction.TO_CLIENT,
             Direction.TO_UPSTREAM,
         ]
+
+
+def test_a_long_conversation_takes_little_memory(tmp_path):
+    """What is not said now lies in a file: loading, answering and saving 64 MB."""
+    block = frame(BITCOIN.magic, "block", bytes(range(256)) * 4096)
+    long = [Message("block", Direction.TO_CLIENT, block, CODEC)] * 64
+    made = talk(*long)
+    path = tmp_path / "long.pcapng"
+    tracemalloc.start()
+    try:
+        save(made, path)
+        with load(path) as conversation:
+            assert sum(turn.command == "block" for turn in conversation.turns) == 64
+            place = Place(Answers(conversation, Direction.TO_CLIENT), 70016, Counter())
+            assert sum(len(raw) for _, raw in place.begin()) == 64 * len(block)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+        made.close()
+
+
+def test_what_is_saved_is_loaded_again(tmp_path):
+    """The same messages at the same times; a disk that refuses is told, and leaves nothing."""
+    with load(SYNC) as conversation:
+        save(conversation, tmp_path / "again.pcapng")
+        with load(tmp_path / "again.pcapng") as again:
+            assert again.facts == conversation.facts
+            said = [(turn.direction, turn.time_ns, each.raw) for turn, each in again]
+            assert said == [(turn.direction, turn.time_ns, each.raw) for turn, each in conversation]
+        with pytest.raises(CaptureError, match="cannot write .*nowhere"):
+            save(conversation, tmp_path / "nowhere" / "again.pcapng")
+    assert [each.name for each in tmp_path.iterdir()] == ["again.pcapng"]

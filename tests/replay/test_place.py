@@ -311,7 +311,7 @@ def test_what_is_unknown_is_told_apart():
     assert (command, raw) == ("notfound", says(NotFound(strange)).raw)
     assert place.account.answered == 1
     assert place.account.unknown == {"getdata": 2}
-    assert str(place.account) == "1 questions answered, 2 unknown (getdata 2)"
+    assert str(place.account) == "1 question answered, 2 unknown (getdata 2)"
 
 
 @pytest.mark.parametrize("asked_with", [True, False])
@@ -404,7 +404,7 @@ def test_the_unasked_comes_when_as_much_has_been_asked():
     assert told(place, GetData(things(InvType.TX, ids[0]))) == [given[0]]
     assert place.account.unsent == 2
     assert told(place, GetData(things(InvType.TX, ids[1]))) == [given[1], FeeFilter(2)]
-    assert str(place.account) == "3 questions answered, 1 unrequested messages not reached"
+    assert str(place.account) == "3 questions answered, 1 unrequested not reached"
 
 
 def test_a_client_is_told_what_its_version_has():
