@@ -12,11 +12,12 @@ from twisted.internet.task import Clock
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
-from lbcproxy.peer import NonceCache, Peer, PeerConfig
+from lbcproxy.peer import Peer, PeerConfig
 from lbcproxy.proxy import CannotListen
 from lbcproxy.replay import BadPolicy, Policy, ReplayServer, load, upstream
-from lbcproxy.session import Direction, Observer
-from lbcproxy.wire import Framer
+from lbcproxy.session import Direction, Message, Observer
+from lbcproxy.wire import Codec, Framer
+from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.hashes import sha256d
 from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck, WtxidRelay
 from lbcproxy.wire.messages.headers import GetBlocks, GetHeaders
@@ -62,7 +63,6 @@ class Client:
             inbound=False,
             clock=loop.reactor,
             callbacks=self.heard,
-            nonces=NonceCache(),
         )
         endpoint = TCP4ClientEndpoint(loop.reactor, "127.0.0.1", server.address.port, timeout=5)
         loop.call(connectProtocol, endpoint, self.peer)
@@ -333,6 +333,21 @@ def test_who_asks_much_and_reads_nothing_is_waited_for(in_memory):
         clock.advance(0.01)
     frames = Framer(NETWORK).feed(wire.got)
     assert [each.command for each in frames].count("block") == 30 * len(things)
+
+
+def test_long_messages_go_out_one_after_another(loop):
+    """Each is read from the file when those before it are on their way."""
+    block = frame(NETWORK.magic, "block", bytes(1_500_000))
+    node = Direction.TO_CLIENT
+    long = [Message("block", node, block, Codec(NETWORK))] * 8
+    conversation = talk(*long, network=NETWORK)
+    server = ReplayServer(conversation, loop.reactor)
+    loop.call(server.listen)
+    client = Client(loop, server)
+    wait_until("all came", lambda: client.peer.core.counters.bytes_received > 8 * len(block))
+    client.close()
+    loop.call(server.stop)
+    conversation.close()
 
 
 def test_who_reads_nothing_at_all_is_let_go(in_memory):
