@@ -144,17 +144,20 @@ def test_our_peer_syncs_as_the_recorded_client_did(loop, serve):
     inv, *_ = client.waits("inv")
     client.send(GetData(inv.inventory))
     client.waits("block", 300)
-    [actor] = server._actors
-    wait_until("all is said", lambda: actor.account.unsent == 0)
-    announced = [thing for each in client.heard.of("inv")[1:] for thing in each.inventory]
-    client.send(GetData(tuple(announced)))
-    blocks = [thing for thing in announced if thing.type == InvType.BLOCK]
-    transactions = {thing.hash for thing in announced if thing.type == InvType.TX}
-    assert len(blocks) == 5  # the sixth behind the 300 is the recorded client's own
+
+    def announced(kind):
+        invs = list(client.heard.of("inv"))[1:]
+        return [thing for each in invs for thing in each.inventory if thing.type == kind]
+
+    # The sixth block behind the 300 is the recorded client's own.
+    wait_until("all is announced", lambda: len(announced(InvType.BLOCK)) == 5)
+    transactions = announced(InvType.TX)
+    assert transactions
+    client.send(GetData((*transactions, *announced(InvType.BLOCK))))
     client.waits("block", 305)
     wait_until(
         "the transactions",
-        lambda: {each.txid for each in client.heard.of("tx")} >= transactions,
+        lambda: {each.txid for each in client.heard.of("tx")} >= {t.hash for t in transactions},
     )
     assert server.unknown == []
     client.close()
