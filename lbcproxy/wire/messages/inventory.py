@@ -39,7 +39,7 @@ def _kind(number: int) -> str:
 class InventoryVector(Record, frozen=True, gc=False):
     """One thing by kind (`InvType`, or any other number) and hash: 36 bytes."""
 
-    type: UInt32
+    type: Annotated[UInt32, InvType]
     hash: Hash
 
 

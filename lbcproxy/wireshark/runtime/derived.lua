@@ -34,7 +34,7 @@ of.BlockHeader = {
       if not state.derive then return end
       local header = state.text:sub(from, to)
       made(state, item, hash, from, to, text.display(hashes.sha256d(header)))
-      if state.rules.claim_trie then
+      if state.rules.claim_trie and state.derive_slow then
         made(state, item, pow_hash, from, to, text.display(hashes.lbry_pow(header)))
       end
     end

@@ -5,6 +5,7 @@ local proto = Proto("lbry", "LBRY and Bitcoin peer-to-peer protocol (lbcproxy)")
 M.proto = proto
 
 local HEADER = 24
+local SLOWER = 16 -- how much longer LBRY's proof of work takes than a SHA-256
 
 local function field(name, kind, about)
   return reader.declare({ words = {} }, kind, "lbry." .. name, name, nil, about)
@@ -110,6 +111,7 @@ local function attempt(frame, command, witness, parent)
   state.rules, state.network, state.witness = network.rules, network, witness
   state.version = frame.version
   state.derive = frame.length <= proto.prefs.hash_up_to
+  state.derive_slow = frame.length * SLOWER <= proto.prefs.hash_up_to
   local ok, problem = pcall(command.read, state, parent)
   if ok or type(problem) == "table" and problem.unknown then return nil, state end
   if type(problem) ~= "table" then return "lbcproxy's dissector failed: " .. tostring(problem), state end
@@ -167,11 +169,11 @@ local function show_payload(frame, item, command, witness)
 end
 
 -- Take a frame out of bytes in which it is whole.
-function M.frame(tvb, base, bytes, network, version)
+function M.frame(tvb, base, bytes, network)
   local padded = bytes:sub(base + 5, base + 16)
   local length = Struct.unpack("<I4", bytes, base + 17)
   return {
-    tvb = tvb, base = base, network = network, version = version,
+    tvb = tvb, base = base, network = network,
     bytes = bytes:sub(base + 1, base + HEADER + length),
     padded = padded, command = padded:gsub("\0+$", ""), length = length,
     payload = bytes:sub(base + HEADER + 1, base + HEADER + length),

@@ -67,9 +67,14 @@ end
 
 M.range = range
 
+local function long_at(state, place)
+  local low, high = Struct.unpack("<I4I4", state.text, place)
+  return UInt64.new(low, high)
+end
+
+-- A count that was read at a place, exactly: numbers of Lua 5.2 end at 2^53.
 local function number_text(state, value, place)
-  if value < 2 ^ 53 then return ("%.0f"):format(value) end
-  return tostring(UInt64.new(Struct.unpack("<I4I4", state.text, place)))
+  return value < 2 ^ 53 and ("%.0f"):format(value) or tostring(long_at(state, place))
 end
 
 -- Read a CompactSize.
@@ -226,8 +231,7 @@ function make.compact(plan, spec, path, label)
     local to = state.place - 1
     state.from, state.to = from, to
     if not parent then return end
-    local number = UInt64.new(value % 4294967296, math.floor(value / 4294967296) % 4294967296)
-    if place and to - place == 7 then number = UInt64.new(Struct.unpack("<I4I4", state.text, place)) end
+    local number = place and to - place == 7 and long_at(state, place) or UInt64.new(value, 0)
     local item = add(state, parent, field, from, to, number)
     if spec.bits then item:append_text(bit_names(spec, number)) end
   end

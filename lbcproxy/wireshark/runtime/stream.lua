@@ -62,13 +62,14 @@ local function is_named(bytes, place)
   return #padded < 12 or message.command_problem(padded) == nil
 end
 
--- Find where the next frame begins, and of which network; nil if nowhere.
+-- Find where the next frame begins, and of which network; nil if nowhere. In a connection that is
+-- not known yet, bytes in the middle of a packet must be those of a frame without doubt.
 local function find(bytes, place, pinfo, known, chosen)
   local best, whose
   for _, magic in ipairs(known and { known.bytes } or magics) do
     local network = known or choose(magic, pinfo, chosen)
     local at = network and bytes:find(magic, place + 1, true)
-    while at and not is_named(bytes, at - 1) do
+    while at and (not is_named(bytes, at - 1) or not known and at > 1 and #bytes < at + 15) do
       at = bytes:find(magic, at + 1, true)
     end
     if at and (not best or at - 1 < best) then best, whose = at - 1, network end
@@ -79,9 +80,7 @@ end
 -- How many of the last bytes may be the beginning of a frame.
 local function unsure(bytes, place, known)
   for held = math.min(3, #bytes - place), 1, -1 do
-    for _, magic in ipairs(known and { known.bytes } or magics) do
-      if bytes:sub(-held) == magic:sub(1, held) then return held end
-    end
+    if bytes:sub(-held) == known.bytes:sub(1, held) then return held end
   end
   return 0
 end
@@ -155,70 +154,77 @@ local function comments()
   return found
 end
 
--- Show the messages of some bytes in order; gives how many bytes are ours, nil if none.
-local function dissect(tvb, pinfo, tree, chosen)
+-- What is known of the connection, and under which key it is kept.
+local function this_stream()
   local number = stream_field()
   local key = number and number.value or "none"
-  local stream = streams[key]
+  return streams[key], key
+end
+
+-- Read a frame that is whole; gives its item, what is said of it, and how long it is.
+local function whole_frame(tvb, pinfo, tree, stream, bytes, place)
+  local frame = message.frame(tvb, place, bytes, stream.network)
+  frame.version = stream.network.protocol_version
+  follow(stream, frame, pinfo)
+  frame.version = version_at(stream, frame, pinfo)
+  local item, words = message.show(frame, tree)
+  return item, words, HEADER + frame.length
+end
+
+local NO_MESSAGE = "no message begins here"
+local CUT_OFF = "cut off, or TCP streams are not reassembled (see the preferences of TCP)"
+local TOO_LONG = "%s claims %.0f bytes, at most %d allowed"
+
+-- Show the messages of some bytes in order; gives how many bytes are ours, nil if none. A frame
+-- that is not whole is left until the rest of it is there.
+local function dissect(tvb, pinfo, tree, chosen)
+  local stream, key = this_stream()
   local bytes, place, size = tvb:raw(), 0, tvb:len()
-  local lines, last = {}, nil
-  local more_may_come = pinfo.can_desegment > 0
+  local can_wait = pinfo.can_desegment > 0
+  local lines, last, behind_frame = {}, nil, true
 
   local function junk(count, why)
-    local item, words = message.junk(tvb, place, count, tree, why)
-    place, last, lines[#lines + 1] = place + count, item, words
+    last, lines[#lines + 1] = message.junk(tvb, place, count, tree, why)
+    place, behind_frame = place + count, false
   end
 
   while place < size do
     local known = stream and stream.network
-    local at, network = find(bytes, place, pinfo, known, chosen)
+    local at, network = place, known
+    if not known or not behind_frame or bytes:sub(place + 1, place + 4) ~= known.bytes then
+      at, network = find(bytes, place, pinfo, known, chosen)
+    end
+    if not stream then
+      if not at then return nil end
+      stream = { network = network, versions = {} }
+      streams[key] = stream
+    end
+    local stop = at or size - (can_wait and unsure(bytes, place, stream.network) or 0)
+    if stop > place then junk(stop - place, NO_MESSAGE) end
     if not at then
-      local held = more_may_come and unsure(bytes, place, known) or 0
-      if not stream and not (held == size) then return nil end
-      if size - held > place and stream then
-        junk(size - held - place, "no message begins here")
-      end
-      if held > 0 then wait(pinfo, size - held) end
+      if stop < size then wait(pinfo, stop) end
       break
     end
-    if at > place then junk(at - place, "no message begins here") end
     local left = size - place
     local length = left >= HEADER and Struct.unpack("<I4", bytes, place + 17) or 0
-    if left >= HEADER and length > data.max_payload then
-      local words = "%s claims %.0f bytes, at most %d allowed"
+    if length > data.max_payload then
       local command = bytes:sub(place + 5, place + 16):gsub("\0+$", "")
-      junk(HEADER, words:format(text.quoted(command), length, data.max_payload))
-    elseif left < HEADER + length or left < HEADER then
-      if not stream and left >= 16 or stream or chosen then
-        if not stream then
-          stream = { network = network, versions = {} }
-          streams[key] = stream
-        end
-      end
-      if not more_may_come then
-        junk(left, "cut off, or TCP streams are not reassembled (see the preferences of TCP)")
-        break
-      end
+      junk(HEADER, TOO_LONG:format(text.quoted(command), length, data.max_payload))
+    elseif left >= HEADER + length then
+      local item, words, taken = whole_frame(tvb, pinfo, tree, stream, bytes, place)
+      place, last, lines[#lines + 1], behind_frame = place + taken, item, words, true
+    elseif can_wait then
       wait(pinfo, place, left >= HEADER and HEADER + length - left or nil)
       break
     else
-      if not stream then
-        stream = { network = network, versions = {} }
-        streams[key] = stream
-      end
-      local frame = message.frame(tvb, place, bytes, network, 0)
-      frame.version = network.protocol_version
-      follow(stream, frame, pinfo)
-      frame.version = version_at(stream, frame, pinfo)
-      local item, words = message.show(frame, tree)
-      place, last, lines[#lines + 1] = place + HEADER + length, item, words
+      junk(left, CUT_OFF)
     end
   end
   if last then
     for _, comment in ipairs(comments()) do
       lines[#lines] = lines[#lines] .. message.comment(last, tvb, comment)
     end
-    say_line(pinfo, joined(lines), stream and stream.network.family)
+    say_line(pinfo, joined(lines), stream.network.family)
   end
   return size
 end
