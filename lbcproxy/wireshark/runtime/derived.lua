@@ -190,24 +190,48 @@ of.AddressV2 = {
   end,
 }
 
+-- Indexes are sums that may go beyond what a number of Lua holds exactly: low and high 32 bits.
+local WORD, STEP = 2 ^ 32, 1000000
+
+-- The index behind one, by the difference that was read at a place.
+local function next_index(state, index, delta, place)
+  local low, high = delta, 0
+  if delta >= WORD then low, high = Struct.unpack("<I4I4", state.text, place) end
+  low, high = low + index[1] + 1, high + index[2]
+  return { low % WORD, high + math.floor(low / WORD) }
+end
+
+local BEFORE_FIRST = { -1, 0 }
+
+local function index_text(index)
+  local low, high, tail = index[1], index[2], ""
+  while high >= 2 ^ 20 do
+    local rest = high % STEP * WORD + low
+    low, high = math.floor(rest / STEP), math.floor(high / STEP)
+    tail = ("%06.0f"):format(rest % STEP) .. tail
+  end
+  return ("%.0f"):format(high * WORD + low) .. tail
+end
+
 local function check_index(state, index, name)
-  if index > data.most_transactions then
+  if index[2] > 0 or index[1] > data.most_transactions then
     reader.enter(state, name, nil)
-    reader.fail(state, ("index %.0f does not fit in 16 bits"):format(index))
+    reader.fail(state, ("index %s does not fit in 16 bits"):format(index_text(index)))
   end
 end
 
 of.PrefilledTx = {
   keep = { "index_delta" },
   check = function(state, kept)
-    state.index = (state.index or -1) + reader.peek(state, kept.index_delta[1]) + 1
+    local delta, place = reader.peek(state, kept.index_delta[1])
+    state.index = next_index(state, state.index or BEFORE_FIRST, delta, place)
   end,
   plan = function(plan, prefix)
     local about = "the place in the block"
     local index = reader.declare(plan, ftypes.UINT64, prefix .. "index", "index", nil, about)
     return function(state, item, kept)
       local from, to = kept.index_delta[1], kept.index_delta[2]
-      made(state, item, index, from, to, UInt64.new(state.index % 2 ^ 32, 0))
+      made(state, item, index, from, to, UInt64.new(state.index[1], state.index[2] % WORD))
     end
   end,
 }
@@ -225,18 +249,18 @@ of.CmpctBlock = {
   end,
 }
 
--- The indexes that a list of differences stands for.
+-- The last of the indexes that a list of differences stands for; `seen` is told of each.
 local function each_index(state, place, seen)
-  local index, before = -1, state.place
+  local index, before = BEFORE_FIRST, state.place
   state.place = place[1]
   local count = reader.compact(state)
   for _ = 1, count do
     local from = state.place
-    index = index + reader.compact(state) + 1
+    index = next_index(state, index, reader.compact(state))
     if seen then seen(index, from, state.place - 1) end
   end
   state.place = before
-  return index, count
+  return index
 end
 
 of.GetBlockTxn = {
@@ -255,7 +279,7 @@ of.GetBlockTxn = {
       local tree = reader.add(state, item, count, place[1], place[2], UInt64.new(number_of, 0))
       tree:set_generated()
       each_index(state, place, function(index, from, to)
-        made(state, tree, field, from, to, UInt64.new(index, 0))
+        made(state, tree, field, from, to, UInt64.new(index[1], 0))
       end)
     end
   end,

@@ -193,14 +193,14 @@ local function show_header(frame, tree, words)
   item:set_text(("LBRY/Bitcoin message: %s, %d bytes, %s"):format(words, frame.length, network.id))
   item:add(f.magic, tvb(base, 4))
   item:add(f.network, tvb(base, 4), network.id):set_generated()
-  item:add(f.command, tvb(base + 4, 12), text.printable(frame.command))
+  item:add(f.command, tvb(base + 4, 12), text.printable(text.characters(frame.command)))
   item:add_le(f.length, tvb(base + 16, 4))
   return item
 end
 
 -- Show a frame; gives its item and what is said of it in the line.
 function M.show(frame, tree)
-  local name = frame.command == "" and "(empty)" or text.printable(frame.command)
+  local name = frame.command == "" and "(empty)" or text.printable(text.characters(frame.command))
   local command, problem, state, witness = commands[frame.command], nil, nil, nil
   if command then
     problem, state, witness = decode(frame, command)

@@ -108,9 +108,9 @@ M.compact = compact
 function M.peek(state, place)
   local before = state.place
   state.place = place
-  local value = compact(state)
+  local value, at = compact(state)
   state.place = before
-  return value
+  return value, at
 end
 
 -- The number a limit stands for.

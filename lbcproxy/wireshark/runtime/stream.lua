@@ -56,20 +56,21 @@ local function choose(magic, pinfo, chosen)
   return network
 end
 
--- Whether a command stands where a frame at a place (from 0) would have it, as far as is known.
-local function is_named(bytes, place)
+-- Whether a magic at a place (from 0) begins a frame: a command has to stand behind it. Of a frame
+-- that a packet begins with, less need be there.
+local function is_certain(bytes, place)
   local padded = bytes:sub(place + 5, place + 16)
-  return #padded < 12 or message.command_problem(padded) == nil
+  if #padded < 12 then return place == 0 end
+  return message.command_problem(padded) == nil
 end
 
--- Find where the next frame begins, and of which network; nil if nowhere. In a connection that is
--- not known yet, bytes in the middle of a packet must be those of a frame without doubt.
+-- Find where the next frame begins, and of which network; nil if nowhere.
 local function find(bytes, place, pinfo, known, chosen)
   local best, whose
   for _, magic in ipairs(known and { known.bytes } or magics) do
     local network = known or choose(magic, pinfo, chosen)
     local at = network and bytes:find(magic, place + 1, true)
-    while at and (not is_named(bytes, at - 1) or not known and at > 1 and #bytes < at + 15) do
+    while at and not known and not is_certain(bytes, at - 1) do
       at = bytes:find(magic, at + 1, true)
     end
     if at and (not best or at - 1 < best) then best, whose = at - 1, network end
@@ -181,19 +182,16 @@ local function dissect(tvb, pinfo, tree, chosen)
   local stream, key = this_stream()
   local bytes, place, size = tvb:raw(), 0, tvb:len()
   local can_wait = pinfo.can_desegment > 0
-  local lines, last, behind_frame = {}, nil, true
+  local lines, last = {}, nil
 
   local function junk(count, why)
     last, lines[#lines + 1] = message.junk(tvb, place, count, tree, why)
-    place, behind_frame = place + count, false
+    place = place + count
   end
 
   while place < size do
     local known = stream and stream.network
-    local at, network = place, known
-    if not known or not behind_frame or bytes:sub(place + 1, place + 4) ~= known.bytes then
-      at, network = find(bytes, place, pinfo, known, chosen)
-    end
+    local at, network = find(bytes, place, pinfo, known, chosen)
     if not stream then
       if not at then return nil end
       stream = { network = network, versions = {} }
@@ -212,7 +210,7 @@ local function dissect(tvb, pinfo, tree, chosen)
       junk(HEADER, TOO_LONG:format(text.quoted(command), length, data.max_payload))
     elseif left >= HEADER + length then
       local item, words, taken = whole_frame(tvb, pinfo, tree, stream, bytes, place)
-      place, last, lines[#lines + 1], behind_frame = place + taken, item, words, true
+      place, last, lines[#lines + 1] = place + taken, item, words
     elseif can_wait then
       wait(pinfo, place, left >= HEADER and HEADER + length - left or nil)
       break

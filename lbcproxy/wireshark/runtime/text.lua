@@ -48,6 +48,14 @@ end
 
 local ESCAPES = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 
+-- A character as Python escapes it; a byte that is none, as a byte.
+local function escaped(each)
+  local a, b, c = each:byte(1, 3)
+  if ESCAPES[each] then return ESCAPES[each] end
+  if #each == 3 then return ("\\u%04x"):format(a % 16 * 4096 + b % 64 * 64 + c % 64) end
+  return "\\x" .. HEX[each:sub(-1)] -- of two bytes: none is above U+00AD
+end
+
 -- Text that came from the network, fit to be shown.
 function M.printable(text)
   if not text:find("[^\32-\126]") then return text end
@@ -55,28 +63,29 @@ function M.printable(text)
   while place <= #text do
     local size = character(text, place)
     local each = text:sub(place, place + (size or 1) - 1)
-    if not size or unprintable(each) then
-      each = ESCAPES[each] or each:gsub(".", function(byte)
-        return "\\x" .. HEX[byte]
-      end)
-    end
+    if not size or unprintable(each) then each = escaped(each) end
     parts[#parts + 1] = each
     place = place + (size or 1)
   end
   return table.concat(parts)
 end
 
--- A command as Python quotes it.
-function M.quoted(text)
-  local quote = text:find("'", 1, true) and not text:find('"', 1, true) and '"' or "'"
-  local inside = text:gsub("\\", "\\\\"):gsub("[^\32-\126\161-\172\174-\255]", function(byte)
+-- Bytes of which each is a character (Latin 1), as UTF-8.
+function M.characters(bytes)
+  return (bytes:gsub("[\128-\255]", function(byte)
+    local code = byte:byte()
+    return string.char(0xc0 + math.floor(code / 64), 0x80 + code % 64)
+  end))
+end
+
+-- A command, each byte a character, in quotes as Python has them.
+function M.quoted(bytes)
+  local quote = bytes:find("'", 1, true) and not bytes:find('"', 1, true) and '"' or "'"
+  local inside = bytes:gsub("\\", "\\\\"):gsub("[^\32-\126\161-\172\174-\255]", function(byte)
     return ESCAPES[byte] or "\\x" .. HEX[byte]
   end)
   if quote == "'" then inside = inside:gsub("'", "\\'") end
-  return quote .. inside:gsub("[\128-\255]", function(byte) -- a byte is a character
-    local code = byte:byte()
-    return string.char(0xc0 + math.floor(code / 64), 0x80 + code % 64)
-  end) .. quote
+  return quote .. M.characters(inside) .. quote
 end
 
 -- An IPv6 address of 16 bytes; a mapped IPv4 address as such.
