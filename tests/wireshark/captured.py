@@ -13,10 +13,8 @@ from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import NetAddress, Version
 
-__all__ = ["Message", "handshake", "write"]
+__all__ = ["handshake", "write"]
 
-Message = tuple[str, bytes]
-"""A command and a payload."""
 NOBODY = NetAddress(services=0, ip=bytes(16), port=0)
 BEGIN_NS = 1_700_000_000_000_000_000
 
@@ -27,19 +25,30 @@ def handshake(network: Network, version: int) -> bytes:
     return frame(network.magic, "version", Codec(network, version).encode(record))
 
 
-def write(path: Path, network: Network, sessions: Iterable[tuple[int, Iterable[bytes]]]) -> Path:
-    """Write sessions, each of a protocol version and frames that the client sends under it."""
+def write(
+    path: Path,
+    network: Network,
+    sessions: Iterable[tuple[int, Iterable[bytes]]],
+    *,
+    apart: bool = False,
+    greeted: bool = True,
+) -> Path:
+    """Write sessions, each of a protocol version and frames that the client sends under it.
+
+    With `apart` each has a packet of its own; without `greeted` there is no handshake.
+    """
     with path.open("wb") as file:
         writer = CaptureWriter(file.write, network=network.id, legs="client", metadata={})
         for number, (version, frames) in enumerate(sessions, 1):
             times = itertools.count(BEGIN_NS + number * 10**9, 1_000_000)
             client, server = Endpoint("127.0.0.1", 40_000 + number), Endpoint("127.0.0.2", 9)
             writer.open(number, Leg.CLIENT, client, server, next(times), {"network": network.id})
-            for direction in Direction:
+            for direction in Direction if greeted else ():
                 piece = Piece(handshake(network, version))
                 writer.data(number, Leg.CLIENT, direction, next(times), [piece])
             pieces = [Piece(each) for each in frames]
-            writer.data(number, Leg.CLIENT, Direction.TO_UPSTREAM, next(times), pieces)
+            for batch in [[each] for each in pieces] if apart else [pieces]:
+                writer.data(number, Leg.CLIENT, Direction.TO_UPSTREAM, next(times), batch)
             for direction in Direction:
                 writer.finish(number, Leg.CLIENT, direction, next(times))
     return path

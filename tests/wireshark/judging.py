@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lbcproxy import networks
+from lbcproxy.capture import open_capture
 from lbcproxy.networks import output_address
 from lbcproxy.text import printable
 from lbcproxy.wireshark import dissector
@@ -74,18 +75,17 @@ def dissected(folder: Path, capture: Path, *arguments: str) -> list[Shown]:
     text = run_tshark(folder, capture, "-T", "pdml", "-J", "tcp lbry", *arguments)
     found = []
     for packet in ET.fromstring(text).iter("packet"):
+        stream, source = (_first(packet, name) for name in ("tcp.stream", "tcp.srcport"))
         for message in packet.iterfind("proto[@name='lbry']"):
-            # Behind the segments of its own packet, of which there may be several.
-            ports, streams = packet.iter("field"), packet.iter("field")
-            source = next(
-                int(each.get("show")) for each in ports if each.get("name") == "tcp.srcport"
-            )
-            stream = next(
-                int(each.get("show")) for each in streams if each.get("name") == "tcp.stream"
-            )
             if message.find("field[@name='lbry.junk']") is None:
                 found.append(_shown(message, stream, source))
     return found
+
+
+def _first(packet: ET.Element, name: str) -> int:
+    return next(
+        int(each.get("show", "")) for each in packet.iter("field") if each.get("name") == name
+    )
 
 
 def _shown(message: ET.Element, stream: int, source: int) -> Shown:
@@ -153,6 +153,43 @@ def printed(capture: Path) -> list[dict[str, Any]]:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=env, timeout=120)
     objects = [json.loads(line) for line in done.stdout.splitlines()]
     return [each for each in objects if each["command"] is not None]
+
+
+def compared(folder: Path, capture: Path, *arguments: str) -> int:
+    """Hold every field of every message of a capture against ndjson; give how many there are."""
+    everything = ("-o", "lbry.hash_up_to:100000000", "-o", "lbry.bitcoin:TRUE", *arguments)
+    ours = list(open_capture(capture))
+    [network] = {each.message.codec.network.id for each in ours if each.message is not None}
+    shown: dict[tuple[int, int], list[Shown]] = {}
+    for each in dissected(folder, capture, *everything):
+        shown.setdefault((each.stream, each.source), []).append(each)
+    wanted: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for entry in printed(capture):
+        wanted.setdefault((entry["session"] - 1, entry["direction"]), []).append(entry)
+    # Both in order of time: streams are numbered as sessions, and who speaks first is first.
+    lengths = [
+        [(way[0], len(each)) for way, each in sorted_ways(found)] for found in (shown, wanted)
+    ]
+    assert lengths[0] == lengths[1], lengths
+    trailing = {
+        each.number: each.message.record.trailing.hex()
+        for each in ours
+        if each.message is not None and each.message.record is not None
+    }
+    wrong = []
+    for (_, theirs), (_, entries) in zip(sorted_ways(shown), sorted_ways(wanted), strict=True):
+        for one, entry in zip(theirs, entries, strict=True):
+            found = differences(one, entry, network)
+            if entry["number"] in trailing and trailing[entry["number"]] != one.trailing:
+                found.append(f"trailing: {one.trailing}")
+            wrong += [f"message {entry['number']}, {entry['command']}: {each}" for each in found]
+    assert wrong == [], "\n".join([f"{len(wrong)} differences", *wrong[:100]])
+    return len(trailing)
+
+
+def sorted_ways(found: dict[Any, list[Any]]) -> list[tuple[Any, list[Any]]]:
+    """Give the directions of all streams by stream, those of a stream as they came."""
+    return sorted(found.items(), key=lambda item: item[0][0])
 
 
 def differences(shown: Shown, entry: dict[str, Any], network_id: str) -> list[str]:

@@ -4,7 +4,7 @@
 local proto = message.proto
 local HEADER = 24
 local SHARED = { { 1, "by port", 1 }, { 2, "LBRY", 2 }, { 3, "Bitcoin", 3 } }
-local stream_field, comment_field = Field.new("tcp.stream"), Field.new("frame.comment")
+local comment_field = Field.new("frame.comment")
 
 proto.prefs.bitcoin = Pref.bool(
   "Dissect Bitcoin's networks too", false,
@@ -29,12 +29,18 @@ for _, network in ipairs(data.networks) do
   if network.family == "lbry" then lbry_ports[network.port] = true end
 end
 
--- Connections by TCP stream: `network`; by sender the version it named; and where both had named
--- theirs: `agreed`, from behind the message in frame `at` that is the last of `until_here`.
-local streams = {}
+-- Connections by their two ends: `network`; `versions`, by sender the one it named last; `agreed`,
+-- in order of time, what both agreed on: `version`, from behind the message in frame `at` whose
+-- header is the last of `before`. Wireshark's own number of a connection is a field, and fields are
+-- not there the first time a packet is looked at. Ports that are used again agree again.
+local connections = {}
 
 function proto.init()
-  streams = {}
+  connections = {}
+end
+
+local function end_of(address, port)
+  return ("%s:%d"):format(tostring(address), port)
 end
 
 -- Of the networks with a magic, the one meant; nil if none may be taken.
@@ -87,31 +93,34 @@ local function unsure(bytes, place, known)
 end
 
 -- Which protocol version a message is read with.
-local function version_at(stream, frame, pinfo)
-  local agreed = stream.agreed
-  if not agreed or pinfo.number < agreed.at then return frame.network.protocol_version end
-  if pinfo.number == agreed.at and agreed.before[frame.bytes:sub(1, HEADER)] then
-    return frame.network.protocol_version
+local function version_at(connection, frame, pinfo)
+  for place = #connection.agreed, 1, -1 do
+    local each = connection.agreed[place]
+    local behind = pinfo.number > each.at
+      or pinfo.number == each.at and not each.before[frame.bytes:sub(1, HEADER)]
+    if behind then return each.version end
   end
-  return agreed.version
+  return frame.network.protocol_version
 end
 
 -- Take note of a message when it is met for the first time.
-local function follow(stream, frame, pinfo)
-  if pinfo.visited or stream.agreed then return end
-  if stream.frame ~= pinfo.number then stream.frame, stream.before = pinfo.number, {} end
-  stream.before[frame.bytes:sub(1, HEADER)] = true
+local function follow(connection, frame, pinfo)
+  if pinfo.visited then return end
+  if connection.frame ~= pinfo.number then connection.frame, connection.before = pinfo.number, {} end
+  connection.before[frame.bytes:sub(1, HEADER)] = true
   if frame.command ~= data.version then return end
-  local sender = tostring(pinfo.src) .. " " .. pinfo.src_port
-  if stream.versions[sender] or not message.sound(frame) then return end
+  local sender = end_of(pinfo.src, pinfo.src_port)
+  if connection.versions[sender] or not message.sound(frame) then return end
   -- A negative version is a huge one to lbcd and btcd: they read it as unsigned.
-  stream.versions[sender] = Struct.unpack("<I4", frame.payload)
+  connection.versions[sender] = Struct.unpack("<I4", frame.payload)
   local lowest, count = math.huge, 0
-  for _, version in pairs(stream.versions) do
+  for _, version in pairs(connection.versions) do
     lowest, count = math.min(lowest, version), count + 1
   end
   if count == 2 then
-    stream.agreed = { version = lowest, at = pinfo.number, before = stream.before }
+    local agreed = { version = lowest, at = pinfo.number, before = connection.before }
+    table.insert(connection.agreed, agreed)
+    connection.versions, connection.before = {}, {}
   end
 end
 
@@ -122,14 +131,13 @@ end
 
 local function say_line(pinfo, words, family)
   local column = family == "bitcoin" and "Bitcoin" or "LBRY"
-  local more = pinfo.private.lbry_frame == tostring(pinfo.number)
-  pinfo.private.lbry_frame = tostring(pinfo.number)
   pinfo.cols.protocol = column
-  if more then
+  if pinfo.private.lbry then -- the packet ends one message of several packets, and has more
     pinfo.cols.info:append(", " .. words)
   else
     pinfo.cols.info = words
   end
+  pinfo.private.lbry = "said"
 end
 
 -- The same words one after another are counted.
@@ -156,18 +164,18 @@ local function comments()
 end
 
 -- What is known of the connection, and under which key it is kept.
-local function this_stream()
-  local number = stream_field()
-  local key = number and number.value or "none"
-  return streams[key], key
+local function this_connection(pinfo)
+  local one, other = end_of(pinfo.src, pinfo.src_port), end_of(pinfo.dst, pinfo.dst_port)
+  local key = one < other and one .. " " .. other or other .. " " .. one
+  return connections[key], key
 end
 
 -- Read a frame that is whole; gives its item, what is said of it, and how long it is.
-local function whole_frame(tvb, pinfo, tree, stream, bytes, place)
-  local frame = message.frame(tvb, place, bytes, stream.network)
-  frame.version = stream.network.protocol_version
-  follow(stream, frame, pinfo)
-  frame.version = version_at(stream, frame, pinfo)
+local function whole_frame(tvb, pinfo, tree, connection, bytes, place)
+  local frame = message.frame(tvb, place, bytes, connection.network)
+  frame.version = connection.network.protocol_version
+  follow(connection, frame, pinfo)
+  frame.version = version_at(connection, frame, pinfo)
   local item, words = message.show(frame, tree)
   return item, words, HEADER + frame.length
 end
@@ -179,7 +187,7 @@ local TOO_LONG = "%s claims %.0f bytes, at most %d allowed"
 -- Show the messages of some bytes in order; gives how many bytes are ours, nil if none. A frame
 -- that is not whole is left until the rest of it is there.
 local function dissect(tvb, pinfo, tree, chosen)
-  local stream, key = this_stream()
+  local connection, key = this_connection(pinfo)
   local bytes, place, size = tvb:raw(), 0, tvb:len()
   local can_wait = pinfo.can_desegment > 0
   local lines, last = {}, nil
@@ -190,14 +198,14 @@ local function dissect(tvb, pinfo, tree, chosen)
   end
 
   while place < size do
-    local known = stream and stream.network
+    local known = connection and connection.network
     local at, network = find(bytes, place, pinfo, known, chosen)
-    if not stream then
+    if not connection then
       if not at then return nil end
-      stream = { network = network, versions = {} }
-      streams[key] = stream
+      connection = { network = network, versions = {}, agreed = {}, before = {} }
+      connections[key] = connection
     end
-    local stop = at or size - (can_wait and unsure(bytes, place, stream.network) or 0)
+    local stop = at or size - (can_wait and unsure(bytes, place, connection.network) or 0)
     if stop > place then junk(stop - place, NO_MESSAGE) end
     if not at then
       if stop < size then wait(pinfo, stop) end
@@ -209,7 +217,7 @@ local function dissect(tvb, pinfo, tree, chosen)
       local command = bytes:sub(place + 5, place + 16):gsub("\0+$", "")
       junk(HEADER, TOO_LONG:format(text.quoted(command), length, data.max_payload))
     elseif left >= HEADER + length then
-      local item, words, taken = whole_frame(tvb, pinfo, tree, stream, bytes, place)
+      local item, words, taken = whole_frame(tvb, pinfo, tree, connection, bytes, place)
       place, last, lines[#lines + 1] = place + taken, item, words
     elseif can_wait then
       wait(pinfo, place, left >= HEADER and HEADER + length - left or nil)
@@ -222,7 +230,7 @@ local function dissect(tvb, pinfo, tree, chosen)
     for _, comment in ipairs(comments()) do
       lines[#lines] = lines[#lines] .. message.comment(last, tvb, comment)
     end
-    say_line(pinfo, joined(lines), stream.network.family)
+    say_line(pinfo, joined(lines), connection.network.family)
   end
   return size
 end
