@@ -15,7 +15,7 @@ from lbcproxy.wireshark.lua import lua
 
 __all__ = ["MARK", "MODULES", "dissector"]
 
-MODULES = ("hashes", "text", "derived", "transactions", "reader", "message", "stream")
+MODULES = ("hashes", "text", "cursor", "derived", "transactions", "reader", "message", "stream")
 """The files of the runtime, in the order in which they are run."""
 MARK = "-- Made by lbcproxy"
 """How the plugin begins: by this we know a file as ours."""

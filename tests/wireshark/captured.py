@@ -32,6 +32,7 @@ def write(
     *,
     apart: bool = False,
     greeted: bool = True,
+    port: int = 9,
 ) -> Path:
     """Write sessions, each of a protocol version and frames that the client sends under it.
 
@@ -41,7 +42,7 @@ def write(
         writer = CaptureWriter(file.write, network=network.id, legs="client", metadata={})
         for number, (version, frames) in enumerate(sessions, 1):
             times = itertools.count(BEGIN_NS + number * 10**9, 1_000_000)
-            client, server = Endpoint("127.0.0.1", 40_000 + number), Endpoint("127.0.0.2", 9)
+            client, server = Endpoint("127.0.0.1", 40_000 + number), Endpoint("127.0.0.2", port)
             writer.open(number, Leg.CLIENT, client, server, next(times), {"network": network.id})
             for direction in Direction if greeted else ():
                 piece = Piece(handshake(network, version))

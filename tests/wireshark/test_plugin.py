@@ -30,6 +30,18 @@ def lbcproxy(*arguments: object, **variables: str) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=60)
 
 
+def filters(folder: Path) -> dict[str, str]:
+    """Give what tshark knows to filter by, with what it says of it."""
+    tshark = program("tshark", "install tshark")
+    home = {"HOME": str(folder), "PATH": os.environ["PATH"]}
+    assert lbcproxy("wireshark-plugin", "--install", **home).returncode == 0
+    listed = subprocess.run(
+        [tshark, "-G", "fields"], capture_output=True, text=True, check=True, env=home, timeout=60
+    ).stdout
+    rows = [line.split("\t") for line in listed.splitlines()]
+    return {row[2]: row[-1] for row in rows if row[0] in "PF"}
+
+
 def all_records() -> list[type[Record]]:
     """Give every record of messages, those inside others included."""
     left: list[type[Record]] = [Record]
@@ -45,26 +57,24 @@ def all_records() -> list[type[Record]]:
 
 def test_every_field_of_every_message_has_a_filter(tmp_path: Path):
     """Under its name in `lbcproxy schema`, without brackets; the messages themselves as well."""
-    listed = run_tshark(tmp_path, SYNC, "-G", "fields")
-    filters = {
-        line.split("\t")[2] for line in listed.splitlines() if line.startswith(("F\t", "P\t"))
-    }
+    known = filters(tmp_path).keys()
     for command in commands():
         record = record_of(command)
         assert record is not None
-        assert f"lbry.{command}" in filters
+        assert f"lbry.{command}" in known
         for field in describe(record):
             path = f"lbry.{command}.{field.name.replace('[]', '')}"
-            assert filters & {path, f"{path}_hex"}, path
+            assert known & {path, f"{path}_hex"}, path
             if field.type == "list":
-                assert filters & {f"{path}.count", f"{path}_hex.count"}, path
+                assert known & {f"{path}.count", f"{path}_hex.count"}, path
 
 
 def test_a_filter_says_what_its_field_is(tmp_path: Path):
     """Wireshark shows it as one types."""
-    listed = run_tshark(tmp_path, SYNC, "-G", "fields").splitlines()
-    [line] = [each for each in listed if "\tlbry.addr.addresses.timestamp\t" in each]
-    assert "uint32; 4, little endian; from protocol version 31402 on" in line
+    said = filters(tmp_path)
+    assert said["lbry.addr.addresses.timestamp"].endswith("from protocol version 31402 on")
+    assert said["lbry.inv.inventory.count"] == "list; count (CompactSize), entries; 50,000 entries"
+    assert said["lbry.tx.outputs.claim.name"] == "the name that is claimed"
 
 
 def test_no_record_computes_or_refuses_what_the_runtime_does_not_know():
@@ -101,7 +111,7 @@ class Part(Record, frozen=True, gc=False):
 @register
 class Mine(MessageRecord, frozen=True, gc=False):
     "A message that nobody else has."
-    command: ClassVar[str] = "mine"
+    command: ClassVar[str] = "x-mine"
     parts: tuple[Part, ...]
     top: Hash
     odd: Annotated[int, Int24ub]
@@ -109,14 +119,14 @@ class Mine(MessageRecord, frozen=True, gc=False):
 network = networks.get("lbry-regtest")
 payload = b"\\2" + b"\\7\\0\\0\\0\\1a" + b"\\t\\0\\0\\0\\2bc" + bytes(range(32)) + b"\\1\\2\\3"
 folder = Path(sys.argv[1])
-write(folder / "mine.pcapng", network, [(70013, [frame(network.magic, "mine", payload)])])
+write(folder / "mine.pcapng", network, [(70013, [frame(network.magic, "x-mine", payload)])])
 (folder / "mine.lua").write_text(dissector())
 """
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, env=env, timeout=60)
     wanted = ("parts.count", "parts.height", "parts.name", "top", "odd")
-    arguments = ["-X", f"lua_script:{tmp_path / 'mine.lua'}", "-Y", "lbry.mine", "-T", "fields"]
-    arguments += [word for name in wanted for word in ("-e", f"lbry.mine.{name}")]
+    arguments = ["-X", f"lua_script:{tmp_path / 'mine.lua'}", "-Y", "lbry.x-mine", "-T", "fields"]
+    arguments += [word for name in wanted for word in ("-e", f"lbry.x-mine.{name}")]
     shown = run_tshark(tmp_path, tmp_path / "mine.pcapng", *arguments, plugin=False).split()
     # What construct alone can read is shown as it is.
     assert shown == ["2", "7,9", "a,bc", bytes(range(32))[::-1].hex(), "010203"]

@@ -176,9 +176,9 @@ of.AddressV2 = {
     local wanted = data.address_sizes[network]
     local size = kept.addr[2] - kept.addr[1] + 1
     if wanted and size ~= wanted then
-      reader.enter(state, "addr", nil)
+      cursor.enter(state, "addr", nil)
       local words = "%d bytes, but addresses of network %d have %d"
-      reader.fail(state, words:format(size, network, wanted))
+      cursor.fail(state, words:format(size, network, wanted))
     end
   end,
   plan = function(plan, prefix)
@@ -215,15 +215,15 @@ end
 
 local function check_index(state, index, name)
   if index[2] > 0 or index[1] > data.most_transactions then
-    reader.enter(state, name, nil)
-    reader.fail(state, ("index %s does not fit in 16 bits"):format(index_text(index)))
+    cursor.enter(state, name, nil)
+    cursor.fail(state, ("index %s does not fit in 16 bits"):format(index_text(index)))
   end
 end
 
 of.PrefilledTx = {
   keep = { "index_delta" },
   check = function(state, kept)
-    local delta, place = reader.peek(state, kept.index_delta[1])
+    local delta, place = cursor.peek(state, kept.index_delta[1])
     state.index = next_index(state, state.index or BEFORE_FIRST, delta, place)
   end,
   plan = function(plan, prefix)
@@ -239,12 +239,12 @@ of.PrefilledTx = {
 of.CmpctBlock = {
   keep = { "short_ids", "prefilled" },
   check = function(state, kept)
-    local prefilled = reader.peek(state, kept.prefilled[1])
+    local prefilled = cursor.peek(state, kept.prefilled[1])
     if prefilled > 0 then check_index(state, state.index, "prefilled") end
-    local total = reader.peek(state, kept.short_ids[1]) + prefilled
+    local total = cursor.peek(state, kept.short_ids[1]) + prefilled
     if total > data.most_transactions then
       local words = "%d transactions, at most %d allowed"
-      reader.fail(state, words:format(total, data.most_transactions))
+      cursor.fail(state, words:format(total, data.most_transactions))
     end
   end,
 }
@@ -253,10 +253,10 @@ of.CmpctBlock = {
 local function each_index(state, place, seen)
   local index, before = BEFORE_FIRST, state.place
   state.place = place[1]
-  local count = reader.compact(state)
+  local count = cursor.compact(state)
   for _ = 1, count do
     local from = state.place
-    index = next_index(state, index, reader.compact(state))
+    index = next_index(state, index, cursor.compact(state))
     if seen then seen(index, from, state.place - 1) end
   end
   state.place = before
@@ -275,7 +275,7 @@ of.GetBlockTxn = {
     local field = reader.declare(plan, ftypes.UINT64, path, "index", nil, about)
     return function(state, item, kept)
       local place = kept.index_deltas
-      local number_of = reader.peek(state, place[1])
+      local number_of = cursor.peek(state, place[1])
       local tree = reader.add(state, item, count, place[1], place[2], UInt64.new(number_of, 0))
       tree:set_generated()
       each_index(state, place, function(index, from, to)
@@ -290,9 +290,9 @@ of.FilterLoad = {
   check = function(state, kept)
     local count = number(state, kept.hash_funcs)
     if count > data.most_hash_funcs then
-      reader.enter(state, "hash_funcs", nil)
+      cursor.enter(state, "hash_funcs", nil)
       local words = "%d hash functions, at most %d allowed"
-      reader.fail(state, words:format(count, data.most_hash_funcs))
+      cursor.fail(state, words:format(count, data.most_hash_funcs))
     end
   end,
 }
@@ -306,7 +306,7 @@ function M.inside(plan, inside, prefix)
   return function(state, item, kept)
     local place = kept[inside.field]
     local function fresh()
-      local inner = reader.state(content(state, place), state.tvb, state.base + place[1] - 1)
+      local inner = cursor.state(content(state, place), state.tvb, state.base + place[1] - 1)
       inner.rules, inner.version, inner.network = state.rules, 0, state.network
       inner.items = state.items
       return inner

@@ -88,7 +88,7 @@ local function refusal(name, length, network, version)
     return ("needs protocol version %d, %.0f was agreed"):format(spec.since, version)
   end
   local state = { rules = network.rules, version = version }
-  local most = math.min(reader.bound(spec.maximum, state), data.max_payload)
+  local most = math.min(cursor.bound(spec.maximum, state), data.max_payload)
   if length > most then
     return ("%d bytes, at most %d allowed for %s"):format(length, most, name)
   end
@@ -107,7 +107,7 @@ end
 -- Read a payload; give what is wrong and where, or nil, and how far it was read.
 local function attempt(frame, command, witness, parent)
   local network = frame.network
-  local state = reader.state(frame.payload, frame.tvb, frame.base + HEADER)
+  local state = cursor.state(frame.payload, frame.tvb, frame.base + HEADER)
   state.rules, state.network, state.witness = network.rules, network, witness
   state.version = frame.version
   state.derive = frame.length <= proto.prefs.hash_up_to
@@ -115,7 +115,7 @@ local function attempt(frame, command, witness, parent)
   local ok, problem = pcall(command.read, state, parent)
   if ok or type(problem) == "table" and problem.unknown then return nil, state end
   if type(problem) ~= "table" then return "lbcproxy's dissector failed: " .. tostring(problem), state end
-  local name, start = reader.where(state)
+  local name, start = cursor.where(state)
   local where = name == "" and "payload" or name
   return ("%s at byte %d: %s"):format(where, start, problem.what), state
 end
@@ -154,7 +154,8 @@ local function show_payload(frame, item, command, witness)
     if frame.length > 0 then item:add(f.payload, tvb(from, frame.length)) end
     return
   end
-  local branch = item:add(command.field, frame.length > 0 and tvb(from, frame.length) or tvb(frame.base, HEADER))
+  local where = frame.length > 0 and tvb(from, frame.length) or tvb(frame.base, HEADER)
+  local branch = item:add(command.field, where)
   if frame.length > 0 and frame.refused then
     branch:add(f.payload, tvb(from, frame.length))
     return

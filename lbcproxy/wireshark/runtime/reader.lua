@@ -1,13 +1,10 @@
 -- Payloads read by the tables of the records, in one of two ways: with a tree, to which each field
 -- is added, or without, to find out whether all of it can be read and where not.
 --
--- A table becomes a function `read(state, parent)` once, when the plugin is loaded. A state is one
--- reading of one payload: `text` its bytes, `place` the next one (from 1), `size` how many; `tvb`
--- and `base` where they lie for Wireshark; `rules`, `version`, `witness` what they are read under;
--- `names` and `starts`, `depth` deep, where we are. A refusal is an error with a table: what is
--- wrong, in the words of `lbcproxy show`.
+-- A table becomes a function `read(state, parent)` once, when the plugin is loaded; `cursor.lua` says
+-- what a state is.
 --
--- `data` has the tables; `text`, `derived` and `transactions` are the modules of those names.
+-- `data` has the tables; `cursor`, `text`, `derived` and `transactions` are the modules of those names.
 
 local M = {}
 
@@ -15,136 +12,11 @@ local M = {}
 M.MOST_ITEMS = 600000
 M.fields = {}
 
-local function fail(state, what)
-  error({ what = what, depth = state.depth }, 0)
-end
-
-M.fail = fail
-
--- Begin to read bytes that lie at `base` of `tvb`.
-function M.state(bytes, tvb, base)
-  return {
-    text = bytes, size = #bytes, place = 1, tvb = tvb, base = base,
-    names = {}, starts = {}, depth = 0, items = 0,
-  }
-end
-
--- Where a refusal happened, as people write it, and at which byte.
-function M.where(state)
-  local name, start = "", 0
-  for depth = 1, state.depth do
-    local each = state.names[depth]
-    local joint = (depth == 1 or each:sub(1, 1) == "[") and "" or "."
-    name = name .. joint .. each
-    start = state.starts[depth] or start
-  end
-  return name, start
-end
-
-function M.enter(state, name, start)
-  local depth = state.depth + 1
-  state.depth, state.names[depth], state.starts[depth] = depth, name, start
-end
-
-local enter = M.enter
-
-local function short(state, wanted, left)
-  fail(state, ("%d bytes needed, %d left"):format(wanted, left))
-end
-
-local function left_in(state)
-  return state.size - state.place + 1
-end
-
-local function need(state, count)
-  local left = left_in(state)
-  if left < count then short(state, count, left) end
-end
-
-local function range(state, from, to)
-  return state.tvb(state.base + from - 1, to - from + 1)
-end
-
-M.range = range
-
-local function long_at(state, place)
-  local low, high = Struct.unpack("<I4I4", state.text, place)
-  return UInt64.new(low, high)
-end
-
--- A count that was read at a place, exactly: numbers of Lua 5.2 end at 2^53.
-local function number_text(state, value, place)
-  return value < 2 ^ 53 and ("%.0f"):format(value) or tostring(long_at(state, place))
-end
-
--- Read a CompactSize.
-local function compact(state)
-  local place = state.place
-  local first = state.text:byte(place)
-  if not first or place > state.size then short(state, 1, 0) end
-  if first < 0xfd then
-    state.place = place + 1
-    return first
-  end
-  local size = first == 0xfd and 2 or first == 0xfe and 4 or 8
-  local left = state.size - place
-  if left < size then short(state, size, left) end
-  local a, b, c, d, e, f, g, h = state.text:byte(place + 1, place + size)
-  local value, least = a + b * 256, 0xfd
-  if size > 2 then value, least = value + c * 65536 + d * 16777216, 65536 end
-  if size > 4 then
-    value, least = value + (e + f * 256 + g * 65536 + h * 16777216) * 4294967296, 4294967296
-  end
-  if value < least then
-    fail(state, ("CompactSize %.0f takes %d bytes, not the shortest form"):format(value, size + 1))
-  end
-  state.place = place + size + 1
-  return value, place + 1
-end
-
-M.compact = compact
-
--- Read a CompactSize at another place.
-function M.peek(state, place)
-  local before = state.place
-  state.place = place
-  local value, at = compact(state)
-  state.place = before
-  return value, at
-end
-
--- The number a limit stands for.
-local function bound(limit, state)
-  if type(limit) == "number" then return limit end
-  if limit.chain then return state.rules[limit.chain] end
-  local most = 0
-  for _, step in ipairs(limit.steps) do
-    if step[1] <= state.version then most = step[2] end
-  end
-  return most
-end
-
-M.bound = bound
-
-function M.hold(state, count, place, limit, unit)
-  local most = bound(limit, state)
-  if count > most then
-    fail(state, ("%s %s, at most %d allowed"):format(number_text(state, count, place), unit, most))
-  end
-end
-
-local hold = M.hold
-
-local function count_of(state, limit, unit)
-  local count, place = compact(state)
-  hold(state, count, place, limit, unit)
-  return count
-end
-
 -- Wireshark's side of a field: its filter name, its type, what its tooltip says.
 local function declare(plan, kind, path, label, names, about)
   local base_of = kind == ftypes.BYTES and base.NONE or base.DEC
   if kind == ftypes.STRING or kind == ftypes.NONE or kind == ftypes.BOOLEAN then base_of = nil end
+  path = path:gsub("[^%w_.-]", "_") -- a command of somebody's own may have other characters
   local words = about or plan.words[path] or plan.words[path:gsub("%.count$", "")]
   local field = ProtoField.new(label, path, kind, names, base_of, nil, words)
   M.fields[#M.fields + 1] = field
@@ -155,7 +27,7 @@ M.declare = declare
 
 local function add(state, parent, field, from, to, ...)
   state.items = state.items + 1
-  local item = parent:add(field, range(state, from, to), ...)
+  local item = parent:add(field, cursor.range(state, from, to), ...)
   if state.label then
     item:prepend_text(state.label)
     state.label = nil
@@ -197,13 +69,13 @@ function make.number(plan, spec, path, label)
   local size = spec.size
   local field = declare(plan, INTEGERS[spec.signed][size], path, label, spec.names)
   return function(state, parent)
-    need(state, size)
+    cursor.need(state, size)
     local from = state.place
     state.place = from + size
     state.from, state.to = from, from + size - 1
     if not parent then return end
     state.items = state.items + 1
-    local where = range(state, from, from + size - 1)
+    local where = cursor.range(state, from, from + size - 1)
     local item = spec.big and parent:add(field, where) or parent:add_le(field, where)
     if spec.bits and size == 8 then item:append_text(bit_names(spec, where:le_uint64())) end
     if state.label then
@@ -216,7 +88,7 @@ end
 function make.bool(plan, _, path, label)
   local field = declare(plan, ftypes.BOOLEAN, path, label)
   return function(state, parent)
-    need(state, 1)
+    cursor.need(state, 1)
     local from = state.place
     state.place, state.from, state.to = from + 1, from, from
     if parent then add(state, parent, field, from, from, state.text:byte(from) ~= 0) end
@@ -227,11 +99,11 @@ function make.compact(plan, spec, path, label)
   local field = declare(plan, ftypes.UINT64, path, label, spec.names)
   return function(state, parent)
     local from = state.place
-    local value, place = compact(state)
+    local value, place = cursor.compact(state)
     local to = state.place - 1
     state.from, state.to = from, to
     if not parent then return end
-    local number = place and to - place == 7 and long_at(state, place) or UInt64.new(value, 0)
+    local number = place and to - place == 7 and cursor.long_at(state, place) or UInt64.new(value, 0)
     local item = add(state, parent, field, from, to, number)
     if spec.bits then item:append_text(bit_names(spec, number)) end
   end
@@ -242,7 +114,7 @@ local function fixed(kind, shown)
   return function(plan, spec, path, label)
     local field = declare(plan, kind, path, label)
     return function(state, parent)
-      need(state, spec.size)
+      cursor.need(state, spec.size)
       local from = state.place
       local to = from + spec.size - 1
       state.place, state.from, state.to = to + 1, from, to
@@ -264,8 +136,8 @@ local function counted(kind, shown)
   return function(plan, spec, path, label)
     local field = declare(plan, kind, path .. (spec.hex and "_hex" or ""), label)
     return function(state, parent)
-      local size = count_of(state, spec.most, "bytes")
-      need(state, size)
+      local size = cursor.count_of(state, spec.most, "bytes")
+      cursor.need(state, size)
       local from = state.place
       local to = from + size - 1
       state.place, state.from, state.to = to + 1, from, to
@@ -312,11 +184,11 @@ function make.list(plan, spec, path, label)
     if parent then
       tree = add(state, parent, field, from, state.place - 1, UInt64.new(count, 0))
     end
-    if not parent and size and size * count <= left_in(state) then
+    if not parent and size and size * count <= cursor.left_in(state) then
       state.place = state.place + size * count
       return
     end
-    enter(state, "[]", nil)
+    cursor.enter(state, "[]", nil)
     local depth = state.depth
     for index = 0, count - 1 do
       if tree and state.items > M.MOST_ITEMS then
@@ -337,7 +209,7 @@ function make.list(plan, spec, path, label)
 
   return function(state, parent)
     local from = state.place
-    local count = count_of(state, spec.most, "entries")
+    local count = cursor.count_of(state, spec.most, "entries")
     elements(state, parent, from, count)
     state.from, state.to = from, state.place - 1
   end, elements
@@ -445,7 +317,7 @@ end
 function make.tail(plan, spec, path, label)
   local read = reader_of(plan, spec.item, path, label)
   return function(state, parent)
-    if left_in(state) > 0 then read(state, parent) end
+    if cursor.left_in(state) > 0 then read(state, parent) end
   end
 end
 
@@ -453,11 +325,11 @@ function make.bare(plan, spec, path, label)
   local read = reader_of(plan, spec.item, path, label)
   return function(state, parent)
     read(state, parent)
-    enter(state, "transaction_count", state.place - 1)
-    local count, place = compact(state)
+    cursor.enter(state, "transaction_count", state.place - 1)
+    local count, place = cursor.compact(state)
     if count > 0 then
-      local words = number_text(state, count, place)
-      fail(state, words .. " transactions behind a header, none allowed")
+      local words = cursor.number_text(state, count, place)
+      cursor.fail(state, words .. " transactions behind a header, none allowed")
     end
     state.depth = state.depth - 1
   end

@@ -51,11 +51,9 @@ local function choose(magic, pinfo, chosen)
   if #found > 1 then
     network = nil
     for _, each in ipairs(found) do
-      local by_port = pinfo.src_port == each.port or pinfo.dst_port == each.port
-      local wish = proto.prefs.shared
-      if wish == 1 and by_port or wish == 2 and each.family == "lbry" or wish == 3 and each.family == "bitcoin" then
-        network = each
-      end
+      local at_port = pinfo.src_port == each.port or pinfo.dst_port == each.port
+      local wish = SHARED[proto.prefs.shared][2]
+      if wish == "by port" and at_port or wish:lower() == each.family then network = each end
     end
   end
   if network and network.family == "bitcoin" and not chosen and not proto.prefs.bitcoin then return nil end

@@ -25,19 +25,19 @@ function M.read(plan, record, readers, lists)
   -- Give the number of inputs, where it stands, and whether witnesses follow.
   local function input_count(state)
     local from = state.place
-    local count, place = reader.compact(state)
+    local count, place = cursor.compact(state)
     local flagged = count == 0 and state.witness
     if flagged then
       local flag = state.place <= state.size and state.text:byte(state.place)
-      if not flag then reader.fail(state, "1 bytes needed, 0 left") end
+      if not flag then cursor.fail(state, "1 bytes needed, 0 left") end
       if flag ~= 1 then
-        reader.fail(state, ("the byte behind the witness marker is %02x, not 01"):format(flag))
+        cursor.fail(state, ("the byte behind the witness marker is %02x, not 01"):format(flag))
       end
       from = state.place + 1
       state.place = from
-      count, place = reader.compact(state)
+      count, place = cursor.compact(state)
     end
-    reader.hold(state, count, place, most, "entries")
+    cursor.hold(state, count, place, most, "entries")
     return count, from, flagged
   end
 
@@ -55,7 +55,7 @@ function M.read(plan, record, readers, lists)
     end
     state.depth = depth
     if not any and not state.rules.superfluous_witness then
-      reader.fail(state, "the witness flag is set but no input has a witness")
+      cursor.fail(state, "the witness flag is set but no input has a witness")
     end
     return any
   end
