@@ -1,6 +1,6 @@
 """What the dissector makes of conversations: packets, versions, beginnings, chains, verdicts."""
 
-import time
+import os
 from pathlib import Path
 
 import pytest
@@ -63,7 +63,8 @@ def test_messages_are_put_together_from_any_packets(tmp_path: Path, size: int):
 
 def test_a_message_may_have_many_packets(tmp_path: Path):
     """A block has; what follows in the last packet is read as well."""
-    path = write(tmp_path / "long.pcapng", LBRY, [(70013, [inv(LBRY, 20_000), ping(), ping()])])
+    together = [inv(LBRY, 20_000) + ping() + ping()]
+    path = write(tmp_path / "long.pcapng", LBRY, [(70013, together)])
     assert lines(tmp_path, path)[-1] == ("LBRY", "inv (20000), ping ×2")
     assert compared(tmp_path, path) == 5
 
@@ -80,7 +81,8 @@ def test_bytes_between_messages_are_shown_as_such(tmp_path: Path):
     junk = b"\0" * 40 + LBRY.magic[:2]
     parts = [ping() + junk, ping()[:3], ping()[3:] + b"rest"]
     path = write(tmp_path / "junk.pcapng", LBRY, [(70013, parts)], apart=True)
-    assert [len(each) // 2 for each in fields(tmp_path, path, "lbry.junk")] == [42, 4]
+    shown = ",".join(fields(tmp_path, path, "lbry.junk")).split(",")
+    assert set(shown) == {"00" * 40, junk[40:].hex(), b"rest".hex()}
     assert compared(tmp_path, path) == 4
     [first, *_] = fields(tmp_path, path, "lbry.error")
     assert first == "no message begins here"
@@ -151,15 +153,14 @@ def test_bitcoin_is_left_to_wireshark(tmp_path: Path, network_id: str):
         with_plugin, without = (
             run_tshark(tmp_path, path, *form, plugin=plugin) for plugin in (True, False)
         )
-        assert "bitcoin" in with_plugin.lower()
+        assert ("Bitcoin protocol" if "-V" in form else "ping, inv") in with_plugin
         assert with_plugin == without
     # Lua marks a packet that one of its dissectors was asked about, with an item nobody sees.
     marked, plain = (
         run_tshark(tmp_path, path, "-T", "json", plugin=plugin) for plugin in (True, False)
     )
-    assert [
-        each for each in marked.splitlines() if "_ws.lua.fake" not in each
-    ] == plain.splitlines()
+    unmarked = [each for each in marked.splitlines() if "_ws.lua.fake" not in each]
+    assert unmarked == plain.splitlines()
 
 
 @pytest.mark.parametrize("choice", [("-o", "lbry.bitcoin:TRUE"), ("-d", "tcp.port==9,lbry")])
@@ -221,24 +222,24 @@ def test_filters_find_messages(tmp_path: Path, wanted: str, found: int):
 
 
 def test_messages_made_to_take_long_do_not(tmp_path: Path):
-    """Counts that nobody keeps, and as many fields as fit: some seconds, and what is left is told."""
+    """Counts that nobody keeps, as many fields as fit: some seconds, and what is left is told."""
     witness = b"\xfe\x20\xa1\x07\0" + b"\0" * 500_000
     head = b"\1\0\0\0\0\1" + b"\2" + (bytes(36) + b"\0" + bytes(4)) * 2
     many = head + b"\1" + bytes(9) + witness * 2 + bytes(4)
     cancel = bytes(28) + b"\xfe" + (8_000_000).to_bytes(4, "little") + bytes(32_000_000)
     alert = b"\xfe" + len(cancel).to_bytes(4, "little") + cancel + b"\0"
     frames = [
-        frame(LBRY.magic, "inv", b"\xfe\x50\xc3\0\0"),
+        frame(LBRY.magic, "inv", b"\xfd\x50\xc3"),
         frame(LBRY.magic, "block", bytes(112) + b"\xfe\0\x35\x0c\0"),
         frame(LBRY.magic, "tx", many),
         frame(LBRY.magic, "alert", alert),
         ping(),
     ]
     path = write(tmp_path / "hostile.pcapng", LBRY, [(70013, frames)])
-    begin = time.process_time(), time.monotonic()
+    before = os.times().children_user
     shown = run_tshark(tmp_path, path, "-O", "lbry", "-Y", "lbry")
-    assert time.monotonic() - begin[1] < 60
+    assert os.times().children_user - before < 20  # seconds of processor; 4 as a rule
     assert "of which " in shown
-    assert "inventory at byte 0: 50000 entries, at most" not in shown
-    assert "inventory[0].type at byte 5: 4 bytes needed, 0 left" in shown
+    assert "inventory[0].type at byte 3: 4 bytes needed, 0 left" in shown
+    assert "transactions[0].version at byte 117: 4 bytes needed, 0 left" in shown
     assert "nonce: " in shown
