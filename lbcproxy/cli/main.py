@@ -35,9 +35,10 @@ COMMANDS = {
     "repair": "Keep what is whole of a damaged capture.",
     "decode": "Decode one payload to JSON.",
     "schema": "Describe the fields of a message.",
+    "wireshark-plugin": "Print or install the dissector for Wireshark.",
     "options": "Print every setting with its help, as a config file.",
 }
-MODULES = {"options": "settings"}
+MODULES = {"options": "settings", "wireshark-plugin": "wireshark"}
 """Commands whose module is not called as they are."""
 DAMAGED = 3
 INTERRUPTED = 130
