@@ -1,5 +1,6 @@
 """Files of sessions: written as they happen, read as entries. One file a format."""
 
+from lbcproxy.capture.events import Event, events, tell
 from lbcproxy.capture.file import MOST_WAITING, CaptureFile
 from lbcproxy.capture.loss import Loss
 from lbcproxy.capture.pattern import BadPattern, file_name
@@ -23,6 +24,7 @@ __all__ = [
     "Capture",
     "CaptureFile",
     "Choice",
+    "Event",
     "Keeping",
     "Loss",
     "Recorder",
@@ -33,7 +35,9 @@ __all__ = [
     "Switch",
     "Tidier",
     "UnknownNetwork",
+    "events",
     "file_name",
     "is_of",
     "open_capture",
+    "tell",
 ]

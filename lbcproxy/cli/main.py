@@ -31,6 +31,7 @@ COMMANDS = {
     "probe": "Connect to a node: who is there, and what it answers.",
     "show": "List the messages of a capture.",
     "info": "Tell what is in captures: who, when, how much, and what is wrong.",
+    "convert": "Write a capture in another format.",
     "diff": "Compare two captures as conversations.",
     "repair": "Keep what is whole of a damaged capture.",
     "decode": "Decode one payload to JSON.",
