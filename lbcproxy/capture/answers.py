@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ MOST_WAITING = 50_000
 """Requests that are waited for at a time; as many as one `getdata` may hold."""
 PRECISION = 1.02
 """Times within two percent of one another are counted together."""
+_LOG = math.log(PRECISION)
 
 Names = tuple[Hashable, ...]
 Things = Callable[[Any], Iterable[Names]]
@@ -116,9 +118,29 @@ PAIRS = (
     ),
 )
 """To measure something more, add a row."""
-COMMANDS = frozenset(
-    command for pair in PAIRS for command in (pair.request, *pair.answers, *pair.refusals)
-)
+
+
+class _Role(Enum):
+    ASKS = 0
+    ANSWERS = 1
+    REFUSES = 2
+
+
+def _roles() -> dict[str, list[tuple[_Role, str, Things]]]:
+    """Turn the table around: what a command does, in which pairs."""
+    roles: dict[str, list[tuple[_Role, str, Things]]] = {}
+    for pair in PAIRS:
+        for role, commands in (
+            (_Role.ANSWERS, pair.answers),
+            (_Role.REFUSES, pair.refusals),
+            (_Role.ASKS, {pair.request: pair.wants}),
+        ):
+            for command, things in commands.items():
+                roles.setdefault(command, []).append((role, pair.name, things))
+    return roles
+
+
+_ROLES = _roles()
 
 
 class Times:
@@ -137,7 +159,7 @@ class Times:
         self._least = min(self._least, time_ns) if self.count else time_ns
         self.most = max(self.most, time_ns)
         self.count += 1
-        self._counts[round(math.log(time_ns or 1, PRECISION))] += 1
+        self._counts[round(math.log(time_ns or 1) / _LOG)] += 1
 
     def quantile(self, part: float) -> float | None:
         """Give the seconds within which a part of them lies, to one percent; None if none is."""
@@ -204,18 +226,18 @@ class Answers:
     def take(self, entry: Entry) -> None:
         """Take note of an entry: its payload is decoded if it asks or answers."""
         message = entry.message
-        if message is None or message.command not in COMMANDS or message.error is not None:
+        roles = None if message is None else _ROLES.get(message.command)
+        if roles is None or message is None or message.error is not None:
             return
         record = message.record
-        if record is None:
-            return
-        for pair in PAIRS:
-            for replies, refused in ((pair.answers, False), (pair.refusals, True)):
-                if message.command in replies:
-                    self._given(pair, entry, replies[message.command](record), refused)
-            # What was dropped never arrived; what was dropped of answers was given all the same.
-            if message.command == pair.request and entry.verdict != "drop":
-                self._asked(pair, entry, pair.wants(record))
+        for role, pair, things in roles if record is not None else ():
+            if role is _Role.ASKS:
+                if entry.verdict != "drop":  # it never arrived; an answer was given all the same
+                    self._asked(pair, entry, things(record))
+                continue
+            waiting = self._sessions.get(entry.session, {}).get((pair, entry.direction.other))
+            if waiting:  # for nobody no hashes are made
+                self._given(waiting, things(record), entry.time_ns, role is _Role.REFUSES)
 
     def ended(self, session: int) -> None:
         """Wait no longer for answers in a session."""
@@ -256,8 +278,8 @@ class Answers:
         keys = ((pair.name, direction) for pair in PAIRS for direction in Direction)
         return [(key, self._found[key]) for key in keys if key in self._found]
 
-    def _asked(self, pair: Pair, entry: Entry, things: Iterable[Names]) -> None:
-        key = pair.name, entry.direction
+    def _asked(self, pair: str, entry: Entry, things: Iterable[Names]) -> None:
+        key = pair, entry.direction
         waiting = self._sessions.setdefault(entry.session, {}).setdefault(key, {})
         for names in things:
             found = self._found.setdefault(key, _Found())
@@ -271,15 +293,8 @@ class Answers:
             self._forget(asked)
 
     def _given(
-        self,
-        pair: Pair,
-        entry: Entry,
-        things: Iterable[Names],
-        refused: bool,
+        self, waiting: _Waiting, things: Iterable[Names], time_ns: int, refused: bool
     ) -> None:
-        waiting = self._sessions.get(entry.session, {}).get((pair.name, entry.direction.other))
-        if not waiting:
-            return  # no hashes are made for nobody
         for names in things:
             asked = _the_oldest(waiting, names)
             if asked is None:
@@ -287,7 +302,7 @@ class Answers:
             if refused:
                 asked.found.refused += 1
             else:
-                asked.found.times.add(entry.time_ns - asked.time_ns)
+                asked.found.times.add(time_ns - asked.time_ns)
             asked.remove()
             self._forget(asked)
 
@@ -298,6 +313,9 @@ class Answers:
 
 def _the_oldest(waiting: _Waiting, names: Names) -> _Asked | None:
     """Find what a thing answers, by any of its names."""
-    if names == (OLDEST,):
-        return next((same[0] for same in waiting.values()), None)
-    return next((waiting[name][0] for name in names if name in waiting), None)
+    for name in names:
+        if name in waiting:
+            return waiting[name][0]
+        if name is OLDEST:
+            return next((same[0] for same in waiting.values()), None)
+    return None
