@@ -1,5 +1,6 @@
 """Files of sessions: written as they happen, read as entries. One file a format."""
 
+from lbcproxy.capture.events import Event, events, tell
 from lbcproxy.capture.file import MOST_WAITING, CaptureFile
 from lbcproxy.capture.loss import Loss
 from lbcproxy.capture.reader import Capture, UnknownNetwork, open_capture
@@ -13,11 +14,14 @@ __all__ = [
     "BadPattern",
     "Capture",
     "CaptureFile",
+    "Event",
     "Loss",
     "Recorder",
     "Recording",
     "RecordingSettings",
     "UnknownNetwork",
+    "events",
     "file_name",
     "open_capture",
+    "tell",
 ]

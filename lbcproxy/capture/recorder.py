@@ -33,7 +33,7 @@ class Recorder(Observer):
     """Write what is observed to `write`, which takes the bytes of a pcapng file in order.
 
     `legs` is one of `LEGS`; `changes` tells that what goes out may differ from what came in;
-    `metadata` is kept at the beginning of the file.
+    `metadata` and `comments` are kept at the beginning of the file.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Recorder(Observer):
         legs: str = "auto",
         changes: bool = False,
         metadata: Mapping[str, object] | None = None,
+        comments: Sequence[str] = (),
     ) -> None:
         if legs not in LEGS:
             raise ValueError(f"legs {legs!r} is not among {', '.join(LEGS)}")
@@ -53,6 +54,7 @@ class Recorder(Observer):
             network=network,
             legs="both" if self._both else "client",
             metadata={"changes": changes, **(metadata or {})},
+            comments=comments,
         )
         self._facts: dict[int, SessionFacts] = {}
         self._inside: set[tuple[int, Direction]] = set()
@@ -84,6 +86,11 @@ class Recorder(Observer):
     def started(self, facts: SessionFacts, time_ns: int) -> None:
         """Open the client leg."""
         self._begin(facts, time_ns, {})
+
+    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+        """Open the client leg of a session of which the beginning is missing."""
+        more = {"continued": True, "protocol_version": protocol_version}
+        self._begin(facts, time_ns, more)
 
     def _begin(self, facts: SessionFacts, time_ns: int, more: Mapping[str, object]) -> None:
         self._facts[facts.number] = facts
@@ -165,6 +172,12 @@ class Recorder(Observer):
         for direction in Direction:
             self.finished(summary.facts, direction, time_ns)
 
+    def left(self, summary: SessionSummary, time_ns: int) -> None:
+        """Forget a session that nobody has closed: it stays open in the file."""
+        for leg in self._open.get(summary.facts.number, ()):
+            self._writer.forget(summary.facts.number, leg)
+        self._forget(summary.facts.number)
+
     def _forget(self, number: int) -> None:
         self._facts.pop(number, None)
         self._codecs.pop(number, None)
@@ -189,6 +202,8 @@ def _pieces(passages: Sequence[Passage], *, going_out: bool) -> list[Piece]:
         raw = passage.sent if going_out and passage.sent is not None else passage.raw
         if raw:
             pieces.append(Piece(raw, note))
+        elif passage.entries and passage.entries[0].missing:
+            pieces.append(Piece(b"", note, missing=passage.entries[0].missing))
         elif passage.sent is not None:
             continue  # nothing of it on this leg
         elif note is not None and pieces:
@@ -206,7 +221,9 @@ def _note(entry: Entry) -> Note | None:
         facts["verdict"], facts["trail"] = entry.verdict, entry.trail
     if error is not None:
         facts["error"] = error
-    words = [f"#{entry.session}", printable(entry.command) or "junk"]
+    if entry.missing:
+        facts["missing"] = entry.missing
+    words = [f"#{entry.session}", printable(entry.command) or ("gap" if entry.missing else "junk")]
     words += [f"verdict={entry.verdict}"] if entry.verdict != "pass" else []
     words += [f"error={error}"] if error is not None else []
     return Note(" ".join(words), facts)
