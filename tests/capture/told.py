@@ -1,15 +1,16 @@
 """Captures compared: their entries, all that is known of each, and their sessions."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from lbcproxy.capture import Recorder, events, open_capture, tell
-from lbcproxy.capture.events import Ended, Header, Started
+from lbcproxy.capture.events import Ended, Event, Header, Started
 from lbcproxy.session import Entry
 
-__all__ = ["CAPTURES", "conversation", "entries_of", "entry_facts", "retold"]
+__all__ = ["CAPTURES", "conversation", "entries_of", "entry_facts", "retold", "written"]
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcap"))
 
@@ -55,10 +56,15 @@ def conversation(path: Path, network: str | None = None) -> list[Any]:
 
 def retold(path: Path, out: Path, legs: str | None = None) -> Path:
     """Write a capture again from what happened in it."""
+    return written(events(open_capture(path)), out, legs)
+
+
+def written(told: Iterable[Event], out: Path, legs: str | None = None) -> Path:
+    """Write a capture from events."""
     with out.open("wb") as file:
         recorder: Recorder | None = None
         header = Header()
-        for event in events(open_capture(path)):
+        for event in told:
             if isinstance(event, Header):
                 recorder, header = None, event
             elif recorder is None and isinstance(event, Started):
@@ -72,4 +78,6 @@ def retold(path: Path, out: Path, legs: str | None = None) -> Path:
                 )
             if recorder is not None:
                 tell(event, recorder)
+        if recorder is None:
+            Recorder(file.write, network=header.network or "lbry-regtest")
     return out
