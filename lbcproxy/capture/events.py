@@ -35,7 +35,7 @@ __all__ = [
 class Header(msgspec.Struct, frozen=True):
     """What a file says at the beginning of a section of itself; sessions do not live on across it.
 
-    A file of others has one too, which says nothing.
+    A file of others has none.
     """
 
     network: str | None = None

@@ -1,4 +1,4 @@
-"""Captures as entries: ours, and what tcpdump and Wireshark wrote.
+"""Captures as entries, in whatever format they are.
 
 A file is read as it is iterated; neither its packets nor its messages are kept.
 """
@@ -6,13 +6,14 @@ A file is read as it is iterated; neither its packets nor its messages are kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from lbcproxy import networks
 from lbcproxy.capture.connection import UnknownNetwork
 from lbcproxy.capture.events import Connected, Ended, Event, Passed, Started
-from lbcproxy.capture.formats import recognise
+from lbcproxy.capture.formats import Item, folder_format, recognise
 from lbcproxy.capture.met import Met, SessionReport
 from lbcproxy.capture.pairing import Pairing
 from lbcproxy.capture.reading import Reading, Told
@@ -26,15 +27,17 @@ __all__ = ["Capture", "UnknownNetwork", "open_capture"]
 def open_capture(path: str | Path, network: str | Network | None = None) -> Capture:
     """Open a capture to iterate over its entries.
 
-    Captures of ours name their network; of others a magic that one network alone has chooses it,
+    A folder is one of Bitcoin Core's `message_capture`, or a peer's in it. Captures of ours name
+    their network; of others a magic that one network alone has chooses it,
     connection by connection, unless `network` is given. Raises OSError if the file cannot be
     opened, KeyError for a network that does not exist; iterating raises CaptureError where the
     file is damaged, after all before it was given, and UnknownNetwork.
     """
     if isinstance(network, str):
         network = networks.get(network)
-    with Path(path).open("rb"):  # an error belongs to the call, not to the iteration
-        pass
+    if not Path(path).is_dir():
+        with Path(path).open("rb"):  # an error belongs to the call, not to the iteration
+            pass
     return Capture(Path(path), network)
 
 
@@ -100,18 +103,32 @@ class Capture:
     def _read(self, reading: Reading) -> Iterator[Told]:
         """Read on to the end or to damage, which is raised when all before it was given."""
         damage: CaptureError | None = None
-        with self.opened(self.path) as file:
-            form, file = recognise(file)
-            self.met.format = form.NAME
-            items = form.read(file)
+        with ExitStack() as stack:
+            items, is_unpacked = self._items(stack)
             while True:
                 try:
                     item = next(items, None)
                 except CaptureError as error:
-                    damage, item = error, None
+                    damage, item = _placed(error, unpacked=is_unpacked()), None
                 if item is None:
                     break
                 yield from reading.take(item)
         yield from reading.finish()
         if damage is not None:
             raise damage
+
+    def _items(self, stack: ExitStack) -> tuple[Iterator[Item], Callable[[], bool]]:
+        if self.path.is_dir():
+            form = folder_format()
+            self.met.format = form.NAME
+            return form.in_folder(self.path, self._network), lambda: False
+        found = recognise(stack.enter_context(self.opened(self.path)))
+        self.met.format = found.form.NAME
+        return found.read(self.path, self._network), found.is_unpacked
+
+
+def _placed(error: CaptureError, *, unpacked: bool) -> CaptureError:
+    """Say of a place that it is not one of the file, but of what is packed in it."""
+    if not unpacked or error.offset is None:
+        return error
+    return CaptureError(f"in what is packed in it: {error.what}", error.offset)

@@ -29,6 +29,7 @@ COMMANDS = {
     "probe": "Connect to a node: who is there, and what it answers.",
     "show": "List the messages of a capture.",
     "info": "Tell what is in captures: who, when, how much, and what is wrong.",
+    "convert": "Write a capture in another format.",
     "repair": "Keep what is whole of a damaged capture.",
     "decode": "Decode one payload to JSON.",
     "schema": "Describe the fields of a message.",
