@@ -7,6 +7,7 @@ where they change. What cannot be read cannot be judged, and is left out. `CHANG
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -93,6 +94,11 @@ TELLING = ("tx", "block", "cmpctblock", "blocktxn", "filterload", "filteradd")
 
 LEFT_OUT = frozenset({"alert"})
 """What cannot be changed, since it is signed."""
+
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+DECIDED = re.compile(NAME.pattern + r": (?:drop|rewrite|delay|inject|close)\b")
+"""Who decided, and what, of an item of a trail."""
 
 
 class Anonymiser:
@@ -230,7 +236,7 @@ class Anonymiser:
         message = self._message(entry.message)
         if message is None:
             return
-        trail = tuple(self._trail(entry.trail))
+        trail = self._trail(entry.trail)
         injected = not passage.raw
         sent = passage.sent
         if injected:
@@ -279,12 +285,9 @@ class Anonymiser:
         raw = frame(codec.network.magic, record.command, codec.encode(record))
         return Message(record.command, message.direction, raw, codec)
 
-    def _trail(self, trail: tuple[str, ...]) -> Iterator[str]:
+    def _trail(self, trail: tuple[str, ...]) -> tuple[str, ...]:
         """Keep who decided and what, in a word each: reasons may say anything."""
-        for place, each in enumerate(trail):
-            who, _, what = each.partition(": ")
-            kept = f"{who}: {what.split(maxsplit=1)[0].rstrip(':;')}" if what.strip() else who
-            if kept != each:
-                self.left_out["reasons of verdicts"] += 1
-            if what.strip() or not place:
-                yield kept
+        kept = tuple(found[0] for each in trail if (found := DECIDED.match(each)) is not None)
+        kept = kept or trail[: bool(trail and NAME.fullmatch(trail[0]))]  # a mode, without a word
+        self.left_out["reasons of verdicts"] += sum(each not in kept for each in trail)
+        return kept
