@@ -155,6 +155,7 @@ class Reading:
         if number is None:
             self._own[own] = number = self._next_session(own)
         conversation = self._join(number, connection, begun, version)
+        conversation.own = own
         if connection.network is not None:
             yield from conversation.start(connection, connection.network)
         if leg is Leg.UPSTREAM:
@@ -249,6 +250,7 @@ class Reading:
         yield from conversation.over(connection, time_ns)
         if not conversation.legs:
             del self._conversations[conversation.number]
+            self._own.pop(conversation.own, None)
 
     def _tell(
         self, connection: Connection, passages: Iterable[Passage], facts: Facts = _NOTHING
