@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -39,8 +39,8 @@ def writing(target: Path | BinaryIO, form: ModuleType, *, force: bool = False) -
     """Give what writes a capture; the file is there when all of it is, under its name.
 
     If something raises meanwhile, nothing is left; except for CaptureError with a place: then what
-    was before the damage is kept. An existing file raises FileExistsError without `force`. OSError
-    is of the file that is written.
+    was before the damage is kept. An existing file raises FileExistsError without `force`, one that
+    cannot be written CaptureError.
     """
     if not isinstance(target, Path):
         writer: Writer = form.writer(target.write)
@@ -63,10 +63,12 @@ def _into_file(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
         raise FileExistsError(str(path))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as raw:
+        with _named(path):
+            raw = part.open("wb")
+        with raw:
             suffix = packing_of(path)
             file = packed(suffix, raw) if suffix else raw
-            writer = form.writer(file.write)
+            writer = form.writer(_writes(file, path))
             damage: CaptureError | None = None
             try:
                 yield writer
@@ -75,11 +77,12 @@ def _into_file(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
                     raise
                 damage = error
             writer.close()
-            if file is not raw:
+            with _named(path):
                 file.close()
-        part.replace(path)
+        with _named(path):
+            part.replace(path)
     except BaseException:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             part.unlink()
         raise
     if damage is not None:
@@ -91,12 +94,31 @@ def _into_folder(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
     existed = path.exists()
     if existed and (not path.is_dir() or any(path.iterdir())) and not force:
         raise FileExistsError(str(path))
-    writer: Writer = form.folder_writer(path)
+    with _named(path):
+        writer: Writer = form.folder_writer(path)
+        try:
+            yield writer
+        except CaptureError as error:
+            if error.offset is None and not existed:
+                shutil.rmtree(path)
+            raise
+        finally:
+            writer.close()
+
+
+def _writes(file: BinaryIO, path: Path) -> Callable[[bytes], object]:
+    """Give what writes to a file, and names it if that fails."""
+
+    def write(data: bytes) -> None:
+        with _named(path):
+            file.write(data)
+
+    return write
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
     try:
-        yield writer
-    except CaptureError as error:
-        if error.offset is None and not existed:
-            shutil.rmtree(path)
-        raise
-    finally:
-        writer.close()
+        yield
+    except OSError as error:
+        raise CaptureError(f"cannot write {path}: {error.strerror}") from error

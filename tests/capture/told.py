@@ -7,10 +7,23 @@ from typing import Any
 import msgspec
 
 from lbcproxy.capture import Recorder, events, open_capture, tell
+from lbcproxy.capture.convert import choose_format, writing
 from lbcproxy.capture.events import Ended, Event, Header, Started
+from lbcproxy.errors import CaptureError
 from lbcproxy.session import Entry
 
-__all__ = ["CAPTURES", "conversation", "entries_of", "entry_facts", "retold", "written"]
+__all__ = [
+    "CAPTURES",
+    "FORMATS",
+    "as_core_holds",
+    "conversation",
+    "converted",
+    "entries_of",
+    "entry_facts",
+    "read_on",
+    "retold",
+    "written",
+]
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcap"))
 
@@ -39,6 +52,19 @@ def entry_facts(entry: Entry) -> dict[str, Any]:
 def entries_of(path: Path, network: str | None = None) -> list[dict[str, Any]]:
     """Give all entries of a capture, to be compared."""
     return [entry_facts(each) for each in open_capture(path, network)]
+
+
+def read_on(
+    path: Path, network: str | None = None
+) -> tuple[list[dict[str, Any]], CaptureError | None]:
+    """Read as far as it goes; give the entries, and what is wrong behind them."""
+    found = []
+    try:
+        for entry in open_capture(path, network):
+            found.append(entry_facts(entry))
+    except CaptureError as error:
+        return found, error
+    return found, None
 
 
 def conversation(path: Path, network: str | None = None) -> list[Any]:
@@ -81,3 +107,33 @@ def written(told: Iterable[Event], out: Path, legs: str | None = None) -> Path:
         if recorder is None:
             Recorder(file.write, network=header.network or "lbry-regtest")
     return out
+
+
+FORMATS = ("x.pcapng", "x.pcap", "x.ndjson", "core/", "x.pcapng.gz", "x.ndjson.zst", "x.pcap.zst")
+
+
+def converted(path: Path, folder: Path, name: str, network: str | None = None) -> Path:
+    """Write a capture in the format that a name has, into a folder."""
+    out = folder / name
+    if name.endswith("/"):
+        out.mkdir(parents=True)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+    with writing(out, choose_format(out)) as writer:
+        for event in events(open_capture(path, network)):
+            writer.take(event)
+    return out
+
+
+def as_core_holds(path: Path, network: str) -> dict[str, list[tuple[str, int, str, bytes]]]:
+    """What Core's files can hold of a capture in which nothing was changed: messages by client."""
+    capture = open_capture(path, network)
+    found: dict[str, list[tuple[str, int, str, bytes]]] = {}
+    for entry in capture:
+        if entry.message is not None:
+            client = str(capture.met.between[entry.session].client)
+            way = entry.direction.value
+            said = (way, entry.time_ns // 1_000, entry.command, entry.payload)
+            found.setdefault(client, []).append(said)
+    # The order of the two directions is that of time, which Core has in microseconds.
+    return {client: sorted(said, key=lambda each: each[:2]) for client, said in found.items()}

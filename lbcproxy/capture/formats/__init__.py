@@ -125,14 +125,15 @@ class _Rejoined(io.RawIOBase):
 
     def __init__(self, head: bytes, file: BinaryIO) -> None:
         self._head = head
-        self._file = file
+        # What is there: waiting for more would lose it, if what comes next is damaged.
+        self._read = getattr(file, "read1", file.read)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         data, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
-        data = data or self._file.read(len(buffer))
+        data = data or self._read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 

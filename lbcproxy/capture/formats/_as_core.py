@@ -29,6 +29,7 @@ class AsCore(Writer):
         self._path = path
         self._folders: dict[int, Path] = {}
         self._taken: set[str] = set()
+        self._begun: set[Path] = set()
         self._open: dict[Path, BinaryIO] = {}
         path.mkdir(parents=True, exist_ok=True)
 
@@ -121,6 +122,7 @@ class AsCore(Writer):
                 oldest = next(iter(self._open))
                 self._open.pop(oldest).close()
             path.parent.mkdir(exist_ok=True)
-            file = path.open("ab")
+            file = path.open("ab" if path in self._begun else "wb")
+            self._begun.add(path)
         self._open[path] = file
         return file

@@ -33,8 +33,9 @@ _NOWHERE = Endpoint("0.0.0.0", 0)  # noqa: S104  # an address that nobody has
 class _Session:
     """A session's connections, by number; the upstream's once it is there."""
 
-    def __init__(self, number: int, client: int, network: Network) -> None:
+    def __init__(self, number: int, client: int, network: Network, upstream: Endpoint) -> None:
         self.number = number
+        self.upstream = upstream
         self.network = network
         self.legs = {Leg.CLIENT: client}
         self.early: list[Happened] = []
@@ -93,7 +94,7 @@ class Telling:
         upstream = listen if line.upstream is None else _endpoint(line.upstream)
         network = self._network_of(line.network)
         begun = Opened(next(self._connections), client, listen, time_ns, line.begun)
-        self._sessions[number] = _Session(number, begun.connection, network)
+        self._sessions[number] = _Session(number, begun.connection, network, upstream)
         facts = {"session": number, "leg": "client", "network": network.id}
         facts["upstream"] = str(upstream)
         if not line.begun:
@@ -109,7 +110,7 @@ class Telling:
     def _connected(self, session: _Session, local: Endpoint, time_ns: int) -> Iterator[Happened]:
         if Leg.UPSTREAM in session.legs:
             return
-        opened = Opened(next(self._connections), local, _NOWHERE, time_ns)
+        opened = Opened(next(self._connections), local, session.upstream, time_ns)
         session.legs[Leg.UPSTREAM] = opened.connection
         yield Happened(opened, {"session": session.number, "leg": "upstream"})
         early, session.early = session.early, []

@@ -108,6 +108,6 @@ def _lines_of(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             line += file.readline(MOST_LINE - _SHORT)
         if len(line) >= _SHORT and not line.endswith(b"\n") and file.peek(1):  # type: ignore[attr-defined]
             raise CaptureError(f"a line of more than {len(line):,} bytes cannot be", offset)
-        if line.strip():
+        if line not in (b"\n", b"\r\n"):
             yield offset, line
         offset += len(line)
