@@ -410,13 +410,15 @@ def test_memory_does_not_grow_with_the_file(captures, tmp_path):
     assert peaks[1] - peaks[0] < 4_000, f"{peaks} KiB"
 
 
-def on_terminal(*arguments, columns=100, error_too=True, environment=None):
+def on_terminal(*arguments, columns=100, error_too=True, environment=None, long=None):
     """Run the command with a terminal for its output; give what is shown there."""
+    code = "from lbcproxy.cli import main, progress\n"
+    code += "" if long is None else f"progress.LONG = {long}\n"
     master, slave = pty.openpty()
     os.set_inheritable(slave, True)
     subprocess.run(["stty", "cols", str(columns)], stdin=slave, check=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "lbcproxy", *map(str, arguments)],
+        [sys.executable, "-c", f"{code}main.main()", *map(str, arguments)],
         stdin=slave,
         stdout=slave,
         stderr=slave if error_too else subprocess.PIPE,
@@ -465,6 +467,19 @@ def test_a_bar_is_shown_on_a_terminal_and_taken_away(captures, name):
     assert "lbcd-sync.pcap" in shown.split("226.2/226.2 kB")[0]
     assert "226.2/226.2 kB" in shown
     assert "\x1b[2K" in shown.split("226.2/226.2 kB")[-1]
+
+
+@pytest.mark.parametrize("name", ["info", "repair", "cut", "merge", "anonymise"])
+def test_what_takes_long_says_how_fast_it_was(captures, tmp_path, name):
+    """Behind the bar, on standard error; all files together are one bar."""
+    files = [str(captures / "lbcd-sync.pcap"), str(captures / "lbcd-probe.pcap")]
+    out = str(tmp_path / "out.pcapng")
+    arguments = {"merge": [*files, "-w", out], "info": files[:1], "repair": files[:1]}
+    shown = on_terminal(name, *arguments.get(name, [files[0], out]), long=0)
+    size = "0.4" if name == "merge" else "0.2"
+    assert re.search(rf"lbcproxy: read {re.escape(size)} MB in [\d.]+ s, [\d.]+ MB/s\r\n", shown)
+    assert ("2 files" in shown) is (name == "merge")
+    assert "kB/s" in shown or "MB/s" in shown.split("lbcproxy: read")[0] or "?" in shown
 
 
 def test_messages_on_a_terminal_are_not_mangled_by_a_bar(captures):
