@@ -45,6 +45,7 @@ KEPT_TO = {
     "construct": {"wire"},
     "click": {"cli"},
     "rich": {"cli"},
+    "matplotlib": {"cli"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
