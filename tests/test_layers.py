@@ -26,7 +26,7 @@ ROWS = (
     ("filters",),
     ("plugin",),
     ("loading",),
-    ("peer", "capture", "faults"),
+    ("peer", "capture", "faults", "wireshark"),
     ("proxy",),
     ("replay",),
     ("config", "testing"),
@@ -45,6 +45,7 @@ KEPT_TO = {
     "construct": {"wire"},
     "click": {"cli"},
     "rich": {"cli"},
+    "matplotlib": {"cli"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -282,8 +282,8 @@ class CaptureWriter:
         self._forget(session, leg)
         self._write(b"".join(blocks.parts))
 
-    def forget(self, session: int, leg: Leg) -> None:
-        """Write no more of a leg, which stays open in the file."""
+    def leave(self, session: int, leg: Leg) -> None:
+        """Forget a leg that goes on: nothing is written of its end, nor of what comes."""
         self._forget(session, leg)
 
     def _forget(self, session: int, leg: Leg) -> None:
