@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,18 @@ def test_a_packed_file_is_what_other_programs_unpack(tmp_path: Path):
     assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
     again = converted(CAPTURES[0], tmp_path / "3", "x.pcapng.gz")
     assert again.read_bytes() == packed.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "x.ndjson.gz", "x.pcapng.zst", "core/"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str):
+    """Nothing of what was read is kept, nor of what was written."""
+    sizes = []
+    path = tmp_path / "many.pcapng"
+    for count in (5, 50):
+        for _ in range(count):
+            record(path, TALK)
+        tracemalloc.start()
+        converted(path, tmp_path / str(count), name)
+        sizes.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert sizes[1] < sizes[0] + 200_000
