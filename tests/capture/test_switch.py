@@ -133,6 +133,7 @@ def test_a_session_with_a_file_of_its_own_begins_another(tmp_path):
     scene.begin(2)
     scene.pass_on(1, ping(1))
     scene.switch.turn(False, is_of("10.0.0.1"))
+    assert scene.disk.drain(10)  # each has its name
     scene.pass_on(1, ping(2))
     scene.switch.turn(True, lambda facts: facts.number == 1)
     scene.pass_on(1, ping(3))
