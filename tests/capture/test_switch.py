@@ -205,3 +205,15 @@ def test_a_recording_no_longer_wanted_waits_for_sessions_that_are_off(tmp_path):
     scene.end(1)
     assert scene.recording.is_closed
     assert held(scene.close()[0]) == {(1, UP): [ping(1)]}
+
+
+def test_a_session_that_is_recorded_late_keeps_its_number(tmp_path):
+    """As in the log, though others of the file have begun before it was recorded."""
+    scene = Scene(tmp_path, on=False)
+    for number in (3, 5):
+        scene.begin(number)
+    for number in (5, 3):
+        scene.switch.turn(True, lambda facts, number=number: facts.number == number)
+    for number in (3, 5):
+        scene.pass_on(number, ping(number))
+    assert held(scene.close()[0]) == {(3, UP): [ping(3)], (5, UP): [ping(5)]}
