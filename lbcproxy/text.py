@@ -49,7 +49,8 @@ def iso_time(time_ns: int) -> str:
     """Write nanoseconds since 1970 as ISO 8601 in UTC, all nine digits."""
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
     try:
-        return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z"
+        when = (EPOCH + timedelta(seconds=seconds)).isoformat()  # strftime makes 999 of year 0999
+        return f"{when[:19]}.{nanoseconds:09}Z"
     except OverflowError:
         return f"{seconds}.{nanoseconds:09}"
 

@@ -25,6 +25,7 @@ from lbcproxy.filters import parse
 from lbcproxy.filters.derived import DERIVED
 from lbcproxy.networks import all_networks
 from lbcproxy.peer import Peer, PeerConfig, Timeouts
+from lbcproxy.replay.volatile import VOLATILE
 from lbcproxy.wire import commands
 from tests.nodes import free_port
 
@@ -176,6 +177,14 @@ def test_the_example_says_why_it_has_no_headers():
             1,
             f"127.0.0.1:{port} gave no headers: closed by the node\n",
         )
+
+
+@pytest.mark.parametrize("command", VOLATILE)
+def test_the_page_of_replay_names_what_is_not_compared(command):
+    """Whoever wonders why there is no difference finds it there."""
+    text = (ROOT / "docs" / "replay.md").read_text()
+    [row] = [row for row in text.splitlines() if re.match(rf"\|.*`{command}`.*\|.*\|$", row)]
+    assert [name for name in VOLATILE[command] if f"`{name}`" not in row] == []
 
 
 @contextlib.contextmanager

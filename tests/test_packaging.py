@@ -15,7 +15,16 @@ from lbcproxy import __version__, resources
 from tests.services import RUN, Service
 from tests.wheels import CLEAN, PIP, ROOT, copy_sources, require_compiler, run, tracked
 
-CAPTURES = {"lbcd-sync.pcap", "lbcd-sync.truth.json", "lbcd-probe.pcap", "lbcd-probe.truth.json"}
+CAPTURES = {
+    "lbcd-sync.pcap",
+    "lbcd-sync.truth.json",
+    "lbcd-probe.pcap",
+    "lbcd-probe.truth.json",
+    "btcd-sync.pcapng",
+    "btcd-changed.pcapng",
+    "btcd-changed.truth.json",
+    "btcd-light-client.pcapng",
+}
 COMPILERS = ("cc", "gcc", "clang")
 SLOWER = "the native engine is not built: reading and writing messages is some fifty times slower"
 
@@ -45,17 +54,21 @@ def test_the_wheel_has_nothing_else(wheel):
     assert [name for name in names if name.startswith("twisted/")] == [
         "twisted/plugins/lbcproxy_plugin.py"
     ]
-    assert not [name for name in names if name.endswith((".pcapng", ".pyc"))]
+    made = [name for name in names if name.endswith((".pcapng", ".pyc"))]
+    assert {Path(name).name for name in made} == {
+        each for each in CAPTURES if each.endswith(".pcapng")
+    }
 
 
 def test_the_wheel_has_the_native_engine(wheel):
     """Built for this Python and machine, with its source beside it; no C source."""
     require_compiler()
     with zipfile.ZipFile(wheel) as archive:
-        native = [name for name in archive.namelist() if "_native" in name]
+        native = [name for name in archive.namelist() if "_native" in name or "_write" in name]
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     assert sorted(native) == sorted(
-        f"lbcproxy/wire/_native{each}" for each in (suffix, ".pyi", ".pyx")
+        f"lbcproxy/wire/{each}"
+        for each in (f"_native{suffix}", "_native.pyi", "_native.pyx", "_write.h")
     )
     assert not wheel.name.endswith("-none-any.whl")
 

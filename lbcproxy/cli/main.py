@@ -1,7 +1,7 @@
 """The `lbcproxy` command: finds its commands, gives errors their words and exit codes.
 
 0 ok, 1 an error at start or while running, 2 usage, 3 a damaged capture (what was good has been
-printed), 130 ended by Ctrl-C.
+printed), 4 two conversations differ, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -25,20 +25,24 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "demo": "Watch a recorded conversation of two LBRY nodes pass through a real proxy.",
     "run": "Stand between a client and a node: show and record what passes.",
+    "replay": "Play a capture again: as the node, as the client, through plugins.",
     "intercept": "Hold messages of a running proxy by hand: release, edit or drop them.",
+    "record": "Switch the recording of a running proxy on and off; write its rings.",
     "probe": "Connect to a node: who is there, and what it answers.",
     "show": "List the messages of a capture.",
     "info": "Tell what is in captures: who, when, how much, and what is wrong.",
     "convert": "Write a capture in another format.",
+    "diff": "Compare two captures as conversations.",
     "cut": "Write a part of a capture: by filter, session or time.",
     "merge": "Put captures together in the order of time.",
     "anonymise": "Take out of a capture what tells who spoke.",
     "repair": "Keep what is whole of a damaged capture.",
     "decode": "Decode one payload to JSON.",
     "schema": "Describe the fields of a message.",
+    "wireshark-plugin": "Print or install the dissector for Wireshark.",
     "options": "Print every setting with its help, as a config file.",
 }
-MODULES = {"options": "settings"}
+MODULES = {"options": "settings", "wireshark-plugin": "wireshark"}
 """Commands whose module is not called as they are."""
 DAMAGED = 3
 INTERRUPTED = 130

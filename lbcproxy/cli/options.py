@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from lbcproxy.faults import Fault
     from lbcproxy.filters import Filter
 
-__all__ = ["filter_argument", "look_options", "network_option", "the_filter", "the_network"]
+__all__ = [
+    "compare_options",
+    "fault_option",
+    "filter_argument",
+    "look_options",
+    "network_option",
+    "the_faults",
+    "the_filter",
+    "the_network",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,6 +59,27 @@ def the_filter(words: tuple[str, ...], network: Any = None) -> Filter | None:
     return parse(" ".join(words), network)
 
 
+def fault_option(words: str) -> Callable[[F], F]:
+    """Add `--fault`."""
+    return click.option(
+        "--fault",
+        "faults",
+        multiple=True,
+        metavar="'TYPE [NAME=VALUE ...]'",
+        help=f"{words} May be given several times.",
+    )
+
+
+def the_faults(texts: tuple[str, ...]) -> tuple[Fault, ...]:
+    """Give the faults that some texts say, or say as a usage error what is wrong."""
+    from lbcproxy.faults import BadFault, parse_fault
+
+    try:
+        return tuple(parse_fault(text) for text in texts)
+    except BadFault as error:
+        raise click.UsageError(f"--fault: {error}") from None
+
+
 def look_options(command: F) -> F:
     """Add `-T`, `-V`, `-x` and `-e`: how messages are printed."""
     for option in (
@@ -71,6 +102,32 @@ def look_options(command: F) -> F:
             type=click.Choice(["text", "ndjson", "fields"]),
             default="text",
             help="Lines for people, one JSON object a message, or chosen fields.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def compare_options(command: F) -> F:
+    """Add `-T`, `--ignore` and `--ignore-heights`: what is compared, and how it is told."""
+    for option in (
+        click.option(
+            "-T",
+            "--type",
+            "kind",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            help="Lines for people, or one JSON object.",
+        ),
+        click.option(
+            "--ignore-heights", is_flag=True, help="Do not compare how long the chains are."
+        ),
+        click.option(
+            "--ignore",
+            multiple=True,
+            metavar="COMMAND[.FIELD]",
+            help="Do not compare this field, as version.user_agent or block.header.timestamp, or "
+            "no message of this command. May be given several times.",
         ),
     ):
         command = option(command)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
-from lbcproxy.cli.options import filter_argument, look_options, network_option, the_filter
+from lbcproxy.cli.options import (
+    fault_option,
+    filter_argument,
+    look_options,
+    network_option,
+    the_faults,
+    the_filter,
+)
 from lbcproxy.cli.settings import given, overriding, setting_options
 from lbcproxy.proxy import syntax
 from lbcproxy.proxy.modes import all_modes
 
 if TYPE_CHECKING:
     from lbcproxy.config import Config
+    from lbcproxy.faults import Fault
     from lbcproxy.filters import Filter
 
 __all__ = ["command"]
@@ -43,6 +52,7 @@ MODES = " ".join(f"{syntax(kind)}: {mode.HELP}." for kind, mode in all_modes().i
     "picks one. Before it is where to connect to, for each client to the first that answers. May "
     "be given several times.",
 )
+@fault_option("What goes wrong on purpose, as 'latency latency=200' or 'drop filter=tx'.")
 @click.option("--no-record", is_flag=True, help="Do not record.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no messages, only what happens.")
 @filter_argument
@@ -52,6 +62,7 @@ def command(
     path: str | None,
     network: str | None,
     modes: tuple[str, ...],
+    faults: tuple[str, ...],
     no_record: bool,
     quiet: bool,
     words: tuple[str, ...],
@@ -71,13 +82,16 @@ def command(
         flags["record"] = None
     if network is not None:
         flags["network"] = network
-    config = _configured(path, modes, flags)
-    read_again = None if path is None else lambda: _read(path, flags)
+    made = the_faults(faults)
+    config = _configured(path, modes, flags, made)
+    read_again = None if path is None else lambda: _read(path, flags, made)
     wanted = the_filter(words)
     return _run(config, read_again, quiet=quiet, wanted=wanted, **options)
 
 
-def _configured(path: str | None, modes: tuple[str, ...], flags: dict[str, Any]) -> Config:
+def _configured(
+    path: str | None, modes: tuple[str, ...], flags: dict[str, Any], faults: Sequence[Fault]
+) -> Config:
     """Make a config of a file and flags, or say as a usage error what is wrong."""
     from lbcproxy.config import ConfigError
     from lbcproxy.proxy import BadMode, parse_mode
@@ -97,22 +111,31 @@ def _configured(path: str | None, modes: tuple[str, ...], flags: dict[str, Any])
             flags["proxies"] = []  # the control API makes them
         elif path is None:
             raise click.UsageError("say where to listen and lead to: --mode, or a file with -c")
-        return _read(path, flags)
+        return _read(path, flags, faults)
     except BadMode as error:
         raise click.UsageError(str(error)) from None
     except ConfigError as error:
         name = error.path.rpartition(".")[2]
+        if faults and name.startswith("faults"):
+            raise click.UsageError(f"--fault: {error.what}") from None
         if name in flags or (name == "network" and path is None):
             raise click.UsageError(f"--{name.replace('_', '-')}: {error.what}") from None
         raise
 
 
-def _read(path: str | None, flags: dict[str, Any]) -> Config:
+def _read(path: str | None, flags: dict[str, Any], faults: Sequence[Fault]) -> Config:
     """Read a file and put the flags in front of it; raises ConfigError."""
     from lbcproxy.config import load, read
 
     values, lines = ({}, {}) if path is None else read(path)
-    return load(overriding(values, flags), lines)
+    values = overriding(values, flags)
+    if faults and isinstance(values.get("proxies"), list):
+        own = {"faults": [msgspec.to_builtins(fault) for fault in faults]}
+        proxies = values["proxies"]
+        values["proxies"] = [
+            {**each, **own} if isinstance(each, dict) else each for each in proxies
+        ]
+    return load(values, lines)
 
 
 def _run(
@@ -170,8 +193,11 @@ def _run(
 
     try:
         service.open()
-        code = run_reactor(serve, service.stopService, service.abort, reactor, service.hang_up)
+        code = run_reactor(
+            serve, service.stopService, service.abort, reactor, service.hang_up, service.died
+        )
     finally:
+        service.died()  # nothing, if it was stopped in order
         logs.end()
         if messages.dropped:
             console.line(f"{messages.dropped} times lines were dropped: nobody read them", True)

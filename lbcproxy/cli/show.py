@@ -11,9 +11,11 @@ from typing import Any
 import click
 
 from lbcproxy.cli.options import (
+    fault_option,
     filter_argument,
     look_options,
     network_option,
+    the_faults,
     the_filter,
     the_network,
 )
@@ -33,12 +35,8 @@ __all__ = ["command"]
     metavar="'FILE [NAME=VALUE ...]'",
     help="Show what plugins would have made of it. May be given several times.",
 )
-@click.option(
-    "--fault",
-    "faults",
-    multiple=True,
-    metavar="'TYPE [NAME=VALUE ...]'",
-    help="The same of faults by message: drop, duplicate, reorder, corrupt, delay, replay, stall.",
+@fault_option(
+    "The same of faults by message: drop, duplicate, reorder, corrupt, delay, replay, stall."
 )
 @click.option("--seed", type=int, default=0, help="What the chances of faults are made of.")
 @look_options
@@ -102,17 +100,22 @@ def command(
 
 def _through(capture: Any, plugins: tuple[str, ...], faults: tuple[str, ...], seed: int) -> Any:
     """Give a capture's entries, as plugins and faults would have left them if there are any."""
-    if not plugins and not faults:
-        return capture
-    from lbcproxy.faults import BadFault, parse_fault
+    return through(capture, plugins, faults, seed) if plugins or faults else capture
+
+
+def through(
+    capture: Any,
+    plugins: tuple[str, ...],
+    faults: tuple[str, ...],
+    seed: int,
+    observer: Any = None,
+) -> Any:
+    """Give a capture's entries as plugins and faults would have left them."""
     from lbcproxy.loading import Loaded, parse_spec
     from lbcproxy.proxy import Plugins
     from lbcproxy.replay import offline
 
-    try:
-        made = [parse_fault(text) for text in faults]
-    except BadFault as error:
-        raise click.UsageError(f"--fault: {error}") from None
+    made = the_faults(faults)
     for fault in made:
         if not fault.by_message:
             raise click.UsageError(f"--fault: {fault.type} acts on bytes, and needs a connection")
@@ -121,7 +124,7 @@ def _through(capture: Any, plugins: tuple[str, ...], faults: tuple[str, ...], se
     def complain(words: str) -> None:
         click.echo(f"lbcproxy: {words}", err=True)
 
-    return offline(capture, Plugins(loaded), complain, faults=made, seed=seed)
+    return offline(capture, Plugins(loaded), complain, faults=made, seed=seed, observer=observer)
 
 
 def reader_gone() -> None:

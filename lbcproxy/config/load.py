@@ -17,7 +17,7 @@ from lbcproxy import networks
 from lbcproxy.capture import BadPattern, file_name
 from lbcproxy.config.control import control_address
 from lbcproxy.config.describe import type_of
-from lbcproxy.config.recorded import recording_key
+from lbcproxy.config.recorded import not_kept, recording_key
 from lbcproxy.config.settings import (
     RECORD,
     RECORD_LISTENER,
@@ -185,8 +185,6 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
         networks.get(proxy.network)
     except KeyError as error:
         raise wrong("network", str(error.args[0])) from None
-    if proxy.plugins and all_modes()[proxy.mode].CHANGES:
-        raise wrong("plugins", f"there are none in mode {proxy.mode}")
     if proxy.record_filter is not None:
         try:
             parse(proxy.record_filter, networks.get(proxy.network))
@@ -194,6 +192,8 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
             raise wrong("record_filter", str(error)) from None
     if 0 < proxy.rotate_size < LEAST_FILE:
         raise wrong("rotate_size", "at least 4 KiB are expected, or 0 for never")
+    for setting, what in not_kept(proxy):
+        raise wrong(setting, what)
     for timeout in ("dial_timeout", "handshake_timeout", "idle_timeout", "plugin_timeout"):
         if getattr(proxy, timeout) == 0:
             raise wrong(timeout, "a time above 0 is expected")
@@ -206,8 +206,10 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
         size = len(proxy.user_agent.encode())
         raise wrong("user_agent", f"{size} bytes, at most {MOST_USER_AGENT} are allowed")
     if proxy.faults:
-        if not hasattr(all_modes()[proxy.mode].make, "change_faults"):
-            raise wrong("faults", f"mode {proxy.mode} has none: its legs do not pass bytes on")
+        by_byte = [fault.type for fault in proxy.faults if not fault.by_message]
+        if by_byte and all_modes()[proxy.mode].CHANGES:
+            why = f"its legs do not pass bytes on, so that {by_byte[0]} has nothing to act on"
+            raise wrong("faults", f"mode {proxy.mode} has only faults by message: {why}")
         names = [fault.name for fault in proxy.faults]
         for number, name in enumerate(names):
             if name in names[:number]:

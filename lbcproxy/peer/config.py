@@ -11,6 +11,7 @@ import msgspec
 from lbcproxy import __version__
 from lbcproxy.networks import Network
 from lbcproxy.wire.messages.handshake import NetAddress
+from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["PeerConfig", "Policy", "StallMode", "Timeouts"]
 
@@ -93,6 +94,9 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Whether we ping, and answer pings, by ourselves."""
     relay: bool = True
     """Whether the node may announce transactions before we load a filter."""
+    offers: tuple[MessageRecord, ...] | None = None
+    """What is offered between `version` and `verack`, of what the agreed version has; left out,
+    `sendaddrv2`. The strict policy offers nothing."""
     newest_block: Callable[[], tuple[bytes, int]] | None = None
     """Gives hash and height of the newest block we have, for our `version`."""
     host_to_address: Callable[[str, int, int], NetAddress] | None = None

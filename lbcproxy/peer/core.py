@@ -202,8 +202,10 @@ class PeerCore:
         inv = None if self.closed else self.inventory.queue(thing)
         return [] if inv is None else self.queue(inv, now)
 
-    def tick(self, now: float) -> list[Effect]:
-        """Do what is due."""
+    def tick(self, now: float, *, late: bool = False) -> list[Effect]:
+        """Do what is due; `late` tells that something came while our process did not run."""
+        if late and self.handshake.phase is not Phase.DONE:
+            self._timers.set("negotiate", now + self.config.timeouts.negotiate)
         effects: list[Effect] = []
         for name in self._timers.due(now):
             if not self.closed:

@@ -98,8 +98,9 @@ class Handshake:
         self.phase = Phase.AWAIT_VERACK
         self._agreed = agreed
         send: list[MessageRecord] = []
-        if not self.strict and agreed >= ADDRV2_VERSION:
-            send.append(SendAddrV2())
+        if not self.strict:
+            offers = (SendAddrV2(),) if self._config.offers is None else self._config.offers
+            send += [each for each in offers if agreed >= _lowest(each)]
         if self._inbound or not self.strict:
             send.append(VerAck())
         return Step(tuple(send))
@@ -113,6 +114,12 @@ class Handshake:
         if command == "sendaddrv2" and self._agreed >= ADDRV2_VERSION:
             self.wants_addrv2 = True
         self.wants_wtxids = self.wants_wtxids or command == "wtxidrelay"
+
+
+def _lowest(offer: MessageRecord) -> int:
+    """Give the version from which on something may be offered (BIP155, BIP339, BIP330)."""
+    since_addrv2 = offer.command in ("sendaddrv2", "wtxidrelay", "sendtxrcncl")
+    return ADDRV2_VERSION if since_addrv2 else offer.since
 
 
 def _refuse(command: str, reason: str) -> Step:

@@ -26,6 +26,7 @@ from lbcproxy.peer.core import CALLBACK, PeerCore
 from lbcproxy.peer.effects import Deliver, Effect, End, Gone, Note, Read, Ready, Resolve, Write
 from lbcproxy.peer.known import PROCESS_NONCES, NonceCache
 from lbcproxy.peer.log import PeerLog
+from lbcproxy.peer.wakeup import Wakeup
 from lbcproxy.session import Direction, Message, Side
 
 __all__ = ["PeerClosed", "PeerOwner", "Shell"]
@@ -90,7 +91,8 @@ class Shell(Connection):
         self._gone_waiters: list[Deferred[str]] = []
         self._effects: deque[Effect] = deque()
         self._pumping = False
-        self._alarm: Any = None
+        self._alarm: Wakeup | None = None
+        self._heard = 0.0
         self._cut: Any = None
         self._gone = False
         self.connected_at: float | None = None
@@ -177,6 +179,7 @@ class Shell(Connection):
             self._owner.peer_received(self, data)
             return
         if not self.core.closed:
+            self._heard = self._now()
             self.core.feed(data)
             self._pump()
 
@@ -361,18 +364,18 @@ class Shell(Connection):
         if deadline is None:
             self._disarm()
             return
-        if self._alarm is not None and self._alarm.active():
-            if self._alarm.getTime() <= deadline:
+        if self._alarm is not None:
+            if self._alarm.at <= deadline:
                 return
             self._alarm.cancel()
-        self._alarm = self._clock.callLater(max(0.0, deadline - self._now()), self._wake)
+        self._alarm = Wakeup(self._clock, deadline, lambda: self._heard, self._wake)
 
-    def _wake(self) -> None:
+    def _wake(self, came_meanwhile: bool) -> None:
         self._alarm = None
-        self._do(self.core.tick(self._now()))
+        self._do(self.core.tick(self._now(), late=came_meanwhile))
 
     def _disarm(self) -> None:
-        if self._alarm is not None and self._alarm.active():
+        if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = None
 

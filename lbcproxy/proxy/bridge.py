@@ -18,7 +18,7 @@ from lbcproxy.wire.messages.handshake import Service
 from lbcproxy.wire.messages.keepalive import Ping
 from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["Bridged", "bridge"]
+__all__ = ["Bridged", "bridge", "reads_witness"]
 
 IPV4, IPV6 = 1, 2
 ADDRESS_TIMES = 31402
@@ -46,7 +46,7 @@ def bridge(message: Message, source: Peer, target: Peer) -> Bridged:
         if not addr.addresses:  # nodes cut whoever sends an empty one
             return Bridged(b"", "drop", ("terminate", "none of its addresses fits into addr"))
         return _encoded(addr, target, "addrv2 to addr")
-    base = message.command in WITH_TRANSACTIONS and not _reads_witness(target)
+    base = message.command in WITH_TRANSACTIONS and not reads_witness(target)
     same = source.core.protocol_version == target.core.protocol_version
     if same and not base:
         return Bridged(message.raw)
@@ -55,7 +55,8 @@ def bridge(message: Message, source: Peer, target: Peer) -> Bridged:
     return Bridged(message.raw) if bridged.raw == message.raw else bridged
 
 
-def _reads_witness(peer: Peer) -> bool:
+def reads_witness(peer: Peer) -> bool:
+    """Whether the node reads transactions with their witness."""
     version = peer.core.remote.version
     return version is not None and bool(version.services & Service.WITNESS)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from lbcproxy.peer.wakeup import Wakeup
 
 __all__ = ["Deadlines", "silence"]
 
@@ -27,35 +30,39 @@ class Deadlines:
         self._idle = idle
         self._end = end
         self._last = 0.0
-        self._calls: dict[str, Any] = {}
+        self._calls: dict[str, Wakeup] = {}
 
     def start(self, is_ready: Callable[[], bool]) -> None:
         """Begin; `is_ready` says whether both nodes have finished the handshake."""
         self.alive()
         if self._handshake is not None:
-            self._later("handshake", self._handshake, lambda: self._look_ready(is_ready))
+            self._later("handshake", self._handshake, partial(self._look_ready, is_ready))
         if self._idle is not None:
             self._later("idle", self._idle, self._look_idle)
 
     def alive(self) -> None:
         """Take note that a byte came. Nothing is set anew for it: the time is looked at later."""
-        if self._idle is not None:
-            self._last = self._clock.seconds()
+        self._last = self._clock.seconds()
 
     def stop(self) -> None:
         """Watch no longer."""
         for call in self._calls.values():
-            if call.active():
-                call.cancel()
+            call.cancel()
 
-    def _later(self, name: str, seconds: float, look: Callable[[], None]) -> None:
-        self._calls[name] = self._clock.callLater(seconds, look)
+    def _later(self, name: str, seconds: float, look: Callable[[bool], None]) -> None:
+        at = self._clock.seconds() + seconds
+        self._calls[name] = Wakeup(self._clock, at, lambda: self._last, look)
 
-    def _look_ready(self, is_ready: Callable[[], bool]) -> None:
-        if not is_ready():
+    def _look_ready(self, is_ready: Callable[[], bool], came_meanwhile: bool) -> None:
+        if is_ready():
+            return
+        assert self._handshake is not None
+        if came_meanwhile:
+            self._later("handshake", self._handshake, partial(self._look_ready, is_ready))
+        else:
             self._end(f"no handshake in {self._handshake:g} s")
 
-    def _look_idle(self) -> None:
+    def _look_idle(self, _: bool) -> None:
         assert self._idle is not None
         left = self._last + self._idle - self._clock.seconds()
         if left > 0:

@@ -5,13 +5,14 @@ Then it is handed over to a relay, which begins as with any other client.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from twisted.logger import Logger
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.faults import Fault
 from lbcproxy.peer import Peer, PeerConfig, Policy
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.relay import Relay
@@ -121,7 +122,15 @@ class Entrance:
     # What the service asks.
 
     def plugins_changed(self) -> None:
-        """Nothing: they are asked behind it."""
+        """Have the plugins as their files are now; before it is led they are asked nothing."""
+        if self._relay is not None:
+            self._relay.plugins_changed()
+
+    def change_faults(self, faults: Sequence[Fault]) -> None:
+        """Have other faults, from where it is led on."""
+        self.settings = msgspec.structs.replace(self.settings, faults=tuple(faults))
+        if self._relay is not None:
+            self._relay.change_faults(faults)
 
     @property
     def held(self) -> int:

@@ -15,7 +15,7 @@ from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.hosting import Hosting, chain_for
-from lbcproxy.session import Direction, Entry, Passage, Session, SessionFacts
+from lbcproxy.session import Direction, Entry, Observer, Passage, Session, SessionFacts
 from lbcproxy.session.pipeline import Pipeline
 
 __all__ = ["offline"]
@@ -28,12 +28,14 @@ def offline(
     *,
     faults: Sequence[Fault] = (),
     seed: int = 0,
+    observer: Observer | None = None,
 ) -> Iterator[Entry]:
     """Give the entries of a capture as they would be with these plugins and faults by message.
 
-    What nodes sent is taken as it came in; what was injected when it was recorded is left out.
+    What nodes sent is taken as it came in; what was injected when it was recorded is left out. The
+    observer is told of the sessions as of live ones: a `Recorder` so makes another capture.
     """
-    run = _Run(capture, plugins, complain, tuple(faults), seed)
+    run = _Run(capture, plugins, complain, tuple(faults), seed, observer or Observer())
     for entry in capture:
         yield from run.take(entry)
     yield from run.finish()
@@ -49,6 +51,7 @@ class _Run:
         complain: Callable[[str], object],
         faults: tuple[Fault, ...],
         seed: int,
+        observer: Observer,
     ) -> None:
         self.clock = Clock()
         self.out: deque[Entry] = deque()
@@ -56,6 +59,7 @@ class _Run:
         self.complain = complain
         self.faults = faults
         self.seed = seed
+        self.observer = observer
         self.interception = None
         self._capture = capture
         self._began: int | None = None
@@ -107,6 +111,11 @@ class _Replayed:
     def __init__(self, run: _Run, facts: SessionFacts, network: Network) -> None:
         self.number = facts.number
         self._run = run
+        self._facts = facts
+        run.observer.started(facts, run.now())
+        run.observer.upstream_connected(
+            msgspec.structs.replace(facts, local=facts.local or facts.client), run.now()
+        )
         chain = chain_for(self.number, run)
         core = Session(self.number, network, stream_above=None, wanted=chain.commands)
         host = Hosting(self, run.clock, run.now, run.plugins.limit, run.complain)
@@ -123,6 +132,8 @@ class _Replayed:
             self._pipeline.finish(direction, self._run.now())
         self._pipeline.cut(self._run.now())
         self._pipeline.end("the capture ends")
+        for direction in Direction:
+            self._run.observer.finished(self._facts, direction, self._run.now())
 
     # What the host asks for.
 
@@ -131,6 +142,7 @@ class _Replayed:
 
     def tell_passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
         """Give what passed."""
+        self._run.observer.passed(self._facts, direction, passages, self._run.now())
         self._run.out.extend(entry for each in passages for entry in each.entries)
 
     def finish_on(self, direction: Direction) -> None:

@@ -89,6 +89,10 @@ class RunEntries(Sequence[Entry]):
         self._session = session
         self._made: list[Entry] | None = None
 
+    def unread(self) -> RunEntries:
+        """Give the same with no entry made, for who keeps many."""
+        return self.numbered(self._number)
+
     def __len__(self) -> int:
         return len(self.frames.ends)
 

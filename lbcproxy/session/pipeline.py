@@ -80,6 +80,12 @@ class Pipeline:
     def receive(self, direction: Direction, data: bytes, time_ns: int) -> None:
         """Take bytes as they came from one node."""
         line = self._lines[direction]
+        if line.is_idle and self.core.passes(direction, data):
+            self.host.send(direction, data)  # before it is hashed: the node need not wait for that
+            passages = self.core.receive(direction, data, time_ns)
+            line.passed(passages)
+            self.host.tell(direction, passages)
+            return
         waited = self.core.waits(direction)
         passages = self.core.receive(direction, data, time_ns)
         if line.is_idle and not any(self._is_asked(each) for each in passages):
@@ -92,7 +98,12 @@ class Pipeline:
             for passage in passages:
                 self._take(direction, passage)
             self._go_on(direction)
-        self._look_ready()
+        self.look_ready()
+
+    def offer(self, direction: Direction, passage: Passage) -> None:
+        """Take a message that somebody else has framed."""
+        self._take(direction, passage)
+        self._go_on(direction)
 
     def finish(self, direction: Direction, time_ns: int) -> None:
         """Take note that a node sends no more: the end waits behind what is held."""
@@ -318,10 +329,8 @@ class Pipeline:
         codec = self.core.codec_to(direction)
         if isinstance(sendable, MessageRecord):
             return Message.of(sendable, direction, codec)
-        if isinstance(sendable, Message) and sendable.codec.protocol_version != (
-            codec.protocol_version
-        ):
-            record = sendable.record  # the receiver reads another version
+        if isinstance(sendable, Message) and sendable.codec.params != codec.params:
+            record = sendable.record  # the receiver reads another version, or no witness
             return sendable if record is None else Message.of(record, direction, codec)
         return sendable
 
@@ -331,7 +340,8 @@ class Pipeline:
 
     # What is told to plugins.
 
-    def _look_ready(self) -> None:
+    def look_ready(self) -> None:
+        """Tell the plugins, once, when both sides have finished the handshake."""
         sides = (self.core.client, self.core.upstream)
         if not self._ready and all(side.stage is Stage.READY for side in sides):
             self._ready = True

@@ -97,6 +97,11 @@ class Session:
             self._ways[direction].sender.protocol_version = agreed
             self._codecs[direction] = Codec(self.network, agreed, encoding="auto")
 
+    def leg_speaks(self, direction: Direction, codec: Codec) -> None:
+        """Take note of how the leg on which a direction's bytes come in is written to."""
+        self._ways[direction].sender.protocol_version = codec.protocol_version
+        self._codecs[direction] = codec
+
     def injected(
         self, direction: Direction, time_ns: int, made: Message | bytes, trail: tuple[str, ...]
     ) -> Passage:
@@ -136,6 +141,10 @@ class Session:
     def waits(self, direction: Direction) -> bool:
         """Whether bytes of a direction wait for the rest of their message."""
         return self._ways[direction].framer.buffered > 0
+
+    def passes(self, direction: Direction, data: bytes) -> bool:
+        """Whether what comes next is of long messages that nobody wants, as headers alone tell."""
+        return self._ways[direction].framer.passes(data)
 
     @property
     def held(self) -> int:

@@ -158,6 +158,21 @@ class Framer:
             return ""
         return self._why_junk()
 
+    def passes(self, data: bytes) -> bool:
+        """Whether all of what comes next is of frames in parts, as their headers alone tell."""
+        if self._buffer or self._opening or self._wary:
+            return False
+        place = 0 if self._long is None else self._long.left
+        while place < len(data):
+            head = data[place : place + HEADER_SIZE]
+            if len(head) < HEADER_SIZE or not head.startswith(self._magic):
+                return False
+            header = unpack(head)
+            if header.length > MAX_PAYLOAD or not self._is_long(header):
+                return False
+            place += HEADER_SIZE + header.length
+        return True
+
     def let_go(self) -> list[Item]:
         """Give what is held of a frame, if anything, as its beginning: the rest comes in parts.
 

@@ -33,11 +33,12 @@ def truth_of(name):
     return json.loads((CAPTURES / f"{name}.truth.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["lbcd-sync", "lbcd-probe"])
+@pytest.mark.parametrize("name", sorted(each.stem for each in CAPTURES.glob("[bl]*.pcap*")))
 def test_real_capture_holds_exactly_the_messages_of_its_truth(name):
-    """Tcpdump's file of real lbcd nodes, against what a relay beside it saw."""
+    """Files of real nodes, of tcpdump and ours, against what a relay beside each saw."""
     got = defaultdict(list)
-    for entry in open_capture(CAPTURES / f"{name}.pcap"):
+    [path] = CAPTURES.glob(f"{name}.pcap*")
+    for entry in open_capture(path):
         digest = hashlib.sha256(entry.payload).hexdigest()[:16]
         got[entry.session, entry.direction].append([entry.command, entry.length, digest])
     wanted = [each["messages"] for each in truth_of(name) if each["messages"]]

@@ -263,6 +263,17 @@ def test_a_filter_by_fields_sees_long_messages_whole(program, text, shown):
     assert ("(long, not read)" in proxy.text()) is not shown
 
 
+def test_faults_come_from_the_command_line(program):
+    """In the place of what a file has; the line says which did what."""
+    proxy = program("--fault", "drop filter=pong", "--fault", "latency latency=1", "--no-record")
+    with socket.create_connection(proxy.address(), PATIENCE) as connection:
+        connection.sendall(PING)
+        proxy.wait_for(r"#1   <- pong +8B  .* drop:drop_both")
+    proxy.wait_for("end: client closed")
+    assert "faults: latency_downstream" in proxy.text()
+    assert proxy.end(signal.SIGTERM) == 0
+
+
 def test_quiet_shows_what_happens_and_no_messages(program):
     """For a proxy that only records."""
     proxy = program("-q")
@@ -383,6 +394,12 @@ NETWORK = ("--network", "lbry-regtest")
         (MODE, "--network: a network must be chosen"),
         (NETWORK, "say where to listen and lead to: --mode, or a file with -c"),
         ((*NETWORK, *MODE, "--extra"), "No such option"),
+        ((*NETWORK, *MODE, "--fault", "latncy"), "--fault: type: 'latncy' is no type of fault"),
+        ((*NETWORK, *MODE, *2 * ("--fault", "drop")), "another fault is called 'drop_both'"),
+        (
+            (*NETWORK, "--mode", "terminate:127.0.0.1:1@0", "--fault", "latency"),
+            "--fault: mode terminate has only faults by message",
+        ),
         (("--network", "nope", *MODE), "no network 'nope'; known: bitcoin-mainnet, "),
         ((*NETWORK, "--mode", "forward@1080"), "'forward' is not among reverse"),
         ((*NETWORK, "--mode", "reverse:host:1"), "write reverse:HOST:PORT[,...]@[HOST:]PORT"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import socket
 import tempfile
 import threading
@@ -163,6 +164,25 @@ def test_a_slow_client_is_left_alone_where_nobody_set_a_time(scene: Scene):
         assert _read_to_end(client).endswith(message("pong", b"at last!"))
     assert ", version 70013" in scene.program.end_of(port)
     _check_neighbour(scene)
+
+
+def test_nobody_is_blamed_for_a_program_that_stood_still(scene: Scene):
+    """As on a machine that was asleep: what lay there when its time was over is read first."""
+    with _client(scene.ports["good"]) as client:
+        port = client.getsockname()[1]
+        scene.program.wait_for(rf"127\.0\.0\.1:{port}\] client connect\n")
+        scene.program.process.send_signal(signal.SIGSTOP)
+        try:
+            client.sendall(hello() + message("verack") + message("ping", b"question"))
+            time.sleep(HANDSHAKE * 1.5)
+        finally:
+            scene.program.process.send_signal(signal.SIGCONT)
+        heard = b""
+        while message("pong", b"question") not in heard:
+            data = client.recv(65536)
+            assert data, scene.program.end_of(port)
+            heard += data
+    assert ", version 70013" in scene.program.end_of(port)
 
 
 # Upstreams.

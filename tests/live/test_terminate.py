@@ -8,8 +8,11 @@ import pytest
 
 from lbcproxy.capture import open_capture
 from lbcproxy.session import Direction
+from lbcproxy.wire import Codec
+from lbcproxy.wire.hashes import from_display
+from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
 from tests.live.proxies import Proxy
-from tests.live.test_sync import _pay_and_mine
+from tests.live.test_sync import FEE, PAY_TO_ANYONE, SPEND, _pay_and_mine
 from tests.nodes import KINDS, Node, wait_until
 from tests.tools import tshark
 
@@ -104,3 +107,41 @@ def test_wireshark_reads_both_legs_without_complaint(terminated: Terminated):
     assert tshark("-r", str(terminated.capture), "-Y", "tcp.analysis.flags") == ""
     streams = tshark("-r", str(terminated.capture), "-T", "fields", "-e", "tcp.stream").split()
     assert set(streams) == {"0", "1"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_plugins_decide_between_two_that_talk_to_us(name: str, tmp_path):
+    """A transaction is withheld, and nobody misses it but in the block."""
+    kind = KINDS[name]
+    kind.programs()
+    a = Node(kind, tmp_path / "a")
+    proxy = b = None
+    try:
+        a.start()
+        a.generate(BLOCKS)
+        options = ("-s", "black_hole", "--fault", "duplicate filter=mempool")
+        proxy = Proxy(kind.network, a.port, tmp_path / "proxy", *options, kind="terminate")
+        b = Node(kind, tmp_path / "b", connect=proxy.port)
+        b.start()
+        wait_until("B has A's blocks", lambda: b.height >= BLOCKS, 60)
+        txid, value = a.coinbase(5)
+        spent = TxIn(prev_hash=from_display(txid), prev_index=0, script_sig=SPEND, sequence=1)
+        tx = Tx(1, (spent,), (TxOut(value - FEE, PAY_TO_ANYONE),), 0)
+        a.control("sendrawtransaction", Codec(kind.network).encode(tx).hex())
+        wait_until("the plugin has dropped it", lambda: "into the black hole" in proxy.output)
+        assert b.mempool == []
+        a.generate(1)
+        wait_until("B has the block with it", lambda: b.tip == a.tip)
+        assert proxy.stop() == 0
+        [dropped] = [
+            entry
+            for entry in open_capture(proxy.capture)
+            if entry.trail == ("black_hole: drop: into the black hole",)
+        ]
+        assert (dropped.command, dropped.direction) == ("inv", Direction.TO_CLIENT)
+    finally:
+        if b is not None:
+            b.stop()
+        if proxy is not None:
+            proxy.close()
+        a.stop()

@@ -109,6 +109,24 @@ def test_addrv2_is_agreed_on_if_both_speak_70016(inbound: int, outbound: int, wa
         assert wired.commands == ["version", *between, "verack"]
 
 
+@pytest.mark.parametrize(
+    ("offers", "agreed", "between"),
+    [
+        (None, 70016, ["sendaddrv2"]),
+        ((), 70016, []),
+        ((WtxidRelay(), SendAddrV2()), 70016, ["wtxidrelay", "sendaddrv2"]),
+        ((WtxidRelay(), SendHeaders()), 70015, ["sendheaders"]),
+        ((SendHeaders(),), 70011, []),
+    ],
+)
+def test_what_is_offered_can_be_chosen(offers, agreed: int, between: list[str]):
+    """As far as the agreed version has it (BIP339 and BIP155 came with 70016)."""
+    config = PeerConfig(network=BITCOIN, protocol_version=70016, offers=offers)
+    wired = connect(config).feed(version(agreed), VerAck())
+    assert wired.commands == ["version", *between, "verack"]
+    assert wired.peer.is_ready
+
+
 # Order.
 
 

@@ -136,3 +136,26 @@ def test_a_half_closed_relay_has_its_time(who):
     scene.settle()
     assert scene.observer.whys == [f"{who} closed"]
     assert scene.clock.getDelayedCalls() == []
+
+
+def test_who_spoke_while_the_process_stood_still_is_not_ended():
+    """The machine was asleep: what the nodes sent meanwhile is read before anybody is judged."""
+    clock, ends, ready = Clock(), [], []
+    deadlines = Deadlines(clock, handshake=3.0, idle=5.0, end=ends.append)
+    deadlines.start(lambda: bool(ready))
+    clock.callLater(5, deadlines.alive)
+    clock.advance(60)
+    assert ends == []
+    ready.append(True)
+    clock.pump([1] * 4)
+    assert ends == []
+    clock.pump([1])
+    assert ends == ["not a byte in 5 s"]
+
+
+def test_who_did_not_is_ended():
+    """At once, where nothing lay there."""
+    clock, ends = Clock(), []
+    Deadlines(clock, handshake=3.0, idle=None, end=ends.append).start(lambda: False)
+    clock.advance(60)
+    assert ends == ["no handshake in 3 s"]

@@ -14,6 +14,9 @@ from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.faults import parse_fault
+from lbcproxy.loading import Loaded, parse_spec
+from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.entrance import PATIENCE
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.modes.transparent import SO_ORIGINAL_DST, redirected_from
@@ -55,14 +58,14 @@ class HandledTransport(FakeTransport):
 class Scene:
     """A client that has connected; owner and endpoint as in `transports.Scene`."""
 
-    def __init__(self, kind: str, handle: Redirected | None = None) -> None:
+    def __init__(self, kind: str, handle: Redirected | None = None, **others: Any) -> None:
         self.clock = Clock()
         self.observer = Recording()
         self.ended: list[Any] = []
         self.dials: list[tuple[Endpoint, ...]] = []
         self.factory: Any = None
         self.dialling: Deferred[Any] | None = None
-        settings = settings_of(self, (), stream_above=None, linger=60)
+        settings = settings_of(self, (), stream_above=None, linger=60, **others)
         settings = msgspec.structs.replace(settings, upstreams=(), dial=self.dial)
         self.session = all_modes()[kind].make(1, settings, self)
         self.client = HandledTransport(self.clock, self.session.client)
@@ -141,6 +144,53 @@ def test_a_client_is_led_where_it_asks_for(lines):
     assert scene.observer.summaries[0].facts.upstream == TARGET
     assert scene.observer.summaries[0].facts.client == Endpoint("10.0.0.1", 1)
     assert scene.over
+
+
+def test_faults_act_from_where_a_client_is_led_on():
+    """Those of the moment; what is said in SOCKS does not meet them."""
+    scene = Scene("socks5", faults=(parse_fault("latency latency=9"),))
+    scene.session.change_faults([parse_fault("latency latency=2000 stream=upstream")])
+    scene.client.arrive(ANYBODY)
+    scene.client.arrive(TO_IPV4)
+    upstream = scene.answer()
+    scene.client.read()
+    assert scene.client.got == b"\5\0" + GRANTED
+    scene.client.arrive(PING)
+    scene.clock.advance(1.9)
+    upstream.read()
+    assert upstream.got == b""
+    scene.session.change_faults([])
+    upstream.arrive(PONG)
+    for _ in range(3):
+        scene.clock.advance(0.2)
+        upstream.read()
+        scene.client.read()
+    assert upstream.got == PING
+    assert scene.client.got == b"\5\0" + GRANTED + PONG
+
+
+def test_a_session_that_has_been_led_has_the_plugins_as_they_are_now(tmp_path):
+    """A file that changes, changes open sessions."""
+    path = tmp_path / "quiet.py"
+    text = (
+        "from lbcproxy.plugin import *\n"
+        "class Quiet(Plugin):\n  def on_{}(self, s, m): return Drop()\n"
+    )
+    path.write_text(text.format("pong"))
+    loaded = Loaded(parse_spec(str(path)))
+    scene = Scene("socks5", plugins=Plugins((loaded,)))
+    scene.session.plugins_changed()  # before there is anything to ask about
+    scene.client.arrive(ANYBODY)
+    scene.client.arrive(TO_IPV4)
+    upstream = scene.answer()
+    scene.client.arrive(PING)
+    path.write_text(text.format("ping"))
+    loaded.load_again()
+    scene.session.plugins_changed()
+    scene.client.arrive(PING)
+    scene.client.arrive(PONG)
+    upstream.read()
+    assert upstream.got == PING + PONG
 
 
 @pytest.mark.parametrize("wait", [False, True])

@@ -65,16 +65,16 @@ class Scene:
         number: int = 1,
         clock: Clock | None = None,
         upstreams: tuple[Endpoint, ...] = (UPSTREAM,),
+        settings: Any = None,
         **shown: Any,
     ) -> None:
         self.clock = clock or Clock()
         self.observer = Kept()
         self.ended: list[Any] = []
         self.dials: list[tuple[Any, Deferred[Any]]] = []
-        settings = settings_of(
-            self, before, stream_above=None, upstreams=upstreams, shown=Shown(**shown)
-        )
-        self.session = Termination(number, settings, self)
+        own = {"stream_above": None, "upstreams": upstreams, "shown": Shown(**shown)}
+        made = settings_of(self, before, **own, **(settings or {}))
+        self.session = Termination(number, made, self)
         self.client = FakeTransport(self.clock, self.session.client, 1)
         self.upstream: Any = None
         self.session.client.makeConnection(self.client)

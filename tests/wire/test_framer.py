@@ -1,5 +1,6 @@
 """The framer: any split of any stream gives the same items, and nothing is lost."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -94,6 +95,35 @@ def test_parts_joined_are_what_comes_without_parts(stream, data, above):
         not unfinished
     ):  # what is cut off by the end is junk in one form, a started frame in the other
         assert parts == whole
+
+
+@settings(max_examples=400, deadline=None)
+@given(pieces=st.lists(chunks(), max_size=8), data=st.data(), begins=st.booleans())
+def test_what_passes_by_its_headers_is_parts_alone(pieces, data, begins):
+    """It may be sent before it is looked at: nothing of it is held, and nobody wants it whole."""
+    framer = Framer(LBRY, 10, begins=begins, whole=frozenset({"ping"}))
+    stream = b"".join(pieces)
+    borders = st.sampled_from([0, *itertools.accumulate(map(len, pieces))])
+    cuts = data.draw(st.lists(st.integers(0, len(stream)) | borders, max_size=10))
+    for begin, end in itertools.pairwise([0, *sorted(cuts), len(stream)]):
+        passes = framer.passes(stream[begin:end])
+        items = framer.feed(stream[begin:end])
+        if passes:
+            assert all(isinstance(each, FrameStart | FramePart | FrameEnd) for each in items)
+            assert framer.buffered == 0
+
+
+def test_long_frames_pass_by_their_headers():
+    """From a frame's beginning, from its middle, and over several."""
+    long = frame(LBRY.magic, "block", bytes(100))
+    for wanted, passes in (("tx", True), ("block", False)):
+        framer = Framer(LBRY, 50, whole=frozenset({wanted}))
+        framer.feed(PING)
+        assert framer.passes(long + long) == passes
+        framer.feed(long[:40])
+        assert framer.passes(long[40:] + long) == passes
+        assert not framer.passes(long[40:] + PING)
+        assert not framer.passes(long[40:] + long[:20])
 
 
 def one_by_one(items):

@@ -73,7 +73,9 @@ class AsCore(Writer):
     def left(self, summary: SessionSummary, time_ns: int) -> None:
         """Forget the session."""
         folder = self._folders.pop(summary.facts.number, None)
-        for name in (RECEIVED, SENT) if folder is not None else ():
+        if folder is None:
+            return
+        for name in (RECEIVED, SENT):
             file = self._open.pop(folder / name, None)
             if file is not None:
                 file.close()

@@ -8,20 +8,23 @@ not. What we say and hear ourselves is in the capture as injected and dropped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy import networks
+from lbcproxy.faults import Fault
 from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode, Timeouts
 from lbcproxy.peer.dial import EXPECTED, connect, reason_of
 from lbcproxy.peer.effects import Read
 from lbcproxy.peer.handshake import LOWEST_VERSION
 from lbcproxy.peer.log import GATE
 from lbcproxy.peer.outbox import RawFrame
-from lbcproxy.proxy.bridge import bridge
+from lbcproxy.proxy.exchange import Exchange
 from lbcproxy.proxy.settings import Dial, Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts
@@ -40,8 +43,6 @@ CHANGES = True
 
 OURS = frozenset({"version", "verack", "sendaddrv2", "wtxidrelay", "sendtxrcncl", "feature"})
 """Commands of the handshake, which each side has with us."""
-BEFORE_READY = 65_536
-"""Bytes taken from a side before the other has shaken hands."""
 PINGS = frozenset({"ping", "pong"})
 
 
@@ -122,7 +123,8 @@ class Termination:
         self._owner = owner
         self.client = Leg(self, Direction.TO_UPSTREAM, self._config())
         self.upstream: Leg | None = None
-        self._core = Session(number, settings.network, stream_above=None)
+        self._core = Session(number, settings.network, numbers=settings.numbers, stream_above=None)
+        self._exchange = Exchange(self, self._core)
         self._watch = Watch(self._core, settings.observers, settings.now, settings.looks)
         self._dial_out: Dial | None = None
         self._dialling: Deferred[Any] | None = None
@@ -134,14 +136,21 @@ class Termination:
     def held(self) -> int:
         """Bytes of messages that are not whole yet, or wait to be passed on."""
         legs = [leg for leg in (self.client, self.upstream) if leg is not None]
-        return sum(leg.core.held + leg.core.sender.outbox.size for leg in legs)
+        own = sum(leg.core.held + leg.core.sender.outbox.size for leg in legs)
+        return own + self._exchange.held
 
     def shed(self) -> None:
         """End: what passes here has to be read whole."""
         self._end("more is held than all sessions together may")
 
     def plugins_changed(self) -> None:
-        """Nothing: there are none here."""
+        """Have the plugins as their files are now."""
+        self._exchange.plugins_changed()
+
+    def change_faults(self, faults: Sequence[Fault]) -> None:
+        """Have other faults from the next message on: those by message, there are no others."""
+        self.settings = msgspec.structs.replace(self.settings, faults=tuple(faults))
+        self._exchange.plugins_changed()
 
     def stop(self, why: str = "proxy stopped") -> None:
         """End both sides in order."""
@@ -191,14 +200,9 @@ class Termination:
         over = other is None or bool(leg.core.closed or other.core.closed)
         if other is None or over or mine or (error is not None and not unknown):
             self._tell(direction, message, "drop", ("terminate",), message.raw, b"")
-            return
-        bridged = bridge(message, leg, other)
-        self._tell(direction, message, bridged.verdict, bridged.trail, message.raw, bridged.raw)
-        if bridged.raw:
-            other.forward(message.command, bridged.raw)
-            # Until the other has shaken hands all of it waits with us.
-            if not other.core.ready and other.core.sender.outbox.size > BEFORE_READY:
-                leg.pause("waiting")
+        else:
+            entry = self._entry(direction, message, "pass", ())
+            self._exchange.take(Passage(message.raw, (entry,)))
 
     def wrote(self, leg: Leg, raw: bytes) -> None:
         """Tell what a leg has said by itself."""
@@ -221,8 +225,7 @@ class Termination:
 
     def leg_ready(self, leg: Leg) -> None:
         """Take note of the version that a side has agreed on with us."""
-        side = self._core.client if leg is self.client else self._core.upstream
-        side.protocol_version = leg.core.protocol_version
+        self._exchange.leg_ready(leg, leg.receives)
         other = self._other(leg)
         if other is not None:
             other.resume("waiting")
@@ -237,6 +240,7 @@ class Termination:
             self._upstream_version.callback(None)
         other = self._other(leg)
         if (other is None or other in self._gone) and self._watch.running:
+            self._exchange.end(self._why)
             self.settings.budget.forget(self)
             self._watch.ended(self._why)
             self._owner.relay_ended(self)
@@ -259,6 +263,18 @@ class Termination:
             ),
             settled=len(self.settings.upstreams) == 1,
         )
+        self._exchange.start(self._watch.facts)
+
+    # What the exchange asks.
+
+    def leg_to(self, direction: Direction) -> Leg | None:
+        """Give the leg on which a direction's messages go out, if there is one yet."""
+        return self.client if direction is Direction.TO_CLIENT else self.upstream
+
+    def tell(self, direction: Direction, passage: Passage) -> None:
+        """Tell the observers."""
+        self._watch.catch_up()
+        self._watch.passed(direction, [passage])
 
     def _name(self, leg: Leg) -> str:
         return "client" if leg is self.client else "upstream"
@@ -322,19 +338,8 @@ class Termination:
         }
 
     def _tell_junk(self, direction: Direction, read: Read, why: str) -> None:
-        self._watch.catch_up()
-        entry = Entry(
-            number=next(self.settings.numbers),
-            time_ns=self.settings.now(),
-            session=self.number,
-            direction=direction,
-            message=None,
-            junk=read.junk,
-            why=why,
-            verdict="drop",
-            trail=("terminate",),
-        )
-        self._watch.passed(direction, [Passage(read.junk, (entry,), b"")])
+        entry = self._entry(direction, None, "drop", ("terminate",), junk=read.junk, why=why)
+        self.tell(direction, Passage(read.junk, (entry,), b""))
 
     def _tell(
         self,
@@ -345,8 +350,17 @@ class Termination:
         raw: bytes,
         sent: bytes,
     ) -> None:
-        self._watch.catch_up()
-        entry = Entry(
+        self.tell(direction, Passage(raw, (self._entry(direction, message, verdict, trail),), sent))
+
+    def _entry(
+        self,
+        direction: Direction,
+        message: Message | None,
+        verdict: str,
+        trail: tuple[str, ...],
+        **junk: Any,
+    ) -> Entry:
+        return Entry(
             number=next(self.settings.numbers),
             time_ns=self.settings.now(),
             session=self.number,
@@ -354,9 +368,8 @@ class Termination:
             message=message,
             verdict=verdict,
             trail=trail,
+            **junk,
         )
-        same = verdict == "pass"
-        self._watch.passed(direction, [Passage(raw, (entry,), None if same else sent)])
 
 
 make = Termination

@@ -10,7 +10,7 @@ from lbcproxy.wire.hashes import display
 from lbcproxy.wire.record import MessageRecord, Record, at_most
 from lbcproxy.wire.rules import Limit, Params
 
-__all__ = ["GetData", "Inv", "InvType", "InventoryVector", "NotFound"]
+__all__ = ["GetData", "Inv", "InvType", "InventoryVector", "NotFound", "kind_name"]
 
 WITNESS_FLAG = 1 << 30
 
@@ -29,7 +29,8 @@ class InvType(IntEnum):
     FILTERED_WITNESS_BLOCK = WITNESS_FLAG | 3
 
 
-def _kind(number: int) -> str:
+def kind_name(number: int) -> str:
+    """Name a kind of inventory, in words."""
     try:
         return InvType(number).name.lower().replace("_", " ")
     except ValueError:
@@ -39,7 +40,7 @@ def _kind(number: int) -> str:
 class InventoryVector(Record, frozen=True, gc=False):
     """One thing by kind (`InvType`, or any other number) and hash: 36 bytes."""
 
-    type: UInt32
+    type: Annotated[UInt32, InvType]
     hash: Hash
 
 
@@ -57,7 +58,7 @@ class _Inventory(MessageRecord, frozen=True, gc=False):
         if len(self.inventory) > 1:
             return f"size {len(self.inventory)}"
         [thing] = self.inventory
-        return f"{_kind(thing.type)} {display(thing.hash)}"
+        return f"{kind_name(thing.type)} {display(thing.hash)}"
 
     @classmethod
     def glance(cls, head: bytes, params: Params) -> str:

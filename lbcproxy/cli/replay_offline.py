@@ -1,0 +1,86 @@
+"""`lbcproxy replay offline`: a capture through plugins and faults, and what comes of it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lbcproxy.cli.options import fault_option, look_options, network_option, the_network
+from lbcproxy.errors import CaptureError
+
+__all__ = ["command"]
+
+
+@click.command(name="offline", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("file", type=click.Path(path_type=Path))
+@network_option(required=False)
+@click.option(
+    "-s",
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="'FILE [NAME=VALUE ...]'",
+    help="A plugin to put it through. May be given several times.",
+)
+@fault_option("A fault by message: drop, duplicate, reorder, corrupt, delay, replay, stall.")
+@click.option("--seed", type=int, default=0, help="What the chances of faults are made of.")
+@click.option(
+    "-w",
+    "--write",
+    "out",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="Write what comes of it as a pcapng, which must not exist.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print no messages.")
+@look_options
+def command(
+    file: Path,
+    network: str | None,
+    plugins: tuple[str, ...],
+    faults: tuple[str, ...],
+    seed: int,
+    out: Path | None,
+    quiet: bool,
+    **look: Any,
+) -> None:
+    """Put a capture FILE through the proxy's core, with plugins and faults, without a network.
+
+    Time is the capture's own: the same FILE, plugins and seed give the same, byte for byte.
+    """
+    from lbcproxy.capture import UnknownNetwork, open_capture
+    from lbcproxy.cli.look import make_look
+    from lbcproxy.cli.progress import reading
+    from lbcproxy.cli.show import colours, reader_gone, through, width_of
+    from lbcproxy.replay.saving import recording_to
+
+    stream = sys.stdout
+    line = make_look(**look, colour=colours(stream), width=width_of(stream))
+    chain = None if network is None else the_network(network)
+    if out is not None and out.exists():
+        raise click.ClickException(f"{out} exists: it is not written over")
+    try:
+        capture = open_capture(file, chain)
+    except OSError as error:
+        raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
+    written = nullcontext() if out is None else recording_to(out, changes=bool(plugins or faults))
+    damage: CaptureError | None = None
+    try:
+        with written as observer, reading(file, wanted=not stream.isatty()) as capture.opened:
+            try:
+                for entry in through(capture, plugins, faults, seed, observer):
+                    if not quiet and (text := line(entry)) is not None:
+                        print(text)
+            except CaptureError as error:
+                damage = error  # what came before it is good, and written
+        sys.stdout.flush()
+    except UnknownNetwork as error:
+        raise click.UsageError(str(error)) from None
+    except BrokenPipeError:
+        reader_gone()
+    if damage is not None:
+        raise damage

@@ -1,0 +1,136 @@
+"""Real nodes sync from a recorded one: from `lbcproxy replay server`, its node long stopped."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.live.proxies import Proxy
+from tests.nodes import KINDS, Node, NodeKind, wait_until
+
+pytestmark = pytest.mark.live
+
+BLOCKS = (60, 90, 120)
+"""How many there are when the recording begins, when D leaves, and in the end."""
+LISTENING = re.compile(r"listening at \S+:(\d+), as ")
+
+
+class Replay:
+    """A running `lbcproxy replay server`."""
+
+    def __init__(self, capture: Path, folder: Path, *options: str) -> None:
+        self._output = folder / "replay.txt"
+        command = [sys.executable, "-m", "lbcproxy", "replay", "server", str(capture)]
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                [*command, *options], stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            found = wait_until("it listens", lambda: LISTENING.search(self.output))
+        except BaseException:
+            self.close()
+            raise
+        self.port = int(found[1])
+
+    @property
+    def output(self) -> str:
+        """All that it has printed."""
+        return self._output.read_text(errors="replace")
+
+    def stop(self) -> int:
+        """Send SIGTERM and give the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(20)
+
+    def close(self) -> None:
+        """End it, if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+class Recorded(NamedTuple):
+    """What is left of a sync when all nodes have stopped."""
+
+    kind: NodeKind
+    capture: Path
+    tip: str
+    d: Path
+    """The folder of a node that has the first blocks only."""
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def recorded(request: pytest.FixtureRequest, tmp_path_factory) -> Recorded:
+    """B synced from A through lbcproxy, which recorded it; A went on mining meanwhile."""
+    kind = KINDS[request.param]
+    kind.programs()
+    folder = tmp_path_factory.mktemp(request.param)
+    first, second, last = BLOCKS
+    a = Node(kind, folder / "a")
+    proxy = Proxy(kind.network, a.port, folder / "proxy")
+    b = Node(kind, folder / "b", connect=proxy.port)
+    d = Node(kind, folder / "d", connect=a.port)
+    try:
+        a.start()
+        a.generate(first)
+        b.start()
+        wait_until("B has A's blocks", lambda: b.height >= first, 60)
+        a.generate(second - first)
+        d.start()
+        wait_until("D has A's blocks", lambda: d.height >= second, 60)
+        d.stop()
+        a.generate(last - second)
+        wait_until("B has them all", lambda: b.tip == a.tip, 60)
+        tip = a.tip
+        b.stop()
+        assert proxy.stop() == 0
+    finally:
+        for node in (a, b, d):
+            node.stop()
+        proxy.close()
+    return Recorded(kind, proxy.capture, tip, folder / "d")
+
+
+@pytest.mark.parametrize("node", ["fresh", "with a part of the chain"])
+def test_a_node_syncs_from_the_recorded_one(recorded: Recorded, tmp_path: Path, node: str):
+    """To the same last block. The locator of the second was never asked in the recording."""
+    replay = Replay(recorded.capture, tmp_path)
+    folder = tmp_path / "c" if node == "fresh" else recorded.d
+    c = Node(recorded.kind, folder, connect=replay.port)
+    try:
+        c.start()
+        wait_until("it has all blocks", lambda: c.tip == recorded.tip, 60)
+        assert c.height == BLOCKS[-1]
+        [peer] = c.control("getpeerinfo")
+        assert peer["addr"] == f"127.0.0.1:{replay.port}"
+        assert peer["startingheight"] == BLOCKS[0]
+        c.stop()
+        wait_until("it has left", lambda: "] replayed: " in replay.output)
+        assert replay.stop() == 0
+    finally:
+        c.stop()
+        replay.close()
+    assert "client connect" in replay.output
+    assert "unknown" not in replay.output
+    assert "Traceback" not in replay.output
+
+
+def test_several_nodes_sync_at_once(recorded: Recorded, tmp_path: Path):
+    """Each at its own place in the conversation."""
+    replay = Replay(recorded.capture, tmp_path, "--quiet")
+    nodes = [Node(recorded.kind, tmp_path / name, connect=replay.port) for name in "cde"]
+    try:
+        for node in nodes:
+            node.start()
+        for node in nodes:
+            wait_until("it has all blocks", lambda: node.tip == recorded.tip, 60)  # noqa: B023
+    finally:
+        for node in nodes:
+            node.stop()
+        replay.close()

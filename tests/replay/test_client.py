@@ -1,0 +1,276 @@
+"""The connection around a replayed client: made, played on, and parted from in every way."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+
+from lbcproxy.capture import Recorder, open_capture
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.replay import STEP, Conversation, Diff, Ignored, ReplayClient, ReplayFailed, load
+from lbcproxy.session import Direction
+from lbcproxy.wire import Frame, Framer
+from lbcproxy.wire.envelope import frame
+from lbcproxy.wire.messages.handshake import VerAck
+from lbcproxy.wire.messages.headers import Headers
+from lbcproxy.wire.messages.keepalive import Ping
+from tests.proxy.transports import FakeTransport, Recording
+from tests.replay.spoken import (
+    BLOCKS,
+    DOWN,
+    HEADERS,
+    NETWORK,
+    SECOND,
+    START,
+    TALK,
+    UP,
+    Line,
+    raw_of,
+    version,
+    write,
+)
+
+ADDRESS = Endpoint("10.0.0.1", 18444)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("client") / "talk.pcapng", TALK)
+
+
+@pytest.fixture
+def conversation(path) -> Iterator[Conversation]:
+    with load(path) as found:
+        yield found
+
+
+class Play:
+    """A replay, and the node at its other end, who is played by hand."""
+
+    def __init__(self, conversation: Conversation, **options: Any) -> None:
+        self.reactor = MemoryReactorClock()
+        self.client = ReplayClient(
+            self.reactor,
+            conversation,
+            ADDRESS,
+            now=lambda: START + round(self.reactor.seconds() * SECOND),
+            **{"timeout": 10.0, **options},
+        )
+        self.outcome: list[Any] = []
+        self.framer = Framer(NETWORK)
+        self.wire: FakeTransport
+
+    def start(self, deadline: float | None = None) -> None:
+        """Begin to connect."""
+        running: Deferred[Any] = Deferred.fromCoroutine(self.client.run(deadline))
+        running.addBoth(self.outcome.append)
+
+    def accept(self) -> None:
+        """Let the connection come about."""
+        host, port, factory, *_ = self.reactor.tcpClients[0]
+        assert (host, port) == ADDRESS
+        self.wire = FakeTransport(self.reactor, factory.buildProtocol(None))
+        self.wire.protocol.makeConnection(self.wire)
+
+    def begin(self, **options: Any) -> None:
+        """Do both."""
+        self.start(**options)
+        self.accept()
+
+    def heard(self) -> list[str]:
+        """What has come since the last time: commands. Pings are answered at once."""
+        self.wire.read()
+        data, self.wire.got = self.wire.got, b""
+        frames = [each for each in self.framer.feed(data) if isinstance(each, Frame)]
+        for each in frames:
+            if each.command == "ping":
+                self.wire.arrive(frame(NETWORK.magic, "pong", each.payload))
+        return [each.command for each in frames]
+
+    def say(self, *said: Any) -> list[str]:
+        """Say something, and give what comes then."""
+        self.wire.arrive(b"".join(raw_of((DOWN, each)) for each in said))
+        return self.heard()
+
+    def through(self) -> None:
+        """Say all that was recorded."""
+        assert self.heard() == ["version"]
+        assert self.say(version(2, 5, b"/node/"), VerAck()) == ["verack", "getheaders"]
+        assert self.say(Headers(HEADERS)) == ["getdata"]
+        assert self.say(*BLOCKS[:3], TALK[14][1]) == ["ping"]
+        assert self.heard() == ["getdata"]
+        assert self.say(BLOCKS[3]) == ["ping"]
+
+    def part(self) -> Any:
+        """Let the connection end, and give what came of it."""
+        self.wire.read()
+        self.reactor.advance(10)
+        [outcome] = self.outcome
+        assert not self.wire.connected
+        assert not self.reactor.getDelayedCalls()
+        return outcome
+
+
+@pytest.fixture
+def play(conversation) -> Play:
+    return Play(conversation)
+
+
+def test_a_conversation_is_played_to_its_end(play):
+    """Then the connection is closed, and the report given."""
+    play.begin()
+    assert play.outcome == []
+    play.through()
+    report = play.part()
+    assert report.same, str(report)
+    assert play.wire.calls[-1] == "close"
+    assert not play.wire.aborted
+
+
+def test_what_is_missing_is_waited_for(play):
+    """Its timer is the only thing that wakes the replay."""
+    play.begin()
+    play.heard()
+    play.say(version(2, 5, b"/node/"), VerAck())
+    play.reactor.advance(9.9)
+    assert play.heard() == []
+    play.reactor.advance(0.1)
+    assert play.heard() == ["getdata"]
+    play.say(*BLOCKS[:3], TALK[14][1])
+    play.heard()
+    play.say(BLOCKS[3])
+    [difference] = play.part().differences
+    assert difference.command == "headers"
+
+
+def test_a_refused_connection_is_an_error_in_words(play):
+    play.start()
+    play.reactor.tcpClients[0][2].clientConnectionFailed(None, Failure(Refused(osError=111)))
+    [failure] = play.outcome
+    assert isinstance(failure.value, ReplayFailed)
+    assert str(failure.value) == "10.0.0.1:18444: Connection refused"
+
+
+def test_a_connection_that_does_not_come_about_is_not_waited_for_for_ever(play):
+    play.start()
+    play.reactor.advance(10)
+    [failure] = play.outcome
+    assert str(failure.value) == "10.0.0.1:18444: no connection in 10 s"
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [("finish", "the node closed the connection"), ("reset", "the node broke the connection off")],
+)
+def test_a_node_that_leaves_early_is_a_divergence(play, end, words):
+    play.begin()
+    play.heard()
+    play.say(version(2, 5, b"/node/"), VerAck())
+    getattr(play.wire, end)()
+    report = play.part()
+    [difference] = [each for each in report.differences if each.kind == "closed"]
+    assert difference.words.startswith(f"{words} behind message 5, getheaders;")
+
+
+def test_a_node_that_reads_nothing_is_not_flooded(tmp_path):
+    """What is sent waits until the node has read what waits."""
+    lines: list[Line] = [*TALK[:4], *((UP, BLOCKS[0]) for _ in range(2_000))]
+    with load(write(tmp_path / "flood.pcapng", lines)) as conversation:
+        play = Play(conversation)
+        play.begin()
+        play.heard()
+        play.wire.arrive(b"".join(raw_of((DOWN, each[1])) for each in TALK[1:3]))
+        assert len(play.wire.waiting) < 70_000
+        sent = 0
+        while blocks := play.heard().count("block"):
+            sent += blocks
+        assert sent == 2_000
+        assert play.part().same
+
+
+def test_a_stop_ends_it_where_it_is(play):
+    play.begin()
+    play.heard()
+    play.client.stop()
+    report = play.part()
+    assert report.notices == ("5 of the client's messages were not sent",)
+
+
+def test_a_stop_before_the_connection_ends_it_too(play):
+    play.start()
+    play.client.stop()
+    [report] = play.outcome
+    assert report.notices == ("6 of the client's messages were not sent",)
+
+
+def test_a_deadline_ends_it(play):
+    """For tests that must not hang."""
+    play.begin(deadline=3.0)
+    play.heard()
+    play.reactor.advance(3)
+    assert play.part().notices
+
+
+def test_a_node_that_does_not_read_the_last_words_is_cut_off(play):
+    play.begin()
+    play.through()
+    assert play.wire.connected
+    play.client.stop()
+    play.wire.waiting = b"left"
+    play.reactor.advance(5)
+    play.reactor.advance(0)
+    assert play.wire.aborted
+    assert play.outcome
+
+
+def test_step_by_step_it_asks_before_each_message(conversation):
+    """Once for each, whatever the node says meanwhile."""
+    shown: list[str] = []
+    play = Play(conversation, pace=STEP, ask=lambda message: shown.append(message.command))
+    play.begin()
+    assert play.heard() == []
+    assert shown == ["version"]
+    play.client.step()
+    assert play.heard() == ["version"]
+    play.say(version(2, 5, b"/node/"), VerAck(), Ping(3))
+    assert shown == ["version", "verack"]
+    play.client.stop()
+    play.part()
+
+
+def test_the_live_conversation_can_be_recorded_and_compared_again(conversation, path, tmp_path):
+    """The comparison of both captures says the same as the report."""
+    out = tmp_path / "out.pcapng"
+    told = Recording()
+    with out.open("wb") as file:
+        play = Play(conversation, observers=[Recorder(file.write, network=NETWORK.id), told])
+        play.begin()
+        play.heard()
+        play.say(version(2, 6, b"/node/"), VerAck())
+        play.say(Headers(HEADERS[:3]))
+        play.say(*BLOCKS[:3], TALK[14][1])
+        play.heard()
+        play.say(BLOCKS[3])
+        report = play.part()
+    assert report.count == 2
+    again = Diff(open_capture(path), open_capture(out), Ignored()).run()
+    assert again.differences == report.differences
+    assert told.told[0] == ("started",)
+    assert told.summaries[0].why == "played to the end"
+    assert {entry.direction for entry in open_capture(out)} == set(Direction)
+
+
+def test_a_defect_is_no_divergence(conversation):
+    """What an observer raises comes out of `run`."""
+    play = Play(conversation, observers=[Recording(fails_at="started")])
+    play.begin()
+    [failure] = play.outcome
+    assert isinstance(failure.value, RuntimeError)
+    play.reactor.advance(0)
+    assert not play.wire.connected
+    assert not play.reactor.getDelayedCalls()
