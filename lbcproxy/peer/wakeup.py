@@ -7,16 +7,13 @@ from typing import Any
 
 __all__ = ["Wakeup"]
 
-STOOD_STILL = 0.1
-"""Seconds behind its time from which on a call tells of a process that did not run: it was stopped,
-its machine was asleep or had no time for it, or the clock was set."""
-
 
 class Wakeup:
     """Call `then` at a time of `clock`, Twisted's `IReactorTime`.
 
-    If that comes late, what has been sent meanwhile is read first; `then` is told whether there was
-    something, which `heard`, the time of the last bytes, shows.
+    What has been sent by then is read first: the process may have been stopped, its machine asleep
+    or busy. `then` is told whether something came behind the time, which `heard`, when the last
+    bytes were read, shows.
     """
 
     def __init__(
@@ -39,7 +36,5 @@ class Wakeup:
             self._call.cancel()
 
     def _due(self) -> None:
-        if self._clock.seconds() - self.at < STOOD_STILL:
-            self._then(False)
-        else:  # the reactor may call before it reads
-            self._call = self._clock.callLater(0, lambda: self._then(self._heard() > self.at))
+        # The reactor may call before it reads.
+        self._call = self._clock.callLater(0, lambda: self._then(self._heard() > self.at))

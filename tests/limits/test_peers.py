@@ -174,7 +174,7 @@ def test_nobody_is_blamed_for_a_program_that_stood_still(scene: Scene):
         scene.program.process.send_signal(signal.SIGSTOP)
         try:
             client.sendall(hello() + message("verack") + message("ping", b"question"))
-            time.sleep(HANDSHAKE * 1.5)
+            time.sleep(HANDSHAKE * 1.25)
         finally:
             scene.program.process.send_signal(signal.SIGCONT)
         heard = b""

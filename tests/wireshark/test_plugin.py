@@ -80,7 +80,8 @@ def test_a_filter_says_what_its_field_is(tmp_path: Path):
 def test_no_record_computes_or_refuses_what_the_runtime_does_not_know():
     """What follows from a record by Python code has to be written in Lua once more; only that."""
     source = (RUNTIME / "derived.lua").read_text()
-    for record in all_records():
+    own = (each for each in all_records() if each.__module__.startswith("lbcproxy."))
+    for record in own:  # other tests have records of theirs
         parents = record.__mro__[1:]
         for method, base in (("derived", Record), ("check", Record)):
             if method in vars(record) and base in parents and record is not MessageRecord:
