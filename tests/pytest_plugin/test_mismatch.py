@@ -16,8 +16,8 @@ NEAR = """
 @pytest.mark.capture("captures/sync.pcap")
 def test_near(replayed_node):
     async def main():
-        client = await lightclient.LightClient.connect(*replayed_node.address)
-        await client.headers(b"\\1" * 32)
+        async with await lightclient.LightClient.connect(*replayed_node.address) as client:
+            await client.headers(bytes([1]) * 32)
     asyncio.run(main())
 """
 
