@@ -44,7 +44,8 @@ setup(
     },
     package_data={
         "lbcproxy": ["py.typed"],
-        "lbcproxy.wire": ["_*.pyi", "_*.pyx"],
+        "lbcproxy.wire": ["_*.pyi", "_*.pyx", "_*.h"],
+        "lbcproxy.wireshark": ["runtime/*.lua"],
         "lbcproxy._captures": ["*.md", "*.pcap", "btcd-*.pcapng", "*.truth.json"],
         "lbcproxy._plugins": ["*.md", "*.py"],
     },

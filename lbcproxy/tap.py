@@ -75,7 +75,7 @@ def makeService(options: Options) -> Any:
     config = options.settings
     path = str(Path(options["config"]).absolute())  # a daemon has another folder
     service = _Kept(reactor, config, logs, read_again=lambda: load(*read(path)))
-    ended = Ending(service.stopService, service.abort, reactor, service.hang_up)
+    ended = Ending(service.stopService, service.abort, reactor, service.hang_up, service.died)
     service.given_up = lambda: ended.done(1)
     reactor.callWhenRunning(ended.install)
     reactor.callWhenRunning(lambda: atexit.register(_leave, service, ended))
@@ -84,6 +84,7 @@ def makeService(options: Options) -> Any:
 
 def _leave(service: LbcproxyService, ended: Ending) -> None:
     """End with the exit code of `lbcproxy run`: twistd itself would give 0 whatever happened."""
+    service.died()  # nothing, if it was stopped in order
     code = 1 if service.failed else ended.code
     if code:
         sys.stdout.flush()

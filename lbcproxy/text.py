@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["iso_time", "printable", "printable_json", "unix_time"]
+__all__ = ["iso_time", "printable", "printable_json", "time_of_iso", "unix_time"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ISO_TIME = re.compile(
+    r"(?:(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)|(-?\d{1,20}))(?:\.(\d{1,9}))?Z?", re.ASCII
+)
 
 
 def printable(text: str | bytes, most: int | None = None) -> str:
@@ -47,3 +51,15 @@ def iso_time(time_ns: int) -> str:
         return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z"
     except OverflowError:
         return f"{seconds}.{nanoseconds:09}"
+
+
+def time_of_iso(text: str) -> int:
+    """Read what `iso_time` writes, fewer digits too; raises ValueError."""
+    found = ISO_TIME.fullmatch(text)
+    if found is None:
+        raise ValueError("no time as 2026-01-31T12:00:00.000000000Z")
+    if found[1] is not None:
+        seconds = (datetime.fromisoformat(found[1] + "+00:00") - EPOCH) // timedelta(seconds=1)
+    else:
+        seconds = int(found[2])  # of a time that no calendar holds
+    return seconds * 1_000_000_000 + int((found[3] or "").ljust(9, "0"))

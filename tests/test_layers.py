@@ -26,7 +26,7 @@ ROWS = (
     ("filters",),
     ("plugin",),
     ("loading",),
-    ("peer", "capture", "faults"),
+    ("peer", "capture", "faults", "wireshark"),
     ("proxy",),
     ("replay",),
     ("config", "testing"),

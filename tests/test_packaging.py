@@ -64,10 +64,11 @@ def test_the_wheel_has_the_native_engine(wheel):
     """Built for this Python and machine, with its source beside it; no C source."""
     require_compiler()
     with zipfile.ZipFile(wheel) as archive:
-        native = [name for name in archive.namelist() if "_native" in name]
+        native = [name for name in archive.namelist() if "_native" in name or "_write" in name]
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     assert sorted(native) == sorted(
-        f"lbcproxy/wire/_native{each}" for each in (suffix, ".pyi", ".pyx")
+        f"lbcproxy/wire/{each}"
+        for each in (f"_native{suffix}", "_native.pyi", "_native.pyx", "_write.h")
     )
     assert not wheel.name.endswith("-none-any.whl")
 

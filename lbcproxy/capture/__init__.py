@@ -1,23 +1,43 @@
 """Files of sessions: written as they happen, read as entries. One file a format."""
 
+from lbcproxy.capture.events import Event, events, tell
 from lbcproxy.capture.file import MOST_WAITING, CaptureFile
 from lbcproxy.capture.loss import Loss
+from lbcproxy.capture.pattern import BadPattern, file_name
 from lbcproxy.capture.reader import Capture, UnknownNetwork, open_capture
+from lbcproxy.capture.reasons import BY_HAND, DEFAULT_REASONS, REASONS
 from lbcproxy.capture.recorder import LEGS, Recorder
-from lbcproxy.capture.recording import PER, BadPattern, Recording, RecordingSettings, file_name
+from lbcproxy.capture.recording import PER, Recording, RecordingSettings
+from lbcproxy.capture.ring import Rings, RingSettings
+from lbcproxy.capture.switch import MOST_PEERS, Choice, Switch, is_of
+from lbcproxy.capture.tidying import Keeping, Tidier
 
 __all__ = [
+    "BY_HAND",
+    "DEFAULT_REASONS",
     "LEGS",
+    "MOST_PEERS",
     "MOST_WAITING",
     "PER",
+    "REASONS",
     "BadPattern",
     "Capture",
     "CaptureFile",
+    "Choice",
+    "Event",
+    "Keeping",
     "Loss",
     "Recorder",
     "Recording",
     "RecordingSettings",
+    "RingSettings",
+    "Rings",
+    "Switch",
+    "Tidier",
     "UnknownNetwork",
+    "events",
     "file_name",
+    "is_of",
     "open_capture",
+    "tell",
 ]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterator
 
 from lbcproxy import networks
+from lbcproxy.capture.happening import Closed, Opened
 from lbcproxy.capture.met import SessionReport
-from lbcproxy.capture.streams import Closed, Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, Entry, Passage, Session, SessionFacts, Side
+from lbcproxy.session import Direction, Passage, Session, SessionFacts, Side
 
 __all__ = ["Connection", "Room", "UnknownNetwork"]
 
@@ -21,6 +20,8 @@ UNDECIDED = 4096
 IN_MIDDLE = 4 << 20
 """The same of a connection met in its middle, where the rest of a block may come first."""
 LONGEST_MATCH = 16
+MOST_OUTGOING = 64 << 20
+"""Bytes of one piece that went out."""
 
 
 class UnknownNetwork(LbcproxyError):
@@ -56,7 +57,7 @@ class Connection:
         self.network = network
         self.came_in = came_in
         self.upstream = upstream
-        self._opened = opened
+        self.opened = opened
         self._make_session = make_session
         self._room = room
         self._most = UNDECIDED if opened.begun else IN_MIDDLE
@@ -67,6 +68,7 @@ class Connection:
         self._ended: set[Direction] = set()
         self._end: str | None = None
         self._last_ns = opened.time_ns
+        self._outgoing = bytearray()
 
     @property
     def over(self) -> bool:
@@ -78,22 +80,49 @@ class Connection:
         """Whether it is of no network that could be told."""
         return self.session is None and self.network is None
 
-    def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterator[Entry]:
+    def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterator[Passage]:
         """Read the next bytes of a direction."""
         self._last_ns = time_ns
         if self.session is not None:
-            yield from _entries(self.session.receive(direction, data, time_ns))
+            yield from self.session.receive(direction, data, time_ns)
         elif not self._given_up:
             self._hold(direction, data, time_ns, len(data))
             seen = self._seen[direction] + data
             self._seen[direction] = seen[-LONGEST_MATCH:]
             yield from self._decide(self.network or _network_in(seen))
 
-    def gap(self, direction: Direction, missing: int, time_ns: int) -> Iterator[Entry]:
+    def flush(self, direction: Direction, time_ns: int) -> Iterator[Passage]:
+        """Read no further what a direction has left unfinished: a piece ends here."""
+        if self.session is not None:
+            yield from self.session.end(direction, time_ns)
+
+    def went_out(
+        self, direction: Direction, data: bytes, time_ns: int, *, whole: bool
+    ) -> bytes | None:
+        """Take bytes that went out on this leg; give the piece that ends with them, if one does.
+
+        What they mean is known from where they came in. They are read all the same: nodes agree on
+        a version on each leg.
+        """
+        for _ in self.data(direction, data, time_ns):
+            pass
+        self._outgoing += data
+        if not whole and len(self._outgoing) <= MOST_OUTGOING:
+            return None
+        piece = bytes(self._outgoing)
+        self._outgoing.clear()
+        return piece
+
+    def injected(self, direction: Direction, piece: bytes, time_ns: int) -> Iterator[Passage]:
+        """Read a piece that no node has sent."""
+        if self.session is not None:
+            yield self.session.injected(direction, time_ns, piece, ())
+
+    def gap(self, direction: Direction, missing: int, time_ns: int) -> Iterator[Passage]:
         """Go on behind bytes that are not in the capture."""
         self._last_ns = time_ns
         if self.session is not None:
-            yield from _entries(self.session.gap(direction, missing, time_ns))
+            yield from self.session.gap(direction, missing, time_ns)
         elif not self._given_up:
             self._hold(direction, missing, time_ns, 0)
             self._seen[direction] = b""
@@ -106,7 +135,7 @@ class Connection:
         time_ns: int,
         closed: Closed | None,
         otherwise: str = "open at the end",
-    ) -> Iterator[Entry]:
+    ) -> Iterator[Passage]:
         """End a direction; `closed` says how, or `otherwise` if nobody closed it."""
         if closed is not None:
             self._last_ns = time_ns
@@ -120,19 +149,23 @@ class Connection:
         if direction not in self._ended:
             self._ended.add(direction)
             if self.session is not None:
-                yield from _entries(self.session.end(direction, time_ns))
+                yield from self.session.end(direction, time_ns)
         if self.over:
             self._release()
 
-    def facts(self, number: int, network: Network) -> SessionFacts:
+    def facts(self, number: int, network: Network | None) -> SessionFacts:
         """Say between whom the session is; where only two are known, the server is the upstream."""
-        client, server = self._opened.client, self._opened.server
+        client, server = self.opened.client, self.opened.server
         try:
             upstream = server if self.upstream is None else Endpoint.parse(self.upstream)
         except ValueError:
             upstream = server  # the file says something else than HOST:PORT
         return SessionFacts(
-            number=number, network=network.id, client=client, listen=server, upstream=upstream
+            number=number,
+            network="" if network is None else network.id,
+            client=client,
+            listen=server,
+            upstream=upstream,
         )
 
     def report(self, number: int) -> SessionReport:
@@ -145,11 +178,11 @@ class Connection:
         return SessionReport(
             number=number,
             network="" if network is None else network.id,
-            client=self._opened.client,
-            server=self._opened.server,
+            client=self.opened.client,
+            server=self.opened.server,
             upstream=self.upstream,
-            begun=self._opened.begun,
-            begun_ns=self._opened.time_ns,
+            begun=self.opened.begun,
+            begun_ns=self.opened.time_ns,
             ended_ns=self._last_ns,
             end=self._end or "",
             missing=0 if session is None else session.missing,
@@ -162,7 +195,7 @@ class Connection:
         self._size += size
         self._room.left -= size
 
-    def _decide(self, network: Network | None) -> Iterator[Entry]:
+    def _decide(self, network: Network | None) -> Iterator[Passage]:
         """Make the session and read what was held, or give up if too much is."""
         if network is not None:
             held = self._release()
@@ -181,10 +214,6 @@ class Connection:
         self._room.left += self._size
         self._size = 0
         return held
-
-
-def _entries(passages: list[Passage]) -> Iterator[Entry]:
-    return itertools.chain.from_iterable(each.entries for each in passages)
 
 
 def _network_in(data: bytes) -> Network | None:

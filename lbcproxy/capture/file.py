@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 from lbcproxy.background import Background, write_all
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.loss import Loss
+from lbcproxy.capture.packing import PACKED
 from lbcproxy.errors import CaptureError
 
 __all__ = ["MOST_WAITING", "CaptureFile", "Told"]
@@ -35,8 +36,9 @@ class CaptureFile:
 
     A file that exists is continued if it is a pcapng that nobody else writes, after what a crash
     left of its last block is cut off; any other raises CaptureError, so that nothing is ever
-    written over. With `fresh` it is left alone and the next free name taken: `x-2.pcapng`. `-` is
-    the standard output.
+    written over. With `fresh` it is left alone and the next free name taken: `x-2.pcapng`. A name
+    whose file was compressed is not free either. `-` is the standard output. `closed` is told when
+    nothing more will be written, in the writing thread.
 
     What the disk does not take, or takes too late, is lost, counted and told; a disk is tried
     again every 5 s. Behind the loss the file says how much is missing.
@@ -50,6 +52,7 @@ class CaptureFile:
         *,
         fresh: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        closed: Callable[[CaptureFile], object] = bool,
     ) -> None:
         self.path = path
         self.cut = 0
@@ -68,6 +71,7 @@ class CaptureFile:
         self._told = told
         self._fresh = fresh
         self._clock = clock
+        self._tell_closed = closed
         self._head = b""
         self._begun = False
         self._file: BinaryIO | None = None
@@ -180,6 +184,7 @@ class CaptureFile:
             self._told(f"recording into {self.name} fails at its end: {error.strerror}", True)
         finally:
             self.is_done = True
+            self._tell_closed(self)
 
     def _leave_nothing(self) -> None:
         """Remove a new file that nothing could be written into."""
@@ -228,6 +233,8 @@ class CaptureFile:
         base = Path(self.path)
         base.parent.mkdir(parents=True, exist_ok=True)
         for path in _names(base):
+            if _is_packed(path):
+                continue
             if path.exists() and not path.is_file():
                 return cast("BinaryIO", path.open("ab", buffering=0))  # a pipe, as /dev/fd/5
             file = cast("BinaryIO", path.open("ab", buffering=0))
@@ -271,6 +278,11 @@ def _names(path: Path) -> Iterator[Path]:
     while True:
         yield path.with_name(f"{path.stem}-{number}{path.suffix}")
         number += 1
+
+
+def _is_packed(path: Path) -> bool:
+    """Whether a name was that of a file that is there compressed only."""
+    return not path.exists() and any(path.with_name(path.name + each).exists() for each in PACKED)
 
 
 def _is_free(file: BinaryIO) -> bool:

@@ -71,13 +71,17 @@ class Met:
     def packet(self, time_ns: int, link_type: int) -> bool:
         """Count a packet; whether its link type is understood."""
         self.packets += 1
-        if time_ns:  # some blocks have no time
-            self.first_ns = time_ns if self.first_ns is None else min(self.first_ns, time_ns)
-            self.last_ns = time_ns if self.last_ns is None else max(self.last_ns, time_ns)
+        self.time(time_ns)
         if link_type in UNDERSTOOD:
             return True
         self.unread[link_type] += 1
         return False
+
+    def time(self, time_ns: int) -> None:
+        """Take note of when something was; some blocks have no time."""
+        if time_ns:
+            self.first_ns = time_ns if self.first_ns is None else min(self.first_ns, time_ns)
+            self.last_ns = time_ns if self.last_ns is None else max(self.last_ns, time_ns)
 
     @property
     def notices(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
+from lbcproxy.capture.known import Known
 from lbcproxy.capture.packet import Leg
 from lbcproxy.capture.writer import CaptureWriter, Note, Piece
 from lbcproxy.session import (
@@ -16,7 +17,6 @@ from lbcproxy.session import (
     SessionSummary,
 )
 from lbcproxy.text import printable
-from lbcproxy.wire.codec import Codec
 
 __all__ = ["LEGS", "Recorder"]
 
@@ -33,7 +33,7 @@ class Recorder(Observer):
     """Write what is observed to `write`, which takes the bytes of a pcapng file in order.
 
     `legs` is one of `LEGS`; `changes` tells that what goes out may differ from what came in;
-    `metadata` is kept at the beginning of the file.
+    `metadata` and `comments` are kept at the beginning of the file.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Recorder(Observer):
         legs: str = "auto",
         changes: bool = False,
         metadata: Mapping[str, object] | None = None,
+        comments: Sequence[str] = (),
     ) -> None:
         if legs not in LEGS:
             raise ValueError(f"legs {legs!r} is not among {', '.join(LEGS)}")
@@ -53,65 +54,88 @@ class Recorder(Observer):
             network=network,
             legs="both" if self._both else "client",
             metadata={"changes": changes, **(metadata or {})},
+            comments=comments,
         )
-        self._facts: dict[int, SessionFacts] = {}
-        self._inside: set[tuple[int, Direction]] = set()
-        self._codecs: dict[int, Codec] = {}
-        self._open: dict[int, set[Leg]] = {}
-        self._ended: dict[int, set[Direction]] = {}
+        self._open: dict[int, Known] = {}
+        self._legs: dict[int, list[Leg]] = {}
         self._early: dict[int, list[Piece]] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no session is open."""
+        return not self._open
 
     @property
     def in_message(self) -> bool:
         """Whether a long message has begun, in any session, and not ended."""
-        return bool(self._inside)
+        return any(known.inside for known in self._open.values())
 
     def take_over(self, other: Recorder, time_ns: int) -> None:
-        """Go on with the sessions of another, whose file is full.
+        """Go on with the sessions of another, whose file is full."""
+        for number, known in other._open.items():
+            self.join(known, time_ns, other._early.get(number, ()))
 
-        Each is opened again, so that this file can be read without the other.
+    def join(self, known: Known, time_ns: int, early: Sequence[Piece] = ()) -> None:
+        """Go on with a session that has begun before.
+
+        It is opened again, with the version that was agreed, so that this file can be read alone.
+        `early` is what the upstream leg has still to get.
         """
-        for number, legs in other._open.items():
-            facts, codec = other._facts[number], other._codecs.get(number)
-            version = None if codec is None else codec.protocol_version
-            self._begin(facts, time_ns, {"continued": True, "protocol_version": version})
-            self._early[number] = other._early.get(number, [])
-            if Leg.UPSTREAM in legs:
-                self.upstream_connected(facts, time_ns)
-            for direction in other._ended[number]:
-                self.finished(facts, direction, time_ns)
+        facts, number = known.facts, known.facts.number
+        more = {"continued": True, "protocol_version": known.protocol_version}
+        self._begin(known.copy(), time_ns, more)
+        ended, self._open[number].ended = known.ended, set()
+        self._early[number] = list(early)
+        if known.connected:
+            self.upstream_connected(facts, time_ns)
+        for direction in sorted(ended):
+            self.finished(facts, direction, time_ns)
+
+    def leave(self, number: int) -> None:
+        """Write no more of a session, which goes on: it stays open in the file."""
+        for leg in self._legs.get(number, ()):
+            self._writer.leave(number, leg)
+        self._forget(number)
 
     def started(self, facts: SessionFacts, time_ns: int) -> None:
         """Open the client leg."""
-        self._begin(facts, time_ns, {})
+        self._begin(Known(facts), time_ns, {})
 
-    def _begin(self, facts: SessionFacts, time_ns: int, more: Mapping[str, object]) -> None:
-        self._facts[facts.number] = facts
-        self._open[facts.number] = {Leg.CLIENT}
-        self._ended[facts.number] = set()
-        known = {"network": facts.network, "upstream": str(facts.upstream), **more}
-        self._writer.open(facts.number, Leg.CLIENT, facts.client, facts.listen, time_ns, known)
+    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+        """Open the client leg of a session of which the beginning is missing."""
+        more = {"continued": True, "protocol_version": protocol_version}
+        self._begin(Known(facts), time_ns, more)
+
+    def _begin(self, known: Known, time_ns: int, more: Mapping[str, object]) -> None:
+        facts = known.facts
+        self._open[facts.number] = known
+        self._legs[facts.number] = [Leg.CLIENT]
+        said = {"network": facts.network, "upstream": str(facts.upstream), **more}
+        self._writer.open(facts.number, Leg.CLIENT, facts.client, facts.listen, time_ns, said)
 
     def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
         """Open the upstream leg, if it is wanted."""
-        if facts.number in self._facts:
-            self._facts[facts.number] = facts
-        if not self._both or facts.number not in self._open or facts.local is None:
+        known = self._open.get(facts.number)
+        if known is None:
             return
-        self._open[facts.number].add(Leg.UPSTREAM)
+        known.upstream_connected(facts)
+        if not self._both or facts.local is None:
+            return
         number, way = facts.number, Direction.TO_UPSTREAM
+        self._legs[number].append(Leg.UPSTREAM)
         self._writer.open(number, Leg.UPSTREAM, facts.local, facts.upstream, time_ns, {})
         self._writer.data(number, Leg.UPSTREAM, way, time_ns, self._early.pop(number, ()))
-        if way in self._ended[number]:
+        if way in known.ended:
             self._writer.finish(number, Leg.UPSTREAM, way, time_ns)
 
     def passed(
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
     ) -> None:
         """Write what passed."""
-        if direction in self._ended.get(facts.number, (direction,)):
+        known = self._open.get(facts.number)
+        if known is None or direction in known.ended:
             return
-        self._note_place(facts.number, direction, passages)
+        known.passed(direction, passages)
         if not self._both:
             pieces = _pieces(passages, going_out=direction is Direction.TO_CLIENT)
             self._writer.data(facts.number, Leg.CLIENT, direction, time_ns, pieces)
@@ -120,43 +144,27 @@ class Recorder(Observer):
         # the file has the order of what happened.
         for _, run in itertools.groupby(passages, _is_injected):
             part = list(run)
-            for leg in sorted(self._open[facts.number]):
+            for leg in self._legs[facts.number]:
                 pieces = _pieces(part, going_out=leg is not INGRESS[direction])
                 self._writer.data(facts.number, leg, direction, time_ns, pieces)
-        if Leg.UPSTREAM not in self._open[facts.number]:
+        if Leg.UPSTREAM not in self._legs[facts.number]:
             early = self._early.setdefault(facts.number, [])
             early.extend(_pieces(passages, going_out=direction is Direction.TO_UPSTREAM))
 
-    def _note_place(self, number: int, direction: Direction, passages: Sequence[Passage]) -> None:
-        """Remember whether a message is under way, and with what version messages are read."""
-        if not passages:
-            return
-        passage = passages[-1]
-        if not passage.entries:
-            self._inside.add((number, direction))
-            return
-        self._inside.discard((number, direction))
-        if passage.run is not None:
-            self._codecs[number] = passage.run.codec
-            return
-        last = passage.entries[-1]
-        if last.message is not None and last.command != "version":  # read before it was agreed
-            self._codecs[number] = last.message.codec
-
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
-        if direction in self._ended.get(facts.number, (direction,)):
+        known = self._open.get(facts.number)
+        if known is None or direction in known.ended:
             return
-        self._ended[facts.number].add(direction)
-        self._inside.discard((facts.number, direction))
-        for leg in sorted(self._open[facts.number]):
+        known.finished(direction)
+        for leg in self._legs[facts.number]:
             self._writer.finish(facts.number, leg, direction, time_ns)
-        if len(self._ended[facts.number]) == len(Direction):
+        if len(known.ended) == len(Direction):
             self._forget(facts.number)
 
     def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write that a session was broken off."""
-        for leg in sorted(self._open.get(facts.number, ())):
+        for leg in self._legs.get(facts.number, ()):
             self._writer.reset(facts.number, leg, direction, time_ns)
         self._forget(facts.number)
 
@@ -165,13 +173,14 @@ class Recorder(Observer):
         for direction in Direction:
             self.finished(summary.facts, direction, time_ns)
 
+    def left(self, summary: SessionSummary, time_ns: int) -> None:
+        """Forget a session that nobody has closed: it stays open in the file."""
+        self.leave(summary.facts.number)
+
     def _forget(self, number: int) -> None:
-        self._facts.pop(number, None)
-        self._codecs.pop(number, None)
-        self._inside.difference_update([(number, direction) for direction in Direction])
         self._open.pop(number, None)
+        self._legs.pop(number, None)
         self._early.pop(number, None)
-        self._ended.pop(number, None)
 
 
 def _is_injected(passage: Passage) -> bool:
@@ -189,6 +198,8 @@ def _pieces(passages: Sequence[Passage], *, going_out: bool) -> list[Piece]:
         raw = passage.sent if going_out and passage.sent is not None else passage.raw
         if raw:
             pieces.append(Piece(raw, note))
+        elif passage.entries and passage.entries[0].missing:
+            pieces.append(Piece(b"", note, missing=passage.entries[0].missing))
         elif passage.sent is not None:
             continue  # nothing of it on this leg
         elif note is not None and pieces:
@@ -206,7 +217,9 @@ def _note(entry: Entry) -> Note | None:
         facts["verdict"], facts["trail"] = entry.verdict, entry.trail
     if error is not None:
         facts["error"] = error
-    words = [f"#{entry.session}", printable(entry.command) or "junk"]
+    if entry.missing:
+        facts["missing"] = entry.missing
+    words = [f"#{entry.session}", printable(entry.command) or ("gap" if entry.missing else "junk")]
     words += [f"verdict={entry.verdict}"] if entry.verdict != "pass" else []
     words += [f"error={error}"] if error is not None else []
     return Note(" ".join(words), facts)

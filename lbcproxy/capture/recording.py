@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
 from lbcproxy.background import Background
 from lbcproxy.capture.file import CaptureFile, Told
+from lbcproxy.capture.known import Known
 from lbcproxy.capture.loss import Loss
+from lbcproxy.capture.pattern import file_name
 from lbcproxy.capture.recorder import Recorder
 from lbcproxy.filters import Filter
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
 
-__all__ = ["PER", "BadPattern", "Recording", "RecordingSettings", "file_name"]
+__all__ = ["PER", "Recording", "RecordingSettings"]
 
 PER = ("run", "listener", "session")
 """What has a file of its own."""
-NAMES = ("network", "name", "session")
-"""What may stand in braces in a file's name."""
 OVERDUE = 60 * 1_000_000_000
-
-
-class BadPattern(ValueError):
-    """A pattern of file names that cannot be filled in; the text says where."""
 
 
 class RecordingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +46,8 @@ class _Part:
         self.file = file
         self.began_ns = began_ns
         self.size = 0
+        self.left: set[int] = set()
+        """Sessions that it holds the beginning of only."""
         self.recorder: Recorder
 
     def write(self, data: bytes) -> None:
@@ -64,7 +61,7 @@ class Recording(Observer):
     `told` hears what happens; of what passes only what `wanted` matches is recorded. A new file is
     begun where no message is under way, at the latest when it is twice too long or a minute too
     late; open sessions go on in it. `open` opens the first and raises CaptureError, where later
-    ones are opened by the disk's thread.
+    ones are opened by the disk's thread. `closed` is told of each that is whole, in that thread.
     """
 
     def __init__(
@@ -78,6 +75,7 @@ class Recording(Observer):
         changes: bool,
         wanted: Filter | None = None,
         now: Callable[[], int] = time.time_ns,
+        closed: Callable[[CaptureFile], object] = bool,
     ) -> None:
         self._settings = settings
         self._disk = disk
@@ -87,6 +85,7 @@ class Recording(Observer):
         self._changes = changes
         self._wanted = wanted
         self._now = now
+        self._tell_closed = closed
         self._part: _Part | None = None
         self._parts: dict[int, _Part] = {}
         self._files: list[CaptureFile] = []  # those whose losses are not counted yet
@@ -148,13 +147,61 @@ class Recording(Observer):
         self._part = None
         self._parts.clear()
 
+    # On and off while sessions last.
+
+    def expect(self, number: int) -> None:
+        """Stay ready for a session that is not recorded now, until it is over."""
+        self._sessions.add(number)
+
+    def over(self, number: int) -> None:
+        """Expect a session no longer; the last of what is retired closes it."""
+        self._sessions.discard(number)
+        if self._retired and not self._sessions:
+            self.close()
+
+    def join(self, known: Known, time_ns: int) -> None:
+        """Record a session that has begun before, from now on; its file can be read alone.
+
+        No file holds a session with a hole in it: one that has left goes on in the next. Raises
+        CaptureError if there is none to be had.
+        """
+        self._begin_own(known.facts, time_ns, at_once=True)
+        self.wake()
+        if self._part is not None and known.facts.number in self._part.left:
+            self._part = self._replace(self._part, time_ns, None, at_once=True)
+        self._to(known.facts, time_ns, lambda recorder: recorder.join(known, time_ns))
+
+    def file_of(self, number: int) -> str | None:
+        """Give the name of the file that a session goes to, if it is recorded; None if to none."""
+        part = self._parts.get(number) or self._part
+        return None if part is None else part.file.name
+
+    def leave(self, number: int) -> None:
+        """Record a session no more, though it goes on; a file of its own is closed."""
+        own = self._parts.pop(number, None)
+        part = own or self._part
+        if part is not None:
+            part.recorder.leave(number)
+            part.left.add(number)
+        if own is not None:
+            own.file.close()
+
+    def wake(self) -> None:
+        """Have a file if sessions share one; raises CaptureError."""
+        if self._part is None and self._settings.per != "session" and not self._closed:
+            self._part = self._begin(self._now(), at_once=True)
+
+    def rest(self) -> None:
+        """Close the file if it has no open session; the next session begins another."""
+        if self._part is not None and self._part.recorder.is_idle:
+            self._part.file.close()
+            self._part = None
+
     # What is told of sessions.
 
     def started(self, facts: SessionFacts, time_ns: int) -> None:
         """Record it; with a file for each session, begin that."""
-        self._sessions.add(facts.number)
-        if self._settings.per == "session" and not self._closed:
-            self._parts[facts.number] = self._begin(time_ns, facts.number)
+        self._begin_own(facts, time_ns)
         self._to(facts, time_ns, lambda recorder: recorder.started(facts, time_ns))
 
     def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
@@ -188,9 +235,12 @@ class Recording(Observer):
         part = self._parts.pop(summary.facts.number, None)
         if part is not None:
             part.file.close()
-        self._sessions.discard(summary.facts.number)
-        if self._retired and not self._sessions:
-            self.close()
+        self.over(summary.facts.number)
+
+    def _begin_own(self, facts: SessionFacts, time_ns: int, *, at_once: bool = False) -> None:
+        self._sessions.add(facts.number)
+        if self._settings.per == "session" and not self._closed:
+            self._parts[facts.number] = self._begin(time_ns, facts.number, at_once=at_once)
 
     def _to(self, facts: SessionFacts, time_ns: int, tell: Callable[[Recorder], None]) -> None:
         part = self._current(facts, time_ns)
@@ -202,6 +252,8 @@ class Recording(Observer):
     def _current(self, facts: SessionFacts, time_ns: int) -> _Part | None:
         number = facts.number if self._settings.per == "session" else None
         part = self._part if number is None else self._parts.get(number)
+        if part is None and number is None and not self._closed:  # it rested
+            part = self._part = self._begin(time_ns)
         if part is None or not self._is_full(part, time_ns):
             return part
         part = self._replace(part, time_ns, number)
@@ -222,8 +274,10 @@ class Recording(Observer):
             return not part.recorder.in_message or late
         return False
 
-    def _replace(self, part: _Part, time_ns: int, session: int | None) -> _Part:
-        new = self._begin(time_ns, session)
+    def _replace(
+        self, part: _Part, time_ns: int, session: int | None, *, at_once: bool = False
+    ) -> _Part:
+        new = self._begin(time_ns, session, at_once=at_once)
         new.recorder.take_over(part.recorder, time_ns)
         part.file.close()
         return new
@@ -243,7 +297,9 @@ class Recording(Observer):
             session=session,
             time_ns=time_ns,
         )
-        file = CaptureFile(path, self._disk, self._told, fresh=fresh and path != "-")
+        file = CaptureFile(
+            path, self._disk, self._told, fresh=fresh and path != "-", closed=self._tell_closed
+        )
         if at_once:  # before the disk's thread would
             file.open()
         part = _Part(file, time_ns)
@@ -280,18 +336,3 @@ def _matching(
             found = (entry for entry in passage.entries if wanted(entry, facts))
             kept += [Passage(entry.raw, (entry,)) for entry in found]
     return kept
-
-
-def file_name(pattern: str, *, network: str, name: str, session: int | None, time_ns: int) -> str:
-    """Fill in a pattern; raises BadPattern for a name in braces that means nothing."""
-    moment = datetime.fromtimestamp(time_ns / 1e9, UTC)
-    try:
-        filled = moment.strftime(pattern).format(network=network, name=name, session=session)
-    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-        raise BadPattern(
-            f"{pattern!r} cannot be filled in ({error}): in braces there may be "
-            f"{', '.join(NAMES)}; a brace itself is written twice"
-        ) from error
-    if "\0" in filled or not filled:
-        raise BadPattern(f"{pattern!r} gives no path")
-    return filled

@@ -17,14 +17,12 @@ Inside, places are counted from the first byte of a direction and do not wrap ar
 """
 
 import heapq
-from typing import TypeAlias
 
-import msgspec
-
+from lbcproxy.capture.happening import Closed, Data, Forgotten, Gap, Opened, StreamEvent
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
 from lbcproxy.endpoint import Endpoint
 
-__all__ = ["Closed", "Data", "Event", "Forgotten", "Gap", "Opened", "Reassembler"]
+__all__ = ["Closed", "Data", "Forgotten", "Gap", "Opened", "Reassembler"]
 
 _WRAP = 1 << 32
 _MAX_WAITING = 16 * 2**20
@@ -38,58 +36,6 @@ _MAX_OPEN = 16_384
 # Where the ports begin that systems give to those who connect: Linux's, the lowest.
 _CLIENT_PORTS = 32_768
 _VERSION = b"version".ljust(12, b"\0")  # behind a magic of 4 bytes
-
-
-class Opened(msgspec.Struct, frozen=True, gc=False):
-    """A connection was seen for the first time; connections count from 1."""
-
-    connection: int
-    client: Endpoint
-    server: Endpoint
-    time_ns: int
-    begun: bool = True
-    """Whether its beginning was captured."""
-
-
-class Data(msgspec.Struct, frozen=True, gc=False):
-    """The next bytes of one direction; the time is that of the packet that completed them."""
-
-    connection: int
-    from_client: bool
-    data: bytes
-    time_ns: int
-
-
-class Gap(msgspec.Struct, frozen=True, gc=False):
-    """So many bytes of one direction never came; what comes next is from behind them."""
-
-    connection: int
-    from_client: bool
-    missing: int
-    time_ns: int
-
-
-class Closed(msgspec.Struct, frozen=True, gc=False):
-    """One side sends no more; after a reset neither does, and nothing follows.
-
-    A reset may come after the same side's orderly end. A connection that was still open when a
-    new one took its addresses counts as reset.
-    """
-
-    connection: int
-    from_client: bool
-    reset: bool
-    time_ns: int
-
-
-class Forgotten(msgspec.Struct, frozen=True, gc=False):
-    """A connection was silent for longer than many others were open; nothing follows."""
-
-    connection: int
-    time_ns: int
-
-
-Event: TypeAlias = Opened | Data | Gap | Closed | Forgotten
 
 
 class _Half:
@@ -181,11 +127,16 @@ class Reassembler:
             return False
         return found.over or found.half_of(segment.source).first is not None
 
-    def feed(self, time_ns: int, segment: Segment) -> list[Event]:
-        """Take the next captured segment and give what it makes known, in order."""
+    def feed(
+        self, time_ns: int, segment: Segment, *, behind_gap: bool = False
+    ) -> list[StreamEvent]:
+        """Take the next captured segment and give what it makes known, in order.
+
+        With `behind_gap` what is missing before it is known never to come.
+        """
         self._time_ns = time_ns
         self._packets += 1
-        events: list[Event] = []
+        events: list[StreamEvent] = []
         connection = self._connection(segment, events)
         if connection is None or connection.over:
             return events
@@ -199,24 +150,26 @@ class Reassembler:
                 other.acknowledged = place
                 self._advance(connection, other, events)
         if not connection.over:
+            if behind_gap:
+                self._give_up(connection, mine, segment, events)
             self._receive(connection, mine, segment, events)
         if other.order and not connection.over:
             self._advance(connection, other, events)
         return events
 
-    def finish(self) -> list[Event]:
+    def finish(self) -> list[StreamEvent]:
         """Give what still waits behind missing bytes: no segment will come any more.
 
         Directions that were not closed stay so. The reassembler is empty afterwards.
         """
-        events: list[Event] = []
+        events: list[StreamEvent] = []
         for connection in list(self._open.values()):
             self._flush(connection, events)
         self._open.clear()
         self._remembered.clear()
         return events
 
-    def _connection(self, segment: Segment, events: list[Event]) -> _Connection | None:
+    def _connection(self, segment: Segment, events: list[StreamEvent]) -> _Connection | None:
         """Find the connection a segment belongs to, opened if it is new."""
         key, back = (segment.source, segment.target), (segment.target, segment.source)
         found = self._found(segment)
@@ -248,7 +201,7 @@ class Reassembler:
         return segment.payload[4:16] != _VERSION and source.port < target.port
 
     def _opened(
-        self, client: Endpoint, server: Endpoint, events: list[Event], *, begun: bool = True
+        self, client: Endpoint, server: Endpoint, events: list[StreamEvent], *, begun: bool = True
     ) -> _Connection:
         self._count += 1
         connection = _Connection(self._count, client, server)
@@ -265,7 +218,7 @@ class Reassembler:
         events.append(Opened(connection.number, client, server, self._time_ns, begun))
         return connection
 
-    def _forget(self, events: list[Event]) -> None:
+    def _forget(self, events: list[StreamEvent]) -> None:
         """Let go of the half of all connections that were silent for longest."""
         for connection in sorted(self._open.values(), key=lambda each: each.last)[: _MAX_OPEN // 2]:
             self._flush(connection, events)
@@ -275,7 +228,7 @@ class Reassembler:
                 events.append(Forgotten(connection.number, self._time_ns))
 
     def _receive(
-        self, connection: _Connection, half: _Half, segment: Segment, events: list[Event]
+        self, connection: _Connection, half: _Half, segment: Segment, events: list[StreamEvent]
     ) -> None:
         """Put the bytes of a segment, and its end of the stream, where they belong."""
         flags, payload, sequence = segment.flags, segment.payload, segment.sequence
@@ -298,8 +251,19 @@ class Reassembler:
         if not connection.over:
             self._advance(connection, half, events)
 
+    def _give_up(
+        self, connection: _Connection, half: _Half, segment: Segment, events: list[StreamEvent]
+    ) -> None:
+        """Skip what is missing before a segment."""
+        if half.first is None or half.closed:
+            return
+        place = half.place_of(segment.sequence)
+        while half.next < place and (end := min(place, half.hole_end() or place)) > half.next:
+            self._skip(connection, half, end, events)
+            self._deliver(connection, half, events)
+
     def _end_by_reset(
-        self, connection: _Connection, half: _Half, place: int, events: list[Event]
+        self, connection: _Connection, half: _Half, place: int, events: list[StreamEvent]
     ) -> None:
         """Let a reset wait for the bytes before it, unless its place is beyond belief."""
         if half.closed or not half.next <= place <= half.next + self._max_waiting:
@@ -307,7 +271,7 @@ class Reassembler:
             place = half.next
         half.reset, half.closed, half.end = True, False, place
 
-    def _advance(self, connection: _Connection, half: _Half, events: list[Event]) -> None:
+    def _advance(self, connection: _Connection, half: _Half, events: list[StreamEvent]) -> None:
         """Give all that is in order now, and what may not wait any longer."""
         while True:
             self._deliver(connection, half, events)
@@ -332,7 +296,7 @@ class Reassembler:
         late = self._packets - packets > _GRACE_PACKETS
         return late or self._time_ns - time_ns > _GRACE_NS
 
-    def _deliver(self, connection: _Connection, half: _Half, events: list[Event]) -> None:
+    def _deliver(self, connection: _Connection, half: _Half, events: list[StreamEvent]) -> None:
         """Give all that is in order now, then the end if it is reached."""
         number, from_client = connection.number, half.from_client
         while payload := half.take():
@@ -342,14 +306,16 @@ class Reassembler:
         if half.end is not None and half.next >= half.end and not half.closed:
             self._close(connection, half, events)
 
-    def _skip(self, connection: _Connection, half: _Half, place: int, events: list[Event]) -> None:
+    def _skip(
+        self, connection: _Connection, half: _Half, place: int, events: list[StreamEvent]
+    ) -> None:
         """Give up the bytes before a place."""
         missing = place - half.next
         half.next = place
         half.grace = None
         events.append(Gap(connection.number, half.from_client, missing, self._time_ns))
 
-    def _close(self, connection: _Connection, half: _Half, events: list[Event]) -> None:
+    def _close(self, connection: _Connection, half: _Half, events: list[StreamEvent]) -> None:
         """End one direction, and forget the connection if that ends it."""
         half.closed = True
         half.waiting.clear()
@@ -368,14 +334,14 @@ class Reassembler:
             if len(self._remembered) > _MAX_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
 
-    def _flush(self, connection: _Connection, events: list[Event]) -> None:
+    def _flush(self, connection: _Connection, events: list[StreamEvent]) -> None:
         """Give up all missing bytes, so that nothing waits."""
         for half in connection.halves:
             while not half.closed and (place := half.hole_end()) is not None:
                 self._skip(connection, half, place, events)
                 self._deliver(connection, half, events)
 
-    def _displace(self, connection: _Connection, events: list[Event]) -> None:
+    def _displace(self, connection: _Connection, events: list[StreamEvent]) -> None:
         """End a connection whose addresses a new one has taken."""
         self._flush(connection, events)
         for half in connection.halves:

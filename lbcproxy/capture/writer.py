@@ -48,6 +48,7 @@ _OUTBOUND = struct.pack("<HHI", _OPTION_FLAGS, 4, 2)
 _END_OF_OPTIONS = bytes(4)
 _NANOSECONDS = b"\x09"
 _UNKNOWN_LENGTH = -1
+_LAST_NS = 2**64 - 1  # in the year 2554; a file of others may claim more
 _PACKET = struct.Struct("<7I")
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 
@@ -66,6 +67,8 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     note: Note | None = None
     ends: Sequence[int] = ()
     """Where in it messages end, if it is several; the last ends with it. They have no note."""
+    missing: int = 0
+    """How many bytes are not known that were before it; such a piece has a note."""
 
 
 class _Half:
@@ -106,7 +109,7 @@ class _Blocks:
     __slots__ = ("parts", "time_ns")
 
     def __init__(self, time_ns: int) -> None:
-        self.time_ns = time_ns
+        self.time_ns = min(max(time_ns, 0), _LAST_NS)
         self.parts: list[bytes | memoryview] = []
 
     def packet(
@@ -150,6 +153,8 @@ class _Blocks:
 class CaptureWriter:
     """Writes what happens in sessions as it happens, in the order of the calls.
 
+    `comments` stand at the beginning of the section in place of the usual one.
+
     Times are nanoseconds since 1970 and should not go back. What the calls do not allow, such as
     data of a direction that has ended, raises ValueError and writes nothing.
     """
@@ -161,15 +166,16 @@ class CaptureWriter:
         network: str,
         legs: str,
         metadata: Mapping[str, object],
+        comments: Sequence[str] = (),
     ) -> None:
         self._write = write
         self._flows: dict[tuple[int, Leg], _Flow] = {}
         self._ends: set[frozenset[bytes]] = set()
         both = "both legs" if legs == "both" else f"the {legs} leg"
-        comment = f"{network}, {both} of each session, recorded by lbcproxy {__version__}"
+        own = f"{network}, {both} of each session, recorded by lbcproxy {__version__}"
         section = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, _UNKNOWN_LENGTH) + pcapng.options(
             (_OPTION_APPLICATION, f"lbcproxy {__version__}".encode()),
-            (pcapng.OPTION_COMMENT, _comment(comment)),
+            *((pcapng.OPTION_COMMENT, _comment(text)) for text in comments or [own]),
             (pcapng.OPTION_CUSTOM, _custom({"network": network, "legs": legs, **metadata})),
         )
         blocks = [pcapng.block(pcapng.SECTION, section + _END_OF_OPTIONS)]
@@ -275,6 +281,10 @@ class CaptureWriter:
         self._forget(session, leg)
         self._write(b"".join(blocks.parts))
 
+    def leave(self, session: int, leg: Leg) -> None:
+        """Forget a leg that goes on: nothing is written of its end, nor of what comes."""
+        self._forget(session, leg)
+
     def _forget(self, session: int, leg: Leg) -> None:
         self._ends.discard(self._flows.pop((session, leg)).ends)
 
@@ -321,6 +331,8 @@ def _cut(piece: Piece) -> Iterator[Piece]:
 def _append_alone(blocks: _Blocks, flow: _Flow, direction: Direction, piece: Piece) -> None:
     """Append a piece in packets of its own, its note on the last."""
     options = _note_options(piece.note)
+    half = flow.halves[direction]
+    half.sequence = (half.sequence + piece.missing) & 0xFFFFFFFF
     view = memoryview(piece.raw)
     # Where the last packet begins; a piece without bytes has one packet all the same.
     last = max(len(view) - 1, 0) // MAX_PAYLOAD * MAX_PAYLOAD

@@ -51,6 +51,7 @@ def command(
     docs/replay.md has the list. The exit code is 0 if there is no difference, 4 if there is one.
     """
     from lbcproxy.capture import UnknownNetwork, open_capture
+    from lbcproxy.cli.progress import reading
     from lbcproxy.replay import Diff, Ignored
 
     found = PAIR.fullmatch(pair) if pair is not None else None
@@ -67,7 +68,8 @@ def command(
             raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
     comparing = Diff(captures[0], captures[1], ignored, only=only)
     try:
-        report = comparing.run()
+        with reading(one) as captures[0].opened:  # both are read side by side
+            report = comparing.run()
     except UnknownNetwork as error:
         raise click.UsageError(str(error)) from None
     if kind == "text":
@@ -78,27 +80,29 @@ def command(
     return report.exit_code
 
 
-def print_title(names: tuple[str, str], whats: tuple[str, str]) -> None:
-    """Say what the two sides are."""
+def print_title(names: tuple[str, str], whats: tuple[str, str], stream: Any = None) -> None:
+    """Say what the two sides are, to the standard output or another stream."""
     from lbcproxy.text import printable
 
     wide = max(map(len, names))
     for name, what in zip(names, whats, strict=True):
-        print(f"{name:<{wide}}  {printable(what)}")
+        print(f"{name:<{wide}}  {printable(what)}", file=stream)
 
 
-def print_report(report: Report, kind: str) -> None:
+def print_report(report: Report, kind: str, stream: Any = None) -> None:
     """Print a report as lines or as one JSON object; on a terminal in colours."""
     from lbcproxy.cli.show import colours, reader_gone
     from lbcproxy.text import printable_json
 
+    stream = stream or sys.stdout
     try:
         if kind == "json":
-            print(printable_json(json.dumps(report.to_dict(), ensure_ascii=False)))
+            text = json.dumps(report.to_dict(), ensure_ascii=False)
+            print(printable_json(text), file=stream)
         else:
-            for line in report.lines(painted(colours(sys.stdout))):
-                print(line)
-        sys.stdout.flush()
+            for line in report.lines(painted(colours(stream))):
+                print(line, file=stream)
+        stream.flush()
     except BrokenPipeError:
         reader_gone()
 

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
-import msgspec
 
 from lbcproxy import networks
+from lbcproxy.capture.lines import KEYS, claims_in, entry_object, json_line
 from lbcproxy.cli.tree import tree
-from lbcproxy.networks import output_address
 from lbcproxy.session import Direction, Entry
-from lbcproxy.text import iso_time, printable, printable_json
-from lbcproxy.wire.claims import claims_of
-from lbcproxy.wire.messages.blocks import Block
-from lbcproxy.wire.messages.transactions import Tx
+from lbcproxy.text import printable
 
-__all__ = ["Look", "entry_object", "make_look"]
+__all__ = ["Look", "make_look"]
 
 VERDICT_COLOURS = {"drop": "red", "rewrite": "yellow", "inject": "magenta", "delay": "blue"}
 ARROW_COLOURS = {Direction.TO_UPSTREAM: "blue", Direction.TO_CLIENT: "cyan"}
 CLAIMS_IN_A_LINE = 3
-
-KEYS = (
-    *("number", "time", "session", "direction", "command", "length", "message"),
-    *("error", "verdict", "trail", "claims", "payload"),
-)
-"""Of the objects of `-T ndjson`."""
 
 COLUMNS = 32
 """Before a summary."""
@@ -54,7 +44,7 @@ def make_look(
     if fields and kind != "fields":
         raise click.UsageError("-e goes with -T fields")
     if kind == "ndjson":
-        return lambda entry: _json(entry_object(entry, hexdump))
+        return lambda entry: json_line(entry_object(entry, hexdump))
     if kind == "fields":
         if not fields:
             raise click.UsageError("-T fields wants at least one -e PATH")
@@ -63,33 +53,6 @@ def make_look(
                 raise click.UsageError(f"-e {path}: paths begin with one of {', '.join(KEYS)}")
         return lambda entry: "\t".join(_field(entry, path) for path in fields)
     return lambda entry: _text(entry, with_tree=tree, hexdump=hexdump, colour=colour, width=width)
-
-
-def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, Any]:
-    """Give an entry as an object for `-T ndjson`; the keys are public and stay."""
-    message = entry.message
-    result: dict[str, Any] = {
-        "number": entry.number,
-        "time": iso_time(entry.time_ns),
-        "session": entry.session,
-        "direction": entry.direction.value,
-        "command": None if message is None else entry.command,
-        "length": entry.length,
-        "message": None if message is None else message.to_dict(),
-        "error": entry.error,
-        "verdict": entry.verdict,
-        "trail": list(entry.trail),
-    }
-    claims = list(_claims(entry))
-    if claims:
-        result["claims"] = claims
-    if with_payload:
-        result["payload"] = (entry.payload if message is not None else entry.junk).hex()
-    return result
-
-
-def _json(value: Any) -> str:
-    return printable_json(msgspec.json.encode(value).decode())
 
 
 def _text(entry: Entry, *, with_tree: bool, hexdump: bool, colour: bool, width: int) -> str | None:
@@ -136,33 +99,13 @@ def _summary(entry: Entry) -> str:
     if entry.message is None:
         return ""
     summary = entry.message.summary()
-    claims = list(_claims(entry))
+    claims = list(claims_in(entry))
     if not claims:
         return summary
     named = [f'{each["kind"]} "{printable(each["name"], 40)}"' for each in claims]
     more = len(named) - CLAIMS_IN_A_LINE
     named = named[:CLAIMS_IN_A_LINE] + ([f"{more} more"] if more > 0 else [])
     return f"{summary}, {', '.join(named)}"
-
-
-def _claims(entry: Entry) -> Iterator[dict[str, Any]]:
-    """Give the claims of a `tx` or `block`, which only LBRY has."""
-    message = entry.message
-    if message is None or not message.codec.network.rules.claim_trie:
-        return
-    if message.command not in ("tx", "block"):
-        return
-    network = networks.get(message.codec.network.id)
-    record = message.record
-    transactions: tuple[Tx, ...] = record.transactions if isinstance(record, Block) else ()
-    for txid, claim in claims_of((record,) if isinstance(record, Tx) else transactions):
-        yield {
-            "txid": txid,
-            "output": claim.output,
-            **claim.to_dict(),
-            "amount": claim.amount,
-            "address": output_address(claim.script, network),
-        }
 
 
 def hex_rows(data: bytes) -> list[str]:
@@ -189,4 +132,4 @@ def _elements(value: Any) -> list[Any]:
 
 
 def _flat(value: Any) -> str:
-    return printable(value) if isinstance(value, str) else _json(value)
+    return printable(value) if isinstance(value, str) else json_line(value)

@@ -27,16 +27,19 @@ COMMANDS = {
     "run": "Stand between a client and a node: show and record what passes.",
     "replay": "Play a capture again: as the node, as the client, through plugins.",
     "intercept": "Hold messages of a running proxy by hand: release, edit or drop them.",
+    "record": "Switch the recording of a running proxy on and off; write its rings.",
     "probe": "Connect to a node: who is there, and what it answers.",
     "show": "List the messages of a capture.",
     "info": "Tell what is in captures: who, when, how much, and what is wrong.",
+    "convert": "Write a capture in another format.",
     "diff": "Compare two captures as conversations.",
     "repair": "Keep what is whole of a damaged capture.",
     "decode": "Decode one payload to JSON.",
     "schema": "Describe the fields of a message.",
+    "wireshark-plugin": "Print or install the dissector for Wireshark.",
     "options": "Print every setting with its help, as a config file.",
 }
-MODULES = {"options": "settings"}
+MODULES = {"options": "settings", "wireshark-plugin": "wireshark"}
 """Commands whose module is not called as they are."""
 DAMAGED = 3
 INTERRUPTED = 130

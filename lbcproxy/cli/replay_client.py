@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lbcproxy.cli.options import compare_options, network_option, the_network
+from lbcproxy.cli.options import compare_options, network_option
+from lbcproxy.cli.replay_server import load_conversation
 
 if TYPE_CHECKING:
     from lbcproxy.replay import Report
@@ -58,7 +59,7 @@ def command(file: Path, address: str, session: int | None, network: str | None, 
     differs, 4 if something does.
     """
     from lbcproxy.endpoint import Endpoint
-    from lbcproxy.replay import Ignored, load, parse_pace
+    from lbcproxy.replay import Ignored, parse_pace
 
     try:
         endpoint = Endpoint.parse(address)
@@ -67,21 +68,9 @@ def command(file: Path, address: str, session: int | None, network: str | None, 
         raise click.UsageError(str(error)) from None
     if not endpoint.host or not endpoint.port:
         raise click.UsageError(f"{address!r} is not HOST:PORT")
-    chain = None if network is None else the_network(network)
     ignored = Ignored(rest.pop("ignore"), heights=rest.pop("ignore_heights"))
-    with _loaded(load, file, session, chain) as conversation:
+    with load_conversation(file, session, network) as conversation:
         return _run(conversation, endpoint, ignored, pace, **rest)
-
-
-def _loaded(load: Any, file: Path, session: int | None, chain: Any) -> Any:
-    from lbcproxy.capture import UnknownNetwork
-
-    try:
-        return load(file, session=session, network=chain)
-    except UnknownNetwork as error:
-        raise click.UsageError(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
 
 
 def _run(
@@ -104,7 +93,8 @@ def _run(
 
     written = _Written(output, conversation.network) if output is not None else None
     observers: list[Any] = [] if written is None else [written.recording]
-    lines = sys.stdout if kind == "text" else sys.stderr
+    stream = sys.stderr if output == "-" else sys.stdout
+    lines = stream if kind == "text" else sys.stderr
     if verbose:
         observers.append(_console(lines))
     steps = _Steps(reactor, conversation) if pace.steps else None
@@ -133,8 +123,8 @@ def _run(
             print(file=lines)
         if kind == "text":
             recorded = f"{conversation.path} #{conversation.number}"
-            print_title(report.names, (recorded, str(endpoint)))
-        print_report(report, kind)
+            print_title(report.names, (recorded, str(endpoint)), stream)
+        print_report(report, kind, stream)
         return 130 if stopped else report.exit_code
 
     def stop() -> Deferred[None]:

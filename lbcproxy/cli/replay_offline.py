@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lbcproxy.capture import Recorder, UnknownNetwork, open_capture
 from lbcproxy.cli.options import fault_option, look_options, network_option, the_network
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import Direction, Observer, SessionFacts
 
 __all__ = ["command"]
 
@@ -55,9 +52,11 @@ def command(
 
     Time is the capture's own: the same FILE, plugins and seed give the same, byte for byte.
     """
+    from lbcproxy.capture import UnknownNetwork, open_capture
     from lbcproxy.cli.look import make_look
     from lbcproxy.cli.progress import reading
     from lbcproxy.cli.show import colours, reader_gone, through, width_of
+    from lbcproxy.replay.saving import recording_to
 
     stream = sys.stdout
     line = make_look(**look, colour=colours(stream), width=width_of(stream))
@@ -68,7 +67,7 @@ def command(
         capture = open_capture(file, chain)
     except OSError as error:
         raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
-    written = nullcontext() if out is None else _writing(out, bool(plugins or faults))
+    written = nullcontext() if out is None else recording_to(out, changes=bool(plugins or faults))
     damage: CaptureError | None = None
     try:
         with written as observer, reading(file, wanted=not stream.isatty()) as capture.opened:
@@ -85,47 +84,3 @@ def command(
         reader_gone()
     if damage is not None:
         raise damage
-
-
-@contextmanager
-def _writing(out: Path, changes: bool) -> Iterator[Observer]:
-    from lbcproxy.replay.saving import whole_file
-
-    with whole_file(out) as write:
-        yield _Written(write, changes)
-
-
-class _Written(Observer):
-    """A recorder that is made when the network is known: with the first session."""
-
-    def __init__(self, write: Callable[[bytes], object], changes: bool) -> None:
-        self._write = write
-        self._changes = changes
-        self._network = ""
-        self._recorder: Recorder | None = None
-
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
-        if self._recorder is None:
-            self._network = facts.network
-            self._recorder = Recorder(self._write, network=facts.network, changes=self._changes)
-        if facts.network != self._network:
-            raise click.ClickException(
-                f"session {facts.number} is of {facts.network}, those before it of "
-                f"{self._network}: a capture of ours has one network"
-            )
-        self._recorder.started(facts, time_ns)
-
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
-        self._to().upstream_connected(facts, time_ns)
-
-    def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Any, time_ns: int
-    ) -> None:
-        self._to().passed(facts, direction, passages, time_ns)
-
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
-        self._to().finished(facts, direction, time_ns)
-
-    def _to(self) -> Recorder:
-        assert self._recorder is not None
-        return self._recorder

@@ -13,7 +13,7 @@ from lbcproxy.cli.options import look_options, network_option, the_network
 if TYPE_CHECKING:
     from lbcproxy.replay import Conversation, Policy, ReplayServer
 
-__all__ = ["command"]
+__all__ = ["command", "load_conversation"]
 
 
 @click.command(name="server", context_settings={"help_option_names": ["-h", "--help"]})
@@ -84,6 +84,8 @@ def command(file: Path, **options: Any) -> int:
         raise click.UsageError(f"--unknown: {error}") from None
     options["save_to"] = _where_to_save(file, policy, options["save_to"])
     conversation = load_conversation(file, options["session"], options["network"])
+    for notice in conversation.notices:
+        click.echo(f"lbcproxy: {notice}", err=True)
     try:
         return _serve(conversation, listen, policy, options)
     finally:
@@ -109,14 +111,11 @@ def load_conversation(file: Path, session: int | None, network: str | None) -> C
 
     chain = None if network is None else the_network(network)
     try:
-        conversation = load(file, session=session, network=chain)
+        return load(file, session=session, network=chain)
     except UnknownNetwork as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
-    for notice in conversation.notices:
-        click.echo(f"lbcproxy: {notice}", err=True)
-    return conversation
 
 
 def _serve(conversation: Conversation, listen: Any, policy: Any, options: dict[str, Any]) -> int:

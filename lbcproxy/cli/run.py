@@ -193,8 +193,11 @@ def _run(
 
     try:
         service.open()
-        code = run_reactor(serve, service.stopService, service.abort, reactor, service.hang_up)
+        code = run_reactor(
+            serve, service.stopService, service.abort, reactor, service.hang_up, service.died
+        )
     finally:
+        service.died()  # nothing, if it was stopped in order
         logs.end()
         if messages.dropped:
             console.line(f"{messages.dropped} times lines were dropped: nobody read them", True)

@@ -20,7 +20,14 @@ ALIASES = {
 }
 ELSEWHERE = ("proxies", "network")
 """Settings that have flags of their own."""
-METAVARS = {"record": "FILE", "log_file": "FILE", "control": "ADDRESS"}
+METAVARS = {
+    "record": "FILE",
+    "log_file": "FILE",
+    "ring_file": "FILE",
+    "control": "ADDRESS",
+    "plugins": "'FILE [NAME=VALUE ...]'",
+    "ring_on": "REASON",
+}
 
 
 @click.command(name="options", context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,7 +83,7 @@ def _kind(name: str, hint: Any) -> dict[str, Any]:
     if bool in get_args(hint):
         return {"default": None}
     if get_origin(hint) is tuple:
-        return {"multiple": True, "metavar": "'FILE [NAME=VALUE ...]'"}
+        return {"multiple": True, "metavar": METAVARS[name]}
     if get_origin(hint) is Literal:
         return {"type": click.Choice(list(get_args(hint)))}
     return {"metavar": METAVARS.get(name, "VALUE")}

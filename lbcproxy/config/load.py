@@ -17,7 +17,7 @@ from lbcproxy import networks
 from lbcproxy.capture import BadPattern, file_name
 from lbcproxy.config.control import control_address
 from lbcproxy.config.describe import type_of
-from lbcproxy.config.recorded import recording_key
+from lbcproxy.config.recorded import not_kept, recording_key
 from lbcproxy.config.settings import (
     RECORD,
     RECORD_LISTENER,
@@ -192,6 +192,8 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
             raise wrong("record_filter", str(error)) from None
     if 0 < proxy.rotate_size < LEAST_FILE:
         raise wrong("rotate_size", "at least 4 KiB are expected, or 0 for never")
+    for setting, what in not_kept(proxy):
+        raise wrong(setting, what)
     for timeout in ("dial_timeout", "handshake_timeout", "idle_timeout", "plugin_timeout"):
         if getattr(proxy, timeout) == 0:
             raise wrong(timeout, "a time above 0 is expected")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from lbcproxy.capture import MOST_WAITING
+from lbcproxy.capture import DEFAULT_REASONS, MOST_WAITING, REASONS
 from lbcproxy.faults import Fault
 from lbcproxy.proxy import MEMORY, MOST_SESSIONS
 from lbcproxy.proxy.modes import all_modes
@@ -21,7 +21,7 @@ __all__ = ["Common", "Config", "Duration", "Proxy", "Size", "quantity"]
 RECORD = "captures/%Y%m%d-%H%M%S-{network}.pcapng"
 RECORD_LISTENER = "captures/%Y%m%d-%H%M%S-{network}-{name}.pcapng"
 RECORD_SESSION = "captures/%Y%m%d-%H%M%S-{network}-{session}.pcapng"
-
+RING = "captures/ring-%Y%m%d-%H%M%S-{network}-{session}.pcapng"
 
 MOST = 2.0**62
 SELF_LED = tuple(kind for kind, mode in all_modes().items() if not mode.UPSTREAM)
@@ -118,6 +118,57 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "counted and told, and recording goes on when the disk does; or all sessions end."
         ),
     ] = "continue"
+    record_on_demand: Annotated[
+        bool,
+        _help(
+            "Record nothing until it is asked for: by `lbcproxy record on`, or the control API. "
+            "Both switch recording off and on again without it, too."
+        ),
+    ] = False
+    record_keep_size: Annotated[
+        Size,
+        _help(
+            "Delete the oldest files when all that this recording has made are together longer "
+            "than this; 0 for never. So with those of `ring_file`, by themselves. Files of others "
+            "and files that are being written are never deleted."
+        ),
+    ] = Size(0)
+    record_keep_age: Annotated[
+        Duration,
+        _help("Delete files that were written last so long ago, as 30 d; 0 for never."),
+    ] = Duration(0)
+    record_compress: Annotated[
+        Literal["none", "gz", "zst"],
+        _help(
+            "Compress files when they are whole: behind a rotation, and those of an earlier run. "
+            "zst is faster, and needs the package zstandard."
+        ),
+    ] = "none"
+    ring: Annotated[
+        int,
+        _help(
+            "Keep the last so many messages of each session in memory, recorded or not, and write "
+            "them into a file of their own when something happens to it; 0 for none.",
+            ge=0,
+        ),
+    ] = 0
+    ring_size: Annotated[
+        Size,
+        _help(
+            "The memory that one session's ring may take; all of them count in `memory`. What is "
+            "longer than this is not kept."
+        ),
+    ] = Size(1 << 20)
+    ring_file: Annotated[
+        str, _help("The file that a ring is written into; filled in as `record` is.")
+    ] = RING
+    ring_on: Annotated[
+        tuple[str, ...],
+        _help(
+            "When a ring is written. "
+            + " ".join(f"{name}: {words}." for name, words in REASONS.items())
+        ),
+    ] = DEFAULT_REASONS
     plugins: Annotated[
         tuple[str, ...],
         _help(
@@ -238,10 +289,10 @@ class Config(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory: Annotated[
         Size,
         _help(
-            "What all sessions together may hold: messages that are not whole yet, and bytes that "
-            "wait for an upstream that is being dialled. Whoever holds most gives way: its long "
-            "messages pass unread, or it ends. Not in it: up to 192 KiB a connection that a slow "
-            "node has not read, and record_queue."
+            "What all sessions together may hold: messages that are not whole yet, bytes that wait "
+            "for an upstream that is being dialled, and rings. Whoever holds most gives way: its "
+            "long messages pass unread, its ring is emptied, or it ends. Not in it: up to 192 KiB "
+            "a connection that a slow node has not read, and record_queue."
         ),
     ] = Size(MEMORY)
     record_queue: Annotated[

@@ -14,6 +14,7 @@ import msgspec
 from lbcproxy.config import Config, ConfigError, Proxy, make_proxy, mode_of, together
 from lbcproxy.control.errors import NO_PROXY, NO_TOXIC, ApiError, bad_body, failed, missing
 from lbcproxy.control.held import change_interception, decide, interception_json
+from lbcproxy.control.recorded import Keeps, change_recordings, recordings_json, write_rings
 from lbcproxy.control.shapes import (
     an_object,
     decoded,
@@ -44,6 +45,9 @@ class Controlled(Interface):
 
     def ask_again(self) -> None:
         """Have open sessions know which messages are asked for now."""
+
+    def recordings(self) -> Keeps:
+        """What keeps the sessions."""
 
     def settle(self, name: str) -> None:
         """Have a proxy keep the port that was picked for it."""
@@ -77,6 +81,39 @@ class Api:
     async def decide(self, number: str, body: bytes) -> None:
         """Release, drop or edit a message that waits."""
         decide(self._interception, number, an_object(decoded(body)))
+
+    # What is recorded.
+
+    def recordings(self) -> dict[str, Any]:
+        """Give what is recorded of all proxies, by name."""
+        return recordings_json(self._controlled.recordings(), self._names())
+
+    def recording(self, name: str) -> dict[str, Any]:
+        """Give what is recorded of one."""
+        shown: dict[str, Any] = recordings_json(
+            self._controlled.recordings(), [self._proxy(name).name]
+        )[name]
+        return shown
+
+    async def record_all(self, body: bytes) -> dict[str, Any]:
+        """Switch recording on or off for all proxies, or a session or peer of any."""
+        change_recordings(self._controlled.recordings(), self._names(), decoded(body))
+        return self.recordings()
+
+    async def record(self, name: str, body: bytes) -> dict[str, Any]:
+        """Do it for one."""
+        names = [self._proxy(name).name]
+        change_recordings(self._controlled.recordings(), names, decoded(body))
+        return self.recording(name)
+
+    async def write_rings(self, body: bytes) -> dict[str, Any]:
+        """Write the rings of all sessions, or of one, or of a peer."""
+        return write_rings(self._controlled.recordings(), self._names(), decoded(body or b"{}"))
+
+    async def write_ring(self, name: str, body: bytes) -> dict[str, Any]:
+        """Do it for one proxy."""
+        names = [self._proxy(name).name]
+        return write_rings(self._controlled.recordings(), names, decoded(body or b"{}"))
 
     # Proxies.
 
@@ -177,6 +214,9 @@ class Api:
     @property
     def _config(self) -> Config:
         return self._controlled.config
+
+    def _names(self) -> list[str]:
+        return [proxy.name for proxy in self._config.proxies]
 
     def _find(self, name: object) -> Proxy | None:
         return next((each for each in self._config.proxies if each.name == name), None)

@@ -27,8 +27,9 @@ class Holder(Protocol):
 class Budget:
     """Bytes that sessions may hold together.
 
-    They are of messages not whole yet, and of what waits until there is an upstream. Whoever holds
-    most gives way first.
+    They are of messages not whole yet, of what waits until there is an upstream, and of rings.
+    Whoever holds most gives way first; `gives` of one says what it costs, if it is not that a long
+    message is not read.
     """
 
     log = Logger(observer=GATE)
@@ -71,8 +72,9 @@ class Budget:
         self._said = True
         say(
             "[#{session}] more than {most} bytes are held by all sessions together: the {held} of "
-            "this one, which are the most, are let go; its long messages pass unread",
+            "this one, which are the most, are let go; {gives}",
             session=holder.number,
+            gives=getattr(holder, "gives", "its long messages pass unread"),
             most=self.most,
             held=held,
         )

@@ -98,11 +98,6 @@ class Actor(Peer):
         self._watch.received(Direction.TO_CLIENT, data)
         super().write(data)
 
-    def drained(self) -> None:
-        """Send on."""
-        super().drained()
-        self._go_on()
-
     # What the peer tells.
 
     def become_ready(self) -> None:
@@ -110,6 +105,11 @@ class Actor(Peer):
         version, wants = self.core.protocol_version, self.core.handshake.wants_addrv2
         self._place = Place(self._server.answers, version, self._server.played, addrv2=wants)
         self._say_unasked(self._place.begin())
+
+    def wrote(self) -> None:
+        """Send on, if little enough waits."""
+        if self.core.sender.outbox.size <= MOST_WAITING:
+            self._go_on()
 
     async def take(self, message: Message) -> None:
         """Answer the client."""
@@ -225,6 +225,9 @@ class _Callbacks:
 
     async def on_message(self, _: Peer, message: Message) -> None:
         await self._actor.take(message)
+
+    def on_write(self, *_: object) -> None:
+        self._actor.wrote()
 
     def on_disconnected(self, _: Peer, why: str) -> None:
         self._actor.gone(why)

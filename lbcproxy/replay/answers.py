@@ -81,6 +81,10 @@ class Answers:
         self._take(turn)
         return turn
 
+    def is_recorded(self, key: Key) -> bool:
+        """Whether a part was asked for in the recording."""
+        return key in self._replies
+
     def find(self, key: Key, times: int = 0) -> Reply | None:
         """Give the answer to a part that was asked for so many times before; None if unknown.
 

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.error import ConnectingCancelledError
+from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
@@ -40,7 +41,7 @@ class ReplayFailed(LbcproxyError):
 
 
 class ReplayClient:
-    """Plays the client of a conversation to the node at an address.
+    """Plays the client of a conversation to the node at an address, once.
 
     ```python
     report = await ReplayClient(reactor, load("sync.pcapng"), Endpoint("127.0.0.1", 18444)).run()
@@ -79,7 +80,7 @@ class ReplayClient:
         self._facts: SessionFacts | None = None
         self._alarm: Any = None
         self._asked: int | None = None
-        self._pumping = False
+        self._pumping = self._parting = False
         self._why = ""
         self._over: Deferred[None] = Deferred()
 
@@ -101,14 +102,14 @@ class ReplayClient:
         """Send the message that `ask` was called with."""
         self._asked = None
         self.script.step()
-        self._pump()
+        self._go_on()
 
     def stop(self) -> None:
         """End here; the report is of what was played."""
         self._why = self._why or "stopped"
         self.script.stop()
         if self._peer.is_open:
-            self._pump()
+            self._go_on()
         elif self._connecting is not None:
             self._connecting.cancel()
 
@@ -138,6 +139,49 @@ class ReplayClient:
 
     def peer_connected(self, peer: Peer) -> None:
         """Begin."""
+        self._guard(self._begin, peer)
+
+    def peer_received(self, peer: Peer, data: bytes) -> None:
+        """Hear what the node says, and go on."""
+        self._guard(self._hear, data)
+
+    def peer_finished(self, peer: Peer) -> None:
+        """End: a node that closes its half wants nothing more."""
+        self._guard(self._ended, "the node closed the connection", False)
+        self._close()
+
+    def peer_closed(self, peer: Peer, *, reset: bool) -> None:
+        """Say that it is over."""
+        broke = reset and not peer.aborted
+        how = "the node broke the connection off" if broke else "the node closed the connection"
+        self._guard(self._ended, how, broke)
+        self._disarm()
+        self._guard(self._sum_up)
+        if not self._over.called:
+            self._over.callback(None)
+
+    def peer_full(self, peer: Peer) -> None:
+        """Nothing: it is asked before each message."""
+
+    def peer_drained(self, peer: Peer) -> None:
+        """Go on."""
+        self._go_on()
+
+    # The play.
+
+    def _guard(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Call something; what it raises is a defect, which `run` raises, and no divergence."""
+        try:
+            call(*arguments)
+        except Exception:
+            if not self._over.called:
+                self._over.errback(Failure())
+            self._peer.abort()
+
+    def _go_on(self) -> None:
+        self._guard(self._pump)
+
+    def _begin(self, peer: Peer) -> None:
         self._facts = SessionFacts(
             number=1,
             network=self._network.id,
@@ -152,41 +196,15 @@ class ReplayClient:
         self.script.begin(self._reactor.seconds())
         self._pump()
 
-    def peer_received(self, peer: Peer, data: bytes) -> None:
-        """Hear what the node says, and go on."""
+    def _hear(self, data: bytes) -> None:
         now = self._now()
-        self._tell(
-            Direction.TO_CLIENT, self.script.receive(data, self._reactor.seconds(), now), now
-        )
+        passages = self.script.receive(data, self._reactor.seconds(), now)
+        self._tell(Direction.TO_CLIENT, passages, now)
         self._pump()
-
-    def peer_finished(self, peer: Peer) -> None:
-        """End: a node that closes its half wants nothing more."""
-        self._ended("the node closed the connection", reset=False)
-        peer.close()
-
-    def peer_closed(self, peer: Peer, *, reset: bool) -> None:
-        """Say that it is over."""
-        broke = reset and not peer.aborted
-        how = "the node broke the connection off" if broke else "the node closed the connection"
-        self._ended(how, reset=broke)
-        self._disarm()
-        self._sum_up()
-        if not self._over.called:
-            self._over.callback(None)
-
-    def peer_full(self, peer: Peer) -> None:
-        """Nothing: it is asked before each message."""
-
-    def peer_drained(self, peer: Peer) -> None:
-        """Go on."""
-        self._pump()
-
-    # The play.
 
     def _pump(self) -> None:
         """Send what is to be sent, and be woken when more may be."""
-        if self._pumping or self._facts is None or not self._peer.is_open:
+        if self._pumping or self._parting or self._facts is None or not self._peer.is_open:
             return
         self._pumping = True
         try:
@@ -202,7 +220,9 @@ class ReplayClient:
             self._pumping = False
         self._disarm()
         if self.script.done:
-            self._part()
+            self._why = self._why or "played to the end"
+            self._finish(Direction.TO_UPSTREAM)
+            self._close()
             return
         if (message := self.script.next_step) is not None and self._asked != self.script.place:
             self._asked = self.script.place
@@ -210,17 +230,17 @@ class ReplayClient:
         deadline = self.script.deadline(self._reactor.seconds())
         if deadline is not None and not self._peer.full:
             wait = max(0.0, deadline - self._reactor.seconds())
-            self._alarm = self._reactor.callLater(wait, self._pump)
+            self._alarm = self._reactor.callLater(wait, self._go_on)
 
-    def _part(self) -> None:
+    def _close(self) -> None:
         """Close in order; cut the connection if the node does not read the last words in time."""
-        self._why = self._why or "played to the end"
-        self._finish(Direction.TO_UPSTREAM)
+        self._parting = True
+        self._disarm()
         self._peer.close()
         if self._peer.is_open:
             self._alarm = self._reactor.callLater(LINGER, self._peer.abort)
 
-    def _ended(self, how: str, *, reset: bool) -> None:
+    def _ended(self, how: str, reset: bool) -> None:
         now = self._now()
         if self._why or self._facts is None:
             return

@@ -17,7 +17,7 @@ from typing import TypeAlias
 from lbcproxy.replay.difference import MOST_DIFFERENCES, Difference, Report, Where
 from lbcproxy.replay.fields import ABSENT, FieldDifference, differing
 from lbcproxy.replay.lane import LIVE, RECORDED, Lane, Waiting
-from lbcproxy.replay.meaning import LISTS, NAMED, Said, items_of, meaning_of, name_of, plain
+from lbcproxy.replay.meaning import LISTS, NAMED, Said, items_of, meaning_of, plain
 from lbcproxy.replay.pings import Pings
 from lbcproxy.replay.volatile import CHANCE, Ignored
 from lbcproxy.session import Direction
@@ -100,7 +100,7 @@ class Comparison:
 
         What something else has come for is not: another answer, or `notfound`.
         """
-        refused: set[bytes | None] | None = None
+        refused: set[bytes] | None = None
         count = 0
         for (way, command), lane in self._lanes.items():
             if way is not direction or not lane.counts[RECORDED]:
@@ -109,10 +109,8 @@ class Comparison:
             if command in NAMED:
                 if refused is None:
                     refused = self._refused(direction)
-                names = {name_of(each.said.content()) for each in lane.waiting(LIVE)}
-                if refused or names:
-                    known = refused | names
-                    open_ = [each for each in open_ if name_of(each.said.content()) not in known]
+                if known := refused | {each.name for each in lane.waiting(LIVE)}:
+                    open_ = [each for each in open_ if each.name not in known]
             elif command in LISTS:
                 others = {each.place for each in lane.waiting(LIVE)}
                 if len({each.place for each in open_}) <= len(others):
@@ -124,7 +122,7 @@ class Comparison:
         pongs = recorded.answered(direction) - live.answered(direction)
         return count + max(0, min(pongs, live.open(direction)))
 
-    def _refused(self, direction: Direction) -> set[bytes | None]:
+    def _refused(self, direction: Direction) -> set[bytes]:
         lane = self._lanes.get((direction, "notfound"))
         return {each.thing[1] for each in lane.waiting(LIVE) if each.thing} if lane else set()
 
@@ -247,11 +245,11 @@ def _pairs(command: str, one: list[Waiting], other: list[Waiting]) -> Iterator[P
     if command in LISTS:
         yield from zip_longest(_by_message(one), _by_message(other))
     elif command in NAMED:
-        named: dict[bytes | None, list[Waiting]] = {}
+        named: dict[bytes, list[Waiting]] = {}
         for each in other:
-            named.setdefault(name_of(each.said.content()), []).append(each)
+            named.setdefault(each.name, []).append(each)
         for each in one:
-            same = named.get(name_of(each.said.content()))
+            same = named.get(each.name)
             yield [each], [same.pop(0)] if same else None
         for left in named.values():
             yield from ((None, [each]) for each in left)

@@ -10,15 +10,12 @@ from lbcproxy.capture import Capture
 from lbcproxy.errors import CaptureError
 from lbcproxy.replay.compare import LIVE, RECORDED, Comparison
 from lbcproxy.replay.difference import MOST_DIFFERENCES, Difference, Report
-from lbcproxy.replay.meaning import JUNK, Said
+from lbcproxy.replay.meaning import Said
 from lbcproxy.replay.volatile import Ignored
-from lbcproxy.session import Direction, Entry
 
 __all__ = ["Diff"]
 
 NAMES = ("A", "B")
-MOST_JUNK = 1 << 16
-"""Bytes that are compared of a run of junk."""
 
 
 class Diff:
@@ -40,11 +37,12 @@ class Diff:
         self._captures = (one, other)
         self._ignored = ignored
         self._only = only
-        self._pairs: list[_Pair] = []
+        self._pairs: dict[int, _Pair] = {}
         self._by_number: tuple[dict[int, _Pair], ...] = ({}, {})
         self._met = [0, 0]
         self._gaps = [0, 0]
-        self._reports: list[tuple[int, Report]] = []
+        self._sums = [0, 0, 0, 0]
+        self._found: list[tuple[int, Difference]] = []
         self.damage: CaptureError | None = None
         """Why one of them could not be read to its end; what stands before it was compared."""
 
@@ -55,16 +53,15 @@ class Diff:
             for each in list(sides):
                 if next(each, None) is None:
                     sides.remove(each)
-        for pair in self._pairs:
+        for pair in list(self._pairs.values()):
             self._finish(pair)
-        reports = [report for _, report in sorted(self._reports, key=lambda each: each[0])]
-        found = [each for report in reports for each in report.differences]
+        count, matched, recorded, live = self._sums
         return Report(
-            differences=tuple(found[:MOST_DIFFERENCES]),
-            count=sum(report.count for report in reports),
-            matched=sum(report.matched for report in reports),
-            recorded=sum(report.recorded for report in reports),
-            live=sum(report.live for report in reports),
+            differences=tuple(each for _, each in sorted(self._found, key=lambda each: each[0])),
+            count=count,
+            matched=matched,
+            recorded=recorded,
+            live=live,
             names=NAMES,
             notices=tuple(self._notices()),
         )
@@ -73,29 +70,19 @@ class Diff:
         """Take the messages of a side, one at a time."""
         capture = self._captures[side]
         capture.ended = lambda report: self._ended(side, report.number)
-        entries = _entries(self._without_gaps(side, iter(capture)))
-        while True:
-            try:
-                found = next(entries, None)
-            except CaptureError as error:
-                if error.offset is None:
-                    raise
-                self.damage = self.damage or error
-                return
-            if found is None:
-                return
-            session, said = found
-            pair = self._pair(side, session)
-            if pair is not None:
-                pair.comparison.take(side, said)
-            yield True
-
-    def _without_gaps(self, side: int, entries: Iterator[Entry]) -> Iterator[Entry]:
-        for entry in entries:
-            if entry.missing:
-                self._gaps[side] += entry.missing
-            elif entry.verdict != "inject":
-                yield entry
+        try:
+            for entry in capture:
+                if entry.missing:
+                    self._gaps[side] += entry.missing
+                elif entry.verdict != "inject":
+                    pair = self._pair(side, entry.session)
+                    if pair is not None:
+                        pair.comparison.take(side, Said.of(entry))
+                yield True
+        except CaptureError as error:
+            if error.offset is None:
+                raise
+            self.damage = self.damage or error
 
     def _pair(self, side: int, number: int) -> _Pair | None:
         """Give the pair of sessions that one belongs to."""
@@ -106,9 +93,7 @@ class Diff:
             return None
         place = self._met[side]
         self._met[side] += 1
-        if place == len(self._pairs):
-            self._pairs.append(_Pair(place))
-        pair = self._pairs[place]
+        pair = self._pairs.setdefault(place, _Pair(place))
         pair.begin(side, number, self._ignored)
         self._by_number[side][number] = pair
         return pair
@@ -122,15 +107,15 @@ class Diff:
                 self._finish(pair)
 
     def _finish(self, pair: _Pair) -> None:
-        if pair.done:
-            return
-        pair.done = True
-        report = pair.report()
+        """Have the report of a pair, and forget it."""
+        del self._pairs[pair.place]
         for side, number in pair.numbers.items():
-            self._by_number[side].pop(number, None)
-        kept = sum(len(each.differences) for _, each in self._reports)
-        report.differences = report.differences[: max(0, MOST_DIFFERENCES - kept)]
-        self._reports.append((pair.place, report))
+            del self._by_number[side][number]
+        report = pair.report()
+        counts = report.count, report.matched, report.recorded, report.live
+        self._sums = [one + other for one, other in zip(self._sums, counts, strict=True)]
+        room = MOST_DIFFERENCES - len(self._found)
+        self._found += [(pair.place, each) for each in report.differences[:room]]
 
     def _notices(self) -> Iterator[str]:
         if self.damage is not None:
@@ -151,7 +136,6 @@ class _Pair:
         self.place = place
         self.numbers: dict[int, int] = {}
         self.over: set[int] = set()
-        self.done = False
         self.comparison: Comparison
 
     def begin(self, side: int, number: int, ignored: Ignored) -> None:
@@ -162,7 +146,6 @@ class _Pair:
 
     def report(self) -> Report:
         report = self.comparison.finish()
-        del self.comparison
         if len(self.numbers) == len(NAMES):
             return report
         [(side, number)] = self.numbers.items()
@@ -174,38 +157,3 @@ class _Pair:
             words=f"the whole session, {messages:,} messages",
         )
         return msgspec.structs.replace(report, differences=(alone,), count=1)
-
-
-def _entries(entries: Iterator[Entry]) -> Iterator[tuple[int, Said]]:
-    """Give messages with their session, and a run of junk as one, however it was cut."""
-    runs: dict[tuple[int, Direction], _Run] = {}
-    for entry in entries:
-        key = entry.session, entry.direction
-        run = runs.get(key)
-        if entry.message is None and entry.continued and run is not None:
-            run.add(entry.junk)
-            continue
-        if run is not None:
-            yield entry.session, runs.pop(key).said()
-        if entry.message is None:
-            runs[key] = _Run(entry)
-        else:
-            yield entry.session, Said.of(entry)
-    for (session, _), run in runs.items():
-        yield session, run.said()
-
-
-class _Run:
-    """Bytes one behind the other that are no message."""
-
-    def __init__(self, entry: Entry) -> None:
-        self._entry = entry
-        self._bytes = bytearray(entry.junk[:MOST_JUNK])
-
-    def add(self, data: bytes) -> None:
-        self._bytes += data[: MOST_JUNK - len(self._bytes)]
-
-    def said(self) -> Said:
-        data = bytes(self._bytes)
-        said = Said.of(self._entry)
-        return msgspec.structs.replace(said, command=JUNK, content=lambda: data, held=len(data))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from lbcproxy.replay.meaning import Said
+from lbcproxy.replay.meaning import Said, name_of
 
 __all__ = ["LIVE", "RECORDED", "Lane", "Waiting"]
 
@@ -16,7 +16,7 @@ RECORDED, LIVE = 0, 1
 class Waiting:
     """A message, or one thing of a list, that the other side has not said."""
 
-    __slots__ = ("index", "late", "place", "said", "side", "thing")
+    __slots__ = ("_name", "index", "late", "place", "said", "side", "thing")
 
     def __init__(
         self,
@@ -35,6 +35,14 @@ class Waiting:
         self.thing = thing
         self.late = False
         """Whether it is waited for no longer."""
+        self._name: bytes | None = None
+
+    @property
+    def name(self) -> bytes:
+        """The hash of the thing that the message carries, read once; empty if there is none."""
+        if self._name is None:
+            self._name = name_of(self.said.content()) or b""
+        return self._name
 
     @property
     def held(self) -> int:

@@ -39,7 +39,9 @@ class Pings:
         """Take note of a message; whether it is a pong that somebody has asked for."""
         self._seen += 1
         self._last[said.direction] = self._seen
-        record = content.record if isinstance(content, Message) else None
+        if said.command not in ("ping", "pong") or isinstance(content, bytes):
+            return False  # nothing else is decoded
+        record = content.record
         if isinstance(record, Ping) and record.nonce is not None:
             asked = self._open[said.direction.other]
             asked.append(Asked(said, record.nonce, place, self._seen))
@@ -68,11 +70,11 @@ class Pings:
         self._open[direction] = []
 
     def unanswered(self, direction: Direction) -> list[Asked]:
-        """Give the pings that were not answered: the other end said something later, and no pong.
+        """Give the pings that were not answered, though both sides went on to say something.
 
-        What it would have said to those at the end of a conversation nobody knows.
+        What would have been said to those at the end of a conversation nobody knows.
         """
-        last = self._last[direction]
+        last = min(self._last.values())
         return self._unanswered[direction] + [
             each for each in self._open[direction] if each.seen < last
         ]

@@ -111,7 +111,8 @@ class Place:
         for key in question.parts(message):
             self._asked += 1
             reply = self._answers.find(key, self._times[key])
-            self._times[key] += 1
+            if self._answers.is_recorded(key):  # of others a client can make up any number
+                self._times[key] += 1
             if reply is None:
                 unknown.append(key)
                 continue

@@ -14,9 +14,9 @@ import msgspec
 from lbcproxy.capture import Recorder
 from lbcproxy.errors import CaptureError
 from lbcproxy.replay.conversation import Conversation
-from lbcproxy.session import Direction, Entry, Passage
+from lbcproxy.session import Direction, Entry, Observer, Passage, SessionFacts
 
-__all__ = ["save", "whole_file"]
+__all__ = ["recording_to", "save", "whole_file"]
 
 
 def save(conversation: Conversation, path: Path, *more: Conversation) -> None:
@@ -45,6 +45,52 @@ def whole_file(path: Path) -> Iterator[Callable[[bytes], object]]:
             raise
     except OSError as error:
         raise CaptureError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def recording_to(path: Path, *, changes: bool) -> Iterator[Observer]:
+    """Give an observer that records sessions of one network into a file, whole or not at all.
+
+    `changes` tells that what goes out may differ from what came in. Raises CaptureError.
+    """
+    with whole_file(path) as write:
+        yield _Recording(write, changes)
+
+
+class _Recording(Observer):
+    """A recorder that is made when the network is known: with the first session."""
+
+    def __init__(self, write: Callable[[bytes], object], changes: bool) -> None:
+        self._write = write
+        self._changes = changes
+        self._network = ""
+        self._recorder: Recorder | None = None
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        if self._recorder is None:
+            self._network = facts.network
+            self._recorder = Recorder(self._write, network=facts.network, changes=self._changes)
+        if facts.network != self._network:
+            raise CaptureError(
+                f"session {facts.number} is of {facts.network}, those before it of "
+                f"{self._network}: a capture of ours has one network"
+            )
+        self._recorder.started(facts, time_ns)
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        self._to().upstream_connected(facts, time_ns)
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        self._to().passed(facts, direction, passages, time_ns)
+
+    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        self._to().finished(facts, direction, time_ns)
+
+    def _to(self) -> Recorder:
+        assert self._recorder is not None
+        return self._recorder
 
 
 def _write(conversations: Sequence[Conversation], write: Callable[[bytes], object]) -> None:

@@ -21,6 +21,7 @@ from lbcproxy.errors import CaptureError
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy import CannotListen
 from lbcproxy.proxy.looks import Looks
+from lbcproxy.proxy.refusals import Refusals
 from lbcproxy.replay.actor import Actor
 from lbcproxy.replay.answers import Answers
 from lbcproxy.replay.conversation import Conversation
@@ -34,6 +35,7 @@ __all__ = ["BadPolicy", "Policy", "ReplayServer"]
 LOG = Logger(namespace="lbcproxy.replay", observer=GATE)
 MOST_CLIENTS = 1024
 MOST_UNKNOWN = 1000
+MOST_UNKNOWN_BYTES = 16 << 20
 IDLE = 1.0
 HERE = Endpoint("127.0.0.1", 0)
 
@@ -103,7 +105,9 @@ class ReplayServer:
         self.looks = Looks(reactor)
         self.answers = Answers(conversation, side)
         self.unknown: list[Message] = []
-        """Questions, or the parts of them, that the recording has no answer to: the first 1,000."""
+        """Questions, or the parts of them, that the recording has no answer to: the first 1,000,
+        of 16 MiB at most."""
+        self._unknown_size = 0
         self.played: Counter[int] = Counter()
         """How often each message was sent, by its place in the conversation."""
         self.idle = idle
@@ -117,6 +121,7 @@ class ReplayServer:
         self._port: Any = None
         self._numbers = itertools.count(1)
         self._actors: set[Actor] = set()
+        self._refused = Refusals(reactor)
         self._empty: list[Deferred[None]] = []
 
     @property
@@ -161,9 +166,11 @@ class ReplayServer:
         for actor in list(self._actors):
             actor.abort()
 
-    def new_actor(self) -> Actor | None:
+    def new_actor(self, address: str = "") -> Actor | None:
         """Make the node for one more client; None if there are too many."""
         if len(self._actors) >= MOST_CLIENTS:
+            why = f"there are {MOST_CLIENTS} clients already"
+            self._refused.tell(self.address, address, why)
             return None
         actor = Actor(self, next(self._numbers))
         self._actors.add(actor)
@@ -188,7 +195,8 @@ class ReplayServer:
 
     def note_unknown(self, question: Message) -> None:
         """Take note of an unknown question."""
-        if len(self.unknown) < MOST_UNKNOWN:
+        self._unknown_size += len(question.raw)
+        if len(self.unknown) < MOST_UNKNOWN and self._unknown_size < MOST_UNKNOWN_BYTES:
             self.unknown.append(question)
 
     def learn(self, question: Message, answers: Sequence[Message]) -> None:
@@ -217,4 +225,4 @@ class _Clients(Factory):
         self._server = server
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        return self._server.new_actor()
+        return self._server.new_actor(str(getattr(addr, "host", "")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import signal
 from collections.abc import Awaitable, Callable
@@ -48,13 +49,15 @@ def run_reactor(
     abort: Callable[[], None],
     reactor: Any,
     hang_up: Callable[[], object] | None = None,
+    die: Callable[[], object] = bool,
 ) -> int:
     """Run the reactor until `main` is done or a signal came; give the exit code.
 
     The first SIGINT or SIGTERM calls `stop` and waits for it, the second calls `abort` and does
-    not. SIGINT ends with 130, SIGTERM with 0. SIGHUP calls `hang_up`, if there is one.
+    not. SIGINT ends with 130, SIGTERM with 0. SIGHUP calls `hang_up`, if there is one. SIGABRT and
+    SIGQUIT from outside call `die` and then kill as they always do.
     """
-    ending = Ending(stop, abort, reactor, hang_up)
+    ending = Ending(stop, abort, reactor, hang_up, die)
 
     def begin() -> None:
         ending.install()
@@ -77,10 +80,12 @@ class Ending:
         abort: Callable[[], None],
         reactor: Any,
         hang_up: Callable[[], object] | None = None,
+        die: Callable[[], object] = bool,
     ) -> None:
         self._stop = stop
         self._abort = abort
         self._hang_up = hang_up
+        self._die = die
         self._reactor = reactor
         self._signals = 0
         self._ended = False
@@ -93,6 +98,8 @@ class Ending:
             signal.signal(number, self._signalled)
         if self._hang_up is not None:
             signal.signal(signal.SIGHUP, self._signalled)
+        for number in (signal.SIGABRT, signal.SIGQUIT):
+            signal.signal(number, self._killed)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
     def done(self, code: int) -> None:
@@ -110,6 +117,14 @@ class Ending:
             self._reactor.callFromThread(self._hang_up)
         else:
             self._reactor.callFromThread(self._stop_for, number)
+
+    def _killed(self, number: int, _frame: Any) -> None:
+        """Save what can be saved, as of a watchdog's SIGABRT; the reactor may hang, so here."""
+        try:
+            self._die()
+        finally:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def _stop_for(self, number: int) -> None:
         self._signals += 1

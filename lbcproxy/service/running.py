@@ -6,10 +6,10 @@ import msgspec
 from twisted.logger import Logger
 
 from lbcproxy import networks
-from lbcproxy.capture import Recording
 from lbcproxy.config import Proxy, mode_of
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy import Mode, Plugins, ProxyService, ProxySettings, Shown
+from lbcproxy.service.recordings import Kept
 from lbcproxy.session.session import STREAM_ABOVE
 
 __all__ = ["Running", "moved", "settings_of", "stays"]
@@ -23,7 +23,7 @@ class Running(msgspec.Struct):
 
     proxy: Proxy
     service: ProxyService
-    recording: Recording | None
+    kept: Kept
     modes: list[Mode]
     faulty: bool = False
     """Whether it was said that it has faults."""

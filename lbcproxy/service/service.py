@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lbcproxy.capture import Loss, Recording
+from lbcproxy.capture import Loss
 from lbcproxy.config import (
     Config,
     ConfigError,
@@ -30,7 +30,7 @@ from lbcproxy.proxy.interception import Interception
 from lbcproxy.service.events import Events
 from lbcproxy.service.logs import Logs
 from lbcproxy.service.plugins import PluginFiles
-from lbcproxy.service.recordings import Recordings
+from lbcproxy.service.recordings import Kept, Recordings
 from lbcproxy.service.running import Running, moved, settings_of, stays
 from lbcproxy.session import Observer
 from lbcproxy.wire.engine import slower
@@ -73,7 +73,7 @@ class LbcproxyService(Service):
         self.given_up = given_up
         self._shared = Shared(config.memory, reactor)
         self._plugins = PluginFiles(reactor, self._plugins_changed)
-        self._recordings = Recordings(config.record_queue, self._from_disk)
+        self._recordings = Recordings(reactor, self._shared, config.record_queue, self._from_disk)
         self._running_proxies: dict[str, Running] = {}
         self._ending: list[ProxyService] = []  # replaced, with sessions that are not over
         self._stopped: Deferred[Any] | None = None
@@ -152,6 +152,13 @@ class LbcproxyService(Service):
         """End every session at once."""
         for service in self._services:
             service.abort()
+
+    def died(self) -> None:
+        """Save what rings hold, if nobody has ended the service in order."""
+        if self._stopped is None:
+            with suppress(Exception):  # it may be what the program dies of
+                self._shared.looks.catch_up()
+            self._recordings.died()
 
     @property
     def _services(self) -> list[ProxyService]:
@@ -237,7 +244,7 @@ class LbcproxyService(Service):
             except Exception:  # a defect must not cost the proxies behind this one
                 self._refused[name] = "a defect of lbcproxy; the log says more"
                 LOG.failure("proxy {name}", name=name)
-        self._recordings.keep([each.recording for each in self._running_proxies.values()])
+        self._recordings.keep([each.kept for each in self._running_proxies.values()])
         LOG.info("{why}: {count} proxies", why=why, count=len(self._running_proxies))
 
     def _change_process(self, config: Config) -> None:
@@ -257,6 +264,11 @@ class LbcproxyService(Service):
         self._shared.interception = None if config.control is None else self._interception
 
     # What the control API wants.
+
+    def recordings(self) -> Recordings:
+        """Give what keeps the sessions, after all that has passed was told to it."""
+        self._shared.looks.catch_up()
+        return self._recordings
 
     def ask_again(self) -> None:
         """Have open sessions know which messages are asked for now."""
@@ -305,10 +317,10 @@ class LbcproxyService(Service):
             self._start(proxy)
             self._retire(name, running, "another place is configured")
         elif running.proxy != proxy:
-            recording = self._recordings.of(self.config, proxy)
-            running.service.change(self._settings(proxy), self._told(recording))
+            kept = self._recordings.of(self.config, proxy)
+            running.service.change(self._settings(proxy), self._told(kept))
             before = running.proxy
-            running.proxy, running.recording = proxy, recording
+            running.proxy, running.kept = proxy, kept
             if before.faults != proxy.faults:
                 running.say_faults(self._seed_now)
             if before != msgspec.structs.replace(proxy, faults=before.faults):
@@ -317,12 +329,12 @@ class LbcproxyService(Service):
     # One proxy.
 
     def _start(self, proxy: Proxy) -> None:
-        recording = self._recordings.of(self.config, proxy)
+        kept = self._recordings.of(self.config, proxy)
         settings = self._settings(proxy)
-        service = ProxyService(self._reactor, settings, self._told(recording), shared=self._shared)
+        service = ProxyService(self._reactor, settings, self._told(kept), shared=self._shared)
         modes = _at_once(service.listen())
         service.startService()  # type: ignore[no-untyped-call]
-        running = Running(proxy, service, recording, modes)
+        running = Running(proxy, service, kept, modes)
         self._running_proxies[proxy.name] = running
         if self._begun:
             running.say_listening()
@@ -336,8 +348,8 @@ class LbcproxyService(Service):
         plugins = self._plugins.of(proxy)
         return settings_of(proxy, plugins=plugins, reads_all=self._reads_all, seed=self._seed_now)
 
-    def _told(self, recording: Recording | None) -> tuple[Observer, ...]:
-        return self._observers if recording is None else (recording, *self._observers)
+    def _told(self, kept: Kept) -> tuple[Observer, ...]:
+        return (*kept.observers, *self._observers)
 
     def _from_disk(self, text: str, bad: bool, stop: bool) -> None:
         """Hear of a recording, in whatever thread."""

@@ -83,11 +83,15 @@ class RunEntries(Sequence[Entry]):
     ) -> None:
         self.frames = run
         self.codec = codec
-        self._direction = direction
+        self.direction = direction
+        self.time_ns = time_ns
         self._number = number
-        self._time_ns = time_ns
         self._session = session
         self._made: list[Entry] | None = None
+
+    def unread(self) -> RunEntries:
+        """Give the same with no entry made, for who keeps many."""
+        return self.numbered(self._number)
 
     def __len__(self) -> int:
         return len(self.frames.ends)
@@ -102,15 +106,26 @@ class RunEntries(Sequence[Entry]):
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries())
 
+    def numbered(self, number: int) -> RunEntries:
+        """Give the same entries with other numbers, from this one on."""
+        return RunEntries(
+            self.frames,
+            self.codec,
+            self.direction,
+            number=number,
+            time_ns=self.time_ns,
+            session=self._session,
+        )
+
     def _entries(self) -> list[Entry]:
         if self._made is None:
             self._made = [
                 Entry(
                     number=number,
-                    time_ns=self._time_ns,
+                    time_ns=self.time_ns,
                     session=self._session,
-                    direction=self._direction,
-                    message=Message(frame.command, self._direction, frame.raw, self.codec),
+                    direction=self.direction,
+                    message=Message(frame.command, self.direction, frame.raw, self.codec),
                 )
                 for number, frame in enumerate(self.frames.each(), self._number)
             ]

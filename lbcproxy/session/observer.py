@@ -45,6 +45,13 @@ class Observer:
     def started(self, facts: SessionFacts, time_ns: int) -> None:
         """A client connected."""
 
+    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+        """A session of which the beginning is not known; a capture may have missed it.
+
+        `protocol_version` is what its nodes had agreed on, if that is known all the same.
+        """
+        self.started(facts, time_ns)
+
     def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
         """The upstream leg is there."""
 
@@ -61,3 +68,6 @@ class Observer:
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         """Both legs are gone."""
+
+    def left(self, summary: SessionSummary, time_ns: int) -> None:
+        """No more is known of a session that nobody has closed: a capture tells it no further."""

@@ -3,17 +3,19 @@
 """The native engine: a record's construct tree as a tree of small nodes that read and write.
 
 The tree is made once, for what a payload depends on (`Tree`); there is a class of node for each
-kind of field. Reading goes through a cursor whose `need` is the only way to the bytes; writing
-goes to a buffer that grows. What is accepted, refused and said is what construct does: the
-tests hold both engines to that. Where there is no node for a construct, or a value to be written is
-not exactly of the type a node knows, construct itself does that field (`Foreign`, `by_construct`).
+kind of field. Reading goes through a cursor whose `need` is the only way to the bytes. Writing is
+done by steps that the nodes lay out beforehand (`plan`, `Plan`; `_write.h` takes them), as long
+as a record is exactly as declared; any other is written by the nodes, to a buffer that grows. What is
+accepted, refused and said is what construct does: the tests hold both engines to that. Where there
+is no node for a construct, or a value to be written is not exactly of the type a node knows, construct
+itself does that field (`Foreign`, `by_construct`).
 """
 
 cimport cython
 import gc
 from io import BytesIO
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from types import MemberDescriptorType
 import sys
 
@@ -51,6 +53,38 @@ cdef extern from "structmember.h":
     ctypedef struct PyMemberDescrObject:
         PyMemberDef* d_member
     const int T_OBJECT_EX
+
+cdef extern from "_write.h":
+    ctypedef enum Kind:
+        PUT_NUMBER
+        PUT_BIG
+        PUT_COMPACT
+        PUT_FLAG
+        PUT_RAW
+        PUT_COUNTED
+        PUT_NONE
+        PUT_ZERO
+        PUT_STACK
+        ENTER_RECORD
+        LEAVE_RECORD
+        ENTER_LIST
+        ENTER_AGAIN
+        NEXT_ENTRY
+        MARK_WITNESS
+        SKIP_WITNESS
+        END_OF_STEPS
+    ctypedef struct Step:
+        Kind kind
+        Py_ssize_t size
+        Py_ssize_t offset
+        Py_ssize_t other
+        uint64_t most
+        uint64_t least
+        PyTypeObject* record
+    PyObject* written(const Step* steps, object record, Py_ssize_t fixed, Py_ssize_t room)
+    const int MOST_LEVELS
+    const int LONGEST_SIZE
+    const int NUMBER_ROOM
 
 DEF MOST_FIELDS = 32
 DEF LARGEST_LIMIT = 1 << 62
@@ -163,9 +197,9 @@ cdef class Writer:
     cdef tuple values  # of the record that is being written, where a field looks at another
     cdef bint tail_ended
 
-    def __cinit__(self, params, Py_ssize_t room):
+    def __cinit__(self, params):
         self.params = params
-        self.room = room
+        self.room = LEAST_ROOM
         self.data = <unsigned char*>PyMem_Malloc(self.room)
         if self.data is NULL:
             raise MemoryError
@@ -239,6 +273,56 @@ cdef object root_context(object params):
     return context
 
 
+# Steps.
+
+
+@cython.final
+cdef class Plan:
+    """The steps that write a record which is exactly as declared: `_write.h`."""
+
+    cdef Step* steps
+    cdef Py_ssize_t count
+    cdef Py_ssize_t fixed  # the bytes of all steps taken once, at most
+    cdef Py_ssize_t level
+    cdef Node root
+
+    def __cinit__(self, Node root):
+        self.root = root
+        self.fixed = NUMBER_ROOM
+
+    def __dealloc__(self):
+        PyMem_Free(self.steps)
+
+    cdef Step* add(self, Kind kind, Py_ssize_t offset, Py_ssize_t fixed) except NULL:
+        """Add a step; where it is may change with the next one."""
+        cdef void* steps = PyMem_Realloc(self.steps, (self.count + 1) * sizeof(Step))
+        cdef Step* step
+        if steps is NULL:
+            raise MemoryError
+        self.steps = <Step*>steps
+        step = self.steps + self.count
+        memset(step, 0, sizeof(Step))
+        step.kind, step.offset = kind, offset
+        self.count += 1
+        self.fixed += fixed
+        return step
+
+    cdef bint enter(self) except -1:
+        """Go inside a record or a list; False where that is too deep."""
+        self.level += 1
+        return self.level <= MOST_LEVELS
+
+    cdef int next_entry(self, Py_ssize_t start) except -1:
+        """End the steps of the entries of a list."""
+        cdef Step* step = self.add(NEXT_ENTRY, 0, 0)
+        cdef Step* first = self.steps + start
+        self.level -= 1
+        first.other = step - first
+        step.other = -first.other
+        step.record = first.record
+        return 0
+
+
 # Nodes.
 
 
@@ -254,6 +338,10 @@ cdef class Node:
 
     cdef int write(self, object value, Writer out) except -1:
         raise NotImplementedError
+
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        """Add the steps that write what `write` does; False if there are none for it."""
+        return False
 
 
 @cython.final
@@ -347,6 +435,14 @@ cdef class Number(Node):
         store(out.reserve(self.size), number, self.size, self.big)
         return 0
 
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        cdef Step* step = plan.add(PUT_BIG if self.big else PUT_NUMBER, offset, self.size)
+        cdef uint64_t sign = <uint64_t>1 << (8 * self.size - 1)
+        step.size = self.size
+        step.least = sign if self.signed else 0
+        step.most = sign - 1 if self.signed else sign - 1 + sign
+        return True
+
 
 @cython.final
 cdef class Boolean(Node):
@@ -368,6 +464,10 @@ cdef class Boolean(Node):
         out.reserve(1)[0] = value is True
         return 0
 
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        plan.add(PUT_FLAG, offset, 1)
+        return True
+
 
 @cython.final
 cdef class Size(Node):
@@ -385,6 +485,10 @@ cdef class Size(Node):
         if not as_unsigned(value, &number):
             return by_construct(self.field, value, out)
         return out.put_size(number)
+
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        plan.add(PUT_COMPACT, offset, LONGEST_SIZE).most = <uint64_t>-1
+        return True
 
 
 @cython.final
@@ -407,6 +511,10 @@ cdef class Raw(Node):
         if type(value) is not bytes or PyBytes_GET_SIZE(value) != self.size:
             return by_construct(self.field, value, out)
         return out.put(<bytes>value)
+
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        plan.add(PUT_RAW, offset, self.size).size = self.size
+        return True
 
 
 @cython.final
@@ -433,6 +541,10 @@ cdef class Counted(Node):
             return by_construct(self.field, value, out)
         out.put_size(<uint64_t>PyBytes_GET_SIZE(value))
         return out.put(<bytes>value)
+
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        plan.add(PUT_COUNTED, offset, LONGEST_SIZE).most = self.most
+        return True
 
 
 @cython.final
@@ -503,6 +615,29 @@ cdef class List(Node):
             raise error.inside(f"[{index}]") from None
         return 0
 
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        cdef Py_ssize_t start = plan.count
+        cdef Step* step
+        if type(self.child) is Counted:
+            step = plan.add(PUT_STACK, offset, 2 * LONGEST_SIZE)
+            step.least, step.most = self.most, (<Counted>self.child).most
+            return True
+        plan.add(ENTER_LIST, offset, LONGEST_SIZE).most = self.most
+        return self.plan_entries(plan, start)
+
+    cdef bint plan_entries(self, Plan plan, Py_ssize_t start) except -1:
+        """Add the steps of an entry, behind the one that goes inside the list."""
+        cdef bint known
+        if not plan.enter():
+            return False
+        if isinstance(self.child, Fields):
+            plan.steps[start].record = <PyTypeObject*><void*>(<Fields>self.child).record
+            known = (<Fields>self.child).plan_inside(plan)
+        else:
+            known = self.child.plan(plan, 0)
+        plan.next_entry(start)
+        return known
+
 
 @cython.final
 cdef class Absent(Node):
@@ -518,6 +653,10 @@ cdef class Absent(Node):
         if value is not None:
             raise FieldError(f"cannot be sent: {self.field.absence()}")
         return 0
+
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        plan.add(PUT_NONE, offset, 0)
+        return True
 
 
 @cython.final
@@ -539,6 +678,10 @@ cdef class Present(Node):
         if value is None:
             raise FieldError(f"missing: {self.field.absence()}")
         return self.child.write(value, out)
+
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        # The steps of these would take None.
+        return not isinstance(self.child, Absent | Nowhere) and self.child.plan(plan, offset)
 
 
 @cython.final
@@ -607,6 +750,9 @@ cdef class Nowhere(Node):
     cdef int write(self, object value, Writer out) except -1:
         return 0
 
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        return True
+
 
 @cython.final
 cdef class BareHeader(Node):
@@ -636,6 +782,12 @@ cdef class BareHeader(Node):
         self.child.write(value, out)
         out.reserve(1)[0] = 0
         return 0
+
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        if not self.child.plan(plan, offset):
+            return False
+        plan.add(PUT_ZERO, 0, 1)
+        return True
 
 
 cdef class Fields(Node):
@@ -792,6 +944,34 @@ cdef class Fields(Node):
         if self.checks:
             value.check()
         return 0
+
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        plan.add(ENTER_RECORD, offset, 0).record = <PyTypeObject*><void*>self.record
+        if not plan.enter() or not self.plan_inside(plan):
+            return False
+        plan.add(LEAVE_RECORD, 0, 0)
+        plan.level -= 1
+        return True
+
+    cdef bint plan_inside(self, Plan plan) except -1:
+        """Add the steps of the fields, where the record has been entered.
+
+        A check is Python code, for which the loop does not stop: the root's is run behind it.
+        """
+        cdef Py_ssize_t index
+        if self.checks and self is not plan.root:
+            return False
+        for index in range(self.count):
+            if not self.offsets[index]:
+                return False
+        return self.plan_fields(plan)
+
+    cdef bint plan_fields(self, Plan plan) except -1:
+        cdef Py_ssize_t index
+        for index in range(self.count):
+            if not (<Node>self.each[index]).plan(plan, self.offsets[index]):
+                return False
+        return True
 
 
 cdef inline object new_of(object record):
@@ -974,6 +1154,30 @@ cdef class Transaction(Fields):
             raise error.inside("witness").inside(f"[{index}]").inside("inputs") from None
         return 0
 
+    cdef bint plan_fields(self, Plan plan) except -1:
+        cdef Py_ssize_t witness = self.tx_in.offsets[self.witness_place]
+        cdef PyTypeObject* tx_in = <PyTypeObject*><void*>self.tx_in.record
+        cdef Py_ssize_t start
+        cdef Step* step
+        if not self.version.plan(plan, self.offsets[0]):
+            return False
+        if self.witness:
+            step = plan.add(MARK_WITNESS, self.offsets[1], 2)
+            step.record, step.other = tx_in, witness
+        if not self.inputs.plan(plan, self.offsets[1]):
+            return False
+        if not self.outputs.plan(plan, self.offsets[2]):
+            return False
+        if self.witness:
+            start = plan.count
+            plan.add(SKIP_WITNESS, 0, 0)
+            plan.add(ENTER_AGAIN, self.offsets[1], 0).record = tx_in
+            if not plan.enter() or not self.stack.plan(plan, witness):
+                return False
+            plan.next_entry(start + 1)
+            plan.steps[start].other = plan.count - 1 - start
+        return self.lock_time.plan(plan, self.offsets[3])
+
 
 # From constructs to nodes.
 
@@ -1105,11 +1309,17 @@ cdef class Tree:
     cdef readonly bint foreign
     """Whether construct has to do any of its fields."""
     cdef Py_ssize_t room
+    cdef Plan plan  # None where there is a field without steps
+    cdef bint checks
 
     def __init__(self, layout, params):
-        self.room = LEAST_ROOM
         self.root = node_of(layout, params)
         self.foreign = self.root.foreign
+        plan = Plan(self.root)
+        if self.root.plan(plan, 0):
+            plan.add(END_OF_STEPS, 0, 0)
+            self.plan = plan
+            self.checks = (<Fields>self.root).checks
 
     def decode(self, bytes payload not None, params):
         """Give the record and how many bytes it took; raises FieldError."""
@@ -1121,10 +1331,27 @@ cdef class Tree:
 
     def encode(self, record, params):
         """Give the bytes of a record; raises FieldError."""
-        # As much as the last one took: to grow step by step costs a long one a third of its time.
-        out = Writer(params, self.room)
+        made = self.by_steps(record)
+        if made is not None:
+            if self.checks:
+                record.check()
+            return made
+        out = Writer(params)
         if self.foreign:
             out.context = root_context(params)
         self.root.write(record, out)
-        self.room = min(max(out.size, LEAST_ROOM), MOST_ROOM)
         return out.finish()
+
+    cpdef bytes by_steps(self, record):
+        """Give the bytes of a record that is exactly as declared; None for any other."""
+        cdef PyObject* made
+        if self.plan is None:
+            return None
+        # As much room as the last one took: to grow step by step costs a long one a third.
+        made = written(self.plan.steps, record, self.plan.fixed, self.room)
+        if made is NULL:
+            return None
+        result = <bytes>made
+        Py_DECREF(result)
+        self.room = min(PyBytes_GET_SIZE(result), MOST_ROOM)
+        return result

@@ -21,6 +21,11 @@ def connection(room, *, begun=True, network=None):
     return Connection(opened, made, network=network, came_in=None, upstream=None, room=room)
 
 
+def entries_of(passages):
+    """Passages, message by message."""
+    return [entry for passage in passages for entry in passage.entries]
+
+
 @pytest.mark.parametrize(("begun", "most"), [(True, UNDECIDED), (False, IN_MIDDLE)])
 def test_only_so_much_is_held(begun, most):
     """Then it is given up, and nothing more of it is kept."""
@@ -41,7 +46,7 @@ def test_all_together_hold_only_so_much():
     for each in many:
         list(each.data(UP, bytes(3_000), 6))
     assert 0 <= room.left <= 10_000 - 9_000 + 3_000
-    [_, entry] = many[0].data(UP, PING, 7)
+    [_, entry] = entries_of(many[0].data(UP, PING, 7))
     assert entry.raw == PING
     assert list(many[3].data(UP, PING, 7)) == []
 
@@ -60,7 +65,8 @@ def test_a_magic_across_two_pieces_is_found():
     """Segments end anywhere."""
     for place in range(1, len(PING)):
         one = connection(Room())
-        entries = [*one.data(UP, PING[:place], 6), *one.data(UP, PING[place:], 7)]
+        passages = [*one.data(UP, PING[:place], 6), *one.data(UP, PING[place:], 7)]
+        entries = entries_of(passages)
         assert [entry.raw for entry in entries] == [PING]
 
 
@@ -70,7 +76,7 @@ def test_what_was_held_is_read_in_its_order():
     assert list(one.data(DOWN, b"rest of", 6)) == []
     assert list(one.gap(DOWN, 10, 7)) == []
     assert list(one.data(DOWN, b"another", 8)) == []
-    entries = list(one.data(UP, PING, 9))
+    entries = entries_of(one.data(UP, PING, 9))
     assert [(entry.direction, entry.raw, entry.missing, entry.time_ns) for entry in entries] == [
         (DOWN, b"rest of", 0, 7),
         (DOWN, b"", 10, 7),

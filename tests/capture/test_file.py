@@ -101,6 +101,32 @@ def test_a_fresh_file_takes_the_next_free_name(tmp_path, disk):
     assert (tmp_path / "x-3.pcapng").read_bytes() == HEAD
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_name_whose_file_was_compressed_is_not_free(tmp_path, disk, fresh, suffix):
+    """Else the next could not be compressed; one that is there itself is continued."""
+    (tmp_path / f"x.pcapng{suffix}").write_text("packed")
+    file = disk.file(tmp_path / "x.pcapng", fresh=fresh).open()
+    assert file.path == str(tmp_path / "x-2.pcapng")
+    file.close()
+    assert [each.name for each in tmp_path.glob("x.*")] == [f"x.pcapng{suffix}"]
+    Recorder((tmp_path / "x.pcapng").write_bytes, network="lbry-regtest")
+    file = disk.file(tmp_path / "x.pcapng").open()
+    assert (file.path, file.continued) == (str(tmp_path / "x.pcapng"), True)
+    file.close()
+
+
+def test_who_asks_is_told_when_a_file_is_whole(tmp_path, disk):
+    """Once, behind the last write."""
+    whole = []
+    file = disk.file(tmp_path / "x.pcapng", closed=lambda each: whole.append(each.path))
+    file.write(HEAD)
+    assert whole == []
+    file.close()
+    assert disk.drain(10)
+    assert whole == [str(tmp_path / "x.pcapng")]
+
+
 def test_place_that_cannot_be_written_is_named(tmp_path, disk):
     """The text says which path, and what the system says."""
     (tmp_path / "file").write_text("")

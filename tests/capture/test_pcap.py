@@ -76,8 +76,11 @@ def test_an_empty_file_is_named_so():
 
 
 def test_an_unknown_file_is_told_what_would_be_understood():
-    """Who opens a compressed file by mistake sees why."""
-    with pytest.raises(CaptureError, match=r"begins with 1f8b0800; understood are pcap, pcapng"):
+    """Who opens another file by mistake sees why."""
+    match = r"begins with 50592046; understood are core, ndjson, pcap, pcapng"
+    with pytest.raises(CaptureError, match=match):
+        read_packets(io.BytesIO(b"PY Fand more"))
+    with pytest.raises(CaptureError, match="the gzip stream is damaged"):
         read_packets(io.BytesIO(b"\x1f\x8b\x08\x00 and more"))
 
 

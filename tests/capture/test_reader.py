@@ -72,7 +72,7 @@ def recorded(tmp_path, session_data, legs="auto", network="lbry-regtest"):
     with path.open("ab") as file:
         recorder = Recorder(file.write, network=network, legs=legs)
         session = Session(1, networks.get(network), stream_above=65_536)
-        recorder.started(FACTS, 1_000)
+        recorder.started(msgspec.structs.replace(FACTS, network=network), 1_000)
         recorder.upstream_connected(FACTS_WITH_LOCAL, 1_500)
         for time, (direction, data) in enumerate(session_data, 2_000):
             recorder.passed(FACTS, direction, session.receive(direction, data, time), time)

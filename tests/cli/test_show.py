@@ -184,7 +184,10 @@ def test_a_file_that_is_no_capture_is_an_error(lbcproxy, tmp_path):
     path.write_text("this is text")
     ended = lbcproxy("show", path)
     assert ended.code == 1
-    assert "not a capture: it begins with 74686973; understood are pcap, pcapng" in ended.err
+    assert (
+        "not a capture: it begins with 74686973; understood are core, ndjson, pcap, pcapng"
+        in ended.err
+    )
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,18 @@ ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
             "record: '{session:x}-{session!z}'\nrecord_per: session\n" + ONE % "",
             "cannot be filled in",
         ),
+        ("record_keep_size: 1 MB\nrotate_size: 2 MB\n" + ONE % "", "line 1: record_keep_size: one"),
+        ("record_keep_age: old\n" + ONE % "", "line 1: record_keep_age: Expected a time"),
+        (
+            "record_compress: rar\n" + ONE % "",
+            "record_compress: Invalid enum value 'rar'; right is",
+        ),
+        ("record_on_demand: 5\n" + ONE % "", "right is true or false"),
+        ("ring: -1\n" + ONE % "", "line 1: ring: Expected `int` >= 0"),
+        ("ring: 5\nring_size: 100\n" + ONE % "", "line 2: ring_size: at least 4 KiB"),
+        ("ring_on: [ban]\n" + ONE % "", "line 1: ring_on: 'ban' is not among reset, refused"),
+        ("ring_file: '{nme}'\n" + ONE % "", "line 1: ring_file: '{nme}' cannot be filled in"),
+        ("ring_file: '-'\n" + ONE % "", "line 1: ring_file: each ring is a file of its own"),
         ("- a", "settings are expected, as `name: value`"),
         ("", "settings are expected"),
         ("\t", "no YAML"),
@@ -227,6 +239,23 @@ def test_a_mistake_is_told_with_its_place(text, words, tmp_path):
     assert words in str(raised.value)
     assert str(raised.value).startswith(str(tmp_path / "config.yaml"))
     assert raised.value.exit_code == 2
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    """Where the setting is read, not when the first file is full."""
+    made = load({"record_compress": "zst", **both({}, {"listen": 2})})
+    assert made.proxies[0].record_compress == "zst"
+    monkeypatch.setattr("lbcproxy.capture.packing.find_spec", lambda name: None)
+    load({"record_compress": "gz", **both({}, {"listen": 2})})
+    with pytest.raises(ConfigError, match=r"record_compress: .*pip install 'lbcproxy\[zstd\]'"):
+        load({"record_compress": "zst", **both({}, {"listen": 2})})
+
+
+def test_who_records_on_demand_may_share_a_file_with_who_does_not():
+    """It is the proxy's own affair; what becomes of files is not."""
+    load({"record": "x", **both({"record_on_demand": True}, {"listen": 2})})
+    with pytest.raises(ConfigError, match="is recorded into the same file, and otherwise"):
+        load({"record": "x", **both({"record_keep_age": 5}, {"listen": 2})})
 
 
 def both(first, second):

@@ -263,3 +263,14 @@ def test_the_live_conversation_can_be_recorded_and_compared_again(conversation, 
     assert told.told[0] == ("started",)
     assert told.summaries[0].why == "played to the end"
     assert {entry.direction for entry in open_capture(out)} == set(Direction)
+
+
+def test_a_defect_is_no_divergence(conversation):
+    """What an observer raises comes out of `run`."""
+    play = Play(conversation, observers=[Recording(fails_at="started")])
+    play.begin()
+    [failure] = play.outcome
+    assert isinstance(failure.value, RuntimeError)
+    play.reactor.advance(0)
+    assert not play.wire.connected
+    assert not play.reactor.getDelayedCalls()

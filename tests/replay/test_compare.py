@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lbcproxy.replay import BadIgnore, Ignored, compare
 from lbcproxy.replay.compare import LIVE, RECORDED
+from lbcproxy.replay.meaning import Said
 from lbcproxy.session import Direction
 from lbcproxy.wire.messages.addresses import Addr
 from lbcproxy.wire.messages.headers import Headers
@@ -24,6 +25,7 @@ from tests.replay.spoken import (
     Line,
     asked,
     compared,
+    entries_of,
     have,
     header,
     missing,
@@ -98,6 +100,7 @@ def test_answers_may_come_in_another_order(order):
         pytest.param([line for line in TALK if line[1] not in (Ping(3), Pong(3))], id="fewer"),
         pytest.param([*TALK, (DOWN, Addr(()))], id="addresses"),
         pytest.param([*TALK, (UP, Ping(8))], id="a ping at the end"),
+        pytest.param([*TALK[:-1], (UP, Ping(8)), TALK[-1]], id="a ping behind the last question"),
     ],
 )
 def test_volatile_things_are_no_difference(lines):
@@ -360,8 +363,18 @@ def test_commands_without_a_message_are_forgotten(monkeypatch):
     lines: list[Line] = []
     for number in range(40):
         name = f"odd{number}".encode().ljust(12, b"\0")
-        lines.append(
-            (UP, bytes.fromhex("fabfb5da") + name + bytes(4) + b"\x5d\xf6\xe0\xe2"),
-        )
+        lines.append((UP, bytes.fromhex("fabfb5da") + name + bytes(4) + b"\x5d\xf6\xe0\xe2"))
     assert compared(lines, lines).same
     assert compared(lines, lines[1:]).differences[0].command == "odd0"
+    comparison = compare.Comparison(Ignored())
+    for entry in entries_of(lines):
+        for side in (RECORDED, LIVE):
+            comparison.take(side, Said.of(entry))
+    assert len(comparison._lanes) <= 5
+
+
+def test_a_long_list_is_held_once():
+    """Not once for each of its things."""
+    many = [header(number) for number in range(3_000)]
+    halves = [(DOWN, have(*many[1_500:])), (DOWN, have(*many[:1_500]))]
+    assert compared([(DOWN, have(*many))], halves).same

@@ -18,7 +18,7 @@ from lbcproxy.replay import NoConversation, load
 from lbcproxy.replay import conversation as module
 from lbcproxy.replay.answers import Answers
 from lbcproxy.replay.place import Place
-from lbcproxy.replay.saving import save
+from lbcproxy.replay.saving import save, whole_file
 from lbcproxy.session import Direction, Message, Passage, SessionFacts
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
@@ -185,3 +185,18 @@ def test_what_is_saved_is_loaded_again(tmp_path):
         with pytest.raises(CaptureError, match="cannot write .*nowhere"):
             save(conversation, tmp_path / "nowhere" / "again.pcapng")
     assert [each.name for each in tmp_path.iterdir()] == ["again.pcapng"]
+
+
+def test_what_is_not_written_whole_is_not_written(tmp_path):
+    """What was there stays, and nothing else is left."""
+    path = tmp_path / "kept.pcapng"
+    path.write_bytes(b"before")
+    with pytest.raises(ZeroDivisionError), whole_file(path) as write:
+        write(b"half" * (1 // 0))
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [
+        ("kept.pcapng", b"before")
+    ]
+    with whole_file(path) as write:
+        write(b"whole")
+        assert path.read_bytes() == b"before"
+    assert path.read_bytes() == b"whole"

@@ -144,6 +144,7 @@ def test_nonces_and_the_time_are_fresh_and_all_else_is_as_recorded(stage):
     """Byte for byte."""
     stage.handshake()
     stage.say(*answers(after=5))
+    stage.say(Pong(FAREWELL + 1))
     own = stage.sent[0].message.record
     assert own == version(FAREWELL, time=START // 1_000_000_000)
     sent = [each.raw for each in stage.sent if each.command not in ("version", "ping", "pong")]
@@ -153,7 +154,9 @@ def test_nonces_and_the_time_are_fresh_and_all_else_is_as_recorded(stage):
         if line[0] is UP and line[1].command not in ("version", "ping", "pong")
     ]
     assert sent == recorded[: len(sent)]
-    assert len(sent) == 3
+    assert len(sent) == 4
+    pings = [each.message.record.nonce for each in stage.sent if each.command == "ping"]
+    assert pings == [FAREWELL + 1, FAREWELL + 2]
 
 
 def test_pings_of_the_node_are_answered_and_recorded_pongs_are_not_sent(stage):

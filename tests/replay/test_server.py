@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.task import Clock
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
-from lbcproxy.peer import NonceCache, Peer, PeerConfig
+from lbcproxy.peer import Peer, PeerConfig
 from lbcproxy.proxy import CannotListen
 from lbcproxy.replay import BadPolicy, Policy, ReplayServer, load, upstream
-from lbcproxy.session import Direction, Observer
-from lbcproxy.wire import Framer
+from lbcproxy.replay import server as server_module
+from lbcproxy.replay.questions import QUESTIONS
+from lbcproxy.session import Direction, Message, Observer
+from lbcproxy.wire import Codec, Framer
+from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.hashes import sha256d
 from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck, WtxidRelay
 from lbcproxy.wire.messages.headers import GetBlocks, GetHeaders
@@ -25,7 +30,7 @@ from lbcproxy.wire.messages.keepalive import MemPool, Ping, SendHeaders
 from tests.nodes import wait_until
 from tests.peer.wires import Wire, encoded
 from tests.peer.wires import version as greeting
-from tests.replay.talks import asks, says, talk, version
+from tests.replay.talks import BITCOIN, asks, says, talk, version
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
 SYNC, PROBE = CAPTURES / "lbcd-sync.pcap", CAPTURES / "lbcd-probe.pcap"
@@ -62,7 +67,6 @@ class Client:
             inbound=False,
             clock=loop.reactor,
             callbacks=self.heard,
-            nonces=NonceCache(),
         )
         endpoint = TCP4ClientEndpoint(loop.reactor, "127.0.0.1", server.address.port, timeout=5)
         loop.call(connectProtocol, endpoint, self.peer)
@@ -140,17 +144,20 @@ def test_our_peer_syncs_as_the_recorded_client_did(loop, serve):
     inv, *_ = client.waits("inv")
     client.send(GetData(inv.inventory))
     client.waits("block", 300)
-    [actor] = server._actors
-    wait_until("all is said", lambda: actor.account.unsent == 0)
-    announced = [thing for each in client.heard.of("inv")[1:] for thing in each.inventory]
-    client.send(GetData(tuple(announced)))
-    blocks = [thing for thing in announced if thing.type == InvType.BLOCK]
-    transactions = {thing.hash for thing in announced if thing.type == InvType.TX}
-    assert len(blocks) == 5  # the sixth behind the 300 is the recorded client's own
+
+    def announced(kind):
+        invs = list(client.heard.of("inv"))[1:]
+        return [thing for each in invs for thing in each.inventory if thing.type == kind]
+
+    # The sixth block behind the 300 is the recorded client's own.
+    wait_until("all is announced", lambda: len(announced(InvType.BLOCK)) == 5)
+    transactions = announced(InvType.TX)
+    assert transactions
+    client.send(GetData((*transactions, *announced(InvType.BLOCK))))
     client.waits("block", 305)
     wait_until(
         "the transactions",
-        lambda: {each.txid for each in client.heard.of("tx")} >= transactions,
+        lambda: {each.txid for each in client.heard.of("tx")} >= {t.hash for t in transactions},
     )
     assert server.unknown == []
     client.close()
@@ -335,6 +342,21 @@ def test_who_asks_much_and_reads_nothing_is_waited_for(in_memory):
     assert [each.command for each in frames].count("block") == 30 * len(things)
 
 
+def test_long_messages_go_out_one_after_another(loop):
+    """Each is read from the file when those before it are on their way."""
+    block = frame(NETWORK.magic, "block", bytes(1_500_000))
+    node = Direction.TO_CLIENT
+    long = [Message("block", node, block, Codec(NETWORK))] * 8
+    conversation = talk(*long, network=NETWORK)
+    server = ReplayServer(conversation, loop.reactor)
+    loop.call(server.listen)
+    client = Client(loop, server)
+    wait_until("all came", lambda: client.peer.core.counters.bytes_received > 8 * len(block))
+    client.close()
+    loop.call(server.stop)
+    conversation.close()
+
+
 def test_who_reads_nothing_at_all_is_let_go(in_memory):
     """After the peer's time for it."""
     server, clock, _, wire = in_memory
@@ -370,6 +392,51 @@ def test_a_policy_that_means_nothing_is_refused(text):
     """At once, not with the first question."""
     with pytest.raises(BadPolicy):
         Policy.parse(text)
+
+
+def test_too_many_clients_are_refused(loop, serve, monkeypatch):
+    """And those that are there are served on."""
+    monkeypatch.setattr(server_module, "MOST_CLIENTS", 1)
+    server = serve()
+    client = Client(loop, server)
+    with socket.create_connection(("127.0.0.1", server.address.port), 10) as other:
+        assert other.recv(1000) == b""
+    client.send(Ping(5))
+    client.waits("pong")
+    client.close()
+
+
+def test_made_up_questions_are_not_remembered(in_memory, monkeypatch):
+    """A client can make up as many as it likes: what is kept of them is bounded."""
+    monkeypatch.setattr(server_module, "MOST_UNKNOWN_BYTES", 1 << 20)
+    server, _, actor, wire = in_memory
+    for number in range(10):
+        hashes = (number.to_bytes(16, "big") + each.to_bytes(16, "big") for each in range(10_000))
+        things = tuple(InventoryVector(InvType.TX, each) for each in hashes)
+        wire.arrive(encoded(GetData(things), network=NETWORK))
+        wire.arrive(encoded(GetHeaders(1, (things[1].hash,), NO_STOP), network=NETWORK))
+    assert actor.account.unknown == {"getdata": 100_000, "getheaders": 10}
+    assert [each.command for each in server.unknown] == ["getdata", "getheaders"] * 2
+    assert len(actor._place._times) == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(QUESTIONS)), st.binary(max_size=80))))
+def test_whatever_is_asked_nothing_breaks(questions):
+    """Payloads of any bytes, for all that is a question: refused by the peer, or dealt with."""
+    clock = Clock()
+    with talk() as conversation:
+        server = ReplayServer(conversation, clock)
+        actor = server.new_actor()
+        assert actor is not None
+        wire = Wire(clock, actor, 1)
+        actor.makeConnection(wire)
+        wire.arrive(encoded(greeting(70016), network=BITCOIN), encoded(VerAck(), network=BITCOIN))
+        for command, payload in questions:
+            wire.arrive(frame(BITCOIN.magic, command, payload))
+        assert "raised" not in actor.core.closed
+        actor.disconnect()
+        wire.read()
+        clock.advance(60)
 
 
 # A live node behind it.

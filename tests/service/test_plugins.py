@@ -114,21 +114,6 @@ def test_a_wrong_plugin_is_an_error_at_the_start(tmp_path, plugins, words):
     assert not list(tmp_path.glob("captures/*"))
 
 
-def test_a_plugin_needs_a_mode_in_which_the_nodes_talk_to_each_other(tmp_path):
-    """In mode terminate they talk to us."""
-    mode = "terminate:127.0.0.1:1@0"
-    done = subprocess.run(
-        [*RUN, "--network", NETWORK.id, "-m", mode, "-s", "slow_inventory"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "plugins: there are none in mode terminate" in done.stderr
-
-
 def test_a_plugin_over_a_capture(tmp_path):
     """What it gets wrong is said once, on standard error."""
     capture = "captures/lbcd-sync.pcap"

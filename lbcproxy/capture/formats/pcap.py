@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -14,7 +14,10 @@ from lbcproxy.capture.formats._stretch import Stretch
 from lbcproxy.capture.packet import Packet
 from lbcproxy.errors import CaptureError
 
-__all__ = ["NAME", "SUFFIXES", "matches", "read", "stretches", "whole_length"]
+if TYPE_CHECKING:
+    from lbcproxy.capture.formats._writer import Writer
+
+__all__ = ["NAME", "SUFFIXES", "matches", "read", "stretches", "whole_length", "writer"]
 
 NAME = "pcap"
 SUFFIXES = (".pcap", ".cap", ".dmp")
@@ -47,6 +50,13 @@ def read(file: BinaryIO) -> Iterator[Packet]:
     """Give the packets one after another; CaptureError where the file is damaged or cut."""
     form = _form(file)
     yield from _packets(file, form, _FILE_HEADER)
+
+
+def writer(write: Callable[[bytes], object]) -> Writer:
+    """Give what writes a pcap with nanoseconds: the packets of a pcapng, without their notes."""
+    from lbcproxy.capture.formats._as_pcap import AsPcap  # which stands on the recorder
+
+    return AsPcap(write)
 
 
 def whole_length(file: BinaryIO) -> int:
@@ -91,6 +101,7 @@ def stretches(file: BinaryIO) -> Iterator[Stretch]:
 class _Form(msgspec.Struct, frozen=True):
     """What the file header says of the packets."""
 
+    head: bytes
     order: str
     unit: int
     """How many nanoseconds a fraction's unit has."""
@@ -107,13 +118,15 @@ def _form(file: BinaryIO) -> _Form:
     order, unit = _MAGICS[head[:4]]
     # The upper half of the link type's word may tell the length of a frame check sequence.
     link_type = struct.unpack_from(order + "I", head, 20)[0] & 0xFFFF
-    return _Form(order, unit, link_type, struct.Struct(order + "IIII"))
+    return _Form(head[:8], order, unit, link_type, struct.Struct(order + "IIII"))
 
 
 def _packets(file: BinaryIO, form: _Form, offset: int) -> Iterator[Packet]:
     while header := file.read(_RECORD_HEADER):
         if len(header) < _RECORD_HEADER:
             raise CaptureError("the header of the last packet is cut", offset)
+        if header[:8] == form.head:
+            raise CaptureError("another pcap file begins here", offset)
         if header == _NOTHING:
             raise CaptureError("zeros where a packet should be", offset)
         seconds, fraction, length, _ = form.record.unpack(header)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -18,6 +18,9 @@ from lbcproxy.capture.formats import _stretch
 from lbcproxy.capture.formats._stretch import Stretch
 from lbcproxy.capture.packet import Packet, Section
 from lbcproxy.errors import CaptureError
+
+if TYPE_CHECKING:
+    from lbcproxy.capture.formats._writer import Writer
 
 __all__ = [
     "ENHANCED_PACKET",
@@ -35,6 +38,7 @@ __all__ = [
     "read",
     "stretches",
     "whole_length",
+    "writer",
 ]
 
 NAME = "pcapng"
@@ -128,6 +132,13 @@ def read(file: BinaryIO) -> Iterator[Packet | Section]:
         item = reading.item(found)
         if item is not None:
             yield item
+
+
+def writer(write: Callable[[bytes], object]) -> Writer:
+    """Give what writes a pcapng as lbcproxy records it: it holds all that there is."""
+    from lbcproxy.capture.formats._writer import Recorded  # which stands on this module
+
+    return Recorded(write)
 
 
 def whole_length(file: BinaryIO) -> int:

@@ -9,6 +9,7 @@ from construct import Int32ul
 from lbcproxy.wire.addresses import address_text
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import CompactInt, IpAddress, Port, UInt8, UInt32, UInt64, VarHex
+from lbcproxy.wire.messages.handshake import Service
 from lbcproxy.wire.optional import Since
 from lbcproxy.wire.record import MessageRecord, Record, at_most
 from lbcproxy.wire.rules import ByVersion, Limit
@@ -30,7 +31,7 @@ class TimedAddress(Record, frozen=True, gc=False):
     """The address of a node and when it was last seen (unix seconds)."""
 
     timestamp: Annotated[int | None, Since(31402, Int32ul)]
-    services: UInt64
+    services: Annotated[UInt64, Service]
     ip: Annotated[bytes, IpAddress()]
     port: Port
 
@@ -52,7 +53,7 @@ class AddressV2(Record, frozen=True, gc=False):
     """The address of a node on any kind of network (BIP155), and when it was last seen."""
 
     timestamp: UInt32
-    services: CompactInt
+    services: Annotated[CompactInt, Service]
     network_id: UInt8
     addr: Annotated[bytes, VarHex(512)]
     port: Port

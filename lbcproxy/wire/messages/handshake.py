@@ -52,7 +52,7 @@ def service_names(services: int) -> list[str]:
 class NetAddress(Record, frozen=True, gc=False):
     """The address of a node, without the time it was seen: 26 bytes."""
 
-    services: UInt64
+    services: Annotated[UInt64, Service]
     ip: Annotated[bytes, IpAddress()]
     port: Port
 
@@ -67,7 +67,7 @@ class Version(MessageRecord, frozen=True, gc=False):
     maximum: ClassVar[Limit] = ByVersion(((0, 350), (31402, 358)))
 
     version: Int32
-    services: UInt64
+    services: Annotated[UInt64, Service]
     timestamp: Int64
     addr_recv: NetAddress
     addr_from: Annotated[NetAddress | None, OptionalTail(NetAddress.schema)] = None

@@ -40,7 +40,7 @@ def kind_name(number: int) -> str:
 class InventoryVector(Record, frozen=True, gc=False):
     """One thing by kind (`InvType`, or any other number) and hash: 36 bytes."""
 
-    type: UInt32
+    type: Annotated[UInt32, InvType]
     hash: Hash
 
 

@@ -40,7 +40,7 @@ class Reject(MessageRecord, frozen=True, gc=False):
     since: ClassVar[int] = 70002
 
     message: Annotated[bytes, VAR_STR]
-    code: UInt8
+    code: Annotated[UInt8, RejectCode]
     reason: Annotated[bytes, VAR_STR]
     hash: Annotated[bytes | None, When("message", (b"tx", b"block"), HASH)] = None
 

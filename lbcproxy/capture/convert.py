@@ -1,0 +1,124 @@
+"""Captures written again in another format, or changed: events in, a file out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import BinaryIO
+
+from lbcproxy.capture.formats import format_for, packed, packing_of, writable
+from lbcproxy.capture.formats._writer import Writer
+from lbcproxy.errors import CaptureError
+
+__all__ = ["Writer", "choose_format", "writing"]
+
+
+def choose_format(path: Path, name: str | None = None) -> ModuleType:
+    """Give the format to write: the one that is named, else that of the path's suffix.
+
+    Raises CaptureError if neither tells it.
+    """
+    if name is not None:
+        return writable()[name]
+    found = format_for(path)
+    if found is None:
+        suffixes = sorted(each for form in writable().values() for each in form.SUFFIXES)
+        raise CaptureError(
+            f"{path} does not tell its format by its suffix ({', '.join(suffixes)}, "
+            "each with .gz or .zst too)"
+        )
+    return found
+
+
+@contextmanager
+def writing(target: Path | BinaryIO, form: ModuleType, *, force: bool = False) -> Iterator[Writer]:
+    """Give what writes a capture; the file is there when all of it is, under its name.
+
+    If something raises meanwhile, nothing is left; except for CaptureError with a place: then what
+    was before the damage is kept. An existing file raises FileExistsError without `force`, one that
+    cannot be written CaptureError.
+    """
+    if not isinstance(target, Path):
+        writer: Writer = form.writer(target.write)
+        yield writer
+        writer.close()
+        target.flush()
+    elif hasattr(form, "folder_writer"):
+        yield from _into_folder(target, form, force)
+    elif target.exists() and not target.is_file():  # a pipe, as /dev/fd/5
+        with target.open("wb") as file:
+            writer = form.writer(file.write)
+            yield writer
+            writer.close()
+    else:
+        yield from _into_file(target, form, force)
+
+
+def _into_file(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
+    if path.exists() and not force:
+        raise FileExistsError(str(path))
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with _named(path):
+            raw = part.open("wb")
+        with raw:
+            suffix = packing_of(path)
+            file = packed(suffix, raw) if suffix else raw
+            writer = form.writer(_writes(file, path))
+            damage: CaptureError | None = None
+            try:
+                yield writer
+            except CaptureError as error:
+                if error.offset is None:
+                    raise
+                damage = error
+            writer.close()
+            with _named(path):
+                file.close()
+        with _named(path):
+            part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+    if damage is not None:
+        raise damage
+
+
+def _into_folder(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
+    """Write into a folder that is new or empty; with `force` beside what is in it."""
+    existed = path.exists()
+    if existed and (not path.is_dir() or any(path.iterdir())) and not force:
+        raise FileExistsError(str(path))
+    with _named(path):
+        writer: Writer = form.folder_writer(path)
+        try:
+            yield writer
+        except CaptureError as error:
+            if error.offset is None and not existed:
+                shutil.rmtree(path)
+            raise
+        finally:
+            writer.close()
+
+
+def _writes(file: BinaryIO, path: Path) -> Callable[[bytes], object]:
+    """Give what writes to a file, and names it if that fails."""
+
+    def write(data: bytes) -> None:
+        with _named(path):
+            file.write(data)
+
+    return write
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CaptureError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,128 @@
+"""What happened as Bitcoin Core would have captured it, had it been the upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from lbcproxy.capture.events import Header
+from lbcproxy.capture.formats._writer import Writer
+from lbcproxy.capture.formats.core import RECEIVED, RECORD, SENT
+from lbcproxy.networks import get
+from lbcproxy.session import Direction, Entry, Passage, SessionFacts, SessionSummary
+from lbcproxy.wire import Frame, Framer, Junk
+from lbcproxy.wire.envelope import HEADER_SIZE, command_problem
+
+__all__ = ["AsCore"]
+
+_MOST_OPEN = 100
+_LATEST = 1 << 53
+_AS_NAME = str.maketrans(":/\0", "___")
+
+
+class AsCore(Writer):
+    """Writes a folder a session, named for its client, into a folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._folders: dict[int, Path] = {}
+        self._taken: set[str] = set()
+        self._begun: set[Path] = set()
+        self._open: dict[Path, BinaryIO] = {}
+        path.mkdir(parents=True, exist_ok=True)
+
+    def header(self, header: Header) -> None:
+        """Begin a section."""
+        self.lacking("comments of the file", len(header.comments))
+        self._folders.clear()
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        """Choose a folder; it is made with the first message."""
+        self.lacking("networks: say --network")
+        self.lacking("addresses of the node's own")
+        # What stands in a file may be anything: a host is no way into other folders.
+        name = base = str(facts.client).translate(_AS_NAME)
+        number = 2
+        while name in self._taken:
+            name, number = f"{base}-{number}", number + 1
+        self._taken.add(name)
+        self._folders[facts.number] = self._path / name
+
+    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+        """Choose one; that the beginning is missing is not said."""
+        self.lacking("missing beginnings")
+        self.started(facts, time_ns)
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Write what the upstream received or sent."""
+        for passage in passages:
+            for entry in passage.entries:
+                self._count(entry)
+                for raw in self._at_upstream(passage, entry, facts):
+                    self._write(facts, direction, raw, entry.time_ns)
+
+    def ended(self, summary: SessionSummary, time_ns: int) -> None:
+        """Forget the session."""
+        self.lacking("ends of sessions")
+        self._folders.pop(summary.facts.number, None)
+
+    def left(self, summary: SessionSummary, time_ns: int) -> None:
+        """Forget the session."""
+        self._folders.pop(summary.facts.number, None)
+
+    def close(self) -> None:
+        """Write all."""
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+
+    def _count(self, entry: Entry) -> None:
+        self.lacking("verdicts and who decided", entry.verdict != "pass")
+        self.lacking("nanoseconds of times", entry.time_ns % 1_000 != 0)
+        if entry.message is None:
+            self.lacking("gaps" if entry.missing else "pieces that are no message")
+        elif (entry.message.frame_error or "").startswith("checksum"):
+            self.lacking("checksums, which become right")
+
+    def _at_upstream(self, passage: Passage, entry: Entry, facts: SessionFacts) -> Iterator[bytes]:
+        """Give the frames of an entry that were on the upstream's side."""
+        up = entry.direction is Direction.TO_UPSTREAM
+        if not up or passage.sent is None:
+            if entry.message is not None and (up or entry.verdict != "inject"):
+                yield entry.raw
+            return
+        framer = Framer(get(facts.network))
+        for item in framer.feed(passage.sent) + framer.close():
+            if isinstance(item, Frame):
+                yield item.raw
+            elif isinstance(item, Junk) and entry.message is not None:
+                self.lacking("pieces that are no message")
+
+    def _write(self, facts: SessionFacts, direction: Direction, raw: bytes, time_ns: int) -> None:
+        if command_problem(raw[4:16]) is not None:
+            self.lacking("commands that are malformed")
+            return
+        micros = time_ns // 1_000
+        if not 0 <= micros < _LATEST:
+            self.lacking("times before 1970 or after 2255")
+            micros = max(0, min(micros, _LATEST - 1))
+        payload = raw[HEADER_SIZE:]
+        name = RECEIVED if direction is Direction.TO_UPSTREAM else SENT
+        file = self._file(self._folders[facts.number] / name)
+        file.write(RECORD.pack(micros, raw[4:16], len(payload)) + payload)
+
+    def _file(self, path: Path) -> BinaryIO:
+        file = self._open.pop(path, None)
+        if file is None:
+            if len(self._open) >= _MOST_OPEN:
+                oldest = next(iter(self._open))
+                self._open.pop(oldest).close()
+            path.parent.mkdir(exist_ok=True)
+            file = path.open("ab" if path in self._begun else "wb")
+            self._begun.add(path)
+        self._open[path] = file
+        return file

@@ -1,0 +1,113 @@
+"""What writes a format: an observer that may be told all that happened in a capture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from lbcproxy.capture.events import Event, Header, tell
+from lbcproxy.capture.recorder import Recorder
+from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
+
+__all__ = ["Recorded", "Writer"]
+
+Write = Callable[[bytes], object]
+
+
+class Writer(Observer):
+    """Takes the events of captures. `lacks` counts what the format cannot hold, in words."""
+
+    def __init__(self) -> None:
+        self.lacks: Counter[str] = Counter()
+
+    def take(self, event: Event) -> None:
+        """Write what happened next."""
+        if isinstance(event, Header):
+            self.header(event)
+        else:
+            tell(event, self)
+
+    def header(self, header: Header) -> None:
+        """Begin a section: sessions that are open do not go on."""
+
+    def close(self) -> None:
+        """Write what is left to be written."""
+
+    def lacking(self, what: str, count: int = 1) -> None:
+        """Count something that cannot be held."""
+        if count:
+            self.lacks[what] += count
+
+
+class Recorded(Writer):
+    """Has a `Recorder` write: one a section, since that is what a recorder begins with.
+
+    The section is written at its first session, which tells the network if the file did not.
+    """
+
+    def __init__(self, write: Write) -> None:
+        super().__init__()
+        self.write = write
+        self._header = Header()
+        self._recorder: Recorder | None = None
+        self._written = False
+
+    def header(self, header: Header) -> None:
+        """Have the next session begin a section."""
+        self._header, self._recorder = header, None
+
+    def recorder(self, header: Header, network: str) -> Recorder:
+        """Make what records a section."""
+        return Recorder(
+            self.write,
+            network=header.network or network,
+            legs=header.legs,
+            changes=header.changes,
+            metadata=header.metadata,
+            comments=header.comments,
+        )
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        """Open the client leg."""
+        self._of(facts.network).started(facts, time_ns)
+
+    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+        """Open it, of a session without its beginning."""
+        self._of(facts.network).continued(facts, protocol_version, time_ns)
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        """Open the upstream leg."""
+        self._of(facts.network).upstream_connected(facts, time_ns)
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Write what passed."""
+        self._of(facts.network).passed(facts, direction, passages, time_ns)
+
+    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Write the end of a direction."""
+        self._of(facts.network).finished(facts, direction, time_ns)
+
+    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Write that a session was broken off."""
+        self._of(facts.network).reset(facts, direction, time_ns)
+
+    def ended(self, summary: SessionSummary, time_ns: int) -> None:
+        """Write the ends that are not written yet."""
+        self._of(summary.facts.network).ended(summary, time_ns)
+
+    def left(self, summary: SessionSummary, time_ns: int) -> None:
+        """Leave a session open."""
+        self._of(summary.facts.network).left(summary, time_ns)
+
+    def close(self) -> None:
+        """Begin the file, if nothing happened."""
+        if not self._written:
+            self._of("")
+
+    def _of(self, network: str) -> Recorder:
+        if self._recorder is None:
+            self._recorder = self.recorder(self._header, network)
+            self._written = True
+        return self._recorder

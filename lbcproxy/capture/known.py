@@ -1,0 +1,71 @@
+"""What is known of a session that is open: enough to go on with it in another file."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from lbcproxy.session import Direction, Passage, SessionFacts
+from lbcproxy.wire.codec import Codec
+
+__all__ = ["Known", "from_next_message"]
+
+
+class Known:
+    """How far a session is; it is told what an observer is told."""
+
+    __slots__ = ("codec", "connected", "ended", "facts", "inside")
+
+    def __init__(self, facts: SessionFacts) -> None:
+        self.facts = facts
+        self.connected = False
+        """Whether the upstream leg is there."""
+        self.codec: Codec | None = None
+        """What its messages are read with, once that was agreed."""
+        self.ended: set[Direction] = set()
+        self.inside: set[Direction] = set()
+        """Where a long message has begun and not ended."""
+
+    @property
+    def protocol_version(self) -> int | None:
+        """The version that was agreed; None if none was yet."""
+        return None if self.codec is None else self.codec.protocol_version
+
+    def copy(self) -> Known:
+        """Give another that changes by itself."""
+        other = copy.copy(self)
+        other.ended, other.inside = set(self.ended), set(self.inside)
+        return other
+
+    def upstream_connected(self, facts: SessionFacts) -> None:
+        """Take note that the upstream leg is there."""
+        self.facts, self.connected = facts, True
+
+    def passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+        """Take note of whether a message is under way, and with what messages are read."""
+        if not passages:
+            return
+        passage = passages[-1]
+        if not passage.entries:
+            self.inside.add(direction)
+            return
+        self.inside.discard(direction)
+        if passage.run is not None:
+            self.codec = passage.run.codec
+            return
+        last = passage.entries[-1]
+        if last.message is not None and last.command != "version":  # read before it was agreed
+            self.codec = last.message.codec
+
+    def finished(self, direction: Direction) -> None:
+        """Take note of the end of a direction."""
+        self.ended.add(direction)
+        self.inside.discard(direction)
+
+
+def from_next_message(passages: Sequence[Passage]) -> Sequence[Passage] | None:
+    """Give what is behind the end of the message that is under way; None if it does not end."""
+    for place, passage in enumerate(passages):
+        if passage.entries:
+            return passages[place + 1 :]
+    return None

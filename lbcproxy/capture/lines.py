@@ -1,0 +1,92 @@
+"""An entry as a JSON object: what `-T ndjson` prints, and what the format ndjson holds.
+
+One declaration for both: the keys are public and stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from lbcproxy import networks
+from lbcproxy.networks import output_address
+from lbcproxy.session import Entry, Message
+from lbcproxy.text import iso_time, printable_json
+from lbcproxy.wire.claims import claims_of
+from lbcproxy.wire.envelope import HEADER_SIZE, frame
+from lbcproxy.wire.messages.blocks import Block
+from lbcproxy.wire.messages.transactions import Tx
+
+__all__ = ["KEYS", "claims_in", "entry_object", "json_line"]
+
+KEYS = (
+    *("number", "time", "session", "direction", "command", "length", "message"),
+    *("error", "verdict", "trail", "claims", "missing", "payload", "header"),
+)
+"""Of the objects; docs/captures.md says what they hold."""
+
+
+def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, Any]:
+    """Give an entry as an object.
+
+    With its payload it can be read again: then `header` stands in it where the frame's header is
+    not what command and payload imply.
+    """
+    message = entry.message
+    result: dict[str, Any] = {
+        "number": entry.number,
+        "time": iso_time(entry.time_ns),
+        "session": entry.session,
+        "direction": entry.direction.value,
+        "command": None if message is None else entry.command,
+        "length": entry.length,
+        "message": None if message is None else message.to_dict(),
+        "error": entry.error,
+        "verdict": entry.verdict,
+        "trail": list(entry.trail),
+    }
+    claims = list(claims_in(entry))
+    if claims:
+        result["claims"] = claims
+    if entry.missing:
+        result["missing"] = entry.missing
+    if with_payload:
+        result["payload"] = (entry.payload if message is not None else entry.junk).hex()
+        if message is not None and not _is_implied(message):
+            result["header"] = message.raw[:HEADER_SIZE].hex()
+    return result
+
+
+def json_line(value: Any) -> str:
+    """Write a value as JSON on one line, with nothing that a terminal would act on."""
+    return printable_json(msgspec.json.encode(value).decode())
+
+
+def _is_implied(message: Message) -> bool:
+    """Whether a frame's header says what follows from its command and payload."""
+    if message.frame_error is None or not message.raw:
+        return True
+    magic = message.codec.network.magic
+    return frame(magic, message.command, message.payload)[:HEADER_SIZE] == message.raw[:HEADER_SIZE]
+
+
+def claims_in(entry: Entry) -> Iterator[dict[str, Any]]:
+    """Give the claims of a `tx` or `block`, which only LBRY has."""
+    message = entry.message
+    if message is None or not message.codec.network.rules.claim_trie:
+        return
+    if message.command not in ("tx", "block"):
+        return
+    network = networks.get(message.codec.network.id)
+    record = message.record
+    transactions: tuple[Tx, ...] = record.transactions if isinstance(record, Block) else ()
+    for txid, claim in claims_of((record,) if isinstance(record, Tx) else transactions):
+        yield {
+            "txid": txid,
+            "output": claim.output,
+            **claim.to_dict(),
+            "amount": claim.amount,
+            "address": output_address(claim.script, network),
+        }

@@ -1,0 +1,81 @@
+"""What becomes of captures that are whole, done in a thread that nobody waits for."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from lbcproxy.background import Background
+from lbcproxy.capture import CaptureFile, Keeping, Tidier
+from lbcproxy.capture.file import Told
+
+__all__ = ["Housework"]
+
+PATIENCE = 2.0
+"""Seconds that the end waits for it to stop."""
+REST = 9
+"""How many times as long as it has worked it rests."""
+LONGEST_REST = 60.0
+NICE = 10
+"""How much the thread stands back where the system can tell threads apart."""
+
+
+class Housework:
+    """Tidies, for each pattern of files, when one of them is closed, and when it is asked to."""
+
+    def __init__(self, told: Told, now: Callable[[], int]) -> None:
+        self._told = told
+        self._now = now
+        self._thread = Background(0)
+        self._tidiers: dict[tuple[object, ...], Tidier] = {}
+        self._waiting: set[Tidier] = set()
+        self._over = threading.Event()
+
+    def keep(
+        self, pattern: str, keeping: Keeping, *, network: str, name: str
+    ) -> Callable[[CaptureFile], object]:
+        """Tidy the files of a pattern; give who is to be told of each that is closed."""
+        if not keeping or pattern == "-":
+            return bool
+        key = (pattern, keeping, network, name)
+        tidier = self._tidiers.get(key)
+        if tidier is None:
+            tidier = self._tidiers[key] = Tidier(
+                pattern,
+                keeping,
+                self._told,
+                network=network,
+                name=name,
+                now=self._now,
+                go_on=lambda: not self._over.is_set(),
+            )
+        return lambda _: self._soon(tidier)
+
+    def all(self) -> None:
+        """Tidy all."""
+        for tidier in self._tidiers.values():
+            self._soon(tidier)
+
+    def close(self) -> None:
+        """Stop; what is not finished is done at the next start."""
+        self._over.set()
+        self._thread.close(PATIENCE)
+
+    def _soon(self, tidier: Tidier) -> None:
+        if tidier not in self._waiting and not self._over.is_set():
+            self._waiting.add(tidier)
+            self._thread.call(partial(self._tidy, tidier))
+
+    def _tidy(self, tidier: Tidier) -> None:
+        self._waiting.discard(tidier)
+        if not self._over.is_set():
+            with suppress(OSError, AttributeError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+            began = time.monotonic()
+            tidier.tidy()
+            # A folder of very many files takes long to look through, and may change all the time.
+            self._over.wait(min(REST * (time.monotonic() - began), LONGEST_REST))

@@ -1,0 +1,328 @@
+"""Captures told once more: what a recorder makes of the events of a file is that file."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lbcproxy import networks
+from lbcproxy.capture import Recorder, events, open_capture
+from lbcproxy.capture import pairing as pairing_module
+from lbcproxy.capture.events import Connected, Ended, Finished, Header, Passed, Reset, Started
+from lbcproxy.capture.pairing import Awaits, Pairing, Sent
+from lbcproxy.errors import CaptureError
+from lbcproxy.session import Direction, Passage, Session
+from lbcproxy.wire.envelope import frame
+from tests.capture.test_reader import TALK as PLAIN
+from tests.capture.test_reader import pcap_of, recorded, segments_of
+from tests.capture.test_verdicts import (
+    NETWORK,
+    TALK,
+    TALK_UP,
+    Step,
+    dropped,
+    facts,
+    injected,
+    inv,
+    legs,
+    long,
+    passed,
+    ping,
+    record,
+    rewritten,
+)
+from tests.capture.told import CAPTURES, conversation, entries_of, retold
+
+UP, DOWN = Direction
+
+
+def sent_of(path: Path) -> list[bytes | None]:
+    """What went out in place of each message, as the events have it."""
+    return [
+        passage.sent
+        for event in events(open_capture(path))
+        if isinstance(event, Passed)
+        for passage in event.passages
+        for _ in passage.entries
+    ]
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
+def test_a_capture_of_others_is_retold(tmp_path: Path, path: Path):
+    """Every message of it, with its time, and what is known of its sessions."""
+    again = retold(path, tmp_path / "again.pcapng")
+    assert entries_of(again) == entries_of(path)
+    assert conversation(again) == conversation(path)
+    # And once more, of ours: not a byte differs.
+    assert retold(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["auto", "client", "both"])
+def test_a_relays_capture_is_retold(tmp_path: Path, kind: str):
+    """Both legs where both are recorded; junk and what is wrong with messages too."""
+    path = recorded(tmp_path, PLAIN, kind)
+    again = retold(path, tmp_path / "again.pcapng")
+    assert entries_of(again) == entries_of(path)
+    assert conversation(again) == conversation(path)
+    assert legs(again) == legs(path)
+
+
+@pytest.mark.parametrize("connected", [0, 1, 3, 99])
+@pytest.mark.parametrize("ends", [True, False], ids=["ended", "open"])
+def test_verdicts_and_both_legs_are_retold(tmp_path: Path, connected: int, ends: bool):
+    """Also what went out long after it came in, and what never did."""
+    talk = TALK if connected == 0 else TALK_UP
+    path = record(tmp_path / "changed.pcapng", talk, connected=connected, ends=ends)
+    again = retold(path, tmp_path / "again.pcapng")
+    assert legs(again) == legs(path)
+    assert sorted(map(str, entries_of(again))) == sorted(map(str, entries_of(path)))
+    assert [each.verdict for each in open_capture(again)] == [
+        each.verdict for each in open_capture(path)
+    ]
+    if connected == 0:
+        assert entries_of(again) == entries_of(path)
+        assert sent_of(path) == [None if e.verdict == "pass" else e.sent for e in talk]
+    if connected < 99:
+        assert conversation(again) == conversation(path)
+    assert retold(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
+
+
+def test_one_leg_of_changed_traffic_is_retold(tmp_path: Path):
+    """What went out is not in the file, and nothing is made up for it."""
+    path = tmp_path / "client.pcapng"
+    both = record(tmp_path / "both.pcapng", TALK)
+    retold(both, path, legs="client")
+    again = retold(path, tmp_path / "again.pcapng")
+    assert entries_of(again) == entries_of(path)
+    assert legs(again) == legs(path)
+    assert retold(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
+
+
+def test_long_messages_and_junk_with_verdicts_are_retold(tmp_path: Path):
+    """What was dropped went out on no leg, and takes nothing behind it along."""
+    junk = b"what is this?" * 3
+    steps = [
+        passed(UP, ping(1)),
+        rewritten(UP, long(200_000), long(150_000)),
+        rewritten(DOWN, long(70_000), ping(2) + ping(3) + b"loose"),
+        passed(DOWN, ping(4)),
+        Step(UP, "drop", junk, b""),
+        passed(UP, ping(5)),
+        injected(DOWN, b"no message at all"),
+        injected(DOWN, ping(6)),
+        passed(DOWN, ping(7)),
+    ]
+    path = record(tmp_path / "long.pcapng", steps)
+    told = [(each.verdict, each.raw) for each in open_capture(path)]
+    assert told == [(each.verdict, each.frame) for each in steps]
+    again = retold(path, tmp_path / "again.pcapng")
+    assert entries_of(again) == entries_of(path)
+    assert legs(again) == legs(path)
+    assert (
+        sent_of(again)
+        == sent_of(path)
+        == [None if each.verdict == "pass" else each.sent for each in steps]
+    )
+
+
+def test_an_appended_file_is_retold_section_by_section(tmp_path: Path):
+    """Each says for itself of what network it is, and whether its legs differ."""
+    path = record(tmp_path / "twice.pcapng", TALK)
+    record(path, [passed(UP, ping(1)), dropped(UP, ping(2))])
+    headers = [each for each in events(open_capture(path)) if isinstance(each, Header)]
+    assert [(each.network, each.legs, each.changes) for each in headers] == [
+        (NETWORK.id, "both", True)
+    ] * 2
+    again = retold(path, tmp_path / "again.pcapng")
+    assert entries_of(again) == entries_of(path)
+    assert conversation(again) == conversation(path)
+
+
+def test_missing_bytes_are_retold_at_their_place(tmp_path: Path):
+    """A gap is told when it is, not when its packet would be given up."""
+    data = b"".join(map(ping, range(60)))
+    segments = segments_of(data, 100)
+    path = pcap_of([*segments[:3], *segments[4:9], *segments[11:]], tmp_path)
+    found = entries_of(path)
+    assert [each["missing"] for each in found if each["missing"]] == [100, 200]
+    again = retold(path, tmp_path / "again.pcapng")
+    assert entries_of(again) == found
+    assert conversation(again) == conversation(path)
+    assert retold(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
+
+
+def test_sessions_met_in_their_middle_are_retold(tmp_path: Path):
+    """They do not begin where the file does."""
+    path = pcap_of(segments_of(ping(1)[10:] + ping(2) + b"rest", 20), tmp_path)
+    started = [each for each in events(open_capture(path)) if isinstance(each, Started)]
+    assert [each.begun for each in started] == [False]
+    again = retold(path, tmp_path / "again.pcapng")
+    # Where bytes that are no message end is known when the next message comes.
+    told = [[each | {"time_ns": None} for each in entries_of(each)] for each in (path, again)]
+    assert told[0] == told[1]
+    assert "the beginning of this message is not in the capture" in str(entries_of(path)[0])
+
+
+def test_what_ended_how_is_told(tmp_path: Path):
+    """Closed in order, broken off, or left open by the capture."""
+    for how, end in (
+        ("finish", "client closed"),
+        ("reset", "client reset"),
+        ("", "open at the end"),
+    ):
+        path = tmp_path / f"{how}.pcapng"
+        with path.open("wb") as file:
+            recorder = Recorder(file.write, network=NETWORK.id, changes=True)
+            recorder.started(facts(1), 1)
+            recorder.upstream_connected(facts(1), 2)
+            recorder.passed(facts(1), UP, Session(1, NETWORK).receive(UP, ping(1), 3), 3)
+            if how == "reset":
+                recorder.reset(facts(1), UP, 4)
+            if how == "finish":
+                recorder.finished(facts(1), UP, 4)
+                recorder.finished(facts(1), DOWN, 5)
+        told = list(events(open_capture(path)))
+        kinds = {"finish": [Finished, Finished], "reset": [Reset], "": []}[how]
+        assert [type(each) for each in told] == [Header, Started, Connected, Passed, *kinds, Ended]
+        assert (told[-1].report.end, told[-1].closed) == (end, how != "")
+        assert told[-1].summary.facts == facts(1)
+        assert retold(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
+
+
+def test_damage_comes_behind_all_that_was_before(tmp_path: Path):
+    """No event is lost, those that waited for more included."""
+    path = record(tmp_path / "whole.pcapng", TALK)
+    whole = path.read_bytes()
+    cut = tmp_path / "cut.pcapng"
+    most = 0
+    for size in range(600, len(whole), 7):
+        cut.write_bytes(whole[:size])
+        told = []
+        try:
+            for event in events(open_capture(cut)):
+                told.append(event)
+        except CaptureError as error:
+            assert error.offset is not None
+            assert error.offset <= size
+        passages = [p for each in told if isinstance(each, Passed) for p in each.passages]
+        raw = [passage.raw or passage.sent for passage in passages]
+        assert raw == [each.frame for each in TALK[: len(raw)]]
+        assert len(raw) >= most
+        most = len(raw)
+    assert most == len(TALK)
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_any_talk_is_retold(tmp_path_factory, data: st.DataObject):
+    """Whatever is decided of whatever message, in whatever order, in several sessions."""
+    kinds = st.tuples(
+        st.sampled_from(list(Direction)),
+        st.sampled_from(["pass", "drop", "inject", "rewrite", "delay"]),
+        st.integers(0, 4),
+        st.integers(1, 3),
+    )
+    steps = []
+    frames: Iterator[int] = itertools.count(1)
+    drawn = data.draw(st.lists(kinds, max_size=30))
+    connected = data.draw(st.integers(0, len(drawn)))
+    for place, (way, verdict, size, session) in enumerate(drawn):
+        # Where no upstream is yet, nothing comes from it. (What is injected for it meanwhile stands
+        # in the file where the leg begins, behind what passed.)
+        direction = way
+        if place < connected:
+            direction = DOWN if verdict == "inject" else UP
+        raw = inv(next(frames)) if size == 1 else ping(next(frames))
+        if size == 3:
+            raw = long(66_000 + next(frames))
+        new = long(67_000 + next(frames)) if size == 4 else inv(next(frames))
+        sent = {"drop": b"", "rewrite": new}.get(verdict, raw)
+        steps.append(Step(direction, verdict, b"" if verdict == "inject" else raw, sent, session))
+    folder = tmp_path_factory.mktemp("any")
+    path = record(
+        folder / "any.pcapng",
+        steps,
+        connected=connected,
+        together=connected == 0 and data.draw(st.booleans()),
+    )
+    again = retold(path, folder / "again.pcapng")
+    assert legs(again) == legs(path)
+    if connected == 0:
+        assert entries_of(again) == entries_of(path)
+        assert conversation(again) == conversation(path)
+
+
+# What waits.
+
+
+def waiting(session: int, number: int, verdict: str = "pass") -> Passed:
+    """An event of one message."""
+    passages = Session(session, NETWORK).receive(UP, ping(number), number)
+    [entry] = passages[0].entries
+    entry = msgspec.structs.replace(entry, number=number, session=session, verdict=verdict)
+    return Passed(facts(session), UP, (Passage(ping(number), (entry,)),), number)
+
+
+def numbers(told: list) -> list[int]:
+    return [each.passages[0].entries[0].number for each in told if isinstance(each, Passed)]
+
+
+def test_other_sessions_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
+    """An upstream may take a minute to connect, in which others pass gigabytes."""
+    monkeypatch.setattr(pairing_module, "MOST_EVENTS", 10)
+    pairing = Pairing()
+    feed = lambda event: list(pairing.feed(event))  # noqa: E731
+    assert feed(Awaits((1, 1))) == []
+    assert feed(waiting(1, 1, "rewrite")) == []
+    given = []
+    for number in range(2, 30):
+        given += feed(waiting(1 if number == 5 else 2, number))
+    assert numbers(given) == [n for n in range(2, 30) if n != 5][: len(given)]
+    assert len(given) >= 18
+    [first, *_] = rest = feed(Sent((1, 1), b"instead"))
+    assert first.passages[0].sent == b"instead"
+    assert sorted(numbers(given) + numbers(rest)) == list(range(1, 30))
+
+
+def test_one_session_alone_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
+    """What no recorder writes: nothing ever went out."""
+    monkeypatch.setattr(pairing_module, "MOST_EVENTS", 10)
+    pairing = Pairing()
+    given = [*pairing.feed(Awaits((1, 1)))]
+    for number in range(1, 30):
+        given += pairing.feed(waiting(1, number))
+    given += pairing.finish()
+    assert numbers(given) == list(range(1, 30))
+    assert given[0].passages[0].sent == b""
+
+
+def test_what_nobody_waits_for_is_not_kept(monkeypatch: pytest.MonkeyPatch):
+    """A hostile file has notes on packets that belong to nothing."""
+    monkeypatch.setattr(pairing_module, "MOST_BYTES", 1_000)
+    pairing = Pairing()
+    for number in range(1_000):
+        assert list(pairing.feed(Sent((1, number), bytes(100)))) == []
+    assert len(pairing._early) <= 10
+    [ended, *_] = [each for each in events(open_capture(CAPTURES[0])) if isinstance(each, Ended)]
+    list(pairing.feed(Ended(facts(1), ended.report, True, 5)))
+    assert not pairing._early
+
+
+def test_sessions_of_several_networks_are_retold(tmp_path: Path):
+    """One tcpdump may have both; each session says of which it is."""
+    bitcoin = networks.get("bitcoin-regtest")
+    one = segments_of(ping(1), 100, source=facts(1).client, target=facts(1).listen)
+    other = segments_of(
+        frame(bitcoin.magic, "ping", bytes(8)), 100, source=facts(2).client, target=facts(2).listen
+    )
+    path = pcap_of([*one, *other], tmp_path)
+    again = retold(path, tmp_path / "again.pcapng")
+    assert entries_of(again) == entries_of(path)
+    assert [each.message.codec.network.id for each in open_capture(again)] == [
+        "lbry-regtest",
+        "bitcoin-regtest",
+    ]

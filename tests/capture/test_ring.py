@@ -1,0 +1,315 @@
+"""Rings: what they keep, when they are written, what their files hold."""
+
+import gc
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lbcproxy.background import Background
+from lbcproxy.capture import DEFAULT_REASONS, REASONS, Rings, RingSettings, open_capture
+from lbcproxy.proxy.budget import Budget
+from lbcproxy.wire.envelope import frame
+from tests.capture.scenes import DOWN, NETWORK, UP, Play, ping
+
+BAD = ping(1)[:-1] + b"x"
+LONG = frame(NETWORK.magic, "block", bytes(100_000))
+REJECT = frame(NETWORK.magic, "reject", b"\x02tx\x10\x00" + bytes(32))
+
+
+class Scene(Play):
+    """Rings below a folder; `memory` is what all of them may take."""
+
+    def __init__(
+        self,
+        folder,
+        *,
+        messages=10,
+        size=1 << 20,
+        on=DEFAULT_REASONS,
+        memory=1 << 24,
+        changes=False,
+    ):
+        super().__init__()
+        self.folder = folder
+        self.told = []
+        self.disk = Background(1 << 24)
+        self.budget = Budget(memory)
+        pattern = str(folder / "{name}" / "{session}.pcapng")
+        self.observer = self.rings = Rings(
+            RingSettings(messages=messages, size=size, pattern=pattern, reasons=tuple(on)),
+            self.disk,
+            lambda text, bad: self.told.append((text, bad)),
+            self.budget,
+            network=NETWORK.id,
+            name="main",
+            changes=changes,
+            now=self.tick,
+        )
+
+    @property
+    def files(self):
+        """Give what has been written, when all is."""
+        assert self.disk.drain(10)
+        assert not [text for text, bad in self.told if bad]
+        return sorted(self.folder.rglob("*.pcapng"))
+
+    @property
+    def file(self):
+        """Give the only one."""
+        [file] = self.files
+        return file
+
+
+def raws(path):
+    """Give the messages of a file, none of them damaged."""
+    entries = list(open_capture(path))
+    assert [each.error for each in entries if each.error] == []
+    return [each.raw for each in entries]
+
+
+def end_of(path):
+    """Give how its session ended."""
+    reports = []
+    capture = open_capture(path)
+    capture.ended = reports.append
+    list(capture)
+    [report] = reports
+    return report.end
+
+
+def reason_of(path):
+    """Give why it was written, as it says itself."""
+    return path.read_bytes().partition(b'"ring":"')[2].partition(b'"')[0].decode()
+
+
+def test_the_last_messages_are_written_when_a_node_breaks_off(tmp_path):
+    """As a session that goes on, with the version that was agreed, to its end."""
+    scene = Scene(tmp_path, messages=5)
+    scene.begin(3, agreed=60_001)
+    for number in range(100):
+        scene.pass_on(3, ping(number), DOWN if number % 3 else UP)
+    scene.reset(3)
+    assert raws(scene.file) == [ping(number) for number in range(95, 100)]
+    assert end_of(scene.file) == "server reset"
+    text = scene.file.read_bytes()
+    assert text.count(b'"continued":true') == 1
+    assert b'"protocol_version":60001' in text
+    assert reason_of(scene.file) == "reset"
+    assert scene.file == tmp_path / "main" / "3.pcapng"
+    assert scene.told == [(f"session 3: reset, its last 5 messages are in {scene.file}", False)]
+    assert scene.rings.is_idle
+    assert scene.budget.held == 0
+
+
+def test_a_session_that_is_short_is_written_whole(tmp_path):
+    """With its beginning: nothing was let go of."""
+    scene = Scene(tmp_path, messages=100)
+    scene.begin(1)
+    scene.pass_on(1, ping(1))
+    scene.reset(1)
+    assert raws(scene.file) == [ping(1)]
+    assert b"continued" not in scene.file.read_bytes()
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_both_legs_are_in_it_where_messages_may_change(tmp_path, changes):
+    """As in a recording."""
+    scene = Scene(tmp_path, messages=3, changes=changes)
+    scene.begin(1)
+    for number in range(10):
+        scene.pass_on(1, ping(number))
+    scene.reset(1)
+    assert raws(scene.file) == [ping(7), ping(8), ping(9)]
+    assert scene.file.read_bytes().count(ping(9)) == 1 + changes
+
+
+def test_of_messages_that_came_together_at_least_so_many_are_kept(tmp_path):
+    """What one read brought is kept or not as a whole."""
+    scene = Scene(tmp_path, messages=5)
+    scene.begin(1)
+    for number in range(0, 40, 4):
+        scene.pass_on(1, b"".join(map(ping, range(number, number + 4))))
+    scene.reset(1)
+    assert raws(scene.file) == [ping(number) for number in range(32, 40)]
+
+
+def test_bytes_bound_it_as_well(tmp_path):
+    """What is longer than the ring is not kept; what comes behind it is."""
+    scene = Scene(tmp_path, messages=1000, size=20_000)
+    scene.begin(1)
+    for number in range(1000):
+        scene.pass_on(1, ping(number))
+        assert scene.rings.rings[0].held <= 20_000
+    scene.pass_on(1, LONG)
+    assert scene.rings.rings[0].held == 0
+    scene.pass_on(1, ping(1))
+    scene.reset(1)
+    assert raws(scene.file) == [ping(1)]
+
+
+@given(cuts=st.lists(st.integers(1, 50_000), max_size=30), messages=st.integers(1, 6))
+@settings(max_examples=40, deadline=None)
+def test_it_begins_where_a_message_does(tmp_path_factory, cuts, messages):
+    """However bytes come, its messages are the last that passed, and whole."""
+    sent = [ping(1), LONG, ping(2), ping(3), LONG[:24] + LONG[24:], ping(4)]
+    stream, place = b"".join(sent), 0
+    scene = Scene(tmp_path_factory.mktemp("ring"), messages=messages)
+    scene.begin(1)
+    for cut in cuts:
+        scene.pass_on(1, stream[place : place + cut])
+        place += cut
+    scene.pass_on(1, stream[place:])
+    scene.reset(1)
+    found = raws(scene.file)
+    assert found == sent[len(sent) - len(found) :]
+    assert len(found) >= min(messages, len(sent))
+
+
+def test_all_rings_together_are_bounded(tmp_path):
+    """The biggest is emptied, and goes on from there."""
+    scene = Scene(tmp_path, messages=1000, memory=100_000)
+    for session in (1, 2):
+        scene.begin(session)
+    for number in range(100):
+        scene.pass_on(1, ping(number))
+    for number in range(100):
+        scene.pass_on(2, ping(number))
+    assert scene.budget.held <= 100_000
+    scene.pass_on(1, ping(5))
+    for session in (1, 2):
+        scene.reset(session)
+    one, two = scene.files
+    assert raws(one) == [ping(5)]
+    assert raws(two)[-1] == ping(99)
+
+
+def test_memory_is_flat(tmp_path):
+    """After a hundred thousand messages it is what it was after one thousand."""
+    scene = Scene(tmp_path, messages=200)
+    scene.begin(1)
+    runs = [b"".join(map(ping, range(start, start + 10))) for start in range(0, 1000, 10)]
+
+    def used():
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        for run in runs:
+            scene.pass_on(1, run)
+        before = used()
+        for _ in range(100):
+            for run in runs:
+                scene.pass_on(1, run)
+        assert used() < before + 20_000
+        assert before < 2 * scene.rings.rings[0].held + 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_was_decoded_of_it_is_not_kept(tmp_path):
+    """A block's record is many times as long as its bytes."""
+    scene = Scene(tmp_path)
+    scene.begin(1)
+    core, facts = scene.sessions[1]
+    [passage] = core.receive(UP, ping(1), scene.tick())
+    scene.rings.passed(facts, UP, [passage], scene.now)
+    assert passage.entries[0].message.record is not None  # an observer behind it reads it
+    [kept] = scene.rings.rings[0].items[-1].passages
+    assert kept.run._made is None
+
+
+# When it is written.
+
+
+def test_bytes_that_are_wrong_are_written_at_once_and_once_each_way(tmp_path):
+    """A node that goes on sending rubbish does not fill the disk; the session goes on."""
+    scene = Scene(tmp_path)
+    scene.begin(1)
+    scene.pass_on(1, ping(1) + BAD)
+    file = scene.file
+    assert [each.error is None for each in open_capture(file)] == [True, False]
+    assert reason_of(file) == "error"
+    for _ in range(10):
+        scene.pass_on(1, BAD)
+        scene.pass_on(1, b"rubbish" * 10)
+    assert len(scene.files) == 1
+    scene.pass_on(1, BAD, DOWN)
+    assert len(scene.files) == 2
+
+
+@pytest.mark.parametrize("more", [b"", ping(1)])
+def test_a_reject_is_written(tmp_path, more):
+    """Among others or alone; with `reject` not among the reasons it is not."""
+    for number, (on, files) in enumerate(((DEFAULT_REASONS, 1), (("reset",), 0))):
+        scene = Scene(tmp_path / str(number), on=on)
+        scene.begin(1)
+        scene.pass_on(1, more + REJECT, DOWN)
+        assert [reason_of(each) for each in scene.files] == ["reject"] * files
+
+
+ENDS = {
+    "client closed": "closed",
+    "upstream closed": "closed",
+    "client: closed by the node": "closed",
+    "upstream: connection lost": "reset",
+    "not a byte in 300 s": "dropped",
+    "fault limit_data": "dropped",
+    "closed by ban.py": "dropped",
+    "client: protocol negotiation timeout": "dropped",
+    "proxy stopped": "stop",
+    "proxy stopped at once": "stop",
+    "upstream unreachable: connection refused": None,
+}
+
+
+@pytest.mark.parametrize("on", REASONS)
+@pytest.mark.parametrize(("why", "reason"), ENDS.items())
+def test_an_end_is_a_reason_of_one_kind(tmp_path, why, reason, on):
+    """Written are those that are asked for."""
+    scene = Scene(tmp_path, on=(on,))
+    scene.begin(1, agreed=70_000)
+    scene.end(1, why)
+    assert [reason_of(each) for each in scene.files] == ([on] if on == reason else [])
+
+
+def test_an_end_before_the_handshake_is_a_refusal(tmp_path):
+    """Whoever closes; but not of an upstream that was never there."""
+    scene = Scene(tmp_path, on=("refused",))
+    scene.begin(1)
+    scene.end(1, "upstream closed")
+    scene.begin(2, joined=False)
+    scene.end(2, "upstream unreachable: connection refused")
+    assert [reason_of(each) for each in scene.files] == ["refused"]
+
+
+def test_one_may_ask_for_it(tmp_path):
+    """Of all, or of some; the session goes on, and so does its ring."""
+    scene = Scene(tmp_path, on=())
+    for number in (1, 2):
+        scene.begin(number, host=f"10.0.0.{number}")
+        scene.pass_on(number, ping(number))
+    assert scene.rings.write_all("by hand", lambda facts: facts.number == 2) == 1
+    scene.pass_on(2, ping(3))
+    assert raws(scene.file) == [ping(2)]
+    assert scene.rings.write_all("by hand") == 2
+    assert [raws(file) for file in scene.files] == [[ping(1)], [ping(2), ping(3)], [ping(2)]]
+    for number in (1, 2):
+        scene.end(number)
+    assert len(scene.files) == 3
+
+
+def test_what_cannot_be_written_is_told_and_counted(tmp_path):
+    """A folder that is a file, say."""
+    (tmp_path / "main").write_text("")
+    scene = Scene(tmp_path)
+    scene.begin(1)
+    scene.pass_on(1, ping(1))
+    scene.reset(1)
+    assert scene.disk.drain(10)
+    assert scene.rings.lost.messages == 1
+    [(text, bad)] = scene.told
+    assert bad
+    assert "fails" in text

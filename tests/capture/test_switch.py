@@ -1,0 +1,206 @@
+"""Recording switched on and off while sessions last: what files then hold."""
+
+import pytest
+
+from lbcproxy.background import Background
+from lbcproxy.capture import Choice, Recording, RecordingSettings, Switch, is_of, open_capture
+from lbcproxy.wire.envelope import frame
+from tests.capture.scenes import DOWN, NETWORK, UP, Play, held, ping
+
+FEE = frame(NETWORK.magic, "feefilter", bytes(8))
+LONG = frame(NETWORK.magic, "block", bytes(100_000))
+
+
+class Scene(Play):
+    """A recording with its switch."""
+
+    def __init__(self, folder, *, on, pattern="x.pcapng", changes=False, **settings):
+        super().__init__()
+        self.folder = folder
+        self.told = []
+        self.disk = Background(1 << 24)
+        self.recording = Recording(
+            RecordingSettings(pattern=str(folder / pattern), **settings),
+            self.disk,
+            lambda text, bad: self.told.append((text, bad)),
+            network=NETWORK.id,
+            name="main",
+            changes=changes,
+            now=self.tick,
+        )
+        if on:
+            self.recording.open()
+        self.observer = self.switch = Switch(self.recording, Choice(on), self.tick)
+
+    def close(self):
+        """Have everything on the disk, and give the files in the order of their names."""
+        self.recording.close()
+        assert self.disk.close(10)
+        assert not [text for text, bad in self.told if bad]
+        return sorted(self.folder.rglob("*.pcapng"))
+
+
+def raws(path):
+    """Give the messages of a file."""
+    entries = list(open_capture(path))
+    assert [each.error for each in entries if each.error] == []
+    return [each.raw for each in entries]
+
+
+def test_nothing_is_recorded_and_no_file_made_before_it_is_asked_for(tmp_path):
+    """Nor is there a file of headers only."""
+    scene = Scene(tmp_path, on=False)
+    scene.begin(1)
+    scene.pass_on(1, ping(1))
+    scene.end(1)
+    assert scene.close() == []
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_session_is_recorded_from_its_middle(tmp_path, changes):
+    """The file can be read alone: it knows the version that was agreed."""
+    scene = Scene(tmp_path, on=False, changes=changes)
+    scene.begin(1, agreed=60_000)
+    scene.pass_on(1, ping(1))
+    assert scene.switch.turn(True) == 1
+    scene.pass_on(1, FEE)
+    scene.pass_on(1, ping(2), DOWN)
+    scene.end(1)
+    [file] = scene.close()
+    entries = list(open_capture(file))
+    assert [each.raw for each in entries] == [FEE, ping(2)]
+    assert "60000 was agreed" in str(entries[0].error)
+    text = file.read_bytes()
+    assert text.count(b'"continued":true') == 1
+    assert b'"protocol_version":60000' in text
+
+
+def test_a_message_under_way_is_not_recorded(tmp_path):
+    """What begins behind it is, in either direction at once."""
+    scene = Scene(tmp_path, on=False)
+    scene.begin(1)
+    scene.pass_on(1, ping(1) + LONG[:70_000])
+    scene.switch.turn(True)
+    scene.pass_on(1, ping(2), DOWN)
+    scene.pass_on(1, LONG[70_000:90_000])
+    scene.pass_on(1, LONG[90_000:] + ping(3) + LONG)
+    [file] = scene.close()
+    assert raws(file) == [ping(2), ping(3), LONG]
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_session_that_was_off_goes_on_in_another_file(tmp_path, changes):
+    """With all others: no file has a hole in a session, and of those nothing is missing."""
+    scene = Scene(tmp_path, on=True, changes=changes)
+    scene.begin(1, agreed=70_000)
+    scene.begin(2)
+    scene.pass_on(1, ping(1))
+    scene.switch.turn(False, lambda facts: facts.number == 1)
+    scene.pass_on(1, ping(2))
+    scene.pass_on(2, ping(3))
+    assert scene.recording.files == 1
+    scene.switch.turn(True, lambda facts: facts.number == 1)
+    scene.pass_on(1, ping(4))
+    scene.pass_on(2, ping(5), DOWN)
+    scene.end(1)
+    scene.end(2)
+    second, first = scene.close()
+    assert (raws(first)[4:], raws(second)) == ([ping(1), ping(3)], [ping(4), ping(5)])
+    assert [file.read_bytes().count(b'"continued":true') for file in (first, second)] == [0, 2]
+
+
+def test_off_closes_the_file_and_on_begins_another(tmp_path):
+    """So that one can be taken away while the proxy runs."""
+    scene = Scene(tmp_path, on=True)
+    scene.begin(1)
+    scene.pass_on(1, ping(1))
+    scene.switch.turn_all(False)
+    assert scene.disk.drain(10)
+    assert scene.recording.last.is_done
+    scene.pass_on(1, ping(2))
+    scene.switch.turn(True)
+    scene.pass_on(1, ping(3))
+    scene.end(1)
+    first, second = scene.close()
+    assert (first.name, second.name) == ("x-2.pcapng", "x.pcapng")
+    assert (raws(second), raws(first)) == ([ping(1)], [ping(3)])
+
+
+def test_a_session_with_a_file_of_its_own_begins_another(tmp_path):
+    """What was recorded before stays as it is."""
+    scene = Scene(tmp_path, on=True, pattern="{session}.pcapng", per="session")
+    scene.begin(1)
+    scene.begin(2)
+    scene.pass_on(1, ping(1))
+    scene.switch.turn(False, is_of("10.0.0.1"))
+    scene.pass_on(1, ping(2))
+    scene.switch.turn(True, lambda facts: facts.number == 1)
+    scene.pass_on(1, ping(3))
+    scene.pass_on(2, ping(4))
+    scene.end(1)
+    scene.end(2)
+    files = scene.close()
+    assert [file.name for file in files] == ["1-2.pcapng", "1.pcapng", "2.pcapng"]
+    assert [raws(file) for file in files] == [[ping(3)], [ping(1)], []]
+
+
+def test_a_peer_may_be_chosen_or_left_out(tmp_path):
+    """The sessions to come of a host, whichever side it is on."""
+    scene = Scene(tmp_path, on=False)
+    scene.switch.choice.peers["10.9.9.9"] = True
+    scene.begin(1, host="10.9.9.9")
+    scene.begin(2)
+    for number in (1, 2):
+        scene.pass_on(number, ping(number))
+    scene.switch.choice.peers["10.0.0.3"] = True  # every upstream
+    scene.begin(3)
+    scene.pass_on(3, ping(3))
+    [file] = scene.close()
+    assert raws(file) == [ping(1), ping(3)]
+
+
+@pytest.mark.parametrize("how", ["reset", "end"])
+def test_what_is_over_is_not_begun_again(tmp_path, how):
+    """Both ends are told before the session is."""
+    scene = Scene(tmp_path, on=True)
+    scene.begin(1)
+    _, facts = scene.sessions[1]
+    if how == "reset":
+        scene.switch.reset(facts, DOWN, scene.tick())
+    else:
+        for direction in (UP, DOWN):
+            scene.switch.finished(facts, direction, scene.tick())
+    scene.switch.turn(False)
+    scene.switch.turn(True)
+    scene.over(1, "whatever")
+    assert len(scene.close()) == 1
+    assert scene.switch.is_idle
+
+
+def test_a_side_that_has_closed_stays_closed(tmp_path):
+    """The file says so where the session goes on in it."""
+    scene = Scene(tmp_path, on=False)
+    scene.begin(1)
+    scene.switch.finished(scene.sessions[1][1], UP, scene.tick())
+    scene.switch.turn(True)
+    scene.pass_on(1, ping(1), DOWN)
+    scene.end(1)
+    [file] = scene.close()
+    reports = []
+    capture = open_capture(file)
+    capture.ended = reports.append
+    assert [each.raw for each in capture] == [ping(1)]
+    assert [each.end for each in reports] == ["client closed"]
+
+
+def test_a_recording_no_longer_wanted_waits_for_sessions_that_are_off(tmp_path):
+    """They may yet be switched on."""
+    scene = Scene(tmp_path, on=False)
+    scene.begin(1)
+    scene.recording.retire()
+    assert not scene.recording.is_closed
+    scene.switch.turn(True)
+    scene.pass_on(1, ping(1))
+    scene.end(1)
+    assert scene.recording.is_closed
+    assert held(scene.close()[0]) == {(1, UP): [ping(1)]}

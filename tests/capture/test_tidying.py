@@ -1,0 +1,326 @@
+"""Old captures: which are deleted, which compressed, and what is never touched."""
+
+import fcntl
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbcproxy.capture import Keeping, Recorder, Tidier, file_name
+from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.packing import KINDS, is_same
+from lbcproxy.capture.pattern import Made
+from tests.capture.scenes import MIDNIGHT, NETWORK, SECOND, Play, ping
+
+NOW = MIDNIGHT + 1000 * SECOND
+DAY = 86_400 * SECOND
+
+
+def capture(path, *, age=0, messages=10):
+    """Write a capture of ours, last written so many seconds ago."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = []
+    play = Play(Recorder(parts.append, network=NETWORK.id))
+    play.begin(1)
+    for number in range(messages):
+        play.pass_on(1, ping(number))
+    play.end(1)
+    path.write_bytes(b"".join(parts))
+    dated(path, age)
+    return path
+
+
+def dated(path, age):
+    """Have it been written last so many seconds ago."""
+    moment = NOW - age * SECOND
+    os.utime(path, ns=(moment, moment))
+
+
+def foreign(path, *, age=0):
+    """Write a pcapng of others."""
+    section = pcapng.block(pcapng.SECTION, b"\x4d\x3c\x2b\x1a\x01\x00\x00\x00" + b"\xff" * 8)
+    path.write_bytes(section + bytes(5000))
+    dated(path, age)
+    return path
+
+
+class Scene:
+    """A tidier of a folder."""
+
+    def __init__(self, folder, pattern="x-%Y%m%d-%H%M%S-{network}.pcapng", **keeping):
+        self.folder = folder
+        self.told = []
+        self.steps = 1 << 30
+        self.tidier = Tidier(
+            str(folder / pattern),
+            Keeping(**keeping),
+            lambda text, bad: self.told.append((text, bad)),
+            network=NETWORK.id,
+            name="main",
+            now=lambda: NOW,
+            go_on=self.go_on,
+        )
+
+    def go_on(self):
+        """Go on for so many steps."""
+        self.steps -= 1
+        return self.steps >= 0
+
+    def path(self, number, suffix="pcapng"):
+        """Give a name the pattern may have made."""
+        return self.folder / f"x-20241004-{number:06}-{NETWORK.id}.{suffix}"
+
+    def tidy(self):
+        """Tidy, and give what is left."""
+        self.tidier.tidy()
+        return sorted(each.name for each in self.folder.rglob("*") if each.is_file())
+
+
+# Which files a pattern has made.
+
+
+@given(
+    session=st.integers(1, 10**9),
+    time_ns=st.integers(0, 4_000_000_000 * SECOND),
+    pattern=st.sampled_from(
+        [
+            "captures/%Y%m%d-%H%M%S-{network}.pcapng",
+            "%Y/%m-%d/{name}.pcapng",
+            "{name}/%j-%y-%U-{session}",
+            "a.b-{session:06}.pcapng",
+            "{network:>20}-%b %d %e-%%.pcapng",
+            "{{x}}-%H.%M",
+            "[x]+.pcapng",
+        ]
+    ),
+    again=st.sampled_from(["", "-2", "-17"]),
+    packed=st.sampled_from(["", ".gz", ".zst"]),
+)
+def test_what_a_pattern_makes_is_known_for_its_own(
+    tmp_path_factory, session, time_ns, pattern, again, packed
+):
+    """Whatever the time, the session, and how often the name was taken."""
+    folder = tmp_path_factory.mktemp("made")
+    pattern = str(folder / pattern)
+    made = Path(
+        file_name(pattern, network="lbry-regtest", name="main", session=session, time_ns=time_ns)
+    )
+    path = made.with_name(f"{made.stem}{again}{made.suffix}{packed}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    found = Made(pattern, network="lbry-regtest", name="main", suffixes=(".gz", ".zst")).files()
+    assert [each for each, _ in found] == [path]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "20241004-000000-bitcoin-regtest.pcapng",
+        "20241004-000000-lbry-regtest.pcap",
+        "20241004-000000-lbry-regtest.pcapng.bak",
+        "20241004-000000-lbry-regtest-mine.pcapng",
+        "my-20241004-000000-lbry-regtest.pcapng",
+        "2024100x-000000-lbry-regtest.pcapng",
+        "deep/20241004-000000-lbry-regtest.pcapng",
+    ],
+)
+def test_what_a_pattern_does_not_make_is_not_its_own(tmp_path, name):
+    """However near the name."""
+    capture(tmp_path / name)
+    made = Made(
+        str(tmp_path / "%Y%m%d-%H%M%S-{network}.pcapng"),
+        network="lbry-regtest",
+        name="main",
+        suffixes=(".gz",),
+    )
+    assert list(made.files()) == []
+
+
+# Deleting.
+
+
+def test_the_oldest_are_deleted_while_all_are_too_much(tmp_path):
+    """And no more of them than must be; it is told."""
+    scene = Scene(tmp_path, size=1)
+    sizes = [capture(scene.path(number), age=100 - number).stat().st_size for number in range(5)]
+    scene = Scene(tmp_path, size=sum(sizes[2:]))
+    assert scene.tidy() == [scene.path(number).name for number in (2, 3, 4)]
+    assert [text for text, _ in scene.told] == [
+        f"deleted {scene.path(number)}, {sizes[number]:,} bytes: more than record_keep_size"
+        for number in (0, 1)
+    ]
+    assert scene.tidy() == [scene.path(number).name for number in (2, 3, 4)]
+
+
+def test_those_that_are_too_old_are_deleted(tmp_path):
+    """By when they were written last, not by their names."""
+    scene = Scene(tmp_path, age=50.0)
+    for number, age in ((1, 49), (2, 51), (3, 5000)):
+        capture(scene.path(number), age=age)
+    assert scene.tidy() == [scene.path(1).name]
+    assert all("record_keep_age" in text for text, _ in scene.told)
+
+
+@pytest.mark.parametrize("keeping", [{"size": 1}, {"age": 1.0}, {"compress": "gz"}])
+def test_what_is_not_ours_is_never_touched(tmp_path, keeping):
+    """Captures of others, other files, links, folders, and ours under names that are not."""
+    scene = Scene(tmp_path, **keeping)
+    foreign(scene.path(1), age=100)
+    scene.path(2).write_text("no capture")
+    dated(scene.path(2), 100)
+    scene.path(3).write_bytes(b"")
+    elsewhere = capture(tmp_path / "mine.pcapng", age=100)
+    scene.path(4).symlink_to(elsewhere)
+    scene.path(5).mkdir()
+    capture(scene.path(5) / "x.pcapng", age=100)
+    before = sorted(tmp_path.rglob("*"))
+    scene.tidy()
+    assert sorted(tmp_path.rglob("*")) == before
+    assert scene.told == []
+
+
+def test_files_of_others_do_not_count(tmp_path):
+    """A large one of the same name must not cost all of ours."""
+    scene = Scene(tmp_path, size=100_000)
+    capture(scene.path(1), age=100)
+    foreign(scene.path(2)).write_bytes(bytes(1_000_000))
+    assert len(scene.tidy()) == 2
+
+
+def test_a_file_that_is_open_is_never_touched(tmp_path):
+    """By us or by another process: whoever writes one has it locked."""
+    scene = Scene(tmp_path, size=1, compress="gz")
+    path = capture(scene.path(1), age=100)
+    with path.open("ab") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        assert scene.tidy() == [path.name]
+    assert scene.tidy() == []  # it is longer than may be
+
+
+def test_nothing_is_deleted_unless_it_is_asked_for(tmp_path):
+    """A folder that is full of years stays so."""
+    scene = Scene(tmp_path)
+    capture(scene.path(1), age=10**8)
+    assert scene.tidy() == [scene.path(1).name]
+    assert not Keeping()
+
+
+# Compressing.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_whole_is_compressed(tmp_path, kind):
+    """The same bytes, as old as before; the original is gone."""
+    scene = Scene(tmp_path, compress=kind)
+    path = capture(scene.path(1), age=77, messages=1000)
+    data, state = path.read_bytes(), path.stat()
+    assert scene.tidy() == [path.name + KINDS[kind]]
+    packed = path.with_name(path.name + KINDS[kind])
+    raw = packed.read_bytes()
+    unpack = (
+        gzip.decompress if kind == "gz" else zstandard.ZstdDecompressor().decompressobj().decompress
+    )
+    assert unpack(raw) == data
+    assert len(raw) < len(data) / 2
+    assert packed.stat().st_mtime_ns == state.st_mtime_ns
+    assert packed.stat().st_mode == state.st_mode
+    [(text, bad)] = scene.told
+    assert text == f"compressed {path} to {packed}: {len(data):,} to {len(raw):,} bytes"
+    assert not bad
+    assert scene.tidy() == [packed.name]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_compressed_files_are_deleted_as_the_others(tmp_path, kind):
+    """Ours, and no others."""
+    scene = Scene(tmp_path, compress=kind)
+    capture(scene.path(1), age=100)
+    scene.tidy()
+    other = tmp_path / (scene.path(2).name + KINDS[kind])
+    other.write_bytes(gzip.compress(b"else") if kind == "gz" else zstandard.compress(b"else"))
+    dated(other, 100)
+    assert Scene(tmp_path, age=50.0).tidy() == [other.name]
+
+
+def test_who_stops_leaves_the_original(tmp_path):
+    """And nothing else; the next time it is done."""
+    scene = Scene(tmp_path, compress="gz")
+    path = capture(scene.path(1))
+    scene.steps = 1  # the file is looked at, its first piece is not
+    assert scene.tidy() == [path.name]
+    scene.steps = 100
+    assert scene.tidy() == [path.name + ".gz"]
+
+
+def test_what_a_crash_has_left_is_tidied(tmp_path):
+    """A copy that is not whole goes; where both are whole and the same, the original does."""
+    scene = Scene(tmp_path, compress="gz")
+    first, second, third = (capture(scene.path(number), messages=number) for number in (1, 2, 3))
+    Path(f"{first}.gz.part").write_bytes(b"\x1f\x8b half")
+    Path(f"{scene.path(9)}.zst.part").write_bytes(b"half")
+    Path(f"{second}.gz").write_bytes(gzip.compress(second.read_bytes()))
+    Path(f"{third}.gz").write_bytes(gzip.compress(b"something else"))
+    names = [f"{first.name}.gz", f"{second.name}.gz", third.name, f"{third.name}.gz"]
+    assert scene.tidy() == names
+    bad = [text for text, bad in scene.told if bad]
+    assert bad == [f"cannot compress {third}: it is there already"]
+    assert scene.tidy() == names
+    assert len([text for text, bad in scene.told if bad]) == 1
+
+
+def test_a_copy_that_another_process_makes_is_left_to_it(tmp_path):
+    """It has the original locked meanwhile."""
+    scene = Scene(tmp_path, compress="gz")
+    path = capture(scene.path(1))
+    part = Path(f"{path}.gz.part")
+    part.write_bytes(b"half")
+    with path.open("rb") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        assert scene.tidy() == [path.name, part.name]
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync", "replace", "unlink"])
+def test_wherever_it_ends_nothing_is_lost(tmp_path, monkeypatch, moment):
+    """A full disk, a crash: the original is there, or a copy of which all is on the disk."""
+    scene = Scene(tmp_path, compress="gz")
+    path = capture(scene.path(1), messages=100)
+    data = path.read_bytes()
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if moment == "write":
+            patch.setattr("gzip.GzipFile.write", fail)
+        elif moment == "fsync":
+            patch.setattr("os.fsync", fail)
+        else:
+            patch.setattr(Path, moment, fail)
+        scene.tidier.tidy()
+    assert any(bad and "No space left" in text for text, bad in scene.told)
+    assert not list(tmp_path.glob("*.part"))
+    if moment == "unlink":
+        assert gzip.decompress(Path(f"{path}.gz").read_bytes()) == data
+    assert path.read_bytes() == data
+    assert scene.tidy() == [f"{path.name}.gz"]
+    assert gzip.decompress(Path(f"{path}.gz").read_bytes()) == data
+
+
+@given(one=st.binary(max_size=50), other=st.binary(max_size=50), cut=st.integers(1, 7))
+def test_files_are_the_same_if_their_bytes_are(one, other, cut):
+    """However few a read gives."""
+
+    class Slow:
+        def __init__(self, data):
+            self.data = data
+
+        def read(self, size):
+            part, self.data = self.data[: min(size, cut)], self.data[min(size, cut) :]
+            return part
+
+    assert is_same(Slow(one), Slow(other)) is (one == other)
+    assert is_same(Slow(one), Slow(one))

@@ -1,0 +1,130 @@
+"""Captures compared: their entries, all that is known of each, and their sessions."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lbcproxy.capture import Recorder, events, open_capture, tell
+from lbcproxy.capture.convert import choose_format, writing
+from lbcproxy.capture.events import Ended, Header, Started
+from lbcproxy.errors import CaptureError
+from lbcproxy.session import Entry
+
+__all__ = [
+    "CAPTURES",
+    "FORMATS",
+    "as_core_holds",
+    "conversation",
+    "converted",
+    "entries_of",
+    "entry_facts",
+    "read_on",
+    "retold",
+]
+
+CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcap"))
+
+
+def entry_facts(entry: Entry) -> dict[str, Any]:
+    """All that there is of an entry, to be compared."""
+    return {
+        "number": entry.number,
+        "time_ns": entry.time_ns,
+        "session": entry.session,
+        "direction": entry.direction.value,
+        "command": entry.command,
+        "raw": entry.raw,
+        "junk": entry.junk,
+        "continued": entry.continued,
+        "missing": entry.missing,
+        "error": entry.error,
+        "verdict": entry.verdict,
+        "trail": entry.trail,
+        "network": None if entry.message is None else entry.message.codec.network.id,
+        "version": None if entry.message is None else entry.message.codec.protocol_version,
+        "message": None if entry.message is None else entry.message.to_dict(),
+    }
+
+
+def entries_of(path: Path, network: str | None = None) -> list[dict[str, Any]]:
+    """Give all entries of a capture, to be compared."""
+    return [entry_facts(each) for each in open_capture(path, network)]
+
+
+def read_on(
+    path: Path, network: str | None = None
+) -> tuple[list[dict[str, Any]], CaptureError | None]:
+    """Read as far as it goes; give the entries, and what is wrong behind them."""
+    found = []
+    try:
+        for entry in open_capture(path, network):
+            found.append(entry_facts(entry))
+    except CaptureError as error:
+        return found, error
+    return found, None
+
+
+def conversation(path: Path, network: str | None = None) -> list[Any]:
+    """Give what a capture tells beside its messages: files, sessions, beginnings and ends."""
+    found: list[Any] = []
+    for event in events(open_capture(path, network)):
+        if isinstance(event, Ended):
+            report = msgspec.structs.replace(event.report, upstream=None)
+            found.append(("Ended", event.facts, event.closed, report))
+        elif not isinstance(event, Header) and not hasattr(event, "passages"):
+            found.append((type(event).__name__, event))
+    # Sessions that are left open are told in no order.
+    return sorted(found, key=lambda each: (each[0] == "Ended", each[0] == "Ended" and repr(each)))
+
+
+def retold(path: Path, out: Path, legs: str | None = None) -> Path:
+    """Write a capture again from what happened in it."""
+    with out.open("wb") as file:
+        recorder: Recorder | None = None
+        header = Header()
+        for event in events(open_capture(path)):
+            if isinstance(event, Header):
+                recorder, header = None, event
+            elif recorder is None and isinstance(event, Started):
+                recorder = Recorder(
+                    file.write,
+                    network=header.network or event.facts.network,
+                    legs=legs or header.legs,
+                    changes=header.changes,
+                    metadata=header.metadata,
+                    comments=header.comments,
+                )
+            if recorder is not None:
+                tell(event, recorder)
+    return out
+
+
+FORMATS = ("x.pcapng", "x.pcap", "x.ndjson", "core/", "x.pcapng.gz", "x.ndjson.zst", "x.pcap.zst")
+
+
+def converted(path: Path, folder: Path, name: str, network: str | None = None) -> Path:
+    """Write a capture in the format that a name has, into a folder."""
+    out = folder / name
+    if name.endswith("/"):
+        out.mkdir(parents=True)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+    with writing(out, choose_format(out)) as writer:
+        for event in events(open_capture(path, network)):
+            writer.take(event)
+    return out
+
+
+def as_core_holds(path: Path, network: str) -> dict[str, list[tuple[str, int, str, bytes]]]:
+    """What Core's files can hold of a capture in which nothing was changed: messages by client."""
+    capture = open_capture(path, network)
+    found: dict[str, list[tuple[str, int, str, bytes]]] = {}
+    for entry in capture:
+        if entry.message is not None:
+            client = str(capture.met.between[entry.session].client)
+            way = entry.direction.value
+            said = (way, entry.time_ns // 1_000, entry.command, entry.payload)
+            found.setdefault(client, []).append(said)
+    # The order of the two directions is that of time, which Core has in microseconds.
+    return {client: sorted(said, key=lambda each: each[:2]) for client, said in found.items()}

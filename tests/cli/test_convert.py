@@ -1,0 +1,188 @@
+"""`lbcproxy convert`: formats by suffix or name, pipes, what cannot be held, damage."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.capture.test_verdicts import TALK, record
+from tests.capture.told import as_core_holds, entries_of
+
+REGTEST = "lbry-regtest"
+SYNC = "lbcd-sync.pcap"
+
+
+@pytest.mark.parametrize(
+    "name", ["x.pcapng", "x.pcap", "x.cap", "x.ndjson", "x.jsonl", "x.pcapng.gz", "x.ndjson.zst"]
+)
+def test_the_suffix_tells_the_format(lbcproxy, captures, tmp_path, name):
+    """And one sentence says what was written."""
+    done = lbcproxy("convert", captures / SYNC, tmp_path / name)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"Wrote 400 messages of 1 sessions to {tmp_path / name}.\n"
+    assert entries_of(tmp_path / name) == entries_of(captures / SYNC)
+    shown = lbcproxy("show", tmp_path / name)
+    assert shown.out == lbcproxy("show", captures / SYNC).out
+    assert (
+        f"  format    {'pcap' if 'cap' in name else 'ndjson'}"
+        in lbcproxy("info", tmp_path / name).out
+    )
+
+
+def test_a_format_may_be_named(lbcproxy, captures, tmp_path):
+    """Whatever the file is called."""
+    out = tmp_path / "x.txt"
+    assert lbcproxy("convert", captures / SYNC, out, "-F", "pcapng").code == 0
+    assert out.read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"
+    done = lbcproxy("convert", captures / SYNC, tmp_path / "y.txt")
+    assert done.code == 2
+    assert "y.txt does not tell its format by its suffix (.cap, .dmp, .jsonl" in done.err
+    assert "say -F, one of core, ndjson, pcap, pcapng" in done.err
+    assert lbcproxy("convert", captures / SYNC, out, "-F", "docx").code == 2
+
+
+def test_cores_folder_goes_out_and_in(lbcproxy, captures, tmp_path):
+    """What it cannot hold is said in a line each; reading needs the network."""
+    out = tmp_path / "message_capture"
+    done = lbcproxy("convert", captures / SYNC, out, "-F", "core")
+    assert done.code == 0
+    assert done.err.splitlines() == [
+        "lbcproxy: core cannot hold addresses of the node's own: 1",
+        "lbcproxy: core cannot hold nanoseconds of times: 400",
+        "lbcproxy: core cannot hold networks: say --network: 1",
+    ]
+    assert sorted(each.name for each in out.rglob("*.dat")) == ["msgs_recv.dat", "msgs_sent.dat"]
+    for command in ("show", "info"):
+        assert lbcproxy(command, "--network", REGTEST, out).code == 0
+    without = lbcproxy("convert", out, tmp_path / "x.pcapng")
+    assert without.code == 2
+    assert (
+        "files of Bitcoin Core hold no network; say --network, one of bitcoin-mainnet"
+        in without.err
+    )
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["message_capture"]
+    back = tmp_path / "x.pcapng"
+    assert lbcproxy("convert", out, back, "--network", REGTEST).code == 0
+    assert as_core_holds(back, REGTEST) == as_core_holds(captures / SYNC, REGTEST)
+
+
+def test_what_cannot_be_held_is_said(lbcproxy, tmp_path):
+    """With how often."""
+    path = record(tmp_path / "changed.pcapng", TALK)
+    done = lbcproxy("convert", path, tmp_path / "x.pcap")
+    changed = sum(each.verdict != "pass" for each in TALK)
+    assert f"lbcproxy: pcap cannot hold verdicts and who decided: {changed}\n" in done.err
+    assert lbcproxy("convert", path, tmp_path / "x.ndjson").err == ""
+
+
+def test_nothing_is_written_over_unless_told(lbcproxy, captures, tmp_path):
+    """A typing error costs no capture."""
+    out = tmp_path / "x.pcapng"
+    out.write_bytes(b"mine")
+    done = lbcproxy("convert", captures / SYNC, out)
+    assert (done.code, out.read_bytes()) == (1, b"mine")
+    assert done.err == f"lbcproxy: {out} exists: it is not written over without --force\n"
+    assert lbcproxy("convert", captures / SYNC, out, "--force").code == 0
+    before = entries_of(out)
+    assert lbcproxy("convert", out, out, "--force").code == 0
+    assert entries_of(out) == before
+    folder = tmp_path / "core"
+    folder.mkdir()
+    (folder / "mine.txt").touch()
+    assert lbcproxy("convert", captures / SYNC, folder).code == 1
+    assert [each.name for each in folder.iterdir()] == ["mine.txt"]
+    assert lbcproxy("convert", captures / SYNC, folder, "--force").code == 0
+    assert lbcproxy("convert", captures / SYNC, folder, "--force").code == 0
+    # Beside what was there, and not behind what it had written before.
+    assert as_core_holds(folder, REGTEST) == as_core_holds(captures / SYNC, REGTEST)
+
+
+def test_a_damaged_file_is_converted_as_far_as_it_is_good(lbcproxy, captures, tmp_path):
+    """Exit code 3, as everywhere."""
+    damaged = tmp_path / "cut.pcap"
+    damaged.write_bytes((captures / SYNC).read_bytes()[:100_000])
+    for name in ("x.pcapng", "x.ndjson.gz", "core/"):
+        done = (
+            lbcproxy("convert", damaged, tmp_path / name, "-F", "core")
+            if name == "core/"
+            else (lbcproxy("convert", damaged, tmp_path / name))
+        )
+        assert done.code == 3
+        assert "the last packet is cut" in done.err
+        assert "at byte 99" in done.err
+        found = as_core_holds(tmp_path / name, REGTEST)
+        assert found == as_core_holds(damaged_as(captures, tmp_path), REGTEST)
+
+
+def damaged_as(captures: Path, tmp_path: Path) -> Path:
+    """The same as far as it is good, as a whole file."""
+    data = (captures / SYNC).read_bytes()[:100_000]
+    place = 24
+    while place + 16 <= len(data):
+        size = 16 + int.from_bytes(data[place + 8 : place + 12], "little")
+        if place + size > len(data):
+            break
+        place += size
+    path = tmp_path / "good.pcap"
+    path.write_bytes(data[:place])
+    return path
+
+
+def test_what_is_no_capture_leaves_nothing(lbcproxy, tmp_path):
+    """A wrong file is not a damaged one."""
+    other = tmp_path / "letter.txt"
+    other.write_text("Dear all,\n" * 10)
+    done = lbcproxy("convert", other, tmp_path / "x.pcapng")
+    assert done.code == 1
+    assert (
+        "not a capture: it begins with 44656172; understood are core, ndjson, pcap, pcapng"
+        in done.err
+    )
+    missing = lbcproxy("convert", tmp_path / "missing", tmp_path / "x.pcapng")
+    assert (missing.code, "cannot read" in missing.err) == (1, True)
+    (tmp_path / "empty").touch()
+    empty = lbcproxy("convert", tmp_path / "empty", tmp_path / "x.pcapng")
+    assert (empty.code, empty.err) == (1, "lbcproxy: empty file\n")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["empty", "letter.txt"]
+
+
+def test_where_nothing_can_be_written_is_said(lbcproxy, captures, tmp_path):
+    """The folder is not there."""
+    done = lbcproxy("convert", captures / SYNC, tmp_path / "no" / "x.pcapng")
+    assert done.code == 1
+    assert "cannot write" in done.err
+
+
+def test_pipes(captures, tmp_path):
+    """From the standard input, to the standard output; what is said goes to the other."""
+    run = [sys.executable, "-m", "lbcproxy"]
+    first = subprocess.run(
+        [*run, "convert", "-", "-", "-F", "ndjson"],
+        input=(captures / SYNC).read_bytes(),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert first.stderr == b""
+    (tmp_path / "x.ndjson").write_bytes(first.stdout)
+    assert entries_of(tmp_path / "x.ndjson") == entries_of(captures / SYNC)
+    shown = subprocess.run(
+        f'"{sys.executable}" -m lbcproxy show "{captures / SYNC}" -T ndjson -x | '
+        f'"{sys.executable}" -m lbcproxy convert - - -F pcapng --network {REGTEST} | '
+        f'"{sys.executable}" -m lbcproxy convert - "{tmp_path / "y.pcapng"}"',
+        shell=True,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert shown.stderr == b""
+    assert entries_of(tmp_path / "y.pcapng") == entries_of(captures / SYNC)
+
+
+def test_the_standard_output_needs_a_format(lbcproxy, captures):
+    """There is no suffix; a folder cannot go there."""
+    for more in ([], ["-F", "core"]):
+        done = lbcproxy("convert", captures / SYNC, "-", *more)
+        assert done.code == 2
+        assert "say -F pcapng, pcap or ndjson" in done.err
