@@ -174,6 +174,20 @@ def test_each_connection_is_a_session_and_meets_its_own_again(project, upstream)
     assert outcome(project.run()) == {"passed": 1}
 
 
+def test_new_episodes_keeps_all_sessions(project, upstream):
+    """Also those that this run did not meet."""
+    project.tests(CHAIN_AND_BLOCK)
+    project.config(network="lbry-regtest", upstream=upstream.address)
+    project.run("--record-mode=once")
+    before = [(entry.session, entry.command) for entry in open_capture(project.path / FILE)]
+    project.tests(CHAIN_AND_BLOCK.replace("chain[0].hash", "chain[1].hash").replace("[0]", "[1]"))
+    assert outcome(project.run("--record-mode=new_episodes")) == {"passed": 1}
+    after = [(entry.session, entry.command) for entry in open_capture(project.path / FILE)]
+    assert sorted(after) == sorted([*before, (2, "getdata"), (2, "block")])
+    project.config()
+    assert outcome(project.run()) == {"passed": 1}
+
+
 def test_a_mode_may_stand_in_the_mark_and_the_command_line_goes_before(project, upstream):
     """A mark says what is usual, a person what is wanted now."""
     project.tests(CHAIN.replace("capture", 'capture(record_mode="once")'))
