@@ -39,20 +39,22 @@ class Loop:
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function in the reactor's thread and give what it, or its Deferred, comes to."""
-        future: Future[Any] = Future()
-        self.reactor.callFromThread(_begin, future, function, arguments)
-        return future.result(SECONDS)
+        return self._begin(function, arguments).result(SECONDS)
 
     def start(self, what: str, function: Callable[..., Any], *arguments: Any) -> Answer[Any]:
         """Do the same, and do not wait; `what` says in words what is awaited."""
-        future: Future[Any] = Future()
-        self.reactor.callFromThread(_begin, future, function, arguments)
-        return Answer(future, what)
+        return Answer(self._begin(function, arguments), what)
 
     def stop(self) -> None:
         """Stop the reactor and wait for its thread."""
         self.reactor.callFromThread(self.reactor.stop)
         self._thread.join(SECONDS)
+
+    def _begin(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # who waits no longer does not end what it waited for
+        self.reactor.callFromThread(_begin, future, function, arguments)
+        return future
 
     def _run(self) -> None:
         self.reactor.run(installSignalHandlers=False)

@@ -130,5 +130,7 @@ class Node:
                 'to record it, say where the real node is (upstream="HOST:PORT" in the mark or in '
                 "lbcproxy_config)\nand run with --record-mode=once or new_episodes"
             )
+        if self.mode == "new_episodes":
+            return f"the node at {self._settings.upstream} has not answered either"
         mode = "new_episodes" if self.path.exists() else "once"
         return f"to record it from {self._settings.upstream}: --record-mode={mode}"

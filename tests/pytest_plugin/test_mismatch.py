@@ -68,6 +68,20 @@ def test_the_failure_names_the_mode_that_would_record_it(project, upstream):
     )
 
 
+def test_a_node_that_cannot_be_asked_is_named(project):
+    """In `new_episodes` the mode is right; what is missing is the node."""
+    project.tests(
+        ASK.format(more="").replace("replayed_node", "recorded_node").replace("pcap", "pcapng")
+    )
+    (project.path / "captures" / "sync.pcap").rename(project.path / "captures" / "sync.pcapng")
+    project.config(network="lbry-regtest", upstream="127.0.0.1:1")
+    result = project.run("--record-mode=new_episodes")
+    assert outcome(result) == {"failed": 1}
+    result.stdout.fnmatch_lines(
+        ["no recorded answer: getdata *", "the node at 127.0.0.1:1 has not answered either"]
+    )
+
+
 def test_other_answers_are_allowed_where_they_are_wanted(project):
     """How a client takes `notfound` is a test as well."""
     project.tests(
