@@ -6,9 +6,10 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["iso_time", "printable", "printable_json", "time_of_iso", "unix_time"]
+__all__ = ["any_time", "iso_time", "printable", "printable_json", "time_of_iso", "unix_time"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FRACTION = re.compile(r"([^.]+)\.(\d{1,9})(\D.*)?$", re.DOTALL)
 ISO_TIME = re.compile(
     r"(?:(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)|(-?\d{1,20}))(?:\.(\d{1,9}))?Z?", re.ASCII
 )
@@ -48,9 +49,22 @@ def iso_time(time_ns: int) -> str:
     """Write nanoseconds since 1970 as ISO 8601 in UTC, all nine digits."""
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
     try:
-        return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z"
+        when = (EPOCH + timedelta(seconds=seconds)).isoformat()  # strftime makes 999 of year 0999
+        return f"{when[:19]}.{nanoseconds:09}Z"
     except OverflowError:
         return f"{seconds}.{nanoseconds:09}"
+
+
+def any_time(text: str) -> int:
+    """Read a time as people write it, ISO 8601 in any length: nanoseconds since 1970.
+
+    Without a zone it is UTC. Raises ValueError.
+    """
+    found = FRACTION.match(text)  # Python alone would round it
+    whole, digits = (found[1] + (found[3] or ""), found[2]) if found else (text, "")
+    time = datetime.fromisoformat(whole)
+    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH
+    return (since.days * 86400 + since.seconds) * 1_000_000_000 + int(digits.ljust(9, "0"))
 
 
 def time_of_iso(text: str) -> int:

@@ -49,6 +49,7 @@ KEPT_TO = {
     "click": {"cli"},
     "pytest": {"pytest_plugin"},
     "rich": {"cli"},
+    "matplotlib": {"cli"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lbcproxy import __version__, resources
+from lbcproxy.wireshark.plugin import MODULES
 from tests.services import RUN, Service
 from tests.wheels import CLEAN, PIP, ROOT, copy_sources, require_compiler, run, tracked
 
@@ -38,6 +39,8 @@ def test_the_wheel_has_everything_that_travels_with_the_program(wheel):
     assert "lbcproxy/py.typed" in names
     assert {f"lbcproxy/_captures/{name}" for name in (*CAPTURES, "README.md")} <= names
     assert "lbcproxy/_plugins/README.md" in names
+    runtime = {f"lbcproxy/wireshark/runtime/{name}.lua" for name in MODULES}
+    assert runtime <= names
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
 
 

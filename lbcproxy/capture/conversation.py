@@ -23,6 +23,8 @@ class Conversation:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.own: object = None
+        """What the file calls it, if that is one of ours."""
         self.facts: SessionFacts | None = None
         """Between whom it is, once its network is known."""
         self.legs: list[Connection] = []

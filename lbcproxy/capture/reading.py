@@ -64,6 +64,8 @@ class Reading:
         self._connections: dict[int, Connection] = {}
         self._conversations: dict[int, Conversation] = {}
         self._own: dict[object, int] = {}  # our number of a session by the file's own
+        self._before = self._highest
+        self._own_numbers = True  # whether all of this section have kept theirs
         self._last_time = 0
         self._named = None
         with suppress(KeyError):
@@ -153,6 +155,7 @@ class Reading:
         if number is None:
             self._own[own] = number = self._next_session(own)
         conversation = self._join(number, connection, begun, version)
+        conversation.own = own
         if connection.network is not None:
             yield from conversation.start(connection, connection.network)
         if leg is Leg.UPSTREAM:
@@ -173,6 +176,10 @@ class Reading:
         """Give a session its number: its own, in a file of ours, unless that is taken."""
         self._met.sessions += 1
         wanted = own if isinstance(own, int) and own < 1 << 32 else 0
+        if self._own_numbers and wanted > self._before and own not in self._own:
+            self._highest = max(self._highest, wanted)
+            return wanted  # sessions may begin in any order in a part of a capture
+        self._own_numbers = False
         self._highest = max(self._highest + 1, wanted)
         return self._highest
 
@@ -243,6 +250,7 @@ class Reading:
         yield from conversation.over(connection, time_ns)
         if not conversation.legs:
             del self._conversations[conversation.number]
+            self._own.pop(conversation.own, None)
 
     def _tell(
         self, connection: Connection, passages: Iterable[Passage], facts: Facts = _NOTHING

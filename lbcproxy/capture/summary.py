@@ -7,14 +7,16 @@ grow with the file; what goes over the bound is counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from lbcproxy.capture.answers import Answers
 from lbcproxy.capture.met import SessionReport
 from lbcproxy.capture.reader import Capture
+from lbcproxy.capture.timeline import Timeline
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction, Entry, SideStatistics
 from lbcproxy.session.names import OTHERS
@@ -25,6 +27,8 @@ __all__ = ["OTHERS", "Amount", "Summary", "summarise"]
 MOST_SESSIONS = 1_000
 MOST_LISTED = 100
 MOST_COMMANDS = 200
+MOST_NAMES = 200
+"""Hosts, user agents, deciders that are counted by name."""
 JUNK = "(junk)"
 
 
@@ -37,11 +41,32 @@ class Amount(msgspec.Struct):
     errors: int = 0
 
 
+class Tally:
+    """Counts by name: of more than 200 the rest together, as `(others)`."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str | int, ...]] = Counter()
+
+    def add(self, *names: str | int) -> None:
+        """Count one."""
+        if names not in self._counts and len(self._counts) >= MOST_NAMES:
+            names = (names[0], *(OTHERS for _ in names[1:]))
+        self._counts[names] += 1
+
+    def to_list(self, *keys: str) -> list[dict[str, Any]]:
+        """Give an object for each, with the names under keys, and `count`; the most first."""
+        ordered = sorted(self._counts.items(), key=lambda each: (-each[1], str(each[0])))
+        return [{**dict(zip(keys, names, strict=True)), "count": n} for names, n in ordered]
+
+
 class Summary:
     """What there is to say of a capture, so far."""
 
-    def __init__(self, capture: Capture, *, decode: bool = True) -> None:
+    def __init__(
+        self, capture: Capture, *, decode: bool = True, timeline: Timeline | None = None
+    ) -> None:
         self.capture = capture
+        self.timeline = timeline
         self.damage: CaptureError | None = None
         """Where reading ended before the file did."""
         self.networks: set[str] = set()
@@ -58,12 +83,22 @@ class Summary:
         self.error_count = 0
         self.verdicts: Counter[str] = Counter()
         """Of messages that did not just pass."""
+        self.deciders = Tally()
+        """Of the same, by verdict and who decided."""
+        self.peers = Tally()
+        """Sessions by side and address."""
+        self.agents = Tally()
+        """Sessions by side, user agent and version."""
+        self.answers = Answers() if decode else None
+        """How long answers took; None if payloads are not decoded."""
         self._decode = decode
 
     def take(self, entry: Entry) -> None:
         """Count an entry."""
         if entry.verdict != "pass":
             self.verdicts[entry.verdict] += 1
+            for who in _deciders(entry.trail):
+                self.deciders.add(entry.verdict, who)
         if entry.missing:
             self.gap_count += 1
             self.missing += entry.missing
@@ -77,6 +112,10 @@ class Summary:
         amount = self._amount(name, entry.direction)
         amount.count += not entry.continued
         amount.bytes += len(entry.raw)
+        if self.timeline is not None and message is not None:
+            self.timeline.add(name, entry.time_ns, len(entry.raw))
+        if self.answers is not None and error is None:
+            self.answers.take(entry)
         if error is not None:
             amount.errors += 1
             self.error_count += 1
@@ -86,6 +125,16 @@ class Summary:
         """Take note of a session that is over."""
         self.session_count += 1
         self.networks.add(report.network)
+        if self.answers is not None:
+            self.answers.ended(report.number)
+        node = report.upstream or str(report.server)
+        for side, address, known in (
+            ("client", report.client.host, report.to_upstream),  # the port tells nothing
+            ("node", node, report.to_client),
+        ):
+            self.peers.add(side, address)
+            if known.version is not None:
+                self.agents.add(side, _text(known.user_agent or b""), known.version)
         if len(self.sessions) < MOST_SESSIONS:
             self.sessions.append(report)
 
@@ -96,6 +145,16 @@ class Summary:
             for (command, way), amount in self.amounts.items()
             if way is direction and command != JUNK
         )
+
+    def rates(self, seconds: float | None) -> dict[str, Any]:
+        """Give messages and bytes a second, both null where no time has passed."""
+        totals = [self.total(way) for way in Direction]
+        if not seconds:
+            return {"messages": None, "bytes": None}
+        return {
+            "messages": sum(each.count for each in totals) / seconds,
+            "bytes": sum(each.bytes for each in totals) / seconds,
+        }
 
     def _amount(self, command: str, direction: Direction) -> Amount:
         found = self.amounts.get((command, direction))
@@ -109,6 +168,7 @@ class Summary:
         """Give all of it as an object; the keys are public and stay."""
         met = self.capture.met
         first, last = met.first_ns, met.last_ns
+        seconds = None if first is None or last is None else (last - first) / 1e9
         return {
             "file": str(self.capture.path),
             "format": met.format,
@@ -117,12 +177,13 @@ class Summary:
             "networks": sorted(self.networks),
             "begin": None if first is None else iso_time(first),
             "end": None if last is None else iso_time(last),
-            "seconds": None if first is None or last is None else (last - first) / 1e9,
+            "seconds": seconds,
             "sections": met.sections,
             "packets": met.packets,
             "session_count": self.session_count,
             "sessions": [_session(each) for each in sorted(self.sessions, key=_number)],
             "messages": {way.value: _amount(self.total(way)) for way in Direction},
+            "rates": self.rates(seconds),
             "commands": [
                 {"command": command, "direction": way.value, **_amount(amount)}
                 for (command, way), amount in sorted(self.amounts.items())
@@ -135,17 +196,24 @@ class Summary:
             "error_count": self.error_count,
             "errors": self.errors,
             "verdicts": dict(sorted(self.verdicts.items())),
+            "deciders": self.deciders.to_list("verdict", "who"),
+            "peers": self.peers.to_list("side", "address"),
+            "agents": self.agents.to_list("side", "user_agent", "version"),
+            "answers": [] if self.answers is None else self.answers.to_list(),
             "notices": met.notices,
             "damage": None if self.damage is None else _damage(self.damage),
         }
 
 
-def summarise(capture: Capture, *, decode: bool = True) -> Summary:
+def summarise(
+    capture: Capture, *, decode: bool = True, timeline: Timeline | None = None
+) -> Summary:
     """Read a capture to its end, or to where it is damaged, and say what is in it.
 
-    Without `decode` the errors are those that frames show: checksums, unknown commands.
+    Without `decode` the errors are those that frames show (checksums, unknown commands), and there
+    are no answer times. A `timeline` is filled if one is given.
     """
-    summary = Summary(capture, decode=decode)
+    summary = Summary(capture, decode=decode, timeline=timeline)
     capture.ended = summary.ended
     try:
         for entry in capture:
@@ -208,10 +276,9 @@ def _session(report: SessionReport) -> dict[str, Any]:
 
 
 def _side(side: SideStatistics) -> dict[str, Any]:
-    agent = side.user_agent
     return {
         "stage": side.stage.value,
-        "user_agent": None if agent is None else agent.decode(errors="backslashreplace"),
+        "user_agent": None if side.user_agent is None else _text(side.user_agent),
         "version": side.version,
         "services": side.services,
         "height": side.start_height,
@@ -219,6 +286,16 @@ def _side(side: SideStatistics) -> dict[str, Any]:
         "bytes": side.bytes,
         "junk": side.junk_bytes,
     }
+
+
+def _text(user_agent: bytes) -> str:
+    return user_agent.decode(errors="backslashreplace")
+
+
+def _deciders(trail: Sequence[str]) -> Iterable[str]:
+    """Name who decided: an item of a trail is `WHO: WHAT`, or the first alone is who."""
+    named = dict.fromkeys(each.partition(": ")[0] for each in trail if ": " in each)
+    return named or trail[:1]
 
 
 def _gap(entry: Entry) -> dict[str, Any]:

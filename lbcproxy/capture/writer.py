@@ -26,7 +26,7 @@ from lbcproxy.capture.tcp import LINK_RAW, MAX_PAYLOAD, Route
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 
-__all__ = ["SCHEMA", "CaptureWriter", "Note", "Piece"]
+__all__ = ["LAST_NS", "SCHEMA", "CaptureWriter", "Note", "Piece"]
 
 SCHEMA = "lbcproxy/1"
 # A flow's first sequence number comes from the clock, in steps of 4 microseconds as RFC 793 has
@@ -48,7 +48,8 @@ _OUTBOUND = struct.pack("<HHI", _OPTION_FLAGS, 4, 2)
 _END_OF_OPTIONS = bytes(4)
 _NANOSECONDS = b"\x09"
 _UNKNOWN_LENGTH = -1
-_LAST_NS = 2**64 - 1  # in the year 2554; a file of others may claim more
+LAST_NS = 2**64 - 1
+"""The last time that can be written, in the year 2554; a file of others may claim more."""
 _PACKET = struct.Struct("<7I")
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 
@@ -109,7 +110,7 @@ class _Blocks:
     __slots__ = ("parts", "time_ns")
 
     def __init__(self, time_ns: int) -> None:
-        self.time_ns = min(max(time_ns, 0), _LAST_NS)
+        self.time_ns = min(max(time_ns, 0), LAST_NS)
         self.parts: list[bytes | memoryview] = []
 
     def packet(

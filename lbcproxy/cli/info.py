@@ -31,8 +31,16 @@ __all__ = ["command"]
     is_flag=True,
     help="Decode no payloads: faster, and of errors only those that frames show.",
 )
-def command(files: tuple[Path, ...], network: str | None, kind: str, quick: bool) -> int:
-    """Tell what is in capture FILEs: who, when, how much, and what is wrong.
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="IMAGE",
+    help="Draw what passed when, and answer times: a file .png or .svg.",
+)
+def command(
+    files: tuple[Path, ...], network: str | None, kind: str, quick: bool, plot: Path | None
+) -> int:
+    """Tell what is in capture FILEs: who, when, how much, how fast, and what is wrong.
 
     A damaged file is told of as far as it is good; the exit code is 3 then.
     """
@@ -41,10 +49,12 @@ def command(files: tuple[Path, ...], network: str | None, kind: str, quick: bool
     from lbcproxy.errors import CaptureError
 
     chain = None if network is None else the_network(network)
+    if plot is not None:
+        _check_plot(plot, files)
     code = 0
     for file in files:
         try:
-            code = max(code, _one(file, chain, kind, quick))
+            code = max(code, _one(file, chain, kind, quick, plot))
         except UnknownNetwork as error:
             code = max(code, _failed(str(error), 2))
         except BrokenPipeError:
@@ -58,11 +68,22 @@ def command(files: tuple[Path, ...], network: str | None, kind: str, quick: bool
     return code
 
 
-def _one(file: Path, chain: Any, kind: str, quick: bool) -> int:
+def _check_plot(plot: Path, files: tuple[Path, ...]) -> None:
+    from lbcproxy.cli.plot import SUFFIXES, require_matplotlib
+
+    if plot.suffix.lower() not in SUFFIXES:
+        raise click.UsageError(f"--plot {plot}: the name is to end with {' or '.join(SUFFIXES)}")
+    if len(files) > 1:
+        raise click.UsageError("--plot draws one capture: give one FILE")
+    require_matplotlib()
+
+
+def _one(file: Path, chain: Any, kind: str, quick: bool, plot: Path | None) -> int:
     import msgspec
 
     from lbcproxy.capture import open_capture
     from lbcproxy.capture.summary import summarise
+    from lbcproxy.capture.timeline import Timeline
     from lbcproxy.cli.main import DAMAGED
     from lbcproxy.cli.progress import reading
     from lbcproxy.cli.report import print_report
@@ -70,13 +91,21 @@ def _one(file: Path, chain: Any, kind: str, quick: bool) -> int:
 
     capture = open_capture(file, chain)
     with reading(file) as capture.opened:
-        summary = summarise(capture, decode=not quick)
+        timeline = None if plot is None else Timeline()
+        summary = summarise(capture, decode=not quick, timeline=timeline)
     shown = summary.to_dict()
     if kind == "json":
         print(printable_json(msgspec.json.encode(shown).decode()))
     else:
         print_report(shown, sys.stdout)
     sys.stdout.flush()
+    if plot is not None and timeline is not None:
+        from lbcproxy.cli.plot import draw
+
+        try:
+            draw(summary, timeline, plot)
+        except OSError as error:
+            return _failed(f"cannot write {plot}: {error.strerror}", 1)
     if summary.damage is None:
         return 0
     return _failed(f"{file}: {summary.damage}", DAMAGED)

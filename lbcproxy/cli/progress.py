@@ -1,14 +1,17 @@
-"""A progress bar on standard error while a file is read."""
+"""A progress bar on standard error while files are read."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
+
+import click
 
 from lbcproxy.text import printable
 
@@ -16,15 +19,19 @@ __all__ = ["reading"]
 
 Opened = Callable[[Path], BinaryIO]
 
+LONG = 2.0
+"""Seconds from which on it is said how long it took."""
+
 
 @contextmanager
-def reading(path: Path, *, wanted: bool = True) -> Iterator[Opened]:
-    """Give a way to open a file that shows how far it has been read, while the context lasts.
+def reading(*paths: Path, wanted: bool = True) -> Iterator[Opened]:
+    """Give a way to open files that shows how far they have been read, while the context lasts.
 
-    Nothing is shown unless standard error is a terminal and the file has an end.
+    One bar for all of them, with megabytes a second; if it took long, a line behind it says how
+    long and how fast. Nothing is shown unless standard error is a terminal and the files have ends.
     """
     dumb = os.environ.get("TERM") == "dumb"
-    if not wanted or dumb or not sys.stderr.isatty() or not path.is_file():
+    if not wanted or dumb or not sys.stderr.isatty() or not all(each.is_file() for each in paths):
         yield lambda path: path.open("rb")
         return
     from rich.console import Console
@@ -35,20 +42,64 @@ def reading(path: Path, *, wanted: bool = True) -> Iterator[Opened]:
         Progress,
         TextColumn,
         TimeRemainingColumn,
+        TransferSpeedColumn,
     )
 
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    begin, counted = time.monotonic(), 0
     with Progress(
-        *columns,
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=False,  # what is printed goes where it should
         redirect_stderr=False,
     ) as bar:
-        name = escape(printable(path.name, 40))
+        name = printable(paths[0].name, 40) if len(paths) == 1 else f"{len(paths)} files"
+        total = sum(each.stat().st_size for each in paths)
+        task = bar.add_task(escape(name), total=total)
 
-        def opened(path: Path) -> BinaryIO:
-            raw = bar.open(path, "rb", buffering=0, description=name)
-            return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", raw), 1 << 18))
+        def count(size: int) -> None:
+            nonlocal counted
+            counted += size
+            bar.advance(task, size)
 
-        yield opened
+        yield lambda path: cast("BinaryIO", io.BufferedReader(_Counted(path, count), 1 << 18))
+    seconds = time.monotonic() - begin
+    if seconds >= LONG:
+        speed = f"{counted / 1e6:,.1f} MB in {seconds:,.1f} s, {counted / seconds / 1e6:,.1f} MB/s"
+        click.echo(f"lbcproxy: read {speed}", err=True)
+
+
+class _Counted(io.RawIOBase):
+    """A file that tells how much of it is read."""
+
+    def __init__(self, path: Path, count: Callable[[int], None]) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._count = count
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
+        size = self._file.readinto(buffer)
+        self._count(size or 0)
+        return size
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        before = self._file.tell()
+        place = self._file.seek(offset, whence)
+        self._count(place - before)
+        return place
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

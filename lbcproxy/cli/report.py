@@ -18,6 +18,7 @@ PIPE_WIDTH = 4_000
 """Columns where there is no terminal: nothing is cut."""
 ARROWS = {"to_upstream": "->", "to_client": "<-"}
 LISTED = 20
+TIMES = ("median", "p99", "longest")
 
 
 def print_report(shown: dict[str, Any], stream: TextIO) -> None:
@@ -42,7 +43,11 @@ def _print(shown: dict[str, Any], console: Console) -> None:
     for title, table in (
         ("Sessions", _sessions(shown)),
         ("Nodes", _nodes(shown)),
+        ("Peers", _peers(shown)),
+        ("User agents", _agents(shown)),
         ("Messages", _messages(shown)),
+        ("Answers", _answers(shown)),
+        ("Decided by", _deciders(shown)),
         ("Gaps", _gaps(shown)),
         ("Errors", _errors(shown)),
     ):
@@ -66,6 +71,9 @@ def _facts(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield "sessions", f"{shown['session_count']:,}"
     up, down = (shown["messages"][direction] for direction in ARROWS)
     yield "messages", f"{up['count'] + down['count']:,}, {up['bytes'] + down['bytes']:,} bytes"
+    rates = shown["rates"]
+    if rates["messages"] is not None:
+        yield "rate", f"{rates['messages']:,.1f} messages/s, {_rate(rates['bytes'])}"
     junk = [shown["junk"][direction] for direction in ARROWS]
     if any(each["bytes"] for each in junk):
         count, size = (sum(each[key] for each in junk) for key in ("count", "bytes"))
@@ -132,6 +140,51 @@ def _nodes(shown: dict[str, Any]) -> Table:
                     "" if side["height"] is None else f"{side['height']:,}",
                     side["stage"],
                 )
+    return table
+
+
+def _peers(shown: dict[str, Any]) -> Table:
+    table = _table("", "address", "sessions>")
+    if shown["session_count"] > 1:
+        for each in shown["peers"][:LISTED]:
+            table.add_row(each["side"], printable(each["address"]), f"{each['count']:,}")
+        _more(table, len(shown["peers"]) - LISTED)
+    return table
+
+
+def _agents(shown: dict[str, Any]) -> Table:
+    table = _table("", "user agent", "version>", "sessions>")
+    if shown["session_count"] > 1:
+        for each in shown["agents"][:LISTED]:
+            agent = printable(each["user_agent"])
+            table.add_row(each["side"], agent, str(each["version"]), f"{each['count']:,}")
+        _more(table, len(shown["agents"]) - LISTED)
+    return table
+
+
+def _answers(shown: dict[str, Any]) -> Table:
+    table = _table(
+        *("", "", "asked>", "answered>", "not found>", "never>"),
+        *(["not followed>"] if any(each["not_followed"] for each in shown["answers"]) else []),
+        *("median>", "99 %>", "longest>"),
+    )
+    for each in shown["answers"]:
+        counts = ["requests", "answered", "not_found", "unanswered"]
+        counts += ["not_followed"] if len(table.columns) > 9 else []
+        table.add_row(
+            each["pair"],
+            ARROWS[each["direction"]],
+            *(f"{each[key]:,}" if each[key] or key == "requests" else "" for key in counts),
+            *("" if each[key] is None else _short(each[key]) for key in TIMES),
+        )
+    return table
+
+
+def _deciders(shown: dict[str, Any]) -> Table:
+    table = _table("verdict", "by", "messages>")
+    for each in shown["deciders"][:LISTED]:
+        table.add_row(printable(each["verdict"]), printable(each["who"], 60), f"{each['count']:,}")
+    _more(table, len(shown["deciders"]) - LISTED)
     return table
 
 
@@ -207,3 +260,19 @@ def _span(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _short(seconds: float) -> str:
+    """Write a time of any size in three digits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:,.{2 if seconds < 10 * size else 1}f} {unit}"
+    return f"{seconds * 1e9:.0f} ns"
+
+
+def _rate(size: float) -> str:
+    for unit in ("B/s", "kB/s", "MB/s"):
+        if size < 1000 or unit == "MB/s":
+            break
+        size /= 1000
+    return f"{size:,.1f} {unit}"

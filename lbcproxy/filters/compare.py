@@ -9,14 +9,13 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from lbcproxy.filters.errors import meant
 from lbcproxy.filters.kinds import ABSENT, COMMAND, Kind
 from lbcproxy.filters.names import Moment
 from lbcproxy.filters.parts import Test, Value, shared
-from lbcproxy.text import EPOCH
+from lbcproxy.text import any_time
 from lbcproxy.wire.registry import OPAQUE, commands
 
 __all__ = ["Nonsense", "comparison", "containment", "known_commands", "matching", "one_of"]
@@ -30,7 +29,6 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 ORDERED = ("number", "text", "time", "anything")
-_FRACTION = re.compile(r"([^.]+)\.(\d{1,9})(\D.*)?$", re.DOTALL)
 
 
 class Nonsense(Exception):
@@ -137,18 +135,12 @@ def literal(value: Any, kind: Kind, *, exact: bool) -> Any:
 
 
 def _time(text: str) -> int:
-    """Read ISO 8601 as nanoseconds since 1970; Python alone would round them."""
-    found = _FRACTION.match(text)
-    whole, digits = (found[1] + (found[3] or ""), found[2]) if found else (text, "")
     try:
-        time = datetime.fromisoformat(whole)
+        return any_time(text)
     except ValueError:
         raise Nonsense(
             f"{text!r} is not a time", 'as "2026-11-23" or "2026-11-23T08:30:00"'
         ) from None
-    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH
-    seconds = since.days * 86400 + since.seconds
-    return seconds * 1_000_000_000 + int(digits.ljust(9, "0"))
 
 
 def containment(left: Value, right: Value, negated: bool) -> Test:

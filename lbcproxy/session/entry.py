@@ -106,15 +106,15 @@ class RunEntries(Sequence[Entry]):
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries())
 
-    def numbered(self, number: int) -> RunEntries:
-        """Give the same entries with other numbers, from this one on."""
+    def numbered(self, number: int, session: int | None = None) -> RunEntries:
+        """Give the same entries with other numbers, from this one on; of another session too."""
         return RunEntries(
             self.frames,
             self.codec,
             self.direction,
             number=number,
             time_ns=self.time_ns,
-            session=self._session,
+            session=self._session if session is None else session,
         )
 
     def _entries(self) -> list[Entry]:

@@ -326,3 +326,55 @@ def test_sessions_of_several_networks_are_retold(tmp_path: Path):
         "lbry-regtest",
         "bitcoin-regtest",
     ]
+
+
+def test_a_gap_is_where_it_was_whatever_came_the_other_way(tmp_path: Path):
+    """It does not wait until TCP would give its bytes up."""
+    session = Session(1, NETWORK)
+    times = itertools.count(1_000)
+    path = tmp_path / "gap.pcapng"
+    with path.open("wb") as file:
+        recorder = Recorder(file.write, network=NETWORK.id)
+        recorder.started(facts(1), next(times))
+        for direction, number in ((UP, 1), (DOWN, 2), (UP, 0), (DOWN, 3), (DOWN, 4), (UP, 5)):
+            time = next(times)
+            passages = (
+                session.receive(direction, ping(number), time)
+                if number
+                else session.gap(direction, 700, time)
+            )
+            recorder.passed(facts(1), direction, passages, time)
+    found = [(each.direction, each.missing, each.time_ns) for each in open_capture(path)]
+    assert found == [
+        (UP, 0, 1_001),
+        (DOWN, 0, 1_002),
+        (UP, 700, 1_003),
+        (DOWN, 0, 1_004),
+        (DOWN, 0, 1_005),
+        (UP, 0, 1_006),
+    ]
+    assert retold(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
+
+
+def test_what_is_left_of_a_message_is_told_before_its_end(tmp_path: Path):
+    """The end stands on the client's leg first, what came in on the other."""
+    steps = [passed(DOWN, ping(1)), passed(DOWN, ping(2)[:20])]
+    path = record(tmp_path / "cut.pcapng", steps)
+    assert [each.raw for each in open_capture(path)] == [ping(1), ping(2)[:20]]
+    again = retold(path, tmp_path / "again.pcapng")
+    assert entries_of(again) == entries_of(path)
+    assert legs(again) == legs(path)
+
+
+def test_a_session_that_is_left_gives_its_addresses_free(tmp_path: Path):
+    """Nobody closed it in the capture, and then the same client came again."""
+    path = tmp_path / "left.pcapng"
+    [ended, *_] = [each for each in events(open_capture(CAPTURES[0])) if isinstance(each, Ended)]
+    with path.open("wb") as file:
+        recorder = Recorder(file.write, network=NETWORK.id)
+        recorder.started(facts(1), 1_000_000)
+        recorder.left(msgspec.structs.replace(ended.summary, facts=facts(1)), 1_000_001)
+        second = msgspec.structs.replace(facts(1), number=2)
+        recorder.started(second, 2_000_000)
+    started = [each.facts for each in events(open_capture(path)) if isinstance(each, Started)]
+    assert [each.client for each in started] == [facts(1).client] * 2

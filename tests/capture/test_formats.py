@@ -247,3 +247,19 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str):
         sizes.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert sizes[1] < sizes[0] + 200_000
+
+
+@pytest.mark.parametrize("time", ["1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z", "999999999999.5"])
+@pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "core", "x.ndjson"])
+def test_times_that_no_file_holds_are_said(tmp_path: Path, time: str, name: str):
+    """A clock may be anything; what passed is kept."""
+    source = tmp_path / "odd.ndjson"
+    source.write_text(
+        f'{{"event":"started","time":"{time}","session":1,"network":"{REGTEST}",'
+        '"client":"10.0.0.1:1","listen":"10.0.0.2:2"}\n'
+        f'{{"time":"{time}","session":1,"direction":"to_upstream","command":"ping",'
+        '"payload":"0000000000000000"}\n'
+    )
+    said = lacks(source, tmp_path / name)
+    assert any("times" in each for each in said) == (name != "x.ndjson")
+    assert len(entries_of(tmp_path / name, REGTEST)) == 1

@@ -5,7 +5,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lbcproxy import networks
@@ -246,6 +246,7 @@ def test_a_line_that_does_not_end_takes_no_more_memory_than_it_may(tmp_path: Pat
 
 
 @given(st.integers(-(2**70), 2**70))
+@example(-30_610_224_000_000_000_001)  # the year 999
 def test_any_time_comes_back(time_ns: int):
     """Those that no calendar holds as well."""
     assert time_of_iso(iso_time(time_ns)) == time_ns

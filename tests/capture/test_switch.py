@@ -133,6 +133,7 @@ def test_a_session_with_a_file_of_its_own_begins_another(tmp_path):
     scene.begin(2)
     scene.pass_on(1, ping(1))
     scene.switch.turn(False, is_of("10.0.0.1"))
+    assert scene.disk.drain(10)  # each has its name
     scene.pass_on(1, ping(2))
     scene.switch.turn(True, lambda facts: facts.number == 1)
     scene.pass_on(1, ping(3))
@@ -204,3 +205,15 @@ def test_a_recording_no_longer_wanted_waits_for_sessions_that_are_off(tmp_path):
     scene.end(1)
     assert scene.recording.is_closed
     assert held(scene.close()[0]) == {(1, UP): [ping(1)]}
+
+
+def test_a_session_that_is_recorded_late_keeps_its_number(tmp_path):
+    """As in the log, though others of the file have begun before it was recorded."""
+    scene = Scene(tmp_path, on=False)
+    for number in (3, 5):
+        scene.begin(number)
+    for number in (5, 3):
+        scene.switch.turn(True, lambda facts, number=number: facts.number == number)
+    for number in (3, 5):
+        scene.pass_on(number, ping(number))
+    assert held(scene.close()[0]) == {(3, UP): [ping(3)], (5, UP): [ping(5)]}

@@ -1,5 +1,6 @@
 """Captures compared: their entries, all that is known of each, and their sessions."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import msgspec
 
 from lbcproxy.capture import Recorder, events, open_capture, tell
 from lbcproxy.capture.convert import choose_format, writing
-from lbcproxy.capture.events import Ended, Header, Started
+from lbcproxy.capture.events import Ended, Event, Header, Started
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Entry
 
@@ -21,6 +22,7 @@ __all__ = [
     "entry_facts",
     "read_on",
     "retold",
+    "written",
 ]
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcap"))
@@ -80,10 +82,15 @@ def conversation(path: Path, network: str | None = None) -> list[Any]:
 
 def retold(path: Path, out: Path, legs: str | None = None) -> Path:
     """Write a capture again from what happened in it."""
+    return written(events(open_capture(path)), out, legs)
+
+
+def written(told: Iterable[Event], out: Path, legs: str | None = None) -> Path:
+    """Write a capture from events."""
     with out.open("wb") as file:
         recorder: Recorder | None = None
         header = Header()
-        for event in events(open_capture(path)):
+        for event in told:
             if isinstance(event, Header):
                 recorder, header = None, event
             elif recorder is None and isinstance(event, Started):
@@ -97,6 +104,8 @@ def retold(path: Path, out: Path, legs: str | None = None) -> Path:
                 )
             if recorder is not None:
                 tell(event, recorder)
+        if recorder is None:
+            Recorder(file.write, network=header.network or "lbry-regtest")
     return out
 
 

@@ -7,15 +7,19 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
 from lbcproxy import networks
-from lbcproxy.capture import open_capture, summary
+from lbcproxy.capture import Recorder, open_capture, summary
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.session import Direction, Passage, Session
 from lbcproxy.wire.envelope import frame
 from tests.capture.test_disorder import segments, written
+from tests.capture.test_reader import FACTS_WITH_LOCAL as FACTS
 from tests.capture.test_verdicts import TALK, record
 
 MAGIC = networks.get("lbry-regtest").magic
@@ -66,9 +70,13 @@ def test_the_keys_of_the_object_are_public(lbcproxy, captures):
     [shown] = objects(lbcproxy("info", "-T", "json", captures / "lbcd-probe.pcap"))
     assert list(shown) == [
         *("file", "format", "size", "comments", "networks", "begin", "end", "seconds"),
-        *("sections", "packets", "session_count", "sessions", "messages", "commands", "junk"),
-        *("gap_count", "missing", "gaps", "error_count", "errors", "verdicts", "notices"),
-        "damage",
+        *("sections", "packets", "session_count", "sessions", "messages", "rates", "commands"),
+        *("junk", "gap_count", "missing", "gaps", "error_count", "errors", "verdicts"),
+        *("deciders", "peers", "agents", "answers", "notices", "damage"),
+    ]
+    assert list(shown["answers"][0]) == [
+        *("pair", "direction", "requests", "answered", "not_found", "unanswered"),
+        *("not_followed", "median", "p99", "longest"),
     ]
     session = shown["sessions"][0]
     assert list(session) == [
@@ -239,10 +247,114 @@ def test_verdicts_and_both_legs_of_our_captures(lbcproxy, tmp_path):
     del verdicts["pass"]
     assert shown["verdicts"] == dict(verdicts)
     assert verdicts
+    assert Counter({each["verdict"]: each["count"] for each in shown["deciders"]}) == verdicts
+    assert {each["who"] for each in shown["deciders"]} == {"terminate"}
+    text = lbcproxy("info", path)
+    assert ["drop", "terminate", str(verdicts["drop"])] in [line.split() for line in text.lines]
     assert [each["number"] for each in shown["sessions"]] == list(
         range(1, shown["session_count"] + 1)
     )
     assert "recorded by lbcproxy" in shown["comments"][0]
+
+
+def test_who_decided_is_named_once_a_message(lbcproxy, tmp_path):
+    """However much it did; plugins and modes alike."""
+    path = tmp_path / "own.pcapng"
+    deciders = [("quiet: drop: no pings", "slow: delay 2 s", "quiet: close"), ("terminate", "why")]
+    with path.open("wb") as file:
+        recorder = Recorder(file.write, network="lbry-regtest", changes=True)
+        recorder.started(FACTS, 1)
+        recorder.upstream_connected(FACTS, 1)
+        session = Session(1, networks.get("lbry-regtest"), stream_above=None)
+        for time, trail in enumerate(deciders, 2):
+            [passage] = session.receive(Direction.TO_UPSTREAM, PING, time)
+            entry = msgspec.structs.replace(passage.entries[0], verdict="drop", trail=trail)
+            recorder.passed(FACTS, Direction.TO_UPSTREAM, [Passage(PING, (entry,), b"")], time)
+    [shown] = objects(lbcproxy("info", "-T", "json", path))
+    assert shown["deciders"] == [
+        {"verdict": "drop", "who": who, "count": 1} for who in ("quiet", "slow", "terminate")
+    ]
+
+
+def test_rates_peers_and_agents_are_told(lbcproxy, captures):
+    """As the tables of all sessions have it."""
+    [shown] = objects(lbcproxy("info", "-T", "json", captures / "lbcd-probe.pcap"))
+    assert shown["rates"]["messages"] == pytest.approx(104 / shown["seconds"])
+    assert shown["rates"]["bytes"] == pytest.approx(117_099 / shown["seconds"])
+    assert shown["peers"] == [
+        {"side": "client", "address": "127.0.0.1", "count": 5},
+        {"side": "node", "address": "127.0.0.1:29300", "count": 5},
+    ]
+    agents = {(each["side"], each["user_agent"]): each for each in shown["agents"]}
+    assert agents["client", "/old:0.1/"]["version"] == 60002
+    assert agents["node", "/btcwire:0.5.0/LBRY.GO:0.0.0-local.0+/"]["count"] == 4
+    text = lbcproxy("info", captures / "lbcd-probe.pcap")
+    assert "  rate      7.4 messages/s, 8.3 kB/s" in text.lines
+
+
+def test_answer_times_are_those_of_the_packets(lbcproxy, captures):
+    """The probe asked for a block and seven transactions, of which two are not there."""
+    [shown] = objects(lbcproxy("info", "-T", "json", captures / "lbcd-probe.pcap"))
+    rows = {(each["pair"], each["direction"]): each for each in shown["answers"]}
+    row = rows["getdata-tx", "to_upstream"]
+    assert (row["requests"], row["answered"], row["not_found"]) == (7, 5, 2)
+    times = {
+        entry.command: entry.time_ns
+        for entry in open_capture(captures / "lbcd-probe.pcap")
+        if entry.command in ("ping", "pong")
+    }
+    assert rows["ping-pong", "to_upstream"]["median"] == (times["pong"] - times["ping"]) / 1e9
+    text = lbcproxy("info", captures / "lbcd-probe.pcap")
+    [line] = [line.split() for line in text.lines if line.startswith("getdata-tx") and "->" in line]
+    assert line[:5] == ["getdata-tx", "->", "7", "5", "2"]
+    [quick] = objects(lbcproxy("info", "--quick", "-T", "json", captures / "lbcd-probe.pcap"))
+    assert quick["answers"] == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".SVG"])
+def test_a_picture_is_drawn(lbcproxy, captures, tmp_path, suffix):
+    """Beside the tables; an SVG says in text what is in it."""
+    picture = tmp_path / f"found{suffix}"
+    ended = lbcproxy("info", "--plot", picture, captures / "lbcd-probe.pcap")
+    assert (ended.code, ended.err) == (0, "")
+    assert "  messages  104, 117,099 bytes" in ended.lines
+    data = picture.read_bytes()
+    if suffix == ".png":
+        assert data.startswith(b"\x89PNG")
+        return
+    assert data.startswith(b"<?xml")
+    drawn = ET.fromstring(data)
+    assert len(list(drawn.iter("{http://www.w3.org/2000/svg}path"))) > 100
+    for comment in (b"<!-- cfilter -->", b"<!-- messages / s -->", b"getdata-tx by client: 5"):
+        assert comment in data
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_picture_of_what_there_is(lbcproxy, captures, tmp_path, damaged):
+    """Of a damaged file what is before it; of an empty one nothing, and no error."""
+    path, picture = tmp_path / "some.pcap", tmp_path / "some.svg"
+    whole = (captures / "lbcd-sync.pcap").read_bytes()
+    path.write_bytes(whole[: 24 if not damaged else len(whole) // 2])
+    ended = lbcproxy("info", "--plot", picture, path)
+    assert ended.code == (3 if damaged else 0)
+    assert (b"<!-- no messages -->" in picture.read_bytes()) is not damaged
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused(lbcproxy, captures, tmp_path, monkeypatch):
+    """Before a long file is read."""
+    one = captures / "lbcd-sync.pcap"
+    ended = lbcproxy("info", "--plot", tmp_path / "x.pcap", one)
+    assert (ended.code, ended.out) == (2, "")
+    assert "the name is to end with .png or .svg" in ended.err
+    ended = lbcproxy("info", "--plot", tmp_path / "x.png", one, one)
+    assert (ended.code, ended.out) == (2, "")
+    ended = lbcproxy("info", "--plot", tmp_path / "no" / "x.png", one)
+    assert ended.code == 1
+    assert ended.err == f"lbcproxy: cannot write {tmp_path}/no/x.png: No such file or directory\n"
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ended = lbcproxy("info", "--plot", tmp_path / "x.png", one)
+    assert (ended.code, ended.out) == (1, "")
+    assert "pip install 'lbcproxy[plot]'" in ended.err
 
 
 def test_lists_are_bounded(lbcproxy, captures, monkeypatch):
@@ -250,12 +362,15 @@ def test_lists_are_bounded(lbcproxy, captures, monkeypatch):
     monkeypatch.setattr(summary, "MOST_SESSIONS", 2)
     monkeypatch.setattr(summary, "MOST_LISTED", 1)
     monkeypatch.setattr(summary, "MOST_COMMANDS", 5)
+    monkeypatch.setattr(summary, "MOST_NAMES", 2)
     [shown] = objects(lbcproxy("info", "-T", "json", captures / "lbcd-probe.pcap"))
     assert (len(shown["sessions"]), shown["session_count"]) == (2, 5)
     assert (len(shown["errors"]), shown["error_count"]) == (1, 2)
     assert len(shown["commands"]) <= 5 + 2
     assert sum(each["count"] for each in shown["commands"]) == 104
     assert any(each["command"] == "(others)" for each in shown["commands"])
+    assert {each["user_agent"] for each in shown["agents"]} > {"(others)"}
+    assert sum(each["count"] for each in shown["agents"]) == 9
     assert any(
         line.split() == ["3", "more"]
         for line in lbcproxy("info", captures / "lbcd-probe.pcap").lines
@@ -295,13 +410,15 @@ def test_memory_does_not_grow_with_the_file(captures, tmp_path):
     assert peaks[1] - peaks[0] < 4_000, f"{peaks} KiB"
 
 
-def on_terminal(*arguments, columns=100, error_too=True, environment=None):
+def on_terminal(*arguments, columns=100, error_too=True, environment=None, long=None):
     """Run the command with a terminal for its output; give what is shown there."""
+    code = "from lbcproxy.cli import main, progress\n"
+    code += "" if long is None else f"progress.LONG = {long}\n"
     master, slave = pty.openpty()
     os.set_inheritable(slave, True)
     subprocess.run(["stty", "cols", str(columns)], stdin=slave, check=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "lbcproxy", *map(str, arguments)],
+        [sys.executable, "-c", f"{code}main.main()", *map(str, arguments)],
         stdin=slave,
         stdout=slave,
         stderr=slave if error_too else subprocess.PIPE,
@@ -350,6 +467,18 @@ def test_a_bar_is_shown_on_a_terminal_and_taken_away(captures, name):
     assert "lbcd-sync.pcap" in shown.split("226.2/226.2 kB")[0]
     assert "226.2/226.2 kB" in shown
     assert "\x1b[2K" in shown.split("226.2/226.2 kB")[-1]
+
+
+@pytest.mark.parametrize("name", ["info", "repair", "cut", "merge", "anonymise"])
+def test_what_takes_long_says_how_fast_it_was(captures, tmp_path, name):
+    """Behind the bar, on standard error; all files together are one bar."""
+    files = [str(captures / "lbcd-sync.pcap"), str(captures / "lbcd-probe.pcap")]
+    out = str(tmp_path / "out.pcapng")
+    arguments = {"merge": [*files, "-w", out], "info": files[:1], "repair": files[:1]}
+    shown = on_terminal(name, *arguments.get(name, [files[0], out]), long=0)
+    size = "0.4" if name == "merge" else "0.2"
+    assert re.search(rf"lbcproxy: read {re.escape(size)} MB in [\d.]+ s, [\d.]+ MB/s\r\n", shown)
+    assert ("2 files" in shown) is (name == "merge")
 
 
 def test_messages_on_a_terminal_are_not_mangled_by_a_bar(captures):

@@ -68,11 +68,17 @@ class AsCore(Writer):
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         """Forget the session."""
         self.lacking("ends of sessions")
-        self._folders.pop(summary.facts.number, None)
+        self.left(summary, time_ns)
 
     def left(self, summary: SessionSummary, time_ns: int) -> None:
         """Forget the session."""
-        self._folders.pop(summary.facts.number, None)
+        folder = self._folders.pop(summary.facts.number, None)
+        if folder is None:
+            return
+        for name in (RECEIVED, SENT):
+            file = self._open.pop(folder / name, None)
+            if file is not None:
+                file.close()
 
     def close(self) -> None:
         """Write all."""

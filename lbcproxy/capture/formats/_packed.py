@@ -20,7 +20,7 @@ _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _MOST_WINDOW = 1 << 27  # what zstd itself takes without --long
 _MOST_BLOCK = 1 << 17
-_HINT = "pip install 'lbcproxy[zstd]'"
+_MISSING = "zstd needs the package zstandard: pip install 'lbcproxy[zstd]'"
 
 
 class _Unpacked(io.RawIOBase):
@@ -150,9 +150,7 @@ def _zstandard() -> Any:
     try:
         import zstandard
     except ImportError:
-        error = CaptureError("zstd needs the package zstandard, which is not installed")
-        error.hint = _HINT
-        raise error from None
+        raise CaptureError(_MISSING) from None
     return zstandard
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from lbcproxy.capture.events import Event, Header, tell
 from lbcproxy.capture.recorder import Recorder
+from lbcproxy.capture.writer import LAST_NS
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["Recorded", "Writer"]
@@ -83,6 +84,7 @@ class Recorded(Writer):
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
     ) -> None:
         """Write what passed."""
+        self.lacking("times before 1970 or after 2554", not 0 <= time_ns <= LAST_NS)
         self._of(facts.network).passed(facts, direction, passages, time_ns)
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:

@@ -33,8 +33,10 @@ of.BlockHeader = {
     return function(state, item, _, from, to)
       if not state.derive then return end
       local header = state.text:sub(from, to)
-      made(state, item, hash, from, to, text.display(hashes.sha256d(header)))
-      if state.rules.claim_trie and state.derive_slow then
+      if item:referenced(hash) then
+        made(state, item, hash, from, to, text.display(hashes.sha256d(header)))
+      end
+      if state.rules.claim_trie and state.derive_slow and item:referenced(pow_hash) then
         made(state, item, pow_hash, from, to, text.display(hashes.lbry_pow(header)))
       end
     end
@@ -138,7 +140,7 @@ of.TxOut = {
       local claim = claim_of(script)
       if claim and state.rules.claim_trie then show_claim(state, item, claim, from, to) end
       state.output = state.output + 1
-      if not state.derive then return end
+      if not state.derive or not item:referenced(address) then return end
       local written = text.output_address(claim and claim.script or script, state.network)
       if written then made(state, item, address, from, to, written) end
     end
@@ -152,7 +154,8 @@ of.Tx = {
     about = "SHA-256d with witnesses, shown reversed"
     local wtxid = reader.declare(plan, STRING, prefix .. "wtxid", "wtxid", nil, about)
     return function(state, item, _, from, to)
-      if not state.derive then return end
+      local wanted = state.new_claims or item:referenced(txid) or item:referenced(wtxid)
+      if not state.derive or not wanted then return end
       local bytes = state.text
       local id = hashes.sha256d(
         bytes:sub(from, from + 3) .. bytes:sub(state.base_from, state.base_to) .. bytes:sub(to - 3, to)

@@ -63,6 +63,7 @@ for name, spec in pairs(data.commands) do
   }
 end
 M.commands = commands
+local dissector -- our own, which is known when all is loaded
 
 local opaque = {}
 for _, name in ipairs(data.opaque) do
@@ -216,7 +217,9 @@ function M.show(frame, tree)
     remark = remark or checksum_problem
   end
   item:add(f.version, frame.tvb(frame.base, 0), frame.version):set_generated()
-  show_payload(frame, item, command, witness)
+  -- Where nobody looks into the tree, as when a file is opened, nothing is added to it.
+  dissector = dissector or Dissector.get("lbry")
+  if item:referenced(dissector) then show_payload(frame, item, command, witness) end
   if remark or problem then
     M.say(item, frame.tvb(frame.base, HEADER), remark or problem, not remark and malformed or wrong)
     words = words .. (problem and " [malformed]" or " [wrong]")

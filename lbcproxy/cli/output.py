@@ -1,0 +1,150 @@
+"""What the commands share that write a capture of captures: options, errors, the last words."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lbcproxy.cli.options import network_option, the_network
+
+__all__ = ["FORMATS", "output_options", "the_captures", "write_events"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FORMATS = ("core", "ndjson", "pcap", "pcapng")
+"""Known without the formats being imported: help should not wait for them."""
+
+
+def output_options(command: F) -> F:
+    """Add `-F`, `--network` and `--force`."""
+    for option in (
+        click.option("--force", is_flag=True, help="Write over OUT if it exists."),
+        network_option(required=False),
+        click.option(
+            "-F",
+            "--format",
+            "form",
+            type=click.Choice(FORMATS),
+            help="The format of OUT; else its suffix tells it.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def the_captures(paths: Sequence[Path], network: str | None) -> list[Any]:
+    """Open captures, - the standard input; says which cannot be read."""
+    from lbcproxy.capture import open_capture
+
+    chain = None if network is None else the_network(network)
+    found = []
+    for path in paths:
+        try:
+            found.append(open_capture("/dev/stdin" if str(path) == "-" else path, chain))
+        except OSError as error:
+            raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
+    return found
+
+
+def write_events(
+    captures: Sequence[Any],
+    events: Iterable[Any],
+    target: Path,
+    *,
+    form: str | None,
+    force: bool,
+    done: Callable[[int], Iterable[str]],
+) -> int:
+    """Write what is made of some captures into OUT, and say what is to be said of it.
+
+    `done` gives the lines that are printed at the end, of how many messages were written: also if
+    there is damage, which is raised behind them. With OUT on the standard output they go to
+    standard error.
+    """
+    from lbcproxy.capture import UnknownNetwork
+    from lbcproxy.cli.show import reader_gone
+    from lbcproxy.errors import CaptureError
+
+    module = _format(target, form)
+    try:
+        return _write(captures, events, target, module, force, done)
+    except UnknownNetwork as error:
+        raise click.UsageError(str(error)) from None
+    except FileExistsError as error:
+        raise click.ClickException(
+            f"{error} exists: it is not written over without --force"
+        ) from None
+    except BrokenPipeError:
+        reader_gone()
+        return 0
+    except CaptureError as error:
+        path = captures[0].path
+        if error.offset is None or len(captures) > 1:
+            raise
+        raise CaptureError(f"{path}: {error.what}", error.offset) from None
+
+
+def _format(target: Path, form: str | None) -> Any:
+    from lbcproxy.capture.convert import choose_format
+    from lbcproxy.errors import CaptureError
+
+    if str(target) == "-" and form in (None, "core"):
+        raise click.UsageError("OUT is - : say -F pcapng, pcap or ndjson")
+    try:
+        return choose_format(target, form)
+    except CaptureError as error:
+        raise click.UsageError(f"{error}: say -F, one of {', '.join(FORMATS)}") from None
+
+
+def _write(
+    captures: Sequence[Any],
+    events: Iterable[Any],
+    target: Path,
+    module: Any,
+    force: bool,
+    done: Callable[[int], Iterable[str]],
+) -> int:
+    from lbcproxy.capture.convert import writing
+    from lbcproxy.capture.events import Passed
+    from lbcproxy.cli.progress import reading
+    from lbcproxy.errors import CaptureError
+
+    to_pipe = str(target) == "-"
+    messages = 0
+    written = True
+    writer: Any = None
+    try:
+        with reading(*(each.path for each in captures)) as opened:
+            for each in captures:
+                each.opened = opened
+            out: Any = sys.stdout.buffer if to_pipe else target
+            with writing(out, module, force=force) as writer:
+                for event in events:
+                    writer.take(event)
+                    if isinstance(event, Passed):
+                        messages += sum(len(each.entries) for each in event.passages)
+    except CaptureError as error:
+        written = error.offset is not None
+        raise
+    except BaseException:
+        written = False
+        raise
+    finally:
+        if written and writer is not None:
+            _say(captures, writer, module.NAME)
+            for line in done(messages):
+                click.echo(line, err=to_pipe)
+    return 0
+
+
+def _say(captures: Sequence[Any], writer: Any, name: str) -> None:
+    """Say what was not read, and what could not be written."""
+    for capture in captures:
+        for notice in capture.met.notices if capture.met.segments else ():
+            click.echo(f"lbcproxy: {notice}", err=True)
+    for what, count in sorted(writer.lacks.items()):
+        click.echo(f"lbcproxy: {name} cannot hold {what}: {count:,}", err=True)

@@ -1,0 +1,356 @@
+"""Captures without what tells who spoke: nothing of it is left, and the rest is as it was."""
+
+import ipaddress
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbcproxy import networks
+from lbcproxy.capture import Recorder, events, open_capture
+from lbcproxy.capture.anonymise import AS_IT_IS, CHANGED, LEFT_OUT, Anonymiser
+from lbcproxy.capture.answers import Answers
+from lbcproxy.capture.disguise import Disguise
+from lbcproxy.capture.events import Passed
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.session import Direction, Passage, Session, SessionFacts
+from lbcproxy.wire import Codec, commands
+from lbcproxy.wire.envelope import frame
+from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
+from lbcproxy.wire.messages.handshake import NetAddress, SendTxRcncl, Version
+from lbcproxy.wire.messages.keepalive import Ping, Pong
+from lbcproxy.wire.messages.reject import Reject
+from tests.capture.told import CAPTURES, entries_of, written
+from tests.tools import tshark
+
+UP, DOWN = Direction
+NETWORK = networks.get("bitcoin-regtest")
+KEY = bytes(range(32))
+CLIENT, LISTEN = "203.0.113.77", "198.51.100.9"
+UPSTREAM = "2a00:1450:4001:81b::200e"
+SECRET_AGENT = b"/Satoshi:25.1.0(joes-node)/"
+NONCE = 0x1122334455667788
+ONION = bytes(range(100, 132))
+CODEC = Codec(NETWORK, 70016, encoding="auto")
+
+FACTS = SessionFacts(
+    number=3,
+    network=NETWORK.id,
+    client=Endpoint(CLIENT, 40_001),
+    listen=Endpoint(LISTEN, 18_444),
+    upstream=Endpoint(UPSTREAM, 18_445),
+    local=Endpoint("192.168.7.23", 50_001),
+)
+
+
+def mapped(address):
+    """Give the 16 bytes of an address, as old messages have them."""
+    packed = ipaddress.ip_address(address).packed
+    return packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
+
+
+def framed(record):
+    return frame(NETWORK.magic, record.command, CODEC.encode(record))
+
+
+def version(agent=SECRET_AGENT, nonce=NONCE):
+    return Version(
+        version=70016,
+        services=9,
+        timestamp=1_700_000_000,
+        addr_recv=NetAddress(services=1, ip=mapped(LISTEN), port=18_444),
+        addr_from=NetAddress(services=9, ip=mapped("10.11.12.13"), port=8333),
+        nonce=nonce,
+        user_agent=agent,
+        start_height=7,
+        relay=True,
+    )
+
+
+PEERS = AddrV2(
+    addresses=tuple(
+        AddressV2(timestamp=1, services=9, network_id=network, addr=address, port=8333)
+        for network, address in (
+            (1, ipaddress.ip_address("198.51.100.23").packed),
+            (2, ipaddress.ip_address(UPSTREAM).packed),
+            (4, ONION),
+            (5, ONION[::-1]),
+            (6, b"\xfc" + ONION[:15]),
+            (9, ONION + ONION + ONION),
+        )
+    )
+)
+OLD_PEERS = Addr(
+    addresses=tuple(
+        TimedAddress(timestamp=1, services=9, ip=mapped(address), port=8333)
+        for address in ("198.51.100.23", UPSTREAM, CLIENT)
+    )
+)
+TALK = [
+    (UP, framed(version())),
+    (DOWN, framed(version(b"/other node/", 0x99AABBCCDDEEFF00))),
+    (UP, framed(PEERS)),
+    (DOWN, framed(OLD_PEERS)),
+    (UP, framed(Ping(nonce=NONCE + 1)) + framed(Ping(nonce=NONCE + 2))),
+    (DOWN, framed(Pong(nonce=NONCE + 2)) + framed(Pong(nonce=NONCE + 1))),
+    (UP, framed(SendTxRcncl(version=1, salt=NONCE + 3))),
+    (
+        DOWN,
+        framed(Reject(message=b"tx", code=16, reason=f"from {CLIENT}".encode(), hash=bytes(32))),
+    ),
+    (DOWN, framed(Reject(message=b"block", code=16, reason=b"bad-prevblk", hash=bytes(32)))),
+    (DOWN, framed(Reject(message=CLIENT.encode(), code=16, reason=b"bad"))),
+    (UP, b"GET / HTTP/1.1\r\nHost: " + LISTEN.encode() + b"\r\nUser-Agent: curl/7.1\r\n\r\n"),
+    (UP, frame(NETWORK.magic, "whoami", CLIENT.encode())),
+    (UP, frame(NETWORK.magic, "ping", SECRET_AGENT)),
+    (UP, frame(NETWORK.magic, "alert", b"\x05" + SECRET_AGENT[:5] + b"\x00")),
+    (UP, framed(Ping(nonce=5))[:20] + b"oops" + bytes(8)),
+    (DOWN, frame(NETWORK.magic, "verack", CLIENT.encode())),
+    (DOWN, frame(NETWORK.magic, "sendheaders", b"")),
+    (DOWN, frame(NETWORK.magic, "sendcmpct", b"\x01" + bytes(8) + CLIENT.encode())),
+]
+SAID_NOWHERE = {b"1122334455667788", b"198.51.100.23", b"10.11.12.13", b"192.168.7.23"}
+"""Which stand there as bytes, and in words must not either."""
+PRIVATE = {
+    *(each.encode() for each in (CLIENT, LISTEN, UPSTREAM, "10.11.12.13", "192.168.7.23")),
+    *(
+        ipaddress.ip_address(each).packed
+        for each in (CLIENT, LISTEN, UPSTREAM, "10.11.12.13", "192.168.7.23", "198.51.100.23")
+    ),
+    *(SECRET_AGENT, b"Satoshi", b"joes", b"other node", b"curl", b"198.51.100.23"),
+    *(ONION, ONION[::-1], ONION[:15]),
+    *((NONCE + each).to_bytes(8, "little") for each in range(4)),
+    (0x99AABBCCDDEEFF00).to_bytes(8, "little"),
+    b"1122334455667788",
+    b"joe's listener",
+}
+
+
+def recorded(path, talk=TALK, trail=(f"quiet: drop 1: from {CLIENT}", "because of joes")):
+    """Record the talk, and a message with verdicts whose trail and results tell too."""
+    times = itertools.count(1_700_000_000_000_000_000, 1_000_000)
+    with path.open("wb") as file:
+        recorder = Recorder(
+            file.write,
+            network=NETWORK.id,
+            changes=True,
+            metadata={"name": "joe's listener"},
+            comments=[f"recorded at {CLIENT}"],
+        )
+        session = Session(3, NETWORK, stream_above=None)
+        recorder.started(FACTS, next(times))
+        recorder.upstream_connected(FACTS, next(times))
+        for direction, data in talk:
+            time = next(times)
+            recorder.passed(FACTS, direction, session.receive(direction, data, time), time)
+        for verdict in ("drop", "rewrite", "inject"):
+            time = next(times)
+            [passage] = session.receive(UP, framed(Ping(nonce=NONCE + 1)), time)
+            changes = {"verdict": verdict, "trail": trail}
+            entry = msgspec.structs.replace(passage.entries[0], **changes)
+            sent = b"" if verdict == "drop" else framed(OLD_PEERS) + SECRET_AGENT
+            if verdict == "inject":
+                sent = passage.raw
+            raw = b"" if verdict == "inject" else passage.raw
+            recorder.passed(FACTS, UP, [Passage(raw, (entry,), sent)], time)
+        recorder.reset(FACTS, DOWN, next(times))
+    return path
+
+
+def anonymised(path, out, key=KEY):
+    made = Anonymiser(key)
+    written(made.of(events(open_capture(path))), out)
+    return made
+
+
+def test_nothing_that_tells_who_spoke_is_left(tmp_path):
+    """Not in packets, not in messages, not in what is said of them; it was all there before."""
+    path = recorded(tmp_path / "known.pcapng")
+    out = tmp_path / "unknown.pcapng"
+    made = anonymised(path, out)
+    before, after = path.read_bytes(), out.read_bytes()
+    assert {each for each in PRIVATE if each not in before} <= SAID_NOWHERE
+    assert [each for each in PRIVATE if each in after] == []
+    assert made.changed["user agents"] == 2
+    assert made.changed["addresses of sessions"] == 3
+    assert made.changed["nonces"] == 2 + 4 + 1 + 3
+    assert made.left_out["messages that cannot be read"] == 4
+    assert made.left_out["alert messages"] == 1
+    assert made.left_out["trailing bytes"] == len(CLIENT)
+    assert made.left_out["bytes that are no message"] > len(SECRET_AGENT)
+    assert made.left_out["words of reject"] == 2
+    assert made.left_out["reasons of verdicts"] == 6
+
+
+def test_what_is_left_reads_as_before(tmp_path):
+    """Checksums and lengths are right; sessions, times, verdicts and kinds of message stay."""
+    path = recorded(tmp_path / "known.pcapng")
+    out = tmp_path / "unknown.pcapng"
+    anonymised(path, out)
+    before = {each["time_ns"]: each for each in entries_of(path)}
+    found = entries_of(out)
+    assert len(found) == 17
+    for each in found:
+        old = before[each["time_ns"]]
+        assert each["error"] is None
+        assert each["message"] is not None
+        for key in ("session", "direction", "command", "verdict", "network"):
+            assert each[key] == old[key]
+    assert found[-1]["trail"] == ("quiet: drop",)
+    first = found[0]["message"]
+    assert first["user_agent"].startswith("/agent-")
+    assert (first["start_height"], first["timestamp"], first["services"]) == (7, 1_700_000_000, 9)
+    kinds = [each["network_id"] for each in found[2]["message"]["addresses"]]
+    assert kinds == [1, 2, 4, 5, 6, 9]
+    assert len(found[3]["message"]["addresses"]) == 3
+
+
+def test_the_same_stays_the_same(tmp_path):
+    """An address is one in packets and in messages; pings still meet their pongs."""
+    path = recorded(tmp_path / "known.pcapng")
+    out = tmp_path / "unknown.pcapng"
+    anonymised(path, out)
+    [facts] = {
+        e.facts.number: e.facts for e in events(open_capture(out)) if hasattr(e, "facts")
+    }.values()
+    addresses = {
+        command: [each["addresses"] for each in map(msgspec.structs.asdict, [record])]
+        for command, record in (
+            (entry.command, entry.message.record)
+            for entry in open_capture(out)
+            if entry.command in ("addr", "addrv2")
+        )
+    }
+    [new], [old] = addresses["addrv2"], addresses["addr"]
+    assert bytes(10) + b"\xff\xff" + new[0].addr == old[0].ip
+    assert new[1].addr == old[1].ip == ipaddress.ip_address(facts.upstream.host).packed
+    assert old[2].ip == mapped(facts.client.host)
+    assert facts.client.port == 40_001
+    answers = Answers()
+    for entry in open_capture(out):
+        answers.take(entry)
+    [row] = [each for each in answers.to_list() if each["pair"] == "ping-pong"]
+    assert row["answered"] == 2
+
+
+@pytest.mark.parametrize(
+    ("trail", "kept"),
+    [
+        (
+            ("quiet: drop: 1.2.3.4", "my-plugin_2: rewrite ping 8 B -> 9 B"),
+            ("quiet: drop", "my-plugin_2: rewrite"),
+        ),
+        (("terminate", "for a node without witness"), ("terminate",)),
+        (("1.2.3.4: drop", "the session broke off"), ()),
+        (("1.2.3.4",), ()),
+        ((), ()),
+    ],
+)
+def test_of_a_trail_who_and_what_are_kept(tmp_path, trail, kept):
+    """Not why: that may be about anybody."""
+    out = tmp_path / "unknown.pcapng"
+    anonymised(recorded(tmp_path / "known.pcapng", [], trail), out)
+    assert {entry.trail for entry in open_capture(out)} == {kept}
+    assert b"1.2.3.4" not in out.read_bytes()
+
+
+def test_a_key_gives_the_same_again_and_no_other(tmp_path):
+    """`--seed` is for several captures of the same nodes."""
+    path = recorded(tmp_path / "known.pcapng")
+    files = [tmp_path / f"{name}.pcapng" for name in "abc"]
+    for out, key in zip(files, (KEY, KEY, bytes(32)), strict=True):
+        anonymised(path, out, key)
+    one, same, other = (each.read_bytes() for each in files)
+    assert one == same != other
+
+
+def test_what_went_out_in_place_of_a_message_is_changed_too(tmp_path):
+    """On the leg where it stands."""
+    path = recorded(tmp_path / "known.pcapng")
+    out = tmp_path / "unknown.pcapng"
+    anonymised(path, out)
+    sent = [
+        passage.sent
+        for event in events(open_capture(out))
+        if isinstance(event, Passed)
+        for passage in event.passages
+        if passage.sent
+    ]
+    assert [each[4:16].rstrip(b"\0") for each in sent] == [b"addr", b"ping"]
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
+def test_real_captures_stay_decodable(tmp_path, path):
+    """All that could be read can be read, and says the same but for names and numbers."""
+    out = tmp_path / "unknown.pcapng"
+    made = anonymised(path, out)
+    before = [each for each in entries_of(path) if each["error"] is None]
+    left = [each for each in before if each["command"] != "alert"]
+    found = entries_of(out)
+    assert [each["command"] for each in found] == [each["command"] for each in left]
+    for old, new in zip(left, found, strict=True):
+        assert new["error"] is None
+        if old["command"] in AS_IT_IS:
+            assert (new["raw"], new["message"]) == (old["raw"], old["message"])
+        elif old["command"] == "version":
+            assert old["message"]["user_agent"].encode() not in new["raw"]
+    assert made.messages == len(found)
+    assert made.as_it_is["tx messages"] == sum(each["command"] == "tx" for each in left)
+
+
+def test_wireshark_finds_nothing_wrong(tmp_path):
+    """IP checksums are those of the new addresses."""
+    out = tmp_path / "unknown.pcapng"
+    anonymised(recorded(tmp_path / "known.pcapng"), out)
+    lines = tshark(
+        *("-r", str(out), "-o", "ip.check_checksum:TRUE", "-T", "fields"),
+        *("-e", "ip.checksum.status", "-e", "_ws.malformed"),
+    )
+    assert "Bad" not in lines
+    assert {line.split("\t")[0] for line in lines.splitlines()} <= {"1", ""}
+
+
+def test_every_message_is_judged():
+    """Who adds a message says here what it may tell."""
+    assert sorted([*CHANGED, *AS_IT_IS, *LEFT_OUT]) == sorted(set(commands()))
+
+
+@given(st.integers(0, 255), st.binary(max_size=64))
+def test_addresses_keep_their_length_and_decode(network, address):
+    """Of any network, known or not."""
+    made = Disguise(KEY).address(network, address)
+    assert len(made) == len(address)
+    assert made == Disguise(KEY).address(network, address)
+
+
+@pytest.mark.parametrize(
+    ("host", "network"),
+    [
+        ("8.8.8.8", "240.0.0.0/4"),
+        ("192.168.1.1", "240.0.0.0/4"),
+        ("2a00::1", "2001:db8::/32"),
+        ("::ffff:8.8.8.8", "::ffff:0:0/96"),
+        ("fd87:d87e:eb43::5", "fd87:d87e:eb43::/48"),
+        ("127.0.0.1", "127.0.0.1/32"),
+        ("::1", "::1/128"),
+        ("::", "::/128"),
+        ("0.0.0.0", "0.0.0.0/32"),
+    ],
+)
+def test_addresses_are_mapped_into_what_is_nobodys(host, network):
+    """Loopback stays."""
+    made = ipaddress.ip_address(Disguise(KEY).host(host))
+    assert made in ipaddress.ip_network(network)
+    stays = host in ("127.0.0.1", "::1", "::", "0.0.0.0")
+    assert (str(made) == host) is stays
+
+
+def test_names_of_hosts_are_mapped_too():
+    """A UNIX socket as well; nothing stays nothing."""
+    disguise = Disguise(KEY)
+    assert disguise.host("node.example.com").endswith(".invalid")
+    assert disguise.host("node.example.com") != disguise.host("node2.example.com")
+    assert disguise.host("") == ""
+    assert disguise.user_agent(b"") == b""

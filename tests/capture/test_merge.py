@@ -1,0 +1,207 @@
+"""Captures put together: everything of each, in order of time, under numbers that are its own."""
+
+import tracemalloc
+from collections import defaultdict
+
+import msgspec
+import pytest
+
+from lbcproxy import networks
+from lbcproxy.capture import Recorder, events, open_capture
+from lbcproxy.capture.events import Connected, Passed
+from lbcproxy.capture.merge import Merge
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.errors import CaptureError
+from lbcproxy.session import Direction, Session, SessionFacts
+from lbcproxy.wire.envelope import frame
+from tests.capture.test_reader import TALK, recorded
+from tests.capture.test_verdicts import TALK as CHANGED
+from tests.capture.test_verdicts import ping, record
+from tests.capture.told import CAPTURES, conversation, entries_of, written
+
+UP, DOWN = Direction
+PROBE, SYNC = CAPTURES
+
+
+def merged(paths, out):
+    """Merge files; give what became of which session: by its new number, the file and the old."""
+    became = {}
+
+    def note(path, before, after, network):
+        became[after] = path, before
+
+    merging = Merge([open_capture(path) for path in paths], note)
+    written(merging.events(), out)
+    return became
+
+
+def alike(path, session):
+    """Give what is to be the same of a session's entries, whatever it is called."""
+    return [
+        {key: value for key, value in each.items() if key not in ("number", "session")}
+        for each in entries_of(path)
+        if each["session"] == session
+    ]
+
+
+@pytest.mark.parametrize("paths", [(SYNC,), (SYNC, PROBE), (PROBE, SYNC), (PROBE, PROBE, SYNC)])
+def test_every_session_is_there_as_it_was(tmp_path, paths):
+    """Also of a file that is given twice: the same connections, at the same time."""
+    out = tmp_path / "merged.pcapng"
+    became = merged(paths, out)
+    assert sorted(became) == list(range(1, len(became) + 1))
+    for after, (path, before) in became.items():
+        assert alike(out, after) == alike(path, before)
+    found = entries_of(out)
+    assert len(found) == sum(len(entries_of(path)) for path in paths)
+    assert [each["number"] for each in found] == list(range(1, len(found) + 1))
+    times = [each["time_ns"] for each in found]
+    assert times == sorted(times)
+
+
+def test_what_is_told_of_sessions_is_told_of_the_same(tmp_path):
+    """Who they were between, and how they ended."""
+    out = tmp_path / "merged.pcapng"
+    became = merged([PROBE], out)
+    assert became == {number: (PROBE, number) for number in range(1, 6)}
+    assert conversation(out) == conversation(PROBE)
+
+
+def talk(path, number, times, network="lbry-regtest"):
+    """Record a ping at each time."""
+    chain = networks.get(network)
+    facts = SessionFacts(
+        number=number,
+        network=network,
+        client=Endpoint("127.0.0.1", 40_000),
+        listen=Endpoint("127.0.0.1", 29_246),
+        upstream=Endpoint("127.0.0.1", 29_247),
+    )
+    with path.open("wb") as file:
+        recorder = Recorder(file.write, network=network)
+        session = Session(number, chain)
+        recorder.started(facts, times[0])
+        for time in times:
+            data = frame(chain.magic, "ping", time.to_bytes(8, "little"))
+            recorder.passed(facts, UP, session.receive(UP, data, time), time)
+        for direction in Direction:
+            recorder.finished(facts, direction, times[-1])
+    return path
+
+
+def test_times_that_run_back_break_nothing(tmp_path):
+    """The file keeps its own order; nothing is lost."""
+    one = talk(tmp_path / "one.pcapng", 7, [10, 30, 20, 5, 40])
+    other = talk(tmp_path / "other.pcapng", 7, [15, 35])
+    out = tmp_path / "merged.pcapng"
+    became = merged([one, other], out)
+    assert became == {1: (one, 7), 2: (other, 7)}
+    found = defaultdict(list)
+    for each in entries_of(out):
+        found[each["session"]].append(each["time_ns"])
+    assert found == {1: [10, 30, 20, 5, 40], 2: [15, 35]}
+
+
+def test_each_session_keeps_its_network(tmp_path):
+    """Also where two share a magic."""
+    one = talk(tmp_path / "one.pcapng", 1, [10, 30], "bitcoin-simnet")
+    other = talk(tmp_path / "other.pcapng", 1, [20, 40], "lbry-simnet")
+    out = tmp_path / "merged.pcapng"
+    merged([one, other], out)
+    assert [each["network"] for each in entries_of(out)] == [
+        *("bitcoin-simnet", "lbry-simnet", "bitcoin-simnet", "lbry-simnet")
+    ]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_both_legs_beside_one(tmp_path, first):
+    """What has one leg gets the other; what was decided of the others stays."""
+    changed = record(tmp_path / "changed.pcapng", CHANGED)
+    paths = [SYNC, changed] if first else [changed, SYNC]
+    out = tmp_path / "merged.pcapng"
+    became = merged(paths, out)
+    assert len(became) == len({each.session for each in CHANGED}) + 1
+    for after, (path, before) in became.items():
+        assert alike(out, after) == alike(path, before)
+    sent = [
+        passage.sent
+        for event in events(open_capture(out))
+        if isinstance(event, Passed)
+        for passage in event.passages
+        if passage.entries[0].verdict != "pass"
+    ]
+    assert sent == [each.sent for each in CHANGED if each.verdict != "pass"]
+    assert sum(isinstance(each, Connected) for each in events(open_capture(out))) == len(became)
+
+
+def test_a_plain_file_with_both_legs_beside_one_leg(tmp_path):
+    """Nothing waits for a leg that never comes."""
+    both = recorded(tmp_path, TALK, "both")
+    out = tmp_path / "merged.pcapng"
+    became = merged([both, SYNC], out)
+    for after, (path, before) in became.items():
+        assert alike(out, after) == alike(path, before)
+
+
+def test_damage_ends_one_file_alone(tmp_path):
+    """What is before it is there, and all of the others; then it is told, with file and place."""
+    whole = SYNC.read_bytes()
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "merged.pcapng"
+    good = next(each for each in entries_of(PROBE) if each["session"] == 5)
+    with pytest.raises(
+        CaptureError, match=r"cut\.pcap: .* \(at byte [\d,]+ of the file\)"
+    ) as error:
+        merged([cut, PROBE], out)
+    assert error.value.offset is not None
+    found = entries_of(out)
+    assert 104 + 100 < len(found) < 104 + 400
+    assert good["raw"] in [each["raw"] for each in found]
+
+
+def test_what_is_no_capture_is_told_at_once(tmp_path):
+    """And nothing is merged."""
+    empty = tmp_path / "empty.pcapng"
+    empty.write_bytes(b"")
+    with pytest.raises(CaptureError, match="empty file"):
+        next(Merge([open_capture(SYNC), open_capture(empty)], lambda *_: None).events())
+
+
+def test_a_file_whose_sections_differ_is_refused(tmp_path):
+    """What it needs is known too late."""
+    path = talk(tmp_path / "two.pcapng", 1, [10, 20])
+    record(path, CHANGED)
+    with pytest.raises(CaptureError, match="cut it in two by session"):
+        merged([path, SYNC], tmp_path / "merged.pcapng")
+
+
+def test_memory_does_not_grow(tmp_path):
+    """Neither with the length of files, nor with the number of sessions."""
+    peaks = []
+    for count in (1_500, 4_500):
+        path = tmp_path / f"{count}.pcapng"
+        with path.open("wb") as file:
+            recorder = Recorder(file.write, network="lbry-regtest")
+            for number in range(1, count + 1):
+                facts = msgspec.structs.replace(
+                    SessionFacts(
+                        number=number,
+                        network="lbry-regtest",
+                        client=Endpoint("127.0.0.1", 1_000 + number % 100),
+                        listen=Endpoint("127.0.0.1", 2),
+                        upstream=Endpoint("127.0.0.1", 3),
+                    )
+                )
+                session = Session(number, networks.get("lbry-regtest"))
+                recorder.started(facts, number)
+                recorder.passed(facts, UP, session.receive(UP, ping(1), number), number)
+                for direction in Direction:
+                    recorder.finished(facts, direction, number)
+        tracemalloc.start()
+        merging = Merge([open_capture(path), open_capture(path)], lambda *_: None)
+        messages = sum(isinstance(each, Passed) for each in merging.events())
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert messages == 2 * count
+    assert peaks[1] - peaks[0] < 200_000, peaks
