@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
-# What pytest runs in this process forgets, behind each run, modules that were new in it.
-import lbcproxy.pytest_plugin.client
-import lbcproxy.pytest_plugin.node
-import lbcproxy.pytest_plugin.peer  # noqa: F401
+import lbcproxy
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.replay import ReplayServer, load
 from lbcproxy.session import Observer
 from tests.pytest_plugin.projects import Project
 from tests.wheels import ROOT
+
+# What pytest runs in this process forgets, behind each run, the modules that were new in it: of a
+# module that is imported a second time the classes are others.
+for found in pkgutil.walk_packages(lbcproxy.__path__, "lbcproxy."):
+    if not found.name.endswith("__main__"):
+        importlib.import_module(found.name)
 
 SYNC = ROOT / "captures" / "lbcd-sync.pcap"
 
