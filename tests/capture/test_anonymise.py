@@ -1,7 +1,9 @@
 """Captures without what tells who spoke: nothing of it is left, and the rest is as it was."""
 
+import gc
 import ipaddress
 import itertools
+import tracemalloc
 
 import msgspec
 import pytest
@@ -12,17 +14,20 @@ from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
 from lbcproxy.capture.anonymise import AS_IT_IS, CHANGED, LEFT_OUT, Anonymiser
 from lbcproxy.capture.answers import Answers
+from lbcproxy.capture.cut import Cut, Selection
 from lbcproxy.capture.disguise import Disguise
-from lbcproxy.capture.events import Passed
+from lbcproxy.capture.events import Ended, Passed
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Direction, Passage, Session, SessionFacts
-from lbcproxy.wire import Codec, commands
+from lbcproxy.filters import parse
+from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts
+from lbcproxy.wire import BadRecord, Codec, commands, record_of
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
 from lbcproxy.wire.messages.handshake import NetAddress, SendTxRcncl, Version
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.messages.reject import Reject
 from tests.capture.told import CAPTURES, entries_of, written
+from tests.strategies import records
 from tests.tools import tshark
 
 UP, DOWN = Direction
@@ -354,3 +359,55 @@ def test_names_of_hosts_are_mapped_too():
     assert disguise.host("node.example.com") != disguise.host("node2.example.com")
     assert disguise.host("") == ""
     assert disguise.user_agent(b"") == b""
+
+
+@given(st.data(), st.sampled_from(sorted(CHANGED)), st.sampled_from([209, 31402, 60002, 70016]))
+def test_any_message_stays_one(data, command, protocol_version):
+    """Whatever a node sends that can be read can be read again, and is of the same kind."""
+    codec = Codec(NETWORK, protocol_version, encoding="auto")
+    record = data.draw(records(record_of(command), codec.params))
+    try:
+        message = Message.of(record, UP, codec)
+    except BadRecord:
+        return
+    if message.error is not None:
+        return
+    entry = Entry(number=1, time_ns=1, session=3, direction=UP, message=message)
+    [event] = Anonymiser(KEY).of([Passed(FACTS, UP, (Passage(message.raw, (entry,)),), 1)])
+    [made] = event.passages[0].entries
+    assert made.message.error is None
+    assert Codec(NETWORK, protocol_version).decode(command, made.payload) is not None
+    assert event.passages[0].raw == made.raw
+
+
+def many(path, count):
+    """Record sessions one after the other, each as long as the talk."""
+    with path.open("wb") as file:
+        recorder = Recorder(file.write, network=NETWORK.id)
+        for number in range(1, count + 1):
+            facts = msgspec.structs.replace(FACTS, number=number)
+            session = Session(number, NETWORK, stream_above=None)
+            recorder.started(facts, number)
+            for direction, raw in TALK[:8]:
+                recorder.passed(facts, direction, session.receive(direction, raw, number), number)
+            recorder.reset(facts, UP, number)
+    return path
+
+
+@pytest.mark.parametrize("what", ["anonymise", "cut"])
+def test_memory_does_not_grow(tmp_path, what):
+    """Nothing of a session is kept when it is over."""
+    held = []
+    for count in (100, 400):
+        told = events(open_capture(many(tmp_path / f"{count}.pcapng", count)))
+        tracemalloc.start()
+        made = Anonymiser(KEY) if what == "anonymise" else Cut(Selection(wanted=parse("pong")))
+        left = 0
+        for event in made.of(told):
+            left += isinstance(event, Passed)
+            if isinstance(event, Ended) and event.facts.number == count:
+                gc.collect()
+                held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        assert left == count * (8 if what == "anonymise" else 1)
+    assert held[1] - held[0] < 10_000, held

@@ -20,6 +20,7 @@ from tests.capture.test_reader import FACTS, TALK, recorded
 from tests.capture.test_verdicts import TALK as CHANGED
 from tests.capture.test_verdicts import inv, long, ping, record
 from tests.capture.told import CAPTURES, entries_of, written
+from tests.tools import tshark
 
 UP, DOWN = Direction
 MAGIC = networks.get("lbry-regtest").magic
@@ -277,3 +278,14 @@ def test_a_frame_that_is_no_message_of_its_network_is_cut_too(tmp_path):
     out = tmp_path / "left.pcapng"
     cut(path, out, wanted="not ping")
     assert [each["raw"] for each in entries_of(out)] == [b"rubbish" * 5]
+
+
+@pytest.mark.parametrize("selection", [{"wanted": "tx or inv"}, {"from_ns": 1_795_419_840 * 10**9}])
+def test_wireshark_opens_what_is_left(tmp_path, selection):
+    """Whole streams: it misses nothing, and finds nothing sent twice."""
+    out = tmp_path / "left.pcapng"
+    cut(PROBE, out, **selection)
+    fields = ("-T", "fields", "-e", "tcp.stream", "-e", "tcp.analysis.flags", "-e", "tcp.len")
+    rows = [line.split("\t") for line in tshark("-r", str(out), *fields).splitlines()]
+    assert [row for row in rows if row[1]] == []
+    assert sum(int(row[2]) for row in rows) == sum(len(each["raw"]) for each in entries_of(out))
