@@ -32,18 +32,22 @@ ROWS = (
     ("config", "testing"),
     ("control",),
     ("service",),
-    ("cli", "tap"),
+    ("cli", "tap", "pytest_plugin"),
     ("__main__",),
 )
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}
 
 # Libraries that must stay where they are: who uses them, and nobody else.
 KEPT_TO = {
-    "twisted": {"peer", "proxy", "replay", "control", "service", "cli", "tap", "testing"},
+    "twisted": {
+        *("peer", "proxy", "replay", "control", "service", "cli", "tap", "testing"),
+        "pytest_plugin",
+    },
     "zope": {"peer", "proxy", "replay", "service", "cli", "tap"},
     "yaml": {"config"},
     "construct": {"wire"},
     "click": {"cli"},
+    "pytest": {"pytest_plugin"},
     "rich": {"cli"},
     "matplotlib": {"cli"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +19,10 @@ from lbcproxy.session import Direction, Entry, Observer, Passage, SessionFacts
 __all__ = ["recording_to", "save", "whole_file"]
 
 
-def save(conversation: Conversation, path: Path) -> None:
-    """Write a conversation in place of what is at a path; raises CaptureError."""
+def save(conversation: Conversation, path: Path, *more: Conversation) -> None:
+    """Write a conversation, or several, in place of what is at a path; raises CaptureError."""
     with whole_file(path) as write:
-        _write(conversation, write)
+        _write([conversation, *more], write)
 
 
 @contextmanager
@@ -92,19 +93,25 @@ class _Recording(Observer):
         return self._recorder
 
 
-def _write(conversation: Conversation, write: Callable[[bytes], object]) -> None:
-    recorder = Recorder(write, network=conversation.network.id)
-    facts = msgspec.structs.replace(conversation.facts, number=1)
-    time_ns = conversation.turns[0].time_ns
-    recorder.started(facts, time_ns)
-    for number, (turn, message) in enumerate(conversation, 1):
-        time_ns = max(time_ns, turn.time_ns)
-        entry = Entry(
-            number=number, time_ns=time_ns, session=1, direction=turn.direction, message=message
-        )
-        recorder.passed(facts, turn.direction, [Passage(message.raw, (entry,))], time_ns)
-    for direction in Direction:
-        recorder.finished(facts, direction, time_ns)
+def _write(conversations: Sequence[Conversation], write: Callable[[bytes], object]) -> None:
+    recorder = Recorder(write, network=conversations[0].network.id)
+    numbers = itertools.count(1)
+    for session, conversation in enumerate(conversations, 1):
+        facts = msgspec.structs.replace(conversation.facts, number=session)
+        time_ns = conversation.turns[0].time_ns
+        recorder.started(facts, time_ns)
+        for turn, message in conversation:
+            time_ns = max(time_ns, turn.time_ns)
+            entry = Entry(
+                number=next(numbers),
+                time_ns=time_ns,
+                session=session,
+                direction=turn.direction,
+                message=message,
+            )
+            recorder.passed(facts, turn.direction, [Passage(message.raw, (entry,))], time_ns)
+        for direction in Direction:
+            recorder.finished(facts, direction, time_ns)
 
 
 def _umask() -> int:

@@ -1,0 +1,126 @@
+"""What to say of a question without an answer: which, what was recorded, what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from lbcproxy.replay import Conversation, Ignored, Turn
+from lbcproxy.replay.answers import Answers
+from lbcproxy.replay.fields import ABSENT, FieldDifference, differing
+from lbcproxy.replay.meaning import items_of, plain
+from lbcproxy.session import Message
+from lbcproxy.text import printable
+from lbcproxy.wire.hashes import display
+from lbcproxy.wire.messages.inventory import kind_name
+
+__all__ = ["Played", "describe", "field_lines"]
+
+MOST_QUESTIONS = 5
+MOST_LOOKED_AT = 200
+MOST_NEAR = 3
+MOST_FIELDS = 6
+WIDE = 120
+
+
+class Played(NamedTuple):
+    """What is being played, in words."""
+
+    path: Path
+    mode: str
+    hint: str
+    """What would record the answer."""
+
+
+class _Near(NamedTuple):
+    weight: int
+    turn: Turn
+    message: Message
+    fields: Sequence[FieldDifference]
+
+
+def describe(played: Played, questions: Sequence[tuple[Message, Answers]]) -> str:
+    """Tell of each question, with the nearest of those that were recorded."""
+    first, *more = questions[:MOST_QUESTIONS]
+    lines = [_head(first[0]), f"capture: {played.path} (record mode {played.mode})"]
+    lines += _recorded(*first)
+    for question, answers in more:
+        lines += ["", _head(question), *_recorded(question, answers)]
+    if len(questions) > MOST_QUESTIONS:
+        lines += ["", f"and to {len(questions) - MOST_QUESTIONS:,} more"]
+    return "\n".join([*lines, "", played.hint])
+
+
+def field_lines(fields: Sequence[FieldDifference], names: tuple[str, str]) -> Iterator[str]:
+    """Put the two sides of fields under each other."""
+    shown = fields[:MOST_FIELDS]
+    wide = max((len(each.path) for each in shown), default=0)
+    wide_name = max(map(len, names))
+    for each in shown:
+        if each.more:
+            yield f"{each.path:<{wide}}  {each.more:,} more differ"
+            continue
+        yield f"{each.path:<{wide}}  {names[0]:<{wide_name}}  {each.recorded}"
+        yield f"{'':<{wide}}  {names[1]:<{wide_name}}  {each.live}"
+    if len(fields) > MOST_FIELDS:
+        yield f"{len(fields) - MOST_FIELDS:,} more fields differ"
+
+
+def _head(question: Message) -> str:
+    """Give what pytest shows of a failure in its last lines."""
+    return f"no recorded answer: {printable(question.command)} {_summary(question)}".rstrip()
+
+
+def _recorded(question: Message, answers: Answers) -> Iterator[str]:
+    name = printable(question.command)
+    recorded = answers.questions.get(question.command, [])
+    if not recorded:
+        others = ", ".join(
+            f"{command} {len(turns)}" for command, turns in answers.questions.items()
+        )
+        yield f"no {name} was recorded; asked was: {others or 'nothing'}"
+        return
+    near = _nearest(question, answers.conversation, recorded)
+    yield f"nearest recorded {name} (of {len(recorded):,}):"
+    for number, each in enumerate(near, 1):
+        yield f"  {number}. message {each.turn.number:,}  {_summary(each.message)}".rstrip()
+        if not each.fields:
+            yield "     the same, which had no answer"
+        for line in field_lines(each.fields, ("recorded", "asked")):
+            yield f"     {line}"
+
+
+def _summary(message: Message) -> str:
+    summary = message.summary()
+    return summary if len(summary) <= WIDE else f"{summary[:WIDE]}…"
+
+
+def _things(recorded: Message, asked: Message) -> Sequence[FieldDifference]:
+    """Compare lists of things by name; nothing for messages that are none."""
+    sides = items_of(recorded), items_of(asked)
+    return [
+        FieldDifference(f"inventory[{index}]", _thing(one), _thing(other))
+        for index, (one, other) in enumerate(zip_longest(*(side or () for side in sides)))
+        if one != other
+    ]
+
+
+def _thing(thing: tuple[int, bytes] | None) -> str:
+    return ABSENT if thing is None else f"{kind_name(thing[0])} {display(thing[1])}"
+
+
+def _nearest(
+    question: Message, conversation: Conversation, recorded: Sequence[Turn]
+) -> Sequence[_Near]:
+    ignored = Ignored()
+    asked = plain(question, ignored)
+    found = []
+    for turn in recorded[-MOST_LOOKED_AT:]:
+        message = conversation.message(turn)
+        fields = list(_things(message, question) or differing(plain(message, ignored), asked))
+        weight = sum(each.more or 1 for each in fields)
+        found.append(_Near(weight, turn, message, fields))
+    found.sort(key=lambda each: (each.weight, each.turn.place))
+    return found[:MOST_NEAR]

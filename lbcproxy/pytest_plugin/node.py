@@ -1,0 +1,136 @@
+"""The node a test connects to: played from a capture, or a real one that is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.pytest_plugin.loop import Loop
+from lbcproxy.pytest_plugin.mismatch import Played, describe
+from lbcproxy.pytest_plugin.recording import Recorded
+from lbcproxy.pytest_plugin.replaying import Replayed
+from lbcproxy.pytest_plugin.settings import SUFFIX, Settings
+from lbcproxy.session import Message
+
+__all__ = ["Node"]
+
+
+class Node:
+    """Where a test's client connects to, and what became of it.
+
+    `shown` is the capture's path for people.
+    """
+
+    def __init__(self, loop: Loop, settings: Settings, path: Path, shown: str) -> None:
+        self._settings = settings
+        self._shown = shown
+        self.path = path
+        """The capture."""
+        self.mode = settings.record_mode
+        upstream = settings.real_node
+        records = self.mode in ("all", "rewrite") or (self.mode != "none" and not path.exists())
+        if records or (self.mode == "new_episodes"):
+            if upstream is None:
+                raise ValueError(
+                    f'record mode {self.mode}: of which node? say upstream="HOST:PORT"'
+                )
+            if path.suffix != SUFFIX:
+                raise ValueError(f"cannot record {shown}: the name must end in {SUFFIX}")
+        elif not path.exists():
+            raise ValueError(f"there is no capture {shown}; {self._hint}")
+        if self.mode == "rewrite":
+            path.unlink(missing_ok=True)
+        self._part: Recorded | Replayed
+        if records and upstream is not None:
+            network = settings.needed_network
+            self._part = Recorded(loop, network, upstream, settings.timeout)
+        else:
+            passed_on = upstream if self.mode == "new_episodes" else None
+            self._part = Replayed(loop, settings, path, passed_on)
+        self.address: Endpoint = self._part.address
+        """Host and port, as a tuple that prints as HOST:PORT."""
+
+    def __repr__(self) -> str:
+        return f"<Node {self.address} {'records' if self.is_recording else 'plays'} {self._shown}>"
+
+    @property
+    def host(self) -> str:
+        """The host to connect to."""
+        return self.address.host
+
+    @property
+    def port(self) -> int:
+        """The port to connect to."""
+        return self.address.port
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether all that passes comes from the real node."""
+        return isinstance(self._part, Recorded)
+
+    @property
+    def unknown(self) -> Sequence[Message]:
+        """The questions that the capture has no answer to."""
+        return [] if isinstance(self._part, Recorded) else [q for q, _ in self._part.unknown()]
+
+    @property
+    def play_count(self) -> int:
+        """How many recorded messages were sent, besides handshake and pings."""
+        return 0 if isinstance(self._part, Recorded) else self._part.play_count()
+
+    @property
+    def all_played(self) -> bool:
+        """Whether each recorded message of the node was sent, besides handshake and pings."""
+        return isinstance(self._part, Recorded) or not self._part.unplayed()
+
+    # What the plugin asks for.
+
+    def problem(self) -> str:
+        """Say why the test has failed, nothing if it has not."""
+        part = self._part
+        if isinstance(part, Recorded):
+            return ""
+        questions = part.unknown() if self._settings.unknown == "fail" else []
+        if questions:
+            return describe(Played(Path(self._shown), self.mode, self._hint), questions)
+        unplayed = part.unplayed() if self._settings.strict else []
+        if unplayed:
+            listed = "\n".join(f"  message {each}" for each in unplayed[:10])
+            more = f"\n  and {len(unplayed) - 10:,} more" if len(unplayed) > 10 else ""
+            return (
+                f"{len(unplayed):,} recorded messages were never asked for (strict)\n"
+                f"capture: {self._shown} (record mode {self.mode})\n{listed}{more}"
+            )
+        return ""
+
+    def words(self) -> str:
+        """Tell what a failed test should know."""
+        return self._part.words()
+
+    def finish(self, *, passed: bool) -> str:
+        """End; keep what was recorded if the test has passed. Gives what there is to say of it."""
+        try:
+            self._part.stop()
+            new = self._part.new
+            if not new:
+                return f"nothing passed, so nothing is recorded: {self._shown}" * self.is_recording
+            if not passed:
+                return f"not recorded, since the test failed: {self._shown}"
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._part.keep(self.path)
+            return f"recorded {self._shown} ({new:,} {'messages' * (new > 1) or 'message'})"
+        finally:
+            self._part.close()
+
+    @property
+    def _hint(self) -> str:
+        if self._settings.upstream is None:
+            return (
+                'to record it, say where the real node is (upstream="HOST:PORT" in the mark or in '
+                "lbcproxy_config)\nand run with --record-mode=once or new_episodes"
+            )
+        if self.mode == "new_episodes":
+            return f"the node at {self._settings.upstream} has not answered either"
+        mode = "new_episodes" if self.path.exists() else "once"
+        return f"to record it from {self._settings.upstream}: --record-mode={mode}"

@@ -1,0 +1,87 @@
+"""A real node, recorded: a proxy before it, whose capture is kept only if the test passes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+
+from lbcproxy.capture import Recorder
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.networks import Network
+from lbcproxy.proxy import Mode, ProxyService, ProxySettings
+from lbcproxy.pytest_plugin.loop import Loop
+from lbcproxy.replay.saving import whole_file
+from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
+
+__all__ = ["Recorded"]
+
+PATIENCE = 5.0
+"""Seconds that sessions have to end in order when the test is over."""
+
+
+class Recorded(Observer):
+    """A recording proxy before `upstream`."""
+
+    def __init__(self, loop: Loop, network: Network, upstream: Endpoint, timeout: float) -> None:
+        self._loop = loop
+        self._upstream = upstream
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # kept open
+        self._ends: list[str] = []
+        self.new = 0
+        """Messages that were recorded."""
+        recorder = Recorder(self._file.write, network=network.id)
+        mode = Mode("reverse", (upstream,), Endpoint("127.0.0.1", 0))
+        settings = ProxySettings(
+            network=network, modes=(mode,), stream_above=None, dial_timeout=timeout
+        )
+        self._service = ProxyService(loop.reactor, settings, [recorder, self])
+        [opened] = loop.call(self._service.listen)
+        self.address: Endpoint = opened.listen
+
+    # What the proxy tells.
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Count."""
+        self.new += sum(len(each.entries) for each in passages)
+
+    def ended(self, summary: SessionSummary, time_ns: int) -> None:
+        """Note why."""
+        self._ends.append(f"session {summary.facts.number}: {summary.why}")
+
+    # What the plugin asks for.
+
+    def words(self) -> str:
+        """Tell how sessions ended: a node that could not be reached is among it."""
+        ends = self._loop.call(lambda: list(self._ends))
+        return "\n".join((f"recording from {self._upstream}, {self.new:,} messages", *ends))
+
+    def stop(self) -> None:
+        """End all sessions."""
+        self._loop.call(self._stop)
+
+    def keep(self, path: Path) -> None:
+        """Write the capture, in place of what is there: whole, or not at all."""
+        self._file.seek(0)
+        with whole_file(path) as write:
+            while data := self._file.read(1 << 20):
+                write(data)
+
+    def close(self) -> None:
+        """Let go of what is kept."""
+        self._file.close()
+
+    def _stop(self) -> Deferred[object]:
+        late = self._loop.reactor.callLater(PATIENCE, self._service.abort)
+        stopped = self._service.stopService()
+
+        def over(result: object) -> object:
+            if late.active():
+                late.cancel()
+            return result
+
+        return stopped.addBoth(over)

@@ -1,0 +1,59 @@
+"""Projects of users of the plugin, each in a folder of its own, and a node to be recorded."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+import lbcproxy
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.replay import ReplayServer, load
+from lbcproxy.session import Observer
+from tests.pytest_plugin.projects import Project
+from tests.wheels import ROOT
+
+# What pytest runs in this process forgets, behind each run, the modules that were new in it: of a
+# module that is imported a second time the classes are others.
+for found in pkgutil.walk_packages(lbcproxy.__path__, "lbcproxy."):
+    if not found.name.endswith("__main__"):
+        importlib.import_module(found.name)
+
+SYNC = ROOT / "captures" / "lbcd-sync.pcap"
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A folder with a light client of somebody's and one capture."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    shutil.copy(ROOT / "examples" / "light-client" / "lightclient.py", pytester.path)
+    (pytester.path / "captures").mkdir()
+    shutil.copy(SYNC, pytester.path / "captures" / "sync.pcap")
+    pytester.makeini("[pytest]\npythonpath = .\nasyncio_default_fixture_loop_scope = function\n")
+    return Project(pytester)
+
+
+class Upstream(Observer):
+    """A node that can be reached; it is a recorded one."""
+
+    address = ""
+    heard = 0
+    """How many messages have passed."""
+
+    def passed(self, facts, direction, passages, time_ns) -> None:
+        self.heard += sum(len(each.entries) for each in passages)
+
+
+@pytest.fixture
+def upstream(loop, request) -> Iterator[Upstream]:
+    """A node for tests to record, with 306 blocks; a parameter is its host."""
+    node = Upstream()
+    listen = Endpoint(getattr(request, "param", "127.0.0.1"), 0)
+    server = ReplayServer(load(SYNC), loop.reactor, listen=listen, observers=[node])
+    node.address = str(loop.call(server.listen))
+    yield node
+    loop.call(server.stop)
+    server.conversation.close()
