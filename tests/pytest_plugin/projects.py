@@ -10,7 +10,7 @@ import pytest
 
 __all__ = ["Project"]
 
-USUAL = ("-p", "no:cacheprovider", "-p", "no:twisted")
+USUAL = ("-p", "no:cacheprovider")
 
 
 class Project:
@@ -35,10 +35,9 @@ class Project:
         """Run pytest in this process."""
         return self._pytester.runpytest_inprocess(*USUAL, *arguments)
 
-    def run_apart(self, *arguments: str, twisted: bool = False) -> pytest.RunResult:
+    def run_apart(self, *arguments: str) -> pytest.RunResult:
         """Run it in a process of its own."""
-        usual = USUAL[:2] if twisted else USUAL
-        return self._pytester.runpytest_subprocess(*usual, *arguments, timeout=60)
+        return self._pytester.runpytest_subprocess(*USUAL, *arguments, timeout=60)
 
     @property
     def captures(self) -> list[str]:

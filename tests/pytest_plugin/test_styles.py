@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
+import pytest
+
 from tests.pytest_plugin.test_modes import outcome
+from tests.tools import absent
 
 HEAD = 'pytestmark = pytest.mark.capture("captures/sync.pcap", network="lbry-regtest")\n'
 TWISTED_CLIENT = """
@@ -139,7 +146,19 @@ class TestNode(TestCase):
     assert result.stdout.str().count(told) == 2
 
 
-def test_pytest_twisted_tests(project):
+@pytest.fixture
+def pytest_twisted(tmp_path, monkeypatch):
+    """Have it in the programs that are started; installed here it would run all of our tests."""
+    packages = ("pytest-twisted>=1.14", "greenlet>=3", "decorator>=5")
+    command = (sys.executable, "-m", "pip", "--quiet", "install", "--no-deps", "--target", tmp_path)
+    done = subprocess.run([*map(str, command), *packages], capture_output=True, check=False)
+    if done.returncode:
+        absent("pip cannot install pytest-twisted: it needs a package registry")
+    path = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+
+
+def test_pytest_twisted_tests(project, pytest_twisted):
     """It runs the global reactor in a greenlet, behind every test."""
     project.tests(
         HEAD
@@ -176,7 +195,7 @@ def test_plain(replayed_node):
     )
     for reactor, passed in (("default", 4), ("asyncio", 3)):  # there asyncio.run cannot be called
         wanted = () if reactor == "default" else ("-k", "not plain")
-        result = project.run_apart(f"--reactor={reactor}", *wanted, twisted=True)
+        result = project.run_apart(f"--reactor={reactor}", *wanted)
         assert outcome(result).items() >= {"passed": passed, "failed": 1}.items()
         result.stdout.fnmatch_lines(["*Unmet: expected version: it did not come within 0.05 s"])
 
