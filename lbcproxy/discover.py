@@ -6,13 +6,19 @@ add one file. Modules whose name begins with `_` are helpers of their neighbours
 
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
-__all__ = ["entries"]
+__all__ = ["entries", "names"]
 
 
 def entries(package: str) -> list[ModuleType]:
     """Import every entry of a package and give them back in the order of their names."""
-    folder = importlib.import_module(package)
-    names = sorted(found.name for found in pkgutil.iter_modules(folder.__path__))
-    return [importlib.import_module(f"{package}.{name}") for name in names if name[0] != "_"]
+    return [importlib.import_module(f"{package}.{name}") for name in names(package)]
+
+
+def names(package: str) -> list[str]:
+    """Give the names of a package's entries in order, and import nothing."""
+    folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
+    found = sorted(each.name for each in pkgutil.iter_modules([str(folder)]))
+    return [name for name in found if name[0] != "_"]

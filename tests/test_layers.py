@@ -112,8 +112,8 @@ def test_imports_go_downwards(path):
     [
         ("lbcproxy.wire.codec", "from lbcproxy.session import Session"),
         ("lbcproxy.wire.codec", "from lbcproxy import networks"),
-        ("lbcproxy.networks.lbry", "import lbcproxy.capture.reader"),
-        ("lbcproxy.capture.reader", "from lbcproxy.peer import Peer"),
+        ("lbcproxy.networks.lbry", "import lbcproxy.capture.reading.reader"),
+        ("lbcproxy.capture.reading.reader", "from lbcproxy.peer import Peer"),
         ("lbcproxy.session.session", "def late():\n    from twisted.internet import reactor"),
         ("lbcproxy.session.message", "import construct"),
         ("lbcproxy.proxy.service", "from click import echo"),

@@ -40,7 +40,7 @@ def command(
     import hashlib
     import secrets
 
-    from lbcproxy.capture.anonymise import Anonymiser
+    from lbcproxy.capture.tools.anonymise import Anonymiser
 
     key = secrets.token_bytes(32) if seed is None else hashlib.sha256(seed.encode()).digest()
     [capture] = the_captures([source], network)

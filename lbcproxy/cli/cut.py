@@ -82,8 +82,8 @@ class _Cutting:
         self._cut: Any = None
 
     def events(self) -> Iterator[Any]:
-        from lbcproxy.capture.cut import Cut, Selection
         from lbcproxy.capture.events import Header
+        from lbcproxy.capture.tools.cut import Cut, Selection
 
         for event in self._capture.events():
             if isinstance(event, Header):

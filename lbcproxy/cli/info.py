@@ -82,8 +82,8 @@ def _one(file: Path, chain: Any, kind: str, quick: bool, plot: Path | None) -> i
     import msgspec
 
     from lbcproxy.capture import open_capture
-    from lbcproxy.capture.summary import summarise
-    from lbcproxy.capture.timeline import Timeline
+    from lbcproxy.capture.tools.summary import summarise
+    from lbcproxy.capture.tools.timeline import Timeline
     from lbcproxy.cli.main import DAMAGED
     from lbcproxy.cli.progress import reading
     from lbcproxy.cli.report import print_report

@@ -42,7 +42,7 @@ def command(
 
     Of damaged files what is before the damage is there; the exit code is 3 then.
     """
-    from lbcproxy.capture.merge import Merge
+    from lbcproxy.capture.tools.merge import Merge
 
     captures = the_captures(files, network)
     told = _Told(quiet, to_pipe=str(target) == "-")

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 import click
 
 from lbcproxy.cli.options import network_option, the_network
+from lbcproxy.discover import names
 
 __all__ = ["FORMATS", "output_options", "the_captures", "write_events"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FORMATS = ("core", "ndjson", "pcap", "pcapng")
-"""Known without the formats being imported: help should not wait for them."""
+FORMATS = tuple(names("lbcproxy.capture.formats"))
 
 
 def output_options(command: F) -> F:
@@ -89,7 +89,7 @@ def write_events(
 
 
 def _format(target: Path, form: str | None) -> Any:
-    from lbcproxy.capture.convert import choose_format
+    from lbcproxy.capture.tools.convert import choose_format
     from lbcproxy.errors import CaptureError
 
     if str(target) == "-" and form in (None, "core"):
@@ -108,8 +108,8 @@ def _write(
     force: bool,
     done: Callable[[int], Iterable[str]],
 ) -> int:
-    from lbcproxy.capture.convert import writing
     from lbcproxy.capture.events import Passed
+    from lbcproxy.capture.tools.convert import writing
     from lbcproxy.cli.progress import reading
     from lbcproxy.errors import CaptureError
 

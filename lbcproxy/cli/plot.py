@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from lbcproxy.capture.summary import Summary
-from lbcproxy.capture.timeline import Timeline
+from lbcproxy.capture.tools.summary import Summary
+from lbcproxy.capture.tools.timeline import Timeline
 from lbcproxy.text import iso_time, printable
 
 __all__ = ["SUFFIXES", "draw", "require_matplotlib"]

@@ -27,7 +27,7 @@ def command(file: Path, out: Path | None) -> int:
     in the middle needs -o OUT: everything readable before and behind it is written there. OUT must
     not exist.
     """
-    from lbcproxy.capture.repair import copy_whole, cut_tail, survey
+    from lbcproxy.capture.tools.repair import copy_whole, cut_tail, survey
     from lbcproxy.cli.main import DAMAGED
     from lbcproxy.cli.progress import reading
 

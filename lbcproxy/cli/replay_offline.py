@@ -56,7 +56,7 @@ def command(
     from lbcproxy.cli.look import make_look
     from lbcproxy.cli.progress import reading
     from lbcproxy.cli.show import colours, reader_gone, through, width_of
-    from lbcproxy.replay.saving import recording_to
+    from lbcproxy.replay.as_server.saving import recording_to
 
     stream = sys.stdout
     line = make_look(**look, colour=colours(stream), width=width_of(stream))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lbcproxy.capture import REASONS, BadPattern, file_name
-from lbcproxy.capture.packing import MISSING, lacks
+from lbcproxy.capture.recording.packing import MISSING, lacks
 from lbcproxy.config.settings import Common, Config, Proxy
 from lbcproxy.proxy.modes import all_modes
 

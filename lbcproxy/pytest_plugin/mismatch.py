@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lbcproxy.replay import Conversation, Ignored, Turn
-from lbcproxy.replay.answers import Answers
-from lbcproxy.replay.fields import ABSENT, FieldDifference, differing
-from lbcproxy.replay.meaning import items_of, plain
+from lbcproxy.replay.as_server.answers import Answers
+from lbcproxy.replay.comparing.fields import ABSENT, FieldDifference, differing
+from lbcproxy.replay.comparing.meaning import items_of, plain
 from lbcproxy.session import Message
 from lbcproxy.text import printable
 from lbcproxy.wire.hashes import display

@@ -18,7 +18,7 @@ from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
 from lbcproxy.pytest_plugin.answer import Answer
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.pytest_plugin.mismatch import field_lines
-from lbcproxy.replay.fields import differing
+from lbcproxy.replay.comparing.fields import differing
 from lbcproxy.session import Message
 from lbcproxy.text import printable
 from lbcproxy.wire import Codec

@@ -1,16 +1,16 @@
 """A capture played again: as the node, as the client, as both, or through plugins alone."""
 
-from lbcproxy.replay.client import ReplayClient, ReplayFailed
-from lbcproxy.replay.compare import Comparison
+from lbcproxy.replay.as_client.client import ReplayClient, ReplayFailed
+from lbcproxy.replay.as_client.pace import CAUSAL, STEP, Pace, parse_pace
+from lbcproxy.replay.as_server.place import Account
+from lbcproxy.replay.as_server.server import BadPolicy, Policy, ReplayServer
+from lbcproxy.replay.comparing.compare import Comparison
+from lbcproxy.replay.comparing.diff import Diff
+from lbcproxy.replay.comparing.difference import Difference, Report
+from lbcproxy.replay.comparing.volatile import BadIgnore, Ignored
 from lbcproxy.replay.conversation import Conversation, NoConversation, Turn, load
-from lbcproxy.replay.diff import Diff
-from lbcproxy.replay.difference import Difference, Report
 from lbcproxy.replay.offline import offline
-from lbcproxy.replay.pace import CAUSAL, STEP, Pace, parse_pace
-from lbcproxy.replay.place import Account
 from lbcproxy.replay.player import Play, Player
-from lbcproxy.replay.server import BadPolicy, Policy, ReplayServer
-from lbcproxy.replay.volatile import BadIgnore, Ignored
 
 __all__ = [
     "CAUSAL",

@@ -11,7 +11,7 @@ from functools import partial
 
 from lbcproxy.background import Background
 from lbcproxy.capture import CaptureFile, Keeping, Tidier
-from lbcproxy.capture.file import Told
+from lbcproxy.capture.recording.file import Told
 
 __all__ = ["Housework"]
 

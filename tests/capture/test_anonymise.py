@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
-from lbcproxy.capture.anonymise import AS_IT_IS, CHANGED, LEFT_OUT, Anonymiser
-from lbcproxy.capture.answers import Answers
-from lbcproxy.capture.cut import Cut, Selection
-from lbcproxy.capture.disguise import Disguise
 from lbcproxy.capture.events import Ended, Passed
+from lbcproxy.capture.tools.anonymise import AS_IT_IS, CHANGED, LEFT_OUT, Anonymiser
+from lbcproxy.capture.tools.answers import Answers
+from lbcproxy.capture.tools.cut import Cut, Selection
+from lbcproxy.capture.tools.disguise import Disguise
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.filters import parse
 from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts

@@ -3,8 +3,8 @@
 import pytest
 
 from lbcproxy import networks
-from lbcproxy.capture.connection import IN_MIDDLE, UNDECIDED, Connection, Room
-from lbcproxy.capture.streams import Opened
+from lbcproxy.capture.reading.connection import IN_MIDDLE, UNDECIDED, Connection, Room
+from lbcproxy.capture.reading.streams import Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Session
 from lbcproxy.wire.envelope import frame

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
-from lbcproxy.capture import cut as module
-from lbcproxy.capture.cut import Cut, Selection
 from lbcproxy.capture.events import Passed, Started
+from lbcproxy.capture.tools import cut as module
+from lbcproxy.capture.tools.cut import Cut, Selection
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.filters import parse
 from lbcproxy.session import Direction, Session

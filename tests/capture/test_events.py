@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
-from lbcproxy.capture import pairing as pairing_module
 from lbcproxy.capture.events import Connected, Ended, Finished, Header, Passed, Reset, Started
-from lbcproxy.capture.pairing import Awaits, Pairing, Sent
+from lbcproxy.capture.reading import pairing as pairing_module
+from lbcproxy.capture.reading.pairing import Awaits, Pairing, Sent
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction, Passage, Session
 from lbcproxy.wire.envelope import frame

@@ -8,8 +8,8 @@ import pytest
 
 from lbcproxy.background import Background, write_all
 from lbcproxy.capture import CaptureFile, Recorder, open_capture
-from lbcproxy.capture.file import RETRY
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.recording.file import RETRY
 from lbcproxy.errors import CaptureError
 
 HEAD = pcapng.block(pcapng.SECTION, bytes(16))
@@ -163,7 +163,7 @@ def lay(monkeypatch):
     """Have all files lie on a disk of another kind."""
 
     def lay(disk):
-        monkeypatch.setattr("lbcproxy.capture.file.write_all", disk.write_all)
+        monkeypatch.setattr("lbcproxy.capture.recording.file.write_all", disk.write_all)
         return disk
 
     return lay

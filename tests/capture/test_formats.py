@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import Recorder, events, open_capture
-from lbcproxy.capture.convert import choose_format, writing
 from lbcproxy.capture.formats import writable
+from lbcproxy.capture.tools.convert import choose_format, writing
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction
 from tests.capture.test_reader import TALK as PLAIN
@@ -182,7 +182,7 @@ def test_an_empty_capture_is_one_in_every_format(tmp_path: Path):
 
 def test_every_format_that_is_written_is_known_by_name():
     """The command line lists them without importing them."""
-    from lbcproxy.cli.convert import FORMATS as LISTED
+    from lbcproxy.cli.output import FORMATS as LISTED
 
     assert tuple(sorted(writable())) == LISTED
 

@@ -6,9 +6,9 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.links import UNDERSTOOD, ip_start, link_name
 from lbcproxy.capture.packet import ACK, PSH, SYN, Packet, Segment
-from lbcproxy.capture.tcp import build, dissect
+from lbcproxy.capture.reading.links import UNDERSTOOD, ip_start, link_name
+from lbcproxy.capture.reading.tcp import build, dissect
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.wire.envelope import frame

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbcproxy.capture.happening import Data, Gap, Opened
-from lbcproxy.capture.happening import StreamEvent as Event
-from lbcproxy.capture.lookahead import Lookahead
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Packet, Segment
-from lbcproxy.capture.streams import Reassembler
+from lbcproxy.capture.reading.happening import Data, Gap, Opened
+from lbcproxy.capture.reading.happening import StreamEvent as Event
+from lbcproxy.capture.reading.lookahead import Lookahead
+from lbcproxy.capture.reading.streams import Reassembler
 from lbcproxy.endpoint import Endpoint
 
 CLIENT, SERVER = Endpoint("10.0.0.1", 40000), Endpoint("10.0.0.2", 9246)

@@ -9,7 +9,7 @@ import pytest
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
 from lbcproxy.capture.events import Connected, Passed
-from lbcproxy.capture.merge import Merge
+from lbcproxy.capture.tools.merge import Merge
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction, Session, SessionFacts

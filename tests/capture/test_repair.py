@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lbcproxy.capture.formats import pcap, pcapng, read_packets
 from lbcproxy.capture.packet import Packet
-from lbcproxy.capture.repair import copy_whole, cut_tail, survey
+from lbcproxy.capture.tools.repair import copy_whole, cut_tail, survey
 from lbcproxy.errors import CaptureError
 from tests.capture.test_pcapng import BIG, LITTLE, Builder
 
@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path, monkeypatch):
     def full(file, target, start, end):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("lbcproxy.capture.repair._copy", full)
+    monkeypatch.setattr("lbcproxy.capture.tools.repair._copy", full)
     with pytest.raises(CaptureError, match=r"cannot write .*out.pcapng: No space left on device"):
         copy_whole(path, out, found)
     assert not out.exists()

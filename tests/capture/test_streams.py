@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcproxy.capture.formats import read_packets
-from lbcproxy.capture.happening import Closed, Data, Gap, Opened
-from lbcproxy.capture.happening import StreamEvent as Event
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Packet, Segment
-from lbcproxy.capture.streams import Reassembler
-from lbcproxy.capture.tcp import dissect
+from lbcproxy.capture.reading.happening import Closed, Data, Gap, Opened
+from lbcproxy.capture.reading.happening import StreamEvent as Event
+from lbcproxy.capture.reading.streams import Reassembler
+from lbcproxy.capture.reading.tcp import dissect
 from lbcproxy.endpoint import Endpoint
 
 CAPTURES = Path(__file__).parents[2] / "captures"

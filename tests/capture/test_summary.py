@@ -3,7 +3,7 @@
 import pytest
 
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.summary import summarise
+from lbcproxy.capture.tools.summary import summarise
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame

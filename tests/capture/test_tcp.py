@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lbcproxy.capture.packet import ACK, FIN, PSH, SYN, Packet, Segment
-from lbcproxy.capture.tcp import MAX_PAYLOAD, build, dissect
+from lbcproxy.capture.reading.tcp import MAX_PAYLOAD, build, dissect
 from lbcproxy.endpoint import Endpoint
 
 RAW, ETHERNET = 101, 1

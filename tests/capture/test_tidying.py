@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from lbcproxy.capture import Keeping, Recorder, Tidier, file_name
 from lbcproxy.capture.formats import pcapng
-from lbcproxy.capture.packing import KINDS, is_same
-from lbcproxy.capture.pattern import Made
+from lbcproxy.capture.recording.packing import KINDS, is_same
+from lbcproxy.capture.recording.pattern import Made
 from tests.capture.scenes import MIDNIGHT, NETWORK, SECOND, Play, ping
 
 NOW = MIDNIGHT + 1000 * SECOND

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.capture.timeline import MOST_SPANS, Timeline
+from lbcproxy.capture.tools.timeline import MOST_SPANS, Timeline
 
 TIMES = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 2**62), st.integers(0, 10**6)))
 

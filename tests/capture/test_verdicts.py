@@ -13,8 +13,8 @@ from lbcproxy import networks
 from lbcproxy.capture import Recorder, open_capture
 from lbcproxy.capture.formats import read_packets
 from lbcproxy.capture.packet import Packet
-from lbcproxy.capture.streams import Data, Reassembler
-from lbcproxy.capture.tcp import dissect
+from lbcproxy.capture.reading.streams import Data, Reassembler
+from lbcproxy.capture.reading.tcp import dissect
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import (

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from lbcproxy import __version__
 from lbcproxy.capture.formats import pcapng, read_packets
-from lbcproxy.capture.happening import Closed, Data, Gap, Opened
-from lbcproxy.capture.happening import StreamEvent as Event
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Leg, Packet, Section, Segment
-from lbcproxy.capture.streams import Reassembler
-from lbcproxy.capture.tcp import MAX_PAYLOAD, dissect
-from lbcproxy.capture.writer import CaptureWriter, Note, Piece
+from lbcproxy.capture.reading.happening import Closed, Data, Gap, Opened
+from lbcproxy.capture.reading.happening import StreamEvent as Event
+from lbcproxy.capture.reading.streams import Reassembler
+from lbcproxy.capture.reading.tcp import MAX_PAYLOAD, dissect
+from lbcproxy.capture.recording.writer import CaptureWriter, Note, Piece
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from tests.tools import tshark

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from lbcproxy.capture import Recorder, events, open_capture, tell
-from lbcproxy.capture.convert import choose_format, writing
 from lbcproxy.capture.events import Ended, Event, Header, Started
+from lbcproxy.capture.tools.convert import choose_format, writing
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Entry
 

@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from lbcproxy import networks
-from lbcproxy.capture import Recorder, open_capture, summary
+from lbcproxy.capture import Recorder, open_capture
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
+from lbcproxy.capture.tools import summary
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Passage, Session
 from lbcproxy.wire.envelope import frame

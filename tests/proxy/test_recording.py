@@ -7,8 +7,8 @@ import pytest
 from lbcproxy.capture import Recorder
 from lbcproxy.capture.formats import read_packets
 from lbcproxy.capture.packet import Packet
-from lbcproxy.capture.streams import Data, Reassembler
-from lbcproxy.capture.tcp import dissect
+from lbcproxy.capture.reading.streams import Data, Reassembler
+from lbcproxy.capture.reading.tcp import dissect
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
 from tests.proxy.transports import NETWORK, Scene

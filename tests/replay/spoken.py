@@ -10,8 +10,8 @@ from lbcproxy.capture import Recorder
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.replay import Comparison, Ignored, Report
-from lbcproxy.replay.compare import LIVE, RECORDED
-from lbcproxy.replay.meaning import Said
+from lbcproxy.replay.comparing.compare import LIVE, RECORDED
+from lbcproxy.replay.comparing.meaning import Said
 from lbcproxy.session import Direction, Entry, Message, Session, SessionFacts
 from lbcproxy.wire import Codec
 from lbcproxy.wire.messages.blocks import Block

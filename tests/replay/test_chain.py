@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.replay.chain import Chain
+from lbcproxy.replay.as_server.chain import Chain
 from tests.replay.talks import BITCOIN, blocks_on
 
 NAMES = st.integers(0, 8).map(lambda number: bytes([number]) * 32)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.replay import BadIgnore, Ignored, compare
-from lbcproxy.replay.compare import LIVE, RECORDED
-from lbcproxy.replay.meaning import Said
+from lbcproxy.replay import BadIgnore, Ignored
+from lbcproxy.replay.comparing import compare
+from lbcproxy.replay.comparing.compare import LIVE, RECORDED
+from lbcproxy.replay.comparing.meaning import Said
 from lbcproxy.session import Direction
 from lbcproxy.wire.messages.addresses import Addr
 from lbcproxy.wire.messages.headers import Headers

@@ -16,9 +16,9 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.replay import NoConversation, load
 from lbcproxy.replay import conversation as module
-from lbcproxy.replay.answers import Answers
-from lbcproxy.replay.place import Place
-from lbcproxy.replay.saving import save, whole_file
+from lbcproxy.replay.as_server.answers import Answers
+from lbcproxy.replay.as_server.place import Place
+from lbcproxy.replay.as_server.saving import save, whole_file
 from lbcproxy.session import Direction, Message, Passage, SessionFacts
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame

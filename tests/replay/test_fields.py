@@ -5,7 +5,7 @@ import copy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.replay.fields import FieldDifference, differing, shown
+from lbcproxy.replay.comparing.fields import FieldDifference, differing, shown
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=200),

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.replay import load
-from lbcproxy.replay.answers import Answers
-from lbcproxy.replay.place import Place, Unknown
-from lbcproxy.replay.questions import QUESTIONS
+from lbcproxy.replay.as_server.answers import Answers
+from lbcproxy.replay.as_server.place import Place, Unknown
+from lbcproxy.replay.as_server.questions import QUESTIONS
 from lbcproxy.session import Direction, Message
 from lbcproxy.wire import Codec, Framer
 from lbcproxy.wire.messages.addresses import Addr, GetAddr

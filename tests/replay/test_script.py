@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lbcproxy.replay import STEP, Ignored, Pace, Report, load, parse_pace
-from lbcproxy.replay.script import ClientScript
+from lbcproxy.replay.as_client.script import ClientScript
 from lbcproxy.session import Entry
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.headers import Headers

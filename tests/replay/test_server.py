@@ -16,9 +16,10 @@ from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.peer import Peer, PeerConfig
 from lbcproxy.proxy import CannotListen
-from lbcproxy.replay import BadPolicy, Policy, ReplayServer, load, upstream
-from lbcproxy.replay import server as server_module
-from lbcproxy.replay.questions import QUESTIONS
+from lbcproxy.replay import BadPolicy, Policy, ReplayServer, load
+from lbcproxy.replay.as_server import server as server_module
+from lbcproxy.replay.as_server import upstream
+from lbcproxy.replay.as_server.questions import QUESTIONS
 from lbcproxy.session import Direction, Message, Observer
 from lbcproxy.wire import Codec, Framer
 from lbcproxy.wire.envelope import frame

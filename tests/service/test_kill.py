@@ -17,7 +17,7 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.repair import survey
+from lbcproxy.capture.tools.repair import survey
 from lbcproxy.wire.envelope import frame
 from tests.echo import Echo
 from tests.live.proxies import lbcproxy

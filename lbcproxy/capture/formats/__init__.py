@@ -17,8 +17,8 @@ from typing import BinaryIO, NamedTuple, cast
 
 from lbcproxy import discover
 from lbcproxy.capture.formats._packed import PACKINGS, packed, unpacked
-from lbcproxy.capture.happening import Happened
 from lbcproxy.capture.packet import Packet, Section
+from lbcproxy.capture.reading.happening import Happened
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
 

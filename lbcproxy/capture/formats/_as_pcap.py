@@ -11,8 +11,8 @@ from lbcproxy.capture.events import Header
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.formats._writer import Recorded
 from lbcproxy.capture.packet import Packet, Section
-from lbcproxy.capture.recorder import Recorder
-from lbcproxy.capture.tcp import LINK_RAW
+from lbcproxy.capture.reading.tcp import LINK_RAW
+from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.session import Direction, Passage, SessionFacts
 
 __all__ = ["AsPcap"]

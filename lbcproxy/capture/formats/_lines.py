@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from lbcproxy import networks
-from lbcproxy.capture.connection import UnknownNetwork
-from lbcproxy.capture.happening import Closed, Data, Forgotten, Gap, Happened, Opened
 from lbcproxy.capture.packet import Leg, Section
-from lbcproxy.capture.writer import SCHEMA
+from lbcproxy.capture.reading.connection import UnknownNetwork
+from lbcproxy.capture.reading.happening import Closed, Data, Forgotten, Gap, Happened, Opened
+from lbcproxy.capture.recording.writer import SCHEMA
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lbcproxy.capture.events import Event, Header, tell
-from lbcproxy.capture.recorder import Recorder
-from lbcproxy.capture.writer import LAST_NS
+from lbcproxy.capture.recording.recorder import Recorder
+from lbcproxy.capture.recording.writer import LAST_NS
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["Recorded", "Writer"]

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from lbcproxy import networks
-from lbcproxy.capture.connection import UnknownNetwork
-from lbcproxy.capture.happening import Data, Happened, Opened
+from lbcproxy.capture.reading.connection import UnknownNetwork
+from lbcproxy.capture.reading.happening import Data, Happened, Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network

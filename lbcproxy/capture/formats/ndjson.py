@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import msgspec
 
 from lbcproxy.capture.formats import _lines
-from lbcproxy.capture.happening import Happened
 from lbcproxy.capture.packet import Section
+from lbcproxy.capture.reading.happening import Happened
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
 

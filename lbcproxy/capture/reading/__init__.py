@@ -1,0 +1,1 @@
+"""A file's packets or messages, put together to sessions and entries."""

@@ -1,0 +1,237 @@
+"""A TCP connection of a capture, on its way to being a session."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from lbcproxy import networks
+from lbcproxy.capture.reading.happening import Closed, Opened
+from lbcproxy.capture.reading.met import SessionReport
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.errors import LbcproxyError
+from lbcproxy.networks import Network
+from lbcproxy.session import Direction, Passage, Session, SessionFacts, Side
+
+__all__ = ["Connection", "Room", "UnknownNetwork"]
+
+UNDECIDED = 4096
+"""Bytes of a connection that are looked at for the magic of a known network."""
+IN_MIDDLE = 4 << 20
+"""The same of a connection met in its middle, where the rest of a block may come first."""
+LONGEST_MATCH = 16
+MOST_OUTGOING = 64 << 20
+"""Bytes of one piece that went out."""
+
+
+class UnknownNetwork(LbcproxyError):
+    """A file of others does not tell whose traffic it holds; the text names the candidates."""
+
+
+class Room:
+    """Bytes that may be held of all connections together whose network is not known yet."""
+
+    def __init__(self, left: int = 64 << 20) -> None:
+        self.left = left
+
+
+class Connection:
+    """Reads a connection with a session, which it makes once it knows the network.
+
+    `came_in` is the direction that came in on this leg, if what went out stands on the other leg
+    as well. `network` is given where it is known without looking.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        make_session: Callable[[Network], Session],
+        *,
+        network: Network | None,
+        came_in: Direction | None,
+        upstream: str | None,
+        room: Room,
+    ) -> None:
+        self.session: Session | None = None
+        self.number: int | None = None
+        self.network = network
+        self.came_in = came_in
+        self.upstream = upstream
+        self.opened = opened
+        self._make_session = make_session
+        self._room = room
+        self._most = UNDECIDED if opened.begun else IN_MIDDLE
+        self._held: list[tuple[Direction, bytes | int, int]] = []
+        self._size = 0
+        self._seen = dict.fromkeys(Direction, b"")
+        self._given_up = False
+        self._ended: set[Direction] = set()
+        self._end: str | None = None
+        self._last_ns = opened.time_ns
+        self._outgoing = bytearray()
+
+    @property
+    def over(self) -> bool:
+        """Whether both directions have ended."""
+        return len(self._ended) == len(Direction)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it is of no network that could be told."""
+        return self.session is None and self.network is None
+
+    def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterator[Passage]:
+        """Read the next bytes of a direction."""
+        self._last_ns = time_ns
+        if self.session is not None:
+            yield from self.session.receive(direction, data, time_ns)
+        elif not self._given_up:
+            self._hold(direction, data, time_ns, len(data))
+            seen = self._seen[direction] + data
+            self._seen[direction] = seen[-LONGEST_MATCH:]
+            yield from self._decide(self.network or _network_in(seen))
+
+    def flush(self, direction: Direction, time_ns: int) -> Iterator[Passage]:
+        """Read no further what a direction has left unfinished: a piece ends here."""
+        if self.session is not None:
+            yield from self.session.end(direction, time_ns)
+
+    def went_out(
+        self, direction: Direction, data: bytes, time_ns: int, *, whole: bool
+    ) -> bytes | None:
+        """Take bytes that went out on this leg; give the piece that ends with them, if one does.
+
+        What they mean is known from where they came in. They are read all the same: nodes agree on
+        a version on each leg.
+        """
+        for _ in self.data(direction, data, time_ns):
+            pass
+        self._outgoing += data
+        if not whole and len(self._outgoing) <= MOST_OUTGOING:
+            return None
+        piece = bytes(self._outgoing)
+        self._outgoing.clear()
+        return piece
+
+    def injected(self, direction: Direction, piece: bytes, time_ns: int) -> Iterator[Passage]:
+        """Read a piece that no node has sent."""
+        if self.session is not None:
+            yield self.session.injected(direction, time_ns, piece, ())
+
+    def gap(self, direction: Direction, missing: int, time_ns: int) -> Iterator[Passage]:
+        """Go on behind bytes that are not in the capture."""
+        self._last_ns = time_ns
+        if self.session is not None:
+            yield from self.session.gap(direction, missing, time_ns)
+        elif not self._given_up:
+            self._hold(direction, missing, time_ns, 0)
+            self._seen[direction] = b""
+            self._most = IN_MIDDLE
+            yield from self._decide(self.network)
+
+    def end(
+        self,
+        direction: Direction,
+        time_ns: int,
+        closed: Closed | None,
+        otherwise: str = "open at the end",
+    ) -> Iterator[Passage]:
+        """End a direction; `closed` says how, or `otherwise` if nobody closed it."""
+        if closed is not None:
+            self._last_ns = time_ns
+            who = "client" if closed.from_client else "server"
+            if closed.reset:
+                self._end = f"{who} reset"
+            elif self._end is None:
+                self._end = f"{who} closed"
+        elif not self._ended:
+            self._end = otherwise
+        if direction not in self._ended:
+            self._ended.add(direction)
+            if self.session is not None:
+                yield from self.session.end(direction, time_ns)
+        if self.over:
+            self._release()
+
+    def facts(self, number: int, network: Network | None) -> SessionFacts:
+        """Say between whom the session is; where only two are known, the server is the upstream."""
+        client, server = self.opened.client, self.opened.server
+        try:
+            upstream = server if self.upstream is None else Endpoint.parse(self.upstream)
+        except ValueError:
+            upstream = server  # the file says something else than HOST:PORT
+        return SessionFacts(
+            number=number,
+            network="" if network is None else network.id,
+            client=client,
+            listen=server,
+            upstream=upstream,
+        )
+
+    def report(self, number: int) -> SessionReport:
+        """Tell of the session, when all of it has been read."""
+        session = self.session
+        client, upstream = (
+            (Side(), Side()) if session is None else (session.client, session.upstream)
+        )
+        network = session.network if session is not None else self.network
+        return SessionReport(
+            number=number,
+            network="" if network is None else network.id,
+            client=self.opened.client,
+            server=self.opened.server,
+            upstream=self.upstream,
+            begun=self.opened.begun,
+            begun_ns=self.opened.time_ns,
+            ended_ns=self._last_ns,
+            end=self._end or "",
+            missing=0 if session is None else session.missing,
+            to_upstream=client.statistics(),
+            to_client=upstream.statistics(),
+        )
+
+    def _hold(self, direction: Direction, what: bytes | int, time_ns: int, size: int) -> None:
+        self._held.append((direction, what, time_ns))
+        self._size += size
+        self._room.left -= size
+
+    def _decide(self, network: Network | None) -> Iterator[Passage]:
+        """Make the session and read what was held, or give up if too much is."""
+        if network is not None:
+            held = self._release()
+            self.session = self._make_session(network)
+            for direction, what, time_ns in held:
+                if isinstance(what, bytes):
+                    yield from self.data(direction, what, time_ns)
+                else:
+                    yield from self.gap(direction, what, time_ns)
+        elif self._size > self._most or self._room.left < 0:
+            self._given_up = True
+            self._release()
+
+    def _release(self) -> list[tuple[Direction, bytes | int, int]]:
+        held, self._held = self._held, []
+        self._room.left += self._size
+        self._size = 0
+        return held
+
+
+def _network_in(data: bytes) -> Network | None:
+    """Find the network whose frame begins in some bytes; raises UnknownNetwork if two share it."""
+    found = _FRAME.search(data)
+    if found is None:
+        return None
+    known = networks.with_magic(found[0][:4])
+    if len(known) > 1:
+        names = " and ".join(network.id for network in known)
+        raise UnknownNetwork(f"magic {found[0][:4].hex()} is that of {names}: say --network")
+    return known[0]
+
+
+def _frame_pattern() -> re.Pattern[bytes]:
+    """Match a magic with a command behind it."""
+    magics = b"|".join(re.escape(each.magic) for each in networks.all_networks().values())
+    return re.compile(b"(?:" + magics + rb")[a-z0-9]{2,12}")
+
+
+_FRAME = _frame_pattern()

@@ -1,0 +1,106 @@
+"""What a pass over a capture met beside its entries: sessions, and what was not read and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from lbcproxy.capture.reading.fragments import Fragments
+from lbcproxy.capture.reading.links import UNDERSTOOD, link_name
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.session import SessionFacts, SideStatistics
+
+__all__ = ["Met", "SessionReport"]
+
+_MOST_COMMENTS = 16
+
+
+class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One session of a capture, when it is over or the capture is."""
+
+    number: int
+    network: str
+    client: Endpoint
+    server: Endpoint
+    """Where the client connected to; in captures of ours that is the proxy."""
+    upstream: str | None
+    """In captures of ours: the node behind the proxy, HOST:PORT."""
+    begun: bool
+    """Whether its beginning was captured."""
+    begun_ns: int
+    ended_ns: int
+    end: str
+    """How it ended: as `client closed` or `server reset`; else `open at the end` or `silent`."""
+    missing: int
+    """Bytes that the capture lacks, of both directions."""
+    to_upstream: SideStatistics
+    """The client, as what it sent shows it."""
+    to_client: SideStatistics
+    """The node, likewise."""
+
+
+class Met:
+    """Counts of one pass over a file, right at any moment of it."""
+
+    def __init__(self) -> None:
+        self.format = ""
+        self.packets = 0
+        self.sections = 0
+        self.comments: list[str] = []
+        """What the writers of the sections say of them, each once."""
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+        """The earliest and latest time of a packet."""
+        self.between: dict[int, SessionFacts] = {}
+        """Of the sessions that are open now: between whom they are."""
+        self.sessions = 0
+        self.skipped = 0
+        """Connections passed over because they are of no known network."""
+        self.unread: Counter[int] = Counter()
+        """Packets that were not read, by link type."""
+        self.segments = 0
+        """TCP segments."""
+        self.fragments = Fragments()
+
+    def comment(self, text: str) -> None:
+        """Take note of what a section says of itself."""
+        if text not in self.comments and len(self.comments) < _MOST_COMMENTS:
+            self.comments.append(text)
+
+    def packet(self, time_ns: int, link_type: int) -> bool:
+        """Count a packet; whether its link type is understood."""
+        self.packets += 1
+        self.time(time_ns)
+        if link_type in UNDERSTOOD:
+            return True
+        self.unread[link_type] += 1
+        return False
+
+    def time(self, time_ns: int) -> None:
+        """Take note of when something was; some blocks have no time."""
+        if time_ns:
+            self.first_ns = time_ns if self.first_ns is None else min(self.first_ns, time_ns)
+            self.last_ns = time_ns if self.last_ns is None else max(self.last_ns, time_ns)
+
+    @property
+    def notices(self) -> list[str]:
+        """What was not read, in words; nothing where all was."""
+        found = [_unread(link_type, count) for link_type, count in sorted(self.unread.items())]
+        if self.fragments.incomplete:
+            found.append(
+                "IP packets that are not read, since not all of their fragments are there: "
+                f"{self.fragments.incomplete:,}"
+            )
+        if self.skipped and self.sessions:
+            found.append(
+                "connections that are passed over, since no magic of a known network is in them: "
+                f"{self.skipped:,}; --network reads all as one's"
+            )
+        return found
+
+
+def _unread(link_type: int, count: int) -> str:
+    known = ", ".join(str(number) for number in sorted(UNDERSTOOD))
+    name = link_name(link_type)
+    return f"packets of link type {name} that are not read: {count:,}; read are {known}"

@@ -1,0 +1,344 @@
+"""One pass over a file: what happened in its sessions, from its packets or its messages."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import msgspec
+
+from lbcproxy import networks
+from lbcproxy.capture.events import Event, Header
+from lbcproxy.capture.packet import PSH, Leg, Packet, Section, Segment
+from lbcproxy.capture.reading.connection import Connection, Room
+from lbcproxy.capture.reading.conversation import Conversation
+from lbcproxy.capture.reading.happening import Closed, Data, Gap, Happened, Opened, StreamEvent
+from lbcproxy.capture.reading.lookahead import Lookahead
+from lbcproxy.capture.reading.met import Met
+from lbcproxy.capture.reading.pairing import Awaits, Sent
+from lbcproxy.capture.reading.streams import Reassembler
+from lbcproxy.capture.reading.tcp import dissect
+from lbcproxy.capture.recording.writer import SCHEMA
+from lbcproxy.networks import Network
+from lbcproxy.session import Direction, Passage, Session
+
+__all__ = ["Reading"]
+
+_CAME_IN = {Leg.CLIENT: Direction.TO_UPSTREAM, Leg.UPSTREAM: Direction.TO_CLIENT}
+_SERVER_PORTS = frozenset(network.port for network in networks.all_networks().values())
+_HEADER_KEYS = ("schema", "network", "legs", "changes")
+
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(("network", "legs", "leg", "upstream", "verdict"), str),
+    **dict.fromkeys(("changes", "continued"), bool),
+    **dict.fromkeys(("session", "number", "missing"), int),
+    "trail": list,
+}
+_NOTHING: dict[str, Any] = {}
+
+Facts: TypeAlias = Mapping[str, Any]
+Told: TypeAlias = Event | Awaits | Sent
+
+
+class Reading:
+    """Takes what a file holds and gives what happened.
+
+    `network` is what all of it is read as, if it is given. `Awaits` and `Sent` stand among the
+    events where what went out is on the other leg.
+    """
+
+    def __init__(self, met: Met, network: Network | None) -> None:
+        self._met = met
+        self._asked = network
+        self._number = 1  # the next entry's
+        self._room = Room()
+        self._highest = 0
+        self._begin(Header())
+
+    def _begin(self, header: Header) -> None:
+        """Begin a section: what was open in the one before does not go on."""
+        self._reassembler = Reassembler(server_ports=_SERVER_PORTS)
+        self._lookahead = Lookahead(self._reassembler.knows)
+        self._connections: dict[int, Connection] = {}
+        self._conversations: dict[int, Conversation] = {}
+        self._own: dict[object, int] = {}  # our number of a session by the file's own
+        self._before = self._highest
+        self._own_numbers = True  # whether all of this section have kept theirs
+        self._last_time = 0
+        self._named = None
+        with suppress(KeyError):
+            self._named = networks.get(header.network or "")
+        # With one leg in the file there is nothing that stands on the other as well.
+        self._by_leg = header.changes and header.legs == "both"
+
+    def take(self, item: Packet | Section | Happened) -> Iterator[Told]:
+        """Take the next packet, or what else a format gives."""
+        if isinstance(item, Section):
+            yield from self.finish()
+            header = _header(item)
+            self._begin(header)
+            self._met.sections += 1
+            for comment in item.comments:
+                self._met.comment(comment)
+            yield header
+        elif isinstance(item, Happened):
+            self._last_time = item.event.time_ns
+            self._met.time(item.event.time_ns)
+            yield from self._happened(item.event, item.facts, item.whole)
+        elif self._met.packet(item.time_ns, item.link_type):
+            segment = dissect(item, self._met.fragments)
+            if segment is None:
+                return
+            self._met.segments += 1
+            for each in self._lookahead.feed(item, segment):
+                yield from self._read(*each)
+
+    def finish(self) -> Iterator[Told]:
+        """Give what is left when a section ends."""
+        for each in self._lookahead.finish():
+            yield from self._read(*each)
+        for event in self._reassembler.finish():
+            yield from self._happened(event, {}, True)
+        for number, connection in list(self._connections.items()):
+            yield from self._end(number, connection, self._last_time, "open at the end")
+
+    def _read(self, packet: Packet, segment: Segment) -> Iterator[Told]:
+        self._last_time = packet.time_ns
+        facts = _facts(packet.custom)
+        whole = bool(segment.flags & PSH)
+        for event in self._reassembler.feed(packet.time_ns, segment, behind_gap="missing" in facts):
+            yield from self._happened(event, facts, whole)
+
+    def _happened(self, event: StreamEvent, facts: Facts, whole: bool) -> Iterator[Told]:
+        if isinstance(event, Opened):
+            yield from self._open(event, facts)
+            return
+        connection = self._connections.get(event.connection)
+        if connection is None:
+            return
+        if isinstance(event, Data):
+            yield from self._data(connection, event, facts, whole)
+        elif isinstance(event, Gap):
+            way = _way(event.from_client)
+            if not _goes_out(connection, way) or "missing" not in facts:  # told where it came in
+                yield from self._tell(connection, connection.gap(way, event.missing, event.time_ns))
+        elif isinstance(event, Closed):
+            yield from self._closed(connection, event)
+        else:
+            yield from self._end(event.connection, connection, event.time_ns, "silent")
+
+    def _open(self, event: Opened, facts: Facts) -> Iterator[Told]:
+        leg = Leg.UPSTREAM if facts.get("leg") == Leg.UPSTREAM else Leg.CLIENT
+        own = facts.get("session")
+        if leg is Leg.UPSTREAM and not self._by_leg:  # the client leg has the same messages
+            if (known := self._conversations.get(self._own.get(own, 0))) is not None:
+                yield from known.connected(event.client, event.time_ns)
+            return
+        begun = event.begun and not facts.get("continued", False)
+        event = msgspec.structs.replace(event, begun=begun)
+        version = _version(facts)
+        connection = Connection(
+            event,
+            lambda network: self._session(network, connection, begun, version),
+            network=self._asked or _network(facts) or self._named,
+            came_in=_CAME_IN[leg] if self._by_leg else None,
+            upstream=facts.get("upstream"),
+            room=self._room,
+        )
+        self._connections[event.connection] = connection
+        if "session" not in facts:
+            return
+        # Ours: both legs of a session have its number.
+        number = self._own.get(own) if leg is Leg.UPSTREAM else None
+        if number is None:
+            self._own[own] = number = self._next_session(own)
+        conversation = self._join(number, connection, begun, version)
+        conversation.own = own
+        if connection.network is not None:
+            yield from conversation.start(connection, connection.network)
+        if leg is Leg.UPSTREAM:
+            yield from conversation.connected(event.client, event.time_ns)
+
+    def _join(
+        self, number: int, connection: Connection, begun: bool, version: int | None
+    ) -> Conversation:
+        connection.number = number
+        conversation = self._conversations.get(number)
+        if conversation is None:
+            conversation = self._conversations[number] = Conversation(number)
+            conversation.begun, conversation.protocol_version = begun, version
+        conversation.legs.append(connection)
+        return conversation
+
+    def _next_session(self, own: object = 0) -> int:
+        """Give a session its number: its own, in a file of ours, unless that is taken."""
+        self._met.sessions += 1
+        wanted = own if isinstance(own, int) and own < 1 << 32 else 0
+        if self._own_numbers and wanted > self._before and own not in self._own:
+            self._highest = max(self._highest, wanted)
+            return wanted  # sessions may begin in any order in a part of a capture
+        self._own_numbers = False
+        self._highest = max(self._highest + 1, wanted)
+        return self._highest
+
+    def _session(
+        self, network: Network, connection: Connection, begun: bool, version: int | None
+    ) -> Session:
+        """Make the core that reads a connection, at its first bytes."""
+        if connection.number is None:
+            self._join(self._next_session(), connection, begun, version)
+        assert connection.number is not None
+        return Session(
+            connection.number,
+            network,
+            numbers=itertools.repeat(0),
+            stream_above=None,
+            begins=begun,
+            protocol_version=version,
+        )
+
+    def _data(
+        self, connection: Connection, event: Data, facts: Facts, whole: bool
+    ) -> Iterator[Told]:
+        way, data, time_ns = _way(event.from_client), event.data, event.time_ns
+        verdict = facts.get("verdict")
+        if _goes_out(connection, way):
+            piece = connection.went_out(way, data, time_ns, whole=whole)
+            if piece is None or verdict is None or connection.number is None:
+                return
+            if verdict == "inject":
+                yield from self._tell(connection, connection.injected(way, piece, time_ns), facts)
+            else:
+                yield Sent((connection.number, facts.get("number")), piece)
+            return
+        passages = connection.data(way, data, time_ns)
+        if verdict is None or not whole:
+            yield from self._tell(connection, passages)
+            return
+        # The note is about these bytes, and what comes next is no part of them.
+        told = itertools.chain(passages, connection.flush(way, time_ns))
+        yield from self._tell(connection, told, facts)
+
+    def _closed(self, connection: Connection, event: Closed) -> Iterator[Told]:
+        way, time_ns = _way(event.from_client), event.time_ns
+        # After a reset nothing will come in the other direction either.
+        for each in (way, way.other) if event.reset else (way,):
+            ended = connection.end(each, time_ns, event)
+            yield from self._tell(connection, (p for p in ended if not _goes_out(connection, each)))
+        conversation = self._conversations.get(connection.number or 0)
+        if conversation is not None:
+            yield from conversation.closed(connection, way, event)
+        if connection.over:
+            yield from self._forget(event.connection, connection, time_ns)
+
+    def _end(self, number: int, connection: Connection, time_ns: int, how: str) -> Iterator[Told]:
+        """End a connection that nobody closed."""
+        for way in Direction:
+            ended = connection.end(way, time_ns, None, how)
+            yield from self._tell(connection, (p for p in ended if not _goes_out(connection, way)))
+        yield from self._forget(number, connection, time_ns)
+
+    def _forget(self, number: int, connection: Connection, time_ns: int) -> Iterator[Told]:
+        del self._connections[number]
+        self._met.skipped += connection.unknown
+        conversation = self._conversations.get(connection.number or 0)
+        if conversation is None:
+            return
+        yield from conversation.start(connection, None)  # if it is not known yet, it never will be
+        yield from conversation.over(connection, time_ns)
+        if not conversation.legs:
+            del self._conversations[conversation.number]
+            self._own.pop(conversation.own, None)
+
+    def _tell(
+        self, connection: Connection, passages: Iterable[Passage], facts: Facts = _NOTHING
+    ) -> Iterator[Told]:
+        """Tell what passed, with numbers, and with what the file says became of it."""
+        together: list[Passage] = []
+        conversation: Conversation | None = None
+        for first in passages:
+            if conversation is None:
+                assert connection.number is not None
+                assert connection.session is not None
+                conversation = self._conversations[connection.number]
+                yield from conversation.start(connection, connection.session.network)
+            for passage in self._judged(first, facts):
+                if connection.came_in is None or passage.entries[0].verdict != "rewrite":
+                    together.append(passage)
+                    continue
+                yield from conversation.passed(together)
+                together = []
+                yield Awaits((conversation.number, facts.get("number")))
+                yield from conversation.passed([passage])
+        if conversation is not None:
+            yield from conversation.passed(together)
+
+    def _judged(self, passage: Passage, facts: Facts) -> Iterator[Passage]:
+        verdict = facts.get("verdict")
+        if verdict is None and passage.run is not None:
+            run = passage.run.numbered(self._number)
+            self._number += len(run)
+            yield Passage(passage.raw, run, run=run)
+            return
+        changes = {} if verdict is None else {"verdict": verdict, "trail": _trail(facts)}
+        for each in passage.entries:
+            entry = msgspec.structs.replace(each, number=self._number, **changes)
+            self._number += 1
+            if verdict == "inject":
+                yield Passage(b"", (entry,), entry.raw)
+            else:
+                yield Passage(entry.raw, (entry,), b"" if verdict == "drop" else None)
+
+
+def _way(from_client: bool) -> Direction:
+    return Direction.TO_UPSTREAM if from_client else Direction.TO_CLIENT
+
+
+def _goes_out(connection: Connection, direction: Direction) -> bool:
+    """Whether what stands on this leg in a direction came in on the other."""
+    return connection.came_in is not None and connection.came_in is not direction
+
+
+def _facts(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Read what a writer of ours left in a packet or section; nothing of it may be as it should."""
+    for text in texts:
+        with suppress(msgspec.DecodeError, RecursionError):
+            facts = msgspec.json.decode(text)
+            if isinstance(facts, dict) and facts.get("schema") == SCHEMA:
+                return {
+                    key: value
+                    for key, value in facts.items()
+                    if isinstance(value, _TYPES.get(key, object))
+                }
+    return {}
+
+
+def _header(section: Section) -> Header:
+    facts = _facts(section.custom)
+    return Header(
+        network=facts.get("network"),
+        legs="both" if facts.get("legs") == "both" else "client",
+        changes=facts.get("changes", False),
+        metadata={key: value for key, value in facts.items() if key not in _HEADER_KEYS},
+        comments=section.comments,
+    )
+
+
+def _version(facts: Facts) -> int | None:
+    """Give the version that nodes had agreed on when their session was continued in this file."""
+    version = facts.get("protocol_version")
+    known = isinstance(version, int) and 0 <= version < 1 << 32
+    return version if known and facts.get("continued") else None
+
+
+def _network(facts: Facts) -> Network | None:
+    """Give the network that the file says a session is of."""
+    with suppress(KeyError):
+        return networks.get(facts.get("network", ""))
+    return None
+
+
+def _trail(facts: Facts) -> tuple[str, ...]:
+    return tuple(map(str, facts.get("trail", ())))

@@ -1,0 +1,199 @@
+"""TCP segments from captured packets, and raw IP packets from TCP segments.
+
+Dissecting believes no length: bytes that are not one whole TCP segment give None, never an
+exception. IP fragments are put together if the caller has a place for them to wait.
+
+Building makes packets that never were on a wire, for tools that want to see TCP. Wireshark does
+not verify TCP checksums by default and computing them costs most of the time, so they are zero.
+A SYN carries the largest window scale: the window of every other packet is then 1 GiB, which no
+analysis can mistake for a full one.
+"""
+
+import ipaddress
+import struct
+from functools import lru_cache
+
+from lbcproxy.capture.packet import ACK, FIN, SYN, Packet, Segment
+from lbcproxy.capture.reading.fragments import Fragments
+from lbcproxy.capture.reading.links import LINK_RAW, ip_start
+from lbcproxy.endpoint import Endpoint
+
+__all__ = ["LINK_RAW", "MAX_PAYLOAD", "Route", "build", "dissect"]
+
+# What fits an IPv4 packet with two headers without options; IPv6 would have room for 20 more.
+MAX_PAYLOAD = 65_495
+
+_PROTOCOL_TCP = 6
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
+
+_IPV4 = struct.Struct(">BBHHHBBH8s")
+_IPV6 = struct.Struct(">IHBB32s")
+_TCP = struct.Struct(">4sIIBBHHH")
+_WINDOW = 0xFFFF
+_DONT_FRAGMENT = 0x4000
+_HOPS = 64
+# Maximum segment size 65,495; one byte of padding; window scale 14.
+_SYN_OPTIONS = struct.pack(">BBHBBBB", 2, 4, MAX_PAYLOAD, 1, 3, 3, 14)
+_UNKNOWN_HOST = ipaddress.IPv4Address(0)
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+class Route:
+    """The headers of one direction of a connection, ready but for what each packet changes.
+
+    IPv4 where both hosts are, else IPv6 with IPv4 hosts mapped into it; a host that is no
+    address (a UNIX socket, a transport of a test) is 0.0.0.0. `ends` is the same for both
+    directions, and for no other connection at the same time.
+    """
+
+    __slots__ = ("_addresses", "_is_ipv4", "_ports", "_sum", "ends")
+
+    def __init__(self, source: Endpoint, target: Endpoint) -> None:
+        hosts = [_packed(source.host), _packed(target.host)]
+        if len(hosts[0]) != len(hosts[1]):
+            hosts = [_MAPPED + host if len(host) == 4 else host for host in hosts]
+        self._addresses = b"".join(hosts)
+        self._is_ipv4 = len(self._addresses) == 8
+        self._ports = struct.pack(">HH", source.port, target.port)
+        self.ends = frozenset({hosts[0] + self._ports[:2], hosts[1] + self._ports[2:]})
+        # For the checksum of IPv4: the sum over a header whose length is not known yet.
+        self._sum = sum(struct.unpack(">10H", self._ipv4(0, 0))) if self._is_ipv4 else 0
+
+    def headers(self, sequence: int, acknowledgment: int, flags: int, length: int) -> bytes:
+        """Build the IP and TCP headers of a segment whose payload has this length."""
+        options = _SYN_OPTIONS if flags & SYN else b""
+        size = 20 + len(options)
+        if size + length > MAX_PAYLOAD + 20:
+            raise ValueError(f"{length:,} bytes do not fit one segment of {MAX_PAYLOAD:,}")
+        if self._is_ipv4:
+            check = self._sum + 20 + size + length
+            check = (check & 0xFFFF) + (check >> 16)
+            ip = self._ipv4(20 + size + length, ~(check + (check >> 16)) & 0xFFFF)
+        else:
+            ip = _IPV6.pack(6 << 28, size + length, _PROTOCOL_TCP, _HOPS, self._addresses)
+        # The header's size stands in words in the upper four bits: size / 4 << 4.
+        tcp = _TCP.pack(self._ports, sequence, acknowledgment, size << 2, flags, _WINDOW, 0, 0)
+        return ip + tcp + options
+
+    def _ipv4(self, total: int, check: int) -> bytes:
+        return _IPV4.pack(
+            0x45, 0, total, 0, _DONT_FRAGMENT, _HOPS, _PROTOCOL_TCP, check, self._addresses
+        )
+
+
+def build(segment: Segment) -> bytes:
+    """Build the raw IP packet of a segment: IPv4 or IPv6 by its addresses, no link layer."""
+    headers = Route(segment.source, segment.target).headers(
+        segment.sequence, segment.acknowledgment, segment.flags, len(segment.payload)
+    )
+    return headers + segment.payload
+
+
+def dissect(packet: Packet, fragments: Fragments | None = None) -> Segment | None:
+    """Find the TCP segment in a packet, or None if there is not one whole.
+
+    With `fragments`, the last fragment of an IP packet that came in several gives the segment. A
+    packet of a link type that is not `UNDERSTOOD` gives None too.
+    """
+    data = packet.data
+    start = ip_start(packet.link_type, data)
+    if start is None or start >= len(data):
+        return None
+    version = data[start] >> 4
+    if version == 4:
+        return _ipv4(data, start, fragments)
+    return _ipv6(data, start, fragments) if version == 6 else None
+
+
+def _ipv4(data: bytes, start: int, fragments: Fragments | None) -> Segment | None:
+    """Find the segment in an IPv4 packet."""
+    if len(data) - start < 20:
+        return None
+    size = (data[start] & 0x0F) * 4
+    length = int.from_bytes(data[start + 2 : start + 4])
+    # 0 is what a network card that cuts segments itself leaves behind: the rest is the packet.
+    end = start + length if length else len(data)
+    if size < 20 or data[start + 9] != _PROTOCOL_TCP:
+        return None
+    hosts = data[start + 12 : start + 16], data[start + 16 : start + 20]
+    # The place of a fragment in units of 8 bytes, and above it whether more follow.
+    field = int.from_bytes(data[start + 6 : start + 8]) & 0x3FFF
+    if not field:
+        return _tcp(data, start + size, end, *hosts)
+    if fragments is None or end > len(data):
+        return None
+    name, place, more = data[start + 4 : start + 6], (field & 0x1FFF) * 8, field >= 0x2000
+    whole = fragments.add((*hosts, name), place, data[start + size : end], more=more)
+    return None if whole is None else _tcp(whole, 0, len(whole), *hosts)
+
+
+def _ipv6(data: bytes, start: int, fragments: Fragments | None) -> Segment | None:
+    """Find the segment in an IPv6 packet, behind any extension headers."""
+    if len(data) - start < 40:
+        return None
+    length = int.from_bytes(data[start + 4 : start + 6])
+    end = start + 40 + length if length else len(data)
+    hosts = data[start + 8 : start + 24], data[start + 24 : start + 40]
+    following, place = data[start + 6], start + 40
+    while following != _PROTOCOL_TCP:
+        if min(end, len(data)) - place < 8:
+            return None
+        if following in (_HOP_BY_HOP, _ROUTING, _DESTINATION):
+            size = (data[place + 1] + 1) * 8
+        elif following == _FRAGMENT:
+            size = 8
+            field = int.from_bytes(data[place + 2 : place + 4]) & 0xFFF9
+            if field:
+                break
+        else:
+            return None
+        following, place = data[place], place + size
+    else:
+        return _tcp(data, place, end, *hosts)
+    # A fragment: its place, which is a multiple of 8, and below it whether more follow.
+    if fragments is None or end > len(data) or data[place] != _PROTOCOL_TCP:
+        return None
+    name, more = data[place + 4 : place + 8], bool(field & 1)
+    whole = fragments.add((*hosts, name), field & 0xFFF8, data[place + 8 : end], more=more)
+    return None if whole is None else _tcp(whole, 0, len(whole), *hosts)
+
+
+def _tcp(data: bytes, start: int, end: int, source: bytes, target: bytes) -> Segment | None:
+    """Read the segment whose header begins at `start`.
+
+    A capture may have cut packets to some length: what there is of the payload is given, and the
+    rest is missing. An end behind missing bytes is none.
+    """
+    cut = end > len(data)
+    end = min(end, len(data))
+    if end - start < 20:
+        return None
+    ports, sequence, acknowledgment, size, flags, *_ = _TCP.unpack_from(data, start)
+    size = (size >> 4) * 4
+    if size < 20 or start + size > end:
+        return None
+    return Segment(
+        _endpoint(source, ports[:2]),
+        _endpoint(target, ports[2:]),
+        sequence,
+        acknowledgment if flags & ACK else 0,
+        flags & ~FIN if cut else flags,
+        data[start + size : end],
+    )
+
+
+# The same few addresses come again and again, and reading them is slow.
+@lru_cache(maxsize=4096)
+def _endpoint(address: bytes, port: bytes) -> Endpoint:
+    host = ipaddress.ip_address(address)
+    # Mapped addresses stand for IPv4 hosts; their own text differs between Python versions.
+    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
+        host = host.ipv4_mapped
+    return Endpoint(str(host), int.from_bytes(port))
+
+
+def _packed(host: str) -> bytes:
+    try:
+        return ipaddress.ip_address(host).packed
+    except ValueError:
+        return _UNKNOWN_HOST.packed

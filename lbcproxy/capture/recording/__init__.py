@@ -1,0 +1,1 @@
+"""Sessions into files as they happen: names, rotation, rings, retention."""

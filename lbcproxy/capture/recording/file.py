@@ -1,0 +1,301 @@
+"""The file a recorder writes to, and what it is called."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from lbcproxy.background import Background, write_all
+from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.recording.loss import Loss
+from lbcproxy.capture.recording.packing import PACKED
+from lbcproxy.errors import CaptureError
+
+__all__ = ["MOST_WAITING", "CaptureFile", "Told"]
+
+
+MOST_WAITING = 64 << 20
+"""Bytes that may wait for a disk or pipe, unless said otherwise."""
+RETRY = 5.0
+"""Seconds until a disk that failed is tried again."""
+
+Told = Callable[[str, bool], object]
+"""Is told what happens to a recording, and whether it is bad; in whatever thread it happens."""
+
+
+class CaptureFile:
+    """A pcapng file that is written to as things happen, by `disk`, in a thread of its own.
+
+    A file that exists is continued if it is a pcapng that nobody else writes, after what a crash
+    left of its last block is cut off; any other raises CaptureError, so that nothing is ever
+    written over. With `fresh` it is left alone and the next free name taken: `x-2.pcapng`. A name
+    whose file was compressed is not free either. `-` is the standard output. `closed` is told when
+    nothing more will be written, in the writing thread.
+
+    What the disk does not take, or takes too late, is lost, counted and told; a disk is tried
+    again every 5 s. Behind the loss the file says how much is missing.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        disk: Background,
+        told: Told,
+        *,
+        fresh: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        closed: Callable[[CaptureFile], object] = bool,
+    ) -> None:
+        self.path = path
+        self.cut = 0
+        """Bytes of a torn tail that were cut off."""
+        self.continued = False
+        """Whether there was something in the file before."""
+        self.size = 0
+        """How many bytes that was."""
+        self.written_ns = 0
+        """When that was written last: nanoseconds since 1970."""
+        self.messages = 0
+        """How many messages the next write holds: counted if it is lost."""
+        self.lost = Loss()
+        """What could not be recorded in all."""
+        self._disk = disk
+        self._told = told
+        self._fresh = fresh
+        self._clock = clock
+        self._tell_closed = closed
+        self._head = b""
+        self._begun = False
+        self._file: BinaryIO | None = None
+        self._regular = False
+        self._lock = threading.Lock()
+        self._missing = Loss()  # what is lost that the file does not say yet
+        self._overrun = False
+        self._skipped = Loss()  # what is lost since too much waits
+        self._retry_at: float | None = None
+        self._closed = False
+        self.is_done = False
+        """Whether it is closed and nothing of it waits."""
+
+    @property
+    def name(self) -> str:
+        """The path in words."""
+        return "the standard output" if self.path == "-" else self.path
+
+    @property
+    def failing(self) -> bool:
+        """Whether what came last is lost."""
+        return self._overrun or self._retry_at is not None
+
+    @property
+    def moved(self) -> bool:
+        """Whether what lies at the path, if anything, is not the file that is written."""
+        if self._file is None or not self._regular:
+            return False
+        try:
+            return not os.path.samestat(Path(self.path).stat(), os.fstat(self._file.fileno()))
+        except OSError:
+            return True
+
+    def open(self) -> CaptureFile:
+        """Open it now, where the first write would; raises CaptureError."""
+        if self._file is not None:
+            return self
+        try:
+            self._file = _standard_output() if self.path == "-" else self._open_path()
+        except OSError as error:
+            # What exists where a folder was to be made; a file that exists is no error here.
+            why = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
+            raise CaptureError(f"cannot write {self.path}: {why}") from error
+        self._regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Have a number of whole blocks written; never waits. The first begin the file."""
+        messages, self.messages = self.messages, 0
+        if not self._head:
+            self._head, data = data, b""
+        if self._overrun and self._disk.size > self._disk.most // 2:
+            self._skip(messages, data)
+        elif self._closed:
+            self._lose(messages, [data])
+        elif not self._disk.put(self, self._skipped.block() + data, messages):
+            self._skip(messages, data)
+            if not self._overrun:
+                waits = f"{self._disk.most >> 20} MiB wait to be written"
+                self._told(f"recording into {self.name} fails: {waits}", True)
+            self._overrun = True
+        elif self._overrun:
+            self._overrun, skipped = False, self._skipped
+            self._skipped = Loss()
+            self._told(f"recording into {self.name} goes on: {skipped}", True)
+
+    def close(self) -> None:
+        """Close it behind what waits to be written; standard output stays open."""
+        if not self._closed:
+            self._closed = True
+            self._disk.call(self._close)
+
+    # In the writing thread.
+
+    def write_out(self, parts: list[bytes], count: int) -> None:
+        """Write; what cannot be written whole is taken back and counted."""
+        if self._retry_at is not None and self._clock() < self._retry_at:
+            self._lose(count, parts)
+            return
+        with self._lock:
+            missing, self._missing = self._missing, Loss()
+        try:
+            self.open()
+            head = b"" if self._begun else self._head
+            self._write_all([head + missing.block(), *parts])
+        except Exception as error:  # a file fails in many ways; none may cost the others
+            with self._lock:
+                self._missing += missing
+            self._lose(count, parts)
+            self._say_lost(getattr(error, "strerror", None) or str(error))
+            self._leave_nothing()
+            self._retry_at = self._clock() + RETRY if self._may_recover() else float("inf")
+            return
+        self._retry_at, self._begun = None, True
+        if missing:
+            self._told(
+                f"recording into {self.name} {'goes on' if parts else 'ends'}: {missing}", True
+            )
+
+    def _close(self) -> None:
+        with self._lock:
+            self._missing += self._skipped
+        if self._missing and self._may_recover():
+            self._retry_at = None
+            self.write_out([], 0)
+        try:
+            if self._file is not None:
+                self._file.close()
+        except OSError as error:  # where the disk is a network's
+            self._told(f"recording into {self.name} fails at its end: {error.strerror}", True)
+        finally:
+            self.is_done = True
+            self._tell_closed(self)
+
+    def _leave_nothing(self) -> None:
+        """Remove a new file that nothing could be written into."""
+        if self._file is not None and self._fresh and self._regular and not self._begun:
+            with suppress(OSError):
+                if not os.fstat(self._file.fileno()).st_size:
+                    Path(self.path).unlink()
+                    self._file.close()
+                    self._file = None
+
+    def _may_recover(self) -> bool:
+        return self._file is None or self._regular
+
+    def _write_all(self, parts: Sequence[bytes]) -> None:
+        assert self._file is not None
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            write_all(self._file.fileno(), parts)
+        except OSError:
+            if self._regular:
+                os.ftruncate(self._file.fileno(), before)
+            raise
+
+    # In either.
+
+    def _lose(self, messages: int, parts: Sequence[bytes]) -> None:
+        lost = Loss(messages, sum(map(len, parts)))
+        with self._lock:
+            self._missing += lost
+            self.lost += lost
+
+    def _skip(self, messages: int, data: bytes) -> None:
+        lost = Loss(messages, len(data))
+        self._skipped += lost
+        with self._lock:
+            self.lost += lost
+
+    def _say_lost(self, why: str) -> None:
+        """Say it once, until it goes on."""
+        with self._lock:
+            first, self._missing.said = not self._missing.said, True
+        if first:
+            self._told(f"recording into {self.name} fails: {why}", True)
+
+    def _open_path(self) -> BinaryIO:
+        base = Path(self.path)
+        base.parent.mkdir(parents=True, exist_ok=True)
+        for path in _names(base):
+            if _is_packed(path):
+                continue
+            if path.exists() and not path.is_file():
+                return cast("BinaryIO", path.open("ab", buffering=0))  # a pipe, as /dev/fd/5
+            file = cast("BinaryIO", path.open("ab", buffering=0))
+            free = _is_free(file)
+            if free and (not self._fresh or not os.fstat(file.fileno()).st_size):
+                try:
+                    self._repair(file, path)
+                except BaseException:
+                    file.close()
+                    raise
+                self.path = str(path)
+                return file
+            file.close()
+            if not self._fresh:
+                raise CaptureError(f"{path} is being written by another process")
+        raise AssertionError  # pragma: no cover
+
+    def _repair(self, file: BinaryIO, path: Path) -> None:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            return
+        with path.open("rb") as reading:
+            if not pcapng.matches(reading.read(32)):
+                raise CaptureError(f"{path} exists and is no pcapng: it is not written over")
+            reading.seek(0)
+            try:
+                whole = pcapng.whole_length(reading)
+            except CaptureError as error:
+                raise CaptureError(f"{path} is not continued: {error}") from error
+        self.cut = size - whole
+        self.continued = whole > 0
+        self.size = whole
+        self.written_ns = os.fstat(file.fileno()).st_mtime_ns
+        os.ftruncate(file.fileno(), whole)
+
+
+def _names(path: Path) -> Iterator[Path]:
+    """Give a path, then `x-2.pcapng`, `x-3.pcapng` and so on."""
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+
+
+def _is_packed(path: Path) -> bool:
+    """Whether a name was that of a file that is there compressed only."""
+    return not path.exists() and any(path.with_name(path.name + each).exists() for each in PACKED)
+
+
+def _is_free(file: BinaryIO) -> bool:
+    """Take the file for this process; False if another has it."""
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _standard_output() -> BinaryIO:
+    """Give the standard output without Python's buffer, whose lock a hanging write would keep."""
+    sys.stdout.flush()
+    os.set_blocking(sys.stdout.fileno(), True)
+    return cast("BinaryIO", os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0))

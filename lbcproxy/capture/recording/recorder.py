@@ -1,0 +1,225 @@
+"""The recorder: an observer that writes sessions to a capture as they happen."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+from lbcproxy.capture.packet import Leg
+from lbcproxy.capture.recording.known import Known
+from lbcproxy.capture.recording.writer import CaptureWriter, Note, Piece
+from lbcproxy.session import (
+    Direction,
+    Entry,
+    Observer,
+    Passage,
+    SessionFacts,
+    SessionSummary,
+)
+from lbcproxy.text import printable
+
+__all__ = ["LEGS", "Recorder"]
+
+LEGS = ("auto", "client", "both")
+"""Which legs a capture holds. `auto` is `client` as long as nothing can change a message: the
+upstream leg would be the same bytes again."""
+
+
+INGRESS = {Direction.TO_UPSTREAM: Leg.CLIENT, Direction.TO_CLIENT: Leg.UPSTREAM}
+"""The leg on which a direction's bytes come in; on the other they go out."""
+
+
+class Recorder(Observer):
+    """Write what is observed to `write`, which takes the bytes of a pcapng file in order.
+
+    `legs` is one of `LEGS`; `changes` tells that what goes out may differ from what came in;
+    `metadata` and `comments` are kept at the beginning of the file.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        *,
+        network: str,
+        legs: str = "auto",
+        changes: bool = False,
+        metadata: Mapping[str, object] | None = None,
+        comments: Sequence[str] = (),
+    ) -> None:
+        if legs not in LEGS:
+            raise ValueError(f"legs {legs!r} is not among {', '.join(LEGS)}")
+        self._both = legs == "both" or (legs == "auto" and changes)
+        self._writer = CaptureWriter(
+            write,
+            network=network,
+            legs="both" if self._both else "client",
+            metadata={"changes": changes, **(metadata or {})},
+            comments=comments,
+        )
+        self._open: dict[int, Known] = {}
+        self._legs: dict[int, list[Leg]] = {}
+        self._early: dict[int, list[Piece]] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no session is open."""
+        return not self._open
+
+    @property
+    def in_message(self) -> bool:
+        """Whether a long message has begun, in any session, and not ended."""
+        return any(known.inside for known in self._open.values())
+
+    def take_over(self, other: Recorder, time_ns: int) -> None:
+        """Go on with the sessions of another, whose file is full."""
+        for number, known in other._open.items():
+            self.join(known, time_ns, other._early.get(number, ()))
+
+    def join(self, known: Known, time_ns: int, early: Sequence[Piece] = ()) -> None:
+        """Go on with a session that has begun before.
+
+        It is opened again, with the version that was agreed, so that this file can be read alone.
+        `early` is what the upstream leg has still to get.
+        """
+        facts, number = known.facts, known.facts.number
+        more = {"continued": True, "protocol_version": known.protocol_version}
+        self._begin(known.copy(), time_ns, more)
+        ended, self._open[number].ended = known.ended, set()
+        self._early[number] = list(early)
+        if known.connected:
+            self.upstream_connected(facts, time_ns)
+        for direction in sorted(ended):
+            self.finished(facts, direction, time_ns)
+
+    def leave(self, number: int) -> None:
+        """Write no more of a session, which goes on: it stays open in the file."""
+        for leg in self._legs.get(number, ()):
+            self._writer.leave(number, leg)
+        self._forget(number)
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        """Open the client leg."""
+        self._begin(Known(facts), time_ns, {})
+
+    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+        """Open the client leg of a session of which the beginning is missing."""
+        more = {"continued": True, "protocol_version": protocol_version}
+        self._begin(Known(facts), time_ns, more)
+
+    def _begin(self, known: Known, time_ns: int, more: Mapping[str, object]) -> None:
+        facts = known.facts
+        self._open[facts.number] = known
+        self._legs[facts.number] = [Leg.CLIENT]
+        said = {"network": facts.network, "upstream": str(facts.upstream), **more}
+        self._writer.open(facts.number, Leg.CLIENT, facts.client, facts.listen, time_ns, said)
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        """Open the upstream leg, if it is wanted."""
+        known = self._open.get(facts.number)
+        if known is None:
+            return
+        known.upstream_connected(facts)
+        if not self._both or facts.local is None:
+            return
+        number, way = facts.number, Direction.TO_UPSTREAM
+        self._legs[number].append(Leg.UPSTREAM)
+        self._writer.open(number, Leg.UPSTREAM, facts.local, facts.upstream, time_ns, {})
+        self._writer.data(number, Leg.UPSTREAM, way, time_ns, self._early.pop(number, ()))
+        if way in known.ended:
+            self._writer.finish(number, Leg.UPSTREAM, way, time_ns)
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Write what passed."""
+        known = self._open.get(facts.number)
+        if known is None or direction in known.ended:
+            return
+        known.passed(direction, passages)
+        if not self._both:
+            pieces = _pieces(passages, going_out=direction is Direction.TO_CLIENT)
+            self._writer.data(facts.number, Leg.CLIENT, direction, time_ns, pieces)
+            return
+        # What was injected is on one leg alone: both legs are brought up to date around it, so that
+        # the file has the order of what happened.
+        for _, run in itertools.groupby(passages, _is_injected):
+            part = list(run)
+            for leg in self._legs[facts.number]:
+                pieces = _pieces(part, going_out=leg is not INGRESS[direction])
+                self._writer.data(facts.number, leg, direction, time_ns, pieces)
+        if Leg.UPSTREAM not in self._legs[facts.number]:
+            early = self._early.setdefault(facts.number, [])
+            early.extend(_pieces(passages, going_out=direction is Direction.TO_UPSTREAM))
+
+    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Write the end of a direction."""
+        known = self._open.get(facts.number)
+        if known is None or direction in known.ended:
+            return
+        known.finished(direction)
+        for leg in self._legs[facts.number]:
+            self._writer.finish(facts.number, leg, direction, time_ns)
+        if len(known.ended) == len(Direction):
+            self._forget(facts.number)
+
+    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Write that a session was broken off."""
+        for leg in self._legs.get(facts.number, ()):
+            self._writer.reset(facts.number, leg, direction, time_ns)
+        self._forget(facts.number)
+
+    def ended(self, summary: SessionSummary, time_ns: int) -> None:
+        """Write the ends that nobody sent: those that the proxy made when it stopped."""
+        for direction in Direction:
+            self.finished(summary.facts, direction, time_ns)
+
+    def left(self, summary: SessionSummary, time_ns: int) -> None:
+        """Forget a session that nobody has closed: it stays open in the file."""
+        self.leave(summary.facts.number)
+
+    def _forget(self, number: int) -> None:
+        self._open.pop(number, None)
+        self._legs.pop(number, None)
+        self._early.pop(number, None)
+
+
+def _is_injected(passage: Passage) -> bool:
+    return passage.run is None and any(each.verdict == "inject" for each in passage.entries)
+
+
+def _pieces(passages: Sequence[Passage], *, going_out: bool) -> list[Piece]:
+    """Put notes to the bytes they are about; what ends a long frame has no bytes of its own."""
+    pieces: list[Piece] = []
+    for passage in passages:
+        if passage.run is not None:
+            pieces.append(Piece(passage.raw, None, passage.run.frames.ends))
+            continue
+        note = _note(passage.entries[0]) if passage.entries else None
+        raw = passage.sent if going_out and passage.sent is not None else passage.raw
+        if raw:
+            pieces.append(Piece(raw, note))
+        elif passage.entries and passage.entries[0].missing:
+            pieces.append(Piece(b"", note, missing=passage.entries[0].missing))
+        elif passage.sent is not None:
+            continue  # nothing of it on this leg
+        elif note is not None and pieces:
+            pieces[-1] = Piece(pieces[-1].raw, note)
+    return pieces
+
+
+def _note(entry: Entry) -> Note | None:
+    """Say what is remarkable about an entry; nothing is decoded for it."""
+    error = entry.why if entry.message is None else entry.message.frame_error
+    if entry.continued or (error is None and entry.verdict == "pass"):
+        return None  # a run of junk has one note, at its beginning
+    facts: dict[str, object] = {"session": entry.session, "number": entry.number}
+    if entry.verdict != "pass":
+        facts["verdict"], facts["trail"] = entry.verdict, entry.trail
+    if error is not None:
+        facts["error"] = error
+    if entry.missing:
+        facts["missing"] = entry.missing
+    words = [f"#{entry.session}", printable(entry.command) or ("gap" if entry.missing else "junk")]
+    words += [f"verdict={entry.verdict}"] if entry.verdict != "pass" else []
+    words += [f"error={error}"] if error is not None else []
+    return Note(" ".join(words), facts)

@@ -1,0 +1,343 @@
+"""A ring: the last messages of a session, in memory, written out when something happens to it.
+
+For who does not want to record everything for months. What is kept are the bytes that passed,
+not copies, and nothing is decoded for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from lbcproxy.background import Background
+from lbcproxy.capture.recording.file import CaptureFile, Told
+from lbcproxy.capture.recording.known import Known, from_next_message
+from lbcproxy.capture.recording.loss import Loss
+from lbcproxy.capture.recording.pattern import file_name
+from lbcproxy.capture.recording.reasons import error_in, reason_of_end
+from lbcproxy.capture.recording.recorder import Recorder
+from lbcproxy.session import (
+    Direction,
+    Message,
+    Observer,
+    Passage,
+    SessionFacts,
+    SessionSummary,
+)
+
+__all__ = ["Bound", "Ring", "RingSettings", "Rings"]
+
+PER_MESSAGE, PER_READ = 64, 600
+"""Bytes of memory beside those that passed, about."""
+
+Event: TypeAlias = Callable[[Observer], object]
+"""Something that an observer is told."""
+
+
+class RingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of each session, and when it is written where."""
+
+    messages: int
+    """How many at least, unless they are too long."""
+    size: int
+    """Bytes of memory at most."""
+    pattern: str
+    """The path, as a recording's."""
+    reasons: tuple[str, ...]
+    """Those of `REASONS` for which it is written."""
+    legs: str = "auto"
+
+
+class Bound(Protocol):
+    """What bounds the memory of all sessions together."""
+
+    def update(self, holder: Any) -> None:
+        """Take note of what somebody holds now."""
+
+    def forget(self, holder: Any) -> None:
+        """Count somebody no longer."""
+
+
+class _Item(msgspec.Struct, frozen=True):
+    """What happened at one moment."""
+
+    time_ns: int
+    event: Event | None
+    """Of what is not bytes."""
+    direction: Direction
+    passages: Sequence[Passage] = ()
+    messages: int = 0
+    size: int = PER_READ
+
+
+class Ring:
+    """What is kept of one session."""
+
+    gives = "its ring is emptied"
+
+    def __init__(self, facts: SessionFacts, settings: RingSettings) -> None:
+        self.number = facts.number
+        self.facts = facts
+        self.known: Known | None = None
+        """How far the session was where the ring begins; None at its beginning."""
+        self.items: deque[_Item] = deque()
+        self.messages = 0
+        self.held = 0
+        """Bytes of memory."""
+        self.broken = False
+        """Whether a node broke the session off."""
+        self.said: set[tuple[str, Direction]] = set()
+        """For what it has been written already."""
+        self._settings = settings
+
+    def add(self, item: _Item) -> None:
+        """Keep one more, and let go of the oldest that are too many."""
+        self.items.append(item)
+        self.messages += item.messages
+        self.held += item.size
+        settings = self._settings
+        while self.held > settings.size or (len(self.items) > 1 and self._is_full()):
+            self._drop()
+
+    def _is_full(self) -> bool:
+        """Whether there are enough without the oldest."""
+        first, enough = self.items[0], self._settings.messages
+        if self.messages - first.messages < enough:
+            return False
+        inside = set() if self.known is None else set(self.known.inside)
+        if first.passages:
+            inside.discard(first.direction)
+            inside.update([first.direction] if not first.passages[-1].entries else [])
+        # Messages of which only the end would be left do not count.
+        return self.messages - first.messages - len(inside) >= enough
+
+    def shed(self) -> None:
+        """Let go of all: there is no memory for it."""
+        while self.items:
+            self._drop()
+
+    def _drop(self) -> None:
+        item = self.items.popleft()
+        self.messages -= item.messages
+        self.held -= item.size
+        if self.known is None:
+            self.known = Known(self.facts)
+        if item.event is None:
+            self.known.passed(item.direction, item.passages)
+        else:
+            item.event(_Follower(self.known))
+
+    def tell(self, recorder: Recorder, known: Known | None, items: Sequence[_Item]) -> int:
+        """Have recorded what was kept; how many messages that is."""
+        count = 0
+        waiting: set[Direction] = set()
+        if known is not None and items:
+            waiting, known.inside = known.inside, set()
+            recorder.join(known, items[0].time_ns)
+        for item in items:
+            if item.event is not None:
+                item.event(recorder)
+                continue
+            passages: Sequence[Passage] | None = item.passages
+            if item.direction in waiting:
+                passages = from_next_message(item.passages)
+                if passages is None:
+                    continue
+                waiting.discard(item.direction)
+            count += sum(len(each.entries) for each in passages or ())
+            recorder.passed(self.facts, item.direction, passages or (), item.time_ns)
+        return count
+
+
+class _Follower(Observer):
+    """Has what is known follow what is told."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        self._known.upstream_connected(facts)
+
+    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        self._known.finished(direction)
+
+
+class Rings(Observer):
+    """The rings of a proxy's sessions; `disk` writes them, `told` hears where.
+
+    `bound` counts what they hold; `now` gives nanoseconds since 1970; `closed` is told of each
+    file that is whole, in the writing thread.
+    """
+
+    def __init__(
+        self,
+        settings: RingSettings,
+        disk: Background,
+        told: Told,
+        bound: Bound,
+        *,
+        network: str,
+        name: str,
+        changes: bool,
+        now: Callable[[], int],
+        closed: Callable[[CaptureFile], object] = bool,
+    ) -> None:
+        self.settings = settings
+        self._disk = disk
+        self._told = told
+        self._bound = bound
+        self._network = network
+        self._name = name
+        self.changes = changes
+        """Whether what goes out may differ from what came in."""
+        self._now = now
+        self._closed = closed
+        self._rings: dict[int, Ring] = {}
+        self.lost = Loss()
+        """What could not be written."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no session."""
+        return not self._rings
+
+    @property
+    def rings(self) -> Sequence[Ring]:
+        """Those there are now."""
+        return tuple(self._rings.values())
+
+    def write_all(self, reason: str, which: Callable[[SessionFacts], bool] = lambda _: True) -> int:
+        """Write those that are meant, whatever the settings say; how many they are."""
+        meant = [each for each in self._rings.values() if each.items and which(each.facts)]
+        for ring in meant:
+            self._write(ring, reason)
+        return len(meant)
+
+    # What is told of sessions.
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        """Begin one."""
+        ring = self._rings[facts.number] = Ring(facts, self.settings)
+        event: Event = lambda observer: observer.started(facts, time_ns)  # noqa: E731
+        self._add(ring, _Item(time_ns, event, Direction.TO_UPSTREAM))
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        """Keep it."""
+        ring = self._rings.get(facts.number)
+        if ring is not None:
+            ring.facts = facts
+            event: Event = lambda observer: observer.upstream_connected(facts, time_ns)  # noqa: E731
+            self._add(ring, _Item(time_ns, event, Direction.TO_UPSTREAM))
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Keep it; write the ring if something is wrong with it."""
+        ring = self._rings.get(facts.number)
+        if ring is None:
+            return
+        messages, size, reason = 0, PER_READ, ""
+        kept = []
+        for passage in passages:
+            messages += len(passage.entries)
+            size += len(passage.raw) + len(passage.sent or b"")
+            reason = error_in(passage) or reason
+            kept.append(_unread(passage))
+        size += messages * PER_MESSAGE
+        self._add(ring, _Item(time_ns, None, direction, kept, messages, size))
+        if reason in self.settings.reasons and (reason, direction) not in ring.said:
+            ring.said.add((reason, direction))
+            self._write(ring, reason)
+
+    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Keep it."""
+        ring = self._rings.get(facts.number)
+        if ring is not None:
+            event: Event = lambda observer: observer.finished(facts, direction, time_ns)  # noqa: E731
+            self._add(ring, _Item(time_ns, event, direction))
+
+    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Keep it."""
+        ring = self._rings.get(facts.number)
+        if ring is not None:
+            ring.broken = True
+            event: Event = lambda observer: observer.reset(facts, direction, time_ns)  # noqa: E731
+            self._add(ring, _Item(time_ns, event, direction))
+
+    def ended(self, summary: SessionSummary, time_ns: int) -> None:
+        """Write the ring if the end was a bad one, and forget it."""
+        ring = self._rings.pop(summary.facts.number, None)
+        if ring is None:
+            return
+        ring.facts = summary.facts
+        self._bound.forget(ring)
+        reasons = reason_of_end(summary, broken=ring.broken)
+        reason = next((each for each in reasons if each in self.settings.reasons), None)
+        if reason is not None:
+            event: Event = lambda observer: observer.ended(summary, time_ns)  # noqa: E731
+            ring.add(_Item(time_ns, event, Direction.TO_UPSTREAM))
+            self._write(ring, reason)
+
+    def _add(self, ring: Ring, item: _Item) -> None:
+        ring.add(item)
+        self._bound.update(ring)
+
+    # Files.
+
+    def _write(self, ring: Ring, reason: str) -> None:
+        """Have it written as it is now, in the writing thread."""
+        known = None if ring.known is None else ring.known.copy()
+        items = tuple(ring.items)
+        self._disk.call(partial(self._write_out, ring, known, items, reason, self._now()))
+
+    def _write_out(
+        self, ring: Ring, known: Known | None, items: Sequence[_Item], reason: str, time_ns: int
+    ) -> None:
+        path = file_name(
+            self.settings.pattern,
+            network=self._network,
+            name=self._name,
+            session=ring.number,
+            time_ns=time_ns,
+        )
+        parts: list[bytes] = []
+        recorder = Recorder(
+            parts.append,
+            network=self._network,
+            legs=self.settings.legs,
+            changes=self.changes,
+            metadata={"name": self._name, "ring": reason},
+        )
+        count = ring.tell(recorder, known, items)
+        file = CaptureFile(path, self._disk, self._told, fresh=True, closed=self._closed)
+        file.write_out(parts, count)
+        if file.lost:
+            self.lost += file.lost
+        else:
+            words = f"session {ring.number}: {reason}, its last {count:,} messages are in"
+            self._told(f"{words} {file.name}", False)
+        file.close()
+
+
+def _unread(passage: Passage) -> Passage:
+    """Give the same without what was decoded of it, which may be many times as long."""
+    if passage.run is not None:
+        run = passage.run.unread()
+        return Passage(passage.raw, run, run=run)
+    if not passage.entries or passage.entries[0].message is None:
+        return passage
+    message = passage.entries[0].message
+    fresh = Message(
+        message.command,
+        message.direction,
+        message.raw or message.head,
+        message.codec,
+        error=message.frame_error,
+        length=None if message.raw else message.length,
+    )
+    entry = msgspec.structs.replace(passage.entries[0], message=fresh)
+    return Passage(passage.raw, (entry,), passage.sent)

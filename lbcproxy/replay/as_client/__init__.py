@@ -1,0 +1,1 @@
+"""The recorded client, played against a node."""

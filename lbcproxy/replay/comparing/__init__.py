@@ -1,0 +1,1 @@
+"""Two conversations held against each other, by what is said."""

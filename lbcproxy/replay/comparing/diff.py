@@ -1,0 +1,159 @@
+"""Two captures compared as conversations, in one pass over both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from lbcproxy.capture import Capture
+from lbcproxy.errors import CaptureError
+from lbcproxy.replay.comparing.compare import LIVE, RECORDED, Comparison
+from lbcproxy.replay.comparing.difference import MOST_DIFFERENCES, Difference, Report
+from lbcproxy.replay.comparing.meaning import Said
+from lbcproxy.replay.comparing.volatile import Ignored
+
+__all__ = ["Diff"]
+
+NAMES = ("A", "B")
+
+
+class Diff:
+    """A comparison of two captures.
+
+    The first session of one is compared with the first of the other, and so on, in the order in
+    which they begin; with `only`, the sessions of these two numbers. Both files are read side by
+    side and once; what was injected while they were recorded is left out.
+    """
+
+    def __init__(
+        self,
+        one: Capture,
+        other: Capture,
+        ignored: Ignored,
+        *,
+        only: tuple[int, int] | None = None,
+    ) -> None:
+        self._captures = (one, other)
+        self._ignored = ignored
+        self._only = only
+        self._pairs: dict[int, _Pair] = {}
+        self._by_number: tuple[dict[int, _Pair], ...] = ({}, {})
+        self._met = [0, 0]
+        self._gaps = [0, 0]
+        self._sums = [0, 0, 0, 0]
+        self._found: list[tuple[int, Difference]] = []
+        self.damage: CaptureError | None = None
+        """Why one of them could not be read to its end; what stands before it was compared."""
+
+    def run(self) -> Report:
+        """Read both and give the report; raises UnknownNetwork, OSError."""
+        sides = [self._read(side) for side in (RECORDED, LIVE)]
+        while sides:
+            for each in list(sides):
+                if next(each, None) is None:
+                    sides.remove(each)
+        for pair in list(self._pairs.values()):
+            self._finish(pair)
+        count, matched, recorded, live = self._sums
+        return Report(
+            differences=tuple(each for _, each in sorted(self._found, key=lambda each: each[0])),
+            count=count,
+            matched=matched,
+            recorded=recorded,
+            live=live,
+            names=NAMES,
+            notices=tuple(self._notices()),
+        )
+
+    def _read(self, side: int) -> Iterator[bool]:
+        """Take the messages of a side, one at a time."""
+        capture = self._captures[side]
+        capture.ended = lambda report: self._ended(side, report.number)
+        try:
+            for entry in capture:
+                if entry.missing:
+                    self._gaps[side] += entry.missing
+                elif entry.verdict != "inject":
+                    pair = self._pair(side, entry.session)
+                    if pair is not None:
+                        pair.comparison.take(side, Said.of(entry))
+                yield True
+        except CaptureError as error:
+            if error.offset is None:
+                raise
+            self.damage = self.damage or error
+
+    def _pair(self, side: int, number: int) -> _Pair | None:
+        """Give the pair of sessions that one belongs to."""
+        pair = self._by_number[side].get(number)
+        if pair is not None:
+            return pair
+        if self._only is not None and number != self._only[side]:
+            return None
+        place = self._met[side]
+        self._met[side] += 1
+        pair = self._pairs.setdefault(place, _Pair(place))
+        pair.begin(side, number, self._ignored)
+        self._by_number[side][number] = pair
+        return pair
+
+    def _ended(self, side: int, number: int) -> None:
+        """Settle a pair whose sessions are both over."""
+        pair = self._by_number[side].get(number)
+        if pair is not None:
+            pair.over.add(side)
+            if len(pair.over) == len(NAMES):
+                self._finish(pair)
+
+    def _finish(self, pair: _Pair) -> None:
+        """Have the report of a pair, and forget it."""
+        del self._pairs[pair.place]
+        for side, number in pair.numbers.items():
+            del self._by_number[side][number]
+        report = pair.report()
+        counts = report.count, report.matched, report.recorded, report.live
+        self._sums = [one + other for one, other in zip(self._sums, counts, strict=True)]
+        room = MOST_DIFFERENCES - len(self._found)
+        self._found += [(pair.place, each) for each in report.differences[:room]]
+
+    def _notices(self) -> Iterator[str]:
+        if self.damage is not None:
+            yield "a file is damaged; what stands before it was compared"
+        for side, name in enumerate(NAMES):
+            if self._gaps[side]:
+                yield f"{self._gaps[side]:,} bytes are missing from {name}"
+            if self._captures[side].met.segments:
+                yield from (f"{name}: {words}" for words in self._captures[side].met.notices)
+            if self._only is not None and not self._met[side]:
+                yield f"there is no session {self._only[side]} in {name}"
+
+
+class _Pair:
+    """Two sessions, one of each file; or one, where the other file has no more."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        self.numbers: dict[int, int] = {}
+        self.over: set[int] = set()
+        self.comparison: Comparison
+
+    def begin(self, side: int, number: int, ignored: Ignored) -> None:
+        if not self.numbers:
+            self.comparison = Comparison(ignored)
+        self.numbers[side] = number
+        self.comparison.session = self.numbers.get(RECORDED, number)
+
+    def report(self) -> Report:
+        report = self.comparison.finish()
+        if len(self.numbers) == len(NAMES):
+            return report
+        [(side, number)] = self.numbers.items()
+        messages = (report.recorded, report.live)[side]
+        alone = Difference(
+            kind=("missing", "extra")[side],
+            place=0,
+            session=number,
+            words=f"the whole session, {messages:,} messages",
+        )
+        return msgspec.structs.replace(report, differences=(alone,), count=1)
