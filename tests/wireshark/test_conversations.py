@@ -196,7 +196,7 @@ def test_verdicts_stand_with_their_messages(tmp_path: Path):
         2 for each in TALK if each.verdict == "pass"
     )
     tree = run_tshark(tmp_path, path, "-Y", 'lbry.verdict == "drop"', "-O", "lbry")
-    assert "[Expert Info (Note/Comment): #1 ping verdict=drop]" in tree
+    assert "[Expert Info (Note/Comment): #1 ping verdict=drop by " in tree
 
 
 @pytest.mark.parametrize(

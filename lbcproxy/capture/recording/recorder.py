@@ -220,6 +220,8 @@ def _note(entry: Entry) -> Note | None:
     if entry.missing:
         facts["missing"] = entry.missing
     words = [f"#{entry.session}", printable(entry.command) or ("gap" if entry.missing else "junk")]
-    words += [f"verdict={entry.verdict}"] if entry.verdict != "pass" else []
+    if entry.verdict != "pass":
+        words.append(f"verdict={entry.verdict}")
+        words += [f"by {printable('; '.join(entry.trail))}"] if entry.trail else []
     words += [f"error={error}"] if error is not None else []
     return Note(" ".join(words), facts)
