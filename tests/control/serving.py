@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,18 @@ class Serving:
             return answer.status, json.loads(text) if text else None
         finally:
             connection.close()
+
+    def run(self, command: str, *words: object, code: int = 0) -> str:
+        """Run one of our commands against it; give what it prints, of an error that."""
+        done = subprocess.run(
+            [sys.executable, "-m", "lbcproxy", command, "--control", self.api, *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout if code == 0 else done.stderr
 
     def stop(self) -> None:
         """Stop it, wait, and be no log any more."""

@@ -19,15 +19,7 @@ def ping(nonce):
 
 def intercept(serving, *words, code=0):
     """Run the command against a service; give what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lbcproxy", "intercept", "--control", serving.api, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout if code == 0 else done.stderr
+    return serving.run("intercept", *words, code=code)
 
 
 def waiting(serving, count):

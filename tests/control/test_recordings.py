@@ -1,8 +1,5 @@
 """Recording switched on and off and rings written, by the control API and `lbcproxy record`."""
 
-import subprocess
-import sys
-
 import pytest
 
 from lbcproxy.capture import open_capture
@@ -18,15 +15,7 @@ def ping(nonce):
 
 def record(serving, *words, code=0):
     """Run the command against a service; give what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lbcproxy", "record", "--control", serving.api, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout if code == 0 else done.stderr
+    return serving.run("record", *words, code=code)
 
 
 def nonces(path):

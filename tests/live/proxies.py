@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
 from lbcproxy.wire.messages.keepalive import Ping
 from tests.nodes import wait_until
 
-__all__ = ["Client", "Proxy", "lbcproxy"]
+__all__ = ["Client", "Program", "Proxy", "lbcproxy"]
 
 LISTENING = re.compile(r"listening at \S+:(\d+), ")
 NOWHERE = NetAddress(services=0, ip=bytes(10) + b"\xff\xff" + bytes(4), port=0)
@@ -34,39 +35,22 @@ def lbcproxy(*arguments: object) -> str:
     return done.stdout
 
 
-class Proxy:
-    """A running `lbcproxy run` that leads to ports of 127.0.0.1 and records to `capture`.
-
-    Without a port its clients say where they want to go. `group` is that of its process, by
-    which a firewall knows it.
-    """
+class Program:
+    """A running lbcproxy that says where it listens, by `pattern`, and writes to `output`."""
 
     def __init__(
-        self,
-        network: Network,
-        upstream: int | tuple[int, ...],
-        folder: Path,
-        *options: str,
-        kind: str = "reverse",
-        listen: str = "0",
-        group: int | None = None,
+        self, command: Sequence[str], output: Path, pattern: re.Pattern[str], **popen: Any
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.capture = folder / "session.pcapng"
-        self._output = folder / "output.txt"
-        ports = upstream if isinstance(upstream, tuple) else (upstream,)
-        leads_to = ",".join(f"127.0.0.1:{port}" for port in ports)
-        mode = f"{kind}{leads_to and ':'}{leads_to}@{listen}"
-        command = [sys.executable, "-m", "lbcproxy", "run", "--network", network.id, "--mode", mode]
-        with self._output.open("wb") as output:
+        self._output = output
+        with output.open("wb") as printed:
             self._process = subprocess.Popen(
-                [*command, "-w", str(self.capture), *options],
-                stdout=output,
+                [sys.executable, "-m", "lbcproxy", *command],
+                stdout=printed,
                 stderr=subprocess.STDOUT,
-                group=group,
+                **popen,
             )
         try:
-            found = wait_until("lbcproxy listens", lambda: LISTENING.search(self.output))
+            found = wait_until("lbcproxy listens", lambda: pattern.search(self.output))
         except BaseException:
             self.close()
             raise
@@ -87,6 +71,32 @@ class Proxy:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+
+
+class Proxy(Program):
+    """A running `lbcproxy run` that leads to ports of 127.0.0.1 and records to `capture`.
+
+    Without a port its clients say where they want to go. `group` is that of its process, by
+    which a firewall knows it.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        upstream: int | tuple[int, ...],
+        folder: Path,
+        *options: str,
+        kind: str = "reverse",
+        listen: str = "0",
+        group: int | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.capture = folder / "session.pcapng"
+        ports = upstream if isinstance(upstream, tuple) else (upstream,)
+        leads_to = ",".join(f"127.0.0.1:{port}" for port in ports)
+        mode = f"{kind}{leads_to and ':'}{leads_to}@{listen}"
+        command = ["run", "--network", network.id, "--mode", mode, "-w", str(self.capture)]
+        super().__init__([*command, *options], folder / "output.txt", LISTENING, group=group)
 
 
 class Client:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.live.proxies import Proxy
+from tests.live.proxies import Program, Proxy
 from tests.nodes import KINDS, Node, NodeKind, wait_until
 
 pytestmark = pytest.mark.live
@@ -21,38 +18,12 @@ BLOCKS = (60, 90, 120)
 LISTENING = re.compile(r"listening at \S+:(\d+), as ")
 
 
-class Replay:
+class Replay(Program):
     """A running `lbcproxy replay server`."""
 
     def __init__(self, capture: Path, folder: Path, *options: str) -> None:
-        self._output = folder / "replay.txt"
-        command = [sys.executable, "-m", "lbcproxy", "replay", "server", str(capture)]
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                [*command, *options], stdout=output, stderr=subprocess.STDOUT
-            )
-        try:
-            found = wait_until("it listens", lambda: LISTENING.search(self.output))
-        except BaseException:
-            self.close()
-            raise
-        self.port = int(found[1])
-
-    @property
-    def output(self) -> str:
-        """All that it has printed."""
-        return self._output.read_text(errors="replace")
-
-    def stop(self) -> int:
-        """Send SIGTERM and give the exit code."""
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(20)
-
-    def close(self) -> None:
-        """End it, if it still runs."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        command = ["replay", "server", str(capture), *options]
+        super().__init__(command, folder / "replay.txt", LISTENING)
 
 
 class Recorded(NamedTuple):
