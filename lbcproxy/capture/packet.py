@@ -48,7 +48,11 @@ class Section(msgspec.Struct, frozen=True, gc=False):
 
 
 class Segment(msgspec.Struct, frozen=True, gc=False):
-    """One TCP segment, with the addresses of the IP packet around it."""
+    """One TCP segment, with the addresses of the IP packet around it.
+
+    `window` is the number in the header, in units of `2 ** window_scale` of the same side's SYN;
+    `window_scale` is None except on a SYN that has the option (RFC 7323).
+    """
 
     source: Endpoint
     target: Endpoint
@@ -56,3 +60,5 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
     acknowledgment: int
     flags: int
     payload: bytes
+    window: int = 0xFFFF
+    window_scale: int | None = None

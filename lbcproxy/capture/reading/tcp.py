@@ -168,7 +168,7 @@ def _tcp(data: bytes, start: int, end: int, source: bytes, target: bytes) -> Seg
     end = min(end, len(data))
     if end - start < 20:
         return None
-    ports, sequence, acknowledgment, size, flags, *_ = _TCP.unpack_from(data, start)
+    ports, sequence, acknowledgment, size, flags, window, *_ = _TCP.unpack_from(data, start)
     size = (size >> 4) * 4
     if size < 20 or start + size > end:
         return None
@@ -179,7 +179,25 @@ def _tcp(data: bytes, start: int, end: int, source: bytes, target: bytes) -> Seg
         acknowledgment if flags & ACK else 0,
         flags & ~FIN if cut else flags,
         data[start + size : end],
+        window,
+        _window_scale(data[start + 20 : start + size]) if flags & SYN else None,
     )
+
+
+def _window_scale(options: bytes) -> int | None:
+    """Find the window scale in the options of a SYN; RFC 7323 allows at most 14."""
+    at = 0
+    while at < len(options) and (kind := options[at]) != 0:
+        if kind == 1:  # padding of one byte
+            at += 1
+            continue
+        size = options[at + 1] if at + 1 < len(options) else 0
+        if size < 2 or at + size > len(options):
+            return None
+        if kind == 3 and size == 3:
+            return min(options[at + 2], 14)
+        at += size
+    return None
 
 
 # The same few addresses come again and again, and reading them is slow.
