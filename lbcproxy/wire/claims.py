@@ -7,6 +7,8 @@ of the script is an ordinary one, which guards the output. lbcd `txscript/claims
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,20 +17,13 @@ from lbcproxy.wire.messages.transactions import Tx
 
 __all__ = ["Claim", "ClaimScript", "claims_of", "read_claim_script"]
 
-OP_PUSHDATA1, OP_PUSHDATA2, OP_PUSHDATA4 = 0x4C, 0x4D, 0x4E
+OP_PUSHDATA1, OP_PUSHDATA4 = 0x4C, 0x4E
 OP_2DROP, OP_DROP = 0x6D, 0x75
-SMALL_NUMBERS = {0x4F: b"\x81"} | {0x50 + number: bytes((number,)) for number in range(1, 17)}
-"""Opcodes that push one byte: -1, and 1 to 16."""
 KINDS = {0xB5: "claim", 0xB6: "support", 0xB7: "update"}
 CLAIM_ID_SIZE = 20
-
-# What follows the kind's opcode: how many pushes, and the opcodes that clear them off the stack.
-FORMS = {
-    ("claim", 2): bytes((OP_2DROP, OP_DROP)),
-    ("support", 2): bytes((OP_2DROP, OP_DROP)),
-    ("support", 3): bytes((OP_2DROP, OP_2DROP)),
-    ("update", 3): bytes((OP_2DROP, OP_2DROP)),
-}
+MAX_NAME_SIZE = 255
+MAX_CLAIM_SIZE = 8192
+"""Bytes from the claim opcode through the last drop; the script that follows does not count."""
 
 
 class ClaimScript(msgspec.Struct, frozen=True, gc=False):
@@ -66,42 +61,53 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_claim_script(script: bytes) -> ClaimScript | None:
-    """Read the claim at the beginning of a script; None if there is no well-formed one."""
+    """Return the claim at the beginning of a script; None if lbcd finds none there.
+
+    Any opcode may stand for the name or the value. Only pushes of data carry bytes: for every other
+    opcode, small numbers included, lbcd takes an empty name or value.
+    """
     kind = KINDS.get(script[0]) if script else None
     if kind is None:
         return None
-    pushes, end = _pushes(script, 1)
-    drops = FORMS.get((kind, len(pushes)))
-    if drops is None or script[end : end + 2] != drops:
+    tokens = list(islice(_tokens(script, 1), 5))
+    bare = kind == "support" and len(tokens) > 2 and tokens[2].opcode == OP_2DROP
+    count = 2 if kind == "claim" or bare else 3
+    pushed, drops = [each.data for each in tokens[:count]], tokens[count : count + 2]
+    if [each.opcode for each in drops] != [OP_2DROP, OP_DROP if count == 2 else OP_2DROP]:
         return None
-    claim_id = None if kind == "claim" else pushes[1]
-    if claim_id is not None and len(claim_id) != CLAIM_ID_SIZE:
+    name, claim_id, value = pushed[0], None, None if bare else pushed[-1]
+    if kind != "claim":
+        claim_id = pushed[1]
+        if len(claim_id) != CLAIM_ID_SIZE:
+            return None
+    end = drops[-1].end
+    if len(name) > MAX_NAME_SIZE or end > MAX_CLAIM_SIZE or (kind == "support" and value == b""):
         return None
-    has_value = kind == "claim" or len(pushes) == 3
-    return ClaimScript(
-        kind, pushes[0], claim_id, pushes[-1] if has_value else None, script[end + 2 :]
-    )
+    return ClaimScript(kind, name, claim_id, value, script[end:])
 
 
-def _pushes(script: bytes, offset: int) -> tuple[list[bytes], int]:
-    """Read pushes of data up to the first other opcode, or the end; give them and where it is."""
-    pushes: list[bytes] = []
+class _Token(NamedTuple):
+    """An opcode and the bytes that it pushes, empty unless it is a push of data."""
+
+    opcode: int
+    data: bytes
+    end: int
+    """Where the next token begins."""
+
+
+def _tokens(script: bytes, offset: int) -> Iterator[_Token]:
+    """Yield the tokens of a script, up to its end or a push that is longer than what is left."""
     while offset < len(script):
-        opcode = script[offset]
-        if opcode in SMALL_NUMBERS:
-            pushes.append(SMALL_NUMBERS[opcode])
-            offset += 1
-            continue
-        if opcode > OP_PUSHDATA4:
-            break
-        width = {OP_PUSHDATA1: 1, OP_PUSHDATA2: 2, OP_PUSHDATA4: 4}.get(opcode, 0)
-        start = offset + 1 + width
-        size = int.from_bytes(script[offset + 1 : start], "little") if width else opcode
-        if start + size > len(script):
-            break
-        pushes.append(script[start : start + size])
+        opcode, start, size = script[offset], offset + 1, 0
+        if opcode < OP_PUSHDATA1:
+            size = opcode
+        elif opcode <= OP_PUSHDATA4:
+            start += 1 << (opcode - OP_PUSHDATA1)
+            size = int.from_bytes(script[offset + 1 : start], "little")
         offset = start + size
-    return pushes, offset
+        if offset > len(script):
+            return
+        yield _Token(opcode, script[start:offset], offset)
 
 
 def claims_of(transactions: Iterable[Tx]) -> Iterator[tuple[str, Claim]]:

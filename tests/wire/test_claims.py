@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +15,14 @@ from lbcproxy.wire.claims import claims_of, new_claim_id, read_claim_script
 from lbcproxy.wire.hashes import ripemd160
 from lbcproxy.wire.messages.blocks import Block
 from lbcproxy.wire.messages.transactions import Tx, TxOut
+from tests.claim_scripts import claim_scripts
 from tests.vector_files import load
 
+CASES = [
+    (answer, bytes.fromhex(script))
+    for line in (Path(__file__).parents[1] / "cases" / "claim-scripts.txt").read_text().splitlines()
+    for answer, _, script in (line.partition("\t"),)
+]
 CAPTURES = Path(__file__).parents[2] / "captures"
 PAY = bytes.fromhex("76a914") + bytes(20) + bytes.fromhex("88ac")
 CLAIM_ID = bytes(range(20))
@@ -58,11 +65,71 @@ def test_long_forms_of_a_push_are_read(opcode):
     assert claim.value == b"value"
 
 
-def test_one_byte_may_be_pushed_by_a_number():
-    """Script builders push the bytes 1 to 16 by their own opcodes."""
-    claim = read_claim_script(b"\xb5" + push(b"n") + b"\x51" + b"\x6d\x75" + PAY)
-    assert claim is not None
-    assert claim.value == b"\1"
+@pytest.mark.parametrize(("answer", "script"), CASES, ids=[answer for answer, _ in CASES])
+def test_claims_are_those_of_lbcd(answer, script):
+    """Each script was shown to a live lbcd, which has the last word on what a claim is."""
+    claim = read_claim_script(script)
+    said = answer.partition(", lbcd: ")[2]
+    assert (claim is None) == (said == "none")
+    if said == "claim, empty name (by its code)":
+        assert claim.name == b""
+
+
+@pytest.mark.parametrize("opcode", [0x00, 0x4F, 0x50, 0x51, 0x60, 0x61, 0x6D, 0x75, 0x76, 0xFF])
+def test_an_opcode_that_carries_no_bytes_is_an_empty_name_or_value(opcode):
+    """Any token will do for lbcd, and only pushes of data carry bytes: OP_1 is not the byte 1."""
+    token, drops = bytes((opcode,)), b"\x6d\x75"
+    named = read_claim_script(b"\xb5" + token + push(b"value") + drops + PAY)
+    valued = read_claim_script(b"\xb5" + push(b"name") + token + drops + PAY)
+    update = read_claim_script(b"\xb7" + token + push(CLAIM_ID) + token + b"\x6d\x6d" + PAY)
+    assert (named.name, named.value, named.script) == (b"", b"value", PAY)
+    assert (valued.name, valued.value, valued.script) == (b"name", b"", PAY)
+    assert (update.name, update.value, update.script) == (b"", b"", PAY)
+
+
+def test_a_support_has_a_value_with_bytes_or_none():
+    """Without the check a support of an empty value would count, which lbcd does not count."""
+    for value, claims in ((push(b"v"), True), (b"\0", False), (b"\x51", False), (b"", False)):
+        script = b"\xb6" + push(b"name") + push(CLAIM_ID) + value + b"\x6d\x6d" + PAY
+        assert (read_claim_script(script) is not None) == claims
+
+
+@pytest.mark.parametrize(("size", "is_claim"), [(255, True), (256, False)])
+@pytest.mark.parametrize("opcode", ["b5", "b6", "b7"])
+def test_a_name_has_at_most_255_bytes(size, is_claim, opcode):
+    """Of all three kinds."""
+    name = b"\x4d" + size.to_bytes(2, "little") + bytes(size)
+    rest = {"b5": push(b"v") + b"\x6d\x75"}.get(opcode, push(CLAIM_ID) + push(b"v") + b"\x6d\x6d")
+    claim = read_claim_script(bytes.fromhex(opcode) + name + rest + PAY)
+    assert (claim is not None) == is_claim
+
+
+@pytest.mark.parametrize(("size", "is_claim"), [(8192, True), (8193, False)])
+@pytest.mark.parametrize("payment", [b"", PAY, bytes(10_000)])
+def test_a_claim_has_at_most_8192_bytes_before_the_script_that_follows(size, is_claim, payment):
+    """The limit is on what lbcd strips, through the last drop."""
+    value = bytes(size - 1 - 2 - 3 - 2)
+    script = b"\xb5" + push(b"n") + b"\x4d" + len(value).to_bytes(2, "little") + value + b"\x6d\x75"
+    assert len(script) == size
+    assert (read_claim_script(script + payment) is not None) == is_claim
+
+
+@given(claim_scripts())
+def test_a_claim_is_a_whole_script_before_another(script):
+    """What is read, written again token by token, is what was there."""
+    claim = read_claim_script(script)
+    if claim is None:
+        return
+    before = script[: len(script) - len(claim.script)]
+    assert len(claim.name) <= 255
+    assert len(before) <= 8192
+    assert (claim.claim_id is None) == (claim.kind == "claim")
+    assert before[-2:] in (b"\x6d\x75", b"\x6d\x6d")
+    assert claim.name in before
+    assert (claim.value or b"") in before
+    assert read_claim_script(before) == msgspec.structs.replace(claim, script=b"")
+    for end in range(len(before)):
+        assert read_claim_script(before[:end]) is None
 
 
 @given(st.binary(max_size=80))

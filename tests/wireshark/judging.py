@@ -140,7 +140,7 @@ def _claims(body: ET.Element) -> Iterator[dict[str, Any]]:
                 "kind": said["kind"].get("show"),
                 "name": said["name"].get("show"),
                 "claim_id": said["claim_id"].get("show") if "claim_id" in said else None,
-                "value": said["value"].get("value") if "value" in said else None,
+                "value": said["value"].get("value", "") if "value" in said else None,
                 "amount": int(facts["value"].get("show", "")),
                 "address": facts["address"].get("show") if "address" in facts else None,
             }

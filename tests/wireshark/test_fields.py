@@ -9,13 +9,17 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.networks import Network, all_networks
+from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
+from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
+from tests.claim_scripts import claim_script
 from tests.tools import REPOSITORY
 from tests.vector_files import load, payload_of
 from tests.wireshark.captured import write
 from tests.wireshark.judging import compared, dissected, printed, run_tshark
 
 CAPTURES = [REPOSITORY / "captures" / name for name in ("lbcd-sync.pcap", "lbcd-probe.pcap")]
+CASES = REPOSITORY / "tests" / "cases"
 HUGE = 300_000
 """Bytes of payload above which one of a kind has to do: tshark prints 1 MB/s."""
 VERSIONS = (70013, 209, 31402, 60000, 70002)
@@ -73,6 +77,25 @@ def test_every_vector_has_the_same_fields(tmp_path: Path, network: Network, coun
     path = write(tmp_path / "vectors.pcapng", network, sessions)
     for _ in range(compared(tmp_path, path, *shared(network))):
         count("vectors: the same fields in Wireshark as in ndjson")
+
+
+def test_claims_are_the_same_as_in_python(tmp_path: Path):
+    """Those that lbcd was asked about, and many that are nearly claims."""
+    network, chance = networks.get("lbry-regtest"), random.Random("claims")
+    scripts = [claim_script(chance) for _ in range(800)]
+    for line in (CASES / "claim-scripts.txt").read_text().splitlines():
+        scripts.append(bytes.fromhex(line.partition("\t")[2]))
+    codec = Codec(network, 70013)
+    inputs = (TxIn(bytes(32), 0, b"", 0),)
+    payloads = [
+        codec.encode(Tx(1, inputs, tuple(TxOut(1, each) for each in scripts[n : n + 20]), 0))
+        for n in range(0, len(scripts), 20)
+    ]
+    frames = [frame(network.magic, "tx", each) for each in payloads]
+    path = write(tmp_path / "claims.pcapng", network, [(70013, frames)])
+    assert compared(tmp_path, path) == len(frames) + 2
+    assert sum(len(each.claims) for each in dissected(tmp_path, path)) > 100
+    compared(tmp_path, CASES / "claims-vs-lbcd.pcap")
 
 
 def test_the_largest_messages_have_the_same_fields(tmp_path: Path):

@@ -46,57 +46,59 @@ of.BlockHeader = {
 -- Claims, as lbcproxy/wire/claims.py reads them.
 
 local KINDS = { [0xb5] = "claim", [0xb6] = "support", [0xb7] = "update" }
-local FORMS = {
-  claim = { [2] = "\109\117" },
-  support = { [2] = "\109\117", [3] = "\109\109" },
-  update = { [3] = "\109\109" },
-}
+local DROP, DROP2 = 0x75, 0x6d
+local CLAIM_ID_SIZE, MAX_NAME_SIZE, MAX_CLAIM_SIZE = 20, 255, 8192
 
--- What a script pushes from its second byte on, up to another opcode; where that is; and where the
--- bytes of the last push begin, if they stand in the script: small numbers have opcodes.
-local function pushes_of(script)
-  local found, place, last = {}, 2, nil
-  while place <= #script do
-    local opcode = script:byte(place)
-    if opcode == 0x4f then
-      found[#found + 1], place, last = "\129", place + 1, nil
-    elseif opcode >= 0x51 and opcode <= 0x60 then
-      found[#found + 1], place, last = string.char(opcode - 0x50), place + 1, nil
-    elseif opcode > 0x4e then
-      break
-    else
-      local width = opcode >= 0x4c and 2 ^ (opcode - 0x4c) or 0
-      local from, size = place + 1 + width, opcode
-      if width > 0 then
-        size = 0
-        for at = math.min(from - 1, #script), place + 1, -1 do
-          size = size * 256 + script:byte(at)
-        end
-      end
-      if from + size - 1 > #script then break end
-      found[#found + 1], place = script:sub(from, from + size - 1), from + size
-      last = from
+-- The token of a script at a place: its opcode, the bytes that it pushes (none unless it is a push
+-- of data), where they begin, and where the next token begins. Nothing at the end or at a push that
+-- is longer than what is left.
+local function token_at(script, place)
+  local opcode = script:byte(place)
+  if not opcode then return nil end
+  local from, size = place + 1, 0
+  if opcode < 0x4c then
+    size = opcode
+  elseif opcode <= 0x4e then
+    from = from + 2 ^ (opcode - 0x4c)
+    for at = math.min(from - 1, #script), place + 1, -1 do
+      size = size * 256 + script:byte(at)
     end
   end
-  return found, place, last
+  if from + size - 1 > #script then return nil end
+  return { opcode = opcode, data = script:sub(from, from + size - 1), from = from, next = from + size }
+end
+
+local function tokens_of(script, place, most)
+  local found = {}
+  while #found < most do
+    local token = token_at(script, place)
+    if not token then break end
+    found[#found + 1], place = token, token.next
+  end
+  return found
 end
 
 local function claim_of(script)
   local kind = KINDS[script:byte(1) or 0]
   if not kind then return nil end
-  local pushes, place, last = pushes_of(script)
-  local drops = FORMS[kind][#pushes]
-  if not drops or script:sub(place, place + 1) ~= drops then return nil end
-  local claim_id = kind ~= "claim" and pushes[2] or nil
-  if claim_id and #claim_id ~= 20 then return nil end
-  local has_value = kind == "claim" or #pushes == 3
+  local tokens = tokens_of(script, 2, 5)
+  local bare = kind == "support" and tokens[3] and tokens[3].opcode == DROP2
+  local count = (kind == "claim" or bare) and 2 or 3
+  local drop, last = tokens[count + 1], tokens[count + 2]
+  if not last or drop.opcode ~= DROP2 then return nil end
+  if last.opcode ~= (count == 2 and DROP or DROP2) then return nil end
+  local name, claim_id = tokens[1].data, kind ~= "claim" and tokens[2].data or nil
+  if claim_id and #claim_id ~= CLAIM_ID_SIZE then return nil end
+  if #name > MAX_NAME_SIZE or last.next - 1 > MAX_CLAIM_SIZE then return nil end
+  local value = not bare and tokens[count] or nil
+  if kind == "support" and value and #value.data == 0 then return nil end
   return {
     kind = kind,
-    name = pushes[1],
+    name = name,
     claim_id = claim_id,
-    value = has_value and pushes[#pushes] or nil,
-    value_at = last,
-    script = script:sub(place + 2),
+    value = value and value.data,
+    value_at = value and value.from,
+    script = script:sub(last.next),
   }
 end
 
@@ -125,12 +127,9 @@ of.TxOut = {
         state.new_claims = state.new_claims or {}
         table.insert(state.new_claims, { state.output, tree, claim_id, from, to })
       end
-      if claim.value and claim.value_at then
+      if claim.value then
         local begin = from + claim.value_at - 1
         reader.bytes(state, tree, value, begin, begin + #claim.value - 1, "value")
-      elseif claim.value then
-        local number = ByteArray.new(claim.value, true):tvb("claim value")
-        tree:add(value, number(0, 1)):set_generated()
       end
     end
 
