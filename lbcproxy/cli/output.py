@@ -12,7 +12,7 @@ import click
 from lbcproxy.cli.options import network_option, the_network
 from lbcproxy.discover import names
 
-__all__ = ["FORMATS", "output_options", "the_captures", "write_events"]
+__all__ = ["FORMATS", "output_options", "say_notices", "the_captures", "write_events"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -141,10 +141,15 @@ def _write(
     return 0
 
 
+def say_notices(capture: Any) -> None:
+    """Print what was not read of a capture to standard error, each on a line."""
+    for notice in capture.met.notices:
+        click.echo(f"lbcproxy: {notice}", err=True)
+
+
 def _say(captures: Sequence[Any], writer: Any, name: str) -> None:
     """Say what was not read, and what could not be written."""
     for capture in captures:
-        for notice in capture.met.notices if capture.met.segments else ():
-            click.echo(f"lbcproxy: {notice}", err=True)
+        say_notices(capture)
     for what, count in sorted(writer.lacks.items()):
         click.echo(f"lbcproxy: {name} cannot hold {what}: {count:,}", err=True)

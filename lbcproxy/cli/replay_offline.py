@@ -54,6 +54,7 @@ def command(
     """
     from lbcproxy.capture import UnknownNetwork, open_capture
     from lbcproxy.cli.look import make_look
+    from lbcproxy.cli.output import say_notices
     from lbcproxy.cli.progress import reading
     from lbcproxy.cli.show import colours, reader_gone, through, width_of
     from lbcproxy.replay.as_server.saving import recording_to
@@ -82,5 +83,7 @@ def command(
         raise click.UsageError(str(error)) from None
     except BrokenPipeError:
         reader_gone()
+    finally:
+        say_notices(capture)
     if damage is not None:
         raise damage

@@ -62,6 +62,7 @@ def command(
     """
     from lbcproxy.capture import UnknownNetwork, open_capture
     from lbcproxy.cli.look import make_look
+    from lbcproxy.cli.output import say_notices
     from lbcproxy.cli.progress import reading
 
     look = make_look(
@@ -94,8 +95,7 @@ def command(
     except BrokenPipeError:
         reader_gone()
     finally:
-        for notice in capture.met.notices if capture.met.segments else ():
-            click.echo(f"lbcproxy: {notice}", err=True)
+        say_notices(capture)
 
 
 def _through(capture: Any, plugins: tuple[str, ...], faults: tuple[str, ...], seed: int) -> Any:

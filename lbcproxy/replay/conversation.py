@@ -77,6 +77,8 @@ class Conversation:
         """Bytes that the capture lacks."""
         self.damage: CaptureError | None = None
         """Why the capture could not be read to its end; what stands before it is here."""
+        self.not_read: list[str] = []
+        """What of the capture is not read, in words."""
         self._spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # kept open
         self._size = 0
         weakref.finalize(self, self._spool.close)
@@ -117,7 +119,7 @@ class Conversation:
     @property
     def notices(self) -> list[str]:
         """What of the session cannot be played, in words; nothing where all can."""
-        found = []
+        found = list(self.not_read)
         if self.damage is not None:
             found.append(f"{self.path} is damaged, what stands before it is played: {self.damage}")
         if self.missing:
@@ -218,6 +220,7 @@ class _Loading:
                 raise damage
             raise NoConversation(self._none() + (f"; {damage}" if damage is not None else ""))
         chosen.damage = damage
+        chosen.not_read = self._capture.met.notices
         return chosen
 
     def _take(self, entry: Entry) -> None:

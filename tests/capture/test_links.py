@@ -113,10 +113,9 @@ def test_a_file_of_another_link_type_alone_is_an_error_that_names_it(tmp_path):
     path = pcap(127, [b"radio", b"radio"], tmp_path / "radio.pcap")
     with pytest.raises(CaptureError) as caught:
         list(open_capture(path))
-    assert "packets of link type 127 (IEEE802_11_RADIOTAP) that are not read: 2" in str(
-        caught.value
+    assert str(caught.value).endswith(
+        "2 packets have a link type that is not read: 127 (IEEE802_11_RADIOTAP) 2"
     )
-    assert "read are 0, 1, 12, 14, 101, 108, 113, 228, 229, 276" in str(caught.value)
     assert caught.value.offset is None
 
 
@@ -148,4 +147,4 @@ def test_packets_of_another_link_type_cost_no_others(tmp_path):
     capture = open_capture(path)
     assert [entry.raw for entry in capture] == [ping]
     [notice] = capture.met.notices
-    assert notice.startswith("packets of link type 220 (USB_LINUX_MMAPPED) that are not read: 2")
+    assert notice == "2 packets have a link type that is not read: 220 (USB_LINUX_MMAPPED) 2"

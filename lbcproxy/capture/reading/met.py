@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import msgspec
 
+from lbcproxy.capture.reading.dropped import Dropped, DroppedCount, DropReason
 from lbcproxy.capture.reading.fragments import Fragments
 from lbcproxy.capture.reading.links import UNDERSTOOD, link_name
 from lbcproxy.endpoint import Endpoint
@@ -57,8 +56,8 @@ class Met:
         self.sessions = 0
         self.skipped = 0
         """Connections passed over because they are of no known network."""
-        self.unread: Counter[int] = Counter()
-        """Packets that were not read, by link type."""
+        self.dropped = Dropped()
+        """What was read but not given out, by reason."""
         self.segments = 0
         """TCP segments."""
         self.fragments = Fragments()
@@ -74,7 +73,7 @@ class Met:
         self.time(time_ns)
         if link_type in UNDERSTOOD:
             return True
-        self.unread[link_type] += 1
+        self.dropped.add(DropReason.LINK_TYPE, link_name(link_type))
         return False
 
     def time(self, time_ns: int) -> None:
@@ -84,14 +83,32 @@ class Met:
             self.last_ns = time_ns if self.last_ns is None else max(self.last_ns, time_ns)
 
     @property
+    def is_unreadable(self) -> bool:
+        """Whether no TCP could be read although there may be some in the file."""
+        hidden = self.dropped.packets(DropReason.LINK_TYPE, DropReason.ENCAPSULATION)
+        return hidden > 0 and not self.segments
+
+    @property
     def notices(self) -> list[str]:
-        """What was not read, in words; nothing where all was."""
-        found = [_unread(link_type, count) for link_type, count in sorted(self.unread.items())]
-        if self.fragments.incomplete:
-            found.append(
-                "IP packets that are not read, since not all of their fragments are there: "
-                f"{self.fragments.incomplete:,}"
-            )
+        """What every command says of what was not read, in words.
+
+        Protocols that every network card sees are left out, as long as there is TCP as well. A
+        file that is unreadable has none: reading it raises them as an error.
+        """
+        return [] if self.is_unreadable else self._sentences(ordinary=not self.segments)
+
+    @property
+    def all_notices(self) -> list[str]:
+        """What was not read, in words, ordinary protocols too; nothing where all was read."""
+        return self._sentences(ordinary=True)
+
+    @property
+    def dropped_counts(self) -> list[DroppedCount]:
+        """What was not read, as data."""
+        return self._all_dropped().to_list()
+
+    def _sentences(self, *, ordinary: bool) -> list[str]:
+        found = self._all_dropped().sentences(ordinary=ordinary)
         if self.skipped and self.sessions:
             found.append(
                 "connections that are passed over, since no magic of a known network is in them: "
@@ -99,8 +116,9 @@ class Met:
             )
         return found
 
-
-def _unread(link_type: int, count: int) -> str:
-    known = ", ".join(str(number) for number in sorted(UNDERSTOOD))
-    name = link_name(link_type)
-    return f"packets of link type {name} that are not read: {count:,}; read are {known}"
+    def _all_dropped(self) -> Dropped:
+        """Return what was dropped, with the IP packets that still wait for fragments."""
+        dropped = self.dropped.copy()
+        if self.fragments.incomplete:
+            dropped.add(DropReason.FRAGMENTS_MISSING, packets=self.fragments.incomplete)
+        return dropped

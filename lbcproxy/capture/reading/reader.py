@@ -92,8 +92,8 @@ class Capture:
             if isinstance(event, Ended):
                 self.met.between.pop(event.facts.number, None)
                 self.ended(event.report)
-        if self.met.unread and not self.met.segments:
-            raise CaptureError(f"{self.path}: {'; '.join(self.met.notices)}")
+        if self.met.is_unreadable:
+            raise CaptureError(f"{self.path}: {'; '.join(self.met.all_notices)}")
         if self.skipped and not self.sessions:
             raise UnknownNetwork(
                 f"{self.path}: none of its {self.skipped} connections begins with the magic of a "

@@ -200,7 +200,8 @@ class Summary:
             "peers": self.peers.to_list("side", "address"),
             "agents": self.agents.to_list("side", "user_agent", "version"),
             "answers": [] if self.answers is None else self.answers.to_list(),
-            "notices": met.notices,
+            "dropped": met.dropped_counts,
+            "notices": met.all_notices,
             "damage": None if self.damage is None else _damage(self.damage),
         }
 

@@ -123,8 +123,7 @@ class Diff:
         for side, name in enumerate(NAMES):
             if self._gaps[side]:
                 yield f"{self._gaps[side]:,} bytes are missing from {name}"
-            if self._captures[side].met.segments:
-                yield from (f"{name}: {words}" for words in self._captures[side].met.notices)
+            yield from (f"{name}: {words}" for words in self._captures[side].met.notices)
             if self._only is not None and not self._met[side]:
                 yield f"there is no session {self._only[side]} in {name}"
 

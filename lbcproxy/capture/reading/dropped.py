@@ -1,0 +1,148 @@
+"""What a pass over a capture read but did not give out, counted by reason.
+
+Whoever drops something calls `Dropped.add`. The words for people are made here and nowhere else:
+to add a reason is to add it to `DropReason` and to `_SENTENCES`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import NamedTuple, TypedDict
+
+__all__ = ["DropReason", "Dropped", "DroppedCount"]
+
+
+class DropReason(StrEnum):
+    """Why something was not given out."""
+
+    LINK_TYPE = "link-type"
+    """The packet has a link type that is not read; the detail names it."""
+    NOT_TCP = "not-tcp"
+    """The packet is of another protocol, as ARP or UDP; the detail names it."""
+    ENCAPSULATION = "encapsulation"
+    """The packet is of a tunnel or the like, in which there may be TCP that is not read."""
+    HEADER_CUT = "header-cut"
+    """The capture holds only a part of a header; the detail says of which protocol."""
+    HEADER_MALFORMED = "header-malformed"
+    """A header contradicts itself; the detail says of which protocol."""
+    FRAGMENTS_MISSING = "fragments-missing"
+    """Some fragments of the IP packet are not in the capture."""
+
+
+class _Sentence(NamedTuple):
+    """What is said of one packet, and of several; the details and their counts follow."""
+
+    singular: str
+    plural: str
+
+
+_NO_TCP = _Sentence("packet holds no TCP that is read", "packets hold no TCP that is read")
+
+_SENTENCES: dict[DropReason, _Sentence] = {
+    DropReason.LINK_TYPE: _Sentence(
+        "packet has a link type that is not read", "packets have a link type that is not read"
+    ),
+    DropReason.NOT_TCP: _NO_TCP,
+    DropReason.ENCAPSULATION: _NO_TCP,
+    DropReason.HEADER_CUT: _Sentence(
+        "packet is not read since a header is cut", "packets are not read since a header is cut"
+    ),
+    DropReason.HEADER_MALFORMED: _Sentence(
+        "packet is not read since a header is malformed",
+        "packets are not read since a header is malformed",
+    ),
+    DropReason.FRAGMENTS_MISSING: _Sentence(
+        "IP packet is not read since some of its fragments are missing",
+        "IP packets are not read since some of their fragments are missing",
+    ),
+}
+
+_ORDINARY = frozenset({DropReason.NOT_TCP})
+"""What any capture of a network card has: no warning is due as long as there is TCP as well."""
+
+_MAX_DETAILS = 1_000
+"""Details come from the file, so their number has a bound."""
+_OTHER_DETAILS = "others"
+
+
+class DroppedCount(TypedDict):
+    """One line of what was dropped, as `info -T json` prints it."""
+
+    reason: str
+    detail: str
+    packets: int
+    bytes: int
+
+
+class Dropped:
+    """Counts what was dropped: packets, and bytes of their payload where that is known."""
+
+    def __init__(self) -> None:
+        self._packets: Counter[tuple[DropReason, str]] = Counter()
+        self._bytes: Counter[tuple[DropReason, str]] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self._packets)
+
+    def add(
+        self, reason: DropReason, detail: str = "", *, packets: int = 1, payload: int = 0
+    ) -> None:
+        """Count packets, and the bytes of payload in them.
+
+        `detail` says more about the reason, as the name of a protocol.
+        """
+        key = reason, detail
+        if key not in self._packets and len(self._packets) >= _MAX_DETAILS:
+            key = reason, _OTHER_DETAILS
+        self._packets[key] += packets
+        self._bytes[key] += payload
+
+    def copy(self) -> Dropped:
+        """Return the counts as they are now."""
+        other = Dropped()
+        other._packets.update(self._packets)
+        other._bytes.update(self._bytes)
+        return other
+
+    def packets(self, *reasons: DropReason) -> int:
+        """Return how many packets were dropped for these reasons, or for any if none is given."""
+        wanted = reasons or tuple(DropReason)
+        return sum(count for (reason, _), count in self._packets.items() if reason in wanted)
+
+    def to_list(self) -> list[DroppedCount]:
+        """Return all counts as data."""
+        return [
+            DroppedCount(
+                reason=reason.value, detail=detail, packets=count, bytes=self._bytes[reason, detail]
+            )
+            for (reason, detail), count in sorted(self._packets.items())
+        ]
+
+    def sentences(self, *, ordinary: bool = True) -> list[str]:
+        """Return what was dropped in words: `40 packets hold no TCP that is read: GRE 40`.
+
+        Reasons with the same words share a sentence. Without `ordinary`, protocols that every
+        network card sees (ARP, UDP, ...) are left out.
+        """
+        return list(self._sentences(ordinary))
+
+    def _sentences(self, ordinary: bool) -> Iterator[str]:
+        groups: dict[_Sentence, list[tuple[DropReason, str]]] = {}
+        for reason, sentence in _SENTENCES.items():
+            if ordinary or reason not in _ORDINARY:
+                keys = [key for key in self._packets if key[0] is reason]
+                groups.setdefault(sentence, []).extend(keys)
+        for sentence, keys in groups.items():
+            if not keys:
+                continue
+            count = sum(self._packets[key] for key in keys)
+            size = sum(self._bytes[key] for key in keys)
+            words = f"{count:,} {sentence.singular if count == 1 else sentence.plural}"
+            if size:
+                words += f" ({size:,} bytes)"
+            # The most frequent first, then by name.
+            keys.sort(key=lambda key: (-self._packets[key], key[1]))
+            details = [f"{key[1]} {self._packets[key]:,}" for key in keys if key[1]]
+            yield words + (": " + ", ".join(details) if details else "")
