@@ -19,7 +19,7 @@ LONGEST = 400
 # From the bottom up. A module imports from rows below its own and from its own package; never
 # upwards, and never from a neighbour in its row.
 ROWS = (
-    ("errors", "background", "discover", "endpoint", "text", "resources"),
+    ("errors", "background", "discover", "endpoint", "interrupt", "text", "resources"),
     ("wire",),
     ("networks",),
     ("session",),

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from lbcproxy.faults import Fault, Meeting, random_of
+from lbcproxy.interrupt import is_ctrl_c, words_of
 from lbcproxy.loading import chain_of, renewed, trimmed
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.interception import Interception
@@ -18,7 +20,7 @@ from lbcproxy.session import Direction, Passage, Session
 from lbcproxy.session.hooks import Chain, Hooks
 from lbcproxy.session.pipeline import Pipeline
 
-__all__ = ["Asked", "Hosting", "Runs", "chain_for"]
+__all__ = ["Asked", "Escaped", "Hosting", "Runs", "chain_for"]
 
 LOG = Logger(namespace="lbcproxy.plugins", observer=GATE)
 
@@ -78,7 +80,11 @@ def chain_for(number: int, settings: Asked, before: Chain | None = None) -> Chai
     """
     loaded = settings.plugins.loaded
     chain = chain_of(loaded) if before is None else renewed(before, loaded)
-    known = {each.name: each for each in ([] if before is None else before.plugins)}
+    known = {
+        each.name: each
+        for each in ([] if before is None else before.plugins)
+        if isinstance(each.plugin, Meeting)
+    }
     for fault in settings.faults:
         if not fault.by_message:
             continue
@@ -92,6 +98,21 @@ def chain_for(number: int, settings: Asked, before: Chain | None = None) -> Chai
     if settings.interception is not None:
         chain.plugins.append(settings.interception.hooks())
     return chain
+
+
+class Escaped(Exception):
+    """A hook raised something that is not an Exception, as SystemExit."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(words_of(error))
+        self.error = error
+
+
+def _contained(failure: Failure) -> Failure:
+    error = failure.value
+    if error is None or isinstance(error, Exception) or is_ctrl_c(error):
+        return failure
+    raise Escaped(error)
 
 
 class Hosting:
@@ -140,19 +161,26 @@ class Hosting:
         """Run what may wait, and call `done` behind it."""
         running = Deferred.fromCoroutine(work)
         self._works.add(running)
+        interrupts: list[BaseException] = []  # a Deferred would swallow them
 
-        def over(_: Any) -> None:
+        def over(result: Any) -> None:
             self._works.discard(running)
-            if not self._over:
+            error = result.value if isinstance(result, Failure) else None
+            if error is not None and is_ctrl_c(error):
+                interrupts.append(error)
+            elif not self._over:
                 done()
 
         running.addBoth(over)
+        if interrupts:
+            raise interrupts[0]
 
     def limited(
         self, answer: Coroutine[Any, Any, Any], limit: float | None = None
     ) -> Deferred[Any]:
         """Give something to await that ends with TimeoutError if a hook takes too long."""
         waiting = Deferred.fromCoroutine(answer)
+        waiting.addErrback(_contained)
         seconds = self._limit if limit is None else limit
         if seconds < float("inf"):
             waiting.addTimeout(seconds, self._clock, self._too_long)
@@ -177,7 +205,7 @@ class Hosting:
         if self._over:
             return
         if error is not None:
-            words = f"{words} [{trimmed(error)}]"
+            words = f"{words} [{trimmed(error.error if isinstance(error, Escaped) else error)}]"
         self._complain(words)
 
     def _log(self, words: str) -> None:

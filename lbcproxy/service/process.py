@@ -130,10 +130,17 @@ class Ending:
         self._signals += 1
         self.code = 130 if number == signal.SIGINT else 0
         if self._signals == 1:
-            self._stop().addBoth(lambda _: self._end())
+            self._try(lambda: self._stop().addBoth(lambda _: self._end()))
         else:
-            self._abort()
+            self._try(self._abort)
             self._reactor.callLater(0, self._end)  # behind what the aborts have to tell
+
+    def _try(self, call: Callable[[], object]) -> None:
+        """Call what ends the program, which ends even if that fails."""
+        try:
+            call()
+        except BaseException:
+            self.failed(Failure())
 
     def _end(self) -> None:
         if self._reactor.running and not self._ended:

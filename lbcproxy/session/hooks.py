@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from lbcproxy.wire.registry import OPAQUE, commands
@@ -48,6 +48,10 @@ class Hooks:
         self.name = name
         self.plugin = plugin
         self.standing = standing or Standing()
+        self.origin: object = None
+        """Where it was loaded from: what has the same is the same plugin."""
+        self.settings: Mapping[str, Any] = {}
+        """The settings that it was loaded with."""
         self.patience: float | None = getattr(plugin, "patience", None)
         """Seconds that its hooks may wait, if not as long as all others'."""
         self._by_name = dict(_hooks(plugin))

@@ -39,7 +39,11 @@ class Host(Protocol):
         """Run what may wait, and call `done` behind it."""
 
     def limited(self, answer: Coroutine[Any, Any, Any], limit: float | None) -> Any:
-        """Give something to await that ends with TimeoutError if a hook takes too long."""
+        """Give something to await that ends with TimeoutError if a hook takes too long.
+
+        What the hook raises comes as an Exception, whatever it is. A GeneratorExit out of it says
+        that nobody waits any more.
+        """
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
         """Call something later, unless the session has ended by then."""

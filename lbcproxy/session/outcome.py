@@ -51,7 +51,7 @@ class Outcome:
         try:
             for verdict in verdicts:
                 self._apply(who, verdict, message)
-        except Exception:
+        except BaseException:
             vars(self).update(before)
             raise
 

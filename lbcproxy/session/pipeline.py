@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from lbcproxy.interrupt import is_ctrl_c, words_of
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Passage
 from lbcproxy.session.hooks import Chain, Hooks
@@ -157,8 +158,11 @@ class Pipeline:
         def due() -> None:
             try:
                 call()
-            except Exception as error:
-                self.host.complain(f"plugin {who}: what it wanted later failed: {error}", error)
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
+                words = f"plugin {who}: what it wanted later failed: {words_of(error)}"
+                self.host.complain(words, error)
 
         self.host.later(seconds, due)
 
@@ -224,9 +228,13 @@ class Pipeline:
                     answer.close()
                     raise TypeError("a hook that waits is written with `async def`")
                 if inspect.iscoroutine(answer):
-                    answer, began = await self.host.limited(answer, plugin.patience), float("inf")
+                    began = float("inf")  # it may take its time
+                    answer = await self.host.limited(answer, plugin.patience)
                 self._apply(plugin, outcome, answer, message)
-            except Exception as error:
+            except BaseException as error:
+                stopped = began == float("inf") and not isinstance(error, Exception)
+                if stopped or is_ctrl_c(error):
+                    raise
                 self._failed(plugin, hook.__name__, error)
                 if self._policy == CLOSED:
                     outcome.fail(plugin.name, f"{hook.__name__} failed")
@@ -354,7 +362,9 @@ class Pipeline:
                 continue
             try:
                 answer = hook(self._sessions[plugin], *arguments)
-            except Exception as error:
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 self._failed(plugin, hook.__name__, error)
                 continue
             if inspect.iscoroutine(answer):
@@ -366,8 +376,8 @@ class Pipeline:
         except Exception as error:
             self._failed(plugin, hook, error)
 
-    def _failed(self, plugin: Hooks, hook: str, error: Exception) -> None:
-        self.host.complain(f"plugin {plugin.name}: {hook} failed: {error}", error)
+    def _failed(self, plugin: Hooks, hook: str, error: BaseException) -> None:
+        self.host.complain(f"plugin {plugin.name}: {hook} failed: {words_of(error)}", error)
 
     def _breach(self, plugin: Hooks, words: str) -> None:
         self.host.complain(f"plugin {plugin.name}: {words}, and all sessions stood still", None)

@@ -63,6 +63,47 @@ def test_a_plugin_that_changes_is_loaded_again_and_sessions_are_kept(tmp_path, c
     assert {each.session for each in entries} == {1}
 
 
+LEAVES = """
+from lbcproxy.plugin import Drop, Plugin
+
+class Leaves(Plugin):
+    def on_ping(self, session, message):
+        raise SystemExit("leaving")
+
+    async def on_pong(self, session, message):
+        raise KeyboardInterrupt("leaving")
+
+    def on_end(self, session, why):
+        raise {error}
+"""
+
+
+@pytest.mark.parametrize("command", [RUN, TWISTD], ids=["run", "twistd"])
+def test_a_plugin_that_wants_to_leave_leaves_alone(tmp_path, command):
+    """Out of a hook, at import and at the end: it is named, reloading goes on, SIGTERM ends."""
+    path = tmp_path / "leaves.py"
+    path.write_text(LEAVES.format(error="SystemExit(3)"))
+    with listening() as server:
+        service = Service(tmp_path, config(server, "leaves.py"), command)
+        try:
+            with connect(service.ports[0], server) as (client, node):
+                client.sendall(PING + PONG)
+                assert node.recv(len(PING)) == PING
+                assert node.recv(len(PONG)) == PONG
+                service.said("leaves: on_ping failed: leaving .SystemExit")
+                service.said("leaves: on_pong failed: leaving .KeyboardInterrupt")
+                path.write_text("import sys; sys.exit(1)")
+                service.said("SystemExit.*what was loaded stays")
+                path.write_text(LEAVES.format(error="KeyboardInterrupt"))
+                service.said("is loaded again")
+                client.sendall(PING)
+                assert node.recv(len(PING)) == PING
+                assert service.end() == 0
+            service.said("leaves: on_end failed")
+        finally:
+            service.close()
+
+
 def test_sighup_gives_sessions_to_come_other_plugins(tmp_path):
     """Open ones keep theirs."""
     (tmp_path / "drops.py").write_text(DROPS.format(command="ping"))
