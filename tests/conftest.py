@@ -3,12 +3,18 @@
 from collections import Counter
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.proxy.loops import Loop
 from tests.wheels import installed, wheel
 
 __all__ = ["installed", "wheel"]
+
+# How long an example takes says more about the machine than about us. What failed is printed in a
+# form that can be run again anywhere, also where CI is set, for which hypothesis has a profile.
+hypothesis.settings.register_profile("lbcproxy", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("lbcproxy")
 
 COUNTS = pytest.StashKey[Counter[str]]()
 

@@ -38,8 +38,15 @@ class Looks:
             self._timer = self._clock.callLater(LATER, self._due)
 
     def catch_up(self) -> None:
-        """Look at all that waits: before anything else is told or asked of a session."""
+        """Look at all that waits: before anything else is told or asked of a session.
+
+        The timer has nothing left to do then. It is cancelled, so that a service that has stopped
+        leaves nothing in the reactor.
+        """
         self._size = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         while self._waiting:
             self._waiting.popleft()()
 

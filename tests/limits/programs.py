@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -36,6 +37,7 @@ __all__ = [
     "Program",
     "answer",
     "hello",
+    "ignore",
     "message",
     "neighbour",
     "proxied",
@@ -186,7 +188,7 @@ class Node:
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port = self._listening.getsockname()[1]
         self._open: set[socket.socket] = set()
-        self._over = False
+        self._talks: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -194,14 +196,16 @@ class Node:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over = True
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
+        self._thread.join(PATIENCE)
         for each in list(self._open):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-        self._thread.join(PATIENCE)
+        for talk in self._talks:
+            talk.join(PATIENCE)
+            assert not talk.is_alive()
 
     def _serve(self) -> None:
         while True:
@@ -210,7 +214,10 @@ class Node:
             except OSError:
                 return
             self._open.add(connection)
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+            talk = threading.Thread(target=self._talk, args=(connection,), daemon=True)
+            self._talks = [each for each in self._talks if each.is_alive()]
+            self._talks.append(talk)
+            talk.start()
 
     def _talk(self, connection: socket.socket) -> None:
         try:
@@ -219,6 +226,13 @@ class Node:
         finally:
             self._open.discard(connection)
             connection.close()
+
+
+def ignore(connection: socket.socket) -> None:
+    """Read nothing and say nothing until the connection is over."""
+    poll = select.poll()
+    poll.register(connection, 0)  # the end in both directions, or an error; no data
+    poll.poll(PATIENCE * 1000)
 
 
 def answer(connection: socket.socket) -> None:

@@ -44,8 +44,17 @@ def test_catching_up_leaves_nothing_for_later():
     looks.put(lambda: seen.append(0), 1)
     looks.catch_up()
     assert seen == [0]
-    clock.advance(LATER)
-    assert seen == [0]
+    assert clock.getDelayedCalls() == []
     looks.put(lambda: seen.append(1), 1)
     clock.advance(LATER)
     assert seen == [0, 1]
+
+
+def test_a_full_queue_leaves_no_timer():
+    """What was looked at because it had become too much needs no timer any more."""
+    clock, seen = Clock(), []
+    looks = Looks(clock)
+    looks.put(lambda: seen.append(0), 1)
+    looks.put(lambda: seen.append(1), MOST)
+    assert seen == [0, 1]
+    assert clock.getDelayedCalls() == []

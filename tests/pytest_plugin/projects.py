@@ -10,7 +10,7 @@ import pytest
 
 __all__ = ["Project"]
 
-USUAL = ("-p", "no:cacheprovider")
+USUAL = ("-p", "no:cacheprovider", "-p", "no:randomly")
 
 
 class Project:

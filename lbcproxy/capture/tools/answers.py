@@ -162,12 +162,15 @@ class Times:
         self._counts[round(math.log(time_ns or 1) / _LOG)] += 1
 
     def quantile(self, part: float) -> float | None:
-        """Give the seconds within which a part of them lies, to one percent; None if none is."""
+        """Return the seconds within which a part of them lies; None if there are no times.
+
+        This is right to one percent, or to a nanosecond where that is more.
+        """
         left = math.ceil(part * self.count)
         for exponent, count in sorted(self._counts.items()):
             left -= count
             if left <= 0:
-                return round(min(max(PRECISION**exponent, self._least), self.most)) / 1e9
+                return min(max(PRECISION**exponent, self._least), self.most) / 1e9
         return None
 
     def curve(self) -> list[tuple[float, float]]:
