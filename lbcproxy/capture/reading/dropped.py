@@ -27,6 +27,8 @@ class DropReason(StrEnum):
     """The capture holds only a part of a header; the detail says of which protocol."""
     HEADER_MALFORMED = "header-malformed"
     """A header contradicts itself; the detail says of which protocol."""
+    FRAGMENT_UNUSABLE = "fragment-unusable"
+    """The capture holds only a part of an IP fragment, or its place cannot be."""
     FRAGMENTS_MISSING = "fragments-missing"
     """Some fragments of the IP packet are not in the capture."""
 
@@ -52,6 +54,10 @@ _SENTENCES: dict[DropReason, _Sentence] = {
     DropReason.HEADER_MALFORMED: _Sentence(
         "packet is not read since a header is malformed",
         "packets are not read since a header is malformed",
+    ),
+    DropReason.FRAGMENT_UNUSABLE: _Sentence(
+        "IP fragment is not read since it is cut or malformed",
+        "IP fragments are not read since they are cut or malformed",
     ),
     DropReason.FRAGMENTS_MISSING: _Sentence(
         "IP packet is not read since some of its fragments are missing",

@@ -7,6 +7,7 @@ newer piece begins the packet anew.
 __all__ = ["Fragments"]
 
 _MAX_WAITING = 256  # packets, of at most 64 KiB each
+_MAX_DONE = 64
 _MAX_SIZE = 65_535
 
 
@@ -16,19 +17,28 @@ class Fragments:
     def __init__(self) -> None:
         self._waiting: dict[tuple[bytes, ...], _Pieces] = {}
         self._given_up = 0
+        # Of the last packets that were whole: a capture of several cards has each fragment twice.
+        self._done: dict[tuple[bytes, ...], bytes] = {}
+
+    def __contains__(self, name: tuple[bytes, ...]) -> bool:
+        return name in self._waiting or name in self._done
 
     @property
     def incomplete(self) -> int:
         """How many packets have some of their fragments, but not all, so far."""
         return self._given_up + len(self._waiting)
 
+    @staticmethod
+    def is_sound(place: int, size: int, *, more: bool) -> bool:
+        """Whether there can be such a fragment: only the last may end between its units."""
+        return 0 < size <= _MAX_SIZE - place and not (more and (place + size) % 8)
+
     def add(self, name: tuple[bytes, ...], place: int, data: bytes, *, more: bool) -> bytes | None:
         """Take a fragment and give all of its packet's content, once that is here.
 
         `name` is what the fragments of one packet have in common, `more` whether others follow.
         """
-        end = place + len(data)
-        if end > _MAX_SIZE or not data or (more and end % 8):
+        if not self.is_sound(place, len(data), more=more) or self._is_repeated(name, place, data):
             return None
         pieces = self._waiting.pop(name, None)
         if pieces is not None and not pieces.fits(place, data, more=more):
@@ -41,7 +51,21 @@ class Fragments:
             if len(self._waiting) > _MAX_WAITING:
                 del self._waiting[next(iter(self._waiting))]
                 self._given_up += 1
+        else:
+            self._done[name] = whole
+            if len(self._done) > _MAX_DONE:
+                del self._done[next(iter(self._done))]
         return whole
+
+    def _is_repeated(self, name: tuple[bytes, ...], place: int, data: bytes) -> bool:
+        """Whether a piece is one of a packet that is whole; systems use names again."""
+        whole = self._done.get(name)
+        if whole is None or name in self._waiting:
+            return False
+        if whole[place : place + len(data)] == data:
+            return True
+        del self._done[name]
+        return False
 
 
 class _Pieces:

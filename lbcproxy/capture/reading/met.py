@@ -6,7 +6,6 @@ import msgspec
 
 from lbcproxy.capture.reading.dropped import Dropped, DroppedCount, DropReason
 from lbcproxy.capture.reading.fragments import Fragments
-from lbcproxy.capture.reading.links import UNDERSTOOD, link_name
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import SessionFacts, SideStatistics
 
@@ -67,14 +66,10 @@ class Met:
         if text not in self.comments and len(self.comments) < _MOST_COMMENTS:
             self.comments.append(text)
 
-    def packet(self, time_ns: int, link_type: int) -> bool:
-        """Count a packet; whether its link type is understood."""
+    def packet(self, time_ns: int) -> None:
+        """Count a packet."""
         self.packets += 1
         self.time(time_ns)
-        if link_type in UNDERSTOOD:
-            return True
-        self.dropped.add(DropReason.LINK_TYPE, link_name(link_type))
-        return False
 
     def time(self, time_ns: int) -> None:
         """Take note of when something was; some blocks have no time."""

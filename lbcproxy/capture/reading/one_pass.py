@@ -87,8 +87,9 @@ class Reading:
             self._last_time = item.event.time_ns
             self._met.time(item.event.time_ns)
             yield from self._happened(item.event, item.facts, item.whole)
-        elif self._met.packet(item.time_ns, item.link_type):
-            segment = dissect(item, self._met.fragments)
+        else:
+            self._met.packet(item.time_ns)
+            segment = dissect(item, self._met.fragments, self._met.dropped)
             if segment is None:
                 return
             self._met.segments += 1

@@ -1,7 +1,7 @@
 """TCP segments from captured packets, and raw IP packets from TCP segments.
 
 Dissecting believes no length: bytes that are not one whole TCP segment give None, never an
-exception. IP fragments are put together if the caller has a place for them to wait.
+exception, and are counted.
 
 Building makes packets that never were on a wire, for tools that want to see TCP. Wireshark does
 not verify TCP checksums by default and computing them costs most of the time, so they are zero.
@@ -14,8 +14,11 @@ import struct
 from functools import lru_cache
 
 from lbcproxy.capture.packet import ACK, FIN, SYN, Packet, Segment
+from lbcproxy.capture.reading.dropped import Dropped
 from lbcproxy.capture.reading.fragments import Fragments
-from lbcproxy.capture.reading.links import LINK_RAW, ip_start
+from lbcproxy.capture.reading.ip import find_tcp
+from lbcproxy.capture.reading.links import LINK_RAW
+from lbcproxy.capture.reading.protocols import Unread, cut, malformed
 from lbcproxy.endpoint import Endpoint
 
 __all__ = ["LINK_RAW", "MAX_PAYLOAD", "Route", "build", "dissect"]
@@ -24,7 +27,6 @@ __all__ = ["LINK_RAW", "MAX_PAYLOAD", "Route", "build", "dissect"]
 MAX_PAYLOAD = 65_495
 
 _PROTOCOL_TCP = 6
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
 
 _IPV4 = struct.Struct(">BBHHHBBH8s")
 _IPV6 = struct.Struct(">IHBB32s")
@@ -89,96 +91,46 @@ def build(segment: Segment) -> bytes:
     return headers + segment.payload
 
 
-def dissect(packet: Packet, fragments: Fragments | None = None) -> Segment | None:
-    """Find the TCP segment in a packet, or None if there is not one whole.
+def dissect(
+    packet: Packet, fragments: Fragments | None = None, dropped: Dropped | None = None
+) -> Segment | None:
+    """Find the TCP segment in a packet, or None if there is not one that can be read.
 
-    With `fragments`, the last fragment of an IP packet that came in several gives the segment. A
-    packet of a link type that is not `UNDERSTOOD` gives None too.
+    With `fragments`, the last fragment of an IP packet that came in several gives the segment.
+    `dropped` counts the packets that are not read.
     """
-    data = packet.data
-    start = ip_start(packet.link_type, data)
-    if start is None or start >= len(data):
+    try:
+        found = find_tcp(packet.link_type, packet.data, fragments)
+        return None if found is None else _segment(*found)
+    except Unread as unread:
+        if dropped is not None:
+            dropped.add(unread.reason, unread.detail)
         return None
-    version = data[start] >> 4
-    if version == 4:
-        return _ipv4(data, start, fragments)
-    return _ipv6(data, start, fragments) if version == 6 else None
 
 
-def _ipv4(data: bytes, start: int, fragments: Fragments | None) -> Segment | None:
-    """Find the segment in an IPv4 packet."""
-    if len(data) - start < 20:
-        return None
-    size = (data[start] & 0x0F) * 4
-    length = int.from_bytes(data[start + 2 : start + 4])
-    # 0 is what a network card that cuts segments itself leaves behind: the rest is the packet.
-    end = start + length if length else len(data)
-    if size < 20 or data[start + 9] != _PROTOCOL_TCP:
-        return None
-    hosts = data[start + 12 : start + 16], data[start + 16 : start + 20]
-    # The place of a fragment in units of 8 bytes, and above it whether more follow.
-    field = int.from_bytes(data[start + 6 : start + 8]) & 0x3FFF
-    if not field:
-        return _tcp(data, start + size, end, *hosts)
-    if fragments is None or end > len(data):
-        return None
-    name, place, more = data[start + 4 : start + 6], (field & 0x1FFF) * 8, field >= 0x2000
-    whole = fragments.add((*hosts, name), place, data[start + size : end], more=more)
-    return None if whole is None else _tcp(whole, 0, len(whole), *hosts)
-
-
-def _ipv6(data: bytes, start: int, fragments: Fragments | None) -> Segment | None:
-    """Find the segment in an IPv6 packet, behind any extension headers."""
-    if len(data) - start < 40:
-        return None
-    length = int.from_bytes(data[start + 4 : start + 6])
-    end = start + 40 + length if length else len(data)
-    hosts = data[start + 8 : start + 24], data[start + 24 : start + 40]
-    following, place = data[start + 6], start + 40
-    while following != _PROTOCOL_TCP:
-        if min(end, len(data)) - place < 8:
-            return None
-        if following in (_HOP_BY_HOP, _ROUTING, _DESTINATION):
-            size = (data[place + 1] + 1) * 8
-        elif following == _FRAGMENT:
-            size = 8
-            field = int.from_bytes(data[place + 2 : place + 4]) & 0xFFF9
-            if field:
-                break
-        else:
-            return None
-        following, place = data[place], place + size
-    else:
-        return _tcp(data, place, end, *hosts)
-    # A fragment: its place, which is a multiple of 8, and below it whether more follow.
-    if fragments is None or end > len(data) or data[place] != _PROTOCOL_TCP:
-        return None
-    name, more = data[place + 4 : place + 8], bool(field & 1)
-    whole = fragments.add((*hosts, name), field & 0xFFF8, data[place + 8 : end], more=more)
-    return None if whole is None else _tcp(whole, 0, len(whole), *hosts)
-
-
-def _tcp(data: bytes, start: int, end: int, source: bytes, target: bytes) -> Segment | None:
+def _segment(data: bytes, start: int, end: int, source: bytes, target: bytes) -> Segment:
     """Read the segment whose header begins at `start`.
 
     A capture may have cut packets to some length: what there is of the payload is given, and the
-    rest is missing. An end behind missing bytes is none.
+    rest is missing. An end of the stream after missing bytes is left out.
     """
-    cut = end > len(data)
-    end = min(end, len(data))
-    if end - start < 20:
-        return None
+    is_cut = end > len(data)
+    there = min(end, len(data))
+    if there - start < 20:
+        raise malformed("TCP") if end - start < 20 else cut("TCP")
     ports, sequence, acknowledgment, size, flags, window, *_ = _TCP.unpack_from(data, start)
     size = (size >> 4) * 4
     if size < 20 or start + size > end:
-        return None
+        raise malformed("TCP")
+    if start + size > there:
+        raise cut("TCP")
     return Segment(
         _endpoint(source, ports[:2]),
         _endpoint(target, ports[2:]),
         sequence,
         acknowledgment if flags & ACK else 0,
-        flags & ~FIN if cut else flags,
-        data[start + size : end],
+        flags & ~FIN if is_cut else flags,
+        data[start + size : there],
         window,
         _window_scale(data[start + 20 : start + size]) if flags & SYN else None,
     )
