@@ -97,6 +97,8 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
     offers: tuple[MessageRecord, ...] | None = None
     """What is offered between `version` and `verack`, of what the agreed version has; left out,
     `sendaddrv2`. The strict policy offers nothing."""
+    hold_verack: bool = False
+    """Whether our `verack` waits for `Peer.send_verack`, or for the end of `on_verack`."""
     newest_block: Callable[[], tuple[bytes, int]] | None = None
     """Gives hash and height of the newest block we have, for our `version`."""
     host_to_address: Callable[[str, int, int], NetAddress] | None = None

@@ -16,6 +16,7 @@ from lbcproxy.peer.effects import Deliver, Effect, End, Note, Read, Ready
 from lbcproxy.peer.handshake import LOWEST_VERSION, Handshake, Phase, Step
 from lbcproxy.peer.inventory import Inventory
 from lbcproxy.peer.known import NonceCache
+from lbcproxy.peer.reactions import Reactions
 from lbcproxy.peer.remote import Remote
 from lbcproxy.peer.sender import Sender, resolved
 from lbcproxy.peer.stall import Stall
@@ -26,15 +27,13 @@ from lbcproxy.wire import Codec, Frame, Framer, Junk
 from lbcproxy.wire.messages.handshake import Service, Version
 from lbcproxy.wire.messages.inventory import InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping, Pong
-from lbcproxy.wire.messages.reject import Reject, RejectCode
+from lbcproxy.wire.messages.reject import Reject
 from lbcproxy.wire.record import MessageRecord
 from lbcproxy.wire.registry import record_of
 
 __all__ = ["PeerCore"]
 
-BLOOM_ENFORCED = 70011
 MOST_IN_HANDSHAKE = 65_536
-REJECTS = 70002
 BLOOM_COMMANDS = frozenset({"filterload", "filteradd", "filterclear"})
 AWAY = frozenset({"idle", "stall"})
 """Deadlines that do not run while we do not read."""
@@ -42,7 +41,7 @@ CALLBACK = "(callback)"
 """Why we do not read while a callback runs."""
 
 
-class PeerCore:
+class PeerCore(Reactions):
     """One full peer. Times are seconds of one clock; `wall` gives the time of day, unix seconds."""
 
     def __init__(
@@ -197,6 +196,16 @@ class PeerCore:
             encoding = self.handshake.encoding(self.remote.services)
             self._codec = Codec(config.network, agreed, encoding)
 
+    def offer(self, command: str, raw: bytes, now: float) -> list[Effect]:
+        """Send a frame before our `verack`, if it may still be offered."""
+        if self.closed or not self.handshake.may_offer(command):
+            return []
+        return self.sender.send_raw(command, raw, now)
+
+    def send_verack(self, now: float) -> list[Effect]:
+        """Send our `verack` if it was held."""
+        return [] if self.closed else self._take(Step(self.handshake.verack()), now)
+
     def queue_inventory(self, thing: InventoryVector, now: float) -> list[Effect]:
         """Announce something: a block at once, anything else with the next trickle."""
         inv = None if self.closed else self.inventory.queue(thing)
@@ -236,8 +245,8 @@ class PeerCore:
             return self._deliver(message, now)
         if command in ("version", "verack"):
             return self._duplicate(command, now)
-        if command == "sendaddrv2" and not self.handshake.strict:
-            return self.close("sendaddrv2 behind verack")
+        if self.handshake.ends_late(command):
+            return self.close(f"{command} after verack")
         if command in BLOOM_COMMANDS and not self.config.services & Service.BLOOM:
             return self._unsupported(command)
         self._stall.received(command)
@@ -259,49 +268,6 @@ class PeerCore:
         self._timers.set("callback", now + self.config.timeouts.callback)
         return [Deliver(message)]
 
-    def _unsupported(self, command: str) -> list[Effect]:
-        if self.protocol_version >= BLOOM_ENFORCED:
-            words = f"sent an unsupported {command} request"
-            return [Note("debug", f"{words} -- disconnecting"), *self.close(words)]
-        return [Note("debug", f"ignoring {command}: bloom filters are not offered")]
-
-    def _duplicate(self, command: str, now: float) -> list[Effect]:
-        words = f"duplicate {command} message"
-        reject = Reject(command.encode(), RejectCode.DUPLICATE, words.encode())
-        return [*self._say_last(reject, now), *self.close(words)]
-
-    def _unknown(self, now: float, read: Read) -> list[Effect]:
-        assert read.message is not None
-        command = read.message.command
-        if self.handshake.phase is not Phase.DONE:
-            return [read, *self._take(self.handshake.unknown(command), now)]
-        if self.handshake.strict:
-            return self._malformed(now, read, cut_short=False)
-        self._alive(now)
-        return [read, Note("debug", f"ignoring unknown command {command!r}")]
-
-    def _malformed(self, now: float, read: Read, *, cut_short: bool) -> list[Effect]:
-        """Answer what cannot be read (M1 to M8): on regtest a neighbour is forgiven."""
-        error = read.error or ""
-        if self.handshake.phase is not Phase.DONE:
-            return [read, *self._failed(error)]
-        if self._forgiving() and not cut_short:
-            self._alive(now)
-            return [read, Note("error", f"allowed test error: {error}")]
-        reason = f"can't read message from {self._address}: {error}"
-        reject = Reject(b"malformed", RejectCode.MALFORMED, reason.encode())
-        said = self._say_last(reject, now)
-        return [read, Note("error", reason), *said, *self.close(reason)]
-
-    def _forgiving(self) -> bool:
-        return self.handshake.phase is Phase.DONE and self.config.forgives(self._address.host)
-
-    def _say_last(self, reject: Reject, now: float) -> list[Effect]:
-        """Send a last word behind all that waits, if the node's version has it (M1)."""
-        if self.remote.version is not None and self.protocol_version < REJECTS:
-            return []
-        return [*self.sender.flush_all(now), *self.sender.send(reject, now)]
-
     # The handshake.
 
     def _our_version(self, now: float) -> list[Effect]:
@@ -319,6 +285,8 @@ class PeerCore:
 
     def _take(self, step: Step, now: float) -> list[Effect]:
         effects = [effect for record in step.send for effect in self.sender.send(record, now)]
+        if step.ignored:
+            effects.append(Note("debug", f"ignoring {step.ignored}"))
         return [*effects, *self._failed(step.failed)] if step.failed else effects
 
     def _failed(self, why: str) -> list[Effect]:

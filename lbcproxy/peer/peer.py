@@ -125,6 +125,14 @@ class Peer(Shell):
         """Send a whole frame in its turn, as it is."""
         self._do(self.core.queue_raw(command, raw))
 
+    def offer(self, command: str, raw: bytes) -> None:
+        """Send a whole frame before our `verack`, which has to be held; else it is not sent."""
+        self._do(self.core.offer(command, raw, self._now()))
+
+    def send_verack(self) -> None:
+        """Send our `verack`, if it was held (`PeerConfig.hold_verack`)."""
+        self._do(self.core.send_verack(self._now()))
+
     def show(self, **changes: Any) -> None:
         """Change the config our own `version` is made from, if it is still to be sent.
 

@@ -97,6 +97,10 @@ class Sender:
             return _unsendable(record, ticket, error)
         return self._wrote(record, raw, now, ticket)
 
+    def send_raw(self, command: str, raw: bytes, now: float) -> list[Effect]:
+        """Send a frame as it is, before all that waits."""
+        return self._wrote(RawFrame(command), raw, now, None)
+
     def give_up(self) -> list[Effect]:
         """Tell everybody whose message still waits that it will not be sent."""
         return [

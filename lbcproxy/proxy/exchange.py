@@ -13,6 +13,7 @@ import msgspec
 from lbcproxy.peer import Peer
 from lbcproxy.proxy.bridge import bridge, reads_witness
 from lbcproxy.proxy.hosting import Hosting, chain_for
+from lbcproxy.proxy.negotiation import Negotiation
 from lbcproxy.proxy.settings import RelaySettings
 from lbcproxy.session import Direction, Entry, Passage, Session, SessionFacts
 from lbcproxy.wire import Frame, Framer
@@ -40,6 +41,10 @@ class Between(Protocol):
     def tell(self, direction: Direction, passage: Passage) -> None:
         """Tell the observers."""
 
+    @property
+    def negotiation(self) -> Negotiation:
+        """What the nodes agree on before `verack`."""
+
     def stop(self, why: str = ...) -> None:
         """End the session in order."""
 
@@ -62,6 +67,10 @@ class Exchange:
     def held(self) -> int:
         """Bytes that plugins hold."""
         return 0 if self._pipeline is None else self._pipeline.held
+
+    def is_waiting(self, direction: Direction) -> bool:
+        """Whether plugins hold something of a direction."""
+        return self._pipeline is not None and self._pipeline.is_waiting(direction)
 
     def start(self, facts: SessionFacts) -> None:
         """Begin: a client is there."""
@@ -106,6 +115,7 @@ class Exchange:
         """Send what the plugins let pass, and tell of all."""
         for passage in passages:
             self._pass(direction, passage)
+        self._session.negotiation.look(direction)
 
     def finish_on(self, direction: Direction) -> None:
         """Nothing: a leg that closes ends the session."""
@@ -138,13 +148,21 @@ class Exchange:
         else:
             self._session.tell(direction, passage)
             for command, raw in _frames(self._core, passage.sent):
-                target.forward(command, raw)
+                if self._session.negotiation.offer(direction, command, raw) != "":
+                    target.forward(command, raw)
             self._wait_for(source, target)
 
     def _bridge(self, entry: Entry, source: Peer, target: Peer) -> None:
         """Send what came as it came, or encoded for a node that reads it differently."""
         message = entry.message
         assert message is not None
+        offered = self._session.negotiation.offer(entry.direction, message.command, message.raw)
+        if offered is not None:
+            if offered:
+                entry = _noted(entry, "drop", ("terminate", offered))
+            passage = Passage(message.raw, (entry,), b"" if offered else None)
+            self._session.tell(entry.direction, passage)
+            return
         bridged = bridge(message, source, target)
         sent = None
         if bridged.verdict != "pass":

@@ -73,6 +73,10 @@ class Pipeline:
         """Bytes that wait for a decision or for their time."""
         return sum(line.held for line in self._lines.values())
 
+    def is_waiting(self, direction: Direction) -> bool:
+        """Whether something of a direction waits for a decision or for its time."""
+        return not self._lines[direction].is_idle
+
     def start(self, facts: SessionFacts) -> None:
         """Tell the plugins that the session begins."""
         self.facts = facts

@@ -67,7 +67,11 @@ def one_of_each_command() -> list[dict[str, Any]]:
     for vector in load("vectors"):
         if vector["pver"] >= 70013 and len(payload_of(vector)) < 5000:
             found.setdefault(vector["command"], vector)
-    return [found[name] for name in found if name not in ("version", "verack", "sendaddrv2")]
+    return [found[name] for name in found if name not in HANDSHAKE]
+
+
+HANDSHAKE = ("version", "verack", "sendaddrv2", "wtxidrelay")
+"""What is not taken after the handshake."""
 
 
 @pytest.mark.parametrize("vector", one_of_each_command(), ids=lambda vector: vector["command"])

@@ -212,19 +212,33 @@ def test_what_is_ready_is_told_before_later_messages():
 FIRST = [VerAck(), Ping(1), GetAddr(), SendAddrV2()]
 
 
-@BOTH
 @EITHER_WAY
 @pytest.mark.parametrize("first", FIRST, ids=lambda record: record.command)
-def test_a_first_message_that_is_no_version_is_rejected(
-    first: MessageRecord, inbound: bool, policy: Policy
-):
+def test_a_first_message_that_is_no_version_is_rejected(first: MessageRecord, inbound: bool):
     """One `reject` that names `version`, whatever came, and the end."""
-    wired = connect(policy=policy, inbound=inbound).feed(first, version())
+    wired = connect(policy=STRICT, inbound=inbound).feed(first, version())
     reason = b"a version message must precede all others"
     assert wired.sent[-1] == Reject(b"version", RejectCode.MALFORMED, reason)
     assert wired.commands == [*([] if inbound else ["version"]), "reject"]
     assert wired.closed
     assert wired.callbacks.of("on_version") == []
+
+
+@EITHER_WAY
+@pytest.mark.parametrize(
+    "first",
+    [*FIRST, frame(MAGIC, "nonsense", b""), frame(MAGIC, "ping", b"1")],
+    ids=["verack", "ping", "getaddr", "sendaddrv2", "unknown", "malformed"],
+)
+def test_what_comes_before_version_means_nothing_to_a_tolerant_peer(first: Any, inbound: bool):
+    """Core waits for the `version`, as long as a handshake may take."""
+    wired = connect(policy=TOLERANT, inbound=inbound)
+    before = wired.commands
+    wired.feed(first)
+    assert wired.commands == before
+    wired.feed(version(), VerAck())
+    assert wired.peer.is_ready
+    assert "reject" not in wired.commands
 
 
 UNREADABLE = {
@@ -247,7 +261,7 @@ def test_an_unreadable_first_message_ends_it_without_a_word(
     wired = connect(policy=policy, inbound=inbound)
     before = wired.bytes_sent
     wired.feed(raw)
-    assert wired.closed
+    assert wired.closed is (policy is STRICT or raw != UNREADABLE["unknown"])
     assert wired.bytes_sent == before
     (size, _, error), *more = wired.callbacks.of("on_read")
     assert (size > 0, bool(error), more) == (True, True, [])
@@ -264,9 +278,9 @@ def test_regtest_forgives_nothing_in_the_handshake(inbound: bool):
 FEATURE = frame(MAGIC, "feature", b"\x04bip\x00\x00")
 UNKNOWN = frame(MAGIC, "nonsense", b"12")
 BETWEEN = {
-    "ping": (Ping(1), "reject", "close"),
-    "addr": (Addr(()), "reject", "close"),
-    "a second version": (version(), "reject", "close"),
+    "ping": (Ping(1), "reject", "go on"),
+    "addr": (Addr(()), "reject", "go on"),
+    "a second version": (version(), "reject", "go on"),
     "sendheaders": (SendHeaders(), "reject", "go on"),
     "sendaddrv2": (SendAddrV2(), "reject", "go on"),
     "wtxidrelay": (WtxidRelay(), "close", "go on"),
@@ -274,8 +288,9 @@ BETWEEN = {
     "sendcmpct": (SendCmpct(True, 2), "close", "go on"),
     "feature": (FEATURE, "close", "go on"),
     "unknown": (UNKNOWN, "close", "go on"),
-    "a malformed one": (frame(MAGIC, "sendtxrcncl", b"1"), "close", "close"),
-    "a wrong checksum": (encoded(VerAck())[:-1] + b"x", "close", "close"),
+    "a malformed one": (frame(MAGIC, "sendtxrcncl", b"1"), "close", "go on"),
+    "a wrong checksum": (encoded(VerAck())[:-1] + b"x", "close", "go on"),
+    "no message": (b"junk" * 6, "close", "close"),
 }
 
 
@@ -316,6 +331,57 @@ def test_sendaddrv2_behind_verack_ends_a_tolerant_peer():
     """As btcd and Core do; lbcd only notes it."""
     assert connect().shake_hands().feed(SendAddrV2()).closed
     assert not connect(policy=STRICT).shake_hands().feed(SendAddrV2()).closed
+
+
+def test_wtxidrelay_after_verack_ends_a_tolerant_peer():
+    """As with Core (BIP339)."""
+    assert connect().shake_hands().feed(WtxidRelay()).closed
+
+
+def test_a_verack_with_a_payload_is_a_verack_to_a_tolerant_peer():
+    """Core does not look at what comes after a message's fields."""
+    wired = connect().feed(version(), frame(MAGIC, "verack", b"1"))
+    assert wired.peer.is_ready
+
+
+# A `verack` that is held.
+
+
+@EITHER_WAY
+@BOTH
+def test_a_held_verack_goes_out_when_it_is_told_to(policy: Policy, inbound: bool):
+    """Once, and what is offered goes out before it."""
+    config = PeerConfig(
+        network=BITCOIN, policy=policy, protocol_version=70016, offers=(), hold_verack=True
+    )
+    wired = connect(config, inbound=inbound).feed(version(70016))
+    assert wired.commands == ["version"]
+    raw = encoded(WtxidRelay(), network=BITCOIN)
+    wired.peer.offer("wtxidrelay", raw)
+    wired.peer.send_verack()
+    wired.peer.send_verack()
+    wired.peer.offer("sendaddrv2", encoded(SendAddrV2(), network=BITCOIN))
+    assert wired.commands == ["version", "wtxidrelay", "verack"]
+    wired.feed(VerAck())
+    assert wired.peer.is_ready
+    assert wired.commands == ["version", "wtxidrelay", "verack"]
+
+
+def test_a_held_verack_goes_out_before_anything_else():
+    """With the node's own at the latest: nothing may come before it."""
+    config = msgspec.structs.replace(CONFIG, hold_verack=True)
+    wired = connect(config)
+    wired.peer.send(Ping(1))
+    wired.feed(version(), VerAck())
+    assert wired.commands == ["version", "verack", "ping"]
+
+
+def test_nothing_is_offered_to_a_node_whose_version_does_not_have_it():
+    """A node of before 70016 may end the connection for it."""
+    config = msgspec.structs.replace(CONFIG, hold_verack=True, protocol_version=70016)
+    wired = connect(config).feed(version(70015))
+    wired.peer.offer("wtxidrelay", encoded(WtxidRelay()))
+    assert wired.commands == ["version"]
 
 
 # Time.

@@ -5,7 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from lbcproxy.peer import Policy
 from lbcproxy.peer.keepalive import Keepalive
+from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from tests.peer.wires import CONFIG, NOW, Callbacks, Wired, connect, encoded
@@ -190,10 +192,20 @@ def test_at_version_60001_pings_have_a_nonce_and_an_answer():
 
 def test_a_pong_at_version_60000_ends_the_connection():
     """The command does not exist there (I)."""
-    wired = ready(60000)
+    wired = ready(60000, policy=Policy.STRICT)
     wired.feed(encoded(Pong(0)))
     assert wired.closed
     assert wired.callbacks.of("on_pong") == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 7])
+@pytest.mark.parametrize("command", ["ping", "pong"])
+def test_a_short_ping_or_pong_does_not_end_a_tolerant_connection(command: str, size: int):
+    """Bitcoin Core notes the one and drops the other."""
+    wired = ready(70016)
+    wired.feed(frame(CONFIG.network.magic, command, bytes(size)), Ping(5))
+    assert not wired.closed
+    assert wired.sent == [Pong(5)]
 
 
 def test_without_keepalive_we_neither_ping_nor_answer():

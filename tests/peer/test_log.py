@@ -17,6 +17,7 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
+from lbcproxy.peer import Policy
 from lbcproxy.peer import log as peer_log
 from lbcproxy.peer.log import PeerLog, hex_dump
 from lbcproxy.peer.outbox import RawFrame
@@ -218,16 +219,20 @@ def test_levels_are_those_of_the_table():
     """T5: warn for what an operator may act on, error for what is broken, debug for the rest."""
     with Log() as log:
         connect().shake_hands().pass_time(300, step=5)
-        connect(host="10.0.0.2").shake_hands().feed(encoded(GetAddr())[:20] + b"\0\0\0\0")
-        regtest = connect(CONFIG_REGTEST, host="127.0.0.1").shake_hands()
+        broken = encoded(GetAddr())[:20] + b"\0\0\0\0"
+        connect(host="10.0.0.2", policy=Policy.STRICT).shake_hands().feed(broken)
+        connect().shake_hands().feed(broken)
+        strict = Policy.STRICT
+        regtest = connect(CONFIG_REGTEST, host="127.0.0.1", policy=strict).shake_hands()
         regtest.feed(encoded(GetAddr(), network=REGTEST)[:20] + b"\0\0\0\0")
-        connect().feed(VerAck())
+        connect(policy=strict).feed(VerAck())
         connect().shake_hands().peer.push_reject("tx", 1, "no")
         connect().shake_hands().feed(encoded(GetAddr()).replace(b"getaddr", b"strange"))
         connect().shake_hands().peer.disconnect()
     assert log.level("no answer for 300 s") == "warn"
     assert log.level("10.0.0.2:9246 (inbound): can't read message") == "error"
     assert log.level("allowed test error") == "error"
+    assert log.level("ignoring getaddr: ") == "debug"
     assert log.level("cannot start peer") == "debug"
     assert log.level("no hash given to reject tx") == "warn"
     assert log.level("ignoring unknown command") == "debug"

@@ -158,7 +158,7 @@ def test_what_is_queued_before_there_is_a_connection_waits_for_the_handshake(inb
 )
 def test_a_failed_handshake_tells_all_who_queued(end: Any, inbound: bool):
     """In lbcd they wait for ever (B18)."""
-    wired = connect(inbound=inbound, opened=False)
+    wired = connect(inbound=inbound, opened=False, policy=Policy.STRICT)
     fates = Fates(wired)
     fates.queue("before")
     wired.open()

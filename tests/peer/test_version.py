@@ -87,8 +87,13 @@ def test_a_command_is_malformed_below_its_version(since: int, record: Any, raw: 
     """What was agreed on decides what may be said; above, it is taken."""
     raw = encoded(record) if raw is None else raw
     config = changed(services=1 << 2)
-    assert connect(config).shake_hands(since - 1).feed(raw).closed
-    assert not connect(config).shake_hands(since).feed(raw).closed
+    for policy in Policy:
+        if policy is not Policy.TRANSPARENT:
+            before = connect(config, policy=policy).shake_hands(since - 1).feed(raw)
+            assert before.closed is (policy is Policy.STRICT)
+            [(_, _, error)] = before.callbacks.of("on_read")
+            assert error is not None
+            assert not connect(config, policy=policy).shake_hands(since).feed(raw).closed
 
 
 def test_a_ping_has_no_nonce_at_version_60000():

@@ -38,6 +38,7 @@ UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 CLIENT = version(70013, services=4, user_agent=b"/client:1/", start_height=7, nonce=1, relay=False)
 NODE = version(70013, services=77, user_agent=b"/node:2/", start_height=900, nonce=2)
 INV = Inv((InventoryVector(1, bytes(32)),))
+JUNK = b"junk" * 6
 UNKNOWN = frame(NETWORK.magic, "nobodyknows", b"\xff" * 40)
 HUGE = frame(NETWORK.magic, "nobodyknows", bytes(WATERMARK + 1))
 
@@ -208,20 +209,22 @@ def test_the_client_hears_our_version_behind_that_of_the_upstream():
     scene.answer()
     assert scene.commands("upstream") == ["version"]
     assert frames(scene.client) == []
-    scene.says("upstream", NODE)
-    assert scene.commands("upstream") == ["version", "verack"]
+    scene.says("upstream", NODE, VerAck())
+    assert scene.commands("upstream") == ["version"]
     assert scene.commands("client") == ["version", "verack"]
     assert not scene.session.client.is_ready
-    scene.says("client", VerAck())
+    scene.says("client", VerAck()).settle()
+    assert scene.commands("upstream") == ["version", "verack"]
     assert scene.session.client.is_ready
     assert scene.observer.verdicts == [
         "-> version drop",
         "-> version inject",
         "<- version drop",
         "<- version inject",
+        "<- verack drop",
         "<- verack inject",
-        "-> verack inject",
         "-> verack drop",
+        "-> verack inject",
     ]
 
 
@@ -248,7 +251,7 @@ def test_both_are_shown_what_is_configured():
 def test_nobody_is_shown_a_version_that_we_do_not_speak():
     """We could not read what a node of the future says to another."""
     scene = Scene().says("client", version(80000)).answer().says("upstream", version(70015))
-    assert scene.version_shown("upstream").version == 70016
+    assert scene.version_shown("upstream").version == 70017
     assert scene.version_shown("client").version == 70015
 
 
@@ -260,14 +263,14 @@ def test_a_leg_reads_with_the_version_that_was_agreed_on_it():
     assert scene.session.client.is_open
 
 
-def test_addrv2_is_agreed_with_each_side_alone():
-    """Both are nodes of today: each is offered it, and the offer is for us."""
+def test_addrv2_is_agreed_on_by_the_nodes():
+    """Both are nodes of today: each is offered what the other offers."""
     new = version(70016, services=9)
     scene = Scene().says("client", new).answer().says("upstream", new, SendAddrV2(), VerAck())
     scene.says("client", SendAddrV2(), VerAck())
     assert scene.commands("client") == ["version", "sendaddrv2", "verack"]
     assert scene.commands("upstream") == ["version", "sendaddrv2", "verack"]
-    assert "-> sendaddrv2 drop" in scene.observer.verdicts
+    assert "-> sendaddrv2 pass" in scene.observer.verdicts
     addrv2 = frame(NETWORK.magic, "addrv2", b"\x01" + bytes(5) + b"\x01\x04" + bytes(6))
     scene.client.got = scene.client.waiting = b""
     scene.says("upstream", addrv2).settle()
@@ -460,19 +463,42 @@ def test_a_side_that_breaks_off_ends_both(sender: str):
     assert scene.why == f"{sender}: connection lost"
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        frame(NETWORK.magic, "inv", b"\xff"),
+        frame(NETWORK.magic, "pong", bytes(7)),
+        frame(NETWORK.magic, "ping", b""),
+        encoded(INV)[:20] + b"abcd" + encoded(INV)[24:],
+    ],
+    ids=["inv", "short pong", "empty ping", "checksum"],
+)
+@pytest.mark.parametrize("number", [70013, 70016])
 @both_ways
-def test_a_malformed_message_ends_both(sender: str):
-    """We refuse it as a node would; the other side does not get it, and is not kept waiting."""
-    scene = Scene().greet()
-    scene.says(sender, frame(NETWORK.magic, "inv", b"\xff")).settle()
-    assert scene.commands(sender) == ["reject"]
+def test_a_malformed_message_is_left_out(sender: str, number: int, raw: bytes):
+    """As Core does; it is told with what is wrong, and nobody is sent a `reject`."""
+    both = version(number, services=9)
+    scene = Scene(protocol_version=number).greet(both, both)
+    scene.says(sender, raw, INV).settle()
+    assert scene.commands(sender) == []
+    assert scene.commands(turned(sender)) == ["inv"]
+    first = scene.observer.passages[0].entries[0]
+    assert (first.verdict, bool(first.message.error)) == ("drop", True)
+    assert scene.ended == []
+
+
+@pytest.mark.parametrize("number", [70013, 70016])
+@both_ways
+def test_bytes_of_no_message_end_both(sender: str, number: int):
+    """As with a node; a `reject` says why where the sender's version has it."""
+    both = version(number, services=9)
+    scene = Scene(protocol_version=number).greet(both, both)
+    scene.says(sender, JUNK).settle()
+    rejected = ["reject"] if number < 70016 else []
+    assert scene.commands(sender) == rejected
     assert scene.commands(turned(sender)) == []
     scene.assert_over()
     assert scene.why.startswith(f"{sender}: can't read message")
-    assert [each.split(" ", 1)[1] for each in scene.observer.verdicts] == [
-        "inv drop",
-        "reject inject",
-    ]
 
 
 @both_ways
@@ -490,7 +516,7 @@ def test_what_comes_when_the_other_is_closing_is_said_to_be_dropped(sender: str)
     """A capture must not say of a message that it passed if nobody ever got it."""
     scene = Scene().greet()
     other = turned(sender)
-    scene.says(other, frame(NETWORK.magic, "inv", b"\xff"))  # its last words are not read yet
+    scene.says(other, JUNK)  # its last words are not read yet
     scene.observer.passages.clear()
     scene.says(sender, INV)
     assert [each.split(" ", 1)[1] for each in scene.observer.verdicts] == ["inv drop"]
@@ -622,7 +648,7 @@ def test_sessions_do_not_know_of_each_other():
     for scene in (one, two):
         scene.greet()
     three.says("client", CLIENT)
-    one.says("client", frame(NETWORK.magic, "inv", b"\xff")).settle()
+    one.says("client", JUNK).settle()
     assert one.ended == [one.session]
     two.says("client", INV).settle()
     assert two.upstream.got == encoded(INV)
@@ -721,6 +747,9 @@ def test_what_waits_for_a_handshake_is_bounded():
     scene.says("client", CLIENT).answer()
     scene.says("upstream", NODE)
     scene.says("client", VerAck()).settle()
+    assert not scene.session.client.is_ready
+    scene.clock.advance(10)
+    scene.settle()
     assert scene.session.client.is_ready
     assert not scene.session.upstream.is_ready
     block = frame(NETWORK.magic, "nobodyknows", bytes(10_000))

@@ -25,6 +25,7 @@ from lbcproxy.peer.handshake import LOWEST_VERSION
 from lbcproxy.peer.log import GATE
 from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.proxy.exchange import Exchange
+from lbcproxy.proxy.negotiation import HOLD, Negotiation, came_early
 from lbcproxy.proxy.settings import Dial, Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
 from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts
@@ -41,8 +42,10 @@ HELP = "each side shakes hands with us"
 UPSTREAM = True
 CHANGES = True
 
-OURS = frozenset({"version", "verack", "sendaddrv2", "wtxidrelay", "sendtxrcncl", "feature"})
+OURS = frozenset({"version", "verack"})
 """Commands of the handshake, which each side has with us."""
+HIGHEST = 70017
+"""The highest protocol version of which we know what it brings."""
 PINGS = frozenset({"ping", "pong"})
 
 
@@ -103,6 +106,10 @@ class Leg(Peer):
         """Let the other side hear of it first."""
         return self._session.version_came(self, version)
 
+    def on_verack(self, _: Peer, __: MessageRecord) -> Any:
+        """Let nothing more be read until the node has our own."""
+        return self._session.negotiation.verack_came(self.receives)
+
     def on_ready(self, _: Peer) -> None:
         """Have noted what was agreed."""
         self._session.leg_ready(self)
@@ -125,6 +132,9 @@ class Termination:
         self.upstream: Leg | None = None
         self._core = Session(number, settings.network, numbers=settings.numbers, stream_above=None)
         self._exchange = Exchange(self, self._core)
+        hold = min(HOLD, (settings.handshake_timeout or Timeouts().negotiate) / 2)
+        is_waiting = self._exchange.is_waiting
+        self.negotiation = Negotiation(settings.clock, hold, self.leg_to, is_waiting)
         self._watch = Watch(self._core, settings.observers, settings.now, settings.looks)
         self._dial_out: Dial | None = None
         self._dialling: Deferred[Any] | None = None
@@ -169,6 +179,7 @@ class Termination:
         """Show each side what the other has said of itself."""
         if leg is self.upstream:
             if not self._upstream_version.called:
+                self.negotiation.begin()
                 self._upstream_version.callback(version)
             return
         if version.version < LOWEST_VERSION:
@@ -198,8 +209,10 @@ class Termination:
         unknown = record_of(message.command) is None
         # A leg that is closed already has ended for this message, or can send nothing any more.
         over = other is None or bool(leg.core.closed or other.core.closed)
-        if other is None or over or mine or (error is not None and not unknown):
-            self._tell(direction, message, "drop", ("terminate",), message.raw, b"")
+        early = "" if message.command in OURS else came_early(leg, message.command)
+        if other is None or over or mine or early or (error is not None and not unknown):
+            trail = ("terminate", early) if early else ("terminate",)
+            self._tell(direction, message, "drop", trail, message.raw, b"")
         else:
             entry = self._entry(direction, message, "pass", ())
             self._exchange.take(Passage(message.raw, (entry,)))
@@ -307,6 +320,7 @@ class Termination:
         for leg in (self.client, self.upstream):
             if leg is not None and leg not in self._gone:
                 leg.disconnect(self._why)
+        self.negotiation.end()
 
     def _config(self, **shown: Any) -> PeerConfig:
         idle = self.settings.idle_timeout or Timeouts().idle
@@ -314,6 +328,8 @@ class Termination:
             network=self.settings.network,
             policy=Policy.TOLERANT,
             stall=StallMode.OFF,
+            offers=(),
+            hold_verack=True,
             keepalive=not self.settings.shown.pass_pings,
             timeouts=Timeouts(
                 negotiate=self.settings.handshake_timeout or Timeouts().negotiate,
@@ -328,7 +344,7 @@ class Termination:
         shown = self.settings.shown
         height = version.start_height if shown.height is None else shown.height
         own = self.settings.network.protocol_version
-        seen = min(version.version & 0xFFFFFFFF, max(own, 70016))
+        seen = min(version.version & 0xFFFFFFFF, max(own, HIGHEST))
         return {
             "user_agent": version.user_agent if shown.user_agent is None else shown.user_agent,
             "services": version.services if shown.services is None else shown.services,
