@@ -1,0 +1,380 @@
+"""Holds what the reader of connections tells against what truly happened in a scene.
+
+What no tap can know is left out, and nothing else:
+
+- Bytes that passed the tap and never arrived, since a host had vanished or reset the connection:
+  they may be given. (Both a receiver that took them and one that did not look the same, for the
+  acknowledgment may be lost as well.)
+- Bytes that passed only after an RST of a true end: whether the RST overtook them on the rest of
+  the way is not to be seen. They may be given.
+- A FIN or an RST that passed and never arrived may be told.
+- A SYN that reached nobody, or a late repetition of one, may count as a connection without bytes
+  if something else was open between the addresses: it may be a stray.
+- A stray SYN, or an RST in the window, after which its side sends nothing new may be obeyed.
+- With a tap that loses packets, bytes that it saw for the first time after it saw them
+  acknowledged, since they had been given up by then.
+- If a receiver took something of another connection (its number was in the window by chance),
+  nothing is told of the whole line.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Packet, Segment
+from lbcproxy.capture.reading.happening import Closed, Data, Gap, Opened, StreamEvent
+from lbcproxy.capture.reading.lookahead import Lookahead
+from lbcproxy.capture.reading.streams import Reassembler
+from tests.capture.tcp_network import SERVER_PORT, Line, Passed, Scene, played, together
+from tests.capture.tcp_tap import record
+from tests.capture.tcp_truth import Connection, signed
+
+
+def read(captured: Iterable[tuple[int, Segment]]) -> tuple[list[StreamEvent], Counter[str]]:
+    """Return the events that the reader makes of segments, and the counts of what it left out."""
+    reassembler = Reassembler(server_ports=frozenset({SERVER_PORT}))
+    lookahead = Lookahead(reassembler.knows)
+    events: list[StreamEvent] = []
+    for time_ns, segment in captured:
+        for packet, each in lookahead.feed(Packet(time_ns, 101, b"", 0), segment):
+            events += reassembler.feed(packet.time_ns, each)
+    for packet, each in lookahead.finish():
+        events += reassembler.feed(packet.time_ns, each)
+    events += reassembler.finish()
+    return events, Counter(getattr(reassembler, "dropped", {}))
+
+
+class Found(NamedTuple):
+    """A connection as the reader tells of it."""
+
+    opened: Opened
+    events: list[StreamEvent]
+
+
+class Facts:
+    """What a tap recorded of a connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.seen = tuple(bytearray(len(each)) for each in connection.sent)
+        """Which bytes were recorded, and neither late nor after an RST."""
+        self.any_bytes = [False, False]
+        self.starts: tuple[set[int], set[int]] = (set(), set())
+        """Where recorded segments begin: where reading may begin if the SYN was not recorded."""
+        self.acknowledged = [0, 0]
+        self.syn = [False, False]
+        self.fin = [False, False]
+        self.news = [-1, -1]
+        """When each side last sent something new, in packets."""
+        self.highest = [0, 0]
+        self.reset = False
+        self.reset_by: set[int] = set()
+        self.opposed = False
+        """Whether something else may have been open between the addresses at its beginning."""
+        self.undecided = False
+
+    def take(self, at: int, each: Passed) -> None:
+        """Note a recorded segment of this connection."""
+        segment, side, connection = each.segment, each.side, self.connection
+        if segment.flags & SYN:
+            self.syn[side] = True
+        if segment.flags & RST:
+            self.reset = True
+            self.reset_by.add(side)
+            return
+        initial = connection.initial[1 - side]
+        if segment.flags & ACK and initial is not None:
+            place = signed(segment.acknowledgment - initial - 1)
+            if place <= len(connection.sent[1 - side]) + 1:
+                self.acknowledged[1 - side] = max(place, self.acknowledged[1 - side])
+        if segment.payload or segment.flags & FIN:
+            self._take_data(at, segment, side)
+
+    def _take_data(self, at: int, segment: Segment, side: int) -> None:
+        place = self.connection.place_of(side, segment.sequence)
+        end = place + len(segment.payload)
+        if segment.flags & FIN:
+            if not self.fin[side]:
+                self.news[side] = at
+            self.fin[side] = True
+        if end > self.highest[side]:
+            self.highest[side], self.news[side] = end, at
+        if place < 0 or not segment.payload:
+            return  # a keep-alive
+        self.any_bytes[side] = True
+        self.starts[side].add(place)
+        first = max(place, self.acknowledged[side])
+        if first < end and not self.reset:
+            self.seen[side][first:end] = b"\1" * (end - first)
+
+
+def _is_silent(found: Found) -> bool:
+    return not any(isinstance(each, Data) for each in found.events)
+
+
+class Verdict(Exception):
+    """The reader is wrong, and in what."""
+
+
+class Judge:
+    """Judges one line of a scene."""
+
+    def __init__(self, line: Line, recorded: list[Passed], tap: str) -> None:
+        self.line, self.tap = line, tap
+        self.facts = {id(each): Facts(each) for each in line.connections}
+        self.expected: list[Facts] = []
+        self.late_syns = 0
+        self.sides = (0, 1)
+        if tap.endswith("only"):
+            self.sides = (0,) if tap == "client only" else (1,)
+        self.places = {id(each): at for at, each in enumerate(line.passed)}
+        self._note(recorded)
+        for stray in line.strays:
+            facts = self.facts[id(stray.of)]
+            if facts.news[stray.side] <= stray.at:
+                facts.undecided = True
+                self.late_syns += 1
+
+    def _note(self, recorded: list[Passed]) -> None:
+        for each in recorded:
+            facts = self.facts.get(id(each.of))
+            if facts is None:
+                # A stray, or an answer to a late SYN.
+                self.late_syns += each.of is not None and bool(each.segment.flags & SYN)
+                continue
+            opening = each.segment.flags & SYN
+            if opening and facts.syn[each.side]:
+                self.late_syns += 1
+            if facts not in self.expected and (opening or each.segment.payload):
+                facts.opposed = bool(self.expected)
+                self.expected.append(facts)
+            facts.take(self.places[id(each)], each)
+
+    def judge(self, found: list[Found]) -> None:
+        """Raise Verdict unless the connections found are those that were."""
+        if any(each.mixed for each in self.line.connections):
+            return
+        why = self._match(found, 0, 0, 0)
+        if why is not None:
+            raise Verdict(why)
+
+    def _match(self, found: list[Found], at: int, place: int, extra: int) -> str | None:
+        """Match connections found with those expected, in order; return why it cannot be done."""
+        if at == len(self.expected):
+            rest = found[place:]
+            if extra + len(rest) <= self.late_syns and all(map(_is_silent, rest)):
+                return None
+            return f"{len(rest)} connections too many: {rest}"
+        facts = self.expected[at]
+        whys = []
+        if place < len(found):
+            why = self._differs(facts, found[place])
+            if why is None:
+                why = self._match(found, at + 1, place + 1, extra)
+            if why is None:
+                return None
+            whys.append(why)
+            silent = _is_silent(found[place]) and extra < self.late_syns
+            if silent and self._match(found, at, place + 1, extra + 1) is None:
+                return None
+        if self._optional(facts) and self._match(found, at + 1, place, extra) is None:
+            return None
+        return whys[0] if whys else f"connection {facts.connection.number} is not told"
+
+    def _optional(self, facts: Facts) -> bool:
+        """Whether a connection may be left out."""
+        if any(facts.any_bytes[side] for side in self.sides):
+            return False
+        if self.tap == "middle":
+            return not facts.syn[0]
+        return facts.opposed and not facts.connection.established
+
+    def _differs(self, facts: Facts, found: Found) -> str | None:
+        number = facts.connection.number
+        if (found.opened.client, found.opened.server) != self.line.ends_at:
+            return f"connection {number}: client and server are exchanged"
+        if facts.syn[0] and not found.opened.begun:
+            return f"connection {number}: its beginning is not told"
+        for side in self.sides:
+            why = self._stream_differs(facts, side, found)
+            if why is not None:
+                return f"connection {number}, {('client', 'server')[side]}'s bytes: {why}"
+        if facts.undecided or self.tap == "middle":
+            return None
+        why = self._ends_differ(facts, found)
+        return None if why is None else f"connection {number}: {why}"
+
+    def _stream_differs(self, facts: Facts, side: int, found: Found) -> str | None:
+        events = [
+            each
+            for each in found.events
+            if isinstance(each, Data | Gap) and each.from_client is (side == 0)
+        ]
+        starts = {0} if facts.syn[side] else facts.starts[side] or {0}
+        whys = [self._read_from(start, facts, side, events) for start in sorted(starts)]
+        return None if None in whys else whys[0]
+
+    def _read_from(
+        self, start: int, facts: Facts, side: int, events: list[Data | Gap]
+    ) -> str | None:
+        """Compare what is given with what was sent, if it begins at a place in the stream."""
+        connection = facts.connection
+        sent, got = connection.sent[side], connection.got[side]
+        place = start
+        covered = bytearray(len(sent))
+        for each in events:
+            if isinstance(each, Gap):
+                place += each.missing
+                continue
+            end = place + len(each.data)
+            if sent[place:end] != each.data:
+                return f"invented or misplaced at {place}: {each}"
+            covered[place:end] = b"\1" * len(each.data)
+            place = end
+        if facts.undecided:
+            return None
+        wanted = facts.seen[side][:got]
+        if not facts.syn[side]:
+            first = wanted.find(1)
+            if start > first >= 0 and not self.has_late():
+                return f"begins at {start}, not at {first}"
+            wanted[:start] = bytes(start)
+        missing = int.from_bytes(wanted) & ~int.from_bytes(covered[: len(wanted)])
+        if missing:
+            at = len(wanted) - (missing.bit_length() + 7) // 8
+            return f"byte {at} of {got} is not given; {covered.count(1)} are"
+        # A FIN that was not recorded has a number as well.
+        unseen = connection.finished[side] and not facts.fin[side]
+        got += unseen
+        if not self._is_abnormal(connection) and place > got:
+            return f"goes to {place}, but the receiver got {got}"
+        if place > len(sent) + unseen:
+            return f"goes to {place}, but {len(sent)} were sent"
+        return None
+
+    def has_late(self) -> bool:
+        """Whether segments come long after those that follow them."""
+        return bool(self.line.scene.features & {"late", "loss", "disorder", "repeat"})
+
+    @staticmethod
+    def _is_abnormal(connection: Connection) -> bool:
+        return connection.broken or bool(connection.resets)
+
+    def _ends_differ(self, facts: Facts, found: Found) -> str | None:
+        connection = facts.connection
+        closed = [each for each in found.events if isinstance(each, Closed)]
+        told = [(0 if each.from_client else 1, each.reset) for each in closed]
+        if len(set(told)) != len(told):
+            return f"an end is told twice: {told}"
+        resets = {side for side, reset in told if reset}
+        for side in self.sides:
+            finished = (side, False) in told
+            wanted = connection.finished[side] and facts.fin[side]
+            if wanted and not (finished or facts.reset or self._displaced(connection)):
+                return f"FIN of side {side} is not told: {told}"
+            if finished and not facts.fin[side]:
+                return f"FIN of side {side} is told, and none was sent"
+        if len(resets) > 1:
+            return f"more than one reset is told: {told}"
+        return self._resets_differ(facts, resets)
+
+    def _resets_differ(self, facts: Facts, told: set[int]) -> str | None:
+        connection = facts.connection
+        seen = connection.resets & (facts.reset_by | self._forgers(connection))
+        if told:
+            if told <= facts.reset_by | connection.resets or self._displaced(connection):
+                return None
+            return f"a reset by {told} is told, and there was none ({connection.resets})"
+        if all(facts.fin):
+            return None
+        if seen:
+            return f"the reset by {seen} is not told"
+        if self._displaced(connection) and connection.established:
+            return "it was displaced, and that is not told"
+        return None
+
+    def _forgers(self, connection: Connection) -> set[int]:
+        return connection.resets if len(self.sides) == 2 else connection.resets & set(self.sides)
+
+    def _displaced(self, connection: Connection) -> bool:
+        """Whether another connection came while this one was open."""
+        return connection.broken and connection.number < len(self.line.connections)
+
+
+def judge(scene: Scene, tap: str = "perfect") -> tuple[int, int]:
+    """Play a scene and judge the reader; return how many connections and packets it had.
+
+    Raises Verdict.
+    """
+    lines = played(scene)
+    recorded = record(together(lines), tap, random.Random(f"tap {scene.seed}"))
+    if recorded:
+        _judge(lines, recorded, tap)
+    return sum(len(line.connections) for line in lines), len(recorded)
+
+
+def _judge(lines: list[Line], recorded: list[Passed], tap: str) -> None:
+    events, _dropped = read((each.time_ns, each.segment) for each in recorded)
+    by_number: dict[int, Found] = {}
+    for event in events:
+        if isinstance(event, Opened):
+            if event.connection in by_number:
+                raise Verdict(f"opened twice: {event}")
+            by_number[event.connection] = Found(event, [])
+        else:
+            by_number[event.connection].events.append(event)
+    _orderly(by_number)
+    own: dict[str, list[Passed]] = defaultdict(list)
+    for each in recorded:
+        own[each.segment.source.host if each.side == 0 else each.segment.target.host].append(each)
+    for line in lines:
+        host = line.ends_at[0].host
+        found = [
+            each
+            for each in by_number.values()
+            if host in (each.opened.client.host, each.opened.server.host)
+        ]
+        if tap == "any loss":
+            _truthful(line, found)
+        else:
+            Judge(line, own[host], tap).judge(found)
+
+
+def _orderly(found: dict[int, Found]) -> None:
+    """Nothing follows an end."""
+    for each in found.values():
+        over = {True: False, False: False}
+        for event in each.events:
+            if isinstance(event, Data | Gap):
+                if over[event.from_client]:
+                    raise Verdict(f"after an end: {event}")
+                if isinstance(event, Data) and not event.data:
+                    raise Verdict(f"empty: {event}")
+                if isinstance(event, Gap) and event.missing < 0:
+                    raise Verdict(f"less than nothing is missing: {event}")
+            elif isinstance(event, Closed):
+                if all(over.values()) or (over[event.from_client] and not event.reset):
+                    raise Verdict(f"after an end: {event}")
+                over[event.from_client] = True
+                if event.reset:
+                    over = {True: True, False: True}
+
+
+def _truthful(line: Line, found: list[Found]) -> None:
+    """Whatever is given was sent, and is given once: all that can be asked if SYNs are lost."""
+    if any(each.mixed for each in line.connections):
+        return
+    for side in (0, 1):
+        sent = b"|".join(bytes(each.sent[side]) for each in line.connections)
+        size = 0
+        for each in found:
+            for event in each.events:
+                if isinstance(event, Data) and event.from_client is (side == 0):
+                    size += len(event.data)
+                    if event.data not in sent:
+                        raise Verdict(f"invented: {event}")
+        if size > len(sent):
+            raise Verdict(f"more is given than was sent: {size} of {len(sent)}")

@@ -1,0 +1,87 @@
+"""The reader of connections, held against a model of TCP with networks of every kind between.
+
+What a tap cannot know is listed in tests/capture/tcp_judge.py. `script/fuzz --connections` plays
+many more scenes; both print the scene that fails, which `explained` shows packet by packet.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from lbcproxy.capture.packet import ACK, RST, SYN
+from tests.capture.tcp_explained import explained
+from tests.capture.tcp_judge import Verdict, judge
+from tests.capture.tcp_network import Scene, played
+
+PLAIN = ("disorder", "loss", "repeat", "scale", "small", "wrap")
+SETTINGS = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+
+
+def scenes(features: tuple[str, ...], connections: int) -> st.SearchStrategy[Scene]:
+    """Scenes in which some of these features occur."""
+    return st.builds(
+        Scene,
+        seed=st.integers(0, 2**32),
+        lines=st.integers(1, 2),
+        connections=st.integers(1, connections),
+        writes=st.integers(1, 3),
+        features=st.frozensets(st.sampled_from(features)),
+    )
+
+
+def hold(scene: Scene, tap: str) -> None:
+    """Judge the reader, and show what it read if it is wrong."""
+    try:
+        judge(scene, tap)
+    except Verdict:
+        note(explained(scene, tap))
+        raise
+
+
+# The model itself.
+
+
+@given(scenes(PLAIN, connections=3))
+@settings(SETTINGS, max_examples=100)
+def test_the_model_brings_over_every_byte_unless_something_breaks(scene):
+    """Whatever a network does, TCP hands over what was sent, and both ends know of the end."""
+    for line in played(scene):
+        for connection in line.connections:
+            if connection.broken or connection.resets:
+                continue
+            for side in (0, 1):
+                assert connection.got[side] == len(connection.sent[side])
+                assert connection.tap_next[side] == len(connection.sent[side])
+
+
+def test_the_model_recovers_from_a_restart_as_rfc_9293_says():
+    """Half-open: SYN, an acknowledgment of the old numbers, RST, SYN (3.5.1, figure 9)."""
+    found = 0
+    for seed in range(300):
+        [line] = played(Scene(seed, connections=2, features=frozenset({"restart"})))
+        second = line.connections[-1]
+        if not (line.connections[0].broken and second.established):
+            continue
+        first_syn = next(
+            at
+            for at, each in enumerate(line.passed)
+            if each.of is second and each.segment.flags == SYN
+        )
+        flags = [each.segment.flags for each in line.passed[first_syn:]]
+        if flags[:5] == [SYN, ACK, RST, SYN, SYN | ACK]:
+            found += 1
+            assert line.connections[0].resets == {0}
+    assert found > 5
+
+
+# The reader.
+
+
+@given(scenes(PLAIN, connections=1))
+@settings(SETTINGS, max_examples=200)
+@pytest.mark.parametrize("tap", ["perfect"])
+def test_a_connection_is_read_as_its_ends_had_it(tap, scene):
+    """Through loss, repetition and disorder, by taps of every kind."""
+    hold(scene, tap)

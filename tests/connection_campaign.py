@@ -1,0 +1,122 @@
+"""A long campaign of TCP conversations against the reader: `script/fuzz --connections`.
+
+Each case is a scene and a tap, drawn from the seed and the number of the case. A scene that is read
+wrongly is made simpler as long as it stays wrong, and ends the campaign with its packets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import multiprocessing
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+from tests.capture.tcp_explained import explained
+from tests.capture.tcp_judge import Verdict, judge
+from tests.capture.tcp_network import FEATURES, Scene
+from tests.capture.tcp_tap import TAPS
+
+BATCH = 500
+"""Cases of one job."""
+
+
+def drawn(chance: random.Random) -> tuple[Scene, str]:
+    """Return a scene and a tap; half of all taps miss nothing."""
+    share = chance.choice((0.1, 0.3, 0.7))
+    scene = Scene(
+        seed=chance.getrandbits(32),
+        lines=chance.choice((1, 1, 2, 4)),
+        connections=chance.randint(1, 6),
+        writes=chance.randint(1, 4),
+        features=frozenset(each for each in FEATURES if chance.random() < share),
+    )
+    return scene, "perfect" if chance.random() < 0.5 else chance.choice(TAPS)
+
+
+def wrong(scene: Scene, tap: str) -> str | None:
+    """Return in what the reader is wrong about a scene."""
+    try:
+        judge(scene, tap)
+    except Verdict as verdict:
+        return str(verdict)
+    except Exception as error:  # the reader must not raise, whatever it reads
+        return repr(error)
+    return None
+
+
+def simplest(scene: Scene, tap: str) -> Scene:
+    """Return a scene that is still read wrongly, with as little in it as can be found."""
+    for simpler in _simpler(scene):
+        if wrong(simpler, tap) is not None:
+            return simplest(simpler, tap)
+    return scene
+
+
+def _simpler(scene: Scene) -> Iterator[Scene]:
+    for feature in sorted(scene.features):
+        yield scene._replace(features=scene.features - {feature})
+    for name in ("lines", "connections", "writes"):
+        for value in range(1, getattr(scene, name)):
+            yield scene._replace(**{name: value})
+    # Another seed may do with less; those are tried that lead somewhere at once.
+    if scene.seed >= 200:
+        yield from (scene._replace(seed=seed) for seed in range(200))
+
+
+def run(job: tuple[int, int]) -> Counter[str]:
+    """Run a batch of cases; return how many conversations and packets it had, by tap."""
+    seed, batch = job
+    counts: Counter[str] = Counter()
+    for number in range(batch * BATCH, (batch + 1) * BATCH):
+        scene, tap = drawn(random.Random(f"{seed} {number}"))
+        try:
+            conversations, packets = judge(scene, tap)
+        except Exception:
+            least = simplest(scene, tap)
+            print(f"seed {seed}, case {number}: {scene}, {tap}: {wrong(scene, tap)}")
+            print(f"at its simplest: {wrong(least, tap)}\n{explained(least, tap)}", flush=True)
+            raise
+        counts[tap] += conversations
+        counts["packets"] += packets
+    return counts
+
+
+def main() -> None:
+    """Run a campaign; exits with 1 at the first scene that is read wrongly."""
+    parser = argparse.ArgumentParser(
+        prog="script/fuzz --connections", description=(__doc__ or "").split(":")[0]
+    )
+    parser.add_argument("seed", type=int, help="any number; the same gives the same cases")
+    parser.add_argument("count", type=int, help="how many conversations, at least")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
+    forked = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(arguments.jobs, forked) as workers:
+        batches = itertools.count()
+        while counts.total() - counts["packets"] < arguments.count:
+            jobs = [(arguments.seed, next(batches)) for _ in range(4 * arguments.jobs)]
+            try:
+                for done in workers.map(run, jobs):
+                    counts += done
+            except Exception as error:
+                workers.shutdown(cancel_futures=True)
+                sys.exit(f"read wrongly: {error}")
+    seconds = time.monotonic() - began
+    packets = counts.pop("packets")
+    for tap, count in sorted(counts.items()):
+        print(f"{tap:14}{count:12,}")
+    print(
+        f"{counts.total():,} conversations of {packets:,} packets in {seconds:.0f} s "
+        f"({counts.total() / seconds:,.0f}/s), all read as their ends had them"
+    )
+
+
+if __name__ == "__main__":
+    main()
