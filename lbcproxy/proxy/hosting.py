@@ -148,6 +148,17 @@ class Hosting:
         """Make the pipeline of a session; None if there are no plugins."""
         return Pipeline(core, chain, self, policy) if chain.plugins else None
 
+    def receive(
+        self, pipeline: Pipeline, direction: Direction, data: bytes, lost: Callable[[int], object]
+    ) -> None:
+        """Have bytes go through a pipeline; a defect in it ends the session, and they are lost."""
+        try:
+            pipeline.receive(direction, data, self.now())
+        except Exception:
+            LOG.failure("session {number}: plugins cannot be run", number=self._runs.number)
+            lost(len(data))
+            self.close("a defect in what runs plugins")
+
     def stop(self) -> None:
         """Let nothing happen any more."""
         self._over = True

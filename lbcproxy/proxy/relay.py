@@ -186,7 +186,7 @@ class Relay:
             self.send_on(direction, data)
             self._watch.received(direction, data)
         else:
-            self._pipeline.receive(direction, data, self._settings.now())
+            self._hosting.receive(self._pipeline, direction, data, self._watch.lost)
             self._tell_held()
 
     def peer_finished(self, peer: Peer) -> None:

@@ -1,32 +1,38 @@
 """A watch: looks at what passes a relay and tells the observers. It never raises.
 
-A defect in looking must not harm the traffic: an observer that raises is told no more of the
-session, and if the core itself does, nobody is.
+A defect in looking must not harm the traffic, nor what is recorded of it. If the core fails,
+bytes pass unread. An observer that fails is told no more of what passes, but how much it was not
+told, and when the session is over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import msgspec
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.looks import Looks
 from lbcproxy.session import (
     Direction,
+    Lost,
     Observer,
     Passage,
     Session,
     SessionFacts,
     SessionSummary,
 )
+from lbcproxy.session.salvage import read_or_salvage
 
 __all__ = ["Watch"]
 
 Tell = Callable[[Observer, SessionFacts, int], None]
+NOTHING = Lost()
 
 
 class Watch:
@@ -47,12 +53,14 @@ class Watch:
     ) -> None:
         self._session = session
         self._observers = list(observers)
+        self._failed: list[Observer] = []
+        self._defect: Exception | None = None
         self._now = now
         self._looks = looks
         self._looked = looked
         self._facts: SessionFacts | None = None
         # What is told when it is known where the session leads; None when it is.
-        self._untold: list[Tell] | None = None
+        self._untold: list[tuple[Tell, Lost]] | None = None
 
     @property
     def facts(self) -> SessionFacts:
@@ -95,17 +103,20 @@ class Watch:
     def let_go(self) -> None:
         """Hold no message that is under way any longer; it passes unread."""
         self._looks.catch_up()
+        now = self._now()
         for direction in Direction:
-            self._look(direction, self._session.let_go, self._now())
+            self._look(direction, partial(self._session.let_go, direction, now), now)
 
     def passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
         """Tell what passed, where it has been looked at already."""
         now = self._now()
+        size = sum(len(each.raw) for each in passages)
+        self._looks.put(partial(self._tell_passed, direction, passages, now), size)
 
-        def tell() -> None:
-            self._tell_all(lambda each, facts, _: each.passed(facts, direction, passages, now), now)
-
-        self._looks.put(tell, sum(len(each.raw) for each in passages))
+    def lost(self, size: int) -> None:
+        """Tell that bytes came of which nothing is known: whoever should have read them failed."""
+        self._looks.catch_up()
+        self._tell_lost(Lost(size=size, why="a defect of lbcproxy"))
 
     def finished(self, direction: Direction) -> None:
         """Tell what was left unfinished in a direction, and that its sender closed it."""
@@ -136,58 +147,93 @@ class Watch:
             upstream=self._session.upstream.statistics(),
         )
         self._tell(lambda observer, _, now: observer.ended(summary, now))
+        for observer in self._failed:
+            with suppress(Exception):
+                observer.gone(self._facts, self._now())
         self._facts = None
 
     def _settle(self) -> None:
         untold, self._untold = self._untold, None
         now = self._now()
-        for tell in untold or ():
-            self._tell_all(tell, now)
+        for tell, lost in untold or ():
+            self._tell_all(tell, now, lost)
 
     def _unfinished(self, direction: Direction) -> None:
         self._looks.catch_up()
-        self._look(direction, self._session.end, self._now())
+        now = self._now()
+        self._look(direction, partial(self._session.end, direction, now), now)
 
     def _receive(self, direction: Direction, data: bytes, now: int) -> None:
-        def receive(direction: Direction, now: int) -> list[Passage]:
-            return self._session.receive(direction, data, now)
-
-        self._look(direction, receive, now)
+        self._look(direction, partial(self._session.receive, direction, data, now), now, data)
         self._looked()
 
     def _look(
-        self, direction: Direction, read: Callable[[Direction, int], list[Passage]], now: int
+        self,
+        direction: Direction,
+        read: Callable[[], list[Passage]],
+        now: int,
+        data: bytes = b"",
     ) -> None:
-        if self._facts is None or not self._observers:
+        if self._facts is None or not (self._observers or self._failed):
             return
         try:
-            passages = read(direction, now)
-        except Exception:
-            self._observers.clear()
-            self._log("session {number}: cannot be read on, shown or recorded; traffic goes on")
+            passages = read_or_salvage(self._session, read, direction, data, now)
+        except Exception:  # memory may be short for that as well
+            self._log("session {number}: bytes are neither read nor recorded; traffic goes on")
+            self.lost(len(data))
             return
-        if passages:
-            self._tell_all(
-                lambda each, facts, now: each.passed(facts, direction, passages, now), now
+        if self._session.defect is not self._defect:
+            self._defect = self._session.defect
+            self.log.failure(
+                "session {number}: cannot be read on, and is recorded unread; traffic goes on",
+                Failure(self._defect),
+                number=self._facts.number,
             )
+        if passages:
+            self._tell_passed(direction, passages, now)
+
+    def _tell_passed(self, direction: Direction, passages: Sequence[Passage], now: int) -> None:
+        def tell(observer: Observer, facts: SessionFacts, _: int) -> None:
+            observer.passed(facts, direction, passages, now)
+
+        lost = Lost(
+            messages=sum(len(each.entries) for each in passages),
+            size=sum(len(each.raw) for each in passages),
+            why="a defect of lbcproxy",
+        )
+        self._tell_all(tell, now, lost)
+        if self._defect is not None and passages[0].unread:
+            lacking = sum(each.entries[0].missing for each in passages if each.unread)
+            self._tell_lost(Lost(size=lacking, why="reading failed"))
 
     def _tell(self, tell: Tell) -> None:
         self._looks.catch_up()
         self._tell_all(tell, self._now())
 
-    def _tell_all(self, tell: Tell, now: int) -> None:
+    def _tell_lost(self, lost: Lost) -> None:
+        if lost:
+            self._tell_all(
+                lambda each, facts, now: each.missed(facts, lost, now), self._now(), lost
+            )
+
+    def _tell_all(self, tell: Tell, now: int, lost: Lost = NOTHING) -> None:
+        """Tell all observers; `lost` is what those that fail, or have failed, do not get."""
         if self._facts is None:
             return
         if self._untold is not None:
-            self._untold.append(tell)
+            self._untold.append((tell, lost))
             return
         for observer in tuple(self._observers):
             try:
                 tell(observer, self._facts, now)
             except Exception:
                 self._observers.remove(observer)
+                self._failed.append(observer)
                 name = type(observer).__name__.lower()
                 self._log(f"session {{number}}: no more for the {name}; traffic goes on")
+        for observer in self._failed if lost else ():
+            with suppress(Exception):
+                observer.missed(self._facts, lost, now)
 
     def _log(self, words: str) -> None:
         number = self._facts.number if self._facts is not None else 0

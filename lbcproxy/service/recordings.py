@@ -21,6 +21,7 @@ from lbcproxy.capture import (
     RingSettings,
     Switch,
 )
+from lbcproxy.capture.recording.file import RETRY
 from lbcproxy.config import Config, Proxy, recording_key, records_changes
 from lbcproxy.filters import parse
 from lbcproxy.peer.log import GATE
@@ -84,15 +85,19 @@ class Recordings:
         self._housework = Housework(lambda text, bad: told(text, bad, False), now)
         self._hourly = LoopingCall(self._housework.all)
         self._hourly.clock = reactor
+        self._retrying = LoopingCall(self._retry)
+        self._retrying.clock = reactor
 
     @property
     def lost(self) -> Loss:
         """What could not be recorded."""
         total = Loss()
         total += self._lost_before
-        for each in (*self._used, *(kept.rings for kept in self._kept)):
-            if each is not None:
-                total += each.lost
+        for lost in (
+            *(each.lost for each in self._used),
+            *(each.lost for each in self._all_rings()),
+        ):
+            total += lost
         return total
 
     def farewell(self) -> str:
@@ -142,6 +147,7 @@ class Recordings:
                 self._open(recording)
         self._begun = True
         self._hourly.start(HOUR)
+        self._retrying.start(RETRY, now=False)
 
     def reopen(self) -> None:
         """Open anew what was moved away."""
@@ -160,26 +166,39 @@ class Recordings:
             self._lost_before += recording.lost
             self._files_before += recording.files
         for kept in [each for each in self._kept if each not in wanted and each.is_idle]:
+            if kept.rings is not None and kept.rings.is_waiting:
+                continue
             self._kept.remove(kept)
             if kept.rings is not None and all(each.rings is not kept.rings for each in self._kept):
                 self._lost_before += kept.rings.lost
 
     def died(self) -> None:
         """Write the rings of all sessions, and wait for it: the program ends at once."""
-        for rings in {id(each.rings): each.rings for each in self._kept}.values():
-            if rings is not None and "death" in rings.settings.reasons:
+        for rings in self._all_rings():
+            if "death" in rings.settings.reasons:
                 rings.write_all("death")
+            rings.close()
         self.disk.drain(PATIENCE)
 
     def close(self) -> bool:
         """Finish all files; False if the disk does not take the rest in time."""
-        if self._hourly.running:
-            self._hourly.stop()
+        for looping in (self._hourly, self._retrying):
+            if looping.running:
+                looping.stop()
         for recording in self._used:
             recording.close()
+        for rings in self._all_rings():
+            rings.close()
         whole = self.disk.close(PATIENCE)
         self._housework.close()
         return whole
+
+    def _all_rings(self) -> list[Rings]:
+        return [*{id(each.rings): each.rings for each in self._kept if each.rings}.values()]
+
+    def _retry(self) -> None:
+        for rings in self._all_rings():
+            rings.retry()
 
     # By proxy.
 

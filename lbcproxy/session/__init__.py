@@ -3,13 +3,14 @@
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Entry, Passage, RunEntries
 from lbcproxy.session.message import Message
-from lbcproxy.session.observer import Observer, SessionFacts, SessionSummary
+from lbcproxy.session.observer import Lost, Observer, SessionFacts, SessionSummary
 from lbcproxy.session.session import Session
 from lbcproxy.session.side import Side, SideStatistics, Stage
 
 __all__ = [
     "Direction",
     "Entry",
+    "Lost",
     "Message",
     "Observer",
     "Passage",

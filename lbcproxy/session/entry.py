@@ -142,3 +142,5 @@ class Passage(msgspec.Struct, frozen=True, gc=False):
     """What went out in their place, where it is not the same; empty for what was held back."""
     run: RunEntries | None = None
     """The entries once more, where they are a run: for who need not look at each."""
+    unread: bool = False
+    """Whether reading has failed, so that nothing is known of these bytes."""

@@ -11,7 +11,7 @@ from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Passage
 from lbcproxy.session.side import SideStatistics
 
-__all__ = ["Observer", "SessionFacts", "SessionSummary"]
+__all__ = ["Lost", "Observer", "SessionFacts", "SessionSummary"]
 
 
 class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +37,21 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The version the two agreed on, or None if they did not come to it."""
     client: SideStatistics
     upstream: SideStatistics
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of what happened is not recorded."""
+
+    messages: int = 0
+    size: int = 0
+    """Bytes: of capture files, or where nobody has made any of it, of the nodes."""
+    packets: int = 0
+    """What a capture of others dropped."""
+    why: str = ""
+    """What is known of the cause, for people."""
+
+    def __bool__(self) -> bool:
+        return bool(self.messages or self.size or self.packets)
 
 
 class Observer:
@@ -71,3 +86,12 @@ class Observer:
 
     def left(self, summary: SessionSummary, time_ns: int) -> None:
         """No more is known of a session that nobody has closed: a capture tells it no further."""
+
+    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+        """Something is missing here: this observer failed at it, or a capture lacks it.
+
+        Without `facts` nobody knows which sessions it is of.
+        """
+
+    def gone(self, facts: SessionFacts, time_ns: int) -> None:
+        """A session is over that this observer failed at, and was told no more of."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from lbcproxy.session.live import LiveSession
 from lbcproxy.session.message import Message
 from lbcproxy.session.observer import SessionFacts
 from lbcproxy.session.outcome import Outcome
+from lbcproxy.session.salvage import read_or_salvage
 from lbcproxy.session.session import Session
 from lbcproxy.session.side import Stage
 from lbcproxy.session.verdicts import Raw, Sendable, Verdict
@@ -87,12 +89,12 @@ class Pipeline:
         line = self._lines[direction]
         if line.is_idle and self.core.passes(direction, data):
             self.host.send(direction, data)  # before it is hashed: the node need not wait for that
-            passages = self.core.receive(direction, data, time_ns)
+            passages = self._read(direction, data, time_ns)
             line.passed(passages)
             self.host.tell(direction, passages)
             return
         waited = self.core.waits(direction)
-        passages = self.core.receive(direction, data, time_ns)
+        passages = self._read(direction, data, time_ns)
         if line.is_idle and not any(self._is_asked(each) for each in passages):
             line.passed(passages)
             if not waited and not self.core.waits(direction):
@@ -105,6 +107,16 @@ class Pipeline:
             self._go_on(direction)
         self.look_ready()
 
+    def _read(self, direction: Direction, data: bytes, time_ns: int) -> list[Passage]:
+        read = partial(self.core.receive, direction, data, time_ns)
+        return read_or_salvage(self.core, read, direction, data, time_ns)
+
+    def _rest(
+        self, direction: Direction, time_ns: int, read: Callable[[Direction, int], list[Passage]]
+    ) -> list[Passage]:
+        rest = partial(read, direction, time_ns)
+        return read_or_salvage(self.core, rest, direction, b"", time_ns)
+
     def offer(self, direction: Direction, passage: Passage) -> None:
         """Take a message that somebody else has framed."""
         self._take(direction, passage)
@@ -112,7 +124,7 @@ class Pipeline:
 
     def finish(self, direction: Direction, time_ns: int) -> None:
         """Take note that a node sends no more: the end waits behind what is held."""
-        for passage in self.core.end(direction, time_ns):
+        for passage in self._rest(direction, time_ns, self.core.end):
             self._take(direction, passage)
         self._lines[direction].ended = True
         self._go_on(direction)
@@ -120,7 +132,7 @@ class Pipeline:
     def let_go(self, time_ns: int) -> None:
         """Hold no message that is not whole yet."""
         for direction in Direction:
-            for passage in self.core.let_go(direction, time_ns):
+            for passage in self._rest(direction, time_ns, self.core.let_go):
                 self._take(direction, passage)
             self._go_on(direction)
 
@@ -128,7 +140,7 @@ class Pipeline:
         """Give up what waits: the session is broken off."""
         for direction, line in self._lines.items():
             passages = [_not_sent(each) for step in line.clear() for each in step.passages]
-            passages += map(_not_sent, self.core.end(direction, time_ns))
+            passages += map(_not_sent, self._rest(direction, time_ns, self.core.end))
             if passages:
                 self.host.tell(direction, passages)
 

@@ -17,6 +17,7 @@ from lbcproxy.networks import Network
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Entry, Passage, RunEntries
 from lbcproxy.session.message import HEAD, Message
+from lbcproxy.session.salvage import salvaged
 from lbcproxy.session.side import HANDSHAKE, Side
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk, Run
@@ -56,6 +57,8 @@ class Session:
         self._codecs = dict.fromkeys(Direction, Codec(network, encoding="auto"))
         self._stream_above = stream_above
         self._wanted = wanted
+        self.defect: Exception | None = None
+        """What reading failed with, if it did: that direction passes unread since then."""
         senders = {
             Direction.TO_UPSTREAM: client or Side(),
             Direction.TO_CLIENT: upstream or Side(),
@@ -130,13 +133,66 @@ class Session:
         """Take bytes as they came from one node and say what they complete, in order."""
         way = self._ways[direction]
         way.sender.bytes += len(data)
+        if way.broken:
+            return self._unread(way, direction, data, time_ns)
+        way.expected = way.framer.buffered + len(data)
         items = way.framer.feed(data)
-        return [self._pass(way, direction, item, time_ns) for item in items] if items else []
+        return self._pass_all(way, direction, items, time_ns)
 
     def end(self, direction: Direction, time_ns: int) -> list[Passage]:
         """Take note that a direction has ended, and give what was left unfinished."""
         way = self._ways[direction]
-        return [self._pass(way, direction, item, time_ns) for item in way.framer.close()]
+        way.expected = way.framer.buffered
+        items = [] if way.broken else way.framer.close()
+        return self._pass_all(way, direction, items, time_ns)
+
+    def _pass_all(
+        self, way: _Way, direction: Direction, items: list[Item], time_ns: int
+    ) -> list[Passage]:
+        passages: list[Passage] = []
+        if items:
+            way.items, way.passages = items, passages
+            for item in items:
+                passages.append(self._pass(way, direction, item, time_ns))
+            way.items, way.passages = [], []
+        way.expected = None
+        return passages
+
+    def salvage(
+        self, direction: Direction, data: bytes, time_ns: int, error: Exception
+    ) -> list[Passage]:
+        """Return as unread what has not passed yet, when a read of `data` has failed.
+
+        What cannot be read can still be recorded. The direction is read no further: what it
+        receives passes unread from now on.
+        """
+        way = self._ways[direction]
+        self.defect, way.broken = error, True
+        passages, items = way.passages, way.items or way.framer.cut
+        items = items[len(passages) :]
+        way.items, way.passages, way.framer.cut = [], [], []
+        if way.expected is None:  # it had not begun
+            way.expected = way.framer.buffered + len(data)
+        expected = way.expected - sum(len(each.raw) for each in passages)
+        left, lost = salvaged(way.framer, items, data, expected)
+        way.expected = None
+        if lost:
+            passages = [*passages, self._lost(direction, lost, time_ns)]
+        return passages + self._unread(way, direction, left, time_ns)
+
+    def _unread(self, way: _Way, direction: Direction, raw: bytes, time_ns: int) -> list[Passage]:
+        if not raw:
+            return []
+        way.sender.junk_bytes += len(raw)
+        why = f"reading failed ({type(self.defect).__name__}): passed unread"
+        entry = self._junk_entry(direction, time_ns, raw, why, continued=way.in_unread)
+        way.in_unread = True
+        return [Passage(raw, (entry,), unread=True)]
+
+    def _lost(self, direction: Direction, missing: int, time_ns: int) -> Passage:
+        why = f"{missing:,} bytes were lost when reading failed"
+        entry = self._junk_entry(direction, time_ns, b"", why, continued=False)
+        return Passage(b"", (msgspec.structs.replace(entry, missing=missing),), unread=True)
 
     def waits(self, direction: Direction) -> bool:
         """Whether bytes of a direction wait for the rest of their message."""
@@ -144,7 +200,8 @@ class Session:
 
     def passes(self, direction: Direction, data: bytes) -> bool:
         """Whether what comes next is of long messages that nobody wants, as headers alone tell."""
-        return self._ways[direction].framer.passes(data)
+        way = self._ways[direction]
+        return not way.broken and way.framer.passes(data)
 
     @property
     def held(self) -> int:
@@ -155,7 +212,9 @@ class Session:
     def let_go(self, direction: Direction, time_ns: int) -> list[Passage]:
         """Hold the message that is under way no longer: it will have passed unread."""
         way = self._ways[direction]
-        return [self._pass(way, direction, item, time_ns) for item in way.framer.let_go()]
+        way.expected = way.framer.buffered
+        items = [] if way.broken else way.framer.let_go()
+        return self._pass_all(way, direction, items, time_ns)
 
     def gap(self, direction: Direction, missing: int, time_ns: int) -> list[Passage]:
         """Take note of bytes that a capture does not have, and begin anew behind them."""
@@ -281,6 +340,14 @@ class _Way:
         self.started: FrameStart | None = None
         self.head = b""
         self.in_junk = False
+        self.broken = False
+        """Whether reading has failed."""
+        self.in_unread = False
+        self.expected: int | None = None
+        """Bytes held and read while a read is under way."""
+        self.items: list[Item] = []
+        """What is being passed now; and as what the first of it has passed."""
+        self.passages: list[Passage] = []
         self.in_middle = not begins
         """Whether the beginning of what comes next was not seen."""
         self.missing = 0

@@ -124,6 +124,8 @@ class Framer:
         # Of another kind, or in the middle of a message: a chance magic begins no frame.
         self._wary = not begins
         self._long: _LongFrame | None = None
+        self.cut: list[Item] = []
+        """What a read that has failed halfway was cut into before that."""
 
     def give(
         self,
@@ -188,6 +190,7 @@ class Framer:
     def feed(self, data: bytes) -> list[Item]:
         """Take bytes as they came and give back what they complete, in order."""
         items: list[Item] = []
+        self.cut = items
         if data and self._long is not None and not self._buffer:  # needs no copy in the buffer
             part = data[: self._long.left]
             self._long.add(part)
@@ -202,6 +205,7 @@ class Framer:
                 items += run.each()
             item = self._next()
             if item is None:
+                self.cut = []
                 return items
             items.append(item)
 

@@ -1,6 +1,9 @@
 """Rings: what they keep, when they are written, what their files hold."""
 
+import errno
 import gc
+import os
+import shutil
 import tracemalloc
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from lbcproxy.background import Background
 from lbcproxy.capture import DEFAULT_REASONS, REASONS, Rings, RingSettings, open_capture
+from lbcproxy.capture.recording.file import RETRY
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.wire.envelope import frame
 from tests.capture.scenes import DOWN, NETWORK, UP, Play, ping
@@ -46,7 +50,16 @@ class Scene(Play):
             name="main",
             changes=changes,
             now=self.tick,
+            clock=lambda: self.seconds,
         )
+        self.seconds = 0.0
+
+    def wait(self, seconds=RETRY):
+        """Let time pass, and have what waits tried again if it is time."""
+        assert self.disk.drain(10)
+        self.seconds += seconds
+        self.rings.retry()
+        assert self.disk.drain(10)
 
     @property
     def files(self):
@@ -313,3 +326,131 @@ def test_what_cannot_be_written_is_told_and_counted(tmp_path):
     [(text, bad)] = scene.told
     assert bad
     assert "fails" in text
+
+
+class Full:
+    """A disk that takes so many bytes of each file."""
+
+    def __init__(self, monkeypatch):
+        self.room = 1 << 30
+        monkeypatch.setattr("lbcproxy.capture.recording.file.write_all", self.write_all)
+
+    def write_all(self, descriptor, parts):
+        data = b"".join(parts)
+        os.write(descriptor, data[: self.room])
+        if len(data) > self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("room", [1_400, 1_700, 3_000, 5_003])
+def test_of_a_ring_on_a_full_disk_the_newest_is_written(tmp_path, monkeypatch, room):
+    """Whole and readable, with what is missing said in it; all of it when there is room again."""
+    scene = Scene(tmp_path, messages=100)
+    disk = Full(monkeypatch)
+    scene.begin(1)
+    for number in range(60):
+        scene.pass_on(1, ping(number), DOWN if number % 3 else UP)
+    disk.room = room
+    scene.reset(1)
+    assert scene.disk.drain(10)
+    [file] = tmp_path.rglob("*.pcapng")
+    some = raws(file)
+    assert some == [ping(number) for number in range(60 - len(some), 60)]
+    assert 2 <= len(some) < 60
+    assert file.stat().st_size <= room
+    assert file.stat().st_size > room - 400  # no more would have fitted
+    assert end_of(file) == "server reset"
+    assert scene.rings.lost.messages == 60 - len(some)
+    lost = 60 - len(some)
+    assert f"{lost:,} messages".encode() in file.read_bytes()
+    [(text, bad)] = scene.told
+    assert bad
+    assert text.startswith(f"session 1: reset: writing its ring to {file} fails: No space left on")
+    assert text.endswith(f"{file} has the last {len(some)} of its 60 messages so far")
+    scene.wait(RETRY / 2)
+    scene.wait()
+    assert len(scene.told) == 1
+    disk.room = 1 << 30
+    scene.wait()
+    [again] = tmp_path.rglob("*.pcapng")
+    assert again == file
+    assert raws(file) == [ping(number) for number in range(60)]
+    assert not scene.rings.lost
+    assert scene.told[1:] == [(f"session 1: reset, its last 60 messages are in {file}", False)]
+
+
+@pytest.mark.parametrize("room", [0, 10, 300])
+def test_where_nothing_fits_nothing_is_left_and_the_ring_is_kept(tmp_path, monkeypatch, room):
+    """A file without its beginning cannot be read, and its name would be taken."""
+    scene = Scene(tmp_path)
+    disk = Full(monkeypatch)
+    scene.begin(1)
+    scene.pass_on(1, ping(1))
+    disk.room = room
+    scene.reset(1)
+    assert scene.disk.drain(10)
+    assert list(tmp_path.rglob("*.pcapng")) == []
+    assert scene.rings.lost.messages == 1
+    disk.room = 1 << 30
+    scene.rings.close()
+    assert scene.disk.drain(10)
+    [file] = tmp_path.rglob("*.pcapng")
+    assert raws(file) == [ping(1)]
+    assert not scene.rings.lost
+
+
+def test_a_ring_that_could_never_be_written_counts_as_lost(tmp_path, monkeypatch):
+    """`run` then ends with exit code 1."""
+    scene = Scene(tmp_path)
+    Full(monkeypatch).room = 0
+    scene.begin(1)
+    scene.pass_on(1, ping(1))
+    scene.reset(1)
+    scene.rings.close()
+    assert scene.disk.drain(10)
+    assert scene.rings.lost.messages == 1
+    assert not scene.rings.is_waiting
+    assert scene.told[-1][0].startswith("session 1: reset: its ring is given up: 1 messages")
+
+
+def test_a_ring_whose_place_cannot_be_written_is_kept(tmp_path):
+    """Until the folder can be made; one that has vanished is made again."""
+    blocked = tmp_path / "main"
+    blocked.write_text("")
+    scene = Scene(tmp_path)
+    for number in (1, 2):
+        scene.begin(number)
+        scene.pass_on(number, ping(number))
+        scene.reset(number)
+    scene.wait()
+    assert scene.rings.lost.messages == 2
+    blocked.unlink()
+    scene.wait()
+    assert [raws(each) for each in sorted(tmp_path.rglob("*.pcapng"))] == [[ping(1)], [ping(2)]]
+    assert not scene.rings.lost
+    shutil.rmtree(blocked)
+    scene.begin(3)
+    scene.pass_on(3, ping(3))
+    scene.reset(3)
+    assert scene.disk.drain(10)
+    assert raws(blocked / "3.pcapng") == [ping(3)]
+
+
+def test_rings_that_wait_for_a_disk_are_bounded(tmp_path, monkeypatch):
+    """The oldest are given up, and count."""
+    monkeypatch.setattr("lbcproxy.capture.recording.ring_writer.MAX_WAITING", 10_000)
+    scene = Scene(tmp_path)
+    disk = Full(monkeypatch)
+    disk.room = 0
+    for number in range(20):
+        scene.begin(number)
+        scene.pass_on(number, ping(number))
+        scene.reset(number)
+    assert scene.disk.drain(10)
+    assert scene.rings.lost.messages == 20
+    disk.room = 1 << 30
+    scene.wait()
+    files = list(tmp_path.rglob("*.pcapng"))
+    assert 2 <= len(files) < 10
+    assert scene.rings.lost.messages == 20 - len(files)
+    assert raws(tmp_path / "main" / "19.pcapng") == [ping(19)]

@@ -67,6 +67,8 @@ class CaptureFile:
         """How many messages the next write holds: counted if it is lost."""
         self.lost = Loss()
         """What could not be recorded in all."""
+        self.room = 0
+        """How many bytes the disk took of the write that failed last."""
         self._disk = disk
         self._told = told
         self._fresh = fresh
@@ -138,6 +140,13 @@ class CaptureFile:
             self._skipped = Loss()
             self._told(f"recording into {self.name} goes on: {skipped}", True)
 
+    def miss(self, messages: int, size: int) -> None:
+        """Count what was never given to be written; the file says it behind what waits."""
+        lost = Loss(messages, size)
+        with self._lock:
+            self._missing += lost
+            self.lost += lost
+
     def close(self) -> None:
         """Close it behind what waits to be written; standard output stays open."""
         if not self._closed:
@@ -170,6 +179,17 @@ class CaptureFile:
             self._told(
                 f"recording into {self.name} {'goes on' if parts else 'ends'}: {missing}", True
             )
+
+    def write_whole(self, parts: Sequence[bytes]) -> None:
+        """Write a file that is opened in one go; raises OSError, and `room` says what fitted."""
+        self._write_all(parts)
+        self._begun = True
+
+    def abandon(self) -> None:
+        """Remove a new file that could not be written."""
+        self._leave_nothing()
+        if self._file is not None:
+            self._file.close()
 
     def _close(self) -> None:
         with self._lock:
@@ -204,6 +224,7 @@ class CaptureFile:
         try:
             write_all(self._file.fileno(), parts)
         except OSError:
+            self.room = os.fstat(self._file.fileno()).st_size - before
             if self._regular:
                 os.ftruncate(self._file.fileno(), before)
             raise

@@ -151,6 +151,27 @@ class Recorder(Observer):
             early = self._early.setdefault(facts.number, [])
             early.extend(_pieces(passages, going_out=direction is Direction.TO_UPSTREAM))
 
+    def passed_unread(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> int:
+        """Write the bytes of what passed and nothing else, after writing it all has failed.
+
+        Returns how many bytes could not be written either; the file shows a gap there.
+        """
+        lost = 0
+        for leg in self._legs.get(facts.number, ()):
+            going_out = leg is not INGRESS[direction] and self._both
+            for passage in passages:
+                raw = passage.sent if going_out and passage.sent is not None else passage.raw
+                try:
+                    self._writer.data(facts.number, leg, direction, time_ns, [Piece(raw or b"")])
+                except Exception:
+                    lost += len(raw or b"")
+                    self._writer.skip(facts.number, leg, direction, len(raw or b""))
+        if facts.number not in self._legs:
+            lost = sum(len(each.raw) for each in passages)
+        return lost
+
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
         known = self._open.get(facts.number)

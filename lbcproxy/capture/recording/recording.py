@@ -14,7 +14,7 @@ from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.pattern import file_name
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.filters import Filter
-from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, Lost, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["PER", "Recording", "RecordingSettings"]
 
@@ -92,6 +92,7 @@ class Recording(Observer):
         self._lost = Loss()
         self._closed = self._retired = False
         self._sessions: set[int] = set()
+        self._defective: set[int] = set()
         self.last: CaptureFile | None = None
         """The file that was begun last."""
         self.files = 0
@@ -156,6 +157,7 @@ class Recording(Observer):
     def over(self, number: int) -> None:
         """Expect a session no longer; the last of what is retired closes it."""
         self._sessions.discard(number)
+        self._defective.discard(number)
         if self._retired and not self._sessions:
             self.close()
 
@@ -217,9 +219,37 @@ class Recording(Observer):
             if not passages:
                 return
         part = self._current(facts, time_ns)
-        if part is not None:
-            part.file.messages = sum(len(each.entries) for each in passages)
+        if part is None:
+            return
+        part.file.messages = messages = sum(len(each.entries) for each in passages)
+        try:
             part.recorder.passed(facts, direction, passages, time_ns)
+        except Exception as error:
+            part.file.messages = messages
+            lost = part.recorder.passed_unread(facts, direction, passages, time_ns)
+            self._say_defect(facts, error)
+            self.missed(facts, Lost(messages=messages if lost else 0, size=lost), time_ns)
+
+    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+        """Count what could not be recorded, and have the file say it."""
+        if not lost:
+            return
+        part = None if facts is None else self._parts.get(facts.number, self._part)
+        if part is None:
+            self._lost += Loss(lost.messages, lost.size)
+        else:
+            part.file.miss(lost.messages, lost.size)
+
+    def gone(self, facts: SessionFacts, time_ns: int) -> None:
+        """Leave a session open in the file, and close its own."""
+        self.leave(facts.number)
+        self.over(facts.number)
+
+    def _say_defect(self, facts: SessionFacts, error: Exception) -> None:
+        if facts.number not in self._defective:
+            self._defective.add(facts.number)
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            self._told(f"session {facts.number} is recorded without notes: {what}", False)
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Record it."""
@@ -330,7 +360,7 @@ def _matching(
     kept = []
     for passage in passages:
         if passage.run is None:
-            if any(wanted(entry, facts) for entry in passage.entries):
+            if passage.unread or any(wanted(entry, facts) for entry in passage.entries):
                 kept.append(passage)
         elif wanted.commands is None or not wanted.commands.isdisjoint(passage.run.frames.commands):
             found = (entry for entry in passage.entries if wanted(entry, facts))

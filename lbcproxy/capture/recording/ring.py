@@ -6,6 +6,7 @@ not copies, and nothing is decoded for it.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,8 +21,10 @@ from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.pattern import file_name
 from lbcproxy.capture.recording.reasons import error_in, reason_of_end
 from lbcproxy.capture.recording.recorder import Recorder
+from lbcproxy.capture.recording.ring_writer import RingWriter
 from lbcproxy.session import (
     Direction,
+    Lost,
     Message,
     Observer,
     Passage,
@@ -73,6 +76,13 @@ class _Item(msgspec.Struct, frozen=True):
     messages: int = 0
     size: int = PER_READ
 
+    def follow(self, known: Known) -> None:
+        """Have what is known of the session be as it was after this."""
+        if self.event is None:
+            known.passed(self.direction, self.passages)
+        else:
+            self.event(_Follower(known))
+
 
 class Ring:
     """What is kept of one session."""
@@ -92,6 +102,8 @@ class Ring:
         """Whether a node broke the session off."""
         self.said: set[tuple[str, Direction]] = set()
         """For what it has been written already."""
+        self.lacks = Loss()
+        """What should have been kept and is not."""
         self._settings = settings
 
     def add(self, item: _Item) -> None:
@@ -126,10 +138,7 @@ class Ring:
         self.held -= item.size
         if self.known is None:
             self.known = Known(self.facts)
-        if item.event is None:
-            self.known.passed(item.direction, item.passages)
-        else:
-            item.event(_Follower(self.known))
+        item.follow(self.known)
 
     def tell(self, recorder: Recorder, known: Known | None, items: Sequence[_Item]) -> int:
         """Have recorded what was kept; how many messages that is."""
@@ -170,7 +179,7 @@ class Rings(Observer):
     """The rings of a proxy's sessions; `disk` writes them, `told` hears where.
 
     `bound` counts what they hold; `now` gives nanoseconds since 1970; `closed` is told of each
-    file that is whole, in the writing thread.
+    file that is whole, in the writing thread; `clock` gives seconds.
     """
 
     def __init__(
@@ -185,20 +194,28 @@ class Rings(Observer):
         changes: bool,
         now: Callable[[], int],
         closed: Callable[[CaptureFile], object] = bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self._disk = disk
-        self._told = told
         self._bound = bound
-        self._network = network
-        self._name = name
+        self.network = network
+        self.name = name
         self.changes = changes
         """Whether what goes out may differ from what came in."""
         self._now = now
-        self._closed = closed
+        self._writer = RingWriter(disk, told, closed, clock)
         self._rings: dict[int, Ring] = {}
-        self.lost = Loss()
+
+    @property
+    def lost(self) -> Loss:
         """What could not be written."""
+        return self._writer.lost
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some have not been written yet and are tried again."""
+        return self._writer.is_waiting
 
     @property
     def is_idle(self) -> bool:
@@ -282,6 +299,20 @@ class Rings(Observer):
             ring.add(_Item(time_ns, event, Direction.TO_UPSTREAM))
             self._write(ring, reason)
 
+    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+        """Remember that a ring has a hole: it counts if that is ever written."""
+        ring = None if facts is None else self._rings.get(facts.number)
+        if ring is not None:
+            ring.lacks += Loss(lost.messages, lost.size)
+
+    def gone(self, facts: SessionFacts, time_ns: int) -> None:
+        """Write what there is: the end of a session that was not told may have been a bad one."""
+        ring = self._rings.pop(facts.number, None)
+        if ring is not None:
+            self._bound.forget(ring)
+            if "death" in self.settings.reasons:
+                self._write(ring, "death")
+
     def _add(self, ring: Ring, item: _Item) -> None:
         ring.add(item)
         self._bound.update(ring)
@@ -290,37 +321,58 @@ class Rings(Observer):
 
     def _write(self, ring: Ring, reason: str) -> None:
         """Have it written as it is now, in the writing thread."""
-        known = None if ring.known is None else ring.known.copy()
-        items = tuple(ring.items)
-        self._disk.call(partial(self._write_out, ring, known, items, reason, self._now()))
+        self._disk.call(partial(self._writer.write, _Dump(self, ring, reason, self._now())))
 
-    def _write_out(
-        self, ring: Ring, known: Known | None, items: Sequence[_Item], reason: str, time_ns: int
-    ) -> None:
-        path = file_name(
-            self.settings.pattern,
-            network=self._network,
-            name=self._name,
+    def retry(self) -> None:
+        """Have written what no disk has taken so far, if it is time."""
+        if self._writer.is_waiting:
+            self._disk.call(self._writer.retry)
+
+    def close(self) -> None:
+        """Try a last time; what cannot be written is lost."""
+        self._disk.call(self._writer.finish)
+
+
+class _Dump:
+    """A ring as it is at this moment; a `ring_writer.Dump`."""
+
+    def __init__(self, rings: Rings, ring: Ring, reason: str, time_ns: int) -> None:
+        self.title = f"session {ring.number}: {reason}"
+        self.path = file_name(
+            rings.settings.pattern,
+            network=rings.network,
+            name=rings.name,
             session=ring.number,
             time_ns=time_ns,
         )
+        self.held = ring.held
+        self.lacks, ring.lacks = ring.lacks, Loss()
+        self._rings = rings
+        self._ring = ring
+        self._reason = reason
+        self._known = None if ring.known is None else ring.known.copy()
+        self._items = tuple(ring.items)
+
+    @property
+    def count(self) -> int:
+        """How many steps it has."""
+        return len(self._items)
+
+    def blocks(self, skipped: int) -> tuple[list[bytes], int]:
+        """Return the blocks of a file without the first steps, and how many messages it has."""
         parts: list[bytes] = []
         recorder = Recorder(
             parts.append,
-            network=self._network,
-            legs=self.settings.legs,
-            changes=self.changes,
-            metadata={"name": self._name, "ring": reason},
+            network=self._rings.network,
+            legs=self._rings.settings.legs,
+            changes=self._rings.changes,
+            metadata={"name": self._rings.name, "ring": self._reason},
         )
-        count = ring.tell(recorder, known, items)
-        file = CaptureFile(path, self._disk, self._told, fresh=True, closed=self._closed)
-        file.write_out(parts, count)
-        if file.lost:
-            self.lost += file.lost
-        else:
-            words = f"session {ring.number}: {reason}, its last {count:,} messages are in"
-            self._told(f"{words} {file.name}", False)
-        file.close()
+        known = None if self._known is None else self._known.copy()
+        for item in self._items[:skipped]:
+            known = known or Known(self._ring.facts)
+            item.follow(known)
+        return parts, self._ring.tell(recorder, known, self._items[skipped:])
 
 
 def _unread(passage: Passage) -> Passage:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lbcproxy.capture.recording.known import Known, from_next_message
 from lbcproxy.capture.recording.recording import Recording
-from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, Lost, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["MOST_PEERS", "Choice", "Switch", "Watched", "is_of"]
 
@@ -159,6 +159,17 @@ class Switch(Observer):
             self.recording.ended(summary, time_ns)
         else:
             self.recording.over(summary.facts.number)
+
+    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+        """Count what was to be recorded and is not."""
+        session = None if facts is None else self._sessions.get(facts.number)
+        if session is None or session.on:
+            self.recording.missed(facts, lost, time_ns)
+
+    def gone(self, facts: SessionFacts, time_ns: int) -> None:
+        """Forget the session."""
+        self._sessions.pop(facts.number, None)
+        self.recording.gone(facts, time_ns)
 
 
 def is_of(host: str) -> Callable[[SessionFacts], bool]:

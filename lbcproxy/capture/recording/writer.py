@@ -23,18 +23,16 @@ from lbcproxy import __version__
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Leg
 from lbcproxy.capture.reading.tcp import LINK_RAW, MAX_PAYLOAD, Route
+from lbcproxy.capture.recording.notes import SCHEMA, Note, comment_of, custom_of, note_options
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 
 __all__ = ["LAST_NS", "SCHEMA", "CaptureWriter", "Note", "Piece"]
 
-SCHEMA = "lbcproxy/1"
 # A flow's first sequence number comes from the clock, in steps of 4 microseconds as RFC 793 has
 # it. With 0 each time, Wireshark takes a later connection on the same ports for a repetition.
 _SEQUENCE_STEP_NS = 4_000
 
-_MAX_COMMENT = 65_000
-_MAX_JSON = 65_000
 # How much one side sends before the other acknowledges on its own.
 _MAX_UNACKNOWLEDGED_BYTES = 2**20
 _MAX_UNACKNOWLEDGED_PACKETS = 256
@@ -52,13 +50,6 @@ LAST_NS = 2**64 - 1
 """The last time that can be written, in the year 2554; a file of others may claim more."""
 _PACKET = struct.Struct("<7I")
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
-
-
-class Note(msgspec.Struct, frozen=True, gc=False):
-    """What is said of a piece: to people, and as facts to lbcproxy's reader."""
-
-    comment: str
-    facts: Mapping[str, object]
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
@@ -102,6 +93,18 @@ class _Flow:
             Direction.TO_UPSTREAM: _Half(there, arriving, sequence),
             Direction.TO_CLIENT: _Half(back, leaving, sequence),
         }
+
+    def progress(self) -> list[tuple[int, int, int]]:
+        """Return how far both directions are."""
+        return [
+            (half.sequence, half.unacked_bytes, half.unacked_packets)
+            for half in self.halves.values()
+        ]
+
+    def go_back(self, progress: list[tuple[int, int, int]]) -> None:
+        """Be as far again as before."""
+        for half, values in zip(self.halves.values(), progress, strict=True):
+            half.sequence, half.unacked_bytes, half.unacked_packets = values
 
 
 class _Blocks:
@@ -176,8 +179,8 @@ class CaptureWriter:
         own = f"{network}, {both} of each session, recorded by lbcproxy {__version__}"
         section = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, _UNKNOWN_LENGTH) + pcapng.options(
             (_OPTION_APPLICATION, f"lbcproxy {__version__}".encode()),
-            *((pcapng.OPTION_COMMENT, _comment(text)) for text in comments or [own]),
-            (pcapng.OPTION_CUSTOM, _custom({"network": network, "legs": legs, **metadata})),
+            *((pcapng.OPTION_COMMENT, comment_of(text)) for text in comments or [own]),
+            (pcapng.OPTION_CUSTOM, custom_of({"network": network, "legs": legs, **metadata})),
         )
         blocks = [pcapng.block(pcapng.SECTION, section + _END_OF_OPTIONS)]
         for leg in _INTERFACES:
@@ -203,7 +206,7 @@ class CaptureWriter:
         if (session, leg) in self._flows:
             raise ValueError(f"session {session} already has an open {leg} leg")
         text = f"session {session} {leg} leg {source} -> {target}"
-        options = _note_options(Note(text, {"session": session, "leg": leg.value, **facts}))
+        options = note_options(Note(text, {"session": session, "leg": leg.value, **facts}))
         flow = _Flow(leg, source, target, time_ns)
         if flow.ends in self._ends:
             flow = _Flow(leg, _stand_in(session, leg, source), target, time_ns)
@@ -224,6 +227,24 @@ class CaptureWriter:
         repeated acknowledgment if the other side was silent since the last one.
         """
         flow = self._flow(session, leg, direction)
+        before = flow.progress()
+        try:
+            blocks = self._data_blocks(flow, direction, time_ns, pieces)
+            joined = b"".join(blocks.parts)
+        except BaseException:
+            flow.go_back(before)  # nothing is written: there is no gap
+            raise
+        if joined:
+            self._write(joined)
+
+    def skip(self, session: int, leg: Leg, direction: Direction, size: int) -> None:
+        """Leave a gap for bytes that went over a leg and could not be recorded."""
+        half = self._flow(session, leg, direction).halves[direction]
+        half.sequence = (half.sequence + size) & 0xFFFFFFFF
+
+    def _data_blocks(
+        self, flow: _Flow, direction: Direction, time_ns: int, pieces: Sequence[Piece]
+    ) -> _Blocks:
         blocks = _Blocks(time_ns)
         run: list[bytes] = []
         size = 0
@@ -240,8 +261,7 @@ class CaptureWriter:
                 size += length
         if run:
             blocks.packet(flow, direction, PSH | ACK, run)
-        if blocks.parts:
-            self._write(b"".join(blocks.parts))
+        return blocks
 
     def finish(
         self,
@@ -257,7 +277,7 @@ class CaptureWriter:
         """
         flow = self._flow(session, leg, direction)
         blocks = _Blocks(time_ns)
-        blocks.packet(flow, direction, FIN | ACK, options=_note_options(note))
+        blocks.packet(flow, direction, FIN | ACK, options=note_options(note))
         blocks.packet(flow, direction.other, ACK)
         flow.halves[direction].ended = True
         if flow.halves[direction.other].ended:
@@ -278,7 +298,7 @@ class CaptureWriter:
         """
         flow = self._flow(session, leg, None)
         blocks = _Blocks(time_ns)
-        blocks.packet(flow, direction, RST | ACK, options=_note_options(note))
+        blocks.packet(flow, direction, RST | ACK, options=note_options(note))
         self._forget(session, leg)
         self._write(b"".join(blocks.parts))
 
@@ -331,7 +351,7 @@ def _cut(piece: Piece) -> Iterator[Piece]:
 
 def _append_alone(blocks: _Blocks, flow: _Flow, direction: Direction, piece: Piece) -> None:
     """Append a piece in packets of its own, its note on the last."""
-    options = _note_options(piece.note)
+    options = note_options(piece.note)
     half = flow.halves[direction]
     half.sequence = (half.sequence + piece.missing) & 0xFFFFFFFF
     view = memoryview(piece.raw)
@@ -340,43 +360,3 @@ def _append_alone(blocks: _Blocks, flow: _Flow, direction: Direction, piece: Pie
     for start in range(0, last, MAX_PAYLOAD):
         blocks.packet(flow, direction, ACK, [view[start : start + MAX_PAYLOAD]])
     blocks.packet(flow, direction, PSH | ACK, [view[last:]], options)
-
-
-def _note_options(note: Note | None) -> bytes:
-    if note is None:
-        return b""
-    return pcapng.options(
-        (pcapng.OPTION_COMMENT, _comment(note.comment)),
-        (pcapng.OPTION_CUSTOM, _custom(note.facts)),
-    )
-
-
-def _comment(text: str) -> bytes:
-    """Text for people, cut to what an option may hold."""
-    cut = text.encode(errors="backslashreplace")[:_MAX_COMMENT]
-    return cut.decode(errors="ignore").encode()
-
-
-def _custom(facts: Mapping[str, object]) -> bytes:
-    """Facts for the reader.
-
-    An option holds 64 KiB. Of more, the longest values are left out and named under `omitted`:
-    a recording must not stop because somebody gave a very long reason.
-    """
-    everything = {"schema": SCHEMA, **facts}
-    text = msgspec.json.encode(everything)
-    if len(text) > _MAX_JSON:
-        text = _shortened(everything)
-    return pcapng.PEN.to_bytes(4, "little") + text
-
-
-def _shortened(facts: dict[str, object]) -> bytes:
-    omitted: list[str] = []
-    facts = {**facts, "omitted": omitted}
-    lengths = {key: len(msgspec.json.encode(value)) for key, value in facts.items()}
-    by_length = sorted(lengths.keys() - {"schema", "omitted"}, key=lambda key: lengths[key])
-    while by_length and len(msgspec.json.encode(facts)) > _MAX_JSON:
-        longest = by_length.pop()
-        del facts[longest]
-        omitted.append(longest[:100])
-    return msgspec.json.encode(facts)

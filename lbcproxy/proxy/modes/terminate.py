@@ -67,7 +67,10 @@ class Leg(Peer):
 
     def received(self, data: bytes) -> None:
         """Take bytes in, and count what they leave unfinished."""
-        super().received(data)
+        try:
+            super().received(data)
+        except Exception:
+            self._session.unreadable(self, len(data))
         self._session.settings.budget.update(self._session)
 
     def opened(self) -> None:
@@ -216,6 +219,15 @@ class Termination:
         else:
             entry = self._entry(direction, message, "pass", ())
             self._exchange.take(Passage(message.raw, (entry,)))
+
+    def unreadable(self, leg: Leg, size: int) -> None:
+        """End: a defect in reading a leg leaves nothing that could be passed on."""
+        self.log.failure("session {number}: cannot be read on", number=self.number)
+        self._watch.lost(size)
+        try:
+            self._end(f"a defect in reading the {self._name(leg)}")
+        except Exception:
+            leg.abort()  # which ends the other one too
 
     def wrote(self, leg: Leg, raw: bytes) -> None:
         """Tell what a leg has said by itself."""

@@ -1,0 +1,53 @@
+"""What of a stream can still be recorded when reading it fails: its bytes, unread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from lbcproxy.session.direction import Direction
+from lbcproxy.session.entry import Passage
+from lbcproxy.wire.framer import FrameEnd, Framer, Item
+
+if TYPE_CHECKING:
+    from lbcproxy.session.session import Session
+
+__all__ = ["read_or_salvage", "salvaged"]
+
+
+def read_or_salvage(
+    session: Session,
+    read: Callable[[], list[Passage]],
+    direction: Direction,
+    data: bytes,
+    time_ns: int,
+) -> list[Passage]:
+    """Return what a read gives; if it fails, by a defect or for want of memory, bytes unread.
+
+    A node must not suffer because we cannot read it, and a recording needs no reading.
+    """
+    try:
+        return read()
+    except Exception as error:
+        return session.salvage(direction, data, time_ns, error)
+
+
+def salvaged(
+    framer: Framer, items: Sequence[Item], data: bytes, expected: int
+) -> tuple[bytes, int]:
+    """Return the bytes of a stream that have not passed yet, and how many more are lost.
+
+    `items` were cut but not passed, and `data` was being read when that failed: whether the framer
+    had taken it already shows in how many bytes there are of the `expected`.
+    """
+    try:
+        cut = b"".join(b"" if isinstance(item, FrameEnd) else item.raw for item in items)
+        found = cut + framer.held()
+        if len(found) == expected:
+            return found, 0
+        if len(found) + len(data) == expected:
+            return found + data, 0
+    except MemoryError:
+        found = b""
+    kept = max(found, data, key=len)
+    return kept, max(0, expected - len(kept))
