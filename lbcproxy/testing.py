@@ -21,7 +21,8 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.loading import Loaded, PluginSpec
 from lbcproxy.plugin import Plugin
 from lbcproxy.proxy.hosting import Hosting
-from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts
+from lbcproxy.session import Direction, End, Entry, Message, Passage, Session, SessionFacts
+from lbcproxy.session.end import STOPPED
 from lbcproxy.session.hooks import Chain, Hooks
 from lbcproxy.session.pipeline import OPEN, Pipeline
 from lbcproxy.wire.framer import Frame, Framer
@@ -144,9 +145,9 @@ class Trial:
         """Keep that a direction has ended."""
         self.ended.add(direction)
 
-    def stop(self, why: str = "") -> None:
+    def stop(self, end: End = STOPPED) -> None:
         """Keep that the session is to end."""
-        self.closed = why
+        self.closed = end.text
 
     def hold(self, direction: Direction, held: bool) -> None:
         """Keep whether a direction is read."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from lbcproxy.capture.reading.met import SessionReport
-from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, Observer, Passage, SessionFacts, SessionSummary
 
 if TYPE_CHECKING:
     from lbcproxy.capture.reading.reader import Capture
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Connected",
     "Ended",
+    "Ending",
     "Event",
     "Finished",
     "Header",
@@ -81,6 +82,14 @@ class Passed(msgspec.Struct, frozen=True):
     time_ns: int
 
 
+class Ending(msgspec.Struct, frozen=True):
+    """The capture says why the session ends, which is before the first end of a direction."""
+
+    facts: SessionFacts
+    end: End
+    time_ns: int
+
+
 class Finished(msgspec.Struct, frozen=True):
     """The sender in a direction closed it in order."""
 
@@ -111,14 +120,14 @@ class Ended(msgspec.Struct, frozen=True):
         """The same, as observers are told."""
         return SessionSummary(
             facts=self.facts,
-            why=self.report.end,
+            end=self.report.end,
             protocol_version=self.report.to_upstream.protocol_version,
             client=self.report.to_upstream,
             upstream=self.report.to_client,
         )
 
 
-Event: TypeAlias = Header | Started | Connected | Passed | Finished | Reset | Ended
+Event: TypeAlias = Header | Started | Connected | Passed | Ending | Finished | Reset | Ended
 
 
 def events(capture: Capture) -> Iterator[Event]:
@@ -140,6 +149,8 @@ def tell(event: Event, observer: Observer) -> None:
             observer.upstream_connected(event.facts, event.time_ns)
         case Passed():
             observer.passed(event.facts, event.direction, event.passages, event.time_ns)
+        case Ending():
+            observer.ending(event.facts, event.end, event.time_ns)
         case Finished():
             observer.finished(event.facts, event.direction, event.time_ns)
         case Reset():

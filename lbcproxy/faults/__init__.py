@@ -5,17 +5,17 @@ from lbcproxy.faults.fault import STREAMS, BadFault, Fault, known_kinds, parse_f
 from lbcproxy.faults.kind import Kind, all_kinds
 from lbcproxy.faults.meeting import Meeting
 from lbcproxy.faults.message import MessageKind, message_kinds
-from lbcproxy.faults.step import End
+from lbcproxy.faults.step import StreamEnd
 
 __all__ = [
     "STREAMS",
     "BadFault",
     "Chain",
-    "End",
     "Fault",
     "Kind",
     "Meeting",
     "MessageKind",
+    "StreamEnd",
     "all_kinds",
     "known_kinds",
     "message_kinds",

@@ -8,7 +8,7 @@ from random import Random
 
 from lbcproxy.faults.fault import Fault
 from lbcproxy.faults.stage import Stage
-from lbcproxy.faults.step import NEVER, End, Item
+from lbcproxy.faults.step import NEVER, Item, StreamEnd
 
 __all__ = ["Chain"]
 
@@ -43,12 +43,12 @@ class Chain:
         """The faults that this session is among those of, as their toxicity has it."""
         return [stage.fault for stage in self._stages if stage.hits]
 
-    def put(self, what: bytes | End, now: float) -> None:
+    def put(self, what: bytes | StreamEnd, now: float) -> None:
         """Take bytes or an end in."""
-        item = Item(now, end=what) if isinstance(what, End) else Item(now, what)
+        item = Item(now, end=what) if isinstance(what, StreamEnd) else Item(now, what)
         self._pass_on(0, item)
 
-    def next(self, now: float) -> bytes | End | None:
+    def next(self, now: float) -> bytes | StreamEnd | None:
         """Give the next that goes out by now; None if nothing does."""
         while not self._out:
             due, number = self._earliest(now)
@@ -88,7 +88,7 @@ class Chain:
             if fault.name in wanted:
                 self._stages.append(Stage(fault, self._random(fault), now))
 
-    def release(self) -> Iterator[bytes | End]:
+    def release(self) -> Iterator[bytes | StreamEnd]:
         """Let all that waits go, in order, and have no faults any more."""
         items = list(self._out)
         for stage in reversed(self._stages):
@@ -118,7 +118,7 @@ class Chain:
         closes = stage.fault.kind.closes_when_removed and stage.acts(now) and not stage.over
         items = stage.release()
         if closes:
-            items.append(Item(now, end=End(by=stage.fault.name)))
+            items.append(Item(now, end=StreamEnd(by=stage.fault.name)))
         for item in items:
             item.arrived = now
             self._pass_on(number + 1, item)

@@ -7,7 +7,7 @@ from random import Random
 
 from lbcproxy.faults.fault import Fault
 from lbcproxy.faults.kind import Kind
-from lbcproxy.faults.step import NEVER, End, Item, Memory, Step, passes
+from lbcproxy.faults.step import NEVER, Item, Memory, Step, StreamEnd, passes
 
 __all__ = ["Stage"]
 
@@ -78,7 +78,7 @@ class Stage:
         memory.free = step.free
         if step.end:
             self._finish()
-            end = End(by=self.fault.name, reset=step.end == "reset")
+            end = StreamEnd(by=self.fault.name, reset=step.end == "reset")
             given.append(Item(step.at, end=end))
         return given
 

@@ -7,12 +7,12 @@ from random import Random
 
 import msgspec
 
-__all__ = ["NEVER", "End", "Item", "Memory", "Step", "closes", "drops", "passes", "resets"]
+__all__ = ["NEVER", "Item", "Memory", "Step", "StreamEnd", "closes", "drops", "passes", "resets"]
 
 NEVER = float("inf")
 
 
-class End(msgspec.Struct, frozen=True):
+class StreamEnd(msgspec.Struct, frozen=True):
     """The end of a direction: its sender's, or one that a fault makes."""
 
     then: Callable[[], object] | None = None
@@ -28,7 +28,7 @@ class Item(msgspec.Struct):
 
     arrived: float
     data: bytes | memoryview = b""
-    end: End | None = None
+    end: StreamEnd | None = None
 
 
 class Memory(msgspec.Struct):

@@ -21,8 +21,8 @@ from lbcproxy.peer.remote import Remote
 from lbcproxy.peer.sender import Sender, resolved
 from lbcproxy.peer.stall import Stall
 from lbcproxy.peer.statistics import Counters
-from lbcproxy.peer.timers import Timers
-from lbcproxy.session import Direction, Message
+from lbcproxy.peer.timers import RUN_WHILE_READING, Timers
+from lbcproxy.session import Direction, EndCause, Message
 from lbcproxy.wire import Codec, Frame, Framer, Junk
 from lbcproxy.wire.messages.handshake import Service, Version
 from lbcproxy.wire.messages.inventory import InventoryVector
@@ -35,8 +35,7 @@ __all__ = ["PeerCore"]
 
 MOST_IN_HANDSHAKE = 65_536
 BLOOM_COMMANDS = frozenset({"filterload", "filteradd", "filterclear"})
-AWAY = frozenset({"idle", "stall"})
-"""Deadlines that do not run while we do not read."""
+LIMIT, TIMEOUT = EndCause.LIMIT, EndCause.TIMEOUT
 CALLBACK = "(callback)"
 """Why we do not read while a callback runs."""
 
@@ -61,7 +60,8 @@ class PeerCore(Reactions):
         self.counters = Counters()
         self.remote = Remote()
         self.closed = ""
-        """Why it is closed; empty while it is not."""
+        """Why it is closed, in words; empty while it is not."""
+        self.cause: EndCause | None = None  # the same for programs
         self._nonces = nonces
         self._new_id = new_id
         self._wall = wall
@@ -69,7 +69,7 @@ class PeerCore(Reactions):
         self._framer = Framer(config.network)
         self._codec = Codec(config.network, config.highest_version, "witness")
         self._stall = Stall(config.timeouts)
-        self._timers = Timers(AWAY)
+        self._timers = Timers(RUN_WHILE_READING)
         self.sender = Sender(config, self.counters, self._stall, self._timers, wall)
         self._items: deque[Frame | Junk] = deque()
         self._address = Endpoint("", 0)
@@ -182,10 +182,9 @@ class PeerCore(Reactions):
         return self._bounded()
 
     def _bounded(self) -> list[Effect]:
-        outbox = self.sender.outbox
-        if outbox.memory <= self.config.most_queued:
+        if (box := self.sender.outbox).memory <= self.config.most_queued:
             return []
-        return self.close(f"{len(outbox)} messages of {outbox.size} bytes wait to be sent")
+        return self.close(f"{len(box)} messages of {box.size} bytes wait to be sent", LIMIT)
 
     def show(self, config: PeerConfig) -> None:
         """Have our own `version`, if it is still to be sent, made from another config."""
@@ -221,10 +220,11 @@ class PeerCore(Reactions):
                 effects += self._due(name, now)
         return effects
 
-    def close(self, why: str) -> list[Effect]:
+    def close(self, why: str, cause: EndCause = EndCause.PROTOCOL) -> list[Effect]:
         """End it; what waits in the queue is given up."""
         if self.closed:
             return []
+        self.cause = cause
         self.closed = why or "no reason given"
         self._timers.clear()
         self._items.clear()
@@ -279,7 +279,7 @@ class PeerCore(Reactions):
             )
             self.sender.encode(version)
         except Exception as error:  # the user's functions, and what they gave
-            return self._failed(f"no version can be made: {error}")
+            return self._failed(f"no version can be made: {error}", EndCause.FAILURE)
         self._nonces.add(version.nonce or 0)
         return self.sender.send(version, now)
 
@@ -289,8 +289,8 @@ class PeerCore(Reactions):
             effects.append(Note("debug", f"ignoring {step.ignored}"))
         return [*effects, *self._failed(step.failed)] if step.failed else effects
 
-    def _failed(self, why: str) -> list[Effect]:
-        return [Note("debug", f"cannot start peer: {why}"), *self.close(why)]
+    def _failed(self, why: str, cause: EndCause = EndCause.PROTOCOL) -> list[Effect]:
+        return [Note("debug", f"cannot start peer: {why}"), *self.close(why, cause)]
 
     def _take_version(self, message: Message, now: float) -> list[Effect]:
         """Take the node's version (B4): whether it is ourselves, then who it is, then ask."""
@@ -340,15 +340,16 @@ class PeerCore(Reactions):
             self._timers.set("idle", now + self.config.timeouts.idle)
 
     def _due(self, name: str, now: float) -> list[Effect]:
+        times = self.config.timeouts
         if name == "negotiate":
-            return self._failed("protocol negotiation timeout")
+            return self._failed("protocol negotiation timeout", TIMEOUT)
         if name == "idle":
-            words = f"no answer for {self.config.timeouts.idle:g} s"
-            return [Note("warn", f"{words} -- disconnecting"), *self.close(words)]
+            words = f"no answer for {times.idle:g} s"
+            return [Note("warn", f"{words} -- disconnecting"), *self.close(words, TIMEOUT)]
         if name == "callback":
-            return self.close(f"a callback has not ended in {self.config.timeouts.callback:g} s")
+            return self.close(f"a callback has not ended in {times.callback:g} s", TIMEOUT)
         if name == "write":
-            return self.close("the node does not read what is sent to it")
+            return self.close("the node does not read what is sent to it", TIMEOUT)
         if name == "ping":
             self._timers.set("ping", now + self.config.timeouts.ping)
             return self.queue(self.sender.keepalive.make(self.protocol_version), now)
@@ -365,4 +366,4 @@ class PeerCore(Reactions):
         words = f"appears to be stalled or misbehaving, {', '.join(late)} timeout"
         if self.config.stall is StallMode.LOG:
             return [Note("debug", words)]
-        return [Note("debug", f"{words} -- disconnecting"), *self.close(words)]
+        return [Note("debug", f"{words} -- disconnecting"), *self.close(words, TIMEOUT)]

@@ -14,7 +14,7 @@ from lbcproxy.peer.effects import Effect, Note, Read
 from lbcproxy.peer.handshake import Handshake, Phase, Step
 from lbcproxy.peer.remote import Remote
 from lbcproxy.peer.sender import Sender
-from lbcproxy.session import Message
+from lbcproxy.session import EndCause, Message
 from lbcproxy.wire.messages.reject import Reject, RejectCode
 
 __all__ = ["Reactions"]
@@ -40,7 +40,7 @@ class Reactions(ABC):
         """What was agreed."""
 
     @abstractmethod
-    def close(self, why: str) -> list[Effect]:
+    def close(self, why: str, cause: EndCause = EndCause.PROTOCOL) -> list[Effect]:
         """End it."""
 
     @abstractmethod

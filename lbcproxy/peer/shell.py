@@ -27,7 +27,7 @@ from lbcproxy.peer.effects import Deliver, Effect, End, Gone, Note, Read, Ready,
 from lbcproxy.peer.known import PROCESS_NONCES, NonceCache
 from lbcproxy.peer.log import PeerLog
 from lbcproxy.peer.wakeup import Wakeup
-from lbcproxy.session import Direction, Message, Side
+from lbcproxy.session import Direction, EndCause, Message, Side
 
 __all__ = ["PeerClosed", "PeerOwner", "Shell"]
 
@@ -137,12 +137,14 @@ class Shell(Connection):
 
     # The life of a peer.
 
-    def disconnect(self, why: str = "disconnected by us") -> None:
+    def disconnect(
+        self, why: str = "disconnected by us", cause: EndCause = EndCause.STOPPED
+    ) -> None:
         """End the connection. What waits in the queue is given up; may be called again."""
         if self.core.closed:
             return
         gone = [Gone()] if self.transport is None else []
-        self._do([*self.core.close(why), *gone])
+        self._do([*self.core.close(why, cause), *gone])
 
     def when_ready(self) -> Deferred[Any]:
         """Give a Deferred of one's own that fires when the handshake is done.
@@ -188,7 +190,7 @@ class Shell(Connection):
         if self._owner is not None:
             self._owner.peer_finished(self)
             return
-        self._do(self.core.close("closed by the node"))
+        self._do(self.core.close("closed by the node", EndCause.CLOSED))
         self.close()
 
     def closed(self, *, reset: bool) -> None:
@@ -197,7 +199,8 @@ class Shell(Connection):
             self._owner.peer_closed(self, reset=reset)
             return
         why = "connection lost" if reset else "closed by the node"
-        self._do([*self.core.close(why), Gone()])
+        cause = EndCause.RESET if reset else EndCause.CLOSED
+        self._do([*self.core.close(why, cause), Gone()])
 
     def filled(self) -> None:
         """Hold messages back."""
@@ -306,7 +309,7 @@ class Shell(Connection):
 
     def _callback_failed(self, name: str, failure: Failure) -> None:
         self._log.failure(name, failure)
-        self.disconnect(f"{name} raised {failure.getErrorMessage()}")
+        self.disconnect(f"{name} raised {failure.getErrorMessage()}", EndCause.FAILURE)
 
     def _deliver(self, message: Message) -> None:
         """Call the callbacks of a message, and go on when they are done."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["Timers"]
+__all__ = ["RUN_WHILE_READING", "Timers"]
+
+RUN_WHILE_READING = frozenset({"idle", "stall"})
+"""Deadlines that do not run while we do not read."""
 
 
 class Timers:

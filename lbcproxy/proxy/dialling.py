@@ -13,8 +13,9 @@ from twisted.logger import Logger
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.dial import EXPECTED, client_endpoint, reason_of
 from lbcproxy.peer.log import GATE
+from lbcproxy.session import Direction, End, EndCause
 
-__all__ = ["PAUSE", "Dialling"]
+__all__ = ["PAUSE", "Dialling", "unreachable"]
 
 PAUSE = 0.5
 """Seconds between one round and the next."""
@@ -94,6 +95,11 @@ class Dialling:
         if number < len(self._upstreams):
             return f"trying {self._upstreams[number]}"
         return f"trying again for {self._retry:g} s"
+
+
+def unreachable(error: BaseException | None) -> End:
+    """Return the end of a session whose upstream could not be reached."""
+    return End(EndCause.UNREACHABLE, Direction.TO_CLIENT, reason_of(error))
 
 
 def _too_late(_: object, seconds: float) -> None:

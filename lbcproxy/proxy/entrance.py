@@ -17,6 +17,8 @@ from lbcproxy.peer import Peer, PeerConfig, Policy
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.relay import Relay
 from lbcproxy.proxy.settings import Owner, ProxySession, RelaySettings
+from lbcproxy.session import End
+from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 
 __all__ = ["PATIENCE", "Entrance"]
 
@@ -142,17 +144,17 @@ class Entrance:
         if self._relay is not None:
             self._relay.shed()
 
-    def stop(self, why: str = "proxy stopped") -> None:
+    def stop(self, end: End = STOPPED) -> None:
         """End the session in order."""
         if self._relay is None:
-            self.refuse(why)
+            self.refuse(end.text)
         else:
-            self._relay.stop(why)
+            self._relay.stop(end)
 
     def abort(self) -> None:
         """End the session at once."""
         if self._relay is None:
-            self._why = "proxy stopped at once"
+            self._why = STOPPED_AT_ONCE.text
             self.client.abort()
         else:
             self._relay.abort()

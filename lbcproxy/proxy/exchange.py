@@ -15,7 +15,7 @@ from lbcproxy.proxy.bridge import bridge, reads_witness
 from lbcproxy.proxy.hosting import Hosting, chain_for
 from lbcproxy.proxy.negotiation import Negotiation
 from lbcproxy.proxy.settings import RelaySettings
-from lbcproxy.session import Direction, Entry, Passage, Session, SessionFacts
+from lbcproxy.session import Direction, End, Entry, Passage, Session, SessionFacts
 from lbcproxy.wire import Frame, Framer
 from lbcproxy.wire.codec import Codec
 
@@ -45,7 +45,7 @@ class Between(Protocol):
     def negotiation(self) -> Negotiation:
         """What the nodes agree on before `verack`."""
 
-    def stop(self, why: str = ...) -> None:
+    def stop(self, end: End = ...) -> None:
         """End the session in order."""
 
 

@@ -16,7 +16,7 @@ from lbcproxy.loading import chain_of, renewed, trimmed
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.settings import Plugins
-from lbcproxy.session import Direction, Passage, Session
+from lbcproxy.session import Direction, End, EndCause, Passage, Session
 from lbcproxy.session.hooks import Chain, Hooks
 from lbcproxy.session.pipeline import Pipeline
 
@@ -63,7 +63,7 @@ class Runs(Protocol):
     def finish_on(self, direction: Direction) -> None:
         """End a direction on the other leg too."""
 
-    def stop(self, why: str = ...) -> None:
+    def stop(self, end: End = ...) -> None:
         """End the session in order."""
 
     def hold(self, direction: Direction, held: bool) -> None:
@@ -157,7 +157,7 @@ class Hosting:
         except Exception:
             LOG.failure("session {number}: plugins cannot be run", number=self._runs.number)
             lost(len(data))
-            self.close("a defect in what runs plugins")
+            self.close(End(EndCause.FAILURE, detail="a defect in what runs plugins"))
 
     def stop(self) -> None:
         """Let nothing happen any more."""

@@ -12,7 +12,7 @@ from typing import Protocol as Interface
 
 from twisted.logger import Logger
 
-from lbcproxy.faults import Chain, End, Fault, random_of
+from lbcproxy.faults import Chain, Fault, StreamEnd, random_of
 from lbcproxy.peer import Peer
 from lbcproxy.peer.log import GATE
 
@@ -36,7 +36,7 @@ class Piped(Interface):
     def faults_moved(self) -> None:
         """Something went out, or waits."""
 
-    def fault_ended(self, target: Peer, end: End) -> None:
+    def fault_ended(self, target: Peer, end: StreamEnd) -> None:
         """A fault ends the session, by way of the leg that it acts on."""
 
 
@@ -60,7 +60,7 @@ class Pipe:
 
     def end(self, then: Callable[[], object]) -> None:
         """Do something when all that was written before has gone out."""
-        self.chain.put(End(then), self._clock.seconds())
+        self.chain.put(StreamEnd(then), self._clock.seconds())
         self.pump()
 
     def change(self, faults: Sequence[Fault]) -> None:
@@ -113,7 +113,7 @@ class Pipe:
     def _runs(self) -> bool:
         return not self._stopped
 
-    def _do(self, what: bytes | End) -> None:
+    def _do(self, what: bytes | StreamEnd) -> None:
         if isinstance(what, bytes):
             self._target.write(what)
         elif what.then is not None:

@@ -17,22 +17,22 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.faults import End, Fault
+from lbcproxy.faults import Fault, StreamEnd
 from lbcproxy.peer import Peer, PeerConfig, Policy
-from lbcproxy.peer.dial import EXPECTED, connect, reason_of
+from lbcproxy.peer.dial import EXPECTED, connect
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.closing import Closing
 from lbcproxy.proxy.deadlines import Deadlines, silence
+from lbcproxy.proxy.dialling import unreachable
+from lbcproxy.proxy.early import EarlyBytes
 from lbcproxy.proxy.hosting import Hosting, chain_for
 from lbcproxy.proxy.pipe import Pipes
 from lbcproxy.proxy.settings import Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
-from lbcproxy.session import Direction, Passage, Session, SessionFacts, Stage
+from lbcproxy.session import Direction, End, EndCause, Passage, Session, SessionFacts, Stage
+from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 
 __all__ = ["Relay"]
-
-BEFORE_UPSTREAM = 262_144
-"""Bytes taken from a client before the upstream is there."""
 
 
 class Relay:
@@ -63,8 +63,7 @@ class Relay:
         self._hosting = Hosting(self, settings.clock, settings.now, settings.plugins.limit)
         self._pipeline = self._hosting.pipeline(self._session, chain, settings.plugins.policy)
         self._pipes = Pipes(self, settings.clock, settings.seed, settings.faults)
-        self._waiting: list[bytes] = []
-        self._waits = 0  # the bytes of it
+        self._early = EarlyBytes()
         self._told = 0  # what the budget knows of them and of messages not whole yet
         self._half: Deadlines | None = None
         self._dial = settings.dial(settings.upstreams)
@@ -73,14 +72,13 @@ class Relay:
         self._ending: set[Direction] = set()  # finished, but for what plugins hold
         self._closed: set[Peer] = set()
         self._ends: dict[Peer, tuple[Endpoint, ...]] = {}
-        self._broken = False
-        self._why = ""
+        self._broken = self._stopped = False
         self._closing = Closing(settings.clock)
         self._deadlines = Deadlines(
             settings.clock,
             handshake=settings.handshake_timeout,
             idle=settings.idle_timeout,
-            end=self.stop,
+            end=partial(self._end, EndCause.TIMEOUT),
         )
 
     @property
@@ -92,7 +90,7 @@ class Relay:
     def held(self) -> int:
         """Bytes of messages not whole yet, of what waits for the upstream, and in faults."""
         deciding = 0 if self._pipeline is None else self._pipeline.held
-        return self._session.held + self._waits + deciding + self._pipes.held
+        return self._session.held + self._early.size + deciding + self._pipes.held
 
     def _tell_held(self) -> None:
         """Have the budget know, where it has changed."""
@@ -107,30 +105,33 @@ class Relay:
             self._watch.let_go()
         else:
             self._pipeline.let_go(self._settings.now())
-        if self._waiting:
-            self._waiting.clear()
-            self._waits = 0
-            self.stop("too much waits for the upstream, for all sessions together")
+        if self._early.take():
+            self._end(EndCause.LIMIT, "too much waits for the upstream, for all sessions together")
         elif self._pipes.held:
-            self.stop("too much waits in faults, for all sessions together")
+            self._end(EndCause.LIMIT, "too much waits in faults, for all sessions together")
 
     def plugins_changed(self) -> None:
         """Have the plugins as their files are now."""
         if self._pipeline is not None:
             self._pipeline.change(chain_for(self.number, self._settings, self._pipeline.chain))
 
-    def stop(self, why: str = "proxy stopped") -> None:
+    def stop(self, end: End = STOPPED) -> None:
         """End the session: send what has been received, then close both legs."""
-        self._why = self._why or why
+        self._watch.ending(end)
+        self._stopped = True
         if self._dialling is not None:
             self._dialling.cancel()
         self._pipes.release()
         for peer in (self.client, self.upstream):
             self._closing.close(peer, self._settings.stop_linger)
 
+    def _end(self, cause: EndCause, detail: str) -> None:
+        """End the session in order, for a reason of our own."""
+        self.stop(End(cause, detail=detail))
+
     def abort(self) -> None:
         """End the session at once."""
-        self._why = self._why or "proxy stopped at once"
+        self._watch.ending(STOPPED_AT_ONCE)
         self._broken = True
         self._cut()
         self._pipes.stop()
@@ -146,7 +147,7 @@ class Relay:
 
     def leads_back(self) -> None:
         """End at once: the way from the client leads through its own listener again."""
-        self._why = self._why or "the upstream is this proxy itself"
+        self._watch.ending(End(EndCause.LOOP))
         self.abort()
 
     # What the peers tell.
@@ -206,10 +207,9 @@ class Relay:
         if receiver.is_open:
             self._pipes.to(receiver).write(data)
         elif receiver not in self._closed:
-            self._waiting.append(data)
-            self._waits += len(data)
+            self._early.add(data)
             self._tell_held()
-            if self._waits > BEFORE_UPSTREAM:
+            if self._early.is_full:
                 self.client.pause("upstream")
 
     def tell_passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
@@ -234,7 +234,8 @@ class Relay:
             return
         peer = self._other(self._receiver(direction))
         self._finished.add(direction)
-        self._why = self._why or f"{self._name(peer)} closed"
+        if self._dialling is None:  # otherwise it may still turn out that there is no upstream
+            self._watch.ending(End(EndCause.CLOSED, direction))
         self._watch.finished(direction)
         if peer in self._closed:
             self._close_behind(self._other(peer))
@@ -256,7 +257,7 @@ class Relay:
         direction, other = self._direction(peer), self._other(peer)
         if reset and not peer.aborted and not self._broken:
             self._broken = True
-            self._why = self._why or f"{self._name(peer)} reset"
+            self._watch.ending(End(EndCause.RESET, direction))
             self._cut()
             self._watch.reset(direction)
             linger = self._settings.linger
@@ -297,9 +298,9 @@ class Relay:
         if self._half is not None:
             self._half.alive()
 
-    def fault_ended(self, target: Peer, end: End) -> None:
+    def fault_ended(self, target: Peer, end: StreamEnd) -> None:
         """End the session as a fault wants it: in order by way of one leg, or both by a reset."""
-        self._why = self._why or f"fault {end.by}"
+        self._watch.ending(End(EndCause.FAULT, name=end.by))
         if not end.reset:
             self._closing.close(target, self._settings.linger)
         elif not self._broken:
@@ -319,31 +320,33 @@ class Relay:
         if answer := self._settings.answer(self.upstream.local_address):
             self.client.write(answer)
         self._pipes.begin()
-        waiting, self._waiting, self._waits = self._waiting, [], 0
-        for data in waiting:
+        for data in self._early.take():
             self._pipes.to(self.upstream).write(data)
         self._tell_held()
         self.client.resume("upstream")
         if Direction.TO_UPSTREAM in self._finished:
+            self._watch.ending(End(EndCause.CLOSED, Direction.TO_UPSTREAM))
             self._pipes.after(self.upstream, self.upstream.finish)
 
     def _not_joined(self, failure: Failure) -> None:
-        """End the client's leg as a refused connection would: with a reset, if not in words."""
+        """End the client's leg: as a refused connection, unless something else has ended it."""
         self._dialling = None
         self._closed.add(self.upstream)
-        self._why = self._why or f"upstream unreachable: {reason_of(failure.value)}"
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         assert failure.value is not None
-        answer = b"" if self._broken else self._settings.answer(failure.value)
-        if not self._broken:
-            self._broken = True
-            self._watch.reset(Direction.TO_CLIENT)
-        if answer:
+        if self.client in self._closed:
+            self._watch.ending(End(EndCause.CLOSED, Direction.TO_UPSTREAM))
+        elif not self._broken:
+            self._watch.ending(unreachable(failure.value))
+            answer = self._settings.answer(failure.value)
             self.client.write(answer)
-            self._closing.close(self.client, self._settings.stop_linger)
-        else:
-            self.client.abort()
+            if answer or self._stopped:
+                self._closing.close(self.client, self._settings.stop_linger)
+            else:
+                self._broken = True
+                self._watch.reset(Direction.TO_CLIENT)
+                self.client.abort()
         self._end_if_over()
 
     def _is_new(self, peer: Peer, *ends: Endpoint) -> bool:
@@ -373,13 +376,13 @@ class Relay:
         self._deadlines.stop()
         self._cut()
         if self._pipeline is not None:
-            self._pipeline.end(self._why)
+            self._pipeline.end(self._watch.why)
         self._hosting.stop()
         self._pipes.stop()
         if self._half is not None:
             self._half.stop()
         self._settings.budget.forget(self)
-        self._watch.ended(self._why)
+        self._watch.ended()
         self._owner.relay_ended(self)
 
     def _is_ready(self) -> bool:
@@ -395,6 +398,3 @@ class Relay:
 
     def _other(self, peer: Peer) -> Peer:
         return self.upstream if peer is self.client else self.client
-
-    def _name(self, peer: Peer) -> str:
-        return "client" if peer is self.client else "upstream"

@@ -17,7 +17,8 @@ from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connections import Connections
 from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.looks import Looks
-from lbcproxy.session import Observer
+from lbcproxy.session import End, Observer
+from lbcproxy.session.end import STOPPED
 from lbcproxy.session.pipeline import OPEN
 
 __all__ = [
@@ -139,7 +140,7 @@ class ProxySession(Interface):
     def plugins_changed(self) -> None:
         """Have the plugins as their files are now."""
 
-    def stop(self, why: str = "proxy stopped") -> None:
+    def stop(self, end: End = STOPPED) -> None:
         """End the session in order."""
 
     def abort(self) -> None:

@@ -20,6 +20,8 @@ from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.looks import Looks
 from lbcproxy.session import (
     Direction,
+    End,
+    EndCause,
     Lost,
     Observer,
     Passage,
@@ -59,6 +61,7 @@ class Watch:
         self._looks = looks
         self._looked = looked
         self._facts: SessionFacts | None = None
+        self._end: End | None = None
         # What is told when it is known where the session leads; None when it is.
         self._untold: list[tuple[Tell, Lost]] | None = None
 
@@ -72,6 +75,16 @@ class Watch:
     def running(self) -> bool:
         """Whether the session has begun and not ended."""
         return self._facts is not None
+
+    @property
+    def end(self) -> End | None:
+        """Why the session ends; None while that is not known."""
+        return self._end
+
+    @property
+    def why(self) -> str:
+        """The same in words; only to be shown."""
+        return "" if self._end is None else self._end.text
 
     def started(self, facts: SessionFacts, *, settled: bool = True) -> None:
         """Begin: a client connected.
@@ -118,6 +131,12 @@ class Watch:
         self._looks.catch_up()
         self._tell_lost(Lost(size=size, why="a defect of lbcproxy"))
 
+    def ending(self, end: End) -> None:
+        """Take note of why the session ends, and tell it; of several reasons the first stays."""
+        if self._end is None:
+            self._end = end
+            self._tell(lambda observer, facts, now: observer.ending(facts, end, now))
+
     def finished(self, direction: Direction) -> None:
         """Tell what was left unfinished in a direction, and that its sender closed it."""
         self._unfinished(direction)
@@ -133,15 +152,15 @@ class Watch:
         for direction in Direction:
             self._unfinished(direction)
 
-    def ended(self, why: str) -> None:
-        """Tell that the session is over, how, and what is known of its sides."""
+    def ended(self) -> None:
+        """Tell that the session is over, why, and what is known of its sides."""
         self._looks.catch_up()
         if self._facts is None:
             return
         self._settle()
         summary = SessionSummary(
             facts=self._facts,
-            why=why,
+            end=self._end or End(EndCause.FAILURE),
             protocol_version=self._session.protocol_version,
             client=self._session.client.statistics(),
             upstream=self._session.upstream.statistics(),

@@ -51,7 +51,7 @@ class Recorded(Observer):
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         """Note why."""
-        self._ends.append(f"session {summary.facts.number}: {summary.why}")
+        self._ends.append(f"session {summary.facts.number}: {summary.end.describe()}")
 
     # What the plugin asks for.
 

@@ -15,7 +15,8 @@ from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.hosting import Hosting, chain_for
-from lbcproxy.session import Direction, Entry, Observer, Passage, Session, SessionFacts
+from lbcproxy.session import Direction, End, Entry, Observer, Passage, Session, SessionFacts
+from lbcproxy.session.end import STOPPED
 from lbcproxy.session.pipeline import Pipeline
 
 __all__ = ["offline"]
@@ -148,7 +149,7 @@ class _Replayed:
     def finish_on(self, direction: Direction) -> None:
         """Nothing."""
 
-    def stop(self, why: str = "") -> None:
+    def stop(self, end: End = STOPPED) -> None:
         """The recorded session went on."""
 
     def hold(self, direction: Direction, held: bool) -> None:

@@ -56,7 +56,7 @@ class Events(Observer):
         messages = summary.client.messages + summary.upstream.messages
         sizes = f"{summary.client.bytes:,} B up, {summary.upstream.bytes:,} B down"
         agreed = summary.protocol_version
-        words = f"end: {summary.why}; {messages:,} messages, {sizes}"
+        words = f"end: {summary.end.describe()}; {messages:,} messages, {sizes}"
         if agreed is not None:
             words += f", version {agreed}"
         if Stage.READY not in (summary.client.stage, summary.upstream.stage):

@@ -1,6 +1,7 @@
 """What passes between two nodes, and what is known of them. No I/O; time is handed in."""
 
 from lbcproxy.session.direction import Direction
+from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import Entry, Passage, RunEntries
 from lbcproxy.session.message import Message
 from lbcproxy.session.observer import Lost, Observer, SessionFacts, SessionSummary
@@ -9,6 +10,8 @@ from lbcproxy.session.side import Side, SideStatistics, Stage
 
 __all__ = [
     "Direction",
+    "End",
+    "EndCause",
     "Entry",
     "Lost",
     "Message",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from lbcproxy.session.direction import Direction
+from lbcproxy.session.end import End
 from lbcproxy.session.entry import Passage
 
 __all__ = ["Host"]
@@ -23,7 +24,7 @@ class Host(Protocol):
     def finish(self, direction: Direction) -> None:
         """End a direction: all that came in it has gone."""
 
-    def close(self, why: str) -> None:
+    def close(self, end: End) -> None:
         """End the session in order."""
 
     def hold(self, direction: Direction, held: bool) -> None:

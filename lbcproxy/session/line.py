@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from lbcproxy.session.end import End
 from lbcproxy.session.entry import Entry, Passage
 
 __all__ = ["Line", "Step"]
@@ -20,8 +21,8 @@ class Step:
         self.entry = entry
         """Of the message that is to be decided about; None where nobody asked."""
         self.ready = entry is None
-        self.close: str | None = None
-        """Why the session ends behind it, if it does."""
+        self.close: End | None = None
+        """Why the session ends after it, if it does."""
         self.size = sum(len(each.raw) or len(each.sent or b"") for each in passages)
 
 

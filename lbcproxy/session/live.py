@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from lbcproxy.session.direction import Direction
+from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.host import Host
 from lbcproxy.session.observer import SessionFacts
 from lbcproxy.session.session import Session
@@ -82,7 +83,7 @@ class LiveSession:
 
     def close(self, why: str = "") -> None:
         """End the session in order."""
-        self._pipeline.host.close(why or f"closed by {self._who}")
+        self._pipeline.host.close(End(EndCause.PLUGIN, detail=why, name=self._who))
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
         """Call something later, unless the session is over by then."""

@@ -8,6 +8,7 @@ import msgspec
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
+from lbcproxy.session.end import End
 from lbcproxy.session.entry import Passage
 from lbcproxy.session.side import SideStatistics
 
@@ -32,11 +33,17 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """How a session ended."""
 
     facts: SessionFacts
-    why: str
+    end: End
+    """Why it ended, and who ended it."""
     protocol_version: int | None
     """The version the two agreed on, or None if they did not come to it."""
     client: SideStatistics
     upstream: SideStatistics
+
+    @property
+    def why(self) -> str:
+        """The end in words; only to be shown."""
+        return self.end.text
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +81,12 @@ class Observer:
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
     ) -> None:
         """Bytes passed, some of them completing messages."""
+
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        """It is known why the session ends. Told once, before the first end of a direction.
+
+        What waits may still pass. Where nothing else is told of the end, `ended` says it alone.
+        """
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """The sender in this direction closed it in order."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from lbcproxy.session.direction import Direction
+from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import Entry, Passage
 from lbcproxy.session.message import Message
 from lbcproxy.session.verdicts import (
@@ -41,7 +42,7 @@ class Outcome:
         self.across: list[Message | Raw] = []
         """What is injected into the other direction."""
         self.delay = 0.0
-        self.close: str | None = None
+        self.close: End | None = None
         self.trail: list[str] = []
         self._make = make
 
@@ -74,7 +75,7 @@ class Outcome:
             (where if into is direction else self.across).extend(new)
             self._say(who, f"inject {_sizes(new)} {into.arrow}", verdict)
         elif isinstance(verdict, Close):
-            self.close = verdict.why or f"closed by {who}"
+            self.close = End(EndCause.PLUGIN, detail=verdict.why, name=who)
             self._say(who, "close", verdict)
 
     @property

@@ -5,14 +5,15 @@ import msgspec
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Direction, Session, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, EndCause, Session, SessionFacts, SessionSummary
 from lbcproxy.wire.envelope import frame
 from tests.session.frames import verack, version
 
-__all__ = ["DOWN", "MIDNIGHT", "NETWORK", "SECOND", "UP", "Play", "held", "ping"]
+__all__ = ["CLOSED", "DOWN", "MIDNIGHT", "NETWORK", "SECOND", "UP", "Play", "held", "ping"]
 
 NETWORK = networks.get("lbry-regtest")
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
+CLOSED = End(EndCause.CLOSED, UP)
 SECOND = 1_000_000_000
 MIDNIGHT = 20_000 * 86_400 * SECOND
 
@@ -63,20 +64,20 @@ class Play:
     def reset(self, number, direction=DOWN):
         """Have one side break off."""
         self.observer.reset(self.sessions[number][1], direction, self.tick())
-        self.over(number, "upstream reset" if direction is DOWN else "client reset")
+        self.over(number, End(EndCause.RESET, direction))
 
-    def end(self, number, why="client closed"):
+    def end(self, number, end=CLOSED):
         """Have both sides close."""
         for direction in Direction:
             self.observer.finished(self.sessions[number][1], direction, self.tick())
-        self.over(number, why)
+        self.over(number, end)
 
-    def over(self, number, why):
+    def over(self, number, end):
         """Say that it is over."""
         core, facts = self.sessions.pop(number)
         summary = SessionSummary(
             facts=facts,
-            why=why,
+            end=end,
             protocol_version=core.protocol_version,
             client=core.client.statistics(),
             upstream=core.upstream.statistics(),

@@ -188,7 +188,7 @@ def test_what_ended_how_is_told(tmp_path: Path):
         told = list(events(open_capture(path)))
         kinds = {"finish": [Finished, Finished], "reset": [Reset], "": []}[how]
         assert [type(each) for each in told] == [Header, Started, Connected, Passed, *kinds, Ended]
-        assert (told[-1].report.end, told[-1].closed) == (end, how != "")
+        assert (told[-1].report.how, told[-1].closed) == (end, how != "")
         assert told[-1].summary.facts == facts(1)
         assert retold(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
 

@@ -376,7 +376,7 @@ def test_connections_that_say_nothing_any_more_are_forgotten(tmp_path, monkeypat
             segments += [Segment(clients[0], NODE, 1000 + 32 * number, 1, PSH | ACK, PING)]
     capture = open_capture(pcap_of(segments, tmp_path))
     ends = {}
-    capture.ended = lambda report: ends.update({report.client: (report.end, report)})
+    capture.ended = lambda report: ends.update({report.client: (report.how, report)})
     entries = list(capture)
     assert len(ends) == 21
     assert ends[CLIENT][0] == "silent"

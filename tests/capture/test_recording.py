@@ -15,7 +15,7 @@ from lbcproxy.capture import (
     open_capture,
 )
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Direction, Session, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, EndCause, Session, SessionFacts, SessionSummary
 from lbcproxy.wire.envelope import frame
 from tests.session.frames import verack, version
 
@@ -79,7 +79,11 @@ class Scene:
             self.recording.finished(facts, direction, self.now)
         sides = (core.client.statistics(), core.upstream.statistics())
         summary = SessionSummary(
-            facts=facts, why="", protocol_version=None, client=sides[0], upstream=sides[1]
+            facts=facts,
+            end=End(EndCause.CLOSED, Direction.TO_UPSTREAM),
+            protocol_version=None,
+            client=sides[0],
+            upstream=sides[1],
         )
         self.recording.ended(summary, self.now)
 

@@ -14,6 +14,8 @@ from lbcproxy.background import Background
 from lbcproxy.capture import DEFAULT_REASONS, REASONS, Rings, RingSettings, open_capture
 from lbcproxy.capture.recording.file import RETRY
 from lbcproxy.proxy.budget import Budget
+from lbcproxy.session import End, EndCause
+from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 from lbcproxy.wire.envelope import frame
 from tests.capture.scenes import DOWN, NETWORK, UP, Play, ping
 
@@ -89,7 +91,7 @@ def end_of(path):
     capture.ended = reports.append
     list(capture)
     [report] = reports
-    return report.end
+    return report.how
 
 
 def reason_of(path):
@@ -264,37 +266,59 @@ def test_a_reject_is_written(tmp_path, more):
 
 
 ENDS = {
-    "client closed": "closed",
-    "upstream closed": "closed",
-    "client: closed by the node": "closed",
-    "upstream: connection lost": "reset",
-    "not a byte in 300 s": "dropped",
-    "fault limit_data": "dropped",
-    "closed by ban.py": "dropped",
-    "client: protocol negotiation timeout": "dropped",
-    "proxy stopped": "stop",
-    "proxy stopped at once": "stop",
-    "upstream unreachable: connection refused": None,
+    End(EndCause.CLOSED, UP): "closed",
+    End(EndCause.CLOSED, DOWN, "closed by the node"): "closed",
+    End(EndCause.RESET, DOWN): "reset",
+    End(EndCause.RESET, UP, "connection lost"): "reset",
+    End(EndCause.TIMEOUT, detail="not a byte in 300 s"): "dropped",
+    End(EndCause.FAULT, name="limit_data"): "dropped",
+    End(EndCause.PLUGIN, name="ban.py"): "dropped",
+    End(EndCause.PROTOCOL, detail="client: can't read message"): "dropped",
+    End(EndCause.LIMIT): "dropped",
+    End(EndCause.LOOP): "dropped",
+    End(EndCause.FAILURE): "dropped",
+    STOPPED: "stop",
+    STOPPED_AT_ONCE: "stop",
+    End(EndCause.UNREACHABLE, DOWN, "connection refused"): None,
 }
 
 
 @pytest.mark.parametrize("on", REASONS)
-@pytest.mark.parametrize(("why", "reason"), ENDS.items())
-def test_an_end_is_a_reason_of_one_kind(tmp_path, why, reason, on):
+@pytest.mark.parametrize(("end", "reason"), ENDS.items(), ids=lambda each: str(each)[:30])
+def test_an_end_is_a_reason_of_one_kind(tmp_path, end, reason, on):
     """Written are those that are asked for."""
     scene = Scene(tmp_path, on=(on,))
     scene.begin(1, agreed=70_000)
-    scene.end(1, why)
+    scene.end(1, end)
     assert [reason_of(each) for each in scene.files] == ([on] if on == reason else [])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "proxy stopped by guard: bad block",
+        "upstream unreachable: I said so",
+        "client closed",
+        "upstream reset",
+        "client: closed by the node",
+    ],
+)
+def test_a_plugin_that_ends_a_session_has_its_ring_written_whatever_it_says(tmp_path, words):
+    """Its words are for people: they once switched the ring off, or gave another reason."""
+    scene = Scene(tmp_path)
+    scene.begin(1, agreed=70_000)
+    scene.pass_on(1, ping(1))
+    scene.end(1, End(EndCause.PLUGIN, detail=words, name="guard"))
+    assert reason_of(scene.file) == "dropped"
 
 
 def test_an_end_before_the_handshake_is_a_refusal(tmp_path):
     """Whoever closes; but not of an upstream that was never there."""
     scene = Scene(tmp_path, on=("refused",))
     scene.begin(1)
-    scene.end(1, "upstream closed")
+    scene.end(1, End(EndCause.CLOSED, DOWN))
     scene.begin(2, joined=False)
-    scene.end(2, "upstream unreachable: connection refused")
+    scene.end(2, End(EndCause.UNREACHABLE, DOWN, "connection refused"))
     assert [reason_of(each) for each in scene.files] == ["refused"]
 
 

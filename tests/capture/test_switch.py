@@ -191,7 +191,7 @@ def test_a_side_that_has_closed_stays_closed(tmp_path):
     capture = open_capture(file)
     capture.ended = reports.append
     assert [each.raw for each in capture] == [ping(1)]
-    assert [each.end for each in reports] == ["client closed"]
+    assert [each.how for each in reports] == ["client closed"]
 
 
 def test_a_recording_no_longer_wanted_waits_for_sessions_that_are_off(tmp_path):

@@ -19,6 +19,8 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import (
     Direction,
+    End,
+    EndCause,
     Entry,
     Message,
     Passage,
@@ -151,7 +153,7 @@ def _summary(session: int) -> SessionSummary:
     sides = Session(session, NETWORK)
     return SessionSummary(
         facts=facts(session),
-        why="over",
+        end=End(EndCause.CLOSED, Direction.TO_UPSTREAM),
         protocol_version=None,
         client=sides.client.statistics(),
         upstream=sides.upstream.statistics(),

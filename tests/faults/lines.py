@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lbcproxy.faults import Chain, End, Fault, random_of
+from lbcproxy.faults import Chain, Fault, StreamEnd, random_of
 
 __all__ = ["Line", "fault", "sent"]
 
@@ -25,10 +25,10 @@ class Line:
     def __init__(self, *faults: Fault, session: int = 1, seed: int = 1) -> None:
         self.now = 0.0
         self.out: list[tuple[float, bytes | str]] = []
-        self.ended: list[End] = []
+        self.ended: list[StreamEnd] = []
         self.chain = Chain(faults, lambda each: random_of(seed, session, each), self.now)
 
-    def put(self, what: bytes | End) -> "Line":
+    def put(self, what: bytes | StreamEnd) -> "Line":
         """Send bytes, or an end."""
         self.chain.put(what, self.now)
         self._take()
@@ -36,7 +36,7 @@ class Line:
 
     def close(self) -> "Line":
         """Let the sender end."""
-        return self.put(End(then=bool))
+        return self.put(StreamEnd(then=bool))
 
     def run(self, seconds: float = 1e6) -> "Line":
         """Let time pass: each thing happens when it is due."""
@@ -65,7 +65,7 @@ class Line:
 
     def _take(self) -> None:
         while (what := self.chain.next(self.now)) is not None:
-            if isinstance(what, End):
+            if isinstance(what, StreamEnd):
                 self.ended.append(what)
                 word = "end" if what.then else "reset" if what.reset else "close"
                 self.out.append((round(self.now, 6), word))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lbcproxy.faults import Chain, End, Fault
+from lbcproxy.faults import Chain, Fault, StreamEnd
 from tests.faults.lines import Line, fault, sent
 
 
@@ -211,4 +211,4 @@ def test_release_gives_all_in_order():
     line.put(b"1").run(1.5).put(b"2").close()
     first, second, end = line.chain.release()
     assert (first, second) == (b"1", b"2")
-    assert isinstance(end, End)
+    assert isinstance(end, StreamEnd)

@@ -8,7 +8,7 @@ from typing import Any
 from lbcproxy.capture.events import Header
 from lbcproxy.capture.formats._writer import Writer
 from lbcproxy.capture.lines import entry_object, json_line
-from lbcproxy.session import Direction, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, EndCause, Passage, SessionFacts, SessionSummary
 from lbcproxy.text import iso_time
 
 __all__ = ["AsLines"]
@@ -58,6 +58,10 @@ class AsLines(Writer):
                     said["sent"] = passage.sent.hex()
                 self._line(said)
 
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        """Say why a session ends."""
+        self._event("ending", facts, time_ns, end=end.to_dict())
+
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Say that a direction was closed."""
         self._event("finished", facts, time_ns, direction=direction.value)
@@ -68,7 +72,7 @@ class AsLines(Writer):
 
     def left(self, summary: SessionSummary, time_ns: int) -> None:
         """Say that no more is known, if that is before the end of the file."""
-        if summary.why == "silent":
+        if summary.end.cause is EndCause.SILENT:
             self._event("left", summary.facts, time_ns)
 
     def _event(self, event: str, facts: SessionFacts, time_ns: int, **more: Any) -> None:

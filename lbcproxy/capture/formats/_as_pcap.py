@@ -13,7 +13,7 @@ from lbcproxy.capture.formats._writer import Recorded
 from lbcproxy.capture.packet import Packet, Section
 from lbcproxy.capture.reading.tcp import LINK_RAW
 from lbcproxy.capture.recording.recorder import Recorder
-from lbcproxy.session import Direction, Passage, SessionFacts
+from lbcproxy.session import Direction, End, EndCause, Passage, SessionFacts
 
 __all__ = ["AsPcap"]
 
@@ -78,6 +78,11 @@ class AsPcap(Recorded):
                 judged = sum(each.verdict != "pass" for each in passage.entries)
                 self.lacking(VERDICTS, judged)
         super().passed(facts, direction, passages, time_ns)
+
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        """Count what a FIN or a reset does not show."""
+        self.lacking("why sessions ended", end.cause not in (EndCause.CLOSED, EndCause.RESET))
+        super().ending(facts, end, time_ns)
 
     def _count(self, facts: SessionFacts) -> None:
         self._sessions += 1

@@ -40,6 +40,7 @@ class _Session:
         self.legs = {Leg.CLIENT: client}
         self.early: list[Happened] = []
         self.early_size = 0
+        self.end: dict[str, Any] = {}
 
 
 class Telling:
@@ -68,8 +69,13 @@ class Telling:
             yield from self._connected(self._known(number), local, time_ns)
         elif line.event in ("finished", "reset"):
             client = _direction(line) is Direction.TO_UPSTREAM
-            for connection in self._known(number).legs.values():
-                yield Happened(Closed(connection, client, line.event == "reset", time_ns))
+            session = self._known(number)
+            facts = {"end": session.end}
+            for connection in session.legs.values():
+                closed = Closed(connection, client, line.event == "reset", time_ns)
+                yield Happened(closed, facts)
+        elif line.event == "ending":
+            self._known(number).end = line.end
         elif line.event == "left":
             for connection in self._known(number).legs.values():
                 yield Happened(Forgotten(connection, time_ns))

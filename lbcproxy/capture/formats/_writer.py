@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from lbcproxy.capture.events import Event, Header, tell
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.capture.recording.writer import LAST_NS
-from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["Recorded", "Writer"]
 
@@ -86,6 +86,10 @@ class Recorded(Writer):
         """Write what passed."""
         self.lacking("times before 1970 or after 2554", not 0 <= time_ns <= LAST_NS)
         self._of(facts.network).passed(facts, direction, passages, time_ns)
+
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        """Take note of why the session ends."""
+        self._of(facts.network).ending(facts, end, time_ns)
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""

@@ -1,15 +1,16 @@
 """ndjson: one JSON object a line, what `show -T ndjson -x` prints and what holds the rest.
 
 A message's object has `number`; of the others `event` says what they are: `section`, `started`,
-`connected`, `finished`, `reset`, `left`. Keys that are not known are passed over. docs/captures.md
-lists them all. With `sent` it holds what went out in place of a message, so both legs are in it.
+`connected`, `ending`, `finished`, `reset`, `left`. Keys that are not known are passed over.
+docs/captures.md lists them all. With `sent` it holds what went out in place of a message, so
+both legs are in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import msgspec
 
@@ -58,6 +59,8 @@ class Line(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     listen: str | None = None
     upstream: str | None = None
     local: str | None = None
+    end: dict[str, Any] = {}
+    """Why a session ended."""
     begun: bool = True
     protocol_version: Count | None = None
     legs: str = "client"

@@ -11,7 +11,8 @@ from lbcproxy.capture.reading.met import SessionReport
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, Passage, Session, SessionFacts, Side
+from lbcproxy.session import Direction, End, EndCause, Passage, Session, SessionFacts, Side
+from lbcproxy.session.end import OPEN
 
 __all__ = ["Connection", "Room", "UnknownNetwork"]
 
@@ -66,7 +67,8 @@ class Connection:
         self._seen = dict.fromkeys(Direction, b"")
         self._given_up = False
         self._ended: set[Direction] = set()
-        self._end: str | None = None
+        self._end: End | None = None
+        self._told: End | None = None  # what the capture says of it
         self._last_ns = opened.time_ns
         self._outgoing = bytearray()
 
@@ -134,16 +136,21 @@ class Connection:
         direction: Direction,
         time_ns: int,
         closed: Closed | None,
-        otherwise: str = "open at the end",
+        otherwise: End = OPEN,
+        told: End | None = None,
     ) -> Iterator[Passage]:
-        """End a direction; `closed` says how, or `otherwise` if nobody closed it."""
+        """End a direction; `closed` says how, or `otherwise` if nobody closed it.
+
+        `told` is why, where the capture itself says so.
+        """
+        self._told = self._told or told
         if closed is not None:
             self._last_ns = time_ns
-            who = "client" if closed.from_client else "server"
+            sender = Direction.TO_UPSTREAM if closed.from_client else Direction.TO_CLIENT
             if closed.reset:
-                self._end = f"{who} reset"
+                self._end = End(EndCause.RESET, sender)
             elif self._end is None:
-                self._end = f"{who} closed"
+                self._end = End(EndCause.CLOSED, sender)
         elif not self._ended:
             self._end = otherwise
         if direction not in self._ended:
@@ -184,7 +191,7 @@ class Connection:
             begun=self.opened.begun,
             begun_ns=self.opened.time_ns,
             ended_ns=self._last_ns,
-            end=self._end or "",
+            end=self._told or self._end or OPEN,
             missing=0 if session is None else session.missing,
             to_upstream=client.statistics(),
             to_client=upstream.statistics(),

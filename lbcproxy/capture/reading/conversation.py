@@ -7,13 +7,22 @@ from itertools import groupby
 
 import msgspec
 
-from lbcproxy.capture.events import Connected, Ended, Event, Finished, Passed, Reset, Started
+from lbcproxy.capture.events import (
+    Connected,
+    Ended,
+    Ending,
+    Event,
+    Finished,
+    Passed,
+    Reset,
+    Started,
+)
 from lbcproxy.capture.reading.connection import Connection
 from lbcproxy.capture.reading.happening import Closed
 from lbcproxy.capture.reading.met import SessionReport
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, Passage, SessionFacts
+from lbcproxy.session import Direction, End, Passage, SessionFacts
 
 __all__ = ["Conversation"]
 
@@ -31,6 +40,7 @@ class Conversation:
         """Those that are open."""
         self.begun = True
         self.protocol_version: int | None = None
+        self._ending = False
         self._finished: set[Direction] = set()
         self._reset: tuple[Direction, int] | None = None
         self._report: SessionReport | None = None
@@ -55,9 +65,19 @@ class Conversation:
             yield Passed(self.facts, direction, tuple(group), time_ns)
 
     def closed(
-        self, connection: Connection, direction: Direction, closed: Closed
+        self,
+        connection: Connection,
+        direction: Direction,
+        closed: Closed,
+        told: End | None = None,
     ) -> Iterator[Event]:
-        """Take note that a leg's direction was closed, and say it if the session's was."""
+        """Take note that a leg's direction was closed, and say it if the session's was.
+
+        `told` is why, where the capture says so.
+        """
+        if told is not None and not self._ending and self.facts is not None:
+            self._ending = True
+            yield Ending(self.facts, told, closed.time_ns)
         if closed.reset:
             self._reset = self._reset or (direction, closed.time_ns)
             return

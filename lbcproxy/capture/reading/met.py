@@ -7,7 +7,7 @@ import msgspec
 from lbcproxy.capture.reading.dropped import Dropped, DroppedCount, DropReason
 from lbcproxy.capture.reading.fragments import Fragments
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import SessionFacts, SideStatistics
+from lbcproxy.session import End, SessionFacts, SideStatistics
 
 __all__ = ["Met", "SessionReport"]
 
@@ -28,14 +28,19 @@ class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its beginning was captured."""
     begun_ns: int
     ended_ns: int
-    end: str
-    """How it ended: as `client closed` or `server reset`; else `open at the end` or `silent`."""
+    end: End
+    """Why it ended: what a capture of ours says of it, otherwise what TCP shows."""
     missing: int
     """Bytes that the capture lacks, of both directions."""
     to_upstream: SideStatistics
     """The client, as what it sent shows it."""
     to_client: SideStatistics
     """The node, likewise."""
+
+    @property
+    def how(self) -> str:
+        """The end in words, as `client closed` or `server reset`."""
+        return self.end.describe("server")
 
 
 class Met:

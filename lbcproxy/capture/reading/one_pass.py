@@ -22,7 +22,8 @@ from lbcproxy.capture.reading.streams import Reassembler
 from lbcproxy.capture.reading.tcp import dissect
 from lbcproxy.capture.recording.writer import SCHEMA
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, Passage, Session
+from lbcproxy.session import Direction, End, Passage, Session
+from lbcproxy.session.end import OPEN, SILENT
 
 __all__ = ["Reading"]
 
@@ -103,7 +104,7 @@ class Reading:
         for event in self._reassembler.finish():
             yield from self._happened(event, {}, True)
         for number, connection in list(self._connections.items()):
-            yield from self._end(number, connection, self._last_time, "open at the end")
+            yield from self._end(number, connection, self._last_time, OPEN)
 
     def _read(self, packet: Packet, segment: Segment) -> Iterator[Told]:
         self._last_time = packet.time_ns
@@ -126,9 +127,9 @@ class Reading:
             if not _goes_out(connection, way) or "missing" not in facts:  # told where it came in
                 yield from self._tell(connection, connection.gap(way, event.missing, event.time_ns))
         elif isinstance(event, Closed):
-            yield from self._closed(connection, event)
+            yield from self._closed(connection, event, End.from_dict(facts.get("end")))
         else:
-            yield from self._end(event.connection, connection, event.time_ns, "silent")
+            yield from self._end(event.connection, connection, event.time_ns, SILENT)
 
     def _open(self, event: Opened, facts: Facts) -> Iterator[Told]:
         leg = Leg.UPSTREAM if facts.get("leg") == Leg.UPSTREAM else Leg.CLIENT
@@ -222,19 +223,21 @@ class Reading:
         told = itertools.chain(passages, connection.flush(way, time_ns))
         yield from self._tell(connection, told, facts)
 
-    def _closed(self, connection: Connection, event: Closed) -> Iterator[Told]:
+    def _closed(
+        self, connection: Connection, event: Closed, why: End | None = None
+    ) -> Iterator[Told]:
         way, time_ns = _way(event.from_client), event.time_ns
         # After a reset nothing will come in the other direction either.
         for each in (way, way.other) if event.reset else (way,):
-            ended = connection.end(each, time_ns, event)
+            ended = connection.end(each, time_ns, event, told=why)
             yield from self._tell(connection, (p for p in ended if not _goes_out(connection, each)))
         conversation = self._conversations.get(connection.number or 0)
         if conversation is not None:
-            yield from conversation.closed(connection, way, event)
+            yield from conversation.closed(connection, way, event, why)
         if connection.over:
             yield from self._forget(event.connection, connection, time_ns)
 
-    def _end(self, number: int, connection: Connection, time_ns: int, how: str) -> Iterator[Told]:
+    def _end(self, number: int, connection: Connection, time_ns: int, how: End) -> Iterator[Told]:
         """End a connection that nobody closed."""
         for way in Direction:
             ended = connection.end(way, time_ns, None, how)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from lbcproxy.session import Direction, Passage, SessionFacts
+from lbcproxy.session import Direction, End, Passage, SessionFacts
 from lbcproxy.wire.codec import Codec
 
 __all__ = ["Known", "from_next_message"]
@@ -14,7 +14,7 @@ __all__ = ["Known", "from_next_message"]
 class Known:
     """How far a session is; it is told what an observer is told."""
 
-    __slots__ = ("codec", "connected", "ended", "facts", "inside")
+    __slots__ = ("codec", "connected", "end", "ended", "facts", "inside")
 
     def __init__(self, facts: SessionFacts) -> None:
         self.facts = facts
@@ -22,6 +22,8 @@ class Known:
         """Whether the upstream leg is there."""
         self.codec: Codec | None = None
         """What its messages are read with, once that was agreed."""
+        self.end: End | None = None
+        """Why it ends, once that is known."""
         self.ended: set[Direction] = set()
         self.inside: set[Direction] = set()
         """Where a long message has begun and not ended."""

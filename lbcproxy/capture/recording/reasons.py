@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from lbcproxy.session import Passage, SessionSummary, Stage
+from lbcproxy.session import EndCause, Passage, SessionSummary, Stage
 
 __all__ = ["BY_HAND", "DEFAULT_REASONS", "REASONS", "error_in", "reason_of_end"]
 
@@ -19,13 +17,9 @@ REASONS = {
     "stop": "the program or the proxy was stopped in order",
 }
 DEFAULT_REASONS = ("reset", "refused", "dropped", "error", "reject", "death")
+_BROKEN_BY_US = frozenset({EndCause.FAULT, EndCause.LOOP})
 BY_HAND = "by hand"
 """The reason of who asks for it."""
-
-ORDERLY = re.compile(r"(client|upstream)( closed|: closed by the node.*)")
-BROKEN = re.compile(r"(client|upstream)( reset|: connection lost.*)")
-STOPPED = re.compile(r"proxy stopped\b.*")
-NEVER_MET = "upstream unreachable"
 
 
 def error_in(passage: Passage) -> str:
@@ -44,16 +38,20 @@ def error_in(passage: Passage) -> str:
 
 
 def reason_of_end(summary: SessionSummary, *, broken: bool) -> tuple[str, ...]:
-    """Give the reasons that the end of a session is, the first the best; none of a dial's."""
-    if summary.why.startswith(NEVER_MET):
+    """Return the reasons that the end of a session is, the best first; none of a failed dial.
+
+    `broken` tells whether the session was broken off, even if something else ended it first.
+    """
+    cause = summary.end.cause
+    if cause is EndCause.UNREACHABLE:
         return ()
-    if STOPPED.fullmatch(summary.why):
+    if cause is EndCause.STOPPED:
         return ("stop",)
-    broken = broken or BROKEN.fullmatch(summary.why) is not None
+    broken = cause is EndCause.RESET or (broken and cause not in _BROKEN_BY_US)
     reasons = ["reset"] if broken else []
     if not all(side.stage is Stage.READY for side in (summary.client, summary.upstream)):
         reasons.append("refused")
-    if ORDERLY.fullmatch(summary.why):
+    if cause is EndCause.CLOSED:
         reasons.append("closed")
     elif not broken:
         reasons.append("dropped")

@@ -10,6 +10,7 @@ from lbcproxy.capture.recording.known import Known
 from lbcproxy.capture.recording.writer import CaptureWriter, Note, Piece
 from lbcproxy.session import (
     Direction,
+    End,
     Entry,
     Observer,
     Passage,
@@ -172,6 +173,12 @@ class Recorder(Observer):
             lost = sum(len(each.raw) for each in passages)
         return lost
 
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        """Take note of why the session ends: it is written with the end itself."""
+        known = self._open.get(facts.number)
+        if known is not None:
+            known.end = end
+
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
         known = self._open.get(facts.number)
@@ -179,18 +186,22 @@ class Recorder(Observer):
             return
         known.finished(direction)
         for leg in self._legs[facts.number]:
-            self._writer.finish(facts.number, leg, direction, time_ns)
+            self._writer.finish(facts.number, leg, direction, time_ns, _end_note(known, leg))
         if len(known.ended) == len(Direction):
             self._forget(facts.number)
 
     def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write that a session was broken off."""
-        for leg in self._legs.get(facts.number, ()):
-            self._writer.reset(facts.number, leg, direction, time_ns)
+        known = self._open.get(facts.number)
+        if known is None:
+            return
+        for leg in self._legs[facts.number]:
+            self._writer.reset(facts.number, leg, direction, time_ns, _end_note(known, leg))
         self._forget(facts.number)
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         """Write the ends that nobody sent: those that the proxy made when it stopped."""
+        self.ending(summary.facts, summary.end, time_ns)
         for direction in Direction:
             self.finished(summary.facts, direction, time_ns)
 
@@ -226,6 +237,15 @@ def _pieces(passages: Sequence[Passage], *, going_out: bool) -> list[Piece]:
         elif note is not None and pieces:
             pieces[-1] = Piece(pieces[-1].raw, note)
     return pieces
+
+
+def _end_note(known: Known, leg: Leg) -> Note | None:
+    """Say why a session ended, on its client leg."""
+    if known.end is None or leg is not Leg.CLIENT:
+        return None
+    number = known.facts.number
+    words = f"session {number} ended: {printable(known.end.describe())}"
+    return Note(words, {"session": number, "end": known.end.to_dict()})
 
 
 def _note(entry: Entry) -> Note | None:

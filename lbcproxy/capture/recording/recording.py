@@ -14,7 +14,7 @@ from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.pattern import file_name
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.filters import Filter
-from lbcproxy.session import Direction, Lost, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["PER", "Recording", "RecordingSettings"]
 
@@ -250,6 +250,10 @@ class Recording(Observer):
             self._defective.add(facts.number)
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             self._told(f"session {facts.number} is recorded without notes: {what}", False)
+
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        """Record it."""
+        self._to(facts, time_ns, lambda recorder: recorder.ending(facts, end, time_ns))
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Record it."""

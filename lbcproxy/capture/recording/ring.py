@@ -24,6 +24,7 @@ from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.capture.recording.ring_writer import RingWriter
 from lbcproxy.session import (
     Direction,
+    End,
     Lost,
     Message,
     Observer,
@@ -171,6 +172,9 @@ class _Follower(Observer):
     def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
         self._known.upstream_connected(facts)
 
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        self._known.end = end
+
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         self._known.finished(direction)
 
@@ -247,8 +251,7 @@ class Rings(Observer):
         ring = self._rings.get(facts.number)
         if ring is not None:
             ring.facts = facts
-            event: Event = lambda observer: observer.upstream_connected(facts, time_ns)  # noqa: E731
-            self._add(ring, _Item(time_ns, event, Direction.TO_UPSTREAM))
+            self._keep(facts, lambda each: each.upstream_connected(facts, time_ns), time_ns)
 
     def passed(
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
@@ -270,20 +273,20 @@ class Rings(Observer):
             ring.said.add((reason, direction))
             self._write(ring, reason)
 
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        """Keep it."""
+        self._keep(facts, lambda each: each.ending(facts, end, time_ns), time_ns)
+
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Keep it."""
-        ring = self._rings.get(facts.number)
-        if ring is not None:
-            event: Event = lambda observer: observer.finished(facts, direction, time_ns)  # noqa: E731
-            self._add(ring, _Item(time_ns, event, direction))
+        self._keep(facts, lambda each: each.finished(facts, direction, time_ns), time_ns)
 
     def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Keep it."""
         ring = self._rings.get(facts.number)
         if ring is not None:
             ring.broken = True
-            event: Event = lambda observer: observer.reset(facts, direction, time_ns)  # noqa: E731
-            self._add(ring, _Item(time_ns, event, direction))
+            self._keep(facts, lambda each: each.reset(facts, direction, time_ns), time_ns)
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         """Write the ring if the end was a bad one, and forget it."""
@@ -312,6 +315,11 @@ class Rings(Observer):
             self._bound.forget(ring)
             if "death" in self.settings.reasons:
                 self._write(ring, "death")
+
+    def _keep(self, facts: SessionFacts, event: Event, time_ns: int) -> None:
+        ring = self._rings.get(facts.number)
+        if ring is not None:
+            self._add(ring, _Item(time_ns, event, Direction.TO_UPSTREAM))
 
     def _add(self, ring: Ring, item: _Item) -> None:
         ring.add(item)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lbcproxy.capture.recording.known import Known, from_next_message
 from lbcproxy.capture.recording.recording import Recording
-from lbcproxy.session import Direction, Lost, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["MOST_PEERS", "Choice", "Switch", "Watched", "is_of"]
 
@@ -134,6 +134,14 @@ class Switch(Observer):
             if wanted:
                 self.recording.passed(facts, direction, wanted, time_ns)
         session.known.passed(direction, passages)
+
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        """Record it, or remember it."""
+        session = self._sessions.get(facts.number)
+        if session is not None:
+            session.known.end = end
+            if session.on:
+                self.recording.ending(facts, end, time_ns)
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Record it, or remember it."""

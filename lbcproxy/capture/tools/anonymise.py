@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from lbcproxy import networks
-from lbcproxy.capture.events import Ended, Event, Header, Passed
+from lbcproxy.capture.events import Ended, Ending, Event, Header, Passed
 from lbcproxy.capture.reading.met import SessionReport
 from lbcproxy.capture.tools.disguise import Disguise
 from lbcproxy.endpoint import Endpoint
@@ -133,6 +133,9 @@ class Anonymiser:
                 if passages:
                     self.messages += sum(len(each.entries) for each in passages)
                     yield replace(event, facts=facts, passages=passages)
+            elif isinstance(event, Ending):
+                self.left_out["details of ends"] += bool(event.end.detail)
+                yield replace(event, facts=facts, end=replace(event.end, detail=""))
             elif isinstance(event, Ended):
                 yield replace(event, facts=facts, report=self._report(event.report))
                 self._facts.pop(facts.number, None)
@@ -204,6 +207,7 @@ class Anonymiser:
             upstream=upstream,
             to_upstream=self._side(report.to_upstream),
             to_client=self._side(report.to_client),
+            end=replace(report.end, detail=""),
         )
 
     def _side(self, side: SideStatistics) -> SideStatistics:

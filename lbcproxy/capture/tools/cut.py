@@ -15,6 +15,7 @@ import msgspec
 from lbcproxy.capture.events import (
     Connected,
     Ended,
+    Ending,
     Event,
     Finished,
     Header,
@@ -23,7 +24,7 @@ from lbcproxy.capture.events import (
     Started,
 )
 from lbcproxy.filters import Filter
-from lbcproxy.session import Direction, Passage
+from lbcproxy.session import Direction, End, Passage
 from lbcproxy.wire.messages.handshake import Version
 
 __all__ = ["Cut", "Selection"]
@@ -107,7 +108,7 @@ class Cut:
             yield msgspec.structs.replace(event, passages=tuple(left))
 
     def _changed(
-        self, session: _Session, event: Connected | Finished | Reset | Ended
+        self, session: _Session, event: Connected | Ending | Finished | Reset | Ended
     ) -> Iterator[Event]:
         """Tell what became of a session, if something of it was told."""
         late = self._selection.late(event.time_ns)
@@ -116,6 +117,8 @@ class Cut:
             del self._sessions[event.facts.number]
             if session.begun:
                 yield msgspec.structs.replace(event, closed=event.closed and not late)
+        elif isinstance(event, Ending) and not session.begun:
+            session.ending = event.end
         elif isinstance(event, Finished) and not session.begun:
             session.finished.append(event.direction)
         elif session.begun and not late:
@@ -131,6 +134,8 @@ class _Session:
         """Whether it has been told that it began."""
         self.finished: list[Direction] = []
         """What ended before that."""
+        self.ending: End | None = None
+        """Why it ends, if that was told before."""
         self._started = started
         self._selection = selection
         self._first: tuple[bool, int | None] | None = None
@@ -150,6 +155,8 @@ class _Session:
             yield Connected(self.facts, time_ns)
         yield from self._held
         self._held.clear()
+        if self.ending is not None:
+            yield Ending(self.facts, self.ending, time_ns)
         for direction in self.finished:
             yield Finished(self.facts, direction, time_ns)
 

@@ -19,20 +19,30 @@ from twisted.python.failure import Failure
 from lbcproxy import networks
 from lbcproxy.faults import Fault
 from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode, Timeouts
-from lbcproxy.peer.dial import EXPECTED, connect, reason_of
+from lbcproxy.peer.dial import EXPECTED, connect
 from lbcproxy.peer.effects import Read
 from lbcproxy.peer.handshake import LOWEST_VERSION
 from lbcproxy.peer.log import GATE
-from lbcproxy.peer.outbox import RawFrame
+from lbcproxy.proxy.dialling import unreachable
 from lbcproxy.proxy.exchange import Exchange
+from lbcproxy.proxy.leg import Leg
 from lbcproxy.proxy.negotiation import HOLD, Negotiation, came_early
 from lbcproxy.proxy.settings import Dial, Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
-from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts
+from lbcproxy.session import (
+    Direction,
+    End,
+    EndCause,
+    Entry,
+    Message,
+    Passage,
+    Session,
+    SessionFacts,
+)
+from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import unpack
 from lbcproxy.wire.messages.handshake import Version
-from lbcproxy.wire.record import MessageRecord
 from lbcproxy.wire.registry import record_of
 
 __all__ = ["CHANGES", "HELP", "KIND", "UPSTREAM", "Termination", "make"]
@@ -47,79 +57,6 @@ OURS = frozenset({"version", "verack"})
 HIGHEST = 70017
 """The highest protocol version of which we know what it brings."""
 PINGS = frozenset({"ping", "pong"})
-
-
-class Leg(Peer):
-    """One of the two peers; tells what it reads and writes."""
-
-    def __init__(self, session: Termination, receives: Direction, config: PeerConfig) -> None:
-        self._session = session
-        self._written = b""
-        self.receives = receives
-        inbound = receives is Direction.TO_UPSTREAM
-        super().__init__(
-            config,
-            inbound=inbound,
-            clock=session.settings.clock,
-            callbacks=self,
-            receives=receives,
-        )
-
-    def received(self, data: bytes) -> None:
-        """Take bytes in, and count what they leave unfinished."""
-        try:
-            super().received(data)
-        except Exception:
-            self._session.unreadable(self, len(data))
-        self._session.settings.budget.update(self._session)
-
-    def opened(self) -> None:
-        """Tell that the connection is there, then begin."""
-        self._session.leg_opened(self)
-        super().opened()
-
-    def filled(self) -> None:
-        """Read no more from the other side than this one can take."""
-        super().filled()
-        self._session.leg_full(self)
-
-    def drained(self) -> None:
-        """Read on, if what waited with us did not fill it again."""
-        super().drained()
-        if not self.full:
-            self._session.leg_drained(self)
-
-    def write(self, data: bytes) -> None:
-        """Write, and keep the frame until `on_write` tells what it is."""
-        super().write(data)
-        self._written = data
-
-    def on_write(self, _: Peer, size: int, record: MessageRecord | RawFrame) -> None:
-        """Have it recorded if it is nothing that was passed on."""
-        raw, self._written = self._written, b""
-        if not isinstance(record, RawFrame):
-            self._session.wrote(self, raw)
-
-    def _was_read(self, effect: Read) -> None:
-        """Pass on, or keep, whatever came."""
-        super()._was_read(effect)
-        self._session.read(self, effect)
-
-    def on_version(self, _: Peer, version: Version) -> Any:
-        """Let the other side hear of it first."""
-        return self._session.version_came(self, version)
-
-    def on_verack(self, _: Peer, __: MessageRecord) -> Any:
-        """Let nothing more be read until the node has our own."""
-        return self._session.negotiation.verack_came(self.receives)
-
-    def on_ready(self, _: Peer) -> None:
-        """Have noted what was agreed."""
-        self._session.leg_ready(self)
-
-    def on_disconnected(self, _: Peer, why: str) -> None:
-        """End the other side too."""
-        self._session.leg_gone(self, why)
 
 
 class Termination:
@@ -142,7 +79,6 @@ class Termination:
         self._dial_out: Dial | None = None
         self._dialling: Deferred[Any] | None = None
         self._upstream_version: Deferred[Version | None] = Deferred()
-        self._why = ""
         self._gone: set[Leg] = set()
 
     @property
@@ -154,7 +90,7 @@ class Termination:
 
     def shed(self) -> None:
         """End: what passes here has to be read whole."""
-        self._end("more is held than all sessions together may")
+        self._end(End(EndCause.LIMIT, detail="more is held than all sessions together may"))
 
     def plugins_changed(self) -> None:
         """Have the plugins as their files are now."""
@@ -165,13 +101,13 @@ class Termination:
         self.settings = msgspec.structs.replace(self.settings, faults=tuple(faults))
         self._exchange.plugins_changed()
 
-    def stop(self, why: str = "proxy stopped") -> None:
+    def stop(self, end: End = STOPPED) -> None:
         """End both sides in order."""
-        self._end(why)
+        self._end(end)
 
     def abort(self) -> None:
         """End both sides at once."""
-        self._end("proxy stopped at once")
+        self._end(STOPPED_AT_ONCE)
         for leg in (self.client, self.upstream):
             if leg is not None:
                 leg.abort()
@@ -202,7 +138,7 @@ class Termination:
             advice = networks.whose_magic(self.settings.network, read.junk)
             self._tell_junk(direction, read, f"{error}{advice}")
             if advice and leg.core.closed:
-                self._why = self._why or f"{self._name(leg)}: {leg.core.closed}{advice}"
+                self._watch.ending(self._end_of(leg, f"{leg.core.closed}{advice}"))
             return
         side.see(message)
         other = self._other(leg)
@@ -225,7 +161,7 @@ class Termination:
         self.log.failure("session {number}: cannot be read on", number=self.number)
         self._watch.lost(size)
         try:
-            self._end(f"a defect in reading the {self._name(leg)}")
+            self._end(End(EndCause.FAILURE, detail=f"a defect in reading the {self._name(leg)}"))
         except Exception:
             leg.abort()  # which ends the other one too
 
@@ -260,14 +196,14 @@ class Termination:
         self._gone.add(leg)
         if leg is self.client and self.upstream is not None and not self._upstream_version.called:
             why = f"{why}, waiting for the upstream"
-        self._end(self._why or f"{self._name(leg)}: {why}")
+        self._end(self._end_of(leg, why))
         if not self._upstream_version.called:
             self._upstream_version.callback(None)
         other = self._other(leg)
         if (other is None or other in self._gone) and self._watch.running:
-            self._exchange.end(self._why)
+            self._exchange.end(self._watch.why)
             self.settings.budget.forget(self)
-            self._watch.ended(self._why)
+            self._watch.ended()
             self._owner.relay_ended(self)
 
     # The session itself.
@@ -321,17 +257,24 @@ class Termination:
         self._dialling = None
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
-        self._why = self._why or f"upstream unreachable: {reason_of(failure.value)}"
+        self._watch.ending(unreachable(failure.value))
         assert self.upstream is not None
-        self.upstream.disconnect(self._why)
+        self.upstream.disconnect(self._watch.why, EndCause.UNREACHABLE)
 
-    def _end(self, why: str) -> None:
-        self._why = self._why or why
+    def _end_of(self, leg: Leg, why: str) -> End:
+        """Return the end that a leg whose connection is over makes of the session."""
+        cause = leg.core.cause or EndCause.CLOSED
+        if cause in (EndCause.CLOSED, EndCause.RESET):
+            return End(cause, leg.receives, why)
+        return End(cause, detail=f"{self._name(leg)}: {why}")
+
+    def _end(self, end: End) -> None:
+        self._watch.ending(end)
         if self._dialling is not None:
             self._dialling.cancel()
         for leg in (self.client, self.upstream):
             if leg is not None and leg not in self._gone:
-                leg.disconnect(self._why)
+                leg.disconnect(self._watch.why, end.cause)
         self.negotiation.end()
 
     def _config(self, **shown: Any) -> PeerConfig:

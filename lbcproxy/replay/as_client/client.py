@@ -22,6 +22,8 @@ from lbcproxy.replay.comparing.volatile import Ignored
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.session import (
     Direction,
+    End,
+    EndCause,
     Message,
     Observer,
     Passage,
@@ -32,6 +34,11 @@ from lbcproxy.text import printable
 
 __all__ = ["ReplayClient", "ReplayFailed"]
 
+HOW = {
+    EndCause.CLOSED: "the node closed the connection",
+    EndCause.RESET: "the node broke the connection off",
+}
+"""What a report says of a node that ended the connection."""
 LINGER = 5.0
 """Seconds in which a node may read the last words."""
 
@@ -81,7 +88,7 @@ class ReplayClient:
         self._alarm: Any = None
         self._asked: int | None = None
         self._pumping = self._parting = False
-        self._why = ""
+        self._end: End | None = None
         self._over: Deferred[None] = Deferred()
 
     async def run(self, deadline: float | None = None) -> Report:
@@ -106,7 +113,7 @@ class ReplayClient:
 
     def stop(self) -> None:
         """End here; the report is of what was played."""
-        self._why = self._why or "stopped"
+        self._ends_by(End(EndCause.STOPPED, detail="stopped"))
         self.script.stop()
         if self._peer.is_open:
             self._go_on()
@@ -147,14 +154,13 @@ class ReplayClient:
 
     def peer_finished(self, peer: Peer) -> None:
         """End: a node that closes its half wants nothing more."""
-        self._guard(self._ended, "the node closed the connection", False)
+        self._guard(self._ended, EndCause.CLOSED)
         self._close()
 
     def peer_closed(self, peer: Peer, *, reset: bool) -> None:
         """Say that it is over."""
         broke = reset and not peer.aborted
-        how = "the node broke the connection off" if broke else "the node closed the connection"
-        self._guard(self._ended, how, broke)
+        self._guard(self._ended, EndCause.RESET if broke else EndCause.CLOSED)
         self._disarm()
         self._guard(self._sum_up)
         if not self._over.called:
@@ -220,7 +226,7 @@ class ReplayClient:
             self._pumping = False
         self._disarm()
         if self.script.done:
-            self._why = self._why or "played to the end"
+            self._ends_by(End(EndCause.PLAYED))
             self._finish(Direction.TO_UPSTREAM)
             self._close()
             return
@@ -240,13 +246,22 @@ class ReplayClient:
         if self._peer.is_open:
             self._alarm = self._reactor.callLater(LINGER, self._peer.abort)
 
-    def _ended(self, how: str, reset: bool) -> None:
-        now = self._now()
-        if self._why or self._facts is None:
+    def _ends_by(self, end: End) -> None:
+        """Take note of why the session ends, and tell it; of several reasons the first stays."""
+        if self._end is not None:
             return
-        self._why = how
-        self._tell(Direction.TO_CLIENT, self.script.closed(now, how), now)
-        if reset:
+        self._end = end
+        if self._facts is not None:
+            for each in self._observers:
+                each.ending(self._facts, end, self._now())
+
+    def _ended(self, cause: EndCause) -> None:
+        now = self._now()
+        if self._end is not None or self._facts is None:
+            return
+        self._tell(Direction.TO_CLIENT, self.script.closed(now, HOW[cause]), now)
+        self._ends_by(End(cause, Direction.TO_CLIENT))
+        if cause is EndCause.RESET:
             for each in self._observers:
                 each.reset(self._facts, Direction.TO_CLIENT, now)
         else:
@@ -263,7 +278,7 @@ class ReplayClient:
         session = self.script.session
         summary = SessionSummary(
             facts=self._facts,
-            why=self._why,
+            end=self._end or End(EndCause.FAILURE),
             protocol_version=session.protocol_version,
             client=session.client.statistics(),
             upstream=session.upstream.statistics(),

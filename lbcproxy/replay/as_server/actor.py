@@ -14,15 +14,13 @@ from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.as_server.place import Account, Place, Said, Unknown
 from lbcproxy.replay.as_server.questions import in_batches
 from lbcproxy.replay.as_server.upstream import Upstream
-from lbcproxy.session import Direction, Message, Session, SessionFacts
+from lbcproxy.session import Direction, End, EndCause, Message, Session, SessionFacts
 
 if TYPE_CHECKING:
     from lbcproxy.replay.as_server.server import ReplayServer
 
 __all__ = ["Actor", "config_of"]
 
-ENDS = {"closed by the node": "client closed", "connection lost": "client reset"}
-"""A peer's words for how it ended, in those of a proxy: here the node is the client."""
 MOST_WAITING = 1 << 20
 """Bytes that may wait to be sent to a client before the next message is read from the file."""
 
@@ -125,8 +123,16 @@ class Actor(Peer):
         if self._upstream is not None:
             self._upstream.close()
         self._watch.cut()
-        self._watch.ended(ENDS.get(why, why))
+        self._watch.ending(self._end_of(why))
+        self._watch.ended()
         self._server.actor_gone(self)
+
+    def _end_of(self, why: str) -> End:
+        """Return why the session ended: the node at the other end is the client."""
+        cause = self.core.cause or EndCause.CLOSED
+        if cause in (EndCause.CLOSED, EndCause.RESET):
+            return End(cause, Direction.TO_UPSTREAM)
+        return End(cause, detail=why)
 
     async def _say(self, said: Iterator[Said | Unknown]) -> None:
         """Send one after another, as the client reads."""
