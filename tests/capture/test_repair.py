@@ -32,6 +32,7 @@ def classic(order: str = "<", magic: int = 0xA1B2C3D4) -> list[bytes]:
     for at, size in enumerate([*SIZES, 14, 8]):
         data = bytes([65 + at]) * max(size, 1)
         head = struct.pack(order + "IIII", 1_700_000_000 + at, 5, len(data), len(data))
+        head += bytes(8) * (magic == 0xA1B2CD34)
         records.append(head + data)
     return records
 
@@ -43,6 +44,7 @@ FILES = {
     "pcap": classic(),
     "pcap, big endian": classic(">"),
     "pcap, nanoseconds": classic("<", 0xA1B23C4D),
+    "pcap, longer headers": classic("<", 0xA1B2CD34),
 }
 each_file = pytest.mark.parametrize("parts", FILES.values(), ids=FILES)
 

@@ -1,4 +1,8 @@
-"""Classic pcap, as tcpdump writes it: either byte order, micro- or nanoseconds."""
+"""Classic pcap, as tcpdump writes it: all variants that libpcap reads.
+
+Those are either byte order, micro- or nanoseconds, the longer packet headers of Alexey
+Kuznetzov's patched libpcap, and the old versions that have the two lengths the other way round.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +26,20 @@ __all__ = ["NAME", "SUFFIXES", "matches", "read", "stretches", "whole_length", "
 NAME = "pcap"
 SUFFIXES = (".pcap", ".cap", ".dmp")
 
-# The first four bytes say the byte order and how many nanoseconds a fraction's unit has.
+# The first four bytes say the byte order, how many nanoseconds a fraction's unit has, and what a
+# packet's header has after its lengths.
 _MAGICS = {
-    b"\xd4\xc3\xb2\xa1": ("<", 1_000),
-    b"\xa1\xb2\xc3\xd4": (">", 1_000),
-    b"\x4d\x3c\xb2\xa1": ("<", 1),
-    b"\xa1\xb2\x3c\x4d": (">", 1),
+    struct.pack(order + "I", magic): (order, unit, rest)
+    for magic, unit, rest in (
+        (0xA1B2C3D4, 1_000, ""),
+        (0xA1B23C4D, 1, ""),
+        (0xA1B2CD34, 1_000, "8x"),  # Kuznetzov's: interface, protocol, direction
+    )
+    for order in "<>"
 }
 _FILE_HEADER = 24
-_RECORD_HEADER = 16
 # Far above any packet: a longer one is damage, and must not be allocated for.
 _MAX_RECORD = 64 * 2**20
-_NOTHING = bytes(_RECORD_HEADER)
 # Behind damage a packet's header has nothing to know it by but that it makes sense.
 _MAX_PACKET = 262_144
 _NEAR = 86_400
@@ -83,7 +89,7 @@ def stretches(file: BinaryIO) -> Iterator[Stretch]:
         try:
             for packet in _packets(file, form, end):
                 packets += 1
-                end = packet.offset + _RECORD_HEADER + len(packet.data)
+                end = packet.offset + form.size + len(packet.data)
                 seconds = packet.time_ns // 1_000_000_000
         except CaptureError as error:
             damage = error.what
@@ -106,7 +112,10 @@ class _Form(msgspec.Struct, frozen=True):
     unit: int
     """How many nanoseconds a fraction's unit has."""
     link_type: int
-    record: struct.Struct
+    size: int
+    """How many bytes a packet's header has."""
+    header: Callable[[bytes], tuple[int, ...]]
+    """Return seconds, fraction, length in the file and length on the wire from it."""
 
 
 def _form(file: BinaryIO) -> _Form:
@@ -115,21 +124,46 @@ def _form(file: BinaryIO) -> _Form:
         raise CaptureError(f"no pcap file: it begins with {head[:4].hex()}", 0)
     if len(head) < _FILE_HEADER:
         raise CaptureError("the file header is cut", 0)
-    order, unit = _MAGICS[head[:4]]
+    order, unit, rest = _MAGICS[head[:4]]
     # The upper half of the link type's word may tell the length of a frame check sequence.
     link_type = struct.unpack_from(order + "I", head, 20)[0] & 0xFFFF
-    return _Form(head[:8], order, unit, link_type, struct.Struct(order + "IIII"))
+    record = struct.Struct(f"{order}IIII{rest}")
+    header = _header_reader(record, struct.unpack_from(order + "HH", head, 4))
+    return _Form(head[:8], order, unit, link_type, record.size, header)
+
+
+def _header_reader(
+    record: struct.Struct, version: tuple[int, ...]
+) -> Callable[[bytes], tuple[int, ...]]:
+    """Return what reads a packet's header.
+
+    Before version 2.3, and in DG/UX's 543.0, the two lengths are the other way round; those who
+    wrote 2.3 did not agree.
+    """
+
+    def swapped(header: bytes) -> tuple[int, ...]:
+        seconds, fraction, original, length = record.unpack(header)
+        return seconds, fraction, length, original
+
+    def sorted_by_size(header: bytes) -> tuple[int, ...]:
+        seconds, fraction, *lengths = record.unpack(header)
+        return seconds, fraction, min(lengths), max(lengths)
+
+    if version < (2, 3) or version == (543, 0):
+        return swapped
+    return sorted_by_size if version == (2, 3) else record.unpack
 
 
 def _packets(file: BinaryIO, form: _Form, offset: int) -> Iterator[Packet]:
-    while header := file.read(_RECORD_HEADER):
-        if len(header) < _RECORD_HEADER:
+    size, nothing = form.size, bytes(form.size)
+    while header := file.read(size):
+        if len(header) < size:
             raise CaptureError("the header of the last packet is cut", offset)
         if header[:8] == form.head:
             raise CaptureError("another pcap file begins here", offset)
-        if header == _NOTHING:
+        if header == nothing:
             raise CaptureError("zeros where a packet should be", offset)
-        seconds, fraction, length, _ = form.record.unpack(header)
+        seconds, fraction, length, _ = form.header(header)
         if length > _MAX_RECORD:
             raise CaptureError(f"a packet of {length:,} bytes cannot be", offset)
         data = file.read(length)
@@ -137,17 +171,17 @@ def _packets(file: BinaryIO, form: _Form, offset: int) -> Iterator[Packet]:
             raise CaptureError(f"the last packet is cut: {len(data):,} of {length:,} bytes", offset)
         time_ns = seconds * 1_000_000_000 + fraction * form.unit
         yield Packet(time_ns, form.link_type, data, offset)
-        offset += _RECORD_HEADER + length
+        offset += size + length
 
 
 def _is_tail(file: BinaryIO, form: _Form, offset: int) -> bool:
     size = file.seek(0, 2)
     file.seek(offset)
-    header = file.read(_RECORD_HEADER)
-    if len(header) < _RECORD_HEADER:
+    header = file.read(form.size)
+    if len(header) < form.size:
         return True
-    length = form.record.unpack(header)[2]
-    if size - offset - _RECORD_HEADER < length <= _MAX_RECORD:
+    length = form.header(header)[2]
+    if size - offset - form.size < length <= _MAX_RECORD:
         return True
     return _stretch.only_zeros(file, offset)
 
@@ -177,13 +211,13 @@ def _are_packets(file: BinaryIO, form: _Form, offset: int, seconds: int) -> bool
     size = file.seek(0, 2)
     for number in range(_FOLLOWING):
         file.seek(offset)
-        header = file.read(_RECORD_HEADER)
-        if len(header) < _RECORD_HEADER:
+        header = file.read(form.size)
+        if len(header) < form.size:
             return number > 0 and offset + len(header) == size
-        at, fraction, length, original = form.record.unpack(header)
+        at, fraction, length, original = form.header(header)
         if abs(at - seconds) > _NEAR or fraction * form.unit >= 1_000_000_000:
             return False
         if not 0 < length <= min(original, _MAX_PACKET):
             return False
-        offset += _RECORD_HEADER + length
+        offset += form.size + length
     return offset <= size
