@@ -8,8 +8,13 @@ from typing import NamedTuple
 
 import pytest
 
+from lbcproxy.capture import open_capture
+from lbcproxy.wire.messages.handshake import VerAck
 from tests.live.proxies import Program, Proxy
 from tests.nodes import KINDS, Node, NodeKind, wait_until
+from tests.replay.spoken import DOWN, NETWORK, UP, Line, write
+from tests.replay.talks import version
+from tests.replay.test_compact import compact
 
 pytestmark = pytest.mark.live
 
@@ -105,3 +110,33 @@ def test_several_nodes_sync_at_once(recorded: Recorded, tmp_path: Path):
         for node in nodes:
             node.stop()
         replay.close()
+
+
+def test_a_node_syncs_from_compact_blocks_alone(recorded: Recorded, tmp_path: Path):
+    """The recording holds no block: each is put together of short ids and transactions."""
+    if recorded.kind.network is not NETWORK:
+        pytest.skip("compact blocks are written for Bitcoin's regtest here")
+    blocks = {
+        entry.message.record.header.hash: entry.message.record
+        for entry in open_capture(recorded.capture)
+        if entry.command == "block" and entry.message is not None
+    }
+    lines: list[Line] = [(UP, version(height=0)), (DOWN, version(height=len(blocks)))]
+    lines += [(DOWN, VerAck()), (UP, VerAck())]
+    for number, block in enumerate(blocks.values()):
+        if number % 2:
+            lines += [(DOWN, tx) for tx in block.transactions]
+        prefilled = () if number % 2 else (0,)
+        lines.append((DOWN, compact(block, prefilled)))
+    replay = Replay(write(tmp_path / "compact.pcapng", lines), tmp_path)
+    c = Node(recorded.kind, tmp_path / "c", connect=replay.port)
+    try:
+        c.start()
+        wait_until("it has all blocks", lambda: c.tip == recorded.tip, 60)
+        c.stop()
+        wait_until("it has left", lambda: "] replayed: " in replay.output)
+        assert replay.stop() == 0
+    finally:
+        c.stop()
+        replay.close()
+    assert "Traceback" not in replay.output

@@ -10,8 +10,10 @@ from lbcproxy.wire.hashes import (
     from_display,
     hash160,
     lbry_pow_hash,
+    merkle_root,
     ripemd160,
     sha256d,
+    siphash24,
 )
 
 POW = {
@@ -58,3 +60,35 @@ def test_display_order_is_reversed():
     assert display(bytes(range(32)))[:4] == "1f1e"
     assert from_display(display(bytes(range(32)))) == bytes(range(32))
     assert len(hash160(b"")) == 20
+
+
+@pytest.mark.parametrize(
+    ("length", "wanted"),
+    [
+        (0, 0x726FDB47DD0E0E31),
+        (1, 0x74F839C593DC67FD),
+        (7, 0xAB0200F58B01D137),
+        (8, 0x93F5F5799A932462),
+        (15, 0xA129CA6149BE45E5),
+        (16, 0x3F2ACC7F57C29BDB),
+        (63, 0x958A324CEB064572),
+    ],
+)
+def test_siphash_is_that_of_its_authors(length, wanted):
+    """Their vectors (vectors.h of the reference): the key and the data count up from 0."""
+    assert siphash24(bytes(range(16)), bytes(range(length))) == wanted
+
+
+def test_merkle_roots_are_those_of_bitcoin():
+    """The ids of block 100,000 of mainnet and its root; an odd number repeats the last one."""
+    ids = [
+        "8c14f0db3df150123e6f3dbbf30f8b955a8249b62ac1d1ff16284aefa3d06d87",
+        "fff2525b8931402dd09222c50775608f75787bd2b87e56995a7bdd30f79702c4",
+        "6359f0868171b1d194cbee1af2f16ea598ae8fad666d9b012c8ed2b79a236ec4",
+        "e9a66845e05d5abc0ad04ec80f774a7e585c6e8db975962d069a522137b80c1d",
+    ]
+    root = "f3e94742aca4b5ef85488dc37c06c3282295ffec960994b2c0d5ac2a25a95766"
+    assert display(merkle_root(map(from_display, ids))) == root
+    three = [from_display(each) for each in ids[:3]]
+    assert merkle_root(three) == merkle_root([*three, three[-1]])
+    assert merkle_root(three[:1]) == three[0]

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lbcproxy.peer.handshake import NEGOTIATION
 from lbcproxy.replay.as_server.chain import Chain
+from lbcproxy.replay.as_server.compact import CompactBlocks
 from lbcproxy.replay.as_server.pairing import Asked, Pairing
 from lbcproxy.replay.as_server.questions import QUESTIONS, Key, Payload, is_bare, other_encoding
 from lbcproxy.replay.conversation import Conversation, Turn
 from lbcproxy.session import Direction, Message
+from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import HEADER_SIZE
+from lbcproxy.wire.errors import BadPayload
+from lbcproxy.wire.hashes import sha256d
+from lbcproxy.wire.messages.compact_blocks import BlockTxn
 from lbcproxy.wire.messages.handshake import Version
+from lbcproxy.wire.messages.inventory import InvType
 from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["Answers", "Reply", "Unasked"]
 
 HANDSHAKE = ("version", "verack")
+BLOCKS = (InvType.BLOCK, InvType.WITNESS_BLOCK)
+PIECES = ("tx", "cmpctblock", "blocktxn")
+"""What blocks may be put together of."""
 WITH_HEADER = ("block", "cmpctblock", "merkleblock")
 
 
@@ -59,6 +68,7 @@ class Answers:
         """What the node said between its `version` and `verack`."""
         self.questions: dict[str, list[Turn]] = {}
         """By command, the questions it was asked: to find what is near to an unknown one."""
+        self.compact = CompactBlocks(conversation)
         self._asked = 0
         self._pairing = Pairing(self.chain)
         self._replies: dict[Key, list[Asked]] = {}
@@ -101,10 +111,46 @@ class Answers:
             return recorded
         if (turn := self._held.get(key)) is not None:
             return Reply((turn,), strip=is_bare(key))
+        if (made_up := self._from_pieces(key)) is not None:
+            return made_up
         if recorded is not None:
             return recorded
         made = QUESTIONS[key[0]].from_chain(key, self.chain)
         return None if made is None else Reply(made=made)
+
+    def _from_pieces(self, key: Key) -> Reply | None:
+        """Answer with a block, or transactions of one, that the recording holds in other forms."""
+        if key[0] == "getblocktxn":
+            return self._transactions_of(key[1])
+        if key[0] != "getdata" or key[1] not in (*BLOCKS, InvType.CMPCT_BLOCK):
+            return None
+        if key[1] == InvType.CMPCT_BLOCK:  # a node that has none to give sends the block
+            held = self._held.get(("getdata", InvType.BLOCK, key[2]))
+            return None if held is None else Reply((held,))
+        block = self.compact.block(key[2])
+        return None if block is None else Reply(made=[self._made(block, bare=is_bare(key))])
+
+    def _transactions_of(self, payload: bytes) -> Reply | None:
+        """Answer a `getblocktxn` from a block that is known as far as it asks."""
+        try:
+            asked: Any = Codec(self.conversation.network).decode("getblocktxn", payload)
+        except BadPayload:
+            return None
+        held = self._held.get(("getdata", InvType.BLOCK, asked.block_hash))
+        if held is not None:
+            whole: Any = self.conversation.message(held).record
+            known = () if whole is None else whole.transactions
+        else:
+            known = self.compact.transactions(asked.block_hash)
+        found = [known[at] if at < len(known) else None for at in asked.indexes]
+        transactions = tuple(each for each in found if each is not None)
+        if not found or len(transactions) < len(found):
+            return None
+        return Reply(made=[self._made(BlockTxn(asked.block_hash, transactions))])
+
+    def _made(self, record: MessageRecord, *, bare: bool = False) -> Payload:
+        codec = Codec(self.conversation.network, encoding="base" if bare else "witness")
+        return record.command, codec.encode(record)
 
     def _recorded(self, key: Key, times: int) -> Reply | None:
         asked = self._replies.get(key)
@@ -136,6 +182,9 @@ class Answers:
             keys = question.holds.get(turn.command)
             if keys is not None and turn.error is None:
                 self._held.update(dict.fromkeys(keys(message, self.chain), turn))
+        if turn.error is None and turn.command in PIECES:
+            head = message.head[HEADER_SIZE : HEADER_SIZE + self.chain.header_size]
+            self.compact.take(turn, message.record, sha256d(head))
         if turn.direction is not self.speaker:
             self._was_asked(turn, message)
         elif not self._met and turn.command in NEGOTIATION:

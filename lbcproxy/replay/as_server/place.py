@@ -15,6 +15,7 @@ from lbcproxy.session import Message
 from lbcproxy.text import printable
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import HEADER_SIZE, frame
+from lbcproxy.wire.hashes import sha256d
 from lbcproxy.wire.messages.inventory import InvType
 from lbcproxy.wire.registry import record_of
 
@@ -74,6 +75,7 @@ class Place:
         self._asked = 0
         self._next = 0
         self._go_on_at: bytes | None = None
+        self._takes_compact = False
         self._answered = 0
         self._unknown: Counter[str] = Counter()
 
@@ -103,6 +105,7 @@ class Place:
 
         An Unknown stands where something is asked that has no answer: whoever has one sends it.
         """
+        self._takes_compact = self._takes_compact or message.command == "sendcmpct"
         question = QUESTIONS.get(message.command)
         if question is None or message.command == "ping":
             return
@@ -158,8 +161,18 @@ class Place:
         while not self.is_over and unasked[self._next].after <= self._asked:
             turn = unasked[self._next].turn
             self._next += 1
-            if self._fits(turn.command):
+            if turn.command == "cmpctblock" and not self._takes_compact:
+                yield self._news_of(turn)
+            elif self._fits(turn.command):
                 yield turn.command, self._raw(turn, strip=False)
+
+    def _news_of(self, turn: Turn) -> Said:
+        """Name a compact block to a client that has not asked for such."""
+        self._played[turn.place] += 1
+        size = self._answers.chain.header_size
+        head = self._answers.conversation.glance(turn).head[HEADER_SIZE : HEADER_SIZE + size]
+        payload = inventory(InvType.BLOCK, [sha256d(head)])
+        return "inv", frame(self._codec.network.magic, "inv", payload)
 
     def _fits(self, command: str) -> bool:
         """Whether the client may be told this, by what was agreed with it."""

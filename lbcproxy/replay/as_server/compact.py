@@ -1,0 +1,139 @@
+"""Blocks that a recording holds in pieces: a compact block, and transactions from elsewhere in it.
+
+BIP152: a compact block names its transactions by six bytes of SipHash over their ids, with their
+witness (version 2) or without (version 1). A block is put together when somebody asks for it, and
+is served if its transactions are those of which its header has the root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from lbcproxy.replay.conversation import Conversation, Turn
+from lbcproxy.wire.hashes import merkle_root, siphash24
+from lbcproxy.wire.messages.blocks import Block
+from lbcproxy.wire.messages.compact_blocks import BlockTxn, CmpctBlock
+from lbcproxy.wire.messages.transactions import Tx
+
+__all__ = ["CompactBlocks", "short_id"]
+
+MOST_KEPT = 4
+"""Blocks that are kept as they were put together."""
+
+
+class CompactBlocks:
+    """The compact blocks of a conversation, and what their transactions may be found in."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._blocks: dict[bytes, list[Turn]] = {}
+        self._pieces: dict[bytes, list[Turn]] = {}
+        self._transactions: list[tuple[int, bytes, bytes]] = []
+        """The places of `tx` messages, in order, with their wtxids and txids."""
+        self._kept: OrderedDict[bytes, list[Tx | None]] = OrderedDict()
+
+    def take(self, turn: Turn, record: object, block: bytes = b"") -> None:
+        """Take a message of either node; `block` is the hash of a compact one."""
+        if isinstance(record, Tx):
+            self._transactions.append((turn.place, record.wtxid, record.txid))
+        elif isinstance(record, BlockTxn):
+            self._pieces.setdefault(record.block_hash, []).append(turn)
+        elif isinstance(record, CmpctBlock):
+            self._blocks.setdefault(block, []).append(turn)
+        else:
+            return
+        self._kept.clear()
+
+    def block(self, block: bytes) -> Block | None:
+        """Return a block; None if not all of it is there."""
+        found = self.transactions(block)
+        if not found or None in found:
+            return None
+        return Block(self._compact(self._blocks[block][0]).header, tuple(filter(None, found)))
+
+    def transactions(self, block: bytes) -> list[Tx | None]:
+        """Return what is known of a block's transactions, in order; nothing of an unknown one."""
+        if block in self._kept:
+            self._kept.move_to_end(block)
+            return self._kept[block]
+        best: list[Tx | None] = []
+        for turn in self._blocks.get(block, ()):
+            for with_witness in (True, False):
+                found = self._rebuilt(block, turn, with_witness)
+                if len(best) - best.count(None) < len(found) - found.count(None):
+                    best = found
+                if best and None not in best:
+                    break
+        if best:
+            self._kept[block] = best
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return best
+
+    def _compact(self, turn: Turn) -> CmpctBlock:
+        record = self._conversation.message(turn).record
+        assert isinstance(record, CmpctBlock)
+        return record
+
+    def _rebuilt(self, block: bytes, turn: Turn, with_witness: bool) -> list[Tx | None]:
+        """Fill a compact block with what its short ids fit; nothing if the root is another."""
+        compact = self._compact(turn)
+        found = _prefilled(compact)
+        free = [at for at, each in enumerate(found) if each is None]
+        wanted = dict(zip(compact.short_ids, free, strict=True))
+        if len(wanted) < len(free):
+            return found  # two of one short id: nobody can tell which is which
+        key = _key(compact)
+        for wtxid, txid, where in self._candidates(block, turn.place):
+            if not wanted:
+                break
+            at = wanted.pop(short_id(key, wtxid if with_witness else txid), None)
+            if at is not None:
+                found[at] = where if isinstance(where, Tx) else self._read(where)
+        if None not in found and _root(found) != compact.header.merkle_root:
+            return _prefilled(compact)
+        return found
+
+    def _candidates(self, block: bytes, place: int) -> Iterator[tuple[bytes, bytes, Tx | int]]:
+        """Give what may be a block's, the likeliest first: both ids, and it or its place."""
+        for turn in self._pieces.get(block, ()):
+            record = self._conversation.message(turn).record
+            assert isinstance(record, BlockTxn)
+            for each in record.transactions:
+                yield each.wtxid, each.txid, each
+        for turn in self._blocks[block]:
+            for entry in self._compact(turn).prefilled:
+                yield entry.tx.wtxid, entry.tx.txid, entry.tx
+        middle = bisect_left(self._transactions, (place,))
+        before, after = self._transactions[:middle], self._transactions[middle:]
+        for number, wtxid, txid in [*reversed(before), *after]:
+            yield wtxid, txid, number
+
+    def _read(self, place: int) -> Tx | None:
+        record = self._conversation.message(self._conversation.turns[place]).record
+        return record if isinstance(record, Tx) else None
+
+
+def short_id(key: bytes, identity: bytes) -> bytes:
+    """Return the short id of a transaction with this wtxid, or txid (BIP152)."""
+    return siphash24(key, identity).to_bytes(8, "little")[:6]
+
+
+def _key(compact: CmpctBlock) -> bytes:
+    seed = compact.header.to_bytes() + compact.nonce.to_bytes(8, "little")
+    return hashlib.sha256(seed).digest()[:16]
+
+
+def _prefilled(compact: CmpctBlock) -> list[Tx | None]:
+    found: list[Tx | None] = [None] * (len(compact.short_ids) + len(compact.prefilled))
+    for at, each in zip(compact.indexes, compact.prefilled, strict=True):
+        if at < len(found):
+            found[at] = each.tx
+    return found
+
+
+def _root(transactions: list[Tx | None]) -> bytes:
+    return merkle_root(each.txid for each in transactions if each is not None)
