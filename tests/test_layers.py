@@ -19,7 +19,7 @@ LONGEST = 400
 # From the bottom up. A module imports from rows below its own and from its own package; never
 # upwards, and never from a neighbour in its row.
 ROWS = (
-    ("errors", "background", "discover", "endpoint", "interrupt", "text", "resources"),
+    ("errors", "background", "discover", "endpoint", "interrupt", "patterns", "text", "resources"),
     ("wire",),
     ("networks",),
     ("session",),
@@ -47,6 +47,7 @@ KEPT_TO = {
     "yaml": {"config"},
     "construct": {"wire"},
     "click": {"cli"},
+    "re2": {"patterns"},
     "pytest": {"pytest_plugin"},
     "rich": {"cli"},
     "matplotlib": {"cli"},

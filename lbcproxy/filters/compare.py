@@ -15,6 +15,7 @@ from lbcproxy.filters.errors import meant
 from lbcproxy.filters.kinds import ABSENT, COMMAND, Kind
 from lbcproxy.filters.names import Moment
 from lbcproxy.filters.parts import Test, Value, shared
+from lbcproxy.patterns import BadPattern, searcher
 from lbcproxy.text import any_time
 from lbcproxy.wire.registry import OPAQUE, commands
 
@@ -201,16 +202,14 @@ def matching(left: Value, pattern: str) -> Test:
         hint = "any(x =~ ... for x in LIST)" if left.kind.family == "list" else ""
         raise Nonsense(f"=~ searches texts, not {left.kind.words}", hint)
     try:
-        search = re.compile(pattern, re.IGNORECASE if left.kind.hexadecimal else 0).search
-    except (re.error, OverflowError, RecursionError) as error:
-        raise Nonsense(
-            f"not a regular expression: {getattr(error, 'msg', error)}",
-            place=getattr(error, "pos", None),
-        ) from None
+        is_in = searcher(pattern, ignore_case=left.kind.hexadecimal)
+    except BadPattern as error:
+        words = f"not a regular expression: {error}"
+        raise Nonsense(words, error.hint, place=error.place) from None
     get = left.get
 
     def found(moment: Moment) -> bool:
         value = get(moment)
-        return isinstance(value, str) and search(value) is not None
+        return isinstance(value, str) and is_in(value)
 
     return Test(found, left.commands)

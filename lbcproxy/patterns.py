@@ -1,0 +1,104 @@
+"""Regular expressions as users write them, searched in time linear in the text.
+
+What they search was chosen by a peer: in Python's own engine 27 letters of a user agent can take
+seconds, and each more twice as long. RE2 never steps back; it has no look-around and no
+back-references for that. It bounds what it compiles too.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+
+import re2
+
+__all__ = ["MAX_PROGRAM", "BadPattern", "searcher"]
+
+MAX_PROGRAM = 2_000
+"""Instructions of a compiled pattern: at worst each byte of a text is shown to each of them."""
+MAX_MEMORY = 1 << 20
+"""Bytes that a compiled pattern takes, with its cache."""
+UP_TO = re.compile(r"(?<!\\)\{,[0-9]+\}")
+MISSING = {
+    "(?=": "look-aheads",
+    "(?!": "look-aheads",
+    "(?<=": "look-behinds",
+    "(?<!": "look-behinds",
+    "(?>": "atomic groups",
+    "(?(": "conditions",
+    "(?#": "comments",
+    "(?P=": "back-references",
+    "(?x": "patterns with blanks",
+    "++": "possessive repetitions",
+    "*+": "possessive repetitions",
+    "?+": "possessive repetitions",
+    **{rf"\{digit}": "back-references" for digit in range(1, 10)},
+}
+INSTEAD = {
+    r"\Z": r"the end of the text is \z, or $",
+    r"\u": r"a character by its number is \x{2014}",
+    r"\U": r"a character by its number is \x{1F600}",
+}
+
+
+class BadPattern(ValueError):
+    """A pattern that cannot be used; `place` counts characters into it, if it is known."""
+
+    def __init__(self, what: str, place: int | None = None, hint: str = "") -> None:
+        self.place = place
+        self.hint = hint
+        super().__init__(what)
+
+
+def searcher(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool]:
+    """Return a function that says whether the pattern is found in a text; raises BadPattern."""
+    if (found := UP_TO.search(pattern)) is not None:  # for RE2 it is plain text
+        hint = f"write {found[0].replace(',', '0,')}"
+        raise BadPattern("repetition without a least number", found.start(), hint)
+    options = re2.Options()
+    options.case_sensitive = not ignore_case
+    options.never_capture = True
+    options.log_errors = False
+    options.max_mem = MAX_MEMORY
+    try:
+        compiled = re2.compile(pattern, options)
+    except (re2.error, UnicodeEncodeError) as error:
+        raise _bad(pattern, error) from None
+    if compiled.programsize > MAX_PROGRAM:
+        raise BadPattern("the pattern is too large: repeat less")
+    search = compiled.search
+
+    def found_in(text: str) -> bool:
+        # As bytes: of a str it would count the characters up to the match.
+        return search(text.encode("utf-8", "surrogatepass")) is not None
+
+    return found_in
+
+
+def _bad(pattern: str, error: Exception) -> BadPattern:
+    """Say what is wrong with a pattern; in Python's words if it is wrong for Python too."""
+    if isinstance(error, UnicodeEncodeError):
+        return BadPattern("half of a surrogate pair is not a character", error.start)
+    what, _, piece = error.args[0].decode("utf-8", "replace").partition(": ")
+    if piece == "(?P" and "(?P=" in pattern:
+        piece = "(?P="
+    place = pattern.find(piece) if piece and piece != pattern else 0 if piece else None
+    if "too large" in what or "repetition size" in what:
+        return BadPattern("the pattern is too large: repeat less", place)
+    if place is not None and (missing := _missing(pattern[place:])) is not None:
+        return BadPattern(f"there are no {missing}", place)
+    if piece in INSTEAD:
+        return BadPattern(what, place, INSTEAD[piece])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as known:
+        return BadPattern(str(getattr(known, "msg", known)), getattr(known, "pos", None))
+    return BadPattern(what, place)
+
+
+def _missing(rest: str) -> str | None:
+    """Return what of Python's patterns stands at a place and is not there in RE2."""
+    return next((name for begin, name in MISSING.items() if rest.startswith(begin)), None)
