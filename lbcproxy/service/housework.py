@@ -11,6 +11,7 @@ from functools import partial
 
 from lbcproxy.background import Background
 from lbcproxy.capture import CaptureFile, Keeping, Tidier
+from lbcproxy.capture.recording.age import Written, steady_seconds
 from lbcproxy.capture.recording.file import Told
 
 __all__ = ["Housework"]
@@ -27,20 +28,26 @@ NICE = 10
 class Housework:
     """Tidies, for each pattern of files, when one of them is closed, and when it is asked to."""
 
-    def __init__(self, told: Told, now: Callable[[], int]) -> None:
+    def __init__(
+        self, told: Told, now: Callable[[], int], clock: Callable[[], float] = steady_seconds
+    ) -> None:
         self._told = told
         self._now = now
         self._thread = Background(0)
         self._tidiers: dict[tuple[object, ...], Tidier] = {}
         self._waiting: set[Tidier] = set()
         self._over = threading.Event()
+        self._written = Written(clock)
+        self._note: Callable[[CaptureFile | None], object] = self._was_written
 
     def keep(
         self, pattern: str, keeping: Keeping, *, network: str, name: str
-    ) -> Callable[[CaptureFile], object]:
+    ) -> Callable[[CaptureFile | None], object]:
         """Tidy the files of a pattern; give who is to be told of each that is closed."""
-        if not keeping or pattern == "-":
+        if pattern == "-":
             return bool
+        if not keeping:
+            return self._note  # it may be kept otherwise later
         key = (pattern, keeping, network, name)
         tidier = self._tidiers.get(key)
         if tidier is None:
@@ -51,9 +58,15 @@ class Housework:
                 network=network,
                 name=name,
                 now=self._now,
+                written=self._written,
                 go_on=lambda: not self._over.is_set(),
             )
-        return lambda _: self._soon(tidier)
+
+        def closed(file: CaptureFile | None) -> None:
+            self._note(file)
+            self._soon(tidier)
+
+        return closed
 
     def all(self) -> None:
         """Tidy all."""
@@ -64,6 +77,10 @@ class Housework:
         """Stop; what is not finished is done at the next start."""
         self._over.set()
         self._thread.close(PATIENCE)
+
+    def _was_written(self, file: CaptureFile | None) -> None:
+        if file is not None:
+            self._written.add(file.path)
 
     def _soon(self, tidier: Tidier) -> None:
         if tidier not in self._waiting and not self._over.is_set():

@@ -218,6 +218,24 @@ def test_a_new_file_is_begun_at_the_hour(tmp_path):
     assert [sum(map(len, held(file).values())) for file in files] == [1, 2, 1]
 
 
+def test_a_clock_that_is_put_back_does_not_keep_a_file_for_ever(tmp_path):
+    """It was a year ahead: the file would have grown for a year."""
+    pattern = str(tmp_path / "%Y%m%d-%H%M.pcapng")
+    scene = Scene(tmp_path, pattern=pattern, rotate_every=3600.0)
+    scene.now = MIDNIGHT + 365 * 86_400 * SECOND
+    scene.recording.reopen()
+    scene.begin(1)
+    scene.now = MIDNIGHT
+    for number in range(3):
+        scene.pass_on(1, ping(number))
+        scene.now += 3600 * SECOND
+    files = scene.close()
+    held_by = {file.name: sum(map(len, held(file).values())) for file in files}
+    assert held_by["20251004-0000.pcapng"] == 0
+    assert held_by["20241004-0000-2.pcapng"] == 1
+    assert sum(held_by.values()) == 3
+
+
 def test_a_later_file_knows_the_version_that_was_agreed(tmp_path):
     """Else its messages would be read as of another."""
     scene = Scene(tmp_path, rotate_size=700)

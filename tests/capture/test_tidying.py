@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lbcproxy.capture import Keeping, Recorder, Tidier, file_name
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.recording.age import STEADY, Written
 from lbcproxy.capture.recording.packing import KINDS, is_same
 from lbcproxy.capture.recording.pattern import Made
 from tests.capture.scenes import MIDNIGHT, NETWORK, SECOND, Play, ping
@@ -51,7 +52,10 @@ def foreign(path, *, age=0):
 class Scene:
     """A tidier of a folder."""
 
-    def __init__(self, folder, pattern="x-%Y%m%d-%H%M%S-{network}.pcapng", **keeping):
+    def __init__(self, folder, pattern="x-%Y%m%d-%H%M%S-{network}.pcapng", now=NOW, **keeping):
+        self.now = now
+        self.seconds = 0.0
+        self.written = Written(lambda: self.seconds)
         self.folder = folder
         self.told = []
         self.steps = 1 << 30
@@ -61,9 +65,23 @@ class Scene:
             lambda text, bad: self.told.append((text, bad)),
             network=NETWORK.id,
             name="main",
-            now=lambda: NOW,
+            now=lambda: self.now,
+            written=self.written,
             go_on=self.go_on,
         )
+
+    def write(self, number, *, at=None):
+        """Have this process finish a file, whose time is that of the wall clock."""
+        path = capture(self.path(number))
+        moment = self.now if at is None else at
+        os.utime(path, ns=(moment, moment))
+        self.written.add(str(path))
+        return path
+
+    def wait(self, seconds):
+        """Let time pass."""
+        self.seconds += seconds
+        self.now += int(seconds * SECOND)
 
     def go_on(self):
         """Go on for so many steps."""
@@ -163,6 +181,69 @@ def test_those_that_are_too_old_are_deleted(tmp_path):
         capture(scene.path(number), age=age)
     assert scene.tidy() == [scene.path(1).name]
     assert all("record_keep_age" in text for text, _ in scene.told)
+
+
+@pytest.mark.parametrize("begin", [0, 1_500_000_000 * SECOND, NOW - 30 * DAY, NOW + 9000 * DAY])
+@pytest.mark.parametrize("kind", ["none", "gz"])
+def test_a_clock_that_jumps_deletes_nothing_of_this_process(tmp_path, begin, kind):
+    """A board without a battery hears the time: files 5 s old were deleted as 50 years old."""
+    scene = Scene(tmp_path, now=begin, age=100.0, compress=kind)
+    for number in (1, 2):
+        scene.write(number)
+    scene.wait(5)
+    assert len(scene.tidy()) == 2
+    scene.now = NOW
+    assert len(scene.tidy()) == 2
+    scene.write(3)
+    scene.wait(90)
+    assert len(scene.tidy()) == 3
+    scene.wait(6)
+    assert len(scene.tidy()) == 1  # they are as old as they are
+    scene.wait(100)
+    assert scene.tidy() == []
+
+
+def test_what_must_go_is_the_oldest_though_the_clock_was_put_back(tmp_path):
+    """By the times of the files the newest would go."""
+    sizes = []
+    scene = Scene(tmp_path, size=1)
+    for number in range(4):
+        sizes.append(capture(scene.path(number), age=100 - number).stat().st_size)
+    scene = Scene(tmp_path, size=sum(sizes[1:]))
+    for number in range(4):
+        scene.path(number).unlink()
+    capture(scene.path(0), age=10)  # of an earlier run
+    for number in range(1, 4):
+        scene.write(number, at=NOW - number * DAY)
+        scene.wait(1)
+    assert scene.tidy() == [scene.path(number).name for number in (1, 2, 3)]
+
+
+def test_files_of_earlier_runs_wait_for_a_clock_that_can_be_believed(tmp_path):
+    """One that is not right yet, or has just jumped, says nothing of their age."""
+    scene = Scene(tmp_path, now=0, age=100.0)
+    path = capture(scene.path(1), age=1000)
+    assert scene.tidy() == [path.name]
+    scene.wait(10)
+    scene.now = NOW
+    assert scene.tidy() == [path.name]
+    scene.wait(STEADY - 1)
+    assert scene.tidy() == [path.name]
+    scene.wait(2)
+    assert scene.tidy() == []
+
+
+@pytest.mark.parametrize("moment", [5 * SECOND, NOW + 400 * DAY])
+def test_a_file_with_an_impossible_time_is_as_old_as_it_is_known(tmp_path, moment):
+    """Of 1970 or of next year: written when the clock was wrong."""
+    scene = Scene(tmp_path, age=100.0)
+    path = capture(scene.path(1))
+    os.utime(path, ns=(moment, moment))
+    assert scene.tidy() == [path.name]
+    scene.wait(99)
+    assert scene.tidy() == [path.name]
+    scene.wait(2)
+    assert scene.tidy() == []
 
 
 @pytest.mark.parametrize("keeping", [{"size": 1}, {"age": 1.0}, {"compress": "gz"}])

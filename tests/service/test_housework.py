@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from lbcproxy.capture import Keeping
+from lbcproxy.background import Background
+from lbcproxy.capture import CaptureFile, Keeping
 from lbcproxy.service.housework import Housework
 from tests.capture.scenes import NETWORK
 from tests.capture.test_tidying import NOW, capture
@@ -17,7 +18,11 @@ class Scene:
     def __init__(self, folder):
         self.folder = folder
         self.told = []
-        self.work = Housework(lambda text, bad: self.told.append(text), lambda: NOW)
+        self.now = NOW
+        self.seconds = 0.0
+        self.work = Housework(
+            lambda text, bad: self.told.append(text), lambda: self.now, lambda: self.seconds
+        )
 
     def keep(self, pattern="x-{session}.pcapng", **keeping):
         """Give who is told of a file that is closed."""
@@ -89,3 +94,18 @@ def test_behind_the_end_nothing_is_touched(scene):
     scene.work.all()
     scene.work.close()
     assert path.exists()
+
+
+def test_what_was_written_before_it_was_to_be_deleted_is_known(scene):
+    """The config may be read again, and the clock jump: a file is as old as it is."""
+    mine = capture(scene.folder / "x-1.pcapng", age=10**9)
+    file = CaptureFile(str(mine), Background(0), print)
+    scene.keep()(file)
+    closed = scene.keep(age=50.0)
+    scene.seconds = 49.0
+    closed(None)
+    scene.work._thread.drain(10)
+    assert mine.exists()
+    scene.seconds = 51.0
+    closed(None)
+    wait_until("it is gone", lambda: not mine.exists())

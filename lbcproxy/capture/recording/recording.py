@@ -303,6 +303,8 @@ class Recording(Observer):
         size, every = self._settings.rotate_size, int(self._settings.rotate_every * 1e9)
         if size and part.size >= size:
             return not part.recorder.in_message or part.size >= 2 * size
+        if every and time_ns < part.began_ns - OVERDUE:  # the clock was put back
+            return not part.recorder.in_message
         if every and time_ns // every > part.began_ns // every:
             late = time_ns % every > OVERDUE or time_ns - part.began_ns > every + OVERDUE
             return not part.recorder.in_message or late

@@ -14,6 +14,7 @@ import msgspec
 
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.packet import Section
+from lbcproxy.capture.recording.age import Ages, Written
 from lbcproxy.capture.recording.file import Told
 from lbcproxy.capture.recording.packing import PACKED, PART, is_same, pack, unpacked
 from lbcproxy.capture.recording.pattern import Made
@@ -44,8 +45,9 @@ class Tidier:
     """Tidies what one pattern has made, and nothing else.
 
     Touched is only what the pattern can have made, what is a plain file and a capture of
-    lbcproxy's, and what nobody has open to write. `go_on` is asked between pieces of work; `now`
-    gives nanoseconds since 1970. What is done is told.
+    lbcproxy's, and what nobody has open to write. `written` knows the files of this process.
+    `go_on` is asked between pieces of work; `now` gives nanoseconds since 1970. What is done is
+    told.
     """
 
     def __init__(
@@ -57,13 +59,15 @@ class Tidier:
         network: str,
         name: str,
         now: Callable[[], int],
+        written: Written | None = None,
         go_on: Callable[[], bool] = lambda: True,
     ) -> None:
         endings = (*PACKED, *(each + PART for each in PACKED))
         self._made = Made(pattern, network=network, name=name, suffixes=endings)
         self._keeping = keeping
         self._told = told
-        self._now = now
+        self._written = written or Written()
+        self._ages = Ages(now, self._written)
         self._go_on = go_on
         self._ours: set[tuple[int, int]] = set()
         self._said: set[str] = set()
@@ -87,13 +91,13 @@ class Tidier:
         if keeping.size and total > keeping.size:  # of others' files none counts
             files = [each for each in files if self._is_ours(*each)]
             total = sum(state.st_size for _, state in files)
-        oldest = self._now() - int(keeping.age * 1e9) if keeping.age else 0
-        for path, state in sorted(files, key=lambda each: (each[1].st_mtime_ns, each[0])):
-            too_old = state.st_mtime_ns < oldest
+        for path, state in sorted(files, key=lambda each: (self._ages.order(each[1]), each[0])):
+            too_old = bool(keeping.age) and self._ages.of(state) > keeping.age
             if not too_old and not (keeping.size and total > keeping.size):
-                break
+                continue
             if self._is_ours(path, state) and self._remove(path):
                 total -= state.st_size
+                self._written.forget(state)
                 why = "older than record_keep_age" if too_old else "more than record_keep_size"
                 self._told(f"deleted {path}, {state.st_size:,} bytes: {why}", False)
 
@@ -120,9 +124,10 @@ class Tidier:
             if not self._go_on():
                 return
             if path.suffix not in (*PACKED, PART) and self._is_ours(path, state):
-                self._pack(path, state.st_size)
+                self._pack(path, state)
 
-    def _pack(self, path: Path, size: int) -> None:
+    def _pack(self, path: Path, state: os.stat_result) -> None:
+        size = state.st_size
         try:
             with _alone(path) as file:
                 if file is None or self._is_packed(path, file):
@@ -136,6 +141,8 @@ class Tidier:
             return
         if done is not None:
             target, left = done
+            with suppress(OSError):
+                self._written.copied(state, target)
             self._told(f"compressed {path} to {target}: {size:,} to {left:,} bytes", False)
 
     def _is_packed(self, path: Path, file: BinaryIO) -> bool:
