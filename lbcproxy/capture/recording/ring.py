@@ -72,7 +72,7 @@ class _Item(msgspec.Struct, frozen=True):
     time_ns: int
     event: Event | None
     """Of what is not bytes."""
-    direction: Direction
+    direction: Direction = Direction.TO_UPSTREAM
     passages: Sequence[Passage] = ()
     messages: int = 0
     size: int = PER_READ
@@ -242,16 +242,12 @@ class Rings(Observer):
 
     def started(self, facts: SessionFacts, time_ns: int) -> None:
         """Begin one."""
-        ring = self._rings[facts.number] = Ring(facts, self.settings)
-        event: Event = lambda observer: observer.started(facts, time_ns)  # noqa: E731
-        self._add(ring, _Item(time_ns, event, Direction.TO_UPSTREAM))
+        self._rings[facts.number] = Ring(facts, self.settings)
+        self._keep(facts, lambda each: each.started(facts, time_ns), time_ns)
 
     def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
         """Keep it."""
-        ring = self._rings.get(facts.number)
-        if ring is not None:
-            ring.facts = facts
-            self._keep(facts, lambda each: each.upstream_connected(facts, time_ns), time_ns)
+        self._keep(facts, lambda each: each.upstream_connected(facts, time_ns), time_ns)
 
     def passed(
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
@@ -298,8 +294,7 @@ class Rings(Observer):
         reasons = reason_of_end(summary, broken=ring.broken)
         reason = next((each for each in reasons if each in self.settings.reasons), None)
         if reason is not None:
-            event: Event = lambda observer: observer.ended(summary, time_ns)  # noqa: E731
-            ring.add(_Item(time_ns, event, Direction.TO_UPSTREAM))
+            ring.add(_Item(time_ns, lambda each: each.ended(summary, time_ns)))
             self._write(ring, reason)
 
     def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
@@ -319,7 +314,8 @@ class Rings(Observer):
     def _keep(self, facts: SessionFacts, event: Event, time_ns: int) -> None:
         ring = self._rings.get(facts.number)
         if ring is not None:
-            self._add(ring, _Item(time_ns, event, Direction.TO_UPSTREAM))
+            ring.facts = facts
+            self._add(ring, _Item(time_ns, event))
 
     def _add(self, ring: Ring, item: _Item) -> None:
         ring.add(item)

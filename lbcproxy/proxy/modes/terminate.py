@@ -202,6 +202,8 @@ class Termination:
         other = self._other(leg)
         if (other is None or other in self._gone) and self._watch.running:
             self._exchange.end(self._watch.why)
+            if (end := self._watch.end) is not None and end.cause is EndCause.RESET:
+                self._watch.reset(leg.receives if end.by is None else end.by)
             self.settings.budget.forget(self)
             self._watch.ended()
             self._owner.relay_ended(self)
