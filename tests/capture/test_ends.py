@@ -1,0 +1,142 @@
+"""Why a session ended, through every file that can hold it."""
+
+import itertools
+
+import pytest
+
+from lbcproxy.capture import events, open_capture
+from lbcproxy.capture.events import Ending
+from lbcproxy.capture.recording.recorder import Recorder
+from lbcproxy.capture.tools.anonymise import Anonymiser
+from lbcproxy.capture.tools.convert import choose_format, writing
+from lbcproxy.capture.tools.cut import Cut, Selection
+from lbcproxy.capture.tools.merge import Merge
+from lbcproxy.capture.tools.summary import summarise
+from lbcproxy.session import Direction, End, EndCause
+from tests.capture.scenes import NETWORK, Play, ping
+from tests.capture.told import written
+
+UP, DOWN = Direction
+ENDS = [
+    End(cause, by, detail, name)
+    for cause in EndCause
+    for by, detail, name in [(None, "", ""), (UP, "in words\x1b[2J", "guard"), (DOWN, "silent", "")]
+    if cause not in (EndCause.OPEN, EndCause.SILENT)
+]
+
+
+def recorded(path, ends, legs="client"):
+    """Write a capture whose sessions ended so; by a FIN, by one FIN, or by a reset."""
+    with path.open("wb") as file:
+        play = Play(Recorder(file.write, network=NETWORK.id, legs=legs))
+        for number, end in enumerate(ends, 1):
+            play.begin(number, host=f"10.0.{number >> 8}.{number & 255}")
+            facts = play.sessions[number][1]
+            play.pass_on(number, ping(number))
+            play.observer.ending(facts, end, play.tick())
+            if number % 3 == 0:
+                play.observer.reset(facts, UP, play.tick())
+            elif number % 3 == 1:
+                play.observer.finished(facts, DOWN, play.tick())
+            play.over(number, end)
+
+
+def ends_of(path):
+    """Give why its sessions ended."""
+    found = {}
+    capture = open_capture(path, NETWORK)
+    capture.ended = lambda report: found.update({report.number: report.end})
+    for _ in capture:
+        pass
+    return [found[number] for number in sorted(found)]
+
+
+def as_format(path, out):
+    """Write a capture in the format of a name; give what that cannot hold."""
+    with writing(out, choose_format(out)) as writer:
+        for event in events(open_capture(path, NETWORK)):
+            writer.take(event)
+    return writer.lacks
+
+
+@pytest.mark.parametrize("legs", ["client", "both"])
+def test_a_capture_gives_back_why_its_sessions_ended(tmp_path, legs):
+    """Whatever TCP shows of it."""
+    path = tmp_path / "a.pcapng"
+    recorded(path, ENDS, legs)
+    assert ends_of(path) == ENDS
+
+
+@pytest.mark.parametrize("formats", [*itertools.product(["pcapng", "ndjson"], repeat=2)])
+def test_formats_that_can_hold_it_hold_it(tmp_path, formats):
+    """One made of another."""
+    recorded(tmp_path / "0.pcapng", ENDS)
+    path = tmp_path / "0.pcapng"
+    for number, name in enumerate(formats, 1):
+        out = tmp_path / f"{number}.{name}"
+        assert not as_format(path, out)
+        path = out
+    assert ends_of(path) == ENDS
+
+
+def test_what_a_pcap_shows_is_who_closed_or_broke_off(tmp_path):
+    """And the rest is counted as what it cannot hold."""
+    recorded(tmp_path / "a.pcapng", [End(EndCause.PLUGIN), *[End(EndCause.STOPPED)] * 2])
+    out = tmp_path / "a.pcap"
+    lacks = as_format(tmp_path / "a.pcapng", out)
+    assert ends_of(out) == [
+        End(EndCause.CLOSED, DOWN),
+        End(EndCause.CLOSED, UP),
+        End(EndCause.RESET, UP),
+    ]
+    assert lacks["why sessions ended"] == 3
+
+
+def test_tools_keep_it(tmp_path):
+    """`anonymise` leaves out the words, in which there may be addresses."""
+    path, out = tmp_path / "a.pcapng", tmp_path / "out.pcapng"
+    recorded(path, ENDS)
+    written(Cut(Selection()).of(events(open_capture(path))), out)
+    assert ends_of(out) == ENDS
+    written(Merge([open_capture(path)], lambda *_: None).events(), out)
+    assert ends_of(out) == ENDS
+    bare = [End(each.cause, each.by, "", each.name) for each in ENDS]
+    anonymiser = Anonymiser(b"key")
+    written(anonymiser.of(events(open_capture(path))), out)
+    assert ends_of(out) == bare
+    told = [
+        each.end for each in anonymiser.of(events(open_capture(path))) if isinstance(each, Ending)
+    ]
+    assert told == bare
+
+
+def test_info_has_it_as_data_and_in_words(tmp_path):
+    """`how` stays what it was; `why` is for programs."""
+    path = tmp_path / "a.pcapng"
+    ends = [
+        End(EndCause.PLUGIN, detail="bad block", name="guard"),
+        End(EndCause.CLOSED, DOWN),
+        End(EndCause.UNREACHABLE, DOWN, "refused"),
+    ]
+    recorded(path, ends)
+    sessions = summarise(open_capture(path)).to_dict()["sessions"]
+    assert [each["how"] for each in sessions] == [
+        "plugin guard: bad block",
+        "server closed",
+        "server unreachable: refused",
+    ]
+    assert [each["why"] for each in sessions] == [
+        {"cause": "plugin", "by": "proxy", "name": "guard", "detail": "bad block"},
+        {"cause": "closed", "by": "upstream"},
+        {"cause": "unreachable", "by": "upstream", "detail": "refused"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, 7, "closed", [], {}, {"cause": "eaten"}, {"cause": ["closed"]}, {"cause": "open"}],
+)
+def test_what_a_file_says_wrongly_is_no_end(said):
+    """A file may say anything."""
+    assert End.from_dict(said) is None
+    assert End.from_dict({"cause": "closed", "by": 7, "detail": None}).cause is EndCause.CLOSED
