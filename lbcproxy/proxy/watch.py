@@ -29,7 +29,7 @@ from lbcproxy.session import (
     SessionFacts,
     SessionSummary,
 )
-from lbcproxy.session.salvage import read_or_salvage
+from lbcproxy.session.salvage import SafeReading
 
 __all__ = ["Watch"]
 
@@ -54,6 +54,7 @@ class Watch:
         looked: Callable[[], object] = bool,
     ) -> None:
         self._session = session
+        self._safe = SafeReading(session)
         self._observers = list(observers)
         self._failed: list[Observer] = []
         self._defect: Exception | None = None
@@ -118,7 +119,7 @@ class Watch:
         self._looks.catch_up()
         now = self._now()
         for direction in Direction:
-            self._look(direction, partial(self._session.let_go, direction, now), now)
+            self._look(direction, partial(self._safe.let_go, direction, now), now)
 
     def passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
         """Tell what passed, where it has been looked at already."""
@@ -180,10 +181,10 @@ class Watch:
     def _unfinished(self, direction: Direction) -> None:
         self._looks.catch_up()
         now = self._now()
-        self._look(direction, partial(self._session.end, direction, now), now)
+        self._look(direction, partial(self._safe.end, direction, now), now)
 
     def _receive(self, direction: Direction, data: bytes, now: int) -> None:
-        self._look(direction, partial(self._session.receive, direction, data, now), now, data)
+        self._look(direction, partial(self._safe.receive, direction, data, now), now, data)
         self._looked()
 
     def _look(
@@ -196,7 +197,7 @@ class Watch:
         if self._facts is None or not (self._observers or self._failed):
             return
         try:
-            passages = read_or_salvage(self._session, read, direction, data, now)
+            passages = read()
         except Exception:  # memory may be short for that as well
             self._log("session {number}: bytes are neither read nor recorded; traffic goes on")
             self.lost(len(data))

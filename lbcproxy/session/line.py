@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+import msgspec
+
 from lbcproxy.session.end import End
 from lbcproxy.session.entry import Entry, Passage
 
-__all__ = ["Line", "Step"]
+__all__ = ["Line", "Step", "not_sent"]
 
 
 class Step:
@@ -97,3 +99,12 @@ class Line:
         if step.entry is not None:
             self._undecided.append(step)
         self.held += step.size
+
+
+def not_sent(passage: Passage) -> Passage:
+    """Say of what was held when the session broke off that it went nowhere."""
+    entries = tuple(
+        msgspec.structs.replace(each, verdict="drop", trail=(*each.trail, "the session broke off"))
+        for each in passage.entries
+    )
+    return Passage(passage.raw, entries, b"", unread=passage.unread)

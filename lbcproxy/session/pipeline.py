@@ -9,22 +9,19 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any
-
-import msgspec
 
 from lbcproxy.interrupt import is_ctrl_c, words_of
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Passage
 from lbcproxy.session.hooks import Chain, Hooks
 from lbcproxy.session.host import Host
-from lbcproxy.session.line import Line, Step
+from lbcproxy.session.line import Line, Step, not_sent
 from lbcproxy.session.live import LiveSession
 from lbcproxy.session.message import Message
 from lbcproxy.session.observer import SessionFacts
 from lbcproxy.session.outcome import Outcome
-from lbcproxy.session.salvage import read_or_salvage
+from lbcproxy.session.salvage import SafeReading
 from lbcproxy.session.session import Session
 from lbcproxy.session.side import Stage
 from lbcproxy.session.verdicts import Raw, Sendable, Verdict
@@ -49,6 +46,7 @@ class Pipeline:
         self.core = core
         self.host = host
         self.facts: SessionFacts | None = None
+        self._safe = SafeReading(core)
         self._chain = chain
         self._policy = policy
         self._lines = {direction: Line() for direction in Direction}
@@ -89,12 +87,12 @@ class Pipeline:
         line = self._lines[direction]
         if line.is_idle and self.core.passes(direction, data):
             self.host.send(direction, data)  # before it is hashed: the node need not wait for that
-            passages = self._read(direction, data, time_ns)
+            passages = self._safe.receive(direction, data, time_ns)
             line.passed(passages)
             self.host.tell(direction, passages)
             return
         waited = self.core.waits(direction)
-        passages = self._read(direction, data, time_ns)
+        passages = self._safe.receive(direction, data, time_ns)
         if line.is_idle and not any(self._is_asked(each) for each in passages):
             line.passed(passages)
             if not waited and not self.core.waits(direction):
@@ -107,16 +105,6 @@ class Pipeline:
             self._go_on(direction)
         self.look_ready()
 
-    def _read(self, direction: Direction, data: bytes, time_ns: int) -> list[Passage]:
-        read = partial(self.core.receive, direction, data, time_ns)
-        return read_or_salvage(self.core, read, direction, data, time_ns)
-
-    def _rest(
-        self, direction: Direction, time_ns: int, read: Callable[[Direction, int], list[Passage]]
-    ) -> list[Passage]:
-        rest = partial(read, direction, time_ns)
-        return read_or_salvage(self.core, rest, direction, b"", time_ns)
-
     def offer(self, direction: Direction, passage: Passage) -> None:
         """Take a message that somebody else has framed."""
         self._take(direction, passage)
@@ -124,7 +112,7 @@ class Pipeline:
 
     def finish(self, direction: Direction, time_ns: int) -> None:
         """Take note that a node sends no more: the end waits behind what is held."""
-        for passage in self._rest(direction, time_ns, self.core.end):
+        for passage in self._safe.end(direction, time_ns):
             self._take(direction, passage)
         self._lines[direction].ended = True
         self._go_on(direction)
@@ -132,15 +120,15 @@ class Pipeline:
     def let_go(self, time_ns: int) -> None:
         """Hold no message that is not whole yet."""
         for direction in Direction:
-            for passage in self._rest(direction, time_ns, self.core.let_go):
+            for passage in self._safe.let_go(direction, time_ns):
                 self._take(direction, passage)
             self._go_on(direction)
 
     def cut(self, time_ns: int) -> None:
         """Give up what waits: the session is broken off."""
         for direction, line in self._lines.items():
-            passages = [_not_sent(each) for step in line.clear() for each in step.passages]
-            passages += map(_not_sent, self._rest(direction, time_ns, self.core.end))
+            passages = [not_sent(each) for step in line.clear() for each in step.passages]
+            passages += map(not_sent, self._safe.end(direction, time_ns))
             if passages:
                 self.host.tell(direction, passages)
 
@@ -399,12 +387,3 @@ class Pipeline:
         self.host.complain(f"plugin {plugin.name}: {words}, and all sessions stood still", None)
         if plugin.standing.breach():
             self.host.complain(f"plugin {plugin.name}: is asked no more", None)
-
-
-def _not_sent(passage: Passage) -> Passage:
-    """Say of what was held when the session broke off that it went nowhere."""
-    entries = tuple(
-        msgspec.structs.replace(each, verdict="drop", trail=(*each.trail, "the session broke off"))
-        for each in passage.entries
-    )
-    return Passage(passage.raw, entries, b"")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lbcproxy.session.direction import Direction
@@ -12,24 +12,38 @@ from lbcproxy.wire.framer import FrameEnd, Framer, Item
 if TYPE_CHECKING:
     from lbcproxy.session.session import Session
 
-__all__ = ["read_or_salvage", "salvaged"]
+__all__ = ["SafeReading", "salvaged"]
 
 
-def read_or_salvage(
-    session: Session,
-    read: Callable[[], list[Passage]],
-    direction: Direction,
-    data: bytes,
-    time_ns: int,
-) -> list[Passage]:
-    """Return what a read gives; if it fails, by a defect or for want of memory, bytes unread.
+class SafeReading:
+    """Reads for a session; where that fails, by a defect or for want of memory, bytes pass unread.
 
     A node must not suffer because we cannot read it, and a recording needs no reading.
     """
-    try:
-        return read()
-    except Exception as error:
-        return session.salvage(direction, data, time_ns, error)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Passage]:
+        """Do what `Session.receive` does."""
+        try:
+            return self._session.receive(direction, data, time_ns)
+        except Exception as error:
+            return self._session.salvage(direction, data, time_ns, error)
+
+    def end(self, direction: Direction, time_ns: int) -> list[Passage]:
+        """Do what `Session.end` does."""
+        try:
+            return self._session.end(direction, time_ns)
+        except Exception as error:
+            return self._session.salvage(direction, b"", time_ns, error)
+
+    def let_go(self, direction: Direction, time_ns: int) -> list[Passage]:
+        """Do what `Session.let_go` does."""
+        try:
+            return self._session.let_go(direction, time_ns)
+        except Exception as error:
+            return self._session.salvage(direction, b"", time_ns, error)
 
 
 def salvaged(
