@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from string import Formatter
@@ -335,6 +336,7 @@ def _fill(pattern: str, network: str, name: str) -> str:
     return file_name(pattern, network=network, name=name, session=1, time_ns=0)
 
 
+@cache
 def _default(name: str) -> object:
     """Give the default of a setting of Common: all of them have one."""
     return next(each.default for each in msgspec.structs.fields(Common) if each.name == name)

@@ -155,22 +155,26 @@ class Api:
         await self._apply([each for each in self._config.proxies if each.name != name])
 
     async def populate(self, body: bytes) -> dict[str, Any]:
-        """Make several; one that is there already and the same is left as it is."""
-        given = decoded(body)
-        if not isinstance(given, list):
-            raise bad_body("a list of proxies is expected")
-        wanted = [an_object(each) for each in given]
-        for number, each in enumerate(wanted, 1):
-            for field in ("name", "upstream"):
-                if not each.get(field):
-                    raise missing(f"{field} at proxy {number}")
-        shown: list[dict[str, Any]] = []
+        """Make several in one change, all or none; one that is there and the same is left alone."""
+        wanted = _wanted(body)
         for each in wanted:
+            self._controlled.settle(each["name"])
+        proxies: dict[object, Proxy] = {each.name: each for each in self._config.proxies}
+        for number, each in enumerate(wanted, 1):
             try:
-                shown.append(await self._put(each))
+                proxy = self._put(proxies.get(each["name"]), each)
             except ApiError as error:
-                raise _Partly(error, shown) from None
-        return {"proxies": shown}
+                raise _NoneMade(
+                    ApiError(error.status, f"{error.words} at proxy {number}")
+                ) from None
+            proxies[proxy.name] = proxy
+        names = list(dict.fromkeys(str(each["name"]) for each in wanted))
+        if list(proxies.values()) != list(self._config.proxies):
+            try:
+                await self._apply(proxies.values(), *names)
+            except ApiError as error:
+                raise _NoneMade(error) from None
+        return {"proxies": [self._shown(name) for name in names]}
 
     async def reset(self, _: bytes = b"") -> None:
         """Enable every proxy, and take all faults away."""
@@ -266,21 +270,14 @@ class Api:
         same = mode_of(changed) == mode_of(proxy)
         return replace(proxy, enabled=changed.enabled) if same else changed
 
-    async def _put(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Make a proxy, or have it as it is given; with other places its faults are gone."""
-        found = self._find(given["name"])
+    def _put(self, found: Proxy | None, given: Mapping[str, Any]) -> Proxy:
+        """Return a proxy as it is given; where it listens or leads elsewhere, without faults."""
         if found is None:
-            made = self._made(given)
-            await self._apply([*self._config.proxies, made], made.name)
-            return self._shown(made.name)
-        self._controlled.settle(found.name)
-        found = self._proxy(found.name)
+            return self._made(given)
         changed = self._changed(found, {"listen": "", "enabled": True, **given})
-        if mode_of(changed) != mode_of(found):
-            await self._apply(self._with(replace(changed, faults=())), found.name)
-        return self._shown(found.name)
+        return found if mode_of(changed) == mode_of(found) else replace(changed, faults=())
 
-    async def _apply(self, proxies: Iterable[Proxy], name: str = "") -> None:
+    async def _apply(self, proxies: Iterable[Proxy], *names: str) -> None:
         """Have other proxies; if one of them cannot be started, those of before."""
         before = self._config
         try:
@@ -290,22 +287,41 @@ class Api:
         refused = await self._controlled.apply(config)
         if refused:
             await self._controlled.apply(before)
-            raise failed("; ".join(refused.values()))
-        if name:
+            raise failed("; ".join(_refusals(refused, several=len(names) > 1)))
+        for name in names:
             self._controlled.settle(name)
 
 
-class _Partly(ApiError):
-    """Some of several proxies were made."""
+class _NoneMade(ApiError):
+    """None of several proxies was made; toxiproxy's clients look for those that were."""
 
-    def __init__(self, error: ApiError, proxies: list[dict[str, Any]]) -> None:
+    def __init__(self, error: ApiError) -> None:
         super().__init__(error.status, error.words)
-        self._proxies = proxies
 
     @property
     def answer(self) -> dict[str, object]:
-        """Name them, too."""
-        return {**super().answer, "proxies": self._proxies}
+        """Say so."""
+        return {**super().answer, "proxies": []}
+
+
+def _wanted(body: bytes) -> list[dict[str, Any]]:
+    """Return the proxies that a body asks for; raises ApiError."""
+    given = decoded(body)
+    if not isinstance(given, list):
+        raise bad_body("a list of proxies is expected")
+    wanted = [an_object(each) for each in given]
+    for number, each in enumerate(wanted, 1):
+        for field in ("name", "upstream"):
+            if not each.get(field):
+                raise missing(f"{field} at proxy {number}")
+        if not isinstance(each["name"], str):
+            raise bad_body(f"name: text is expected at proxy {number}")
+    return wanted
+
+
+def _refusals(refused: Mapping[str, str], *, several: bool) -> list[str]:
+    """Say why proxies could not be started, each with its name if several were to be."""
+    return [f"proxy {name}: {why}" if several else why for name, why in refused.items()]
 
 
 def _listen(given: object) -> str:

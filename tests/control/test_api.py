@@ -135,17 +135,53 @@ def test_what_cannot_listen_is_as_it_was(serving: Serving):
         assert serving.ask("GET", "/proxies")[1] == before
 
 
-def test_populate_tells_what_it_made_before_it_failed(serving: Serving):
-    """As toxiproxy does."""
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_populate_makes_all_or_none(serving: Serving, place: int):
+    """What it was to change is as it was, and the answer says which proxy could not be had."""
     with listening() as server:
-        serving.start(proxies=[])
+        serving.start(proxies=[{"name": "old", "listen": 0, "upstream": "127.0.0.1:1"}])
+        before = serving.ask("GET", "/proxies")
         taken = f"127.0.0.1:{server.getsockname()[1]}"
-        good = {"name": "good", "upstream": "127.0.0.1:1"}
-        code, answer = serving.ask(
-            "POST", "/populate", [good, {**good, "name": "bad", "listen": taken}]
-        )
-        assert (code, [each["name"] for each in answer["proxies"]]) == (500, ["good"])
-        assert list(serving.ask("GET", "/proxies")[1]) == ["good"]
+        good = [
+            {"name": "old", "upstream": "127.0.0.1:9", "listen": before[1]["old"]["listen"]},
+            {"name": "good", "upstream": "127.0.0.1:1"},
+        ]
+        good.insert(place, {"name": "bad", "upstream": "127.0.0.1:1", "listen": taken})
+        code, answer = serving.ask("POST", "/populate", good)
+        assert (code, answer["proxies"]) == (500, [])
+        assert answer["error"].startswith(f"proxy bad: cannot listen at {taken}: ")
+        assert serving.ask("GET", "/proxies") == before
+
+
+def test_populate_changes_nothing_if_one_proxy_cannot_be(serving: Serving):
+    """It is named by its number, as a field that is missing is."""
+    serving.start(proxies=[])
+    good = {"name": "good", "upstream": "127.0.0.1:1"}
+    code, answer = serving.ask("POST", "/populate", [good, {"name": "bad", "upstream": "nowhere"}])
+    assert (code, answer["proxies"]) == (400, [])
+    assert answer["error"].startswith("bad request body: upstream: 'nowhere' is not")
+    assert answer["error"].endswith(" at proxy 2")
+    assert serving.ask("GET", "/proxies") == (200, {})
+
+
+def test_populate_is_one_change(serving: Serving):
+    """However many proxies: each change looks at all there are."""
+    serving.start(proxies=[])
+    wanted = [{"name": f"p{number}", "upstream": "127.0.0.1:1"} for number in range(40)]
+    code, answer = serving.ask("POST", "/populate", wanted)
+    assert (code, len(answer["proxies"])) == (201, 40)
+    assert all(each["enabled"] for each in answer["proxies"])
+    assert serving.log.count("changed by the control API: ") == 1
+    assert serving.ask("POST", "/populate", answer["proxies"]) == (201, answer)
+    assert serving.log.count("changed by the control API: ") == 1
+
+
+def test_populate_takes_a_name_twice(serving: Serving):
+    """The last counts, as when the proxies were made one by one."""
+    serving.start(proxies=[])
+    one = {"name": "one", "upstream": "127.0.0.1:1"}
+    code, answer = serving.ask("POST", "/populate", [one, {**one, "upstream": "127.0.0.1:2"}])
+    assert (code, [each["upstream"] for each in answer["proxies"]]) == (201, ["127.0.0.1:2"])
 
 
 BODIES = {
@@ -219,6 +255,8 @@ BODIES = {
         ({}, 400, "bad request body: a list of proxies is expected"),
         ([1], 400, "bad request body: an object is expected"),
         ([{"upstream": "a:1"}], 400, "missing required field: name at proxy 1"),
+        ([{"name": ["x"], "upstream": "a:1"}], 400, "bad request body: name: "),
+        ([{"name": "x", "upstream": "a"}], 400, "bad request body: upstream: "),
     ],
     "GET /nowhere": [(None, 404, "not found")],
     "GET /": [(None, 404, "not found")],
