@@ -10,6 +10,8 @@ from typing import NoReturn
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
+CASES = REPOSITORY / "tests" / "cases"
+"""Small captures of what was once read wrongly; README.md there says what is right."""
 
 
 def absent(advice: str) -> NoReturn:

@@ -37,8 +37,10 @@ def command(
 ) -> int:
     """Put captures IN together, in the order of time, into one: -w OUT.
 
-    Sessions are numbered anew, as they begin; which was which is said. The format of OUT is that of
-    its suffix. Sessions of different networks fit into a pcapng or ndjson, which name them.
+    The parts of a rotated capture become one again: a session that is open where a file ends goes
+    on in the next. Sessions are numbered anew, as they begin; which was which is said. The format
+    of OUT is that of its suffix. Sessions of different networks fit into a pcapng or ndjson, which
+    name them.
 
     Of damaged files what is before the damage is there; the exit code is 3 then.
     """
@@ -48,15 +50,21 @@ def command(
     told = _Told(quiet, to_pipe=str(target) == "-")
     merging = Merge(captures, told)
     name = form or _name_of(target)
+
+    def done(messages: int) -> list[str]:
+        for absent in merging.absent:
+            click.echo(
+                f"lbcproxy: {absent} is not among the files: what it holds is missing", err=True
+            )
+        return [f"Wrote {messages:,} messages of {told.sessions:,} sessions to {target}."]
+
     return write_events(
         captures,
         merging.events() if name in NAMING else _of_one_network(merging, told, name),
         target,
         form=form,
         force=force,
-        done=lambda messages: [
-            f"Wrote {messages:,} messages of {told.sessions:,} sessions to {target}."
-        ],
+        done=done,
     )
 
 
@@ -70,7 +78,7 @@ class _Told:
         self.networks: dict[str, Path] = {}
 
     def __call__(self, path: Path, before: int, after: int, network: str) -> None:
-        self.sessions += 1
+        self.sessions = max(self.sessions, after)
         self.networks.setdefault(network, path)
         if not self._quiet:
             click.echo(f"{path} #{before} is #{after}", err=self._to_pipe)

@@ -4,6 +4,7 @@ import pytest
 
 from tests.capture.test_merge import talk
 from tests.capture.told import entries_of
+from tests.tools import CASES
 
 
 def test_it_says_which_session_is_which(lbcproxy, captures, tmp_path):
@@ -73,3 +74,16 @@ def test_a_file_that_exists_is_kept(lbcproxy, captures, tmp_path):
     assert out.read_text() == "mine"
     assert lbcproxy("merge", captures / "lbcd-sync.pcap").code == 2
     assert lbcproxy("merge", "-w", out).code == 2
+
+
+def test_parts_of_a_recording(lbcproxy, tmp_path):
+    """Each is said to be of the one session; one that is absent by its name is told."""
+    paths = [CASES / "rotated" / name for name in ("a-2.pcapng", "a.pcapng", "a-4.pcapng")]
+    out = tmp_path / "all.pcapng"
+    ended = lbcproxy("merge", *paths, "-w", out)
+    assert ended.code == 0
+    assert ended.lines == [
+        *(f"{paths[number]} #1 is #1" for number in (1, 0, 2)),
+        f"Wrote 87 messages of 1 sessions to {out}.",
+    ]
+    assert ended.err == ("lbcproxy: a-3.pcapng is not among the files: what it holds is missing\n")

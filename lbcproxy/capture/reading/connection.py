@@ -71,6 +71,8 @@ class Connection:
         self._told: End | None = None  # what the capture says of it
         self._last_ns = opened.time_ns
         self._outgoing = bytearray()
+        self.places = dict.fromkeys(Direction, 0)
+        """How many bytes of each direction were before those to come, missing ones too."""
 
     @property
     def over(self) -> bool:
@@ -85,6 +87,7 @@ class Connection:
     def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterator[Passage]:
         """Read the next bytes of a direction."""
         self._last_ns = time_ns
+        self.places[direction] += len(data)
         if self.session is not None:
             yield from self.session.receive(direction, data, time_ns)
         elif not self._given_up:
@@ -123,6 +126,7 @@ class Connection:
     def gap(self, direction: Direction, missing: int, time_ns: int) -> Iterator[Passage]:
         """Go on behind bytes that are not in the capture."""
         self._last_ns = time_ns
+        self.places[direction] += missing
         if self.session is not None:
             yield from self.session.gap(direction, missing, time_ns)
         elif not self._given_up:
@@ -209,9 +213,9 @@ class Connection:
             self.session = self._make_session(network)
             for direction, what, time_ns in held:
                 if isinstance(what, bytes):
-                    yield from self.data(direction, what, time_ns)
+                    yield from self.session.receive(direction, what, time_ns)
                 else:
-                    yield from self.gap(direction, what, time_ns)
+                    yield from self.session.gap(direction, what, time_ns)
         elif self._size > self._most or self._room.left < 0:
             self._given_up = True
             self._release()

@@ -45,6 +45,11 @@ class Conversation:
         self._reset: tuple[Direction, int] | None = None
         self._report: SessionReport | None = None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the upstream leg has been told of."""
+        return self.facts is not None and self.facts.local is not None
+
     def start(self, connection: Connection, network: Network | None) -> Iterator[Event]:
         """Say that it began, the first time that its network is known."""
         if self.facts is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -14,13 +14,23 @@ from lbcproxy.capture.events import Event, Header
 from lbcproxy.capture.packet import PSH, Leg, Packet, Section, Segment
 from lbcproxy.capture.reading.connection import Connection, Room
 from lbcproxy.capture.reading.conversation import Conversation
+from lbcproxy.capture.reading.facts import (
+    Facts,
+    Position,
+    facts_in,
+    header_of,
+    network_in,
+    position_in,
+    trail_in,
+    version_in,
+)
 from lbcproxy.capture.reading.happening import Closed, Data, Gap, Happened, Opened, StreamEvent
 from lbcproxy.capture.reading.lookahead import Lookahead
 from lbcproxy.capture.reading.met import Met
 from lbcproxy.capture.reading.pairing import Awaits, Sent
+from lbcproxy.capture.reading.parts import OpenSession, Part
 from lbcproxy.capture.reading.streams import Reassembler
 from lbcproxy.capture.reading.tcp import dissect
-from lbcproxy.capture.recording.writer import SCHEMA
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction, End, Passage, Session
 from lbcproxy.session.end import OPEN, SILENT
@@ -29,17 +39,8 @@ __all__ = ["Reading"]
 
 _CAME_IN = {Leg.CLIENT: Direction.TO_UPSTREAM, Leg.UPSTREAM: Direction.TO_CLIENT}
 _SERVER_PORTS = frozenset(network.port for network in networks.all_networks().values())
-_HEADER_KEYS = ("schema", "network", "legs", "changes")
-
-_TYPES: dict[str, type] = {
-    **dict.fromkeys(("network", "legs", "leg", "upstream", "verdict"), str),
-    **dict.fromkeys(("changes", "continued"), bool),
-    **dict.fromkeys(("session", "number", "missing"), int),
-    "trail": list,
-}
 _NOTHING: dict[str, Any] = {}
 
-Facts: TypeAlias = Mapping[str, Any]
 Told: TypeAlias = Event | Awaits | Sent
 
 
@@ -47,15 +48,18 @@ class Reading:
     """Takes what a file holds and gives what happened.
 
     `network` is what all of it is read as, if it is given. `Awaits` and `Sent` stand among the
-    events where what went out is on the other leg.
+    events where what went out is on the other leg. With `part` the file is one of several:
+    sessions have numbers over all of them, and may go on in another.
     """
 
-    def __init__(self, met: Met, network: Network | None) -> None:
+    def __init__(self, met: Met, network: Network | None, part: Part | None = None) -> None:
         self._met = met
         self._asked = network
+        self._part = part
         self._number = 1  # the next entry's
         self._room = Room()
         self._highest = 0
+        self._more = itertools.count(1)  # connections that only another part opened
         self._begin(Header())
 
     def _begin(self, header: Header) -> None:
@@ -68,6 +72,10 @@ class Reading:
         self._before = self._highest
         self._own_numbers = True  # whether all of this section have kept theirs
         self._last_time = 0
+        self._is_own = False
+        self._proxy = header.metadata.get("name")
+        if self._part is not None:
+            self._part.release()
         self._named = None
         with suppress(KeyError):
             self._named = networks.get(header.network or "")
@@ -78,8 +86,9 @@ class Reading:
         """Take the next packet, or what else a format gives."""
         if isinstance(item, Section):
             yield from self.finish()
-            header = _header(item)
+            header = header_of(item)
             self._begin(header)
+            self._is_own = bool(item.custom)
             self._met.sections += 1
             for comment in item.comments:
                 self._met.comment(comment)
@@ -106,9 +115,77 @@ class Reading:
         for number, connection in list(self._connections.items()):
             yield from self._end(number, connection, self._last_time, OPEN)
 
+    # Of several files.
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a connection is open."""
+        return bool(self._connections)
+
+    def leave(self) -> Iterator[Told]:
+        """Give what is left when a file ends whose connections may go on in another."""
+        assert self._part is not None
+        for each in self._lookahead.finish():
+            yield from self._read(*each)
+        if self._is_own:  # each part of ours has sequence numbers of its own
+            for event in self._reassembler.finish():
+                yield from self._happened(event, {}, True)
+        ends, sessions = self._reassembler.open_ends(), self._open_sessions(self._part)
+        self._part.release()
+        yield from self._part.parts.keep(self, ends, sessions)
+
+    def go_on(self, event: StreamEvent, facts: Facts, whole: bool) -> Iterator[Told]:
+        """Take what another part holds of a connection of this one."""
+        self._last_time = event.time_ns
+        yield from self._happened(event, facts, whole)
+
+    def reopen(
+        self, conversation: Conversation, leg: Leg, event: Opened, facts: Facts
+    ) -> tuple[int, Iterator[Told]]:
+        """Give the connection that a leg of a session has, which another part opens again."""
+        for number, connection in self._connections.items():
+            if connection.number == conversation.number and _is_of(connection, leg):
+                return number, iter(())
+        number = -next(self._more)
+        if leg is Leg.UPSTREAM and conversation.is_connected:
+            return number, iter(())  # the same bytes again
+        return number, self.go_on(msgspec.structs.replace(event, connection=number), facts, True)
+
+    def fill(self, number: int, position: Position, time_ns: int) -> Iterator[Told]:
+        """Tell what is missing between two parts of a connection, the second from a place on."""
+        connection = self._connections.get(number)
+        if connection is None:
+            return
+        for way, place in position.items():
+            missing = place - connection.places[way]
+            if missing > 0 and not _goes_out(connection, way):  # told where it came in
+                yield from self._tell(connection, connection.gap(way, missing, time_ns))
+
+    def _open_sessions(self, part: Part) -> list[OpenSession]:
+        found = []
+        for conversation in self._conversations.values():
+            for leg in conversation.legs:
+                if conversation.own is None or not _is_of(leg, Leg.CLIENT):
+                    continue
+                key = self._key(conversation.own, leg.opened, leg.upstream, leg.network)
+                client = leg.opened.client
+                found.append(OpenSession(key, client, self._proxy, self, conversation, part.path))
+        return found
+
+    def _key(
+        self, own: object, opened: Opened, upstream: str | None, network: Network | None
+    ) -> tuple[object, ...]:
+        """Give what all parts say of a session; of its client they may say different hosts."""
+        return own, opened.client.port, opened.server, upstream, network, self._by_leg
+
     def _read(self, packet: Packet, segment: Segment) -> Iterator[Told]:
+        if self._part is not None and not (self._is_own or self._reassembler.has(segment)):
+            other = self._part.parts.with_connection(segment)
+            if other is not None and other is not self:
+                yield from other._read(packet, segment)
+                return
         self._last_time = packet.time_ns
-        facts = _facts(packet.custom)
+        facts = facts_in(packet.custom)
         whole = bool(segment.flags & PSH)
         for event in self._reassembler.feed(packet.time_ns, segment, behind_gap="missing" in facts):
             yield from self._happened(event, facts, whole)
@@ -116,6 +193,9 @@ class Reading:
     def _happened(self, event: StreamEvent, facts: Facts, whole: bool) -> Iterator[Told]:
         if isinstance(event, Opened):
             yield from self._open(event, facts)
+            return
+        if self._part is not None and self._part.goes_on(event):
+            yield from self._part.happened(event, facts, whole)
             return
         connection = self._connections.get(event.connection)
         if connection is None:
@@ -134,21 +214,29 @@ class Reading:
     def _open(self, event: Opened, facts: Facts) -> Iterator[Told]:
         leg = Leg.UPSTREAM if facts.get("leg") == Leg.UPSTREAM else Leg.CLIENT
         own = facts.get("session")
+        network = self._asked or network_in(facts) or self._named
+        if self._part is not None:
+            key = self._key(own, event, facts.get("upstream"), network)
+            goes_on = self._part.opened(event, leg, facts, key, self._proxy)
+            if goes_on is not None:
+                yield from goes_on
+                return
         if leg is Leg.UPSTREAM and not self._by_leg:  # the client leg has the same messages
             if (known := self._conversations.get(self._own.get(own, 0))) is not None:
                 yield from known.connected(event.client, event.time_ns)
             return
         begun = event.begun and not facts.get("continued", False)
         event = msgspec.structs.replace(event, begun=begun)
-        version = _version(facts)
+        version = version_in(facts)
         connection = Connection(
             event,
             lambda network: self._session(network, connection, begun, version),
-            network=self._asked or _network(facts) or self._named,
+            network=network,
             came_in=_CAME_IN[leg] if self._by_leg else None,
             upstream=facts.get("upstream"),
             room=self._room,
         )
+        connection.places = position_in(facts)
         self._connections[event.connection] = connection
         if "session" not in facts:
             return
@@ -180,10 +268,11 @@ class Reading:
         wanted = own if isinstance(own, int) and own < 1 << 32 else 0
         if self._own_numbers and wanted > self._before and own not in self._own:
             self._highest = max(self._highest, wanted)
-            return wanted  # sessions may begin in any order in a part of a capture
-        self._own_numbers = False
-        self._highest = max(self._highest + 1, wanted)
-        return self._highest
+            number = wanted  # sessions may begin in any order in a part of a capture
+        else:
+            self._own_numbers = False
+            self._highest = number = max(self._highest + 1, wanted)
+        return number if self._part is None else self._part.parts.number(self._part.path, number)
 
     def _session(
         self, network: Network, connection: Connection, begun: bool, version: int | None
@@ -286,7 +375,7 @@ class Reading:
             self._number += len(run)
             yield Passage(passage.raw, run, run=run)
             return
-        changes = {} if verdict is None else {"verdict": verdict, "trail": _trail(facts)}
+        changes = {} if verdict is None else {"verdict": verdict, "trail": trail_in(facts)}
         for each in passage.entries:
             entry = msgspec.structs.replace(each, number=self._number, **changes)
             self._number += 1
@@ -300,49 +389,10 @@ def _way(from_client: bool) -> Direction:
     return Direction.TO_UPSTREAM if from_client else Direction.TO_CLIENT
 
 
+def _is_of(connection: Connection, leg: Leg) -> bool:
+    return (connection.came_in is Direction.TO_CLIENT) is (leg is Leg.UPSTREAM)
+
+
 def _goes_out(connection: Connection, direction: Direction) -> bool:
     """Whether what stands on this leg in a direction came in on the other."""
     return connection.came_in is not None and connection.came_in is not direction
-
-
-def _facts(texts: tuple[str, ...]) -> dict[str, Any]:
-    """Read what a writer of ours left in a packet or section; nothing of it may be as it should."""
-    for text in texts:
-        with suppress(msgspec.DecodeError, RecursionError):
-            facts = msgspec.json.decode(text)
-            if isinstance(facts, dict) and facts.get("schema") == SCHEMA:
-                return {
-                    key: value
-                    for key, value in facts.items()
-                    if isinstance(value, _TYPES.get(key, object))
-                }
-    return {}
-
-
-def _header(section: Section) -> Header:
-    facts = _facts(section.custom)
-    return Header(
-        network=facts.get("network"),
-        legs="both" if facts.get("legs") == "both" else "client",
-        changes=facts.get("changes", False),
-        metadata={key: value for key, value in facts.items() if key not in _HEADER_KEYS},
-        comments=section.comments,
-    )
-
-
-def _version(facts: Facts) -> int | None:
-    """Give the version that nodes had agreed on when their session was continued in this file."""
-    version = facts.get("protocol_version")
-    known = isinstance(version, int) and 0 <= version < 1 << 32
-    return version if known and facts.get("continued") else None
-
-
-def _network(facts: Facts) -> Network | None:
-    """Give the network that the file says a session is of."""
-    with suppress(KeyError):
-        return networks.get(facts.get("network", ""))
-    return None
-
-
-def _trail(facts: Facts) -> tuple[str, ...]:
-    return tuple(map(str, facts.get("trail", ())))

@@ -5,18 +5,23 @@ A file is read as it is iterated; neither its packets nor its messages are kept.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from lbcproxy import networks
-from lbcproxy.capture.events import Connected, Ended, Event, Passed, Started
+from lbcproxy.capture.events import Connected, Ended, Event, Header, Passed, Started
 from lbcproxy.capture.formats import Item, folder_format, recognise
+from lbcproxy.capture.packet import Section
 from lbcproxy.capture.reading.connection import UnknownNetwork
+from lbcproxy.capture.reading.facts import header_of
+from lbcproxy.capture.reading.happening import Happened
 from lbcproxy.capture.reading.met import Met, SessionReport
 from lbcproxy.capture.reading.one_pass import Reading, Told
 from lbcproxy.capture.reading.pairing import Pairing
+from lbcproxy.capture.reading.parts import Part, Parts
 from lbcproxy.errors import CaptureError, LbcproxyError
 from lbcproxy.networks import Network
 from lbcproxy.session import Entry
@@ -82,16 +87,12 @@ class Capture:
             raise
         yield from pairing.finish()
 
-    def _told(self) -> Iterator[Told]:
-        self.met = Met()
-        reading = Reading(self.met, self._network)
-        for event in self._read(reading):
-            if isinstance(event, Started | Connected):
-                self.met.between[event.facts.number] = event.facts
-            yield event
-            if isinstance(event, Ended):
-                self.met.between.pop(event.facts.number, None)
-                self.ended(event.report)
+    def begin(self, parts: Parts) -> Pass:
+        """Begin a pass over the file as one of several."""
+        return Pass(self, self._network, Part(parts, self.path))
+
+    def check(self) -> None:
+        """Raise CaptureError or UnknownNetwork if nothing of the file could be read."""
         if self.met.is_unreadable:
             raise CaptureError(f"{self.path}: {'; '.join(self.met.all_notices)}")
         if self.skipped and not self.sessions:
@@ -100,31 +101,82 @@ class Capture:
                 f"known network; say --network, one of {', '.join(networks.all_networks())}"
             )
 
-    def _read(self, reading: Reading) -> Iterator[Told]:
-        """Read on to the end or to damage, which is raised when all before it was given."""
-        damage: CaptureError | None = None
-        with ExitStack() as stack:
-            items, is_unpacked = self._items(stack)
-            while True:
-                try:
-                    item = next(items, None)
-                except CaptureError as error:
-                    damage, item = _placed(error, unpacked=is_unpacked()), None
-                if item is None:
-                    break
-                yield from reading.take(item)
-        yield from reading.finish()
-        if damage is not None:
-            raise damage
+    def _told(self) -> Iterator[Told]:
+        yield from Pass(self, self._network).told()
+        self.check()
 
-    def _items(self, stack: ExitStack) -> tuple[Iterator[Item], Callable[[], bool]]:
-        if self.path.is_dir():
+
+class Pass:
+    """One pass over a file."""
+
+    def __init__(self, capture: Capture, network: Network | None, part: Part | None = None) -> None:
+        self.capture = capture
+        self.header = Header()
+        """What the file says at its beginning, once `begin` has read it."""
+        self._network = network
+        self._part = part
+        self._met = capture.met = Met()
+        self._stack = ExitStack()
+        self._items: Iterator[Item] | None = None
+        self._is_unpacked: Callable[[], bool] = lambda: False
+        self._damage: CaptureError | None = None
+
+    def begin(self) -> int:
+        """Read up to the first packet, and return its time; CaptureError if it is no capture."""
+        items = self._items = self._until_damage(self._open())
+        first: list[Item] = []
+        while (item := next(items, None)) is not None:
+            first.append(item)
+            if not isinstance(item, Section):
+                break
+            if len(first) == 1:
+                self.header = header_of(item)
+        self._items = itertools.chain(first, items)
+        if isinstance(item, Happened):
+            return item.event.time_ns
+        return 0 if item is None else item.time_ns
+
+    def close(self) -> None:
+        """Close the file; it is closed in any case where its end is reached."""
+        self._stack.close()
+
+    def told(self) -> Iterator[Told]:
+        """Give what happened; damage is raised when all before it was given."""
+        reading = Reading(self._met, self._network, self._part)
+        for event in self._read(reading):
+            if isinstance(event, Started | Connected):
+                self._met.between[event.facts.number] = event.facts
+            yield event
+            if isinstance(event, Ended):
+                self._met.between.pop(event.facts.number, None)
+                self.capture.ended(event.report)
+
+    def _read(self, reading: Reading) -> Iterator[Told]:
+        with self._stack:
+            if self._items is None:
+                self._items = self._until_damage(self._open())
+            for item in self._items:
+                yield from reading.take(item)
+        yield from reading.finish() if self._part is None else reading.leave()
+        if self._damage is not None:
+            raise self._damage
+
+    def _until_damage(self, items: Iterator[Item]) -> Iterator[Item]:
+        try:
+            yield from items
+        except CaptureError as error:
+            self._damage = _placed(error, unpacked=self._is_unpacked())
+
+    def _open(self) -> Iterator[Item]:
+        path = self.capture.path
+        if path.is_dir():
             form = folder_format()
-            self.met.format = form.NAME
-            return form.in_folder(self.path, self._network), lambda: False
-        found = recognise(stack.enter_context(self.opened(self.path)))
-        self.met.format = found.form.NAME
-        return found.read(self.path, self._network), found.is_unpacked
+            self._met.format = form.NAME
+            return cast("Iterator[Item]", form.in_folder(path, self._network))
+        found = recognise(self._stack.enter_context(self.capture.opened(path)))
+        self._met.format = found.form.NAME
+        self._is_unpacked = found.is_unpacked
+        return found.read(path, self._network)
 
 
 def _placed(error: CaptureError, *, unpacked: bool) -> CaptureError:

@@ -127,6 +127,15 @@ class Reassembler:
             return False
         return found.over or found.half_of(segment.source).first is not None
 
+    def has(self, segment: Segment) -> bool:
+        """Whether the connection of a segment is open."""
+        key, back = (segment.source, segment.target), (segment.target, segment.source)
+        return key in self._open or back in self._open
+
+    def open_ends(self) -> list[frozenset[Endpoint]]:
+        """Return between whom connections are open."""
+        return list(map(frozenset, self._open))
+
     def feed(
         self, time_ns: int, segment: Segment, *, behind_gap: bool = False
     ) -> list[StreamEvent]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from lbcproxy.capture.packet import Leg
 from lbcproxy.capture.recording.known import Known
 from lbcproxy.capture.recording.writer import CaptureWriter, Note, Piece
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import (
     Direction,
     End,
@@ -60,6 +61,7 @@ class Recorder(Observer):
         self._open: dict[int, Known] = {}
         self._legs: dict[int, list[Leg]] = {}
         self._early: dict[int, list[Piece]] = {}
+        self._before: Recorder | None = None  # whose sessions are taken over now
 
     @property
     def is_idle(self) -> bool:
@@ -73,8 +75,10 @@ class Recorder(Observer):
 
     def take_over(self, other: Recorder, time_ns: int) -> None:
         """Go on with the sessions of another, whose file is full."""
+        self._before = other
         for number, known in other._open.items():
             self.join(known, time_ns, other._early.get(number, ()))
+        self._before = None
 
     def join(self, known: Known, time_ns: int, early: Sequence[Piece] = ()) -> None:
         """Go on with a session that has begun before.
@@ -112,7 +116,20 @@ class Recorder(Observer):
         self._open[facts.number] = known
         self._legs[facts.number] = [Leg.CLIENT]
         said = {"network": facts.network, "upstream": str(facts.upstream), **more}
-        self._writer.open(facts.number, Leg.CLIENT, facts.client, facts.listen, time_ns, said)
+        self._open_leg(Leg.CLIENT, facts.number, facts.client, facts.listen, time_ns, said)
+
+    def _open_leg(
+        self,
+        leg: Leg,
+        number: int,
+        source: Endpoint,
+        target: Endpoint,
+        time_ns: int,
+        facts: Mapping[str, object],
+    ) -> None:
+        before = self._before
+        position = None if before is None else before._writer.position(number, leg)
+        self._writer.open(number, leg, source, target, time_ns, facts, position)
 
     def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
         """Open the upstream leg, if it is wanted."""
@@ -124,7 +141,7 @@ class Recorder(Observer):
             return
         number, way = facts.number, Direction.TO_UPSTREAM
         self._legs[number].append(Leg.UPSTREAM)
-        self._writer.open(number, Leg.UPSTREAM, facts.local, facts.upstream, time_ns, {})
+        self._open_leg(Leg.UPSTREAM, number, facts.local, facts.upstream, time_ns, {})
         self._writer.data(number, Leg.UPSTREAM, way, time_ns, self._early.pop(number, ()))
         if way in known.ended:
             self._writer.finish(number, Leg.UPSTREAM, way, time_ns)

@@ -66,13 +66,17 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 class _Half:
     """One direction of a flow."""
 
-    __slots__ = ("ended", "flags", "route", "sequence", "unacked_bytes", "unacked_packets")
+    __slots__ = (
+        *("ended", "flags", "position", "route"),
+        *("sequence", "unacked_bytes", "unacked_packets"),
+    )
 
     def __init__(self, route: Route, flags: bytes, sequence: int) -> None:
         self.route = route
         self.flags = flags
         self.sequence = sequence
         self.ended = False
+        self.position = 0  # bytes that were before those to come, in earlier files too
         self.unacked_bytes = 0
         self.unacked_packets = 0
 
@@ -143,6 +147,7 @@ class _Blocks:
 
         counted = length + (1 if flags & (SYN | FIN) else 0)
         half.sequence = (half.sequence + counted) & 0xFFFFFFFF
+        half.position += length
         half.unacked_bytes += counted
         half.unacked_packets += 1 if counted else 0
         if flags & ACK:
@@ -198,18 +203,25 @@ class CaptureWriter:
         target: Endpoint,
         time_ns: int,
         facts: Mapping[str, object],
+        position: Mapping[Direction, int] | None = None,
     ) -> None:
         """Record that a leg was connected.
 
-        `source` is who connects; `facts` are kept with the first packet.
+        `source` is who connects; `facts` are kept with the first packet. `position` is given of a
+        leg that goes on after another file: how many bytes of each direction were before.
         """
         if (session, leg) in self._flows:
             raise ValueError(f"session {session} already has an open {leg} leg")
         text = f"session {session} {leg} leg {source} -> {target}"
-        options = note_options(Note(text, {"session": session, "leg": leg.value, **facts}))
+        said = {"session": session, "leg": leg.value, **facts}
+        if position is not None:
+            said["position"] = position
+        options = note_options(Note(text, said))
         flow = _Flow(leg, source, target, time_ns)
         if flow.ends in self._ends:
             flow = _Flow(leg, _stand_in(session, leg, source), target, time_ns)
+        for direction, at in (position or {}).items():
+            flow.halves[direction].position = at
         blocks = _Blocks(time_ns)
         blocks.packet(flow, Direction.TO_UPSTREAM, SYN, options=options)
         blocks.packet(flow, Direction.TO_CLIENT, SYN | ACK)
@@ -302,6 +314,13 @@ class CaptureWriter:
         self._forget(session, leg)
         self._write(b"".join(blocks.parts))
 
+    def position(self, session: int, leg: Leg) -> dict[Direction, int] | None:
+        """Return how many bytes of each direction of a leg there were; None if it is not open."""
+        flow = self._flows.get((session, leg))
+        if flow is None:
+            return None
+        return {direction: half.position for direction, half in flow.halves.items()}
+
     def leave(self, session: int, leg: Leg) -> None:
         """Forget a leg that goes on: nothing is written of its end, nor of what comes."""
         self._forget(session, leg)
@@ -354,6 +373,7 @@ def _append_alone(blocks: _Blocks, flow: _Flow, direction: Direction, piece: Pie
     options = note_options(piece.note)
     half = flow.halves[direction]
     half.sequence = (half.sequence + piece.missing) & 0xFFFFFFFF
+    half.position += piece.missing
     view = memoryview(piece.raw)
     # Where the last packet begins; a piece without bytes has one packet all the same.
     last = max(len(view) - 1, 0) // MAX_PAYLOAD * MAX_PAYLOAD

@@ -1,6 +1,8 @@
 """Captures put together in the order of time, as one.
 
 Each file is read as it is needed. Sessions are numbered anew, in the order in which they begin.
+Files that follow one another, as rotated captures do, are parts of one: a connection that is open
+where one ends goes on in the next (`lbcproxy.capture.reading.parts`).
 """
 
 from __future__ import annotations
@@ -8,11 +10,16 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
 from lbcproxy.capture.events import Connected, Ended, Event, Header, Passed, Started
+from lbcproxy.capture.reading.one_pass import Told
+from lbcproxy.capture.reading.pairing import Awaits, Pairing, Sent
+from lbcproxy.capture.reading.parts import Parts
 from lbcproxy.capture.reading.reader import Capture
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
@@ -22,8 +29,9 @@ __all__ = ["Merge", "Renumbered"]
 
 replace = msgspec.structs.replace
 
-Renumbered = Callable[[Path, int, int, str], object]
-"""Is told of each session: of which file, its number there, its new one, its network."""
+Renumbered: TypeAlias = Callable[[Path, int, int, str], object]
+"""Is told of each session: of which file, its number there, its new one, its network. Of one that
+goes on in several files it is told for each."""
 
 _UNKNOWN = "0.0.0.0"  # noqa: S104  # an address that says there is none
 
@@ -35,26 +43,41 @@ class Merge:
     """
 
     def __init__(self, captures: Sequence[Capture], renumbered: Renumbered) -> None:
-        self._files = [_File(capture) for capture in captures]
+        self._parts = Parts()
+        self._parts.continued = self._continued
+        self._files = [_File(capture, self._parts) for capture in captures]
         self._renumbered = renumbered
         self._numbers = itertools.count(1)
         self._entries = 1  # the next one's number
+        self._facts: dict[int, tuple[SessionFacts, SessionFacts]] = {}  # by the number before
+
+    @property
+    def absent(self) -> list[str]:
+        """Names of parts that should be among the files, as far as these were read."""
+        return list(self._parts.absent)
 
     def events(self) -> Iterator[Event]:
         """Give all that happened, in order of time; a file whose times run back keeps its order.
 
         Raises CaptureError for what is no capture at once, and for damaged files at the end.
         """
-        for file in self._files:
-            file.begin()
+        with ExitStack() as stack:
+            for file in self._files:
+                stack.callback(file.close)
+                file.begin()
+            yield from self._events()
+
+    def _events(self) -> Iterator[Event]:
         header = self._header()
         yield header
-        streams = (file.events() for file in self._files)
-        for _, file, event in heapq.merge(*streams, key=lambda each: each[0]):
-            yield from self._told(file, event, header)
+        pairing = Pairing()
+        for told in self._read(header):
+            for event in pairing.feed(told):
+                yield from self._told(event, header)
+        for event in pairing.finish():
+            yield from self._told(event, header)
         for file in self._files:
-            if file.damage is not None:
-                raise CaptureError(f"{file.path}: {file.damage.what}", file.damage.offset)
+            file.check()
 
     def _header(self) -> Header:
         """Give what holds for all: both legs, if one file has both."""
@@ -66,30 +89,55 @@ class Merge:
             changes=any(each.changes for each in headers),
         )
 
-    def _told(self, file: _File, event: Event, header: Header) -> Iterator[Event]:
-        if isinstance(event, Header):
-            if (event.legs == "both" and header.legs != "both") or event.changes > header.changes:
-                raise CaptureError(
-                    f"{file.path} begins with one leg of each session, or with none changed, and "
-                    "goes on otherwise: cut it in two by session, and merge these"
-                )
-            return
+    def _read(self, merged: Header) -> Iterator[Told]:
+        """Read all files as parts of one, and give what happened but their headers."""
+        # Of two at the same time the one that began before goes first: it may end there.
+        files = sorted(self._files, key=lambda each: each.first_ns)
+        streams = (file.told() for file in files)
+        for _, file, told in heapq.merge(*streams, key=lambda each: each[0]):
+            for each in told:
+                if isinstance(each, Header):
+                    file.take_header(each, merged)
+                else:
+                    yield each
+        yield from self._parts.finish()
+
+    def _told(self, event: Event, header: Header) -> Iterator[Event]:
+        assert not isinstance(event, Header)
         if isinstance(event, Started):
-            number = file.numbers[event.facts.number] = next(self._numbers)
-            self._renumbered(file.path, event.facts.number, number, event.facts.network)
-        facts = file.facts(event.facts)
+            path, number = self._parts.origin(event.facts.number)
+            new = replace(event.facts, number=next(self._numbers))
+            self._facts[event.facts.number] = event.facts, new
+            self._renumbered(path, number, new.number, new.network)
+        facts = self._new(event.facts)
         if isinstance(event, Passed):
             yield replace(event, facts=facts, passages=self._passages(event, facts.number))
         elif isinstance(event, Ended):
             report = replace(event.report, number=facts.number)
             yield replace(event, facts=facts, report=report)
-            file.forget(event.facts.number)
+            del self._facts[event.facts.number]
         else:
             yield replace(event, facts=facts)
-        if isinstance(event, Started) and header.legs == "both" and file.header.legs != "both":
+        if isinstance(event, Started) and header.legs == "both" and self._has_one_leg(path):
             # Its bytes are to stand on both legs, as those of the others do.
             local = Endpoint(_UNKNOWN, event.facts.client.port)
-            yield Connected(file.facts(replace(event.facts, local=local)), event.time_ns)
+            yield Connected(self._new(replace(event.facts, local=local)), event.time_ns)
+
+    def _continued(self, path: Path, number: object, facts: SessionFacts) -> None:
+        if facts.number in self._facts and isinstance(number, int):
+            new = self._facts[facts.number][1]
+            self._renumbered(path, number, new.number, new.network)
+
+    def _has_one_leg(self, path: Path) -> bool:
+        return any(file.path == path and file.header.legs != "both" for file in self._files)
+
+    def _new(self, facts: SessionFacts) -> SessionFacts:
+        """Give a session's facts with its new number."""
+        known = self._facts[facts.number]
+        if known[0] is not facts:
+            known = facts, replace(facts, number=known[1].number)
+            self._facts[facts.number] = known
+        return known[1]
 
     def _passages(self, event: Passed, session: int) -> tuple[Passage, ...]:
         passages = []
@@ -108,50 +156,58 @@ class Merge:
 
 
 class _File:
-    """One of the captures, and what its sessions are called now."""
+    """One of the captures."""
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, parts: Parts) -> None:
         self.path = capture.path
         self.header = Header()
-        self.damage: CaptureError | None = None
-        self.numbers: dict[int, int] = {}
-        self._facts: dict[int, tuple[SessionFacts, SessionFacts]] = {}
-        self._told = self._until_damaged(capture)
-        self._first: Event | None = None
+        self.first_ns = 0
+        self._capture = capture
+        self._pass = capture.begin(parts)
+        self._damage: CaptureError | None = None
 
     def begin(self) -> None:
-        """Read to the first thing that happened, behind what the file says of itself."""
-        self._first = next(self._told, None)
-        if isinstance(self._first, Header):
-            self.header = self._first
-            self._first = next(self._told, None)
+        """Read to the first packet."""
+        self.first_ns = self._pass.begin()
+        self.header = self._pass.header
 
-    def events(self) -> Iterator[tuple[int, _File, Event]]:
-        """Give the events, each with its time."""
-        time_ns = 0
-        first = () if self._first is None else (self._first,)
-        for event in itertools.chain(first, self._told):
-            time_ns = time_ns if isinstance(event, Header) else event.time_ns
-            if isinstance(event, Header):
-                self.header = event
-            yield time_ns, self, event
+    def close(self) -> None:
+        """Close the file, wherever reading has come to."""
+        self._pass.close()
 
-    def facts(self, facts: SessionFacts) -> SessionFacts:
-        """Give a session's facts with its new number."""
-        known = self._facts.get(facts.number)
-        if known is None or known[0] is not facts:
-            known = facts, replace(facts, number=self.numbers[facts.number])
-            self._facts[facts.number] = known
-        return known[1]
+    def told(self) -> Iterator[tuple[int, _File, list[Told]]]:
+        """Give what happened, each with its time; first nothing, at the time when it begins.
 
-    def forget(self, number: int) -> None:
-        """Let go what was kept of a session."""
-        del self.numbers[number], self._facts[number]
-
-    def _until_damaged(self, capture: Capture) -> Iterator[Event]:
+        It is read when its turn comes, not before: those that end by then have left to it what they
+        have open.
+        """
+        time_ns = self.first_ns
+        yield time_ns, self, []
+        together: list[Told] = []
         try:
-            yield from capture.events()
+            for each in self._pass.told():
+                together.append(each)
+                if isinstance(each, Awaits):  # of what comes next
+                    continue
+                time_ns = time_ns if isinstance(each, Header | Sent) else each.time_ns
+                yield time_ns, self, together
+                together = []
         except CaptureError as error:
             if error.offset is None:
                 raise
-            self.damage = error
+            self._damage = error
+
+    def take_header(self, header: Header, merged: Header) -> None:
+        """Begin a section; raises CaptureError if what all have in common does not hold for it."""
+        if (header.legs == "both" and merged.legs != "both") or header.changes > merged.changes:
+            raise CaptureError(
+                f"{self.path} begins with one leg of each session, or with none changed, and "
+                "goes on otherwise: cut it in two by session, and merge these"
+            )
+        self.header = header
+
+    def check(self) -> None:
+        """Raise what is wrong with it, once all are read."""
+        if self._damage is not None:
+            raise CaptureError(f"{self.path}: {self._damage.what}", self._damage.offset)
+        self._capture.check()
