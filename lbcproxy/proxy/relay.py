@@ -29,7 +29,7 @@ from lbcproxy.proxy.hosting import Hosting, chain_for
 from lbcproxy.proxy.pipe import Pipes
 from lbcproxy.proxy.settings import Owner, RelaySettings
 from lbcproxy.proxy.watch import Watch
-from lbcproxy.session import Direction, End, EndCause, Passage, Session, SessionFacts, Stage
+from lbcproxy.session import Direction, End, EndCause, Passage, Session, SessionFacts
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 
 __all__ = ["Relay"]
@@ -387,8 +387,7 @@ class Relay:
 
     def _is_ready(self) -> bool:
         self._watch.catch_up()
-        sides = (self._session.client, self._session.upstream)
-        return all(side.stage is Stage.READY for side in sides)
+        return self._session.is_ready
 
     def _direction(self, peer: Peer) -> Direction:
         return Direction.TO_UPSTREAM if peer is self.client else Direction.TO_CLIENT

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from lbcproxy.peer.log import GATE
-from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary, Stage
+from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
 from lbcproxy.session.names import Names
 
 __all__ = ["Events"]
@@ -59,7 +59,7 @@ class Events(Observer):
         words = f"end: {summary.end.describe()}; {messages:,} messages, {sizes}"
         if agreed is not None:
             words += f", version {agreed}"
-        if Stage.READY not in (summary.client.stage, summary.upstream.stage):
+        if not summary.is_ready:
             words += ", no handshake"
         junk = summary.client.junk_bytes + summary.upstream.junk_bytes
         if junk:

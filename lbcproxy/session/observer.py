@@ -10,7 +10,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End
 from lbcproxy.session.entry import Passage
-from lbcproxy.session.side import SideStatistics
+from lbcproxy.session.side import SideStatistics, Stage
 
 __all__ = ["Lost", "Observer", "SessionFacts", "SessionSummary"]
 
@@ -39,6 +39,11 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The version the two agreed on, or None if they did not come to it."""
     client: SideStatistics
     upstream: SideStatistics
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether both nodes had finished the handshake."""
+        return self.client.stage is Stage.READY and self.upstream.stage is Stage.READY
 
     @property
     def why(self) -> str:

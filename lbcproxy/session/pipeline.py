@@ -23,7 +23,6 @@ from lbcproxy.session.observer import SessionFacts
 from lbcproxy.session.outcome import Outcome
 from lbcproxy.session.salvage import SafeReading
 from lbcproxy.session.session import Session
-from lbcproxy.session.side import Stage
 from lbcproxy.session.verdicts import Raw, Sendable, Verdict
 from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.record import MessageRecord
@@ -354,8 +353,7 @@ class Pipeline:
 
     def look_ready(self) -> None:
         """Tell the plugins, once, when both sides have finished the handshake."""
-        sides = (self.core.client, self.core.upstream)
-        if not self._ready and all(side.stage is Stage.READY for side in sides):
+        if not self._ready and self.core.is_ready:
             self._ready = True
             self._event("handshake")
 

@@ -18,7 +18,7 @@ from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Entry, Passage, RunEntries
 from lbcproxy.session.message import HEAD, Message
 from lbcproxy.session.salvage import salvaged
-from lbcproxy.session.side import HANDSHAKE, Side
+from lbcproxy.session.side import HANDSHAKE, Side, Stage
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk, Run
 
@@ -63,6 +63,8 @@ class Session:
             Direction.TO_UPSTREAM: client or Side(),
             Direction.TO_CLIENT: upstream or Side(),
         }
+        for direction, sender in senders.items():
+            sender.other = senders[direction.other]
         self._ways = {
             direction: _Way(sender, self._framer(begins=begins), begins)
             for direction, sender in senders.items()
@@ -79,6 +81,11 @@ class Session:
     def upstream(self) -> Side:
         """What is known of the upstream."""
         return self._ways[Direction.TO_CLIENT].sender
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether both nodes have finished the handshake."""
+        return self.client.stage is Stage.READY and self.upstream.stage is Stage.READY
 
     @property
     def protocol_version(self) -> int | None:

@@ -20,13 +20,15 @@ class Stage(Enum):
 
     NEW = "new"
     VERSION_SEEN = "version seen"
+    VERACK_SEEN = "verack seen"
     READY = "ready"
+    """Both nodes have sent `version` and `verack`."""
 
 
 # What a command does to the stage; any other command, or the same again, leaves it.
 TRANSITIONS = {
     (Stage.NEW, "version"): Stage.VERSION_SEEN,
-    (Stage.VERSION_SEEN, "verack"): Stage.READY,
+    (Stage.VERSION_SEEN, "verack"): Stage.VERACK_SEEN,
 }
 HANDSHAKE = frozenset(command for _, command in TRANSITIONS)
 """The commands that matter for it."""
@@ -51,12 +53,20 @@ class SideStatistics(msgspec.Struct, frozen=True):
     protocol_version: int | None = None
     """The version the two agreed on: the lower of both, once both are known."""
 
+    def not_ready(self) -> SideStatistics:
+        """Return the same of a node whose opposite has not finished the handshake."""
+        if self.stage is not Stage.READY:
+            return self
+        return msgspec.structs.replace(self, stage=Stage.VERACK_SEEN)
+
 
 class Side:
     """One node as its messages show it. Watches only; role-blind."""
 
     def __init__(self) -> None:
-        self.stage = Stage.NEW
+        self.other: Side | None = None
+        """The node at the other end of the session, where there is a session."""
+        self._sent = Stage.NEW
         self.version: Version | None = None
         self.protocol_version: int | None = None
         self.bytes = 0
@@ -64,10 +74,19 @@ class Side:
         self.commands: Counter[str] = Counter()
         self._names = Names()
 
+    @property
+    def stage(self) -> Stage:
+        """How far it is in its handshake, which is over when the other node's is, too."""
+        if self._sent is not Stage.VERACK_SEEN:
+            return self._sent
+        other = self.other
+        ready = other is None or other._sent is Stage.VERACK_SEEN
+        return Stage.READY if ready else Stage.VERACK_SEEN
+
     def see(self, message: Message) -> None:
         """Take note of a message the node has sent."""
         self.commands[self._names.of(message.command)] += 1
-        stage = TRANSITIONS.get((self.stage, message.command))
+        stage = TRANSITIONS.get((self._sent, message.command))
         if stage is None:
             return
         if stage is Stage.VERSION_SEEN:
@@ -75,7 +94,7 @@ class Side:
             if not isinstance(record, Version) or message.error is not None:
                 return  # no node would take it for a version either
             self.version = record
-        self.stage = stage
+        self._sent = stage
 
     def see_run(self, run: Run) -> None:
         """Take note of several messages at once, of which none is of the handshake."""

@@ -82,7 +82,7 @@ def test_the_keys_of_the_object_are_public(lbcproxy, captures):
     session = shown["sessions"][0]
     assert list(session) == [
         *("number", "network", "client", "server", "upstream", "begun", "begin", "end", "seconds"),
-        *("how", "missing", "protocol_version", "to_upstream", "to_client"),
+        *("how", "why", "missing", "protocol_version", "to_upstream", "to_client"),
     ]
     assert list(session["to_client"]) == [
         *("stage", "user_agent", "version", "services", "height", "messages", "bytes", "junk")

@@ -212,10 +212,10 @@ def test_what_comes_behind_the_agreement_is_read_by_it():
 
 
 def test_each_side_is_tracked_by_what_it_sent():
-    """The stages are the nodes' own: either may be ready before the other."""
+    """Neither is ready before both have sent `version` and `verack`."""
     core = handshake(version(user_agent=b"/client/", start_height=0), version(services=13))
     core.receive(DOWN, verack(), NOW)
-    assert (core.client.stage, core.upstream.stage) == (Stage.VERSION_SEEN, Stage.READY)
+    assert (core.client.stage, core.upstream.stage) == (Stage.VERSION_SEEN, Stage.VERACK_SEEN)
     core.receive(UP, verack(), NOW)
     client, upstream = core.client.statistics(), core.upstream.statistics()
     assert client.stage is upstream.stage is Stage.READY

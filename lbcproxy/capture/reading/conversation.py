@@ -22,7 +22,7 @@ from lbcproxy.capture.reading.happening import Closed
 from lbcproxy.capture.reading.met import SessionReport
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, End, Passage, SessionFacts
+from lbcproxy.session import Direction, End, Passage, SessionFacts, Stage
 
 __all__ = ["Conversation"]
 
@@ -119,10 +119,15 @@ def _when(passage: Passage) -> tuple[Direction, int]:
 
 def _of_both_legs(client: SessionReport, upstream: SessionReport) -> SessionReport:
     """Put the reports of two legs together: of each node what came in from it."""
+    sides = client.to_upstream, upstream.to_client
+    if not all(side.stage is Stage.READY for side in sides):
+        # Each leg may have had a handshake of its own; here it is about that of the nodes.
+        sides = client.to_upstream.not_ready(), upstream.to_client.not_ready()
     return msgspec.structs.replace(
         client,
         server=upstream.server,
         ended_ns=max(client.ended_ns, upstream.ended_ns),
         missing=client.missing + upstream.missing,
-        to_client=upstream.to_client,
+        to_upstream=sides[0],
+        to_client=sides[1],
     )

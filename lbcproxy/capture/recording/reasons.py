@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lbcproxy.session import EndCause, Passage, SessionSummary, Stage
+from lbcproxy.session import EndCause, Passage, SessionSummary
 
 __all__ = ["BY_HAND", "DEFAULT_REASONS", "REASONS", "error_in", "reason_of_end"]
 
@@ -49,7 +49,7 @@ def reason_of_end(summary: SessionSummary, *, broken: bool) -> tuple[str, ...]:
         return ("stop",)
     broken = cause is EndCause.RESET or (broken and cause not in _BROKEN_BY_US)
     reasons = ["reset"] if broken else []
-    if not all(side.stage is Stage.READY for side in (summary.client, summary.upstream)):
+    if not summary.is_ready:
         reasons.append("refused")
     if cause is EndCause.CLOSED:
         reasons.append("closed")

@@ -19,7 +19,7 @@ from lbcproxy.replay.comparing.difference import Difference, Report
 from lbcproxy.replay.comparing.meaning import Said
 from lbcproxy.replay.comparing.volatile import Ignored
 from lbcproxy.replay.conversation import Conversation, Turn
-from lbcproxy.session import Direction, Entry, Message, Passage, Session, Stage
+from lbcproxy.session import Direction, Entry, Message, Passage, Session
 from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 
@@ -241,9 +241,7 @@ class ClientScript:
 
     def _say_farewell(self, now: float, time_ns: int) -> list[Passage]:
         """Behind the last line and its answers send a ping: what comes before its pong counts."""
-        sides = self.session.client, self.session.upstream
-        able = all(side.stage is Stage.READY for side in sides)
-        able = able and (self.session.protocol_version or 0) > NONCES
+        able = self.session.is_ready and (self.session.protocol_version or 0) > NONCES
         if not self._has_heard(now):
             return []
         if able and self._farewell is None:
