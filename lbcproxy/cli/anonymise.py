@@ -30,6 +30,7 @@ def command(
     form: str | None,
     network: str | None,
     force: bool,
+    in_place: bool,
 ) -> int:
     """Write the capture IN without what tells who spoke into OUT: addresses, user agents, nonces.
 
@@ -51,6 +52,7 @@ def command(
         target,
         form=form,
         force=force,
+        in_place=in_place,
         done=lambda messages: _words(made, messages, target),
     )
 

@@ -15,7 +15,14 @@ __all__ = ["command"]
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path, allow_dash=True))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path, allow_dash=True))
 @output_options
-def command(source: Path, target: Path, form: str | None, network: str | None, force: bool) -> int:
+def command(
+    source: Path,
+    target: Path,
+    form: str | None,
+    network: str | None,
+    force: bool,
+    in_place: bool,
+) -> int:
     """Write the capture IN in another format, into OUT.
 
     pcapng holds all; ndjson too; pcap what Wireshark needs; core is the folder of Bitcoin Core's
@@ -31,4 +38,12 @@ def command(source: Path, target: Path, form: str | None, network: str | None, f
             return []
         return [f"Wrote {messages:,} messages of {capture.sessions:,} sessions to {target}."]
 
-    return write_events([capture], capture.events(), target, form=form, force=force, done=done)
+    return write_events(
+        [capture],
+        capture.events(),
+        target,
+        form=form,
+        force=force,
+        in_place=in_place,
+        done=done,
+    )

@@ -43,6 +43,7 @@ def command(
     form: str | None,
     network: str | None,
     force: bool,
+    in_place: bool,
 ) -> int:
     """Write a part of the capture IN into OUT: what matches FILTER, of some sessions, of some time.
 
@@ -65,6 +66,7 @@ def command(
         target,
         form=form,
         force=force,
+        in_place=in_place,
         done=lambda messages: made.words(messages, target),
     )
 

@@ -34,6 +34,7 @@ def command(
     form: str | None,
     network: str | None,
     force: bool,
+    in_place: bool,
 ) -> int:
     """Put captures IN together, in the order of time, into one: -w OUT.
 
@@ -64,6 +65,7 @@ def command(
         target,
         form=form,
         force=force,
+        in_place=in_place,
         done=done,
     )
 

@@ -20,8 +20,13 @@ FORMATS = tuple(names("lbcproxy.capture.formats"))
 
 
 def output_options(command: F) -> F:
-    """Add `-F`, `--network` and `--force`."""
+    """Add `-F`, `--network`, `--force` and `--in-place`."""
     for option in (
+        click.option(
+            "--in-place",
+            is_flag=True,
+            help="Write over OUT also if it is what is read; it is replaced when all is written.",
+        ),
         click.option("--force", is_flag=True, help="Write over OUT if it exists."),
         network_option(required=False),
         click.option(
@@ -57,6 +62,7 @@ def write_events(
     *,
     form: str | None,
     force: bool,
+    in_place: bool,
     done: Callable[[int], Iterable[str]],
 ) -> int:
     """Write what is made of some captures into OUT, and say what is to be said of it.
@@ -66,10 +72,14 @@ def write_events(
     standard error.
     """
     from lbcproxy.capture import UnknownNetwork
+    from lbcproxy.capture.tools.convert import is_input
     from lbcproxy.cli.show import reader_gone
     from lbcproxy.errors import CaptureError
 
     module = _format(target, form)
+    inputs = [capture.path for capture in captures]
+    if str(target) != "-" and is_input(target, inputs, module, in_place=in_place):
+        target, force = target.resolve(), True
     try:
         return _write(captures, events, target, module, force, done)
     except UnknownNetwork as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,21 @@ def command(file: Path, out: Path | None) -> int:
 
     What a crash leaves at the end, the beginning of a packet or zeros, is cut off in place. Damage
     in the middle needs -o OUT: everything readable before and behind it is written there. OUT must
-    not exist.
+    not exist. A file that a running proxy writes is not touched.
     """
+    from lbcproxy.capture.recording.lock import locked
+
+    if out is not None and out.exists():
+        raise click.ClickException(f"{out} exists: it is not written over")
+    with nullcontext() if out is not None else locked(file):
+        return _repair(file, out)
+
+
+def _repair(file: Path, out: Path | None) -> int:
     from lbcproxy.capture.tools.repair import copy_whole, cut_tail, survey
     from lbcproxy.cli.main import DAMAGED
     from lbcproxy.cli.progress import reading
 
-    if out is not None and out.exists():
-        raise click.ClickException(f"{out} exists: it is not written over")
     with reading(file) as opened, opened(file) as source:
         found = survey(source)
     for each in found.damages:

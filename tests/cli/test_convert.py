@@ -85,7 +85,7 @@ def test_nothing_is_written_over_unless_told(lbcproxy, captures, tmp_path):
     assert done.err == f"lbcproxy: {out} exists: it is not written over without --force\n"
     assert lbcproxy("convert", captures / SYNC, out, "--force").code == 0
     before = entries_of(out)
-    assert lbcproxy("convert", out, out, "--force").code == 0
+    assert lbcproxy("convert", out, out, "--force", "--in-place").code == 0
     assert entries_of(out) == before
     folder = tmp_path / "core"
     folder.mkdir()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import sys
@@ -15,6 +14,7 @@ from typing import BinaryIO, cast
 
 from lbcproxy.background import Background, write_all
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.recording.lock import take
 from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.packing import PACKED
 from lbcproxy.errors import CaptureError
@@ -259,7 +259,7 @@ class CaptureFile:
             if path.exists() and not path.is_file():
                 return cast("BinaryIO", path.open("ab", buffering=0))  # a pipe, as /dev/fd/5
             file = cast("BinaryIO", path.open("ab", buffering=0))
-            free = _is_free(file)
+            free = take(file.fileno())
             if free and (not self._fresh or not os.fstat(file.fileno()).st_size):
                 try:
                     self._repair(file, path)
@@ -304,15 +304,6 @@ def _names(path: Path) -> Iterator[Path]:
 def _is_packed(path: Path) -> bool:
     """Whether a name was that of a file that is there compressed only."""
     return not path.exists() and any(path.with_name(path.name + each).exists() for each in PACKED)
-
-
-def _is_free(file: BinaryIO) -> bool:
-    """Take the file for this process; False if another has it."""
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _standard_output() -> BinaryIO:

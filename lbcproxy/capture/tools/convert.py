@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -12,9 +12,14 @@ from typing import BinaryIO
 
 from lbcproxy.capture.formats import format_for, packed, packing_of, writable
 from lbcproxy.capture.formats._writer import Writer
+from lbcproxy.capture.recording.lock import locked
 from lbcproxy.errors import CaptureError
 
-__all__ = ["Writer", "choose_format", "writing"]
+__all__ = ["InputOverwritten", "Writer", "choose_format", "is_input", "writing"]
+
+
+class InputOverwritten(CaptureError):
+    """A file would be written over while it is read."""
 
 
 def choose_format(path: Path, name: str | None = None) -> ModuleType:
@@ -32,6 +37,30 @@ def choose_format(path: Path, name: str | None = None) -> ModuleType:
             "each with .gz or .zst too)"
         )
     return found
+
+
+def is_input(target: Path, inputs: Iterable[Path], form: ModuleType, *, in_place: bool) -> bool:
+    """Return whether a file to be written is one that is read, by whatever name.
+
+    That raises InputOverwritten except with `in_place`: then the file is written beside, and takes
+    its place when all is written. A folder is written file by file, so that it never may.
+    """
+    folder, found = hasattr(form, "folder_writer"), False
+    for path in inputs:
+        if _is_same(target, path) or (folder and target.resolve() in path.resolve().parents):
+            if folder:
+                raise InputOverwritten(f"{path} is read: a folder cannot be written over itself")
+            if not in_place:
+                raise InputOverwritten(f"{path} is read: it is not written over without --in-place")
+            found = True
+    return found
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -61,6 +90,12 @@ def writing(target: Path | BinaryIO, form: ModuleType, *, force: bool = False) -
 def _into_file(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
     if path.exists() and not force:
         raise FileExistsError(str(path))
+    with locked(path):
+        yield from _beside(path, form, force)
+
+
+def _beside(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
+    """Write a file that takes its place when all of it is written."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with _named(path):
@@ -79,6 +114,8 @@ def _into_file(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
             writer.close()
             with _named(path):
                 file.close()
+        if path.exists() and not force:  # it has come meanwhile
+            raise FileExistsError(str(path))
         with _named(path):
             part.replace(path)
     except BaseException:

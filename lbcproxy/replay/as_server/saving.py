@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from lbcproxy.capture import Recorder
+from lbcproxy.capture.recording.lock import locked
 from lbcproxy.errors import CaptureError
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.session import Direction, Entry, Observer, Passage, SessionFacts
@@ -29,9 +30,14 @@ def save(conversation: Conversation, path: Path, *more: Conversation) -> None:
 def whole_file(path: Path) -> Iterator[Callable[[bytes], object]]:
     """Give what writes a file, which takes its place at the path when all is written.
 
-    So nobody ever finds half of it; if something is raised, there is none. A disk that refuses
-    raises CaptureError.
+    So nobody ever finds half of it; if something is raised, there is none. A disk that refuses, or
+    a file that another process writes, raises CaptureError.
     """
+    with locked(path):
+        yield from _beside(path)
+
+
+def _beside(path: Path) -> Iterator[Callable[[bytes], object]]:
     try:
         descriptor, name = tempfile.mkstemp(".part", path.name, path.parent)
         part = Path(name)
