@@ -77,7 +77,7 @@ def test_wrong_words_are_told_before_anything_is_read(lbcproxy, captures, tmp_pa
 
 
 def test_a_file_that_exists_is_kept(lbcproxy, captures, tmp_path):
-    """Without --force; with it, also where it is the capture itself."""
+    """Without --force; without --in-place where it is the capture itself."""
     path = tmp_path / "own.pcapng"
     assert lbcproxy("cut", captures / "lbcd-probe.pcap", path).code == 0
     before = path.read_bytes()
@@ -85,7 +85,9 @@ def test_a_file_that_exists_is_kept(lbcproxy, captures, tmp_path):
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == f"lbcproxy: {path} exists: it is not written over without --force\n"
     assert path.read_bytes() == before
-    assert lbcproxy("cut", "--force", path, path, "tx").code == 0
+    assert lbcproxy("cut", "--force", path, path, "tx").code == 1
+    assert path.read_bytes() == before
+    assert lbcproxy("cut", "--force", "--in-place", path, path, "tx").code == 0
     assert {each["command"] for each in entries_of(path)} == {"tx"}
     assert list(tmp_path.iterdir()) == [path]
 
