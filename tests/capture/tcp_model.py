@@ -96,6 +96,13 @@ class End:
             self.connection.broken = True
         self._rest()
 
+    def keep_alive(self) -> None:
+        """Ask whether the other end is there, if all was acknowledged (RFC 9293, 3.8.4)."""
+        if self.state in (ESTABLISHED, CLOSE_WAIT) and self.una == self.nxt:
+            assert self.connection is not None
+            last = bytes(self.connection.sent[self.side][-1:])
+            self._send(self.nxt - 1, ACK, self.wire.chance.choice((b"", last)))
+
     def may_write(self) -> bool:
         """Whether the application may still send."""
         states = (SYN_SENT, SYN_RECEIVED, ESTABLISHED, CLOSE_WAIT)

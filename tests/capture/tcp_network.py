@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
 from lbcproxy.endpoint import Endpoint
-from tests.capture.tcp_model import ESTABLISHED, LINUX_STEP, TIME_WAIT, End
+from tests.capture.tcp_model import ESTABLISHED, LINUX_STEP, SYN_SENT, TIME_WAIT, End
 from tests.capture.tcp_truth import MS, SECOND, WRAP, Connection, signed
 
 SERVER_PORT = 29246
@@ -23,7 +23,8 @@ START_NS = 1_700_000_000 * SECOND
 FEATURES = (
     "abort",  # connections end by RST
     "disorder",
-    "idle",  # connections that carry nothing, are refused, or not answered
+    "idle",  # connections that carry nothing or are refused
+    "keep-alive",
     "late",  # segments repeated long after, also into a later connection
     "loss",
     "repeat",
@@ -139,13 +140,13 @@ class Line:
         if self._late and chance.random() < self._late:
             self._at(delay + chance.choice((200 * MS, SECOND, 20 * SECOND)), do, *arguments)
 
-    def _tap(self, side: int, segment: Segment, of: Connection) -> None:
+    def _tap(self, side: int, segment: Segment, of: Connection | None) -> None:
         self.passed.append(Passed(self.now, segment, side, of))
-        if of.initial[side] is not None and segment.payload:
+        if of is not None and of.initial[side] is not None and segment.payload:
             of.passes(side, of.place_of(side, segment.sequence), len(segment.payload))
         self._hop(self._arrive, side, segment, of)
 
-    def _arrive(self, side: int, segment: Segment, of: Connection) -> None:
+    def _arrive(self, side: int, segment: Segment, of: Connection | None) -> None:
         self.ends[1 - side].receive(segment, of)
 
     # What is played.
@@ -195,6 +196,8 @@ class Line:
                 script.insert(chance.randrange(len(script) + 1), self._strays(connection))
             # Who goes on, proves that what came between was stray.
             script += [self._writes(connection, side) for side in (0, 1)]
+        if "keep-alive" in features:
+            script.insert(chance.randrange(len(script) + 1), self._keeps_alive(connection))
         endings = ["fin 0", "fin 1", "fin both", "fin slow"]
         if "abort" in features:
             endings += ["abort 0", "abort 1", "close and abort", "forged"]
@@ -258,12 +261,24 @@ class Line:
 
         return write
 
+    def _keeps_alive(self, connection: Connection) -> Callable[[], None]:
+        def keep_alive() -> None:
+            end = self.ends[self.chance.randrange(2)]
+            if end.connection is connection:
+                end.keep_alive()
+
+        return keep_alive
+
     # Strays.
 
     def _strays(self, connection: Connection) -> Callable[[], None]:
         def stray() -> None:
             target = self.ends[self.chance.randrange(2)]
-            if target.connection is connection and target.state == ESTABLISHED:
+            if target.connection is not connection:
+                return
+            if target.state == SYN_SENT:
+                self._early(connection, target)
+            elif target.state == ESTABLISHED:
                 kind = self.chance.choice(
                     (self._far, self._old, self._reset_zero, self._reset_near, self._syn)
                 )
@@ -280,6 +295,7 @@ class Line:
         *,
         proof: bool = False,
         of: Connection | None = None,
+        acknowledgment: int | None = None,
     ) -> None:
         """Put a segment in at the tap, in the other side's name.
 
@@ -289,7 +305,10 @@ class Line:
         side = 1 - target.side
         connection = target.connection
         assert connection is not None
-        acknowledgment = target.nxt if flags & ACK else 0
+        if acknowledgment is None:
+            acknowledgment = target.nxt
+        if not flags & ACK:
+            acknowledgment = 0
         source, to = self.ends_at[side], self.ends_at[target.side]
         segment = Segment(source, to, sequence % WRAP, acknowledgment % WRAP, flags, payload)
         if proof:
@@ -303,6 +322,12 @@ class Line:
         least = max(2 * target.capacity, 1 << 20)
         distance = self.chance.choice((least, 1 << 24, 1 << 30)) + self.chance.randrange(1 << 20)
         return distance * self.chance.choice((1, -1))
+
+    def _early(self, connection: Connection, target: End) -> None:
+        """An answer to a SYN that does not acknowledge it."""
+        flags = self.chance.choice((RST, RST | ACK, SYN | ACK))
+        wrong = target.nxt + self.chance.randrange(1 << 20, 1 << 31)
+        self._inject(target, self.chance.getrandbits(32), flags, acknowledgment=wrong)
 
     def _far(self, connection: Connection, target: End) -> None:
         """Bytes, a FIN or an RST that no receiver could take."""

@@ -9,7 +9,16 @@ from lbcproxy.capture.packet import FIN, RST, SYN
 from tests.capture.tcp_network import Passed
 from tests.capture.tcp_truth import MS
 
-TAPS = ("perfect", "disorder", "lossy", "middle", "client only", "server only", "any loss")
+TAPS = (
+    "perfect",
+    "disorder",
+    "lossy",
+    "pauses",
+    "middle",
+    "client only",
+    "server only",
+    "any loss",
+)
 MOST_DISORDER = 8
 BURST_NS = 20 * MS
 """Packets that are further apart than this are never exchanged."""
@@ -25,6 +34,8 @@ def record(passed: Sequence[Passed], tap: str, chance: random.Random) -> list[Pa
             for each in passed
             if each.segment.flags & (SYN | FIN | RST) or chance.random() >= 0.1
         ]
+    if tap == "pauses":
+        return _paused(passed, chance)
     if tap == "any loss":
         return [each for each in passed if chance.random() >= 0.1]
     if tap == "middle":
@@ -33,6 +44,19 @@ def record(passed: Sequence[Passed], tap: str, chance: random.Random) -> list[Pa
         side = 0 if tap == "client only" else 1
         return [each for each in passed if each.side == side]
     return list(passed)
+
+
+def _paused(passed: Sequence[Passed], chance: random.Random) -> list[Passed]:
+    """Return packets without some stretches, as when a recorder has no time for a while."""
+    away: set[int] = set()
+    for _ in range(chance.randint(1, 3)):
+        first = chance.randrange(len(passed))
+        away.update(range(first, first + chance.choice((5, 20, 60))))
+    return [
+        each
+        for at, each in enumerate(passed)
+        if at not in away or each.segment.flags & (SYN | FIN | RST)
+    ]
 
 
 def _disordered(passed: Sequence[Passed], chance: random.Random) -> list[Passed]:
