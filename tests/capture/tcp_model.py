@@ -20,6 +20,7 @@ from tests.capture.tcp_truth import MS, SECOND, WRAP, Connection, signed
 TIME_WAIT_NS = 60 * SECOND
 RETRANSMIT_NS = 300 * MS
 DELAYED_ACK_NS = 40 * MS
+CHALLENGE_NS = 500 * MS
 MAX_TRIES = 7
 
 CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1 = range(6)
@@ -63,7 +64,7 @@ class End:
         self.closing = False
         self.unacknowledged = 0
         self.tries = 0
-        self.until = 0
+        self.until = self.answered = 0
 
     # What the application does.
 
@@ -288,7 +289,7 @@ class End:
                 self._send(self.nxt, ACK)
             return
         if not in_window:
-            self._send(self.nxt, ACK)
+            self._answer_unacceptable(length)
             return
         if not flags & ACK or not self._take_acknowledgment(segment, of):
             return
@@ -309,6 +310,15 @@ class End:
             return
         self._send(self.nxt, ACK)
 
+    def _answer_unacceptable(self, length: int) -> None:
+        """Acknowledge what cannot be taken; empty segments not too often (RFC 5961, 7).
+
+        Otherwise two ends that do not agree would answer each other for ever.
+        """
+        if length or self.wire.now - self.answered > CHALLENGE_NS:
+            self.answered = self.wire.now
+            self._send(self.nxt, ACK)
+
     def _is_opening(self, segment: Segment, of: Connection | None) -> bool:
         return self.rest == LISTEN and not segment.flags & ACK and of is not None
 
@@ -323,7 +333,7 @@ class End:
             assert self.connection is not None
             self.state, self.connection.established = ESTABLISHED, True
         if self.una + ahead > self.nxt or ahead < -max(self.peer_window, 1 << 16):
-            self._send(self.nxt, ACK)
+            self._answer_unacceptable(len(segment.payload))
             return False
         self.peer_window = segment.window << self.peer_scale
         if ahead > 0:

@@ -34,6 +34,7 @@ FEATURES = (
     "strays",
     "wrap",  # sequence numbers wrap soon
 )
+MOST_PACKETS = 10_000
 Message = Callable[[random.Random], bytes]
 
 
@@ -156,6 +157,7 @@ class Line:
         self._at(0, self._connect)
         heap = self._heap
         while heap:
+            assert len(self.passed) < MOST_PACKETS, "the ends never come to rest"
             self.now, _, do, arguments = heapq.heappop(heap)
             do(*arguments)
 
