@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 import traceback
 from collections import deque
@@ -16,6 +18,8 @@ BATCH = 1 << 20
 GATHERED = 0.005
 """Seconds for which bytes are gathered, unless a batch is full or somebody waits for it."""
 MOST_TEXT = 4 << 20
+RETRY = 1.0
+"""Seconds until a full disk is tried again."""
 MOST_PARTS = 1024
 """What Linux takes in one call (IOV_MAX)."""
 
@@ -160,44 +164,100 @@ def _guarded(function: Callable[[], object]) -> None:
 
 
 class TextOutput:
-    """A stream for lines, written in the background; lines are dropped while it cannot keep up."""
+    """A stream for lines, written in the background; lines are lost while it cannot keep up.
 
-    def __init__(self, descriptor: int, encoding: str) -> None:
+    A disk that is full is tried again, and what waits goes on where it stopped; a pipe whose reader
+    has gone is not. `told` hears, in the writing thread, why nothing is written, or that it goes
+    on; `gone` is called when it never will.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        encoding: str,
+        told: Callable[[str], object] = bool,
+        gone: Callable[[], object] = bool,
+        write: Callable[[int, memoryview], int] = os.write,
+    ) -> None:
         os.set_blocking(descriptor, True)  # whoever had it before may have wanted otherwise
         self._descriptor = descriptor
         self._encoding = encoding
+        self._told = told
+        self._tell_gone = gone
+        self._write = write
         self._background = Background(MOST_TEXT)
+        self._regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._waiting = 0  # lines
+        self._failing = False
         self._gone = False
-        self.dropped = 0
-        """Writes that were let go."""
+        self.lost = 0
+        """Lines that were not written, or not whole."""
+        self.why = "nobody read them in time"
+        """Why the last of them were not."""
 
     def write(self, text: str) -> int:
-        """Take text to be written."""
+        """Take text to be written: whole lines."""
         data = text.encode(self._encoding, "backslashreplace")
-        self.dropped += self._gone or not self._background.put(self, data)
+        lines = data.count(b"\n")
+        with self._lock:
+            self._waiting += lines
+        if self._gone or not self._background.put(self, data):
+            self._lose(lines)
         return len(text)
 
     def flush(self) -> None:
         """Nothing: all is written as soon as it can be."""
 
     def drain(self, seconds: float = 5.0) -> None:
-        """Wait until all is written, but not for ever."""
-        self._background.drain(seconds)
+        """Wait until all is written, but not for ever; a full disk is tried once more."""
+        self._ending.set()
+        if not self._background.drain(seconds):
+            self._gone = True
+            self._lose(self._waiting)
 
     def write_out(self, parts: list[bytes], count: int) -> None:
-        """Write in the background; once that fails, nobody reads any more."""
-        if self._gone:
-            return
-        try:
-            write_all(self._descriptor, parts)
-        except OSError:
+        """Write in the background."""
+        rest = memoryview(b"".join(parts))
+        last_try = False
+        while rest and not self._gone:
+            try:
+                size = self._write(self._descriptor, rest)
+            except OSError as error:
+                self._fails(error)
+                if self._gone or last_try:
+                    break
+                last_try = self._ending.wait(RETRY)
+                continue
+            if self._failing:
+                self._failing = False
+                self._told("it takes lines again")
+            with self._lock:
+                self._waiting -= rest[:size].tobytes().count(b"\n")
+            rest = rest[size:]
+        self._lose(rest.tobytes().count(b"\n"))
+
+    def _fails(self, error: OSError) -> None:
+        self.why = error.strerror or str(error)
+        if not self._failing:
+            self._failing = True
+            self._told(self.why)
+        if not (self._regular or error.errno in (errno.ENOSPC, errno.EDQUOT)):
             self._gone = True
+            self._tell_gone()
+
+    def _lose(self, lines: int) -> None:
+        with self._lock:
+            self._waiting -= lines
+            self.lost += lines
 
 
 class PlainOutput:
     """The same for a stream that takes everything at once."""
 
-    dropped = 0
+    lost = 0
+    why = ""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,5 +1,6 @@
 """Writing in the background: in order, bounded, and nobody waits for it."""
 
+import errno
 import os
 import threading
 
@@ -113,16 +114,80 @@ def test_lines_are_dropped_and_counted_when_nobody_reads(monkeypatch):
     """`run | less` must not stop the traffic."""
     monkeypatch.setattr("lbcproxy.background.MOST_TEXT", 200_000)
     reading, writing = os.pipe()
-    output = TextOutput(writing, "utf-8")
+    told: list[str] = []
+    output = TextOutput(writing, "utf-8", told.append, lambda: told.append("gone"))
     for _ in range(100):
-        output.write("x" * 10_000)
-    assert output.dropped > 0
+        output.write("x" * 10_000 + "\n")
+    assert output.lost > 0
+    assert output.why == "nobody read them in time"
     os.close(reading)
     output.drain(10)
-    dropped = output.dropped
-    output.write("nobody is there")
-    assert output.dropped == dropped + 1
+    assert told == ["Broken pipe", "gone"]
+    assert output.why == "Broken pipe"
+    assert 90 < output.lost <= 100  # a pipe holds some
+    lost = output.lost
+    output.write("nobody is there\n")
+    assert output.lost == lost + 1
     os.close(writing)
+
+
+class FullDisk:
+    """Stands in for `os.write`; it has so much room."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.failed = threading.Event()
+
+    def __call__(self, descriptor: int, data: memoryview) -> int:
+        if not self.room:
+            self.failed.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = os.write(descriptor, data[: self.room])
+        self.room -= written
+        return written
+
+
+def test_lines_wait_for_a_full_disk(tmp_path, monkeypatch):
+    """They go on in the middle of the line where it was full; none is lost."""
+    monkeypatch.setattr("lbcproxy.background.RETRY", 0.001)
+    told: list[str] = []
+    disk = FullDisk(25)
+    with (tmp_path / "out").open("wb") as file:
+        output = TextOutput(file.fileno(), "utf-8", told.append, write=disk)
+        lines = [f"line {number}\n" for number in range(100)]
+        for line in lines:
+            output.write(line)
+        assert disk.failed.wait(10)
+        disk.room = 1 << 20
+        output.drain(10)
+    assert told == ["No space left on device", "it takes lines again"]
+    assert output.lost == 0
+    assert (tmp_path / "out").read_text() == "".join(lines)
+
+
+def test_lines_that_found_no_room_in_the_end_are_counted(tmp_path):
+    """Whole ones and the one that was cut."""
+    told: list[str] = []
+    with (tmp_path / "out").open("wb") as file:
+        output = TextOutput(file.fileno(), "utf-8", told.append, write=FullDisk(25))
+        for number in range(10):
+            output.write(f"line {number}\n")
+        output.drain(10)
+    assert told == ["No space left on device"]
+    assert (output.lost, output.why) == (7, "No space left on device")
+    assert (tmp_path / "out").read_bytes() == b"line 0\nline 1\nline 2\nline"
+
+
+def test_lines_that_a_reader_leaves_are_counted(monkeypatch):
+    """It hangs in the writing; the program does not wait for it."""
+    reading, writing = os.pipe()
+    output = TextOutput(writing, "utf-8")
+    for _ in range(10):
+        output.write("x" * 20_000 + "\n")
+    output.drain(0.1)
+    assert 6 <= output.lost <= 10
+    assert output.why == "nobody read them in time"
+    os.close(reading)
 
 
 def test_a_stream_in_memory_is_written_at_once(capsys):

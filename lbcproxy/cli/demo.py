@@ -44,7 +44,7 @@ def command(path: str | None) -> int:
     from lbcproxy.capture import MOST_WAITING, Recording, RecordingSettings, open_capture
     from lbcproxy.cli.console import Console
     from lbcproxy.cli.look import make_look
-    from lbcproxy.cli.show import colours, output_to, width_of
+    from lbcproxy.cli.show import colours, finish, output_to, width_of
     from lbcproxy.service import Events, Logs, run_reactor
 
     stream = sys.stderr if path == "-" else sys.stdout
@@ -79,13 +79,13 @@ def command(path: str | None) -> int:
         logs.end()
         recording.close()
         disk.close(PATIENCE)
-        output.drain()
+        printed = finish(output)
     if not demo.completed:
         click.echo("stopped before the end", err=True)
     elif path != "-":
         _compare(played, Path(file.path), file.continued)
         _farewell(events, file.path, time.monotonic() - began)
-    return code
+    return code if printed else 1
 
 
 class _Demo:

@@ -123,7 +123,7 @@ def _serve(conversation: Conversation, listen: Any, policy: Any, options: dict[s
 
     from lbcproxy.cli.console import Console
     from lbcproxy.cli.look import make_look
-    from lbcproxy.cli.show import colours, output_to, width_of
+    from lbcproxy.cli.show import colours, finish, output_to, width_of
     from lbcproxy.replay import ReplayServer
     from lbcproxy.service import Events, Logs, run_reactor
     from lbcproxy.session import Direction
@@ -135,9 +135,9 @@ def _serve(conversation: Conversation, listen: Any, policy: Any, options: dict[s
     look = make_look(
         **{name: options[name] for name in wanted}, colour=colours(stream), width=width_of(stream)
     )
-    messages = output_to(stream)
-    events = messages if event_stream is stream else output_to(event_stream)
     quiet = options["quiet"]
+    messages = output_to(stream, lambda: reactor.callFromThread(reader_gone))
+    events = messages if event_stream is stream else output_to(event_stream)
     console = Console(None if quiet else look, messages, events, colour=colours(event_stream))
     logs = Logs(console.line)
     logs.set(level="info", path=None, json=False)
@@ -155,12 +155,18 @@ def _serve(conversation: Conversation, listen: Any, policy: Any, options: dict[s
         stream_above=None if reads_all else STREAM_ABOVE,
     )
     running = _Running(server, once=options["once"])
+
+    def reader_gone() -> None:
+        if not quiet:
+            running.end(1)
+
+    code = 1
     try:
-        return run_reactor(running.run, server.stop, server.abort, reactor)
+        code = run_reactor(running.run, server.stop, server.abort, reactor)
     finally:
         logs.end()
-        for output in {messages, events}:
-            output.drain()
+        code = code if finish(*dict.fromkeys((messages, events))) else 1
+    return code
 
 
 class _Running:
@@ -180,6 +186,11 @@ class _Running:
         await self._server.stop()
         return code
 
+    def end(self, code: int) -> None:
+        """Stop in order."""
+        if not self._done.called:
+            self._done.callback(code)
+
     def _ended(self, *_: object) -> None:
-        if self._once and not self._done.called:
-            self._done.callback(0)
+        if self._once:
+            self.end(0)

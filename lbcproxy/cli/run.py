@@ -151,7 +151,7 @@ def _run(
 
     from lbcproxy.cli.console import Console
     from lbcproxy.cli.look import make_look
-    from lbcproxy.cli.show import colours, output_to, width_of
+    from lbcproxy.cli.show import colours, complain, finish, output_to, width_of
     from lbcproxy.service import (
         LbcproxyService,
         Logs,
@@ -164,7 +164,7 @@ def _run(
     stream = sys.stderr if piped else sys.stdout
     event_stream = stream if options["kind"] == "text" and not config.log_json else sys.stderr
     look = make_look(**options, colour=colours(stream), width=width_of(stream))
-    messages = output_to(stream)
+    messages = output_to(stream, lambda: reactor.callFromThread(reader_gone))
     events = messages if event_stream is stream else output_to(event_stream)
     console = Console(
         None if quiet else look, messages, events, colour=colours(event_stream), wanted=wanted
@@ -183,8 +183,17 @@ def _run(
         observers=() if quiet else (console,),
         reads_all=bool(reads_all),
         read_again=read_again,
-        given_up=lambda: ended.callback(1),
+        given_up=lambda: end(1),
     )
+
+    def end(code: int) -> None:
+        if not ended.called:
+            ended.callback(code)
+
+    def reader_gone() -> None:
+        if not quiet:  # as `| head` ends any program; what is only the log's ends nothing
+            service.stopService().addBoth(lambda _: end(1))
+
     service.set_logs(config)
     logs.begin()
 
@@ -199,8 +208,7 @@ def _run(
     finally:
         service.died()  # nothing, if it was stopped in order
         logs.end()
-        if messages.dropped:
-            console.line(f"{messages.dropped} times lines were dropped: nobody read them", True)
-        for output in {messages, events}:
-            output.drain()
-    return 1 if service.failed else code
+        if logs.lost:
+            complain(f"{logs.lost:,} lines of the log could not be written: {logs.why}")
+        printed_all = finish(*dict.fromkeys((messages, events)))
+    return code if printed_all and not (logs.lost or service.failed) else 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +134,11 @@ def reader_gone() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def output_to(stream: Any) -> Any:
-    """Give a background output to the standard output or error."""
+def output_to(stream: Any, gone: Callable[[], object] = bool) -> Any:
+    """Give a background output to the standard output or error; standard error hears of failures.
+
+    `gone` is called, in another thread, when nobody reads the stream any more.
+    """
     from lbcproxy.background import PlainOutput, TextOutput
 
     try:
@@ -141,7 +146,23 @@ def output_to(stream: Any) -> Any:
     except OSError:  # a stream in memory, which nobody can keep waiting
         return PlainOutput(stream)
     stream.flush()
-    return TextOutput(descriptor, stream.encoding)
+    name = "standard error" if stream is sys.stderr else "standard output"
+    return TextOutput(descriptor, stream.encoding, lambda text: complain(f"{name}: {text}"), gone)
+
+
+def finish(*outputs: Any) -> bool:
+    """Have all written that is to be, and say what could not be; whether that was nothing."""
+    for output in outputs:
+        output.drain()
+        if output.lost:
+            complain(f"{output.lost:,} lines could not be printed: {output.why}")
+    return not any(output.lost for output in outputs)
+
+
+def complain(text: str) -> None:
+    """Say something on standard error, in whatever thread, if that takes it."""
+    with suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), f"lbcproxy: {text}\n".encode(errors="backslashreplace"))
 
 
 def width_of(stream: Any) -> int:

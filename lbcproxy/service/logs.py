@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 import msgspec
 from twisted.logger import (
@@ -38,7 +40,15 @@ class Logs:
         self._terminal = terminal
         self._json = False
         self._path: str | None = None
-        self._file: TextIO | None = None
+        self._file: _LogFile | None = None
+        self._lost_before = 0
+        self.why = ""
+        """Why the last line that was lost could not be written."""
+
+    @property
+    def lost(self) -> int:
+        """Lines that a file did not take."""
+        return self._lost_before + (0 if self._file is None else self._file.lost)
 
     def begin(self) -> None:
         """Be the log of this process, in place of Twisted's."""
@@ -52,12 +62,11 @@ class Logs:
 
     def set(self, *, level: str, path: str | None, json: bool) -> None:
         """Log from a level on, to a file or not; raises LbcproxyError if it cannot be opened."""
-        opened = None if path is None else _opened(path)
+        opened = None if path is None else _LogFile(path, self._missing)
         GATE.level = LogLevel.lookupByName(level)
         self._json = json
-        if self._file is not None:
-            self._file.close()
-        self._path, self._file = path, opened
+        self._path = path
+        self._change_file(opened)
 
     def end(self) -> None:
         """Be a log no longer."""
@@ -67,10 +76,13 @@ class Logs:
     def reopen(self) -> None:
         """Open the file anew, where it was moved away."""
         if self._path is not None:
-            opened, old = _opened(self._path), self._file
-            self._file = opened
-            if old is not None:
-                old.close()
+            self._change_file(_LogFile(self._path, self._missing))
+
+    def _change_file(self, opened: _LogFile | None) -> None:
+        old, self._file = self._file, opened
+        if old is not None:
+            old.close()
+            self._lost_before += old.lost
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Log an event (Twisted's `ILogObserver`); never raises."""
@@ -80,15 +92,92 @@ class Logs:
         bad = event.get("log_level", LogLevel.info) >= LogLevel.warn
         if not (ours or bad):
             return
-        line = json_line(event) if self._json else text_line(event)
-        try:
-            if self._file is not None:
-                self._file.write(line + "\n")
-                self._file.flush()
-            elif self._terminal is not None:
+        line = self._line(event)
+        if self._file is None:
+            self._say(line, bad)
+            return
+        failing = self._file.why
+        self._file.write(line)
+        if self._file.why != failing:
+            self.why = self._file.why or self.why
+            words = f"fails: {self._file.why}" if self._file.why else "goes on"
+            self._say(f"lbcproxy: the log into {self._path} {words}", True)
+
+    def _line(self, event: dict[str, Any]) -> str:
+        return json_line(event) if self._json else text_line(event)
+
+    def _missing(self, lines: int, why: str) -> str:
+        """Give the line that says how many could not be written before it."""
+        words = "{lines} lines of the log are missing: {why}"
+        facts = {"log_namespace": "lbcproxy.service", "log_level": LogLevel.error}
+        return self._line({**facts, "log_format": words, "lines": lines, "why": why})
+
+    def _say(self, line: str, bad: bool) -> None:
+        with suppress(OSError, ValueError):  # nobody is left to tell; the traffic goes on
+            if self._terminal is not None:
                 self._terminal(line, bad)
-        except (OSError, ValueError):
-            pass  # a full disk must not end the traffic; there is nobody left to tell
+
+
+class _LogFile:
+    """A file that lines are appended to, each at once; raises LbcproxyError if it cannot be opened.
+
+    While it takes nothing, lines are counted; the next that it takes says how many are missing.
+    """
+
+    def __init__(self, path: str, note: Callable[[int, str], str]) -> None:
+        self._note = note
+        self.lost = 0
+        """Lines that were not written."""
+        self.why = ""
+        """Why nothing can be written now; empty if it can."""
+        self._missing = 0
+        self._rest = b""  # of what was cut
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, _flags(path), 0o666)
+        except OSError as error:
+            why = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
+            raise LbcproxyError(f"cannot log to {path}: {why}") from error
+
+    def write(self, line: str) -> None:
+        """Append a line, or count it."""
+        if self._rest:
+            self._rest = self._rest[self._append(self._rest) :]
+        note = f"{self._note(self._missing, self.why)}\n" if self._missing else ""
+        data = f"{note}{line}\n".encode(errors="backslashreplace")
+        written = 0 if self._rest else self._append(data)
+        if not written:
+            self.lost += 1
+            self._missing += 1
+            return
+        self._rest, self._missing = data[written:], 0
+        if not self._rest:
+            self.why = ""
+
+    def close(self) -> None:
+        """Close it; what was cut is written whole now, or lost."""
+        rest = self._rest[self._append(self._rest) :]
+        self.lost += rest.count(b"\n")
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+    def _append(self, data: bytes) -> int:
+        """Return how many bytes the file takes."""
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
+        except OSError as error:
+            self.why = error.strerror or str(error)
+        return written
+
+
+def _flags(path: str) -> int:
+    """Say how a log is opened: a pipe so that it waits neither for a reader nor for its reading."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    if Path(path).is_fifo():
+        return os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
+    return flags
 
 
 def text_line(event: dict[str, Any]) -> str:
@@ -124,12 +213,3 @@ def _text(event: dict[str, Any]) -> str:
     failure = event.get("log_failure")
     detail = f": {failure.getTraceback()}" if failure is not None else ""
     return printable(f"{formatEvent(event)}{detail}")
-
-
-def _opened(path: str) -> TextIO:
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return Path(path).open("a", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        why = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
-        raise LbcproxyError(f"cannot log to {path}: {why}") from error

@@ -1,6 +1,8 @@
 """The log: lines and JSON, levels, files, and what nobody may smuggle into it."""
 
+import errno
 import json
+import os
 from typing import Any
 
 import pytest
@@ -130,3 +132,74 @@ def test_a_log_that_cannot_be_opened_is_named(logs, tmp_path):
         logs.set(level="info", path=str(tmp_path / "x" / "y"), json=False)
     OURS.info("still here")
     assert "still here" in (tmp_path / "x").read_text()
+
+
+class Disk:
+    """Stands in for `os.write` on a disk with so much room."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+        self.room = room
+        self._write = os.write
+        monkeypatch.setattr("lbcproxy.service.logs.os.write", self)
+
+    def __call__(self, descriptor: int, data: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._write(descriptor, data[: self.room])
+        self.room -= written
+        return written
+
+
+@pytest.mark.parametrize("json_lines", [False, True])
+@pytest.mark.parametrize("room", [0, 10])
+def test_a_log_on_a_full_disk_says_so_and_goes_on(logs, tmp_path, monkeypatch, room, json_lines):
+    """What is missing is counted, in the log too; a line that was cut is completed."""
+    path = tmp_path / "log"
+    logs.set(level="info", path=str(path), json=json_lines)
+    OURS.info("first")
+    disk = Disk(monkeypatch, room)
+    for number in range(3):
+        OURS.info("while it was full {number}", number=number)
+    kept = 1 if room else 0
+    assert logs.lines == [
+        (f"lbcproxy: the log into {path} fails: No space left on device", True),
+    ]
+    assert logs.lost == 3 - kept
+    disk.room = 1 << 20
+    OURS.info("last")
+    assert logs.lines[1:] == [(f"lbcproxy: the log into {path} goes on", True)]
+    lines = path.read_text().splitlines()
+    texts = [json.loads(each)["text"] for each in lines] if json_lines else lines
+    missing = f"{3 - kept} lines of the log are missing: No space left on device"
+    wanted = ["first", *["while it was full 0"] * kept, missing, "last"]
+    assert [each.endswith(end) for each, end in zip(texts, wanted, strict=True)] == [True] * len(
+        wanted
+    )
+    assert logs.lost == 3 - kept
+    assert logs.why == "No space left on device"
+
+
+def test_what_was_lost_is_known_after_the_file_was_changed(logs, tmp_path, monkeypatch):
+    """The exit code depends on it."""
+    logs.set(level="info", path=str(tmp_path / "one"), json=False)
+    disk = Disk(monkeypatch, 10)
+    OURS.info("cut")
+    OURS.info("lost")
+    logs.set(level="info", path=str(tmp_path / "two"), json=False)
+    assert logs.lost == 2
+    disk.room = 1000
+    OURS.info("kept")
+    logs.end()
+    assert logs.lost == 2
+
+
+def test_a_log_into_a_pipe_waits_for_nobody(logs, tmp_path):
+    """Neither for a reader at the start, nor for one that is slow."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    logs.set(level="info", path=str(path), json=False)
+    for _ in range(2000):
+        OURS.info("x" * 100)
+    assert logs.lost > 0
+    with path.open("rb", buffering=0) as reading:
+        assert reading.read(20_000).count(b"x" * 100 + b"\n") > 100
