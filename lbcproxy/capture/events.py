@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from lbcproxy.capture.reading.met import SessionReport
-from lbcproxy.session import Direction, End, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
 
 if TYPE_CHECKING:
     from lbcproxy.capture.reading.reader import Capture
@@ -25,6 +25,7 @@ __all__ = [
     "Event",
     "Finished",
     "Header",
+    "Missing",
     "Passed",
     "Reset",
     "Started",
@@ -127,7 +128,16 @@ class Ended(msgspec.Struct, frozen=True):
         )
 
 
-Event: TypeAlias = Header | Started | Connected | Passed | Ending | Finished | Reset | Ended
+class Missing(msgspec.Struct, frozen=True):
+    """The capture says that something is not in it that happened before this."""
+
+    lost: Lost
+    time_ns: int
+
+
+Event: TypeAlias = (
+    Header | Started | Connected | Passed | Ending | Finished | Reset | Ended | Missing
+)
 
 
 def events(capture: Capture) -> Iterator[Event]:
@@ -159,3 +169,5 @@ def tell(event: Event, observer: Observer) -> None:
             observer.ended(event.summary, event.time_ns)
         case Ended():
             observer.left(event.summary, event.time_ns)
+        case Missing():
+            observer.missed(None, event.lost, event.time_ns)

@@ -9,7 +9,7 @@ import msgspec
 
 from lbcproxy.endpoint import Endpoint
 
-__all__ = ["ACK", "FIN", "PSH", "RST", "SYN", "Leg", "Packet", "Section", "Segment"]
+__all__ = ["ACK", "FIN", "PSH", "RST", "SYN", "Leg", "Packet", "Section", "Segment", "Statistics"]
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 
@@ -25,7 +25,8 @@ class Packet(msgspec.Struct, frozen=True, gc=False):
     """One captured packet, as it stands in a file.
 
     `offset` is where its record begins in the file, `custom` holds the texts that lbcproxy
-    itself left on the packet, `comments` those for people.
+    itself left on the packet, `comments` those for people. `dropped` is how many packets of its
+    interface the file lacks just before it, and `interface` the number of that in its section.
     """
 
     time_ns: int
@@ -34,6 +35,8 @@ class Packet(msgspec.Struct, frozen=True, gc=False):
     offset: int
     comments: tuple[str, ...] = ()
     custom: tuple[str, ...] = ()
+    dropped: int = 0
+    interface: int = 0
 
 
 class Section(msgspec.Struct, frozen=True, gc=False):
@@ -45,6 +48,28 @@ class Section(msgspec.Struct, frozen=True, gc=False):
     custom: tuple[str, ...]
     comments: tuple[str, ...]
     offset: int
+
+
+class Statistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a file says of how much it holds and lacks; counts are of packets, None if not said.
+
+    Others count from the beginning of their capture. A writer of ours says in `custom` what is
+    missing just there.
+    """
+
+    time_ns: int
+    offset: int
+    interface: int = 0
+    received: int | None = None
+    """What came in."""
+    dropped: int | None = None
+    """What the interface dropped."""
+    accepted: int | None = None
+    """What a filter let through."""
+    dropped_by_system: int | None = None
+    delivered: int | None = None
+    """What was given to who wrote the file."""
+    custom: tuple[str, ...] = ()
 
 
 class Segment(msgspec.Struct, frozen=True, gc=False):

@@ -99,6 +99,8 @@ def _one(file: Path, chain: Any, kind: str, quick: bool, plot: Path | None) -> i
     else:
         print_report(shown, sys.stdout)
     sys.stdout.flush()
+    if capture.met.lost:
+        click.echo(f"lbcproxy: {file}: {capture.met.lost}", err=True)
     if plot is not None and timeline is not None:
         from lbcproxy.cli.plot import draw
 

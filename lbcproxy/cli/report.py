@@ -84,6 +84,7 @@ def _facts(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
         if shown["gap_count"]
         else "none",
     )
+    yield from _lost(shown)
     yield "errors", f"{shown['error_count']:,} messages" if shown["error_count"] else "none"
     if shown["verdicts"]:
         yield (
@@ -95,6 +96,27 @@ def _facts(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
     if shown["damage"] is not None:
         damage = shown["damage"]
         yield "damage", f"at byte {damage['offset']:,}: {damage['what']}; this is what is before it"
+
+
+COUNTERS = {
+    "received": "received",
+    "dropped": "dropped by the interface",
+    "accepted": "passed a filter",
+    "dropped_by_system": "dropped by the system",
+    "delivered": "delivered",
+}
+
+
+def _lost(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    lost = shown["lost"]
+    if lost["messages"] or lost["bytes"]:
+        yield "lost", f"{lost['messages']:,} messages, {lost['bytes']:,} bytes of capture"
+    if lost["packets"]:
+        yield "lost", f"{lost['packets']:,} packets, by who recorded them"
+    for each in shown["counters"]:
+        words = [f"{each[key]:,} {name}" for key, name in COUNTERS.items() if each[key] is not None]
+        if words:
+            yield "packets", f"of interface {each['interface']}: {', '.join(words)}"
 
 
 def _sessions(shown: dict[str, Any]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -51,19 +52,40 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
         return self.end.text
 
 
-class Lost(msgspec.Struct, frozen=True, kw_only=True):
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How much of what happened is not recorded."""
 
-    messages: int = 0
-    size: int = 0
+    messages: Count = 0
+    size: Count = msgspec.field(default=0, name="bytes")
     """Bytes: of capture files, or where nobody has made any of it, of the nodes."""
-    packets: int = 0
+    packets: Count = 0
     """What a capture of others dropped."""
     why: str = ""
     """What is known of the cause, for people."""
 
     def __bool__(self) -> bool:
         return bool(self.messages or self.size or self.packets)
+
+    def __add__(self, other: Lost) -> Lost:
+        return Lost(
+            messages=self.messages + other.messages,
+            size=self.size + other.size,
+            packets=self.packets + other.packets,
+            why=self.why or other.why,
+        )
+
+    @property
+    def words(self) -> str:
+        """Return it in words."""
+        found = []
+        if self.messages or self.size:
+            found.append(f"{self.messages:,} messages ({self.size:,} bytes of capture)")
+        if self.packets:
+            found.append(f"{self.packets:,} packets")
+        return f"{' and '.join(found)} were not recorded"
 
 
 class Observer:

@@ -73,7 +73,18 @@ def test_the_keys_of_the_object_are_public(lbcproxy, captures):
         *("file", "format", "size", "comments", "networks", "begin", "end", "seconds"),
         *("sections", "packets", "session_count", "sessions", "messages", "rates", "commands"),
         *("junk", "gap_count", "missing", "gaps", "error_count", "errors", "verdicts"),
-        *("deciders", "peers", "agents", "answers", "dropped", "notices", "damage"),
+        *(
+            "deciders",
+            "peers",
+            "agents",
+            "answers",
+            "dropped",
+            "notices",
+            "lost",
+            "losses",
+            "counters",
+            "damage",
+        ),
     ]
     assert list(shown["answers"][0]) == [
         *("pair", "direction", "requests", "answered", "not_found", "unanswered"),

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from lbcproxy import discover
 from lbcproxy.capture.formats._packed import PACKINGS, packed, unpacked
-from lbcproxy.capture.packet import Packet, Section
+from lbcproxy.capture.packet import Packet, Section, Statistics
 from lbcproxy.capture.reading.happening import Happened
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
@@ -39,7 +39,7 @@ __all__ = [
 HEAD = 32
 """Bytes of a file that tell its format."""
 
-Item = Packet | Section | Happened
+Item = Packet | Section | Happened | Statistics
 
 
 class Recognised(NamedTuple):
@@ -61,11 +61,15 @@ class Recognised(NamedTuple):
 def read_packets(file: BinaryIO) -> Iterator[Packet | Section]:
     """Read a capture file of any format of packets from where it stands, pipes too.
 
+    What it says of packets that it lacks is left out.
+
     Raises CaptureError at once if it is no capture, and while reading where it is damaged, after
     everything before the damage was given.
     """
     found = recognise(file)
-    return cast("Iterator[Packet | Section]", found.form.read(found.file))
+    for item in found.form.read(found.file):
+        if not isinstance(item, Statistics):
+            yield item
 
 
 def recognise(file: BinaryIO) -> Recognised:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from lbcproxy.capture.events import Header
 from lbcproxy.capture.formats._writer import Writer
 from lbcproxy.capture.lines import entry_object, json_line
-from lbcproxy.session import Direction, End, EndCause, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, EndCause, Lost, Passage, SessionFacts, SessionSummary
 from lbcproxy.text import iso_time
 
 __all__ = ["AsLines"]
@@ -74,6 +76,10 @@ class AsLines(Writer):
         """Say that no more is known, if that is before the end of the file."""
         if summary.end.cause is EndCause.SILENT:
             self._event("left", summary.facts, time_ns)
+
+    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+        """Say how much is missing."""
+        self._line({"event": "lost", "time": iso_time(time_ns), **msgspec.to_builtins(lost)})
 
     def _event(self, event: str, facts: SessionFacts, time_ns: int, **more: Any) -> None:
         if not facts.network:

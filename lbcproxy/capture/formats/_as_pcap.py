@@ -10,10 +10,10 @@ from lbcproxy import networks
 from lbcproxy.capture.events import Header
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.formats._writer import Recorded
-from lbcproxy.capture.packet import Packet, Section
+from lbcproxy.capture.packet import Packet
 from lbcproxy.capture.reading.tcp import LINK_RAW
 from lbcproxy.capture.recording.recorder import Recorder
-from lbcproxy.session import Direction, End, EndCause, Passage, SessionFacts
+from lbcproxy.session import Direction, End, EndCause, Lost, Passage, SessionFacts
 
 __all__ = ["AsPcap"]
 
@@ -84,6 +84,10 @@ class AsPcap(Recorded):
         self.lacking("why sessions ended", end.cause not in (EndCause.CLOSED, EndCause.RESET))
         super().ending(facts, end, time_ns)
 
+    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+        """Count it: a pcap has no place for it."""
+        self.lacking("counts of what was not recorded")
+
     def _count(self, facts: SessionFacts) -> None:
         self._sessions += 1
         self.lacking("addresses of upstreams", facts.upstream != facts.listen)
@@ -101,7 +105,7 @@ class AsPcap(Recorded):
             return
         parts: list[bytes] = []
         for packet in pcapng.read(io.BytesIO(self._head + data)):
-            if isinstance(packet, Section) or self._silent:
+            if not isinstance(packet, Packet) or self._silent:
                 continue
             parts += self._record(packet)
         self._out(b"".join(parts))

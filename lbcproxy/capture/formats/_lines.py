@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from lbcproxy import networks
-from lbcproxy.capture.packet import Leg, Section
+from lbcproxy.capture.packet import Leg, Section, Statistics
 from lbcproxy.capture.reading.connection import UnknownNetwork
 from lbcproxy.capture.reading.happening import Closed, Data, Forgotten, Gap, Happened, Opened
 from lbcproxy.capture.recording.writer import SCHEMA
@@ -53,12 +53,15 @@ class Telling:
         self._sessions: dict[int, _Session] = {}
         self._by_leg = False
 
-    def take(self, line: Line, offset: int) -> Iterator[Section | Happened]:
+    def take(self, line: Line, offset: int) -> Iterator[Section | Happened | Statistics]:
         """Say what a line tells."""
         if line.event == "section":
             yield self._section(line, offset)
             return
         time_ns = time_of_iso(_said(line.time, "time"))
+        if line.event == "lost":
+            yield _lost(line, time_ns, offset)
+            return
         number = _said(line.session, "session")
         if line.event is None:
             yield from self._message(line, number, time_ns)
@@ -242,3 +245,14 @@ def _piece(
         gap = Gap(connection, from_client, line.missing, time_ns)
         return Happened(gap, {"missing": line.missing})
     return Happened(Data(connection, from_client, data, time_ns), facts)
+
+
+def _lost(line: Line, time_ns: int, offset: int) -> Statistics:
+    lost = {
+        "messages": line.messages,
+        "bytes": line.bytes,
+        "packets": line.packets,
+        "why": line.why,
+    }
+    text = msgspec.json.encode({"schema": SCHEMA, "lost": lost}).decode()
+    return Statistics(time_ns=time_ns, offset=offset, custom=(text,))

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lbcproxy.capture.events import Event, Header, tell
+from lbcproxy.capture.recording.loss import lost_block
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.capture.recording.writer import LAST_NS
-from lbcproxy.session import Direction, End, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["Recorded", "Writer"]
 
 Write = Callable[[bytes], object]
+_MAX_MISSED = 100
 
 
 class Writer(Observer):
@@ -34,6 +36,10 @@ class Writer(Observer):
     def close(self) -> None:
         """Write what is left to be written."""
 
+    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+        """Say that something is missing, where the format can."""
+        self.lacking("counts of what was not recorded")
+
     def lacking(self, what: str, count: int = 1) -> None:
         """Count something that cannot be held."""
         if count:
@@ -52,6 +58,8 @@ class Recorded(Writer):
         self._header = Header()
         self._recorder: Recorder | None = None
         self._written = False
+        self._missed: list[tuple[Lost, int]] = []
+        self._said = 0  # of the section
 
     def header(self, header: Header) -> None:
         """Have the next session begin a section."""
@@ -107,13 +115,30 @@ class Recorded(Writer):
         """Leave a session open."""
         self._of(summary.facts.network).left(summary, time_ns)
 
+    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+        """Write how much is missing, where that is in the file."""
+        if self._recorder is not None:
+            self._write_missed(lost, time_ns)
+        elif len(self._missed) < _MAX_MISSED:
+            self._missed.append((lost, time_ns))
+        else:
+            last, _ = self._missed[-1]
+            self._missed[-1] = last + lost, time_ns
+
+    def _write_missed(self, lost: Lost, time_ns: int) -> None:
+        self.write(lost_block(lost, time_ns, self._said))
+        self._said += lost.messages or lost.packets
+
     def close(self) -> None:
         """Begin the file, if nothing happened."""
-        if not self._written:
+        if not self._written or self._missed:
             self._of("")
 
     def _of(self, network: str) -> Recorder:
         if self._recorder is None:
             self._recorder = self.recorder(self._header, network)
             self._written = True
+            missed, self._missed, self._said = self._missed, [], 0
+            for lost, time_ns in missed:
+                self._write_missed(lost, time_ns)
         return self._recorder

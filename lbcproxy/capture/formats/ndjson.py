@@ -1,7 +1,7 @@
 """ndjson: one JSON object a line, what `show -T ndjson -x` prints and what holds the rest.
 
 A message's object has `number`; of the others `event` says what they are: `section`, `started`,
-`connected`, `ending`, `finished`, `reset`, `left`. Keys that are not known are passed over.
+`connected`, `ending`, `finished`, `reset`, `left`, `lost`. Keys that are not known are passed over.
 docs/captures.md lists them all. With `sent` it holds what went out in place of a message, so
 both legs are in it.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import msgspec
 
 from lbcproxy.capture.formats import _lines
-from lbcproxy.capture.packet import Section
+from lbcproxy.capture.packet import Section, Statistics
 from lbcproxy.capture.reading.happening import Happened
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
@@ -33,6 +33,7 @@ MOST_LINE = 144 << 20
 _SHORT = 1 << 20
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+Large = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Lost = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 
 
@@ -67,6 +68,11 @@ class Line(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     changes: bool = False
     metadata: dict[str, msgspec.Raw] = {}
     comments: tuple[str, ...] = ()
+    messages: Large = 0
+    bytes: Large = 0
+    packets: Large = 0
+    """How much is missing."""
+    why: str = ""
 
 
 _DECODER = msgspec.json.Decoder(Line)
@@ -77,7 +83,9 @@ def matches(head: bytes) -> bool:
     return head.lstrip()[:1] == b"{"
 
 
-def happened(file: BinaryIO, path: Path, network: Network | None) -> Iterator[Section | Happened]:
+def happened(
+    file: BinaryIO, path: Path, network: Network | None
+) -> Iterator[Section | Happened | Statistics]:
     """Give what the lines tell; CaptureError at the first that is wrong, with its offset.
 
     `network` is that of sessions whose beginning is not told; raises UnknownNetwork without.

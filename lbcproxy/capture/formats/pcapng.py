@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from lbcproxy.capture.formats import _stretch
+from lbcproxy.capture.formats._statistics import OPTION_DROPPED, statistics
 from lbcproxy.capture.formats._stretch import Stretch
-from lbcproxy.capture.packet import Packet, Section
+from lbcproxy.capture.packet import Packet, Section, Statistics
 from lbcproxy.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -28,11 +29,14 @@ __all__ = [
     "NAME",
     "OPTION_COMMENT",
     "OPTION_CUSTOM",
+    "OPTION_DROPPED",
     "OPTION_TIME_UNIT",
     "PEN",
     "SECTION",
+    "STATISTICS",
     "SUFFIXES",
     "block",
+    "block_before",
     "matches",
     "options",
     "read",
@@ -49,11 +53,13 @@ INTERFACE = 1
 PACKET = 2
 """Obsolete; old files have it in place of the enhanced packet."""
 SIMPLE_PACKET = 3
+STATISTICS = 5
 ENHANCED_PACKET = 6
 
 OPTION_COMMENT = 1
 OPTION_TIME_UNIT = 9
 OPTION_TIME_OFFSET = 14
+_OPTION_DROP_COUNT = 4  # of a packet
 OPTION_CUSTOM = 2988
 # Custom options carry the number of who made them. This one is for documentation: lbcproxy has
 # none of its own yet, so its texts name their schema as well.
@@ -63,8 +69,9 @@ _MIN_BLOCK = 12
 # Far above any packet: a longer block is damage, and must not be allocated for.
 _MAX_BLOCK = 64 * 2**20
 # Blocks that reading may go on with behind damage: what is in most files.
-_RESUMABLE = (INTERFACE, PACKET, SIMPLE_PACKET, 4, 5, ENHANCED_PACKET)
+_RESUMABLE = (INTERFACE, PACKET, SIMPLE_PACKET, 4, STATISTICS, ENHANCED_PACKET)
 _SEARCHED = 1 << 20
+_UNKNOWN_DROPS = 0xFFFF
 _MICROSECONDS = b"\x06"
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 
@@ -103,7 +110,7 @@ class _Reading:
         other.order, other.interfaces = self.order, self.interfaces.copy()
         return other
 
-    def item(self, found: _Block) -> Packet | Section | None:
+    def item(self, found: _Block) -> Packet | Section | Statistics | None:
         """Give what a block holds for the reader."""
         if found.kind == SECTION:
             self.interfaces = []
@@ -114,6 +121,8 @@ class _Reading:
             return _enhanced(found, self.interfaces)
         elif found.kind == SIMPLE_PACKET:
             return _simple(found, self.interfaces)
+        elif found.kind == STATISTICS:
+            return _statistics(found, self.interfaces)
         return None
 
 
@@ -122,8 +131,8 @@ def matches(head: bytes) -> bool:
     return head[:4] == SECTION.to_bytes(4)
 
 
-def read(file: BinaryIO) -> Iterator[Packet | Section]:
-    """Give sections and packets one after another; CaptureError where it is damaged or cut.
+def read(file: BinaryIO) -> Iterator[Packet | Section | Statistics]:
+    """Give what there is one after another; CaptureError where it is damaged or cut.
 
     A packet in a block without a time (SPB) has the time 0.
     """
@@ -176,6 +185,18 @@ def stretches(file: BinaryIO) -> Iterator[Stretch]:
         torn = resumed is None and _is_tail(file, end)
         start = size if resumed is None else resumed
         yield Stretch(end, start, damage=damage, torn=torn)
+
+
+def block_before(file: BinaryIO, end: int) -> int | None:
+    """Return where the block begins that ends at a place of a file of ours; None if none does."""
+    if end < _MIN_BLOCK:
+        return None
+    file.seek(end - 4)
+    length = int.from_bytes(file.read(4), "little")
+    if length < _MIN_BLOCK or length > end:
+        return None
+    file.seek(end - length + 4)
+    return end - length if int.from_bytes(file.read(4), "little") == length else None
 
 
 def _is_tail(file: BinaryIO, offset: int) -> bool:
@@ -274,7 +295,7 @@ def _section(found: _Block) -> Section:
     major, minor = struct.unpack_from(found.order + "HH", found.body, 4)
     if major != 1:
         raise CaptureError(f"version {major}.{minor} of pcapng is not understood", found.offset)
-    comments, custom = _texts(found, 16)
+    comments, custom, _ = _texts(found, 16)
     return Section(custom, comments, found.offset)
 
 
@@ -304,7 +325,10 @@ def _enhanced(found: _Block, interfaces: list[_Interface]) -> Packet:
     if length > len(found.body) - 20:
         raise CaptureError("a packet is longer than its block", found.offset)
     interface = interfaces[number]
-    comments, custom = _texts(found, 20 + length + -length % 4)
+    comments, custom, dropped = _texts(found, 20 + length + -length % 4)
+    if found.kind == PACKET:
+        dropped = int(struct.unpack_from(found.order + "2xH", found.body)[0])
+        dropped = 0 if dropped == _UNKNOWN_DROPS else dropped
     return Packet(
         interface.time_ns(high << 32 | low),
         interface.link_type,
@@ -312,7 +336,24 @@ def _enhanced(found: _Block, interfaces: list[_Interface]) -> Packet:
         found.offset,
         comments,
         custom,
+        dropped,
+        number,
     )
+
+
+def _statistics(found: _Block, interfaces: list[_Interface]) -> Statistics | None:
+    """Return what a block of statistics says; one that is malformed must not end the reading."""
+    if len(found.body) < 12:
+        return None
+    number, high, low = struct.unpack_from(found.order + "III", found.body)
+    if number >= len(interfaces):
+        return None
+    time_ns = interfaces[number].time_ns(high << 32 | low)
+    try:
+        options, custom = list(_options(found, 12)), _texts(found, 12)[1]
+    except CaptureError:
+        return None
+    return statistics(time_ns, number, options, custom, found.order, found.offset)
 
 
 def _simple(found: _Block, interfaces: list[_Interface]) -> Packet:
@@ -330,18 +371,20 @@ def _simple(found: _Block, interfaces: list[_Interface]) -> Packet:
     return Packet(0, interface.link_type, found.body[4 : 4 + length], found.offset)
 
 
-def _texts(found: _Block, start: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give the comments among a block's options, and the custom texts that are lbcproxy's."""
+def _texts(found: _Block, start: int) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Return comments and lbcproxy's texts of a block; of a packet, how many were dropped too."""
     if start >= len(found.body):
-        return (), ()
-    comments, custom = [], []
+        return (), (), 0
+    comments, custom, dropped = [], [], 0
     pen = struct.pack(found.order + "I", PEN)
     for code, value in _options(found, start):
         if code == OPTION_COMMENT:
             comments.append(value.decode(errors="replace"))
         elif code == OPTION_CUSTOM and value[:4] == pen:
             custom.append(value[4:].decode(errors="replace"))
-    return tuple(comments), tuple(custom)
+        elif code == _OPTION_DROP_COUNT and len(value) == 8:
+            dropped = struct.unpack(found.order + "Q", value)[0]
+    return tuple(comments), tuple(custom), dropped
 
 
 def _options(found: _Block, start: int) -> Iterator[tuple[int, bytes]]:

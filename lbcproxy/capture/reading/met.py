@@ -6,6 +6,7 @@ import msgspec
 
 from lbcproxy.capture.reading.dropped import Dropped, DroppedCount, DropReason
 from lbcproxy.capture.reading.fragments import Fragments
+from lbcproxy.capture.reading.lost import LostTotals
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import End, SessionFacts, SideStatistics
 
@@ -62,6 +63,8 @@ class Met:
         """Connections passed over because they are of no known network."""
         self.dropped = Dropped()
         """What was read but not given out, by reason."""
+        self.lost = LostTotals()
+        """What the file itself says that it lacks."""
         self.segments = 0
         """TCP segments."""
         self.fragments = Fragments()
@@ -95,7 +98,8 @@ class Met:
         Protocols that every network card sees are left out, as long as there is TCP as well. A
         file that is unreadable has none: reading it raises them as an error.
         """
-        return [] if self.is_unreadable else self._sentences(ordinary=not self.segments)
+        found = [] if self.is_unreadable else self._sentences(ordinary=not self.segments)
+        return [str(self.lost), *found] if self.lost else found
 
     @property
     def all_notices(self) -> list[str]:

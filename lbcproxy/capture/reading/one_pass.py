@@ -11,7 +11,7 @@ import msgspec
 
 from lbcproxy import networks
 from lbcproxy.capture.events import Event, Header
-from lbcproxy.capture.packet import PSH, Leg, Packet, Section, Segment
+from lbcproxy.capture.packet import PSH, Leg, Packet, Section, Segment, Statistics
 from lbcproxy.capture.reading.connection import Connection, Room
 from lbcproxy.capture.reading.conversation import Conversation
 from lbcproxy.capture.reading.facts import (
@@ -26,6 +26,7 @@ from lbcproxy.capture.reading.facts import (
 )
 from lbcproxy.capture.reading.happening import Closed, Data, Gap, Happened, Opened, StreamEvent
 from lbcproxy.capture.reading.lookahead import Lookahead
+from lbcproxy.capture.reading.losses import Losses
 from lbcproxy.capture.reading.met import Met
 from lbcproxy.capture.reading.pairing import Awaits, Sent
 from lbcproxy.capture.reading.parts import OpenSession, Part
@@ -58,6 +59,7 @@ class Reading:
         self._part = part
         self._number = 1  # the next entry's
         self._room = Room()
+        self._losses = Losses(met.lost)
         self._highest = 0
         self._more = itertools.count(1)  # connections that only another part opened
         self._begin(Header())
@@ -82,10 +84,11 @@ class Reading:
         # With one leg in the file there is nothing that stands on the other as well.
         self._by_leg = header.changes and header.legs == "both"
 
-    def take(self, item: Packet | Section | Happened) -> Iterator[Told]:
+    def take(self, item: Packet | Section | Happened | Statistics) -> Iterator[Told]:
         """Take the next packet, or what else a format gives."""
         if isinstance(item, Section):
             yield from self.finish()
+            self._losses.begin(item)
             header = header_of(item)
             self._begin(header)
             self._is_own = bool(item.custom)
@@ -97,8 +100,12 @@ class Reading:
             self._last_time = item.event.time_ns
             self._met.time(item.event.time_ns)
             yield from self._happened(item.event, item.facts, item.whole)
+        elif isinstance(item, Statistics):
+            yield from self._losses.in_statistics(item)
         else:
             self._met.packet(item.time_ns)
+            if item.dropped:
+                yield from self._losses.in_packet(item)
             segment = dissect(item, self._met.fragments, self._met.dropped)
             if segment is None:
                 return

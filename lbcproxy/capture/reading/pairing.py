@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from lbcproxy.capture.events import Ended, Event, Header, Passed
+from lbcproxy.capture.events import Ended, Event, Header, Missing, Passed
 
 __all__ = ["Awaits", "Pairing", "Sent"]
 
@@ -136,7 +136,7 @@ class Pairing:
 
 
 def _session(event: Event) -> int:
-    return 0 if isinstance(event, Header) else event.facts.number
+    return 0 if isinstance(event, Header | Missing) else event.facts.number
 
 
 def _size(event: Event) -> int:

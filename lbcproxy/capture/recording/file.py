@@ -24,6 +24,8 @@ __all__ = ["MOST_WAITING", "CaptureFile", "Told"]
 
 MOST_WAITING = 64 << 20
 """Bytes that may wait for a disk or pipe, unless said otherwise."""
+ROOM_TO_SPARE = 64
+"""Bytes by which the numbers in a block may grow."""
 RETRY = 5.0
 """Seconds until a disk that failed is tried again."""
 
@@ -129,7 +131,7 @@ class CaptureFile:
             self._skip(messages, data)
         elif self._closed:
             self._lose(messages, [data])
-        elif not self._disk.put(self, self._skipped.block() + data, messages):
+        elif not self._disk.put(self, self._skipped.block(self.lost.messages) + data, messages):
             self._skip(messages, data)
             if not self._overrun:
                 waits = f"{self._disk.most >> 20} MiB wait to be written"
@@ -165,7 +167,7 @@ class CaptureFile:
         try:
             self.open()
             head = b"" if self._begun else self._head
-            self._write_all([head + missing.block(), *parts])
+            self._write_all([head + missing.block(self.lost.messages), *parts])
         except Exception as error:  # a file fails in many ways; none may cost the others
             with self._lock:
                 self._missing += missing
@@ -197,6 +199,8 @@ class CaptureFile:
         if self._missing and self._may_recover():
             self._retry_at = None
             self.write_out([], 0)
+            if self._missing and self._begun and self._regular:
+                self._say_at_the_end()
         try:
             if self._file is not None:
                 self._file.close()
@@ -205,6 +209,25 @@ class CaptureFile:
         finally:
             self.is_done = True
             self._tell_closed(self)
+
+    def _say_at_the_end(self) -> None:
+        """Have the file say what it lacks in place of its last packets, if there is no other room.
+
+        A packet less is bad; a file that does not tell that half of it is missing is worse.
+        """
+        assert self._file is not None
+        with suppress(OSError), Path(self.path).open("rb") as reading:
+            size = os.fstat(self._file.fileno()).st_size
+            cut, needed = size, len(self._missing.block()) + ROOM_TO_SPARE
+            while size - cut < needed:
+                before = pcapng.block_before(reading, cut)
+                if before is None or before <= self.size + len(self._head):
+                    return
+                cut = before
+            os.ftruncate(self._file.fileno(), cut)
+            self._lose(0, [bytes(size - cut)])
+            self._retry_at = None
+            self.write_out([], 0)
 
     def _leave_nothing(self) -> None:
         """Remove a new file that nothing could be written into."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from lbcproxy.session import Direction, End, Passage, SessionFacts
+import msgspec
+
+from lbcproxy.session import Direction, End, Message, Passage, SessionFacts
 from lbcproxy.wire.codec import Codec
 
-__all__ = ["Known", "from_next_message"]
+__all__ = ["Known", "from_next_message", "without_records"]
 
 
 class Known:
@@ -71,3 +73,23 @@ def from_next_message(passages: Sequence[Passage]) -> Sequence[Passage] | None:
         if passage.entries:
             return passages[place + 1 :]
     return None
+
+
+def without_records(passage: Passage) -> Passage:
+    """Return the same without what was decoded of it, which may be many times as long."""
+    if passage.run is not None:
+        run = passage.run.unread()
+        return Passage(passage.raw, run, run=run)
+    if not passage.entries or passage.entries[0].message is None:
+        return passage
+    message = passage.entries[0].message
+    fresh = Message(
+        message.command,
+        message.direction,
+        message.raw or message.head,
+        message.codec,
+        error=message.frame_error,
+        length=None if message.raw else message.length,
+    )
+    entry = msgspec.structs.replace(passage.entries[0], message=fresh)
+    return Passage(passage.raw, (entry,), passage.sent)

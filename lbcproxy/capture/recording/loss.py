@@ -7,11 +7,25 @@ import time
 from typing import Self
 
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.recording.notes import Note, note_options
+from lbcproxy.session import Lost
 
-__all__ = ["Loss"]
+__all__ = ["Loss", "lost_block"]
 
-STATISTICS = 5
-OPTION_DROPPED = 5
+_MOST = 2**64 - 1
+
+
+def lost_block(lost: Lost, time_ns: int, before: int = 0) -> bytes:
+    """Return an Interface Statistics Block that says it: capinfos and Wireshark count it.
+
+    `before` is how much earlier blocks of the section say: other programs want the sum.
+    """
+    body = struct.pack("<III", 0, time_ns >> 32 & 0xFFFFFFFF, time_ns & 0xFFFFFFFF)
+    dropped = struct.pack("<Q", min(before + (lost.messages or lost.packets), _MOST))
+    comment = f"{lost.words} before this" + (f": {lost.why}" if lost.why else "")
+    note = note_options(Note(comment, {"lost": lost}))
+    said = note + pcapng.options((pcapng.OPTION_DROPPED, dropped))
+    return pcapng.block(pcapng.STATISTICS, body + said + bytes(4))
 
 
 class Loss:
@@ -33,19 +47,16 @@ class Loss:
         return self
 
     def __str__(self) -> str:
-        return f"{self.messages:,} messages ({self.size:,} bytes of capture) were not recorded"
+        return self._lost.words
 
-    def block(self) -> bytes:
-        """Give an Interface Statistics Block that says it: capinfos and Wireshark count it.
+    @property
+    def _lost(self) -> Lost:
+        return Lost(messages=self.messages, size=self.size)
 
-        Nothing where nothing is missing.
+    def block(self, so_far: int = 0) -> bytes:
+        """Return a block that says it; nothing where nothing is missing.
+
+        `so_far` is how many messages the file lacks in all, these among them.
         """
-        if not self:
-            return b""
-        nanoseconds = time.time_ns()
-        body = struct.pack("<III", 0, nanoseconds >> 32, nanoseconds & 0xFFFFFFFF)
-        said = pcapng.options(
-            (pcapng.OPTION_COMMENT, f"{self} before this".encode()),
-            (OPTION_DROPPED, struct.pack("<Q", self.messages)),
-        )
-        return pcapng.block(STATISTICS, body + said + bytes(4))
+        before = max(0, so_far - self.messages)
+        return lost_block(self._lost, time.time_ns(), before) if self else b""

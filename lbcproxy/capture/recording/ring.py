@@ -16,7 +16,7 @@ import msgspec
 
 from lbcproxy.background import Background
 from lbcproxy.capture.recording.file import CaptureFile, Told
-from lbcproxy.capture.recording.known import Known, from_next_message
+from lbcproxy.capture.recording.known import Known, from_next_message, without_records
 from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.pattern import file_name
 from lbcproxy.capture.recording.reasons import error_in, reason_of_end
@@ -26,7 +26,6 @@ from lbcproxy.session import (
     Direction,
     End,
     Lost,
-    Message,
     Observer,
     Passage,
     SessionFacts,
@@ -262,7 +261,7 @@ class Rings(Observer):
             messages += len(passage.entries)
             size += len(passage.raw) + len(passage.sent or b"")
             reason = error_in(passage) or reason
-            kept.append(_unread(passage))
+            kept.append(without_records(passage))
         size += messages * PER_MESSAGE
         self._add(ring, _Item(time_ns, None, direction, kept, messages, size))
         if reason in self.settings.reasons and (reason, direction) not in ring.said:
@@ -377,23 +376,3 @@ class _Dump:
             known = known or Known(self._ring.facts)
             item.follow(known)
         return parts, self._ring.tell(recorder, known, self._items[skipped:])
-
-
-def _unread(passage: Passage) -> Passage:
-    """Give the same without what was decoded of it, which may be many times as long."""
-    if passage.run is not None:
-        run = passage.run.unread()
-        return Passage(passage.raw, run, run=run)
-    if not passage.entries or passage.entries[0].message is None:
-        return passage
-    message = passage.entries[0].message
-    fresh = Message(
-        message.command,
-        message.direction,
-        message.raw or message.head,
-        message.codec,
-        error=message.frame_error,
-        length=None if message.raw else message.length,
-    )
-    entry = msgspec.structs.replace(passage.entries[0], message=fresh)
-    return Passage(passage.raw, (entry,), passage.sent)

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from lbcproxy import networks
-from lbcproxy.capture.events import Ended, Ending, Event, Header, Passed
+from lbcproxy.capture.events import Ended, Ending, Event, Header, Missing, Passed
 from lbcproxy.capture.reading.met import SessionReport
 from lbcproxy.capture.tools.disguise import Disguise
 from lbcproxy.endpoint import Endpoint
@@ -126,6 +126,9 @@ class Anonymiser:
                 self.left_out["comments and names of the file"] += len(event.metadata)
                 self.left_out["comments and names of the file"] += len(event.comments)
                 yield replace(event, metadata={}, comments=())
+                continue
+            if isinstance(event, Missing):
+                yield event
                 continue
             facts = self._between(event.facts)
             if isinstance(event, Passed):

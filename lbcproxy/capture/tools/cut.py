@@ -19,6 +19,7 @@ from lbcproxy.capture.events import (
     Event,
     Finished,
     Header,
+    Missing,
     Passed,
     Reset,
     Started,
@@ -81,6 +82,9 @@ class Cut:
         if isinstance(event, Header):
             self._sessions.clear()
             yield event
+        elif isinstance(event, Missing):
+            if not (self._selection.early(event.time_ns) or self._selection.late(event.time_ns)):
+                yield event  # nobody knows of which session it is
         elif isinstance(event, Started):
             wanted = self._selection.sessions
             if wanted is None or event.facts.number in wanted:

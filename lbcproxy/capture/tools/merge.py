@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from lbcproxy.capture.events import Connected, Ended, Event, Header, Passed, Started
+from lbcproxy.capture.events import Connected, Ended, Event, Header, Missing, Passed, Started
 from lbcproxy.capture.reading.one_pass import Told
 from lbcproxy.capture.reading.pairing import Awaits, Pairing, Sent
 from lbcproxy.capture.reading.parts import Parts
@@ -104,6 +104,9 @@ class Merge:
 
     def _told(self, event: Event, header: Header) -> Iterator[Event]:
         assert not isinstance(event, Header)
+        if isinstance(event, Missing):
+            yield event
+            return
         if isinstance(event, Started):
             path, number = self._parts.origin(event.facts.number)
             new = replace(event.facts, number=next(self._numbers))

@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 
+from lbcproxy.capture.packet import Statistics
 from lbcproxy.capture.reading.met import SessionReport
 from lbcproxy.capture.reading.reader import Capture
 from lbcproxy.capture.tools.answers import Answers
 from lbcproxy.capture.tools.timeline import Timeline
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import Direction, Entry, SideStatistics
+from lbcproxy.session import Direction, Entry, Lost, SideStatistics
 from lbcproxy.session.names import OTHERS
 from lbcproxy.text import iso_time, printable
 
@@ -202,6 +203,16 @@ class Summary:
             "answers": [] if self.answers is None else self.answers.to_list(),
             "dropped": met.dropped_counts,
             "notices": met.all_notices,
+            "lost": {
+                "messages": met.lost.messages,
+                "bytes": met.lost.size,
+                "packets": met.lost.packets,
+            },
+            "losses": [_loss(lost, time_ns) for lost, time_ns in met.lost.listed],
+            "counters": [
+                {"section": section, **_counters(found)}
+                for (section, _), found in met.lost.interfaces.items()
+            ],
             "damage": None if self.damage is None else _damage(self.damage),
         }
 
@@ -314,6 +325,28 @@ def _where(entry: Entry) -> dict[str, Any]:
         "time": iso_time(entry.time_ns),
         "session": entry.session,
         "direction": entry.direction.value,
+    }
+
+
+def _loss(lost: Lost, time_ns: int) -> dict[str, Any]:
+    return {
+        "time": iso_time(time_ns) if time_ns else None,
+        "messages": lost.messages,
+        "bytes": lost.size,
+        "packets": lost.packets,
+        "what": lost.words,
+        "why": lost.why,
+    }
+
+
+def _counters(found: Statistics) -> dict[str, Any]:
+    return {
+        "interface": found.interface,
+        "received": found.received,
+        "dropped": found.dropped,
+        "accepted": found.accepted,
+        "dropped_by_system": found.dropped_by_system,
+        "delivered": found.delivered,
     }
 
 
