@@ -36,7 +36,6 @@ __all__ = [
     "STATISTICS",
     "SUFFIXES",
     "block",
-    "block_before",
     "matches",
     "options",
     "read",
@@ -185,18 +184,6 @@ def stretches(file: BinaryIO) -> Iterator[Stretch]:
         torn = resumed is None and _is_tail(file, end)
         start = size if resumed is None else resumed
         yield Stretch(end, start, damage=damage, torn=torn)
-
-
-def block_before(file: BinaryIO, end: int) -> int | None:
-    """Return where the block begins that ends at a place of a file of ours; None if none does."""
-    if end < _MIN_BLOCK:
-        return None
-    file.seek(end - 4)
-    length = int.from_bytes(file.read(4), "little")
-    if length < _MIN_BLOCK or length > end:
-        return None
-    file.seek(end - length + 4)
-    return end - length if int.from_bytes(file.read(4), "little") == length else None
 
 
 def _is_tail(file: BinaryIO, offset: int) -> bool:

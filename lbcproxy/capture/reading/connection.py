@@ -14,7 +14,7 @@ from lbcproxy.networks import Network
 from lbcproxy.session import Direction, End, EndCause, Passage, Session, SessionFacts, Side
 from lbcproxy.session.end import OPEN
 
-__all__ = ["Connection", "Room", "UnknownNetwork"]
+__all__ = ["Connection", "Room", "UnknownNetwork", "goes_out"]
 
 UNDECIDED = 4096
 """Bytes of a connection that are looked at for the magic of a known network."""
@@ -246,3 +246,8 @@ def _frame_pattern() -> re.Pattern[bytes]:
 
 
 _FRAME = _frame_pattern()
+
+
+def goes_out(connection: Connection, direction: Direction) -> bool:
+    """Return whether what stands on this leg in a direction came in on the other."""
+    return connection.came_in is not None and connection.came_in is not direction

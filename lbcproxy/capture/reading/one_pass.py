@@ -12,7 +12,7 @@ import msgspec
 from lbcproxy import networks
 from lbcproxy.capture.events import Event, Header
 from lbcproxy.capture.packet import PSH, Leg, Packet, Section, Segment, Statistics
-from lbcproxy.capture.reading.connection import Connection, Room
+from lbcproxy.capture.reading.connection import Connection, Room, goes_out
 from lbcproxy.capture.reading.conversation import Conversation
 from lbcproxy.capture.reading.facts import (
     Facts,
@@ -165,7 +165,7 @@ class Reading:
             return
         for way, place in position.items():
             missing = place - connection.places[way]
-            if missing > 0 and not _goes_out(connection, way):  # told where it came in
+            if missing > 0 and not goes_out(connection, way):  # told where it came in
                 yield from self._tell(connection, connection.gap(way, missing, time_ns))
 
     def _open_sessions(self, part: Part) -> list[OpenSession]:
@@ -211,7 +211,7 @@ class Reading:
             yield from self._data(connection, event, facts, whole)
         elif isinstance(event, Gap):
             way = _way(event.from_client)
-            if not _goes_out(connection, way) or "missing" not in facts:  # told where it came in
+            if not goes_out(connection, way) or "missing" not in facts:  # told where it came in
                 yield from self._tell(connection, connection.gap(way, event.missing, event.time_ns))
         elif isinstance(event, Closed):
             yield from self._closed(connection, event, End.from_dict(facts.get("end")))
@@ -302,7 +302,7 @@ class Reading:
     ) -> Iterator[Told]:
         way, data, time_ns = _way(event.from_client), event.data, event.time_ns
         verdict = facts.get("verdict")
-        if _goes_out(connection, way):
+        if goes_out(connection, way):
             piece = connection.went_out(way, data, time_ns, whole=whole)
             if piece is None or verdict is None or connection.number is None:
                 return
@@ -326,7 +326,7 @@ class Reading:
         # After a reset nothing will come in the other direction either.
         for each in (way, way.other) if event.reset else (way,):
             ended = connection.end(each, time_ns, event, told=why)
-            yield from self._tell(connection, (p for p in ended if not _goes_out(connection, each)))
+            yield from self._tell(connection, (p for p in ended if not goes_out(connection, each)))
         conversation = self._conversations.get(connection.number or 0)
         if conversation is not None:
             yield from conversation.closed(connection, way, event, why)
@@ -337,7 +337,7 @@ class Reading:
         """End a connection that nobody closed."""
         for way in Direction:
             ended = connection.end(way, time_ns, None, how)
-            yield from self._tell(connection, (p for p in ended if not _goes_out(connection, way)))
+            yield from self._tell(connection, (p for p in ended if not goes_out(connection, way)))
         yield from self._forget(number, connection, time_ns)
 
     def _forget(self, number: int, connection: Connection, time_ns: int) -> Iterator[Told]:
@@ -398,8 +398,3 @@ def _way(from_client: bool) -> Direction:
 
 def _is_of(connection: Connection, leg: Leg) -> bool:
     return (connection.came_in is Direction.TO_CLIENT) is (leg is Leg.UPSTREAM)
-
-
-def _goes_out(connection: Connection, direction: Direction) -> bool:
-    """Whether what stands on this leg in a direction came in on the other."""
-    return connection.came_in is not None and connection.came_in is not direction

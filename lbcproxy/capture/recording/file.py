@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 from lbcproxy.background import Background, write_all
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.recording.lock import take
-from lbcproxy.capture.recording.loss import Loss
+from lbcproxy.capture.recording.loss import Loss, block_before
 from lbcproxy.capture.recording.packing import PACKED
 from lbcproxy.errors import CaptureError
 
@@ -220,7 +220,7 @@ class CaptureFile:
             size = os.fstat(self._file.fileno()).st_size
             cut, needed = size, len(self._missing.block()) + ROOM_TO_SPARE
             while size - cut < needed:
-                before = pcapng.block_before(reading, cut)
+                before = block_before(reading, cut)
                 if before is None or before <= self.size + len(self._head):
                     return
                 cut = before

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import struct
 import time
-from typing import Self
+from typing import BinaryIO, Self
 
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.recording.notes import Note, note_options
 from lbcproxy.session import Lost
 
-__all__ = ["Loss", "lost_block"]
+__all__ = ["Loss", "block_before", "lost_block"]
 
 _MOST = 2**64 - 1
+_MIN_BLOCK = 12
 
 
 def lost_block(lost: Lost, time_ns: int, before: int = 0) -> bytes:
@@ -60,3 +61,15 @@ class Loss:
         """
         before = max(0, so_far - self.messages)
         return lost_block(self._lost, time.time_ns(), before) if self else b""
+
+
+def block_before(file: BinaryIO, end: int) -> int | None:
+    """Return where the block begins that ends at a place of a file of ours; None if none does."""
+    if end < _MIN_BLOCK:
+        return None
+    file.seek(end - 4)
+    length = int.from_bytes(file.read(4), "little")
+    if length < _MIN_BLOCK or length > end:
+        return None
+    file.seek(end - length + 4)
+    return end - length if int.from_bytes(file.read(4), "little") == length else None
