@@ -23,7 +23,7 @@ __all__ = ["KEYS", "claims_in", "entry_object", "json_line"]
 
 KEYS = (
     *("number", "time", "session", "direction", "command", "length", "message"),
-    *("error", "verdict", "trail", "claims", "missing", "payload", "header"),
+    *("error", "verdict", "trail", "partial", "claims", "missing", "payload", "header"),
 )
 """Of the objects; docs/captures.md says what they hold."""
 
@@ -47,6 +47,8 @@ def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, Any]:
         "verdict": entry.verdict,
         "trail": list(entry.trail),
     }
+    if message is not None and message.partial is not None:
+        result["partial"] = message.partial.to_dict()
     claims = list(claims_in(entry))
     if claims:
         result["claims"] = claims

@@ -59,8 +59,11 @@ def _text(entry: Entry, *, with_tree: bool, hexdump: bool, colour: bool, width: 
     if entry.continued and not hexdump:
         return None  # one line for a run of junk
     lines = [_line(entry, colour, width)]
-    if with_tree and entry.message is not None and entry.message.record is not None:
-        lines += tree(entry.message.record, networks.get(entry.message.codec.network.id))
+    message = entry.message
+    if with_tree and message is not None:
+        read = message.partial if message.record is None else message.record
+        if read is not None:
+            lines += tree(read, networks.get(message.codec.network.id))
     if hexdump:
         lines += hex_rows(entry.payload if entry.message is not None else entry.junk)
     return "\n".join(lines)

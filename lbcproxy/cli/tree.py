@@ -12,6 +12,7 @@ from lbcproxy.networks import Network, output_address
 from lbcproxy.text import printable
 from lbcproxy.wire.claims import Claim, claims_of
 from lbcproxy.wire.messages.transactions import Tx
+from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["tree"]
@@ -19,8 +20,11 @@ __all__ = ["tree"]
 INDENT = "    "
 
 
-def tree(record: MessageRecord, network: Network) -> list[str]:
-    """Give the lines of a record's fields, indented under the message's own line."""
+def tree(record: MessageRecord | Partial, network: Network) -> list[str]:
+    """Give the lines of a record's fields, indented under the message's own line.
+
+    Of a record that was read in part, the fields that were read.
+    """
     fields = record.to_dict()
     for tx, shown in _transactions(record, fields):
         _explain(tx, shown, network)
@@ -30,8 +34,10 @@ def tree(record: MessageRecord, network: Network) -> list[str]:
     return lines
 
 
-def _transactions(record: Any, fields: dict[str, Any]) -> Iterator[tuple[Tx, dict[str, Any]]]:
-    if isinstance(record, Tx):
+def _transactions(
+    record: Any, fields: dict[str, Any]
+) -> Iterator[tuple[Tx | Partial, dict[str, Any]]]:
+    if isinstance(record, Tx) or (isinstance(record, Partial) and record.kind is Tx):
         yield record, fields
     yield from zip(getattr(record, "transactions", ()), fields.get("transactions", ()), strict=True)
     for prefilled, shown in zip(
@@ -40,11 +46,11 @@ def _transactions(record: Any, fields: dict[str, Any]) -> Iterator[tuple[Tx, dic
         yield prefilled.tx, shown["tx"]
 
 
-def _explain(tx: Tx, shown: dict[str, Any], network: Network) -> None:
+def _explain(tx: Tx | Partial, shown: dict[str, Any], network: Network) -> None:
     claims: dict[int, Claim] = {}
-    if network.rules.claim_trie:
+    if network.rules.claim_trie and isinstance(tx, Tx):
         claims = {claim.output: claim for _, claim in claims_of((tx,))}
-    for index, output in enumerate(tx.outputs):
+    for index, output in enumerate(getattr(tx, "outputs", ())):
         address = output_address(output.script_pubkey, network)
         if address is not None:
             shown["outputs"][index]["address"] = address

@@ -14,6 +14,7 @@ import msgspec
 
 from lbcproxy.filters.kinds import ABSENT, Kind
 from lbcproxy.filters.names import Moment
+from lbcproxy.wire.partial import NotRead
 
 __all__ = [
     "Clause",
@@ -115,13 +116,19 @@ def attribute(
     get: Callable[[Any, Moment], Any],
     show: Callable[[Any], Any] | None,
 ) -> Callable[[Moment], Any]:
-    """Give what asks a record for something; what an absent record has is absent."""
+    """Give what asks a record for something; what an absent record has is absent.
+
+    So is what comes after the place from which a record cannot be read.
+    """
 
     def value(moment: Moment) -> Any:
         record = owner(moment)
         if record is ABSENT or record is None:
             return ABSENT
-        found = get(record, moment)
+        try:
+            found = get(record, moment)
+        except NotRead:
+            return ABSENT
         return found if show is None or found is None else show(found)
 
     return value

@@ -199,7 +199,7 @@ class Reader(Places):
             message = moment.entry.message
             if message is None or message.command != command:
                 return ABSENT
-            return message.record
+            return message.partial if message.record is None else message.record
 
         return Value(record_kind(record), get, frozenset({command}))
 

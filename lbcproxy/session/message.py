@@ -13,6 +13,7 @@ from lbcproxy.session.direction import Direction
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import HEADER_SIZE, frame
 from lbcproxy.wire.errors import BadPayload, FieldError, UnknownCommand
+from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.record import MessageRecord
 from lbcproxy.wire.registry import record_of
 
@@ -34,6 +35,8 @@ class Message:
         "_decode_error",
         "_decoded",
         "_frame_error",
+        "_partial",
+        "_partial_decoded",
         "_record",
         "command",
         "direction",
@@ -63,6 +66,8 @@ class Message:
         self._cut_short = False
         self._decoded = length is not None
         self._record: MessageRecord | None = None
+        self._partial: Partial | None = None
+        self._partial_decoded = False
 
     def __repr__(self) -> str:
         return f"<Message {self.direction.arrow} {self.command} {self.length} bytes>"
@@ -77,6 +82,17 @@ class Message:
         """The payload as a record; None if the command has none, or the payload is malformed."""
         self._decode()
         return self._record
+
+    @property
+    def partial(self) -> Partial | None:
+        """The fields before the one that cannot be read, where there is no record.
+
+        Also of a message that the agreed protocol version does not have. None if none was read.
+        """
+        if self.record is None and self.raw and not self._partial_decoded:
+            self._partial_decoded = True
+            self._partial = self._codec.partial(self.command, self.payload)
+        return self._partial
 
     @property
     def error(self) -> str | None:
@@ -101,11 +117,16 @@ class Message:
         return self._codec
 
     def summary(self) -> str:
-        """Say in a few words what it holds, of a long one what its beginning tells."""
+        """Say in a few words what it holds, of a long one what its beginning tells.
+
+        Of one that cannot be read to its end, what was read.
+        """
         if self.record is not None:
             trailing = len(self.record.trailing)
             words = self.record.summary()
             return f"{words} +{trailing} trailing bytes".lstrip() if trailing else words
+        if self.partial is not None:
+            return self.partial.summary()
         record = record_of(self.command)
         if record is None or self.raw or self._frame_error is not None:
             return ""

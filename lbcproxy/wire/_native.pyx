@@ -107,6 +107,7 @@ cdef class Cursor:
     cdef object context  # construct's own, where construct is at work; else None
     cdef object stream
     cdef PyObject** values  # what has been read of the record that is being read
+    cdef bint keeps  # whether an error is to tell what was read before it
 
     def __cinit__(self, bytes payload, params):
         self.payload = payload
@@ -567,7 +568,8 @@ cdef class List(Node):
     cdef tuple elements(self, Cursor cur, uint64_t count):
         """Read entries whose count has been read already.
 
-        A count that the bytes left cannot hold is read for its error only: nothing is kept.
+        A count that the bytes left cannot hold is read for its error only: nothing is kept, unless
+        the error is to tell what was read.
         """
         cdef Py_ssize_t left = max(cur.size - cur.pos, 0)
         cdef uint64_t index = 0
@@ -576,7 +578,7 @@ cdef class List(Node):
         cdef tuple result = None
         if count == 0:
             return ()
-        if self.child.least == 0:
+        if self.child.least == 0 or cur.keeps:
             growing = []
         elif count <= <uint64_t>(left // self.child.least):
             result = PyTuple_New(<Py_ssize_t>count)
@@ -593,6 +595,8 @@ cdef class List(Node):
                     growing.append(value)
                 index += 1
         except FieldError as error:
+            if cur.keeps:
+                error.read = tuple(growing)
             raise error.inside(f"[{index}]", start) from None
         return tuple(growing) if result is None else result
 
@@ -861,7 +865,7 @@ cdef class Fields(Node):
     cdef object read(self, Cursor cur):
         cdef Py_ssize_t done = 0
         cdef Py_ssize_t start = cur.pos
-        if not self.direct:
+        if not self.direct or cur.keeps:
             return self.read_called(cur)
         made = new_of(self.record)
         try:
@@ -896,14 +900,25 @@ cdef class Fields(Node):
                 args[done + 1] = <PyObject*>value
                 done += 1
         except BaseException as error:
+            kept = [<object>args[index + 1] for index in range(done)] if cur.keeps else None
             release(args, done)
-            raise self.placed(error, self.names[done], start, cur) from None
+            raise self.kept(self.placed(error, self.names[done], start, cur), kept) from None
         if self.has_context:
             cur.context = outer
+        kept = [<object>args[index + 1] for index in range(done)] if cur.keeps else None
         made = made_of(self.record, args, done)
         if self.checks:
-            made.check()
+            try:
+                made.check()
+            except FieldError as error:
+                raise self.kept(error, kept) from None
         return made
+
+    cdef object kept(self, object error, list values):
+        """Note in an error what was read, if that is wanted."""
+        if values is None or not isinstance(error, FieldError):
+            return error
+        return self.field.keeping(error, values)
 
     cdef object placed(self, object error, object name, Py_ssize_t start, Cursor cur):
         if not isinstance(error, ConstructError):
@@ -1048,9 +1063,10 @@ cdef class Transaction(Fields):
 
     cdef object read(self, Cursor cur):
         cdef uint64_t count
-        cdef bint flagged
+        cdef bint flagged = False
         cdef Py_ssize_t start = cur.pos
         name = "version"
+        version = inputs = outputs = None
         try:
             version = self.version.read(cur)
             start, name = cur.pos, "inputs"
@@ -1064,10 +1080,16 @@ cdef class Transaction(Fields):
             if flagged:
                 name = None
                 self.read_witnesses(inputs, cur)
+                flagged = False
             start, name = cur.pos, "lock_time"
             lock_time = self.lock_time.read(cur)
         except BaseException as error:
-            raise (error if name is None else self.placed(error, name, start, cur)) from None
+            placed = error if name is None else self.placed(error, name, start, cur)
+            if cur.keeps and isinstance(placed, FieldError):
+                read = zip(("version", "inputs", "outputs"), (version, inputs, outputs))
+                read = {name: value for name, value in read if value is not None}
+                placed = self.field.keeping_named(placed, read, without_witness=flagged)
+            raise placed from None
         cdef PyObject* args[5]
         if self.direct:
             made = new_of(self.record)
@@ -1106,9 +1128,13 @@ cdef class Transaction(Fields):
                     # The input is ours alone as yet: nobody sees it change.
                     fill(inputs[index], self.tx_in.offsets[self.witness_place], witness)
         except FieldError as error:
+            if cur.keeps:
+                error.read = inputs[:index]
             raise error.inside("witness", start).inside(f"[{index}]").inside("inputs") from None
         if not any_witness and not self.superfluous:
-            raise FieldError("the witness flag is set but no input has a witness").inside("inputs")
+            refused = FieldError("the witness flag is set but no input has a witness")
+            refused.read = inputs
+            raise refused.inside("inputs")
         return 0
 
     cdef int write(self, object value, Writer out) except -1:
@@ -1327,6 +1353,18 @@ cdef class Tree:
         if self.foreign:
             cur.context = root_context(params)
         record = self.root.read(cur)
+        return record, cur.pos
+
+    def partial(self, bytes payload not None, params):
+        """Give the record, and how many bytes it took, or the FieldError that tells what was read."""
+        cur = Cursor(payload, params)
+        cur.keeps = True
+        if self.foreign:
+            cur.context = root_context(params)
+        try:
+            record = self.root.read(cur)
+        except FieldError as error:
+            return error, cur.pos
         return record, cur.pos
 
     def encode(self, record, params):

@@ -6,6 +6,7 @@ import msgspec
 
 from lbcproxy.wire.engine import ENGINES, Engine
 from lbcproxy.wire.errors import BadPayload, BadRecord, UnknownCommand
+from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.record import MessageRecord
 from lbcproxy.wire.registry import record_of
 from lbcproxy.wire.rules import MAX_PAYLOAD, Chain, Params, bound
@@ -58,6 +59,18 @@ class Codec:
             return self._decode_auto(record, payload)
         return self._decode(record, payload, self.params)
 
+    def partial(self, command: str, payload: bytes) -> Partial | None:
+        """Return what can be read of a payload that `decode` refuses: the fields before the error.
+
+        Of a command that the protocol version does not have yet, all that can be read. None if
+        nothing can, if there is no record for the command, or if the payload is too long.
+        """
+        payload = bytes(payload)
+        record = record_of(command)
+        if record is None or self._too_long(record, len(payload)):
+            return None
+        return self._engine(record, self.params).partial(payload) or None
+
     def refusal(self, command: str, length: int) -> str | None:
         """Say why a payload of this length is refused unread, or None; for known commands only."""
         record = record_of(command)
@@ -65,9 +78,12 @@ class Codec:
             return None
         if self.protocol_version < record.since:
             return f"needs protocol version {record.since}, {self.protocol_version} was agreed"
+        return self._too_long(record, length)
+
+    def _too_long(self, record: type[MessageRecord], length: int) -> str | None:
         most = min(bound(record.maximum, self.params), MAX_PAYLOAD)
         if length > most:
-            return f"{length} bytes, at most {most} allowed for {command}"
+            return f"{length} bytes, at most {most} allowed for {record.command}"
         return None
 
     def encode(self, record: MessageRecord) -> bytes:

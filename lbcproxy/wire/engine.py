@@ -16,7 +16,8 @@ import msgspec
 
 from lbcproxy.wire.errors import BadPayload, BadRecord, FieldError
 from lbcproxy.wire.optional import Since
-from lbcproxy.wire.record import Layout, MessageRecord, build, parse
+from lbcproxy.wire.partial import Partial
+from lbcproxy.wire.record import Layout, MessageRecord, Record, build, parse
 from lbcproxy.wire.rules import ByVersion, Params
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class Engine(Protocol):
 
     def decode(self, payload: bytes) -> tuple[MessageRecord, int]:
         """Give the record and how many bytes it took; raises BadPayload."""
+
+    def partial(self, payload: bytes) -> Partial:
+        """Give the fields up to the one that cannot be read, or all."""
 
     def encode(self, record: MessageRecord) -> bytes:
         """Give the payload, without trailing bytes; raises BadRecord."""
@@ -53,6 +57,15 @@ class ConstructEngine:
             raise _bad_payload(error) from None
         return record, stream.tell()
 
+    def partial(self, payload: bytes) -> Partial:
+        """Give the fields up to the one that cannot be read, or all."""
+        stream = BytesIO(payload)
+        try:
+            record = parse(self._layout, stream, self._params)
+        except FieldError as error:
+            return _partial(self._layout, error, b"")
+        return _partial(self._layout, record, payload[stream.tell() :])
+
     def encode(self, record: MessageRecord) -> bytes:
         """Give the payload, without trailing bytes; raises BadRecord."""
         try:
@@ -65,6 +78,7 @@ class NativeEngine:
     """Read and write with the compiled nodes of the record's construct tree."""
 
     def __init__(self, record: type[MessageRecord], params: Params) -> None:
+        self._layout = record.schema
         self._tree = tree_of(record, params)
         self._params = params
 
@@ -75,12 +89,26 @@ class NativeEngine:
         except FieldError as error:
             raise _bad_payload(error) from None
 
+    def partial(self, payload: bytes) -> Partial:
+        """Give the fields up to the one that cannot be read, or all."""
+        found, used = self._tree.partial(payload, self._params)
+        trailing = b"" if isinstance(found, FieldError) else payload[used:]
+        return _partial(self._layout, found, trailing)
+
     def encode(self, record: MessageRecord) -> bytes:
         """Give the payload, without trailing bytes; raises BadRecord."""
         try:
             return self._tree.encode(record, self._params)
         except Exception as error:
             raise _bad_record(error) from _cause(error)
+
+
+def _partial(layout: Layout, found: Record | FieldError, trailing: bytes) -> Partial:
+    """Make of a record, or of an error that tells what was read, the fields that there are."""
+    if isinstance(found, FieldError):
+        read = found.read
+        return read if isinstance(read, Partial) else Partial(layout.record, {})
+    return Partial(layout.record, {name: getattr(found, name) for name in layout.fields}, trailing)
 
 
 def _bad_payload(error: FieldError) -> BadPayload:

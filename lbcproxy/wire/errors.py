@@ -6,6 +6,8 @@ the public errors.
 
 from __future__ import annotations
 
+from typing import Any
+
 from construct import ConstructError
 
 from lbcproxy.errors import LbcproxyError
@@ -54,6 +56,8 @@ class FieldError(ConstructError):
         self.cut_short = cut_short
         self.offset: int | None = None
         self.names: list[str] = []
+        self.read: Any = None
+        """What was read of the thing that is wrong: a `Partial`, or elements; None if nothing."""
 
     def inside(self, name: str, offset: int | None = None) -> FieldError:
         """Note that the field lies in `name`; the innermost offset is the one that is kept."""

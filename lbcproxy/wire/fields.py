@@ -242,6 +242,7 @@ class Many(Field):
                 start = stream.tell()
                 values.append(parse(stream, context, path))
         except FieldError as error:
+            error.read = tuple(values)
             raise error.inside(f"[{len(values)}]", start) from None
         return tuple(values)
 

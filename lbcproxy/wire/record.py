@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Annotated, Any, ClassVar
 
@@ -18,6 +18,7 @@ from construct import Construct, ConstructError, Container, StreamError, Struct
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import Field, Many, plain
 from lbcproxy.wire.optional import Maybe
+from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.rules import MAX_PAYLOAD, Limit, Params
 
 __all__ = ["Layout", "MessageRecord", "Record", "at_most", "build", "parse"]
@@ -43,11 +44,24 @@ class Layout(Struct):
             try:
                 value = field._parsereport(stream, context, path)
             except ConstructError as error:
-                raise self.located(error, name, start, stream) from None
+                located = self.located(error, name, start, stream)
+                raise self.keeping(located, values) from None
             if self.needs_siblings:
                 context[name] = value
             values.append(value)
-        return _checked(self.record(*values))
+        try:
+            return _checked(self.record(*values))
+        except FieldError as error:
+            raise self.keeping(error, values) from None
+
+    def keeping(self, error: FieldError, values: Sequence[Any]) -> FieldError:
+        """Note in an error what was read: the first fields, and what it tells of the next."""
+        names = list(self.fields)
+        fields = dict(zip(names, values, strict=False))
+        if error.read and len(values) < len(names):
+            fields[names[len(values)]] = error.read
+        error.read = Partial(self.record, fields)
+        return error
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> Any:
         if not isinstance(obj, self.record):
@@ -74,16 +88,22 @@ class Layout(Struct):
         cut_short = isinstance(error, StreamError)
         return FieldError(words, cut_short=cut_short).inside(name, start)
 
-    def plain(self, record: Record) -> dict[str, Any]:
-        """Give the record as a dictionary that JSON can hold, derived values included."""
+    def plain(self, record: Record | Partial) -> dict[str, Any]:
+        """Give the record as a dictionary that JSON can hold, derived values included.
+
+        Of a record that was read in part, what was read.
+        """
         result: dict[str, Any] = {}
         for name, field in self.fields.items():
+            if isinstance(record, Partial) and name not in record:
+                continue
             value = getattr(record, name)
             if isinstance(field, Field | Maybe):
                 result.update(field.entries(name, value))
             else:
                 result[name] = plain(field, value)
-        result.update(record.derived())
+        if not isinstance(record, Partial):
+            result.update(record.derived())
         return result
 
 

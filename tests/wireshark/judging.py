@@ -204,7 +204,7 @@ def differences(shown: Shown, entry: dict[str, Any], network_id: str) -> list[st
         if one != other
     ]
     if entry["message"] is None:
-        return found
+        return found + _partial_differences(shown, entry, network_id)
     wanted = _wanted(entry, network_id)
     values = {**shown.values}
     _same_witnesses(values, wanted)
@@ -228,6 +228,23 @@ def differences(shown: Shown, entry: dict[str, Any], network_id: str) -> list[st
     ]
     if entry["command"] in ("tx", "block") and claims != shown.claims:
         found.append(f"claims: {shown.claims}, not {claims}")
+    return found
+
+
+def _partial_differences(shown: Shown, entry: dict[str, Any], network_id: str) -> list[str]:
+    """Say what of the fields before an error Wireshark does not show; it may show more."""
+    if entry.get("partial") is None:
+        return []
+    wanted = _wanted({**entry, "message": entry["partial"]}, network_id)
+    found = []
+    for path, ours in wanted.items():
+        if path.endswith(("_hex", ".count", ".address")):
+            continue
+        ours = [each for each in ours if each is not None]
+        theirs = shown.values.get(path, [])
+        pairs = zip(theirs, ours, strict=False)
+        if len(theirs) < len(ours) or not all(_same(one, other) for one, other in pairs):
+            found.append(f"partial {path}: {[each.show for each in theirs][:5]}, not {ours[:5]}")
     return found
 
 

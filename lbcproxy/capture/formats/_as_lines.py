@@ -90,7 +90,8 @@ class AsLines(Writer):
     def _line(self, said: dict[str, Any]) -> None:
         line = json_line(said).encode() + b"\n"
         if len(line) > self._most:  # the payload says it all
-            short = said | {"message": None, "omitted": ["message", "claims"]}
+            short = said | {"message": None, "omitted": ["message", "partial", "claims"]}
+            short.pop("partial", None)
             short.pop("claims", None)
             line = json_line(short).encode() + b"\n"
         self._write(line)

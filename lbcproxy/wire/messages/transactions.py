@@ -24,6 +24,7 @@ from lbcproxy.wire.fields import (
     take,
 )
 from lbcproxy.wire.hashes import display, sha256d
+from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.record import Layout, MessageRecord, Record, at_most
 from lbcproxy.wire.rules import ANY_CHAIN, MAX_PAYLOAD, ByChain, ChainRules, Limit, Params
 
@@ -82,18 +83,44 @@ class TransactionLayout(Layout):
     """
 
     def _parse(self, stream: Any, context: Any, path: Any) -> Record:
-        version = self._field("version", stream, context, path)
-        start = stream.tell()
+        read: dict[str, Any] = {}
+        flagged = False
         try:
-            count, flagged = self._input_count(stream, context, path)
+            read["version"] = self._field("version", stream, context, path)
+            start = stream.tell()
+            try:
+                count, flagged = self._input_count(stream, context, path)
+            except FieldError as error:
+                raise error.inside("inputs", start) from None
+            inputs = read["inputs"] = self._inputs(count, stream, context, path)
+            read["outputs"] = self._field("outputs", stream, context, path)
+            if flagged:
+                inputs = read["inputs"] = self._witnesses(inputs, stream, context, path)
+                flagged = False
+            read["lock_time"] = self._field("lock_time", stream, context, path)
         except FieldError as error:
-            raise error.inside("inputs", start) from None
-        inputs = self._inputs(count, stream, context, path)
-        outputs = self._field("outputs", stream, context, path)
-        if flagged:
-            inputs = self._witnesses(inputs, stream, context, path)
-        lock_time = self._field("lock_time", stream, context, path)
-        return self.record(version, inputs, outputs, lock_time)
+            raise self.keeping_named(error, read, without_witness=flagged) from None
+        return self.record(read["version"], inputs, read["outputs"], read["lock_time"])
+
+    def keeping_named(
+        self, error: FieldError, read: dict[str, Any], *, without_witness: bool
+    ) -> FieldError:
+        """Note in an error what was read; an input whose witness was not is one without it."""
+        fields = dict(read)
+        last = error.names[-1] if error.names else ""
+        elements: tuple[Any, ...] = ()
+        if error.read and last == "inputs" and "outputs" in fields:
+            elements = error.read  # the inputs whose witnesses were read
+        elif error.read and last:
+            fields[last] = error.read
+        if without_witness and "inputs" in fields:
+            names = [name for name in TxIn.schema.fields if name != "witness"]
+            rest = fields["inputs"][len(elements) :]
+            fields["inputs"] = elements + tuple(
+                Partial(TxIn, {name: getattr(each, name) for name in names}) for each in rest
+            )
+        error.read = Partial(self.record, fields)
+        return error
 
     def _field(self, name: str, stream: Any, context: Any, path: Any) -> Any:
         start = stream.tell()
@@ -124,17 +151,20 @@ class TransactionLayout(Layout):
         self, inputs: tuple[TxIn, ...], stream: Any, context: Any, path: Any
     ) -> tuple[TxIn, ...]:
         stack = TxIn.schema.fields["witness"].subcon
-        result = []
+        result: list[TxIn] = []
         for index, tx_in in enumerate(inputs):
             start = stream.tell()
             try:
                 witness = stack._parsereport(stream, context, path)
             except FieldError as error:
+                error.read = tuple(result)
                 raise error.inside("witness", start).inside(f"[{index}]").inside("inputs") from None
             result.append(msgspec.structs.replace(tx_in, witness=witness))
         rules: ChainRules = context._params.params.rules
         if not rules.superfluous_witness and not any(tx_in.witness for tx_in in result):
-            raise FieldError("the witness flag is set but no input has a witness").inside("inputs")
+            refused = FieldError("the witness flag is set but no input has a witness")
+            refused.read = tuple(result)
+            raise refused.inside("inputs")
         return tuple(result)
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> Any:

@@ -81,12 +81,16 @@ function M.command_problem(padded)
   return nil
 end
 
--- Why a payload of this length is refused unread, or nil.
+-- Why a payload of this length is refused, or nil; and whether it can be read all the same, since
+-- only the version is too low.
 local function refusal(name, length, network, version)
   local spec = commands[name] and commands[name].spec
   if not spec then return nil end
   if version < spec.since then
-    return ("needs protocol version %d, %.0f was agreed"):format(spec.since, version)
+    local words = "needs protocol version %d, %.0f was agreed"
+    local state = { rules = network.rules, version = version }
+    local most = math.min(cursor.bound(spec.maximum, state), data.max_payload)
+    return words:format(spec.since, version), length <= most
   end
   local state = { rules = network.rules, version = version }
   local most = math.min(cursor.bound(spec.maximum, state), data.max_payload)
@@ -102,7 +106,8 @@ local function frame_problem(frame)
   if not problem and not commands[frame.command] and not opaque[frame.command] then
     problem = "unknown command " .. text.quoted(frame.command)
   end
-  return problem or refusal(frame.command, frame.length, frame.network, frame.network.protocol_version)
+  if problem then return problem end
+  return (refusal(frame.command, frame.length, frame.network, frame.network.protocol_version))
 end
 
 -- Read a payload; give what is wrong and where, or nil, and how far it was read.
@@ -124,8 +129,12 @@ end
 -- Read a payload as the codec does: with witnesses and, if that fails or leaves bytes over,
 -- without, where that takes every byte.
 local function decode(frame, command)
-  local problem = refusal(frame.command, frame.length, frame.network, frame.version)
-  if problem then return "payload at byte 0: " .. problem, nil end
+  local problem, readable = refusal(frame.command, frame.length, frame.network, frame.version)
+  if problem then
+    local _, state = nil, nil
+    if readable then _, state = attempt(frame, command, true) end
+    return "payload at byte 0: " .. problem, state, true
+  end
   local state
   problem, state = attempt(frame, command, true)
   if not command.spec.either or not problem and state.place > state.size then
@@ -162,10 +171,10 @@ local function show_payload(frame, item, command, witness)
     return
   end
   local again, state = attempt(frame, command, witness, branch)
-  if again ~= frame.problem then M.say(branch, tvb(from, 0), tostring(again)) end
+  if again ~= frame.problem and not frame.early then M.say(branch, tvb(from, 0), tostring(again)) end
   local left = state.size - state.place + 1
   if left > 0 then
-    local rest = frame.problem and f.payload or f.trailing
+    local rest = again and f.payload or f.trailing
     item:add(rest, tvb(from + state.place - 1, left))
   end
 end
@@ -207,6 +216,7 @@ function M.show(frame, tree)
   if command then
     problem, state, witness = decode(frame, command)
     frame.refused, frame.problem = state == nil, problem
+    frame.early = frame.version < command.spec.since
   end
   local words = name
   if state and state.listed and command.counted then words = ("%s (%d)"):format(name, state.listed) end
