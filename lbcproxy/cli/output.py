@@ -12,7 +12,15 @@ import click
 from lbcproxy.cli.options import network_option, the_network
 from lbcproxy.discover import names
 
-__all__ = ["FORMATS", "output_options", "say_notices", "the_captures", "write_events"]
+__all__ = [
+    "FORMATS",
+    "format_of",
+    "output_options",
+    "say_lacks",
+    "say_notices",
+    "the_captures",
+    "write_events",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,7 +84,7 @@ def write_events(
     from lbcproxy.cli.show import reader_gone
     from lbcproxy.errors import CaptureError
 
-    module = _format(target, form)
+    module = format_of(target, form)
     inputs = [capture.path for capture in captures]
     if str(target) != "-" and is_input(target, inputs, module, in_place=in_place):
         target, force = target.resolve(), True
@@ -98,7 +106,8 @@ def write_events(
         raise CaptureError(f"{path}: {error.what}", error.offset) from None
 
 
-def _format(target: Path, form: str | None) -> Any:
+def format_of(target: Path, form: str | None) -> Any:
+    """Return the format to write; says which there are if neither name nor suffix tells it."""
     from lbcproxy.capture.tools.convert import choose_format
     from lbcproxy.errors import CaptureError
 
@@ -161,5 +170,10 @@ def _say(captures: Sequence[Any], writer: Any, name: str) -> None:
     """Say what was not read, and what could not be written."""
     for capture in captures:
         say_notices(capture)
+    say_lacks(writer, name)
+
+
+def say_lacks(writer: Any, name: str) -> None:
+    """Print what a format could not hold to standard error, each with how often."""
     for what, count in sorted(writer.lacks.items()):
         click.echo(f"lbcproxy: {name} cannot hold {what}: {count:,}", err=True)

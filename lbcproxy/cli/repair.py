@@ -37,12 +37,15 @@ def command(file: Path, out: Path | None) -> int:
 
 
 def _repair(file: Path, out: Path | None) -> int:
+    from lbcproxy.capture.formats import promised_by
     from lbcproxy.capture.tools.repair import copy_whole, cut_tail, survey
     from lbcproxy.cli.main import DAMAGED
     from lbcproxy.cli.progress import reading
 
     with reading(file) as opened, opened(file) as source:
         found = survey(source)
+    if out is not None and (promised := promised_by(out)) not in (None, found.form):
+        raise click.UsageError(f"{out} promises {promised}, and {file} is {found.form}")
     for each in found.damages:
         click.echo(_said(each))
     if out is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ __all__ = ["command"]
     "out",
     metavar="OUT",
     type=click.Path(path_type=Path),
-    help="Write what comes of it as a pcapng, which must not exist.",
+    help="Write what comes of it, in the format of OUT's suffix. OUT must not exist.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print no messages.")
 @look_options
@@ -57,7 +58,6 @@ def command(
     from lbcproxy.cli.output import say_notices
     from lbcproxy.cli.progress import reading
     from lbcproxy.cli.show import colours, reader_gone, through, width_of
-    from lbcproxy.replay.as_server.saving import recording_to
 
     stream = sys.stdout
     line = make_look(**look, colour=colours(stream), width=width_of(stream))
@@ -68,7 +68,7 @@ def command(
         capture = open_capture(file, chain)
     except OSError as error:
         raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
-    written = nullcontext() if out is None else recording_to(out, changes=bool(plugins or faults))
+    written = nullcontext() if out is None else _writing(out, changes=bool(plugins or faults))
     damage: CaptureError | None = None
     try:
         with written as observer, reading(file, wanted=not stream.isatty()) as capture.opened:
@@ -87,3 +87,17 @@ def command(
         say_notices(capture)
     if damage is not None:
         raise damage
+
+
+@contextmanager
+def _writing(out: Path, *, changes: bool) -> Iterator[Any]:
+    """Give an observer that writes a capture, and say at the end what its format cannot hold."""
+    from lbcproxy.capture.events import Header
+    from lbcproxy.capture.tools.convert import writing
+    from lbcproxy.cli.output import format_of, say_lacks
+
+    form = format_of(out, None)
+    with writing(out, form) as writer:
+        writer.take(Header(legs="both" if changes else "client", changes=changes))
+        yield writer
+    say_lacks(writer, form.NAME)

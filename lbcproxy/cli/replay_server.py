@@ -94,6 +94,8 @@ def command(file: Path, **options: Any) -> int:
 
 def _where_to_save(file: Path, policy: Policy, given: Path | None) -> Path | None:
     """Say where new messages go: never over a file that is there."""
+    from lbcproxy.capture.recording.pattern import misnamed
+
     if policy.upstream is None:
         if given is not None:
             raise click.UsageError("-w needs --unknown pass:HOST:PORT: else there is nothing new")
@@ -101,6 +103,8 @@ def _where_to_save(file: Path, policy: Policy, given: Path | None) -> Path | Non
     path = given or file.with_name(f"{file.name.partition('.')[0]}.new.pcapng")
     if path.exists():
         raise click.UsageError(f"{path} is there already: play that, or name another with -w")
+    if (why := misnamed(str(path))) is not None:
+        raise click.UsageError(f"-w {path}: {why}")
     return path
 
 

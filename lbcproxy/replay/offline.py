@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from twisted.internet.task import Clock
 
+from lbcproxy import networks
 from lbcproxy.capture import Capture
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault
@@ -79,17 +80,25 @@ class _Run:
         yield from self._given()
         if entry.verdict == "inject":
             return
-        session = self._sessions.get(entry.session)
-        if session is None and entry.message is not None:
-            network: Any = entry.message.codec.network
-            facts = self._capture.met.between.get(entry.session)
-            facts = facts or _unknown(entry.session, network)
-            session = self._sessions[entry.session] = _Replayed(self, facts, network)
-        if session is None or entry.missing:
+        session = self._sessions.get(entry.session) or self._begun(entry)
+        if session is None:
             self.out.append(entry)
         else:
             session.take(entry)
         yield from self._given()
+
+    def _begun(self, entry: Entry) -> _Replayed | None:
+        """Begin the session of an entry, if its network is known."""
+        facts = self._capture.met.between.get(entry.session)
+        if entry.message is not None:
+            network: Any = entry.message.codec.network
+        elif facts is not None and facts.network:
+            network = networks.get(facts.network)
+        else:
+            return None
+        facts = facts or _unknown(entry.session, network)
+        session = self._sessions[entry.session] = _Replayed(self, facts, network)
+        return session
 
     def finish(self) -> Iterator[Entry]:
         """Let pass what is still held."""
@@ -124,7 +133,10 @@ class _Replayed:
         self._pipeline.start(facts)
 
     def take(self, entry: Entry) -> None:
-        """Take what a node sent."""
+        """Take what a node sent, or that something of it is not known."""
+        if entry.missing:
+            self.tell_passed(entry.direction, [Passage(b"", (entry,))])
+            return
         self._pipeline.receive(entry.direction, entry.raw, entry.time_ns)
 
     def finish(self) -> None:

@@ -27,10 +27,12 @@ __all__ = [
     "Item",
     "Recognised",
     "folder_format",
+    "format_by_suffix",
     "format_for",
     "format_of",
     "packed",
     "packing_of",
+    "promised_by",
     "read_packets",
     "recognise",
     "writable",
@@ -118,10 +120,25 @@ def packing_of(path: Path) -> str:
 
 def format_for(path: Path) -> ModuleType | None:
     """Give the format that a file to be written has by its name; None if that tells nothing."""
-    suffix = path.with_suffix("").suffix if packing_of(path) else path.suffix
     if path.is_dir():
         return folder_format()
-    return next((each for each in writable().values() if suffix in each.SUFFIXES), None)
+    return format_by_suffix(path.with_suffix("").suffix if packing_of(path) else path.suffix)
+
+
+def format_by_suffix(suffix: str) -> ModuleType | None:
+    """Return the format that a suffix stands for; None if it stands for none."""
+    return next((each for each in discover.entries(__name__) if suffix in each.SUFFIXES), None)
+
+
+def promised_by(path: Path) -> str | None:
+    """Return what a file's name promises, a format or that it is compressed; None if nothing."""
+    suffix = path.suffix.lower()
+    if suffix in PACKINGS:
+        return f"a compressed file ({suffix})"
+    if suffix == ".dat":
+        return str(folder_format().NAME)
+    form = format_by_suffix(suffix)
+    return None if form is None else str(form.NAME)
 
 
 class _Rejoined(io.RawIOBase):

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from string import Formatter
 
-__all__ = ["NAMES", "BadPattern", "Made", "file_name"]
+from lbcproxy.errors import LbcproxyError
+
+__all__ = ["NAMES", "BadPattern", "Made", "file_name", "misnamed"]
 
 NAMES = ("network", "name", "session")
 """What may stand in braces in a file's name."""
@@ -21,7 +23,7 @@ AGAIN = re.compile(r"(.*)-[0-9]+(\.[^.]*)?")
 """A name that was taken: `x-2.pcapng`."""
 
 
-class BadPattern(ValueError):
+class BadPattern(LbcproxyError, ValueError):
     """A pattern of file names that cannot be filled in; the text says where."""
 
 
@@ -37,7 +39,22 @@ def file_name(pattern: str, *, network: str, name: str, session: int | None, tim
         ) from error
     if "\0" in filled or not filled:
         raise BadPattern(f"{pattern!r} gives no path")
+    if (why := misnamed(filled)) is not None:
+        raise BadPattern(f"{pattern!r}: {why}")
     return filled
+
+
+def misnamed(path: str) -> str | None:
+    """Return why a recording cannot have a name, one that promises another format; None if it can.
+
+    Recordings are pcapng, which is what can be continued, and read while it is written.
+    """
+    from lbcproxy.capture.formats import promised_by
+
+    promised = promised_by(Path(path))
+    if promised in (None, "pcapng"):
+        return None
+    return f"a recording is pcapng, and not {promised}: `lbcproxy convert` writes that of one"
 
 
 class Made:

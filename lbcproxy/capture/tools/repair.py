@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO, cast
 
 import msgspec
@@ -27,6 +28,8 @@ class Survey(msgspec.Struct, frozen=True):
     packets: int
     """In what is whole."""
     damages: tuple[Stretch, ...]
+    form: str
+    """The name of the file's format."""
 
     @property
     def only_tail(self) -> bool:
@@ -42,14 +45,15 @@ class Survey(msgspec.Struct, frozen=True):
 def survey(file: BinaryIO) -> Survey:
     """Read through a file; CaptureError if it is no capture of a kind that can be repaired."""
     packets, size, damages = 0, 0, []
-    for each in _stretches(file):
+    form = _form(file)
+    for each in cast("Iterator[Stretch]", form.stretches(file)):
         packets += each.packets
         size = each.end
         if each.damage is not None:
             damages.append(each)
         if len(damages) > _MOST_DAMAGES:
             raise CaptureError("damaged in too many places", each.start)
-    return Survey(size, packets, tuple(damages))
+    return Survey(size, packets, tuple(damages), form.NAME)
 
 
 def cut_tail(path: Path, found: Survey) -> None:
@@ -91,8 +95,8 @@ def _copy(file: BinaryIO, target: BinaryIO, start: int, end: int) -> None:
         left -= len(data)
 
 
-def _stretches(file: BinaryIO) -> Iterator[Stretch]:
+def _form(file: BinaryIO) -> ModuleType:
     form = format_of(file.read(HEAD))
     if not hasattr(form, "stretches"):
         raise CaptureError(f"files of the format {form.NAME} cannot be repaired")
-    return cast("Iterator[Stretch]", form.stretches(file))
+    return form

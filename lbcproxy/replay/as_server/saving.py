@@ -13,11 +13,12 @@ import msgspec
 
 from lbcproxy.capture import Recorder
 from lbcproxy.capture.recording.lock import locked
+from lbcproxy.capture.recording.pattern import misnamed
 from lbcproxy.errors import CaptureError
 from lbcproxy.replay.conversation import Conversation
-from lbcproxy.session import Direction, Entry, Observer, Passage, SessionFacts
+from lbcproxy.session import Direction, Entry, Passage
 
-__all__ = ["recording_to", "save", "whole_file"]
+__all__ = ["save", "whole_file"]
 
 
 def save(conversation: Conversation, path: Path, *more: Conversation) -> None:
@@ -30,9 +31,11 @@ def save(conversation: Conversation, path: Path, *more: Conversation) -> None:
 def whole_file(path: Path) -> Iterator[Callable[[bytes], object]]:
     """Give what writes a file, which takes its place at the path when all is written.
 
-    So nobody ever finds half of it; if something is raised, there is none. A disk that refuses, or
-    a file that another process writes, raises CaptureError.
+    So nobody ever finds half of it; if something is raised, there is none. A disk that refuses, a
+    file that another process writes, or a name that is not a pcapng's raises CaptureError.
     """
+    if (why := misnamed(str(path))) is not None:
+        raise CaptureError(f"{path}: {why}")
     with locked(path):
         yield from _beside(path)
 
@@ -51,52 +54,6 @@ def _beside(path: Path) -> Iterator[Callable[[bytes], object]]:
             raise
     except OSError as error:
         raise CaptureError(f"cannot write {path}: {error.strerror}") from error
-
-
-@contextmanager
-def recording_to(path: Path, *, changes: bool) -> Iterator[Observer]:
-    """Give an observer that records sessions of one network into a file, whole or not at all.
-
-    `changes` tells that what goes out may differ from what came in. Raises CaptureError.
-    """
-    with whole_file(path) as write:
-        yield _Recording(write, changes)
-
-
-class _Recording(Observer):
-    """A recorder that is made when the network is known: with the first session."""
-
-    def __init__(self, write: Callable[[bytes], object], changes: bool) -> None:
-        self._write = write
-        self._changes = changes
-        self._network = ""
-        self._recorder: Recorder | None = None
-
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
-        if self._recorder is None:
-            self._network = facts.network
-            self._recorder = Recorder(self._write, network=facts.network, changes=self._changes)
-        if facts.network != self._network:
-            raise CaptureError(
-                f"session {facts.number} is of {facts.network}, those before it of "
-                f"{self._network}: a capture of ours has one network"
-            )
-        self._recorder.started(facts, time_ns)
-
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
-        self._to().upstream_connected(facts, time_ns)
-
-    def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
-    ) -> None:
-        self._to().passed(facts, direction, passages, time_ns)
-
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
-        self._to().finished(facts, direction, time_ns)
-
-    def _to(self) -> Recorder:
-        assert self._recorder is not None
-        return self._recorder
 
 
 def _write(conversations: Sequence[Conversation], write: Callable[[bytes], object]) -> None:
