@@ -78,12 +78,7 @@ def _facts(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
     if any(each["bytes"] for each in junk):
         count, size = (sum(each[key] for each in junk) for key in ("count", "bytes"))
         yield "junk", f"{size:,} bytes that are no message, in {count:,} places"
-    yield (
-        "gaps",
-        f"{shown['gap_count']:,}, {shown['missing']:,} bytes missing"
-        if shown["gap_count"]
-        else "none",
-    )
+    yield "gaps", _gap_words(shown)
     yield from _lost(shown)
     yield "errors", f"{shown['error_count']:,} messages" if shown["error_count"] else "none"
     if shown["verdicts"]:
@@ -225,10 +220,21 @@ def _messages(shown: dict[str, Any]) -> Table:
     return table
 
 
+def _gap_words(shown: dict[str, Any]) -> str:
+    count, unknown = shown["gap_count"], shown["gaps_of_unknown_size"]
+    if not count:
+        return "none"
+    if count == unknown:
+        return f"{count:,} of unknown size"
+    words = f"{count:,}, {shown['missing']:,} bytes missing"
+    return f"{words}, and {unknown:,} of unknown size" if unknown else words
+
+
 def _gaps(shown: dict[str, Any]) -> Table:
     table = _table("number>", "time", "#>", "", "missing>", "")
     for each in shown["gaps"][:LISTED]:
-        table.add_row(*_where(each, shown), f"{each['missing']:,}", each["what"])
+        missing = "?" if each["missing"] < 0 else f"{each['missing']:,}"
+        table.add_row(*_where(each, shown), missing, each["what"])
     _more(table, shown["gap_count"] - LISTED)
     return table
 

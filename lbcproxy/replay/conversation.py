@@ -73,7 +73,7 @@ class Conversation:
         """The first `version` of each side, by the direction it went in."""
         self.junk = 0
         """Bytes that were no message, and so are not played."""
-        self.missing = 0
+        self.gaps = self.missing = 0
         """Bytes that the capture lacks."""
         self.damage: CaptureError | None = None
         """Why the capture could not be read to its end; what stands before it is here."""
@@ -122,8 +122,9 @@ class Conversation:
         found = list(self.not_read)
         if self.damage is not None:
             found.append(f"{self.path} is damaged, what stands before it is played: {self.damage}")
-        if self.missing:
-            found.append(f"{self.missing:,} bytes of the session are not in the capture")
+        if self.gaps:
+            count = f"{self.missing:,}" if self.missing else "an unknown number of"
+            found.append(f"{count} bytes of the session are not in the capture")
         if self.junk:
             found.append(f"{self.junk:,} bytes of the session are no message, and are not played")
         return found
@@ -156,7 +157,8 @@ class Conversation:
         message = entry.message
         if message is None:
             self.junk += len(entry.junk)
-            self.missing += entry.missing
+            self.gaps += entry.missing != 0
+            self.missing += max(entry.missing, 0)
             return
         if message.command == "version" and isinstance(message.record, Version):
             self.versions.setdefault(entry.direction, message.record)

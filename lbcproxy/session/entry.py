@@ -12,7 +12,10 @@ from lbcproxy.session.message import Message
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.framer import Run
 
-__all__ = ["Entry", "Passage", "RunEntries"]
+__all__ = ["UNKNOWN_SIZE", "Entry", "Passage", "RunEntries"]
+
+UNKNOWN_SIZE = -1
+"""The size of a gap where nothing tells how many bytes are missing."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -33,7 +36,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     continued: bool = False
     """Whether it goes on where junk of the entry before, in this direction, ended."""
     missing: int = 0
-    """How many bytes a capture lacks here; such an entry holds nothing."""
+    """How many bytes a capture lacks here, or `UNKNOWN_SIZE`; such an entry holds nothing."""
     verdict: str = "pass"
     """What happened to it."""
     trail: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ import msgspec
 from lbcproxy import networks
 from lbcproxy.networks import Network
 from lbcproxy.session.direction import Direction
-from lbcproxy.session.entry import Entry, Passage, RunEntries
+from lbcproxy.session.entry import UNKNOWN_SIZE, Entry, Passage, RunEntries
 from lbcproxy.session.message import HEAD, Message
 from lbcproxy.session.salvage import salvaged
 from lbcproxy.session.side import HANDSHAKE, Side, Stage
@@ -94,7 +94,7 @@ class Session:
 
     @property
     def missing(self) -> int:
-        """Bytes that a capture lacks, of both directions."""
+        """Bytes that a capture lacks, of both directions; gaps of unknown size count as none."""
         return sum(way.missing for way in self._ways.values())
 
     def codec_to(self, direction: Direction) -> Codec:
@@ -224,13 +224,16 @@ class Session:
         return self._pass_all(way, direction, items, time_ns)
 
     def gap(self, direction: Direction, missing: int, time_ns: int) -> list[Passage]:
-        """Take note of bytes that a capture does not have, and begin anew behind them."""
+        """Take note of bytes that a capture does not have, and start again after them."""
         way = self._ways[direction]
         passages = self.end(direction, time_ns)
         place = way.sender.bytes + way.missing
-        why = f"{missing:,} bytes are missing from the capture, at byte {place:,} of the stream"
+        if missing == UNKNOWN_SIZE:
+            how_many = "an unknown number of"
+        else:
+            how_many, way.missing = f"{missing:,}", way.missing + missing
+        why = f"{how_many} bytes are missing from the capture, at byte {place:,} of the stream"
         entry = self._junk_entry(direction, time_ns, b"", why, continued=False)
-        way.missing += missing
         way.in_middle = True
         way.in_junk = False
         way.framer = self._framer(begins=False)

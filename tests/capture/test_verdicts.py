@@ -13,7 +13,8 @@ from lbcproxy import networks
 from lbcproxy.capture import Recorder, open_capture
 from lbcproxy.capture.formats import read_packets
 from lbcproxy.capture.packet import Packet
-from lbcproxy.capture.reading.streams import Data, Reassembler
+from lbcproxy.capture.reading.happening import Data
+from lbcproxy.capture.reading.streams import Reassembler
 from lbcproxy.capture.reading.tcp import dissect
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError

@@ -7,7 +7,8 @@ import pytest
 from lbcproxy.capture import Recorder
 from lbcproxy.capture.formats import read_packets
 from lbcproxy.capture.packet import Packet
-from lbcproxy.capture.reading.streams import Data, Reassembler
+from lbcproxy.capture.reading.happening import Data
+from lbcproxy.capture.reading.streams import Reassembler
 from lbcproxy.capture.reading.tcp import dissect
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame

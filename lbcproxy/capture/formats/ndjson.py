@@ -19,6 +19,7 @@ from lbcproxy.capture.packet import Section, Statistics
 from lbcproxy.capture.reading.happening import Happened
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
+from lbcproxy.session import UNKNOWN_SIZE
 
 if TYPE_CHECKING:
     from lbcproxy.capture.formats._writer import Writer
@@ -34,7 +35,7 @@ _SHORT = 1 << 20
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 Large = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
-Lost = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+Lost = Annotated[int, msgspec.Meta(ge=UNKNOWN_SIZE, lt=1 << 31)]
 
 
 class Line(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -65,6 +65,8 @@ class Connection:
         self._held: list[tuple[Direction, bytes | int, int]] = []
         self._size = 0
         self._seen = dict.fromkeys(Direction, b"")
+        self.has_bytes = False
+        """Whether anything was sent on it."""
         self._given_up = False
         self._ended: set[Direction] = set()
         self._end: End | None = None
@@ -87,6 +89,7 @@ class Connection:
     def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterator[Passage]:
         """Read the next bytes of a direction."""
         self._last_ns = time_ns
+        self.has_bytes = True
         self.places[direction] += len(data)
         if self.session is not None:
             yield from self.session.receive(direction, data, time_ns)

@@ -31,6 +31,18 @@ class DropReason(StrEnum):
     """The capture holds only a part of an IP fragment, or its place cannot be."""
     FRAGMENTS_MISSING = "fragments-missing"
     """Some fragments of the IP packet are not in the capture."""
+    OUTSIDE_WINDOW = "outside-window"
+    """The segment has sequence numbers that no receiver could take (RFC 9293, 3.10.7.4)."""
+    OLDER_CONNECTION = "older-connection"
+    """The segment repeats bytes of an earlier connection with the same addresses and ports."""
+    AFTER_END = "after-end"
+    """The segment has bytes after the FIN or RST of its connection."""
+    CONFLICT = "conflict"
+    """The segment repeats bytes with other values; those that came first are given out."""
+    IGNORED_RESET = "ignored-reset"
+    """The RST is not one that its receiver obeys (RFC 5961, 3.2), or the connection went on."""
+    IGNORED_SYN = "ignored-syn"
+    """The SYN stands in an open connection, which went on (RFC 5961, 4.2)."""
 
 
 class _Sentence(NamedTuple):
@@ -62,6 +74,29 @@ _SENTENCES: dict[DropReason, _Sentence] = {
     DropReason.FRAGMENTS_MISSING: _Sentence(
         "IP packet is not read since some of its fragments are missing",
         "IP packets are not read since some of their fragments are missing",
+    ),
+    DropReason.OUTSIDE_WINDOW: _Sentence(
+        "TCP segment has sequence numbers that no receiver could take",
+        "TCP segments have sequence numbers that no receiver could take",
+    ),
+    DropReason.OLDER_CONNECTION: _Sentence(
+        "TCP segment is a late one of an earlier connection on the same ports",
+        "TCP segments are late ones of earlier connections on the same ports",
+    ),
+    DropReason.AFTER_END: _Sentence(
+        "TCP segment came after the end of its connection",
+        "TCP segments came after the end of their connection",
+    ),
+    DropReason.CONFLICT: _Sentence(
+        "TCP segment repeats bytes with other values; those that came first are shown",
+        "TCP segments repeat bytes with other values; those that came first are shown",
+    ),
+    DropReason.IGNORED_RESET: _Sentence(
+        "TCP reset did not end its connection", "TCP resets did not end their connection"
+    ),
+    DropReason.IGNORED_SYN: _Sentence(
+        "TCP SYN in an open connection did not end it",
+        "TCP SYNs in open connections did not end them",
     ),
 }
 

@@ -34,7 +34,10 @@ class Data(msgspec.Struct, frozen=True, gc=False):
 
 
 class Gap(msgspec.Struct, frozen=True, gc=False):
-    """So many bytes of one direction never came; what comes next is from behind them."""
+    """So many bytes of one direction were not captured; what comes next is from after them.
+
+    `missing` is `UNKNOWN_SIZE` where sequence numbers do not tell how many.
+    """
 
     connection: int
     from_client: bool

@@ -53,18 +53,17 @@ class Lookahead:
         yield first
 
     def _of_the_same(self, first: Captured) -> list[Captured]:
-        """Give what follows of a connection, up to where its addresses may be another's."""
+        """Return what follows of a connection, up to where its ports may be another's."""
         ends = {first[1].source, first[1].target}
-        opening: int | None = None
         found: list[Captured] = []
         for each in self._window:
             segment = each[1]
             if segment.source not in ends or segment.target not in ends:
                 continue
-            if _opens(segment):
-                if opening not in (None, segment.sequence):
+            if segment.flags & SYN and not _begins(segment, first[1]):
+                if _opens(segment):
                     break
-                opening = segment.sequence
+                continue
             found.append(each)
             if segment.flags & RST:
                 break
@@ -73,6 +72,19 @@ class Lookahead:
 
 def _opens(segment: Segment) -> bool:
     return bool(segment.flags & SYN) and not segment.flags & ACK
+
+
+def _begins(syn: Segment, segment: Segment) -> bool:
+    """Whether a SYN is of the connection that a segment is of, by their numbers."""
+    if segment.source == syn.source:
+        ahead = segment.sequence - syn.sequence - 1
+    elif syn.flags & ACK:
+        ahead = segment.sequence - syn.acknowledgment
+    elif segment.flags & ACK:
+        ahead = segment.acknowledgment - syn.sequence - 1
+    else:
+        return True  # nothing tells
+    return ahead % _WRAP < _FAR or ahead == -1
 
 
 def _beginning(first: Captured, others: list[Captured]) -> list[Captured]:

@@ -7,6 +7,7 @@ import msgspec
 from lbcproxy.capture.reading.dropped import Dropped, DroppedCount, DropReason
 from lbcproxy.capture.reading.fragments import Fragments
 from lbcproxy.capture.reading.lost import LostTotals
+from lbcproxy.capture.reading.silent import SilentConnections
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import End, SessionFacts, SideStatistics
 
@@ -65,6 +66,8 @@ class Met:
         """What was read but not given out, by reason."""
         self.lost = LostTotals()
         """What the file itself says that it lacks."""
+        self.silent = SilentConnections()
+        """Connections on which no byte was sent."""
         self.segments = 0
         """TCP segments."""
         self.fragments = Fragments()
@@ -113,6 +116,7 @@ class Met:
 
     def _sentences(self, *, ordinary: bool) -> list[str]:
         found = self._all_dropped().sentences(ordinary=ordinary)
+        found += self.silent.sentences()
         if self.skipped and self.sessions:
             found.append(
                 "connections that are passed over, since no magic of a known network is in them: "

@@ -28,6 +28,7 @@ from lbcproxy.capture.reading.happening import Closed, Data, Gap, Happened, Open
 from lbcproxy.capture.reading.lookahead import Lookahead
 from lbcproxy.capture.reading.losses import Losses
 from lbcproxy.capture.reading.met import Met
+from lbcproxy.capture.reading.ordered import OrderedStreams
 from lbcproxy.capture.reading.pairing import Awaits, Sent
 from lbcproxy.capture.reading.parts import OpenSession, Part
 from lbcproxy.capture.reading.streams import Reassembler
@@ -62,19 +63,25 @@ class Reading:
         self._losses = Losses(met.lost)
         self._highest = 0
         self._more = itertools.count(1)  # connections that only another part opened
-        self._begin(Header())
+        self._begin(Header(), is_ours=False)
 
-    def _begin(self, header: Header) -> None:
+    def _begin(self, header: Header, *, is_ours: bool) -> None:
         """Begin a section: what was open in the one before does not go on."""
-        self._reassembler = Reassembler(server_ports=_SERVER_PORTS)
-        self._lookahead = Lookahead(self._reassembler.knows)
+        self._streams: OrderedStreams | Reassembler
+        self._lookahead: Lookahead | None = None
+        if is_ours:
+            self._streams = OrderedStreams()
+        else:
+            self._streams = reassembler = Reassembler(
+                _SERVER_PORTS, dropped=self._met.dropped, silent=self._met.silent
+            )
+            self._lookahead = Lookahead(reassembler.knows)
         self._connections: dict[int, Connection] = {}
         self._conversations: dict[int, Conversation] = {}
         self._own: dict[object, int] = {}  # our number of a session by the file's own
         self._before = self._highest
         self._own_numbers = True  # whether all of this section have kept theirs
         self._last_time = 0
-        self._is_own = False
         self._proxy = header.metadata.get("name")
         if self._part is not None:
             self._part.release()
@@ -90,8 +97,7 @@ class Reading:
             yield from self.finish()
             self._losses.begin(item)
             header = header_of(item)
-            self._begin(header)
-            self._is_own = bool(item.custom)
+            self._begin(header, is_ours=bool(facts_in(item.custom)))
             self._met.sections += 1
             for comment in item.comments:
                 self._met.comment(comment)
@@ -110,14 +116,26 @@ class Reading:
             if segment is None:
                 return
             self._met.segments += 1
+            if self._lookahead is None:
+                yield from self._read(item, segment)
+                return
             for each in self._lookahead.feed(item, segment):
                 yield from self._read(*each)
 
+    def tick(self, time_ns: int) -> Iterator[Told]:
+        """Give what need not wait any longer: no packet has come for a while, and it is so late."""
+        if self._lookahead is not None:
+            for each in self._lookahead.finish():
+                yield from self._read(*each)
+        for event in self._streams.tick(time_ns):
+            yield from self._happened(event, {}, True)
+
     def finish(self) -> Iterator[Told]:
         """Give what is left when a section ends."""
-        for each in self._lookahead.finish():
-            yield from self._read(*each)
-        for event in self._reassembler.finish():
+        if self._lookahead is not None:
+            for each in self._lookahead.finish():
+                yield from self._read(*each)
+        for event in self._streams.finish():
             yield from self._happened(event, {}, True)
         for number, connection in list(self._connections.items()):
             yield from self._end(number, connection, self._last_time, OPEN)
@@ -132,12 +150,13 @@ class Reading:
     def leave(self) -> Iterator[Told]:
         """Give what is left when a file ends whose connections may go on in another."""
         assert self._part is not None
-        for each in self._lookahead.finish():
-            yield from self._read(*each)
-        if self._is_own:  # each part of ours has sequence numbers of its own
-            for event in self._reassembler.finish():
+        if self._lookahead is None:  # each part of ours has sequence numbers of its own
+            for event in self._streams.finish():
                 yield from self._happened(event, {}, True)
-        ends, sessions = self._reassembler.open_ends(), self._open_sessions(self._part)
+        else:
+            for each in self._lookahead.finish():
+                yield from self._read(*each)
+        ends, sessions = self._streams.open_ends(), self._open_sessions(self._part)
         self._part.release()
         yield from self._part.parts.keep(self, ends, sessions)
 
@@ -186,7 +205,8 @@ class Reading:
         return own, opened.client.port, opened.server, upstream, network, self._by_leg
 
     def _read(self, packet: Packet, segment: Segment) -> Iterator[Told]:
-        if self._part is not None and not (self._is_own or self._reassembler.has(segment)):
+        is_ours = self._lookahead is None
+        if self._part is not None and not (is_ours or self._streams.has(segment)):
             other = self._part.parts.with_connection(segment)
             if other is not None and other is not self:
                 yield from other._read(packet, segment)
@@ -194,7 +214,10 @@ class Reading:
         self._last_time = packet.time_ns
         facts = facts_in(packet.custom)
         whole = bool(segment.flags & PSH)
-        for event in self._reassembler.feed(packet.time_ns, segment, behind_gap="missing" in facts):
+        events = self._streams.feed(
+            packet.time_ns, segment, missing=facts.get("missing"), begins="leg" in facts
+        )
+        for event in events:
             yield from self._happened(event, facts, whole)
 
     def _happened(self, event: StreamEvent, facts: Facts, whole: bool) -> Iterator[Told]:
@@ -342,7 +365,7 @@ class Reading:
 
     def _forget(self, number: int, connection: Connection, time_ns: int) -> Iterator[Told]:
         del self._connections[number]
-        self._met.skipped += connection.unknown
+        self._met.skipped += connection.unknown and connection.has_bytes
         conversation = self._conversations.get(connection.number or 0)
         if conversation is None:
             return

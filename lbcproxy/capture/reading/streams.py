@@ -1,201 +1,309 @@
-"""The streams of bytes in TCP segments, put in order again.
+"""The streams of bytes in captured TCP segments, put in order as their receivers did.
 
-Segments go in as they were captured: repeated, overlapping, out of order, of many connections.
-Events come out. The client is who sent the SYN. Of a connection whose beginning was not
-captured, the server is who has a port that servers are known to have; else who was connected to
-before, in the same capture; else who has a port below those that systems give to clients. Else the
-client is whose `version` is the first that is seen, since servers answer with theirs; else the side
-with the higher port; with equal ports it is who was seen first. Packets without bytes open no
+Segments go in as they were captured: repeated, overlapping, out of order, of many connections that
+may use the same ports one after the other. Events come out. `TcpConnection` judges the numbers of
+one connection; here it is decided which connection a segment is of.
+
+The client is whoever sent the SYN. Of a connection whose beginning was not captured, the server is
+who has a port that servers are known to have; otherwise who was connected to before, in the same
+capture; otherwise who has a port below those that systems give to clients. Otherwise the client is
+whose `version` is the first that is seen, since servers answer with theirs; otherwise the side with
+the higher port; with equal ports it is who was seen first. Packets without bytes open no
 connection.
 
-Bytes that come too early wait for those before them. Those before are given up, as a `Gap`, when
-the other side has acknowledged them (it got them, so they will not be sent again), when too much
-is waiting, and at the end of the capture.
-
-Inside, places are counted from the first byte of a direction and do not wrap around; only
-`_Half.place_of` knows sequence numbers.
+A SYN in an open connection does not end it (RFC 5961, 4): it waits until the other side accepts it,
+or bytes come that fit the new numbers alone.
 """
 
-import heapq
+from __future__ import annotations
 
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
-from lbcproxy.capture.reading.happening import Closed, Data, Forgotten, Gap, Opened, StreamEvent
+from lbcproxy.capture.reading.dropped import Dropped, DropReason
+from lbcproxy.capture.reading.happening import Forgotten, Opened, StreamEvent
+from lbcproxy.capture.reading.receiver import NO_SCALE, WRAP
+from lbcproxy.capture.reading.silent import SilentConnections
+from lbcproxy.capture.reading.tcp_connection import Moment, PendingSyn, TcpConnection, is_version
 from lbcproxy.endpoint import Endpoint
 
-__all__ = ["Closed", "Data", "Forgotten", "Gap", "Opened", "Reassembler"]
+__all__ = ["Reassembler"]
 
-_WRAP = 1 << 32
-_MAX_WAITING = 16 * 2**20
-# What a waiting segment costs beside its bytes: many tiny ones must not escape the bound.
-_GRACE_PACKETS = 256
-_GRACE_NS = 1_000_000_000
-_OVERHEAD = 200
+_MAX_COST = 64 * 2**20
+"""Bytes that all connections together may hold while they wait."""
+_MAX_KEPT = 32 * 2**20
+"""The same of bytes given out, to be compared with those that are sent again."""
+_MAX_KEPT_EACH = 32 * 2**10
 # Closed connections whose late repetitions are still recognised.
 _MAX_REMEMBERED = 1024
 _MAX_OPEN = 16_384
+_SWEEP_NS = 1_000_000_000
 # Where the ports begin that systems give to those who connect: Linux's, the lowest.
 _CLIENT_PORTS = 32_768
-_VERSION = b"version".ljust(12, b"\0")  # behind a magic of 4 bytes
+_FIRST_WINDOW = 65_536  # of a connection that was just opened; not scaled
 
-
-class _Half:
-    """One direction of a connection."""
-
-    def __init__(self, from_client: bool) -> None:
-        self.from_client = from_client
-        self.syn: int | None = None  # the sequence number of the SYN
-        self.first: int | None = None  # the sequence number of place 0
-        self.next = 0  # the place of the byte that is awaited
-        self.acknowledged = 0  # the place up to which the other side has acknowledged
-        # Since when (packets, time) bytes have been missing that the other side has.
-        self.grace: tuple[int, int] | None = None
-        self.waiting: dict[int, bytes] = {}
-        self.order: list[int] = []  # a heap of the places in `waiting`
-        self.cost = 0
-        self.end: int | None = None  # the place of FIN or RST
-        self.reset = False
-        self.closed = False
-
-    def place_of(self, sequence: int) -> int:
-        """Give the place that a sequence number means: the one nearest to the byte awaited."""
-        assert self.first is not None
-        half = _WRAP // 2
-        return self.next + (sequence - self.first - self.next + half) % _WRAP - half
-
-    def put(self, place: int, payload: bytes) -> None:
-        """Keep bytes that are not yet awaited."""
-        held = self.waiting.get(place)
-        if held is None:
-            heapq.heappush(self.order, place)
-            self.cost += _OVERHEAD
-        elif len(held) >= len(payload):
-            return
-        self.cost += len(payload) - len(held or b"")
-        self.waiting[place] = payload
-
-    def take(self) -> bytes:
-        """Take out what is awaited, if it is here, else nothing."""
-        while self.order and self.order[0] <= self.next:
-            place = heapq.heappop(self.order)
-            payload = self.waiting.pop(place)
-            self.cost -= len(payload) + _OVERHEAD
-            if place + len(payload) > self.next:
-                return payload[self.next - place :]
-        return b""
-
-    def hole_end(self) -> int | None:
-        """Give the place where something is known behind missing bytes."""
-        return self.order[0] if self.order else self.end
-
-
-class _Connection:
-    """Two directions, and who is who."""
-
-    def __init__(self, number: int, client: Endpoint, server: Endpoint) -> None:
-        self.number = number
-        self.key = (client, server)
-        self.halves = (_Half(True), _Half(False))
-        self.over = False
-        self.last = 0  # which packet was the last of it
-
-    def half_of(self, source: Endpoint) -> _Half:
-        """Give the direction in which one end sends."""
-        return self.halves[0 if source == self.key[0] else 1]
+Key = tuple[Endpoint, Endpoint]
 
 
 class Reassembler:
-    """Turns segments into events, for any number of connections at once."""
+    """Turns segments into events, for any number of connections at once.
+
+    Args:
+        dropped: Where segments are counted that are not given out.
+        silent: Where connections are counted on which no byte was sent.
+        server_ports: Ports that tell a server where no SYN was captured.
+        max_cost: Bytes that may wait for others before them, of all connections together.
+    """
 
     def __init__(
-        self, max_waiting: int = _MAX_WAITING, server_ports: frozenset[int] = frozenset()
+        self,
+        server_ports: frozenset[int] = frozenset(),
+        *,
+        dropped: Dropped | None = None,
+        silent: SilentConnections | None = None,
+        max_cost: int = _MAX_COST,
     ) -> None:
-        self._max_waiting = max_waiting
+        self.dropped = Dropped() if dropped is None else dropped
+        self.silent = SilentConnections() if silent is None else silent
         self._server_ports = server_ports
+        self._max_cost = max_cost
         self._count = 0
-        self._packets = 0
-        self._time_ns = 0
-        self._open: dict[tuple[Endpoint, Endpoint], _Connection] = {}
+        self._moment = Moment()
+        self._swept_ns = 0
+        # By source and target, for both directions.
+        self._connections: dict[Key, TcpConnection] = {}
+        self._open: dict[int, TcpConnection] = {}
+        self._waiting: dict[int, TcpConnection] = {}
+        self._cost = 0
         # In the order in which they ended, for the oldest to be forgotten.
-        self._remembered: dict[tuple[Endpoint, Endpoint], _Connection] = {}
+        self._remembered: dict[int, TcpConnection] = {}
         # Who was connected to, the latest last.
         self._servers: dict[Endpoint, None] = {}
+        self._keep()
 
     def knows(self, segment: Segment) -> bool:
-        """Whether it is known where the stream begins that a segment is of."""
-        found = self._found(segment)
+        """Return whether it is known where the stream begins that a segment is of."""
+        found = self._connections.get((segment.source, segment.target))
         if found is None:
             return False
-        return found.over or found.half_of(segment.source).first is not None
+        half, _ = found.halves_of(segment.source)
+        if found.over:
+            return found.repeats(segment)
+        return half.first is not None and found.fits(segment)
 
     def has(self, segment: Segment) -> bool:
-        """Whether the connection of a segment is open."""
-        key, back = (segment.source, segment.target), (segment.target, segment.source)
-        return key in self._open or back in self._open
+        """Return whether the connection of a segment is open."""
+        found = self._connections.get((segment.source, segment.target))
+        return found is not None and not found.over
 
     def open_ends(self) -> list[frozenset[Endpoint]]:
         """Return between whom connections are open."""
-        return list(map(frozenset, self._open))
+        return [frozenset(each.key) for each in self._open.values()]
 
     def feed(
-        self, time_ns: int, segment: Segment, *, behind_gap: bool = False
+        self, time_ns: int, segment: Segment, *, missing: int | None = None, begins: bool = False
     ) -> list[StreamEvent]:
-        """Take the next captured segment and give what it makes known, in order.
+        """Take the next captured segment and return what it makes known, in order.
 
-        With `behind_gap` what is missing before it is known never to come.
+        Args:
+            time_ns: When it was captured, in nanoseconds since 1970.
+            segment: The segment.
+            missing: How many bytes a note says are missing before it; they never come.
+            begins: Whether it is known to be the first of a connection, which has a SYN.
         """
-        self._time_ns = time_ns
-        self._packets += 1
+        moment = self._moment
+        moment.packets += 1
+        moment.time_ns = time_ns
+        connection = self._connections.get((segment.source, segment.target))
+        if connection is not None and not segment.flags & (SYN | FIN | RST):
+            usual = connection.receive_next(segment)
+            if usual is not None:
+                return usual
         events: list[StreamEvent] = []
-        connection = self._connection(segment, events)
-        if connection is None or connection.over:
+        if not 0 <= time_ns - self._swept_ns < _SWEEP_NS:
+            self._sweep(events)
+        connection = self._connection_of(segment, begins, events)
+        if connection is None:
             return events
-        connection.last = self._packets
-        mine, other = connection.halves
-        if segment.source != connection.key[0]:
-            mine, other = other, mine
-        if segment.flags & ACK and other.first is not None:
-            place = other.place_of(segment.acknowledgment)
-            if place > other.acknowledged:
-                other.acknowledged = place
-                self._advance(connection, other, events)
-        if not connection.over:
-            if behind_gap:
-                self._give_up(connection, mine, segment, events)
-            self._receive(connection, mine, segment, events)
-        if other.order and not connection.over:
-            self._advance(connection, other, events)
+        if missing:
+            connection.skip_to(segment, events)
+        connection.receive(segment, events)
+        self._look_after(connection, events)
+        return events
+
+    def tick(self, time_ns: int) -> list[StreamEvent]:
+        """Take note that time has passed without a packet, and return what that decides."""
+        events: list[StreamEvent] = []
+        self._moment.time_ns = max(time_ns, self._moment.time_ns)
+        self._sweep(events)
         return events
 
     def finish(self) -> list[StreamEvent]:
-        """Give what still waits behind missing bytes: no segment will come any more.
+        """Return what still waits: no segment will come any more.
 
         Directions that were not closed stay so. The reassembler is empty afterwards.
         """
         events: list[StreamEvent] = []
         for connection in list(self._open.values()):
-            self._flush(connection, events)
-        self._open.clear()
-        self._remembered.clear()
+            self._drop_pending(connection)
+            connection.flush(events)
+            if connection.successor:
+                self._succeed(connection, events).flush(events)
+            self._count_silence(connection)
+        for each in (self._connections, self._open, self._waiting, self._remembered):
+            each.clear()
         return events
 
-    def _connection(self, segment: Segment, events: list[StreamEvent]) -> _Connection | None:
-        """Find the connection a segment belongs to, opened if it is new."""
-        key, back = (segment.source, segment.target), (segment.target, segment.source)
-        found = self._found(segment)
-        if segment.flags & SYN:
-            if found is not None and _belongs(found, segment):
-                return found
-            if found is not None and not found.over:
-                self._displace(found, events)
-            return self._opened(*(back if segment.flags & ACK else key), events)
-        if found is not None or not segment.payload:
-            return found
-        return self._opened(*(back if self._is_answer(segment) else key), events, begun=False)
+    # Which connection a segment is of
 
-    def _found(self, segment: Segment) -> _Connection | None:
-        key, back = (segment.source, segment.target), (segment.target, segment.source)
-        found = self._open.get(key) or self._open.get(back)
-        return found or self._remembered.get(key) or self._remembered.get(back)
+    def _connection_of(
+        self, segment: Segment, begins: bool, events: list[StreamEvent]
+    ) -> TcpConnection | None:
+        """Find the connection a segment belongs to, opened if it is new; None for neither."""
+        found = self._connections.get((segment.source, segment.target))
+        if segment.flags & SYN and not segment.flags & RST:
+            if found is None or begins:
+                return self._opened_by(segment, events)
+            if segment.flags & ACK:
+                return self._of_syn_ack(found, segment, events)
+            return self._of_syn(found, segment, events)
+        if found is None:
+            return self._opened_in_middle(segment, events) if segment.payload else None
+        if found.over:
+            return self._after_end(found, segment, events)
+        if found.pending is not None:
+            return self._resolve(found, found.pending, segment, events)
+        return found
+
+    def _of_syn(
+        self, found: TcpConnection, segment: Segment, events: list[StreamEvent]
+    ) -> TcpConnection | None:
+        """Find out whether a SYN is of this connection, or begins the next."""
+        half, other = found.halves_of(segment.source)
+        if found.over:
+            return self._opened_by(segment, events)
+        if half.syn == segment.sequence:
+            return None  # sent again
+        if half.syn is None and half.may_begin_with(segment.sequence + 1):
+            return found
+        if half.syn is not None and not found.is_established and other.syn is None:
+            return self._opened_by(segment, events)  # an attempt that nobody answered
+        pending = found.pending
+        if pending is None or pending.client_syn != segment.sequence:
+            self._drop_pending(found)
+            pending = self._pending(found, segment.source, segment.target, segment.sequence)
+        pending.scales[segment.source] = _scale(segment)
+        return None
+
+    def _of_syn_ack(
+        self, found: TcpConnection, segment: Segment, events: list[StreamEvent]
+    ) -> TcpConnection | None:
+        """Find out whether a SYN-ACK is of this connection, or of one whose SYN was not seen."""
+        half, other = found.halves_of(segment.source)
+        if half.syn == segment.sequence:
+            return None  # sent again
+        if found.over:
+            return self._opened_by(segment, events)
+        pending, client_syn = found.pending, (segment.acknowledgment - 1) % WRAP
+        if (
+            pending is not None
+            and pending.server == segment.source
+            and pending.client_syn == client_syn
+        ):
+            return self._opened_from(pending, events)
+        if (
+            half.syn is None
+            and half.may_begin_with(segment.sequence + 1)
+            and other.syn in (None, client_syn)
+            and other.may_begin_with(client_syn + 1)
+        ):
+            return found
+        self._drop_pending(found)
+        pending = self._pending(found, segment.target, segment.source, client_syn)
+        pending.server_syn = segment.sequence
+        pending.scales[segment.source] = _scale(segment)
+        return None
+
+    def _pending(
+        self, found: TcpConnection, client: Endpoint, server: Endpoint, client_syn: int
+    ) -> PendingSyn:
+        found.pending = PendingSyn(client, server, client_syn, self._moment.time_ns)
+        return found.pending
+
+    def _drop_pending(self, connection: TcpConnection) -> None:
+        if connection.pending is not None:
+            connection.pending = None
+            connection.drop(DropReason.IGNORED_SYN)
+
+    def _resolve(
+        self,
+        found: TcpConnection,
+        pending: PendingSyn,
+        segment: Segment,
+        events: list[StreamEvent],
+    ) -> TcpConnection:
+        """Tell by a segment whether a SYN began a new connection, or the old one goes on."""
+        half, other = found.halves_of(segment.source)
+        by_client = segment.source == pending.client
+        if by_client:
+            ahead = (segment.sequence - pending.client_syn - 1) % WRAP
+            old, number, length = half, segment.sequence, len(segment.payload)
+        else:
+            ahead = (segment.acknowledgment - pending.client_syn - 1) % WRAP
+            old, number, length = other, segment.acknowledgment, 0
+            if not segment.flags & ACK:
+                return found
+        is_old = old.first is not None and old.fits(number, length)
+        if ahead < _FIRST_WINDOW and not is_old:
+            return self._opened_from(pending, events)
+        if by_client and is_old and segment.payload and not half.covers(number, length):
+            self._drop_pending(found)
+        return found
+
+    def _after_end(
+        self, found: TcpConnection, segment: Segment, events: list[StreamEvent]
+    ) -> TcpConnection | None:
+        """Find out what comes after a connection has ended: late segments, or the next one."""
+        if not segment.payload or found.repeats(segment):
+            return None
+        if found.previous is not None and found.previous.repeats(segment):
+            found.drop(DropReason.OLDER_CONNECTION, segment)
+            return None
+        if found.is_in_flight(segment) and not is_version(segment.payload):
+            found.drop(DropReason.AFTER_END, segment)
+            return None
+        return self._opened_in_middle(segment, events)
+
+    # Beginning and ending
+
+    def _opened_by(self, segment: Segment, events: list[StreamEvent]) -> TcpConnection:
+        """Open the connection of a SYN or SYN-ACK."""
+        client, server = segment.source, segment.target
+        if segment.flags & ACK:
+            client, server = server, client
+        opened = self._opened(client, server, events)
+        if segment.flags & ACK:
+            opened.halves[0].begin(segment.acknowledgment)
+            opened.halves[0].syn = (segment.acknowledgment - 1) % WRAP
+        return opened
+
+    def _opened_from(self, pending: PendingSyn, events: list[StreamEvent]) -> TcpConnection:
+        """Open the connection of a SYN that has waited."""
+        opened = self._opened(pending.client, pending.server, events, time_ns=pending.time_ns)
+        syns = (pending.client_syn, pending.server_syn)
+        for half, end, syn in zip(opened.halves, opened.key, syns, strict=True):
+            if syn is not None:
+                half.syn = syn
+                half.begin(syn + 1)
+                half.scale = pending.scales.get(end)
+        return opened
+
+    def _opened_in_middle(
+        self, segment: Segment, events: list[StreamEvent], time_ns: int | None = None
+    ) -> TcpConnection:
+        """Open the connection of a segment before which no SYN was seen."""
+        client, server = segment.source, segment.target
+        if self._is_answer(segment):
+            client, server = server, client
+        return self._opened(client, server, events, time_ns=time_ns, begun=False)
 
     def _is_answer(self, segment: Segment) -> bool:
         """Whether a segment without a SYN before it is the server's, as far as one can tell."""
@@ -207,166 +315,119 @@ class Reassembler:
         ):
             if mine is not other:
                 return mine
-        return segment.payload[4:16] != _VERSION and source.port < target.port
+        return not is_version(segment.payload) and source.port < target.port
 
     def _opened(
-        self, client: Endpoint, server: Endpoint, events: list[StreamEvent], *, begun: bool = True
-    ) -> _Connection:
-        self._count += 1
-        connection = _Connection(self._count, client, server)
-        for key in ((client, server), (server, client)):
-            self._remembered.pop(key, None)
+        self,
+        client: Endpoint,
+        server: Endpoint,
+        events: list[StreamEvent],
+        *,
+        time_ns: int | None = None,
+        begun: bool = True,
+    ) -> TcpConnection:
+        """Open a connection; one that has its addresses and ports is over by that."""
+        while (previous := self._connections.get((client, server))) and not previous.over:
+            previous.displace(events)
+            self._look_after(previous, events)
+        if previous is not None:
+            previous.previous = None
+            self._remembered.pop(previous.number, None)
         if len(self._open) >= _MAX_OPEN:
             self._forget(events)
-        self._open[client, server] = connection
+        self._count += 1
+        opened = TcpConnection(self._count, client, server, self._moment, self.dropped)
+        opened.previous = previous
+        self._connections[client, server] = self._connections[server, client] = opened
+        self._open[opened.number] = opened
+        self._keep()
         if begun:
             self._servers.pop(server, None)
             self._servers[server] = None
             if len(self._servers) > _MAX_REMEMBERED:
                 del self._servers[next(iter(self._servers))]
-        events.append(Opened(connection.number, client, server, self._time_ns, begun))
-        return connection
+        time_ns = self._moment.time_ns if time_ns is None else time_ns
+        events.append(Opened(opened.number, client, server, time_ns, begun))
+        return opened
+
+    def _succeed(self, old: TcpConnection, events: list[StreamEvent]) -> TcpConnection:
+        """Open the conversation that has begun on a connection's ports without a SYN."""
+        segments, old.successor = old.successor, []
+        time_ns, first = next(each for each in segments if is_version(each[1].payload))
+        opened = self._opened_in_middle(first, events, time_ns)
+        now = self._moment.time_ns
+        for self._moment.time_ns, segment in segments:
+            opened.receive(segment, events)
+        self._moment.time_ns = now
+        self._look_after(opened, events)
+        return opened
+
+    def _look_after(self, connection: TcpConnection, events: list[StreamEvent]) -> None:
+        """Put a connection where it belongs after something happened on it."""
+        number = connection.number
+        if connection.successor:
+            self._succeed(connection, events)
+        if connection.over and self._open.pop(number, None) is not None:
+            self._count_silence(connection)
+            self._remembered[number] = connection
+            if len(self._remembered) > _MAX_REMEMBERED:
+                self._unlink(self._remembered.pop(next(iter(self._remembered))))
+        self._cost += connection.cost - connection.counted
+        connection.counted = connection.cost
+        if connection.waits:
+            self._waiting[number] = connection
+            self._bound(events)
+        else:
+            self._waiting.pop(number, None)
+
+    def _unlink(self, connection: TcpConnection) -> None:
+        client, server = connection.key
+        if self._connections.get(connection.key) is connection:
+            del self._connections[client, server]
+            self._connections.pop((server, client), None)
+
+    def _count_silence(self, connection: TcpConnection) -> None:
+        silence = connection.silence
+        if silence is not None:
+            self.silent.add(connection.key[1], silence)
+
+    # Bounds
+
+    def _sweep(self, events: list[StreamEvent]) -> None:
+        """Decide what need not wait any longer, on all connections."""
+        self._swept_ns = self._moment.time_ns
+        for connection in list(self._waiting.values()):
+            for half in connection.halves:
+                if not connection.over:
+                    connection.advance(half, events)
+            self._look_after(connection, events)
+
+    def _bound(self, events: list[StreamEvent]) -> None:
+        """Hold all that waits together below the bound, by giving up what the most wait for."""
+        if self._cost <= self._max_cost:
+            return
+        for connection in sorted(self._waiting.values(), key=lambda each: -each.cost):
+            connection.relieve(events)
+            self._look_after(connection, events)
+            if self._cost <= self._max_cost // 2:
+                return
 
     def _forget(self, events: list[StreamEvent]) -> None:
         """Let go of the half of all connections that were silent for longest."""
         for connection in sorted(self._open.values(), key=lambda each: each.last)[: _MAX_OPEN // 2]:
-            self._flush(connection, events)
-            if not connection.over:
+            self._drop_pending(connection)
+            connection.flush(events)
+            self._look_after(connection, events)
+            if self._open.pop(connection.number, None) is not None and not connection.over:
                 connection.over = True
-                del self._open[connection.key]
-                events.append(Forgotten(connection.number, self._time_ns))
+                self._count_silence(connection)
+                events.append(Forgotten(connection.number, self._moment.time_ns))
+            self._unlink(connection)
 
-    def _receive(
-        self, connection: _Connection, half: _Half, segment: Segment, events: list[StreamEvent]
-    ) -> None:
-        """Put the bytes of a segment, and its end of the stream, where they belong."""
-        flags, payload, sequence = segment.flags, segment.payload, segment.sequence
-        if flags & SYN:
-            half.syn = sequence
-            sequence = (sequence + 1) % _WRAP
-        if half.first is None:
-            if not flags & (SYN | FIN | RST) and not payload:
-                return
-            half.first = sequence
-        place = half.place_of(sequence)
-        if flags & RST:
-            # Its payload, if any, is a remark of the sender's and no part of the stream.
-            self._end_by_reset(connection, half, place, events)
-        elif not half.closed:
-            if flags & FIN and half.end is None:
-                half.end = place + len(payload)
-            if place + len(payload) > half.next:
-                half.put(place, payload)
-        if not connection.over:
-            self._advance(connection, half, events)
-
-    def _give_up(
-        self, connection: _Connection, half: _Half, segment: Segment, events: list[StreamEvent]
-    ) -> None:
-        """Skip what is missing before a segment."""
-        if half.first is None or half.closed:
-            return
-        place = half.place_of(segment.sequence)
-        while half.next < place and (end := min(place, half.hole_end() or place)) > half.next:
-            self._skip(connection, half, end, events)
-            self._deliver(connection, half, events)
-
-    def _end_by_reset(
-        self, connection: _Connection, half: _Half, place: int, events: list[StreamEvent]
-    ) -> None:
-        """Let a reset wait for the bytes before it, unless its place is beyond belief."""
-        if half.closed or not half.next <= place <= half.next + self._max_waiting:
-            self._flush(connection, events)
-            place = half.next
-        half.reset, half.closed, half.end = True, False, place
-
-    def _advance(self, connection: _Connection, half: _Half, events: list[StreamEvent]) -> None:
-        """Give all that is in order now, and what may not wait any longer."""
-        while True:
-            self._deliver(connection, half, events)
-            hole_end = None if half.closed else half.hole_end()
-            if hole_end is None:
-                return
-            if half.cost <= self._max_waiting and not self._given_up(half, hole_end):
-                return
-            self._skip(connection, half, hole_end, events)
-
-    def _given_up(self, half: _Half, hole_end: int) -> bool:
-        """Whether missing bytes will not be in the file any more.
-
-        The other side has them, so the capture has lost them; unless it only has packets out of
-        order, for which there is some grace.
-        """
-        if half.acknowledged < hole_end:
-            return False
-        if half.grace is None:
-            half.grace = (self._packets, self._time_ns)
-        packets, time_ns = half.grace
-        late = self._packets - packets > _GRACE_PACKETS
-        return late or self._time_ns - time_ns > _GRACE_NS
-
-    def _deliver(self, connection: _Connection, half: _Half, events: list[StreamEvent]) -> None:
-        """Give all that is in order now, then the end if it is reached."""
-        number, from_client = connection.number, half.from_client
-        while payload := half.take():
-            half.next += len(payload)
-            half.grace = None
-            events.append(Data(number, from_client, payload, self._time_ns))
-        if half.end is not None and half.next >= half.end and not half.closed:
-            self._close(connection, half, events)
-
-    def _skip(
-        self, connection: _Connection, half: _Half, place: int, events: list[StreamEvent]
-    ) -> None:
-        """Give up the bytes before a place."""
-        missing = place - half.next
-        half.next = place
-        half.grace = None
-        events.append(Gap(connection.number, half.from_client, missing, self._time_ns))
-
-    def _close(self, connection: _Connection, half: _Half, events: list[StreamEvent]) -> None:
-        """End one direction, and forget the connection if that ends it."""
-        half.closed = True
-        half.waiting.clear()
-        half.order.clear()
-        half.cost = 0
-        if half.reset:
-            if connection.over:
-                return  # Both sides reset, and the other's came first.
-            connection.over = True
-            self._flush(connection, events)
-        events.append(Closed(connection.number, half.from_client, half.reset, self._time_ns))
-        if half.reset or all(each.closed for each in connection.halves):
-            connection.over = True
-            self._open.pop(connection.key, None)
-            self._remembered[connection.key] = connection
-            if len(self._remembered) > _MAX_REMEMBERED:
-                del self._remembered[next(iter(self._remembered))]
-
-    def _flush(self, connection: _Connection, events: list[StreamEvent]) -> None:
-        """Give up all missing bytes, so that nothing waits."""
-        for half in connection.halves:
-            while not half.closed and (place := half.hole_end()) is not None:
-                self._skip(connection, half, place, events)
-                self._deliver(connection, half, events)
-
-    def _displace(self, connection: _Connection, events: list[StreamEvent]) -> None:
-        """End a connection whose addresses a new one has taken."""
-        self._flush(connection, events)
-        for half in connection.halves:
-            if not half.closed and not connection.over:
-                half.reset, half.end = True, half.next
-                self._close(connection, half, events)
+    def _keep(self) -> None:
+        directions = max(2 * len(self._open), 1)
+        self._moment.keep = min(_MAX_KEPT_EACH, _MAX_KEPT // directions)
 
 
-def _belongs(connection: _Connection, segment: Segment) -> bool:
-    """Whether a SYN is of this connection, not the first of a new one."""
-    half = connection.half_of(segment.source)
-    if connection.over:
-        # A late repetition of the answer; a repeated question would look like a new one.
-        return bool(segment.flags & ACK) and half.syn == segment.sequence
-    if half.syn is not None:
-        return half.syn == segment.sequence
-    if half.first is None or segment.flags & ACK:
-        return True
-    return half.first == (segment.sequence + 1) % _WRAP
+def _scale(segment: Segment) -> int:
+    return NO_SCALE if segment.window_scale is None else segment.window_scale

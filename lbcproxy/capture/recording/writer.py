@@ -26,6 +26,7 @@ from lbcproxy.capture.reading.tcp import LINK_RAW, MAX_PAYLOAD, Route
 from lbcproxy.capture.recording.notes import SCHEMA, Note, comment_of, custom_of, note_options
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
+from lbcproxy.session.entry import UNKNOWN_SIZE
 
 __all__ = ["LAST_NS", "SCHEMA", "CaptureWriter", "Note", "Piece"]
 
@@ -36,6 +37,7 @@ _SEQUENCE_STEP_NS = 4_000
 # How much one side sends before the other acknowledges on its own.
 _MAX_UNACKNOWLEDGED_BYTES = 2**20
 _MAX_UNACKNOWLEDGED_PACKETS = 256
+_UNKNOWN_JUMP = 2**31  # in sequence numbers, for a gap of unknown size
 
 _INTERFACES = {Leg.CLIENT: 0, Leg.UPSTREAM: 1}
 _OPTION_NAME = 2
@@ -60,7 +62,7 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     ends: Sequence[int] = ()
     """Where in it messages end, if it is several; the last ends with it. They have no note."""
     missing: int = 0
-    """How many bytes are not known that were before it; such a piece has a note."""
+    """How many bytes before it are not known, or `UNKNOWN_SIZE`; such a piece has a note."""
 
 
 class _Half:
@@ -372,11 +374,15 @@ def _append_alone(blocks: _Blocks, flow: _Flow, direction: Direction, piece: Pie
     """Append a piece in packets of its own, its note on the last."""
     options = note_options(piece.note)
     half = flow.halves[direction]
-    half.sequence = (half.sequence + piece.missing) & 0xFFFFFFFF
-    half.position += piece.missing
+    missing = _UNKNOWN_JUMP if piece.missing == UNKNOWN_SIZE else piece.missing
+    half.sequence = (half.sequence + missing) & 0xFFFFFFFF
+    half.position += max(piece.missing, 0)
     view = memoryview(piece.raw)
     # Where the last packet begins; a piece without bytes has one packet all the same.
     last = max(len(view) - 1, 0) // MAX_PAYLOAD * MAX_PAYLOAD
     for start in range(0, last, MAX_PAYLOAD):
         blocks.packet(flow, direction, ACK, [view[start : start + MAX_PAYLOAD]])
     blocks.packet(flow, direction, PSH | ACK, [view[last:]], options)
+    if missing:
+        # What follows is acknowledged at once, so that a reader believes the new numbers.
+        half.unacked_bytes = _MAX_UNACKNOWLEDGED_BYTES

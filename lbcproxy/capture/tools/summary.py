@@ -19,7 +19,7 @@ from lbcproxy.capture.reading.reader import Capture
 from lbcproxy.capture.tools.answers import Answers
 from lbcproxy.capture.tools.timeline import Timeline
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import Direction, Entry, Lost, SideStatistics
+from lbcproxy.session import UNKNOWN_SIZE, Direction, Entry, Lost, SideStatistics
 from lbcproxy.session.names import OTHERS
 from lbcproxy.text import iso_time, printable
 
@@ -78,7 +78,7 @@ class Summary:
         self.session_count = 0
         self.gaps: list[dict[str, Any]] = []
         """The first ones."""
-        self.gap_count = self.missing = 0
+        self.gap_count = self.missing = self.unsized_gaps = 0
         self.errors: list[dict[str, Any]] = []
         """The first messages with something wrong, and what."""
         self.error_count = 0
@@ -102,7 +102,10 @@ class Summary:
                 self.deciders.add(entry.verdict, who)
         if entry.missing:
             self.gap_count += 1
-            self.missing += entry.missing
+            if entry.missing == UNKNOWN_SIZE:
+                self.unsized_gaps += 1
+            else:
+                self.missing += entry.missing
             _keep(self.gaps, _gap(entry))
             return
         message = entry.message
@@ -193,6 +196,7 @@ class Summary:
             "junk": {way.value: _junk(self.amounts.get((JUNK, way))) for way in Direction},
             "gap_count": self.gap_count,
             "missing": self.missing,
+            "gaps_of_unknown_size": self.unsized_gaps,
             "gaps": self.gaps,
             "error_count": self.error_count,
             "errors": self.errors,

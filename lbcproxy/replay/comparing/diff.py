@@ -40,7 +40,8 @@ class Diff:
         self._pairs: dict[int, _Pair] = {}
         self._by_number: tuple[dict[int, _Pair], ...] = ({}, {})
         self._met = [0, 0]
-        self._gaps = [0, 0]
+        self._gaps = [0, 0]  # how many
+        self._missing = [0, 0]  # bytes in those of known size
         self._sums = [0, 0, 0, 0]
         self._found: list[tuple[int, Difference]] = []
         self.damage: CaptureError | None = None
@@ -73,7 +74,8 @@ class Diff:
         try:
             for entry in capture:
                 if entry.missing:
-                    self._gaps[side] += entry.missing
+                    self._gaps[side] += 1
+                    self._missing[side] += max(entry.missing, 0)
                 elif entry.verdict != "inject":
                     pair = self._pair(side, entry.session)
                     if pair is not None:
@@ -122,7 +124,9 @@ class Diff:
             yield "a file is damaged; what stands before it was compared"
         for side, name in enumerate(NAMES):
             if self._gaps[side]:
-                yield f"{self._gaps[side]:,} bytes are missing from {name}"
+                count = self._missing[side]
+                how_many = f"{count:,}" if count else "an unknown number of"
+                yield f"{how_many} bytes are missing from {name}"
             yield from (f"{name}: {words}" for words in self._captures[side].met.notices)
             if self._only is not None and not self._met[side]:
                 yield f"there is no session {self._only[side]} in {name}"
