@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lbcproxy.capture import open_capture
 from tests.cli.test_run import PATIENCE, PING, Node
 from tests.nodes import wait_until
 
@@ -34,9 +35,10 @@ class Printing:
         self.errors = folder / "errors"
         self._file = self.errors.open("wb")
         where = f"reverse:127.0.0.1:{node.port}@0"
+        recorded = [] if "-w" in arguments else ["--no-record"]
         command = [sys.executable, "-m", "lbcproxy", "run", "--network", "lbry-regtest"]
         self.process = subprocess.Popen(
-            [*command, "--mode", where, "--no-record", *arguments],
+            [*command, "--mode", where, *recorded, *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stderr=self._file,
@@ -184,3 +186,32 @@ def test_a_log_on_a_full_device_is_told_and_counted(printing, tmp_path):
         )
         assert proxy.end(signal.SIGTERM) == 1
     assert "lines of the log could not be written: No space left on device" in proxy.said
+
+
+def test_recording_into_a_pipe_does_not_wait_for_its_reader(printing, tmp_path):
+    """It starts, the traffic flows, and who reads later gets all of it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    proxy = printing("-T", "ndjson", "-w", str(pipe), stdout=subprocess.DEVNULL)
+    proxy.talk(proxy.port(), 3)
+    assert f"waiting for a reader of {pipe}" in proxy.said
+    copy = tmp_path / "copy.pcapng"
+    thread = threading.Thread(target=lambda: copy.write_bytes(pipe.read_bytes()), daemon=True)
+    thread.start()
+    wait_until("it has a reader", lambda: f"{pipe} has a reader" in proxy.said)
+    assert proxy.end(signal.SIGTERM) == 0
+    thread.join(PATIENCE)
+    assert [entry.command for entry in open_capture(copy)] == ["ping", "pong"] * 3
+
+
+def test_a_pipe_that_nobody_reads_costs_the_exit_code(printing, tmp_path):
+    """What was to be recorded is lost."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    proxy = printing("-q", "--log-file", "log", "-w", str(pipe), stdout=subprocess.DEVNULL)
+    log = tmp_path / "log"
+    wait_until("it logs", log.exists)
+    proxy.talk(proxy.port(log), 2)
+    assert proxy.end(signal.SIGTERM) == 1
+    assert "4 messages (" in log.read_text()
+    assert "were not recorded" in log.read_text()

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 
 from lbcproxy.background import Background, write_all
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.recording.fifo import Fifo, open_fifo
 from lbcproxy.capture.recording.lock import take
 from lbcproxy.capture.recording.loss import Loss, block_before
 from lbcproxy.capture.recording.packing import PACKED
@@ -43,7 +44,8 @@ class CaptureFile:
     nothing more will be written, in the writing thread.
 
     What the disk does not take, or takes too late, is lost, counted and told; a disk is tried
-    again every 5 s. Behind the loss the file says how much is missing.
+    again every 5 s. Behind the loss the file says how much is missing. For a named pipe without a
+    reader as much is held as may wait.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class CaptureFile:
         self._head = b""
         self._begun = False
         self._file: BinaryIO | None = None
+        self._fifo: Fifo | None = None  # while it waits for a reader
         self._regular = False
         self._lock = threading.Lock()
         self._missing = Loss()  # what is lost that the file does not say yet
@@ -111,15 +114,19 @@ class CaptureFile:
 
     def open(self) -> CaptureFile:
         """Open it now, where the first write would; raises CaptureError."""
-        if self._file is not None:
+        if self._file is not None or self._fifo is not None:
             return self
         try:
-            self._file = _standard_output() if self.path == "-" else self._open_path()
+            if self.path != "-" and Path(self.path).is_fifo():
+                self._open_fifo()
+            else:
+                self._file = _standard_output() if self.path == "-" else self._open_path()
         except OSError as error:
             # What exists where a folder was to be made; a file that exists is no error here.
             why = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
             raise CaptureError(f"cannot write {self.path}: {why}") from error
-        self._regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+        opened = self._file
+        self._regular = opened is not None and stat.S_ISREG(os.fstat(opened.fileno()).st_mode)
         return self
 
     def write(self, data: bytes) -> None:
@@ -166,6 +173,9 @@ class CaptureFile:
             missing, self._missing = self._missing, Loss()
         try:
             self.open()
+            if self._fifo is not None:
+                self._hold(self._fifo, missing, parts, count)
+                return
             head = b"" if self._begun else self._head
             self._write_all([head + missing.block(self.lost.messages), *parts])
         except Exception as error:  # a file fails in many ways; none may cost the others
@@ -196,7 +206,9 @@ class CaptureFile:
     def _close(self) -> None:
         with self._lock:
             self._missing += self._skipped
-        if self._missing and self._may_recover():
+        if self._fifo is not None:
+            self._give_up(self._fifo, "nobody has read it")
+        elif self._missing and self._may_recover():
             self._retry_at = None
             self.write_out([], 0)
             if self._missing and self._begun and self._regular:
@@ -228,6 +240,49 @@ class CaptureFile:
             self._lose(0, [bytes(size - cut)])
             self._retry_at = None
             self.write_out([], 0)
+
+    def _open_fifo(self) -> None:
+        """Open a named pipe, if it has a reader; else wait for one."""
+        self._file = open_fifo(self.path)
+        if self._file is None:
+            self._told(f"recording: waiting for a reader of {self.name}", False)
+            self._fifo = Fifo(
+                self.path,
+                self._disk.most,
+                lambda opened: self._disk.call(lambda: self._reader_came(opened)),
+            )
+
+    def _hold(self, fifo: Fifo, missing: Loss, parts: list[bytes], count: int) -> None:
+        if not fifo.hold([missing.block(self.lost.messages), *parts], count):
+            with self._lock:
+                self._missing += missing
+            self._lose(count, parts)
+            self._say_lost(f"nobody reads it, and {self._disk.most >> 20} MiB wait")
+
+    def _reader_came(self, opened: BinaryIO | OSError) -> None:
+        """Write what is held for the reader of a named pipe."""
+        fifo, self._fifo = self._fifo, None
+        if isinstance(opened, OSError):
+            if fifo is not None:
+                self._give_up(fifo, opened.strerror or str(opened))
+        elif fifo is None:
+            opened.close()  # too late
+        else:
+            self._file = opened
+            self._told(f"recording: {self.name} has a reader", False)
+            with self._lock:
+                missing, self._missing = self._missing, Loss()
+            self.write_out(fifo.parts, fifo.messages)
+            with self._lock:
+                self._missing += missing
+            if missing:
+                self.write_out([b""], 0)  # what found no room comes after what is held
+
+    def _give_up(self, fifo: Fifo, why: str) -> None:
+        self._fifo, fifo.given_up = None, True
+        self._lose(fifo.messages, fifo.parts)
+        if self._missing:
+            self._say_lost(why)
 
     def _leave_nothing(self) -> None:
         """Remove a new file that nothing could be written into."""
