@@ -48,7 +48,7 @@ def test_a_recording_has_no_false_name(lbcproxy, captures, tmp_path, name, comma
 def test_a_config_has_none_either(tmp_path, key):
     """The place is told."""
     path = tmp_path / "config.yaml"
-    proxy = {"network": "lbry-regtest", "mode": "reverse:127.0.0.1:1@0", key: "{name}.pcap"}
+    proxy = {"network": "lbry-regtest", "listen": 1, "upstream": "127.0.0.1:1", key: "x.pcap"}
     path.write_text(yaml.safe_dump({"proxies": [{**proxy, "name": "a"}]}))
     with pytest.raises(ConfigError, match="a recording is pcapng, and not pcap"):
         load(*read(path))
