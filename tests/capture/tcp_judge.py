@@ -138,7 +138,7 @@ class Judge:
         self.line, self.tap = line, tap
         self.facts = {id(each): Facts(each) for each in line.connections}
         self.expected: list[Facts] = []
-        self.late_syns = 0
+        self.late_syns = line.early_answers
         self.newest = 0
         """The last connection of which an answer was recorded."""
         self.sides = (0, 1)

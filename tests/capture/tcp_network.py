@@ -83,6 +83,8 @@ class Line:
         self.passed: list[Passed] = []
         self.strays: list[Stray] = []
         self.stray_packets = 0
+        self.early_answers = 0
+        """Stray SYN-ACKs before the true one: each may be told as a connection that was refused."""
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         has = scene.features.__contains__
@@ -329,6 +331,7 @@ class Line:
         """An answer to a SYN that does not acknowledge it."""
         flags = self.chance.choice((RST, RST | ACK, SYN | ACK))
         wrong = target.nxt + self.chance.randrange(1 << 20, 1 << 31)
+        self.early_answers += flags == SYN | ACK
         self._inject(target, self.chance.getrandbits(32), flags, acknowledgment=wrong)
 
     def _far(self, connection: Connection, target: End) -> None:
