@@ -26,13 +26,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Packet, Segment
+from lbcproxy.capture.packet import SYN, Packet, Segment
 from lbcproxy.capture.reading.happening import Closed, Data, Gap, Opened, StreamEvent
 from lbcproxy.capture.reading.lookahead import Lookahead
 from lbcproxy.capture.reading.streams import Reassembler
+from tests.capture.tcp_facts import MOST_WAIT_NS, Facts
 from tests.capture.tcp_network import SERVER_PORT, Line, Passed, Scene, played, together
 from tests.capture.tcp_tap import record
-from tests.capture.tcp_truth import Connection, signed
+from tests.capture.tcp_truth import Connection
 
 
 def read(captured: Iterable[tuple[int, Segment]]) -> tuple[list[StreamEvent], Counter[str]]:
@@ -62,65 +63,6 @@ class Found(NamedTuple):
 
     opened: Opened
     events: list[StreamEvent]
-
-
-class Facts:
-    """What a tap recorded of a connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.seen = tuple(bytearray(len(each)) for each in connection.sent)
-        """Which bytes were recorded, and neither late nor after an RST."""
-        self.any_bytes = [False, False]
-        self.starts: tuple[set[int], set[int]] = (set(), set())
-        """Where recorded segments begin: where reading may begin if the SYN was not recorded."""
-        self.acknowledged = [0, 0]
-        self.syn = [False, False]
-        self.fin = [False, False]
-        self.news = [-1, -1]
-        """When each side last sent something new, in packets."""
-        self.highest = [0, 0]
-        self.reset = False
-        self.reset_by: set[int] = set()
-        self.opposed = False
-        """Whether something else may have been open between the addresses at its beginning."""
-        self.undecided = False
-        self.overtaken = False
-        """Whether the next connection between the addresses was answered before."""
-
-    def take(self, at: int, each: Passed) -> None:
-        """Note a recorded segment of this connection."""
-        segment, side, connection = each.segment, each.side, self.connection
-        if segment.flags & SYN:
-            self.syn[side] = True
-        if segment.flags & RST:
-            self.reset = True
-            self.reset_by.add(side)
-            return
-        initial = connection.initial[1 - side]
-        if segment.flags & ACK and initial is not None:
-            place = signed(segment.acknowledgment - initial - 1)
-            if place <= len(connection.sent[1 - side]) + 1:
-                self.acknowledged[1 - side] = max(place, self.acknowledged[1 - side])
-        if segment.payload or segment.flags & FIN:
-            self._take_data(at, segment, side)
-
-    def _take_data(self, at: int, segment: Segment, side: int) -> None:
-        place = self.connection.place_of(side, segment.sequence)
-        end = place + len(segment.payload)
-        if segment.flags & FIN:
-            if not self.fin[side]:
-                self.news[side] = at
-            self.fin[side] = True
-        if end > self.highest[side]:
-            self.highest[side], self.news[side] = end, at
-        if place < 0 or not segment.payload:
-            return  # a keep-alive
-        self.any_bytes[side] = True
-        self.starts[side].add(place)
-        first = max(place, self.acknowledged[side])
-        if first < end and not self.reset and not self.overtaken:
-            self.seen[side][first:end] = b"\1" * (end - first)
 
 
 def _is_silent(found: Found) -> bool:
@@ -164,9 +106,13 @@ class Judge:
                 facts.overtaken = True
             elif opening and each.side == 1:
                 self.newest = facts.connection.number
-            if opening and facts.syn[each.side]:
+            late = facts.first_ns is not None and each.time_ns - facts.first_ns >= MOST_WAIT_NS
+            if opening and (facts.syn[each.side] or late):
                 self.late_syns += 1
-            if facts not in self.expected and (opening or each.segment.payload):
+            alone = self.tap == "middle" and facts.connection.number < self.newest
+            if alone and opening:
+                self.late_syns += 1
+            elif facts not in self.expected and (opening or each.segment.payload):
                 facts.opposed = bool(self.expected)
                 self.expected.append(facts)
             facts.take(self.places[id(each)], each)
@@ -206,9 +152,11 @@ class Judge:
         """Whether a connection may be left out."""
         if any(facts.any_bytes[side] for side in self.sides):
             return False
-        if self.tap == "middle":
-            return not facts.syn[0]
-        return facts.opposed and not facts.connection.established
+        if self.tap == "middle" and not facts.syn[0]:
+            return True
+        # Of one direction, a SYN after which nothing comes may be a stray.
+        one_way = len(self.sides) == 1 and not any(facts.fin)
+        return facts.opposed and (one_way or not facts.connection.established)
 
     def _differs(self, facts: Facts, found: Found) -> str | None:
         number = facts.connection.number
@@ -231,7 +179,10 @@ class Judge:
             for each in found.events
             if isinstance(each, Data | Gap) and each.from_client is (side == 0)
         ]
-        starts = {0} if facts.syn[side] else facts.starts[side] or {0}
+        # A SYN-ACK tells where both sides begin.
+        starts = {0} if any(facts.syn) else set()
+        if not facts.syn[side]:
+            starts |= facts.starts[side] or {0}
         whys = [self._read_from(start, facts, side, events) for start in sorted(starts)]
         return None if None in whys else whys[0]
 
@@ -265,7 +216,7 @@ class Judge:
             at = len(wanted) - (missing.bit_length() + 7) // 8
             return f"byte {at} of {got} is not given; {covered.count(1)} are"
         # A FIN that was not recorded has a number as well.
-        unseen = connection.finished[side] and not facts.fin[side]
+        unseen = connection.finished[side] and (not facts.fin[side] or self.tap == "middle")
         got += unseen
         if not self._is_abnormal(connection) and place > got:
             return f"goes to {place}, but the receiver got {got}"
@@ -301,7 +252,8 @@ class Judge:
 
     def _resets_differ(self, facts: Facts, told: set[int]) -> str | None:
         connection = facts.connection
-        seen = connection.resets & (facts.reset_by | self._forgers(connection))
+        # Of one direction, who sends on after an RST may not have sent it.
+        seen = connection.resets if len(self.sides) == 2 else set()
         if told:
             if told <= facts.reset_by | connection.resets or self._displaced(facts):
                 return None
@@ -310,12 +262,14 @@ class Judge:
             return None
         if seen:
             return f"the reset by {seen} is not told"
-        if connection.broken and connection.established and self._displaced(facts):
+        if connection.broken and connection.established and self._surely_displaced(connection):
             return "it was displaced, and that is not told"
         return None
 
-    def _forgers(self, connection: Connection) -> set[int]:
-        return connection.resets if len(self.sides) == 2 else connection.resets & set(self.sides)
+    def _surely_displaced(self, connection: Connection) -> bool:
+        """Whether the next connection was established under the eyes of the tap."""
+        following = self.line.connections[connection.number : connection.number + 1]
+        return len(self.sides) == 2 and any(self.facts[id(each)].syn[1] for each in following)
 
     def _displaced(self, facts: Facts) -> bool:
         """Whether another connection came while this one was open, as far as the tap saw."""

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
 from lbcproxy.endpoint import Endpoint
-from tests.capture.tcp_model import ESTABLISHED, LINUX_STEP, SYN_SENT, TIME_WAIT, End
+from tests.capture.tcp_model import End
+from tests.capture.tcp_states import LINUX_STEP, State
 from tests.capture.tcp_truth import MS, SECOND, WRAP, Connection, signed
 
 SERVER_PORT = 29246
@@ -184,7 +185,7 @@ class Line:
         client, chance = self.ends[0], self.chance
         if len(self.connections) == 1:
             return self._iss
-        if client.state == TIME_WAIT or chance.random() < 0.3:
+        if client.state == State.TIME_WAIT or chance.random() < 0.3:
             return client.nxt + LINUX_STEP
         clock = client.iss + (self.now - START_NS) // 64 + 100_000
         return chance.choice((chance.getrandbits(32), client.nxt + LINUX_STEP, clock)) % WRAP
@@ -280,9 +281,9 @@ class Line:
             target = self.ends[self.chance.randrange(2)]
             if target.connection is not connection:
                 return
-            if target.state == SYN_SENT:
+            if target.state == State.SYN_SENT:
                 self._early(connection, target)
-            elif target.state == ESTABLISHED:
+            elif target.state == State.ESTABLISHED:
                 kind = self.chance.choice(
                     (self._far, self._old, self._reset_zero, self._reset_near, self._syn)
                 )
@@ -371,7 +372,7 @@ class Line:
     def _forge_reset(self, connection: Connection, side: int) -> None:
         """Reset one end in the name of the other, with the number that it obeys."""
         target = self.ends[1 - side]
-        if target.connection is not connection or target.state != ESTABLISHED:
+        if target.connection is not connection or target.state != State.ESTABLISHED:
             return
         if connection.tap_next[side] == connection.got[side] and not connection.tap_ahead[side]:
             self._inject(target, target.rcv_nxt, RST, of=connection)
