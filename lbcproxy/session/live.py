@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -10,10 +11,11 @@ from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.host import Host
 from lbcproxy.session.observer import SessionFacts
 from lbcproxy.session.session import Session
-from lbcproxy.session.side import Side
+from lbcproxy.session.side import Side, SideStatistics, Stage
 from lbcproxy.session.verdicts import Sendable
+from lbcproxy.wire.messages.handshake import Version
 
-__all__ = ["Injecting", "LiveSession"]
+__all__ = ["Injecting", "LiveSession", "SideView"]
 
 
 class Injecting(Protocol):
@@ -29,6 +31,49 @@ class Injecting(Protocol):
 
     def later(self, who: str, seconds: float, call: Callable[[], object]) -> None:
         """Call something later."""
+
+
+class SideView:
+    """One of the two nodes, as a plugin sees it: there is nothing to be set."""
+
+    __slots__ = ("_side",)
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+
+    @property
+    def stage(self) -> Stage:
+        """How far it is in its handshake."""
+        return self._side.stage
+
+    @property
+    def version(self) -> Version | None:
+        """The `version` that it has sent."""
+        return self._side.version
+
+    @property
+    def protocol_version(self) -> int | None:
+        """The version that is spoken on its leg, once it was agreed."""
+        return self._side.protocol_version
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that it has sent."""
+        return self._side.bytes
+
+    @property
+    def junk_bytes(self) -> int:
+        """Those of them that were no message."""
+        return self._side.junk_bytes
+
+    @property
+    def commands(self) -> Counter[str]:
+        """How many messages of which command it has sent, up to now."""
+        return self._side.commands.copy()
+
+    def statistics(self) -> SideStatistics:
+        """Return all of that as it is now, as a value that does not change."""
+        return self._side.statistics()
 
 
 class LiveSession:
@@ -59,14 +104,14 @@ class LiveSession:
         return self._pipeline.facts
 
     @property
-    def client(self) -> Side:
+    def client(self) -> SideView:
         """What the client has told of itself."""
-        return self._core.client
+        return SideView(self._core.client)
 
     @property
-    def upstream(self) -> Side:
+    def upstream(self) -> SideView:
         """What the upstream has told of itself."""
-        return self._core.upstream
+        return SideView(self._core.upstream)
 
     @property
     def protocol_version(self) -> int | None:

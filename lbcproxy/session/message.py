@@ -5,7 +5,8 @@ Nothing is decoded before somebody asks. A message that was not changed keeps it
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self, cast
 
 import msgspec
 
@@ -22,31 +23,67 @@ __all__ = ["Message"]
 HEAD = 256
 
 
-class Message:
+class Failure(msgspec.Struct, frozen=True):
+    """Why a payload could not be read."""
+
+    error: str
+    cut_short: bool
+    """Whether what is wrong is that it ends too early."""
+
+
+class _Fields:
+    """Where a message keeps what it is made of.
+
+    `Message` refuses to have its attributes set. It is made as one of these, and then becomes a
+    `Message`: so neither making one nor reading its attributes costs more than with plain ones.
+    """
+
+    __slots__ = (
+        "_codec",
+        "_failure",
+        "_frame_error",
+        "_partial",
+        "_record",
+        "_start",
+        "command",
+        "direction",
+        "length",
+        "raw",
+    )
+
+    command: str
+    direction: Direction
+    raw: bytes
+    length: int
+    _codec: Codec
+    _frame_error: str | None
+    _record: Any
+    """What the payload holds; `_UNREAD` until somebody asks."""
+    _failure: Failure
+    """Set where it cannot be read."""
+    _partial: Partial | None
+    """Set where somebody asked what of it can be read."""
+    _start: bytes
+    """Set of a long message: the beginning of its bytes."""
+
+
+_UNREAD = object()
+
+
+class Message(_Fields):
     """One frame in a session, read on demand with the codec its session had agreed on.
+
+    It cannot be changed: `replace` makes another, which a plugin returns as `Replace(...)`. So what
+    is recorded of it is what its sender has sent.
 
     A long frame that nobody asked to read passes in parts; its message has a `length` and the
     beginning of its bytes in `head`, but no `raw`, no `payload` and no `record`.
     """
 
-    __slots__ = (
-        "_codec",
-        "_cut_short",
-        "_decode_error",
-        "_decoded",
-        "_frame_error",
-        "_partial",
-        "_partial_decoded",
-        "_record",
-        "command",
-        "direction",
-        "head",
-        "length",
-        "raw",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         command: str,
         direction: Direction,
         raw: bytes,
@@ -54,23 +91,47 @@ class Message:
         *,
         error: str | None = None,
         length: int | None = None,
-    ) -> None:
+    ) -> Self:
+        """Make one of a frame."""
+        self: Any = _Fields()
         self.command = command
         self.direction = direction
-        self.raw = raw if length is None else b""
-        self.head = raw[:HEAD]
-        self.length = len(raw) - HEADER_SIZE if length is None else length
+        if length is None:
+            self.raw = raw
+            self.length = len(raw) - HEADER_SIZE
+            self._record = _UNREAD
+        else:
+            self.raw, self._start = b"", raw[:HEAD]
+            self.length = length
+            self._record = None
         self._codec = codec
         self._frame_error = error
-        self._decode_error: str | None = None
-        self._cut_short = False
-        self._decoded = length is not None
-        self._record: MessageRecord | None = None
-        self._partial: Partial | None = None
-        self._partial_decoded = False
+        self.__class__ = cls
+        made: Self = self
+        return made
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(
+            f"a message cannot be changed, so its {name} cannot be set: return "
+            "Replace(message.replace(...)), or Replace(Raw(...)) for other bytes"
+        )
+
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
+
+    def __copy__(self) -> Message:
+        return self
+
+    def __deepcopy__(self, _: object) -> Message:
+        return self
 
     def __repr__(self) -> str:
         return f"<Message {self.direction.arrow} {self.command} {self.length} bytes>"
+
+    @property
+    def head(self) -> bytes:
+        """The first 256 bytes of the frame, also of a long one."""
+        return self.raw[:HEAD] or getattr(self, "_start", b"")
 
     @property
     def payload(self) -> bytes:
@@ -80,8 +141,8 @@ class Message:
     @property
     def record(self) -> MessageRecord | None:
         """The payload as a record; None if the command has none, or the payload is malformed."""
-        self._decode()
-        return self._record
+        record: MessageRecord | None = self._record
+        return self._read() if record is _UNREAD else record
 
     @property
     def partial(self) -> Partial | None:
@@ -89,16 +150,19 @@ class Message:
 
         Also of a message that the agreed protocol version does not have. None if none was read.
         """
-        if self.record is None and self.raw and not self._partial_decoded:
-            self._partial_decoded = True
-            self._partial = self._codec.partial(self.command, self.payload)
-        return self._partial
+        if not self.raw or self.record is not None:
+            return None
+        partial = getattr(self, "_partial", _UNREAD)
+        if partial is _UNREAD:
+            partial = self._codec.partial(self.command, self.payload)
+            _set_partial(self, partial)
+        return cast("Partial | None", partial)
 
     @property
     def error(self) -> str | None:
         """What is wrong with it, and where; None if it is sound, as far as it can be read."""
-        self._decode()
-        return self._frame_error or self._decode_error
+        failure = self._failed
+        return self._frame_error or (None if failure is None else failure.error)
 
     @property
     def frame_error(self) -> str | None:
@@ -108,8 +172,8 @@ class Message:
     @property
     def cut_short(self) -> bool:
         """Whether what is wrong is that the payload ends too early."""
-        self._decode()
-        return self._cut_short
+        failure = self._failed
+        return failure is not None and failure.cut_short
 
     @property
     def codec(self) -> Codec:
@@ -157,13 +221,26 @@ class Message:
         raw = frame(codec.network.magic, record.command, codec.encode(record))
         return cls(record.command, direction, raw, codec)
 
-    def _decode(self) -> None:
-        if self._decoded:
-            return
-        self._decoded = True
+    @property
+    def _failed(self) -> Failure | None:
+        if self._record is _UNREAD:
+            self._read()
+        return getattr(self, "_failure", None)
+
+    def _read(self) -> MessageRecord | None:
+        """Read the payload, once."""
+        record = None
         try:
-            self._record = self._codec.decode(self.command, self.payload)
+            record = self._codec.decode(self.command, self.raw[HEADER_SIZE:])
         except UnknownCommand:
             pass  # the framer has said so where it matters
         except BadPayload as error:
-            self._decode_error, self._cut_short = str(error), error.cut_short
+            _set_failure(self, Failure(str(error), error.cut_short))
+        _set_record(self, record)
+        return record
+
+
+# Past `Message.__setattr__`: what it remembers of having been read.
+_set_record: Callable[[Message, object], None] = vars(_Fields)["_record"].__set__
+_set_partial: Callable[[Message, Partial | None], None] = vars(_Fields)["_partial"].__set__
+_set_failure: Callable[[Message, Failure], None] = vars(_Fields)["_failure"].__set__

@@ -7,7 +7,7 @@ and why.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.message import Message
@@ -16,13 +16,41 @@ from lbcproxy.wire.record import MessageRecord
 __all__ = ["Close", "Delay", "Drop", "Inject", "Raw", "Replace", "Sendable", "Verdict"]
 
 
-class Raw:
+class _Fixed:
+    """A value that cannot be changed once it is made: what was decided stays decided."""
+
+    __slots__ = ()
+
+    def __init__(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(
+            f"a {type(self).__name__} cannot be changed, so its {name} cannot be set: make another"
+        )
+
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
+
+class Raw(_Fixed):
     """Bytes to be sent as they are, malformed on purpose as it may be: a frame, or none."""
+
+    __slots__ = ("raw",)
+
+    raw: bytes
 
     def __init__(self, data: bytes) -> None:
         if not isinstance(data, bytes):
             raise TypeError(f"Raw takes bytes, not {type(data).__name__}")
-        self.raw = data
+        super().__init__(raw=data)
 
     def __repr__(self) -> str:
         return f"<Raw {len(self.raw)} bytes>"
@@ -32,8 +60,10 @@ Sendable: TypeAlias = Message | MessageRecord | Raw
 """What can be put on the wire: a message, a record that is to be framed, or bytes."""
 
 
-class Verdict:
+class Verdict(_Fixed):
     """What becomes of a message; None, in place of one, lets it pass."""
+
+    __slots__ = ("why",)
 
     why: str
 
@@ -41,28 +71,36 @@ class Verdict:
 class Drop(Verdict):
     """Let it not pass; the other side never hears of it."""
 
+    __slots__ = ()
+
     def __init__(self, why: str = "") -> None:
-        self.why = _text(why)
+        super().__init__(why=_text(why))
 
 
 class Replace(Verdict):
     """Send something else in its place; several messages are sent in order."""
 
+    __slots__ = ("messages",)
+
+    messages: tuple[Sendable, ...]
+
     def __init__(self, *messages: Sendable, why: str = "") -> None:
         if not messages:
             raise TypeError("Replace without a message: use Drop")
-        self.messages = _sendable(messages)
-        self.why = _text(why)
+        super().__init__(messages=_sendable(messages), why=_text(why))
 
 
 class Delay(Verdict):
     """Hold it for some seconds; what comes behind it in its direction waits too."""
 
+    __slots__ = ("seconds",)
+
+    seconds: float
+
     def __init__(self, seconds: float, why: str = "") -> None:
         if not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
             raise TypeError(f"Delay takes seconds, not {seconds!r}")
-        self.seconds = float(seconds)
-        self.why = _text(why)
+        super().__init__(seconds=float(seconds), why=_text(why))
 
 
 class Inject(Verdict):
@@ -71,6 +109,12 @@ class Inject(Verdict):
     `direction` is its own unless said otherwise.
     """
 
+    __slots__ = ("before", "direction", "messages")
+
+    messages: tuple[Sendable, ...]
+    direction: Direction | None
+    before: bool
+
     def __init__(
         self,
         *messages: Sendable,
@@ -78,17 +122,18 @@ class Inject(Verdict):
         before: bool = False,
         why: str = "",
     ) -> None:
-        self.messages = _sendable(messages)
-        self.direction = direction
-        self.before = before
-        self.why = _text(why)
+        super().__init__(
+            messages=_sendable(messages), direction=direction, before=before, why=_text(why)
+        )
 
 
 class Close(Verdict):
     """Let it pass, then end the session on both sides."""
 
+    __slots__ = ()
+
     def __init__(self, why: str = "") -> None:
-        self.why = _text(why)
+        super().__init__(why=_text(why))
 
 
 def _text(why: str) -> str:

@@ -46,6 +46,11 @@ class Codec:
         self._base = msgspec.structs.replace(self.params, witness=False)
         self._engines: dict[tuple[str, bool], Engine] = {}
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in vars(self):
+            raise AttributeError(f"a codec cannot be changed, so its {name} cannot be set")
+        super().__setattr__(name, value)
+
     def decode(self, command: str, payload: bytes) -> MessageRecord:
         """Read a payload; raises BadPayload, and UnknownCommand if there is no record for it."""
         payload = bytes(payload)
