@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lbcproxy.wire.fields import CompactSize, Fixed, Many, VarBytes
 from lbcproxy.wire.messages.headers import Bare
 from lbcproxy.wire.messages.transactions import Elsewhere
-from lbcproxy.wire.optional import IfChain, OptionalTail, Since, When
+from lbcproxy.wire.optional import Extension, IfChain, OptionalTail, Since, When
 from lbcproxy.wire.record import Layout, MessageRecord
 from lbcproxy.wire.rules import Params, bound
 
@@ -84,6 +84,13 @@ def _(field: Since, params: Params) -> st.SearchStrategy[Any]:
 @values.register
 def _(field: IfChain, params: Params) -> st.SearchStrategy[Any]:
     return values(field.subcon, params) if getattr(params.rules, field.rule) else st.none()
+
+
+@values.register
+def _(field: Extension, params: Params) -> st.SearchStrategy[Any]:
+    """Only what may stand anywhere: other data of a transaction end with its message."""
+    there = getattr(params.rules, field.rule) and params.witness
+    return st.sampled_from((None, b"\0")) if there else st.none()
 
 
 @values.register

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -26,13 +27,64 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def network_option(*, required: bool) -> Callable[[F], F]:
-    """Add `--network`."""
-    return click.option(
-        "--network",
-        metavar="ID",
-        required=required,
-        help="The chain: lbry-mainnet, lbry-regtest, bitcoin-mainnet, ...",
-    )
+    """Add `--network`, with `--magic` and `--signet-challenge`, which say more of the same.
+
+    The command is given `network` alone: an id that names the magic as well.
+    """
+
+    def add(command: F) -> F:
+        @functools.wraps(command)
+        def with_network(
+            *arguments: Any,
+            network: str | None,
+            magic: str | None,
+            signet_challenge: str | None,
+            **options: Any,
+        ) -> Any:
+            name = _own_network(network, magic, signet_challenge)
+            if name is None and required:
+                raise click.UsageError("Missing option '--network'.")
+            return command(*arguments, network=name, **options)
+
+        made: Any = with_network
+        for option in (
+            click.option(
+                "--signet-challenge",
+                metavar="HEX",
+                help="The chain is the signet with this block script (BIP325).",
+            ),
+            click.option(
+                "--magic", metavar="HEX", help="Its magic, where that is another than usual."
+            ),
+            click.option(
+                "--network",
+                metavar="ID",
+                help="The chain: lbry-mainnet, lbry-regtest, bitcoin-mainnet, ...",
+            ),
+        ):
+            made = option(made)
+        return cast("F", made)
+
+    return add
+
+
+def _own_network(name: str | None, magic: str | None, signet_challenge: str | None) -> str | None:
+    """Return the id of what three options say; as it is where only the first is given."""
+    if magic is None and signet_challenge is None:
+        return name
+    from lbcproxy import networks
+
+    if name is None:
+        if signet_challenge is None:
+            raise click.UsageError("--magic: say with --network which network it is like")
+        name = networks.SIGNET
+    option = "--magic" if signet_challenge is None else "--signet-challenge"
+    try:
+        return networks.custom(name, magic, signet_challenge).id
+    except KeyError as error:
+        raise click.UsageError(f"--network: {error.args[0]}") from None
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
 
 
 def the_network(name: str) -> Any:

@@ -87,7 +87,7 @@ def _facts(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
             ", ".join(f"{name} {count:,}" for name, count in shown["verdicts"].items()),
         )
     for notice in shown["notices"]:
-        yield "not read", notice
+        yield "assumed" if notice in shown["assumed"] else "not read", notice
     if shown["damage"] is not None:
         damage = shown["damage"]
         yield "damage", f"at byte {damage['offset']:,}: {damage['what']}; this is what is before it"

@@ -18,7 +18,7 @@ ALIASES = {
     "record_legs": ("--legs",),
     "plugins": ("-s", "--plugin"),
 }
-ELSEWHERE = ("proxies", "network")
+ELSEWHERE = ("proxies", "network", "magic", "signet_challenge")
 """Settings that have flags of their own."""
 METAVARS = {
     "record": "FILE",

@@ -18,6 +18,7 @@ from lbcproxy import networks
 from lbcproxy.capture import BadPattern, file_name
 from lbcproxy.config.control import control_address
 from lbcproxy.config.describe import type_of
+from lbcproxy.config.network import BadNetwork, network_of, without_magic
 from lbcproxy.config.recorded import not_kept, recording_key
 from lbcproxy.config.settings import (
     RECORD,
@@ -115,7 +116,8 @@ def load(values: Mapping[str, Any], lines: Mapping[str, str] | None = None) -> C
         path = f"proxies[{number}]"
         if not isinstance(proxy, dict):
             raise ConfigError("a proxy is expected: listen, upstream, ...", path, _at(places, path))
-        checked = _checked(_convert({**given, **proxy}, Proxy, path, places), path, places)
+        inherited = without_magic(given) if "network" in proxy else given
+        checked = _checked(_convert({**inherited, **proxy}, Proxy, path, places), path, places)
         made.append(_named(checked, {each.name for each in made}))
     return together(top, made, places)
 
@@ -123,6 +125,8 @@ def load(values: Mapping[str, Any], lines: Mapping[str, str] | None = None) -> C
 def make_proxy(config: Config, values: Mapping[str, Any]) -> Proxy:
     """Make one more proxy, with what stands at the top of a config; raises ConfigError."""
     given = {key: getattr(config, key) for key in Common.__struct_fields__}
+    if "network" in values:
+        given = without_magic(given)
     proxy = _checked(_convert({**given, **values}, Proxy, "", {}), "", {})
     return _named(proxy, {each.name for each in config.proxies})
 
@@ -180,15 +184,14 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
     if proxy.mode not in all_modes():
         raise wrong("mode", f"{proxy.mode!r} is not among {', '.join(all_modes())}")
     _check_place(proxy, wrong)
-    if proxy.network is None:
-        raise wrong("network", "a network must be chosen, here or at the top; there is no default")
     try:
-        networks.get(proxy.network)
-    except KeyError as error:
-        raise wrong("network", str(error.args[0])) from None
+        network = network_of(proxy)
+    except BadNetwork as error:
+        raise wrong(error.setting, str(error)) from None
+    proxy = msgspec.structs.replace(proxy, network=network)
     if proxy.record_filter is not None:
         try:
-            parse(proxy.record_filter, networks.get(proxy.network))
+            parse(proxy.record_filter, networks.get(network))
         except BadFilter as error:
             raise wrong("record_filter", str(error)) from None
     if 0 < proxy.rotate_size < LEAST_FILE:
@@ -220,7 +223,7 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
         record = RECORDS[proxy.record_per]
     if record is not None:
         try:
-            _fill(record, proxy.network, name)
+            _fill(record, network, name)
         except BadPattern as error:
             raise wrong("record", str(error)) from None
         numbered = "session" in [each for _, each, _, _ in Formatter().parse(record)]

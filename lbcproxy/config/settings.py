@@ -70,6 +70,14 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     network: Annotated[
         str | None, _help("The chain: lbry-mainnet, lbry-regtest, bitcoin-mainnet and so on.")
     ] = None
+    magic: Annotated[
+        str | None,
+        _help("The network's magic in hexadecimal, where it is another than usual, as `01020304`."),
+    ] = None
+    signet_challenge: Annotated[
+        str | None,
+        _help("The block script of a signet in hexadecimal (BIP325), of which its magic follows."),
+    ] = None
     record: Annotated[
         str | None,
         _help(

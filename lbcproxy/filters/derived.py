@@ -69,7 +69,7 @@ def _of_transactions(get: Callable[[Any], Iterable[Tx]]) -> dict[str, Member]:
         "claims": Member(
             list_of(record_kind(SeenClaim)),
             lambda record, moment: _claims(get(record), moment.network),
-            claims=True,
+            rule="claim_trie",
         ),
     }
 
@@ -87,8 +87,8 @@ _BLOCK_ID = Member(HASH, lambda record, _: record.header.hash)
 
 DERIVED: dict[type, dict[str, Member]] = {
     Tx: {
-        "txid": Member(HASH, lambda tx, _: tx.txid),
-        "wtxid": Member(HASH, lambda tx, _: tx.wtxid),
+        "txid": Member(HASH, lambda tx, _: None if tx.is_mweb_only else tx.txid),
+        "wtxid": Member(HASH, lambda tx, _: None if tx.is_mweb_only else tx.wtxid),
         **_of_transactions(lambda tx: (tx,)),
     },
     TxOut: {
@@ -102,7 +102,7 @@ DERIVED: dict[type, dict[str, Member]] = {
     BlockHeader: {
         "hash": Member(HASH, lambda header, _: header.hash),
         "pow_hash": Member(
-            HASH, lambda header, _: header.claim_trie and header.pow_hash, claims=True
+            HASH, lambda header, _: header.claim_trie and header.pow_hash, rule="claim_trie"
         ),
     },
     Block: {"hash": _BLOCK_ID, **_of_transactions(lambda block: block.transactions)},

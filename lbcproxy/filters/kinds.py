@@ -14,7 +14,16 @@ from typing import Any, Final
 
 import msgspec
 
-from lbcproxy.wire.fields import Field, HashField, IpAddress, Many, VarBytes, VarHex, VarStr
+from lbcproxy.wire.fields import (
+    Field,
+    HashField,
+    IpAddress,
+    Many,
+    Rest,
+    VarBytes,
+    VarHex,
+    VarStr,
+)
 from lbcproxy.wire.hashes import display
 from lbcproxy.wire.optional import IfChain
 from lbcproxy.wire.record import Layout, Record
@@ -78,8 +87,8 @@ class Member(msgspec.Struct, frozen=True):
     kind: Kind
     get: Callable[[Any, Any], Any]
     """Called with the record and the moment (`Moment`)."""
-    claims: bool = False
-    """Whether only chains with a claim trie have it."""
+    rule: str = ""
+    """The rule of the chains that have it, as `claim_trie`; empty if all have."""
 
 
 def _text(value: Any) -> str | None:
@@ -129,9 +138,9 @@ def fields_of(record: type) -> dict[str, Member]:
     if issubclass(record, Record):
         for name, field in record.schema.fields.items():
             get = _getter(name)
-            claims = isinstance(field, IfChain)
+            rule = field.rule if isinstance(field, IfChain) else ""
             for shown, kind in _kinds(name, _inside(field), field):
-                found[shown] = Member(kind, get, claims)
+                found[shown] = Member(kind, get, rule)
     return found
 
 
@@ -170,7 +179,7 @@ def _kind(field: Any) -> Kind:
         return _STRING
     if isinstance(field, IpAddress):
         return _IP
-    if isinstance(field, VarBytes) or hasattr(field, "size"):
+    if isinstance(field, VarBytes | Rest) or hasattr(field, "size"):
         return HEX
     if type(field).__name__ == "Flag":
         return BOOL

@@ -211,7 +211,7 @@ class Reader(Places):
             others = f"there are {', '.join(members)}" if members else "there are none"
             raise self._no_field(node, ast.unparse(node.value), others, near)
         network = self._network
-        if member.claims and network is not None and not network.rules.claim_trie:
+        if network is not None and not network.has(member.rule):
             raise self.wrong_at(self.end(node.value), f"{network.id} has no {node.attr}")
         return member
 

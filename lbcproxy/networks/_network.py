@@ -37,6 +37,8 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     """How addresses are written."""
     genesis: bytes
     """The header of the first block, as on the wire."""
+    assumed: bool = False
+    """Whether the magic alone means this network, though another has it too; readers say so."""
     names: tuple[str, ...] = ()
     """Other names by which `networks.get` knows it."""
 
@@ -44,3 +46,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     def family(self) -> str:
         """The chain the network belongs to: `lbry` or `bitcoin`."""
         return self.id.partition("-")[0]
+
+    def has(self, rule: str) -> bool:
+        """Return whether the chain has a rule of `ChainRules`; the empty one all have."""
+        return not rule or bool(getattr(self.rules, rule))

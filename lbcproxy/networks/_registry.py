@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import functools
+import re
+
+import msgspec
 
 from lbcproxy.discover import entries
 from lbcproxy.networks._network import Network
+from lbcproxy.wire.hashes import sha256d
 
-__all__ = ["all_networks", "get", "whose_magic", "with_magic"]
+__all__ = ["SIGNET", "all_networks", "custom", "get", "meant_by", "whose_magic", "with_magic"]
+
+SIGNET = "bitcoin-signet"
+"""The network whose challenge may be another."""
 
 
 @functools.cache
@@ -23,11 +30,80 @@ def all_networks() -> dict[str, Network]:
 
 
 def get(name: str) -> Network:
-    """Give the network of this id, or of one of its other names; KeyError names those there are."""
+    """Return the network of this id, or of one of its other names; KeyError names those there are.
+
+    `ID@MAGIC`, as `bitcoin-signet@7ec653a5`, is a network like that one with a magic of its own.
+    """
+    like, own, magic = name.partition("@")
     for network in all_networks().values():
-        if name == network.id or name in network.names:
-            return network
+        if like == network.id or like in network.names:
+            return _with_own_magic(network, magic) if own else network
     raise KeyError(f"no network {name!r}; known: {', '.join(all_networks())}")
+
+
+def custom(name: str, magic: str | None = None, signet_challenge: str | None = None) -> Network:
+    """Return a network with a magic of its own, or that of a signet by its challenge.
+
+    Args:
+        name: The network it is like. Only Bitcoin's signets have a challenge.
+        magic: Four bytes in hexadecimal, in the order of the wire.
+        signet_challenge: The block script of the signet in hexadecimal (BIP325).
+
+    Raises:
+        KeyError: For an unknown network.
+        ValueError: For a magic or challenge that none can be; the text says why.
+    """
+    network = get(name)
+    if signet_challenge is not None:
+        if magic is not None:
+            raise ValueError("a signet has a magic or a challenge, not both")
+        if network.id.partition("@")[0] != SIGNET:
+            raise ValueError(f"{network.id} has no challenge, only {SIGNET} has")
+        return get(f"{SIGNET}@{signet_magic(signet_challenge).hex()}")
+    if magic is None:
+        return network
+    try:
+        return get(f"{network.id.partition('@')[0]}@{magic.lower()}")
+    except KeyError as error:
+        raise ValueError(str(error.args[0])) from None
+
+
+def signet_magic(challenge: str) -> bytes:
+    """Return the magic of a signet: the first bytes of the hash of its challenge (BIP325)."""
+    try:
+        script = bytes.fromhex(challenge)
+    except ValueError:
+        raise ValueError(f"{challenge!r} is not hexadecimal") from None
+    if not script:
+        raise ValueError("a challenge of no bytes is none")
+    return sha256d(_size(len(script)) + script)[:4]
+
+
+def _size(count: int) -> bytes:
+    """Return a length as CompactSize."""
+    if count < 0xFD:
+        return bytes((count,))
+    return b"\xfd" + count.to_bytes(2, "little")  # no script is longer than 64 KiB
+
+
+@functools.lru_cache
+def _with_own_magic(network: Network, text: str) -> Network:
+    if not re.fullmatch("[0-9a-f]{8}", text):
+        raise KeyError(f"{text!r} is not a magic: 8 hexadecimal digits, as {network.magic.hex()}")
+    magic = bytes.fromhex(text)
+    if magic == network.magic:
+        return network
+    return msgspec.structs.replace(
+        network, id=f"{network.id}@{text}", magic=magic, names=(), assumed=False
+    )
+
+
+def meant_by(magic: bytes) -> Network | None:
+    """Return the network that a magic means where nobody says which; None if it means none."""
+    known = with_magic(magic)
+    if len(known) == 1:
+        return known[0]
+    return next((each for each in known if each.assumed), None)
 
 
 def with_magic(magic: bytes) -> tuple[Network, ...]:
@@ -38,7 +114,7 @@ def with_magic(magic: bytes) -> tuple[Network, ...]:
 def whose_magic(network: Network, raw: bytes) -> str:
     """Say which other network's frames begin like this: the operator may have meant it."""
     magic = raw[:4]
-    known = [each.id for each in with_magic(magic)]
+    known = [each.id for each in sorted(with_magic(magic), key=lambda each: not each.assumed)]
     if not known or magic == network.magic:
         return ""
     return f"; it is that of {' or '.join(known)}: use --network {known[0]}"

@@ -66,6 +66,7 @@ NETWORKS = (
     ),
     Network(
         id="bitcoin-regtest",
+        assumed=True,
         magic=bytes.fromhex("fabfb5da"),
         port=18444,
         protocol_version=70016,

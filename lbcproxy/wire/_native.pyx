@@ -30,8 +30,8 @@ from construct import Construct, ConstructError, Container, Flag, FormatField, S
 from msgspec.structs import astuple
 
 from lbcproxy.wire.errors import FieldError
-from lbcproxy.wire.fields import CompactSize, Fixed, Many, VarBytes
-from lbcproxy.wire.optional import IfChain, OptionalTail, Since, When
+from lbcproxy.wire.fields import CompactSize, Fixed, Many, Rest, VarBytes
+from lbcproxy.wire.optional import Extension, IfChain, OptionalTail, Since, When
 from lbcproxy.wire.record import Layout, Record
 from lbcproxy.wire.rules import ByVersion, bound
 
@@ -689,6 +689,39 @@ cdef class Present(Node):
 
 
 @cython.final
+cdef class Extended(Node):
+    """Bytes at the end that a chain may have and that are not looked into: Extension of Rest."""
+
+    cdef bint there
+    cdef Py_ssize_t before
+
+    def __cinit__(self, field, params):
+        self.field = field
+        self.there = bool(getattr(params.rules, field.rule))
+        self.before = field.subcon.before
+
+    cdef object read(self, Cursor cur):
+        return self.content(cur) if self.there and cur.pos < cur.size else None
+
+    cdef object content(self, Cursor cur):
+        cdef Py_ssize_t count = cur.size - cur.pos - self.before
+        if count < 1:
+            raise short_of(cur, self.before + 1)
+        return PyBytes_FromStringAndSize(<const char*>need(cur, count), count)
+
+    cdef int write(self, object value, Writer out) except -1:
+        if value is None:
+            return 0
+        if not self.there or type(value) is not bytes or not PyBytes_GET_SIZE(value):
+            return by_construct(self.field, value, out)
+        return out.put(<bytes>value)
+
+    cdef bint plan(self, Plan plan, Py_ssize_t offset) except -1:
+        plan.add(PUT_NONE, offset, 0)
+        return True
+
+
+@cython.final
 cdef class Conditional(Node):
     """A field that is there if an earlier one has one of some values: When."""
 
@@ -1036,6 +1069,11 @@ cdef Py_ssize_t offset_of(object record, str name) except -1:
     return member.offset if member.type == T_OBJECT_EX else 0
 
 
+cdef enum:
+    FLAG_WITNESS = 1
+    FLAG_MWEB = 8
+
+
 @cython.final
 cdef class Transaction(Fields):
     """A transaction in one of the encodings: TransactionLayout."""
@@ -1046,6 +1084,7 @@ cdef class Transaction(Fields):
     cdef List inputs
     cdef Node outputs
     cdef Node lock_time
+    cdef Extended mweb
     cdef Fields tx_in
     cdef Py_ssize_t witness_place
     cdef Node stack
@@ -1053,7 +1092,7 @@ cdef class Transaction(Fields):
     def __cinit__(self, layout, tuple nodes, params, Node stack):
         self.witness = params.witness
         self.superfluous = params.rules.superfluous_witness
-        self.version, self.inputs, self.outputs, self.lock_time = nodes
+        self.version, self.inputs, self.outputs, self.lock_time, self.mweb = nodes
         self.tx_in = self.inputs.child
         self.witness_place = self.tx_in.names.index("witness")
         self.stack = stack
@@ -1063,47 +1102,54 @@ cdef class Transaction(Fields):
 
     cdef object read(self, Cursor cur):
         cdef uint64_t count
+        cdef int flag = 0
         cdef bint flagged = False
         cdef Py_ssize_t start = cur.pos
         name = "version"
-        version = inputs = outputs = None
+        version = inputs = outputs = mweb = None
         try:
             version = self.version.read(cur)
             start, name = cur.pos, "inputs"
-            flagged = self.witness and cur.pos < cur.size and cur.data[cur.pos] == 0
-            if flagged:
-                self.read_flag(cur)
+            if self.witness and cur.pos < cur.size and cur.data[cur.pos] == 0:
+                flag = self.read_flag(cur)
+                flagged = flag & FLAG_WITNESS != 0
             count = read_count(cur, self.inputs.most, "entries")
             inputs = self.inputs.elements(cur, count)
             start, name = cur.pos, "outputs"
             outputs = self.outputs.read(cur)
-            if flagged:
+            if flag & FLAG_WITNESS:
                 name = None
                 self.read_witnesses(inputs, cur)
                 flagged = False
+            if flag & FLAG_MWEB:
+                start, name = cur.pos, "mweb"
+                mweb = self.read_mweb(cur)
             start, name = cur.pos, "lock_time"
             lock_time = self.lock_time.read(cur)
         except BaseException as error:
             placed = error if name is None else self.placed(error, name, start, cur)
             if cur.keeps and isinstance(placed, FieldError):
-                read = zip(("version", "inputs", "outputs"), (version, inputs, outputs))
+                names = ("version", "inputs", "outputs", "mweb")
+                read = zip(names, (version, inputs, outputs, mweb))
                 read = {name: value for name, value in read if value is not None}
                 placed = self.field.keeping_named(placed, read, without_witness=flagged)
             raise placed from None
-        cdef PyObject* args[5]
+        cdef PyObject* args[6]
         if self.direct:
             made = new_of(self.record)
             fill(made, self.offsets[0], version)
             fill(made, self.offsets[1], inputs)
             fill(made, self.offsets[2], outputs)
             fill(made, self.offsets[3], lock_time)
+            fill(made, self.offsets[4], mweb)
             self.fill_rest(made)
             return made
-        for value in (version, inputs, outputs, lock_time):
+        for value in (version, inputs, outputs, lock_time, mweb):
             Py_INCREF(value)
         args[1], args[2] = <PyObject*>version, <PyObject*>inputs
         args[3], args[4] = <PyObject*>outputs, <PyObject*>lock_time
-        return made_of(self.record, args, 4)
+        args[5] = <PyObject*>mweb
+        return made_of(self.record, args, 5)
 
     cdef int read_flag(self, Cursor cur) except -1:
         cdef const unsigned char* place
@@ -1111,9 +1157,16 @@ cdef class Transaction(Fields):
         place = need(cur, 1)
         if place is NULL:
             raise short_of(cur, 1)
-        if place[0] != 1:
-            raise FieldError(f"the byte behind the witness marker is {place[0]:02x}, not 01")
-        return 0
+        if not place[0] or place[0] & ~(FLAG_WITNESS | (FLAG_MWEB if self.mweb.there else 0)):
+            known = "01, 08 or 09" if self.mweb.there else "01"
+            raise FieldError(f"the byte behind the witness marker is {place[0]:02x}, not {known}")
+        return place[0]
+
+    cdef bytes read_mweb(self, Cursor cur):
+        if cur.pos < cur.size and cur.data[cur.pos] == 0:
+            cur.pos += 1
+            return b"\0"
+        return self.mweb.content(cur)
 
     cdef int read_witnesses(self, tuple inputs, Cursor cur) except -1:
         cdef Py_ssize_t index = 0
@@ -1140,9 +1193,10 @@ cdef class Transaction(Fields):
     cdef int write(self, object value, Writer out) except -1:
         cdef Py_ssize_t index = 0
         cdef bint witness = False
+        cdef int flag
         if type(value) is not self.record:
             return by_construct(self.field, value, out)
-        inputs = self.get(value, 1)
+        inputs, mweb = self.get(value, 1), self.get(value, 4)
         if type(inputs) is list:
             inputs = tuple(<list>inputs)
         if type(inputs) is not tuple:
@@ -1153,11 +1207,13 @@ cdef class Transaction(Fields):
                     witness = witness or PyObject_IsTrue(self.tx_in.get(each, self.witness_place))
                 elif isinstance(each, self.tx_in.record):
                     return by_construct(self.field, value, out)
+        has_mweb = self.witness and mweb is not None
         name = "version"
         try:
             self.version.write(self.get(value, 0), out)
-            if witness:
-                out.put(b"\x00\x01")
+            flag = (FLAG_WITNESS if witness else 0) | (FLAG_MWEB if has_mweb else 0)
+            if flag:
+                out.put(bytes((0, flag)))
             name = "inputs"
             self.inputs.write(inputs, out)
             name = "outputs"
@@ -1165,6 +1221,9 @@ cdef class Transaction(Fields):
             if witness:
                 name = None
                 self.write_witnesses(<tuple>inputs, out)
+            if has_mweb:
+                name = "mweb"
+                self.mweb.write(mweb, out)
             name = "lock_time"
             self.lock_time.write(self.get(value, 3), out)
         except ConstructError as error:
@@ -1202,6 +1261,8 @@ cdef class Transaction(Fields):
                 return False
             plan.next_entry(start + 1)
             plan.steps[start].other = plan.count - 1 - start
+        if self.witness and not self.mweb.plan(plan, self.offsets[4]):
+            return False
         return self.lock_time.plan(plan, self.offsets[3])
 
 
@@ -1209,7 +1270,7 @@ cdef class Transaction(Fields):
 
 REPLACED = (
     "_parsereport", "_parse", "_build", "present", "elements",
-    "_field", "_input_count", "_inputs", "_witnesses", "_write",
+    "_field", "_input_count", "_inputs", "_witnesses", "_mweb", "_write",
 )
 NUMBER_SIZES = {"b": 1, "h": 2, "l": 4, "q": 8}
 
@@ -1238,6 +1299,7 @@ cdef dict makers():
             (Many, _list),
             (Since, _by_version),
             (IfChain, _by_chain),
+            (Extension, _extension),
             (Bare, lambda field, params: BareHeader(field, node_of(field.subcon, params))),
             (Elsewhere, lambda field, params: Nowhere(field)),
             (Layout, _fields),
@@ -1292,6 +1354,10 @@ def _by_chain(field, params):
     return Present(field, node_of(field.subcon, params)) if there else Absent(field)
 
 
+def _extension(field, params):
+    return Extended(field, params) if type(field.subcon) is Rest else None
+
+
 def _fields(layout, params):
     if len(layout.fields) > MOST_FIELDS:
         return None
@@ -1316,7 +1382,9 @@ def _looking_around(layout, place, field, params):
 
 def _transaction(layout, params):
     nodes = tuple([node_of(field, params) for field in layout.fields.values()])
-    if list(layout.fields) != ["version", "inputs", "outputs", "lock_time"]:
+    if list(layout.fields) != ["version", "inputs", "outputs", "lock_time", "mweb"]:
+        return None
+    if type(nodes[4]) is not Extended:
         return None
     if type(nodes[1]) is not List or type((<List>nodes[1]).child) is not Fields:
         return None

@@ -42,6 +42,7 @@ __all__ = [
     "IpAddress",
     "Many",
     "Port",
+    "Rest",
     "Script",
     "UInt8",
     "UInt32",
@@ -190,6 +191,26 @@ class VarBytes(Field):
             raise FieldError(f"{_shown(value)} is not bytes")
         hold(len(value), self.limit, "bytes", context)
         COMPACT_SIZE._build(len(value), stream, context, path)
+        stream.write(value)
+        return value
+
+
+class Rest(Field):
+    """All bytes but so many at the end, which are not looked into."""
+
+    def __init__(self, before: int = 0) -> None:
+        super().__init__()
+        self.before = before
+
+    def _parse(self, stream: Any, context: Any, path: Any) -> bytes:
+        left = len(stream.getbuffer()) - stream.tell()
+        if left <= self.before:
+            raise FieldError(f"{self.before + 1} bytes needed, {left} left", cut_short=True)
+        return take(stream, left - self.before)
+
+    def _build(self, value: Any, stream: Any, context: Any, path: Any) -> Any:
+        if not isinstance(value, bytes) or not value:
+            raise FieldError(f"{_shown(value)} is not one byte or more")
         stream.write(value)
         return value
 

@@ -10,7 +10,7 @@ from construct import Subconstruct, stream_iseof
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import VarStr, plain
 
-__all__ = ["IfChain", "Maybe", "OptionalTail", "Since", "When"]
+__all__ = ["Extension", "IfChain", "Maybe", "OptionalTail", "Since", "When"]
 
 
 class Maybe(Subconstruct):
@@ -80,6 +80,25 @@ class IfChain(Maybe):
     def entries(self, name: str, value: Any) -> dict[str, Any]:
         """Give no key at all where the chain has no such field."""
         return {} if value is None else {name: self.plain(value)}
+
+
+class Extension(IfChain):
+    """A field that some messages have, of those of chains with some rule; None in the others.
+
+    It is read if any byte is left. Before other fields, the layout of its record reads it.
+    """
+
+    def _parse(self, stream: Any, context: Any, path: Any) -> Any:
+        if not self.present(context) or stream_iseof(stream):
+            return None
+        return self.subcon._parsereport(stream, context, path)
+
+    def _build(self, value: Any, stream: Any, context: Any, path: Any) -> Any:
+        if value is None:
+            return None
+        if not self.present(context):
+            raise FieldError(f"cannot be sent: {self.absence()}")
+        return self.subcon._build(value, stream, context, path)
 
 
 class When(Maybe):

@@ -42,6 +42,8 @@ class ChainRules(msgspec.Struct, frozen=True, kw_only=True):
     """Longest witness item."""
     superfluous_witness: bool
     """Whether a transaction may carry the witness flag with no witness in any input."""
+    mweb: bool = False
+    """Whether transactions and blocks may carry data of MimbleWimble extension blocks."""
 
     @property
     def header(self) -> int:

@@ -7,8 +7,17 @@ from typing import Any
 
 import msgspec
 
-from lbcproxy.wire.fields import CompactSize, Fixed, HashField, IpAddress, Many, VarBytes, VarStr
-from lbcproxy.wire.optional import IfChain, Maybe, OptionalTail
+from lbcproxy.wire.fields import (
+    CompactSize,
+    Fixed,
+    HashField,
+    IpAddress,
+    Many,
+    Rest,
+    VarBytes,
+    VarStr,
+)
+from lbcproxy.wire.optional import Extension, IfChain, Maybe, OptionalTail
 from lbcproxy.wire.record import Layout, MessageRecord
 from lbcproxy.wire.rules import ByChain, ByVersion, Limit
 
@@ -16,6 +25,9 @@ __all__ = ["FieldDescription", "describe", "limit_words"]
 
 NUMBERS = {"B": ("uint8", "1"), "b": ("int8", "1"), "H": ("uint16", "2"), "h": ("int16", "2")}
 NUMBERS |= {"L": ("uint32", "4"), "l": ("int32", "4"), "Q": ("uint64", "8"), "q": ("int64", "8")}
+
+CHAINS = {"claim_trie": "LBRY", "mweb": "Litecoin"}
+"""The chains that have a rule, for people."""
 
 
 class FieldDescription(msgspec.Struct, frozen=True):
@@ -62,7 +74,8 @@ def _condition(field: Maybe) -> str:
     if isinstance(field, OptionalTail):
         return "if any bytes are left"
     if isinstance(field, IfChain):
-        return f"on chains with {field.rule} (LBRY)"
+        where = f"on chains with {field.rule} ({CHAINS[field.rule]})"
+        return f"{where}, in some messages" if isinstance(field, Extension) else where
     return field.absence()
 
 
@@ -76,6 +89,8 @@ def _leaf(field: Any) -> tuple[str, str, str]:
         return "IPv6 address", "16, IPv4 mapped", ""
     if isinstance(field, Fixed):
         return "bytes", str(field.size), ""
+    if isinstance(field, Rest):
+        return "bytes", f"all but {field.before}" if field.before else "all that are left", ""
     if isinstance(field, CompactSize):
         return "CompactSize", "1, 3, 5 or 9", ""
     return _number(field)

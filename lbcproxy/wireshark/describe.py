@@ -19,6 +19,7 @@ from lbcproxy.wire.fields import (
     HashField,
     IpAddress,
     Many,
+    Rest,
     VarBytes,
     VarHex,
     VarStr,
@@ -30,7 +31,7 @@ from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.messages.headers import Bare
 from lbcproxy.wire.messages.reject import Alert, AlertBody, ManyHex
 from lbcproxy.wire.messages.transactions import Elsewhere, TransactionLayout
-from lbcproxy.wire.optional import IfChain, OptionalTail, Since, When
+from lbcproxy.wire.optional import Extension, IfChain, OptionalTail, Since, When
 from lbcproxy.wire.record import Layout, MessageRecord, Record
 from lbcproxy.wire.registry import OPAQUE, commands, record_of
 from lbcproxy.wire.rules import MAX_PAYLOAD, ByChain, ByVersion, ChainRules, Limit
@@ -84,6 +85,7 @@ def _network(network: Network) -> Table:
         "family": network.family,
         "magic": network.magic.hex(),
         "port": network.port,
+        "assumed": network.assumed,
         "protocol_version": network.protocol_version,
         "pubkey_hash": network.addresses.pubkey_hash,
         "script_hash": network.addresses.script_hash,
@@ -197,7 +199,9 @@ KINDS: tuple[tuple[type, Callable[[Any, dict[str, Table]], Table]], ...] = (
     (IpAddress, lambda field, _: {"kind": "ip", "size": field.size}),
     (Fixed, lambda field, _: {"kind": "fixed", "size": field.size}),
     (CompactSize, lambda *_: {"kind": "compact"}),
+    (Rest, lambda field, _: {"kind": "rest", "before": field.before}),
     (Since, _wrapped("since", version="version")),
+    (Extension, _wrapped("extension", rule="rule")),
     (IfChain, _wrapped("chain", rule="rule")),
     (When, _when),
     (OptionalTail, _wrapped("tail")),

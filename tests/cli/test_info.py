@@ -80,6 +80,7 @@ def test_the_keys_of_the_object_are_public(lbcproxy, captures):
             "answers",
             "dropped",
             "notices",
+            "assumed",
             "lost",
             "losses",
             "counters",

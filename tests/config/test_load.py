@@ -424,3 +424,36 @@ def test_without_proxies_there_must_be_a_control_api():
     assert load({"control": 0, "proxies": []}).proxies == ()
     with pytest.raises(ConfigError, match="a list of at least one proxy is expected"):
         load({"proxies": []})
+
+
+def test_a_magic_of_its_own_makes_a_network_of_its_own():
+    """Under an id that captures name and that every command understands."""
+    top = {"network": "bitcoin-regtest", "magic": "01020304"}
+    listeners = [
+        {"listen": 9001, "upstream": "127.0.0.1:1"},
+        {"listen": 9002, "upstream": "127.0.0.1:2", "network": "lbry-regtest"},
+        {"listen": 9003, "upstream": "127.0.0.1:3", "signet_challenge": "51", "magic": None},
+    ]
+    with pytest.raises(ConfigError, match="only bitcoin-signet has"):
+        load({**top, "proxies": listeners})
+    made = load({**top, "proxies": listeners[:2]})
+    assert [each.network for each in made.proxies] == ["bitcoin-regtest@01020304", "lbry-regtest"]
+    listeners[2]["network"] = "bitcoin-signet"
+    made = load({**top, "proxies": listeners})
+    assert made.proxies[2].network == "bitcoin-signet@54d26fbd"
+
+
+def test_a_challenge_alone_is_that_of_a_signet():
+    """There is no other network that has one."""
+    made = load({"signet_challenge": "51", "proxies": [{"listen": 1, "upstream": "127.0.0.1:2"}]})
+    assert made.proxies[0].network == "bitcoin-signet@54d26fbd"
+
+
+@pytest.mark.parametrize("wrong", [{"magic": "0102"}, {"signet_challenge": "5x"}])
+def test_a_wrong_magic_is_told_where_it_stands(wrong):
+    """Not as a mistake in the network."""
+    [setting] = wrong
+    top = {"network": "bitcoin-signet", **wrong}
+    with pytest.raises(ConfigError, match=setting):
+        load({**top, "proxies": [{"listen": 1, "upstream": "127.0.0.1:2"}]})
+    load({**top, "proxies": [PROXY]})  # it does not belong to that one's network

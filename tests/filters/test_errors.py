@@ -38,7 +38,11 @@ CASES = [
     ('command in |("inv", "txx")', "no command 'txx'; did you mean tx?", ""),
     ("command == |inv", "inv is a command, not a value", 'inv.inventory or "inv"'),
     ("|tx == 1", "tx is a command, not a value", "tx.version"),
-    ("tx.|outptus", "tx has no field 'outptus'; did you mean outputs?", "lock_time, txid, wtxid"),
+    (
+        "tx.|outptus",
+        "tx has no field 'outptus'; did you mean outputs?",
+        "lock_time, mweb, txid",
+    ),
     ("tx.inputs[0].|prev == 3", "tx.inputs[0] has no field 'prev'", "prev_hash, prev_index"),
     ("block.header.|hsh", "block.header has no field 'hsh'; did you mean hash?", ""),
     ("any(o.|valu > 3 for o in tx.outputs)", "o has no field 'valu'", "value, script_pubkey"),

@@ -19,6 +19,9 @@ GENESIS = {
     "bitcoin-signet": "00000008819873e925422c1ff0f99f7cc9bbb232af63a077a480a3633bee1ef6",
     "bitcoin-regtest": "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206",
     "bitcoin-simnet": "683e86bd5c6d110d91b94b97137ba6bfe02dbbdb8e3dff722a669b5d69d77af6",
+    "litecoin-mainnet": "12a765e31ffd4059bada1e25190f6e98c99d9714d334efa41a195a7e7e04bfe2",
+    "litecoin-testnet": "4966625a4b2851d9fdee139e56211a0d88575f59ed816ff5e6a63deb4e3e29a0",
+    "litecoin-regtest": "530827f38f93b43ed12af0b3ad25a288dc02ed74d6d7857862df51fc56c416f9",
 }
 
 
@@ -50,6 +53,9 @@ def test_genesis_header_has_the_known_id(name, block_id):
         ("bitcoin-signet", "0a03cf40", 38333),
         ("bitcoin-regtest", "fabfb5da", 18444),
         ("bitcoin-simnet", "161c1412", 18555),
+        ("litecoin-mainnet", "fbc0b6db", 9333),
+        ("litecoin-testnet", "fdd2c8f1", 19335),
+        ("litecoin-regtest", "fabfb5da", 19444),
     ],
 )
 def test_magic_and_port(name, magic, port):
@@ -75,3 +81,77 @@ def test_two_chains_share_the_magics_of_simnet_and_signet():
         families = {network.family for network in networks.with_magic(bytes.fromhex(magic))}
         assert families == {"lbry", "bitcoin"}
     assert len(networks.with_magic(bytes.fromhex("fae4aaf1"))) == 1
+
+
+def test_a_magic_that_two_networks_have_may_mean_one_of_them():
+    """Bitcoin's regtest had it first."""
+    regtest = bytes.fromhex("fabfb5da")
+    assert {each.id for each in networks.with_magic(regtest)} == {
+        "bitcoin-regtest",
+        "litecoin-regtest",
+    }
+    meant = networks.meant_by(regtest)
+    assert meant is not None
+    assert meant.id == "bitcoin-regtest"
+    assert networks.meant_by(bytes.fromhex("161c1412")) is None
+    assert networks.meant_by(bytes.fromhex("fbc0b6db")) is networks.get("litecoin-mainnet")
+    assert networks.meant_by(bytes(4)) is None
+
+
+DEFAULT_CHALLENGE = (
+    "512103ad5e0edad18cb1f0fc0d28a3d4f1f3e445640337489abb10404f2d1e086be430"
+    "210359ef5021964fe22d6f8e05b2463c9540ce96883fe3b278760f048f5189f2e6c452ae"
+)
+
+
+def test_the_challenge_of_the_default_signet_gives_its_magic():
+    """BIP325: the hash is of the script after its length."""
+    signet = networks.custom("bitcoin-signet", signet_challenge=DEFAULT_CHALLENGE)
+    assert signet is networks.get("bitcoin-signet")
+
+
+@pytest.mark.parametrize(
+    ("challenge", "magic"), [("51", "54d26fbd"), ("00" * 0xFC, None), ("00" * 0xFD, None)]
+)
+def test_another_challenge_gives_another_network(challenge, magic):
+    """OP_TRUE, a signet on which anyone may make blocks, and challenges around 253 bytes."""
+    signet = networks.custom("bitcoin-signet", signet_challenge=challenge)
+    script = bytes.fromhex(challenge)
+    size = bytes((len(script),)) if len(script) < 0xFD else b"\xfd\xfd\0"
+    once = hashlib.sha256(size + script).digest()
+    expected = hashlib.sha256(once).digest()[:4]
+    assert signet.magic == expected
+    assert magic is None or expected.hex() == magic
+    assert signet.id == f"bitcoin-signet@{expected.hex()}"
+    assert (signet.port, signet.family) == (38333, "bitcoin")
+
+
+def test_a_network_with_a_magic_of_its_own_is_found_by_its_id():
+    """Captures name their network by its id alone."""
+    own = networks.custom("bitcoin-regtest", magic="DEADBEEF")
+    assert own.id == "bitcoin-regtest@deadbeef"
+    assert networks.get(own.id) == own
+    assert own.magic == bytes.fromhex("deadbeef")
+    assert own.rules is networks.get("bitcoin-regtest").rules
+    assert networks.custom("bitcoin-regtest", magic="fabfb5da").id == "bitcoin-regtest"
+    assert networks.custom(own.id, magic="01020304").id == "bitcoin-regtest@01020304"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"name": "bitcoin-regtest", "magic": "xyz"}, "'xyz' is not a magic: 8 hexadecimal"),
+        ({"name": "bitcoin-regtest", "magic": ""}, "is not a magic"),
+        ({"name": "bitcoin-regtest", "magic": "0102030405"}, "is not a magic"),
+        ({"name": "bitcoin-regtest", "signet_challenge": "51"}, "only bitcoin-signet has"),
+        ({"name": "bitcoin-signet", "signet_challenge": "5"}, "'5' is not hexadecimal"),
+        ({"name": "bitcoin-signet", "signet_challenge": ""}, "no bytes"),
+        ({"name": "bitcoin-signet", "signet_challenge": "51", "magic": "01020304"}, "not both"),
+    ],
+)
+def test_what_no_network_can_have_is_refused(arguments, words):
+    """In words that say what is right."""
+    with pytest.raises(ValueError, match=words):
+        networks.custom(**arguments)
+    with pytest.raises(KeyError, match="is not a magic"):
+        networks.get("bitcoin-regtest@nothex00")

@@ -137,7 +137,7 @@ def test_any_order_of_looking_gives_the_same(tmp_path: Path):
 def test_every_network_is_known(tmp_path: Path, network: Network):
     """Where a magic is not one network's alone, one says which."""
     path = write(tmp_path / "any.pcapng", network, [(70013, [ping(network)])])
-    family = {"lbry": "LBRY", "bitcoin": "Bitcoin"}[network.family]
+    family = {"lbry": "LBRY", "bitcoin": "Bitcoin", "litecoin": "Litecoin"}[network.family]
     more = ("-o", f"lbry.shared:{family}", "-o", "lbry.bitcoin:TRUE")
     assert fields(tmp_path, path, "lbry.network", arguments=more) == [network.id] * 3
     assert {protocol for protocol, _ in lines(tmp_path, path, *more)} == {family}

@@ -93,10 +93,11 @@ class AsPcap(Recorded):
         self.lacking("addresses of upstreams", facts.upstream != facts.listen)
         self.lacking("numbers of sessions", facts.number != self._sessions)
         try:
-            alike = networks.with_magic(networks.get(facts.network).magic)
+            network = networks.get(facts.network)
+            told = networks.meant_by(network.magic) == network
         except KeyError:
-            alike = ()
-        self.lacking("networks that share their magic: say --network", len(alike) > 1)
+            told = True
+        self.lacking("networks that their magic does not tell: say --network", not told)
 
     def _blocks(self, data: bytes) -> None:
         """Take the blocks of one call of the recorder's writer, and write their packets."""

@@ -235,11 +235,12 @@ def _network_in(data: bytes) -> Network | None:
     found = _FRAME.search(data)
     if found is None:
         return None
-    known = networks.with_magic(found[0][:4])
-    if len(known) > 1:
-        names = " and ".join(network.id for network in known)
-        raise UnknownNetwork(f"magic {found[0][:4].hex()} is that of {names}: say --network")
-    return known[0]
+    magic = found[0][:4]
+    network = networks.meant_by(magic)
+    if network is None:
+        names = " and ".join(each.id for each in networks.with_magic(magic))
+        raise UnknownNetwork(f"magic {magic.hex()} is that of {names}: say --network")
+    return network
 
 
 def _frame_pattern() -> re.Pattern[bytes]:

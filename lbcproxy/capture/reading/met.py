@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from lbcproxy import networks
 from lbcproxy.capture.reading.dropped import Dropped, DroppedCount, DropReason
 from lbcproxy.capture.reading.fragments import Fragments
 from lbcproxy.capture.reading.lost import LostTotals
 from lbcproxy.capture.reading.silent import SilentConnections
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.networks import Network
 from lbcproxy.session import End, SessionFacts, SideStatistics
 
 __all__ = ["Met", "SessionReport"]
@@ -62,6 +64,8 @@ class Met:
         self.sessions = 0
         self.skipped = 0
         """Connections passed over because they are of no known network."""
+        self.assumed: dict[str, Network] = {}
+        """Networks that were taken for those of a magic which others have too, by id."""
         self.dropped = Dropped()
         """What was read but not given out, by reason."""
         self.lost = LostTotals()
@@ -87,6 +91,23 @@ class Met:
         if time_ns:
             self.first_ns = time_ns if self.first_ns is None else min(self.first_ns, time_ns)
             self.last_ns = time_ns if self.last_ns is None else max(self.last_ns, time_ns)
+
+    def assume(self, network: Network) -> None:
+        """Take note that the magic of a connection was taken for this network's."""
+        if network.assumed:
+            self.assumed[network.id] = network
+
+    @property
+    def assumptions(self) -> list[str]:
+        """What was taken for granted, in words."""
+        found = []
+        for network in self.assumed.values():
+            others = [each.id for each in networks.with_magic(network.magic) if each != network]
+            found.append(
+                f"magic {network.magic.hex()} is taken for that of {network.id}; it is that of "
+                f"{' and '.join(others)} too: --network says which"
+            )
+        return found
 
     @property
     def is_unreadable(self) -> bool:
@@ -115,7 +136,7 @@ class Met:
         return self._all_dropped().to_list()
 
     def _sentences(self, *, ordinary: bool) -> list[str]:
-        found = self._all_dropped().sentences(ordinary=ordinary)
+        found = self.assumptions + self._all_dropped().sentences(ordinary=ordinary)
         found += self.silent.sentences()
         if self.skipped and self.sessions:
             found.append(

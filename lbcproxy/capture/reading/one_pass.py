@@ -387,6 +387,8 @@ class Reading:
                 assert connection.session is not None
                 conversation = self._conversations[connection.number]
                 yield from conversation.start(connection, connection.session.network)
+                if connection.network is None:
+                    self._met.assume(connection.session.network)
             for passage in self._judged(first, facts):
                 if connection.came_in is None or passage.entries[0].verdict != "rewrite":
                     together.append(passage)

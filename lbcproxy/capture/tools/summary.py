@@ -207,6 +207,7 @@ class Summary:
             "answers": [] if self.answers is None else self.answers.to_list(),
             "dropped": met.dropped_counts,
             "notices": met.all_notices,
+            "assumed": met.assumptions,
             "lost": {
                 "messages": met.lost.messages,
                 "bytes": met.lost.size,

@@ -9,10 +9,11 @@ from io import BytesIO
 from typing import Annotated, ClassVar
 
 from lbcproxy.text import unix_time
-from lbcproxy.wire.fields import Hash, UInt32, VarBytes, count_in
+from lbcproxy.wire.fields import Hash, Rest, UInt32, VarBytes, count_in
 from lbcproxy.wire.hashes import display
 from lbcproxy.wire.messages.headers import BlockHeader
-from lbcproxy.wire.messages.transactions import Tx
+from lbcproxy.wire.messages.transactions import Tx, mweb_words
+from lbcproxy.wire.optional import Extension
 from lbcproxy.wire.record import MessageRecord, at_most, parse
 from lbcproxy.wire.rules import ByChain, Limit, Params
 
@@ -32,10 +33,12 @@ class Block(MessageRecord, frozen=True, gc=False):
 
     header: BlockHeader
     transactions: Annotated[tuple[Tx, ...], at_most(ByChain("transactions"))]
+    mweb: Annotated[bytes | None, Extension("mweb", Rest())] = None
+    """The MimbleWimble extension block, which is not read; of Litecoin alone."""
 
     def summary(self) -> str:
-        """Name it, and count its transactions."""
-        return _summary(self.header, len(self.transactions))
+        """Name it, count its transactions, and say what of it is not read."""
+        return _summary(self.header, len(self.transactions)) + mweb_words(self.mweb)
 
     @classmethod
     def glance(cls, head: bytes, params: Params) -> str:

@@ -1,4 +1,8 @@
-"""Transactions, in both encodings. lbcd `wire/msgtx.go`; BIP144 (witness)."""
+"""Transactions, in both encodings. lbcd `wire/msgtx.go`; BIP144 (witness).
+
+Those of Litecoin may have data of a MimbleWimble extension block (MWEB), which is not read:
+Litecoin Core `primitives/transaction.h`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from lbcproxy.wire.fields import (
     Int32,
     Int64,
     Many,
+    Rest,
     Script,
     UInt32,
     VarBytes,
@@ -24,11 +29,17 @@ from lbcproxy.wire.fields import (
     take,
 )
 from lbcproxy.wire.hashes import display, sha256d
+from lbcproxy.wire.optional import Extension
 from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.record import Layout, MessageRecord, Record, at_most
 from lbcproxy.wire.rules import ANY_CHAIN, MAX_PAYLOAD, ByChain, ChainRules, Limit, Params
 
-__all__ = ["Tx", "TxIn", "TxOut"]
+__all__ = ["Tx", "TxIn", "TxOut", "mweb_words"]
+
+WITNESS, MWEB = 1, 8
+"""Bits of the flag that follows the marker."""
+HOGEX = b"\0"
+"""What the transaction has that sums up a block's MWEB: no data of its own."""
 
 LOCK_TIME_THRESHOLD = 500_000_000
 """Lock times below are block heights, others unix seconds."""
@@ -79,7 +90,8 @@ class TransactionLayout(Layout):
     """A transaction: with a marker (00) and a flag (01) each input's witness follows the outputs.
 
     Rules are those of lbcd `MsgTx.BtcDecode`: with the witness encoding asked for, an input count
-    of zero is the marker.
+    of zero is the marker. On chains with MWEB the flag may have bit 08: MWEB data stand before the
+    lock time. They do not tell where they end: they are one byte 00, or all but the lock time.
     """
 
     def _parse(self, stream: Any, context: Any, path: Any) -> Record:
@@ -89,18 +101,22 @@ class TransactionLayout(Layout):
             read["version"] = self._field("version", stream, context, path)
             start = stream.tell()
             try:
-                count, flagged = self._input_count(stream, context, path)
+                count, flag = self._input_count(stream, context, path)
             except FieldError as error:
                 raise error.inside("inputs", start) from None
+            flagged = bool(flag & WITNESS)
             inputs = read["inputs"] = self._inputs(count, stream, context, path)
             read["outputs"] = self._field("outputs", stream, context, path)
             if flagged:
                 inputs = read["inputs"] = self._witnesses(inputs, stream, context, path)
                 flagged = False
+            if flag & MWEB:
+                read["mweb"] = self._mweb(stream, context, path)
             read["lock_time"] = self._field("lock_time", stream, context, path)
         except FieldError as error:
             raise self.keeping_named(error, read, without_witness=flagged) from None
-        return self.record(read["version"], inputs, read["outputs"], read["lock_time"])
+        outputs, lock_time = read["outputs"], read["lock_time"]
+        return self.record(read["version"], inputs, outputs, lock_time, read.get("mweb"))
 
     def keeping_named(
         self, error: FieldError, read: dict[str, Any], *, without_witness: bool
@@ -129,16 +145,30 @@ class TransactionLayout(Layout):
         except ConstructError as error:
             raise self.located(error, name, start, stream) from None
 
-    def _input_count(self, stream: Any, context: Any, path: Any) -> tuple[int, bool]:
+    def _input_count(self, stream: Any, context: Any, path: Any) -> tuple[int, int]:
+        """Read the number of inputs, and the flag that may stand before it, 0 if none does."""
         count = COMPACT_SIZE._parse(stream, context, path)
-        flagged = count == 0 and context._params.params.witness
-        if flagged:
+        params: Params = context._params.params
+        flag = 0
+        if count == 0 and params.witness:
             flag = take(stream, 1)[0]
-            if flag != 1:
-                raise FieldError(f"the byte behind the witness marker is {flag:02x}, not 01")
+            if not flag or flag & ~(WITNESS | MWEB if params.rules.mweb else WITNESS):
+                known = "01, 08 or 09" if params.rules.mweb else "01"
+                raise FieldError(f"the byte behind the witness marker is {flag:02x}, not {known}")
             count = COMPACT_SIZE._parse(stream, context, path)
         hold(count, MOST_INPUTS, "entries", context)
-        return count, flagged
+        return count, flag
+
+    def _mweb(self, stream: Any, context: Any, path: Any) -> bytes:
+        start = stream.tell()
+        if stream.read(1) == HOGEX:
+            return HOGEX
+        stream.seek(start)
+        try:
+            data: bytes = self.fields["mweb"].subcon._parsereport(stream, context, path)
+        except FieldError as error:
+            raise error.inside("mweb", start) from None
+        return data
 
     def _inputs(self, count: int, stream: Any, context: Any, path: Any) -> tuple[TxIn, ...]:
         try:
@@ -171,20 +201,24 @@ class TransactionLayout(Layout):
         if not isinstance(obj, Tx):
             raise FieldError(f"{type(obj).__name__} is not Tx")
         listed = isinstance(obj.inputs, tuple | list)
+        extended = context._params.params.witness
         witness = (
-            listed
-            and context._params.params.witness
+            extended
+            and listed
             and any(isinstance(tx_in, TxIn) and tx_in.witness for tx_in in obj.inputs)
         )
+        mweb = extended and obj.mweb is not None
         for name in ("version", "inputs", "outputs"):
-            if name == "inputs" and witness:
-                stream.write(b"\x00\x01")
+            if name == "inputs" and (witness or mweb):
+                stream.write(bytes((0, WITNESS * witness | MWEB * mweb)))
             self._write(name, getattr(obj, name), stream, context, path)
         for index, tx_in in enumerate(obj.inputs if witness else ()):
             try:
                 TxIn.schema.fields["witness"].subcon._build(tx_in.witness, stream, context, path)
             except FieldError as error:
                 raise error.inside("witness").inside(f"[{index}]").inside("inputs") from None
+        if mweb:
+            self._write("mweb", obj.mweb, stream, context, path)
         self._write("lock_time", obj.lock_time, stream, context, path)
         return obj
 
@@ -193,6 +227,11 @@ class TransactionLayout(Layout):
             self.fields[name]._build(value, stream, context, path)
         except ConstructError as error:
             raise self.located(error, name) from None
+
+
+def mweb_words(data: bytes | None) -> str:
+    """Say how much MWEB data there is, for the end of a line; nothing if there is none."""
+    return "" if data is None else f", {len(data):,} B of MWEB data not read"
 
 
 class Tx(MessageRecord, frozen=True, gc=False):
@@ -206,20 +245,33 @@ class Tx(MessageRecord, frozen=True, gc=False):
     inputs: Annotated[tuple[TxIn, ...], at_most(MOST_INPUTS)]
     outputs: Annotated[tuple[TxOut, ...], at_most(MOST_OUTPUTS)]
     lock_time: UInt32
+    mweb: Annotated[bytes | None, Extension("mweb", Rest(4))] = None
+    """What it does in a MimbleWimble extension block, which is not read; of Litecoin alone."""
 
     def to_bytes(self, *, witness: bool) -> bytes:
-        """Give the transaction's own bytes in one of the encodings, whatever the chain."""
-        return bytes_of(self, _WITNESS if witness else _BASE)
+        """Return the transaction's own bytes in one of the encodings, whatever the chain.
+
+        MWEB data are not among them: Litecoin's ids do not cover them either.
+        """
+        own = self if self.mweb is None else msgspec.structs.replace(self, mweb=None)
+        return bytes_of(own, _WITNESS if witness else _BASE)
+
+    @property
+    def is_mweb_only(self) -> bool:
+        """Whether only an extension block has it: its id is a hash of what is not read."""
+        return self.mweb is not None and not self.inputs and not self.outputs
 
     def summary(self) -> str:
-        """Name it, and say how much goes in and out."""
+        """Name it, say how much goes in and out, and what of it is not read."""
+        if self.is_mweb_only:
+            return f"hash not known, 0 inputs, 0 outputs{mweb_words(self.mweb)}"
         lock = (
             f"height {self.lock_time}"
             if self.lock_time < LOCK_TIME_THRESHOLD
             else unix_time(self.lock_time)
         )
         counts = f"{len(self.inputs)} inputs, {len(self.outputs)} outputs"
-        return f"hash {display(self.txid)}, {counts}, lock {lock}"
+        return f"hash {display(self.txid)}, {counts}, lock {lock}{mweb_words(self.mweb)}"
 
     @property
     def txid(self) -> bytes:
@@ -232,7 +284,9 @@ class Tx(MessageRecord, frozen=True, gc=False):
         return sha256d(self.to_bytes(witness=True))
 
     def derived(self) -> dict[str, Any]:
-        """Give both ids in display order."""
+        """Return both ids in display order; None where they cannot be told."""
+        if self.is_mweb_only:
+            return {"txid": None, "wtxid": None}
         txid = self.txid
         has_witness = any(tx_in.witness for tx_in in self.inputs)
         return {"txid": display(txid), "wtxid": display(self.wtxid if has_witness else txid)}

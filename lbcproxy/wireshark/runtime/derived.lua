@@ -154,12 +154,19 @@ of.Tx = {
     local wtxid = reader.declare(plan, STRING, prefix .. "wtxid", "wtxid", nil, about)
     return function(state, item, _, from, to)
       local wanted = state.new_claims or item:referenced(txid) or item:referenced(wtxid)
-      if not state.derive or not wanted then return end
+      -- What takes place in an extension block alone has an id of what is not read.
+      if not state.derive or not wanted or state.mweb_only then return end
       local bytes = state.text
       local id = hashes.sha256d(
         bytes:sub(from, from + 3) .. bytes:sub(state.base_from, state.base_to) .. bytes:sub(to - 3, to)
       )
-      local with = state.has_witness and hashes.sha256d(bytes:sub(from, to)) or id
+      local with = id
+      if state.has_witness and state.flag == 1 then
+        with = hashes.sha256d(bytes:sub(from, to))
+      elseif state.has_witness then -- MWEB data and their flag are left out
+        local extended = "\0\1" .. bytes:sub(state.base_from, state.witness_to)
+        with = hashes.sha256d(bytes:sub(from, from + 3) .. extended .. bytes:sub(to - 3, to))
+      end
       made(state, item, txid, from, to, text.display(id))
       made(state, item, wtxid, from, to, text.display(with))
       for _, new in ipairs(state.new_claims or {}) do

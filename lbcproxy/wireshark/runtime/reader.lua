@@ -303,6 +303,30 @@ function make.chain(plan, spec, path, label)
   end
 end
 
+-- All bytes but so many at the end; `size`, if it is given, says how many they are.
+function make.rest(plan, spec, path, label)
+  local field = declare(plan, ftypes.BYTES, path, label)
+  return function(state, parent, _, size)
+    if not size then
+      cursor.need(state, spec.before + 1)
+      size = cursor.left_in(state) - spec.before
+    end
+    local from = state.place
+    state.place = from + size
+    state.from, state.to = from, from + size - 1
+    if parent then add(state, parent, field, from, from + size - 1) end
+  end
+end
+
+-- Bytes that only some messages of some chains have. Where they stand before other fields, the reader
+-- of the record calls for what is in it: the second result.
+function make.extension(plan, spec, path, label)
+  local read = reader_of(plan, spec.item, path, label)
+  return function(state, parent)
+    if state.rules[spec.rule] and cursor.left_in(state) > 0 then read(state, parent) end
+  end, read
+end
+
 function make.when(plan, spec, path, label)
   local read, wanted = reader_of(plan, spec.item, path, label), {}
   for _, each in ipairs(spec.values) do

@@ -3,7 +3,10 @@
 
 local proto = message.proto
 local HEADER = 24
-local SHARED = { { 1, "by port", 1 }, { 2, "LBRY", 2 }, { 3, "Bitcoin", 3 } }
+local SHARED = {
+  { 1, "by port", 1 }, { 2, "LBRY", 2 }, { 3, "Bitcoin", 3 }, { 4, "Litecoin", 4 },
+}
+local COLUMN = { lbry = "LBRY", bitcoin = "Bitcoin", litecoin = "Litecoin" }
 local comment_field = Field.new("frame.comment")
 
 proto.prefs.bitcoin = Pref.bool(
@@ -11,8 +14,9 @@ proto.prefs.bitcoin = Pref.bool(
   "Otherwise they are left to Wireshark's own dissector, unless this one is chosen by Decode As."
 )
 proto.prefs.shared = Pref.enum(
-  "Simnet and signet are", 1,
-  "LBRY's and Bitcoin's simnet have the same magic, and so have their signets.", SHARED, false
+  "Networks that share a magic are", 1,
+  "LBRY's and Bitcoin's simnet do, and their signets, and Bitcoin's and Litecoin's regtest.",
+  SHARED, false
 )
 
 local by_magic, magics, lbry_ports = {}, {}, {}
@@ -54,6 +58,9 @@ local function choose(magic, pinfo, chosen)
       local at_port = pinfo.src_port == each.port or pinfo.dst_port == each.port
       local wish = SHARED[proto.prefs.shared][2]
       if wish == "by port" and at_port or wish:lower() == each.family then network = each end
+    end
+    for _, each in ipairs(found) do
+      network = network or each.assumed and each
     end
   end
   if network and network.family == "bitcoin" and not chosen and not proto.prefs.bitcoin then return nil end
@@ -128,8 +135,7 @@ local function wait(pinfo, place, missing)
 end
 
 local function say_line(pinfo, words, family)
-  local column = family == "bitcoin" and "Bitcoin" or "LBRY"
-  pinfo.cols.protocol = column
+  pinfo.cols.protocol = COLUMN[family]
   if pinfo.private.lbry then -- the packet ends one message of several packets, and has more
     pinfo.cols.info:append(", " .. words)
   else

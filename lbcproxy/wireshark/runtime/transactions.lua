@@ -1,5 +1,6 @@
 -- Transactions: the only bytes that do not stand in the order of their record. With a marker (00)
--- and a flag (01) each input's witness follows the outputs (BIP144).
+-- and a flag (01) each input's witness follows the outputs (BIP144). On Litecoin the flag may have bit
+-- 08: then MWEB data stand before the lock time, one byte 00 or all that there is.
 
 local M = {}
 
@@ -22,23 +23,25 @@ function M.read(plan, record, readers, lists)
     readers[place_of[name]](state, item)
   end
 
-  -- Give the number of inputs, where it stands, and whether witnesses follow.
+  -- Give the number of inputs, where it stands, and the flag, 0 if there is none.
   local function input_count(state)
     local from = state.place
     local count, place = cursor.compact(state)
-    local flagged = count == 0 and state.witness
-    if flagged then
-      local flag = state.place <= state.size and state.text:byte(state.place)
-      if not flag then cursor.fail(state, "1 bytes needed, 0 left") end
-      if flag ~= 1 then
-        cursor.fail(state, ("the byte behind the witness marker is %02x, not 01"):format(flag))
+    local flag = 0
+    if count == 0 and state.witness then
+      cursor.need(state, 1)
+      flag = state.text:byte(state.place)
+      local mweb = state.rules.mweb and (flag == 8 or flag == 9)
+      if flag ~= 1 and not mweb then
+        local known = state.rules.mweb and "01, 08 or 09" or "01"
+        cursor.fail(state, ("the byte behind the witness marker is %02x, not %s"):format(flag, known))
       end
       from = state.place + 1
       state.place = from
       count, place = cursor.compact(state)
     end
     cursor.hold(state, count, place, most, "entries")
-    return count, from, flagged
+    return count, from, flag
   end
 
   local function witnesses(state, depth, count, items)
@@ -64,7 +67,8 @@ function M.read(plan, record, readers, lists)
     local depth = state.depth + 1
     field(state, depth, "version", item)
     begin(state, depth, "inputs")
-    local count, from, flagged = input_count(state)
+    local count, from, flag = input_count(state)
+    local flagged = flag % 2 == 1
     local items = item and flagged and {} or nil
     state.collect = items
     lists.inputs(state, item, from, count)
@@ -73,9 +77,17 @@ function M.read(plan, record, readers, lists)
     field(state, depth, "outputs", item)
     local to, any = state.place - 1, false
     if flagged then any = witnesses(state, depth, count, items) end
+    local witness_to = state.place - 1
+    if flag >= 8 then
+      begin(state, depth, "mweb")
+      local alone = state.place <= state.size and state.text:byte(state.place) == 0
+      lists.mweb(state, item, nil, alone and 1 or nil)
+    end
     field(state, depth, "lock_time", item)
     state.depth = depth - 1
     state.base_from, state.base_to, state.has_witness = from, to, any
+    state.witness_to, state.flag = witness_to, flag
+    state.mweb_only = flag >= 8 and count == 0 and state.output == 0
   end
 end
 
