@@ -45,7 +45,7 @@ class Lookahead:
     def _next(self) -> Iterator[Captured]:
         first = self._window.popleft()
         segment = first[1]
-        early = segment.payload or segment.flags & (SYN | FIN)
+        early = segment.payload or segment.flags & (SYN | FIN | RST)
         if early and not _opens(segment) and not self._known(segment):
             for each in _beginning(first, self._of_the_same(first)):
                 self._window.remove(each)

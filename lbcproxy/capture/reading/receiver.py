@@ -145,7 +145,9 @@ class Receiver:
         offset = self.offset_of(sequence)
         if offset + length <= self.next:
             return self.covers(sequence, length)
-        return offset <= self.limit and (offset >= 0 or self.syn is None)
+        if self.closed:  # nothing follows a FIN, which has a number itself
+            return offset + length <= self.next + 1
+        return -_MIN_WINDOW < offset <= self.limit
 
     def covers(self, sequence: int, length: int) -> bool:
         """Return whether bytes have all been received before."""
@@ -161,6 +163,17 @@ class Receiver:
             return False
         offset = self.offset_of(sequence)
         return self.next - MAX_WINDOW <= offset and offset + length <= self.next
+
+    def is_long_acknowledged(self, sequence: int) -> bool:
+        """Return whether a number is far below what was acknowledged, while `first` is unknown."""
+        acked = self.acked_number
+        return acked is not None and _MIN_WINDOW <= (acked - sequence) % WRAP < WRAP // 2
+
+    @property
+    def is_reset_acknowledged(self) -> bool:
+        """Whether a reset waits at the byte that the receiver awaits, by what it acknowledged."""
+        reset = self.pending_reset
+        return reset is not None and reset.offset == self.acknowledged
 
     def acknowledge(self, number: int, window: int) -> None:
         """Take an acknowledgment of the receiver's and the room it has, in bytes.
@@ -294,19 +307,17 @@ class Receiver:
         self._queue.clear()
         self._recent.clear()
         self._recent_size = self.cost = 0
-        self.grace = self.pending_reset = None
+        self.grace = None
 
 
 class PendingReset:
     """An RST in the window, but not at the byte awaited: RFC 5961 has it answered, not obeyed."""
 
-    __slots__ = ("offset", "quiet_since", "time_ns")
+    __slots__ = ("offset", "time_ns")
 
     def __init__(self, offset: int, time_ns: int) -> None:
         self.offset = offset
         self.time_ns = time_ns
-        self.quiet_since = time_ns
-        """When something new came last, in nanoseconds."""
 
 
 class Detached:

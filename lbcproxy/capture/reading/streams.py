@@ -198,15 +198,17 @@ class Reassembler:
     ) -> TcpConnection | None:
         """Find out whether a SYN-ACK is of this connection, or of one whose SYN was not seen."""
         half, other = found.halves_of(segment.source)
-        if half.syn == segment.sequence:
-            return None  # sent again
+        client_syn = (segment.acknowledgment - 1) % WRAP
+        if half.syn == segment.sequence or found.had_syn(segment.target, client_syn):
+            return None  # sent again, or late
         if found.over:
             return self._opened_by(segment, events)
-        pending, client_syn = found.pending, (segment.acknowledgment - 1) % WRAP
+        pending = found.pending
         if (
             pending is not None
             and pending.server == segment.source
             and pending.client_syn == client_syn
+            and pending.server_syn is None
         ):
             return self._opened_from(pending, events)
         if (
@@ -243,15 +245,16 @@ class Reassembler:
         """Tell by a segment whether a SYN began a new connection, or the old one goes on."""
         half, other = found.halves_of(segment.source)
         by_client = segment.source == pending.client
+        number, length = segment.sequence, len(segment.payload)
+        is_old = half.first is not None and half.fits(number, length)
         if by_client:
-            ahead = (segment.sequence - pending.client_syn - 1) % WRAP
-            old, number, length = half, segment.sequence, len(segment.payload)
-        else:
+            ahead = (number - pending.client_syn - 1) % WRAP
+        elif segment.flags & ACK:
             ahead = (segment.acknowledgment - pending.client_syn - 1) % WRAP
-            old, number, length = other, segment.acknowledgment, 0
-            if not segment.flags & ACK:
-                return found
-        is_old = old.first is not None and old.fits(number, length)
+            acknowledged = other.first is None or other.fits(segment.acknowledgment, 0)
+            is_old = is_old and acknowledged or half.first is None and acknowledged
+        else:
+            return found
         if ahead < _FIRST_WINDOW and not is_old:
             return self._opened_from(pending, events)
         if by_client and is_old and segment.payload and not half.covers(number, length):
@@ -265,6 +268,9 @@ class Reassembler:
         if not segment.payload or found.repeats(segment):
             return None
         if found.previous is not None and found.previous.repeats(segment):
+            found.drop(DropReason.OLDER_CONNECTION, segment)
+            return None
+        if found.is_behind(segment) and not is_version(segment.payload):
             found.drop(DropReason.OLDER_CONNECTION, segment)
             return None
         if found.is_in_flight(segment) and not is_version(segment.payload):

@@ -21,6 +21,8 @@ __all__ = ["Moment", "PendingSyn", "TcpConnection", "is_version"]
 
 _GRACE_PACKETS = 256
 _GRACE_NS = 1_000_000_000
+_INACTIVE_NS = 20 * 60 * 1_000_000_000
+"""How long no node is silent: Bitcoin Core ends a connection then (TIMEOUT_INTERVAL)."""
 _MAX_SCALE = 14  # RFC 7323; assumed where a SYN was not captured
 _VERSION = b"version".ljust(12, b"\0")  # after a magic of 4 bytes
 
@@ -134,6 +136,21 @@ class TcpConnection:
         half, _ = self.halves_of(segment.source)
         return half.fits(segment.sequence, len(segment.payload))
 
+    def is_behind(self, segment: Segment) -> bool:
+        """Return whether a segment is from before what was seen of the connection, by little."""
+        half, _ = self.halves_of(segment.source)
+        return half.is_behind(segment.sequence, len(segment.payload))
+
+    def had_syn(self, source: Endpoint, sequence: int) -> bool:
+        """Return whether a SYN is of this connection after its end, or of the one before it."""
+        half, _ = self.halves_of(source)
+        if self.over and half.syn == sequence:
+            return True
+        if self.previous is None:
+            return False
+        half, _ = self.previous.halves_of(source)
+        return half.syn == sequence
+
     def is_in_flight(self, segment: Segment) -> bool:
         """Return whether new bytes may have been under way when the connection ended."""
         half, _ = self.halves_of(segment.source)
@@ -157,6 +174,8 @@ class TcpConnection:
         if other.waits:
             self.advance(other, events)
         if self.over:
+            return
+        if half.first is None and other.syn is not None and not self._answers(other, segment):
             return
         if not self.accepted and not half.from_client and not flags & RST:
             self.accepted = True
@@ -233,16 +252,34 @@ class TcpConnection:
                 self._skip(half, half.acknowledged, events)
         for half in self.halves:
             if half.pending_reset is not None and not self.over:
-                self._reset(half, half.pending_reset, events)
+                self._reset(half, events)
 
     def displace(self, events: list[StreamEvent]) -> None:
         """End it, since a new connection has taken its addresses and ports."""
         self.flush(events)
         for half in self.halves:
             if not half.closed and not self.over:
-                self._reset(half, PendingReset(half.next, self._moment.time_ns), events)
+                half.pending_reset = PendingReset(half.next, self._moment.time_ns)
+                self._reset(half, events)
 
     # What a segment says
+
+    def _answers(self, other: Receiver, segment: Segment) -> bool:
+        """Return whether the first segment of a side answers the other side's SYN.
+
+        Before its SYN-ACK is seen, late segments of an earlier connection may come.
+        """
+        if segment.flags & ACK and 0 <= other.offset_of(segment.acknowledgment) <= other.limit:
+            return True
+        if segment.flags & SYN and not segment.flags & ACK:
+            return True  # both have opened it at the same time (RFC 9293, 3.5)
+        if segment.flags & RST:
+            self.drop(DropReason.IGNORED_RESET)
+        elif segment.payload:
+            is_older = self.previous is not None and self.previous.repeats(segment)
+            reason = DropReason.OLDER_CONNECTION if is_older else DropReason.OUTSIDE_WINDOW
+            self.drop(reason, segment)
+        return False
 
     def _acknowledge(self, half: Receiver, other: Receiver, segment: Segment) -> None:
         """Take note of what the sender of a segment says it has received."""
@@ -264,6 +301,9 @@ class TcpConnection:
         if half.first is None:
             if not payload and not flags & (SYN | FIN):
                 return
+            if half.is_long_acknowledged(sequence + len(payload)):
+                self.drop(DropReason.OUTSIDE_WINDOW, segment)
+                return
             half.begin(sequence)
         if not payload and not flags & FIN:
             for group in half.detached:
@@ -283,6 +323,7 @@ class TcpConnection:
     ) -> None:
         payload = segment.payload
         end = offset + len(payload)
+        self._doubt(half, other, time_ns)
         if segment.flags & FIN and half.end is None and end >= half.next:
             half.end = end
         if half.end is not None and end > half.end:
@@ -293,8 +334,6 @@ class TcpConnection:
             return
         if half.pending_reset is not None and end > half.pending_reset.offset:
             self._disbelieve(half)
-        if other.pending_reset is not None:
-            other.pending_reset.quiet_since = self._moment.time_ns
         for group in half.detached:
             group.went_elsewhere(self._moment.packets, self._moment.time_ns)
         if half.queue(offset, payload, time_ns):
@@ -438,6 +477,13 @@ class TcpConnection:
             reason = DropReason.IGNORED_RESET if is_reset else DropReason.OUTSIDE_WINDOW
             self.drop(reason, segment)
 
+    def _doubt(self, half: Receiver, other: Receiver, time_ns: int) -> None:
+        """Take something new as proof that a reset was not obeyed, unless it was under way."""
+        for each in (half, other):
+            reset = each.pending_reset
+            if reset is not None and time_ns - reset.time_ns > _GRACE_NS:
+                self._disbelieve(each)
+
     def _disbelieve(self, half: Receiver) -> None:
         half.pending_reset = None
         self.drop(DropReason.IGNORED_RESET)
@@ -449,19 +495,30 @@ class TcpConnection:
             return
         # After a FIN, which counts as a byte, either number is seen.
         exact = reset.offset in ((half.next, half.next + 1) if half.closed else (half.next,))
-        if exact or self._moment.time_ns - reset.quiet_since > _GRACE_NS:
-            self._reset(half, reset, events)
-        elif half.acknowledged > reset.offset:
+        if exact:
+            other = self.halves[1] if half.from_client else self.halves[0]
+            if other.is_reset_acknowledged:
+                self._reset(other, events)  # it came before
+            else:
+                self._reset(half, events)
+        elif half.acknowledged > reset.offset + 1:
             self._disbelieve(half)
+        elif half.is_reset_acknowledged and self._moment.time_ns - reset.time_ns > _GRACE_NS:
+            self._reset(half, events)
+        elif self._moment.time_ns - max(reset.time_ns, self.last_ns) > _INACTIVE_NS:
+            self._reset(half, events)
 
-    def _reset(self, half: Receiver, reset: PendingReset, events: list[StreamEvent]) -> None:
-        """End both directions: nothing comes after a reset."""
-        half.pending_reset = None
+    def _reset(self, half: Receiver, events: list[StreamEvent]) -> None:
+        """End both directions by a reset that waits: nothing comes after it."""
+        reset, half.pending_reset = half.pending_reset, None
+        assert reset is not None
         self.over = self._was_reset = True
         for each in self.halves:
             self._give_up_before(each, None, events)
             for group in list(each.detached):
                 self._forget(each, group)
+        if all(each.closed for each in self.halves):
+            return  # both had ended in order before
         if not half.closed and reset.offset > half.next:
             self._skip(half, reset.offset, events)
         self._close(half, True, max(reset.time_ns, self.last_ns), events)
