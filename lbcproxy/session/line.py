@@ -16,16 +16,24 @@ __all__ = ["Line", "Step", "not_sent"]
 class Step:
     """What goes on in one piece: passages, once they are decided and due."""
 
-    __slots__ = ("close", "entry", "passages", "ready", "size")
+    __slots__ = ("added", "added_size", "close", "entry", "passages", "ready", "size", "waits")
 
-    def __init__(self, passages: Sequence[Passage], entry: Entry | None = None) -> None:
+    def __init__(
+        self, passages: Sequence[Passage], entry: Entry | None = None, *, added: int = 0
+    ) -> None:
         self.passages = passages
         self.entry = entry
         """Of the message that is to be decided about; None where nobody asked."""
         self.ready = entry is None
         self.close: End | None = None
         """Why the session ends after it, if it does."""
-        self.size = sum(len(each.raw) or len(each.sent or b"") for each in passages)
+        self.size = _size(passages)
+        self.waits = False
+        """Whether it is in a line."""
+        self.added = added
+        """Messages of it that plugins put in."""
+        self.added_size = self.size if added else 0
+        """Their bytes."""
 
 
 class Line:
@@ -38,6 +46,8 @@ class Line:
         self._in_frame = False
         self.held = 0
         """Bytes that wait."""
+        self.added = 0
+        """Messages that plugins put in and that wait."""
         self.deciding = False
         """Whether a decision is under way: the next begins when it is taken."""
         self.ended = False
@@ -62,15 +72,28 @@ class Line:
         # A message that passes in parts ends with an entry; nothing may come between.
         self._in_frame = step.entry is None and not step.passages[-1].entries
         if not self._in_frame:
-            while self._behind_frame:
-                self._append(self._behind_frame.pop(0))
+            self._steps.extend(self._behind_frame)
+            self._behind_frame.clear()
 
     def inject(self, step: Step) -> None:
         """Take what we put in ourselves: at once, but not into a message."""
         if self._in_frame and not self.ended:
             self._behind_frame.append(step)
+            self._enter(step)
         else:
             self._append(step)
+
+    def settle(
+        self, step: Step, passages: Sequence[Passage], *, added: int, added_size: int
+    ) -> None:
+        """Take what has become of a step that waits, and how much of it plugins put in."""
+        waits = step.waits  # if it does not, the line was given up meanwhile
+        if waits:
+            self._leave(step)
+        step.passages, step.size = passages, _size(passages)
+        step.added, step.added_size = added, added_size
+        if waits:
+            self._enter(step)
 
     def undecided(self) -> Step | None:
         """Take out the first step that nobody has decided about, to decide about it."""
@@ -81,7 +104,7 @@ class Line:
         ready = []
         while self._steps and self._steps[0].ready:
             step = self._steps.popleft()
-            self.held -= step.size
+            self._leave(step)
             ready.append(step)
         return ready
 
@@ -91,14 +114,29 @@ class Line:
         self._steps.clear()
         self._undecided.clear()
         self._behind_frame.clear()
-        self.held = 0
+        for step in steps:
+            self._leave(step)
         return steps
 
     def _append(self, step: Step) -> None:
         self._steps.append(step)
         if step.entry is not None:
             self._undecided.append(step)
+        self._enter(step)
+
+    def _enter(self, step: Step) -> None:
+        step.waits = True
         self.held += step.size
+        self.added += step.added
+
+    def _leave(self, step: Step) -> None:
+        step.waits = False
+        self.held -= step.size
+        self.added -= step.added
+
+
+def _size(passages: Sequence[Passage]) -> int:
+    return sum(max(len(each.raw), len(each.sent or b"")) for each in passages)
 
 
 def not_sent(passage: Passage) -> Passage:

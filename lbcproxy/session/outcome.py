@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -25,15 +24,17 @@ from lbcproxy.session.verdicts import (
 __all__ = ["Outcome"]
 
 Make = Callable[[Sendable, Direction], Message | Raw]
+Check = Callable[[Direction, int, int], None]
 
 
 class Outcome:
     """A message on its way through the plugins; `make` frames what they put in its place.
 
-    Raises, from `apply`, `wire.BadRecord` for what cannot be framed.
+    `check` raises OverflowError if so many bytes and messages are too many to be put into a
+    direction. Raises, from `apply`, that and `wire.BadRecord` for what cannot be framed.
     """
 
-    def __init__(self, message: Message, make: Make) -> None:
+    def __init__(self, message: Message, make: Make, check: Check) -> None:
         self.message = message
         self.messages: list[Message | Raw] = [message]
         """What goes on in its place."""
@@ -45,13 +46,18 @@ class Outcome:
         self.close: End | None = None
         self.trail: list[str] = []
         self._make = make
+        self._check = check
 
     def apply(self, who: str, verdicts: Sequence[Verdict], message: Message) -> None:
         """Do what a plugin has decided about one of the messages: all of it, or nothing."""
-        before = {name: copy.copy(value) for name, value in vars(self).items()}
+        before = {
+            name: list(value) if isinstance(value, list) else value
+            for name, value in vars(self).items()
+        }
         try:
             for verdict in verdicts:
                 self._apply(who, verdict, message)
+            self._check_added()
         except BaseException:
             vars(self).update(before)
             raise
@@ -102,6 +108,24 @@ class Outcome:
             *(inject(each, words) for each in self.behind),
         ]
 
+    @property
+    def added(self) -> int:
+        """How many messages plugins put into its own direction."""
+        return len(self.before) + len(self.behind) + max(0, len(self.messages) - 1)
+
+    @property
+    def added_size(self) -> int:
+        """Their bytes, with those by which the message itself has grown."""
+        grown = _bytes(self.messages) - len(self.message.raw)
+        return _bytes(self.before) + _bytes(self.behind) + max(0, grown)
+
+    def _check_added(self) -> None:
+        direction = self.message.direction
+        if self.added or self.added_size:
+            self._check(direction, self.added_size, self.added)
+        if self.across:
+            self._check(direction.other, _bytes(self.across), len(self.across))
+
     def fail(self, who: str, why: str) -> None:
         """Drop what is left: a plugin failed that nothing may pass without."""
         self.messages = []
@@ -116,6 +140,10 @@ class Outcome:
 
     def _say(self, who: str, what: str, verdict: Verdict) -> None:
         self.trail.append(f"{who}: {what}" + (f": {verdict.why}" if verdict.why else ""))
+
+
+def _bytes(messages: Sequence[Message | Raw]) -> int:
+    return sum(len(each.raw) for each in messages)
 
 
 def _sizes(messages: list[Message] | list[Message | Raw]) -> str:

@@ -16,6 +16,7 @@ from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Passage
 from lbcproxy.session.hooks import Chain, Hooks
 from lbcproxy.session.host import Host
+from lbcproxy.session.injections import Injections
 from lbcproxy.session.line import Line, Step, not_sent
 from lbcproxy.session.live import LiveSession
 from lbcproxy.session.message import Message
@@ -50,7 +51,7 @@ class Pipeline:
         self._policy = policy
         self._lines = {direction: Line() for direction in Direction}
         self._sessions = {plugin: LiveSession(self, core, plugin.name) for plugin in chain.plugins}
-        self._injected = dict.fromkeys(Direction, 0)
+        self._injections = {way: Injections(line) for way, line in self._lines.items()}
         self._held: set[Direction] = set()
         self._shown: dict[Direction, int] = {}  # the versions that plugins have put in place
         self._ready = False
@@ -144,16 +145,15 @@ class Pipeline:
 
     def _inject(self, direction: Direction, made: Sequence[Message | Raw], words: str) -> None:
         """Put what is framed into a direction; raises OverflowError if nobody reads it."""
-        line = self._lines[direction]
-        if not self.host.is_full(direction):
-            self._injected[direction] = 0
-        size = sum(len(each.raw) for each in made)
-        if line.held + self._injected[direction] + size > MOST_HELD:
-            raise OverflowError(f"more is injected than is read: {MOST_HELD >> 20} MiB wait")
-        self._injected[direction] += size
+        self._check(direction, sum(len(each.raw) for each in made), len(made))
         for each in made:
-            line.inject(Step([self._injection(each, direction, words)]))
+            step = Step([self._injection(each, direction, words)], added=1)
+            self._lines[direction].inject(step)
         self._go_on(direction)
+
+    def _check(self, direction: Direction, size: int, messages: int) -> None:
+        full = self.host.is_full(direction)
+        self._injections[direction].check(size, messages, full=full)
 
     def later(self, who: str, seconds: float, call: Callable[[], object]) -> None:
         """Call what a plugin wants to be called later, and name it if that fails."""
@@ -201,7 +201,7 @@ class Pipeline:
         assert entry is not None
         assert entry.message is not None
         message = entry.message
-        outcome = Outcome(message, self._made)
+        outcome = Outcome(message, self._made, self._check)
         wrong = self._is_wrong(message)
         waits = self._chain.waits(message.command, error=wrong)
         work = self._ask(outcome, wrong, waits)
@@ -263,11 +263,13 @@ class Pipeline:
         self._go_on(direction)
 
     def _settle(self, direction: Direction, step: Step, outcome: Outcome) -> None:
-        self._lines[direction].deciding = False
+        line = self._lines[direction]
+        line.deciding = False
         assert step.entry is not None
-        step.passages = outcome.passages(
+        passages = outcome.passages(
             step.entry, lambda each, words: self._injection(each, direction, words)
         )
+        line.settle(step, passages, added=outcome.added, added_size=outcome.added_size)
         step.close = outcome.close
         if outcome.message.command == "version":
             self._note_version(direction, outcome.messages)
@@ -307,6 +309,7 @@ class Pipeline:
         passages = [each for step in steps for each in step.passages]
         if passages:
             self._pass(direction, passages)
+            self._injections[direction].sent(steps, full=self.host.is_full(direction))
         close = next((step.close for step in steps if step.close is not None), None)
         if close is not None:
             self.host.close(close)
