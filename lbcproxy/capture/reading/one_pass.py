@@ -122,12 +122,12 @@ class Reading:
             for each in self._lookahead.feed(item, segment):
                 yield from self._read(*each)
 
-    def tick(self, time_ns: int) -> Iterator[Told]:
-        """Give what need not wait any longer: no packet has come for a while, and it is so late."""
+    def tick(self, seconds: float) -> Iterator[Told]:
+        """Give what need not wait any longer: no packet has come for so many seconds."""
         if self._lookahead is not None:
             for each in self._lookahead.finish():
                 yield from self._read(*each)
-        for event in self._streams.tick(time_ns):
+        for event in self._streams.tick(self._last_time + int(seconds * 1_000_000_000)):
             yield from self._happened(event, {}, True)
 
     def finish(self) -> Iterator[Told]:

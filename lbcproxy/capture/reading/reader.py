@@ -18,6 +18,7 @@ from lbcproxy.capture.packet import Section
 from lbcproxy.capture.reading.connection import UnknownNetwork
 from lbcproxy.capture.reading.facts import header_of
 from lbcproxy.capture.reading.happening import Happened
+from lbcproxy.capture.reading.idle import Idle, is_pipe, with_idle
 from lbcproxy.capture.reading.met import Met, SessionReport
 from lbcproxy.capture.reading.one_pass import Reading, Told
 from lbcproxy.capture.reading.pairing import Pairing
@@ -155,8 +156,15 @@ class Pass:
         with self._stack:
             if self._items is None:
                 self._items = self._until_damage(self._open())
-            for item in self._items:
-                yield from reading.take(item)
+            if is_pipe(self.capture.path):
+                for item in with_idle(self._items):
+                    if isinstance(item, Idle):
+                        yield from reading.tick(item.seconds)
+                    else:
+                        yield from reading.take(item)
+            else:
+                for item in self._items:
+                    yield from reading.take(item)
         yield from reading.finish() if self._part is None else reading.leave()
         if self._damage is not None:
             raise self._damage

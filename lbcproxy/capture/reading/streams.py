@@ -252,7 +252,7 @@ class Reassembler:
         elif segment.flags & ACK:
             ahead = (segment.acknowledgment - pending.client_syn - 1) % WRAP
             acknowledged = other.first is None or other.fits(segment.acknowledgment, 0)
-            is_old = is_old and acknowledged or half.first is None and acknowledged
+            is_old = acknowledged and (is_old or half.first is None)
         else:
             return found
         if ahead < _FIRST_WINDOW and not is_old:

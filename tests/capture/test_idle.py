@@ -1,0 +1,85 @@
+"""Tests of reading from a pipe: what waits is given out by the clock."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from lbcproxy.capture import open_capture
+from lbcproxy.capture.reading.idle import Idle, with_idle
+
+CASES = Path(__file__).parents[1] / "cases"
+
+
+def test_items_come_as_they_are_and_errors_are_raised():
+    """A pipe differs from a file by its pauses only."""
+
+    def items():
+        yield from range(600)
+        raise ValueError("at the end")
+
+    taken = []
+    with pytest.raises(ValueError, match="at the end"):
+        taken.extend(each for each in with_idle(items()) if not isinstance(each, Idle))
+    assert taken == list(range(600))
+
+
+def test_a_pause_is_told():
+    """Whoever holds something back learns how long nothing has come."""
+    goes_on = threading.Event()
+
+    def items():
+        yield 1
+        goes_on.wait(60)
+        yield 2
+
+    found = with_idle(items(), 0.001)
+    assert next(each for each in found if each == 1) == 1
+    assert next(found) == Idle(0.001)
+    assert next(found) == Idle(0.002)
+    goes_on.set()
+    assert next(each for each in found if not isinstance(each, Idle)) == 2
+
+
+def test_what_is_not_taken_any_more_is_not_read():
+    """`head` closes its end: the thread that reads must not stay."""
+    before = threading.active_count()
+    found = with_idle(iter(range(10_000)), 0.001)
+    assert next(found) == 0
+    found.close()
+    for thread in threading.enumerate():
+        if thread.daemon and thread.name.endswith("(_read)"):
+            thread.join(60)
+    assert threading.active_count() <= before
+
+
+def test_messages_come_out_of_a_pipe_that_stays_open():
+    """`tcpdump -w - | lbcproxy show -`: the last message must not wait for the next packet."""
+    data = (CASES / "short20.pcap").read_bytes()
+    read, write = os.pipe()
+    os.write(write, data)
+    capture = iter(open_capture(f"/dev/fd/{read}", "lbry-regtest"))
+    commands = [next(capture).command for _ in range(60)]
+    assert commands.count("ping") == 20
+    os.close(write)
+    assert list(capture) == []
+    os.close(read)
+
+
+def test_show_reads_standard_input_as_it_comes():
+    """The same through the command, whose output is read before its input ends."""
+    data = (CASES / "short20.pcap").read_bytes()
+    command = [sys.executable, "-m", "lbcproxy", "show", "--network", "lbry-regtest", "/dev/stdin"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shown:
+        assert shown.stdin is not None
+        assert shown.stdout is not None
+        shown.stdin.write(data)
+        shown.stdin.flush()
+        lines = [shown.stdout.readline() for _ in range(60)]
+        assert all(line.startswith(b"#") for line in lines)
+        shown.stdin.close()
+        assert shown.stdout.read() == b""
+        assert shown.wait(60) == 0
