@@ -20,7 +20,8 @@ def _event(event: StreamEvent) -> str:
 def explained(scene: Scene, tap: str) -> str:
     """Return what a tap recorded, what was true, and what the reader told, in lines."""
     lines = played(scene)
-    recorded = record(together(lines), tap, random.Random(f"tap {scene.seed}"))
+    passed = together(lines)
+    recorded = record(passed, tap, random.Random(f"tap {scene.seed}")) if passed else []
     began = recorded[0].time_ns if recorded else 0
     names = {SYN: "SYN", FIN: "FIN", RST: "RST", ACK: "ACK"}
     found = [f"{scene}, {tap}:"]

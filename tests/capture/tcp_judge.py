@@ -81,6 +81,8 @@ class Judge:
         self.facts = {id(each): Facts(each) for each in line.connections}
         self.expected: list[Facts] = []
         self.late_syns = line.early_answers
+        self.latest = 0
+        """The last connection of which anything was recorded."""
         self.newest = 0
         """The last connection of which an answer was recorded."""
         self.sides = (0, 1)
@@ -109,12 +111,15 @@ class Judge:
             late = facts.first_ns is not None and each.time_ns - facts.first_ns >= MOST_WAIT_NS
             if opening and (facts.syn[each.side] or late):
                 self.late_syns += 1
-            alone = self.tap == "middle" and facts.connection.number < self.newest
-            if alone and opening:
-                self.late_syns += 1
-            elif facts not in self.expected and (opening or each.segment.payload):
+            # What a capture has of a connection that ended before it began is late.
+            before = self.tap == "middle" and facts.connection.number < self.latest
+            if before and facts not in self.expected:
+                self.late_syns += bool(opening)
+                continue
+            if facts not in self.expected and (opening or each.segment.payload):
                 facts.opposed = bool(self.expected)
                 self.expected.append(facts)
+            self.latest = max(self.latest, facts.connection.number)
             facts.take(self.places[id(each)], each)
 
     def judge(self, found: list[Found]) -> None:
@@ -255,7 +260,8 @@ class Judge:
         # Of one direction, who sends on after an RST may not have sent it.
         seen = connection.resets if len(self.sides) == 2 else set()
         if told:
-            if told <= facts.reset_by | connection.resets or self._displaced(facts):
+            known = facts.reset_by | connection.resets
+            if told <= known or self._displaced(facts) or (known and len(self.sides) == 1):
                 return None
             return f"a reset by {told} is told, and there was none ({connection.resets})"
         if all(facts.fin):
@@ -284,7 +290,8 @@ def judge(scene: Scene, tap: str = "perfect") -> tuple[int, int]:
     Raises Verdict.
     """
     lines = played(scene)
-    recorded = record(together(lines), tap, random.Random(f"tap {scene.seed}"))
+    passed = together(lines)
+    recorded = record(passed, tap, random.Random(f"tap {scene.seed}")) if passed else []
     if recorded:
         _judge(lines, recorded, tap)
     return sum(len(line.connections) for line in lines), len(recorded)
