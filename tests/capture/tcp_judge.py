@@ -15,6 +15,8 @@ What no tap can know is left out, and nothing else:
 - A stray SYN, or an RST in the window, after which its side sends nothing new may be obeyed.
 - With a tap that loses packets, bytes that it saw for the first time after it saw them
   acknowledged, since they had been given up by then.
+- Where a capture begins in the middle, who comes first is believed: a stray SYN before anything of
+  a connection, or late repetitions of one that was over before the capture.
 - If a receiver took something of another connection (its number was in the window by chance),
   nothing is told of the whole line.
 """
@@ -65,10 +67,6 @@ class Found(NamedTuple):
     events: list[StreamEvent]
 
 
-def _is_silent(found: Found) -> bool:
-    return not any(isinstance(each, Data) for each in found.events)
-
-
 class Verdict(Exception):
     """The reader is wrong, and in what."""
 
@@ -80,6 +78,7 @@ class Judge:
         self.line, self.tap = line, tap
         self.facts = {id(each): Facts(each) for each in line.connections}
         self.expected: list[Facts] = []
+        self.undecided = False
         self.late_syns = line.early_answers
         self.latest = 0
         """The last connection of which anything was recorded."""
@@ -102,6 +101,8 @@ class Judge:
             if facts is None:
                 # A stray, or an answer to a late SYN.
                 self.late_syns += each.of is not None and bool(each.segment.flags & SYN)
+                if self.tap == "middle" and not self.expected and each.segment.flags & SYN:
+                    self.undecided = True
                 continue
             opening = each.segment.flags & SYN
             if facts.connection.number < self.newest:
@@ -114,7 +115,7 @@ class Judge:
             # What a capture has of a connection that ended before it began is late.
             before = self.tap == "middle" and facts.connection.number < self.latest
             if before and facts not in self.expected:
-                self.late_syns += bool(opening)
+                self.late_syns += 1
                 continue
             if facts not in self.expected and (opening or each.segment.payload):
                 facts.opposed = bool(self.expected)
@@ -124,7 +125,7 @@ class Judge:
 
     def judge(self, found: list[Found]) -> None:
         """Raise Verdict unless the connections found are those that were."""
-        if any(each.mixed for each in self.line.connections):
+        if self.undecided or any(each.mixed for each in self.line.connections):
             return
         why = self._match(found, 0, 0, 0)
         if why is not None:
@@ -134,7 +135,7 @@ class Judge:
         """Match connections found with those expected, in order; return why it cannot be done."""
         if at == len(self.expected):
             rest = found[place:]
-            if extra + len(rest) <= self.late_syns and all(map(_is_silent, rest)):
+            if extra + len(rest) <= self.late_syns and all(map(self._may_be_left, rest)):
                 return None
             return f"{len(rest)} connections too many: {rest}"
         facts = self.expected[at]
@@ -146,12 +147,24 @@ class Judge:
             if why is None:
                 return None
             whys.append(why)
-            silent = _is_silent(found[place]) and extra < self.late_syns
-            if silent and self._match(found, at, place + 1, extra + 1) is None:
+            spare = extra < self.late_syns and self._may_be_left(found[place])
+            if spare and self._match(found, at, place + 1, extra + 1) is None:
                 return None
         if self._optional(facts) and self._match(found, at + 1, place, extra) is None:
             return None
         return whys[0] if whys else f"connection {facts.connection.number} is not told"
+
+    def _may_be_left(self, found: Found) -> bool:
+        """Whether a connection may be told that there was not: an empty one.
+
+        To a capture that begins in the middle late repetitions from before it are one, too.
+        """
+        sent = [stream for each in self.line.connections for stream in each.sent]
+        return all(
+            self.tap == "middle" and any(event.data in stream for stream in sent)
+            for event in found.events
+            if isinstance(event, Data)
+        )
 
     def _optional(self, facts: Facts) -> bool:
         """Whether a connection may be left out."""
@@ -348,12 +361,15 @@ def _truthful(line: Line, found: list[Found]) -> None:
     """Whatever is given was sent, and is given once: all that can be asked if SYNs are lost."""
     if any(each.mixed for each in line.connections):
         return
+    strays = {each.segment.payload for each in line.passed if each.of is None}
     for side in (0, 1):
         sent = b"".join(bytes(each.sent[side]) for each in line.connections)
         given = bytearray(len(sent))
         for each in found:
             for event in each.events:
                 if isinstance(event, Data) and event.from_client is (side == 0):
+                    if event.data in strays:
+                        continue  # without the SYNs nobody knows
                     at, size = sent.find(event.data), len(event.data)
                     if at < 0:
                         raise Verdict(f"invented: {event}")
