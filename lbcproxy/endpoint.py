@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 __all__ = ["Endpoint"]
 
 HOST_AND_PORT = re.compile(r"(?:(?P<host>\[[^\]@]+\]|[^\[\]:@/]+):)?(?P<port>[0-9]+)")
 
 
-class Endpoint(NamedTuple):
-    """One end of a connection: a host, by address or name, and a TCP port."""
-
+class _HostAndPort(NamedTuple):
     host: str
     port: int
+
+
+class Endpoint(_HostAndPort):
+    """One end of a connection: a host, by address or name, and a TCP port.
+
+    Raises ValueError for a host with characters that a terminal would act on: files and peers name
+    hosts, and every part of the program prints them.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, host: str, port: int) -> Self:
+        """Make an endpoint; raises ValueError."""
+        if not host.isprintable():
+            raise ValueError(f"{host[:60]!r} is not a host: it has control characters")
+        return super().__new__(cls, host, port)
 
     @classmethod
     def parse(cls, text: str, default_host: str | None = None) -> Endpoint:

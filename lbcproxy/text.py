@@ -5,8 +5,17 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-__all__ = ["any_time", "iso_time", "printable", "printable_json", "time_of_iso", "unix_time"]
+__all__ = [
+    "any_time",
+    "iso_time",
+    "printable",
+    "printable_json",
+    "printable_values",
+    "time_of_iso",
+    "unix_time",
+]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FRACTION = re.compile(r"([^.]+)\.(\d{1,9})(\D.*)?$", re.DOTALL)
@@ -28,6 +37,17 @@ def printable(text: str | bytes, most: int | None = None) -> str:
             for each in text
         )
     return text if most is None or len(text) <= most else text[:most] + "..."
+
+
+def printable_values(value: Any) -> Any:
+    """Return dictionaries and lists with every text in them made printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable_values(key): printable_values(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable_values(each) for each in value]
+    return value
 
 
 def printable_json(text: str) -> str:

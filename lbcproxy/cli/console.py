@@ -9,6 +9,7 @@ from typing import Protocol
 import click
 
 from lbcproxy.cli.look import Look
+from lbcproxy.cli.screen import screened
 from lbcproxy.filters import Filter
 from lbcproxy.session import Direction, Entry, Observer, Passage, SessionFacts
 
@@ -68,7 +69,7 @@ class Console(Observer):
 
     def _print(self, stream: Lines, text: str) -> None:
         try:
-            stream.write(text + "\n")
+            stream.write(screened(text, styles=self._colour) + "\n")
             stream.flush()
         except (OSError, ValueError):
             self._look = None  # who read us has gone; the traffic goes on

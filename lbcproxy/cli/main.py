@@ -13,11 +13,12 @@ import platform
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
 from lbcproxy import __version__
+from lbcproxy.cli.screen import Screened
 from lbcproxy.errors import CaptureError, LbcproxyError
 
 __all__ = ["cli", "main"]
@@ -106,15 +107,20 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    sys.exit(_run(arguments))
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115  # closed by >&-
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not have all letters
+    sys.stdout, sys.stderr = (cast("TextIO", Screened(stream)) for stream in streams)
+    try:
+        sys.exit(_run(arguments))
+    finally:
+        sys.stdout, sys.stderr = streams
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115  # closed by >&-
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may not have all letters
     try:
         code = cli.main(arguments, prog_name="lbcproxy", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

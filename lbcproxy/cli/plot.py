@@ -112,7 +112,7 @@ def _bars(axis: Any, timeline: Timeline, names: Sequence[str], what: int, label:
             bottom=below,
             align="edge",
             color=colour,
-            label=printable(name, 20),
+            label=printable(name, 20).replace("$", r"\$"),  # no formula
         )
         below = [one + other for one, other in zip(below, heights, strict=True)]
     begin = iso_time(timeline.first * timeline.width)[:19].replace("T", " ")

@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 
 import click
 
+from lbcproxy.cli.screen import unscreened
 from lbcproxy.text import printable
 
 __all__ = ["reading"]
@@ -52,7 +53,7 @@ def reading(*paths: Path, wanted: bool = True) -> Iterator[Opened]:
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=Console(file=unscreened(sys.stderr)),
         transient=True,
         redirect_stdout=False,  # what is printed goes where it should
         redirect_stderr=False,

@@ -12,6 +12,7 @@ import click
 
 from lbcproxy.cli.options import compare_options, network_option
 from lbcproxy.cli.replay_server import load_conversation
+from lbcproxy.cli.screen import unscreened
 
 if TYPE_CHECKING:
     from lbcproxy.replay import Report
@@ -253,7 +254,7 @@ class _Progress:
         speed = script.recorded_seconds / seconds if seconds else 0.0
         clock = f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
         text = f"{script.place:,}/{self._total:,} msgs {speed:.1f}x {clock}"
-        click.echo(f"\r{text}\033[K", err=True, nl=False)
+        click.echo(f"\r{text}\033[K", file=unscreened(sys.stderr), nl=False)
         self._call = self._reactor.callLater(REDRAWN, self._draw)
 
     def end(self) -> None:
@@ -261,4 +262,4 @@ class _Progress:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-            click.echo("\r\033[K", err=True, nl=False)
+            click.echo("\r\033[K", file=unscreened(sys.stderr), nl=False)

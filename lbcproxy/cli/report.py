@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from lbcproxy.text import printable
+from lbcproxy.text import printable, printable_values
 
 __all__ = ["print_report"]
 
@@ -22,7 +22,8 @@ TIMES = ("median", "p99", "longest")
 
 
 def print_report(shown: dict[str, Any], stream: TextIO) -> None:
-    """Print what `Summary.to_dict` gives."""
+    """Print what `Summary.to_dict` gives; its texts are those of a file and of peers."""
+    shown = printable_values(shown)
     if stream.isatty():
         width = shutil.get_terminal_size().columns
         _print(shown, Console(file=stream, width=width, markup=False, highlight=False, emoji=False))
@@ -37,7 +38,7 @@ def print_report(shown: dict[str, Any], stream: TextIO) -> None:
 
 
 def _print(shown: dict[str, Any], console: Console) -> None:
-    console.print(printable(shown["file"]), style="bold", soft_wrap=True)
+    console.print(shown["file"], style="bold", soft_wrap=True)
     for name, value in _facts(shown):
         console.print(f"  {name:<9} {value}", soft_wrap=True)
     for title, table in (
@@ -61,7 +62,7 @@ def _facts(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
     size = "" if shown["size"] is None else f"{shown['size']:,} bytes, "
     yield "format", f"{shown['format']}, {size}{shown['packets']:,} packets"
     for comment in shown["comments"]:
-        yield "comment", printable(comment)
+        yield "comment", comment
     yield "network", ", ".join(shown["networks"]) or "none found"
     if shown["begin"] is not None:
         yield (
@@ -126,7 +127,7 @@ def _sessions(shown: dict[str, Any]) -> Table:
         table.add_row(
             f"#{each['number']}",
             each["client"],
-            printable(each["upstream"] or each["server"]),
+            each["upstream"] or each["server"],
             begin if each["begun"] else f"before {begin}",
             _span(each["seconds"]),
             f"{up['messages']:,}",
@@ -149,7 +150,7 @@ def _nodes(shown: dict[str, Any]) -> Table:
                 table.add_row(
                     f"#{each['number']}",
                     arrow,
-                    "" if side["user_agent"] is None else printable(side["user_agent"]),
+                    "" if side["user_agent"] is None else side["user_agent"],
                     *(
                         "" if side[key] is None else str(side[key])
                         for key in ("version", "services")
@@ -164,7 +165,7 @@ def _peers(shown: dict[str, Any]) -> Table:
     table = _table("", "address", "sessions>")
     if shown["session_count"] > 1:
         for each in shown["peers"][:LISTED]:
-            table.add_row(each["side"], printable(each["address"]), f"{each['count']:,}")
+            table.add_row(each["side"], each["address"], f"{each['count']:,}")
         _more(table, len(shown["peers"]) - LISTED)
     return table
 
@@ -173,7 +174,7 @@ def _agents(shown: dict[str, Any]) -> Table:
     table = _table("", "user agent", "version>", "sessions>")
     if shown["session_count"] > 1:
         for each in shown["agents"][:LISTED]:
-            agent = printable(each["user_agent"])
+            agent = each["user_agent"]
             table.add_row(each["side"], agent, str(each["version"]), f"{each['count']:,}")
         _more(table, len(shown["agents"]) - LISTED)
     return table
@@ -200,7 +201,7 @@ def _answers(shown: dict[str, Any]) -> Table:
 def _deciders(shown: dict[str, Any]) -> Table:
     table = _table("verdict", "by", "messages>")
     for each in shown["deciders"][:LISTED]:
-        table.add_row(printable(each["verdict"]), printable(each["who"], 60), f"{each['count']:,}")
+        table.add_row(each["verdict"], printable(each["who"], 60), f"{each['count']:,}")
     _more(table, len(shown["deciders"]) - LISTED)
     return table
 

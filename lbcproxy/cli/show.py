@@ -21,6 +21,7 @@ from lbcproxy.cli.options import (
     the_filter,
     the_network,
 )
+from lbcproxy.cli.screen import screened
 
 __all__ = ["command"]
 
@@ -162,7 +163,9 @@ def finish(*outputs: Any) -> bool:
 def complain(text: str) -> None:
     """Say something on standard error, in whatever thread, if that takes it."""
     with suppress(OSError, ValueError):
-        os.write(sys.stderr.fileno(), f"lbcproxy: {text}\n".encode(errors="backslashreplace"))
+        os.write(
+            sys.stderr.fileno(), f"lbcproxy: {screened(text)}\n".encode(errors="backslashreplace")
+        )
 
 
 def width_of(stream: Any) -> int:

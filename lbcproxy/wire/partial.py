@@ -74,7 +74,7 @@ class Partial(Mapping[str, Any]):
 
 
 class _Summarised:
-    """A partial record as a record's own code sees it: a field that may be absent is None."""
+    """A partial record as a record's own code sees it: a field not of all such records is None."""
 
     def __init__(self, partial: Partial) -> None:
         self._partial = partial
@@ -87,9 +87,9 @@ class _Summarised:
         if field is None:
             derived = getattr(kind, name)
             return derived.__get__(self) if hasattr(derived, "__get__") else derived
-        if getattr(field, "absence", None) is None:
+        if not hasattr(field, "sibling"):
             raise NotRead(f"{name!r} was not read")
-        return None
+        return None  # as of a reject without a hash: what stands before it says all the same
 
 
 def _listed(fields: Mapping[str, Any]) -> str:

@@ -199,6 +199,13 @@ def test_what_is_below_its_version_is_read_beside_the_note():
     assert partial.summary() == "cmd version, code REJECT_OBSOLETE, reason old"
 
 
+def test_a_summary_does_not_say_that_what_was_not_read_is_not_there():
+    """A version that ends too early may have had a user agent."""
+    codec = wire.Codec(networks.get("lbry-regtest"))
+    partial = codec.partial("version", bytes.fromhex("7f110100 0100000000000000 0000"))
+    assert partial.summary() == "version 70015, services 1"
+
+
 def test_what_is_too_long_is_not_read():
     """Its length is refused before anything is made of it."""
     codec = wire.Codec(networks.get("lbry-regtest"))

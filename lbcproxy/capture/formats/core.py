@@ -26,6 +26,7 @@ from lbcproxy.capture.reading.happening import Data, Happened, Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
+from lbcproxy.text import printable
 from lbcproxy.wire.envelope import command_problem, frame
 from lbcproxy.wire.rules import MAX_PAYLOAD
 
@@ -210,4 +211,4 @@ def _endpoint(name: str) -> Endpoint:
     try:
         return Endpoint.parse(name.replace("_", ":"))
     except ValueError:
-        return Endpoint(name, 0)
+        return Endpoint(printable(name), 0)
