@@ -19,7 +19,17 @@ LONGEST = 400
 # From the bottom up. A module imports from rows below its own and from its own package; never
 # upwards, and never from a neighbour in its row.
 ROWS = (
-    ("errors", "background", "discover", "endpoint", "interrupt", "patterns", "text", "resources"),
+    (
+        "errors",
+        "background",
+        "discover",
+        "endpoint",
+        "interrupt",
+        "patterns",
+        "private",
+        "text",
+        "resources",
+    ),
     ("wire",),
     ("networks",),
     ("session",),

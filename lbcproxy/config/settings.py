@@ -83,8 +83,9 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         _help(
             "The file that sessions are recorded into; null records nothing. % and a letter are "
             "filled in as strftime does (UTC), {network}, {name} (the proxy's) and {session} with "
-            "what they say; folders are made. A file that is there is continued, never written "
-            "over. Where record_per is not run, the default has {name} or {session} in it as well."
+            "what they say; folders are made. A file that is there is continued if nothing but "
+            "{network} and {name} is filled in, and never written over. Where record_per is not "
+            "run, the default has {name} or {session} in it as well."
         ),
     ] = RECORD
     record_per: Annotated[
@@ -94,6 +95,14 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "settings together, each listener, or each session."
         ),
     ] = "run"
+    record_access: Annotated[
+        Literal["owner", "group", "all"],
+        _help(
+            "Who may read the files and folders that recording makes, rings too: their owner alone "
+            "(600 and 700), the group (640, 750), or all (644, 755), whatever the umask is. What "
+            "is there already keeps its mode."
+        ),
+    ] = "owner"
     record_legs: Annotated[
         Literal["auto", "client", "both"],
         _help(

@@ -67,7 +67,7 @@ class Recorded(Observer):
     def keep(self, path: Path) -> None:
         """Write the capture, in place of what is there: whole, or not at all."""
         self._file.seek(0)
-        with whole_file(path) as write:
+        with whole_file(path, shared=True) as write:
             while data := self._file.read(1 << 20):
                 write(data)
 

@@ -21,6 +21,7 @@ from twisted.logger import (
 
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer.log import GATE
+from lbcproxy.private import OWNER, make_folders
 from lbcproxy.text import printable
 
 __all__ = ["Logs", "json_line", "text_line"]
@@ -133,8 +134,8 @@ class _LogFile:
         self._missing = 0
         self._rest = b""  # of what was cut
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, _flags(path), 0o666)
+            make_folders(Path(path).parent)
+            self._descriptor = os.open(path, _flags(path), OWNER.file)
         except OSError as error:
             why = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
             raise LbcproxyError(f"cannot log to {path}: {why}") from error

@@ -25,6 +25,7 @@ from lbcproxy.capture.recording.file import RETRY
 from lbcproxy.config import Config, Proxy, recording_key, records_changes
 from lbcproxy.filters import parse
 from lbcproxy.peer.log import GATE
+from lbcproxy.private import ACCESS
 from lbcproxy.proxy import Shared
 from lbcproxy.service.housework import Housework
 from lbcproxy.session import Observer
@@ -238,6 +239,7 @@ class Recordings:
             legs=proxy.record_legs,
             rotate_size=proxy.rotate_size,
             rotate_every=proxy.rotate_every,
+            access=ACCESS[proxy.record_access],
         )
         stop = proxy.record_failure == "stop"
         return Recording(
@@ -292,4 +294,5 @@ def _ring_settings(proxy: Proxy) -> RingSettings:
         pattern=proxy.ring_file,
         reasons=proxy.ring_on,
         legs=proxy.record_legs,
+        access=ACCESS[proxy.record_access],
     )

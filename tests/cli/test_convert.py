@@ -186,3 +186,14 @@ def test_the_standard_output_needs_a_format(lbcproxy, captures):
         done = lbcproxy("convert", captures / SYNC, "-", *more)
         assert done.code == 2
         assert "say -F pcapng, pcap or ndjson" in done.err
+
+
+@pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "x.ndjson.gz"])
+def test_what_is_written_is_for_its_owner_alone(lbcproxy, captures, tmp_path, name):
+    """As what is recorded; a file that is written over keeps its mode."""
+    path = tmp_path / name
+    assert lbcproxy("convert", captures / SYNC, path).code == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    assert lbcproxy("convert", captures / SYNC, path, "--force").code == 0
+    assert path.stat().st_mode & 0o777 == 0o644

@@ -203,3 +203,17 @@ def test_a_log_into_a_pipe_waits_for_nobody(logs, tmp_path):
     assert logs.lost > 0
     with path.open("rb", buffering=0) as reading:
         assert reading.read(20_000).count(b"x" * 100 + b"\n") > 100
+
+
+def test_a_log_is_for_its_owner_alone(tmp_path):
+    """It holds what nodes said; one that is there keeps its mode."""
+    log = Logs(lambda line, bad: None)
+    old = tmp_path / "old.log"
+    old.write_text("")
+    old.chmod(0o640)
+    for path in (tmp_path / "new" / "x.log", old):
+        log.set(level="info", path=str(path), json=False)
+    log.end()
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "new", tmp_path / "new" / "x.log")]
+    assert modes == [0o700, 0o600]
+    assert old.stat().st_mode & 0o777 == 0o640

@@ -10,6 +10,7 @@ from lbcproxy.capture.events import Header
 from lbcproxy.capture.formats._writer import Writer
 from lbcproxy.capture.formats.core import RECEIVED, RECORD, SENT
 from lbcproxy.networks import get
+from lbcproxy.private import make_folders, open_to_append
 from lbcproxy.session import Direction, Entry, Passage, SessionFacts, SessionSummary
 from lbcproxy.wire import Frame, Framer, Junk
 from lbcproxy.wire.envelope import HEADER_SIZE, command_problem
@@ -31,7 +32,7 @@ class AsCore(Writer):
         self._taken: set[str] = set()
         self._begun: set[Path] = set()
         self._open: dict[Path, BinaryIO] = {}
-        path.mkdir(parents=True, exist_ok=True)
+        make_folders(path)
 
     def header(self, header: Header) -> None:
         """Begin a section."""
@@ -127,8 +128,10 @@ class AsCore(Writer):
             if len(self._open) >= _MOST_OPEN:
                 oldest = next(iter(self._open))
                 self._open.pop(oldest).close()
-            path.parent.mkdir(exist_ok=True)
-            file = path.open("ab" if path in self._begun else "wb")
+            make_folders(path.parent)
+            file = open_to_append(path)
+            if path not in self._begun:
+                file.truncate(0)
             self._begun.add(path)
         self._open[path] = file
         return file

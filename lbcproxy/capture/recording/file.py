@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -17,8 +16,9 @@ from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.recording.fifo import Fifo, open_fifo
 from lbcproxy.capture.recording.lock import take
 from lbcproxy.capture.recording.loss import Loss, block_before
-from lbcproxy.capture.recording.packing import PACKED
+from lbcproxy.capture.recording.opening import is_compressed, open_fresh, standard_output
 from lbcproxy.errors import CaptureError
+from lbcproxy.private import OWNER, Access, make_folders, open_to_append
 
 __all__ = ["MOST_WAITING", "CaptureFile", "Told"]
 
@@ -39,8 +39,10 @@ class CaptureFile:
 
     A file that exists is continued if it is a pcapng that nobody else writes, after what a crash
     left of its last block is cut off; any other raises CaptureError, so that nothing is ever
-    written over. With `fresh` it is left alone and the next free name taken: `x-2.pcapng`. A name
-    whose file was compressed is not free either. `-` is the standard output. `closed` is told when
+    written over. With `fresh` whatever has the name is left alone, a symbolic link too, and the
+    next free name taken: `x-2.pcapng`. A name whose file was compressed is not free either. Below
+    a `trusted` folder a fresh file follows no link to a folder. New files and folders are for whom
+    `access` says. `-` is the standard output. `closed` is told when
     nothing more will be written, in the writing thread.
 
     What the disk does not take, or takes too late, is lost, counted and told; a disk is tried
@@ -57,8 +59,12 @@ class CaptureFile:
         fresh: bool = False,
         clock: Callable[[], float] = time.monotonic,
         closed: Callable[[CaptureFile], object] = bool,
+        access: Access = OWNER,
+        trusted: Path | None = None,
     ) -> None:
         self.path = path
+        self._access = access
+        self._trusted = trusted
         self.cut = 0
         """Bytes of a torn tail that were cut off."""
         self.continued = False
@@ -117,10 +123,10 @@ class CaptureFile:
         if self._file is not None or self._fifo is not None:
             return self
         try:
-            if self.path != "-" and Path(self.path).is_fifo():
+            if not self._fresh and self.path != "-" and Path(self.path).is_fifo():
                 self._open_fifo()
             else:
-                self._file = _standard_output() if self.path == "-" else self._open_path()
+                self._file = standard_output() if self.path == "-" else self._open_path()
         except OSError as error:
             # What exists where a folder was to be made; a file that exists is no error here.
             why = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
@@ -330,26 +336,25 @@ class CaptureFile:
 
     def _open_path(self) -> BinaryIO:
         base = Path(self.path)
-        base.parent.mkdir(parents=True, exist_ok=True)
-        for path in _names(base):
-            if _is_packed(path):
-                continue
-            if path.exists() and not path.is_file():
-                return cast("BinaryIO", path.open("ab", buffering=0))  # a pipe, as /dev/fd/5
-            file = cast("BinaryIO", path.open("ab", buffering=0))
-            free = take(file.fileno())
-            if free and (not self._fresh or not os.fstat(file.fileno()).st_size):
-                try:
-                    self._repair(file, path)
-                except BaseException:
-                    file.close()
-                    raise
-                self.path = str(path)
-                return file
-            file.close()
-            if not self._fresh:
+        make_folders(base.parent, self._access, trusted=self._trusted if self._fresh else None)
+        if not self._fresh and not is_compressed(base):
+            return self._continue(base)
+        file, path = open_fresh(base, self._access)
+        self.path = str(path)
+        return file
+
+    def _continue(self, path: Path) -> BinaryIO:
+        if path.exists() and not path.is_file():
+            return cast("BinaryIO", path.open("ab", buffering=0))  # a pipe, as /dev/fd/5
+        file = open_to_append(path, self._access)
+        try:
+            if not take(file.fileno()):
                 raise CaptureError(f"{path} is being written by another process")
-        raise AssertionError  # pragma: no cover
+            self._repair(file, path)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def _repair(self, file: BinaryIO, path: Path) -> None:
         size = os.fstat(file.fileno()).st_size
@@ -368,24 +373,3 @@ class CaptureFile:
         self.size = whole
         self.written_ns = os.fstat(file.fileno()).st_mtime_ns
         os.ftruncate(file.fileno(), whole)
-
-
-def _names(path: Path) -> Iterator[Path]:
-    """Give a path, then `x-2.pcapng`, `x-3.pcapng` and so on."""
-    yield path
-    number = 2
-    while True:
-        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
-
-
-def _is_packed(path: Path) -> bool:
-    """Whether a name was that of a file that is there compressed only."""
-    return not path.exists() and any(path.with_name(path.name + each).exists() for each in PACKED)
-
-
-def _standard_output() -> BinaryIO:
-    """Give the standard output without Python's buffer, whose lock a hanging write would keep."""
-    sys.stdout.flush()
-    os.set_blocking(sys.stdout.fileno(), True)
-    return cast("BinaryIO", os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0))

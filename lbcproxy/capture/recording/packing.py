@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from lbcproxy.private import create
+
 __all__ = ["KINDS", "MISSING", "PACKED", "PART", "is_same", "lacks", "pack", "unpacked"]
 
 KINDS = {"gz": ".gz", "zst": ".zst"}
@@ -39,12 +41,13 @@ def pack(
     taken.
     """
     target = path.with_name(path.name + KINDS[kind])
-    if target.exists():
+    if os.path.lexists(target):
         raise FileExistsError(None, "it is there already", str(target))
     part = target.with_name(target.name + PART)
     state = os.fstat(original.fileno())
+    descriptor = create(part)  # whatever has that name is not ours to delete
     try:
-        with part.open("wb") as raw:
+        with os.fdopen(descriptor, "wb") as raw:
             with _compressing(raw, kind) as out:
                 while data := original.read(CHUNK):
                     if not go_on():

@@ -12,7 +12,7 @@ from string import Formatter
 
 from lbcproxy.errors import LbcproxyError
 
-__all__ = ["NAMES", "BadPattern", "Made", "file_name", "misnamed"]
+__all__ = ["NAMES", "BadPattern", "Made", "file_name", "is_filled_in", "misnamed", "named_folder"]
 
 NAMES = ("network", "name", "session")
 """What may stand in braces in a file's name."""
@@ -55,6 +55,23 @@ def misnamed(path: str) -> str | None:
     if promised in (None, "pcapng"):
         return None
     return f"a recording is pcapng, and not {promised}: `lbcproxy convert` writes that of one"
+
+
+def is_filled_in(pattern: str) -> bool:
+    """Return whether the names of a pattern's files are ours: no user gave them as they are."""
+    directives = (found[1] for found in DIRECTIVE.finditer(pattern))
+    fields = (field for _, field, _, _ in Formatter().parse(pattern))
+    return any(each != "%" for each in directives) or "session" in fields
+
+
+def named_folder(pattern: str) -> Path:
+    """Return the folder of a pattern's files as far as its name is as the user gave it."""
+    folder = Path()
+    for part in Path(pattern).parts[:-1]:
+        if "%" in part or "{" in part:
+            break
+        folder /= part
+    return folder
 
 
 class Made:

@@ -11,9 +11,10 @@ from lbcproxy.background import Background
 from lbcproxy.capture.recording.file import CaptureFile, Told
 from lbcproxy.capture.recording.known import Known
 from lbcproxy.capture.recording.loss import Loss
-from lbcproxy.capture.recording.pattern import file_name
+from lbcproxy.capture.recording.pattern import file_name, is_filled_in, named_folder
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.filters import Filter
+from lbcproxy.private import OWNER, Access
 from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["PER", "Recording", "RecordingSettings"]
@@ -37,6 +38,8 @@ class RecordingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes after which a new file is begun; 0 for never."""
     rotate_every: float = 0.0
     """Seconds after which one is, counted from midnight UTC; 0 for never."""
+    access: Access = OWNER
+    """Who may read new files and folders."""
 
 
 class _Part:
@@ -115,11 +118,12 @@ class Recording(Observer):
     def open(self, *, fresh: bool = False) -> None:
         """Open the first file, unless each session has its own; raises CaptureError.
 
-        It may continue one that is there, unless it is to be `fresh`.
+        It may continue one that is there, unless it is to be `fresh` or its name is made by us.
         """
         if self._settings.per == "session":
             file_name(self._settings.pattern, network="", name="", session=0, time_ns=self._now())
         else:
+            fresh = fresh or is_filled_in(self._settings.pattern)
             part = self._part = self._begin(self._now(), fresh=fresh, at_once=True)
             if part.file.continued:
                 part.size += part.file.size
@@ -334,7 +338,13 @@ class Recording(Observer):
             time_ns=time_ns,
         )
         file = CaptureFile(
-            path, self._disk, self._told, fresh=fresh and path != "-", closed=self._tell_closed
+            path,
+            self._disk,
+            self._told,
+            fresh=fresh and path != "-",
+            closed=self._tell_closed,
+            access=self._settings.access,
+            trusted=named_folder(self._settings.pattern),
         )
         if at_once:  # before the disk's thread would
             file.open()

@@ -18,10 +18,11 @@ from lbcproxy.background import Background
 from lbcproxy.capture.recording.file import CaptureFile, Told
 from lbcproxy.capture.recording.known import Known, from_next_message, without_records
 from lbcproxy.capture.recording.loss import Loss
-from lbcproxy.capture.recording.pattern import file_name
+from lbcproxy.capture.recording.pattern import file_name, named_folder
 from lbcproxy.capture.recording.reasons import error_in, reason_of_end
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.capture.recording.ring_writer import RingWriter
+from lbcproxy.private import OWNER, Access
 from lbcproxy.session import (
     Direction,
     End,
@@ -53,6 +54,8 @@ class RingSettings(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
     """Those of `REASONS` for which it is written."""
     legs: str = "auto"
+    access: Access = OWNER
+    """Who may read new files and folders."""
 
 
 class Bound(Protocol):
@@ -207,7 +210,9 @@ class Rings(Observer):
         self.changes = changes
         """Whether what goes out may differ from what came in."""
         self._now = now
-        self._writer = RingWriter(disk, told, closed, clock)
+        self._writer = RingWriter(
+            disk, told, closed, clock, settings.access, named_folder(settings.pattern)
+        )
         self._rings: dict[int, Ring] = {}
 
     @property

@@ -16,6 +16,7 @@ from typing import Protocol
 from lbcproxy.background import Background
 from lbcproxy.capture.recording.file import RETRY, CaptureFile, Told
 from lbcproxy.capture.recording.loss import Loss
+from lbcproxy.private import OWNER, Access
 
 __all__ = ["Dump", "RingWriter"]
 
@@ -70,7 +71,11 @@ class RingWriter:
         told: Told,
         closed: Callable[[CaptureFile], object],
         clock: Callable[[], float] = time.monotonic,
+        access: Access = OWNER,
+        trusted: Path | None = None,
     ) -> None:
+        self._access = access
+        self._trusted = trusted
         self._disk = disk
         self._told = told
         self._closed = closed
@@ -162,7 +167,15 @@ class RingWriter:
 
     def _write(self, dump: Dump, parts: Sequence[bytes], before: CaptureFile | None) -> CaptureFile:
         """Write a file that is whole, in place of one that was not; raises _Failed."""
-        file = CaptureFile(dump.path, self._disk, self._told, fresh=True, closed=self._closed)
+        file = CaptureFile(
+            dump.path,
+            self._disk,
+            self._told,
+            fresh=True,
+            closed=self._closed,
+            access=self._access,
+            trusted=self._trusted,
+        )
         lacks = dump.lacks.block()
         try:
             file.open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from lbcproxy.capture.formats import format_for, packed, packing_of, writable
 from lbcproxy.capture.formats._writer import Writer
 from lbcproxy.capture.recording.lock import locked
 from lbcproxy.errors import CaptureError
+from lbcproxy.private import OWNER, Access, create
 
 __all__ = ["InputOverwritten", "Writer", "choose_format", "is_input", "writing"]
 
@@ -97,9 +99,11 @@ def _into_file(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
 def _beside(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
     """Write a file that takes its place when all of it is written."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    begun = False
     try:
         with _named(path):
-            raw = part.open("wb")
+            raw = os.fdopen(create(part, _access_of(path)), "wb")
+            begun = True
         with raw:
             suffix = packing_of(path)
             file = packed(suffix, raw) if suffix else raw
@@ -119,11 +123,20 @@ def _beside(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
         with _named(path):
             part.replace(path)
     except BaseException:
-        with suppress(OSError):
-            part.unlink()
+        if begun:
+            with suppress(OSError):
+                part.unlink()
         raise
     if damage is not None:
         raise damage
+
+
+def _access_of(path: Path) -> Access:
+    """Return who may read a file that is written in place of another: who may read that."""
+    try:
+        return OWNER._replace(file=stat.S_IMODE(path.stat().st_mode))
+    except OSError:
+        return OWNER
 
 
 def _into_folder(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:

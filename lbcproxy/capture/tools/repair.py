@@ -5,6 +5,7 @@ Nothing is made up: what is kept are the bytes of the file, whole records of the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ import msgspec
 from lbcproxy.capture.formats import HEAD, format_of
 from lbcproxy.capture.formats._stretch import Stretch
 from lbcproxy.errors import CaptureError
+from lbcproxy.private import create
 
 __all__ = ["Survey", "copy_whole", "cut_tail", "survey"]
 
@@ -71,7 +73,7 @@ def copy_whole(path: Path, out: Path, found: Survey) -> None:
 
     If it cannot be written to the end, CaptureError says why, and nothing is left of it.
     """
-    with path.open("rb") as file, out.open("xb") as target:
+    with path.open("rb") as file, os.fdopen(create(out), "wb") as target:
         place = 0
         try:
             for damage in found.damages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from lbcproxy.capture import Recorder
 from lbcproxy.capture.recording.lock import locked
 from lbcproxy.capture.recording.pattern import misnamed
 from lbcproxy.errors import CaptureError
+from lbcproxy.private import OWNER
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.session import Direction, Entry, Passage
 
@@ -28,7 +30,7 @@ def save(conversation: Conversation, path: Path, *more: Conversation) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Callable[[bytes], object]]:
+def whole_file(path: Path, *, shared: bool = False) -> Iterator[Callable[[bytes], object]]:
     """Give what writes a file, which takes its place at the path when all is written.
 
     So nobody ever finds half of it; if something is raised, there is none. A disk that refuses, a
@@ -37,17 +39,17 @@ def whole_file(path: Path) -> Iterator[Callable[[bytes], object]]:
     if (why := misnamed(str(path))) is not None:
         raise CaptureError(f"{path}: {why}")
     with locked(path):
-        yield from _beside(path)
+        yield from _beside(path, shared=shared)
 
 
-def _beside(path: Path) -> Iterator[Callable[[bytes], object]]:
+def _beside(path: Path, *, shared: bool) -> Iterator[Callable[[bytes], object]]:
     try:
         descriptor, name = tempfile.mkstemp(".part", path.name, path.parent)
         part = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 yield file.write
-            part.chmod(0o666 & ~_umask())
+            part.chmod(_mode_of(path, shared=shared))
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -75,6 +77,13 @@ def _write(conversations: Sequence[Conversation], write: Callable[[bytes], objec
             recorder.passed(facts, turn.direction, [Passage(message.raw, (entry,))], time_ns)
         for direction in Direction:
             recorder.finished(facts, direction, time_ns)
+
+
+def _mode_of(path: Path, *, shared: bool) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return 0o666 & ~_umask() if shared else OWNER.file
 
 
 def _umask() -> int:
