@@ -46,6 +46,19 @@ class Endpoint(_HostAndPort):
             raise ValueError(f"{digits} is not a TCP port, in HOST:PORT")
         return cls(host.strip("[]"), int(digits))
 
+    @classmethod
+    def from_text(cls, text: str) -> Endpoint:
+        """Read what `str` has written, whatever the host: the path of a UNIX socket too.
+
+        Raises ValueError if it is not that.
+        """
+        host, colon, digits = text.rpartition(":")
+        if not colon or re.fullmatch(r"[0-9]{1,5}", digits) is None or int(digits) > 65535:
+            raise ValueError(f"{text!r} is not HOST:PORT (IPv6 as [::1]:9246)")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        return cls(host, int(digits))
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"

@@ -89,12 +89,32 @@ def test_ipv4_is_mapped_where_the_other_end_is_ipv6():
     assert dissect(packet(build(mixed))) == mixed
 
 
-def test_a_host_without_address_becomes_zero():
-    """UNIX sockets and test transports have names that IP cannot carry."""
-    named = Segment(Endpoint("/run/node.sock", 5), V4.target, 0, 0, ACK, b"x")
-    back = dissect(packet(build(named)))
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        # What OnionCat and Bitcoin Core made of Tor's old names.
+        ("expyuzz4wqqyqhjn.onion", "fd87:d87e:eb43:25df:8a67:3cb4:2188:1d2d"),
+        # sha256 of the name, after the prefix.
+        ("node.example", "fd6c:6263:7078:4ab1:92cb:f221:1e1:77de"),
+    ],
+)
+def test_a_host_without_address_has_one_of_its_own(host: str, address: str):
+    """Onion services and the like have names that IP cannot carry."""
+    back = dissect(packet(build(Segment(Endpoint(host, 5), V4.target, 0, 0, ACK, b"x"))))
     assert back is not None
-    assert back.source == Endpoint("0.0.0.0", 5)
+    assert back.source == Endpoint(address, 5)
+    assert back.target == V4.target
+
+
+def test_hosts_without_address_are_told_apart():
+    """Two of them were one address, and the two ends of a connection were the same."""
+    names = ["a" * 56 + ".onion", "b" * 56 + ".onion", "x.b32.i2p", "", "/run/node.sock", "x y"]
+    found = set()
+    for name in names:
+        back = dissect(packet(build(Segment(Endpoint(name, 5), V4.target, 0, 0, ACK, b"x"))))
+        assert back is not None
+        found.add(back.source.host)
+    assert len(found) == len(names)
 
 
 @pytest.mark.parametrize(

@@ -6,32 +6,49 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from lbcproxy.capture.events import Header
+from lbcproxy.capture.formats._core_records import HEADER, LATEST
 from lbcproxy.capture.formats._writer import Writer
-from lbcproxy.capture.formats.core import RECEIVED, RECORD, SENT
+from lbcproxy.capture.formats.core import RECEIVED, SENT
 from lbcproxy.networks import get
 from lbcproxy.private import make_folders, open_to_append
 from lbcproxy.session import Direction, Entry, Passage, SessionFacts, SessionSummary
 from lbcproxy.wire import Frame, Framer, Junk
-from lbcproxy.wire.envelope import HEADER_SIZE, command_problem
+from lbcproxy.wire.envelope import HEADER_SIZE
 
 __all__ = ["AsCore"]
 
 _MOST_OPEN = 100
-_LATEST = 1 << 53
+_LONGEST_NAME = 200
+_NOBODY = ("0.0.0.0", "::")  # noqa: S104  # hosts that are compared, not listened at
 _AS_NAME = str.maketrans(":/\0", "___")
 
 
+class _Folder(msgspec.Struct):
+    """Where the messages of a session go."""
+
+    path: Path
+    network: str
+    received: Direction
+    """The direction of what the node that writes the files receives."""
+
+
 class AsCore(Writer):
-    """Writes a folder a session, named for its client, into a folder."""
+    """Writes a folder for each session, named for the node's peer, into a folder.
+
+    The files are those of a Core in the upstream's place, so the peer is the client. Of a client
+    without an address, as a node is in Core's own files, they are those of that node.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
-        self._folders: dict[int, Path] = {}
+        self._folders: dict[int, _Folder] = {}
         self._taken: set[str] = set()
-        self._begun: set[Path] = set()
         self._open: dict[Path, BinaryIO] = {}
+        self._begun: set[Path] = set()
         make_folders(path)
 
     def header(self, header: Header) -> None:
@@ -43,13 +60,16 @@ class AsCore(Writer):
         """Choose a folder; it is made with the first message."""
         self.lacking("networks: say --network")
         self.lacking("addresses of the node's own")
+        mirrored = facts.client.host in _NOBODY and facts.listen.host not in _NOBODY
         # What stands in a file may be anything: a host is no way into other folders.
-        name = base = str(facts.client).translate(_AS_NAME)
+        peer = facts.listen if mirrored else facts.client
+        name = base = str(peer).translate(_AS_NAME)[:_LONGEST_NAME]
         number = 2
         while name in self._taken:
             name, number = f"{base}-{number}", number + 1
         self._taken.add(name)
-        self._folders[facts.number] = self._path / name
+        received = Direction.TO_CLIENT if mirrored else Direction.TO_UPSTREAM
+        self._folders[facts.number] = _Folder(self._path / name, facts.network, received)
 
     def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
         """Choose one; that the beginning is missing is not said."""
@@ -59,12 +79,13 @@ class AsCore(Writer):
     def passed(
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
     ) -> None:
-        """Write what the upstream received or sent."""
+        """Write what the node received or sent."""
+        folder = self._folders[facts.number]
         for passage in passages:
             for entry in passage.entries:
                 self._count(entry)
-                for raw in self._at_upstream(passage, entry, facts):
-                    self._write(facts, direction, raw, entry.time_ns)
+                for raw in self._at_node(passage, entry, folder):
+                    self._write(folder, direction, raw, entry.time_ns)
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         """Forget the session."""
@@ -77,7 +98,7 @@ class AsCore(Writer):
         if folder is None:
             return
         for name in (RECEIVED, SENT):
-            file = self._open.pop(folder / name, None)
+            file = self._open.pop(folder.path / name, None)
             if file is not None:
                 file.close()
 
@@ -95,32 +116,28 @@ class AsCore(Writer):
         elif (entry.message.frame_error or "").startswith("checksum"):
             self.lacking("checksums, which become right")
 
-    def _at_upstream(self, passage: Passage, entry: Entry, facts: SessionFacts) -> Iterator[bytes]:
-        """Give the frames of an entry that were on the upstream's side."""
-        up = entry.direction is Direction.TO_UPSTREAM
-        if not up or passage.sent is None:
-            if entry.message is not None and (up or entry.verdict != "inject"):
+    def _at_node(self, passage: Passage, entry: Entry, folder: _Folder) -> Iterator[bytes]:
+        """Give the frames of an entry that were on the side of the node that writes the files."""
+        received = entry.direction is folder.received
+        if not received or passage.sent is None:
+            if entry.message is not None and (received or entry.verdict != "inject"):
                 yield entry.raw
             return
-        framer = Framer(get(facts.network))
+        framer = Framer(get(folder.network))
         for item in framer.feed(passage.sent) + framer.close():
             if isinstance(item, Frame):
                 yield item.raw
             elif isinstance(item, Junk) and entry.message is not None:
                 self.lacking("pieces that are no message")
 
-    def _write(self, facts: SessionFacts, direction: Direction, raw: bytes, time_ns: int) -> None:
-        if command_problem(raw[4:16]) is not None:
-            self.lacking("commands that are malformed")
-            return
+    def _write(self, folder: _Folder, direction: Direction, raw: bytes, time_ns: int) -> None:
         micros = time_ns // 1_000
-        if not 0 <= micros < _LATEST:
+        if not 0 <= micros < LATEST:
             self.lacking("times before 1970 or after 2255")
-            micros = max(0, min(micros, _LATEST - 1))
+            micros = max(0, min(micros, LATEST - 1))
         payload = raw[HEADER_SIZE:]
-        name = RECEIVED if direction is Direction.TO_UPSTREAM else SENT
-        file = self._file(self._folders[facts.number] / name)
-        file.write(RECORD.pack(micros, raw[4:16], len(payload)) + payload)
+        file = self._file(folder.path / (RECEIVED if direction is folder.received else SENT))
+        file.write(HEADER.pack(micros, raw[4:16], len(payload)) + payload)
 
     def _file(self, path: Path) -> BinaryIO:
         file = self._open.pop(path, None)

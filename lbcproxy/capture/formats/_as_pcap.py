@@ -11,6 +11,7 @@ from lbcproxy.capture.events import Header
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.formats._writer import Recorded
 from lbcproxy.capture.packet import Packet
+from lbcproxy.capture.reading.synthetic import name_facts
 from lbcproxy.capture.reading.tcp import LINK_RAW
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.session import Direction, End, EndCause, Lost, Passage, SessionFacts
@@ -91,6 +92,8 @@ class AsPcap(Recorded):
     def _count(self, facts: SessionFacts) -> None:
         self._sessions += 1
         self.lacking("addresses of upstreams", facts.upstream != facts.listen)
+        ends = facts.client, facts.listen
+        self.lacking("names of hosts", len(name_facts(*ends, ends)))
         self.lacking("numbers of sessions", facts.number != self._sessions)
         try:
             network = networks.get(facts.network)

@@ -191,7 +191,7 @@ def _said(value: Any, key: str) -> Any:
 
 
 def _endpoint(text: str) -> Endpoint:
-    return Endpoint.parse(text)
+    return Endpoint.from_text(text)
 
 
 def _direction(line: Line) -> Direction:

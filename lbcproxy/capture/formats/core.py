@@ -5,29 +5,38 @@
 numbers little endian. There is no magic, no checksum and no network. WIRE.md 8; Core's
 `net.cpp`, CaptureMessageToFile.
 
-Who was the client stands nowhere. Where both files begin with `version`, it is who sent his first;
-else it is the peer, and the node that wrote the files is who was connected to.
+Who was the client stands nowhere. Where both sides begin with `version`, it is the one that sent
+its own first; otherwise it is the peer, and the node that wrote the files is who was connected to.
+
+Core adds to the folder of a peer that comes back with the same address. Nothing marks it, but a
+`version` is the first message of either side: one that comes later begins another session.
 """
 
 from __future__ import annotations
 
 import heapq
-import struct
-from collections.abc import Iterator
+import itertools
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-import msgspec
-
 from lbcproxy import networks
+from lbcproxy.capture.formats._core_records import (
+    HEADER,
+    LATEST,
+    Record,
+    RecordReader,
+    Unreadable,
+)
 from lbcproxy.capture.reading.connection import UnknownNetwork
-from lbcproxy.capture.reading.happening import Data, Happened, Opened
+from lbcproxy.capture.reading.happening import Data, Forgotten, Gap, Happened, Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
 from lbcproxy.text import printable
-from lbcproxy.wire.envelope import command_problem, frame
+from lbcproxy.wire.envelope import checksum, command_problem
 from lbcproxy.wire.rules import MAX_PAYLOAD
 
 if TYPE_CHECKING:
@@ -36,7 +45,6 @@ if TYPE_CHECKING:
 __all__ = [
     "NAME",
     "RECEIVED",
-    "RECORD",
     "SENT",
     "SUFFIXES",
     "folder_writer",
@@ -50,36 +58,122 @@ SUFFIXES = ()
 """It is a folder; one of its files alone is read, but never written."""
 
 RECEIVED, SENT = "msgs_recv.dat", "msgs_sent.dat"
-RECORD = struct.Struct("<Q12sI")
-_LATEST = 1 << 53  # microseconds, in the year 2255: later is no time
+_SILENCE_NS = 20 * 60 * 1_000_000_000
+"""Core's TIMEOUT_INTERVAL: it ends a connection that is silent for longer."""
+_UNANSWERED_NS = 60 * 1_000_000_000
+"""Core's `-peertimeout`: so long it waits for the answer to its version."""
 _TOGETHER = 200
 """Peers that are read at the same time, in the order of time; of more, one after the other."""
 
 
-class _Record(msgspec.Struct, frozen=True, gc=False):
-    """One message."""
+class _Side:
+    """One of the two files of a peer: what comes next in it, and its damage."""
 
-    time_ns: int
-    command: str
-    payload: bytes
+    def __init__(self, received: bool, file: BinaryIO) -> None:
+        self.received = received
+        self._reader = RecordReader(file)
+        self._records = iter(self._reader)
+        self.next = next(self._records, None)
+
+    @property
+    def damage(self) -> CaptureError | None:
+        return self._reader.damage
+
+    @property
+    def is_version(self) -> bool:
+        """Whether a `version` comes next."""
+        return isinstance(self.next, Record) and self.next.command == "version"
+
+    def take(self) -> Record | Unreadable:
+        """Take what comes next."""
+        assert self.next is not None
+        found, self.next = self.next, next(self._records, None)
+        return found
 
 
 class _Peer:
-    """A peer's folder, or one file of it."""
+    """A peer's folder, or one file of it, as sessions: a peer may have come back."""
 
-    def __init__(self, number: int, name: str) -> None:
-        self.number = number
-        self.peer = _endpoint(name)
-        self.is_client = True
-        self.opened = False
+    def __init__(self, name: str, sides: Sequence[_Side], numbers: Iterator[int]) -> None:
+        self._peer = _endpoint(name)
+        self._sides = sides
+        self._numbers = numbers
+        self._number = 0
+        self._is_client = True
+        self._time_ns = 0
+        # Of the session: what each side said first.
+        self._firsts: dict[bool, str] = {}
+
+    def happened(self, network: Network) -> Iterator[Happened]:
+        """Give the messages of both files in the order of time, received before sent."""
+        while left := [side for side in self._sides if side.next is not None]:
+            side = min(left, key=_time_of)
+            other = next((each for each in self._sides if each is not side), None)
+            if self._number == 0 or self._comes_back(side, other):
+                yield from self._begin(side, other, network)
+            found = side.take()
+            self._time_ns = found.time_ns
+            from_client = side.received is self._is_client
+            if isinstance(found, Record):
+                if found.problem is None:
+                    self._firsts.setdefault(side.received, found.command)
+                raw = _frame(network.magic, found)
+                yield Happened(Data(self._number, from_client, raw, found.time_ns))
+            elif network.magic in found.raw:  # what comes after it would be taken for its frame
+                yield Happened(Gap(self._number, from_client, len(found.raw), found.time_ns))
+            else:
+                yield Happened(Data(self._number, from_client, found.raw, found.time_ns))
+
+    def _comes_back(self, side: _Side, other: _Side | None) -> bool:
+        """Whether what comes next begins another session: a `version` that is not the first thing.
+
+        A node may repeat its own within a session. Then the other does not answer it with a
+        `version`, and nodes were not silent for longer than they put up with.
+        """
+        if not side.is_version:
+            return False
+        before = self._firsts.get(not side.received, "version")
+        if side.received not in self._firsts and before == "version":
+            return False
+        assert side.next is not None
+        if other is None or other.is_version:
+            return True
+        patience = _UNANSWERED_NS if other.next is None else _SILENCE_NS
+        return side.next.time_ns - self._time_ns > patience
+
+    def _begin(self, side: _Side, other: _Side | None, network: Network) -> Iterator[Happened]:
+        """End the session before, and begin one: of two that begin, who does so first connects."""
+        assert side.next is not None
+        if self._number:
+            yield Happened(Forgotten(self._number, self._time_ns))
+        self._number = next(self._numbers)
+        self._firsts.clear()
+        node_first = side.is_version and not side.received
+        self._is_client = not (node_first and other is not None and other.is_version)
+        node = Endpoint("0.0.0.0", network.port)  # noqa: S104  # an address that nobody has
+        client, server = (self._peer, node) if self._is_client else (node, self._peer)
+        # The first thing is a `version`; an unreadable type does not tell that it was another.
+        begun = side.is_version or (isinstance(side.next, Record) and bool(side.next.problem))
+        yield Happened(Opened(self._number, client, server, side.next.time_ns, begun))
+
+
+def _time_of(side: _Side) -> tuple[int, bool]:
+    assert side.next is not None
+    return side.next.time_ns, not side.received
+
+
+def _frame(magic: bytes, record: Record) -> bytes:
+    """Put a record into a frame; one with an unreadable type becomes one that says so."""
+    size = len(record.payload).to_bytes(4, "little")
+    return magic + record.raw_command + size + checksum(record.payload) + record.payload
 
 
 def matches(head: bytes) -> bool:
     """Whether a file that begins so is one of Core's: its first record makes sense."""
-    if len(head) < RECORD.size:
+    if len(head) < HEADER.size:
         return False
-    time, command, length = RECORD.unpack_from(head)
-    return time < _LATEST and length <= MAX_PAYLOAD and command_problem(command) is None
+    time, command, length = HEADER.unpack_from(head)
+    return time < LATEST and length <= MAX_PAYLOAD and command_problem(command) is None
 
 
 def happened(file: BinaryIO, path: Path, network: Network | None) -> Iterator[Happened]:
@@ -88,10 +182,10 @@ def happened(file: BinaryIO, path: Path, network: Network | None) -> Iterator[Ha
     Raises UnknownNetwork if no network is given.
     """
     chain = _known(path, network)
-    peer = _Peer(1, path.absolute().parent.name)
-    received = "recv" in path.name
-    for record in _records(file):
-        yield from _told(peer, received, record, chain)
+    side = _Side("recv" in path.name, file)
+    yield from _Peer(path.absolute().parent.name, [side], itertools.count(1)).happened(chain)
+    if side.damage is not None:
+        raise side.damage
 
 
 def in_folder(path: Path, network: Network | None) -> Iterator[Happened]:
@@ -103,20 +197,31 @@ def in_folder(path: Path, network: Network | None) -> Iterator[Happened]:
     folders = [path] if _files(path) else [each for each in sorted(path.iterdir()) if _files(each)]
     if not folders:
         raise CaptureError(f"no capture: neither {RECEIVED} nor {SENT} is in this folder")
+    numbers = itertools.count(1)
     damages: list[CaptureError] = []
-    peers = [(_Peer(number, each.absolute().name), each) for number, each in enumerate(folders, 1)]
-    step = len(peers) if len(peers) <= _TOGETHER else 1
-    for begin in range(0, len(peers), step):
+    step = len(folders) if len(folders) <= _TOGETHER else 1
+    for begin in range(0, len(folders), step):
         with ExitStack() as stack:
-            streams = [
-                _ordered(peer, file, index, stack, damages)
-                for peer, folder in peers[begin : begin + step]
-                for index, file in _open(peer, folder)
-            ]
-            for _, _, received, record, peer in heapq.merge(*streams, key=lambda one: one[:2]):
-                yield from _told(peer, received, record, chain)
+            streams = []
+            for folder in folders[begin : begin + step]:
+                files = _files(folder)
+                sides = [
+                    _Side(each.name == RECEIVED, stack.enter_context(each.open("rb")))
+                    for each in files
+                ]
+                stack.callback(_gather, damages, files, sides)
+                streams.append(_Peer(folder.absolute().name, sides, numbers).happened(chain))
+            yield from heapq.merge(*streams, key=lambda each: each.event.time_ns)
     if damages:
         raise damages[0]
+
+
+def _gather(damages: list[CaptureError], files: Sequence[Path], sides: Sequence[_Side]) -> None:
+    """Note what was wrong with the files of a peer."""
+    for path, side in zip(files, sides, strict=True):
+        if side.damage is not None:
+            where = f"{path.parent.name}/{path.name}: {side.damage.what}"
+            damages.append(CaptureError(where, side.damage.offset))
 
 
 def folder_writer(path: Path) -> Writer:
@@ -130,73 +235,6 @@ def _files(folder: Path) -> list[Path]:
     return [folder / name for name in (RECEIVED, SENT) if (folder / name).is_file()]
 
 
-def _open(peer: _Peer, folder: Path) -> list[tuple[int, Path]]:
-    """Tell who is the client by the beginnings of a peer's files; give them in order."""
-    files = _files(folder)
-    firsts = [_first(each) for each in files]
-    if len(firsts) == 2 and all(each is not None and each[1] == "version" for each in firsts):
-        received, sent = firsts
-        assert received is not None
-        assert sent is not None
-        peer.is_client = received[0] <= sent[0]
-    return [(peer.number * 2 + ("sent" in each.name), each) for each in files]
-
-
-def _first(path: Path) -> tuple[int, str] | None:
-    with path.open("rb") as file:
-        head = file.read(RECORD.size)
-    if not matches(head):
-        return None
-    time, command, _ = RECORD.unpack(head)
-    return time, command.rstrip(b"\0").decode("latin-1")
-
-
-def _ordered(
-    peer: _Peer, path: Path, index: int, stack: ExitStack, damages: list[CaptureError]
-) -> Iterator[tuple[int, int, bool, _Record, _Peer]]:
-    """Give a file's records with what they are ordered by."""
-    file = stack.enter_context(path.open("rb"))
-    try:
-        for record in _records(file):
-            yield record.time_ns, index, path.name == RECEIVED, record, peer
-    except CaptureError as error:
-        where = f"{path.parent.name}/{path.name}: {error.what}"
-        damages.append(CaptureError(where, error.offset))
-
-
-def _records(file: BinaryIO) -> Iterator[_Record]:
-    """Cut a file into records; CaptureError at the first that is not whole."""
-    offset = 0
-    while head := file.read(RECORD.size):
-        if len(head) < RECORD.size:
-            raise CaptureError("the header of the last message is cut", offset)
-        time, command, length = RECORD.unpack(head)
-        if (problem := command_problem(command)) is not None:
-            raise CaptureError(f"no message: {problem}", offset)
-        if length > MAX_PAYLOAD:
-            raise CaptureError(f"a message of {length:,} bytes cannot be", offset)
-        if time >= _LATEST:
-            raise CaptureError(f"no message: its time is {time:,} microseconds", offset)
-        payload = file.read(length)
-        if len(payload) < length:
-            what = f"the last message is cut: {len(payload):,} of {length:,} bytes"
-            raise CaptureError(what, offset)
-        yield _Record(time * 1_000, command.rstrip(b"\0").decode("latin-1"), payload)
-        offset += RECORD.size + length
-
-
-def _told(peer: _Peer, received: bool, record: _Record, network: Network) -> Iterator[Happened]:
-    """Say what a record tells: bytes that passed, and before the first that there is a session."""
-    if not peer.opened:
-        peer.opened = True
-        node = Endpoint("0.0.0.0", network.port)  # noqa: S104  # an address that nobody has
-        client, server = (peer.peer, node) if peer.is_client else (node, peer.peer)
-        begun = record.command == "version"
-        yield Happened(Opened(peer.number, client, server, record.time_ns, begun))
-    raw = frame(network.magic, record.command, record.payload)
-    yield Happened(Data(peer.number, received is peer.is_client, raw, record.time_ns))
-
-
 def _known(path: Path, network: Network | None) -> Network:
     if network is None:
         raise UnknownNetwork(
@@ -207,8 +245,18 @@ def _known(path: Path, network: Network | None) -> Network:
 
 
 def _endpoint(name: str) -> Endpoint:
-    """Read an address out of a folder's name, in which each `:` is a `_`."""
+    """Read an address out of a folder's name, in which each `:` is a `_`.
+
+    A folder that we wrote of another session with the same peer ends with a number.
+    """
+    name = _NUMBERED.sub(r"\1", name)
+    host, mark, port = name.rpartition("_")
+    if host.startswith("["):
+        host = host.replace("_", ":")
     try:
-        return Endpoint.parse(name.replace("_", ":"))
+        return Endpoint.from_text(f"{host}:{port}") if mark else Endpoint(printable(name), 0)
     except ValueError:
         return Endpoint(printable(name), 0)
+
+
+_NUMBERED = re.compile(r"(_[0-9]{1,5})-[0-9]+$")

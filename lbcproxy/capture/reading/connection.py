@@ -171,7 +171,7 @@ class Connection:
         """Say between whom the session is; where only two are known, the server is the upstream."""
         client, server = self.opened.client, self.opened.server
         try:
-            upstream = server if self.upstream is None else Endpoint.parse(self.upstream)
+            upstream = server if self.upstream is None else Endpoint.from_text(self.upstream)
         except ValueError:
             upstream = server  # the file says something else than HOST:PORT
         return SessionFacts(
@@ -197,7 +197,7 @@ class Connection:
             upstream=self.upstream,
             begun=self.opened.begun,
             begun_ns=self.opened.time_ns,
-            ended_ns=self._last_ns,
+            ended_ns=max(self._last_ns, self.opened.time_ns),  # a clock may be set back
             end=self._told or self._end or OPEN,
             missing=0 if session is None else session.missing,
             to_upstream=client.statistics(),

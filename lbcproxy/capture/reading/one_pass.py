@@ -32,6 +32,7 @@ from lbcproxy.capture.reading.ordered import OrderedStreams
 from lbcproxy.capture.reading.pairing import Awaits, Sent
 from lbcproxy.capture.reading.parts import OpenSession, Part
 from lbcproxy.capture.reading.streams import Reassembler
+from lbcproxy.capture.reading.synthetic import with_true_names
 from lbcproxy.capture.reading.tcp import dissect
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction, End, Passage, Session
@@ -243,7 +244,7 @@ class Reading:
 
     def _open(self, event: Opened, facts: Facts) -> Iterator[Told]:
         leg = Leg.UPSTREAM if facts.get("leg") == Leg.UPSTREAM else Leg.CLIENT
-        own = facts.get("session")
+        own, event = facts.get("session"), with_true_names(event, facts)
         network = self._asked or network_in(facts) or self._named
         if self._part is not None:
             key = self._key(own, event, facts.get("upstream"), network)

@@ -9,9 +9,7 @@ A SYN carries the largest window scale: the window of every other packet is then
 analysis can mistake for a full one.
 """
 
-import ipaddress
 import struct
-from functools import lru_cache
 
 from lbcproxy.capture.packet import ACK, FIN, SYN, Packet, Segment
 from lbcproxy.capture.reading.dropped import Dropped
@@ -19,6 +17,7 @@ from lbcproxy.capture.reading.fragments import Fragments
 from lbcproxy.capture.reading.ip import find_tcp
 from lbcproxy.capture.reading.links import LINK_RAW
 from lbcproxy.capture.reading.protocols import Unread, cut, malformed
+from lbcproxy.capture.reading.synthetic import endpoint_of, packed
 from lbcproxy.endpoint import Endpoint
 
 __all__ = ["LINK_RAW", "MAX_PAYLOAD", "Route", "build", "dissect"]
@@ -36,22 +35,21 @@ _DONT_FRAGMENT = 0x4000
 _HOPS = 64
 # Maximum segment size 65,495; one byte of padding; window scale 14.
 _SYN_OPTIONS = struct.pack(">BBHBBBB", 2, 4, MAX_PAYLOAD, 1, 3, 3, 14)
-_UNKNOWN_HOST = ipaddress.IPv4Address(0)
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
 class Route:
     """The headers of one direction of a connection, ready but for what each packet changes.
 
-    IPv4 where both hosts are, else IPv6 with IPv4 hosts mapped into it; a host that is no
-    address (a UNIX socket, a transport of a test) is 0.0.0.0. `ends` is the same for both
-    directions, and for no other connection at the same time.
+    IPv4 where both hosts are, otherwise IPv6 with IPv4 hosts mapped into it; a host that is not an
+    address gets one of its own. `ends` is the same for both directions; it has one member where
+    both ends are the same.
     """
 
     __slots__ = ("_addresses", "_is_ipv4", "_ports", "_sum", "ends")
 
     def __init__(self, source: Endpoint, target: Endpoint) -> None:
-        hosts = [_packed(source.host), _packed(target.host)]
+        hosts = [packed(source.host), packed(target.host)]
         if len(hosts[0]) != len(hosts[1]):
             hosts = [_MAPPED + host if len(host) == 4 else host for host in hosts]
         self._addresses = b"".join(hosts)
@@ -125,8 +123,8 @@ def _segment(data: bytes, start: int, end: int, source: bytes, target: bytes) ->
     if start + size > there:
         raise cut("TCP")
     return Segment(
-        _endpoint(source, ports[:2]),
-        _endpoint(target, ports[2:]),
+        endpoint_of(source, ports[:2]),
+        endpoint_of(target, ports[2:]),
         sequence,
         acknowledgment if flags & ACK else 0,
         flags & ~FIN if is_cut else flags,
@@ -150,20 +148,3 @@ def _window_scale(options: bytes) -> int | None:
             return min(options[at + 2], 14)
         at += size
     return None
-
-
-# The same few addresses come again and again, and reading them is slow.
-@lru_cache(maxsize=4096)
-def _endpoint(address: bytes, port: bytes) -> Endpoint:
-    host = ipaddress.ip_address(address)
-    # Mapped addresses stand for IPv4 hosts; their own text differs between Python versions.
-    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
-        host = host.ipv4_mapped
-    return Endpoint(str(host), int.from_bytes(port))
-
-
-def _packed(host: str) -> bytes:
-    try:
-        return ipaddress.ip_address(host).packed
-    except ValueError:
-        return _UNKNOWN_HOST.packed

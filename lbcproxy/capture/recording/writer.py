@@ -22,6 +22,7 @@ import msgspec
 from lbcproxy import __version__
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Leg
+from lbcproxy.capture.reading.synthetic import name_facts
 from lbcproxy.capture.reading.tcp import LINK_RAW, MAX_PAYLOAD, Route
 from lbcproxy.capture.recording.notes import SCHEMA, Note, comment_of, custom_of, note_options
 from lbcproxy.endpoint import Endpoint
@@ -215,15 +216,17 @@ class CaptureWriter:
         if (session, leg) in self._flows:
             raise ValueError(f"session {session} already has an open {leg} leg")
         text = f"session {session} {leg} leg {source} -> {target}"
-        said = {"session": session, "leg": leg.value, **facts}
+        flow, written = _Flow(leg, source, target, time_ns), source
+        if len(flow.ends) == 1 or flow.ends in self._ends:
+            written = _stand_in(session, leg, source)
+            flow = _Flow(leg, written, target, time_ns)
+        for direction, at in (position or {}).items():
+            flow.halves[direction].position = at
+        named = name_facts(source, target, (written, target))
+        said = {"session": session, "leg": leg.value, **facts, **named}
         if position is not None:
             said["position"] = position
         options = note_options(Note(text, said))
-        flow = _Flow(leg, source, target, time_ns)
-        if flow.ends in self._ends:
-            flow = _Flow(leg, _stand_in(session, leg, source), target, time_ns)
-        for direction, at in (position or {}).items():
-            flow.halves[direction].position = at
         blocks = _Blocks(time_ns)
         blocks.packet(flow, Direction.TO_UPSTREAM, SYN, options=options)
         blocks.packet(flow, Direction.TO_CLIENT, SYN | ACK)
@@ -343,8 +346,9 @@ class CaptureWriter:
 def _stand_in(session: int, leg: Leg, source: Endpoint) -> Endpoint:
     """Make up an address for a flow whose own is taken.
 
-    Two open flows have the same addresses where hosts are no IP addresses, or where one proxy's
-    upstream leg is another's client leg in the same file. As one connection neither is readable.
+    Two open flows have the same addresses where one proxy's upstream leg is another's client leg in
+    the same file, or where little is known of who they are between. As one connection neither is
+    readable. The note has the true address.
     """
     number = session * len(_INTERFACES) + _INTERFACES[leg] + 1
     return Endpoint(f"0.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", source.port)
