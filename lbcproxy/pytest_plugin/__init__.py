@@ -70,7 +70,7 @@ def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, None
             "choices": modes,
             "help": "What becomes of captures: none (default) plays them; once records those that "
             "are missing; new_episodes adds what they have no answer to; all records anew; rewrite "
-            "deletes, then records.",
+            "too, and deletes what a test no longer needs. Only a test that passes changes one.",
         },
         "--block-network": {
             "action": "store_true",

@@ -39,8 +39,6 @@ class Node:
                 raise ValueError(f"cannot record {shown}: the name must end in {SUFFIX}")
         elif not path.exists():
             raise ValueError(f"there is no capture {shown}; {self._hint}")
-        if self.mode == "rewrite":
-            path.unlink(missing_ok=True)
         self._part: Recorded | Replayed
         if records and upstream is not None:
             network = settings.needed_network
@@ -113,6 +111,9 @@ class Node:
         try:
             self._part.stop()
             new = self._part.new
+            if not new and passed and self.mode == "rewrite" and self.path.exists():
+                self.path.unlink()
+                return f"deleted {self._shown}, since nothing passed"
             if not new:
                 return f"nothing passed, so nothing is recorded: {self._shown}" * self.is_recording
             if not passed:

@@ -20,6 +20,11 @@ def test_chain(recorded_node):
     block = lightclient.fetch_block(*recorded_node.address, chain[0].hash)
     assert block.startswith(chain[0].raw)
 """
+SILENT = """
+@pytest.mark.capture
+def test_chain(recorded_node):
+    assert recorded_node.port
+"""
 
 
 def commands(path) -> list[str]:
@@ -112,26 +117,34 @@ def test_a_failed_test_records_nothing_and_says_so(project, upstream, mode):
     assert project.captures == []
 
 
-@pytest.mark.parametrize(("mode", "left"), [("all", [FILE]), ("new_episodes", [FILE])])
-def test_a_failed_test_keeps_the_recording_before(project, upstream, mode, left):
-    """It was good."""
+@pytest.mark.parametrize("mode", ["all", "new_episodes", "rewrite"])
+def test_a_failed_test_keeps_the_recording_before(project, upstream, mode):
+    """It was good, and there may be no other."""
     project.tests(CHAIN)
     project.config(network="lbry-regtest", upstream=upstream.address)
     project.run("--record-mode=once")
     first = (project.path / FILE).read_bytes()
     project.tests(CHAIN_AND_BLOCK + "    assert False\n")
     assert outcome(project.run(f"--record-mode={mode}")) == {"failed": 1}
-    assert project.captures == left
+    assert project.captures == [FILE]
     assert (project.path / FILE).read_bytes() == first
 
 
-def test_rewrite_deletes_first(project, upstream):
-    """What is wrong is gone even if the test fails."""
+def test_rewrite_deletes_what_a_passing_test_no_longer_needs(project, upstream):
+    """That is what it does and `all` does not."""
     project.tests(CHAIN)
     project.config(network="lbry-regtest", upstream=upstream.address)
     project.run("--record-mode=once")
-    project.tests(CHAIN.replace("306", "7"))
+    project.tests(SILENT)
+    assert outcome(project.run("--record-mode=all")) == {"passed": 1}
+    assert project.captures == [FILE]
+    project.tests(SILENT + "    assert False\n")
     assert outcome(project.run("--record-mode=rewrite")) == {"failed": 1}
+    assert project.captures == [FILE]
+    project.tests(SILENT)
+    result = project.run("--record-mode=rewrite")
+    assert outcome(result) == {"passed": 1}
+    result.stdout.fnmatch_lines([f"deleted {FILE}, since nothing passed"])
     assert project.captures == []
 
 
