@@ -266,10 +266,11 @@ class Pipeline:
         line = self._lines[direction]
         line.deciding = False
         assert step.entry is not None
-        passages = outcome.passages(
-            step.entry, lambda each, words: self._injection(each, direction, words)
-        )
-        line.settle(step, passages, added=outcome.added, added_size=outcome.added_size)
+        if outcome.trail:  # otherwise nobody had anything to say: it passes as it is
+            passages = outcome.passages(
+                step.entry, lambda each, words: self._injection(each, direction, words)
+            )
+            line.settle(step, passages, added=outcome.added, added_size=outcome.added_size)
         step.close = outcome.close
         if outcome.message.command == "version":
             self._note_version(direction, outcome.messages)
@@ -309,7 +310,8 @@ class Pipeline:
         passages = [each for step in steps for each in step.passages]
         if passages:
             self._pass(direction, passages)
-            self._injections[direction].sent(steps, full=self.host.is_full(direction))
+            if added := [step for step in steps if step.added_size]:
+                self._injections[direction].sent(added, full=self.host.is_full(direction))
         close = next((step.close for step in steps if step.close is not None), None)
         if close is not None:
             self.host.close(close)
