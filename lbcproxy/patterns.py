@@ -7,6 +7,7 @@ back-references for that. It bounds what it compiles too.
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,8 @@ MAX_PROGRAM = 2_000
 """Instructions of a compiled pattern: at worst each byte of a text is shown to each of them."""
 MAX_MEMORY = 1 << 20
 """Bytes that a compiled pattern takes, with its cache."""
+MAX_KNOWN, MAX_KNOWN_LENGTH = 256, 64
+"""How many texts a pattern remembers the answer for, and how long they are."""
 UP_TO = re.compile(r"(?<!\\)\{,[0-9]+\}")
 MISSING = {
     "(?=": "look-aheads",
@@ -73,7 +76,9 @@ def searcher(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool
         # As bytes: of a str it would count the characters up to the match.
         return search(text.encode("utf-8", "surrogatepass")) is not None
 
-    return found_in
+    # Commands, hosts and user agents come again and again, and RE2 takes its time to be called.
+    known = functools.lru_cache(MAX_KNOWN)(found_in)
+    return lambda text: known(text) if len(text) <= MAX_KNOWN_LENGTH else found_in(text)
 
 
 def _bad(pattern: str, error: Exception) -> BadPattern:

@@ -85,7 +85,7 @@ def makeService(options: Options) -> Any:
 def _leave(service: LbcproxyService, ended: Ending) -> None:
     """End with the exit code of `lbcproxy run`: twistd itself would give 0 whatever happened."""
     service.died()  # nothing, if it was stopped in order
-    code = 1 if service.failed else ended.code
+    code = 1 if service.failed or ended.failure is not None else ended.code
     if code:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -24,7 +24,11 @@ MOST_DUMPED = 4096
 
 @implementer(ILogObserver)
 class Gate:
-    """Passes on what is of a level or above; what is not is never formatted."""
+    """Passes on what is of a level or above; what is not is never formatted.
+
+    Texts are made printable: they quote peers, and whatever else observes Twisted's log, as that of
+    twistd, writes them as they are.
+    """
 
     def __init__(self) -> None:
         self.level = LogLevel.debug
@@ -44,7 +48,13 @@ class Gate:
     def __call__(self, event: dict[str, Any]) -> None:
         """Take an event."""
         if event.get("log_level", LogLevel.info) >= self._level:
-            globalLogPublisher(event)
+            globalLogPublisher({key: _printable(key, each) for key, each in event.items()})
+
+
+def _printable(key: str, value: Any) -> Any:
+    if key.startswith("log_") or not isinstance(value, str | BaseException):
+        return value
+    return printable(str(value))
 
 
 GATE: Any = Gate()

@@ -15,6 +15,8 @@ from twisted.python.failure import Failure
 __all__ = ["Ending", "give_memory_back", "raise_open_files", "run_reactor"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+STUCK = 30
+"""Seconds after SIGTERM in which the reactor is to hear of it; then the program is killed."""
 LARGE = 128 << 10
 KEPT = 8 << 20
 
@@ -115,8 +117,11 @@ class Ending:
     def _signalled(self, number: int, _frame: Any) -> None:
         if number == signal.SIGHUP:
             self._reactor.callFromThread(self._hang_up)
-        else:
-            self._reactor.callFromThread(self._stop_for, number)
+            return
+        if number == signal.SIGTERM:  # a plugin may keep the reactor from hearing of it
+            signal.signal(signal.SIGALRM, lambda *_: self._killed(number, None))
+            signal.alarm(STUCK)
+        self._reactor.callFromThread(self._stop_for, number)
 
     def _killed(self, number: int, _frame: Any) -> None:
         """Save what can be saved, as of a watchdog's SIGABRT; the reactor may hang, so here."""
@@ -127,6 +132,7 @@ class Ending:
             os.kill(os.getpid(), number)
 
     def _stop_for(self, number: int) -> None:
+        signal.alarm(0)
         self._signals += 1
         self.code = 130 if number == signal.SIGINT else 0
         if self._signals == 1:

@@ -1,6 +1,7 @@
 """Filters of `show` and `run`: which messages are printed, and what a wrong filter ends in."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,24 @@ def test_fields_are_those_of_the_messages_it_matches(lbcproxy, captures):
         'version.user_agent =~ "spv" and direction == "to_upstream"',
     )
     assert set(ended.lines) == {"/spv-probe:1.0/"}
+
+
+def test_claims_are_those_of_lbcd_in_filters_and_lists(lbcproxy):
+    """Of the scripts on which the two once differed, in transactions."""
+    cases = Path(__file__).parents[1] / "cases"
+    path = cases / "claims-vs-lbcd.pcap"
+    answers = (cases / "claim-scripts.txt").read_text().splitlines()
+    are = {line.partition("\t")[2]: "lbcd: none" not in line for line in answers}
+    objects = [json.loads(line) for line in lbcproxy("show", "-T", "ndjson", path, "tx").lines]
+    wanted = []
+    for each in objects:
+        [output] = each["message"]["outputs"]
+        assert ("claims" in each) == are[output["script_pubkey"]]
+        wanted += [each["number"]] if "claims" in each else []
+    assert len(objects) == len(answers)
+    assert numbers(lbcproxy("show", "-T", "ndjson", path, "tx.claims")) == wanted
+    empty = numbers(lbcproxy("show", "-T", "ndjson", path, 'any(c.name == "" for c in tx.claims)'))
+    assert len(empty) == 2
 
 
 def test_who_talks_can_be_asked_for(lbcproxy, captures):

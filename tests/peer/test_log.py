@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import pytest
 from twisted.logger import (
     FilteringLogObserver,
+    Logger,
     LogLevel,
     LogLevelFilterPredicate,
     eventAsText,
@@ -398,3 +399,11 @@ def test_what_is_no_message_is_not_logged_as_one():
     with Log() as log:
         wired.feed(encoded(SendAddrV2()).replace(b"sendaddrv2", b"sendaddrvX"))
     assert [line for line in log.lines if line.startswith("received")] == []
+
+
+def test_what_is_logged_of_a_peer_acts_on_no_terminal():
+    """Whatever observes the log of Twisted: that of twistd writes texts as they are."""
+    log = Logger(namespace="lbcproxy.peer.test", observer=peer_log.GATE)
+    with Log() as seen:
+        log.warn("{words} {error} {count}", words="a\x1b[2J\nb", error=OSError("\x9b"), count=3)
+    assert seen.entries[-1][-1].endswith(r"a\x1b[2J\nb \x9b 3")

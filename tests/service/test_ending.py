@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from lbcproxy.service.process import Ending
+from lbcproxy.service.process import STUCK, Ending
 
 
 class Reactor(Clock):
@@ -33,6 +33,28 @@ def test_a_signal_ends_the_program_though_stopping_fails(stop):
     ending._signalled(signal.SIGTERM, None)
     assert not reactor.running
     assert (ending.failure is None) == (stop is not refuses)
+
+
+def test_a_reactor_that_does_not_hear_of_sigterm_is_killed(monkeypatch):
+    """A plugin in an endless loop keeps it; what rings hold is saved first."""
+    done, alarms, handlers = [], [], {}
+    monkeypatch.setattr(signal, "alarm", alarms.append)
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr("os.kill", lambda _, number: done.append(number))
+
+    class Deaf(Reactor):
+        def callFromThread(self, call, *arguments):
+            self.callLater(0, call, *arguments)
+
+    reactor = Deaf()
+    ending = Ending(lambda: succeed(None), bool, reactor, die=lambda: done.append("saved"))
+    ending._signalled(signal.SIGTERM, None)
+    assert alarms == [STUCK]
+    handlers[signal.SIGALRM](signal.SIGALRM, None)
+    assert done == ["saved", signal.SIGTERM]
+    assert handlers[signal.SIGTERM] is signal.SIG_DFL
+    reactor.advance(0)
+    assert alarms == [STUCK, 0]
 
 
 def test_the_second_signal_ends_the_program_though_the_sessions_cannot_be_broken_off():
