@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import click
 
@@ -34,9 +35,11 @@ __all__ = ["command"]
 def command(
     network: str, protocol_version: int | None, encoding: str, tree: bool, name: str, payload: str
 ) -> None:
-    """Decode the payload HEX of a message COMMAND (`-` reads it from the standard input)."""
+    """Decode the payload HEX of a message COMMAND (`-` reads it from the standard input).
+
+    Of a payload that cannot be read to its end, what can be is printed before the error.
+    """
     from lbcproxy import wire
-    from lbcproxy.cli.tree import tree as tree_of
 
     chain = the_network(network)
     codec = wire.Codec(chain, protocol_version, encoding)
@@ -45,12 +48,24 @@ def command(
         data = bytes.fromhex(text)
     except ValueError as error:
         raise click.UsageError(f"HEX: {error}") from None
-    record = codec.decode(name, data)
-    if tree:
-        click.echo("\n".join(line[4:] for line in tree_of(record, chain)))
-    else:
-        click.echo(json.dumps(record.to_dict(), indent=2))
+    try:
+        record: Any = codec.decode(name, data)
+    except wire.BadPayload:
+        record = codec.partial(name, data)
+        if record is not None:
+            _print(record, chain, tree)
+        raise
+    _print(record, chain, tree)
     if record.trailing:
         click.echo(
             f"lbcproxy: {len(record.trailing)} trailing bytes: {record.trailing.hex()}", err=True
         )
+
+
+def _print(record: Any, chain: Any, tree: bool) -> None:
+    from lbcproxy.cli.tree import tree as tree_of
+
+    if tree:
+        click.echo("\n".join(line[4:] for line in tree_of(record, chain)))
+    else:
+        click.echo(json.dumps(record.to_dict(), indent=2))

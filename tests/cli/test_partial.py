@@ -84,3 +84,14 @@ def test_a_plugin_asks_a_message_for_what_was_read():
     payload = Codec(NETWORK).encode(Reject(b"tx", 0x10, b"dust", bytes(32)))[:-32]
     assert Trial(Looks()).to_upstream(frame(NETWORK.magic, "reject", payload)) == "pass"
     assert seen == [(None, b"dust", None)]
+
+
+def test_decode_prints_what_was_read_before_the_error(lbcproxy):
+    """And fails as before."""
+    payload = Codec(NETWORK).encode(Reject(b"tx", 0x10, b"dust", bytes(32)))[:-1].hex()
+    ended = lbcproxy("decode", "--network", NETWORK.id, "reject", payload)
+    assert ended.code != 0
+    assert json.loads(ended.out)["reason"] == "dust"
+    assert "hash at byte" in ended.err
+    tree = lbcproxy("decode", "--network", NETWORK.id, "-V", "reject", payload)
+    assert "reason: dust" in tree.lines
