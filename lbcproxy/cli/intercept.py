@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from types import NoneType
+from typing import Any, Literal
 
 import click
+import msgspec
 
 from lbcproxy.cli.asking import ControlApi, control_option
+from lbcproxy.text import printable
 
 __all__ = ["command"]
 
@@ -40,11 +43,11 @@ def command(
     """
     api = ControlApi(control)
     for number in release:
-        api.ask("POST", f"/intercept/{number}", {"do": "release"})
+        api.ask("POST", f"/intercept/{number}", NoneType, {"do": "release"})
     for number in drop:
-        api.ask("POST", f"/intercept/{number}", {"do": "drop"})
+        api.ask("POST", f"/intercept/{number}", NoneType, {"do": "drop"})
     if edit is not None:
-        api.ask("POST", f"/intercept/{edit}", {"do": "edit", **_edit(raw, words)})
+        api.ask("POST", f"/intercept/{edit}", NoneType, {"do": "edit", **_edit(raw, words)})
     change: dict[str, Any] = {}
     if off:
         change["filter"] = None
@@ -54,8 +57,29 @@ def command(
         change["timeout"] = timeout
     if after is not None:
         change["after"] = after
-    state = api.ask("POST", "/intercept", change) if change else api.ask("GET", "/intercept")
-    _print(state)
+    method = "POST" if change else "GET"
+    _print(api.ask(method, "/intercept", _State, change or None))
+
+
+class _Held(msgspec.Struct):
+    """A message that waits."""
+
+    number: int
+    session: int
+    direction: Literal["to_upstream", "to_client"]
+    command: str
+    length: int
+    seconds: float
+    summary: str
+
+
+class _State(msgspec.Struct):
+    """What is to be held, and what waits."""
+
+    filter: str | None
+    timeout: float
+    after: str
+    held: list[_Held]
 
 
 def _edit(raw: str | None, words: tuple[str, ...]) -> dict[str, Any]:
@@ -75,17 +99,14 @@ def _edit(raw: str | None, words: tuple[str, ...]) -> dict[str, Any]:
     return {"fields": fields}
 
 
-def _print(state: dict[str, Any]) -> None:
-    from lbcproxy.session import Direction
-    from lbcproxy.text import printable
-
-    if state["filter"] is None:
+def _print(state: _State) -> None:
+    if state.filter is None:
         click.echo("nothing is held", err=True)
     else:
-        words = f"held: {state['filter']}; after {state['timeout']:g} s: {state['after']}"
-        click.echo(words, err=True)
-    for each in state["held"]:
-        arrow = Direction(each["direction"]).arrow
-        line = f"{each['number']:>4} #{each['session']:<3} {arrow} {printable(each['command']):<12}"
-        line += f" {each['length']:>8}B  {each['seconds']:>6.1f} s  {printable(each['summary'])}"
-        click.echo(line.rstrip())
+        words = f"held: {state.filter}; after {state.timeout:g} s: {state.after}"
+        click.echo(printable(words), err=True)
+    for each in state.held:
+        arrow = "->" if each.direction == "to_upstream" else "<-"
+        line = f"{each.number:>4} #{each.session:<3} {arrow}"
+        line += f" {printable(each.command):<12} {each.length:>8}B  {each.seconds:>6.1f} s"
+        click.echo(f"{line}  {printable(each.summary)}".rstrip())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import click
+import msgspec
 
 from lbcproxy.cli.asking import ControlApi, control_option
+from lbcproxy.text import printable
 
 __all__ = ["command"]
 
@@ -36,31 +39,61 @@ def command(
         meant["peer"] = peer
     name = "" if proxy is None else f"/{quote(proxy, safe='')}"
     if what == "dump":
-        written = api.ask("POST", f"/rings{name}", meant)["written"]
+        written = api.ask("POST", f"/rings{name}", _Written, meant).written
         click.echo(f"Writing {written} rings; the proxy's log names the files.", err=True)
         return
-    if what == "status":
-        found = api.ask("GET", f"/recordings{name}")
+    method, body = "GET", None
+    if what != "status":
+        method, body = "POST", {"enabled": what == "on", **meant}
+    if proxy is None:
+        found = api.ask(method, "/recordings", dict[str, _State], body)
     else:
-        found = api.ask("POST", f"/recordings{name}", {"enabled": what == "on", **meant})
-    for each, state in (found if proxy is None else {proxy: found}).items():
+        found = {proxy: api.ask(method, f"/recordings{name}", _State, body)}
+    for each, state in found.items():
         _print(each, state, lambda shown: _is_meant(shown, session, peer))
 
 
-def _is_meant(shown: dict[str, Any], session: int | None, peer: str | None) -> bool:
-    hosts = [shown[end].rpartition(":")[0].strip("[]") for end in ("client", "upstream")]
-    return (session is None or shown["session"] == session) and (peer is None or peer in hosts)
+class _Written(msgspec.Struct):
+    """How many rings are being written."""
+
+    written: int
 
 
-def _print(name: str, state: dict[str, Any], meant: Any) -> None:
-    words = [f"{name}: {'on' if state['enabled'] else 'off'}"]
-    if state["file"] is not None:
-        words.append(f"into {state['file']}")
-    if state["ring"]:
-        words.append(f"ring of {state['ring']:,} messages")
-    words += [f"{peer} {'on' if on else 'off'}" for peer, on in state["peers"].items()]
-    click.echo(", ".join(words))
-    for each in filter(meant, state["sessions"]):
-        line = f"  #{each['session']:<4} {each['client']} -> {each['upstream']}"
-        line += f"  {each['file'] or 'not recorded'}"
-        click.echo(line + (f"  {each['ring']:,} in the ring" if state["ring"] else ""))
+class _Session(msgspec.Struct):
+    """A session, and what is recorded of it."""
+
+    session: int
+    client: str
+    upstream: str
+    file: str | None
+    ring: int
+
+
+class _State(msgspec.Struct):
+    """What is recorded of a proxy."""
+
+    enabled: bool
+    peers: dict[str, bool]
+    file: str | None
+    ring: int
+    sessions: list[_Session]
+
+
+def _is_meant(shown: _Session, session: int | None, peer: str | None) -> bool:
+    hosts = [end.rpartition(":")[0].strip("[]") for end in (shown.client, shown.upstream)]
+    return (session is None or shown.session == session) and (peer is None or peer in hosts)
+
+
+def _print(name: str, state: _State, meant: Callable[[_Session], bool]) -> None:
+    words = [f"{name}: {'on' if state.enabled else 'off'}"]
+    if state.file is not None:
+        words.append(f"into {state.file}")
+    if state.ring:
+        words.append(f"ring of {state.ring:,} messages")
+    words += [f"{peer} {'on' if on else 'off'}" for peer, on in state.peers.items()]
+    click.echo(printable(", ".join(words)))
+    for each in filter(meant, state.sessions):
+        line = f"  #{each.session:<4} {each.client} -> {each.upstream}"
+        line += f"  {each.file or 'not recorded'}"
+        line += f"  {each.ring:,} in the ring" if state.ring else ""
+        click.echo(printable(line))
