@@ -78,6 +78,9 @@ def command(
                         print(text)
             except CaptureError as error:
                 damage = error  # what came before it is good, and written
+            if observer is not None:
+                for lost, time_ns in capture.met.lost.each():
+                    observer.missed(None, lost, time_ns)
         sys.stdout.flush()
     except UnknownNetwork as error:
         raise click.UsageError(str(error)) from None

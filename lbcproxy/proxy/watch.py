@@ -185,7 +185,10 @@ class Watch:
 
     def _receive(self, direction: Direction, data: bytes, now: int) -> None:
         self._look(direction, partial(self._safe.receive, direction, data, now), now, data)
-        self._looked()
+        try:
+            self._looked()
+        except Exception:
+            self._log("session {number}: what it holds cannot be counted; traffic goes on")
 
     def _look(
         self,

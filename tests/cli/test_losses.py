@@ -15,7 +15,7 @@ from lbcproxy.capture.recording.file import RETRY
 from lbcproxy.capture.recording.loss import lost_block
 from lbcproxy.capture.tools.summary import summarise
 from lbcproxy.session import Lost
-from tests.capture.scenes import DOWN, MIDNIGHT, NETWORK, Play, ping
+from tests.capture.scenes import DOWN, MIDNIGHT, NETWORK, UP, Play, ping
 
 SAID = "lbcproxy: 2 messages (64 bytes of capture) were not recorded\n"
 
@@ -23,7 +23,7 @@ SAID = "lbcproxy: 2 messages (64 bytes of capture) were not recorded\n"
 class Disk:
     """A disk that takes so many bytes in all, and a recording on it."""
 
-    def __init__(self, folder, monkeypatch):
+    def __init__(self, folder, monkeypatch, *, changes=False):
         self.room = 1 << 30
         monkeypatch.setattr("lbcproxy.capture.recording.file.write_all", self.write_all)
         self.background = Background(1 << 24)
@@ -35,7 +35,7 @@ class Disk:
             lambda text, bad: self.said.append(text),
             network=NETWORK.id,
             name="main",
-            changes=False,
+            changes=changes,
             now=lambda: MIDNIGHT,
         )
         self.recording.open()
@@ -98,6 +98,49 @@ def test_sessions_and_ends_that_are_lost_are_told(lbcproxy, tmp_path, monkeypatc
     assert told["lost"] == {"messages": 51, "bytes": lost.size, "packets": 0}
     [loss] = told["losses"]
     assert (loss["messages"], loss["bytes"]) == (51, lost.size)
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_session_whose_beginning_is_lost_is_one_session(tmp_path, monkeypatch, changes):
+    """Its legs were taken for two, with the same messages in both."""
+    disk = Disk(tmp_path, monkeypatch, changes=changes)
+    file, seconds = disk.recording.last, [0.0]
+    file._clock = lambda: seconds[0]
+    disk.play.begin(1)
+    disk.play.pass_on(1, ping(1))
+    disk.drain()
+    disk.room = 0
+    disk.play.begin(2, agreed=60_001)
+    disk.play.pass_on(2, ping(2))
+    disk.drain()
+    disk.room, seconds[0] = 1 << 20, RETRY
+    for number, way in enumerate((UP, DOWN, DOWN, UP), 3):
+        disk.play.pass_on(2, ping(number) + ping(100 + number), way)
+        disk.play.pass_on(1, ping(200 + number), way)
+        disk.drain()
+    disk.play.end(1)
+    disk.play.end(2)
+    path = disk.close()
+    reports = []
+    capture = open_capture(path)
+    capture.ended = reports.append
+    held = {1: [], 2: []}
+    for entry in capture:
+        if not entry.missing:
+            held[entry.session].append(entry.raw)
+    numbers = range(3, 7)
+    assert held[1] == [ping(1), *(ping(200 + number) for number in numbers)]
+    assert held[2] == [ping(each) for number in numbers for each in (number, 100 + number)]
+    told = {each.number: (each.begun, each.upstream) for each in reports}
+    assert told == {1: (True, "10.0.0.3:9246"), 2: (False, "10.0.0.3:9246")}
+
+
+def test_what_plugins_make_of_a_capture_lacks_it_too(lbcproxy, tmp_path):
+    """`replay offline -w`."""
+    path = with_losses(tmp_path / "x.pcapng", *[LOSSES[0]] * 150)
+    shown = lbcproxy("replay", "offline", path, "-w", tmp_path / "y.pcapng", "-q")
+    assert shown.code == 0, shown.err
+    assert lost_in(tmp_path / "y.pcapng") == (300, 150 * 64, 0)
 
 
 @pytest.mark.parametrize("spare", [0, 3, 20, 59, 100, 200])

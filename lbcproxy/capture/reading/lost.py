@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lbcproxy.capture.packet import Statistics
 from lbcproxy.session import Lost
 
@@ -29,6 +31,20 @@ class LostTotals:
 
     def __str__(self) -> str:
         return Lost(messages=self.messages, size=self.size, packets=self.packets).words
+
+    def each(self) -> Iterator[tuple[Lost, int]]:
+        """Return all in turn; what is not listed together."""
+        rest = Lost(messages=self.messages, size=self.size, packets=self.packets)
+        time_ns = 0
+        for lost, time_ns in self.listed:
+            yield lost, time_ns
+            rest = Lost(
+                messages=rest.messages - lost.messages,
+                size=rest.size - lost.size,
+                packets=rest.packets - lost.packets,
+            )
+        if rest:
+            yield rest, time_ns
 
     def add(self, lost: Lost, time_ns: int) -> None:
         """Count one more."""

@@ -503,9 +503,9 @@ class TcpConnection:
                 self._reset(half, events)
         elif half.acknowledged > reset.offset + 1:
             self._disbelieve(half)
-        elif half.is_reset_acknowledged and self._moment.time_ns - reset.time_ns > _GRACE_NS:
-            self._reset(half, events)
-        elif self._moment.time_ns - max(reset.time_ns, self.last_ns) > _INACTIVE_NS:
+        elif (
+            half.is_reset_acknowledged and self._moment.time_ns - reset.time_ns > _GRACE_NS
+        ) or self._moment.time_ns - max(reset.time_ns, self.last_ns) > _INACTIVE_NS:
             self._reset(half, events)
 
     def _reset(self, half: Receiver, events: list[StreamEvent]) -> None:

@@ -307,7 +307,7 @@ class CaptureFile:
         before = os.fstat(self._file.fileno()).st_size
         try:
             write_all(self._file.fileno(), parts)
-        except OSError:
+        except BaseException:
             self.room = os.fstat(self._file.fileno()).st_size - before
             if self._regular:
                 os.ftruncate(self._file.fileno(), before)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
 
 from lbcproxy.capture.packet import Leg
+from lbcproxy.capture.reading.tcp import MAX_PAYLOAD
 from lbcproxy.capture.recording.known import Known
 from lbcproxy.capture.recording.writer import CaptureWriter, Note, Piece
 from lbcproxy.endpoint import Endpoint
@@ -61,6 +64,7 @@ class Recorder(Observer):
         self._open: dict[int, Known] = {}
         self._legs: dict[int, list[Leg]] = {}
         self._early: dict[int, list[Piece]] = {}
+        self._unsaid: set[tuple[int, Leg]] = set()
         self._before: Recorder | None = None  # whose sessions are taken over now
 
     @property
@@ -156,7 +160,7 @@ class Recorder(Observer):
         known.passed(direction, passages)
         if not self._both:
             pieces = _pieces(passages, going_out=direction is Direction.TO_CLIENT)
-            self._writer.data(facts.number, Leg.CLIENT, direction, time_ns, pieces)
+            self._write(facts.number, Leg.CLIENT, direction, time_ns, pieces)
             return
         # What was injected is on one leg alone: both legs are brought up to date around it, so that
         # the file has the order of what happened.
@@ -164,10 +168,42 @@ class Recorder(Observer):
             part = list(run)
             for leg in self._legs[facts.number]:
                 pieces = _pieces(part, going_out=leg is not INGRESS[direction])
-                self._writer.data(facts.number, leg, direction, time_ns, pieces)
+                self._write(facts.number, leg, direction, time_ns, pieces)
         if Leg.UPSTREAM not in self._legs[facts.number]:
             early = self._early.setdefault(facts.number, [])
             early.extend(_pieces(passages, going_out=direction is Direction.TO_UPSTREAM))
+
+    @property
+    def open_sessions(self) -> Iterable[int]:
+        """The sessions that have begun and not ended."""
+        return self._open
+
+    def announce(self, number: int) -> None:
+        """Say once more between whom a session is, on what comes next on each of its legs.
+
+        The file may lack its beginning: without that, a reader takes its legs for two sessions.
+        """
+        self._unsaid.update((number, leg) for leg in self._legs.get(number, ()))
+
+    def _write(
+        self, number: int, leg: Leg, direction: Direction, time_ns: int, pieces: list[Piece]
+    ) -> None:
+        if (number, leg) in self._unsaid and pieces and pieces[0].raw:
+            self._unsaid.remove((number, leg))
+            pieces[:1] = _with_note(pieces[0], self._who(self._open[number], leg))
+        self._writer.data(number, leg, direction, time_ns, pieces)
+
+    @staticmethod
+    def _who(known: Known, leg: Leg) -> Note:
+        facts = {
+            "session": known.facts.number,
+            "leg": leg.value,
+            "network": known.facts.network,
+            "upstream": str(known.facts.upstream),
+            "continued": True,
+            "protocol_version": known.protocol_version,
+        }
+        return Note(f"session {known.facts.number} {leg} leg goes on", facts)
 
     def passed_unread(
         self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
@@ -228,8 +264,18 @@ class Recorder(Observer):
 
     def _forget(self, number: int) -> None:
         self._open.pop(number, None)
-        self._legs.pop(number, None)
+        self._unsaid.difference_update((number, leg) for leg in self._legs.pop(number, ()))
         self._early.pop(number, None)
+
+
+def _with_note(piece: Piece, note: Note) -> list[Piece]:
+    """Put a note to the first message of a piece, beside the one that it may have."""
+    if piece.note is not None:
+        both = Note(f"{note.comment}; {piece.note.comment}", {**note.facts, **piece.note.facts})
+        return [msgspec.structs.replace(piece, note=both)]
+    size = min(piece.ends[0] if piece.ends else len(piece.raw), MAX_PAYLOAD)
+    rest = Piece(piece.raw[size:], None, [end - size for end in piece.ends if end > size])
+    return [Piece(piece.raw[:size], note), *([rest] if rest.raw else [])]
 
 
 def _is_injected(passage: Passage) -> bool:

@@ -51,11 +51,25 @@ class _Part:
         self.size = 0
         self.left: set[int] = set()
         """Sessions that it holds the beginning of only."""
+        self.unsure: set[int] = set()
+        """Sessions of which it may not hold the beginning, since something is lost."""
+        self._loses = False
         self.recorder: Recorder
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
         self.file.write(data)
+
+    def announce(self, number: int) -> None:
+        """Say again between whom a session is, while something is lost and once after that."""
+        if not self._loses and not self.unsure and not self.file.failing:
+            return
+        if self._loses and not self.file.failing:
+            self.unsure.update(self.recorder.open_sessions)
+        self._loses = self.file.failing
+        if self._loses or number in self.unsure:
+            self.unsure.discard(number)
+            self.recorder.announce(number)
 
 
 class Recording(Observer):
@@ -225,6 +239,7 @@ class Recording(Observer):
         part = self._current(facts, time_ns)
         if part is None:
             return
+        part.announce(facts.number)
         part.file.messages = messages = sum(len(each.entries) for each in passages)
         try:
             part.recorder.passed(facts, direction, passages, time_ns)
@@ -283,6 +298,7 @@ class Recording(Observer):
     def _to(self, facts: SessionFacts, time_ns: int, tell: Callable[[Recorder], None]) -> None:
         part = self._current(facts, time_ns)
         if part is not None:
+            part.announce(facts.number)
             tell(part.recorder)
 
     # Files.
