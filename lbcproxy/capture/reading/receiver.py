@@ -313,11 +313,13 @@ class Receiver:
 class PendingReset:
     """An RST in the window, but not at the byte awaited: RFC 5961 has it answered, not obeyed."""
 
-    __slots__ = ("offset", "time_ns")
+    __slots__ = ("is_contradicted", "offset", "time_ns")
 
     def __init__(self, offset: int, time_ns: int) -> None:
         self.offset = offset
         self.time_ns = time_ns
+        self.is_contradicted = False
+        """Whether the last new bytes of its side came after it and end before its number."""
 
 
 class Detached:

@@ -38,7 +38,6 @@ _MAX_OPEN = 16_384
 _SWEEP_NS = 1_000_000_000
 # Where the ports begin that systems give to those who connect: Linux's, the lowest.
 _CLIENT_PORTS = 32_768
-_FIRST_WINDOW = 65_536  # of a connection that was just opened; not scaled
 
 Key = tuple[Endpoint, Endpoint]
 
@@ -86,7 +85,7 @@ class Reassembler:
             return False
         half, _ = found.halves_of(segment.source)
         if found.over:
-            return found.repeats(segment)
+            return bool(segment.payload) and found.repeats(segment)
         return half.first is not None and found.fits(segment)
 
     def has(self, segment: Segment) -> bool:
@@ -168,6 +167,8 @@ class Reassembler:
         if found is None:
             return self._opened_in_middle(segment, events) if segment.payload else None
         if found.over:
+            if found.pending is not None and found.pending.takes(segment):
+                return self._opened_from(found.pending, events)
             return self._after_end(found, segment, events)
         if found.pending is not None:
             return self._resolve(found, found.pending, segment, events)
@@ -219,6 +220,9 @@ class Reassembler:
         ):
             return found
         self._drop_pending(found)
+        if half.syn is not None and other.syn == client_syn:
+            found.drop(DropReason.IGNORED_SYN)  # the SYN was answered by another number
+            return None
         pending = self._pending(found, segment.target, segment.source, client_syn)
         pending.server_syn = segment.sequence
         pending.scales[segment.source] = _scale(segment)
@@ -241,24 +245,24 @@ class Reassembler:
         pending: PendingSyn,
         segment: Segment,
         events: list[StreamEvent],
-    ) -> TcpConnection:
+    ) -> TcpConnection | None:
         """Tell by a segment whether a SYN began a new connection, or the old one goes on."""
         half, other = found.halves_of(segment.source)
         by_client = segment.source == pending.client
         number, length = segment.sequence, len(segment.payload)
         is_old = half.first is not None and half.fits(number, length)
-        if by_client:
-            ahead = (number - pending.client_syn - 1) % WRAP
-        elif segment.flags & ACK:
-            ahead = (segment.acknowledgment - pending.client_syn - 1) % WRAP
+        if not by_client:
             acknowledged = other.first is None or other.fits(segment.acknowledgment, 0)
             is_old = acknowledged and (is_old or half.first is None)
-        else:
-            return found
-        if ahead < _FIRST_WINDOW and not is_old:
+        if is_old:
+            if by_client and segment.payload and not half.covers(number, length):
+                self._drop_pending(found)
+        elif pending.takes(segment):
+            if by_client and segment.flags & RST and pending.server_syn is not None:
+                self._drop_pending(found)  # the client has not sent the SYN that was answered
+                found.drop(DropReason.IGNORED_RESET)
+                return None
             return self._opened_from(pending, events)
-        if by_client and is_old and segment.payload and not half.covers(number, length):
-            self._drop_pending(found)
         return found
 
     def _after_end(

@@ -23,6 +23,7 @@ _GRACE_PACKETS = 256
 _GRACE_NS = 1_000_000_000
 _INACTIVE_NS = 20 * 60 * 1_000_000_000
 """How long no node is silent: Bitcoin Core ends a connection then (TIMEOUT_INTERVAL)."""
+_FIRST_WINDOW = 65_536  # of a connection that was just opened; not scaled
 _MAX_SCALE = 14  # RFC 7323; assumed where a SYN was not captured
 _VERSION = b"version".ljust(12, b"\0")  # after a magic of 4 bytes
 
@@ -61,6 +62,17 @@ class PendingSyn:
         self.server_syn: int | None = None
         self.scales: dict[Endpoint, int] = {}
         self.time_ns = time_ns
+
+    def takes(self, segment: Segment) -> bool:
+        """Return whether a segment may be the next of the connection that this SYN begins."""
+        acknowledgment = segment.acknowledgment if segment.flags & ACK else None
+        if segment.source == self.client:
+            client, server = segment.sequence, acknowledgment
+        else:
+            client, server = acknowledgment, segment.sequence
+            if client is None:
+                return False
+        return _is_soon_after(self.client_syn, client) and _is_soon_after(self.server_syn, server)
 
 
 class TcpConnection:
@@ -251,7 +263,12 @@ class TcpConnection:
             if not half.closed and half.acknowledged > half.next + 1:
                 self._skip(half, half.acknowledged, events)
         for half in self.halves:
-            if half.pending_reset is not None and not self.over:
+            reset = half.pending_reset
+            if reset is None or self.over:
+                continue
+            if reset.is_contradicted and not half.is_reset_acknowledged:
+                self._disbelieve(half)
+            else:
                 self._reset(half, events)
 
     def displace(self, events: list[StreamEvent]) -> None:
@@ -336,6 +353,8 @@ class TcpConnection:
             self._disbelieve(half)
         for group in half.detached:
             group.went_elsewhere(self._moment.packets, self._moment.time_ns)
+        if half.pending_reset is not None:
+            half.pending_reset.is_contradicted = end < half.pending_reset.offset
         if half.queue(offset, payload, time_ns):
             self.drop(DropReason.CONFLICT, segment)
 
@@ -369,10 +388,13 @@ class TcpConnection:
             half.begin(segment.sequence)
         offset = half.offset_of(segment.sequence)
         near = half.group_of(segment.sequence)
-        if near is not None:
-            half.cost += near.add(segment, self._moment.time_ns)
-        elif half.next <= offset <= max(half.limit, half.next + 1):
+        if half.next <= offset <= max(half.limit, half.next + 1):
+            waiting = half.pending_reset
+            if waiting is not None and waiting.offset != offset:
+                self._disbelieve(half)
             half.pending_reset = half.pending_reset or PendingReset(offset, self._moment.time_ns)
+        elif near is not None:
+            half.cost += near.add(segment, self._moment.time_ns)
         else:
             self.drop(DropReason.IGNORED_RESET)
 
@@ -528,6 +550,9 @@ class TcpConnection:
         half.clear()
         events.append(Closed(self.number, half.from_client, reset, time_ns))
         self.over = self.over or all(each.closed for each in self.halves)
+        for each in self.halves:
+            if self.over and each.pending_reset is not None:
+                self._disbelieve(each)
 
 
 def _may_begin(half: Receiver, other: Receiver, segment: Segment) -> bool:
@@ -536,3 +561,8 @@ def _may_begin(half: Receiver, other: Receiver, segment: Segment) -> bool:
         return other.offset_of(segment.acknowledgment) in range(other.limit + 1)
     acked = half.acked_number
     return acked is None or (segment.sequence - acked) % WRAP <= MAX_WINDOW
+
+
+def _is_soon_after(syn: int | None, number: int | None) -> bool:
+    """Return whether a number may be one of the first after a SYN, as far as both are known."""
+    return syn is None or number is None or (number - syn - 1) % WRAP < _FIRST_WINDOW

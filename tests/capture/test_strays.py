@@ -1,0 +1,105 @@
+"""Strays between the segments of a connection: what a receiver would not take ends nothing."""
+
+from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
+from lbcproxy.capture.reading.happening import Closed, Data, Gap, Opened
+from lbcproxy.endpoint import Endpoint
+from tests.capture.tcp_judge import read
+
+CLIENT, SERVER = Endpoint("10.0.0.1", 40_000), Endpoint("10.0.0.2", 9246)
+MS = 1_000_000
+WRAP = 1 << 32
+
+
+def up(sequence, payload=b"", flags=ACK, ack=0):
+    """A segment from the client."""
+    return Segment(CLIENT, SERVER, sequence % WRAP, ack % WRAP, flags, payload)
+
+
+def down(sequence, payload=b"", flags=ACK, ack=0):
+    """A segment from the server."""
+    return Segment(SERVER, CLIENT, sequence % WRAP, ack % WRAP, flags, payload)
+
+
+def told(*segments, apart=20 * MS):
+    """What is told of segments that are so far apart, in short."""
+    events, dropped = read((at * apart, each) for at, each in enumerate(segments))
+    short = []
+    for event in events:
+        side = "" if isinstance(event, Opened) else "up" if event.from_client else "down"
+        if isinstance(event, Data):
+            short.append((event.connection, side, event.data))
+        elif isinstance(event, Gap):
+            short.append((event.connection, side, event.missing))
+        elif isinstance(event, Closed):
+            short.append((event.connection, side, "RST" if event.reset else "FIN"))
+    return short, dropped
+
+
+OPEN = (up(99, flags=SYN), down(499, flags=SYN | ACK, ack=100), up(100, ack=500))
+END = (up(110, flags=FIN | ACK, ack=510), down(510, flags=FIN | ACK, ack=111))
+TALK = (up(100, b"0123456789", ack=500), down(500, b"abcdefghij", ack=110))
+TOLD = [(1, "up", b"0123456789"), (1, "down", b"abcdefghij"), (1, "up", "FIN"), (1, "down", "FIN")]
+
+
+def test_nothing_is_left_out_where_there_is_no_stray():
+    """What the other tests are compared with."""
+    assert told(*OPEN, *TALK, *END) == (TOLD, {})
+
+
+def test_a_reset_in_the_window_that_is_not_obeyed_leaves_no_gap():
+    """RFC 5961, 3.2: its receiver challenges it, and what follows is at the old numbers."""
+    for stray in (up(5_000, flags=RST), down(5_000, flags=RST)):
+        found, dropped = told(*OPEN, stray, *TALK, *END)
+        assert found == TOLD
+        assert dropped == {"ignored-reset": 1}
+
+
+def test_a_reset_in_the_window_is_not_believed_at_the_end_if_something_followed():
+    """The capture ends, and the connection goes on."""
+    found, dropped = told(*OPEN, down(5_000, flags=RST), *TALK)
+    assert found == TOLD[:2]
+    assert dropped == {"ignored-reset": 1}
+
+
+def test_a_true_reset_after_one_in_the_window_ends_the_connection():
+    """The second is at the byte awaited."""
+    found, _ = told(*OPEN, up(5_000, flags=RST), *TALK, up(110, flags=RST))
+    assert found == [*TOLD[:2], (1, "up", "RST")]
+
+
+def test_a_reset_and_bytes_far_ahead_do_not_wait_for_each_other():
+    """Both are near each other, and only one is in the window."""
+    strays = (down(2_000_000, b"stray"), down(5_000, flags=RST))
+    assert told(*OPEN, *strays, *TALK, *END)[0] == TOLD
+
+
+def test_a_syn_ack_that_does_not_acknowledge_the_syn_ends_nothing():
+    """The client refuses it (RFC 9293, 3.10.7.3), and its own attempt goes on."""
+    stray = (down(7_777, flags=SYN | ACK, ack=900_000_000), up(900_000_000, flags=RST))
+    found, dropped = told(OPEN[0], *stray, *OPEN[1:], *TALK, *END)
+    assert found == TOLD
+    assert dropped == {"ignored-syn": 1, "ignored-reset": 1}
+
+
+def test_a_second_answer_to_a_syn_is_not_the_beginning_of_another_connection():
+    """The server's number is known; a reset far away confirms nothing."""
+    strays = (down(800_000_000, flags=SYN | ACK, ack=100), down(0, flags=RST | ACK, ack=100))
+    assert told(*OPEN, *strays, *TALK, *END)[0] == TOLD
+
+
+def test_a_refusal_recorded_before_its_syn_is_told_also_on_ports_used_again():
+    """Network cards with several queues do so; the connection before is over."""
+    again = (down(0, flags=RST | ACK, ack=200_001), up(200_000, flags=SYN))
+    found, _ = told(*OPEN, *TALK, *END, *again, apart=2 * MS)
+    assert found == [*TOLD, (2, "down", "RST")]
+
+
+def test_a_pending_syn_is_the_next_connection_once_the_one_before_is_over():
+    """A stray answer was taken for the beginning; the true attempt is refused."""
+    found, _ = told(
+        down(7_777, flags=SYN | ACK, ack=900_000_000),
+        up(99, flags=SYN),
+        up(900_000_000, flags=RST),
+        down(0, flags=RST | ACK, ack=100),
+    )
+    assert found == [(1, "up", "RST"), (2, "down", "RST")]
