@@ -81,7 +81,8 @@ def command(
     if no_record:
         flags["record"] = None
     if network is not None:
-        flags["network"] = network
+        # Those of a file belong to the file's network.
+        flags |= {"network": network, "magic": None, "signet_challenge": None}
     made = the_faults(faults)
     config = _configured(path, modes, flags, made)
     read_again = None if path is None else lambda: _read(path, flags, made)

@@ -27,6 +27,9 @@ METAVARS = {
     "control": "ADDRESS",
     "plugins": "'FILE [NAME=VALUE ...]'",
     "ring_on": "REASON",
+    "socks_allow": "RULE",
+    "socks_deny": "RULE",
+    "socks_upstream": "HOST:PORT",
 }
 
 

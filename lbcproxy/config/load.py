@@ -18,6 +18,7 @@ from lbcproxy import networks
 from lbcproxy.capture import BadPattern, file_name
 from lbcproxy.config.control import control_address
 from lbcproxy.config.describe import type_of
+from lbcproxy.config.led import SOCKS, not_led
 from lbcproxy.config.network import BadNetwork, network_of, without_magic
 from lbcproxy.config.recorded import not_kept, recording_key
 from lbcproxy.config.settings import (
@@ -50,6 +51,7 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LEAST = 1 << 20
 LEAST_FILE = 4 << 10
 RECORDS = {"run": RECORD, "listener": RECORD_LISTENER, "session": RECORD_SESSION}
+NO_SOCKS = "it does nothing without a proxy of mode socks5: elsewhere clients do not choose"
 USELESS = "it does nothing without a proxy of mode terminate: the others pass every byte as it came"
 ANY = ("0.0.0.0", "::")  # noqa: S104
 
@@ -196,7 +198,7 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
             raise wrong("record_filter", str(error)) from None
     if 0 < proxy.rotate_size < LEAST_FILE:
         raise wrong("rotate_size", "at least 4 KiB are expected, or 0 for never")
-    for setting, what in not_kept(proxy):
+    for setting, what in (*not_kept(proxy), *not_led(proxy)):
         raise wrong(setting, what)
     for timeout in ("dial_timeout", "handshake_timeout", "idle_timeout", "plugin_timeout"):
         if getattr(proxy, timeout) == 0:
@@ -269,6 +271,10 @@ def _check_together(config: Config, places: Mapping[str, str]) -> None:
         for name in Shown.__struct_fields__:
             if getattr(config, name) != _default(name):
                 raise ConfigError(USELESS, name, _at(places, name))
+    if not any(proxy.mode == "socks5" for proxy in config.proxies):
+        for name in SOCKS:
+            if getattr(config, name) != _default(name):
+                raise ConfigError(NO_SOCKS, name, _at(places, name))
     at: dict[Endpoint, Mode] = {}
     names: dict[str, int] = {}
     for number, proxy in enumerate(config.proxies):

@@ -258,6 +258,27 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool,
         _help("Mode terminate: pass pings on; otherwise we answer them and ping ourselves."),
     ] = False
+    socks_upstream: Annotated[
+        str | None,
+        _help(
+            "Mode socks5: the SOCKS proxy that clients are led through, HOST:PORT, as that of Tor. "
+            "Names are looked up there."
+        ),
+    ] = None
+    socks_allow: Annotated[
+        tuple[str, ...],
+        _help(
+            "Mode socks5: where clients may be led: networks as 10.0.0.0/8, addresses, host "
+            "names, .DOMAIN with all below it, private, loopback. Left out, anywhere."
+        ),
+    ] = ()
+    socks_deny: Annotated[
+        tuple[str, ...],
+        _help(
+            "Mode socks5: where clients may not be led, in the same words; it takes precedence. "
+            "The addresses of a name are held to it too."
+        ),
+    ] = ()
 
 
 class Proxy(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
@@ -14,10 +14,42 @@ from twisted.internet.protocol import Factory, Protocol
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.text import printable
 
-__all__ = ["EXPECTED", "client_endpoint", "connect", "reason_of"]
+__all__ = [
+    "EXPECTED",
+    "NeverLookedUp",
+    "client_endpoint",
+    "connect",
+    "never_looked_up",
+    "reason_of",
+]
 
 EXPECTED = (ConnectError, ConnectingCancelledError, CancelledError, OSError)
 """Ways in which dialling fails that are no defect of ours; names not found are an OSError."""
+
+
+NEVER_LOOKED_UP = ("onion", "i2p", "invalid")
+"""Top level names that no name server knows, and that none is to hear of: RFC 7686, RFC 6761."""
+
+
+class NeverLookedUp(DNSLookupError):
+    """A name is not asked of the system's resolver, which would tell others of it."""
+
+
+class _NoSuchHost:
+    """An endpoint of a name that is not looked up."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """Fail."""
+        return fail(NeverLookedUp(f"names in .{self._name} are not looked up"))
+
+
+def never_looked_up(host: str) -> str:
+    """Return the top level name of a host that must not be looked up; empty for any other."""
+    last = host.rstrip(".").lower().rpartition(".")[2]
+    return last if last in NEVER_LOOKED_UP else ""
 
 
 def client_endpoint(reactor: Any, address: Endpoint, timeout: float) -> Any:
@@ -25,6 +57,8 @@ def client_endpoint(reactor: Any, address: Endpoint, timeout: float) -> Any:
 
     Only what is a name is looked up.
     """
+    if special := never_looked_up(address.host):
+        return _NoSuchHost(special)
     if ":" in address.host:
         return TCP6ClientEndpoint(reactor, address.host, address.port, timeout)
     if address.host.replace(".", "").isdigit():
@@ -43,6 +77,8 @@ def connect(endpoint: Any, peer: Protocol) -> Deferred[Any]:
 
 def reason_of(error: BaseException | None) -> str:
     """Say why a connection could not be made, in the system's words where it has some."""
+    if isinstance(error, NeverLookedUp):
+        return str(error.args[0])
     number = getattr(error, "osError", None)
     if isinstance(number, int):
         return os.strerror(number)

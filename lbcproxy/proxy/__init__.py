@@ -1,5 +1,6 @@
 """The Twisted shell: listeners, and the relays that join two peers."""
 
+from lbcproxy.proxy.destinations import Destinations
 from lbcproxy.proxy.mode import (
     BadMode,
     Mode,
@@ -24,6 +25,7 @@ __all__ = [
     "MOST_SESSIONS",
     "BadMode",
     "CannotListen",
+    "Destinations",
     "Mode",
     "Plugins",
     "ProxyService",

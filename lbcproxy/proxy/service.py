@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections import Counter
@@ -19,15 +20,20 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
+from lbcproxy.peer.dial import client_endpoint
+from lbcproxy.proxy.bounded import BoundedEndpoint
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connections import Connections
+from lbcproxy.proxy.destinations import Destinations
 from lbcproxy.proxy.dialling import Dialling
 from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.looks import Looks
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
+from lbcproxy.proxy.modes.socks5 import KIND as SOCKS5
 from lbcproxy.proxy.refusals import Refusals
 from lbcproxy.proxy.settings import HasFaults, Plugins, ProxySession, RelaySettings, Shown
+from lbcproxy.proxy.socks_client import SocksEndpoint
 from lbcproxy.session import Observer
 
 __all__ = [
@@ -90,6 +96,10 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
     seed: int = 0
     """What the chances of faults are made of."""
+    socks_upstream: Endpoint | None = None
+    """The SOCKS proxy through which clients are led that say themselves where they go."""
+    destinations: Destinations = Destinations()
+    """Where those may be led."""
 
 
 class Listener(Factory):
@@ -231,6 +241,7 @@ class ProxyService(Service):
                 upstreams,
                 timeout=self._settings.dial_timeout,
                 retry=self._settings.dial_retry,
+                endpoint=self._client_endpoint(mode),
             ),
             observers=self._observers,
             clock=self._reactor,
@@ -248,6 +259,15 @@ class ProxyService(Service):
             faults=self._settings.faults,
             seed=self._settings.seed,
         )
+
+    def _client_endpoint(self, mode: Mode) -> Callable[[Any, Endpoint, float], Any]:
+        """Return what makes the way to an upstream; only where clients choose it has it bounds."""
+        rules, proxy = self._settings.destinations, self._settings.socks_upstream
+        if mode.kind != SOCKS5:
+            return client_endpoint
+        if proxy is not None:
+            return functools.partial(SocksEndpoint, proxy=proxy, rules=rules)
+        return functools.partial(BoundedEndpoint, rules=rules) if rules else client_endpoint
 
     def _server_endpoint(self, address: Endpoint) -> Any:
         kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint

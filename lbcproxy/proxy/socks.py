@@ -16,6 +16,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.proxy.destinations import NotAllowed
 from lbcproxy.text import printable
 
 __all__ = ["SocksTalk", "reply", "reply_to"]
@@ -30,6 +31,7 @@ COMMANDS = {2: "BIND", 3: "UDP ASSOCIATE", RESOLVE: "Tor's RESOLVE", 0xF1: "Tor'
 
 SUCCEEDED = 0
 FAILURE = 1
+NOT_ALLOWED = 2
 NETWORK_UNREACHABLE = 3
 HOST_UNREACHABLE = 4
 REFUSED = 5
@@ -167,6 +169,8 @@ def reply_to(result: Endpoint | BaseException) -> bytes:
 
 
 def _code(error: BaseException) -> int:
+    if isinstance(error, NotAllowed):
+        return NOT_ALLOWED
     if isinstance(error, DNSLookupError):
         return HOST_UNREACHABLE
     if isinstance(error, ConnectTimeout):

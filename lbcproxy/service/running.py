@@ -7,8 +7,9 @@ from twisted.logger import Logger
 
 from lbcproxy import networks
 from lbcproxy.config import Proxy, mode_of
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.log import GATE
-from lbcproxy.proxy import Mode, Plugins, ProxyService, ProxySettings, Shown
+from lbcproxy.proxy import Destinations, Mode, Plugins, ProxyService, ProxySettings, Shown
 from lbcproxy.service.recordings import Kept
 from lbcproxy.session.session import STREAM_ABOVE
 
@@ -71,6 +72,8 @@ def settings_of(proxy: Proxy, *, plugins: Plugins, reads_all: bool, seed: int) -
         plugins=plugins,
         faults=proxy.faults,
         seed=seed,
+        socks_upstream=Endpoint.parse(proxy.socks_upstream) if proxy.socks_upstream else None,
+        destinations=Destinations.parse(proxy.socks_allow, proxy.socks_deny),
         stream_above=None if reads_all or proxy.record_filter else STREAM_ABOVE,
         shown=Shown(
             user_agent=None if agent is None else agent.encode(),

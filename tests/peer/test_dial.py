@@ -1,14 +1,19 @@
 """Why there is no connection, in words for people."""
 
 import errno
+import re
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError, DNSLookupError, NoRouteError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TooLate
+from twisted.internet.testing import MemoryReactorClock
 
-from lbcproxy.peer.dial import EXPECTED, reason_of
+import lbcproxy
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.peer.dial import EXPECTED, client_endpoint, never_looked_up, reason_of
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,38 @@ def test_why_there_is_no_connection(error: Exception, words: str):
     assert isinstance(error, EXPECTED)
     assert words in reason_of(error)
     assert "\x1b" not in reason_of(error)
+
+
+SPECIAL = ["abc.onion", "ABC.ONION.", "onion", "x.b32.i2p", "no.such.invalid", "invalid."]
+
+
+@pytest.mark.parametrize("host", SPECIAL)
+def test_names_that_are_nobodys_are_never_looked_up(host):
+    """Whoever runs a resolver would learn whom one wants to reach: RFC 7686, RFC 6761."""
+    reactor = MemoryReactorClock()
+    reactor.nameResolver = None  # whoever asks it fails otherwise
+    failures = []
+    client_endpoint(reactor, Endpoint(host, 8333), 5.0).connect(None).addErrback(failures.append)
+    [failure] = failures
+    assert failure.check(DNSLookupError)
+    assert isinstance(failure.value, EXPECTED)
+    last = host.rstrip(".").lower().rpartition(".")[2]
+    assert reason_of(failure.value) == f"names in .{last} are not looked up"
+
+
+@pytest.mark.parametrize("host", ["onion.example", "invalidx", "1.2.3.4", "::1", "localhost"])
+def test_other_names_are(host):
+    """It is the last part that counts."""
+    assert never_looked_up(host) == ""
+
+
+def test_nobody_looks_names_up_in_another_way():
+    """The rule holds wherever we connect: upstreams, probe, replay, SOCKS."""
+    package = Path(lbcproxy.__file__).parent
+    ways = re.compile(r"HostnameEndpoint\(|getaddrinfo\(|gethostby|create_connection\(")
+    found = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if ways.search(path.read_text())
+    ]
+    assert sorted(found) == ["peer/dial.py", "pytest_plugin/network.py"]

@@ -1,0 +1,141 @@
+"""Where clients that say themselves where they go may be led: rules that allow, and that deny.
+
+A rule is a network (`10.0.0.0/8`) or address, a host name (`seed.example.com`), a name with all
+below it (`.example.com`), or a named range (`private`, `loopback`).
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, TypeAlias
+
+import msgspec
+from twisted.internet.error import ConnectError
+
+__all__ = ["RANGES", "Destinations", "NotAllowed", "Rule"]
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+RANGES = {
+    # The unspecified addresses lead to this machine, too.
+    "loopback": ("127.0.0.0/8", "::1/128", "0.0.0.0/8", "::/128"),
+    "private": (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"),
+        *("fc00::/7", "fe80::/10"),
+    ),
+}
+"""Ranges of addresses by name: RFC 1918, 6598, 3927, 4193, 4291."""
+NAT64 = IPv6Network("64:ff9b::/96")
+"""Addresses that stand for IPv4 ones: RFC 6052."""
+NAME = re.compile(r"(?:\*?\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.IGNORECASE)
+
+
+class NotAllowed(ConnectError):
+    """The rules do not allow a client to be led there."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(string=why)  # type: ignore[no-untyped-call]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One rule; only one of both is there."""
+
+    networks: tuple[Any, ...] = ()
+    name: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Rule:
+        """Read a rule; raises ValueError, which says what is right."""
+        if text in RANGES:
+            return cls(tuple(map(ip_network, RANGES[text])))
+        try:
+            return cls((ip_network(text.strip("[]")),))
+        except ValueError as error:
+            if "/" in text or ":" in text or not text.strip("0123456789."):
+                raise ValueError(f"{text!r} is not a network: {error}") from None
+        if not NAME.fullmatch(text):
+            names = ", ".join(RANGES)
+            raise ValueError(f"{text!r} is not a network, a host name, .DOMAIN, or one of {names}")
+        return cls(name=_plain_name(text.removeprefix("*")))
+
+    def has_name(self, name: str) -> bool:
+        """Return whether it means a host of this name."""
+        if self.name.startswith("."):
+            return name.endswith(self.name) or name == self.name[1:]
+        return bool(self.name) and name == self.name
+
+    def has_address(self, address: Address) -> bool:
+        """Return whether it means this address."""
+        return any(address in network for network in self.networks)
+
+
+class Destinations(msgspec.Struct, frozen=True):
+    """What is allowed and what is denied, which takes precedence; nothing allowed means all."""
+
+    allow: tuple[Rule, ...] = ()
+    deny: tuple[Rule, ...] = ()
+
+    @classmethod
+    def parse(cls, allow: tuple[str, ...], deny: tuple[str, ...]) -> Destinations:
+        """Read rules; raises ValueError."""
+        return cls(tuple(map(Rule.parse, allow)), tuple(map(Rule.parse, deny)))
+
+    def __bool__(self) -> bool:
+        return bool(self.allow or self.deny)
+
+    def allows(self, host: str, *, resolves: bool = True) -> bool:
+        """Return whether a client may be led to a host, as far as its name tells.
+
+        An address is decided for good. A name that no rule means may still be allowed by its
+        addresses, if it `resolves` here.
+        """
+        address = _literal(host)
+        if address is not None:
+            return self.allows_address(address)
+        name = _plain_name(host)
+        if any(rule.has_name(name) for rule in self.deny):
+            return False
+        by_address = resolves and any(rule.networks for rule in self.allow)
+        return by_address or not self.allow or self._names(name)
+
+    def allows_address(self, address: Address, name: str = "") -> bool:
+        """Return whether a client may be led to an address, which a name that it asked for has."""
+        address = _meant(address)
+        if any(rule.has_address(address) for rule in self.deny):
+            return False
+        allowed = any(rule.has_address(address) for rule in self.allow)
+        return not self.allow or allowed or self._names(_plain_name(name))
+
+    def _names(self, name: str) -> bool:
+        return any(rule.has_name(name) for rule in self.allow)
+
+
+def _plain_name(name: str) -> str:
+    """Return a name as it is compared."""
+    return name.rstrip(".").lower()
+
+
+def _literal(host: str) -> Address | None:
+    """Return the address that a host is, also in the old forms (127.1); None for a name."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    if not host.replace(".", "").isdigit():
+        return None
+    try:
+        return IPv4Address(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return None
+
+
+def _meant(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 one stands for, or the address itself."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address in NAT64:
+            return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
