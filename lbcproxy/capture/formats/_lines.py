@@ -13,7 +13,15 @@ import msgspec
 from lbcproxy import networks
 from lbcproxy.capture.packet import Leg, Section, Statistics
 from lbcproxy.capture.reading.connection import UnknownNetwork
-from lbcproxy.capture.reading.happening import Closed, Data, Forgotten, Gap, Happened, Opened
+from lbcproxy.capture.reading.happening import (
+    MAX_OPEN,
+    Closed,
+    Data,
+    Forgotten,
+    Gap,
+    Happened,
+    Opened,
+)
 from lbcproxy.capture.recording.writer import SCHEMA
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
@@ -27,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["Telling"]
 
 MOST_EARLY = 64 << 20
+"""Bytes that wait for upstream legs, of all sessions together."""
+MOST_CLOSED = 1024
+"""Sessions of which something may still be said after their end."""
 _NOWHERE = Endpoint("0.0.0.0", 0)  # noqa: S104  # an address that nobody has
 
 
@@ -38,6 +49,7 @@ class _Session:
         self.upstream = upstream
         self.network = network
         self.legs = {Leg.CLIENT: client}
+        self.finished: set[Direction] = set()
         self.early: list[Happened] = []
         self.early_size = 0
         self.end: dict[str, Any] = {}
@@ -50,7 +62,11 @@ class Telling:
         self._path = path
         self._network = network
         self._connections = itertools.count(1)
-        self._sessions: dict[int, _Session] = {}
+        self._sessions: dict[int, _Session] = {}  # those that are open, the longest silent first
+        self._closed: dict[int, _Session] = {}
+        self._forgot = False  # whether some that were open are not known any more
+        self._seen: set[str] = set()  # networks
+        self._early_size = 0
         self._by_leg = False
 
     def take(self, line: Line, offset: int) -> Iterator[Section | Happened | Statistics]:
@@ -66,7 +82,9 @@ class Telling:
         if line.event is None:
             yield from self._message(line, number, time_ns)
         elif line.event == "started":
-            yield self._started(line, number, time_ns)
+            yield from self._started(line, number, time_ns)
+        elif self._forgot and number not in self._sessions and number not in self._closed:
+            return
         elif line.event == "connected":
             local = _endpoint(_said(line.local, "local"))
             yield from self._connected(self._known(number), local, time_ns)
@@ -77,16 +95,21 @@ class Telling:
             for connection in session.legs.values():
                 closed = Closed(connection, client, line.event == "reset", time_ns)
                 yield Happened(closed, facts)
+            session.finished |= {_direction(line)} if line.event == "finished" else set(Direction)
+            if len(session.finished) == len(Direction):
+                self._close(session)
         elif line.event == "ending":
             self._known(number).end = line.end
         elif line.event == "left":
-            for connection in self._known(number).legs.values():
-                yield Happened(Forgotten(connection, time_ns))
+            yield from self._forget(self._known(number), time_ns)
         else:
             raise ValueError(f"no event {line.event[:20]!r} is known")
 
     def _section(self, line: Line, offset: int) -> Section:
         self._sessions.clear()
+        self._closed.clear()
+        self._seen.clear()
+        self._forgot, self._early_size = False, 0
         self._by_leg = line.changes and line.legs == "both"
         facts: dict[str, Any] = {
             **line.metadata,
@@ -97,21 +120,43 @@ class Telling:
         }
         return Section((msgspec.json.encode(facts).decode(),), line.comments, offset)
 
-    def _started(self, line: Line, number: int, time_ns: int) -> Happened:
+    def _started(self, line: Line, number: int, time_ns: int) -> Iterator[Happened]:
         client = _endpoint(_said(line.client, "client"))
         listen = _endpoint(_said(line.listen, "listen"))
         upstream = listen if line.upstream is None else _endpoint(line.upstream)
         network = self._network_of(line.network)
+        self._seen.add(network.id)
+        if number in self._sessions:  # its number is another's now
+            yield from self._forget(self._sessions[number], time_ns)
+        if len(self._sessions) >= MAX_OPEN:
+            for session in list(self._sessions.values())[: MAX_OPEN // 2]:
+                yield from self._forget(session, time_ns)
+                del self._closed[session.number]
+            self._forgot = True
         begun = Opened(next(self._connections), client, listen, time_ns, line.begun)
         self._sessions[number] = _Session(number, begun.connection, network, upstream)
         facts = {"session": number, "leg": "client", "network": network.id}
         facts["upstream"] = str(upstream)
         if not line.begun:
             facts |= {"continued": True, "protocol_version": line.protocol_version}
-        return Happened(begun, facts)
+        yield Happened(begun, facts)
+
+    def _close(self, session: _Session) -> None:
+        """Take a session for over, though something may still be said of it."""
+        if self._sessions.pop(session.number, None) is not None:
+            self._early_size -= session.early_size
+            session.early, session.early_size = [], 0
+            self._closed[session.number] = session
+        if len(self._closed) > MOST_CLOSED:
+            del self._closed[next(iter(self._closed))]
+
+    def _forget(self, session: _Session, time_ns: int) -> Iterator[Happened]:
+        self._close(session)
+        for connection in session.legs.values():
+            yield Happened(Forgotten(connection, time_ns))
 
     def _known(self, number: int) -> _Session:
-        session = self._sessions.get(number)
+        session = self._sessions.get(number) or self._closed.get(number)
         if session is None:
             raise ValueError(f"session {number} has not started")
         return session
@@ -123,6 +168,8 @@ class Telling:
         session.legs[Leg.UPSTREAM] = opened.connection
         yield Happened(opened, {"session": session.number, "leg": "upstream"})
         early, session.early = session.early, []
+        self._early_size -= session.early_size
+        session.early_size = 0
         for each in early:
             event = msgspec.structs.replace(
                 each.event, connection=opened.connection, time_ns=time_ns
@@ -131,11 +178,12 @@ class Telling:
 
     def _message(self, line: Line, number: int, time_ns: int) -> Iterator[Happened]:
         direction = _direction(line)
-        session = self._sessions.get(number)
+        session = self._sessions.pop(number, None)
         if session is None:  # what `show` has printed
-            started = self._unsaid(line, number)
-            yield self._started(started, number, time_ns)
-            session = self._sessions[number]
+            yield from self._started(self._unsaid(line, number), number, time_ns)
+        else:
+            self._sessions[number] = session  # as the last that was heard of
+        session = self._sessions[number]
         raw = _raw(line, session.network)
         facts: dict[str, Any] = {"number": line.number} if line.verdict != "pass" else {}
         if line.verdict != "pass":
@@ -156,17 +204,23 @@ class Telling:
             piece = _piece(session.legs.get(leg, 0), direction, data, line, time_ns, facts)
             if leg in session.legs:
                 yield piece
-            elif session.early_size + len(data) <= MOST_EARLY:
+            elif self._early_size + len(data) <= MOST_EARLY:
                 session.early.append(piece)
                 session.early_size += len(data)
+                self._early_size += len(data)
 
     def _unsaid(self, line: Line, number: int) -> Line:
         client = Endpoint(_NOWHERE.host, number % 65_536)
+        known = self._closed.get(number)
+        network = line.network if known is None else known.network.id
+        if network is None and self._forgot and len(self._seen) == 1:
+            [network] = self._seen  # it is one that went on after it was let go
         return msgspec.structs.replace(
             line,
             client=str(client),
             listen=str(_NOWHERE),
             upstream=None,
+            network=network,
             begun=line.command == "version",
         )
 

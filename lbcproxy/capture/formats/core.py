@@ -17,6 +17,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,7 +32,7 @@ from lbcproxy.capture.formats._core_records import (
     Unreadable,
 )
 from lbcproxy.capture.reading.connection import UnknownNetwork
-from lbcproxy.capture.reading.happening import Data, Forgotten, Gap, Happened, Opened
+from lbcproxy.capture.reading.happening import MAX_OPEN, Data, Forgotten, Gap, Happened, Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
@@ -124,6 +125,11 @@ class _Peer:
             else:
                 yield Happened(Data(self._number, from_client, found.raw, found.time_ns))
 
+    def let_go(self) -> Iterator[Happened]:
+        """Say that nothing more is known of it."""
+        if self._number:
+            yield Happened(Forgotten(self._number, self._time_ns))
+
     def _comes_back(self, side: _Side, other: _Side | None) -> bool:
         """Whether what comes next begins another session: a `version` that is not the first thing.
 
@@ -144,8 +150,7 @@ class _Peer:
     def _begin(self, side: _Side, other: _Side | None, network: Network) -> Iterator[Happened]:
         """End the session before, and begin one: of two that begin, who does so first connects."""
         assert side.next is not None
-        if self._number:
-            yield Happened(Forgotten(self._number, self._time_ns))
+        yield from self.let_go()
         self._number = next(self._numbers)
         self._firsts.clear()
         node_first = side.is_version and not side.received
@@ -200,6 +205,7 @@ def in_folder(path: Path, network: Network | None) -> Iterator[Happened]:
     numbers = itertools.count(1)
     damages: list[CaptureError] = []
     step = len(folders) if len(folders) <= _TOGETHER else 1
+    peers: deque[_Peer] = deque()
     for begin in range(0, len(folders), step):
         with ExitStack() as stack:
             streams = []
@@ -210,8 +216,11 @@ def in_folder(path: Path, network: Network | None) -> Iterator[Happened]:
                     for each in files
                 ]
                 stack.callback(_gather, damages, files, sides)
-                streams.append(_Peer(folder.absolute().name, sides, numbers).happened(chain))
+                peers.append(_Peer(folder.absolute().name, sides, numbers))
+                streams.append(peers[-1].happened(chain))
             yield from heapq.merge(*streams, key=lambda each: each.event.time_ns)
+        if len(peers) > MAX_OPEN:  # nobody says when a peer left, and nothing of the first comes
+            yield from peers.popleft().let_go()
     if damages:
         raise damages[0]
 

@@ -166,6 +166,7 @@ class Connection:
                 yield from self.session.end(direction, time_ns)
         if self.over:
             self._release()
+            self._forget_maker()
 
     def facts(self, number: int, network: Network | None) -> SessionFacts:
         """Say between whom the session is; where only two are known, the server is the upstream."""
@@ -214,6 +215,7 @@ class Connection:
         if network is not None:
             held = self._release()
             self.session = self._make_session(network)
+            self._forget_maker()
             for direction, what, time_ns in held:
                 if isinstance(what, bytes):
                     yield from self.session.receive(direction, what, time_ns)
@@ -228,6 +230,14 @@ class Connection:
         self._room.left += self._size
         self._size = 0
         return held
+
+    def _forget_maker(self) -> None:
+        """Let go of what knows this connection: a cycle would wait for the collector."""
+        self._make_session = _too_late
+
+
+def _too_late(network: Network) -> Session:
+    raise AssertionError(f"a session of {network.id} is made once")  # pragma: no cover
 
 
 def _network_in(data: bytes) -> Network | None:

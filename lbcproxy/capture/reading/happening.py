@@ -10,7 +10,11 @@ import msgspec
 
 from lbcproxy.endpoint import Endpoint
 
-__all__ = ["Closed", "Data", "Forgotten", "Gap", "Happened", "Opened", "StreamEvent"]
+__all__ = ["MAX_OPEN", "Closed", "Data", "Forgotten", "Gap", "Happened", "Opened", "StreamEvent"]
+
+
+MAX_OPEN = 16_384
+"""Connections that may be open at once; of more, those that were silent for longest are let go."""
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):

@@ -22,6 +22,7 @@ import msgspec
 from lbcproxy.capture.formats._packed import PACKINGS
 from lbcproxy.capture.packet import Leg
 from lbcproxy.capture.reading.facts import Facts, position_in
+from lbcproxy.capture.reading.happening import MAX_OPEN
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import SessionFacts
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenSession", "Part", "Parts"]
 
-MAX_OPEN = 16_384
-"""Connections that are kept open for files to come; those left first are ended."""
 
 MOST_ABSENT = 1_000
 """Names of absent parts that are kept."""

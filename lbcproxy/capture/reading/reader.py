@@ -165,6 +165,7 @@ class Pass:
             else:
                 for item in self._items:
                     yield from reading.take(item)
+        self._items = None
         yield from reading.finish() if self._part is None else reading.leave()
         if self._damage is not None:
             raise self._damage

@@ -1,0 +1,148 @@
+"""Sessions that nobody ends: as of packets, those that were silent for longest are let go."""
+
+import gc
+import itertools
+import json
+import struct
+import tracemalloc
+from collections import Counter
+
+import pytest
+
+from lbcproxy.capture import events, open_capture
+from lbcproxy.capture.events import Ended, Passed, Started
+from lbcproxy.capture.formats import _lines, core
+from lbcproxy.session import EndCause
+from lbcproxy.text import iso_time
+
+MOST = 100
+"""How many may be open here, so that few are enough for the test."""
+SECTION = {"event": "section", "network": "lbry-regtest", "legs": "client", "changes": False}
+
+
+@pytest.fixture(autouse=True)
+def bound(monkeypatch):
+    """Have a small bound."""
+    monkeypatch.setattr(_lines, "MAX_OPEN", MOST)
+    monkeypatch.setattr(core, "MAX_OPEN", MOST)
+
+
+def started(number, **more):
+    """Say that a session began."""
+    return {
+        "event": "started",
+        "time": iso_time(number * 1_000),
+        "session": number,
+        "network": "lbry-regtest",
+        "client": f"10.0.0.1:{number % 60_000}",
+        "listen": "10.0.0.2:29246",
+        "upstream": "10.0.0.3:29246",
+        **more,
+    }
+
+
+def ping(number, session):
+    """Say that a ping passed."""
+    return {
+        "number": number,
+        "time": iso_time(number * 1_000),
+        "session": session,
+        "direction": "to_upstream",
+        "command": "ping",
+        "payload": number.to_bytes(8, "little").hex(),
+    }
+
+
+def finished(number, direction):
+    """Say that one side closed."""
+    time = iso_time(number * 1_000)
+    return {"event": "finished", "time": time, "session": number, "direction": direction}
+
+
+def lines(path, said):
+    """Write lines of ndjson."""
+    with path.open("w") as file:
+        for each in said:
+            file.write(json.dumps(each) + "\n")
+    return path
+
+
+def never_ending(count):
+    """Say of sessions that they began, and nothing more."""
+    return (started(number) for number in range(1, count + 1))
+
+
+def ending(count):
+    """Say of sessions that they began and ended."""
+    for number in range(1, count + 1):
+        yield started(number)
+        yield ping(number, number)
+        yield from (finished(number, way) for way in ("to_upstream", "to_client"))
+
+
+def printed(count):
+    """What `show` prints: messages alone, here each of another session."""
+    return (ping(number, number) for number in range(1, count + 1))
+
+
+def taken_again(count):
+    """The same number for one session after the other."""
+    return (started(1) for _ in range(count))
+
+
+@pytest.mark.parametrize("said", [never_ending, ending, printed, taken_again])
+def test_memory_does_not_grow_with_the_number_of_sessions(tmp_path, said):
+    """Neither of open ones nor of those that are over."""
+    held = []
+    for count in (1_000, 4_000):
+        path = lines(tmp_path / f"{count}.ndjson", itertools.chain([SECTION], said(count)))
+        began = 0
+        tracemalloc.start()
+        for event in events(open_capture(path, "lbry-regtest")):
+            began += isinstance(event, Started)
+            if began == count:
+                break
+        gc.collect()
+        held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        assert began == count
+    assert held[1] - held[0] < 100_000, held
+
+
+def test_those_that_were_silent_longest_are_let_go(tmp_path):
+    """One that speaks is kept; what is let go has an end that says so."""
+    said = [SECTION, started(1)]
+    for number in range(2, 3 * MOST):
+        said += [started(number), ping(number, 1)]
+    told = list(events(open_capture(lines(tmp_path / "x.ndjson", said))))
+    causes = Counter(each.report.end.cause for each in told if isinstance(each, Ended))
+    assert causes[EndCause.SILENT] == 4 * MOST // 2
+    [first] = [each for each in told if isinstance(each, Ended) and each.facts.number == 1]
+    assert first.report.end.cause is EndCause.OPEN
+    assert sum(len(each.passages) for each in told if isinstance(each, Passed)) == 3 * MOST - 2
+
+
+def test_what_comes_of_it_later_is_not_lost(tmp_path):
+    """It is another session then, without its beginning; its end alone is nothing."""
+    said = [SECTION, *never_ending(2 * MOST), ping(1, 1), finished(2, "to_client")]
+    path = lines(tmp_path / "x.ndjson", said)
+    [passed] = [each for each in events(open_capture(path)) if isinstance(each, Passed)]
+    assert passed.passages[0].entries[0].command == "ping"
+    assert passed.facts.network == "lbry-regtest"
+
+
+def test_peers_of_core_are_let_go_as_well(tmp_path, monkeypatch):
+    """A node that ran for months has met very many."""
+    monkeypatch.setattr(core, "_TOGETHER", 10)
+    record = struct.pack("<Q12sI", 1_000_000, b"ping", 8) + bytes(8)
+    for number in range(3 * MOST):
+        folder = tmp_path / f"10.0.{number // 250}.{number % 250}_8333"
+        folder.mkdir()
+        (folder / core.RECEIVED).write_bytes(record)
+    open_now, most, messages = 0, 0, 0
+    for event in events(open_capture(tmp_path, "bitcoin-mainnet")):
+        open_now += isinstance(event, Started) - isinstance(event, Ended)
+        most = max(most, open_now)
+        messages += isinstance(event, Passed)
+    assert messages == 3 * MOST
+    assert most <= MOST + 2
