@@ -3,6 +3,7 @@
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.errors import BadPayload, BadRecord, UnknownCommand
 from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk, Run
+from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.record import MessageRecord, Record
 from lbcproxy.wire.registry import commands, record_of, register
 
@@ -18,6 +19,7 @@ __all__ = [
     "Item",
     "Junk",
     "MessageRecord",
+    "Partial",
     "Record",
     "Run",
     "UnknownCommand",
