@@ -135,7 +135,7 @@ def _sessions(shown: dict[str, Any]) -> Table:
             f"{down['messages']:,}",
             f"{down['bytes']:,}",
             *([f"{each['missing']:,}"] if missing else []),
-            each["how"],
+            printable(each["how"]),
         )
     _more(table, shown["session_count"] - len(shown["sessions"]))
     return table

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from lbcproxy.peer.log import GATE
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
 from lbcproxy.session.names import Names
+from lbcproxy.text import printable
 
 __all__ = ["Events"]
 
@@ -56,7 +57,7 @@ class Events(Observer):
         messages = summary.client.messages + summary.upstream.messages
         sizes = f"{summary.client.bytes:,} B up, {summary.upstream.bytes:,} B down"
         agreed = summary.protocol_version
-        words = f"end: {summary.end.describe()}; {messages:,} messages, {sizes}"
+        words = f"end: {printable(summary.end.describe())}; {messages:,} messages, {sizes}"
         if agreed is not None:
             words += f", version {agreed}"
         if not summary.is_ready:
