@@ -103,3 +103,48 @@ def test_a_pending_syn_is_the_next_connection_once_the_one_before_is_over():
         down(0, flags=RST | ACK, ack=100),
     )
     assert found == [(1, "up", "RST"), (2, "down", "RST")]
+
+
+SECOND = tuple(
+    Segment(
+        each.source,
+        each.target,
+        each.sequence + 70_000,
+        each.acknowledgment and each.acknowledgment + 70_000,
+        each.flags,
+        each.payload,
+    )
+    for each in (*OPEN, *TALK, *END)
+)
+THIRD = tuple(
+    Segment(
+        each.source,
+        each.target,
+        each.sequence + 1_900_000_000,
+        each.acknowledgment and each.acknowledgment + 1_900_000_000,
+        each.flags,
+        each.payload,
+    )
+    for each in (*OPEN, *TALK, *END)
+)
+
+
+def again(number):
+    """What is told of the same talk as another connection."""
+    return [(number, side, what) for _, side, what in TOLD]
+
+
+def test_a_late_syn_of_an_earlier_connection_ends_nothing():
+    """It is challenged; the client does not take that for a new connection."""
+    late = (up(99, flags=SYN), down(70_500, ack=70_100))
+    found, dropped = told(*OPEN, *TALK, *END, *SECOND[:3], *late, *SECOND[3:])
+    assert found == [*TOLD, *again(2)]
+    assert dropped == {"ignored-syn": 1}
+
+
+def test_late_bytes_are_recognised_after_two_more_connections():
+    """They neither open one nor make the stream jump, in whatever state the last one is."""
+    for place in (1, 3, 5, len(THIRD)):
+        late = (TALK[0], TALK[1], TALK[0])
+        found, _ = told(*OPEN, *TALK, *END, *SECOND, *THIRD[:place], *late, *THIRD[place:])
+        assert found == [*TOLD, *again(2), *again(3)], place

@@ -183,6 +183,9 @@ class Reassembler:
             return self._opened_by(segment, events)
         if half.syn == segment.sequence:
             return None  # sent again
+        if found.had_syn(segment.source, segment.sequence):
+            found.drop(DropReason.IGNORED_SYN)  # late
+            return None
         if half.syn is None and half.may_begin_with(segment.sequence + 1):
             return found
         if half.syn is not None and not found.is_established and other.syn is None:
@@ -271,7 +274,7 @@ class Reassembler:
         """Find out what comes after a connection has ended: late segments, or the next one."""
         if not segment.payload or found.repeats(segment):
             return None
-        if found.previous is not None and found.previous.repeats(segment):
+        if found.is_of_an_earlier_one(segment):
             found.drop(DropReason.OLDER_CONNECTION, segment)
             return None
         if found.is_behind(segment) and not is_version(segment.payload):
@@ -341,13 +344,13 @@ class Reassembler:
             previous.displace(events)
             self._look_after(previous, events)
         if previous is not None:
-            previous.previous = None
             self._remembered.pop(previous.number, None)
         if len(self._open) >= _MAX_OPEN:
             self._forget(events)
         self._count += 1
         opened = TcpConnection(self._count, client, server, self._moment, self.dropped)
-        opened.previous = previous
+        if previous is not None:
+            opened.succeed(previous)
         self._connections[client, server] = self._connections[server, client] = opened
         self._open[opened.number] = opened
         self._keep()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
 from lbcproxy.capture.reading.dropped import Dropped, DropReason
 from lbcproxy.capture.reading.happening import Closed, Data, Gap, StreamEvent
@@ -24,6 +26,8 @@ _GRACE_NS = 1_000_000_000
 _INACTIVE_NS = 20 * 60 * 1_000_000_000
 """How long no node is silent: Bitcoin Core ends a connection then (TIMEOUT_INTERVAL)."""
 _FIRST_WINDOW = 65_536  # of a connection that was just opened; not scaled
+_MAX_EARLIER = 4
+"""Connections on the same ports whose late repetitions are recognised."""
 _MAX_SCALE = 14  # RFC 7323; assumed where a SYN was not captured
 _VERSION = b"version".ljust(12, b"\0")  # after a magic of 4 bytes
 
@@ -67,12 +71,14 @@ class PendingSyn:
         """Return whether a segment may be the next of the connection that this SYN begins."""
         acknowledgment = segment.acknowledgment if segment.flags & ACK else None
         if segment.source == self.client:
-            client, server = segment.sequence, acknowledgment
-        else:
-            client, server = acknowledgment, segment.sequence
-            if client is None:
-                return False
-        return _is_soon_after(self.client_syn, client) and _is_soon_after(self.server_syn, server)
+            return _is_soon_after(self.client_syn, segment.sequence) and _is_soon_after(
+                self.server_syn, acknowledgment
+            )
+        return (
+            acknowledgment is not None
+            and _is_soon_after(self.client_syn, acknowledgment)
+            and _is_soon_after(self.server_syn, segment.sequence)
+        )
 
 
 class TcpConnection:
@@ -158,10 +164,27 @@ class TcpConnection:
         half, _ = self.halves_of(source)
         if self.over and half.syn == sequence:
             return True
-        if self.previous is None:
-            return False
-        half, _ = self.previous.halves_of(source)
-        return half.syn == sequence
+        return any(each.halves_of(source)[0].syn == sequence for each in self.earlier())
+
+    def earlier(self) -> Iterator[TcpConnection]:
+        """Return the connections that had the same addresses and ports before, the last first."""
+        previous = self.previous
+        while previous is not None:
+            yield previous
+            previous = previous.previous
+
+    def is_of_an_earlier_one(self, segment: Segment) -> bool:
+        """Return whether a segment repeats bytes of an earlier connection."""
+        return any(each.repeats(segment) for each in self.earlier())
+
+    def succeed(self, previous: TcpConnection) -> None:
+        """Remember the connection before, and some of those before that one."""
+        self.previous = previous
+        for half in previous.halves:
+            half.clear()
+        for place, each in enumerate(self.earlier(), 1):
+            if place == _MAX_EARLIER:
+                each.previous = None
 
     def is_in_flight(self, segment: Segment) -> bool:
         """Return whether new bytes may have been under way when the connection ended."""
@@ -293,7 +316,7 @@ class TcpConnection:
         if segment.flags & RST:
             self.drop(DropReason.IGNORED_RESET)
         elif segment.payload:
-            is_older = self.previous is not None and self.previous.repeats(segment)
+            is_older = self.is_of_an_earlier_one(segment)
             reason = DropReason.OLDER_CONNECTION if is_older else DropReason.OUTSIDE_WINDOW
             self.drop(reason, segment)
         return False
@@ -360,7 +383,7 @@ class TcpConnection:
 
     def _detach(self, half: Receiver, segment: Segment) -> None:
         """Keep a segment apart that fits nowhere, unless it is known what it is."""
-        if self.previous is not None and self.previous.repeats(segment):
+        if self.is_of_an_earlier_one(segment):
             self.drop(DropReason.OLDER_CONNECTION, segment)
         elif half.closed:
             self.drop(DropReason.AFTER_END, segment)
@@ -523,11 +546,13 @@ class TcpConnection:
                 self._reset(other, events)  # it came before
             else:
                 self._reset(half, events)
-        elif half.acknowledged > reset.offset + 1:
+            return
+        if half.acknowledged > reset.offset + 1:
             self._disbelieve(half)
-        elif (
-            half.is_reset_acknowledged and self._moment.time_ns - reset.time_ns > _GRACE_NS
-        ) or self._moment.time_ns - max(reset.time_ns, self.last_ns) > _INACTIVE_NS:
+            return
+        now = self._moment.time_ns
+        is_late = half.is_reset_acknowledged and now - reset.time_ns > _GRACE_NS
+        if is_late or now - max(reset.time_ns, self.last_ns) > _INACTIVE_NS:
             self._reset(half, events)
 
     def _reset(self, half: Receiver, events: list[StreamEvent]) -> None:
