@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -80,6 +81,16 @@ def test_all_that_was_said_is_there_in_order(in_memory, monkeypatch):
             assert message.record == entry.message.record
             assert message.error == entry.error
         assert conversation.notices == []
+
+
+def test_what_the_capture_holds_unread_is_told(tmp_path):
+    """A tunnel beside the session may have held the rest of it."""
+    esp = bytes(12) + b"\x08\0" + bytes([0x45, 0, 0, 40]) + bytes(5) + bytes([50]) + bytes(30)
+    record = struct.pack("<IIII", 1_795_419_999, 0, len(esp), len(esp)) + esp
+    path = tmp_path / "esp.pcap"
+    path.write_bytes(SYNC.read_bytes() + record * 2)
+    with load(path) as conversation:
+        assert conversation.notices == ["2 packets hold no TCP that is read: ESP 2"]
 
 
 def test_who_spoke_is_known():
