@@ -11,13 +11,14 @@ from twisted.internet.task import Clock
 
 from lbcproxy import networks
 from lbcproxy.capture import Capture
+from lbcproxy.capture.reading.met import SessionReport
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.hosting import Hosting, chain_for
 from lbcproxy.session import Direction, End, Entry, Observer, Passage, Session, SessionFacts
-from lbcproxy.session.end import STOPPED
+from lbcproxy.session.end import OPEN, SILENT, STOPPED
 from lbcproxy.session.pipeline import Pipeline
 
 __all__ = ["offline"]
@@ -64,9 +65,17 @@ class _Run:
         self.observer = observer
         self.interception = None
         self._capture = capture
+        self.ends: dict[int, End] = {}
+        """Why the recorded sessions ended, those of which that is known so far."""
+        self._told_ended, capture.ended = capture.ended, self._ended
         self._began: int | None = None
         self._sessions: dict[int, _Replayed] = {}
         self._number = 0
+
+    def _ended(self, report: SessionReport) -> None:
+        self._told_ended(report)
+        if report.end not in (OPEN, SILENT):
+            self.ends[report.number] = report.end
 
     def now(self) -> int:
         """Give the capture's time."""
@@ -145,6 +154,8 @@ class _Replayed:
             self._pipeline.finish(direction, self._run.now())
         self._pipeline.cut(self._run.now())
         self._pipeline.end("the capture ends")
+        if (end := self._run.ends.get(self.number)) is not None:
+            self._run.observer.ending(self._facts, end, self._run.now())
         for direction in Direction:
             self._run.observer.finished(self._facts, direction, self._run.now())
 

@@ -12,6 +12,8 @@ from lbcproxy.capture.tools.convert import choose_format, writing
 from lbcproxy.capture.tools.cut import Cut, Selection
 from lbcproxy.capture.tools.merge import Merge
 from lbcproxy.capture.tools.summary import summarise
+from lbcproxy.proxy import Plugins
+from lbcproxy.replay.offline import offline
 from lbcproxy.session import Direction, End, EndCause
 from tests.capture.scenes import NETWORK, Play, ping
 from tests.capture.told import written
@@ -140,3 +142,17 @@ def test_what_a_file_says_wrongly_is_no_end(said):
     """A file may say anything."""
     assert End.from_dict(said) is None
     assert End.from_dict({"cause": "closed", "by": 7, "detail": None}).cause is EndCause.CLOSED
+
+
+def test_what_is_replayed_offline_ended_as_it_did(tmp_path):
+    """Plugins change what passes, not why the session was over."""
+    path, out = tmp_path / "a.pcapng", tmp_path / "out.pcapng"
+    recorded(path, ENDS)
+    heard = []
+    capture = open_capture(path)
+    capture.ended = heard.append
+    with writing(out, choose_format(out)) as writer:
+        for _ in offline(capture, Plugins(), heard.append, observer=writer):
+            pass
+    assert ends_of(out) == ENDS
+    assert [each.end for each in heard] == ENDS  # who listened before still hears it
