@@ -87,6 +87,7 @@ def _one(file: Path, chain: Any, kind: str, quick: bool, plot: Path | None) -> i
     from lbcproxy.cli.main import DAMAGED
     from lbcproxy.cli.progress import reading
     from lbcproxy.cli.report import print_report
+    from lbcproxy.cli.show import printing
     from lbcproxy.text import printable_json
 
     capture = open_capture(file, chain)
@@ -94,11 +95,12 @@ def _one(file: Path, chain: Any, kind: str, quick: bool, plot: Path | None) -> i
         timeline = None if plot is None else Timeline()
         summary = summarise(capture, decode=not quick, timeline=timeline)
     shown = summary.to_dict()
-    if kind == "json":
-        print(printable_json(msgspec.json.encode(shown).decode()))
-    else:
-        print_report(shown, sys.stdout)
-    sys.stdout.flush()
+    with printing():
+        if kind == "json":
+            print(printable_json(msgspec.json.encode(shown).decode()))
+        else:
+            print_report(shown, sys.stdout)
+        sys.stdout.flush()
     if capture.met.lost:
         click.echo(f"lbcproxy: {file}: {capture.met.lost}", err=True)
     if plot is not None and timeline is not None:

@@ -143,7 +143,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             _hint(error.hint)
         return error.exit_code
     except OSError as error:
-        _say(str(error))
+        _say(str(error) if error.filename else error.strerror or str(error))
         return 1
     return code if isinstance(code, int) else 0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,18 @@ def through(
 def reader_gone() -> None:
     """Let go what is left to print: Python would complain of it when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Name the standard output as what failed; a reader that has gone is for the caller."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        words = f"cannot write the standard output: {error.strerror}"
+        raise click.ClickException(words) from None
 
 
 def output_to(stream: Any, gone: Callable[[], object] = bool) -> Any:

@@ -19,6 +19,8 @@ from lbcproxy.capture import open_capture
 from tests.cli.test_run import PATIENCE, PING, Node
 from tests.nodes import wait_until
 
+PROBE = Path(__file__).parent.parent.parent / "captures" / "lbcd-probe.pcap"
+
 
 @pytest.fixture
 def node():
@@ -215,3 +217,33 @@ def test_a_pipe_that_nobody_reads_costs_the_exit_code(printing, tmp_path):
     assert proxy.end(signal.SIGTERM) == 1
     assert "4 messages (" in log.read_text()
     assert "were not recorded" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", str(PROBE)],
+        ["show", "-T", "ndjson", str(PROBE)],
+        ["info", str(PROBE)],
+        ["info", "-T", "json", str(PROBE)],
+        ["options"],
+        ["schema", "tx"],
+        ["convert", "-F", "ndjson", str(PROBE), "-"],
+    ],
+    ids=lambda words: " ".join(words[:-1]),
+)
+def test_other_commands_name_a_full_output_too(words):
+    """And not the file that they read."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lbcproxy", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE * 3,
+            check=False,
+        )
+    [line] = done.stderr.decode().splitlines()
+    assert done.returncode == 1
+    assert line.startswith("lbcproxy: ")
+    assert line.endswith("No space left on device")
+    assert "cannot read" not in line
