@@ -133,6 +133,39 @@ def test_recording_goes_on_when_there_is_room_again(tmp_path: Path, disk: Disk):
         _check_counted(program, disk)
 
 
+@pytest.mark.parametrize("room_again", [False, True])
+def test_a_ring_that_does_not_fit_leaves_its_newest_messages(disk: Disk, room_again: bool):
+    """All of it when there is room again; otherwise the rest counts as lost: exit code 1."""
+    if room_again and disk.begin is not None:
+        pytest.skip("a bound does not go away")
+    parts = 5 if room_again else PARTS
+    other = disk.folder / "other"
+    other.write_bytes(bytes(ROOM // 2 if room_again else 0))
+    with Node() as node:
+        ring = {"ring": 1000, "ring_on": ["refused"], "ring_file": "disk/{session}.pcapng"}
+        config = write_config(disk.folder.parent, proxied(node.port), record=None, **ring)
+        command = start_of("run", config)
+        with Program(command, disk.folder.parent, begin=disk.begin) as program:
+            [port] = program.ports()
+            with _client(port) as client:
+                for number in range(parts):
+                    client.sendall(message("unheard", bytes([number]) * 30_000))
+                client.shutdown(socket.SHUT_WR)
+                assert client.recv(100) == b""
+            program.wait_for(r"session 1: refused: writing its ring to \S+ fails: ")
+            held = _numbers_in(disk.folder / "1.pcapng")
+            assert held == list(range(parts - len(held), parts))
+            assert 0 < len(held) < parts
+            if room_again:
+                other.unlink()
+            assert program.stop() == (0 if room_again else 1)
+        assert _numbers_in(disk.folder / "1.pcapng") == (list(range(parts)) if room_again else held)
+
+
+def _numbers_in(path: Path) -> list[int]:
+    return [each.payload[0] for each in open_capture(path)]
+
+
 def _check_counted(program: Program, disk: Disk) -> None:
     """Hold what passed against what is in the file and what is said to be missing."""
     last = program.wait_for(
