@@ -12,11 +12,13 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator
 
+import msgspec
+
 from lbcproxy.replay.conversation import Conversation, Turn
 from lbcproxy.wire.hashes import merkle_root, siphash24
 from lbcproxy.wire.messages.blocks import Block
 from lbcproxy.wire.messages.compact_blocks import BlockTxn, CmpctBlock
-from lbcproxy.wire.messages.transactions import Tx
+from lbcproxy.wire.messages.transactions import HOGEX, Tx
 
 __all__ = ["CompactBlocks", "short_id"]
 
@@ -52,7 +54,10 @@ class CompactBlocks:
         found = self.transactions(block)
         if not found or None in found:
             return None
-        return Block(self._compact(self._blocks[block][0]).header, tuple(filter(None, found)))
+        compact = self._compact(self._blocks[block][0])
+        transactions = tuple(_in_block(each) for each in found if each is not None)
+        ends_with_hogex = transactions[-1].mweb == HOGEX
+        return Block(compact.header, transactions, compact.mweb if ends_with_hogex else None)
 
     def transactions(self, block: bytes) -> list[Tx | None]:
         """Return what is known of a block's transactions, in order; nothing of an unknown one."""
@@ -137,3 +142,9 @@ def _prefilled(compact: CmpctBlock) -> list[Tx | None]:
 
 def _root(transactions: list[Tx | None]) -> bytes:
     return merkle_root(each.txid for each in transactions if each is not None)
+
+
+def _in_block(tx: Tx) -> Tx:
+    """Return a transaction as blocks have it: its MWEB data are in the extension block."""
+    own = tx.mweb is not None and tx.mweb != HOGEX
+    return tx if not own else msgspec.structs.replace(tx, mweb=None)

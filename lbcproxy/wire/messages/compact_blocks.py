@@ -10,11 +10,12 @@ from io import BytesIO
 from typing import Annotated, Any, ClassVar
 
 from lbcproxy.wire.errors import FieldError
-from lbcproxy.wire.fields import Bool, CompactInt, Fixed, Hash, UInt64, count_in
+from lbcproxy.wire.fields import Bool, CompactInt, Fixed, Hash, Rest, UInt64, count_in
 from lbcproxy.wire.hashes import display
 from lbcproxy.wire.messages.handshake import CORE_MAXIMUM
 from lbcproxy.wire.messages.headers import BlockHeader
-from lbcproxy.wire.messages.transactions import Tx
+from lbcproxy.wire.messages.transactions import Tx, mweb_words
+from lbcproxy.wire.optional import Extension
 from lbcproxy.wire.record import MessageRecord, Record, at_most, parse
 from lbcproxy.wire.rules import ByChain, Limit, Params
 
@@ -70,6 +71,8 @@ class CmpctBlock(MessageRecord, frozen=True, gc=False):
     nonce: UInt64
     short_ids: Annotated[tuple[Annotated[bytes, Fixed(6)], ...], at_most(MOST_TRANSACTIONS)]
     prefilled: Annotated[tuple[PrefilledTx, ...], at_most(MOST_TRANSACTIONS)]
+    mweb: Annotated[bytes | None, Extension("mweb", Rest())] = None
+    """The MimbleWimble extension block, which is not read, or 00; of Litecoin alone."""
 
     @property
     def indexes(self) -> tuple[int, ...]:
@@ -79,7 +82,7 @@ class CmpctBlock(MessageRecord, frozen=True, gc=False):
     def summary(self) -> str:
         """Name the block, and count what came with it."""
         counts = f"{len(self.short_ids)} short ids, {len(self.prefilled)} prefilled"
-        return f"hash {display(self.header.hash)}, {counts}"
+        return f"hash {display(self.header.hash)}, {counts}{mweb_words(self.mweb)}"
 
     @classmethod
     def glance(cls, head: bytes, params: Params) -> str:

@@ -34,7 +34,7 @@ from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.record import Layout, MessageRecord, Record, at_most
 from lbcproxy.wire.rules import ANY_CHAIN, MAX_PAYLOAD, ByChain, ChainRules, Limit, Params
 
-__all__ = ["Tx", "TxIn", "TxOut", "mweb_words"]
+__all__ = ["HOGEX", "Tx", "TxIn", "TxOut", "mweb_words"]
 
 WITNESS, MWEB = 1, 8
 """Bits of the flag that follows the marker."""
@@ -231,7 +231,7 @@ class TransactionLayout(Layout):
 
 def mweb_words(data: bytes | None) -> str:
     """Say how much MWEB data there is, for the end of a line; nothing if there is none."""
-    return "" if data is None else f", {len(data):,} B of MWEB data not read"
+    return "" if data is None or data == HOGEX else f", {len(data):,} B of MWEB data not read"
 
 
 class Tx(MessageRecord, frozen=True, gc=False):
