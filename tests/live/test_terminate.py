@@ -102,6 +102,22 @@ def test_the_capture_tells_what_was_ours(terminated: Terminated):
     assert agents == dict.fromkeys(Direction, AGENT)
 
 
+def test_what_the_nodes_offered_each_other_went_through(terminated: Terminated):
+    """Before `verack`: btcd speaks 70016 and offers `sendaddrv2`, lbcd does not."""
+    entries = list(open_capture(terminated.capture))
+    offers = [entry for entry in entries if entry.command == "sendaddrv2"]
+    assert {entry.verdict for entry in offers} <= {"pass"}
+    assert len(offers) == (2 if terminated.kind.node == "btcd" else 0)
+    for offer in offers:
+        told = [
+            entry.number
+            for entry in entries
+            if (entry.command, entry.direction, entry.verdict)
+            == ("verack", offer.direction, "inject")
+        ]
+        assert offer.number < min(told)
+
+
 def test_wireshark_reads_both_legs_without_complaint(terminated: Terminated):
     """Two connections, gap-free."""
     assert tshark("-r", str(terminated.capture), "-Y", "tcp.analysis.flags") == ""
