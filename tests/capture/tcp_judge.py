@@ -15,8 +15,9 @@ What no tap can know is left out, and nothing else:
 - A stray SYN, or an RST in the window, after which its side sends nothing new may be obeyed.
 - With a tap that loses packets, bytes that it saw for the first time after it saw them
   acknowledged, since they had been given up by then.
-- Where a capture begins in the middle, who comes first is believed: a stray SYN before anything of
-  a connection, or late repetitions of one that was over before the capture.
+- Where a capture begins in the middle, or is of one direction, windows or their scales are not
+  known: strays may be believed. So may late repetitions of what was over before the capture.
+- A tap with several queues may have bytes that repeat others with other values before those.
 - If a receiver took something of another connection (its number was in the window by chance),
   nothing is told of the whole line.
 """
@@ -89,6 +90,8 @@ class Judge:
             self.sides = (0,) if tap == "client only" else (1,)
         self.places = {id(each): at for at, each in enumerate(line.passed)}
         self._note(recorded)
+        if tap == "disorder":
+            self.expected.sort(key=lambda each: each.connection.number)
         for stray in line.strays:
             facts = self.facts[id(stray.of)]
             if facts.news[stray.side] <= stray.at:
@@ -101,8 +104,7 @@ class Judge:
             if facts is None:
                 # A stray, or an answer to a late SYN.
                 self.late_syns += each.of is not None and bool(each.segment.flags & SYN)
-                if self.tap == "middle" and not self.expected and each.segment.flags & SYN:
-                    self.undecided = True
+                self.undecided = self.undecided or self._may_be_believed(each)
                 continue
             opening = each.segment.flags & SYN
             if facts.connection.number < self.newest:
@@ -110,7 +112,7 @@ class Judge:
             elif opening and each.side == 1:
                 self.newest = facts.connection.number
             late = facts.first_ns is not None and each.time_ns - facts.first_ns >= MOST_WAIT_NS
-            if opening and (facts.syn[each.side] or late):
+            if opening and (facts.syn[each.side] or facts.reset or late):
                 self.late_syns += 1
             # What a capture has of a connection that ended before it began is late.
             before = self.tap == "middle" and facts.connection.number < self.latest
@@ -122,6 +124,15 @@ class Judge:
                 self.expected.append(facts)
             self.latest = max(self.latest, facts.connection.number)
             facts.take(self.places[id(each)], each)
+
+    def _may_be_believed(self, each: Passed) -> bool:
+        """Whether a stray may be taken for a true segment by this tap."""
+        if each.of is not None or each.segment.sequence == 0:
+            return False
+        if self.tap == "disorder":
+            # Other bytes, perhaps before the true ones.
+            return bool(each.segment.payload) and not any(each.segment.payload)
+        return len(self.sides) == 1 or self.tap == "middle"
 
     def judge(self, found: list[Found]) -> None:
         """Raise Verdict unless the connections found are those that were."""

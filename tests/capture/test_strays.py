@@ -148,3 +148,10 @@ def test_late_bytes_are_recognised_after_two_more_connections():
         late = (TALK[0], TALK[1], TALK[0])
         found, _ = told(*OPEN, *TALK, *END, *SECOND, *THIRD[:place], *late, *THIRD[place:])
         assert found == [*TOLD, *again(2), *again(3)], place
+
+
+def test_a_stray_reset_does_not_bring_a_later_syn_forward():
+    """Only an RST that acknowledges answers a SYN; what it is of is not known."""
+    strays = (down(1_000_000_000, flags=RST), up(1_500_000_000, flags=SYN))
+    found, _ = told(OPEN[0], strays[0], *OPEN[1:], strays[1], *TALK, *END)
+    assert found == TOLD

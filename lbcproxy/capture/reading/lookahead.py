@@ -45,7 +45,9 @@ class Lookahead:
     def _next(self) -> Iterator[Captured]:
         first = self._window.popleft()
         segment = first[1]
-        early = segment.payload or segment.flags & (SYN | FIN | RST)
+        # Only an RST that acknowledges is the answer to a SYN.
+        is_answer = segment.flags & (RST | ACK) == RST | ACK
+        early = segment.payload or segment.flags & (SYN | FIN) or is_answer
         if early and not _opens(segment) and not self._known(segment):
             for each in _beginning(first, self._of_the_same(first)):
                 self._window.remove(each)
