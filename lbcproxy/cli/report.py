@@ -81,7 +81,7 @@ def _facts(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
         yield "junk", f"{size:,} bytes that are no message, in {count:,} places"
     yield "gaps", _gap_words(shown)
     yield from _lost(shown)
-    yield "errors", f"{shown['error_count']:,} messages" if shown["error_count"] else "none"
+    yield "errors", _error_words(shown["error_count"], sum(each["count"] for each in junk))
     if shown["verdicts"]:
         yield (
             "verdicts",
@@ -219,6 +219,13 @@ def _messages(shown: dict[str, Any]) -> Table:
         errors = sum(each["errors"] for each in row.values())
         table.add_row(command, *cells, f"{errors:,}" if errors else "")
     return table
+
+
+def _error_words(count: int, junk: int) -> str:
+    """Say how many errors there are, of which so many are bytes that are no message."""
+    words = [f"{count - junk:,} messages"] if count > junk else []
+    words += [f"junk in {junk:,} places"] if junk else []
+    return ", ".join(words) or "none"
 
 
 def _gap_words(shown: dict[str, Any]) -> str:

@@ -2,12 +2,16 @@
 
 import pytest
 
-from lbcproxy.capture import open_capture
+from lbcproxy.capture import Recorder, open_capture
 from lbcproxy.capture.tools.summary import summarise
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import Direction
+from lbcproxy.service.events import Events
+from lbcproxy.session import Direction, Session
 from lbcproxy.wire.envelope import frame
+from tests.capture.scenes import Play
 from tests.capture.test_reader import REGTEST, TALK, recorded
+
+PING = frame(REGTEST.magic, "ping", bytes(8))
 
 
 def test_what_was_recorded_is_counted(tmp_path):
@@ -35,9 +39,35 @@ def test_without_decoding_only_frames_are_judged(tmp_path):
     """A pong of one byte has a right checksum."""
     short = (Direction.TO_UPSTREAM, frame(REGTEST.magic, "pong", b"1"))
     path = recorded(tmp_path, [*TALK, short])
-    for decode, wrong in ((True, ["ping", "pong"]), (False, ["ping"])):
+    for decode, wrong in ((True, ["(junk)", "ping", "pong"]), (False, ["(junk)", "ping"])):
         shown = summarise(open_capture(path), decode=decode).to_dict()
         assert [each["command"] for each in shown["errors"]] == wrong
+
+
+JUNK, BAD = b"no message at all" * 3, PING[:20] + bytes(4) + PING[24:]
+UNKNOWN = frame(REGTEST.magic, "eaten", b"1")
+
+
+@pytest.mark.parametrize("order", range(4))
+def test_live_and_in_info_the_same_is_an_error(tmp_path, order):
+    """Bytes that are no message are one in both, each run of them once, however they arrive."""
+    items = [PING, JUNK, BAD, UNKNOWN, PING, JUNK + JUNK, PING, BAD]
+    data = b"".join(items[order:])
+    core, live = Session(1, REGTEST), Events()
+    path = tmp_path / "x.pcapng"
+    with path.open("wb") as file:
+        recorder = Recorder(file.write, network=REGTEST.id)
+        play = Play(recorder)
+        play.begin(1)
+        facts = play.sessions[1][1]
+        for start in range(0, len(data), 29):
+            part = data[start : start + 29]
+            passages = core.receive(Direction.TO_UPSTREAM, part, play.tick())
+            for each in (live, recorder):
+                each.passed(facts, Direction.TO_UPSTREAM, passages, play.now)
+        play.end(1)
+    shown = summarise(open_capture(path), decode=False).to_dict()
+    assert shown["error_count"] == len(shown["errors"]) == live.errors > 0
 
 
 def test_every_beginning_of_a_file_is_told_of(tmp_path):

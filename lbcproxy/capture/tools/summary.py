@@ -80,7 +80,7 @@ class Summary:
         """The first ones."""
         self.gap_count = self.missing = self.unsized_gaps = 0
         self.errors: list[dict[str, Any]] = []
-        """The first messages with something wrong, and what."""
+        """The first messages with something wrong, and what; also bytes that are no message."""
         self.error_count = 0
         self.verdicts: Counter[str] = Counter()
         """Of messages that did not just pass."""
@@ -109,9 +109,10 @@ class Summary:
             _keep(self.gaps, _gap(entry))
             return
         message = entry.message
-        error = None
         if message is not None:
             error = message.error if self._decode else message.frame_error
+        else:
+            error = None if entry.continued else entry.why  # as a live session counts it
         name = JUNK if message is None else printable(entry.command) or "(empty)"
         amount = self._amount(name, entry.direction)
         amount.count += not entry.continued
@@ -123,7 +124,7 @@ class Summary:
         if error is not None:
             amount.errors += 1
             self.error_count += 1
-            _keep(self.errors, _error(entry, error))
+            _keep(self.errors, _error(entry, name, error))
 
     def ended(self, report: SessionReport) -> None:
         """Take note of a session that is over."""
@@ -320,8 +321,8 @@ def _gap(entry: Entry) -> dict[str, Any]:
     return {**_where(entry), "missing": entry.missing, "what": entry.why}
 
 
-def _error(entry: Entry, error: str) -> dict[str, Any]:
-    return {**_where(entry), "command": entry.command, "error": error}
+def _error(entry: Entry, name: str, error: str) -> dict[str, Any]:
+    return {**_where(entry), "command": entry.command or name, "error": error}
 
 
 def _where(entry: Entry) -> dict[str, Any]:
