@@ -86,6 +86,15 @@ class Connection:
         """Whether it is of no network that could be told."""
         return self.session is None and self.network is None
 
+    @property
+    def held(self) -> int:
+        """Bytes that it holds of messages and pieces that are not whole yet."""
+        return len(self._outgoing) + (0 if self.session is None else self.session.held)
+
+    def forget_outgoing(self) -> None:
+        """Hold nothing of a piece that goes out: what it replaced will be as if it was dropped."""
+        self._outgoing.clear()
+
     def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterator[Passage]:
         """Read the next bytes of a direction."""
         self._last_ns = time_ns

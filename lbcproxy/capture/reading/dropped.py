@@ -43,6 +43,8 @@ class DropReason(StrEnum):
     """The RST is not one that its receiver obeys (RFC 5961, 3.2), or the connection went on."""
     IGNORED_SYN = "ignored-syn"
     """The SYN stands in an open connection, which went on (RFC 5961, 4.2)."""
+    TOO_MUCH_HELD = "too-much-held"
+    """A message was not waited for until it was whole, since all connections held too much."""
 
 
 class _Sentence(NamedTuple):
@@ -97,6 +99,10 @@ _SENTENCES: dict[DropReason, _Sentence] = {
     DropReason.IGNORED_SYN: _Sentence(
         "TCP SYN in an open connection did not end it",
         "TCP SYNs in open connections did not end them",
+    ),
+    DropReason.TOO_MUCH_HELD: _Sentence(
+        "message is cut off here, since all connections together held more than 256 MiB",
+        "messages are cut off here, since all connections together held more than 256 MiB",
     ),
 }
 

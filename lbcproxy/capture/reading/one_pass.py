@@ -14,6 +14,7 @@ from lbcproxy.capture.events import Event, Header
 from lbcproxy.capture.packet import PSH, Leg, Packet, Section, Segment, Statistics
 from lbcproxy.capture.reading.connection import Connection, Room, goes_out
 from lbcproxy.capture.reading.conversation import Conversation
+from lbcproxy.capture.reading.dropped import DropReason
 from lbcproxy.capture.reading.facts import (
     Facts,
     Position,
@@ -40,6 +41,9 @@ from lbcproxy.session.end import OPEN, SILENT
 
 __all__ = ["Reading"]
 
+MAX_HELD = 256 << 20
+"""Bytes of messages that are not whole yet, of all connections together."""
+_CHECK_EVERY = 8 << 20
 _CAME_IN = {Leg.CLIENT: Direction.TO_UPSTREAM, Leg.UPSTREAM: Direction.TO_CLIENT}
 _SERVER_PORTS = frozenset(network.port for network in networks.all_networks().values())
 _NOTHING: dict[str, Any] = {}
@@ -61,6 +65,7 @@ class Reading:
         self._part = part
         self._number = 1  # the next entry's
         self._room = Room()
+        self._unchecked = 0  # bytes since it was looked how much is held
         self._losses = Losses(met.lost)
         self._highest = 0
         self._more = itertools.count(1)  # connections that only another part opened
@@ -338,10 +343,30 @@ class Reading:
         passages = connection.data(way, data, time_ns)
         if verdict is None or not whole:
             yield from self._tell(connection, passages)
+            self._unchecked += len(data)
+            if self._unchecked > _CHECK_EVERY:
+                yield from self._bound(time_ns)
             return
         # The note is about these bytes, and what comes next is no part of them.
         told = itertools.chain(passages, connection.flush(way, time_ns))
         yield from self._tell(connection, told, facts)
+
+    def _bound(self, time_ns: int) -> Iterator[Told]:
+        """Hold all messages that are not whole below a bound: the biggest end where they are."""
+        self._unchecked = 0
+        held = sum(each.held for each in self._connections.values())
+        if held <= MAX_HELD:
+            return
+        for connection in sorted(self._connections.values(), key=lambda each: -each.held):
+            held -= connection.held
+            for way in Direction:
+                cut = [] if goes_out(connection, way) else list(connection.flush(way, time_ns))
+                if cut:
+                    self._met.dropped.add(DropReason.TOO_MUCH_HELD)
+                    yield from self._tell(connection, cut)
+            connection.forget_outgoing()
+            if held <= MAX_HELD // 2:
+                return
 
     def _closed(
         self, connection: Connection, event: Closed, why: End | None = None
