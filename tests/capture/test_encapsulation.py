@@ -281,6 +281,20 @@ def test_fragments_inside_and_around_at_once(name: str):
     assert found_in(packets) == [V4]
 
 
+def test_tshark_puts_together_the_same_fragments(tmp_path):
+    """The conversations in tunnels' fragments, by an outside judge."""
+    packets = []
+    for port, wrap in enumerate(TUNNELS.values(), 50_001):
+        segment = Segment(Endpoint("10.1.2.3", port), V4.target, 7, 9, PSH | ACK, CONTENT)
+        around, inside = fragmented(wrap(build(segment)), 8), cut(segment, [4, 4])
+        packets += [around, [wrap(piece) for piece in inside]]
+    for number, pieces in enumerate(packets):
+        path = pcap(RAW, pieces, tmp_path / f"{number}.pcap")
+        [found] = found_in(pieces)
+        assert f"10.1.2.3:{found.source.port} " in tshark("-r", str(path), "-q", "-z", "conv,tcp")
+        assert "200" in tshark("-r", str(path), "-Tfields", "-e", "tcp.len").split()
+
+
 def test_fragments_that_were_captured_twice_are_not_missing():
     """Captures of all interfaces have every packet twice."""
     pieces = [piece for piece in cut(V4, [4, 4]) for _ in range(2)]
