@@ -18,6 +18,7 @@ What no tap can know is left out, and nothing else:
 - Where a capture begins in the middle, or is of one direction, windows or their scales are not
   known: strays may be believed. So may late repetitions of what was over before the capture.
 - A tap with several queues may have bytes that repeat others with other values before those.
+- Of SYNs that overtook each other nobody knows which attempt was the later one.
 - If a receiver took something of another connection (its number was in the window by chance),
   nothing is told of the whole line.
 """
@@ -112,6 +113,8 @@ class Judge:
             elif opening and each.side == 1:
                 self.newest = facts.connection.number
             late = facts.first_ns is not None and each.time_ns - facts.first_ns >= MOST_WAIT_NS
+            if opening and facts not in self.expected and facts.connection.number < self.latest:
+                self.undecided = True  # SYNs overtook each other
             if opening and (facts.syn[each.side] or facts.reset or late):
                 self.late_syns += 1
             # What a capture has of a connection that ended before it began is late.

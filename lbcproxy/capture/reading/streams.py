@@ -167,8 +167,9 @@ class Reassembler:
         if found is None:
             return self._opened_in_middle(segment, events) if segment.payload else None
         if found.over:
-            if found.pending is not None and found.pending.takes(segment):
-                return self._opened_from(found.pending, events)
+            pending = found.pending
+            if pending is not None and pending.takes(segment) and not pending.refuses(segment):
+                return self._opened_from(pending, events)
             return self._after_end(found, segment, events)
         if found.pending is not None:
             return self._resolve(found, found.pending, segment, events)
@@ -261,7 +262,7 @@ class Reassembler:
             if by_client and segment.payload and not half.covers(number, length):
                 self._drop_pending(found)
         elif pending.takes(segment):
-            if by_client and segment.flags & RST and pending.server_syn is not None:
+            if pending.server_syn is not None and pending.refuses(segment):
                 self._drop_pending(found)  # the client has not sent the SYN that was answered
                 found.drop(DropReason.IGNORED_RESET)
                 return None

@@ -67,6 +67,10 @@ class PendingSyn:
         self.scales: dict[Endpoint, int] = {}
         self.time_ns = time_ns
 
+    def refuses(self, segment: Segment) -> bool:
+        """Return whether the client resets what it is said to have begun."""
+        return segment.source == self.client and bool(segment.flags & RST)
+
     def takes(self, segment: Segment) -> bool:
         """Return whether a segment may be the next of the connection that this SYN begins."""
         acknowledgment = segment.acknowledgment if segment.flags & ACK else None
@@ -348,6 +352,8 @@ class TcpConnection:
         if not payload and not flags & FIN:
             for group in half.detached:
                 group.sender_is_at(sequence)
+                if half.offset_of(sequence) == half.next:
+                    group.went_elsewhere(self._moment.packets, self._moment.time_ns)
             return
         offset = half.offset_of(sequence)
         if half.covers(sequence, len(payload)) and not (flags & FIN and half.end is None):
@@ -411,7 +417,8 @@ class TcpConnection:
             half.begin(segment.sequence)
         offset = half.offset_of(segment.sequence)
         near = half.group_of(segment.sequence)
-        if half.next <= offset <= max(half.limit, half.next + 1):
+        # What the tap saw may not have arrived: the receiver awaits what it has not acknowledged.
+        if offset == half.acknowledged or half.next <= offset <= max(half.limit, half.next + 1):
             waiting = half.pending_reset
             if waiting is not None and waiting.offset != offset:
                 self._disbelieve(half)
