@@ -21,6 +21,8 @@ __all__ = ["AsPcap"]
 _FILE = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, LINK_RAW)
 _RECORD = struct.Struct("<IIII")
 _LAST = 2**32 - 1
+_CLIENT_PORTS = 32_768
+"""Where the ports begin that systems give to clients; below it a port is a server's."""
 VERDICTS = "verdicts and who decided"
 
 
@@ -55,10 +57,15 @@ class AsPcap(Recorded):
         super().started(facts, time_ns)
 
     def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
-        """Open it without a SYN: that is what a missing beginning looks like."""
+        """Open it without a SYN: that is what a missing beginning looks like.
+
+        Where ports do not tell who connected, the SYN has to: messages in the wrong direction would
+        be worse than a beginning that was not.
+        """
         self._count(facts)
         self.lacking("versions agreed on before", protocol_version is not None)
-        self._silent = True
+        self._silent = _is_told_by_ports(facts)
+        self.lacking("missing beginnings", not self._silent)
         super().continued(facts, protocol_version, time_ns)
         self._silent = False
 
@@ -121,3 +128,12 @@ class AsPcap(Recorded):
             seconds, nanoseconds = _LAST, 999_999_999
         size = len(packet.data)
         return _RECORD.pack(seconds, nanoseconds, size, size), packet.data
+
+
+def _is_told_by_ports(facts: SessionFacts) -> bool:
+    """Whether readers know by its ports which side of a session connected."""
+    known = {network.port for network in networks.all_networks().values()}
+    client, server = facts.client.port, facts.listen.port
+    if (client in known) is not (server in known):
+        return server in known
+    return server < _CLIENT_PORTS <= client

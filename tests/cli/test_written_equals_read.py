@@ -1,0 +1,193 @@
+"""What a command says it wrote is what reading gives back, over all formats and all cases.
+
+No figure stands here: what is read of the original is compared with what is read of what was
+written. So the reader may be wrong about a file, but never the writer.
+"""
+
+import re
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from lbcproxy.capture import events, open_capture
+from lbcproxy.capture.events import Ended, Started
+from lbcproxy.capture.tools.convert import choose_format, writing
+from tests.capture.told import CAPTURES, FORMATS, entries_of
+from tests.tools import CASES
+
+BY_NAME = {
+    **{path.name: path for path in sorted(CASES.glob("*.pcap*"))},
+    **{path.name: path for path in sorted(CASES.glob("core_*"))},
+    **{path.name: path for path in sorted((CASES / "rotated").iterdir())[::3]},
+    **{path.name: path for path in CAPTURES},
+}
+INPUTS = tuple(BY_NAME)
+PLAIN = ("x.pcapng", "x.pcap", "x.ndjson", "core/")
+
+
+def network_of(path: Path) -> str | None:
+    """Give the network that has to be said: Core's files name none."""
+    return "bitcoin-mainnet" if path.name.startswith("core_") else None
+
+
+def said_of(network: str | None) -> tuple[str, ...]:
+    """Give the option for it."""
+    return () if network is None else ("--network", network)
+
+
+def convert(
+    path: Path, folder: Path, name: str, network: str | None
+) -> tuple[Path, dict[str, int]]:
+    """Write a capture in a format; give what that could not hold."""
+    out = folder / name
+    (out if name.endswith("/") else folder).mkdir(parents=True)
+    with writing(out, choose_format(out)) as writer:
+        for event in events(open_capture(path, network)):
+            writer.take(event)
+    return out, dict(writer.lacks)
+
+
+def of_sessions(path: Path, network: str | None) -> list[tuple[object, ...]]:
+    """Give the sessions of a capture: who, whether its beginning is there, how it ended."""
+    told = list(events(open_capture(path, network)))
+    begun = {each.facts.number: each for each in told if isinstance(each, Started)}
+    return sorted(
+        (
+            each.facts.number,
+            each.facts.network,
+            str(begun[each.facts.number].facts.client),
+            str(begun[each.facts.number].facts.upstream),
+            begun[each.facts.number].begun,
+            begun[each.facts.number].time_ns,
+            each.closed,
+            each.report.end,
+        )
+        for each in told
+        if isinstance(each, Ended)
+    )
+
+
+def in_pcap(entries: list[dict[str, object]], lacks: dict[str, int]) -> list[dict[str, object]]:
+    """Give what a pcap can hold of entries.
+
+    Where it lacks the version that was agreed before, messages may be read as something else.
+    """
+    lost: dict[str, object] = {"verdict": "pass", "trail": (), "session": 0, "number": 0}
+    if lacks.get("versions agreed on before"):
+        lost |= {"version": None, "message": None}
+    return [each | lost for each in entries]
+
+
+def in_core(entries: list[dict[str, object]]) -> list[tuple[object, ...]]:
+    """Give what Core's files can hold of entries: messages, with microseconds.
+
+    In what order those of one microsecond came is not said.
+    """
+    return sorted(
+        (each["time_ns"] // 1_000, each["direction"], each["command"], each["raw"][24:])
+        for each in entries
+        if each["network"] is not None
+    )
+
+
+def compare(before: Path, after: Path, name: str, lacks: dict[str, int], network: str | None):
+    """Compare what is read of a file with what is read of it in another format."""
+    wanted = entries_of(before, network)
+    if name.endswith("/"):
+        network = next((each["network"] for each in wanted if each["network"]), network)
+        found = entries_of(after, network)
+        assert in_core(found) == in_core(wanted)
+        assert lacks.get("gaps", 0) == sum(bool(each["missing"]) for each in wanted)
+        assert lacks.get("pieces that are no message", 0) == sum(
+            each["network"] is None and not each["missing"] for each in wanted
+        )
+    elif ".pcap" in name and ".pcapng" not in name:
+        found = entries_of(after, network)
+        assert in_pcap(found, lacks) == in_pcap(wanted, lacks)
+        judged = sum(each["verdict"] != "pass" for each in wanted)
+        assert lacks.get("verdicts and who decided", 0) == judged
+    else:
+        assert not lacks
+        assert entries_of(after, network) == wanted
+        assert of_sessions(after, network) == of_sessions(before, network)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("case", INPUTS)
+def test_every_format_of_every_case(tmp_path: Path, case: str, name: str):
+    """All that the format can hold; the rest is counted."""
+    path = BY_NAME[case]
+    network = network_of(path)
+    out, lacks = convert(path, tmp_path / "out", name, network)
+    compare(path, out, name, lacks, network)
+
+
+@pytest.mark.parametrize(("first", "second"), product(PLAIN, PLAIN))
+@pytest.mark.parametrize("case", INPUTS)
+def test_every_format_into_every_other(tmp_path: Path, case: str, first: str, second: str):
+    """What has been written once is written again as it is."""
+    path = BY_NAME[case]
+    network = network_of(path)
+    middle, _ = convert(path, tmp_path / "1", first, network)
+    if first == "core/":
+        found = [each["network"] for each in entries_of(path, network) if each["network"]]
+        network = found[0]
+    out, lacks = convert(middle, tmp_path / "2", second, network)
+    compare(middle, out, second, lacks, network)
+
+
+def written_by(lbcproxy, command: str, path: Path, out: Path) -> int:
+    """Call a command that writes a capture; give how many messages it says it wrote."""
+    more = said_of(network_of(path))
+    form = ("-F", "core") if out.suffix == "" else ()
+    arguments = {
+        "convert": ("convert", path, out, *form),
+        "cut": ("cut", path, out, *form),
+        "merge": ("merge", "-q", path, "-w", out, *form),
+        "anonymise": ("anonymise", path, out, "--seed", "s", *form),
+    }[command]
+    ended = lbcproxy(*arguments, *more)
+    assert ended.code == 0, ended
+    found = re.search(r"Wrote ([\d,]+) messages", ended.out)
+    assert found is not None, ended
+    lacks = sum(
+        int(count.replace(",", ""))
+        for what, count in re.findall(r"cannot hold ([^:]+): ([\d,]+)", ended.err)
+        if what in ("gaps", "pieces that are no message", "commands that are malformed")
+    )
+    return int(found[1].replace(",", "")) - lacks
+
+
+@pytest.mark.parametrize("name", ["x.pcapng", "x.pcap.gz", "x.ndjson", "core"])
+@pytest.mark.parametrize("command", ["convert", "cut", "merge", "anonymise"])
+@pytest.mark.parametrize("case", INPUTS)
+def test_what_commands_say_they_wrote(lbcproxy, tmp_path: Path, case: str, command: str, name: str):
+    """Their count, less what they say the format cannot hold, is what reading gives."""
+    path, out = BY_NAME[case], tmp_path / name
+    count = written_by(lbcproxy, command, path, out)
+    first = entries_of(path, network_of(path))
+    network = network_of(path)
+    if name == "core":
+        network = next(each["network"] for each in first if each["network"])
+    if count or name != "core":
+        assert len(entries_of(out, network)) == count
+
+
+@pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "x.ndjson.gz"])
+@pytest.mark.parametrize("case", INPUTS)
+def test_what_is_made_offline(lbcproxy, tmp_path: Path, case: str, name: str):
+    """What `replay offline` prints is what it wrote."""
+    path, out = BY_NAME[case], tmp_path / name
+    network = said_of(network_of(path))
+    fields = ("-T", "fields", "-e", "direction", "-e", "command", "-e", "error")
+    ended = lbcproxy("replay", "offline", path, "-w", out, *fields, *network)
+    assert ended.code == 0, ended
+    shown = lbcproxy("show", out, *fields)
+    # Where a pcap has a gap, it is told when it is sure: the other side may have gone on.
+    assert sorted(shown.lines, key=by_direction) == sorted(ended.lines, key=by_direction)
+
+
+def by_direction(line: str) -> bool:
+    """Give what to sort lines by so that each direction keeps its order."""
+    return line.startswith("to_client")
