@@ -18,6 +18,8 @@ What no tap can know is left out, and nothing else:
 - Where a capture begins in the middle, or is of one direction, windows or their scales are not
   known: strays may be believed. So may late repetitions of what was over before the capture.
 - A tap with several queues may have bytes that repeat others with other values before those.
+- Bytes of a connection that was over, which a tap sees for the first time in a later one, may be
+  told as a connection of their own.
 - Of SYNs that overtook each other nobody knows which attempt was the later one.
 - If a receiver took something of another connection (its number was in the window by chance),
   nothing is told of the whole line.
@@ -81,6 +83,8 @@ class Judge:
         self.facts = {id(each): Facts(each) for each in line.connections}
         self.expected: list[Facts] = []
         self.undecided = False
+        self.late_data = tap == "middle"
+        """Whether bytes may have come late that nobody knows the connection of."""
         self.late_syns = line.early_answers
         self.latest = 0
         """The last connection of which anything was recorded."""
@@ -110,6 +114,9 @@ class Judge:
             opening = each.segment.flags & SYN
             if facts.connection.number < self.newest:
                 facts.overtaken = True
+                if self._is_new(facts, each):
+                    self.late_data = True
+                    self.late_syns += 1
             elif opening and each.side == 1:
                 self.newest = facts.connection.number
             late = facts.first_ns is not None and each.time_ns - facts.first_ns >= MOST_WAIT_NS
@@ -127,6 +134,14 @@ class Judge:
                 self.expected.append(facts)
             self.latest = max(self.latest, facts.connection.number)
             facts.take(self.places[id(each)], each)
+
+    @staticmethod
+    def _is_new(facts: Facts, each: Passed) -> bool:
+        """Whether a segment has bytes that this tap has not recorded before."""
+        if not each.segment.payload:
+            return False
+        place = facts.connection.place_of(each.side, each.segment.sequence)
+        return place + len(each.segment.payload) > facts.highest[each.side]
 
     def _may_be_believed(self, each: Passed) -> bool:
         """Whether a stray may be taken for a true segment by this tap."""
@@ -171,11 +186,11 @@ class Judge:
     def _may_be_left(self, found: Found) -> bool:
         """Whether a connection may be told that there was not: an empty one.
 
-        To a capture that begins in the middle late repetitions from before it are one, too.
+        Late bytes that were not recorded before may be one, too.
         """
         sent = [stream for each in self.line.connections for stream in each.sent]
         return all(
-            self.tap == "middle" and any(event.data in stream for stream in sent)
+            self.late_data and any(event.data in stream for stream in sent)
             for event in found.events
             if isinstance(event, Data)
         )

@@ -331,7 +331,9 @@ class TcpConnection:
         if not segment.flags & SYN and NO_SCALE not in (half.scale, other.scale):
             # Windows are scaled only with the option in both SYNs (RFC 7323, 2.2).
             shift = _MAX_SCALE if half.scale is None else half.scale
-        other.acknowledge(number, segment.window << shift)
+        # The window of a segment that no receiver takes says nothing (RFC 9293, 3.10.7.4).
+        is_taken = half.fits(segment.sequence, len(segment.payload))
+        other.acknowledge(number, segment.window << shift if is_taken else 0)
         for group in other.detached:
             group.is_acknowledged = group.is_acknowledged or group.has(number)
 
@@ -418,7 +420,8 @@ class TcpConnection:
         offset = half.offset_of(segment.sequence)
         near = half.group_of(segment.sequence)
         # What the tap saw may not have arrived: the receiver awaits what it has not acknowledged.
-        if offset == half.acknowledged or half.next <= offset <= max(half.limit, half.next + 1):
+        limit = half.limit if other.first is not None else half.next
+        if offset == half.acknowledged or half.next <= offset <= max(limit, half.next + 1):
             waiting = half.pending_reset
             if waiting is not None and waiting.offset != offset:
                 self._disbelieve(half)
@@ -590,7 +593,7 @@ class TcpConnection:
 def _may_begin(half: Receiver, other: Receiver, segment: Segment) -> bool:
     """Return whether a reset may be the first that is seen of a direction."""
     if segment.flags & ACK and other.first is not None:
-        return other.offset_of(segment.acknowledgment) in range(other.limit + 1)
+        return 0 <= other.offset_of(segment.acknowledgment) <= other.next + _FIRST_WINDOW
     acked = half.acked_number
     return acked is None or (segment.sequence - acked) % WRAP <= MAX_WINDOW
 
