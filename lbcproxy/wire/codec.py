@@ -47,7 +47,7 @@ class Codec:
         self._engines: dict[tuple[str, bool], Engine] = {}
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in vars(self):
+        if hasattr(self, name):  # `vars` would slow every later access down
             raise AttributeError(f"a codec cannot be changed, so its {name} cannot be set")
         super().__setattr__(name, value)
 
@@ -72,7 +72,7 @@ class Codec:
         """
         payload = bytes(payload)
         record = record_of(command)
-        if record is None or self._too_long(record, len(payload)):
+        if record is None or len(payload) > min(bound(record.maximum, self.params), MAX_PAYLOAD):
             return None
         return self._engine(record, self.params).partial(payload) or None
 
@@ -83,12 +83,9 @@ class Codec:
             return None
         if self.protocol_version < record.since:
             return f"needs protocol version {record.since}, {self.protocol_version} was agreed"
-        return self._too_long(record, length)
-
-    def _too_long(self, record: type[MessageRecord], length: int) -> str | None:
         most = min(bound(record.maximum, self.params), MAX_PAYLOAD)
         if length > most:
-            return f"{length} bytes, at most {most} allowed for {record.command}"
+            return f"{length} bytes, at most {most} allowed for {command}"
         return None
 
     def encode(self, record: MessageRecord) -> bytes:
