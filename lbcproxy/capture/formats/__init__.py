@@ -69,9 +69,8 @@ def read_packets(file: BinaryIO) -> Iterator[Packet | Section]:
     everything before the damage was given.
     """
     found = recognise(file)
-    for item in found.form.read(found.file):
-        if not isinstance(item, Statistics):
-            yield item
+    items: Iterator[Packet | Section | Statistics] = found.form.read(found.file)
+    return (item for item in items if not isinstance(item, Statistics))
 
 
 def recognise(file: BinaryIO) -> Recognised:
