@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Passage
@@ -48,20 +48,20 @@ class SafeReading:
 
 def salvaged(
     framer: Framer, items: Sequence[Item], data: bytes, expected: int
-) -> tuple[bytes, int]:
+) -> tuple[list[bytes], int]:
     """Return the bytes of a stream that have not passed yet, and how many more are lost.
 
     `items` were cut but not passed, and `data` was being read when that failed: whether the framer
-    had taken it already shows in how many bytes there are of the `expected`.
+    had taken it already shows in how many bytes there are of the `expected`. Nothing is copied:
+    there may be no memory for it.
     """
-    try:
-        cut = b"".join(b"" if isinstance(item, FrameEnd) else item.raw for item in items)
-        found = cut + framer.held()
-        if len(found) == expected:
-            return found, 0
-        if len(found) + len(data) == expected:
-            return found + data, 0
-    except MemoryError:
-        found = b""
-    kept = max(found, data, key=len)
-    return kept, max(0, expected - len(kept))
+    found = [each.raw for each in items if not isinstance(each, FrameEnd)]
+    found.append(cast("bytes", framer.release()))
+    size = sum(map(len, found))
+    if size == expected:
+        return found, 0
+    if size + len(data) == expected:
+        return [*found, data], 0
+    if size < len(data):
+        found, size = [data], len(data)
+    return found, max(0, expected - size)

@@ -185,7 +185,9 @@ class Session:
         way.expected = None
         if lost:
             passages = [*passages, self._lost(direction, lost, time_ns)]
-        return passages + self._unread(way, direction, left, time_ns)
+        for raw in left:
+            passages = passages + self._unread(way, direction, raw, time_ns)
+        return passages
 
     def _unread(self, way: _Way, direction: Direction, raw: bytes, time_ns: int) -> list[Passage]:
         if not raw:

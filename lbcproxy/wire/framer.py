@@ -153,6 +153,12 @@ class Framer:
         """Take out the bytes that do not complete an item, for who gives the stream up."""
         return self._take(len(self._buffer))
 
+    def release(self) -> bytearray:
+        """Take out the same without a copy, for which there may be no memory."""
+        held, self._buffer = self._buffer, bytearray()
+        self._scanned, self._opening = 1, False
+        return held
+
     @property
     def astray(self) -> str:
         """Why what is held cannot be the beginning of a frame; empty if it can."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import cast
 
 import msgspec
 
@@ -14,7 +15,6 @@ from lbcproxy.capture.recording.writer import CaptureWriter, Note, Piece
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import (
     Direction,
-    End,
     Entry,
     Observer,
     Passage,
@@ -206,31 +206,38 @@ class Recorder(Observer):
         return Note(f"session {known.facts.number} {leg} leg goes on", facts)
 
     def passed_unread(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self,
+        facts: SessionFacts,
+        direction: Direction,
+        passages: Sequence[Passage],
+        time_ns: int,
+        relieve: Callable[[], bool],
     ) -> int:
         """Write the bytes of what passed and nothing else, after writing it all has failed.
 
-        Returns how many bytes could not be written either; the file shows a gap there.
+        `relieve` waits until what was given before is on the disk, which gives memory back; False
+        if it is not. Returns how many bytes could not be written; the file shows a gap there.
         """
-        lost = 0
-        for leg in self._legs.get(facts.number, ()):
+        if facts.number not in self._legs:
+            return sum(len(each.raw) for each in passages)
+        lost, may_wait = 0, True
+        for leg in self._legs[facts.number]:
             going_out = leg is not INGRESS[direction] and self._both
             for passage in passages:
                 raw = passage.sent if going_out and passage.sent is not None else passage.raw
-                try:
-                    self._writer.data(facts.number, leg, direction, time_ns, [Piece(raw or b"")])
-                except Exception:
-                    lost += len(raw or b"")
-                    self._writer.skip(facts.number, leg, direction, len(raw or b""))
-        if facts.number not in self._legs:
-            lost = sum(len(each.raw) for each in passages)
+                for part in _in_packets(raw):
+                    pieces = [Piece(part)]
+                    try:
+                        self._writer.data(facts.number, leg, direction, time_ns, pieces)
+                        continue
+                    except Exception:
+                        may_wait = may_wait and relieve()
+                    try:
+                        self._writer.data(facts.number, leg, direction, time_ns, pieces)
+                    except Exception:
+                        lost += len(part)
+                        self._writer.skip(facts.number, leg, direction, len(part))
         return lost
-
-    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
-        """Take note of why the session ends: it is written with the end itself."""
-        known = self._open.get(facts.number)
-        if known is not None:
-            known.end = end
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
@@ -266,6 +273,13 @@ class Recorder(Observer):
         self._open.pop(number, None)
         self._unsaid.difference_update((number, leg) for leg in self._legs.pop(number, ()))
         self._early.pop(number, None)
+
+
+def _in_packets(raw: bytes) -> Iterator[bytes]:
+    """Cut bytes to what a packet holds, without a copy: there may be no memory for all at once."""
+    view = memoryview(raw)
+    for start in range(0, len(view), MAX_PAYLOAD):
+        yield cast("bytes", view[start : start + MAX_PAYLOAD])
 
 
 def _with_note(piece: Piece, note: Note) -> list[Piece]:

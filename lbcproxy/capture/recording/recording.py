@@ -13,6 +13,7 @@ from lbcproxy.capture.recording.known import Known
 from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.pattern import file_name, is_filled_in, named_folder
 from lbcproxy.capture.recording.recorder import Recorder
+from lbcproxy.capture.recording.wanted import matching
 from lbcproxy.filters import Filter
 from lbcproxy.private import OWNER, Access
 from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
@@ -21,6 +22,8 @@ __all__ = ["PER", "Recording", "RecordingSettings"]
 
 PER = ("run", "listener", "session")
 """What has a file of its own."""
+PATIENCE = 1.0
+"""Seconds that a session's bytes wait for the disk where there is no memory for them."""
 OVERDUE = 60 * 1_000_000_000
 
 
@@ -110,6 +113,7 @@ class Recording(Observer):
         self._closed = self._retired = False
         self._sessions: set[int] = set()
         self._defective: set[int] = set()
+        self._may_wait = True
         self.last: CaptureFile | None = None
         """The file that was begun last."""
         self.files = 0
@@ -233,7 +237,7 @@ class Recording(Observer):
     ) -> None:
         """Record it, or of it what is wanted."""
         if self._wanted is not None:
-            passages = _matching(self._wanted, facts, passages)
+            passages = matching(self._wanted, facts, passages)
             if not passages:
                 return
         part = self._current(facts, time_ns)
@@ -245,7 +249,7 @@ class Recording(Observer):
             part.recorder.passed(facts, direction, passages, time_ns)
         except Exception as error:
             part.file.messages = messages
-            lost = part.recorder.passed_unread(facts, direction, passages, time_ns)
+            lost = part.recorder.passed_unread(facts, direction, passages, time_ns, self._relieve)
             self._say_defect(facts, error)
             self.missed(facts, Lost(messages=messages if lost else 0, size=lost), time_ns)
 
@@ -263,6 +267,11 @@ class Recording(Observer):
         """Leave a session open in the file, and close its own."""
         self.leave(facts.number)
         self.over(facts.number)
+
+    def _relieve(self) -> bool:
+        """Wait until the disk has what it was given; a disk that hangs is waited for once."""
+        self._may_wait = self._may_wait and self._disk.drain(PATIENCE)
+        return self._may_wait
 
     def _say_defect(self, facts: SessionFacts, error: Exception) -> None:
         if facts.number not in self._defective:
@@ -383,18 +392,3 @@ class Recording(Observer):
             self._files.remove(done)
             self._lost += done.lost
         self._files.append(file)
-
-
-def _matching(
-    wanted: Filter, facts: SessionFacts, passages: Sequence[Passage]
-) -> Sequence[Passage]:
-    """Give what a filter matches; of messages that passed together each by itself."""
-    kept = []
-    for passage in passages:
-        if passage.run is None:
-            if passage.unread or any(wanted(entry, facts) for entry in passage.entries):
-                kept.append(passage)
-        elif wanted.commands is None or not wanted.commands.isdisjoint(passage.run.frames.commands):
-            found = (entry for entry in passage.entries if wanted(entry, facts))
-            kept += [Passage(entry.raw, (entry,)) for entry in found]
-    return kept
