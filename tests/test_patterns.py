@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "lbcproxy"
 
 # Where Python's own engine searches for what is not written in the source, and why it may.
 OWN = {
+    "capture/formats/_core_records.py": "the bytes of a header, each once",
     "capture/formats/pcap.py": "magics, escaped",
     "capture/formats/pcapng.py": "block types, escaped",
     "capture/reading/connection.py": "magics and a class of characters",
