@@ -17,7 +17,8 @@ What no tap can know is left out, and nothing else:
   acknowledged, since they had been given up by then.
 - Where a capture begins in the middle, or is of one direction, windows or their scales are not
   known: strays may be believed. So may late repetitions of what was over before the capture.
-- A tap with several queues may have bytes that repeat others with other values before those.
+- A tap that disorders or loses packets may have bytes that repeat others with other values, and
+  not those before.
 - Bytes of a connection that was over, which a tap sees for the first time in a later one, may be
   told as a connection of their own.
 - Of SYNs that overtook each other nobody knows which attempt was the later one.
@@ -147,8 +148,8 @@ class Judge:
         """Whether a stray may be taken for a true segment by this tap."""
         if each.of is not None or each.segment.sequence == 0:
             return False
-        if self.tap == "disorder":
-            # Other bytes, perhaps before the true ones.
+        if self.tap in ("disorder", "lossy", "pauses"):
+            # Other values, perhaps without the true ones before.
             return bool(each.segment.payload) and not any(each.segment.payload)
         return len(self.sides) == 1 or self.tap == "middle"
 

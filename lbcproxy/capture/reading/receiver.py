@@ -149,6 +149,16 @@ class Receiver:
             return offset + length <= self.next + 1
         return -_MIN_WINDOW < offset <= self.limit
 
+    def is_new(self, sequence: int, length: int) -> bool:
+        """Return whether a receiver would take a segment: it ends in the window."""
+        if self.first is None:
+            return True
+        return self.fits(sequence, length) and self.offset_of(sequence) + length >= self.next
+
+    def is_at_end(self, number: int) -> bool:
+        """Return whether a number is that after the last byte, or after the FIN."""
+        return self.first is not None and self.offset_of(number) - self.next in (0, 1)
+
     def covers(self, sequence: int, length: int) -> bool:
         """Return whether bytes have all been received before."""
         if self.first is None:

@@ -181,6 +181,23 @@ class TcpConnection:
         """Return whether a segment repeats bytes of an earlier connection."""
         return any(each.repeats(segment) for each in self.earlier())
 
+    def _is_of_an_ended_one(self, segment: Segment) -> bool:
+        """Return whether an answer before the SYN-ACK is from the end of an earlier connection."""
+        half, _ = self.halves_of(segment.source)
+        if half.first is not None or segment.flags & SYN:
+            return False
+        return any(
+            all(
+                one.is_at_end(number)
+                for one, number in zip(
+                    each.halves_of(segment.source),
+                    (segment.sequence, segment.acknowledgment),
+                    strict=True,
+                )
+            )
+            for each in self.earlier()
+        )
+
     def succeed(self, previous: TcpConnection) -> None:
         """Remember the connection before, and some of those before that one."""
         self.previous = previous
@@ -208,8 +225,9 @@ class TcpConnection:
         self.last = self._moment.packets
         half, other = self.halves_of(segment.source)
         flags = segment.flags
-        if flags & ACK:
-            self._acknowledge(half, other, segment)
+        if flags & ACK and not flags & RST and not self._is_of_an_ended_one(segment):
+            is_taken = half.is_new(segment.sequence, len(segment.payload))
+            self._acknowledge(half, other, segment, is_taken)
         if other.waits:
             self.advance(other, events)
         if self.over:
@@ -242,7 +260,7 @@ class TcpConnection:
         moment = self._moment
         self.last = moment.packets
         if segment.flags & ACK:
-            self._acknowledge(half, other, segment)
+            self._acknowledge(half, other, segment, True)
         payload = segment.payload
         if not payload:
             return []
@@ -313,7 +331,9 @@ class TcpConnection:
 
         Before its SYN-ACK is seen, late segments of an earlier connection may come.
         """
-        if segment.flags & ACK and 0 <= other.offset_of(segment.acknowledgment) <= other.limit:
+        if self._is_of_an_ended_one(segment):
+            pass
+        elif segment.flags & ACK and 0 <= other.offset_of(segment.acknowledgment) <= other.limit:
             return True
         if segment.flags & SYN and not segment.flags & ACK:
             return True  # both have opened it at the same time (RFC 9293, 3.5)
@@ -325,14 +345,15 @@ class TcpConnection:
             self.drop(reason, segment)
         return False
 
-    def _acknowledge(self, half: Receiver, other: Receiver, segment: Segment) -> None:
+    def _acknowledge(
+        self, half: Receiver, other: Receiver, segment: Segment, is_taken: bool
+    ) -> None:
         """Take note of what the sender of a segment says it has received."""
         number, shift = segment.acknowledgment, 0
         if not segment.flags & SYN and NO_SCALE not in (half.scale, other.scale):
             # Windows are scaled only with the option in both SYNs (RFC 7323, 2.2).
             shift = _MAX_SCALE if half.scale is None else half.scale
         # The window of a segment that no receiver takes says nothing (RFC 9293, 3.10.7.4).
-        is_taken = half.fits(segment.sequence, len(segment.payload))
         other.acknowledge(number, segment.window << shift if is_taken else 0)
         for group in other.detached:
             group.is_acknowledged = group.is_acknowledged or group.has(number)
@@ -343,6 +364,7 @@ class TcpConnection:
         if flags & SYN:
             half.syn = sequence
             half.scale = NO_SCALE if segment.window_scale is None else segment.window_scale
+            other.edge = segment.window if other.edge is None else other.edge
             sequence += 1
         if half.first is None:
             if not payload and not flags & (SYN | FIN):
