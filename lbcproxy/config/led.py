@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from lbcproxy.config.settings import Proxy
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy import Destinations
+from lbcproxy.proxy import Destinations, Mode
 
-__all__ = ["SOCKS", "not_led"]
+__all__ = ["SOCKS", "led_on", "not_led"]
 
 SOCKS = ("socks_upstream", "socks_allow", "socks_deny")
 
@@ -26,3 +28,10 @@ def not_led(proxy: Proxy) -> Iterator[tuple[str, str]]:
             Destinations.parse(getattr(proxy, name), ())
         except ValueError as error:
             yield name, str(error)
+
+
+def led_on(proxy: Proxy, mode: Mode) -> Mode:
+    """Return a proxy's mode with the SOCKS proxy that clients are led through as its upstream."""
+    if proxy.mode != "socks5" or proxy.socks_upstream is None:
+        return mode
+    return msgspec.structs.replace(mode, upstreams=(Endpoint.parse(proxy.socks_upstream),))

@@ -18,7 +18,7 @@ from lbcproxy import networks
 from lbcproxy.capture import BadPattern, file_name
 from lbcproxy.config.control import control_address
 from lbcproxy.config.describe import type_of
-from lbcproxy.config.led import SOCKS, not_led
+from lbcproxy.config.led import SOCKS, led_on, not_led
 from lbcproxy.config.network import BadNetwork, network_of, without_magic
 from lbcproxy.config.recorded import not_kept, recording_key
 from lbcproxy.config.settings import (
@@ -285,7 +285,7 @@ def _check_together(config: Config, places: Mapping[str, str]) -> None:
                 f"{proxy.name!r} is the name of {other} as well", f"{path}.name", _at(places, path)
             )
         names[proxy.name] = number
-        mode = mode_of(proxy)
+        mode = led_on(proxy, mode_of(proxy))
         if not proxy.enabled or mode.listen.port == 0:
             continue
         for listen in at:
@@ -299,9 +299,10 @@ def _check_together(config: Config, places: Mapping[str, str]) -> None:
     _check_files(config, places)
     clear: set[Endpoint] = set()
     for number, proxy in enumerate(config.proxies):
-        mode = mode_of(proxy)
+        mode = led_on(proxy, mode_of(proxy))
         if circle := _circle(mode, (mode.listen,), at, clear):
-            path = f"proxies[{number}].upstream"
+            setting = "upstream" if proxy.upstream else "socks_upstream"
+            path = f"proxies[{number}].{setting}"
             way = " -> ".join(map(str, circle))
             raise ConfigError(f"it leads back to itself: {way}", path, _at(places, path))
 

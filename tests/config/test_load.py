@@ -457,3 +457,36 @@ def test_a_wrong_magic_is_told_where_it_stands(wrong):
     with pytest.raises(ConfigError, match=setting):
         load({**top, "proxies": [{"listen": 1, "upstream": "127.0.0.1:2"}]})
     load({**top, "proxies": [PROXY]})  # it does not belong to that one's network
+
+
+def test_a_socks_proxy_does_not_lead_through_itself():
+    """Each client would be one more, without end; through another one of ours is fine."""
+    one = {"network": "lbry-regtest", "mode": "socks5", "listen": 9001}
+    other = {"network": "lbry-regtest", "mode": "socks5", "listen": 9002}
+    back = {**other, "socks_upstream": "127.0.0.1:9001"}
+    for through, beside in (("127.0.0.1:9001", other), ("127.0.0.1:9002", back)):
+        with pytest.raises(ConfigError, match="leads back to itself"):
+            load({"proxies": [{**one, "socks_upstream": through}, beside]})
+    load({"proxies": [{**one, "socks_upstream": "127.0.0.1:9002"}, other]})
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"socks_upstream": "127.0.0.1"}, "is not HOST:PORT"),
+        ({"socks_upstream": "127.0.0.1:0"}, "port 0"),
+        ({"socks_allow": ["10.0.0.1/8"]}, "is not a network"),
+        ({"socks_deny": ["a b"]}, "is not a network"),
+    ],
+)
+def test_wrong_bounds_are_told(setting, words):
+    """A rule that means nothing would deny nothing."""
+    proxy = {"network": "lbry-regtest", "mode": "socks5", "listen": 9001}
+    with pytest.raises(ConfigError, match=words):
+        load({"proxies": [{**proxy, **setting}]})
+
+
+def test_bounds_without_a_socks_proxy_are_an_error():
+    """Nothing would come of them."""
+    with pytest.raises(ConfigError, match="nothing without a proxy of mode socks5"):
+        load({"socks_deny": ["private"], "proxies": [PROXY]})
