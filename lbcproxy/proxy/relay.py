@@ -339,13 +339,14 @@ class Relay:
             self._watch.ending(End(EndCause.CLOSED, Direction.TO_UPSTREAM))
         elif not self._broken:
             self._watch.ending(unreachable(failure.value))
+            if not self._stopped:
+                self._broken = True
+                self._watch.reset(Direction.TO_CLIENT)
             answer = self._settings.answer(failure.value)
             self.client.write(answer)
             if answer or self._stopped:
                 self._closing.close(self.client, self._settings.stop_linger)
             else:
-                self._broken = True
-                self._watch.reset(Direction.TO_CLIENT)
                 self.client.abort()
         self._end_if_over()
 
