@@ -88,7 +88,10 @@ def _facts(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
             ", ".join(f"{name} {count:,}" for name, count in shown["verdicts"].items()),
         )
     for notice in shown["notices"]:
-        yield "assumed" if notice in shown["assumed"] else "not read", notice
+        if notice in shown["no_bytes"]:
+            yield "no bytes", notice
+        else:
+            yield "assumed" if notice in shown["assumed"] else "not read", notice
     if shown["damage"] is not None:
         damage = shown["damage"]
         yield "damage", f"at byte {damage['offset']:,}: {damage['what']}; this is what is before it"

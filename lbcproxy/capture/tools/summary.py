@@ -207,6 +207,8 @@ class Summary:
             "agents": self.agents.to_list("side", "user_agent", "version"),
             "answers": [] if self.answers is None else self.answers.to_list(),
             "dropped": met.dropped_counts,
+            "silent": met.silent.to_list(),
+            "no_bytes": met.silent.sentences(),
             "notices": met.all_notices,
             "assumed": met.assumptions,
             "lost": {
