@@ -85,7 +85,7 @@ def test_a_wrong_filter_is_wrong_usage(lbcproxy, tmp_path, monkeypatch, begin):
         "lbcproxy: in the filter: tx has no field 'outptus'; did you mean outputs?",
         "    inv or tx.outptus",
         "              ^",
-        "Hint: there are version, inputs, outputs, lock_time, txid, wtxid, addresses, claims",
+        "Hint: there are version, inputs, outputs, lock_time, mweb, txid, wtxid, addresses, claims",
     ]
     assert list(tmp_path.iterdir()) == []
 
