@@ -17,8 +17,8 @@ What no tap can know is left out, and nothing else:
   acknowledged, since they had been given up by then.
 - Where a capture begins in the middle, or is of one direction, windows or their scales are not
   known: strays may be believed. So may late repetitions of what was over before the capture.
-- A tap that disorders or loses packets may have bytes that repeat others with other values, and
-  not those before.
+- A tap that disorders or loses packets may have bytes that repeat others with other values and not
+  those before, a stray SYN before the true one, or nothing of what shows that a segment is a stray.
 - Bytes of a connection that was over, which a tap sees for the first time in a later one, may be
   told as a connection of their own.
 - Of SYNs that overtook each other nobody knows which attempt was the later one.
@@ -148,10 +148,12 @@ class Judge:
         """Whether a stray may be taken for a true segment by this tap."""
         if each.of is not None or each.segment.sequence == 0:
             return False
-        if self.tap in ("disorder", "lossy", "pauses"):
-            # Other values, perhaps without the true ones before.
-            return bool(each.segment.payload) and not any(each.segment.payload)
-        return len(self.sides) == 1 or self.tap == "middle"
+        is_other_value = bool(each.segment.payload) and not any(each.segment.payload)
+        if self.tap == "lossy":
+            return is_other_value
+        if self.tap == "disorder":
+            return is_other_value or bool(each.segment.flags & SYN)
+        return self.tap in ("pauses", "middle") or len(self.sides) == 1
 
     def judge(self, found: list[Found]) -> None:
         """Raise Verdict unless the connections found are those that were."""
@@ -244,6 +246,8 @@ class Judge:
         covered = bytearray(len(sent))
         for each in events:
             if isinstance(each, Gap):
+                if each.missing <= 0:
+                    return f"no size is told at {place}"
                 place += each.missing
                 continue
             end = place + len(each.data)
@@ -350,7 +354,7 @@ def _judge(lines: list[Line], recorded: list[Passed], tap: str) -> None:
             by_number[event.connection] = Found(event, [])
         else:
             by_number[event.connection].events.append(event)
-    _orderly(by_number, surely_lost=tap == "any loss")
+    _orderly(by_number)
     own: dict[str, list[Passed]] = defaultdict(list)
     for each in recorded:
         own[each.segment.source.host if each.side == 0 else each.segment.target.host].append(each)
@@ -367,8 +371,8 @@ def _judge(lines: list[Line], recorded: list[Passed], tap: str) -> None:
             Judge(line, own[host], tap).judge(found)
 
 
-def _orderly(found: dict[int, Found], *, surely_lost: bool) -> None:
-    """Nothing follows an end, and each gap has a size, unless whole connections may be missing."""
+def _orderly(found: dict[int, Found]) -> None:
+    """Nothing follows an end."""
     for each in found.values():
         over = {True: False, False: False}
         for event in each.events:
@@ -377,8 +381,6 @@ def _orderly(found: dict[int, Found], *, surely_lost: bool) -> None:
                     raise Verdict(f"after an end: {event}")
                 if isinstance(event, Data) and not event.data:
                     raise Verdict(f"empty: {event}")
-                if isinstance(event, Gap) and event.missing <= 0 and not surely_lost:
-                    raise Verdict(f"no size is told: {event}")
             elif isinstance(event, Closed):
                 if all(over.values()) or (over[event.from_client] and not event.reset):
                     raise Verdict(f"after an end: {event}")

@@ -45,9 +45,7 @@ class Lookahead:
     def _next(self) -> Iterator[Captured]:
         first = self._window.popleft()
         segment = first[1]
-        # Only an RST that acknowledges is the answer to a SYN.
-        is_answer = segment.flags & (RST | ACK) == RST | ACK
-        early = segment.payload or segment.flags & (SYN | FIN) or is_answer
+        early = segment.payload or segment.flags & (SYN | FIN | RST)
         if early and not _opens(segment) and not self._known(segment):
             for each in _beginning(first, self._of_the_same(first)):
                 self._window.remove(each)
@@ -85,7 +83,7 @@ def _begins(syn: Segment, segment: Segment) -> bool:
     elif segment.flags & ACK:
         ahead = segment.acknowledgment - syn.sequence - 1
     else:
-        return True  # nothing tells
+        return not segment.flags & RST  # nothing tells; only one that acknowledges is an answer
     return ahead % _WRAP < _FAR or ahead == -1
 
 
