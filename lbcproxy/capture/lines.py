@@ -54,6 +54,8 @@ def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, Any]:
         result["claims"] = claims
     if entry.missing:
         result["missing"] = entry.missing
+    if entry.comments:
+        result["comments"] = list(entry.comments)
     if with_payload:
         result["payload"] = (entry.payload if message is not None else entry.junk).hex()
         if message is not None and not _is_implied(message):

@@ -170,6 +170,9 @@ def _say(captures: Sequence[Any], writer: Any, name: str) -> None:
     """Say what was not read, and what could not be written."""
     for capture in captures:
         say_notices(capture)
+        for what, count in sorted(capture.met.not_kept.items()):
+            if count:
+                click.echo(f"lbcproxy: {capture.path}: {what} are not kept: {count:,}", err=True)
     say_lacks(writer, name)
 
 

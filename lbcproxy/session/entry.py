@@ -41,6 +41,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What happened to it."""
     trail: tuple[str, ...] = ()
     """Who decided what, in order."""
+    comments: tuple[str, ...] = ()
+    """What people, or other programs, wrote on its packets in a capture."""
 
     @property
     def command(self) -> str:

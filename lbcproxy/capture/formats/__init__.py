@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from lbcproxy import discover
 from lbcproxy.capture.formats._packed import PACKINGS, packed, unpacked
-from lbcproxy.capture.packet import Packet, Section, Statistics
+from lbcproxy.capture.packet import NotKept, Packet, Section, Statistics
 from lbcproxy.capture.reading.happening import Happened
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
@@ -41,7 +41,7 @@ __all__ = [
 HEAD = 32
 """Bytes of a file that tell its format."""
 
-Item = Packet | Section | Happened | Statistics
+Item = Packet | Section | Happened | Statistics | NotKept
 
 
 class Recognised(NamedTuple):
@@ -69,8 +69,8 @@ def read_packets(file: BinaryIO) -> Iterator[Packet | Section]:
     everything before the damage was given.
     """
     found = recognise(file)
-    items: Iterator[Packet | Section | Statistics] = found.form.read(found.file)
-    return (item for item in items if not isinstance(item, Statistics))
+    items: Iterator[Packet | Section | Statistics | NotKept] = found.form.read(found.file)
+    return (item for item in items if not isinstance(item, Statistics | NotKept))
 
 
 def recognise(file: BinaryIO) -> Recognised:

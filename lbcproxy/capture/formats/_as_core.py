@@ -110,6 +110,7 @@ class AsCore(Writer):
 
     def _count(self, entry: Entry) -> None:
         self.lacking("verdicts and who decided", entry.verdict != "pass")
+        self.lacking("comments of messages", len(entry.comments))
         self.lacking("nanoseconds of times", entry.time_ns % 1_000 != 0)
         if entry.message is None:
             self.lacking("gaps" if entry.missing else "pieces that are no message")

@@ -24,6 +24,7 @@ _LAST = 2**32 - 1
 _CLIENT_PORTS = 32_768
 """Where the ports begin that systems give to clients; below it a port is a server's."""
 VERDICTS = "verdicts and who decided"
+COMMENTS = "comments of messages"
 
 
 class AsPcap(Recorded):
@@ -85,6 +86,7 @@ class AsPcap(Recorded):
             if passage.run is None:
                 judged = sum(each.verdict != "pass" for each in passage.entries)
                 self.lacking(VERDICTS, judged)
+                self.lacking(COMMENTS, sum(len(each.comments) for each in passage.entries))
         super().passed(facts, direction, passages, time_ns)
 
     def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:

@@ -188,6 +188,8 @@ class Telling:
         facts: dict[str, Any] = {"number": line.number} if line.verdict != "pass" else {}
         if line.verdict != "pass":
             facts |= {"verdict": line.verdict, "trail": list(line.trail)}
+        if line.comments:
+            facts["comments"] = list(line.comments)
         if not self._by_leg:
             yield _piece(session.legs[Leg.CLIENT], direction, raw, line, time_ns, facts)
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,7 +18,7 @@ import msgspec
 from lbcproxy.capture.formats import _stretch
 from lbcproxy.capture.formats._statistics import OPTION_DROPPED, statistics
 from lbcproxy.capture.formats._stretch import Stretch
-from lbcproxy.capture.packet import Packet, Section, Statistics
+from lbcproxy.capture.packet import NotKept, Packet, Section, Statistics
 from lbcproxy.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -72,6 +73,16 @@ _RESUMABLE = (INTERFACE, PACKET, SIMPLE_PACKET, 4, STATISTICS, ENHANCED_PACKET)
 _SEARCHED = 1 << 20
 _UNKNOWN_DROPS = 0xFFFF
 _MICROSECONDS = b"\x06"
+_BLOCKS = {
+    4: "blocks of names",
+    10: "blocks of secrets",
+    0x0BAD: "custom blocks",
+    0x40000BAD: "custom blocks",
+}
+# What is read of their options; lbcproxy's own texts are told by their number.
+_OF_SECTIONS = frozenset({OPTION_COMMENT})
+_OF_INTERFACES = frozenset({OPTION_TIME_UNIT, OPTION_TIME_OFFSET})
+_OF_PACKETS = frozenset({OPTION_COMMENT, _OPTION_DROP_COUNT})
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 
 
@@ -103,6 +114,8 @@ class _Reading:
     def __init__(self) -> None:
         self.order = ""
         self.interfaces: list[_Interface] = []
+        self.is_ours = False
+        self.not_kept: Counter[str] = Counter()
 
     def copy(self) -> _Reading:
         other = _Reading()
@@ -113,16 +126,36 @@ class _Reading:
         """Give what a block holds for the reader."""
         if found.kind == SECTION:
             self.interfaces = []
-            return _section(found)
+            section = _section(found)
+            self.is_ours = bool(section.custom)
+            if not self.is_ours:
+                self.count_options(found, 16, _OF_SECTIONS, "options of sections")
+            return section
         if found.kind == INTERFACE:
             self.interfaces.append(_interface(found))
+            if not self.is_ours:
+                self.count_options(found, 8, _OF_INTERFACES, "options of interfaces")
         elif found.kind in (ENHANCED_PACKET, PACKET):
-            return _enhanced(found, self.interfaces)
+            packet = _enhanced(found, self.interfaces)
+            if not self.is_ours:
+                size = len(packet.data)
+                start = 20 + size + -size % 4
+                self.count_options(found, start, _OF_PACKETS, "options of packets")
+            return packet
         elif found.kind == SIMPLE_PACKET:
             return _simple(found, self.interfaces)
         elif found.kind == STATISTICS:
             return _statistics(found, self.interfaces)
+        else:
+            self.not_kept[_BLOCKS.get(found.kind, "blocks of other kinds")] += 1
         return None
+
+    def count_options(self, found: _Block, start: int, kept: frozenset[int], what: str) -> None:
+        """Count the options of a block that are passed over."""
+        pen = struct.pack(found.order + "I", PEN)
+        for code, value in _options(found, start):
+            if code not in kept and not (code == OPTION_CUSTOM and value[:4] == pen):
+                self.not_kept[what] += 1
 
 
 def matches(head: bytes) -> bool:
@@ -130,16 +163,22 @@ def matches(head: bytes) -> bool:
     return head[:4] == SECTION.to_bytes(4)
 
 
-def read(file: BinaryIO) -> Iterator[Packet | Section | Statistics]:
+def read(file: BinaryIO) -> Iterator[Packet | Section | Statistics | NotKept]:
     """Give what there is one after another; CaptureError where it is damaged or cut.
 
     A packet in a block without a time (SPB) has the time 0.
     """
     reading = _Reading()
-    for found in _blocks(file, reading):
-        item = reading.item(found)
-        if item is not None:
-            yield item
+    try:
+        for found in _blocks(file, reading):
+            item = reading.item(found)
+            if item is not None:
+                yield item
+    except CaptureError:
+        yield NotKept(reading.not_kept)
+        raise
+    if reading.not_kept:
+        yield NotKept(reading.not_kept)
 
 
 def writer(write: Callable[[bytes], object]) -> Writer:

@@ -73,6 +73,8 @@ class Connection:
         self._told: End | None = None  # what the capture says of it
         self._last_ns = opened.time_ns
         self._outgoing = bytearray()
+        self.comments: dict[Direction, list[str]] = {direction: [] for direction in Direction}
+        """What was written on packets, for the next message of each direction."""
         self.places = dict.fromkeys(Direction, 0)
         """How many bytes of each direction were before those to come, missing ones too."""
 

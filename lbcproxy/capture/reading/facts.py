@@ -38,7 +38,7 @@ _TYPES: dict[str, type] = {
     **dict.fromkeys(("network", "legs", "leg", "upstream", "verdict"), str),
     **dict.fromkeys(("changes", "continued"), bool),
     **dict.fromkeys(("session", "number", "missing"), int),
-    "trail": list,
+    **dict.fromkeys(("trail", "comments"), list),
     "position": dict,
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from lbcproxy import networks
@@ -72,6 +74,8 @@ class Met:
         """What the file itself says that it lacks."""
         self.silent = SilentConnections()
         """Connections on which no byte was sent."""
+        self.not_kept: Counter[str] = Counter()
+        """What stands in the file beside messages and is given to nobody, in words."""
         self.segments = 0
         """TCP segments."""
         self.fragments = Fragments()

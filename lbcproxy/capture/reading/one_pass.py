@@ -11,7 +11,7 @@ import msgspec
 
 from lbcproxy import networks
 from lbcproxy.capture.events import Event, Header
-from lbcproxy.capture.packet import PSH, Leg, Packet, Section, Segment, Statistics
+from lbcproxy.capture.packet import PSH, Leg, NotKept, Packet, Section, Segment, Statistics
 from lbcproxy.capture.reading.connection import Connection, Room, goes_out
 from lbcproxy.capture.reading.conversation import Conversation
 from lbcproxy.capture.reading.dropped import DropReason
@@ -47,6 +47,8 @@ _CHECK_EVERY = 8 << 20
 _CAME_IN = {Leg.CLIENT: Direction.TO_UPSTREAM, Leg.UPSTREAM: Direction.TO_CLIENT}
 _SERVER_PORTS = frozenset(network.port for network in networks.all_networks().values())
 _NOTHING: dict[str, Any] = {}
+MOST_COMMENTS = 100
+"""Comments that wait for a message of one direction to be complete."""
 
 Told: TypeAlias = Event | Awaits | Sent
 
@@ -97,7 +99,7 @@ class Reading:
         # With one leg in the file there is nothing that stands on the other as well.
         self._by_leg = header.changes and header.legs == "both"
 
-    def take(self, item: Packet | Section | Happened | Statistics) -> Iterator[Told]:
+    def take(self, item: Packet | Section | Happened | Statistics | NotKept) -> Iterator[Told]:
         """Take the next packet, or what else a format gives."""
         if isinstance(item, Section):
             yield from self.finish()
@@ -112,6 +114,8 @@ class Reading:
             self._last_time = item.event.time_ns
             self._met.time(item.event.time_ns)
             yield from self._happened(item.event, item.facts, item.whole)
+        elif isinstance(item, NotKept):
+            self._met.not_kept.update(item.counts)
         elif isinstance(item, Statistics):
             yield from self._losses.in_statistics(item)
         else:
@@ -218,7 +222,11 @@ class Reading:
                 yield from other._read(packet, segment)
                 return
         self._last_time = packet.time_ns
-        facts = facts_in(packet.custom)
+        facts: Facts = facts_in(packet.custom)
+        if packet.comments and not is_ours:
+            facts = {"comments": list(packet.comments)}
+            if not segment.payload:
+                self._met.not_kept["comments of packets without data"] += len(packet.comments)
         whole = bool(segment.flags & PSH)
         events = self._streams.feed(
             packet.time_ns, segment, missing=facts.get("missing"), begins="leg" in facts
@@ -340,6 +348,8 @@ class Reading:
             else:
                 yield Sent((connection.number, facts.get("number")), piece)
             return
+        if "comments" in facts:
+            self._comment(connection, way, facts["comments"])
         passages = connection.data(way, data, time_ns)
         if verdict is None or not whole:
             yield from self._tell(connection, passages)
@@ -368,6 +378,12 @@ class Reading:
             if held <= MAX_HELD // 2:
                 return
 
+    def _comment(self, connection: Connection, way: Direction, comments: list[object]) -> None:
+        """Keep what was written on a packet for the message that its bytes complete."""
+        room = MOST_COMMENTS - len(connection.comments[way])
+        connection.comments[way] += map(str, comments[:room])
+        self._met.not_kept["comments of packets"] += max(0, len(comments) - room)
+
     def _closed(
         self, connection: Connection, event: Closed, why: End | None = None
     ) -> Iterator[Told]:
@@ -392,6 +408,8 @@ class Reading:
     def _forget(self, number: int, connection: Connection, time_ns: int) -> Iterator[Told]:
         del self._connections[number]
         self._met.skipped += connection.unknown and connection.has_bytes
+        waiting = sum(map(len, connection.comments.values()))
+        self._met.not_kept["comments of packets"] += waiting
         conversation = self._conversations.get(connection.number or 0)
         if conversation is None:
             return
@@ -415,7 +433,10 @@ class Reading:
                 yield from conversation.start(connection, connection.session.network)
                 if connection.network is None:
                     self._met.assume(connection.session.network)
-            for passage in self._judged(first, facts):
+            way = (first.run or first.entries[0]).direction
+            comments = tuple(connection.comments[way])
+            connection.comments[way].clear()
+            for passage in self._judged(first, facts, comments):
                 if connection.came_in is None or passage.entries[0].verdict != "rewrite":
                     together.append(passage)
                     continue
@@ -426,15 +447,21 @@ class Reading:
         if conversation is not None:
             yield from conversation.passed(together)
 
-    def _judged(self, passage: Passage, facts: Facts) -> Iterator[Passage]:
+    def _judged(
+        self, passage: Passage, facts: Facts, comments: tuple[str, ...]
+    ) -> Iterator[Passage]:
         verdict = facts.get("verdict")
-        if verdict is None and passage.run is not None:
+        if verdict is None and passage.run is not None and not comments:
             run = passage.run.numbered(self._number)
             self._number += len(run)
             yield Passage(passage.raw, run, run=run)
             return
-        changes = {} if verdict is None else {"verdict": verdict, "trail": trail_in(facts)}
-        for each in passage.entries:
+        changes: dict[str, Any] = {}
+        if verdict is not None:
+            changes = {"verdict": verdict, "trail": trail_in(facts)}
+        for index, each in enumerate(passage.entries):
+            if comments:
+                changes["comments"] = () if index else comments
             entry = msgspec.structs.replace(each, number=self._number, **changes)
             self._number += 1
             if verdict == "inject":

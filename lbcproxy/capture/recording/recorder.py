@@ -328,7 +328,7 @@ def _end_note(known: Known, leg: Leg) -> Note | None:
 def _note(entry: Entry) -> Note | None:
     """Say what is remarkable about an entry; nothing is decoded for it."""
     error = entry.why if entry.message is None else entry.message.frame_error
-    if entry.continued or (error is None and entry.verdict == "pass"):
+    if entry.continued or (error is None and entry.verdict == "pass" and not entry.comments):
         return None  # a run of junk has one note, at its beginning
     facts: dict[str, object] = {"session": entry.session, "number": entry.number}
     if entry.verdict != "pass":
@@ -337,9 +337,11 @@ def _note(entry: Entry) -> Note | None:
         facts["error"] = error
     if entry.missing:
         facts["missing"] = entry.missing
+    if entry.comments:
+        facts["comments"] = entry.comments
     words = [f"#{entry.session}", printable(entry.command) or ("gap" if entry.missing else "junk")]
     if entry.verdict != "pass":
         words.append(f"verdict={entry.verdict}")
         words += [f"by {printable('; '.join(entry.trail))}"] if entry.trail else []
     words += [f"error={error}"] if error is not None else []
-    return Note(" ".join(words), facts)
+    return Note("\n".join([" ".join(words), *entry.comments]), facts)

@@ -250,7 +250,8 @@ class Anonymiser:
             sent = message.raw
         elif sent:
             sent = self._sent(sent, entry.direction, message.codec)
-        new = replace(entry, message=message, trail=trail)
+        self.left_out["comments of messages"] += len(entry.comments)
+        new = replace(entry, message=message, trail=trail, comments=())
         yield Passage(b"" if injected else message.raw, (new,), sent)
 
     def _sent(self, raw: bytes, direction: Direction, codec: Codec) -> bytes:

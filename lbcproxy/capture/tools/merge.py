@@ -69,6 +69,8 @@ class Merge:
 
     def _events(self) -> Iterator[Event]:
         header = self._header()
+        for file in self._files:
+            file.count_comments()
         yield header
         pairing = Pairing()
         for told in self._read(header):
@@ -173,6 +175,11 @@ class _File:
         """Read to the first packet."""
         self.first_ns = self._pass.begin()
         self.header = self._pass.header
+
+    def count_comments(self) -> None:
+        """Count what others said of the file: it is not said of several."""
+        if not self.header.network:
+            self._capture.met.not_kept["comments of the file"] += len(self.header.comments)
 
     def close(self) -> None:
         """Close the file, wherever reading has come to."""
