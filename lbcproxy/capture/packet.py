@@ -11,7 +11,7 @@ from lbcproxy.endpoint import Endpoint
 
 __all__ = [
     *("ACK", "FIN", "PSH", "RST", "SYN"),
-    *("Leg", "NotKept", "Packet", "Section", "Segment", "Statistics"),
+    *("Leg", "Packet", "Section", "Segment", "Statistics"),
 ]
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
@@ -73,12 +73,6 @@ class Statistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     delivered: int | None = None
     """What was given to who wrote the file."""
     custom: tuple[str, ...] = ()
-
-
-class NotKept(msgspec.Struct, frozen=True, gc=False):
-    """What a file holds beside its packets that is given to nobody: counts, in words."""
-
-    counts: dict[str, int]
 
 
 class Segment(msgspec.Struct, frozen=True, gc=False):

@@ -2,14 +2,16 @@
 
 A format has `NAME`, `SUFFIXES` and `matches(head)`, which knows a file by its first bytes. It gives
 what is in a file one after another and holds one piece of it at a time: a format of packets by
-`read(file)`, one of messages by `happened(file, path, network)`, which gives what TCP would have
-made of packets: `Section`s and `Happened`s. One that can be written has `writer(write)`, which
-gives an observer that is told what happened (`_writer.py`). One that is a folder of files has
-`in_folder(path, network)` and `folder_writer(path)`. One that can be repaired has
-`stretches(file)`, which tells what of a file is whole.
+`read(file)`, and if it may hold more than those, as comments, by `read_counting(file, not_kept)`;
+one of messages by `happened(file, path, network)`, which gives what TCP would have made of packets:
+`Section`s and `Happened`s. One that can be written has `writer(write)`, which gives an observer
+that is told what happened (`_writer.py`). One that is a folder of files has `in_folder(path,
+network)` and `folder_writer(path)`. One that can be repaired has `stretches(file)`, which tells
+what of a file is whole.
 """
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +19,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from lbcproxy import discover
 from lbcproxy.capture.formats._packed import PACKINGS, packed, unpacked
-from lbcproxy.capture.packet import NotKept, Packet, Section, Statistics
+from lbcproxy.capture.packet import Packet, Section, Statistics
 from lbcproxy.capture.reading.happening import Happened
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
@@ -41,7 +43,7 @@ __all__ = [
 HEAD = 32
 """Bytes of a file that tell its format."""
 
-Item = Packet | Section | Happened | Statistics | NotKept
+Item = Packet | Section | Happened | Statistics
 
 
 class Recognised(NamedTuple):
@@ -53,8 +55,13 @@ class Recognised(NamedTuple):
     is_unpacked: Callable[[], bool]
     """Whether a place in it is one of what is packed in the file."""
 
-    def read(self, path: Path, network: Network | None) -> Iterator[Item]:
-        """Give what is in it; CaptureError where it is damaged, after all before that."""
+    def read(self, path: Path, network: Network | None, not_kept: Counter[str]) -> Iterator[Item]:
+        """Give what is in it; CaptureError where it is damaged, after all before that.
+
+        What stands in it besides is counted in `not_kept`, in words.
+        """
+        if hasattr(self.form, "read_counting"):
+            return cast("Iterator[Item]", self.form.read_counting(self.file, not_kept))
         if hasattr(self.form, "read"):
             return cast("Iterator[Item]", self.form.read(self.file))
         return cast("Iterator[Item]", self.form.happened(self.file, path, network))
@@ -69,8 +76,8 @@ def read_packets(file: BinaryIO) -> Iterator[Packet | Section]:
     everything before the damage was given.
     """
     found = recognise(file)
-    items: Iterator[Packet | Section | Statistics | NotKept] = found.form.read(found.file)
-    return (item for item in items if not isinstance(item, Statistics | NotKept))
+    items: Iterator[Packet | Section | Statistics] = found.form.read(found.file)
+    return (item for item in items if not isinstance(item, Statistics))
 
 
 def recognise(file: BinaryIO) -> Recognised:

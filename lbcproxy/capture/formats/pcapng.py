@@ -18,7 +18,7 @@ import msgspec
 from lbcproxy.capture.formats import _stretch
 from lbcproxy.capture.formats._statistics import OPTION_DROPPED, statistics
 from lbcproxy.capture.formats._stretch import Stretch
-from lbcproxy.capture.packet import NotKept, Packet, Section, Statistics
+from lbcproxy.capture.packet import Packet, Section, Statistics
 from lbcproxy.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ __all__ = [
     "matches",
     "options",
     "read",
+    "read_counting",
     "stretches",
     "whole_length",
     "writer",
@@ -163,22 +164,24 @@ def matches(head: bytes) -> bool:
     return head[:4] == SECTION.to_bytes(4)
 
 
-def read(file: BinaryIO) -> Iterator[Packet | Section | Statistics | NotKept]:
+def read(file: BinaryIO) -> Iterator[Packet | Section | Statistics]:
     """Give what there is one after another; CaptureError where it is damaged or cut.
 
     A packet in a block without a time (SPB) has the time 0.
     """
+    return read_counting(file, Counter())
+
+
+def read_counting(
+    file: BinaryIO, not_kept: Counter[str]
+) -> Iterator[Packet | Section | Statistics]:
+    """Give the same, and count what others wrote besides, in words."""
     reading = _Reading()
-    try:
-        for found in _blocks(file, reading):
-            item = reading.item(found)
-            if item is not None:
-                yield item
-    except CaptureError:
-        yield NotKept(reading.not_kept)
-        raise
-    if reading.not_kept:
-        yield NotKept(reading.not_kept)
+    reading.not_kept = not_kept
+    for found in _blocks(file, reading):
+        item = reading.item(found)
+        if item is not None:
+            yield item
 
 
 def writer(write: Callable[[bytes], object]) -> Writer:

@@ -11,7 +11,7 @@ import msgspec
 
 from lbcproxy import networks
 from lbcproxy.capture.events import Event, Header
-from lbcproxy.capture.packet import PSH, Leg, NotKept, Packet, Section, Segment, Statistics
+from lbcproxy.capture.packet import PSH, Leg, Packet, Section, Segment, Statistics
 from lbcproxy.capture.reading.connection import Connection, Room, goes_out
 from lbcproxy.capture.reading.conversation import Conversation
 from lbcproxy.capture.reading.dropped import DropReason
@@ -99,7 +99,7 @@ class Reading:
         # With one leg in the file there is nothing that stands on the other as well.
         self._by_leg = header.changes and header.legs == "both"
 
-    def take(self, item: Packet | Section | Happened | Statistics | NotKept) -> Iterator[Told]:
+    def take(self, item: Packet | Section | Happened | Statistics) -> Iterator[Told]:
         """Take the next packet, or what else a format gives."""
         if isinstance(item, Section):
             yield from self.finish()
@@ -114,8 +114,6 @@ class Reading:
             self._last_time = item.event.time_ns
             self._met.time(item.event.time_ns)
             yield from self._happened(item.event, item.facts, item.whole)
-        elif isinstance(item, NotKept):
-            self._met.not_kept.update(item.counts)
         elif isinstance(item, Statistics):
             yield from self._losses.in_statistics(item)
         else:

@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from lbcproxy import networks
 from lbcproxy.capture.events import Connected, Ended, Event, Header, Passed, Started
 from lbcproxy.capture.formats import Item, folder_format, recognise
-from lbcproxy.capture.packet import NotKept, Section
+from lbcproxy.capture.packet import Section
 from lbcproxy.capture.reading.connection import UnknownNetwork
 from lbcproxy.capture.reading.facts import header_of
 from lbcproxy.capture.reading.happening import Happened
@@ -135,7 +135,7 @@ class Pass:
         self._items = itertools.chain(first, items)
         if isinstance(item, Happened):
             return item.event.time_ns
-        return 0 if item is None or isinstance(item, NotKept) else item.time_ns
+        return 0 if item is None else item.time_ns
 
     def close(self) -> None:
         """Close the file; it is closed in any case where its end is reached."""
@@ -185,7 +185,7 @@ class Pass:
         found = recognise(self._stack.enter_context(self.capture.opened(path)))
         self._met.format = found.form.NAME
         self._is_unpacked = found.is_unpacked
-        return found.read(path, self._network)
+        return found.read(path, self._network, self._met.not_kept)
 
 
 def _placed(error: CaptureError, *, unpacked: bool) -> CaptureError:
