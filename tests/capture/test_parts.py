@@ -10,6 +10,7 @@ from lbcproxy.capture import Recorder, events, open_capture, tell
 from lbcproxy.capture.events import Connected, Ended, Header, Passed, Started
 from lbcproxy.capture.tools.merge import Merge
 from lbcproxy.errors import CaptureError
+from lbcproxy.session.entry import UNKNOWN_SIZE
 from lbcproxy.wire.envelope import frame
 from tests.capture.test_reader import TALK, recorded
 from tests.capture.test_recording import NETWORK, UP, Scene, ping
@@ -296,3 +297,32 @@ def test_many_parts_are_not_all_kept(tmp_path):
     for _ in merging.events():
         kept = max(kept, len(merging._parts._readings))
     assert kept == 1
+
+
+def test_a_part_of_an_older_recording_is_not_there(tmp_path):
+    """It does not say how much was before; that one is missing is known from the names."""
+    out = tmp_path / "merged.pcapng"
+    _, absent = merged([*ROTATED[:2], *ROTATED[4:]], out)
+    assert absent == ["a-3.pcapng", "a-4.pcapng"]
+    assert gaps(out) == dict.fromkeys(("to_upstream", "to_client"), UNKNOWN_SIZE)
+    assert sum(not each["missing"] for each in entries_of(out)) == 204 - 2 * 29
+
+
+def test_recording_that_was_off_meanwhile(tmp_path):
+    """The file that goes on says that nobody knows what passed."""
+    scene = Scene(tmp_path)
+    scene.begin(1)
+    scene.pass_on(1, ping(1))
+    known = scene.recording._part.recorder._open[1].copy()
+    scene.recording.leave(1)
+    scene.now += 1_000_000
+    scene.recording.join(known, scene.now)
+    scene.pass_on(1, ping(3))
+    scene.end(1)
+    paths = scene.close()
+    assert len(paths) == 2
+    out = tmp_path / "out" / "merged.pcapng"
+    out.parent.mkdir()
+    merged(paths, out)
+    assert gaps(out) == dict.fromkeys(("to_upstream", "to_client"), UNKNOWN_SIZE)
+    assert [each["raw"] for each in entries_of(out) if each["raw"]] == [ping(1), ping(3)]

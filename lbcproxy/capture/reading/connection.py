@@ -140,7 +140,7 @@ class Connection:
     def gap(self, direction: Direction, missing: int, time_ns: int) -> Iterator[Passage]:
         """Go on behind bytes that are not in the capture."""
         self._last_ns = time_ns
-        self.places[direction] += missing
+        self.places[direction] += max(missing, 0)  # it may be of unknown size
         if self.session is not None:
             yield from self.session.gap(direction, missing, time_ns)
         elif not self._given_up:

@@ -36,7 +36,7 @@ _HEADER_KEYS = ("schema", "network", "legs", "changes")
 
 _TYPES: dict[str, type] = {
     **dict.fromkeys(("network", "legs", "leg", "upstream", "verdict"), str),
-    **dict.fromkeys(("changes", "continued"), bool),
+    **dict.fromkeys(("changes", "continued", "unrecorded"), bool),
     **dict.fromkeys(("session", "number", "missing"), int),
     **dict.fromkeys(("trail", "comments"), list),
     "position": dict,

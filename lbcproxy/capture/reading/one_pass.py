@@ -38,6 +38,7 @@ from lbcproxy.capture.reading.tcp import dissect
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction, End, Passage, Session
 from lbcproxy.session.end import OPEN, SILENT
+from lbcproxy.session.entry import UNKNOWN_SIZE
 
 __all__ = ["Reading"]
 
@@ -185,14 +186,19 @@ class Reading:
             return number, iter(())  # the same bytes again
         return number, self.go_on(msgspec.structs.replace(event, connection=number), facts, True)
 
-    def fill(self, number: int, position: Position, time_ns: int) -> Iterator[Told]:
-        """Tell what is missing between two parts of a connection, the second from a place on."""
+    def fill(self, number: int, position: Position | None, time_ns: int) -> Iterator[Told]:
+        """Tell what is missing between two parts of a connection, the second from a place on.
+
+        None for a place that is not known.
+        """
         connection = self._connections.get(number)
         if connection is None:
             return
-        for way, place in position.items():
-            missing = place - connection.places[way]
-            if missing > 0 and not goes_out(connection, way):  # told where it came in
+        for way in Direction:
+            missing = UNKNOWN_SIZE
+            if position is not None:
+                missing = max(0, position[way] - connection.places[way])
+            if missing and not goes_out(connection, way):  # it is told where it came in
                 yield from self._tell(connection, connection.gap(way, missing, time_ns))
 
     def _open_sessions(self, part: Part) -> list[OpenSession]:

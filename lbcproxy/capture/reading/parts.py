@@ -118,13 +118,15 @@ class Parts:
         found[0].in_use = True
         return found[0]
 
-    def look_for_absent(self, before: Path, path: Path) -> None:
-        """Take note of parts that by the names of two others should have been between them."""
+    def lack_one(self, before: Path, path: Path) -> bool:
+        """Return whether by the names of two parts there was another between them."""
         (series, last), (other, number) = _series(before), _series(path)
-        if series == other:
-            _, stem, suffix = series
-            names = (f"{stem}-{each}{suffix}" for each in range(last + 1, number))
-            self.absent.update(dict.fromkeys(itertools.islice(names, MOST_ABSENT)))
+        if series != other or number <= last + 1:
+            return False
+        _, stem, suffix = series
+        names = (f"{stem}-{each}{suffix}" for each in range(last + 1, number))
+        self.absent.update(dict.fromkeys(itertools.islice(names, MOST_ABSENT)))
+        return True
 
     def finish(self) -> Iterator[Told]:
         """End what is still open: no file follows."""
@@ -184,14 +186,16 @@ class Part:
     def _hand_on(
         self, session: OpenSession, event: Opened, leg: Leg, facts: Facts
     ) -> Iterator[Told]:
-        self.parts.look_for_absent(session.path, self.path)
+        lack_one = self.parts.lack_one(session.path, self.path)
+        is_unknown = bool(facts.get("unrecorded")) or (lack_one and "position" not in facts)
         reading, facts_before = session.reading, session.conversation.facts
         if leg is Leg.CLIENT and facts_before is not None:
             self.parts.continued(self.path, facts.get("session"), facts_before)
         number, told = reading.reopen(session.conversation, leg, event, facts)
         self._connections[event.connection] = reading, number
         yield from told
-        yield from reading.fill(number, position_in(facts), event.time_ns)
+        position = None if is_unknown else position_in(facts)
+        yield from reading.fill(number, position, event.time_ns)
 
 
 def _alike(one: Endpoint, other: Endpoint) -> bool:

@@ -84,14 +84,24 @@ class Recorder(Observer):
             self.join(known, time_ns, other._early.get(number, ()))
         self._before = None
 
-    def join(self, known: Known, time_ns: int, early: Sequence[Piece] = ()) -> None:
+    def join(
+        self,
+        known: Known,
+        time_ns: int,
+        early: Sequence[Piece] = (),
+        *,
+        unrecorded: bool = False,
+    ) -> None:
         """Go on with a session that has begun before.
 
         It is opened again, with the version that was agreed, so that this file can be read alone.
-        `early` is what the upstream leg has still to get.
+        `early` is what the upstream leg has still to get. With `unrecorded` something may have
+        passed since the last file that had it.
         """
         facts, number = known.facts, known.facts.number
         more = {"continued": True, "protocol_version": known.protocol_version}
+        if unrecorded:
+            more["unrecorded"] = True
         self._begin(known.copy(), time_ns, more)
         ended, self._open[number].ended = known.ended, set()
         self._early[number] = list(early)

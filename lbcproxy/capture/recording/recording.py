@@ -193,7 +193,9 @@ class Recording(Observer):
         self.wake()
         if self._part is not None and known.facts.number in self._part.left:
             self._part = self._replace(self._part, time_ns, None, at_once=True)
-        self._to(known.facts, time_ns, lambda recorder: recorder.join(known, time_ns))
+        self._to(
+            known.facts, time_ns, lambda recorder: recorder.join(known, time_ns, unrecorded=True)
+        )
 
     def file_of(self, number: int) -> str | None:
         """Give the name of the file that a session goes to, if it is recorded; None if to none."""
