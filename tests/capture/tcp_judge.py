@@ -19,6 +19,8 @@ What no tap can know is left out, and nothing else:
   known: strays may be believed. So may late repetitions of what was over before the capture.
 - A tap that disorders or loses packets may have bytes that repeat others with other values and not
   those before, a stray SYN before the true one, or nothing of what shows that a segment is a stray.
+- A connection that was over is told again if its SYN comes again long after, and its bytes: a host
+  may begin with the same number again.
 - Bytes of a connection that was over, which a tap sees for the first time in a later one, may be
   told as a connection of their own.
 - Of SYNs that overtook each other nobody knows which attempt was the later one.
@@ -125,6 +127,7 @@ class Judge:
                 self.undecided = True  # SYNs overtook each other
             if opening and (facts.syn[each.side] or facts.reset or late):
                 self.late_syns += 1
+                self.late_data = self.late_data or late
             # What a capture has of a connection that ended before it began is late.
             before = self.tap == "middle" and facts.connection.number < self.latest
             if before and facts not in self.expected:

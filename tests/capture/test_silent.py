@@ -65,9 +65,7 @@ def counted(packets: list[tuple[int, Segment]]) -> SilentConnections:
         pytest.param([*OPENED, (RST, b"")], Silence.SILENT, id="broken"),
     ],
 )
-def test_it_is_told_what_became_of_a_connection(
-    flags: list[tuple[int, bytes]], outcome: Silence
-):
+def test_it_is_told_what_became_of_a_connection(flags: list[tuple[int, bytes]], outcome: Silence):
     """Each has another cure."""
     if flags[:2] == [(SYN, b"")] * 2:  # the same SYN again is no new attempt
         packets = [(at * SECOND, talk(40_000, [(SYN, b"")])[0][1]) for at in range(4)]

@@ -60,6 +60,8 @@ class Lookahead:
             segment = each[1]
             if segment.source not in ends or segment.target not in ends:
                 continue
+            if segment.payload and segment.source == first[1].source and self._known(segment):
+                break  # the connection that is known goes on
             if segment.flags & SYN and not _begins(segment, first[1]):
                 if _opens(segment):
                     break
@@ -92,7 +94,9 @@ def _beginning(first: Captured, others: list[Captured]) -> list[Captured]:
     source, flags = first[1].source, first[1].flags
     syns = [each for each in others if each[1].flags & SYN]
     syns.sort(key=lambda each: each[1].flags & ACK)
-    if flags & SYN or any(each[1].source == source for each in syns):
+    if flags & SYN:
+        return [each for each in syns if _opens(each[1])]
+    if any(each[1].source == source for each in syns):
         return syns
     earliest = first
     for each in others:

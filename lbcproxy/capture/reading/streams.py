@@ -206,8 +206,6 @@ class Reassembler:
         client_syn = (segment.acknowledgment - 1) % WRAP
         if half.syn == segment.sequence or found.had_syn(segment.target, client_syn):
             return None  # sent again, or late
-        if found.over:
-            return self._opened_by(segment, events)
         pending = found.pending
         if (
             pending is not None
@@ -216,6 +214,8 @@ class Reassembler:
             and pending.server_syn is None
         ):
             return self._opened_from(pending, events)
+        if found.over:
+            return self._opened_by(segment, events)
         if (
             half.syn is None
             and half.may_begin_with(segment.sequence + 1)
@@ -293,8 +293,11 @@ class Reassembler:
         client, server = segment.source, segment.target
         if segment.flags & ACK:
             client, server = server, client
+        previous = self._connections.get((client, server))
         opened = self._opened(client, server, events)
         if segment.flags & ACK:
+            # A SYN that was not answered so far may be by what comes next.
+            opened.pending = previous.pending if previous is not None else None
             opened.halves[0].begin(segment.acknowledgment)
             opened.halves[0].syn = (segment.acknowledgment - 1) % WRAP
         return opened

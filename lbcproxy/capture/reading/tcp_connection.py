@@ -181,6 +181,13 @@ class TcpConnection:
         """Return whether a segment repeats bytes of an earlier connection."""
         return any(each.repeats(segment) for each in self.earlier())
 
+    def _acknowledges(self, half: Receiver, segment: Segment) -> bool:
+        """Return whether the other side would take the acknowledgment of a segment."""
+        if segment.flags & (SYN | RST):
+            return not segment.flags & RST
+        fits = half.fits(segment.sequence, len(segment.payload))
+        return fits and not self._is_of_an_ended_one(segment)
+
     def _is_of_an_ended_one(self, segment: Segment) -> bool:
         """Return whether an answer before the SYN-ACK is from the end of an earlier connection."""
         half, _ = self.halves_of(segment.source)
@@ -225,7 +232,7 @@ class TcpConnection:
         self.last = self._moment.packets
         half, other = self.halves_of(segment.source)
         flags = segment.flags
-        if flags & ACK and not flags & RST and not self._is_of_an_ended_one(segment):
+        if flags & ACK and self._acknowledges(half, segment):
             is_taken = half.is_new(segment.sequence, len(segment.payload))
             self._acknowledge(half, other, segment, is_taken)
         if other.waits:
