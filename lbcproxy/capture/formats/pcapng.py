@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from lbcproxy.capture.formats import _stretch
+from lbcproxy.capture.formats._besides import Besides
+from lbcproxy.capture.formats._build import MIN_BLOCK, block, options
 from lbcproxy.capture.formats._statistics import OPTION_DROPPED, statistics
 from lbcproxy.capture.formats._stretch import Stretch
 from lbcproxy.capture.packet import Packet, Section, Statistics
@@ -66,7 +68,6 @@ OPTION_CUSTOM = 2988
 # none of its own yet, so its texts name their schema as well.
 PEN = 32473
 
-_MIN_BLOCK = 12
 # Far above any packet: a longer block is damage, and must not be allocated for.
 _MAX_BLOCK = 64 * 2**20
 # Blocks that reading may go on with behind damage: what is in most files.
@@ -74,16 +75,6 @@ _RESUMABLE = (INTERFACE, PACKET, SIMPLE_PACKET, 4, STATISTICS, ENHANCED_PACKET)
 _SEARCHED = 1 << 20
 _UNKNOWN_DROPS = 0xFFFF
 _MICROSECONDS = b"\x06"
-_BLOCKS = {
-    4: "blocks of names",
-    10: "blocks of secrets",
-    0x0BAD: "custom blocks",
-    0x40000BAD: "custom blocks",
-}
-# What is read of their options; lbcproxy's own texts are told by their number.
-_OF_SECTIONS = frozenset({OPTION_COMMENT})
-_OF_INTERFACES = frozenset({OPTION_TIME_UNIT, OPTION_TIME_OFFSET})
-_OF_PACKETS = frozenset({OPTION_COMMENT, _OPTION_DROP_COUNT})
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 
 
@@ -116,7 +107,7 @@ class _Reading:
         self.order = ""
         self.interfaces: list[_Interface] = []
         self.is_ours = False
-        self.not_kept: Counter[str] = Counter()
+        self.besides = Besides(Counter())
 
     def copy(self) -> _Reading:
         other = _Reading()
@@ -129,34 +120,28 @@ class _Reading:
             self.interfaces = []
             section = _section(found)
             self.is_ours = bool(section.custom)
-            if not self.is_ours:
-                self.count_options(found, 16, _OF_SECTIONS, "options of sections")
+            self._count("sections", found, 16)
             return section
         if found.kind == INTERFACE:
             self.interfaces.append(_interface(found))
-            if not self.is_ours:
-                self.count_options(found, 8, _OF_INTERFACES, "options of interfaces")
+            self._count("interfaces", found, 8)
         elif found.kind in (ENHANCED_PACKET, PACKET):
             packet = _enhanced(found, self.interfaces)
-            if not self.is_ours:
-                size = len(packet.data)
-                start = 20 + size + -size % 4
-                self.count_options(found, start, _OF_PACKETS, "options of packets")
+            size = len(packet.data)
+            self._count("packets", found, 20 + size + -size % 4)
             return packet
         elif found.kind == SIMPLE_PACKET:
             return _simple(found, self.interfaces)
         elif found.kind == STATISTICS:
             return _statistics(found, self.interfaces)
         else:
-            self.not_kept[_BLOCKS.get(found.kind, "blocks of other kinds")] += 1
+            self.besides.block(found.kind)
         return None
 
-    def count_options(self, found: _Block, start: int, kept: frozenset[int], what: str) -> None:
-        """Count the options of a block that are passed over."""
-        pen = struct.pack(found.order + "I", PEN)
-        for code, value in _options(found, start):
-            if code not in kept and not (code == OPTION_CUSTOM and value[:4] == pen):
-                self.not_kept[what] += 1
+    def _count(self, where: str, found: _Block, start: int) -> None:
+        if not self.is_ours:
+            own = struct.pack(found.order + "I", PEN)
+            self.besides.options(where, _options(found, start), own)
 
 
 def matches(head: bytes) -> bool:
@@ -177,7 +162,7 @@ def read_counting(
 ) -> Iterator[Packet | Section | Statistics]:
     """Give the same, and count what others wrote besides, in words."""
     reading = _Reading()
-    reading.not_kept = not_kept
+    reading.besides = Besides(not_kept)
     for found in _blocks(file, reading):
         item = reading.item(found)
         if item is not None:
@@ -215,7 +200,7 @@ def stretches(file: BinaryIO) -> Iterator[Stretch]:
         try:
             for found in _blocks(file, reading, start):
                 packets += isinstance(reading.item(found), Packet)
-                end = found.offset + len(found.body) + _MIN_BLOCK
+                end = found.offset + len(found.body) + MIN_BLOCK
         except CaptureError as error:
             damage = error.what
         if end > start:
@@ -276,20 +261,6 @@ def _is_block(file: BinaryIO, reading: _Reading, offset: int) -> bool:
     return True
 
 
-def block(kind: int, body: bytes) -> bytes:
-    """Build a block of a little-endian section, which is what lbcproxy writes."""
-    total = (len(body) + _MIN_BLOCK).to_bytes(4, "little")
-    return kind.to_bytes(4, "little") + total + body + total
-
-
-def options(*pairs: tuple[int, bytes]) -> bytes:
-    """Build options, by number and value, for a little-endian section; without their end."""
-    return b"".join(
-        struct.pack("<HH", code, len(value)) + value + bytes(-len(value) % 4)
-        for code, value in pairs
-    )
-
-
 def _blocks(file: BinaryIO, reading: _Reading, offset: int = 0) -> Iterator[_Block]:
     """Cut a file into blocks; CaptureError at the first that is not whole."""
     order = reading.order
@@ -306,7 +277,7 @@ def _blocks(file: BinaryIO, reading: _Reading, offset: int = 0) -> Iterator[_Blo
         elif not order:
             raise CaptureError(f"no section header, it begins with {head[:4].hex()}", offset)
         kind, length = struct.unpack(order + "II", head)
-        if not _MIN_BLOCK + len(start) <= length <= _MAX_BLOCK or length % 4:
+        if not MIN_BLOCK + len(start) <= length <= _MAX_BLOCK or length % 4:
             raise CaptureError(f"a block of {length:,} bytes cannot be", offset)
         rest = file.read(length - 8 - len(start))
         if len(rest) < length - 8 - len(start):
