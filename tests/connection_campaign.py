@@ -35,7 +35,10 @@ def drawn(chance: random.Random) -> tuple[Scene, str]:
         writes=chance.randint(1, 4),
         features=frozenset(each for each in FEATURES if chance.random() < share),
     )
-    return scene, "perfect" if chance.random() < 0.5 else chance.choice(TAPS)
+    tap = "perfect" if chance.random() < 0.5 else chance.choice(TAPS)
+    if tap.endswith("only"):  # of one direction, ports used again are not always told from a jump
+        scene = scene._replace(connections=1)
+    return scene, tap
 
 
 def wrong(scene: Scene, tap: str) -> str | None:

@@ -97,6 +97,9 @@ class Judge:
         if tap.endswith("only"):
             self.sides = (0,) if tap == "client only" else (1,)
         self.places = {id(each): at for at, each in enumerate(line.passed)}
+        if tap == "middle" and recorded:
+            unseen = line.passed[: self.places[id(recorded[0])]]
+            self.latest = max((each.of.number for each in unseen if each.of), default=0)
         self._note(recorded)
         if tap == "disorder":
             self.expected.sort(key=lambda each: each.connection.number)
@@ -130,6 +133,8 @@ class Judge:
                 self.late_data = self.late_data or late
             # What a capture has of a connection that ended before it began is late.
             before = self.tap == "middle" and facts.connection.number < self.latest
+            if before and not self.expected:
+                self.undecided = True  # and taken for the beginning
             if before and facts not in self.expected:
                 self.late_syns += 1
                 continue
@@ -271,7 +276,7 @@ class Judge:
             at = len(wanted) - (missing.bit_length() + 7) // 8
             return f"byte {at} of {got} is not given; {covered.count(1)} are"
         # A FIN that was not recorded has a number as well.
-        unseen = connection.finished[side] and (not facts.fin[side] or self.tap == "middle")
+        unseen = connection.closed[side] and (not facts.fin[side] or self.tap == "middle")
         got += unseen
         if not self._is_abnormal(connection) and place > got:
             return f"goes to {place}, but the receiver got {got}"

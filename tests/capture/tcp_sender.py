@@ -182,6 +182,7 @@ class Sender:
             self.nxt += size + fin
             self._send(at, flags, bytes(out[place : place + size]))
             if fin:
+                self.connection.closed[self.side] = True
                 self.state = State.FIN_WAIT_1 if self.state == State.ESTABLISHED else State.LAST_ACK
                 break
         if idle and self.una < self.nxt:

@@ -25,6 +25,8 @@ class Connection:
         """How many bytes of each stream the application at the other end got."""
         self.finished = [False, False]
         """Whether the other end took the FIN, after all bytes."""
+        self.closed = [False, False]
+        """Whether a FIN was sent; it counts as a byte, also for who does not see it."""
         self.initial: list[int | None] = [None, None]
         self.resets: set[int] = set()
         """The sides from which an RST came that an end obeyed."""

@@ -10,10 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from lbcproxy.capture.packet import ACK, RST, SYN
+from lbcproxy.capture.packet import ACK, RST, SYN, Segment
+from lbcproxy.capture.reading.happening import Data
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.session import UNKNOWN_SIZE
 from tests.capture.tcp_explained import explained
-from tests.capture.tcp_judge import Verdict, judge
-from tests.capture.tcp_network import Scene, played
+from tests.capture.tcp_judge import Verdict, judge, read
+from tests.capture.tcp_network import FEATURES, Scene, played
+from tests.capture.tcp_tap import TAPS
+from tests.capture.tcp_truth import MS, SECOND, WRAP
 
 PLAIN = ("disorder", "loss", "repeat", "scale", "small", "wrap")
 SETTINGS = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
@@ -80,8 +85,39 @@ def test_the_model_recovers_from_a_restart_as_rfc_9293_says():
 
 
 @given(scenes(PLAIN, connections=1))
-@settings(SETTINGS, max_examples=200)
-@pytest.mark.parametrize("tap", ["perfect"])
+@settings(SETTINGS, max_examples=100)
+@pytest.mark.parametrize("tap", TAPS)
 def test_a_connection_is_read_as_its_ends_had_it(tap, scene):
     """Through loss, repetition and disorder, by taps of every kind."""
     hold(scene, tap)
+
+
+@given(scenes(FEATURES, connections=5))
+@settings(SETTINGS, max_examples=800)
+def test_whatever_happens_is_read_as_the_ends_had_it(scene):
+    """Ports used again, strays, resets, restarts: a tap that misses nothing can tell all of it."""
+    hold(scene, "perfect")
+
+
+@given(scenes(FEATURES, connections=4))
+@settings(SETTINGS, max_examples=150)
+@pytest.mark.parametrize("tap", ["disorder", "lossy", "pauses", "middle", "any loss"])
+def test_whatever_a_tap_recorded_is_in_its_place(tap, scene):
+    """Nothing is invented or given twice, and what was seen and taken is given."""
+    hold(scene, tap)
+
+
+def test_a_hole_of_more_than_half_the_numbers_is_of_unknown_size():
+    """The recorder was away for three gigabytes; what comes after is given."""
+    client, server = Endpoint("10.0.0.1", 40_000), Endpoint("10.0.0.2", 9246)
+    far = 3_000_000_000
+
+    def sent(number: int, payload: bytes, flags: int = ACK) -> Segment:
+        return Segment(client, server, number % WRAP, 0, flags, payload)
+
+    segments = [sent(99, b"", SYN), sent(100, b"before")]
+    segments += [sent(106 + far + 5 * at, b"after") for at in range(4)]
+    times = [0, MS, *(3600 * SECOND + at * SECOND for at in range(4))]
+    events, _ = read(zip(times, segments, strict=True))
+    told = [each.data if isinstance(each, Data) else each.missing for each in events[1:]]
+    assert told == [b"before", UNKNOWN_SIZE, *[b"after"] * 4]

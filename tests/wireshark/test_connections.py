@@ -70,9 +70,8 @@ def conversations(folder: Path, path: Path) -> int:
 
 @pytest.mark.parametrize(
     "features",
-    ["", "disorder", "repeat", "small", "wrap scale", "idle", "disorder repeat wrap"],
+    ["", "disorder", "repeat", "small", "wrap scale", "idle", "loss", "disorder repeat wrap"],
 )
-@pytest.mark.xfail(reason="ports used again: the reader of issue 13 is not in yet", strict=False)
 def test_tshark_and_we_read_conversations_as_their_ends_had_them(tmp_path: Path, features: str):
     """Sixty conversations on twenty pairs of addresses, which are used again and again."""
     lines = played(
