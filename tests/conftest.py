@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from lbcproxy.peer.log import GATE
 from tests.proxy.loops import Loop
 from tests.wheels import installed, wheel
 
@@ -21,6 +22,14 @@ COUNTS = pytest.StashKey[Counter[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[COUNTS] = Counter()
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """Have the level of the log as it was: a program that ran in this process has set its own."""
+    level = GATE.level
+    yield
+    GATE.level = level
 
 
 @pytest.fixture
