@@ -53,8 +53,7 @@ SUFFIXES = (".pcapng", ".ntar")
 
 SECTION = 0x0A0D0D0A
 INTERFACE = 1
-PACKET = 2
-"""Obsolete; old files have it in place of the enhanced packet."""
+PACKET = 2  # obsolete; old files have it in place of the enhanced packet
 SIMPLE_PACKET = 3
 STATISTICS = 5
 ENHANCED_PACKET = 6

@@ -17,7 +17,6 @@ from lbcproxy.capture.reading.conversation import Conversation
 from lbcproxy.capture.reading.dropped import DropReason
 from lbcproxy.capture.reading.facts import (
     Facts,
-    Position,
     facts_in,
     header_of,
     network_in,
@@ -31,14 +30,12 @@ from lbcproxy.capture.reading.losses import Losses
 from lbcproxy.capture.reading.met import Met
 from lbcproxy.capture.reading.ordered import OrderedStreams
 from lbcproxy.capture.reading.pairing import Awaits, Sent
-from lbcproxy.capture.reading.parts import OpenSession, Part
 from lbcproxy.capture.reading.streams import Reassembler
 from lbcproxy.capture.reading.synthetic import with_true_names
 from lbcproxy.capture.reading.tcp import dissect
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction, End, Passage, Session
 from lbcproxy.session.end import OPEN, SILENT
-from lbcproxy.session.entry import UNKNOWN_SIZE
 
 __all__ = ["Reading"]
 
@@ -58,20 +55,17 @@ class Reading:
     """Takes what a file holds and gives what happened.
 
     `network` is what all of it is read as, if it is given. `Awaits` and `Sent` stand among the
-    events where what went out is on the other leg. With `part` the file is one of several:
-    sessions have numbers over all of them, and may go on in another.
+    events where what went out is on the other leg.
     """
 
-    def __init__(self, met: Met, network: Network | None, part: Part | None = None) -> None:
+    def __init__(self, met: Met, network: Network | None) -> None:
         self._met = met
         self._asked = network
-        self._part = part
         self._number = 1  # the next entry's
         self._room = Room()
         self._unchecked = 0  # bytes since it was looked how much is held
         self._losses = Losses(met.lost)
         self._highest = 0
-        self._more = itertools.count(1)  # connections that only another part opened
         self._begin(Header(), is_ours=False)
 
     def _begin(self, header: Header, *, is_ours: bool) -> None:
@@ -91,9 +85,6 @@ class Reading:
         self._before = self._highest
         self._own_numbers = True  # whether all of this section have kept theirs
         self._last_time = 0
-        self._proxy = header.metadata.get("name")
-        if self._part is not None:
-            self._part.release()
         self._named = None
         with suppress(KeyError):
             self._named = networks.get(header.network or "")
@@ -149,82 +140,8 @@ class Reading:
         for number, connection in list(self._connections.items()):
             yield from self._end(number, connection, self._last_time, OPEN)
 
-    # Of several files.
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a connection is open."""
-        return bool(self._connections)
-
-    def leave(self) -> Iterator[Told]:
-        """Give what is left when a file ends whose connections may go on in another."""
-        assert self._part is not None
-        if self._lookahead is None:  # each part of ours has sequence numbers of its own
-            for event in self._streams.finish():
-                yield from self._happened(event, {}, True)
-        else:
-            for each in self._lookahead.finish():
-                yield from self._read(*each)
-        ends, sessions = self._streams.open_ends(), self._open_sessions(self._part)
-        self._part.release()
-        yield from self._part.parts.keep(self, ends, sessions)
-
-    def go_on(self, event: StreamEvent, facts: Facts, whole: bool) -> Iterator[Told]:
-        """Take what another part holds of a connection of this one."""
-        self._last_time = event.time_ns
-        yield from self._happened(event, facts, whole)
-
-    def reopen(
-        self, conversation: Conversation, leg: Leg, event: Opened, facts: Facts
-    ) -> tuple[int, Iterator[Told]]:
-        """Give the connection that a leg of a session has, which another part opens again."""
-        for number, connection in self._connections.items():
-            if connection.number == conversation.number and _is_of(connection, leg):
-                return number, iter(())
-        number = -next(self._more)
-        if leg is Leg.UPSTREAM and conversation.is_connected:
-            return number, iter(())  # the same bytes again
-        return number, self.go_on(msgspec.structs.replace(event, connection=number), facts, True)
-
-    def fill(self, number: int, position: Position | None, time_ns: int) -> Iterator[Told]:
-        """Tell what is missing between two parts of a connection, the second from a place on.
-
-        None for a place that is not known.
-        """
-        connection = self._connections.get(number)
-        if connection is None:
-            return
-        for way in Direction:
-            missing = UNKNOWN_SIZE
-            if position is not None:
-                missing = max(0, position[way] - connection.places[way])
-            if missing and not goes_out(connection, way):  # it is told where it came in
-                yield from self._tell(connection, connection.gap(way, missing, time_ns))
-
-    def _open_sessions(self, part: Part) -> list[OpenSession]:
-        found = []
-        for conversation in self._conversations.values():
-            for leg in conversation.legs:
-                if conversation.own is None or not _is_of(leg, Leg.CLIENT):
-                    continue
-                key = self._key(conversation.own, leg.opened, leg.upstream, leg.network)
-                client = leg.opened.client
-                found.append(OpenSession(key, client, self._proxy, self, conversation, part.path))
-        return found
-
-    def _key(
-        self, own: object, opened: Opened, upstream: str | None, network: Network | None
-    ) -> tuple[object, ...]:
-        """Give what all parts say of a session; of its client they may say different hosts."""
-        return own, opened.client.port, opened.server, upstream, network, self._by_leg
-
     def _read(self, packet: Packet, segment: Segment) -> Iterator[Told]:
         is_ours = self._lookahead is None
-        if self._part is not None and not (is_ours or self._streams.has(segment)):
-            other = self._part.parts.with_connection(segment)
-            if other is not None and other is not self:
-                yield from other._read(packet, segment)
-                return
         self._last_time = packet.time_ns
         facts: Facts = facts_in(packet.custom)
         if packet.comments and not is_ours:
@@ -241,9 +158,6 @@ class Reading:
     def _happened(self, event: StreamEvent, facts: Facts, whole: bool) -> Iterator[Told]:
         if isinstance(event, Opened):
             yield from self._open(event, facts)
-            return
-        if self._part is not None and self._part.goes_on(event):
-            yield from self._part.happened(event, facts, whole)
             return
         connection = self._connections.get(event.connection)
         if connection is None:
@@ -262,13 +176,6 @@ class Reading:
     def _open(self, event: Opened, facts: Facts) -> Iterator[Told]:
         leg = Leg.UPSTREAM if facts.get("leg") == Leg.UPSTREAM else Leg.CLIENT
         own, event = facts.get("session"), with_true_names(event, facts)
-        network = self._asked or network_in(facts) or self._named
-        if self._part is not None:
-            key = self._key(own, event, facts.get("upstream"), network)
-            goes_on = self._part.opened(event, leg, facts, key, self._proxy)
-            if goes_on is not None:
-                yield from goes_on
-                return
         if leg is Leg.UPSTREAM and not self._by_leg:  # the client leg has the same messages
             if (known := self._conversations.get(self._own.get(own, 0))) is not None:
                 yield from known.connected(event.client, event.time_ns)
@@ -279,7 +186,7 @@ class Reading:
         connection = Connection(
             event,
             lambda network: self._session(network, connection, begun, version),
-            network=network,
+            network=self._asked or network_in(facts) or self._named,
             came_in=_CAME_IN[leg] if self._by_leg else None,
             upstream=facts.get("upstream"),
             room=self._room,
@@ -316,11 +223,10 @@ class Reading:
         wanted = own if isinstance(own, int) and own < 1 << 32 else 0
         if self._own_numbers and wanted > self._before and own not in self._own:
             self._highest = max(self._highest, wanted)
-            number = wanted  # sessions may begin in any order in a part of a capture
-        else:
-            self._own_numbers = False
-            self._highest = number = max(self._highest + 1, wanted)
-        return number if self._part is None else self._part.parts.number(self._part.path, number)
+            return wanted  # sessions may begin in any order in a part of a capture
+        self._own_numbers = False
+        self._highest = max(self._highest + 1, wanted)
+        return self._highest
 
     def _session(
         self, network: Network, connection: Connection, begun: bool, version: int | None
@@ -476,7 +382,3 @@ class Reading:
 
 def _way(from_client: bool) -> Direction:
     return Direction.TO_UPSTREAM if from_client else Direction.TO_CLIENT
-
-
-def _is_of(connection: Connection, leg: Leg) -> bool:
-    return (connection.came_in is Direction.TO_CLIENT) is (leg is Leg.UPSTREAM)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from lbcproxy.capture.packet import Segment
     from lbcproxy.capture.reading.conversation import Conversation
     from lbcproxy.capture.reading.happening import Opened, StreamEvent
-    from lbcproxy.capture.reading.one_pass import Reading, Told
+    from lbcproxy.capture.reading.one_pass import Told
+    from lbcproxy.capture.reading.part_reading import PartReading
 
 __all__ = ["OpenSession", "Part", "Parts"]
 
@@ -50,7 +51,7 @@ class OpenSession(msgspec.Struct, eq=False):
     client: Endpoint
     proxy: object
     """The name of the proxy that recorded it, if the file says so."""
-    reading: Reading
+    reading: PartReading
     conversation: Conversation
     path: Path
     """The last file that had something of it."""
@@ -64,8 +65,8 @@ class Parts:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._origins: dict[int, tuple[Path, int]] = {}
-        self._readings: dict[Reading, int] = {}  # those with something open, and how much
-        self._by_ends: dict[Ends, Reading] = {}
+        self._readings: dict[PartReading, int] = {}  # those with something open, and how much
+        self._by_ends: dict[Ends, PartReading] = {}
         self._sessions: dict[Key, list[OpenSession]] = {}
         self.continued: Callable[[Path, object, SessionFacts], object] = lambda *_: None
         """Is told of each session that goes on: in which file, its number there, whose it is."""
@@ -83,7 +84,7 @@ class Parts:
         return self._origins.pop(number)
 
     def keep(
-        self, reading: Reading, ends: list[Ends], sessions: list[OpenSession]
+        self, reading: PartReading, ends: list[Ends], sessions: list[OpenSession]
     ) -> Iterator[Told]:
         """Keep a reading whose file has ended, for what it has open."""
         for done in [each for each in self._readings if not each.is_open]:
@@ -98,7 +99,7 @@ class Parts:
         while sum(self._readings.values()) > MAX_OPEN:
             yield from self._end(next(iter(self._readings)))
 
-    def with_connection(self, segment: Segment) -> Reading | None:
+    def with_connection(self, segment: Segment) -> PartReading | None:
         """Return the reading that has a segment's connection open."""
         return self._by_ends.get(frozenset((segment.source, segment.target)))
 
@@ -133,7 +134,7 @@ class Parts:
         while self._readings:
             yield from self._end(next(iter(self._readings)))
 
-    def _end(self, reading: Reading) -> Iterator[Told]:
+    def _end(self, reading: PartReading) -> Iterator[Told]:
         del self._readings[reading]
         for ends in [ends for ends, each in self._by_ends.items() if each is reading]:
             del self._by_ends[ends]
@@ -151,7 +152,7 @@ class Part:
         self.parts = parts
         self.path = path
         self._sessions: dict[object, OpenSession] = {}  # that go on in it, by their number in it
-        self._connections: dict[int, tuple[Reading, int]] = {}
+        self._connections: dict[int, tuple[PartReading, int]] = {}
 
     def release(self) -> None:
         """Let other parts have the sessions that went on in this one."""

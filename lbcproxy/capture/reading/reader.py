@@ -22,6 +22,7 @@ from lbcproxy.capture.reading.idle import Idle, is_pipe, with_idle
 from lbcproxy.capture.reading.met import Met, SessionReport
 from lbcproxy.capture.reading.one_pass import Reading, Told
 from lbcproxy.capture.reading.pairing import Pairing
+from lbcproxy.capture.reading.part_reading import PartReading
 from lbcproxy.capture.reading.parts import Part, Parts
 from lbcproxy.errors import CaptureError, LbcproxyError
 from lbcproxy.networks import Network
@@ -143,7 +144,10 @@ class Pass:
 
     def told(self) -> Iterator[Told]:
         """Give what happened; damage is raised when all before it was given."""
-        reading = Reading(self._met, self._network, self._part)
+        if self._part is None:
+            reading = Reading(self._met, self._network)
+        else:
+            reading = PartReading(self._met, self._network, self._part)
         for event in self._read(reading):
             if isinstance(event, Started | Connected):
                 self._met.between[event.facts.number] = event.facts
@@ -166,7 +170,7 @@ class Pass:
                 for item in self._items:
                     yield from reading.take(item)
         self._items = None
-        yield from reading.finish() if self._part is None else reading.leave()
+        yield from reading.leave() if isinstance(reading, PartReading) else reading.finish()
         if self._damage is not None:
             raise self._damage
 
