@@ -8,8 +8,9 @@ begins a connection, and a sequence number that is not the next is a gap.
 from __future__ import annotations
 
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
+from lbcproxy.capture.reading.detached import WRAP
 from lbcproxy.capture.reading.happening import Closed, Data, Forgotten, Gap, Opened, StreamEvent
-from lbcproxy.capture.reading.receiver import WRAP, gap_size
+from lbcproxy.capture.reading.receiver import gap_size
 from lbcproxy.endpoint import Endpoint
 
 __all__ = ["OrderedStreams"]

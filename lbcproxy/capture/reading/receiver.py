@@ -15,27 +15,21 @@ import bisect
 from collections import deque
 
 from lbcproxy.capture.packet import Segment
+from lbcproxy.capture.reading.detached import (
+    MAX_WINDOW,
+    SEGMENT_COST,
+    WRAP,
+    Detached,
+    PendingReset,
+)
 from lbcproxy.session import UNKNOWN_SIZE
 
-__all__ = [
-    "MAX_WINDOW",
-    "NO_SCALE",
-    "WRAP",
-    "Detached",
-    "PendingReset",
-    "Receiver",
-    "gap_size",
-]
+__all__ = ["NO_SCALE", "Receiver", "gap_size"]
 
 NO_SCALE = -1
 """What stands for the window scale of a SYN without that option."""
 
-WRAP = 1 << 32
-MAX_WINDOW = 16 * 2**20
-"""Bytes ahead of the one awaited that are believed without evidence, whatever the window."""
 _MIN_WINDOW = 65_536
-_OVERHEAD = 200
-"""What a waiting segment costs beside its bytes: many tiny ones must not escape the bounds."""
 _MAX_DETACHED = 4
 
 
@@ -138,6 +132,11 @@ class Receiver:
         half = WRAP // 2
         return self.next + (sequence - self.first - self.next + half) % WRAP - half
 
+    def is_at(self, sequence: int) -> bool:
+        """Return whether a number is that of the byte awaited."""
+        assert self.first is not None
+        return (sequence - self.first - self.next) % WRAP == 0
+
     def fits(self, sequence: int, length: int) -> bool:
         """Return whether bytes may be of this stream: new ones in the window, or repeated ones."""
         if self.first is None:
@@ -225,7 +224,7 @@ class Receiver:
     def _insert(self, at: int, offset: int, payload: bytes, time_ns: int) -> None:
         self._offsets.insert(at, offset)
         self._queue.insert(at, (payload, time_ns))
-        self.cost += len(payload) + _OVERHEAD
+        self.cost += len(payload) + SEGMENT_COST
 
     def pop(self) -> list[tuple[bytes, int]]:
         """Take out all that is in order now, with when it was captured."""
@@ -238,15 +237,15 @@ class Receiver:
         ready = self._queue[:count]
         if count:
             del self._offsets[:count], self._queue[:count]
-            self.cost -= awaited - self.next + count * _OVERHEAD
+            self.cost -= awaited - self.next + count * SEGMENT_COST
         return ready
 
     def deliver(self, payload: bytes, time_ns: int, keep: int) -> None:
         """Count bytes as received; about `keep` of all are kept, to see what is sent again."""
         self._recent.append((self.next, payload))
-        self._recent_size += len(payload) + _OVERHEAD
+        self._recent_size += len(payload) + SEGMENT_COST
         while self._recent_size > keep:
-            self._recent_size -= len(self._recent.popleft()[1]) + _OVERHEAD
+            self._recent_size -= len(self._recent.popleft()[1]) + SEGMENT_COST
         self.next += len(payload)
         self.time_ns = max(self.time_ns, time_ns)
         self.grace = None
@@ -318,84 +317,3 @@ class Receiver:
         self._recent.clear()
         self._recent_size = self.cost = 0
         self.grace = None
-
-
-class PendingReset:
-    """An RST in the window, but not at the byte awaited: RFC 5961 has it answered, not obeyed."""
-
-    __slots__ = ("is_contradicted", "offset", "time_ns")
-
-    def __init__(self, offset: int, time_ns: int) -> None:
-        self.offset = offset
-        self.time_ns = time_ns
-        self.is_contradicted = False
-        """Whether the last new bytes of its side came after it and end before its number."""
-
-
-class Detached:
-    """Segments near each other that do not fit the numbers of their direction."""
-
-    __slots__ = ("_fresh", "cost", "is_acknowledged", "low", "segments", "since", "size", "stays")
-
-    def __init__(self, sequence: int, packets: int, time_ns: int) -> None:
-        self.since = (packets, time_ns)
-        """When (packets, time) it began, or the stream went on elsewhere since."""
-        self.low = sequence
-        """The lowest sequence number in it."""
-        self.size = 0
-        """How many sequence numbers it spans."""
-        self.cost = 0
-        self.segments: list[tuple[Segment, int]] = []
-        """With when they were captured."""
-        self.is_acknowledged = False
-        """Whether the receiver has acknowledged bytes of it."""
-        self.stays = False
-        """Whether the sender stays there: several segments say so, the last of all that came."""
-        self._fresh = False
-
-    @property
-    def first(self) -> Segment:
-        """The segment with the lowest sequence number."""
-        return next(each for each, _ in self.segments if each.sequence == self.low)
-
-    @property
-    def time_ns(self) -> int:
-        """When its first bytes were captured."""
-        return self.segments[0][1]
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the stream went on elsewhere, and nothing came here since."""
-        return not self._fresh
-
-    def takes(self, sequence: int) -> bool:
-        """Return whether a sequence number is near those of the group."""
-        return (sequence - self.low + MAX_WINDOW) % WRAP <= 2 * MAX_WINDOW
-
-    def has(self, number: int) -> bool:
-        """Return whether a receiver that acknowledges this number has bytes of the group."""
-        return 0 < (number - self.low) % WRAP <= self.size
-
-    def sender_is_at(self, sequence: int) -> None:
-        """Take note that the sender goes on after this number, as a segment without bytes tells."""
-        if sequence == (self.low + self.size) % WRAP and self.size:
-            self.stays = self._fresh = True
-
-    def went_elsewhere(self, packets: int, time_ns: int) -> None:
-        """Take note that the stream went on where it was."""
-        self.since = (packets, time_ns)
-        self.stays = self._fresh = False
-
-    def add(self, segment: Segment, time_ns: int) -> int:
-        """Take a segment; return what it costs."""
-        ahead = (segment.sequence - self.low + MAX_WINDOW) % WRAP - MAX_WINDOW
-        if self.segments and segment.sequence != self.segments[0][0].sequence:
-            self.stays = True
-        if ahead < 0:
-            self.low, self.size, ahead = segment.sequence, self.size - ahead, 0
-        self.size = max(self.size, ahead + len(segment.payload))
-        self.segments.append((segment, time_ns))
-        self._fresh = True
-        cost = len(segment.payload) + _OVERHEAD
-        self.cost += cost
-        return cost

@@ -4,13 +4,6 @@ Segments go in as they were captured: repeated, overlapping, out of order, of ma
 may use the same ports one after the other. Events come out. `TcpConnection` judges the numbers of
 one connection; here it is decided which connection a segment is of.
 
-The client is whoever sent the SYN. Of a connection whose beginning was not captured, the server is
-who has a port that servers are known to have; otherwise who was connected to before, in the same
-capture; otherwise who has a port below those that systems give to clients. Otherwise the client is
-whose `version` is the first that is seen, since servers answer with theirs; otherwise the side with
-the higher port; with equal ports it is who was seen first. Packets without bytes open no
-connection.
-
 A SYN in an open connection does not end it (RFC 5961, 4): it waits until the other side accepts it,
 or bytes come that fit the new numbers alone.
 """
@@ -18,11 +11,14 @@ or bytes come that fit the new numbers alone.
 from __future__ import annotations
 
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
+from lbcproxy.capture.reading.detached import WRAP
 from lbcproxy.capture.reading.dropped import Dropped, DropReason
 from lbcproxy.capture.reading.happening import Forgotten, Opened, StreamEvent
-from lbcproxy.capture.reading.receiver import NO_SCALE, WRAP
+from lbcproxy.capture.reading.pending_syn import PendingSyn, scale_of
+from lbcproxy.capture.reading.server_guess import ServerGuess
 from lbcproxy.capture.reading.silent import SilentConnections
-from lbcproxy.capture.reading.tcp_connection import Moment, PendingSyn, TcpConnection, is_version
+from lbcproxy.capture.reading.tcp_connection import TcpConnection
+from lbcproxy.capture.reading.tcp_streams import Moment, is_version
 from lbcproxy.endpoint import Endpoint
 
 __all__ = ["Reassembler"]
@@ -36,8 +32,6 @@ _MAX_KEPT_EACH = 32 * 2**10
 _MAX_REMEMBERED = 1024
 _MAX_OPEN = 16_384
 _SWEEP_NS = 1_000_000_000
-# Where the ports begin that systems give to those who connect: Linux's, the lowest.
-_CLIENT_PORTS = 32_768
 
 Key = tuple[Endpoint, Endpoint]
 
@@ -62,7 +56,6 @@ class Reassembler:
     ) -> None:
         self.dropped = Dropped() if dropped is None else dropped
         self.silent = SilentConnections() if silent is None else silent
-        self._server_ports = server_ports
         self._max_cost = max_cost
         self._count = 0
         self._moment = Moment()
@@ -74,8 +67,7 @@ class Reassembler:
         self._cost = 0
         # In the order in which they ended, for the oldest to be forgotten.
         self._remembered: dict[int, TcpConnection] = {}
-        # Who was connected to, the latest last.
-        self._servers: dict[Endpoint, None] = {}
+        self._servers = ServerGuess(server_ports)
         self._keep()
 
     def knows(self, segment: Segment) -> bool:
@@ -83,10 +75,10 @@ class Reassembler:
         found = self._connections.get((segment.source, segment.target))
         if found is None:
             return False
-        half, _ = found.halves_of(segment.source)
         if found.over:
             return bool(segment.payload) and found.repeats(segment)
-        return half.first is not None and found.fits(segment)
+        half, _ = found.halves_of(segment.source)
+        return half.first is not None and (half.is_at(segment.sequence) or found.fits(segment))
 
     def has(self, segment: Segment) -> bool:
         """Return whether the connection of a segment is open."""
@@ -170,7 +162,7 @@ class Reassembler:
             pending = found.pending
             if pending is not None and pending.takes(segment) and not pending.refuses(segment):
                 return self._opened_from(pending, events)
-            return self._after_end(found, segment, events)
+            return self._opened_in_middle(segment, events) if found.is_next(segment) else None
         if found.pending is not None:
             return self._resolve(found, found.pending, segment, events)
         return found
@@ -194,8 +186,10 @@ class Reassembler:
         pending = found.pending
         if pending is None or pending.client_syn != segment.sequence:
             self._drop_pending(found)
-            pending = self._pending(found, segment.source, segment.target, segment.sequence)
-        pending.scales[segment.source] = _scale(segment)
+            now = self._moment.time_ns
+            pending = PendingSyn(segment.source, segment.target, segment.sequence, now)
+            found.pending = pending
+        pending.scales[segment.source] = scale_of(segment)
         return None
 
     def _of_syn_ack(
@@ -227,16 +221,11 @@ class Reassembler:
         if half.syn is not None and other.syn == client_syn:
             found.drop(DropReason.IGNORED_SYN)  # the SYN was answered by another number
             return None
-        pending = self._pending(found, segment.target, segment.source, client_syn)
+        now = self._moment.time_ns
+        found.pending = pending = PendingSyn(segment.target, segment.source, client_syn, now)
         pending.server_syn = segment.sequence
-        pending.scales[segment.source] = _scale(segment)
+        pending.scales[segment.source] = scale_of(segment)
         return None
-
-    def _pending(
-        self, found: TcpConnection, client: Endpoint, server: Endpoint, client_syn: int
-    ) -> PendingSyn:
-        found.pending = PendingSyn(client, server, client_syn, self._moment.time_ns)
-        return found.pending
 
     def _drop_pending(self, connection: TcpConnection) -> None:
         if connection.pending is not None:
@@ -268,23 +257,6 @@ class Reassembler:
                 return None
             return self._opened_from(pending, events)
         return found
-
-    def _after_end(
-        self, found: TcpConnection, segment: Segment, events: list[StreamEvent]
-    ) -> TcpConnection | None:
-        """Find out what comes after a connection has ended: late segments, or the next one."""
-        if not segment.payload or found.repeats(segment):
-            return None
-        if found.is_of_an_earlier_one(segment):
-            found.drop(DropReason.OLDER_CONNECTION, segment)
-            return None
-        if found.is_behind(segment) and not is_version(segment.payload):
-            found.drop(DropReason.OLDER_CONNECTION, segment)
-            return None
-        if found.is_in_flight(segment) and not is_version(segment.payload):
-            found.drop(DropReason.AFTER_END, segment)
-            return None
-        return self._opened_in_middle(segment, events)
 
     # Beginning and ending
 
@@ -318,21 +290,9 @@ class Reassembler:
     ) -> TcpConnection:
         """Open the connection of a segment before which no SYN was seen."""
         client, server = segment.source, segment.target
-        if self._is_answer(segment):
+        if self._servers.is_answer(segment):
             client, server = server, client
         return self._opened(client, server, events, time_ns=time_ns, begun=False)
-
-    def _is_answer(self, segment: Segment) -> bool:
-        """Whether a segment without a SYN before it is the server's, as far as one can tell."""
-        source, target = segment.source, segment.target
-        for mine, other in (
-            (source.port in self._server_ports, target.port in self._server_ports),
-            (source in self._servers, target in self._servers),
-            (source.port < _CLIENT_PORTS, target.port < _CLIENT_PORTS),
-        ):
-            if mine is not other:
-                return mine
-        return not is_version(segment.payload) and source.port < target.port
 
     def _opened(
         self,
@@ -359,10 +319,7 @@ class Reassembler:
         self._open[opened.number] = opened
         self._keep()
         if begun:
-            self._servers.pop(server, None)
-            self._servers[server] = None
-            if len(self._servers) > _MAX_REMEMBERED:
-                del self._servers[next(iter(self._servers))]
+            self._servers.add(server)
         time_ns = self._moment.time_ns if time_ns is None else time_ns
         events.append(Opened(opened.number, client, server, time_ns, begun))
         return opened
@@ -444,7 +401,3 @@ class Reassembler:
     def _keep(self) -> None:
         directions = max(2 * len(self._open), 1)
         self._moment.keep = min(_MAX_KEPT_EACH, _MAX_KEPT // directions)
-
-
-def _scale(segment: Segment) -> int:
-    return NO_SCALE if segment.window_scale is None else segment.window_scale
