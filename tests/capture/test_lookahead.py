@@ -133,12 +133,20 @@ def test_what_is_far_away_is_not_waited_for(far):
 
 def test_at_most_a_window_is_held():
     """The last packets of a file come with its end, the others before."""
-    lookahead = Lookahead(lambda _: True)
+    lookahead = Lookahead(lambda _: False)
     given = 0
     for number in range(1_000):
         given += len(list(lookahead.feed(Packet(5, 101, b"", number), TALK[3])))
-    assert given == 1_000 - 256
-    assert len(list(lookahead.finish())) == 256
+    assert given == 1_000 - 255
+    assert len(list(lookahead.finish())) == 255
+
+
+def test_nothing_waits_where_all_is_known():
+    """A pipe shows a message when it is there."""
+    lookahead = Lookahead(lambda _: True)
+    assert list(lookahead.feed(Packet(5, 101, b"", 1), TALK[3])) == [
+        (Packet(5, 101, b"", 1), TALK[3])
+    ]
 
 
 def test_many_connections_at_once_are_each_begun_right():

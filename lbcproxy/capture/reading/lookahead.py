@@ -1,13 +1,14 @@
 """Packets as captured, but each connection's beginning first.
 
 Captures of several network cards or queues have packets out of order, by little. Where a stream
-has begun, the reassembler puts that right. Where one begins is only known from its SYN; so packets
-are looked through a little ahead of their turn, and the SYNs of a connection whose first packet
-comes up go before it. Of a connection without a SYN, the earliest bytes of each direction do.
+has begun, the reassembler puts that right. Where one begins is only known from its SYN. So a packet
+of a connection that is not known waits a little, and all others after it, until what comes next has
+been looked through: the SYNs of its connection go before it. Of a connection without a SYN, the
+earliest bytes of each direction do.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Packet, Segment
 
@@ -28,25 +29,40 @@ class Lookahead:
         self._known = known
         self._window: deque[Captured] = deque()
 
-    def feed(self, packet: Packet, segment: Segment) -> Iterator[Captured]:
-        """Take the next packet and give those whose turn it is."""
-        window, time_ns = self._window, packet.time_ns
-        while window and (
-            len(window) >= _MOST_PACKETS or time_ns - window[0][0].time_ns > _MOST_NS
-        ):
-            yield from self._next()
-        window.append((packet, segment))
+    def feed(self, packet: Packet, segment: Segment) -> Iterable[Captured]:
+        """Take the next packet and return those whose turn it is.
+
+        Each must have been read before the next one is asked for.
+        """
+        if not self._window and self._has_begun(segment):
+            return ((packet, segment),)
+        self._window.append((packet, segment))
+        return self._due(packet.time_ns)
 
     def finish(self) -> Iterator[Captured]:
         """Give all that are left."""
         while self._window:
             yield from self._next()
 
+    def _due(self, time_ns: int) -> Iterator[Captured]:
+        window = self._window
+        while window:
+            first, segment = window[0]
+            is_full = len(window) >= _MOST_PACKETS or time_ns - first.time_ns > _MOST_NS
+            if not is_full and not self._has_begun(segment):
+                return
+            yield from self._next()
+
+    def _has_begun(self, segment: Segment) -> bool:
+        """Whether nothing can come that a segment must wait for."""
+        flags = segment.flags
+        if not segment.payload and not flags & (SYN | FIN | RST):
+            return True
+        return flags & (SYN | ACK) == SYN or self._known(segment)
+
     def _next(self) -> Iterator[Captured]:
         first = self._window.popleft()
-        segment = first[1]
-        early = segment.payload or segment.flags & (SYN | FIN | RST)
-        if early and not _opens(segment) and not self._known(segment):
+        if not self._has_begun(first[1]):
             for each in _beginning(first, self._of_the_same(first)):
                 self._window.remove(each)
                 yield each

@@ -15,6 +15,7 @@ from lbcproxy.capture.recording.writer import CaptureWriter, Note, Piece
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import (
     Direction,
+    End,
     Entry,
     Observer,
     Passage,
@@ -248,6 +249,12 @@ class Recorder(Observer):
                         lost += len(part)
                         self._writer.skip(facts.number, leg, direction, len(part))
         return lost
+
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        """Take note of why the session ends: it is written with the end itself."""
+        known = self._open.get(facts.number)
+        if known is not None:
+            known.end = end
 
     def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
