@@ -36,13 +36,17 @@ class Lookahead:
         """
         if not self._window and self._has_begun(segment):
             return ((packet, segment),)
-        self._window.append((packet, segment))
-        return self._due(packet.time_ns)
+        return self._wait(packet, segment)
 
     def finish(self) -> Iterator[Captured]:
         """Give all that are left."""
         while self._window:
             yield from self._next()
+
+    def _wait(self, packet: Packet, segment: Segment) -> Iterator[Captured]:
+        yield from self._due(packet.time_ns)  # what is due by now does not see this packet
+        self._window.append((packet, segment))
+        yield from self._due(packet.time_ns)
 
     def _due(self, time_ns: int) -> Iterator[Captured]:
         window = self._window
