@@ -72,6 +72,10 @@ class Detached:
         """Return whether a receiver that acknowledges this number has bytes of the group."""
         return 0 < (number - self.low) % WRAP <= self.size
 
+    def ends_at(self, sequence: int) -> bool:
+        """Return whether a number is the next after all of the group, a FIN counted or not."""
+        return (sequence - self.low - self.size) % WRAP <= 1
+
     def sender_is_at(self, sequence: int) -> None:
         """Take note that the sender goes on after this number, as a segment without bytes tells."""
         if sequence == (self.low + self.size) % WRAP and self.size:

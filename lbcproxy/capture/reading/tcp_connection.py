@@ -301,7 +301,7 @@ class TcpConnection(TcpStreams):
             if waiting is not None and waiting.offset != offset:
                 self._disbelieve(half)
             half.pending_reset = half.pending_reset or PendingReset(offset, self._moment.time_ns)
-        elif near is not None:
+        elif near is not None and near.ends_at(segment.sequence):
             half.cost += near.add(segment, self._moment.time_ns)
         else:
             self.drop(DropReason.IGNORED_RESET)
