@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import re
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Any, TypeAlias
 
 import msgspec
@@ -27,8 +34,10 @@ RANGES = {
     ),
 }
 """Ranges of addresses by name: RFC 1918, 6598, 3927, 4193, 4291."""
-NAT64 = IPv6Network("64:ff9b::/96")
-"""Addresses that stand for IPv4 ones: RFC 6052."""
+NAT64, MAPPED = IPv6Network("64:ff9b::/96"), IPv6Network("::ffff:0:0/96")
+"""Addresses that stand for IPv4 ones: RFC 6052 and RFC 4291."""
+OLD_FORM = re.compile(r"(?:0x)?[0-9a-f]+(?:\.(?:0x)?[0-9a-f]+){0,3}", re.IGNORECASE)
+"""What may be an IPv4 address in a form that `inet_aton` reads."""
 NAME = re.compile(r"(?:\*?\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.IGNORECASE)
 
 
@@ -48,10 +57,10 @@ class Rule(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> Rule:
         """Read a rule; raises ValueError, which says what is right."""
-        if text in RANGES:
-            return cls(tuple(map(ip_network, RANGES[text])))
+        if (named := text.lower()) in RANGES:
+            return cls(tuple(map(ip_network, RANGES[named])))
         try:
-            return cls((ip_network(text.strip("[]")),))
+            return cls((_meant_network(ip_network(text.strip("[]"))),))
         except ValueError as error:
             if "/" in text or ":" in text or not text.strip("0123456789."):
                 raise ValueError(f"{text!r} is not a network: {error}") from None
@@ -118,12 +127,12 @@ def _plain_name(name: str) -> str:
 
 
 def _literal(host: str) -> Address | None:
-    """Return the address that a host is, also in the old forms (127.1); None for a name."""
+    """Return the address that a host is, also in old forms (127.1, 0x7f000001); None for a name."""
     try:
         return ip_address(host)
     except ValueError:
         pass
-    if not host.replace(".", "").isdigit():
+    if not OLD_FORM.fullmatch(host):
         return None
     try:
         return IPv4Address(socket.inet_aton(host))
@@ -133,9 +142,14 @@ def _literal(host: str) -> Address | None:
 
 def _meant(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 one stands for, or the address itself."""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return address.ipv4_mapped
-        if address in NAT64:
-            return IPv4Address(int(address) & 0xFFFFFFFF)
+    if any(address in network for network in (MAPPED, NAT64)):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
+
+
+def _meant_network(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return the IPv4 network that an IPv6 one stands for, or the network itself."""
+    if isinstance(network, IPv6Network) and any(map(network.subnet_of, (MAPPED, NAT64))):
+        first = int(network.network_address) & 0xFFFFFFFF
+        return IPv4Network((first, network.prefixlen - MAPPED.prefixlen))
+    return network

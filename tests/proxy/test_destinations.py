@@ -14,7 +14,10 @@ from lbcproxy.proxy.bounded import BoundedEndpoint
 from lbcproxy.proxy.destinations import Destinations, NotAllowed
 
 PRIVATE = "10.1.2.3", "172.31.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "fd00::1"
-LOOPBACK = "127.0.0.1", "127.1", "2130706433", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1"
+LOOPBACK = (
+    *("127.0.0.1", "127.1", "2130706433", "0x7f000001", "0X7F.1", "017700000001", "0.0.0.0"),
+    *("::1", "::", "::ffff:127.0.0.1"),
+)
 
 
 def rules(*, allow: str = "", deny: str = "") -> Destinations:
@@ -33,8 +36,20 @@ def test_private_addresses_have_a_name(host):
 def test_this_machine_has_a_name_however_it_is_written(host):
     """As a number, as an IPv6 address that stands for one of IPv4, or as no address at all."""
     assert not rules(deny="loopback").allows(host)
+    assert not rules(deny="loopback").allows(host, resolves=False)
     assert rules(deny="private").allows(host)
     assert not rules(allow="8.0.0.0/8").allows(host)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["Private", "PRIVATE", "10.0.0.0/8", "::ffff:10.0.0.0/104", "64:ff9b::a00:0/104"],
+)
+def test_a_rule_means_the_same_however_it_is_written(rule):
+    """A range in capitals is no host by that name; an IPv4 network may be written as IPv6."""
+    assert not rules(deny=rule).allows("10.1.2.3")
+    assert not rules(deny=rule).allows("::ffff:10.1.2.3")
+    assert rules(deny=rule).allows("8.8.8.8")
 
 
 @pytest.mark.parametrize(
