@@ -7,7 +7,7 @@ takes a capture too: a `Recorder` that is told all events of a file writes it ag
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -17,6 +17,7 @@ from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFac
 
 if TYPE_CHECKING:
     from lbcproxy.capture.reading.reader import Capture
+    from lbcproxy.session.entry import Entry
 
 __all__ = [
     "Connected",
@@ -81,6 +82,18 @@ class Passed(msgspec.Struct, frozen=True):
     direction: Direction
     passages: tuple[Passage, ...]
     time_ns: int
+
+    @property
+    def messages(self) -> int:
+        """Return how many messages passed; gaps and bytes that are no message do not count."""
+        return sum(
+            len(each.run) if each.run is not None else _messages_in(each.entries)
+            for each in self.passages
+        )
+
+
+def _messages_in(entries: Iterable[Entry]) -> int:
+    return sum(each.message is not None for each in entries)
 
 
 class Ending(msgspec.Struct, frozen=True):

@@ -127,13 +127,11 @@ def _write(
     force: bool,
     done: Callable[[int], Iterable[str]],
 ) -> int:
-    from lbcproxy.capture.events import Passed
     from lbcproxy.capture.tools.convert import writing
     from lbcproxy.cli.progress import reading
     from lbcproxy.errors import CaptureError
 
     to_pipe = str(target) == "-"
-    messages = 0
     written = True
     writer: Any = None
     try:
@@ -144,8 +142,6 @@ def _write(
             with writing(out, module, force=force) as writer:
                 for event in events:
                     writer.take(event)
-                    if isinstance(event, Passed):
-                        messages += sum(len(each.entries) for each in event.passages)
     except CaptureError as error:
         written = error.offset is not None
         raise
@@ -155,7 +151,7 @@ def _write(
     finally:
         if written and writer is not None:
             _say(captures, writer, module.NAME)
-            for line in done(messages):
+            for line in done(writer.messages):
                 click.echo(line, err=to_pipe)
     return 0
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.capture.test_verdicts import TALK, record
 from tests.capture.told import as_core_holds, entries_of
+from tests.tools import CASES
 
 REGTEST = "lbry-regtest"
 SYNC = "lbcd-sync.pcap"
@@ -28,6 +29,28 @@ def test_the_suffix_tells_the_format(lbcproxy, captures, tmp_path, name):
         f"  format    {'pcap' if 'cap' in name else 'ndjson'}"
         in lbcproxy("info", tmp_path / name).out
     )
+
+
+@pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "x.ndjson", "core"])
+def test_a_gap_is_no_message(lbcproxy, tmp_path, name):
+    """It is not counted as one that was written."""
+    form = ("-F", "core") if name == "core" else ()
+    done = lbcproxy("convert", CASES / "hole3G.pcap", tmp_path / name, *form)
+    assert done.code == 0
+    assert done.out == f"Wrote 35 messages of 1 sessions to {tmp_path / name}.\n"
+
+
+def test_what_a_node_did_not_get_is_not_in_its_folder(lbcproxy, captures, tmp_path):
+    """A message that was dropped, or put in, is counted where it is written."""
+    lbcproxy("convert", captures / "btcd-changed.pcapng", tmp_path / "x.ndjson")
+    lines = (tmp_path / "x.ndjson").read_text().splitlines(keepends=True)
+    turned = [line.replace('"verdict":"pass"', '"verdict":"drop","sent":""') for line in lines]
+    kept = [new for new in turned if "to_client" not in new]
+    (tmp_path / "y.ndjson").write_text("".join(kept))
+    done = lbcproxy("convert", tmp_path / "y.ndjson", tmp_path / "core", "-F", "core")
+    assert done.code == 0, done
+    shown = lbcproxy("show", tmp_path / "core", "--network", "bitcoin-regtest")
+    assert done.out.startswith(f"Wrote {len(shown.lines)} messages of 1 sessions")
 
 
 def test_a_format_may_be_named(lbcproxy, captures, tmp_path):
@@ -197,3 +220,31 @@ def test_what_is_written_is_for_its_owner_alone(lbcproxy, captures, tmp_path, na
     path.chmod(0o644)
     assert lbcproxy("convert", captures / SYNC, path, "--force").code == 0
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("name", ["x.pcapng", "x.ndjson.gz", "x.pcapng.zst", "core"])
+def test_a_disk_that_is_full_is_named_and_leaves_nothing(captures, tmp_path, name):
+    """A file that is too long for it stands for that."""
+    out = tmp_path / "out" / name
+    out.parent.mkdir()
+    form = ["-F", "core"] if name == "core" else []
+    program = (
+        "import resource, sys\n"
+        "from lbcproxy.cli.main import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "main(sys.argv[1:])\n"
+    )
+    arguments = ["convert", str(captures / SYNC), str(out), *form]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == f"lbcproxy: cannot write {out}: File too large"
+    assert not list(out.parent.iterdir())
+
+
+def test_a_device_that_takes_nothing_is_named(lbcproxy, captures):
+    """As a file is."""
+    done = lbcproxy("convert", captures / SYNC, "/dev/full", "-F", "pcapng")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("lbcproxy: cannot write /dev/full: No space left on device\n")

@@ -84,8 +84,10 @@ class AsCore(Writer):
         for passage in passages:
             for entry in passage.entries:
                 self._count(entry)
+                self.messages -= entry.message is not None  # unless the node had it
                 for raw in self._at_node(passage, entry, folder):
                     self._write(folder, direction, raw, entry.time_ns)
+                    self.messages += 1
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         """Forget the session."""

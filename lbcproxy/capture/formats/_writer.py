@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from lbcproxy.capture.events import Event, Header, tell
+from lbcproxy.capture.events import Event, Header, Passed, tell
 from lbcproxy.capture.recording.loss import lost_block
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.capture.recording.writer import LAST_NS
@@ -22,13 +22,17 @@ class Writer(Observer):
 
     def __init__(self) -> None:
         self.lacks: Counter[str] = Counter()
+        self.messages = 0
+        """How many messages are written."""
 
     def take(self, event: Event) -> None:
         """Write what happened next."""
         if isinstance(event, Header):
             self.header(event)
-        else:
-            tell(event, self)
+            return
+        if isinstance(event, Passed):
+            self.messages += event.messages
+        tell(event, self)
 
     def header(self, header: Header) -> None:
         """Begin a section: sessions that are open do not go on."""

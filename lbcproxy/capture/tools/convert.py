@@ -81,8 +81,8 @@ def writing(target: Path | BinaryIO, form: ModuleType, *, force: bool = False) -
     elif hasattr(form, "folder_writer"):
         yield from _into_folder(target, form, force)
     elif target.exists() and not target.is_file():  # a pipe, as /dev/fd/5
-        with target.open("wb") as file:
-            writer = form.writer(file.write)
+        with _named(target), target.open("wb") as file:
+            writer = form.writer(_writes(file, target))
             yield writer
             writer.close()
     else:
@@ -104,7 +104,7 @@ def _beside(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
         with _named(path):
             raw = os.fdopen(create(part, _access_of(path)), "wb")
             begun = True
-        with raw:
+        with _closed_at_last(raw):
             suffix = packing_of(path)
             file = packed(suffix, raw) if suffix else raw
             writer = form.writer(_writes(file, path))
@@ -118,6 +118,7 @@ def _beside(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
             writer.close()
             with _named(path):
                 file.close()
+                raw.close()  # with what compressing left to the end
         if path.exists() and not force:  # it has come meanwhile
             raise FileExistsError(str(path))
         with _named(path):
@@ -129,6 +130,16 @@ def _beside(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
         raise
     if damage is not None:
         raise damage
+
+
+@contextmanager
+def _closed_at_last(file: BinaryIO) -> Iterator[None]:
+    """Close a file; if that fails, another failure is what is told."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            file.close()
 
 
 def _access_of(path: Path) -> Access:
@@ -148,12 +159,13 @@ def _into_folder(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
         writer: Writer = form.folder_writer(path)
         try:
             yield writer
-        except CaptureError as error:
-            if error.offset is None and not existed:
-                shutil.rmtree(path)
-            raise
-        finally:
             writer.close()
+        except BaseException as error:
+            with suppress(OSError):  # what is wrong already is told
+                writer.close()
+            if not existed and not (isinstance(error, CaptureError) and error.offset is not None):
+                shutil.rmtree(path, ignore_errors=True)
+            raise
 
 
 def _writes(file: BinaryIO, path: Path) -> Callable[[bytes], object]:

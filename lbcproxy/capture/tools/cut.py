@@ -264,4 +264,4 @@ def _is_version(passage: Passage) -> bool:
 
 
 def _count(event: Event) -> int:
-    return sum(len(e.entries) for e in event.passages) if isinstance(event, Passed) else 0
+    return event.messages if isinstance(event, Passed) else 0
