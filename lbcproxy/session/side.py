@@ -94,6 +94,8 @@ class Side:
             if not isinstance(record, Version) or message.error is not None:
                 return  # no node would take it for a version either
             self.version = record
+        elif message.frame_error not in (None, message.codec.refusal("verack", message.length)):
+            return  # its checksum is wrong; Core takes one that is only too long
         self._sent = stage
 
     def see_run(self, run: Run) -> None:

@@ -65,6 +65,22 @@ def test_a_version_that_no_node_would_take_is_none(bad: Message):
     assert side.stage is Stage.VERSION_SEEN
 
 
+@pytest.mark.parametrize(
+    ("bad", "stage"),
+    [
+        (message(broken(verack()), "checksum is 00000000, should be 5df6e0e2"), Stage.VERSION_SEEN),
+        (message(verack() + b"x", "1 bytes, at most 0 allowed for verack"), Stage.READY),
+    ],
+    ids=["checksum", "longer"],
+)
+def test_a_verack_that_no_node_would_take_is_none(bad: Message, stage: Stage):
+    """Nodes drop what has a wrong checksum; Core takes one that is too long."""
+    side = after(message(version()), bad)
+    assert side.stage is stage
+    side.see(message(verack()))
+    assert side.stage is Stage.READY
+
+
 def test_statistics_tell_what_the_node_told_of_itself():
     """The console and later the metrics show these."""
     side = after(message(version(user_agent=b"/LBRY:1/", services=13, relay=False)))
