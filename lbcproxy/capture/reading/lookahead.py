@@ -104,6 +104,8 @@ def _begins(syn: Segment, segment: Segment) -> bool:
         ahead = segment.sequence - syn.acknowledgment
     elif segment.flags & ACK:
         ahead = segment.acknowledgment - syn.sequence - 1
+        if segment.flags & SYN:
+            return ahead % _WRAP == 0
     else:
         return not segment.flags & RST  # nothing tells; only one that acknowledges is an answer
     return ahead % _WRAP < _FAR or ahead == -1

@@ -73,12 +73,7 @@ class Reassembler:
     def knows(self, segment: Segment) -> bool:
         """Return whether it is known where the stream begins that a segment is of."""
         found = self._connections.get((segment.source, segment.target))
-        if found is None:
-            return False
-        if found.over:
-            return bool(segment.payload) and found.repeats(segment)
-        half, _ = found.halves_of(segment.source)
-        return half.first is not None and (half.is_at(segment.sequence) or found.fits(segment))
+        return found is not None and found.knows(segment)
 
     def has(self, segment: Segment) -> bool:
         """Return whether the connection of a segment is open."""

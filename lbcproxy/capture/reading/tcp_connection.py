@@ -40,6 +40,16 @@ class TcpConnection(TcpStreams):
             each.next or each.waits for each in self.halves
         )
 
+    def knows(self, segment: Segment) -> bool:
+        """Return whether it is known where the stream begins that a segment is of."""
+        if self.over:
+            return bool(segment.payload) and self.repeats(segment)
+        half, other = self.halves_of(segment.source)
+        if half.first is None:  # a SYN-ACK is known by the SYN that it acknowledges
+            is_syn = bool(segment.flags & SYN) and other.syn is not None
+            return is_syn and other.is_at(segment.acknowledgment)
+        return half.is_at(segment.sequence) or self.fits(segment)
+
     def repeats(self, segment: Segment) -> bool:
         """Return whether all bytes of a segment were received before."""
         half, _ = self.halves_of(segment.source)
