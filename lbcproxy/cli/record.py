@@ -47,6 +47,8 @@ def command(
         method, body = "POST", {"enabled": what == "on", **meant}
     if proxy is None:
         found = api.ask(method, "/recordings", dict[str, _State], body)
+        if not found:
+            raise click.ClickException(f"there is no proxy at {control}: nothing is recorded")
     else:
         found = {proxy: api.ask(method, f"/recordings{name}", _State, body)}
     for each, state in found.items():

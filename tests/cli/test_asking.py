@@ -164,6 +164,15 @@ def test_a_server_that_is_not_ours_is_told_in_a_sentence(serve, capsys, words, n
     assert out == ""
 
 
+@pytest.mark.parametrize("words", [["record"], ["record", "on"], ["record", "off", "--peer", "::1"]])
+def test_where_there_is_no_proxy_nothing_is_switched(serve, capsys, words):
+    """An empty answer is one of lbcproxy without proxies, or of something else."""
+    address = serve(says(http(b"{}")))
+    assert _run([words[0], "--control", address, *words[1:]]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"lbcproxy: there is no proxy at {address}: nothing is recorded\n")
+
+
 @every_command
 def test_an_answer_without_end_is_not_read_to_its_end(serve, capsys, monkeypatch, words):
     """Neither a long one, nor one whose length nobody told."""

@@ -18,6 +18,8 @@ PROMISES = {
     "x.pcapng.gz": "a compressed file (.gz)",
     "x.pcapng.zst": "a compressed file (.zst)",
     "x.gz": "a compressed file (.gz)",
+    "x.pcapng.bz2": "a compressed file (.bz2)",
+    "x.pcapng.XZ": "a compressed file (.xz)",
 }
 
 

@@ -136,10 +136,14 @@ def format_by_suffix(suffix: str) -> ModuleType | None:
     return next((each for each in discover.entries(__name__) if suffix in each.SUFFIXES), None)
 
 
+_OTHER_COMPRESSIONS = frozenset((".7z", ".br", ".bz2", ".lz4", ".lzma", ".xz", ".z", ".zip"))
+"""Suffixes of compressed files that are neither read nor written."""
+
+
 def promised_by(path: Path) -> str | None:
     """Return what a file's name promises, a format or that it is compressed; None if nothing."""
     suffix = path.suffix.lower()
-    if suffix in PACKINGS:
+    if suffix in PACKINGS or suffix in _OTHER_COMPRESSIONS:
         return f"a compressed file ({suffix})"
     if suffix == ".dat":
         return str(folder_format().NAME)
