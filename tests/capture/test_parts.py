@@ -275,6 +275,16 @@ def test_the_same_parts_twice_are_two_sessions(tmp_path):
     assert Counter(each["session"] for each in entries_of(out)) == {1: 204, 2: 204}
 
 
+def test_short_parts_twice_are_not_mixed_up(tmp_path):
+    """Where one copy of a part has ended before the other begins, each has its own next part."""
+    paths = rotated(list(events(open_capture(SYNC))), tmp_path / "parts", 1)
+    out = tmp_path / "merged.pcapng"
+    _, absent = merged([*paths, *paths], out)
+    assert not absent
+    assert not gaps(out)
+    assert Counter(each["session"] for each in entries_of(out)) == {1: 400, 2: 400}
+
+
 def test_damage_of_one_part_leaves_the_others(tmp_path):
     """What is missing then is told where it is known."""
     paths = many_parts(tmp_path)

@@ -105,15 +105,17 @@ class Parts:
 
     def take(self, key: Key, client: Endpoint, proxy: object, path: Path) -> OpenSession | None:
         """Return the session that goes on in another part; None if that is not sure."""
+        part = _series(path)
         found = [
             each
             for each in self._sessions.get(key, ())
             if not each.in_use
+            and _series(each.path) != part  # a copy of this part had it
             and _alike(each.client, client)
             and (each.proxy == proxy or None in (each.proxy, proxy))
         ]
         if len(found) > 1:
-            found = [each for each in found if _series(each.path)[0] == _series(path)[0]][:1]
+            found = [each for each in found if _series(each.path)[0] == part[0]][:1]
         if not found:
             return None
         found[0].in_use = True
