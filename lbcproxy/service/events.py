@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from lbcproxy.peer.log import GATE
-from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, Entry, Observer, Passage, SessionFacts, SessionSummary
 from lbcproxy.session.names import Names
 from lbcproxy.text import printable
 
@@ -26,7 +26,10 @@ class Events(Observer):
         self.commands: Counter[str] = Counter()
         self._names = Names()
         self.errors = 0
-        """Messages and other bytes with something wrong that was seen without decoding."""
+        """Messages and other bytes with something wrong.
+
+        Payloads are not read for it, but count if an observer before this one has read them.
+        """
 
     def started(self, facts: SessionFacts, time_ns: int) -> None:
         """Say who connected."""
@@ -44,13 +47,14 @@ class Events(Observer):
         for passage in passages:
             if passage.run is not None:
                 self.commands.update(passage.run.frames.commands)
+                self.errors += sum(map(_is_wrong, passage.run.made))
                 continue
             for entry in passage.entries:
                 if entry.message is None:
                     self.errors += not entry.continued
                 else:
                     self.commands[self._names.of(entry.command)] += 1
-                    self.errors += entry.message.frame_error is not None
+                    self.errors += _is_wrong(entry)
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         """Say how a session ended."""
@@ -76,3 +80,7 @@ class Events(Observer):
         LOG.info(
             "[#{session} {client}] {text}", session=facts.number, client=facts.client, text=text
         )
+
+
+def _is_wrong(entry: Entry) -> bool:
+    return entry.message is not None and entry.message.known_error is not None

@@ -68,7 +68,7 @@ class LbcproxyService(Service):
         """Why everything was ended before its time, if it was."""
         self._reactor = reactor
         self._logs = logs
-        self._observers = (self.events, *observers)
+        self._observers = (*observers, self.events)  # which counts what they have read
         self._reads_all = reads_all
         self.given_up = given_up
         self._shared = Shared(config.memory, reactor)

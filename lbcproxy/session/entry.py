@@ -98,6 +98,11 @@ class RunEntries(Sequence[Entry]):
         """Give the same with no entry made, for who keeps many."""
         return self.numbered(self._number)
 
+    @property
+    def made(self) -> Sequence[Entry]:
+        """The entries, if somebody has looked at them."""
+        return self._made or ()
+
     def __len__(self) -> int:
         return len(self.frames.ends)
 

@@ -170,6 +170,12 @@ class Message(_Fields):
         return self._frame_error
 
     @property
+    def known_error(self) -> str | None:
+        """What is wrong with it as far as is known: the payload counts if somebody has read it."""
+        failure = getattr(self, "_failure", None)
+        return self._frame_error or (None if failure is None else failure.error)
+
+    @property
     def cut_short(self) -> bool:
         """Whether what is wrong is that the payload ends too early."""
         failure = self._failed

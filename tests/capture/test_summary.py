@@ -70,6 +70,21 @@ def test_live_and_in_info_the_same_is_an_error(tmp_path, order):
     assert shown["error_count"] == len(shown["errors"]) == live.errors > 0
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_payload_that_was_read_and_is_wrong_counts_live_too(together):
+    """The lines on the console show it as an error; counting it costs no reading of its own."""
+    core, live, play = Session(1, REGTEST), Events(), Play(Recorder(len, network=REGTEST.id))
+    play.begin(1)
+    short = frame(REGTEST.magic, "pong", b"1")
+    items = [PING, short, PING, short, short, BAD]
+    for part in [b"".join(items)] if together else items:
+        passages = core.receive(Direction.TO_UPSTREAM, part, play.tick())
+        for entry in (each for passage in passages for each in passage.entries):
+            entry.message.summary()
+        live.passed(play.sessions[1][1], Direction.TO_UPSTREAM, passages, play.now)
+    assert live.errors == 4
+
+
 def test_every_beginning_of_a_file_is_told_of(tmp_path):
     """As far as it is good, and where that ends."""
     whole = recorded(tmp_path, TALK[:5]).read_bytes()
