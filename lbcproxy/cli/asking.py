@@ -106,7 +106,7 @@ class ControlApi:
         return click.ClickException(f"{words}; is `--control` given to the proxy?")
 
     def _foreign(self, why: str) -> click.ClickException:
-        words = f"what listens at {self._address} is no control API of lbcproxy: {why}"
+        words = f"what listens at {self._address} is not a control API of lbcproxy: {why}"
         return click.ClickException(words)
 
 

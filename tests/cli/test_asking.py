@@ -95,7 +95,7 @@ COMMANDS = {
 }
 every_command = pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
 PAGE = b"<!DOCTYPE html><html><body>\x1b[31mIt works!</body></html>"
-FOREIGN = "is no control API of lbcproxy: "
+FOREIGN = "is not a control API of lbcproxy: "
 SHAPE = FOREIGN + "its answer is not what lbcproxy answers"
 ANSWERS = {
     "a page": (http(PAGE, kind="text/html"), SHAPE),

@@ -32,7 +32,7 @@ def test_the_suffix_tells_the_format(lbcproxy, captures, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "x.ndjson", "core"])
-def test_a_gap_is_no_message(lbcproxy, tmp_path, name):
+def test_a_gap_is_not_a_message(lbcproxy, tmp_path, name):
     """It is not counted as one that was written."""
     form = ("-F", "core") if name == "core" else ()
     done = lbcproxy("convert", CASES / "hole3G.pcap", tmp_path / name, *form)
