@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from twisted.logger import globalLogPublisher
 
 from lbcproxy.peer.log import GATE
 from tests.proxy.loops import Loop
@@ -26,10 +27,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """Have the level of the log as it was: a program that ran in this process has set its own."""
-    level = GATE.level
+    """Have the log as it was: a program that ran in this process has set it up for itself.
+
+    An observer that is left makes a line of every message of all tests that follow.
+    """
+    level, observers = GATE.level, list(globalLogPublisher._observers)
     yield
     GATE.level = level
+    for observer in list(globalLogPublisher._observers):
+        if observer not in observers:
+            globalLogPublisher.removeObserver(observer)
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ class TcpConnection(TcpStreams):
             self.advance(other, events)
         if self.over:
             return
-        if half.first is None and other.syn is not None and not self._answers(other, segment):
+        if half.first is None and other.syn is not None and not self._answers(half, other, segment):
             return
         if not self.accepted and not half.from_client and not flags & RST:
             self.accepted = True
@@ -189,7 +189,7 @@ class TcpConnection(TcpStreams):
         fits = half.fits(segment.sequence, len(segment.payload))
         return fits and not self._is_of_an_ended_one(segment)
 
-    def _answers(self, other: Receiver, segment: Segment) -> bool:
+    def _answers(self, half: Receiver, other: Receiver, segment: Segment) -> bool:
         """Return whether the first segment of a side answers the other side's SYN.
 
         Before its SYN-ACK is seen, late segments of an earlier connection may come.
@@ -200,6 +200,8 @@ class TcpConnection(TcpStreams):
             return True
         if segment.flags & SYN and not segment.flags & ACK:
             return True  # both have opened it at the same time (RFC 9293, 3.5)
+        if segment.sequence == half.acked_number:
+            return True  # the SYN-ACK was not captured, but the other side has it
         if segment.flags & RST:
             self.drop(DropReason.IGNORED_RESET)
         elif segment.payload:
