@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,14 +42,24 @@ def printable(text: str | bytes, most: int | None = None) -> str:
 
 
 def printable_values(value: Any) -> Any:
-    """Return dictionaries and lists with every text in them made printable."""
+    """Return dictionaries and lists with every text in them made printable.
+
+    What is printable already is returned as it is, without a copy.
+    """
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):
-        return {printable_values(key): printable_values(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [printable_values(each) for each in value]
+        made = {printable_values(key): printable_values(each) for key, each in value.items()}
+        return value if _are_same(made, value) and _are_same(made.values(), value.values()) else made
+    if isinstance(value, list):
+        changed = [printable_values(each) for each in value]
+        return value if _are_same(changed, value) else changed
     return value
+
+
+def _are_same(one: Iterable[Any], other: Iterable[Any]) -> bool:
+    """Whether two collections of one length hold the same objects."""
+    return all(map(operator.is_, one, other))
 
 
 def printable_json(text: str) -> str:

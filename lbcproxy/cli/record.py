@@ -47,7 +47,7 @@ def command(
         method, body = "POST", {"enabled": what == "on", **meant}
     if proxy is None:
         found = api.ask(method, "/recordings", dict[str, _State], body)
-        if not found:
+        if not found and what != "status":
             raise click.ClickException(f"there is no proxy at {control}: nothing is recorded")
     else:
         found = {proxy: api.ask(method, f"/recordings{name}", _State, body)}

@@ -9,6 +9,7 @@ import msgspec
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import Entry, Passage
+from lbcproxy.session.injections import MAX_MESSAGES
 from lbcproxy.session.message import Message
 from lbcproxy.session.verdicts import (
     Close,
@@ -55,6 +56,7 @@ class Outcome:
             for name, value in vars(self).items()
         }
         try:
+            _check_count(verdicts)  # before anything is made of them
             for verdict in verdicts:
                 self._apply(who, verdict, message)
             self._check_added()
@@ -151,3 +153,10 @@ def _sizes(messages: list[Message] | list[Message | Raw]) -> str:
         f"{each.command} {each.length} B" if isinstance(each, Message) else f"{len(each.raw)} raw B"
         for each in messages
     )
+
+
+def _check_count(verdicts: Sequence[Verdict]) -> None:
+    """Raise OverflowError if verdicts put in more messages than could ever wait."""
+    count = sum(len(each.messages) for each in verdicts if isinstance(each, Inject | Replace))
+    if max(count, len(verdicts)) > MAX_MESSAGES:
+        raise OverflowError(f"more is injected than is read: {MAX_MESSAGES:,} messages wait")

@@ -7,6 +7,7 @@ from lbcproxy.plugin import Delay, Drop, Inject, Plugin, Raw, Replace
 from lbcproxy.proxy import Plugins
 from lbcproxy.session import Direction
 from lbcproxy.session.injections import MAX_BYTES, MAX_MESSAGES
+from lbcproxy.session.outcome import Outcome
 from lbcproxy.session.pipeline import CLOSED
 from lbcproxy.testing import Trial
 from lbcproxy.wire.envelope import frame
@@ -154,3 +155,14 @@ def test_a_node_that_does_not_read_holds_no_more_than_that(tmp_path):
     assert scene.relay.held <= MAX_BYTES
     scene.upstream.read()
     assert scene.upstream.got.count(PING) == 20
+
+
+def test_more_than_can_ever_wait_is_refused_before_anything_is_made_of_it(monkeypatch):
+    """200,000 messages took a second to frame, and a stop of the program waited for it."""
+    made = []
+    monkeypatch.setattr(Outcome, "_apply", lambda *args: made.append(args))
+    trial = Trial(Answering(*[Inject(Raw(b"x"))] * (MAX_MESSAGES + 1)))
+    trial.to_upstream(PING)
+    assert made == []
+    assert len(trial.complaints) == 1
+    assert trial.entries[-1].verdict == "pass"

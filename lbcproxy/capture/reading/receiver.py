@@ -100,7 +100,7 @@ class Receiver:
         """Segments that fit nowhere, oldest group first."""
         self._offsets: list[int] = []
         self._queue: list[tuple[bytes, int]] = []
-        self._recent: deque[tuple[int, bytes]] = deque()
+        self._recent: deque[tuple[int, bytes]] | None = None  # made when it is needed
         self._recent_size = 0
 
     @property
@@ -242,6 +242,8 @@ class Receiver:
 
     def deliver(self, payload: bytes, time_ns: int, keep: int) -> None:
         """Count bytes as received; about `keep` of all are kept, to see what is sent again."""
+        if self._recent is None:
+            self._recent = deque()
         self._recent.append((self.next, payload))
         self._recent_size += len(payload) + SEGMENT_COST
         while self._recent_size > keep:
@@ -262,7 +264,7 @@ class Receiver:
     def _differs(self, offset: int, payload: bytes) -> bool:
         """Whether bytes are not those that were received there, as far as these are kept."""
         end = offset + len(payload)
-        for at, held in reversed(self._recent):
+        for at, held in reversed(self._recent or ()):
             low, high = max(at, offset), min(at + len(held), end)
             if low < high and held[low - at : high - at] != payload[low - offset : high - offset]:
                 return True
@@ -306,7 +308,7 @@ class Receiver:
         self.first = (group.low - self.next) % WRAP
         self.acknowledged = self.next
         self.edge = self.grace = self.pending_reset = None
-        self._recent.clear()
+        self._recent = None
         self._recent_size = 0
         return missing
 
@@ -314,6 +316,6 @@ class Receiver:
         """Forget all that waits."""
         self._offsets.clear()
         self._queue.clear()
-        self._recent.clear()
+        self._recent = None
         self._recent_size = self.cost = 0
         self.grace = None

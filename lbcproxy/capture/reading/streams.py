@@ -29,7 +29,7 @@ _MAX_KEPT = 32 * 2**20
 """The same of bytes given out, to be compared with those that are sent again."""
 _MAX_KEPT_EACH = 32 * 2**10
 # Closed connections whose late repetitions are still recognised.
-_MAX_REMEMBERED = 1024
+_MAX_REMEMBERED = 256
 _MAX_OPEN = 16_384
 _SWEEP_NS = 1_000_000_000
 
@@ -338,6 +338,8 @@ class Reassembler:
             self._succeed(connection, events)
         if connection.over and self._open.pop(number, None) is not None:
             self._count_silence(connection)
+            for half in connection.halves:
+                half.clear()
             self._remembered[number] = connection
             if len(self._remembered) > _MAX_REMEMBERED:
                 self._unlink(self._remembered.pop(next(iter(self._remembered))))

@@ -26,6 +26,8 @@ _MAX_SCALE = 14  # RFC 7323; assumed where a SYN was not captured
 class TcpConnection(TcpStreams):
     """Takes the segments of one connection, which events are made of."""
 
+    __slots__ = ("previous",)
+
     def __init__(
         self, number: int, client: Endpoint, server: Endpoint, moment: Moment, dropped: Dropped
     ) -> None:

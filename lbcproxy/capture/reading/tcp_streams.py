@@ -53,6 +53,22 @@ class TcpStreams:
     `dropped` counts the segments that are not.
     """
 
+    __slots__ = (
+        "_dropped",
+        "_moment",
+        "_was_reset",
+        "accepted",
+        "counted",
+        "halves",
+        "key",
+        "last",
+        "last_ns",
+        "number",
+        "over",
+        "pending",
+        "successor",
+    )
+
     def __init__(
         self,
         number: int,
