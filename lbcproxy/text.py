@@ -50,7 +50,9 @@ def printable_values(value: Any) -> Any:
         return printable(value)
     if isinstance(value, dict):
         made = {printable_values(key): printable_values(each) for key, each in value.items()}
-        return value if _are_same(made, value) and _are_same(made.values(), value.values()) else made
+        return (
+            value if _are_same(made, value) and _are_same(made.values(), value.values()) else made
+        )
     if isinstance(value, list):
         changed = [printable_values(each) for each in value]
         return value if _are_same(changed, value) else changed
