@@ -75,8 +75,9 @@ def test_addresses_on_regtest_are_not_answered(pair):
 
 def test_an_empty_mempool_is_an_answer(pair):
     """Nodes say nothing then; that they live is what we ask them besides."""
-    node, _ = pair
+    node, other = pair
     node.generate(1)  # takes what another test has left there
+    wait_until("both have the block", lambda: node.tip == other.tip)
     code, found = probe(node, "--mempool", "--timeout", "2")
     assert node.mempool == []
     assert (code, found["mempool"]) == (0, {"count": 0, "transactions": []})
