@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from lbcproxy.capture.reading.silent import silent_sentences
 from lbcproxy.text import printable, printable_values
 
 __all__ = ["print_report"]
@@ -87,8 +88,9 @@ def _facts(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
             "verdicts",
             ", ".join(f"{name} {count:,}" for name, count in shown["verdicts"].items()),
         )
+    silent = silent_sentences(shown["silent"])
     for notice in shown["notices"]:
-        if notice in shown["no_bytes"]:
+        if notice in silent:
             yield "no bytes", notice
         else:
             yield "assumed" if notice in shown["assumed"] else "not read", notice

@@ -73,7 +73,7 @@ def test_the_keys_of_the_object_are_public(lbcproxy, captures):
         *("file", "format", "size", "comments", "networks", "begin", "end", "seconds"),
         *("sections", "packets", "session_count", "sessions", "messages", "rates", "commands"),
         *("junk", "gap_count", "missing", "gaps_of_unknown_size", "gaps", "error_count", "errors"),
-        *("verdicts", "deciders", "peers", "agents", "answers", "dropped", "silent", "no_bytes"),
+        *("verdicts", "deciders", "peers", "agents", "answers", "dropped", "silent"),
         *("notices", "assumed", "lost", "losses", "counters", "damage"),
     ]
     assert list(shown["answers"][0]) == [

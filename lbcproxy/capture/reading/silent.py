@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypedDict
 
 from lbcproxy.endpoint import Endpoint
 
-__all__ = ["Silence", "SilentConnections", "SilentCount"]
+__all__ = ["Silence", "SilentConnections", "SilentCount", "silent_sentences"]
 
 _MAX_SERVERS = 1_000
 """A scan of ports has very many: of the others only the number is told."""
@@ -72,14 +73,20 @@ class SilentConnections:
 
     def sentences(self) -> list[str]:
         """Return them in words, as `3 connections to 10.0.0.2:29246: refused`."""
-        found = [
-            f"{_connections(count)} to {server or 'other servers'}: {_WORDS[silence]}"
-            for (server, silence), count in self._counts.most_common(_MAX_SENTENCES)
-        ]
-        rest = self.total - sum(count for _, count in self._counts.most_common(_MAX_SENTENCES))
-        if rest:
-            found.append(f"{_connections(rest)} more on which no byte was sent")
-        return found
+        return silent_sentences(self.to_list())
+
+
+def silent_sentences(counts: Sequence[SilentCount]) -> list[str]:
+    """Return in words what `SilentConnections.to_list` has as data."""
+    found = [
+        f"{_connections(each['connections'])} to {each['server'] or 'other servers'}: "
+        f"{_WORDS[Silence(each['outcome'])]}"
+        for each in counts[:_MAX_SENTENCES]
+    ]
+    rest = sum(each["connections"] for each in counts[_MAX_SENTENCES:])
+    if rest:
+        found.append(f"{_connections(rest)} more on which no byte was sent")
+    return found
 
 
 def _connections(count: int) -> str:

@@ -208,7 +208,6 @@ class Summary:
             "answers": [] if self.answers is None else self.answers.to_list(),
             "dropped": met.dropped_counts,
             "silent": met.silent.to_list(),
-            "no_bytes": met.silent.sentences(),
             "notices": met.all_notices,
             "assumed": met.assumptions,
             "lost": {
