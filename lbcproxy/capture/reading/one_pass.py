@@ -39,6 +39,7 @@ from lbcproxy.session.end import OPEN, SILENT
 
 __all__ = ["Reading"]
 
+_NO_FACTS: Facts = {}
 MAX_HELD = 256 << 20
 """Bytes of messages that are not whole yet, of all connections together."""
 _CHECK_EVERY = 8 << 20
@@ -93,7 +94,9 @@ class Reading:
 
     def take(self, item: Packet | Section | Happened | Statistics) -> Iterator[Told]:
         """Take the next packet, or what else a format gives."""
-        if isinstance(item, Section):
+        if isinstance(item, Packet):  # the usual case first
+            yield from self._packet(item)
+        elif isinstance(item, Section):
             yield from self.finish()
             self._losses.begin(item)
             header = header_of(item)
@@ -106,21 +109,22 @@ class Reading:
             self._last_time = item.event.time_ns
             self._met.time(item.event.time_ns)
             yield from self._happened(item.event, item.facts, item.whole)
-        elif isinstance(item, Statistics):
-            yield from self._losses.in_statistics(item)
         else:
-            self._met.packet(item.time_ns)
-            if item.dropped:
-                yield from self._losses.in_packet(item)
-            segment = dissect(item, self._met.fragments, self._met.dropped)
-            if segment is None:
-                return
-            self._met.segments += 1
-            if self._lookahead is None:
-                yield from self._read(item, segment)
-                return
-            for each in self._lookahead.feed(item, segment):
-                yield from self._read(*each)
+            yield from self._losses.in_statistics(item)
+
+    def _packet(self, packet: Packet) -> Iterator[Told]:
+        self._met.packet(packet.time_ns)
+        if packet.dropped:
+            yield from self._losses.in_packet(packet)
+        segment = dissect(packet, self._met.fragments, self._met.dropped)
+        if segment is None:
+            return
+        self._met.segments += 1
+        if self._lookahead is None:
+            yield from self._read(packet, segment)
+            return
+        for each in self._lookahead.feed(packet, segment):
+            yield from self._read(*each)
 
     def tick(self, seconds: float) -> Iterator[Told]:
         """Give what need not wait any longer: no packet has come for so many seconds."""
@@ -141,14 +145,17 @@ class Reading:
             yield from self._end(number, connection, self._last_time, OPEN)
 
     def _read(self, packet: Packet, segment: Segment) -> Iterator[Told]:
-        is_ours = self._lookahead is None
         self._last_time = packet.time_ns
+        whole = bool(segment.flags & PSH)
+        if not packet.custom and not packet.comments:
+            for event in self._streams.feed(packet.time_ns, segment):
+                yield from self._happened(event, _NO_FACTS, whole)
+            return
         facts: Facts = facts_in(packet.custom)
-        if packet.comments and not is_ours:
+        if packet.comments and self._lookahead is not None:
             facts = {"comments": list(packet.comments)}
             if not segment.payload:
                 self._met.not_kept["comments of packets without data"] += len(packet.comments)
-        whole = bool(segment.flags & PSH)
         events = self._streams.feed(
             packet.time_ns, segment, missing=facts.get("missing"), begins="leg" in facts
         )

@@ -160,15 +160,17 @@ class TcpConnection(TcpStreams):
 
     def receive_next(self, segment: Segment) -> list[StreamEvent] | None:
         """Take a segment that is just what comes next, if it is one: the usual case, quickly."""
-        half, other = self.halves if segment.source == self.key[0] else self.halves[::-1]
+        half, other = self.halves_of(segment.source)
         if (
             self.over
             or self.pending is not None
             or half.first is None
             or other.first is None
             or half.end is not None
-            or half.waits
-            or other.waits
+            or half.cost
+            or other.cost
+            or half.pending_reset is not None
+            or other.pending_reset is not None
             or not self.accepted
             or (segment.sequence - half.first - half.next) % WRAP
         ):
