@@ -1,4 +1,4 @@
-"""Who is the server of a connection whose SYN was not captured."""
+"""Which end is the server of a connection whose SYN was not captured."""
 
 from __future__ import annotations
 

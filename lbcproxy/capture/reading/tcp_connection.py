@@ -130,8 +130,6 @@ class TcpConnection(TcpStreams):
     def succeed(self, previous: TcpConnection) -> None:
         """Remember the connection before, and some of those before that one."""
         self.previous = previous
-        for half in previous.halves:
-            half.clear()
         for place, each in enumerate(self.earlier(), 1):
             if place == _MAX_EARLIER:
                 each.previous = None
@@ -198,9 +196,11 @@ class TcpConnection(TcpStreams):
 
         Before its SYN-ACK is seen, late segments of an earlier connection may come.
         """
-        if self._is_of_an_ended_one(segment):
-            pass
-        elif segment.flags & ACK and 0 <= other.offset_of(segment.acknowledgment) <= other.limit:
+        if (
+            segment.flags & ACK
+            and 0 <= other.offset_of(segment.acknowledgment) <= other.limit
+            and not self._is_of_an_ended_one(segment)
+        ):
             return True
         if segment.flags & SYN and not segment.flags & ACK:
             return True  # both have opened it at the same time (RFC 9293, 3.5)
@@ -330,7 +330,7 @@ class TcpConnection(TcpStreams):
                 self._disbelieve(each)
 
     def _take_again(self, half: Receiver, segment: Segment, time_ns: int) -> None:
-        other = self.halves[1] if half.from_client else self.halves[0]
+        other = self.other_of(half)
         if segment.flags & RST:
             self._take_reset(half, other, segment)
         else:

@@ -120,6 +120,10 @@ class TcpStreams:
         one, other = self.halves
         return (one, other) if source == self.key[0] else (other, one)
 
+    def other_of(self, half: Receiver) -> Receiver:
+        """Return the opposite direction."""
+        return self.halves[1] if half.from_client else self.halves[0]
+
     def drop(self, reason: DropReason, segment: Segment | None = None) -> None:
         """Count a segment that is not given out."""
         self._dropped.add(reason, payload=0 if segment is None else len(segment.payload))
@@ -287,7 +291,7 @@ class TcpStreams:
         # After a FIN, which counts as a byte, either number is seen.
         exact = reset.offset in ((half.next, half.next + 1) if half.closed else (half.next,))
         if exact:
-            other = self.halves[1] if half.from_client else self.halves[0]
+            other = self.other_of(half)
             if other.is_reset_acknowledged:
                 self._reset(other, events)  # it came before
             else:
