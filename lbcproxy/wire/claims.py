@@ -7,8 +7,6 @@ of the script is an ordinary one, which guards the output. lbcd `txscript/claims
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import NamedTuple
 
 import msgspec
 
@@ -18,7 +16,8 @@ from lbcproxy.wire.messages.transactions import Tx
 __all__ = ["Claim", "ClaimScript", "claims_of", "read_claim_script"]
 
 OP_PUSHDATA1, OP_PUSHDATA4 = 0x4C, 0x4E
-OP_2DROP, OP_DROP = 0x6D, 0x75
+OP_2DROP, OP_DROP = b"\x6d", b"\x75"
+TWO_DROPPED, THREE_DROPPED = OP_2DROP + OP_DROP, OP_2DROP + OP_2DROP
 KINDS = {0xB5: "claim", 0xB6: "support", 0xB7: "update"}
 CLAIM_ID_SIZE = 20
 MAX_NAME_SIZE = 255
@@ -69,36 +68,36 @@ def read_claim_script(script: bytes) -> ClaimScript | None:
     kind = KINDS.get(script[0]) if script else None
     if kind is None:
         return None
-    tokens = list(islice(_tokens(script, 1), 5))
-    bare = kind == "support" and len(tokens) > 2 and tokens[2].opcode == OP_2DROP
-    count = 2 if kind == "claim" or bare else 3
-    pushed, drops = [each.data for each in tokens[:count]], tokens[count : count + 2]
-    if [each.opcode for each in drops] != [OP_2DROP, OP_DROP if count == 2 else OP_2DROP]:
+    claim_id: bytes | None = None
+    value: bytes | None = None
+    (name, second), end = _pushed(script, 1, 2)
+    if kind == "claim":
+        value = second
+    elif len(second) == CLAIM_ID_SIZE:
+        claim_id = second
+    else:
         return None
-    name, claim_id, value = pushed[0], None, None if bare else pushed[-1]
-    if kind != "claim":
-        claim_id = pushed[1]
-        if len(claim_id) != CLAIM_ID_SIZE:
-            return None
-    end = drops[-1].end
+    drops = TWO_DROPPED
+    if kind == "update" or (kind == "support" and script[end : end + 1] != OP_2DROP):
+        (value,), end = _pushed(script, end, 1)
+        drops = THREE_DROPPED
+    if script[end : end + 2] != drops:
+        return None
+    end += 2
     if len(name) > MAX_NAME_SIZE or end > MAX_CLAIM_SIZE or (kind == "support" and value == b""):
         return None
     return ClaimScript(kind, name, claim_id, value, script[end:])
 
 
-class _Token(NamedTuple):
-    """An opcode and the bytes that it pushes, empty unless it is a push of data."""
+def _pushed(script: bytes, offset: int, count: int) -> tuple[list[bytes], int]:
+    """Return the bytes that each of some tokens pushes, and the offset after the last of them.
 
-    opcode: int
-    data: bytes
-    end: int
-    """Where the next token begins."""
-
-
-def _tokens(script: bytes, offset: int) -> Iterator[_Token]:
-    """Yield the tokens of a script, up to its end or a push that is longer than what is left."""
-    while offset < len(script):
-        opcode, start, size = script[offset], offset + 1, 0
+    An opcode that is not a push of data pushes nothing. What is missing, or longer than the script,
+    pushes nothing either, and the offset is then the end of the script.
+    """
+    pushed: list[bytes] = []
+    for _ in range(count):
+        opcode, start, size = script[offset] if offset < len(script) else 0, offset + 1, 0
         if opcode < OP_PUSHDATA1:
             size = opcode
         elif opcode <= OP_PUSHDATA4:
@@ -106,8 +105,9 @@ def _tokens(script: bytes, offset: int) -> Iterator[_Token]:
             size = int.from_bytes(script[offset + 1 : start], "little")
         offset = start + size
         if offset > len(script):
-            return
-        yield _Token(opcode, script[start:offset], offset)
+            return [*pushed, *[b""] * (count - len(pushed))], len(script)
+        pushed.append(script[start:offset])
+    return pushed, offset
 
 
 def claims_of(transactions: Iterable[Tx]) -> Iterator[tuple[str, Claim]]:

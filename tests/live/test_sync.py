@@ -286,8 +286,10 @@ def test_both_legs_hold_the_same_and_count_once(sync: Sync, nodes: Nodes, tmp_pa
 
 @pytest.fixture(params=KINDS)
 def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
-    """A node of its own for a test that kills it: a killed btcd loses the blocks that it had not
-    written yet, so that the chain of a shared node would be shorter afterwards.
+    """A node of its own for a test that kills it.
+
+    A killed btcd loses the blocks that it had not written yet, so that the chain of a shared node
+    would be shorter afterwards.
     """
     kind = KINDS[request.param]
     kind.programs()

@@ -284,8 +284,10 @@ class Answers:
     def _asked(self, pair: str, entry: Entry, things: Iterable[Names]) -> None:
         key = pair, entry.direction
         waiting = self._sessions.setdefault(entry.session, {}).setdefault(key, {})
+        found = self._found.get(key)
         for names in things:
-            found = self._found.setdefault(key, _Found())
+            if found is None:
+                found = self._found[key] = _Found()
             found.requests += 1
             self._order[_Asked(found, waiting, names, entry.time_ns)] = None
             self._size += len(names)
