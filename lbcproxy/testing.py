@@ -18,13 +18,13 @@ from twisted.internet.task import Clock
 
 from lbcproxy import networks
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.loading import Loaded, PluginSpec
 from lbcproxy.plugin import Plugin
-from lbcproxy.proxy.hosting import Hosting
+from lbcproxy.plugins.hooks import Chain, Hooks
+from lbcproxy.plugins.loader import Loaded, PluginSpec
+from lbcproxy.plugins.pipeline import OPEN, Pipeline
+from lbcproxy.proxy.plugin_host import Hosting
 from lbcproxy.session import Direction, End, Entry, Message, Passage, Session, SessionFacts
 from lbcproxy.session.end import STOPPED
-from lbcproxy.session.hooks import Chain, Hooks
-from lbcproxy.session.pipeline import OPEN, Pipeline
 from lbcproxy.wire.framer import Frame, Framer
 from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
 from lbcproxy.wire.record import MessageRecord

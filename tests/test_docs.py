@@ -25,7 +25,7 @@ from lbcproxy.filters import parse
 from lbcproxy.filters.derived import DERIVED
 from lbcproxy.networks import all_networks
 from lbcproxy.peer import Peer, PeerConfig, Timeouts
-from lbcproxy.replay.comparing.volatile import VOLATILE
+from lbcproxy.replay.comparing.ignored_fields import VOLATILE
 from lbcproxy.wire import commands
 from tests.nodes import free_port
 

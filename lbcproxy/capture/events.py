@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from lbcproxy.capture.reading.met import SessionReport
+from lbcproxy.capture.reading.read_stats import SessionReport
 from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
 
 if TYPE_CHECKING:
-    from lbcproxy.capture.reading.reader import Capture
+    from lbcproxy.capture.reader import Capture
     from lbcproxy.session.entry import Entry
 
 __all__ = [

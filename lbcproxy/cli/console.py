@@ -8,7 +8,7 @@ from typing import Protocol
 
 import click
 
-from lbcproxy.cli.look import Look
+from lbcproxy.cli.formatter import Look
 from lbcproxy.cli.screen import screened
 from lbcproxy.filters import Filter
 from lbcproxy.session import Direction, Entry, Observer, Passage, SessionFacts

@@ -43,7 +43,7 @@ def command(path: str | None) -> int:
     from lbcproxy.background import Background
     from lbcproxy.capture import MOST_WAITING, Recording, RecordingSettings, open_capture
     from lbcproxy.cli.console import Console
-    from lbcproxy.cli.look import make_look
+    from lbcproxy.cli.formatter import make_look
     from lbcproxy.cli.show import colours, finish, output_to, width_of
     from lbcproxy.service import Events, Logs, run_reactor
 

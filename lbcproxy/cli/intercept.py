@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 import msgspec
 
-from lbcproxy.cli.asking import ControlApi, control_option
+from lbcproxy.cli.control_client import ControlApi, control_option
 from lbcproxy.text import printable
 
 __all__ = ["command"]

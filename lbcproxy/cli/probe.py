@@ -51,7 +51,7 @@ def _run(
     from twisted.internet import reactor  # noqa: TID251  # the program's edge
     from twisted.internet.defer import Deferred, succeed
 
-    from lbcproxy.cli.probing import Probe, ProbeFailed
+    from lbcproxy.cli.prober import Probe, ProbeFailed
     from lbcproxy.service import run_reactor
 
     probe = Probe(reactor, network, endpoint, timeout)
@@ -102,7 +102,7 @@ def as_object(report: Any, network: str) -> dict[str, Any]:
 
 def as_lines(shown: dict[str, Any]) -> list[str]:
     """Give the same as lines for people."""
-    from lbcproxy.cli.probing import QUESTIONS
+    from lbcproxy.cli.prober import QUESTIONS
 
     services = " ".join(shown["service_names"]) or "none"
     rows = [

@@ -147,7 +147,7 @@ def _run(
 
 def _console(stream: Any) -> Any:
     from lbcproxy.cli.console import Console
-    from lbcproxy.cli.look import make_look
+    from lbcproxy.cli.formatter import make_look
     from lbcproxy.cli.show import colours, width_of
 
     colour = colours(stream)
@@ -190,7 +190,7 @@ class _Steps:
     """
 
     def __init__(self, reactor: Any, conversation: Any) -> None:
-        from lbcproxy.cli.look import make_look
+        from lbcproxy.cli.formatter import make_look
         from lbcproxy.cli.show import colours, width_of
 
         self._reactor = reactor

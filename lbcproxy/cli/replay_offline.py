@@ -54,7 +54,7 @@ def command(
     Time is the capture's own: the same FILE, plugins and seed give the same, byte for byte.
     """
     from lbcproxy.capture import UnknownNetwork, open_capture
-    from lbcproxy.cli.look import make_look
+    from lbcproxy.cli.formatter import make_look
     from lbcproxy.cli.output import say_notices
     from lbcproxy.cli.progress import reading
     from lbcproxy.cli.show import colours, reader_gone, through, width_of

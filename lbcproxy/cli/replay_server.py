@@ -126,7 +126,7 @@ def _serve(conversation: Conversation, listen: Any, policy: Any, options: dict[s
     from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
 
     from lbcproxy.cli.console import Console
-    from lbcproxy.cli.look import make_look
+    from lbcproxy.cli.formatter import make_look
     from lbcproxy.cli.show import colours, finish, output_to, width_of
     from lbcproxy.replay import ReplayServer
     from lbcproxy.service import Events, Logs, run_reactor

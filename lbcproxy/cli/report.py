@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from lbcproxy.capture.reading.silent import silent_sentences
+from lbcproxy.capture.tcp.silent import silent_sentences
 from lbcproxy.text import printable, printable_values
 
 __all__ = ["print_report"]

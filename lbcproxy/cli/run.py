@@ -151,7 +151,7 @@ def _run(
     from twisted.internet.defer import Deferred
 
     from lbcproxy.cli.console import Console
-    from lbcproxy.cli.look import make_look
+    from lbcproxy.cli.formatter import make_look
     from lbcproxy.cli.show import colours, complain, finish, output_to, width_of
     from lbcproxy.service import (
         LbcproxyService,

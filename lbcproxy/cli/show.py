@@ -64,7 +64,7 @@ def command(
     networks share it: then say --network. What could not be read is said behind the messages.
     """
     from lbcproxy.capture import UnknownNetwork, open_capture
-    from lbcproxy.cli.look import make_look
+    from lbcproxy.cli.formatter import make_look
     from lbcproxy.cli.output import say_notices
     from lbcproxy.cli.progress import reading
 
@@ -114,7 +114,7 @@ def through(
     observer: Any = None,
 ) -> Any:
     """Give a capture's entries as plugins and faults would have left them."""
-    from lbcproxy.loading import Loaded, parse_spec
+    from lbcproxy.plugins.loader import Loaded, parse_spec
     from lbcproxy.proxy import Plugins
     from lbcproxy.replay import offline
 

@@ -10,7 +10,7 @@ from lbcproxy.config.load import (
     read,
     together,
 )
-from lbcproxy.config.recorded import recording_key, records_changes
+from lbcproxy.config.recordings import recording_key, records_changes
 from lbcproxy.config.settings import Common, Config, Duration, Proxy, Size
 
 __all__ = [

@@ -18,9 +18,8 @@ from lbcproxy import networks
 from lbcproxy.capture import BadPattern, file_name
 from lbcproxy.config.control import control_address
 from lbcproxy.config.describe import type_of
-from lbcproxy.config.led import SOCKS, led_on, not_led
 from lbcproxy.config.network import BadNetwork, network_of, without_magic
-from lbcproxy.config.recorded import not_kept, recording_key
+from lbcproxy.config.recordings import not_kept, recording_key
 from lbcproxy.config.settings import (
     RECORD,
     RECORD_LISTENER,
@@ -30,6 +29,7 @@ from lbcproxy.config.settings import (
     Proxy,
     quantity,
 )
+from lbcproxy.config.socks5 import SOCKS, led_on, not_led
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.faults import BadFault

@@ -13,9 +13,9 @@ import msgspec
 
 from lbcproxy.config import Config, ConfigError, Proxy, make_proxy, mode_of, together
 from lbcproxy.control.errors import NO_PROXY, NO_TOXIC, ApiError, bad_body, failed, missing
-from lbcproxy.control.held import change_interception, decide, interception_json
-from lbcproxy.control.recorded import Keeps, change_recordings, recordings_json, write_rings
-from lbcproxy.control.shapes import (
+from lbcproxy.control.interception import change_interception, decide, interception_json
+from lbcproxy.control.recording import Keeps, change_recordings, recordings_json, write_rings
+from lbcproxy.control.serialization import (
     an_object,
     decoded,
     make_fault,

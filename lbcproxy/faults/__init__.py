@@ -3,8 +3,8 @@
 from lbcproxy.faults.chain import Chain
 from lbcproxy.faults.fault import STREAMS, BadFault, Fault, known_kinds, parse_fault, random_of
 from lbcproxy.faults.kind import Kind, all_kinds
-from lbcproxy.faults.meeting import Meeting
 from lbcproxy.faults.message import MessageKind, message_kinds
+from lbcproxy.faults.message_fault_hook import Meeting
 from lbcproxy.faults.step import StreamEnd
 
 __all__ = [

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from lbcproxy.discover import entries
+from lbcproxy.plugins.verdicts import Verdict
 from lbcproxy.session import Message
-from lbcproxy.session.verdicts import Verdict
 
 __all__ = ["Memory", "MessageKind", "message_kinds"]
 

@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from lbcproxy.filters.combinators import Test, Value, shared
 from lbcproxy.filters.errors import meant
-from lbcproxy.filters.kinds import ABSENT, COMMAND, Kind
 from lbcproxy.filters.names import Moment
-from lbcproxy.filters.parts import Test, Value, shared
+from lbcproxy.filters.types import ABSENT, COMMAND, Kind
 from lbcproxy.patterns import BadPattern, searcher
 from lbcproxy.text import any_time
 from lbcproxy.wire.registry import OPAQUE, commands

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from lbcproxy.filters.kinds import (
+from lbcproxy.filters.types import (
     ANYTHING,
     HASH,
     HEX,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from lbcproxy.filters.combinators import Commands, Test
+from lbcproxy.filters.compiler import Reader
 from lbcproxy.filters.names import Moment
-from lbcproxy.filters.parts import Commands, Test
-from lbcproxy.filters.reader import Reader
-from lbcproxy.filters.source import read
+from lbcproxy.filters.parser import read
 from lbcproxy.networks import Network
 from lbcproxy.session import Entry, Message, SessionFacts
 

@@ -7,10 +7,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from lbcproxy.filters.combinators import Value, shared
 from lbcproxy.filters.compare import Nonsense
-from lbcproxy.filters.kinds import ABSENT, NUMBER
 from lbcproxy.filters.names import Moment
-from lbcproxy.filters.parts import Value, shared
+from lbcproxy.filters.types import ABSENT, NUMBER
 
 __all__ = ["ARITHMETIC", "calculated", "length", "total"]
 

@@ -1,7 +1,7 @@
 """The endpoint: a connection to one node."""
 
+from lbcproxy.peer.caches import NonceCache
 from lbcproxy.peer.config import PeerConfig, Policy, StallMode, Timeouts
-from lbcproxy.peer.known import NonceCache
 from lbcproxy.peer.peer import Peer
 from lbcproxy.peer.shell import PeerClosed, PeerOwner
 from lbcproxy.peer.statistics import PeerStatistics

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.announce import make_version
+from lbcproxy.peer.caches import NonceCache
 from lbcproxy.peer.config import PeerConfig, StallMode
 from lbcproxy.peer.effects import Deliver, Effect, End, Note, Read, Ready
 from lbcproxy.peer.handshake import LOWEST_VERSION, Handshake, Phase, Step
 from lbcproxy.peer.inventory import Inventory
-from lbcproxy.peer.known import NonceCache
 from lbcproxy.peer.reactions import Reactions
 from lbcproxy.peer.remote import Remote
 from lbcproxy.peer.sender import Sender, resolved

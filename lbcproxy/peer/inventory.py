@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from lbcproxy.peer.known import KnownSet
+from lbcproxy.peer.caches import KnownSet
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
 
 __all__ = ["Inventory"]

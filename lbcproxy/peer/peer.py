@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from lbcproxy.peer.config import PeerConfig
 from lbcproxy.peer.effects import Note
-from lbcproxy.peer.pushes import WITH_HASH, Questions, make_reject, some_of
+from lbcproxy.peer.send_helpers import WITH_HASH, Questions, make_reject, some_of
 from lbcproxy.peer.shell import PeerOwner, Shell
 from lbcproxy.peer.statistics import PeerStatistics
 from lbcproxy.session import SideStatistics

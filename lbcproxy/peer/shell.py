@@ -19,12 +19,12 @@ from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
+from lbcproxy.peer.caches import PROCESS_NONCES, NonceCache
 from lbcproxy.peer.callbacks import check_callbacks
 from lbcproxy.peer.config import PeerConfig, Policy
 from lbcproxy.peer.connection import Connection
 from lbcproxy.peer.core import CALLBACK, PeerCore
 from lbcproxy.peer.effects import Deliver, Effect, End, Gone, Note, Read, Ready, Resolve, Write
-from lbcproxy.peer.known import PROCESS_NONCES, NonceCache
 from lbcproxy.peer.log import PeerLog
 from lbcproxy.peer.wakeup import Wakeup
 from lbcproxy.session import Direction, EndCause, Message, Side

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from lbcproxy.session.names import Names
+from lbcproxy.session.command_counter import Names
 from lbcproxy.text import printable
 from lbcproxy.wire.hashes import display
 

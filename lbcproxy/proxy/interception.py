@@ -14,9 +14,9 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from lbcproxy.filters import Filter, parse
+from lbcproxy.plugins.hooks import Hooks
+from lbcproxy.plugins.verdicts import Drop, Raw, Replace, Verdict
 from lbcproxy.session import Direction, Message
-from lbcproxy.session.hooks import Hooks
-from lbcproxy.session.verdicts import Drop, Raw, Replace, Verdict
 
 __all__ = ["AFTER", "Held", "Interception"]
 

@@ -21,14 +21,14 @@ from lbcproxy.faults import Fault, StreamEnd
 from lbcproxy.peer import Peer, PeerConfig, Policy
 from lbcproxy.peer.dial import EXPECTED, connect
 from lbcproxy.peer.log import GATE
-from lbcproxy.proxy.closing import Closing
+from lbcproxy.proxy.connector import unreachable
 from lbcproxy.proxy.deadlines import Deadlines, silence
-from lbcproxy.proxy.dialling import unreachable
-from lbcproxy.proxy.early import EarlyBytes
-from lbcproxy.proxy.hosting import Hosting, chain_for
-from lbcproxy.proxy.pipe import Pipes
+from lbcproxy.proxy.early_data import EarlyBytes
+from lbcproxy.proxy.fault_pipe import Pipes
+from lbcproxy.proxy.graceful_close import Closing
+from lbcproxy.proxy.inspector import Watch
+from lbcproxy.proxy.plugin_host import Hosting, chain_for
 from lbcproxy.proxy.settings import Owner, RelaySettings
-from lbcproxy.proxy.watch import Watch
 from lbcproxy.session import Direction, End, EndCause, Passage, Session, SessionFacts
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 

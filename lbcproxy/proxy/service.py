@@ -21,17 +21,17 @@ from lbcproxy.errors import LbcproxyError
 from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
 from lbcproxy.peer.dial import client_endpoint
-from lbcproxy.proxy.bounded import BoundedEndpoint
 from lbcproxy.proxy.budget import Budget
-from lbcproxy.proxy.connections import Connections
+from lbcproxy.proxy.connector import Dialling
+from lbcproxy.proxy.deferred_inspection import Looks
 from lbcproxy.proxy.destinations import Destinations
-from lbcproxy.proxy.dialling import Dialling
 from lbcproxy.proxy.interception import Interception
-from lbcproxy.proxy.looks import Looks
+from lbcproxy.proxy.loop_guard import Connections
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.modes.socks5 import KIND as SOCKS5
-from lbcproxy.proxy.refusals import Refusals
+from lbcproxy.proxy.rejected_clients import Refusals
+from lbcproxy.proxy.restricted_endpoint import BoundedEndpoint
 from lbcproxy.proxy.settings import HasFaults, Plugins, ProxySession, RelaySettings, Shown
 from lbcproxy.proxy.socks_client import SocksEndpoint
 from lbcproxy.session import Observer

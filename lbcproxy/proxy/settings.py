@@ -10,16 +10,16 @@ import msgspec
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault
-from lbcproxy.loading import Loaded
 from lbcproxy.networks import Network
 from lbcproxy.peer.connection import Connection
+from lbcproxy.plugins.loader import Loaded
+from lbcproxy.plugins.pipeline import OPEN
 from lbcproxy.proxy.budget import Budget
-from lbcproxy.proxy.connections import Connections
+from lbcproxy.proxy.deferred_inspection import Looks
 from lbcproxy.proxy.interception import Interception
-from lbcproxy.proxy.looks import Looks
+from lbcproxy.proxy.loop_guard import Connections
 from lbcproxy.session import End, Observer
 from lbcproxy.session.end import STOPPED
-from lbcproxy.session.pipeline import OPEN
 
 __all__ = [
     "Dial",

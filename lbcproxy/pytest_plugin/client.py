@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.pytest_plugin.answer import Answer
+from lbcproxy.pytest_plugin.future import Answer
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.pytest_plugin.settings import Settings
 from lbcproxy.replay import Ignored, ReplayClient, Report, load

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 
-from lbcproxy.pytest_plugin.answer import Answer
+from lbcproxy.pytest_plugin.future import Answer
 
 __all__ = ["Loop"]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lbcproxy.replay import Conversation, Ignored, Turn
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.comparing.fields import ABSENT, FieldDifference, differing
-from lbcproxy.replay.comparing.meaning import items_of, plain
+from lbcproxy.replay.comparing.normalize import items_of, plain
 from lbcproxy.session import Message
 from lbcproxy.text import printable
 from lbcproxy.wire.hashes import display

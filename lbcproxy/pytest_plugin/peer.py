@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
-from lbcproxy.pytest_plugin.answer import Answer
+from lbcproxy.pytest_plugin.future import Answer
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.pytest_plugin.mismatch import field_lines
 from lbcproxy.replay.comparing.fields import differing

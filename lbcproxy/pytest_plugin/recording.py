@@ -13,7 +13,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.proxy import Mode, ProxyService, ProxySettings
 from lbcproxy.pytest_plugin.loop import Loop
-from lbcproxy.replay.as_server.saving import whole_file
+from lbcproxy.replay.as_server.store import whole_file
 from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["Recorded"]

@@ -17,7 +17,7 @@ from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.pytest_plugin.settings import Settings
 from lbcproxy.replay import Conversation, Policy, ReplayServer, load
 from lbcproxy.replay.as_server.answers import Answers
-from lbcproxy.replay.as_server.saving import save
+from lbcproxy.replay.as_server.store import save
 from lbcproxy.session import Direction, Message
 
 __all__ = ["Replayed", "conversations"]

@@ -11,15 +11,15 @@ from twisted.internet.task import Clock
 
 from lbcproxy import networks
 from lbcproxy.capture import Capture
-from lbcproxy.capture.reading.met import SessionReport
+from lbcproxy.capture.reading.read_stats import SessionReport
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
+from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy import Plugins
-from lbcproxy.proxy.hosting import Hosting, chain_for
+from lbcproxy.proxy.plugin_host import Hosting, chain_for
 from lbcproxy.session import Direction, End, Entry, Observer, Passage, Session, SessionFacts
 from lbcproxy.session.end import OPEN, SILENT, STOPPED
-from lbcproxy.session.pipeline import Pipeline
 
 __all__ = ["offline"]
 

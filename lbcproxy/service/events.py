@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from lbcproxy.peer.log import GATE
 from lbcproxy.session import Direction, Entry, Observer, Passage, SessionFacts, SessionSummary
-from lbcproxy.session.names import Names
+from lbcproxy.session.command_counter import Names
 from lbcproxy.text import printable
 
 __all__ = ["Events"]

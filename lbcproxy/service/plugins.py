@@ -9,8 +9,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from lbcproxy.config import Proxy
-from lbcproxy.loading import BadPlugin, Loaded, PluginSpec, parse_spec
 from lbcproxy.peer.log import GATE
+from lbcproxy.plugins.loader import BadPlugin, Loaded, PluginSpec, parse_spec
 from lbcproxy.proxy import Plugins
 
 __all__ = ["PluginFiles"]

@@ -27,7 +27,7 @@ from lbcproxy.filters import parse
 from lbcproxy.peer.log import GATE
 from lbcproxy.private import ACCESS
 from lbcproxy.proxy import Shared
-from lbcproxy.service.housework import Housework
+from lbcproxy.service.maintenance import Housework
 from lbcproxy.session import Observer
 
 __all__ = ["Kept", "Recordings"]

@@ -31,7 +31,7 @@ from lbcproxy.service.events import Events
 from lbcproxy.service.logs import Logs
 from lbcproxy.service.plugins import PluginFiles
 from lbcproxy.service.recordings import Kept, Recordings
-from lbcproxy.service.running import Running, moved, settings_of, stays
+from lbcproxy.service.running_proxy import Running, moved, settings_of, stays
 from lbcproxy.session import Observer
 from lbcproxy.wire.engine import slower
 

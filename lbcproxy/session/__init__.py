@@ -4,9 +4,9 @@ from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import UNKNOWN_SIZE, Entry, Passage, RunEntries
 from lbcproxy.session.message import Message
+from lbcproxy.session.node_state import Side, SideStatistics, Stage
 from lbcproxy.session.observer import Lost, Observer, SessionFacts, SessionSummary
 from lbcproxy.session.session import Session
-from lbcproxy.session.side import Side, SideStatistics, Stage
 
 __all__ = [
     "UNKNOWN_SIZE",

@@ -11,7 +11,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End
 from lbcproxy.session.entry import Passage
-from lbcproxy.session.side import SideStatistics, Stage
+from lbcproxy.session.node_state import SideStatistics, Stage
 
 __all__ = ["Lost", "Observer", "SessionFacts", "SessionSummary"]
 

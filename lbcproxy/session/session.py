@@ -17,8 +17,8 @@ from lbcproxy.networks import Network
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import UNKNOWN_SIZE, Entry, Passage, RunEntries
 from lbcproxy.session.message import HEAD, Message
+from lbcproxy.session.node_state import HANDSHAKE, Side, Stage
 from lbcproxy.session.salvage import salvaged
-from lbcproxy.session.side import HANDSHAKE, Side, Stage
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk, Run
 

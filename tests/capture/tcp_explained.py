@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN
-from lbcproxy.capture.reading.happening import Data, StreamEvent
+from lbcproxy.capture.tcp.stream_events import Data, StreamEvent
 from tests.capture.tcp_judge import read
 from tests.capture.tcp_network import Scene, played, together
 from tests.capture.tcp_tap import record

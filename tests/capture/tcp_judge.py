@@ -36,9 +36,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from lbcproxy.capture.packet import SYN, Packet, Segment
-from lbcproxy.capture.reading.happening import Closed, Data, Gap, Opened, StreamEvent
-from lbcproxy.capture.reading.lookahead import Lookahead
-from lbcproxy.capture.reading.streams import Reassembler
+from lbcproxy.capture.tcp.lookahead import Lookahead
+from lbcproxy.capture.tcp.reassembler import Reassembler
+from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Opened, StreamEvent
 from tests.capture.tcp_facts import MOST_WAIT_NS, Facts
 from tests.capture.tcp_network import SERVER_PORT, Line, Passed, Scene, played, together
 from tests.capture.tcp_tap import record

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lbcproxy import networks
+from lbcproxy.capture.ip.segments import build
 from lbcproxy.capture.packet import SYN, Segment
-from lbcproxy.capture.reading.tcp import build
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector

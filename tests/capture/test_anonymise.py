@@ -14,9 +14,9 @@ from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
 from lbcproxy.capture.events import Ended, Passed
 from lbcproxy.capture.tools.anonymise import AS_IT_IS, CHANGED, LEFT_OUT, Anonymiser
-from lbcproxy.capture.tools.answers import Answers
 from lbcproxy.capture.tools.cut import Cut, Selection
-from lbcproxy.capture.tools.disguise import Disguise
+from lbcproxy.capture.tools.pseudonyms import Disguise
+from lbcproxy.capture.tools.response_times import Answers
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.filters import parse
 from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.tools import answers as module
-from lbcproxy.capture.tools.answers import PAIRS, Answers, Times
+from lbcproxy.capture.tools import response_times as module
+from lbcproxy.capture.tools.response_times import PAIRS, Answers, Times
 from lbcproxy.resources import folder
 from lbcproxy.session import Direction, Entry, Message
 from lbcproxy.wire import Codec

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.reading.met import SessionReport
+from lbcproxy.capture.reading.read_stats import SessionReport
 from lbcproxy.session import UNKNOWN_SIZE, Entry
 from tests.tools import CASES
 from tests.wireshark.judging import dissected, run_tshark

@@ -4,7 +4,7 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture.reading.connection import IN_MIDDLE, UNDECIDED, Connection, Room
-from lbcproxy.capture.reading.streams import Opened
+from lbcproxy.capture.tcp.reassembler import Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Session
 from lbcproxy.wire.envelope import frame

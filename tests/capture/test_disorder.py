@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from lbcproxy.capture import open_capture
 from lbcproxy.capture.formats import read_packets
+from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import PSH, SYN, Segment
-from lbcproxy.capture.reading.tcp import build, dissect
 from lbcproxy.session import Direction
 from tests.tools import program
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lbcproxy.capture.reading.dropped import Dropped, DropReason
-from lbcproxy.capture.reading.met import Met
+from lbcproxy.capture.reading.read_stats import Met
 
 
 def test_protocols_are_one_sentence_with_the_most_frequent_first():

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcproxy.capture import open_capture
+from lbcproxy.capture.ip.fragments import Fragments
+from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import ACK, PSH, Packet, Segment
 from lbcproxy.capture.reading.dropped import Dropped, DropReason
-from lbcproxy.capture.reading.fragments import Fragments
-from lbcproxy.capture.reading.tcp import build, dissect
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from tests.capture.test_fragments import cut

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
+from lbcproxy.capture.ip.fragments import Fragments
+from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import ACK, PSH, SYN, Packet, Segment
-from lbcproxy.capture.reading.fragments import Fragments
-from lbcproxy.capture.reading.tcp import build, dissect
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.wire.envelope import frame
 from tests.capture.test_links import pcap

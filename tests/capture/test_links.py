@@ -6,10 +6,10 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
+from lbcproxy.capture.ip.links import UNDERSTOOD, link_name
+from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import ACK, PSH, SYN, Packet, Segment
 from lbcproxy.capture.reading.dropped import Dropped
-from lbcproxy.capture.reading.links import UNDERSTOOD, link_name
-from lbcproxy.capture.reading.tcp import build, dissect
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.wire.envelope import frame

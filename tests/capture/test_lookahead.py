@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Packet, Segment
-from lbcproxy.capture.reading.happening import Data, Gap, Opened
-from lbcproxy.capture.reading.happening import StreamEvent as Event
-from lbcproxy.capture.reading.lookahead import Lookahead
-from lbcproxy.capture.reading.streams import Reassembler
+from lbcproxy.capture.tcp.lookahead import Lookahead
+from lbcproxy.capture.tcp.reassembler import Reassembler
+from lbcproxy.capture.tcp.stream_events import Data, Gap, Opened
+from lbcproxy.capture.tcp.stream_events import StreamEvent as Event
 from lbcproxy.endpoint import Endpoint
 
 CLIENT, SERVER = Endpoint("10.0.0.1", 40000), Endpoint("10.0.0.2", 9246)

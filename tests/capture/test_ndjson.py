@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from lbcproxy import networks
 from lbcproxy.capture import UnknownNetwork, events, open_capture
 from lbcproxy.capture.events import Started
-from lbcproxy.capture.formats import _as_lines, ndjson
+from lbcproxy.capture.formats import ndjson
 from lbcproxy.capture.lines import entry_object, json_line
+from lbcproxy.capture.writing import ndjson as writing
 from lbcproxy.text import iso_time, time_of_iso
 from lbcproxy.wire.envelope import frame
 from tests.capture.test_reader import TALK as PLAIN
@@ -116,8 +117,8 @@ def test_a_message_met_alone_is_in_the_middle_of_a_session(tmp_path: Path):
 def test_a_message_longer_than_a_line_may_be_has_its_payload(tmp_path: Path, monkeypatch):
     """What is decoded is left out: the bytes say it."""
     plain = converted(CAPTURES[0], tmp_path / "1", "x.ndjson")
-    made = _as_lines.AsLines
-    monkeypatch.setattr(_as_lines, "AsLines", lambda write, _: made(write, 30_000))
+    made = writing.AsLines
+    monkeypatch.setattr(writing, "AsLines", lambda write, _: made(write, 30_000))
     short = converted(CAPTURES[0], tmp_path / "2", "x.ndjson")
     assert entries_of(short) == entries_of(plain)
     omitted = [

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture.formats import pcap, read_packets
+from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import Packet, Segment
-from lbcproxy.capture.reading.tcp import build, dissect
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from tests.tools import tshark

@@ -10,8 +10,8 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, UnknownNetwork, open_capture
+from lbcproxy.capture.ip.segments import build
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
-from lbcproxy.capture.reading.tcp import build
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction, Session, SessionFacts
@@ -367,7 +367,7 @@ def test_who_listened_before_is_the_server(tmp_path):
 
 def test_connections_that_say_nothing_any_more_are_forgotten(tmp_path, monkeypatch):
     """Scans and lost ends leave connections open for ever; a capture lasts for months."""
-    monkeypatch.setattr("lbcproxy.capture.reading.streams._MAX_OPEN", 8)
+    monkeypatch.setattr("lbcproxy.capture.tcp.reassembler._MAX_OPEN", 8)
     clients = [Endpoint("10.0.0.1", 40_000 + number) for number in range(20)]
     segments = conversation_of(CLIENT, PING[:9])
     for number, client in enumerate(clients):

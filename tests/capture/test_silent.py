@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lbcproxy.capture.ip.segments import LINK_RAW, build
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
-from lbcproxy.capture.reading.silent import Silence, SilentConnections
-from lbcproxy.capture.reading.streams import Reassembler
-from lbcproxy.capture.reading.tcp import LINK_RAW, build
+from lbcproxy.capture.tcp.reassembler import Reassembler
+from lbcproxy.capture.tcp.silent import Silence, SilentConnections
 from lbcproxy.endpoint import Endpoint
 
 NODE = Endpoint("10.0.0.2", 29246)

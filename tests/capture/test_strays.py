@@ -1,7 +1,7 @@
 """Strays between the segments of a connection: what a receiver would not take ends nothing."""
 
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
-from lbcproxy.capture.reading.happening import Closed, Data, Gap, Opened
+from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Opened
 from lbcproxy.endpoint import Endpoint
 from tests.capture.tcp_judge import read
 

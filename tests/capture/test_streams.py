@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcproxy.capture.formats import read_packets
+from lbcproxy.capture.ip.segments import dissect
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Packet, Segment
 from lbcproxy.capture.reading.dropped import DropReason
-from lbcproxy.capture.reading.happening import Closed, Data, Gap, Opened
-from lbcproxy.capture.reading.happening import StreamEvent as Event
-from lbcproxy.capture.reading.streams import Reassembler
-from lbcproxy.capture.reading.tcp import dissect
+from lbcproxy.capture.tcp.reassembler import Reassembler
+from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Opened
+from lbcproxy.capture.tcp.stream_events import StreamEvent as Event
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import UNKNOWN_SIZE
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from lbcproxy.capture.ip.segments import MAX_PAYLOAD, build, dissect
 from lbcproxy.capture.packet import ACK, FIN, PSH, SYN, Packet, Segment
-from lbcproxy.capture.reading.tcp import MAX_PAYLOAD, build, dissect
 from lbcproxy.endpoint import Endpoint
 
 RAW, ETHERNET = 101, 1

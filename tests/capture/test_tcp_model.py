@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from lbcproxy.capture.packet import ACK, RST, SYN, Segment
-from lbcproxy.capture.reading.happening import Data
+from lbcproxy.capture.tcp.stream_events import Data
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import UNKNOWN_SIZE
 from tests.capture.tcp_explained import explained

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, open_capture
 from lbcproxy.capture.formats import read_packets
+from lbcproxy.capture.ip.segments import dissect
 from lbcproxy.capture.packet import Packet
-from lbcproxy.capture.reading.happening import Data
-from lbcproxy.capture.reading.streams import Reassembler
-from lbcproxy.capture.reading.tcp import dissect
+from lbcproxy.capture.tcp.reassembler import Reassembler
+from lbcproxy.capture.tcp.stream_events import Data
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import (

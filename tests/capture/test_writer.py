@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from lbcproxy import __version__
 from lbcproxy.capture.formats import pcapng, read_packets
+from lbcproxy.capture.ip.segments import MAX_PAYLOAD, dissect
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Leg, Packet, Section, Segment
-from lbcproxy.capture.reading.happening import Closed, Data, Gap, Opened
-from lbcproxy.capture.reading.happening import StreamEvent as Event
-from lbcproxy.capture.reading.streams import Reassembler
-from lbcproxy.capture.reading.tcp import MAX_PAYLOAD, dissect
-from lbcproxy.capture.recording.writer import CaptureWriter, Note, Piece
+from lbcproxy.capture.tcp.reassembler import Reassembler
+from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Opened
+from lbcproxy.capture.tcp.stream_events import StreamEvent as Event
+from lbcproxy.capture.writing.pcapng import CaptureWriter, Note, Piece
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from tests.tools import tshark

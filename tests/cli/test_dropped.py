@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lbcproxy.capture.ip.segments import LINK_RAW, build
 from lbcproxy.capture.packet import ACK, PSH, RST, SYN, Segment
-from lbcproxy.capture.reading.tcp import LINK_RAW, build
 from lbcproxy.endpoint import Endpoint
 from tests.session.frames import ping
 

@@ -3,9 +3,9 @@
 import pytest
 
 from lbcproxy.filters import BadFilter, parse
-from lbcproxy.filters.kinds import ABSENT
 from lbcproxy.filters.names import NAMES
-from lbcproxy.filters.source import LONGEST
+from lbcproxy.filters.parser import LONGEST
+from lbcproxy.filters.types import ABSENT
 from lbcproxy.wire.registry import OPAQUE, commands
 
 # The place is marked by the sign | in the filter; then what is said, then the hint.

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from lbcproxy import networks
 from lbcproxy.filters import parse
 from lbcproxy.filters.derived import members_of
-from lbcproxy.filters.kinds import Kind, Member, fields_of
 from lbcproxy.filters.names import Moment
+from lbcproxy.filters.types import Kind, Member, fields_of
 from lbcproxy.session import Direction, Entry, Message
 from lbcproxy.wire import Codec, commands
 from lbcproxy.wire.envelope import frame

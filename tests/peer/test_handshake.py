@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from lbcproxy.peer import NonceCache, Peer, PeerClosed, PeerConfig, Policy
-from lbcproxy.peer.known import PROCESS_NONCES
+from lbcproxy.peer.caches import PROCESS_NONCES
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.addresses import Addr, GetAddr
 from lbcproxy.wire.messages.compact_blocks import SendCmpct

@@ -8,7 +8,7 @@ import pytest
 
 from lbcproxy.peer import Peer, PeerStatistics, Policy
 from lbcproxy.peer.statistics import Counters
-from lbcproxy.session.names import OTHERS
+from lbcproxy.session.command_counter import OTHERS
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import GetData

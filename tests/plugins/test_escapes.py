@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from lbcproxy.loading import BadPlugin, Loaded, PluginSpec, chain_of, renewed
 from lbcproxy.plugin import Drop, Plugin
-from lbcproxy.session.pipeline import CLOSED, OPEN
+from lbcproxy.plugins.loader import BadPlugin, Loaded, PluginSpec, chain_of, renewed
+from lbcproxy.plugins.pipeline import CLOSED, OPEN
 from lbcproxy.testing import Trial
 from lbcproxy.wire.messages.keepalive import Ping
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from lbcproxy.loading import Loaded, PluginSpec
 from lbcproxy.plugin import Delay, Drop, Inject, Plugin, Raw, Replace
+from lbcproxy.plugins.injections import MAX_BYTES, MAX_MESSAGES
+from lbcproxy.plugins.loader import Loaded, PluginSpec
+from lbcproxy.plugins.outcome import Outcome
+from lbcproxy.plugins.pipeline import CLOSED
 from lbcproxy.proxy import Plugins
 from lbcproxy.session import Direction
-from lbcproxy.session.injections import MAX_BYTES, MAX_MESSAGES
-from lbcproxy.session.outcome import Outcome
-from lbcproxy.session.pipeline import CLOSED
 from lbcproxy.testing import Trial
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.keepalive import Ping

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from lbcproxy.loading import BadPlugin, Loaded, PluginSpec, chain_of, parse_spec, renewed
+from lbcproxy.plugins.loader import BadPlugin, Loaded, PluginSpec, chain_of, parse_spec, renewed
 
 HEAD = "from lbcproxy.plugin import *\n"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import open_capture
-from lbcproxy.loading import Loaded, PluginSpec
+from lbcproxy.plugins.loader import Loaded, PluginSpec
 from lbcproxy.proxy import Plugins
 from lbcproxy.replay import offline
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcproxy.plugin import Close, Delay, Direction, Drop, Inject, Plugin, Raw, Replace
-from lbcproxy.session.pipeline import CLOSED, MOST_HELD, MOST_STEPS
+from lbcproxy.plugins.pipeline import CLOSED, MOST_HELD, MOST_STEPS
 from lbcproxy.testing import Trial
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector

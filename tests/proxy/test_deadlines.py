@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy.deadlines import Deadlines
-from lbcproxy.proxy.refusals import PAUSE, Refusals
+from lbcproxy.proxy.rejected_clients import PAUSE, Refusals
 from lbcproxy.wire.envelope import frame
 from tests.proxy.transports import LINGER, NETWORK, Scene
 from tests.session.frames import verack, version

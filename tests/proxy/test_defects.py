@@ -21,14 +21,14 @@ from lbcproxy.capture import (
 )
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.capture.recording.ring import Ring
-from lbcproxy.capture.recording.writer import CaptureWriter
+from lbcproxy.capture.writing.pcapng import CaptureWriter
 from lbcproxy.filters import parse
-from lbcproxy.loading import Loaded, parse_spec
+from lbcproxy.plugins.loader import Loaded, parse_spec
+from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.settings import Plugins
 from lbcproxy.session import Direction, Session
-from lbcproxy.session.pipeline import Pipeline
-from lbcproxy.session.side import Side
+from lbcproxy.session.node_state import Side
 from lbcproxy.wire import Framer
 from lbcproxy.wire.envelope import frame
 from tests.proxy.test_terminate import Scene as TerminateScene

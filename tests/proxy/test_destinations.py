@@ -10,8 +10,8 @@ from twisted.internet.error import DNSLookupError
 from twisted.internet.testing import MemoryReactorClock
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy.bounded import BoundedEndpoint
 from lbcproxy.proxy.destinations import Destinations, NotAllowed
+from lbcproxy.proxy.restricted_endpoint import BoundedEndpoint
 
 PRIVATE = "10.1.2.3", "172.31.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "fd00::1"
 LOOPBACK = (

@@ -12,12 +12,12 @@ from twisted.python.failure import Failure
 
 from lbcproxy.capture import Recorder, open_capture
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.ip.fragments import Fragments
+from lbcproxy.capture.ip.segments import dissect
 from lbcproxy.capture.packet import RST, Section
-from lbcproxy.capture.reading.fragments import Fragments
-from lbcproxy.capture.reading.tcp import dissect
-from lbcproxy.capture.recording.reasons import reason_of_end
+from lbcproxy.capture.recording.triggers import reason_of_end
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.loading import Loaded, PluginSpec
+from lbcproxy.plugins.loader import Loaded, PluginSpec
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.socks import reply_to
 from lbcproxy.session import Direction, End, EndCause

@@ -4,8 +4,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from lbcproxy.filters import BadFilter
+from lbcproxy.plugins.verdicts import Drop
 from lbcproxy.proxy.interception import MOST, Interception
-from lbcproxy.session.verdicts import Drop
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.errors import BadRecord
 from tests.proxy.transports import NETWORK, Scene

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lbcproxy import networks
-from lbcproxy.loading import Loaded, parse_spec
+from lbcproxy.plugins.loader import Loaded, parse_spec
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.negotiation import HOLD
 from lbcproxy.wire.envelope import frame

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lbcproxy.loading import Loaded, PluginSpec
+from lbcproxy.plugins.loader import Loaded, PluginSpec
 from lbcproxy.proxy import Plugins
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame

@@ -6,10 +6,10 @@ import pytest
 
 from lbcproxy.capture import Recorder
 from lbcproxy.capture.formats import read_packets
+from lbcproxy.capture.ip.segments import dissect
 from lbcproxy.capture.packet import Packet
-from lbcproxy.capture.reading.happening import Data
-from lbcproxy.capture.reading.streams import Reassembler
-from lbcproxy.capture.reading.tcp import dissect
+from lbcproxy.capture.tcp.reassembler import Reassembler
+from lbcproxy.capture.tcp.stream_events import Data
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
 from tests.proxy.transports import NETWORK, Scene

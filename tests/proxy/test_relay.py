@@ -11,7 +11,7 @@ from twisted.internet.error import TimeoutError as DialTimeout
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
-from lbcproxy.capture.reading.tcp import MAX_PAYLOAD
+from lbcproxy.capture.ip.segments import MAX_PAYLOAD
 from lbcproxy.peer.connection import READ
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame

@@ -11,7 +11,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.replay import Comparison, Ignored, Report
 from lbcproxy.replay.comparing.compare import LIVE, RECORDED
-from lbcproxy.replay.comparing.meaning import Said
+from lbcproxy.replay.comparing.normalize import Said
 from lbcproxy.session import Direction, Entry, Message, Session, SessionFacts
 from lbcproxy.wire import Codec
 from lbcproxy.wire.messages.blocks import Block

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lbcproxy.replay.as_server.compact import short_id
-from lbcproxy.replay.as_server.place import Unknown
+from lbcproxy.replay.as_server.cursor import Unknown
 from lbcproxy.wire import Codec, Framer
 from lbcproxy.wire.hashes import merkle_root, sha256d
 from lbcproxy.wire.messages.blocks import Block

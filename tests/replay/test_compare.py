@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lbcproxy.replay import BadIgnore, Ignored
 from lbcproxy.replay.comparing import compare
 from lbcproxy.replay.comparing.compare import LIVE, RECORDED
-from lbcproxy.replay.comparing.meaning import Said
+from lbcproxy.replay.comparing.normalize import Said
 from lbcproxy.session import Direction
 from lbcproxy.wire.messages.addresses import Addr
 from lbcproxy.wire.messages.headers import Headers

@@ -18,8 +18,8 @@ from lbcproxy.errors import CaptureError
 from lbcproxy.replay import NoConversation, load
 from lbcproxy.replay import conversation as module
 from lbcproxy.replay.as_server.answers import Answers
-from lbcproxy.replay.as_server.place import Place
-from lbcproxy.replay.as_server.saving import save, whole_file
+from lbcproxy.replay.as_server.cursor import Place
+from lbcproxy.replay.as_server.store import save, whole_file
 from lbcproxy.session import Direction, Message, Passage, SessionFacts
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame

@@ -10,7 +10,7 @@ import pytest
 
 from lbcproxy.replay import load
 from lbcproxy.replay.as_server.answers import Answers
-from lbcproxy.replay.as_server.place import Place, Unknown
+from lbcproxy.replay.as_server.cursor import Place, Unknown
 from lbcproxy.replay.as_server.questions import QUESTIONS
 from lbcproxy.session import Direction, Message
 from lbcproxy.wire import Codec, Framer

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from lbcproxy.capture import Recorder, open_capture
-from lbcproxy.capture.recording.reasons import reason_of_end
+from lbcproxy.capture.recording.triggers import reason_of_end
 from lbcproxy.capture.tools.summary import summarise
 from lbcproxy.plugin import Plugin
 from lbcproxy.service.events import Events

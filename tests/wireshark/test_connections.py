@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import open_capture
+from lbcproxy.capture.ip.segments import LINK_RAW, dissect
 from lbcproxy.capture.packet import Packet
-from lbcproxy.capture.reading.tcp import LINK_RAW, dissect
 from lbcproxy.session import Direction
 from tests.capture.tcp_network import SERVER_PORT, Line, Scene, played, together
 from tests.capture.tcp_pcap import commands, messages, packet, write_pcap

@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple, cast
 from lbcproxy import discover
 from lbcproxy.capture.formats._packed import PACKINGS, packed, unpacked
 from lbcproxy.capture.packet import Packet, Section, Statistics
-from lbcproxy.capture.reading.happening import Happened
+from lbcproxy.capture.tcp.stream_events import Happened
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
 

@@ -13,7 +13,7 @@ import msgspec
 from lbcproxy import networks
 from lbcproxy.capture.packet import Leg, Section, Statistics
 from lbcproxy.capture.reading.connection import UnknownNetwork
-from lbcproxy.capture.reading.happening import (
+from lbcproxy.capture.tcp.stream_events import (
     MAX_OPEN,
     Closed,
     Data,
@@ -22,7 +22,7 @@ from lbcproxy.capture.reading.happening import (
     Happened,
     Opened,
 )
-from lbcproxy.capture.recording.writer import SCHEMA
+from lbcproxy.capture.writing.pcapng import SCHEMA
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction

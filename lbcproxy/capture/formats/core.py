@@ -32,7 +32,7 @@ from lbcproxy.capture.formats._core_records import (
     Unreadable,
 )
 from lbcproxy.capture.reading.connection import UnknownNetwork
-from lbcproxy.capture.reading.happening import MAX_OPEN, Data, Forgotten, Gap, Happened, Opened
+from lbcproxy.capture.tcp.stream_events import MAX_OPEN, Data, Forgotten, Gap, Happened, Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
@@ -41,7 +41,7 @@ from lbcproxy.wire.envelope import checksum, command_problem
 from lbcproxy.wire.rules import MAX_PAYLOAD
 
 if TYPE_CHECKING:
-    from lbcproxy.capture.formats._writer import Writer
+    from lbcproxy.capture.writing.writer import Writer
 
 __all__ = [
     "NAME",
@@ -235,7 +235,7 @@ def _gather(damages: list[CaptureError], files: Sequence[Path], sides: Sequence[
 
 def folder_writer(path: Path) -> Writer:
     """Give what writes a folder for each session, as a Core in the upstream's place would have."""
-    from lbcproxy.capture.formats._as_core import AsCore  # which stands on this module
+    from lbcproxy.capture.writing.core import AsCore  # which stands on this module
 
     return AsCore(path)
 

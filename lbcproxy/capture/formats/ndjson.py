@@ -16,13 +16,13 @@ import msgspec
 
 from lbcproxy.capture.formats import _lines
 from lbcproxy.capture.packet import Section, Statistics
-from lbcproxy.capture.reading.happening import Happened
+from lbcproxy.capture.tcp.stream_events import Happened
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
 from lbcproxy.session import UNKNOWN_SIZE
 
 if TYPE_CHECKING:
-    from lbcproxy.capture.formats._writer import Writer
+    from lbcproxy.capture.writing.writer import Writer
 
 __all__ = ["NAME", "SUFFIXES", "Line", "happened", "matches", "writer"]
 
@@ -107,7 +107,7 @@ def happened(
 
 def writer(write: Callable[[bytes], object]) -> Writer:
     """Give what writes lines: they hold all that there is."""
-    from lbcproxy.capture.formats._as_lines import AsLines  # which stands on other formats
+    from lbcproxy.capture.writing.ndjson import AsLines  # which stands on other formats
 
     return AsLines(write, MOST_LINE)
 

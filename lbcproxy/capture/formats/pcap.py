@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from lbcproxy.capture.formats import _stretch
-from lbcproxy.capture.formats._stretch import Stretch
+from lbcproxy.capture.formats import _spans
+from lbcproxy.capture.formats._spans import Stretch
 from lbcproxy.capture.packet import Packet
 from lbcproxy.errors import CaptureError
 
 if TYPE_CHECKING:
-    from lbcproxy.capture.formats._writer import Writer
+    from lbcproxy.capture.writing.writer import Writer
 
 __all__ = ["NAME", "SUFFIXES", "matches", "read", "stretches", "whole_length", "writer"]
 
@@ -60,7 +60,7 @@ def read(file: BinaryIO) -> Iterator[Packet]:
 
 def writer(write: Callable[[bytes], object]) -> Writer:
     """Give what writes a pcap with nanoseconds: the packets of a pcapng, without their notes."""
-    from lbcproxy.capture.formats._as_pcap import AsPcap  # which stands on the recorder
+    from lbcproxy.capture.writing.pcap import AsPcap  # which stands on the recorder
 
     return AsPcap(write)
 
@@ -70,7 +70,7 @@ def whole_length(file: BinaryIO) -> int:
 
     CaptureError where it is damage, with good packets behind it perhaps.
     """
-    return _stretch.whole_length(stretches(file))
+    return _spans.whole_length(stretches(file))
 
 
 def stretches(file: BinaryIO) -> Iterator[Stretch]:
@@ -183,7 +183,7 @@ def _is_tail(file: BinaryIO, form: _Form, offset: int) -> bool:
     length = form.header(header)[2]
     if size - offset - form.size < length <= _MAX_RECORD:
         return True
-    return _stretch.only_zeros(file, offset)
+    return _spans.only_zeros(file, offset)
 
 
 def _resume(file: BinaryIO, form: _Form, offset: int, seconds: int) -> int | None:

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from lbcproxy.capture.formats import _stretch
+from lbcproxy.capture.formats import _spans
 from lbcproxy.capture.formats._besides import Besides
-from lbcproxy.capture.formats._build import MIN_BLOCK, block, options
+from lbcproxy.capture.formats._spans import Stretch
 from lbcproxy.capture.formats._statistics import OPTION_DROPPED, statistics
-from lbcproxy.capture.formats._stretch import Stretch
 from lbcproxy.capture.packet import Packet, Section, Statistics
+from lbcproxy.capture.writing.blocks import MIN_BLOCK, block, options
 from lbcproxy.errors import CaptureError
 
 if TYPE_CHECKING:
-    from lbcproxy.capture.formats._writer import Writer
+    from lbcproxy.capture.writing.writer import Writer
 
 __all__ = [
     "ENHANCED_PACKET",
@@ -170,7 +170,7 @@ def read_counting(
 
 def writer(write: Callable[[bytes], object]) -> Writer:
     """Give what writes a pcapng as lbcproxy records it: it holds all that there is."""
-    from lbcproxy.capture.formats._writer import Recorded  # which stands on this module
+    from lbcproxy.capture.writing.writer import Recorded  # which stands on this module
 
     return Recorded(write)
 
@@ -182,7 +182,7 @@ def whole_length(file: BinaryIO) -> int:
     the file can be appended to. Anything else behind whole blocks is damage, with good blocks
     behind it perhaps: CaptureError.
     """
-    return _stretch.whole_length(stretches(file))
+    return _spans.whole_length(stretches(file))
 
 
 def stretches(file: BinaryIO) -> Iterator[Stretch]:
@@ -221,7 +221,7 @@ def _is_tail(file: BinaryIO, offset: int) -> bool:
     totals = (int.from_bytes(head[4:], order) for order in ("little", "big"))
     if any(total % 4 == 0 and size - offset < total <= _MAX_BLOCK for total in totals):
         return True
-    return _stretch.only_zeros(file, offset)
+    return _spans.only_zeros(file, offset)
 
 
 def _resume(file: BinaryIO, reading: _Reading, offset: int) -> int | None:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from lbcproxy import networks
-from lbcproxy.capture.reading.happening import Closed, Opened
-from lbcproxy.capture.reading.met import SessionReport
+from lbcproxy.capture.reading.read_stats import SessionReport
+from lbcproxy.capture.tcp.stream_events import Closed, Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network

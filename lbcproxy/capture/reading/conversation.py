@@ -18,8 +18,8 @@ from lbcproxy.capture.events import (
     Started,
 )
 from lbcproxy.capture.reading.connection import Connection
-from lbcproxy.capture.reading.happening import Closed
-from lbcproxy.capture.reading.met import SessionReport
+from lbcproxy.capture.reading.read_stats import SessionReport
+from lbcproxy.capture.tcp.stream_events import Closed
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction, End, Passage, SessionFacts, Stage

@@ -14,7 +14,7 @@ import msgspec
 from lbcproxy import networks
 from lbcproxy.capture.events import Header
 from lbcproxy.capture.packet import Section
-from lbcproxy.capture.recording.writer import SCHEMA
+from lbcproxy.capture.writing.pcapng import SCHEMA
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction
 

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 import msgspec
 
 from lbcproxy.capture.events import Header
+from lbcproxy.capture.ip.synthetic import with_true_names
 from lbcproxy.capture.packet import Leg, Packet, Segment
+from lbcproxy.capture.reading.assembler import Reading, Told
 from lbcproxy.capture.reading.connection import Connection, goes_out
 from lbcproxy.capture.reading.conversation import Conversation
 from lbcproxy.capture.reading.facts import Facts, Position, network_in
-from lbcproxy.capture.reading.happening import Opened, StreamEvent
-from lbcproxy.capture.reading.met import Met
-from lbcproxy.capture.reading.one_pass import Reading, Told
 from lbcproxy.capture.reading.parts import OpenSession, Part
-from lbcproxy.capture.reading.synthetic import with_true_names
+from lbcproxy.capture.reading.read_stats import Met
+from lbcproxy.capture.tcp.stream_events import Opened, StreamEvent
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction
 from lbcproxy.session.entry import UNKNOWN_SIZE

@@ -22,16 +22,16 @@ import msgspec
 from lbcproxy.capture.formats._packed import PACKINGS
 from lbcproxy.capture.packet import Leg
 from lbcproxy.capture.reading.facts import Facts, position_in
-from lbcproxy.capture.reading.happening import MAX_OPEN
+from lbcproxy.capture.tcp.stream_events import MAX_OPEN
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import SessionFacts
 
 if TYPE_CHECKING:
     from lbcproxy.capture.packet import Segment
+    from lbcproxy.capture.reading.assembler import Told
     from lbcproxy.capture.reading.conversation import Conversation
-    from lbcproxy.capture.reading.happening import Opened, StreamEvent
-    from lbcproxy.capture.reading.one_pass import Told
     from lbcproxy.capture.reading.part_reading import PartReading
+    from lbcproxy.capture.tcp.stream_events import Opened, StreamEvent
 
 __all__ = ["OpenSession", "Part", "Parts"]
 

@@ -8,10 +8,10 @@ from typing import cast
 
 import msgspec
 
+from lbcproxy.capture.ip.segments import MAX_PAYLOAD
 from lbcproxy.capture.packet import Leg
-from lbcproxy.capture.reading.tcp import MAX_PAYLOAD
-from lbcproxy.capture.recording.known import Known
-from lbcproxy.capture.recording.writer import CaptureWriter, Note, Piece
+from lbcproxy.capture.recording.session_state import Known
+from lbcproxy.capture.writing.pcapng import CaptureWriter, Note, Piece
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import (
     Direction,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from lbcproxy.capture.recording.known import Known, from_next_message
 from lbcproxy.capture.recording.recording import Recording
+from lbcproxy.capture.recording.session_state import Known, from_next_message
 from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
 
 __all__ = ["MOST_PEERS", "Choice", "Switch", "Watched", "is_of"]

@@ -16,8 +16,8 @@ import msgspec
 
 from lbcproxy import networks
 from lbcproxy.capture.events import Ended, Ending, Event, Header, Missing, Passed
-from lbcproxy.capture.reading.met import SessionReport
-from lbcproxy.capture.tools.disguise import Disguise
+from lbcproxy.capture.reading.read_stats import SessionReport
+from lbcproxy.capture.tools.pseudonyms import Disguise
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Entry, Message, Passage, SessionFacts, SideStatistics
 from lbcproxy.wire import Codec, Frame, Framer, Junk

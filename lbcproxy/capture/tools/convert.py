@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import BinaryIO
 
 from lbcproxy.capture.formats import format_for, packed, packing_of, writable
-from lbcproxy.capture.formats._writer import Writer
 from lbcproxy.capture.recording.lock import locked
+from lbcproxy.capture.writing.writer import Writer
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import OWNER, Access, create
 

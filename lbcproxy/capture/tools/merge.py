@@ -17,10 +17,10 @@ from typing import TypeAlias
 import msgspec
 
 from lbcproxy.capture.events import Connected, Ended, Event, Header, Missing, Passed, Started
-from lbcproxy.capture.reading.one_pass import Told
+from lbcproxy.capture.reader import Capture
+from lbcproxy.capture.reading.assembler import Told
 from lbcproxy.capture.reading.pairing import Awaits, Pairing, Sent
 from lbcproxy.capture.reading.parts import Parts
-from lbcproxy.capture.reading.reader import Capture
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Passage, SessionFacts

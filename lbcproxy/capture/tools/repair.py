@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 import msgspec
 
 from lbcproxy.capture.formats import HEAD, format_of
-from lbcproxy.capture.formats._stretch import Stretch
+from lbcproxy.capture.formats._spans import Stretch
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import create
 

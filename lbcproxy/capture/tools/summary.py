@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 
 from lbcproxy.capture.packet import Statistics
-from lbcproxy.capture.reading.met import SessionReport
-from lbcproxy.capture.reading.reader import Capture
-from lbcproxy.capture.tools.answers import Answers
+from lbcproxy.capture.reader import Capture
+from lbcproxy.capture.reading.read_stats import SessionReport
+from lbcproxy.capture.tools.response_times import Answers
 from lbcproxy.capture.tools.timeline import Timeline
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import UNKNOWN_SIZE, Direction, Entry, Lost, SideStatistics
-from lbcproxy.session.names import OTHERS
+from lbcproxy.session.command_counter import OTHERS
 from lbcproxy.text import iso_time, printable
 
 __all__ = ["OTHERS", "Amount", "Summary", "summarise"]

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from lbcproxy.faults.message import Memory, MessageKind
+from lbcproxy.plugins.verdicts import Raw, Replace, Verdict
 from lbcproxy.session import Message
-from lbcproxy.session.verdicts import Raw, Replace, Verdict
 from lbcproxy.wire.envelope import HEADER_SIZE, frame
 
 __all__ = ["KIND", "Corrupt"]

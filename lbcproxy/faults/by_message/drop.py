@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lbcproxy.faults.message import Memory, MessageKind
+from lbcproxy.plugins.verdicts import Drop, Verdict
 from lbcproxy.session import Message
-from lbcproxy.session.verdicts import Drop, Verdict
 
 __all__ = ["KIND", "DropMessage"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lbcproxy.faults.message import Memory, MessageKind
+from lbcproxy.plugins.verdicts import Drop, Inject, Verdict
 from lbcproxy.session import Message
-from lbcproxy.session.verdicts import Drop, Inject, Verdict
 
 __all__ = ["KIND", "Reorder"]
 

@@ -8,8 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from lbcproxy.faults.message import Memory, MessageKind
+from lbcproxy.plugins.verdicts import Inject, Verdict
 from lbcproxy.session import Message
-from lbcproxy.session.verdicts import Inject, Verdict
 
 __all__ = ["KIND", "Replay"]
 

@@ -6,7 +6,7 @@ A node with `--proxy` so shows every connection that it makes.
 from __future__ import annotations
 
 from lbcproxy.peer import Peer
-from lbcproxy.proxy.entrance import Entrance
+from lbcproxy.proxy.pending_client import Entrance
 from lbcproxy.proxy.socks import SocksTalk, reply_to
 
 __all__ = ["CHANGES", "HELP", "KIND", "UPSTREAM", "SocksEntrance", "make"]

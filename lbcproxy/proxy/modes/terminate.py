@@ -23,12 +23,12 @@ from lbcproxy.peer.dial import EXPECTED, connect
 from lbcproxy.peer.effects import Read
 from lbcproxy.peer.handshake import LOWEST_VERSION
 from lbcproxy.peer.log import GATE
-from lbcproxy.proxy.dialling import unreachable
-from lbcproxy.proxy.exchange import Exchange
+from lbcproxy.proxy.connector import unreachable
+from lbcproxy.proxy.inspector import Watch
 from lbcproxy.proxy.leg import Leg
 from lbcproxy.proxy.negotiation import HOLD, Negotiation, came_early
 from lbcproxy.proxy.settings import Dial, Owner, RelaySettings
-from lbcproxy.proxy.watch import Watch
+from lbcproxy.proxy.terminating_bridge import Exchange
 from lbcproxy.session import (
     Direction,
     End,

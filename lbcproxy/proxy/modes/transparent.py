@@ -11,7 +11,7 @@ from typing import Any
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import Peer
-from lbcproxy.proxy.entrance import Entrance
+from lbcproxy.proxy.pending_client import Entrance
 
 __all__ = ["CHANGES", "HELP", "KIND", "UPSTREAM", "TransparentEntrance", "make", "redirected_from"]
 

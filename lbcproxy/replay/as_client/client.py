@@ -18,7 +18,7 @@ from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
 from lbcproxy.replay.as_client.pace import CAUSAL, Pace
 from lbcproxy.replay.as_client.script import ClientScript
 from lbcproxy.replay.comparing.difference import Report
-from lbcproxy.replay.comparing.volatile import Ignored
+from lbcproxy.replay.comparing.ignored_fields import Ignored
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.session import (
     Direction,

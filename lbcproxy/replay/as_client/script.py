@@ -16,8 +16,8 @@ from typing import Any
 from lbcproxy.replay.as_client.pace import CAUSAL, Pace
 from lbcproxy.replay.comparing.compare import LIVE, RECORDED, Comparison
 from lbcproxy.replay.comparing.difference import Difference, Report
-from lbcproxy.replay.comparing.meaning import Said
-from lbcproxy.replay.comparing.volatile import Ignored
+from lbcproxy.replay.comparing.ignored_fields import Ignored
+from lbcproxy.replay.comparing.normalize import Said
 from lbcproxy.replay.conversation import Conversation, Turn
 from lbcproxy.session import Direction, Entry, Message, Passage, Session
 from lbcproxy.wire.messages.handshake import Version

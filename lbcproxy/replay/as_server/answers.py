@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from lbcproxy.peer.handshake import NEGOTIATION
 from lbcproxy.replay.as_server.chain import Chain
 from lbcproxy.replay.as_server.compact import CompactBlocks
-from lbcproxy.replay.as_server.pairing import Asked, Pairing
 from lbcproxy.replay.as_server.questions import QUESTIONS, Key, Payload, is_bare, other_encoding
+from lbcproxy.replay.as_server.request_matcher import Asked, Pairing
 from lbcproxy.replay.conversation import Conversation, Turn
 from lbcproxy.session import Direction, Message
 from lbcproxy.wire.codec import Codec

@@ -20,12 +20,12 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy import CannotListen
-from lbcproxy.proxy.looks import Looks
-from lbcproxy.proxy.refusals import Refusals
-from lbcproxy.replay.as_server.actor import Actor
+from lbcproxy.proxy.deferred_inspection import Looks
+from lbcproxy.proxy.rejected_clients import Refusals
 from lbcproxy.replay.as_server.answers import Answers
-from lbcproxy.replay.as_server.place import Account
-from lbcproxy.replay.as_server.saving import save
+from lbcproxy.replay.as_server.cursor import Account
+from lbcproxy.replay.as_server.replay_peer import Actor
+from lbcproxy.replay.as_server.store import save
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.session import Direction, Message, Observer
 from lbcproxy.text import printable

@@ -13,7 +13,7 @@ from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
 from lbcproxy.peer.log import GATE
 from lbcproxy.replay.as_server.chain import Chain
-from lbcproxy.replay.as_server.pairing import Asked, Pairing
+from lbcproxy.replay.as_server.request_matcher import Asked, Pairing
 from lbcproxy.session import Direction, Message
 
 __all__ = ["PATIENCE", "Upstream"]

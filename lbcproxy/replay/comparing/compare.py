@@ -16,10 +16,10 @@ from typing import TypeAlias
 
 from lbcproxy.replay.comparing.difference import MOST_DIFFERENCES, Difference, Report, Where
 from lbcproxy.replay.comparing.fields import ABSENT, FieldDifference, differing
-from lbcproxy.replay.comparing.lane import LIVE, RECORDED, Lane, Waiting
-from lbcproxy.replay.comparing.meaning import LISTS, NAMED, Said, items_of, meaning_of, plain
+from lbcproxy.replay.comparing.ignored_fields import CHANCE, Ignored
+from lbcproxy.replay.comparing.match_queue import LIVE, RECORDED, Lane, Waiting
+from lbcproxy.replay.comparing.normalize import LISTS, NAMED, Said, items_of, meaning_of, plain
 from lbcproxy.replay.comparing.pings import Pings
-from lbcproxy.replay.comparing.volatile import CHANCE, Ignored
 from lbcproxy.session import Direction
 from lbcproxy.wire.hashes import display
 from lbcproxy.wire.messages.inventory import kind_name

@@ -10,8 +10,8 @@ from lbcproxy.capture import Capture
 from lbcproxy.errors import CaptureError
 from lbcproxy.replay.comparing.compare import LIVE, RECORDED, Comparison
 from lbcproxy.replay.comparing.difference import MOST_DIFFERENCES, Difference, Report
-from lbcproxy.replay.comparing.meaning import Said
-from lbcproxy.replay.comparing.volatile import Ignored
+from lbcproxy.replay.comparing.ignored_fields import Ignored
+from lbcproxy.replay.comparing.normalize import Said
 
 __all__ = ["Diff"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from lbcproxy.replay.comparing.meaning import Said
+from lbcproxy.replay.comparing.normalize import Said
 from lbcproxy.session import Direction, Message
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 

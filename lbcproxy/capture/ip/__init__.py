@@ -1,0 +1,1 @@
+"""Packets to TCP segments: link layers, tunnels, fragments."""

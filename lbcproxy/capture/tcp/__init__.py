@@ -1,0 +1,1 @@
+"""TCP segments to streams of bytes, put in order as their receivers did."""

@@ -1,0 +1,54 @@
+"""A SYN in an open connection (RFC 5961, 4): a stray, or the beginning of the next connection."""
+
+from __future__ import annotations
+
+from lbcproxy.capture.packet import ACK, RST, Segment
+from lbcproxy.capture.tcp.detached import WRAP
+from lbcproxy.capture.tcp.receiver import NO_SCALE
+from lbcproxy.endpoint import Endpoint
+
+__all__ = ["FIRST_WINDOW", "PendingSyn", "scale_of"]
+
+FIRST_WINDOW = 65_536
+"""The largest window of a connection that was just opened: it is not scaled."""
+
+
+def scale_of(segment: Segment) -> int:
+    """Return the window scale in a SYN, or `NO_SCALE`."""
+    return NO_SCALE if segment.window_scale is None else segment.window_scale
+
+
+class PendingSyn:
+    """Such a SYN, while it waits for what proves one or the other."""
+
+    __slots__ = ("client", "client_syn", "scales", "server", "server_syn", "time_ns")
+
+    def __init__(self, client: Endpoint, server: Endpoint, client_syn: int, time_ns: int) -> None:
+        self.client = client
+        self.server = server
+        self.client_syn = client_syn
+        self.server_syn: int | None = None
+        self.scales: dict[Endpoint, int] = {}
+        self.time_ns = time_ns
+
+    def refuses(self, segment: Segment) -> bool:
+        """Return whether the client resets what it is said to have begun."""
+        return segment.source == self.client and bool(segment.flags & RST)
+
+    def takes(self, segment: Segment) -> bool:
+        """Return whether a segment may be the next of the connection that this SYN begins."""
+        acknowledgment = segment.acknowledgment if segment.flags & ACK else None
+        if segment.source == self.client:
+            return _is_soon_after(self.client_syn, segment.sequence) and _is_soon_after(
+                self.server_syn, acknowledgment
+            )
+        return (
+            acknowledgment is not None
+            and _is_soon_after(self.client_syn, acknowledgment)
+            and _is_soon_after(self.server_syn, segment.sequence)
+        )
+
+
+def _is_soon_after(syn: int | None, number: int | None) -> bool:
+    """Return whether a number may be one of the first after a SYN, as far as both are known."""
+    return syn is None or number is None or (number - syn - 1) % WRAP < FIRST_WINDOW

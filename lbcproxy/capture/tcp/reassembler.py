@@ -1,0 +1,400 @@
+"""The streams of bytes in captured TCP segments, put in order as their receivers did.
+
+Segments go in as they were captured: repeated, overlapping, out of order, of many connections that
+may use the same ports one after the other. Events come out. `TcpConnection` judges the numbers of
+one connection; here it is decided which connection a segment is of.
+
+A SYN in an open connection does not end it (RFC 5961, 4): it waits until the other side accepts it,
+or bytes come that fit the new numbers alone.
+"""
+
+from __future__ import annotations
+
+from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
+from lbcproxy.capture.reading.dropped import Dropped, DropReason
+from lbcproxy.capture.tcp.connection import TcpConnection
+from lbcproxy.capture.tcp.delivery import Moment, is_version
+from lbcproxy.capture.tcp.detached import WRAP
+from lbcproxy.capture.tcp.pending_syn import PendingSyn, scale_of
+from lbcproxy.capture.tcp.server_guess import ServerGuess
+from lbcproxy.capture.tcp.silent import SilentConnections
+from lbcproxy.capture.tcp.stream_events import Forgotten, Opened, StreamEvent
+from lbcproxy.endpoint import Endpoint
+
+__all__ = ["Reassembler"]
+
+_MAX_COST = 64 * 2**20
+"""Bytes that all connections together may hold while they wait."""
+_MAX_KEPT = 32 * 2**20
+"""The same of bytes given out, to be compared with those that are sent again."""
+_MAX_KEPT_EACH = 32 * 2**10
+# Closed connections whose late repetitions are still recognised.
+_MAX_REMEMBERED = 256
+_MAX_OPEN = 16_384
+_SWEEP_NS = 1_000_000_000
+
+Key = tuple[Endpoint, Endpoint]
+
+
+class Reassembler:
+    """Turns segments into events, for any number of connections at once.
+
+    Args:
+        dropped: Where segments are counted that are not given out.
+        silent: Where connections are counted on which no byte was sent.
+        server_ports: Ports that tell a server where no SYN was captured.
+        max_cost: Bytes that may wait for others before them, of all connections together.
+    """
+
+    def __init__(
+        self,
+        server_ports: frozenset[int] = frozenset(),
+        *,
+        dropped: Dropped | None = None,
+        silent: SilentConnections | None = None,
+        max_cost: int = _MAX_COST,
+    ) -> None:
+        self.dropped = Dropped() if dropped is None else dropped
+        self.silent = SilentConnections() if silent is None else silent
+        self._max_cost = max_cost
+        self._count = 0
+        self._moment = Moment()
+        self._swept_ns = 0
+        # By source and target, for both directions.
+        self._connections: dict[Key, TcpConnection] = {}
+        self._open: dict[int, TcpConnection] = {}
+        self._waiting: dict[int, TcpConnection] = {}
+        self._cost = 0
+        # In the order in which they ended, for the oldest to be forgotten.
+        self._remembered: dict[int, TcpConnection] = {}
+        self._servers = ServerGuess(server_ports)
+        self._keep()
+
+    def knows(self, segment: Segment) -> bool:
+        """Return whether it is known where the stream begins that a segment is of."""
+        found = self._connections.get((segment.source, segment.target))
+        return found is not None and found.knows(segment)
+
+    def has(self, segment: Segment) -> bool:
+        """Return whether the connection of a segment is open."""
+        found = self._connections.get((segment.source, segment.target))
+        return found is not None and not found.over
+
+    def open_ends(self) -> list[frozenset[Endpoint]]:
+        """Return between whom connections are open."""
+        return [frozenset(each.key) for each in self._open.values()]
+
+    def feed(
+        self, time_ns: int, segment: Segment, *, missing: int | None = None, begins: bool = False
+    ) -> list[StreamEvent]:
+        """Take the next captured segment and return what it makes known, in order.
+
+        Args:
+            time_ns: When it was captured, in nanoseconds since 1970.
+            segment: The segment.
+            missing: How many bytes a note says are missing before it; they never come.
+            begins: Whether it is known to be the first of a connection, which has a SYN.
+        """
+        moment = self._moment
+        moment.packets += 1
+        moment.time_ns = time_ns
+        connection = self._connections.get((segment.source, segment.target))
+        if connection is not None and not segment.flags & (SYN | FIN | RST):
+            usual = connection.receive_next(segment)
+            if usual is not None:
+                return usual
+        events: list[StreamEvent] = []
+        if not 0 <= time_ns - self._swept_ns < _SWEEP_NS:
+            self._sweep(events)
+        connection = self._connection_of(segment, begins, events)
+        if connection is None:
+            return events
+        if missing:
+            connection.skip_to(segment, events)
+        connection.receive(segment, events)
+        self._look_after(connection, events)
+        return events
+
+    def tick(self, time_ns: int) -> list[StreamEvent]:
+        """Take note that time has passed without a packet, and return what that decides."""
+        events: list[StreamEvent] = []
+        self._moment.time_ns = max(time_ns, self._moment.time_ns)
+        self._sweep(events)
+        return events
+
+    def finish(self) -> list[StreamEvent]:
+        """Return what still waits: no segment will come any more.
+
+        Directions that were not closed stay so. The reassembler is empty afterwards.
+        """
+        events: list[StreamEvent] = []
+        for connection in list(self._open.values()):
+            self._drop_pending(connection)
+            connection.flush(events)
+            if connection.successor:
+                self._succeed(connection, events).flush(events)
+            self._count_silence(connection)
+        for each in (self._connections, self._open, self._waiting, self._remembered):
+            each.clear()
+        return events
+
+    # Which connection a segment is of
+
+    def _connection_of(
+        self, segment: Segment, begins: bool, events: list[StreamEvent]
+    ) -> TcpConnection | None:
+        """Find the connection a segment belongs to, opened if it is new; None for neither."""
+        found = self._connections.get((segment.source, segment.target))
+        if segment.flags & SYN and not segment.flags & RST:
+            if found is None or begins:
+                return self._opened_by(segment, events)
+            if segment.flags & ACK:
+                return self._of_syn_ack(found, segment, events)
+            return self._of_syn(found, segment, events)
+        if found is None:
+            return self._opened_in_middle(segment, events) if segment.payload else None
+        if found.over:
+            pending = found.pending
+            if pending is not None and pending.takes(segment) and not pending.refuses(segment):
+                return self._opened_from(pending, events)
+            return self._opened_in_middle(segment, events) if found.is_next(segment) else None
+        if found.pending is not None:
+            return self._resolve(found, found.pending, segment, events)
+        return found
+
+    def _of_syn(
+        self, found: TcpConnection, segment: Segment, events: list[StreamEvent]
+    ) -> TcpConnection | None:
+        """Find out whether a SYN is of this connection, or begins the next."""
+        half, other = found.halves_of(segment.source)
+        if found.over:
+            return self._opened_by(segment, events)
+        if half.syn == segment.sequence:
+            return None  # sent again
+        if found.had_syn(segment.source, segment.sequence):
+            found.drop(DropReason.IGNORED_SYN)  # late
+            return None
+        if half.syn is None and half.may_begin_with(segment.sequence + 1):
+            return found
+        if half.syn is not None and not found.is_established and other.syn is None:
+            return self._opened_by(segment, events)  # an attempt that nobody answered
+        pending = found.pending
+        if pending is None or pending.client_syn != segment.sequence:
+            self._drop_pending(found)
+            now = self._moment.time_ns
+            pending = PendingSyn(segment.source, segment.target, segment.sequence, now)
+            found.pending = pending
+        pending.scales[segment.source] = scale_of(segment)
+        return None
+
+    def _of_syn_ack(
+        self, found: TcpConnection, segment: Segment, events: list[StreamEvent]
+    ) -> TcpConnection | None:
+        """Find out whether a SYN-ACK is of this connection, or of one whose SYN was not seen."""
+        half, other = found.halves_of(segment.source)
+        client_syn = (segment.acknowledgment - 1) % WRAP
+        if half.syn == segment.sequence or found.had_syn(segment.target, client_syn):
+            return None  # sent again, or late
+        pending = found.pending
+        if (
+            pending is not None
+            and pending.server == segment.source
+            and pending.client_syn == client_syn
+            and pending.server_syn is None
+        ):
+            return self._opened_from(pending, events)
+        if found.over:
+            return self._opened_by(segment, events)
+        if (
+            half.syn is None
+            and half.may_begin_with(segment.sequence + 1)
+            and other.syn in (None, client_syn)
+            and other.may_begin_with(client_syn + 1)
+        ):
+            return found
+        self._drop_pending(found)
+        if half.syn is not None and other.syn == client_syn:
+            found.drop(DropReason.IGNORED_SYN)  # the SYN was answered by another number
+            return None
+        now = self._moment.time_ns
+        found.pending = pending = PendingSyn(segment.target, segment.source, client_syn, now)
+        pending.server_syn = segment.sequence
+        pending.scales[segment.source] = scale_of(segment)
+        return None
+
+    def _drop_pending(self, connection: TcpConnection) -> None:
+        if connection.pending is not None:
+            connection.pending = None
+            connection.drop(DropReason.IGNORED_SYN)
+
+    def _resolve(
+        self,
+        found: TcpConnection,
+        pending: PendingSyn,
+        segment: Segment,
+        events: list[StreamEvent],
+    ) -> TcpConnection | None:
+        """Tell by a segment whether a SYN began a new connection, or the old one goes on."""
+        half, other = found.halves_of(segment.source)
+        by_client = segment.source == pending.client
+        number, length = segment.sequence, len(segment.payload)
+        is_old = half.first is not None and half.fits(number, length)
+        if not by_client:
+            acknowledged = other.first is None or other.fits(segment.acknowledgment, 0)
+            is_old = acknowledged and (is_old or half.first is None)
+        if is_old:
+            if by_client and segment.payload and not half.covers(number, length):
+                self._drop_pending(found)
+        elif pending.takes(segment):
+            if pending.server_syn is not None and pending.refuses(segment):
+                self._drop_pending(found)  # the client has not sent the SYN that was answered
+                found.drop(DropReason.IGNORED_RESET)
+                return None
+            return self._opened_from(pending, events)
+        return found
+
+    # Beginning and ending
+
+    def _opened_by(self, segment: Segment, events: list[StreamEvent]) -> TcpConnection:
+        """Open the connection of a SYN or SYN-ACK."""
+        client, server = segment.source, segment.target
+        if segment.flags & ACK:
+            client, server = server, client
+        previous = self._connections.get((client, server))
+        opened = self._opened(client, server, events)
+        if segment.flags & ACK:
+            # A SYN that was not answered so far may be by what comes next.
+            opened.pending = previous.pending if previous is not None else None
+            opened.halves[0].begin(segment.acknowledgment)
+            opened.halves[0].syn = (segment.acknowledgment - 1) % WRAP
+        return opened
+
+    def _opened_from(self, pending: PendingSyn, events: list[StreamEvent]) -> TcpConnection:
+        """Open the connection of a SYN that has waited."""
+        opened = self._opened(pending.client, pending.server, events, time_ns=pending.time_ns)
+        syns = (pending.client_syn, pending.server_syn)
+        for half, end, syn in zip(opened.halves, opened.key, syns, strict=True):
+            if syn is not None:
+                half.syn = syn
+                half.begin(syn + 1)
+                half.scale = pending.scales.get(end)
+        return opened
+
+    def _opened_in_middle(
+        self, segment: Segment, events: list[StreamEvent], time_ns: int | None = None
+    ) -> TcpConnection:
+        """Open the connection of a segment before which no SYN was seen."""
+        client, server = segment.source, segment.target
+        if self._servers.is_answer(segment):
+            client, server = server, client
+        return self._opened(client, server, events, time_ns=time_ns, begun=False)
+
+    def _opened(
+        self,
+        client: Endpoint,
+        server: Endpoint,
+        events: list[StreamEvent],
+        *,
+        time_ns: int | None = None,
+        begun: bool = True,
+    ) -> TcpConnection:
+        """Open a connection; one that has its addresses and ports is over by that."""
+        while (previous := self._connections.get((client, server))) and not previous.over:
+            previous.displace(events)
+            self._look_after(previous, events)
+        if previous is not None:
+            self._remembered.pop(previous.number, None)
+        if len(self._open) >= _MAX_OPEN:
+            self._forget(events)
+        self._count += 1
+        opened = TcpConnection(self._count, client, server, self._moment, self.dropped)
+        if previous is not None:
+            opened.succeed(previous)
+        self._connections[client, server] = self._connections[server, client] = opened
+        self._open[opened.number] = opened
+        self._keep()
+        if begun:
+            self._servers.add(server)
+        time_ns = self._moment.time_ns if time_ns is None else time_ns
+        events.append(Opened(opened.number, client, server, time_ns, begun))
+        return opened
+
+    def _succeed(self, old: TcpConnection, events: list[StreamEvent]) -> TcpConnection:
+        """Open the conversation that has begun on a connection's ports without a SYN."""
+        segments, old.successor = old.successor, []
+        time_ns, first = next(each for each in segments if is_version(each[1].payload))
+        opened = self._opened_in_middle(first, events, time_ns)
+        now = self._moment.time_ns
+        for self._moment.time_ns, segment in segments:
+            opened.receive(segment, events)
+        self._moment.time_ns = now
+        self._look_after(opened, events)
+        return opened
+
+    def _look_after(self, connection: TcpConnection, events: list[StreamEvent]) -> None:
+        """Put a connection where it belongs after something happened on it."""
+        number = connection.number
+        if connection.successor:
+            self._succeed(connection, events)
+        if connection.over and self._open.pop(number, None) is not None:
+            self._count_silence(connection)
+            for half in connection.halves:
+                half.clear()
+            self._remembered[number] = connection
+            if len(self._remembered) > _MAX_REMEMBERED:
+                self._unlink(self._remembered.pop(next(iter(self._remembered))))
+        self._cost += connection.cost - connection.counted
+        connection.counted = connection.cost
+        if connection.waits:
+            self._waiting[number] = connection
+            self._bound(events)
+        else:
+            self._waiting.pop(number, None)
+
+    def _unlink(self, connection: TcpConnection) -> None:
+        client, server = connection.key
+        if self._connections.get(connection.key) is connection:
+            del self._connections[client, server]
+            self._connections.pop((server, client), None)
+
+    def _count_silence(self, connection: TcpConnection) -> None:
+        silence = connection.silence
+        if silence is not None:
+            self.silent.add(connection.key[1], silence)
+
+    # Bounds
+
+    def _sweep(self, events: list[StreamEvent]) -> None:
+        """Decide what need not wait any longer, on all connections."""
+        self._swept_ns = self._moment.time_ns
+        for connection in list(self._waiting.values()):
+            for half in connection.halves:
+                if not connection.over:
+                    connection.advance(half, events)
+            self._look_after(connection, events)
+
+    def _bound(self, events: list[StreamEvent]) -> None:
+        """Hold all that waits together below the bound, by giving up what the most wait for."""
+        if self._cost <= self._max_cost:
+            return
+        for connection in sorted(self._waiting.values(), key=lambda each: -each.cost):
+            connection.relieve(events)
+            self._look_after(connection, events)
+            if self._cost <= self._max_cost // 2:
+                return
+
+    def _forget(self, events: list[StreamEvent]) -> None:
+        """Let go of the half of all connections that were silent for longest."""
+        for connection in sorted(self._open.values(), key=lambda each: each.last)[: _MAX_OPEN // 2]:
+            self._drop_pending(connection)
+            connection.flush(events)
+            self._look_after(connection, events)
+            if self._open.pop(connection.number, None) is not None and not connection.over:
+                connection.over = True
+                self._count_silence(connection)
+                events.append(Forgotten(connection.number, self._moment.time_ns))
+            self._unlink(connection)
+
+    def _keep(self) -> None:
+        directions = max(2 * len(self._open), 1)
+        self._moment.keep = min(_MAX_KEPT_EACH, _MAX_KEPT // directions)

@@ -1,0 +1,106 @@
+"""What happened as lines of ndjson."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from lbcproxy.capture.events import Header
+from lbcproxy.capture.lines import entry_object, json_line
+from lbcproxy.capture.writing.writer import Writer
+from lbcproxy.session import Direction, End, EndCause, Lost, Passage, SessionFacts, SessionSummary
+from lbcproxy.text import iso_time
+
+__all__ = ["AsLines"]
+
+
+class AsLines(Writer):
+    """Writes a line for each thing that happened, none longer than `most` bytes."""
+
+    def __init__(self, write: Callable[[bytes], object], most: int) -> None:
+        super().__init__()
+        self._write = write
+        self._most = most
+
+    def header(self, header: Header) -> None:
+        """Begin a section."""
+        said = {
+            "event": "section",
+            "network": header.network,
+            "legs": header.legs,
+            "changes": header.changes,
+            "metadata": header.metadata,
+            "comments": header.comments,
+        }
+        self._line(said)
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        """Say between whom a session is."""
+        self._event("started", facts, time_ns, **_between(facts))
+
+    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+        """Say the same of one whose beginning is missing."""
+        more = {"begun": False, "protocol_version": protocol_version}
+        self._event("started", facts, time_ns, **_between(facts), **more)
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        """Say our address on the upstream leg."""
+        self._event("connected", facts, time_ns, local=str(facts.local))
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Write the entries."""
+        for passage in passages:
+            for entry in passage.entries:
+                said = entry_object(entry, with_payload=True)
+                if entry.verdict == "rewrite" and passage.sent is not None:
+                    said["sent"] = passage.sent.hex()
+                self._line(said)
+
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        """Say why a session ends."""
+        self._event("ending", facts, time_ns, end=end.to_dict())
+
+    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Say that a direction was closed."""
+        self._event("finished", facts, time_ns, direction=direction.value)
+
+    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Say that a session was broken off."""
+        self._event("reset", facts, time_ns, direction=direction.value)
+
+    def left(self, summary: SessionSummary, time_ns: int) -> None:
+        """Say that no more is known, if that is before the end of the file."""
+        if summary.end.cause is EndCause.SILENT:
+            self._event("left", summary.facts, time_ns)
+
+    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+        """Say how much is missing."""
+        self._line({"event": "lost", "time": iso_time(time_ns), **msgspec.to_builtins(lost)})
+
+    def _event(self, event: str, facts: SessionFacts, time_ns: int, **more: Any) -> None:
+        if not facts.network:
+            self.lacking(f"sessions of no known network: {event}")
+            return
+        self._line({"event": event, "time": iso_time(time_ns), "session": facts.number, **more})
+
+    def _line(self, said: dict[str, Any]) -> None:
+        line = json_line(said).encode() + b"\n"
+        if len(line) > self._most:  # the payload says it all
+            short = said | {"message": None, "omitted": ["message", "partial", "claims"]}
+            short.pop("partial", None)
+            short.pop("claims", None)
+            line = json_line(short).encode() + b"\n"
+        self._write(line)
+
+
+def _between(facts: SessionFacts) -> dict[str, str]:
+    return {
+        "network": facts.network,
+        "client": str(facts.client),
+        "listen": str(facts.listen),
+        "upstream": str(facts.upstream),
+    }

@@ -1,0 +1,148 @@
+"""What writes a format: an observer that may be told all that happened in a capture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from lbcproxy.capture.events import Event, Header, Passed, tell
+from lbcproxy.capture.recording.loss import lost_block
+from lbcproxy.capture.recording.recorder import Recorder
+from lbcproxy.capture.writing.pcapng import LAST_NS
+from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
+
+__all__ = ["Recorded", "Writer"]
+
+Write = Callable[[bytes], object]
+_MAX_MISSED = 100
+
+
+class Writer(Observer):
+    """Takes the events of captures. `lacks` counts what the format cannot hold, in words."""
+
+    def __init__(self) -> None:
+        self.lacks: Counter[str] = Counter()
+        self.messages = 0
+        """How many messages are written."""
+
+    def take(self, event: Event) -> None:
+        """Write what happened next."""
+        if isinstance(event, Header):
+            self.header(event)
+            return
+        if isinstance(event, Passed):
+            self.messages += event.messages
+        tell(event, self)
+
+    def header(self, header: Header) -> None:
+        """Begin a section: sessions that are open do not go on."""
+
+    def close(self) -> None:
+        """Write what is left to be written."""
+
+    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+        """Say that something is missing, where the format can."""
+        self.lacking("counts of what was not recorded")
+
+    def lacking(self, what: str, count: int = 1) -> None:
+        """Count something that cannot be held."""
+        if count:
+            self.lacks[what] += count
+
+
+class Recorded(Writer):
+    """Has a `Recorder` write: one a section, since that is what a recorder begins with.
+
+    The section is written at its first session, which tells the network if the file did not.
+    """
+
+    def __init__(self, write: Write) -> None:
+        super().__init__()
+        self.write = write
+        self._header = Header()
+        self._recorder: Recorder | None = None
+        self._written = False
+        self._missed: list[tuple[Lost, int]] = []
+        self._said = 0  # of the section
+
+    def header(self, header: Header) -> None:
+        """Have the next session begin a section."""
+        self._header, self._recorder = header, None
+
+    def recorder(self, header: Header, network: str) -> Recorder:
+        """Make what records a section."""
+        return Recorder(
+            self.write,
+            network=header.network or network,
+            legs=header.legs,
+            changes=header.changes,
+            metadata=header.metadata,
+            comments=header.comments,
+        )
+
+    def started(self, facts: SessionFacts, time_ns: int) -> None:
+        """Open the client leg."""
+        self._of(facts.network).started(facts, time_ns)
+
+    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+        """Open it, of a session without its beginning."""
+        self._of(facts.network).continued(facts, protocol_version, time_ns)
+
+    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+        """Open the upstream leg."""
+        self._of(facts.network).upstream_connected(facts, time_ns)
+
+    def passed(
+        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+    ) -> None:
+        """Write what passed."""
+        self.lacking("times before 1970 or after 2554", not 0 <= time_ns <= LAST_NS)
+        self._of(facts.network).passed(facts, direction, passages, time_ns)
+
+    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+        """Take note of why the session ends."""
+        self._of(facts.network).ending(facts, end, time_ns)
+
+    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Write the end of a direction."""
+        self._of(facts.network).finished(facts, direction, time_ns)
+
+    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+        """Write that a session was broken off."""
+        self._of(facts.network).reset(facts, direction, time_ns)
+
+    def ended(self, summary: SessionSummary, time_ns: int) -> None:
+        """Write the ends that are not written yet."""
+        self._of(summary.facts.network).ended(summary, time_ns)
+
+    def left(self, summary: SessionSummary, time_ns: int) -> None:
+        """Leave a session open."""
+        self._of(summary.facts.network).left(summary, time_ns)
+
+    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+        """Write how much is missing, where that is in the file."""
+        if self._recorder is not None:
+            self._write_missed(lost, time_ns)
+        elif len(self._missed) < _MAX_MISSED:
+            self._missed.append((lost, time_ns))
+        else:
+            last, _ = self._missed[-1]
+            self._missed[-1] = last + lost, time_ns
+
+    def _write_missed(self, lost: Lost, time_ns: int) -> None:
+        self.write(lost_block(lost, time_ns, self._said))
+        self._said += lost.messages or lost.packets
+
+    def close(self) -> None:
+        """Begin the file, if nothing happened."""
+        if not self._written or self._missed:
+            self._of("")
+
+    def _of(self, network: str) -> Recorder:
+        if self._recorder is None:
+            self._recorder = self.recorder(self._header, network)
+            self._written = True
+            missed, self._missed, self._said = self._missed, [], 0
+            for lost, time_ns in missed:
+                self._write_missed(lost, time_ns)
+        return self._recorder

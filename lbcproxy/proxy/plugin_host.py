@@ -1,0 +1,226 @@
+"""Where a relay runs its plugins: the clock, the sockets and the log of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lbcproxy.faults import Fault, Meeting, random_of
+from lbcproxy.interrupt import is_ctrl_c, words_of
+from lbcproxy.peer.log import GATE
+from lbcproxy.plugins.hooks import Chain, Hooks
+from lbcproxy.plugins.loader import chain_of, renewed, trimmed
+from lbcproxy.plugins.pipeline import Pipeline
+from lbcproxy.proxy.interception import Interception
+from lbcproxy.proxy.settings import Plugins
+from lbcproxy.session import Direction, End, EndCause, Passage, Session
+
+__all__ = ["Asked", "Escaped", "Hosting", "Runs", "chain_for"]
+
+LOG = Logger(namespace="lbcproxy.plugins", observer=GATE)
+
+
+class Asked(Protocol):
+    """What messages are shown to."""
+
+    @property
+    def plugins(self) -> Plugins:
+        """The plugins."""
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults; those by byte do not count here."""
+
+    @property
+    def seed(self) -> int:
+        """What the chances of faults are made of."""
+
+    @property
+    def clock(self) -> Any:
+        """Twisted's `IReactorTime`."""
+
+    @property
+    def interception(self) -> Interception | None:
+        """Who holds messages by hand, if anybody may."""
+
+
+class Runs(Protocol):
+    """What of a relay a pipeline needs."""
+
+    number: int
+
+    def send_on(self, direction: Direction, data: bytes) -> None:
+        """Send bytes on."""
+
+    def tell_passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+        """Tell the observers."""
+
+    def finish_on(self, direction: Direction) -> None:
+        """End a direction on the other leg too."""
+
+    def stop(self, end: End = ...) -> None:
+        """End the session in order."""
+
+    def hold(self, direction: Direction, held: bool) -> None:
+        """Stop reading what comes in a direction, or go on."""
+
+    def is_full(self, direction: Direction) -> bool:
+        """Whether the receiver in a direction reads less than is sent."""
+
+
+def chain_for(number: int, settings: Asked, before: Chain | None = None) -> Chain:
+    """Make what a session's messages go through: plugins, faults by message, who holds by hand.
+
+    With what there was before, plugins remember, and faults that have not changed go on.
+    """
+    loaded = settings.plugins.loaded
+    chain = chain_of(loaded) if before is None else renewed(before, loaded)
+    known = {
+        each.name: each
+        for each in ([] if before is None else before.plugins)
+        if isinstance(each.plugin, Meeting)
+    }
+    for fault in settings.faults:
+        if not fault.by_message:
+            continue
+        old = known.get(fault.name)
+        if old is not None and isinstance(old.plugin, Meeting) and old.plugin.fault == fault:
+            chain.plugins.append(old)
+            continue
+        random = random_of(settings.seed, number, fault)
+        meeting = Meeting(fault, random, settings.clock.seconds)
+        chain.plugins.append(Hooks(fault.name, meeting))
+    if settings.interception is not None:
+        chain.plugins.append(settings.interception.hooks())
+    return chain
+
+
+class Escaped(Exception):
+    """A hook raised something that is not an Exception, as SystemExit."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(words_of(error))
+        self.error = error
+
+
+def _contained(failure: Failure) -> Failure:
+    error = failure.value
+    if error is None or isinstance(error, Exception) or is_ctrl_c(error):
+        return failure
+    raise Escaped(error)
+
+
+class Hosting:
+    """A `session.host.Host`; `limit` is how many seconds a hook may wait.
+
+    What a plugin does wrong is logged, or told to `complain`.
+    """
+
+    def __init__(
+        self,
+        runs: Runs,
+        clock: Any,
+        now: Callable[[], int],
+        limit: float,
+        complain: Callable[[str], object] | None = None,
+    ) -> None:
+        self._runs = runs
+        self._clock = clock
+        self._limit = limit
+        self._complain = complain or self._log
+        self._calls: set[Any] = set()
+        self._works: set[Deferred[Any]] = set()
+        self._over = False
+        self.now = now
+        self.send = runs.send_on
+        self.tell = runs.tell_passed
+        self.finish = runs.finish_on
+        self.close = runs.stop
+        self.hold = runs.hold
+        self.is_full = runs.is_full
+
+    def pipeline(self, core: Session, chain: Chain, policy: str) -> Pipeline | None:
+        """Make the pipeline of a session; None if there are no plugins."""
+        return Pipeline(core, chain, self, policy) if chain.plugins else None
+
+    def receive(
+        self, pipeline: Pipeline, direction: Direction, data: bytes, lost: Callable[[int], object]
+    ) -> None:
+        """Have bytes go through a pipeline; a defect in it ends the session, and they are lost."""
+        try:
+            pipeline.receive(direction, data, self.now())
+        except Exception:
+            LOG.failure("session {number}: plugins cannot be run", number=self._runs.number)
+            lost(len(data))
+            self.close(End(EndCause.FAILURE, detail="a defect in what runs plugins"))
+
+    def stop(self) -> None:
+        """Let nothing happen any more."""
+        self._over = True
+        for call in tuple(self._calls):
+            if call.active():
+                call.cancel()
+        for work in tuple(self._works):
+            work.cancel()
+
+    def run(self, work: Coroutine[Any, Any, Any], done: Callable[[], object]) -> None:
+        """Run what may wait, and call `done` behind it."""
+        running = Deferred.fromCoroutine(work)
+        self._works.add(running)
+        interrupts: list[BaseException] = []  # a Deferred would swallow them
+
+        def over(result: Any) -> None:
+            self._works.discard(running)
+            error = result.value if isinstance(result, Failure) else None
+            if error is not None and is_ctrl_c(error):
+                interrupts.append(error)
+            elif not self._over:
+                done()
+
+        running.addBoth(over)
+        if interrupts:
+            raise interrupts[0]
+
+    def limited(
+        self, answer: Coroutine[Any, Any, Any], limit: float | None = None
+    ) -> Deferred[Any]:
+        """Give something to await that ends with TimeoutError if a hook takes too long."""
+        waiting = Deferred.fromCoroutine(answer)
+        waiting.addErrback(_contained)
+        seconds = self._limit if limit is None else limit
+        if seconds < float("inf"):
+            waiting.addTimeout(seconds, self._clock, self._too_long)
+        return waiting
+
+    def later(self, seconds: float, call: Callable[[], object]) -> None:
+        """Call something later, unless the session has ended by then."""
+
+        def due() -> None:
+            self._calls.discard(timer)
+            call()
+
+        timer = self._clock.callLater(seconds, due)
+        self._calls.add(timer)
+
+    def sleep(self, seconds: float) -> Deferred[None]:
+        """Give what a hook can await."""
+        return deferLater(self._clock, seconds, lambda: None)
+
+    def complain(self, words: str, error: BaseException | None) -> None:
+        """Tell the operator what a plugin did wrong."""
+        if self._over:
+            return
+        if error is not None:
+            words = f"{words} [{trimmed(error.error if isinstance(error, Escaped) else error)}]"
+        self._complain(words)
+
+    def _log(self, words: str) -> None:
+        LOG.warn("[#{session}] {words}", session=self._runs.number, words=words)
+
+    def _too_long(self, result: Any, seconds: float) -> Any:
+        raise TimeoutError(f"no answer in {seconds:g} s")

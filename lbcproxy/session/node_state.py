@@ -1,0 +1,120 @@
+"""What is known of one of the two nodes, from what it sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import Enum
+
+import msgspec
+
+from lbcproxy.session.command_counter import Names
+from lbcproxy.session.message import Message
+from lbcproxy.wire.framer import Run
+from lbcproxy.wire.messages.handshake import Version
+
+__all__ = ["HANDSHAKE", "Side", "SideStatistics", "Stage"]
+
+
+class Stage(Enum):
+    """How far a node is in its handshake, by what it has sent."""
+
+    NEW = "new"
+    VERSION_SEEN = "version seen"
+    VERACK_SEEN = "verack seen"
+    READY = "ready"
+    """Both nodes have sent `version` and `verack`."""
+
+
+# What a command does to the stage; any other command, or the same again, leaves it.
+TRANSITIONS = {
+    (Stage.NEW, "version"): Stage.VERSION_SEEN,
+    (Stage.VERSION_SEEN, "verack"): Stage.VERACK_SEEN,
+}
+HANDSHAKE = frozenset(command for _, command in TRANSITIONS)
+"""The commands that matter for it."""
+
+
+class SideStatistics(msgspec.Struct, frozen=True):
+    """What a node has told of itself and how much it has sent, at one moment."""
+
+    stage: Stage
+    version: int | None
+    """The protocol version it advertised."""
+    services: int | None
+    user_agent: bytes | None
+    start_height: int | None
+    relay: bool | None
+    bytes: int
+    """All bytes it sent, headers and junk included."""
+    junk_bytes: int
+    messages: int
+    commands: dict[str, int]
+    """Messages by command; of unknown ones the first hundred, the rest as `(others)`."""
+    protocol_version: int | None = None
+    """The version the two agreed on: the lower of both, once both are known."""
+
+    def not_ready(self) -> SideStatistics:
+        """Return the same of a node whose opposite has not finished the handshake."""
+        if self.stage is not Stage.READY:
+            return self
+        return msgspec.structs.replace(self, stage=Stage.VERACK_SEEN)
+
+
+class Side:
+    """One node as its messages show it. Watches only; role-blind."""
+
+    def __init__(self) -> None:
+        self.other: Side | None = None
+        """The node at the other end of the session, where there is a session."""
+        self._sent = Stage.NEW
+        self.version: Version | None = None
+        self.protocol_version: int | None = None
+        self.bytes = 0
+        self.junk_bytes = 0
+        self.commands: Counter[str] = Counter()
+        self._names = Names()
+
+    @property
+    def stage(self) -> Stage:
+        """How far it is in its handshake, which is over when the other node's is, too."""
+        if self._sent is not Stage.VERACK_SEEN:
+            return self._sent
+        other = self.other
+        ready = other is None or other._sent is Stage.VERACK_SEEN
+        return Stage.READY if ready else Stage.VERACK_SEEN
+
+    def see(self, message: Message) -> None:
+        """Take note of a message the node has sent."""
+        self.commands[self._names.of(message.command)] += 1
+        stage = TRANSITIONS.get((self._sent, message.command))
+        if stage is None:
+            return
+        if stage is Stage.VERSION_SEEN:
+            record = message.record
+            if not isinstance(record, Version) or message.error is not None:
+                return  # no node would take it for a version either
+            self.version = record
+        elif message.frame_error not in (None, message.codec.refusal("verack", message.length)):
+            return  # its checksum is wrong; Core takes one that is only too long
+        self._sent = stage
+
+    def see_run(self, run: Run) -> None:
+        """Take note of several messages at once, of which none is of the handshake."""
+        self.commands.update(run.commands)
+
+    def statistics(self) -> SideStatistics:
+        """Give what is known now, as a value that does not change."""
+        version = self.version
+        return SideStatistics(
+            stage=self.stage,
+            version=None if version is None else version.version,
+            services=None if version is None else version.services,
+            user_agent=None if version is None else version.user_agent,
+            start_height=None if version is None else version.start_height,
+            relay=None if version is None else version.relay,
+            bytes=self.bytes,
+            junk_bytes=self.junk_bytes,
+            messages=self.commands.total(),
+            commands=dict(self.commands),
+            protocol_version=self.protocol_version,
+        )
