@@ -23,7 +23,7 @@ from lbcproxy.plugins.hooks import Chain, Hooks
 from lbcproxy.plugins.loader import Loaded, PluginSpec
 from lbcproxy.plugins.pipeline import OPEN, Pipeline
 from lbcproxy.proxy.plugin_host import Hosting
-from lbcproxy.session import Direction, End, Entry, Message, Passage, Session, SessionFacts
+from lbcproxy.session import Delivery, Direction, End, Entry, Message, Session, SessionInfo
 from lbcproxy.session.end import STOPPED
 from lbcproxy.wire.framer import Frame, Framer
 from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
@@ -83,7 +83,7 @@ class Trial:
         self.pipeline = Pipeline(self._core, chain, self._hosting, policy)
         here = Endpoint("127.0.0.1", 9246)
         self.pipeline.start(
-            SessionFacts(
+            SessionInfo(
                 number=1,
                 network=network,
                 client=Endpoint("10.0.0.1", 50_000),
@@ -137,9 +137,9 @@ class Trial:
         """Keep what goes out."""
         self._sent[direction] += data
 
-    def tell_passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+    def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Keep what is told."""
-        self.entries += [entry for each in passages for entry in each.entries]
+        self.entries += [entry for each in deliveries for entry in each.entries]
 
     def finish_on(self, direction: Direction) -> None:
         """Keep that a direction has ended."""

@@ -22,6 +22,7 @@ ROWS = (
     (
         "errors",
         "background",
+        "deprecated",
         "discover",
         "endpoint",
         "interrupt",

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from benchmarks.blocks import NETWORK
 from lbcproxy.proxy import ProxyService, ProxySettings, parse_mode
-from lbcproxy.session import Direction, Observer, Passage, SessionFacts
+from lbcproxy.session import Delivery, Direction, Observer, SessionInfo
 from lbcproxy.session.session import STREAM_ABOVE
 
 
@@ -26,21 +26,21 @@ class Watcher(Observer):
     count = 0
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Count what was completed."""
-        self.count += sum(len(passage.entries) for passage in passages)
+        self.count += sum(len(delivery.entries) for delivery in deliveries)
 
 
 class Reader(Observer):
     """Reads every message."""
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Decode what was completed."""
-        for passage in passages:
-            for entry in passage.entries:
+        for delivery in deliveries:
+            for entry in delivery.entries:
                 assert entry.message is not None
                 if entry.message.error is not None:  # an observer that raises is told no more
                     sys.exit(f"{entry.command} is said to be malformed: {entry.message.error}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from lbcproxy.capture.reading.read_stats import SessionReport
-from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Delivery, Direction, End, Lost, Observer, SessionInfo, SessionSummary
 
 if TYPE_CHECKING:
     from lbcproxy.capture.reader import Capture
@@ -56,7 +56,7 @@ class Header(msgspec.Struct, frozen=True):
 class Started(msgspec.Struct, frozen=True):
     """A client connected."""
 
-    facts: SessionFacts
+    facts: SessionInfo
     time_ns: int
     begun: bool = True
     """False where the beginning of the session was not captured."""
@@ -67,20 +67,20 @@ class Started(msgspec.Struct, frozen=True):
 class Connected(msgspec.Struct, frozen=True):
     """The upstream leg is there."""
 
-    facts: SessionFacts
+    facts: SessionInfo
     time_ns: int
 
 
 class Passed(msgspec.Struct, frozen=True):
     """Bytes passed in a direction, in whole messages and what is none.
 
-    A passage whose message was rewritten has what went out in `sent` where the capture holds both
+    A delivery whose message was rewritten has what went out in `sent` where the capture holds both
     legs; else `raw` is what stood on the client's leg. Its entries are numbered over the capture.
     """
 
-    facts: SessionFacts
+    facts: SessionInfo
     direction: Direction
-    passages: tuple[Passage, ...]
+    deliveries: tuple[Delivery, ...]
     time_ns: int
 
     @property
@@ -88,7 +88,7 @@ class Passed(msgspec.Struct, frozen=True):
         """Return how many messages passed; gaps and bytes that are no message do not count."""
         return sum(
             len(each.run) if each.run is not None else _messages_in(each.entries)
-            for each in self.passages
+            for each in self.deliveries
         )
 
 
@@ -99,7 +99,7 @@ def _messages_in(entries: Iterable[Entry]) -> int:
 class Ending(msgspec.Struct, frozen=True):
     """The capture says why the session ends, which is before the first end of a direction."""
 
-    facts: SessionFacts
+    facts: SessionInfo
     end: End
     time_ns: int
 
@@ -107,7 +107,7 @@ class Ending(msgspec.Struct, frozen=True):
 class Finished(msgspec.Struct, frozen=True):
     """The sender in a direction closed it in order."""
 
-    facts: SessionFacts
+    facts: SessionInfo
     direction: Direction
     time_ns: int
 
@@ -115,7 +115,7 @@ class Finished(msgspec.Struct, frozen=True):
 class Reset(msgspec.Struct, frozen=True):
     """The sender in a direction broke the session off."""
 
-    facts: SessionFacts
+    facts: SessionInfo
     direction: Direction
     time_ns: int
 
@@ -123,7 +123,7 @@ class Reset(msgspec.Struct, frozen=True):
 class Ended(msgspec.Struct, frozen=True):
     """A session is over, or the capture tells no more of it."""
 
-    facts: SessionFacts
+    facts: SessionInfo
     report: SessionReport
     closed: bool
     """Whether somebody closed it."""
@@ -171,7 +171,7 @@ def tell(event: Event, observer: Observer) -> None:
         case Connected():
             observer.upstream_connected(event.facts, event.time_ns)
         case Passed():
-            observer.passed(event.facts, event.direction, event.passages, event.time_ns)
+            observer.passed(event.facts, event.direction, event.deliveries, event.time_ns)
         case Ending():
             observer.ending(event.facts, event.end, event.time_ns)
         case Finished():

@@ -75,8 +75,8 @@ class Capture:
     def __iter__(self) -> Iterator[Entry]:
         for event in self._told():
             if isinstance(event, Passed):
-                for passage in event.passages:
-                    yield from passage.entries
+                for delivery in event.deliveries:
+                    yield from delivery.entries
 
     def events(self) -> Iterator[Event]:
         """Give all that happened, not only the messages: see `lbcproxy.capture.events`."""

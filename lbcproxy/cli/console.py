@@ -11,7 +11,7 @@ import click
 from lbcproxy.cli.formatter import Look
 from lbcproxy.cli.screen import screened
 from lbcproxy.filters import Filter
-from lbcproxy.session import Direction, Entry, Observer, Passage, SessionFacts
+from lbcproxy.session import Delivery, Direction, Entry, Observer, SessionInfo
 
 __all__ = ["Console"]
 
@@ -49,12 +49,14 @@ class Console(Observer):
         self._colour = colour
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Print what passed, a line a message."""
         if self._look is None:
             return
-        entries: Iterable[Entry] = itertools.chain.from_iterable(each.entries for each in passages)
+        entries: Iterable[Entry] = itertools.chain.from_iterable(
+            each.entries for each in deliveries
+        )
         if (wanted := self._wanted) is not None:
             entries = (entry for entry in entries if wanted(entry, facts))
         lines = [line for entry in entries if (line := self._look(entry)) is not None]

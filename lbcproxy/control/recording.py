@@ -9,7 +9,7 @@ from typing import Protocol as Interface
 from lbcproxy.capture import BY_HAND, MOST_PEERS, Choice, Rings, Switch, is_of
 from lbcproxy.control.errors import ApiError, bad_body, failed
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import SessionFacts
+from lbcproxy.session import SessionInfo
 
 __all__ = ["Keeps", "change_recordings", "recordings_json", "write_rings"]
 
@@ -109,7 +109,7 @@ def _shown(keeps: Keeps, name: str) -> dict[str, Any]:
     }
 
 
-def _session(facts: SessionFacts) -> dict[str, Any]:
+def _session(facts: SessionInfo) -> dict[str, Any]:
     return {
         "session": facts.number,
         "client": str(facts.client),
@@ -138,7 +138,7 @@ def _object(given: object, names: Sequence[str]) -> Mapping[str, Any]:
     return given
 
 
-def _which(given: Mapping[str, Any]) -> Callable[[SessionFacts], bool]:
+def _which(given: Mapping[str, Any]) -> Callable[[SessionInfo], bool]:
     session, peer = given.get("session"), given.get("peer")
     if "session" in given and "peer" in given:
         raise bad_body("session and peer exclude each other")

@@ -7,7 +7,7 @@ from lbcproxy.filters.compiler import Reader
 from lbcproxy.filters.names import Moment
 from lbcproxy.filters.parser import read
 from lbcproxy.networks import Network
-from lbcproxy.session import Entry, Message, SessionFacts
+from lbcproxy.session import Entry, Message, SessionInfo
 
 __all__ = ["Filter", "parse"]
 
@@ -32,7 +32,7 @@ class Filter:
     def __repr__(self) -> str:
         return f"<Filter {self.text}>"
 
-    def __call__(self, entry: Entry, facts: SessionFacts | None = None) -> bool:
+    def __call__(self, entry: Entry, facts: SessionInfo | None = None) -> bool:
         """Whether an entry is wanted. Never raises, whatever a node has sent.
 
         Without the facts of its session, `client`, `upstream` and `listen` are absent.
@@ -42,7 +42,7 @@ class Filter:
         except Exception:  # of a record's own code: traffic must not end for a question about it
             return False
 
-    def meets(self, message: Message, session: int, facts: SessionFacts) -> bool:
+    def meets(self, message: Message, session: int, facts: SessionInfo) -> bool:
         """Whether a message is wanted that is still on its way: it has no number and no verdict."""
         direction = message.direction
         entry = Entry(number=0, time_ns=0, session=session, direction=direction, message=message)

@@ -19,7 +19,7 @@ from lbcproxy.filters.types import (
     list_of,
 )
 from lbcproxy.networks import Network
-from lbcproxy.session import Entry, SessionFacts
+from lbcproxy.session import Entry, SessionInfo
 
 __all__ = ["NAMES", "Moment", "Name"]
 
@@ -29,7 +29,7 @@ class Moment:
 
     __slots__ = ("entry", "facts", "variables")
 
-    def __init__(self, entry: Entry, facts: SessionFacts | None, variables: int) -> None:
+    def __init__(self, entry: Entry, facts: SessionInfo | None, variables: int) -> None:
         self.entry = entry
         self.facts = facts
         self.variables: list[Any] = [None] * variables

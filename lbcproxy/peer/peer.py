@@ -21,7 +21,7 @@ from lbcproxy.peer.effects import Note
 from lbcproxy.peer.send_helpers import WITH_HASH, Questions, make_reject, some_of
 from lbcproxy.peer.shell import PeerOwner, Shell
 from lbcproxy.peer.statistics import PeerStatistics
-from lbcproxy.session import SideStatistics
+from lbcproxy.session import NodeStatistics
 from lbcproxy.wire.errors import BadRecord
 from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
 from lbcproxy.wire.messages.handshake import Service
@@ -63,7 +63,7 @@ class Peer(Shell):
         """Whether the handshake is done and the connection there."""
         return self.core.ready
 
-    def statistics(self) -> SideStatistics:
+    def statistics(self) -> NodeStatistics:
         """Give what a transparent peer's node has told and sent so far; see also `snapshot`."""
         if self._core is not None:
             raise TypeError("statistics() is a transparent peer's: ask this one for its snapshot()")

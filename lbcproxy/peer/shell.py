@@ -27,7 +27,7 @@ from lbcproxy.peer.core import CALLBACK, PeerCore
 from lbcproxy.peer.effects import Deliver, Effect, End, Gone, Note, Read, Ready, Resolve, Write
 from lbcproxy.peer.log import PeerLog
 from lbcproxy.peer.wakeup import Wakeup
-from lbcproxy.session import Direction, EndCause, Message, Side
+from lbcproxy.session import Direction, EndCause, Message, NodeState
 
 __all__ = ["PeerClosed", "PeerOwner", "Shell"]
 
@@ -78,7 +78,7 @@ class Shell(Connection):
     ) -> None:
         super().__init__()
         self.config = config
-        self.side = Side()
+        self.side = NodeState()
         self._owner = owner
         self._callbacks = callbacks
         self._clock = clock

@@ -8,26 +8,26 @@ from collections.abc import Sequence
 import msgspec
 
 from lbcproxy.session.end import End
-from lbcproxy.session.entry import Entry, Passage
+from lbcproxy.session.entry import Delivery, Entry
 
 __all__ = ["Line", "Step", "not_sent"]
 
 
 class Step:
-    """What goes on in one piece: passages, once they are decided and due."""
+    """What goes on in one piece: deliveries, once they are decided and due."""
 
-    __slots__ = ("added", "added_size", "close", "entry", "passages", "ready", "size", "waits")
+    __slots__ = ("added", "added_size", "close", "deliveries", "entry", "ready", "size", "waits")
 
     def __init__(
-        self, passages: Sequence[Passage], entry: Entry | None = None, *, added: int = 0
+        self, deliveries: Sequence[Delivery], entry: Entry | None = None, *, added: int = 0
     ) -> None:
-        self.passages = passages
+        self.deliveries = deliveries
         self.entry = entry
         """Of the message that is to be decided about; None where nobody asked."""
         self.ready = entry is None
         self.close: End | None = None
         """Why the session ends after it, if it does."""
-        self.size = _size(passages)
+        self.size = _size(deliveries)
         self.waits = False
         """Whether it is in a line."""
         self.added = added
@@ -61,16 +61,16 @@ class Line:
         """Whether nothing waits: what comes may go on as it came."""
         return not (self._steps or self._behind_frame)
 
-    def passed(self, passages: Sequence[Passage]) -> None:
+    def passed(self, deliveries: Sequence[Delivery]) -> None:
         """Take note of what has gone on without waiting."""
-        if passages:
-            self._in_frame = not passages[-1].entries
+        if deliveries:
+            self._in_frame = not deliveries[-1].entries
 
     def put(self, step: Step) -> None:
         """Take what came, in order."""
         self._append(step)
         # A message that passes in parts ends with an entry; nothing may come between.
-        self._in_frame = step.entry is None and not step.passages[-1].entries
+        self._in_frame = step.entry is None and not step.deliveries[-1].entries
         if not self._in_frame:
             self._steps.extend(self._behind_frame)
             self._behind_frame.clear()
@@ -84,13 +84,13 @@ class Line:
             self._append(step)
 
     def settle(
-        self, step: Step, passages: Sequence[Passage], *, added: int, added_size: int
+        self, step: Step, deliveries: Sequence[Delivery], *, added: int, added_size: int
     ) -> None:
         """Take what has become of a step that waits, and how much of it plugins put in."""
         waits = step.waits  # if it does not, the line was given up meanwhile
         if waits:
             self._leave(step)
-        step.passages, step.size = passages, _size(passages)
+        step.deliveries, step.size = deliveries, _size(deliveries)
         step.added, step.added_size = added, added_size
         if waits:
             self._enter(step)
@@ -135,14 +135,14 @@ class Line:
         self.added -= step.added
 
 
-def _size(passages: Sequence[Passage]) -> int:
-    return sum(max(len(each.raw), len(each.sent or b"")) for each in passages)
+def _size(deliveries: Sequence[Delivery]) -> int:
+    return sum(max(len(each.raw), len(each.sent or b"")) for each in deliveries)
 
 
-def not_sent(passage: Passage) -> Passage:
+def not_sent(delivery: Delivery) -> Delivery:
     """Say of what was held when the session broke off that it went nowhere."""
     entries = tuple(
         msgspec.structs.replace(each, verdict="drop", trail=(*each.trail, "the session broke off"))
-        for each in passage.entries
+        for each in delivery.entries
     )
-    return Passage(passage.raw, entries, b"", unread=passage.unread)
+    return Delivery(delivery.raw, entries, b"", unread=delivery.unread)

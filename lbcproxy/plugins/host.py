@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End
-from lbcproxy.session.entry import Passage
+from lbcproxy.session.entry import Delivery
 
 __all__ = ["Host"]
 
@@ -18,7 +18,7 @@ class Host(Protocol):
     def send(self, direction: Direction, data: bytes) -> None:
         """Send bytes on."""
 
-    def tell(self, direction: Direction, passages: Sequence[Passage]) -> None:
+    def tell(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Tell the observers what has passed."""
 
     def finish(self, direction: Direction) -> None:

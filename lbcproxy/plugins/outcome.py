@@ -19,7 +19,7 @@ from lbcproxy.plugins.verdicts import (
 )
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
-from lbcproxy.session.entry import Entry, Passage
+from lbcproxy.session.entry import Delivery, Entry
 from lbcproxy.session.message import Message
 
 __all__ = ["Outcome"]
@@ -95,10 +95,10 @@ class Outcome:
             return "rewrite"
         return "delay" if self.delay else "pass"
 
-    def passages(
-        self, entry: Entry, inject: Callable[[Message | Raw, str], Passage]
-    ) -> list[Passage]:
-        """Say what passes: the message's own passage, and those of what is put around it."""
+    def deliveries(
+        self, entry: Entry, inject: Callable[[Message | Raw, str], Delivery]
+    ) -> list[Delivery]:
+        """Say what passes: the message's own delivery, and those of what is put around it."""
         trail = tuple(self.trail)
         changed = self.messages != [self.message]
         sent = b"".join(each.raw for each in self.messages) if changed else None
@@ -106,7 +106,7 @@ class Outcome:
         words = "; ".join(trail)
         return [
             *(inject(each, words) for each in self.before),
-            Passage(self.message.raw, (decided,), sent),
+            Delivery(self.message.raw, (decided,), sent),
             *(inject(each, words) for each in self.behind),
         ]
 

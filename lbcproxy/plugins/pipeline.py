@@ -20,9 +20,9 @@ from lbcproxy.plugins.outcome import Outcome
 from lbcproxy.plugins.session_view import LiveSession
 from lbcproxy.plugins.verdicts import Raw, Sendable, Verdict
 from lbcproxy.session.direction import Direction
-from lbcproxy.session.entry import Passage
+from lbcproxy.session.entry import Delivery
 from lbcproxy.session.message import Message
-from lbcproxy.session.observer import SessionFacts
+from lbcproxy.session.observer import SessionInfo
 from lbcproxy.session.salvage import SafeReading
 from lbcproxy.session.session import Session
 from lbcproxy.wire.messages.handshake import Version
@@ -45,7 +45,7 @@ class Pipeline:
     def __init__(self, core: Session, chain: Chain, host: Host, policy: str = OPEN) -> None:
         self.core = core
         self.host = host
-        self.facts: SessionFacts | None = None
+        self.facts: SessionInfo | None = None
         self._safe = SafeReading(core)
         self._chain = chain
         self._policy = policy
@@ -77,7 +77,7 @@ class Pipeline:
         """Whether something of a direction waits for a decision or for its time."""
         return not self._lines[direction].is_idle
 
-    def start(self, facts: SessionFacts) -> None:
+    def start(self, facts: SessionInfo) -> None:
         """Tell the plugins that the session begins."""
         self.facts = facts
         self._event("start")
@@ -87,50 +87,50 @@ class Pipeline:
         line = self._lines[direction]
         if line.is_idle and self.core.passes(direction, data):
             self.host.send(direction, data)  # before it is hashed: the node need not wait for that
-            passages = self._safe.receive(direction, data, time_ns)
-            line.passed(passages)
-            self.host.tell(direction, passages)
+            deliveries = self._safe.receive(direction, data, time_ns)
+            line.passed(deliveries)
+            self.host.tell(direction, deliveries)
             return
         waited = self.core.waits(direction)
-        passages = self._safe.receive(direction, data, time_ns)
-        if line.is_idle and not any(self._is_asked(each) for each in passages):
-            line.passed(passages)
+        deliveries = self._safe.receive(direction, data, time_ns)
+        if line.is_idle and not any(self._is_asked(each) for each in deliveries):
+            line.passed(deliveries)
             if not waited and not self.core.waits(direction):
-                self._pass(direction, passages, data)
-            elif passages:
-                self._pass(direction, passages)
+                self._pass(direction, deliveries, data)
+            elif deliveries:
+                self._pass(direction, deliveries)
         else:
-            for passage in passages:
-                self._take(direction, passage)
+            for delivery in deliveries:
+                self._take(direction, delivery)
             self._go_on(direction)
         self.look_ready()
 
-    def offer(self, direction: Direction, passage: Passage) -> None:
+    def offer(self, direction: Direction, delivery: Delivery) -> None:
         """Take a message that somebody else has framed."""
-        self._take(direction, passage)
+        self._take(direction, delivery)
         self._go_on(direction)
 
     def finish(self, direction: Direction, time_ns: int) -> None:
         """Take note that a node sends no more: the end waits behind what is held."""
-        for passage in self._safe.end(direction, time_ns):
-            self._take(direction, passage)
+        for delivery in self._safe.end(direction, time_ns):
+            self._take(direction, delivery)
         self._lines[direction].ended = True
         self._go_on(direction)
 
     def let_go(self, time_ns: int) -> None:
         """Hold no message that is not whole yet."""
         for direction in Direction:
-            for passage in self._safe.let_go(direction, time_ns):
-                self._take(direction, passage)
+            for delivery in self._safe.let_go(direction, time_ns):
+                self._take(direction, delivery)
             self._go_on(direction)
 
     def cut(self, time_ns: int) -> None:
         """Give up what waits: the session is broken off."""
         for direction, line in self._lines.items():
-            passages = [not_sent(each) for step in line.clear() for each in step.passages]
-            passages += map(not_sent, self._safe.end(direction, time_ns))
-            if passages:
-                self.host.tell(direction, passages)
+            deliveries = [not_sent(each) for step in line.clear() for each in step.deliveries]
+            deliveries += map(not_sent, self._safe.end(direction, time_ns))
+            if deliveries:
+                self.host.tell(direction, deliveries)
 
     def end(self, why: str) -> None:
         """Tell the plugins that it is over."""
@@ -171,14 +171,14 @@ class Pipeline:
 
     # One message.
 
-    def _take(self, direction: Direction, passage: Passage) -> None:
-        entry = passage.entries[0] if self._is_asked(passage) else None
-        self._lines[direction].put(Step([passage], entry))
+    def _take(self, direction: Direction, delivery: Delivery) -> None:
+        entry = delivery.entries[0] if self._is_asked(delivery) else None
+        self._lines[direction].put(Step([delivery], entry))
 
-    def _is_asked(self, passage: Passage) -> bool:
-        if passage.run is not None or not passage.entries:
+    def _is_asked(self, delivery: Delivery) -> bool:
+        if delivery.run is not None or not delivery.entries:
             return False
-        message = passage.entries[0].message
+        message = delivery.entries[0].message
         if message is None or not message.raw:
             return False  # junk, or a long message that has passed
         return self._chain.asked(message.command, error=self._is_wrong(message))
@@ -267,10 +267,10 @@ class Pipeline:
         line.deciding = False
         assert step.entry is not None
         if outcome.trail:  # otherwise nobody had anything to say: it passes as it is
-            passages = outcome.passages(
+            deliveries = outcome.deliveries(
                 step.entry, lambda each, words: self._injection(each, direction, words)
             )
-            line.settle(step, passages, added=outcome.added, added_size=outcome.added_size)
+            line.settle(step, deliveries, added=outcome.added, added_size=outcome.added_size)
         step.close = outcome.close
         if outcome.message.command == "version":
             self._note_version(direction, outcome.messages)
@@ -307,9 +307,9 @@ class Pipeline:
     def _flush(self, direction: Direction) -> None:
         line = self._lines[direction]
         steps = line.take_ready()
-        passages = [each for step in steps for each in step.passages]
-        if passages:
-            self._pass(direction, passages)
+        deliveries = [each for step in steps for each in step.deliveries]
+        if deliveries:
+            self._pass(direction, deliveries)
             if added := [step for step in steps if step.added_size]:
                 self._injections[direction].sent(added, full=self.host.is_full(direction))
         close = next((step.close for step in steps if step.close is not None), None)
@@ -321,13 +321,13 @@ class Pipeline:
             self.host.finish(direction)
 
     def _pass(
-        self, direction: Direction, passages: Sequence[Passage], sent: bytes | None = None
+        self, direction: Direction, deliveries: Sequence[Delivery], sent: bytes | None = None
     ) -> None:
         if sent is None:
-            parts = [each.raw if each.sent is None else each.sent for each in passages]
+            parts = [each.raw if each.sent is None else each.sent for each in deliveries]
             sent = parts[0] if len(parts) == 1 else b"".join(parts)
         self.host.send(direction, sent)
-        self.host.tell(direction, passages)
+        self.host.tell(direction, deliveries)
 
     def _bound(self, direction: Direction, line: Line) -> None:
         """Read no more while too much waits, and go on when half of it has gone."""
@@ -350,7 +350,7 @@ class Pipeline:
             return sendable if record is None else Message.of(record, direction, codec)
         return sendable
 
-    def _injection(self, made: Message | Raw, direction: Direction, words: str) -> Passage:
+    def _injection(self, made: Message | Raw, direction: Direction, words: str) -> Delivery:
         given = made if isinstance(made, Message) else made.raw
         return self.core.injected(direction, self.host.now(), given, (words,))
 

@@ -10,8 +10,8 @@ from lbcproxy.plugins.host import Host
 from lbcproxy.plugins.verdicts import Sendable
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
-from lbcproxy.session.node_state import Side, SideStatistics, Stage
-from lbcproxy.session.observer import SessionFacts
+from lbcproxy.session.node_state import NodeState, NodeStatistics, Stage
+from lbcproxy.session.observer import SessionInfo
 from lbcproxy.session.session import Session
 from lbcproxy.wire.messages.handshake import Version
 
@@ -22,7 +22,7 @@ class Injecting(Protocol):
     """What of a pipeline it needs."""
 
     host: Host
-    facts: SessionFacts | None
+    facts: SessionInfo | None
 
     def inject(
         self, who: str, direction: Direction, messages: Sequence[Sendable], why: str = ...
@@ -38,7 +38,7 @@ class SideView:
 
     __slots__ = ("_side",)
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: NodeState) -> None:
         self._side = side
 
     @property
@@ -71,7 +71,7 @@ class SideView:
         """How many messages of which command it has sent, up to now."""
         return self._side.commands.copy()
 
-    def statistics(self) -> SideStatistics:
+    def statistics(self) -> NodeStatistics:
         """Return all of that as it is now, as a value that does not change."""
         return self._side.statistics()
 
@@ -98,7 +98,7 @@ class LiveSession:
         return self._core.network.id
 
     @property
-    def facts(self) -> SessionFacts:
+    def facts(self) -> SessionInfo:
         """Between which addresses it is."""
         assert self._pipeline.facts is not None
         return self._pipeline.facts

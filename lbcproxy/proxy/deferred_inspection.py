@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Looks"]
+__all__ = ["DeferredInspection"]
 
 LATER = 0.002
 """Seconds after which it is looked at."""
@@ -14,7 +14,7 @@ MOST = 65_536
 """Bytes that may wait for that; with more it is done at once."""
 
 
-class Looks:
+class DeferredInspection:
     """What all sessions have still to look at.
 
     A node that waits for an answer should not wait for us to frame and record its question. One

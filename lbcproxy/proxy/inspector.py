@@ -17,27 +17,27 @@ from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.log import GATE
-from lbcproxy.proxy.deferred_inspection import Looks
+from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.session import (
+    Delivery,
     Direction,
     End,
     EndCause,
     Lost,
     Observer,
-    Passage,
     Session,
-    SessionFacts,
+    SessionInfo,
     SessionSummary,
 )
 from lbcproxy.session.salvage import SafeReading
 
-__all__ = ["Watch"]
+__all__ = ["Inspector"]
 
-Tell = Callable[[Observer, SessionFacts, int], None]
+Tell = Callable[[Observer, SessionInfo, int], None]
 NOTHING = Lost()
 
 
-class Watch:
+class Inspector:
     """One session's observers; `now` is the time of day in nanoseconds.
 
     What it receives it looks at when `looks` has it do so; `looked` is told each time.
@@ -50,7 +50,7 @@ class Watch:
         session: Session,
         observers: Sequence[Observer],
         now: Callable[[], int],
-        looks: Looks,
+        looks: DeferredInspection,
         looked: Callable[[], object] = bool,
     ) -> None:
         self._session = session
@@ -61,13 +61,13 @@ class Watch:
         self._now = now
         self._looks = looks
         self._looked = looked
-        self._facts: SessionFacts | None = None
+        self._facts: SessionInfo | None = None
         self._end: End | None = None
         # What is told when it is known where the session leads; None when it is.
         self._untold: list[tuple[Tell, Lost]] | None = None
 
     @property
-    def facts(self) -> SessionFacts:
+    def facts(self) -> SessionInfo:
         """Between whom the session is; only while it is running."""
         assert self._facts is not None
         return self._facts
@@ -87,7 +87,7 @@ class Watch:
         """The same in words; only to be shown."""
         return "" if self._end is None else self._end.text
 
-    def started(self, facts: SessionFacts, *, settled: bool = True) -> None:
+    def started(self, facts: SessionInfo, *, settled: bool = True) -> None:
         """Begin: a client connected.
 
         If the upstream may be another than the facts have it, all is told when that is known: a
@@ -121,11 +121,11 @@ class Watch:
         for direction in Direction:
             self._look(direction, partial(self._safe.let_go, direction, now), now)
 
-    def passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+    def passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Tell what passed, where it has been looked at already."""
         now = self._now()
-        size = sum(len(each.raw) for each in passages)
-        self._looks.put(partial(self._tell_passed, direction, passages, now), size)
+        size = sum(len(each.raw) for each in deliveries)
+        self._looks.put(partial(self._tell_passed, direction, deliveries, now), size)
 
     def lost(self, size: int) -> None:
         """Tell that bytes came of which nothing is known: whoever should have read them failed."""
@@ -193,14 +193,14 @@ class Watch:
     def _look(
         self,
         direction: Direction,
-        read: Callable[[], list[Passage]],
+        read: Callable[[], list[Delivery]],
         now: int,
         data: bytes = b"",
     ) -> None:
         if self._facts is None or not (self._observers or self._failed):
             return
         try:
-            passages = read()
+            deliveries = read()
         except Exception:  # memory may be short for that as well
             self._log("session {number}: bytes are neither read nor recorded; traffic goes on")
             self.lost(len(data))
@@ -212,21 +212,21 @@ class Watch:
                 Failure(self._defect),
                 number=self._facts.number,
             )
-        if passages:
-            self._tell_passed(direction, passages, now)
+        if deliveries:
+            self._tell_passed(direction, deliveries, now)
 
-    def _tell_passed(self, direction: Direction, passages: Sequence[Passage], now: int) -> None:
-        def tell(observer: Observer, facts: SessionFacts, _: int) -> None:
-            observer.passed(facts, direction, passages, now)
+    def _tell_passed(self, direction: Direction, deliveries: Sequence[Delivery], now: int) -> None:
+        def tell(observer: Observer, facts: SessionInfo, _: int) -> None:
+            observer.passed(facts, direction, deliveries, now)
 
         lost = Lost(
-            messages=sum(len(each.entries) for each in passages),
-            size=sum(len(each.raw) for each in passages),
+            messages=sum(len(each.entries) for each in deliveries),
+            size=sum(len(each.raw) for each in deliveries),
             why="a defect of lbcproxy",
         )
         self._tell_all(tell, now, lost)
-        if self._defect is not None and passages[0].unread:
-            lacking = sum(each.entries[0].missing for each in passages if each.unread)
+        if self._defect is not None and deliveries[0].unread:
+            lacking = sum(each.entries[0].missing for each in deliveries if each.unread)
             self._tell_lost(Lost(size=lacking, why="reading failed"))
 
     def _tell(self, tell: Tell) -> None:

@@ -18,7 +18,7 @@ from lbcproxy.plugins.loader import chain_of, renewed, trimmed
 from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.settings import Plugins
-from lbcproxy.session import Direction, End, EndCause, Passage, Session
+from lbcproxy.session import Delivery, Direction, End, EndCause, Session
 
 __all__ = ["Asked", "Escaped", "Hosting", "Runs", "chain_for"]
 
@@ -57,7 +57,7 @@ class Runs(Protocol):
     def send_on(self, direction: Direction, data: bytes) -> None:
         """Send bytes on."""
 
-    def tell_passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+    def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Tell the observers."""
 
     def finish_on(self, direction: Direction) -> None:

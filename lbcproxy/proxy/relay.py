@@ -26,10 +26,10 @@ from lbcproxy.proxy.deadlines import Deadlines, silence
 from lbcproxy.proxy.early_data import EarlyBytes
 from lbcproxy.proxy.fault_pipe import Pipes
 from lbcproxy.proxy.graceful_close import Closing
-from lbcproxy.proxy.inspector import Watch
+from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.plugin_host import Hosting, chain_for
 from lbcproxy.proxy.settings import Owner, RelaySettings
-from lbcproxy.session import Direction, End, EndCause, Passage, Session, SessionFacts
+from lbcproxy.session import Delivery, Direction, End, EndCause, Session, SessionInfo
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 
 __all__ = ["Relay"]
@@ -57,7 +57,7 @@ class Relay:
             stream_above=settings.stream_above,
             wanted=chain.commands,
         )
-        self._watch = Watch(
+        self._inspector = Inspector(
             self._session, settings.observers, settings.now, settings.looks, self._tell_held
         )
         self._hosting = Hosting(self, settings.clock, settings.now, settings.plugins.limit)
@@ -102,7 +102,7 @@ class Relay:
     def shed(self) -> None:
         """Read the messages that are under way no further; end, if it waits for an upstream."""
         if self._pipeline is None:
-            self._watch.let_go()
+            self._inspector.let_go()
         else:
             self._pipeline.let_go(self._settings.now())
         if self._early.take():
@@ -117,7 +117,7 @@ class Relay:
 
     def stop(self, end: End = STOPPED) -> None:
         """End the session: send what has been received, then close both legs."""
-        self._watch.ending(end)
+        self._inspector.ending(end)
         self._stopped = True
         if self._dialling is not None:
             self._dialling.cancel()
@@ -131,7 +131,7 @@ class Relay:
 
     def abort(self) -> None:
         """End the session at once."""
-        self._watch.ending(STOPPED_AT_ONCE)
+        self._inspector.ending(STOPPED_AT_ONCE)
         self._broken = True
         self._cut()
         self._pipes.stop()
@@ -147,7 +147,7 @@ class Relay:
 
     def leads_back(self) -> None:
         """End at once: the way from the client leads through its own listener again."""
-        self._watch.ending(End(EndCause.LOOP))
+        self._inspector.ending(End(EndCause.LOOP))
         self.abort()
 
     # What the peers tell.
@@ -155,8 +155,8 @@ class Relay:
     def peer_connected(self, peer: Peer) -> None:
         """Dial when the client is there; join when the upstream is."""
         if peer is self.client:
-            self._watch.started(
-                SessionFacts(
+            self._inspector.started(
+                SessionInfo(
                     number=self.number,
                     network=self._settings.network.id,
                     client=peer.address,
@@ -169,7 +169,7 @@ class Relay:
             if not self._is_new(peer, peer.address, reached):
                 return
             if self._pipeline is not None:
-                self._pipeline.start(self._watch.facts)
+                self._pipeline.start(self._inspector.facts)
             self._deadlines.start(self._is_ready)
             self._dialling = connect(self._dial, self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
@@ -185,9 +185,9 @@ class Relay:
             self._half.alive()
         if self._pipeline is None:
             self.send_on(direction, data)
-            self._watch.received(direction, data)
+            self._inspector.received(direction, data)
         else:
-            self._hosting.receive(self._pipeline, direction, data, self._watch.lost)
+            self._hosting.receive(self._pipeline, direction, data, self._inspector.lost)
             self._tell_held()
 
     def peer_finished(self, peer: Peer) -> None:
@@ -212,9 +212,9 @@ class Relay:
             if self._early.is_full:
                 self.client.pause("upstream")
 
-    def tell_passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+    def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Tell the observers what the plugins let pass, and what not."""
-        self._watch.passed(direction, passages)
+        self._inspector.passed(direction, deliveries)
 
     def hold(self, direction: Direction, held: bool) -> None:
         """Stop reading what comes in a direction, or go on."""
@@ -235,8 +235,8 @@ class Relay:
         peer = self._other(self._receiver(direction))
         self._finished.add(direction)
         if self._dialling is None:  # otherwise it may still turn out that there is no upstream
-            self._watch.ending(End(EndCause.CLOSED, direction))
-        self._watch.finished(direction)
+            self._inspector.ending(End(EndCause.CLOSED, direction))
+        self._inspector.finished(direction)
         if peer in self._closed:
             self._close_behind(self._other(peer))
         if len(self._finished) == len(Direction):
@@ -257,9 +257,9 @@ class Relay:
         direction, other = self._direction(peer), self._other(peer)
         if reset and not peer.aborted and not self._broken:
             self._broken = True
-            self._watch.ending(End(EndCause.RESET, direction))
+            self._inspector.ending(End(EndCause.RESET, direction))
             self._cut()
-            self._watch.reset(direction)
+            self._inspector.reset(direction)
             linger = self._settings.linger
             if self._pipes.after(other, partial(self._closing.abort_soon, other, linger)):
                 self._closing.later(linger, other.abort)
@@ -300,12 +300,12 @@ class Relay:
 
     def fault_ended(self, target: Peer, end: StreamEnd) -> None:
         """End the session as a fault wants it: in order by way of one leg, or both by a reset."""
-        self._watch.ending(End(EndCause.FAULT, name=end.by))
+        self._inspector.ending(End(EndCause.FAULT, name=end.by))
         if not end.reset:
             self._closing.close(target, self._settings.linger)
         elif not self._broken:
             self._broken = True
-            self._watch.reset(self._direction(self._other(target)))
+            self._inspector.reset(self._direction(self._other(target)))
             self.client.abort()
             self.upstream.abort()
 
@@ -314,7 +314,7 @@ class Relay:
     def _joined(self, _peer: Peer) -> None:
         """Send what the client said meanwhile, and read on."""
         self._dialling = None
-        self._watch.connected(self.upstream.local_address, self._dial.leads_to)
+        self._inspector.connected(self.upstream.local_address, self._dial.leads_to)
         if not self._is_new(self.upstream, self.upstream.local_address, self.upstream.address):
             return
         if answer := self._settings.answer(self.upstream.local_address):
@@ -325,7 +325,7 @@ class Relay:
         self._tell_held()
         self.client.resume("upstream")
         if Direction.TO_UPSTREAM in self._finished:
-            self._watch.ending(End(EndCause.CLOSED, Direction.TO_UPSTREAM))
+            self._inspector.ending(End(EndCause.CLOSED, Direction.TO_UPSTREAM))
             self._pipes.after(self.upstream, self.upstream.finish)
 
     def _not_joined(self, failure: Failure) -> None:
@@ -336,12 +336,12 @@ class Relay:
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         assert failure.value is not None
         if self.client in self._closed:
-            self._watch.ending(End(EndCause.CLOSED, Direction.TO_UPSTREAM))
+            self._inspector.ending(End(EndCause.CLOSED, Direction.TO_UPSTREAM))
         elif not self._broken:
-            self._watch.ending(unreachable(failure.value))
+            self._inspector.ending(unreachable(failure.value))
             if not self._stopped:
                 self._broken = True
-                self._watch.reset(Direction.TO_CLIENT)
+                self._inspector.reset(Direction.TO_CLIENT)
             answer = self._settings.answer(failure.value)
             self.client.write(answer)
             if answer or self._stopped:
@@ -366,10 +366,10 @@ class Relay:
         """Take note of what will not be sent any more."""
         if self._pipeline is not None:
             self._pipeline.cut(self._settings.now())
-        self._watch.cut()
+        self._inspector.cut()
 
     def _end_if_over(self) -> None:
-        if self.client not in self._closed or not self._watch.running:
+        if self.client not in self._closed or not self._inspector.running:
             return
         if self.upstream not in self._closed and self.upstream.is_open:
             return
@@ -377,17 +377,17 @@ class Relay:
         self._deadlines.stop()
         self._cut()
         if self._pipeline is not None:
-            self._pipeline.end(self._watch.why)
+            self._pipeline.end(self._inspector.why)
         self._hosting.stop()
         self._pipes.stop()
         if self._half is not None:
             self._half.stop()
         self._settings.budget.forget(self)
-        self._watch.ended()
+        self._inspector.ended()
         self._owner.relay_ended(self)
 
     def _is_ready(self) -> bool:
-        self._watch.catch_up()
+        self._inspector.catch_up()
         return self._session.is_ready
 
     def _direction(self, peer: Peer) -> Direction:

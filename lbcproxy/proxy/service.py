@@ -23,7 +23,7 @@ from lbcproxy.networks import Network
 from lbcproxy.peer.dial import client_endpoint
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.connector import Dialling
-from lbcproxy.proxy.deferred_inspection import Looks
+from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.proxy.destinations import Destinations
 from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.loop_guard import Connections
@@ -66,7 +66,7 @@ class Shared:
         self.numbers: Iterator[int] = itertools.count(1)
         self.sessions: Iterator[int] = itertools.count(1)
         self.budget = Budget(memory)
-        self.looks = Looks(clock)
+        self.looks = DeferredInspection(clock)
         self.interception: Interception | None = None
         """Who holds messages by hand, if anybody may."""
         self.connections = Connections()

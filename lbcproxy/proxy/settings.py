@@ -15,7 +15,7 @@ from lbcproxy.peer.connection import Connection
 from lbcproxy.plugins.loader import Loaded
 from lbcproxy.plugins.pipeline import OPEN
 from lbcproxy.proxy.budget import Budget
-from lbcproxy.proxy.deferred_inspection import Looks
+from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.loop_guard import Connections
 from lbcproxy.session import End, Observer
@@ -102,7 +102,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """The same of one in which not a byte passes."""
     budget: Budget
     """What all sessions may hold together."""
-    looks: Looks = msgspec.field(default_factory=Looks)
+    looks: DeferredInspection = msgspec.field(default_factory=DeferredInspection)
     """What all sessions have still to look at."""
     connections: Connections = msgspec.field(default_factory=Connections)
     """Those of all sessions."""

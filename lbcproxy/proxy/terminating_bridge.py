@@ -15,7 +15,7 @@ from lbcproxy.proxy.bridge import bridge, reads_witness
 from lbcproxy.proxy.negotiation import Negotiation
 from lbcproxy.proxy.plugin_host import Hosting, chain_for
 from lbcproxy.proxy.settings import RelaySettings
-from lbcproxy.session import Direction, End, Entry, Passage, Session, SessionFacts
+from lbcproxy.session import Delivery, Direction, End, Entry, Session, SessionInfo
 from lbcproxy.wire import Frame, Framer
 from lbcproxy.wire.codec import Codec
 
@@ -38,7 +38,7 @@ class Between(Protocol):
     def leg_to(self, direction: Direction) -> Peer | None:
         """Give the leg on which a direction's messages go out, if there is one yet."""
 
-    def tell(self, direction: Direction, passage: Passage) -> None:
+    def tell(self, direction: Direction, delivery: Delivery) -> None:
         """Tell the observers."""
 
     @property
@@ -72,7 +72,7 @@ class Exchange:
         """Whether plugins hold something of a direction."""
         return self._pipeline is not None and self._pipeline.is_waiting(direction)
 
-    def start(self, facts: SessionFacts) -> None:
+    def start(self, facts: SessionInfo) -> None:
         """Begin: a client is there."""
         if self._pipeline is not None:
             self._pipeline.start(facts)
@@ -91,13 +91,13 @@ class Exchange:
             settings = self._session.settings
             self._pipeline.change(chain_for(self.number, settings, self._pipeline.chain))
 
-    def take(self, passage: Passage) -> None:
+    def take(self, delivery: Delivery) -> None:
         """Take a message that came on one leg for the other."""
-        [entry] = passage.entries
+        [entry] = delivery.entries
         if self._pipeline is None:
-            self._pass(entry.direction, passage)
+            self._pass(entry.direction, delivery)
         else:
-            self._pipeline.offer(entry.direction, passage)
+            self._pipeline.offer(entry.direction, delivery)
 
     def end(self, why: str) -> None:
         """Give up what is held: nothing can be sent any more."""
@@ -111,10 +111,10 @@ class Exchange:
     def send_on(self, direction: Direction, data: bytes) -> None:
         """Nothing: the messages are framed one by one, in `tell_passed`."""
 
-    def tell_passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+    def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Send what the plugins let pass, and tell of all."""
-        for passage in passages:
-            self._pass(direction, passage)
+        for delivery in deliveries:
+            self._pass(direction, delivery)
         self._session.negotiation.look(direction)
 
     def finish_on(self, direction: Direction) -> None:
@@ -135,19 +135,19 @@ class Exchange:
 
     # One message.
 
-    def _pass(self, direction: Direction, passage: Passage) -> None:
+    def _pass(self, direction: Direction, delivery: Delivery) -> None:
         source, target = self._session.leg_to(direction.other), self._session.leg_to(direction)
-        [entry] = passage.entries
-        if passage.sent == b"":  # dropped
-            self._session.tell(direction, passage)
+        [entry] = delivery.entries
+        if delivery.sent == b"":  # dropped
+            self._session.tell(direction, delivery)
         elif source is None or target is None or source.core.closed or target.core.closed:
             dropped = _noted(entry, "drop", ("terminate", GONE))
-            self._session.tell(direction, Passage(passage.raw, (dropped,), b""))
-        elif passage.sent is None:
+            self._session.tell(direction, Delivery(delivery.raw, (dropped,), b""))
+        elif delivery.sent is None:
             self._bridge(entry, source, target)
         else:
-            self._session.tell(direction, passage)
-            for command, raw in _frames(self._core, passage.sent):
+            self._session.tell(direction, delivery)
+            for command, raw in _frames(self._core, delivery.sent):
                 if self._session.negotiation.offer(direction, command, raw) != "":
                     target.forward(command, raw)
             self._wait_for(source, target)
@@ -160,14 +160,14 @@ class Exchange:
         if offered is not None:
             if offered:
                 entry = _noted(entry, "drop", ("terminate", offered))
-            passage = Passage(message.raw, (entry,), b"" if offered else None)
-            self._session.tell(entry.direction, passage)
+            delivery = Delivery(message.raw, (entry,), b"" if offered else None)
+            self._session.tell(entry.direction, delivery)
             return
         bridged = bridge(message, source, target)
         sent = None
         if bridged.verdict != "pass":
             entry, sent = _noted(entry, bridged.verdict, bridged.trail), bridged.raw
-        self._session.tell(entry.direction, Passage(message.raw, (entry,), sent))
+        self._session.tell(entry.direction, Delivery(message.raw, (entry,), sent))
         if bridged.raw:
             target.forward(message.command, bridged.raw)
             self._wait_for(source, target)

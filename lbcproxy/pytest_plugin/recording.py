@@ -14,7 +14,7 @@ from lbcproxy.networks import Network
 from lbcproxy.proxy import Mode, ProxyService, ProxySettings
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.replay.as_server.store import whole_file
-from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Delivery, Direction, Observer, SessionInfo, SessionSummary
 
 __all__ = ["Recorded"]
 
@@ -44,10 +44,10 @@ class Recorded(Observer):
     # What the proxy tells.
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Count."""
-        self.new += sum(len(each.entries) for each in passages)
+        self.new += sum(len(each.entries) for each in deliveries)
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
         """Note why."""

@@ -18,7 +18,7 @@ from lbcproxy import networks
 from lbcproxy.capture import Capture, open_capture
 from lbcproxy.errors import CaptureError, LbcproxyError
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, Entry, Message, SessionFacts
+from lbcproxy.session import Direction, Entry, Message, SessionInfo
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.messages.handshake import Version
 
@@ -61,7 +61,7 @@ class Conversation:
     What was put in while it was recorded is left out; what was dropped had been sent, and is here.
     """
 
-    def __init__(self, path: Path, number: int, network: Network, facts: SessionFacts) -> None:
+    def __init__(self, path: Path, number: int, network: Network, facts: SessionInfo) -> None:
         self.path = path
         self.number = number
         """The session's number in the capture."""

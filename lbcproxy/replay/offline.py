@@ -18,7 +18,7 @@ from lbcproxy.networks import Network
 from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.plugin_host import Hosting, chain_for
-from lbcproxy.session import Direction, End, Entry, Observer, Passage, Session, SessionFacts
+from lbcproxy.session import Delivery, Direction, End, Entry, Observer, Session, SessionInfo
 from lbcproxy.session.end import OPEN, SILENT, STOPPED
 
 __all__ = ["offline"]
@@ -127,7 +127,7 @@ class _Run:
 class _Replayed:
     """One session; it is what its plugins' host works for."""
 
-    def __init__(self, run: _Run, facts: SessionFacts, network: Network) -> None:
+    def __init__(self, run: _Run, facts: SessionInfo, network: Network) -> None:
         self.number = facts.number
         self._run = run
         self._facts = facts
@@ -144,7 +144,7 @@ class _Replayed:
     def take(self, entry: Entry) -> None:
         """Take what a node sent, or that something of it is not known."""
         if entry.missing:
-            self.tell_passed(entry.direction, [Passage(b"", (entry,))])
+            self.tell_passed(entry.direction, [Delivery(b"", (entry,))])
             return
         self._pipeline.receive(entry.direction, entry.raw, entry.time_ns)
 
@@ -164,10 +164,10 @@ class _Replayed:
     def send_on(self, direction: Direction, data: bytes) -> None:
         """Nobody is there to get it."""
 
-    def tell_passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+    def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Give what passed."""
-        self._run.observer.passed(self._facts, direction, passages, self._run.now())
-        self._run.out.extend(entry for each in passages for entry in each.entries)
+        self._run.observer.passed(self._facts, direction, deliveries, self._run.now())
+        self._run.out.extend(entry for each in deliveries for entry in each.entries)
 
     def finish_on(self, direction: Direction) -> None:
         """Nothing."""
@@ -183,8 +183,8 @@ class _Replayed:
         return False
 
 
-def _unknown(number: int, network: Network) -> SessionFacts:
+def _unknown(number: int, network: Network) -> SessionInfo:
     nobody = Endpoint("", 0)
-    return SessionFacts(
+    return SessionInfo(
         number=number, network=network.id, client=nobody, listen=nobody, upstream=nobody
     )

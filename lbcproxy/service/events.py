@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from lbcproxy.peer.log import GATE
-from lbcproxy.session import Direction, Entry, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Delivery, Direction, Entry, Observer, SessionInfo, SessionSummary
 from lbcproxy.session.command_counter import Names
 from lbcproxy.text import printable
 
@@ -31,25 +31,25 @@ class Events(Observer):
         Payloads are not read for it, but count if an observer before this one has read them.
         """
 
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
+    def started(self, facts: SessionInfo, time_ns: int) -> None:
         """Say who connected."""
         self.sessions += 1
         self._say(facts, "client connect")
 
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
         """Say that the upstream is there."""
         self._say(facts, f"upstream connect {facts.upstream}")
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Count what passed."""
-        for passage in passages:
-            if passage.run is not None:
-                self.commands.update(passage.run.frames.commands)
-                self.errors += sum(map(_is_wrong, passage.run.made))
+        for delivery in deliveries:
+            if delivery.run is not None:
+                self.commands.update(delivery.run.frames.commands)
+                self.errors += sum(map(_is_wrong, delivery.run.made))
                 continue
-            for entry in passage.entries:
+            for entry in delivery.entries:
                 if entry.message is None:
                     self.errors += not entry.continued
                 else:
@@ -76,7 +76,7 @@ class Events(Observer):
         words = f"stopped: {self.sessions} sessions, {self.commands.total():,} messages"
         return f"{words}, {self.errors} with errors" if self.errors else words
 
-    def _say(self, facts: SessionFacts, text: str) -> None:
+    def _say(self, facts: SessionInfo, text: str) -> None:
         LOG.info(
             "[#{session} {client}] {text}", session=facts.number, client=facts.client, text=text
         )

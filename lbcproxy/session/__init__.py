@@ -1,28 +1,39 @@
 """What passes between two nodes, and what is known of them. No I/O; time is handed in."""
 
+from lbcproxy.deprecated import deprecated_names
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
-from lbcproxy.session.entry import UNKNOWN_SIZE, Entry, Passage, RunEntries
+from lbcproxy.session.entry import UNKNOWN_SIZE, Delivery, Entry, RunEntries
 from lbcproxy.session.message import Message
-from lbcproxy.session.node_state import Side, SideStatistics, Stage
-from lbcproxy.session.observer import Lost, Observer, SessionFacts, SessionSummary
+from lbcproxy.session.node_state import NodeState, NodeStatistics, Stage
+from lbcproxy.session.observer import Lost, Observer, SessionInfo, SessionSummary
 from lbcproxy.session.session import Session
 
 __all__ = [
     "UNKNOWN_SIZE",
+    "Delivery",
     "Direction",
     "End",
     "EndCause",
     "Entry",
     "Lost",
     "Message",
+    "NodeState",
+    "NodeStatistics",
     "Observer",
-    "Passage",
     "RunEntries",
     "Session",
-    "SessionFacts",
+    "SessionInfo",
     "SessionSummary",
-    "Side",
-    "SideStatistics",
     "Stage",
 ]
+
+__getattr__ = deprecated_names(
+    __name__,
+    {
+        "Passage": "Delivery",
+        "SessionFacts": "SessionInfo",
+        "Side": "NodeState",
+        "SideStatistics": "NodeStatistics",
+    },
+)

@@ -12,7 +12,7 @@ from lbcproxy.session.message import Message
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.framer import Run
 
-__all__ = ["UNKNOWN_SIZE", "Entry", "Passage", "RunEntries"]
+__all__ = ["UNKNOWN_SIZE", "Delivery", "Entry", "RunEntries"]
 
 UNKNOWN_SIZE = -1
 """The size of a gap where nothing tells how many bytes are missing."""
@@ -142,7 +142,7 @@ class RunEntries(Sequence[Entry]):
         return self._made
 
 
-class Passage(msgspec.Struct, frozen=True, gc=False):
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """Bytes that passed, and the entries they complete: several where messages came together."""
 
     raw: bytes

@@ -12,7 +12,7 @@ from lbcproxy.session.message import Message
 from lbcproxy.wire.framer import Run
 from lbcproxy.wire.messages.handshake import Version
 
-__all__ = ["HANDSHAKE", "Side", "SideStatistics", "Stage"]
+__all__ = ["HANDSHAKE", "NodeState", "NodeStatistics", "Stage"]
 
 
 class Stage(Enum):
@@ -34,7 +34,7 @@ HANDSHAKE = frozenset(command for _, command in TRANSITIONS)
 """The commands that matter for it."""
 
 
-class SideStatistics(msgspec.Struct, frozen=True):
+class NodeStatistics(msgspec.Struct, frozen=True):
     """What a node has told of itself and how much it has sent, at one moment."""
 
     stage: Stage
@@ -53,18 +53,18 @@ class SideStatistics(msgspec.Struct, frozen=True):
     protocol_version: int | None = None
     """The version the two agreed on: the lower of both, once both are known."""
 
-    def not_ready(self) -> SideStatistics:
+    def not_ready(self) -> NodeStatistics:
         """Return the same of a node whose opposite has not finished the handshake."""
         if self.stage is not Stage.READY:
             return self
         return msgspec.structs.replace(self, stage=Stage.VERACK_SEEN)
 
 
-class Side:
+class NodeState:
     """One node as its messages show it. Watches only; role-blind."""
 
     def __init__(self) -> None:
-        self.other: Side | None = None
+        self.other: NodeState | None = None
         """The node at the other end of the session, where there is a session."""
         self._sent = Stage.NEW
         self.version: Version | None = None
@@ -102,10 +102,10 @@ class Side:
         """Take note of several messages at once, of which none is of the handshake."""
         self.commands.update(run.commands)
 
-    def statistics(self) -> SideStatistics:
+    def statistics(self) -> NodeStatistics:
         """Give what is known now, as a value that does not change."""
         version = self.version
-        return SideStatistics(
+        return NodeStatistics(
             stage=self.stage,
             version=None if version is None else version.version,
             services=None if version is None else version.services,

@@ -10,13 +10,13 @@ import msgspec
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End
-from lbcproxy.session.entry import Passage
-from lbcproxy.session.node_state import SideStatistics, Stage
+from lbcproxy.session.entry import Delivery
+from lbcproxy.session.node_state import NodeStatistics, Stage
 
-__all__ = ["Lost", "Observer", "SessionFacts", "SessionSummary"]
+__all__ = ["Lost", "Observer", "SessionInfo", "SessionSummary"]
 
 
-class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Between whom a session is; by address and port."""
 
     number: int
@@ -33,13 +33,13 @@ class SessionFacts(msgspec.Struct, frozen=True, kw_only=True):
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """How a session ended."""
 
-    facts: SessionFacts
+    facts: SessionInfo
     end: End
     """Why it ended, and who ended it."""
     protocol_version: int | None
     """The version the two agreed on, or None if they did not come to it."""
-    client: SideStatistics
-    upstream: SideStatistics
+    client: NodeStatistics
+    upstream: NodeStatistics
 
     @property
     def is_ready(self) -> bool:
@@ -91,34 +91,34 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Observer:
     """Is told what happens, in order. Each method does nothing here; times in nanoseconds, UTC."""
 
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
+    def started(self, facts: SessionInfo, time_ns: int) -> None:
         """A client connected."""
 
-    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
         """A session of which the beginning is not known; a capture may have missed it.
 
         `protocol_version` is what its nodes had agreed on, if that is known all the same.
         """
         self.started(facts, time_ns)
 
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
         """The upstream leg is there."""
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Bytes passed, some of them completing messages."""
 
-    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
         """It is known why the session ends. Told once, before the first end of a direction.
 
         What waits may still pass. Where nothing else is told of the end, `ended` says it alone.
         """
 
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """The sender in this direction closed it in order."""
 
-    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """The sender in this direction broke its connection off."""
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:
@@ -127,11 +127,11 @@ class Observer:
     def left(self, summary: SessionSummary, time_ns: int) -> None:
         """No more is known of a session that nobody has closed: a capture tells it no further."""
 
-    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
         """Something is missing here: this observer failed at it, or a capture lacks it.
 
         Without `facts` nobody knows which sessions it is of.
         """
 
-    def gone(self, facts: SessionFacts, time_ns: int) -> None:
+    def gone(self, facts: SessionInfo, time_ns: int) -> None:
         """A session is over that this observer failed at, and was told no more of."""

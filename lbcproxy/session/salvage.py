@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from lbcproxy.session.direction import Direction
-from lbcproxy.session.entry import Passage
+from lbcproxy.session.entry import Delivery
 from lbcproxy.wire.framer import FrameEnd, Framer, Item
 
 if TYPE_CHECKING:
@@ -24,21 +24,21 @@ class SafeReading:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Passage]:
+    def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Delivery]:
         """Do what `Session.receive` does."""
         try:
             return self._session.receive(direction, data, time_ns)
         except Exception as error:
             return self._session.salvage(direction, data, time_ns, error)
 
-    def end(self, direction: Direction, time_ns: int) -> list[Passage]:
+    def end(self, direction: Direction, time_ns: int) -> list[Delivery]:
         """Do what `Session.end` does."""
         try:
             return self._session.end(direction, time_ns)
         except Exception as error:
             return self._session.salvage(direction, b"", time_ns, error)
 
-    def let_go(self, direction: Direction, time_ns: int) -> list[Passage]:
+    def let_go(self, direction: Direction, time_ns: int) -> list[Delivery]:
         """Do what `Session.let_go` does."""
         try:
             return self._session.let_go(direction, time_ns)

@@ -15,9 +15,9 @@ import msgspec
 from lbcproxy import networks
 from lbcproxy.networks import Network
 from lbcproxy.session.direction import Direction
-from lbcproxy.session.entry import UNKNOWN_SIZE, Entry, Passage, RunEntries
+from lbcproxy.session.entry import UNKNOWN_SIZE, Delivery, Entry, RunEntries
 from lbcproxy.session.message import HEAD, Message
-from lbcproxy.session.node_state import HANDSHAKE, Side, Stage
+from lbcproxy.session.node_state import HANDSHAKE, NodeState, Stage
 from lbcproxy.session.salvage import salvaged
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk, Run
@@ -43,8 +43,8 @@ class Session:
         number: int,
         network: Network,
         *,
-        client: Side | None = None,
-        upstream: Side | None = None,
+        client: NodeState | None = None,
+        upstream: NodeState | None = None,
         numbers: Iterator[int] | None = None,
         stream_above: int | None = STREAM_ABOVE,
         wanted: frozenset[str] | None = frozenset(),
@@ -60,8 +60,8 @@ class Session:
         self.defect: Exception | None = None
         """What reading failed with, if it did: that direction passes unread since then."""
         senders = {
-            Direction.TO_UPSTREAM: client or Side(),
-            Direction.TO_CLIENT: upstream or Side(),
+            Direction.TO_UPSTREAM: client or NodeState(),
+            Direction.TO_CLIENT: upstream or NodeState(),
         }
         for direction, sender in senders.items():
             sender.other = senders[direction.other]
@@ -73,12 +73,12 @@ class Session:
             self._agree_on(protocol_version)
 
     @property
-    def client(self) -> Side:
+    def client(self) -> NodeState:
         """What is known of the client."""
         return self._ways[Direction.TO_UPSTREAM].sender
 
     @property
-    def upstream(self) -> Side:
+    def upstream(self) -> NodeState:
         """What is known of the upstream."""
         return self._ways[Direction.TO_CLIENT].sender
 
@@ -114,14 +114,14 @@ class Session:
 
     def injected(
         self, direction: Direction, time_ns: int, made: Message | bytes, trail: tuple[str, ...]
-    ) -> Passage:
+    ) -> Delivery:
         """Say that something passes that no node has sent: a message, or any bytes."""
         if isinstance(made, Message):
             entry, raw = self._entry(direction, time_ns, made), made.raw
         else:
             entry, raw = self._injected_bytes(direction, time_ns, made), made
         entry = msgspec.structs.replace(entry, verdict="inject", trail=trail)
-        return Passage(b"", (entry,), raw)
+        return Delivery(b"", (entry,), raw)
 
     def _injected_bytes(self, direction: Direction, time_ns: int, raw: bytes) -> Entry:
         framer = Framer(self.network)
@@ -136,7 +136,7 @@ class Session:
             direction, time_ns, raw, "bytes that are no message", continued=False
         )
 
-    def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Passage]:
+    def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Delivery]:
         """Take bytes as they came from one node and say what they complete, in order."""
         way = self._ways[direction]
         way.sender.bytes += len(data)
@@ -146,7 +146,7 @@ class Session:
         items = way.framer.feed(data)
         return self._pass_all(way, direction, items, time_ns)
 
-    def end(self, direction: Direction, time_ns: int) -> list[Passage]:
+    def end(self, direction: Direction, time_ns: int) -> list[Delivery]:
         """Take note that a direction has ended, and give what was left unfinished."""
         way = self._ways[direction]
         way.expected = way.framer.buffered
@@ -155,19 +155,19 @@ class Session:
 
     def _pass_all(
         self, way: _Way, direction: Direction, items: list[Item], time_ns: int
-    ) -> list[Passage]:
-        passages: list[Passage] = []
+    ) -> list[Delivery]:
+        deliveries: list[Delivery] = []
         if items:
-            way.items, way.passages = items, passages
+            way.items, way.deliveries = items, deliveries
             for item in items:
-                passages.append(self._pass(way, direction, item, time_ns))
-            way.items, way.passages = [], []
+                deliveries.append(self._pass(way, direction, item, time_ns))
+            way.items, way.deliveries = [], []
         way.expected = None
-        return passages
+        return deliveries
 
     def salvage(
         self, direction: Direction, data: bytes, time_ns: int, error: Exception
-    ) -> list[Passage]:
+    ) -> list[Delivery]:
         """Return as unread what has not passed yet, when a read of `data` has failed.
 
         What cannot be read can still be recorded. The direction is read no further: what it
@@ -175,33 +175,33 @@ class Session:
         """
         way = self._ways[direction]
         self.defect, way.broken = error, True
-        passages, items = way.passages, way.items or way.framer.cut
-        items = items[len(passages) :]
-        way.items, way.passages, way.framer.cut = [], [], []
+        deliveries, items = way.deliveries, way.items or way.framer.cut
+        items = items[len(deliveries) :]
+        way.items, way.deliveries, way.framer.cut = [], [], []
         if way.expected is None:  # it had not begun
             way.expected = way.framer.buffered + len(data)
-        expected = way.expected - sum(len(each.raw) for each in passages)
+        expected = way.expected - sum(len(each.raw) for each in deliveries)
         left, lost = salvaged(way.framer, items, data, expected)
         way.expected = None
         if lost:
-            passages = [*passages, self._lost(direction, lost, time_ns)]
+            deliveries = [*deliveries, self._lost(direction, lost, time_ns)]
         for raw in left:
-            passages = passages + self._unread(way, direction, raw, time_ns)
-        return passages
+            deliveries = deliveries + self._unread(way, direction, raw, time_ns)
+        return deliveries
 
-    def _unread(self, way: _Way, direction: Direction, raw: bytes, time_ns: int) -> list[Passage]:
+    def _unread(self, way: _Way, direction: Direction, raw: bytes, time_ns: int) -> list[Delivery]:
         if not raw:
             return []
         way.sender.junk_bytes += len(raw)
         why = f"reading failed ({type(self.defect).__name__}): passed unread"
         entry = self._junk_entry(direction, time_ns, raw, why, continued=way.in_unread)
         way.in_unread = True
-        return [Passage(raw, (entry,), unread=True)]
+        return [Delivery(raw, (entry,), unread=True)]
 
-    def _lost(self, direction: Direction, missing: int, time_ns: int) -> Passage:
+    def _lost(self, direction: Direction, missing: int, time_ns: int) -> Delivery:
         why = f"{missing:,} bytes were lost when reading failed"
         entry = self._junk_entry(direction, time_ns, b"", why, continued=False)
-        return Passage(b"", (msgspec.structs.replace(entry, missing=missing),), unread=True)
+        return Delivery(b"", (msgspec.structs.replace(entry, missing=missing),), unread=True)
 
     def waits(self, direction: Direction) -> bool:
         """Whether bytes of a direction wait for the rest of their message."""
@@ -218,17 +218,17 @@ class Session:
         one, other = self._ways.values()
         return one.framer.memory + other.framer.memory
 
-    def let_go(self, direction: Direction, time_ns: int) -> list[Passage]:
+    def let_go(self, direction: Direction, time_ns: int) -> list[Delivery]:
         """Hold the message that is under way no longer: it will have passed unread."""
         way = self._ways[direction]
         way.expected = way.framer.buffered
         items = [] if way.broken else way.framer.let_go()
         return self._pass_all(way, direction, items, time_ns)
 
-    def gap(self, direction: Direction, missing: int, time_ns: int) -> list[Passage]:
+    def gap(self, direction: Direction, missing: int, time_ns: int) -> list[Delivery]:
         """Take note of bytes that a capture does not have, and start again after them."""
         way = self._ways[direction]
-        passages = self.end(direction, time_ns)
+        deliveries = self.end(direction, time_ns)
         place = way.sender.bytes + way.missing
         if missing == UNKNOWN_SIZE:
             how_many = "an unknown number of"
@@ -239,7 +239,7 @@ class Session:
         way.in_middle = True
         way.in_junk = False
         way.framer = self._framer(begins=False)
-        return [*passages, Passage(b"", (msgspec.structs.replace(entry, missing=missing),))]
+        return [*deliveries, Delivery(b"", (msgspec.structs.replace(entry, missing=missing),))]
 
     def want(self, wanted: frozenset[str] | None) -> None:
         """Give other commands whole and one by one, from the next message on."""
@@ -258,7 +258,7 @@ class Session:
         else:
             framer.give(self._stream_above, HANDSHAKE | self._wanted, self._wanted)
 
-    def _pass(self, way: _Way, direction: Direction, item: Item, time_ns: int) -> Passage:
+    def _pass(self, way: _Way, direction: Direction, item: Item, time_ns: int) -> Delivery:
         if isinstance(item, Junk):
             return self._pass_junk(way, direction, item, time_ns)
         way.in_junk = way.in_middle = False
@@ -266,18 +266,18 @@ class Session:
             return self._pass_run(way, direction, item, time_ns)
         if isinstance(item, FrameStart):
             way.started, way.head = item, item.raw
-            return Passage(item.raw)
+            return Delivery(item.raw)
         if isinstance(item, FramePart):
             if len(way.head) < HEAD:
                 way.head += item.raw[:HEAD]
-            return Passage(item.raw)
+            return Delivery(item.raw)
         message = self._message(way, direction, item)
         way.sender.see(message)
         self._agree()
         raw = item.raw if isinstance(item, Frame) else b""
-        return Passage(raw, (self._entry(direction, time_ns, message),))
+        return Delivery(raw, (self._entry(direction, time_ns, message),))
 
-    def _pass_run(self, way: _Way, direction: Direction, run: Run, time_ns: int) -> Passage:
+    def _pass_run(self, way: _Way, direction: Direction, run: Run, time_ns: int) -> Delivery:
         way.sender.see_run(run)
         first = next(self._numbers)
         if len(run.ends) > 1:
@@ -286,7 +286,7 @@ class Session:
         entries = RunEntries(
             run, codec, direction, number=first, time_ns=time_ns, session=self.number
         )
-        return Passage(run.raw, entries, run=entries)
+        return Delivery(run.raw, entries, run=entries)
 
     def _message(self, way: _Way, direction: Direction, item: Frame | FrameEnd) -> Message:
         codec = self._codecs[direction]
@@ -306,14 +306,14 @@ class Session:
             message=message,
         )
 
-    def _pass_junk(self, way: _Way, direction: Direction, junk: Junk, time_ns: int) -> Passage:
+    def _pass_junk(self, way: _Way, direction: Direction, junk: Junk, time_ns: int) -> Delivery:
         way.sender.junk_bytes += len(junk.raw)
         why = junk.why + networks.whose_magic(self.network, junk.raw)
         if way.in_middle and not junk.raw.startswith(self.network.magic):
             why = _IN_MIDDLE
         entry = self._junk_entry(direction, time_ns, junk.raw, why, continued=way.in_junk)
         way.in_junk = True
-        return Passage(junk.raw, (entry,))
+        return Delivery(junk.raw, (entry,))
 
     def _junk_entry(
         self, direction: Direction, time_ns: int, junk: bytes, why: str, *, continued: bool
@@ -346,7 +346,7 @@ class Session:
 class _Way:
     """One direction: who sends, and how far its bytes have been read."""
 
-    def __init__(self, sender: Side, framer: Framer, begins: bool) -> None:
+    def __init__(self, sender: NodeState, framer: Framer, begins: bool) -> None:
         self.sender = sender
         self.framer = framer
         self.started: FrameStart | None = None
@@ -359,7 +359,7 @@ class _Way:
         """Bytes held and read while a read is under way."""
         self.items: list[Item] = []
         """What is being passed now; and as what the first of it has passed."""
-        self.passages: list[Passage] = []
+        self.deliveries: list[Delivery] = []
         self.in_middle = not begins
         """Whether the beginning of what comes next was not seen."""
         self.missing = 0

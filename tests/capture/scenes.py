@@ -5,7 +5,7 @@ import msgspec
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Direction, End, EndCause, Session, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, EndCause, Session, SessionInfo, SessionSummary
 from lbcproxy.wire.envelope import frame
 from tests.session.frames import verack, version
 
@@ -38,7 +38,7 @@ class Play:
 
     def begin(self, number, *, host="10.0.0.1", joined=True, agreed=None):
         """Have a client connect, and its upstream; with a version, they shake hands."""
-        facts = SessionFacts(
+        facts = SessionInfo(
             number=number,
             network=NETWORK.id,
             client=Endpoint(host, 1000 + number),

@@ -19,7 +19,7 @@ from lbcproxy.capture.tools.pseudonyms import Disguise
 from lbcproxy.capture.tools.response_times import Answers
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.filters import parse
-from lbcproxy.session import Direction, Entry, Message, Passage, Session, SessionFacts
+from lbcproxy.session import Delivery, Direction, Entry, Message, Session, SessionInfo
 from lbcproxy.wire import BadRecord, Codec, commands, record_of
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
@@ -40,7 +40,7 @@ NONCE = 0x1122334455667788
 ONION = bytes(range(100, 132))
 CODEC = Codec(NETWORK, 70016, encoding="auto")
 
-FACTS = SessionFacts(
+FACTS = SessionInfo(
     number=3,
     network=NETWORK.id,
     client=Endpoint(CLIENT, 40_001),
@@ -152,14 +152,14 @@ def recorded(path, talk=TALK, trail=(f"quiet: drop 1: from {CLIENT}", "because o
             recorder.passed(FACTS, direction, session.receive(direction, data, time), time)
         for verdict in ("drop", "rewrite", "inject"):
             time = next(times)
-            [passage] = session.receive(UP, framed(Ping(nonce=NONCE + 1)), time)
+            [delivery] = session.receive(UP, framed(Ping(nonce=NONCE + 1)), time)
             changes = {"verdict": verdict, "trail": trail}
-            entry = msgspec.structs.replace(passage.entries[0], **changes)
+            entry = msgspec.structs.replace(delivery.entries[0], **changes)
             sent = b"" if verdict == "drop" else framed(OLD_PEERS) + SECRET_AGENT
             if verdict == "inject":
-                sent = passage.raw
-            raw = b"" if verdict == "inject" else passage.raw
-            recorder.passed(FACTS, UP, [Passage(raw, (entry,), sent)], time)
+                sent = delivery.raw
+            raw = b"" if verdict == "inject" else delivery.raw
+            recorder.passed(FACTS, UP, [Delivery(raw, (entry,), sent)], time)
         recorder.reset(FACTS, DOWN, next(times))
     return path
 
@@ -277,11 +277,11 @@ def test_what_went_out_in_place_of_a_message_is_changed_too(tmp_path):
     out = tmp_path / "unknown.pcapng"
     anonymised(path, out)
     sent = [
-        passage.sent
+        delivery.sent
         for event in events(open_capture(out))
         if isinstance(event, Passed)
-        for passage in event.passages
-        if passage.sent
+        for delivery in event.deliveries
+        if delivery.sent
     ]
     assert [each[4:16].rstrip(b"\0") for each in sent] == [b"addr", b"ping"]
 
@@ -373,11 +373,11 @@ def test_any_message_stays_one(data, command, protocol_version):
     if message.error is not None:
         return
     entry = Entry(number=1, time_ns=1, session=3, direction=UP, message=message)
-    [event] = Anonymiser(KEY).of([Passed(FACTS, UP, (Passage(message.raw, (entry,)),), 1)])
-    [made] = event.passages[0].entries
+    [event] = Anonymiser(KEY).of([Passed(FACTS, UP, (Delivery(message.raw, (entry,)),), 1)])
+    [made] = event.deliveries[0].entries
     assert made.message.error is None
     assert Codec(NETWORK, protocol_version).decode(command, made.payload) is not None
-    assert event.passages[0].raw == made.raw
+    assert event.deliveries[0].raw == made.raw
 
 
 def many(path, count):

@@ -21,9 +21,9 @@ def connection(room, *, begun=True, network=None):
     return Connection(opened, made, network=network, came_in=None, upstream=None, room=room)
 
 
-def entries_of(passages):
+def entries_of(deliveries):
     """Passages, message by message."""
-    return [entry for passage in passages for entry in passage.entries]
+    return [entry for delivery in deliveries for entry in delivery.entries]
 
 
 @pytest.mark.parametrize(("begun", "most"), [(True, UNDECIDED), (False, IN_MIDDLE)])
@@ -65,8 +65,8 @@ def test_a_magic_across_two_pieces_is_found():
     """Segments end anywhere."""
     for place in range(1, len(PING)):
         one = connection(Room())
-        passages = [*one.data(UP, PING[:place], 6), *one.data(UP, PING[place:], 7)]
-        entries = entries_of(passages)
+        deliveries = [*one.data(UP, PING[:place], 6), *one.data(UP, PING[place:], 7)]
+        entries = entries_of(deliveries)
         assert [entry.raw for entry in entries] == [PING]
 
 

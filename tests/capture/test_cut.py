@@ -194,11 +194,11 @@ def test_verdicts_and_trails_are_kept(tmp_path, verdict):
     left = [each for each in CHANGED if each.verdict == verdict]
     assert left
     found = [
-        (entry.verdict, entry.trail, entry.raw, passage.sent)
+        (entry.verdict, entry.trail, entry.raw, delivery.sent)
         for event in events(open_capture(out))
         if isinstance(event, Passed)
-        for passage in event.passages
-        for entry in passage.entries
+        for delivery in event.deliveries
+        for entry in delivery.entries
     ]
     assert found == [(each.verdict, each.trail, each.frame, each.sent) for each in left]
 

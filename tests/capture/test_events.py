@@ -15,7 +15,7 @@ from lbcproxy.capture.events import Connected, Ended, Finished, Header, Passed, 
 from lbcproxy.capture.reading import pairing as pairing_module
 from lbcproxy.capture.reading.pairing import Awaits, Pairing, Sent
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import Direction, Passage, Session
+from lbcproxy.session import Delivery, Direction, Session
 from lbcproxy.wire.envelope import frame
 from tests.capture.test_reader import TALK as PLAIN
 from tests.capture.test_reader import pcap_of, recorded, segments_of
@@ -43,11 +43,11 @@ UP, DOWN = Direction
 def sent_of(path: Path) -> list[bytes | None]:
     """What went out in place of each message, as the events have it."""
     return [
-        passage.sent
+        delivery.sent
         for event in events(open_capture(path))
         if isinstance(event, Passed)
-        for passage in event.passages
-        for _ in passage.entries
+        for delivery in event.deliveries
+        for _ in delivery.entries
     ]
 
 
@@ -208,8 +208,8 @@ def test_damage_comes_behind_all_that_was_before(tmp_path: Path):
         except CaptureError as error:
             assert error.offset is not None
             assert error.offset <= size
-        passages = [p for each in told if isinstance(each, Passed) for p in each.passages]
-        raw = [passage.raw or passage.sent for passage in passages]
+        deliveries = [p for each in told if isinstance(each, Passed) for p in each.deliveries]
+        raw = [delivery.raw or delivery.sent for delivery in deliveries]
         assert raw == [each.frame for each in TALK[: len(raw)]]
         assert len(raw) >= most
         most = len(raw)
@@ -261,14 +261,14 @@ def test_any_talk_is_retold(tmp_path_factory, data: st.DataObject):
 
 def waiting(session: int, number: int, verdict: str = "pass") -> Passed:
     """An event of one message."""
-    passages = Session(session, NETWORK).receive(UP, ping(number), number)
-    [entry] = passages[0].entries
+    deliveries = Session(session, NETWORK).receive(UP, ping(number), number)
+    [entry] = deliveries[0].entries
     entry = msgspec.structs.replace(entry, number=number, session=session, verdict=verdict)
-    return Passed(facts(session), UP, (Passage(ping(number), (entry,)),), number)
+    return Passed(facts(session), UP, (Delivery(ping(number), (entry,)),), number)
 
 
 def numbers(told: list) -> list[int]:
-    return [each.passages[0].entries[0].number for each in told if isinstance(each, Passed)]
+    return [each.deliveries[0].entries[0].number for each in told if isinstance(each, Passed)]
 
 
 def test_other_sessions_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
@@ -284,7 +284,7 @@ def test_other_sessions_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
     assert numbers(given) == [n for n in range(2, 30) if n != 5][: len(given)]
     assert len(given) >= 18
     [first, *_] = rest = feed(Sent((1, 1), b"instead"))
-    assert first.passages[0].sent == b"instead"
+    assert first.deliveries[0].sent == b"instead"
     assert sorted(numbers(given) + numbers(rest)) == list(range(1, 30))
 
 
@@ -297,7 +297,7 @@ def test_one_session_alone_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatc
         given += pairing.feed(waiting(1, number))
     given += pairing.finish()
     assert numbers(given) == list(range(1, 30))
-    assert given[0].passages[0].sent == b""
+    assert given[0].deliveries[0].sent == b""
 
 
 def test_what_nobody_waits_for_is_not_kept(monkeypatch: pytest.MonkeyPatch):
@@ -338,12 +338,12 @@ def test_a_gap_is_where_it_was_whatever_came_the_other_way(tmp_path: Path):
         recorder.started(facts(1), next(times))
         for direction, number in ((UP, 1), (DOWN, 2), (UP, 0), (DOWN, 3), (DOWN, 4), (UP, 5)):
             time = next(times)
-            passages = (
+            deliveries = (
                 session.receive(direction, ping(number), time)
                 if number
                 else session.gap(direction, 700, time)
             )
-            recorder.passed(facts(1), direction, passages, time)
+            recorder.passed(facts(1), direction, deliveries, time)
     found = [(each.direction, each.missing, each.time_ns) for each in open_capture(path)]
     assert found == [
         (UP, 0, 1_001),

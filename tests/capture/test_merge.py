@@ -12,7 +12,7 @@ from lbcproxy.capture.events import Connected, Passed
 from lbcproxy.capture.tools.merge import Merge
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import Direction, Session, SessionFacts
+from lbcproxy.session import Direction, Session, SessionInfo
 from lbcproxy.wire.envelope import frame
 from tests.capture.test_reader import TALK, recorded
 from tests.capture.test_verdicts import TALK as CHANGED
@@ -70,7 +70,7 @@ def test_what_is_told_of_sessions_is_told_of_the_same(tmp_path):
 def talk(path, number, times, network="lbry-regtest"):
     """Record a ping at each time."""
     chain = networks.get(network)
-    facts = SessionFacts(
+    facts = SessionInfo(
         number=number,
         network=network,
         client=Endpoint("127.0.0.1", 40_000),
@@ -124,11 +124,11 @@ def test_both_legs_beside_one(tmp_path, first):
     for after, (path, before) in became.items():
         assert alike(out, after) == alike(path, before)
     sent = [
-        passage.sent
+        delivery.sent
         for event in events(open_capture(out))
         if isinstance(event, Passed)
-        for passage in event.passages
-        if passage.entries[0].verdict != "pass"
+        for delivery in event.deliveries
+        if delivery.entries[0].verdict != "pass"
     ]
     assert sent == [each.sent for each in CHANGED if each.verdict != "pass"]
     assert sum(isinstance(each, Connected) for each in events(open_capture(out))) == len(became)
@@ -185,7 +185,7 @@ def test_memory_does_not_grow(tmp_path):
             recorder = Recorder(file.write, network="lbry-regtest")
             for number in range(1, count + 1):
                 facts = msgspec.structs.replace(
-                    SessionFacts(
+                    SessionInfo(
                         number=number,
                         network="lbry-regtest",
                         client=Endpoint("127.0.0.1", 1_000 + number % 100),

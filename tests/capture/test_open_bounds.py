@@ -119,7 +119,7 @@ def test_those_that_were_silent_longest_are_let_go(tmp_path):
     assert causes[EndCause.SILENT] == 4 * MOST // 2
     [first] = [each for each in told if isinstance(each, Ended) and each.facts.number == 1]
     assert first.report.end.cause is EndCause.OPEN
-    assert sum(len(each.passages) for each in told if isinstance(each, Passed)) == 3 * MOST - 2
+    assert sum(len(each.deliveries) for each in told if isinstance(each, Passed)) == 3 * MOST - 2
 
 
 def test_what_comes_of_it_later_is_not_lost(tmp_path):
@@ -127,7 +127,7 @@ def test_what_comes_of_it_later_is_not_lost(tmp_path):
     said = [SECTION, *never_ending(2 * MOST), ping(1, 1), finished(2, "to_client")]
     path = lines(tmp_path / "x.ndjson", said)
     [passed] = [each for each in events(open_capture(path)) if isinstance(each, Passed)]
-    assert passed.passages[0].entries[0].command == "ping"
+    assert passed.deliveries[0].entries[0].command == "ping"
     assert passed.facts.network == "lbry-regtest"
 
 

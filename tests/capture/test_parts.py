@@ -175,17 +175,17 @@ def test_both_legs_of_sessions_and_what_was_decided(tmp_path, every, legs):
             isinstance(each, kind) for each in whole
         )
     assert [
-        (passage.raw, passage.sent)
+        (delivery.raw, delivery.sent)
         for each in found
         if isinstance(each, Passed)
-        for passage in each.passages
-        if passage.entries[0].verdict != "pass"
+        for delivery in each.deliveries
+        if delivery.entries[0].verdict != "pass"
     ] == [
-        (passage.raw, passage.sent)
+        (delivery.raw, delivery.sent)
         for each in whole
         if isinstance(each, Passed)
-        for passage in each.passages
-        if passage.entries[0].verdict != "pass"
+        for delivery in each.deliveries
+        if delivery.entries[0].verdict != "pass"
     ]
 
 

@@ -14,13 +14,13 @@ from lbcproxy.capture.ip.segments import build
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import Direction, Session, SessionFacts
+from lbcproxy.session import Direction, Session, SessionInfo
 from lbcproxy.wire.envelope import frame
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 REGTEST = networks.get("lbry-regtest")
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
-FACTS = SessionFacts(
+FACTS = SessionInfo(
     number=1,
     network="lbry-regtest",
     client=Endpoint("127.0.0.1", 40000),

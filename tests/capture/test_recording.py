@@ -15,7 +15,7 @@ from lbcproxy.capture import (
     open_capture,
 )
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Direction, End, EndCause, Session, SessionFacts, SessionSummary
+from lbcproxy.session import Direction, End, EndCause, Session, SessionInfo, SessionSummary
 from lbcproxy.wire.envelope import frame
 from tests.session.frames import verack, version
 
@@ -53,7 +53,7 @@ class Scene:
 
     def begin(self, number):
         """Have a client connect, and its upstream."""
-        facts = SessionFacts(
+        facts = SessionInfo(
             number=number,
             network=NETWORK.id,
             client=Endpoint("10.0.0.1", 1000 + number),
@@ -69,8 +69,8 @@ class Scene:
     def pass_on(self, number, data, direction=UP):
         """Have bytes pass."""
         core, facts = self.sessions[number]
-        passages = core.receive(direction, data, self.now)
-        self.recording.passed(facts, direction, passages, self.now)
+        deliveries = core.receive(direction, data, self.now)
+        self.recording.passed(facts, direction, deliveries, self.now)
 
     def end(self, number):
         """Have both sides close."""

@@ -229,10 +229,10 @@ def test_what_was_decoded_of_it_is_not_kept(tmp_path):
     scene = Scene(tmp_path)
     scene.begin(1)
     core, facts = scene.sessions[1]
-    [passage] = core.receive(UP, ping(1), scene.tick())
-    scene.rings.passed(facts, UP, [passage], scene.now)
-    assert passage.entries[0].message.record is not None  # an observer behind it reads it
-    [kept] = scene.rings.rings[0].items[-1].passages
+    [delivery] = core.receive(UP, ping(1), scene.tick())
+    scene.rings.passed(facts, UP, [delivery], scene.now)
+    assert delivery.entries[0].message.record is not None  # an observer behind it reads it
+    [kept] = scene.rings.rings[0].items[-1].deliveries
     assert kept.run._made is None
 
 

@@ -62,9 +62,9 @@ def test_live_and_in_info_the_same_is_an_error(tmp_path, order):
         facts = play.sessions[1][1]
         for start in range(0, len(data), 29):
             part = data[start : start + 29]
-            passages = core.receive(Direction.TO_UPSTREAM, part, play.tick())
+            deliveries = core.receive(Direction.TO_UPSTREAM, part, play.tick())
             for each in (live, recorder):
-                each.passed(facts, Direction.TO_UPSTREAM, passages, play.now)
+                each.passed(facts, Direction.TO_UPSTREAM, deliveries, play.now)
         play.end(1)
     shown = summarise(open_capture(path), decode=False).to_dict()
     assert shown["error_count"] == len(shown["errors"]) == live.errors > 0
@@ -78,10 +78,10 @@ def test_a_payload_that_was_read_and_is_wrong_counts_live_too(together):
     short = frame(REGTEST.magic, "pong", b"1")
     items = [PING, short, PING, short, short, BAD]
     for part in [b"".join(items)] if together else items:
-        passages = core.receive(Direction.TO_UPSTREAM, part, play.tick())
-        for entry in (each for passage in passages for each in passage.entries):
+        deliveries = core.receive(Direction.TO_UPSTREAM, part, play.tick())
+        for entry in (each for delivery in deliveries for each in delivery.entries):
             entry.message.summary()
-        live.passed(play.sessions[1][1], Direction.TO_UPSTREAM, passages, play.now)
+        live.passed(play.sessions[1][1], Direction.TO_UPSTREAM, deliveries, play.now)
     assert live.errors == 4
 
 

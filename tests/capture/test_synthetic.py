@@ -12,7 +12,7 @@ from lbcproxy.capture.events import events as all_events
 from lbcproxy.capture.formats._core_records import HEADER
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Direction, Session, SessionFacts
+from lbcproxy.session import Direction, Session, SessionInfo
 from lbcproxy.wire.envelope import frame
 from tests.capture.scenes import NETWORK, Play
 from tests.capture.told import FORMATS, converted
@@ -112,7 +112,7 @@ def test_any_two_ends_come_back(tmp_path: Path, client: Endpoint, listen: Endpoi
     with path.open("wb") as file:
         play = Play(Recorder(file.write, network=NETWORK.id))
         for number in (1, 2):
-            facts = SessionFacts(
+            facts = SessionInfo(
                 number=number, network=NETWORK.id, client=client, listen=listen, upstream=listen
             )
             play.sessions[number] = Session(number, NETWORK), facts
@@ -139,7 +139,7 @@ def test_an_upstream_that_is_named_keeps_its_name_on_both_legs(tmp_path: Path):
     with path.open("wb") as file:
         play = Play(Recorder(file.write, network=NETWORK.id, legs="both", changes=True))
         for number in (1, 2):
-            facts = SessionFacts(
+            facts = SessionInfo(
                 number=number,
                 network=NETWORK.id,
                 client=Endpoint("10.0.0.1", 1000 + number),

@@ -19,14 +19,14 @@ from lbcproxy.capture.tcp.stream_events import Data
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import (
+    Delivery,
     Direction,
     End,
     EndCause,
     Entry,
     Message,
-    Passage,
     Session,
-    SessionFacts,
+    SessionInfo,
     SessionSummary,
 )
 from lbcproxy.wire import Codec
@@ -91,8 +91,8 @@ def rewritten(direction: Direction, raw: bytes, sent: bytes, session: int = 1) -
     return Step(direction, "rewrite", raw, sent, session)
 
 
-def facts(session: int) -> SessionFacts:
-    return SessionFacts(
+def facts(session: int) -> SessionInfo:
+    return SessionInfo(
         number=session,
         network=NETWORK.id,
         client=Endpoint("127.0.0.1", 40000 + session),
@@ -124,8 +124,8 @@ def record(
         for index, (_, group) in enumerate(groups, 1):
             batch = [step for _, step in group]
             time = next(times)
-            passages = [_passage(step, next(numbers), time) for step in batch]
-            recorder.passed(facts(batch[0].session), batch[0].direction, passages, time)
+            deliveries = [_delivery(step, next(numbers), time) for step in batch]
+            recorder.passed(facts(batch[0].session), batch[0].direction, deliveries, time)
             if index == connected:
                 for session in sessions:
                     recorder.upstream_connected(facts(session), next(times))
@@ -135,7 +135,7 @@ def record(
     return path
 
 
-def _passage(step: Step, number: int, time_ns: int) -> Passage:
+def _delivery(step: Step, number: int, time_ns: int) -> Delivery:
     command = step.frame[4:16].rstrip(b"\0").decode()
     message = Message(command, step.direction, step.frame, Codec(NETWORK, encoding="auto"))
     entry = Entry(
@@ -147,7 +147,7 @@ def _passage(step: Step, number: int, time_ns: int) -> Passage:
         verdict=step.verdict,
         trail=step.trail,
     )
-    return Passage(step.raw, (entry,), None if step.verdict == "pass" else step.sent)
+    return Delivery(step.raw, (entry,), None if step.verdict == "pass" else step.sent)
 
 
 def _summary(session: int) -> SessionSummary:
@@ -354,7 +354,7 @@ def test_the_client_leg_alone_is_no_lie(tmp_path: Path):
         recorder.started(facts(1), 1)
         recorder.upstream_connected(facts(1), 2)
         for number, step in enumerate(TALK, 1):
-            recorder.passed(facts(1), step.direction, [_passage(step, number, number)], number)
+            recorder.passed(facts(1), step.direction, [_delivery(step, number, number)], number)
         recorder.ended(_summary(1), 99)
     on_wire = [
         Step(each.direction, each.verdict, raw, raw)

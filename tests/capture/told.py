@@ -74,7 +74,7 @@ def conversation(path: Path, network: str | None = None) -> list[Any]:
         if isinstance(event, Ended):
             report = msgspec.structs.replace(event.report, upstream=None)
             found.append(("Ended", event.facts, event.closed, report))
-        elif not isinstance(event, Header) and not hasattr(event, "passages"):
+        elif not isinstance(event, Header) and not hasattr(event, "deliveries"):
             found.append((type(event).__name__, event))
     # Sessions that are left open are told in no order.
     return sorted(found, key=lambda each: (each[0] == "Ended", each[0] == "Ended" and repr(each)))

@@ -42,11 +42,11 @@ def text(*, tree=False, hexdump=False, colour=False):
 def entries(*pieces, number=1):
     """Let a session read bytes from its client, and give the entries."""
     session = Session(number, NETWORK)
-    passages = []
+    deliveries = []
     for piece in pieces:
-        passages += session.receive(Direction.TO_UPSTREAM, piece, TIME)
-    passages += session.end(Direction.TO_UPSTREAM, TIME)
-    return [entry for passage in passages for entry in passage.entries]
+        deliveries += session.receive(Direction.TO_UPSTREAM, piece, TIME)
+    deliveries += session.end(Direction.TO_UPSTREAM, TIME)
+    return [entry for delivery in deliveries for entry in delivery.entries]
 
 
 def message(command, payload=b"", number=1):

@@ -17,7 +17,7 @@ from lbcproxy.capture import Recorder, open_capture
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
 from lbcproxy.capture.tools import summary
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Direction, Passage, Session
+from lbcproxy.session import Delivery, Direction, Session
 from lbcproxy.wire.envelope import frame
 from tests.capture.test_disorder import segments, written
 from tests.capture.test_reader import FACTS_WITH_LOCAL as FACTS
@@ -269,9 +269,9 @@ def test_who_decided_is_named_once_a_message(lbcproxy, tmp_path):
         recorder.upstream_connected(FACTS, 1)
         session = Session(1, networks.get("lbry-regtest"), stream_above=None)
         for time, trail in enumerate(deciders, 2):
-            [passage] = session.receive(Direction.TO_UPSTREAM, PING, time)
-            entry = msgspec.structs.replace(passage.entries[0], verdict="drop", trail=trail)
-            recorder.passed(FACTS, Direction.TO_UPSTREAM, [Passage(PING, (entry,), b"")], time)
+            [delivery] = session.receive(Direction.TO_UPSTREAM, PING, time)
+            entry = msgspec.structs.replace(delivery.entries[0], verdict="drop", trail=trail)
+            recorder.passed(FACTS, Direction.TO_UPSTREAM, [Delivery(PING, (entry,), b"")], time)
     [shown] = objects(lbcproxy("info", "-T", "json", path))
     assert shown["deciders"] == [
         {"verdict": "drop", "who": who, "count": 1} for who in ("quiet", "slow", "terminate")

@@ -11,7 +11,7 @@ from lbcproxy.capture.formats import pcapng, read_packets
 from lbcproxy.capture.packet import Packet
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import get
-from lbcproxy.session import Session, SessionFacts
+from lbcproxy.session import Session, SessionInfo
 from tests.tools import tshark
 
 
@@ -19,7 +19,7 @@ from tests.tools import tshark
 def own(captures, tmp_path):
     """A capture of ours, as bytes: the sync, recorded by our writer."""
     path = tmp_path / "own.pcapng"
-    facts = SessionFacts(
+    facts = SessionInfo(
         number=1,
         network="lbry-regtest",
         client=Endpoint("127.0.0.1", 40000),
@@ -31,8 +31,8 @@ def own(captures, tmp_path):
         session = Session(1, get("lbry-regtest"))
         recorder.started(facts, 1_000)
         for entry in open_capture(captures / "lbcd-sync.pcap"):
-            passages = session.receive(entry.direction, entry.raw, entry.time_ns)
-            recorder.passed(facts, entry.direction, passages, entry.time_ns)
+            deliveries = session.receive(entry.direction, entry.raw, entry.time_ns)
+            recorder.passed(facts, entry.direction, deliveries, entry.time_ns)
     return path
 
 

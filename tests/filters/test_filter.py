@@ -130,8 +130,8 @@ def test_a_malformed_message_has_no_fields_and_an_error():
     """As everywhere: it passes, and says what is wrong."""
     session = Session(1, NETWORK)
     raw = frame(NETWORK.magic, "ping", b"123")
-    [passage] = session.receive(Direction.TO_UPSTREAM, raw, 0)
-    [ping] = passage.entries
+    [delivery] = session.receive(Direction.TO_UPSTREAM, raw, 0)
+    [ping] = delivery.entries
     assert parse('ping and error =~ "nonce"')(ping)
     assert not parse("ping.nonce >= 0")(ping)
     assert not parse("ping.nonce == null or ping.nonce != null")(ping)

@@ -10,7 +10,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.filters import BadFilter, parse
 from lbcproxy.networks import output_address
 from lbcproxy.resources import folder
-from lbcproxy.session import SessionFacts
+from lbcproxy.session import SessionInfo
 from lbcproxy.wire.claims import claims_of
 from lbcproxy.wire.hashes import display
 
@@ -290,7 +290,7 @@ def test_whether_the_payload_is_needed(text, needed):
 def test_the_facts_of_a_session_can_be_asked_for():
     """Who talks to whom is not in an entry."""
     entry = entries("lbcd-probe")[0]
-    facts = SessionFacts(
+    facts = SessionInfo(
         number=1,
         network="lbry-regtest",
         client=Endpoint("10.0.0.7", 4000),

@@ -14,7 +14,7 @@ from lbcproxy import networks
 from lbcproxy.capture import Recorder, open_capture
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.resources import folder
-from lbcproxy.session import Direction, Session, SessionFacts
+from lbcproxy.session import Direction, Session, SessionInfo
 from lbcproxy.wire.envelope import frame
 
 GROWTH = 8_000_000
@@ -55,7 +55,7 @@ def write(path: Path, size: int) -> None:
 
 
 def _record(recorder: Recorder, number: int, talk: list[tuple[Direction, bytes]]) -> None:
-    facts = SessionFacts(
+    facts = SessionInfo(
         number=number,
         network=NETWORK.id,
         client=Endpoint(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 40_000),

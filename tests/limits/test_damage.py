@@ -12,10 +12,10 @@ import pytest
 
 from lbcproxy.capture import Recorder
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Direction, Session, SessionFacts
+from lbcproxy.session import Direction, Session, SessionInfo
 from tests.limits.programs import ENVIRONMENT, NETWORK, PATIENCE, message
 
-FACTS = SessionFacts(
+FACTS = SessionInfo(
     number=1,
     network=NETWORK.id,
     client=Endpoint("127.0.0.1", 40000),
@@ -69,8 +69,8 @@ def whole() -> tuple[bytes, list[int]]:
     recorder.started(FACTS, 1_000)
     for number in range(40):
         ping = message("ping", number.to_bytes(8, "little"))
-        passages = session.receive(Direction.TO_UPSTREAM, ping, number)
-        recorder.passed(FACTS, Direction.TO_UPSTREAM, passages, number)
+        deliveries = session.receive(Direction.TO_UPSTREAM, ping, number)
+        recorder.passed(FACTS, Direction.TO_UPSTREAM, deliveries, number)
     raw, starts, place = b"".join(parts), [], 0
     while place < len(raw):
         starts.append(place)

@@ -76,7 +76,7 @@ def test_a_relay_reads_a_long_message_no_further():
     scene.client.arrive(frame(NETWORK.magic, "ping", bytes(8)))
     scene.settle()
     assert scene.upstream.got == LONG + frame(NETWORK.magic, "ping", bytes(8))
-    entries = [entry for each in scene.observer.passages for entry in each.entries]
+    entries = [entry for each in scene.observer.deliveries for entry in each.entries]
     assert [(entry.command, entry.error) for entry in entries] == [("block", None), ("ping", None)]
     assert entries[0].message.length == 60_000
     assert entries[0].message.summary().endswith("(long, not read)")
@@ -103,4 +103,4 @@ def test_nothing_is_lost_wherever_it_is_let_go(cut):
     scene.client.arrive(LONG[cut:])
     scene.settle()
     assert scene.upstream.got == LONG
-    assert b"".join(each.raw for each in scene.observer.passages) == LONG
+    assert b"".join(each.raw for each in scene.observer.deliveries) == LONG

@@ -28,7 +28,7 @@ from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.settings import Plugins
 from lbcproxy.session import Direction, Session
-from lbcproxy.session.node_state import Side
+from lbcproxy.session.node_state import NodeState
 from lbcproxy.wire import Framer
 from lbcproxy.wire.envelope import frame
 from tests.proxy.test_terminate import Scene as TerminateScene
@@ -102,7 +102,7 @@ DEFECTS = {
     "feed": (Framer, "feed", 3),
     "run": (Framer, "_run", 4),
     "take": (Framer, "_take", 2),
-    "see": (Side, "see_run", 2),
+    "see": (NodeState, "see_run", 2),
     "entry": (Session, "_pass", 2),
 }
 

@@ -56,7 +56,7 @@ def test_each_is_decided_about_for_itself(scene):
     scene.interception.edit(3, raw=b"anything")
     scene.interception.decide(4, None)
     assert got(scene) == ping(77) + b"anything" + ping(4)
-    entries = [entry for each in scene.observer.passages for entry in each.entries]
+    entries = [entry for each in scene.observer.deliveries for entry in each.entries]
     assert [each.verdict for each in entries] == ["drop", "rewrite", "rewrite", "pass"]
     assert entries[0].trail == ("intercept: drop: not this one",)
     assert "edited by hand" in entries[1].trail[0]

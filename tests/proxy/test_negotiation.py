@@ -35,7 +35,7 @@ def met(node: Any = CORE, client: Any = PEER, **shown: Any) -> Scene:
 
 def trails(scene: Scene, command: str) -> list[tuple[str, tuple[str, ...]]]:
     """The verdicts and trails of a command."""
-    entries = [entry for passage in scene.observer.passages for entry in passage.entries]
+    entries = [entry for delivery in scene.observer.deliveries for entry in delivery.entries]
     return [(each.verdict, each.trail) for each in entries if each.command == command]
 
 

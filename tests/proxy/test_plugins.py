@@ -75,9 +75,9 @@ def test_a_reset_gives_up_what_is_held(scene_with):
     scene.clock.advance(60)
     scene.upstream.read()
     assert scene.upstream.got == b""
-    [passage] = [each for each in scene.observer.passages if each.entries]
-    assert passage.sent == b""
-    assert passage.entries[0].verdict == "drop"
+    [delivery] = [each for each in scene.observer.deliveries if each.entries]
+    assert delivery.sent == b""
+    assert delivery.entries[0].verdict == "drop"
     assert len(scene.ended) == 1
 
 

@@ -51,7 +51,7 @@ class Kept(Recording):
         """Each entry in a line: its direction, command and verdict."""
         return [
             f"{each.entries[0].direction.arrow} {each.entries[0].command} {each.entries[0].verdict}"
-            for each in self.passages
+            for each in self.deliveries
             if each.entries
         ]
 
@@ -120,7 +120,7 @@ class Scene:
         assert self.session.upstream is not None
         assert self.session.upstream.is_ready
         self.client.got = self.upstream.got = b""
-        self.observer.passages.clear()
+        self.observer.deliveries.clear()
         return self
 
     def settle(self) -> "Scene":
@@ -299,9 +299,9 @@ def test_messages_pass_as_the_very_bytes(sender: str):
     scene.says(sender, *sent).settle()
     assert getattr(scene, turned(sender)).got == b"".join(sent)
     assert getattr(scene, sender).got == b""
-    assert [each.raw for each in scene.observer.passages] == sent
-    assert {each.entries[0].verdict for each in scene.observer.passages} == {"pass"}
-    assert {each.sent for each in scene.observer.passages} == {None}
+    assert [each.raw for each in scene.observer.deliveries] == sent
+    assert {each.entries[0].verdict for each in scene.observer.deliveries} == {"pass"}
+    assert {each.sent for each in scene.observer.deliveries} == {None}
 
 
 @both_ways
@@ -314,7 +314,7 @@ def test_pings_are_answered_by_us(sender: str):
     assert getattr(scene, turned(sender)).got == b""
     arrow, back = ("->", "<-") if sender == "client" else ("<-", "->")
     assert scene.observer.verdicts == [f"{arrow} ping drop", f"{back} pong inject"]
-    dropped, injected = scene.observer.passages
+    dropped, injected = scene.observer.deliveries
     assert (dropped.raw, dropped.sent) == (encoded(Ping(nonce=77)), b"")
     assert (injected.raw, injected.sent) == (b"", encoded(Pong(77)))
 
@@ -350,7 +350,7 @@ def test_what_the_other_cannot_be_told_is_dropped_with_the_reason():
     scene = Scene(protocol_version=70013).greet(CLIENT, version(70011))
     scene.says("client", frame(NETWORK.magic, "sendheaders", b"")).settle()
     assert scene.upstream.got == b""
-    [dropped] = scene.observer.passages
+    [dropped] = scene.observer.deliveries
     assert (dropped.entries[0].verdict, dropped.sent) == ("drop", b"")
     assert "70012" in dropped.entries[0].trail[1]
     assert scene.session.client.is_open
@@ -482,7 +482,7 @@ def test_a_malformed_message_is_left_out(sender: str, number: int, raw: bytes):
     scene.says(sender, raw, INV).settle()
     assert scene.commands(sender) == []
     assert scene.commands(turned(sender)) == ["inv"]
-    first = scene.observer.passages[0].entries[0]
+    first = scene.observer.deliveries[0].entries[0]
     assert (first.verdict, bool(first.message.error)) == ("drop", True)
     assert scene.ended == []
 
@@ -517,7 +517,7 @@ def test_what_comes_when_the_other_is_closing_is_said_to_be_dropped(sender: str)
     scene = Scene().greet()
     other = turned(sender)
     scene.says(other, JUNK)  # its last words are not read yet
-    scene.observer.passages.clear()
+    scene.observer.deliveries.clear()
     scene.says(sender, INV)
     assert [each.split(" ", 1)[1] for each in scene.observer.verdicts] == ["inv drop"]
     scene.settle()
@@ -673,7 +673,7 @@ def test_bytes_that_are_no_message_are_told(sender: str):
     """A recording without the rubbish that ended the session would not explain its end."""
     scene = Scene().greet()
     scene.says(sender, b"rubbish" * 10).settle()
-    assert b"".join(each.raw for each in scene.observer.passages) == b"rubbish" * 10
+    assert b"".join(each.raw for each in scene.observer.deliveries) == b"rubbish" * 10
 
 
 @pytest.mark.parametrize("when", ["handshake", "behind it"])
@@ -694,7 +694,7 @@ def test_another_networks_messages_end_with_advice(sender: str, when: str):
     )
     assert scene.why.startswith(f"{sender}: ")
     assert scene.why.endswith(advice)
-    assert advice in [each.entries[0].why for each in scene.observer.passages if each.entries]
+    assert advice in [each.entries[0].why for each in scene.observer.deliveries if each.entries]
 
 
 def test_rubbish_that_is_forgiven_is_not_why_a_session_ends_later(

@@ -46,8 +46,8 @@ def decided(scene: Scene) -> list[tuple[str, str, tuple[str, ...]]]:
     """Command, verdict and trail of all entries since the handshake."""
     return [
         (entry.command, entry.verdict, entry.trail)
-        for passage in scene.observer.passages
-        for entry in passage.entries
+        for delivery in scene.observer.deliveries
+        for entry in delivery.entries
     ]
 
 

@@ -15,7 +15,7 @@ from lbcproxy import networks
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy import Relay, RelaySettings
 from lbcproxy.proxy.budget import Budget
-from lbcproxy.session import Direction, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Delivery, Direction, Observer, SessionInfo, SessionSummary
 
 __all__ = [
     "LINGER",
@@ -168,7 +168,7 @@ class Recording(Observer):
     def __init__(self, fails_at: str = "") -> None:
         self.told: list[tuple[Any, ...]] = []
         self.summaries: list[SessionSummary] = []
-        self.passages: list[Passage] = []
+        self.deliveries: list[Delivery] = []
         self.on_passed: Any = lambda: None
         self._fails_at = fails_at
 
@@ -177,23 +177,23 @@ class Recording(Observer):
         if words[0] == self._fails_at:
             raise RuntimeError("a defect in an observer")
 
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
+    def started(self, facts: SessionInfo, time_ns: int) -> None:
         self.tell("started")
 
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
         self.tell("upstream connected", facts.local)
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         self.on_passed()
-        self.passages += passages
-        self.tell("passed", direction, b"".join(each.raw for each in passages))
+        self.deliveries += deliveries
+        self.tell("passed", direction, b"".join(each.raw for each in deliveries))
 
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         self.tell("finished", direction)
 
-    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         self.tell("reset", direction)
 
     def ended(self, summary: SessionSummary, time_ns: int) -> None:

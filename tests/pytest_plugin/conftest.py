@@ -44,8 +44,8 @@ class Upstream(Observer):
     heard = 0
     """How many messages have passed."""
 
-    def passed(self, facts, direction, passages, time_ns) -> None:
-        self.heard += sum(len(each.entries) for each in passages)
+    def passed(self, facts, direction, deliveries, time_ns) -> None:
+        self.heard += sum(len(each.entries) for each in deliveries)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lbcproxy.networks import Network
 from lbcproxy.replay import Comparison, Ignored, Report
 from lbcproxy.replay.comparing.compare import LIVE, RECORDED
 from lbcproxy.replay.comparing.normalize import Said
-from lbcproxy.session import Direction, Entry, Message, Session, SessionFacts
+from lbcproxy.session import Direction, Entry, Message, Session, SessionInfo
 from lbcproxy.wire import Codec
 from lbcproxy.wire.messages.blocks import Block
 from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
@@ -117,8 +117,8 @@ def entries_of(lines: Iterable[Line], *, number: int = 1, step: int = SECOND) ->
     session = Session(number, NETWORK, stream_above=None)
     found: list[Entry] = []
     for place, line in enumerate(lines):
-        for passage in session.receive(line[0], raw_of(line), START + place * step):
-            found += passage.entries
+        for delivery in session.receive(line[0], raw_of(line), START + place * step):
+            found += delivery.entries
     return found
 
 
@@ -150,7 +150,7 @@ def write(
     with path.open("wb") as file:
         recorder = Recorder(file.write, network=network.id)
         for number, lines in enumerate(sessions, 1):
-            facts = SessionFacts(
+            facts = SessionInfo(
                 number=number,
                 network=network.id,
                 client=Endpoint("127.0.0.1", 50_000 + number),
@@ -161,8 +161,8 @@ def write(
             recorder.started(facts, START)
             for place, line in enumerate(lines):
                 time_ns = START + place * step
-                passages = session.receive(line[0], raw_of(line), time_ns)
-                recorder.passed(facts, line[0], passages, time_ns)
+                deliveries = session.receive(line[0], raw_of(line), time_ns)
+                recorder.passed(facts, line[0], deliveries, time_ns)
             for direction in Direction:
                 recorder.finished(facts, direction, START + 3600 * SECOND)
     return path

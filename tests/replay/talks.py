@@ -8,7 +8,7 @@ from lbcproxy import networks
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.replay import Conversation
-from lbcproxy.session import Direction, Message, SessionFacts
+from lbcproxy.session import Direction, Message, SessionInfo
 from lbcproxy.wire import Codec
 from lbcproxy.wire.hashes import sha256d
 from lbcproxy.wire.messages.blocks import Block
@@ -61,7 +61,7 @@ def talk(
 ) -> Conversation:
     """A conversation that begins with a handshake, a second for each message."""
     client, node = Endpoint("127.0.0.1", 50_000), Endpoint("127.0.0.1", network.port)
-    facts = SessionFacts(number=1, network=network.id, client=client, listen=node, upstream=node)
+    facts = SessionInfo(number=1, network=network.id, client=client, listen=node, upstream=node)
     made = Conversation(Path("made-up.pcapng"), 1, network, facts)
     made.versions = {UP: version(b"/client:1/", 0), DOWN: version()}
     shake = shake or [asks(made.client), says(made.upstream), says(VerAck()), asks(VerAck())]

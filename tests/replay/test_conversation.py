@@ -20,7 +20,7 @@ from lbcproxy.replay import conversation as module
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.as_server.cursor import Place
 from lbcproxy.replay.as_server.store import save, whole_file
-from lbcproxy.session import Direction, Message, Passage, SessionFacts
+from lbcproxy.session import Delivery, Direction, Message, SessionInfo
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
 from tests.replay.talks import BITCOIN, talk
@@ -35,7 +35,7 @@ def recorded(tmp_path):
     """Give a capture of ours, of a proxy that dropped `getaddr` and put a `ping` before it."""
     path = tmp_path / "recorded.pcapng"
     network = networks.get("lbry-regtest")
-    facts = SessionFacts(
+    facts = SessionInfo(
         number=1,
         network=network.id,
         client=Endpoint("127.0.0.1", 50_000),
@@ -48,14 +48,14 @@ def recorded(tmp_path):
         recorder.started(facts, 1)
         recorder.upstream_connected(facts, 1)
         for time_ns, entry in enumerate(itertools.islice(open_capture(SYNC), 12), 2):
-            passages = [Passage(entry.raw, (entry,))]
+            deliveries = [Delivery(entry.raw, (entry,))]
             if entry.command == "getaddr":
                 raw = frame(network.magic, "ping", bytes(8))
                 ping = Message("ping", entry.direction, raw, entry.message.codec)
                 put = msgspec.structs.replace(entry, message=ping, verdict="inject")
                 dropped = msgspec.structs.replace(entry, verdict="drop")
-                passages = [Passage(b"", (put,), raw), Passage(entry.raw, (dropped,), b"")]
-            recorder.passed(facts, entry.direction, passages, time_ns)
+                deliveries = [Delivery(b"", (put,), raw), Delivery(entry.raw, (dropped,), b"")]
+            recorder.passed(facts, entry.direction, deliveries, time_ns)
     return path
 
 

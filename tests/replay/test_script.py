@@ -68,8 +68,8 @@ class Stage:
     def go_on(self) -> list[str]:
         """Send what is to be sent."""
         before = len(self.sent)
-        while passages := self.script.send(self.now, self.time_ns):
-            self.sent += [entry for each in passages for entry in each.entries]
+        while deliveries := self.script.send(self.now, self.time_ns):
+            self.sent += [entry for each in deliveries for entry in each.entries]
         return self.commands[before:]
 
     def wait(self) -> list[str]:

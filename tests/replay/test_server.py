@@ -253,9 +253,9 @@ def test_what_passes_is_shown(loop, serve):
         def started(self, facts, time_ns):
             told.append(facts)
 
-        def passed(self, facts, direction, passages, time_ns):
-            for passage in passages:
-                told.extend((direction, each.command) for each in passage.entries)
+        def passed(self, facts, direction, deliveries, time_ns):
+            for delivery in deliveries:
+                told.extend((direction, each.command) for each in delivery.entries)
 
         def ended(self, summary, time_ns):
             told.append(summary.why)

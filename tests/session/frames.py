@@ -3,7 +3,7 @@
 from typing import Any
 
 from lbcproxy import networks
-from lbcproxy.session import Direction, Entry, Passage, Session
+from lbcproxy.session import Delivery, Direction, Entry, Session
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
@@ -65,14 +65,14 @@ def broken(data: bytes) -> bytes:
     return data[:20] + bytes(4) + data[24:]
 
 
-def entries(passages: list[Passage]) -> list[Entry]:
+def entries(deliveries: list[Delivery]) -> list[Entry]:
     """The entries that some bytes completed."""
-    return [entry for each in passages for entry in each.entries]
+    return [entry for each in deliveries for entry in each.entries]
 
 
-def raw(passages: list[Passage]) -> bytes:
+def raw(deliveries: list[Delivery]) -> bytes:
     """All bytes that passed."""
-    return b"".join(each.raw for each in passages)
+    return b"".join(each.raw for each in deliveries)
 
 
 def session(stream_above: int | None = None, **rest: Any) -> Session:

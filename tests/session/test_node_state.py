@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from lbcproxy.session import Message, Side, Stage
+from lbcproxy.session import Message, NodeState, Stage
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame, unpack
 from tests.session.frames import NETWORK, NOW, UP, broken, ping, session, verack, version
@@ -14,9 +14,9 @@ def message(raw: bytes, error: str | None = None) -> Message:
     return Message(unpack(raw).command, UP, raw, Codec(NETWORK), error=error)
 
 
-def after(*messages: Message) -> Side:
+def after(*messages: Message) -> NodeState:
     """A side that has sent these."""
-    side = Side()
+    side = NodeState()
     for each in messages:
         side.see(each)
     return side
@@ -95,7 +95,7 @@ def test_statistics_tell_what_the_node_told_of_itself():
 
 def test_statistics_of_a_silent_node_are_empty():
     """Nothing known is None, not 0: a height of 0 is a height."""
-    statistics = Side().statistics()
+    statistics = NodeState().statistics()
     assert statistics.stage is Stage.NEW
     assert statistics.version is statistics.services is statistics.user_agent is None
     assert statistics.start_height is statistics.relay is None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcproxy import networks
-from lbcproxy.session import Direction, Entry, Passage, Session, Side, Stage
+from lbcproxy.session import Delivery, Direction, Entry, NodeState, Session, Stage
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
 from lbcproxy.wire.messages.keepalive import Ping
@@ -45,11 +45,11 @@ def told(found: list[Entry]) -> list[tuple[Any, ...]]:
     return result
 
 
-def fed(chunks: list[bytes], stream_above: int | None = None) -> list[Passage]:
+def fed(chunks: list[bytes], stream_above: int | None = None) -> list[Delivery]:
     """What a session says of one direction in these chunks, its end included."""
     core = session(stream_above)
-    passages = [each for chunk in chunks for each in core.receive(UP, chunk, NOW)]
-    return passages + core.end(UP, NOW)
+    deliveries = [each for chunk in chunks for each in core.receive(UP, chunk, NOW)]
+    return deliveries + core.end(UP, NOW)
 
 
 # Entries.
@@ -58,9 +58,9 @@ def fed(chunks: list[bytes], stream_above: int | None = None) -> list[Passage]:
 def test_a_message_becomes_an_entry():
     """The entry is what captures, lines and scripts are made of."""
     core = session()
-    [passage] = core.receive(UP, ping(7), NOW)
-    entry = passage.entries[0]
-    assert passage.raw == ping(7)
+    [delivery] = core.receive(UP, ping(7), NOW)
+    entry = delivery.entries[0]
+    assert delivery.raw == ping(7)
     assert entry is not None
     assert (entry.number, entry.time_ns, entry.session, entry.direction) == (1, NOW, 1, UP)
     assert (entry.command, entry.raw, entry.payload) == ("ping", ping(7), ping(7)[24:])
@@ -226,7 +226,7 @@ def test_each_side_is_tracked_by_what_it_sent():
 
 def test_sides_may_be_somebody_else_s():
     """The peers of a live session show the same numbers as its core."""
-    client, upstream = Side(), Side()
+    client, upstream = NodeState(), NodeState()
     core = session(client=client, upstream=upstream)
     core.receive(UP, ping(), NOW)
     assert core.client is client
@@ -305,15 +305,15 @@ def test_a_long_message_passes_in_parts(cuts: list[int]):
     """It need not be held to be passed on; its entry comes with its end."""
     places = [0, *sorted(cuts), len(LONG)]
     core = session(STREAM_ABOVE)
-    passages: list[Passage] = []
+    deliveries: list[Delivery] = []
     for start, end in itertools.pairwise(places):
         found = core.receive(UP, LONG[start:end], NOW)
-        passages += found
+        deliveries += found
         arrived = end if end >= 24 else 0
-        assert len(raw(passages)) == arrived  # nothing is held but a header in the making
-    assert raw(passages) == LONG
-    [entry] = entries(passages)
-    assert passages[-1].entries[0] is entry
+        assert len(raw(deliveries)) == arrived  # nothing is held but a header in the making
+    assert raw(deliveries) == LONG
+    [entry] = entries(deliveries)
+    assert deliveries[-1].entries[0] is entry
     assert (entry.command, entry.length, entry.error) == ("inv", len(LONG) - 24, None)
     assert entry.message is not None
     assert entry.message.head == LONG[:256]
@@ -339,9 +339,9 @@ def test_a_long_message_is_whole_if_somebody_reads_it():
 
 def test_a_long_message_with_a_bad_checksum_says_so_at_its_end():
     """It has passed by then, which is what the note is about."""
-    passages = fed([broken(LONG) + ping()], STREAM_ABOVE)
-    assert raw(passages) == broken(LONG) + ping()
-    [long, after] = entries(passages)
+    deliveries = fed([broken(LONG) + ping()], STREAM_ABOVE)
+    assert raw(deliveries) == broken(LONG) + ping()
+    [long, after] = entries(deliveries)
     assert "checksum is 00000000" in (long.error or "")
     assert after.error is None
 
@@ -349,8 +349,8 @@ def test_a_long_message_with_a_bad_checksum_says_so_at_its_end():
 def test_a_long_message_that_ends_too_soon_says_how_much_is_missing():
     """A node that dies in a block leaves the block's beginning as evidence."""
     core = session(STREAM_ABOVE)
-    passages = core.receive(UP, LONG[:-10], NOW)
-    assert entries(passages) == []
+    deliveries = core.receive(UP, LONG[:-10], NOW)
+    assert entries(deliveries) == []
     [entry] = entries(core.end(UP, NOW + 1))
     assert (entry.command, entry.error) == ("inv", "cut off, 10 bytes missing")
     assert entry.time_ns == NOW + 1
@@ -364,9 +364,9 @@ def test_an_unfinished_message_is_told_at_the_end():
     """Its bytes are an entry of their own, with what they would have been."""
     core = session()
     assert core.receive(UP, ping()[:-3], NOW) == []
-    passages = core.end(UP, NOW + 1)
-    [entry] = entries(passages)
-    assert raw(passages) == entry.junk == ping()[:-3]
+    deliveries = core.end(UP, NOW + 1)
+    [entry] = entries(deliveries)
+    assert raw(deliveries) == entry.junk == ping()[:-3]
     assert entry.message is None
     assert entry.error == "'ping' cut off, 3 bytes missing"
     assert core.end(UP, NOW) == []

@@ -34,7 +34,7 @@ from lbcproxy.capture.tcp.ordered import OrderedStreams
 from lbcproxy.capture.tcp.reassembler import Reassembler
 from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Happened, Opened, StreamEvent
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, End, Passage, Session
+from lbcproxy.session import Delivery, Direction, End, Session
 from lbcproxy.session.end import OPEN, SILENT
 
 __all__ = ["Reading"]
@@ -267,15 +267,15 @@ class Reading:
             return
         if "comments" in facts:
             self._comment(connection, way, facts["comments"])
-        passages = connection.data(way, data, time_ns)
+        deliveries = connection.data(way, data, time_ns)
         if verdict is None or not whole:
-            yield from self._tell(connection, passages)
+            yield from self._tell(connection, deliveries)
             self._unchecked += len(data)
             if self._unchecked > _CHECK_EVERY:
                 yield from self._bound(time_ns)
             return
         # The note is about these bytes, and what comes next is no part of them.
-        told = itertools.chain(passages, connection.flush(way, time_ns))
+        told = itertools.chain(deliveries, connection.flush(way, time_ns))
         yield from self._tell(connection, told, facts)
 
     def _bound(self, time_ns: int) -> Iterator[Told]:
@@ -337,12 +337,12 @@ class Reading:
             self._own.pop(conversation.own, None)
 
     def _tell(
-        self, connection: Connection, passages: Iterable[Passage], facts: Facts = _NOTHING
+        self, connection: Connection, deliveries: Iterable[Delivery], facts: Facts = _NOTHING
     ) -> Iterator[Told]:
         """Tell what passed, with numbers, and with what the file says became of it."""
-        together: list[Passage] = []
+        together: list[Delivery] = []
         conversation: Conversation | None = None
-        for first in passages:
+        for first in deliveries:
             if conversation is None:
                 assert connection.number is not None
                 assert connection.session is not None
@@ -353,38 +353,38 @@ class Reading:
             way = (first.run or first.entries[0]).direction
             comments = tuple(connection.comments[way])
             connection.comments[way].clear()
-            for passage in self._judged(first, facts, comments):
-                if connection.came_in is None or passage.entries[0].verdict != "rewrite":
-                    together.append(passage)
+            for delivery in self._judged(first, facts, comments):
+                if connection.came_in is None or delivery.entries[0].verdict != "rewrite":
+                    together.append(delivery)
                     continue
                 yield from conversation.passed(together)
                 together = []
                 yield Awaits((conversation.number, facts.get("number")))
-                yield from conversation.passed([passage])
+                yield from conversation.passed([delivery])
         if conversation is not None:
             yield from conversation.passed(together)
 
     def _judged(
-        self, passage: Passage, facts: Facts, comments: tuple[str, ...]
-    ) -> Iterator[Passage]:
+        self, delivery: Delivery, facts: Facts, comments: tuple[str, ...]
+    ) -> Iterator[Delivery]:
         verdict = facts.get("verdict")
-        if verdict is None and passage.run is not None and not comments:
-            run = passage.run.numbered(self._number)
+        if verdict is None and delivery.run is not None and not comments:
+            run = delivery.run.numbered(self._number)
             self._number += len(run)
-            yield Passage(passage.raw, run, run=run)
+            yield Delivery(delivery.raw, run, run=run)
             return
         changes: dict[str, Any] = {}
         if verdict is not None:
             changes = {"verdict": verdict, "trail": trail_in(facts)}
-        for index, each in enumerate(passage.entries):
+        for index, each in enumerate(delivery.entries):
             if comments:
                 changes["comments"] = () if index else comments
             entry = msgspec.structs.replace(each, number=self._number, **changes)
             self._number += 1
             if verdict == "inject":
-                yield Passage(b"", (entry,), entry.raw)
+                yield Delivery(b"", (entry,), entry.raw)
             else:
-                yield Passage(entry.raw, (entry,), b"" if verdict == "drop" else None)
+                yield Delivery(entry.raw, (entry,), b"" if verdict == "drop" else None)
 
 
 def _way(from_client: bool) -> Direction:

@@ -11,7 +11,7 @@ from lbcproxy.capture.tcp.stream_events import Closed, Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, End, EndCause, Passage, Session, SessionFacts, Side
+from lbcproxy.session import Delivery, Direction, End, EndCause, NodeState, Session, SessionInfo
 from lbcproxy.session.end import OPEN
 
 __all__ = ["Connection", "Room", "UnknownNetwork", "goes_out"]
@@ -97,7 +97,7 @@ class Connection:
         """Hold nothing of a piece that goes out: what it replaced will be as if it was dropped."""
         self._outgoing.clear()
 
-    def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterator[Passage]:
+    def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterator[Delivery]:
         """Read the next bytes of a direction."""
         self._last_ns = time_ns
         self.has_bytes = True
@@ -110,7 +110,7 @@ class Connection:
             self._seen[direction] = seen[-LONGEST_MATCH:]
             yield from self._decide(self.network or _network_in(seen))
 
-    def flush(self, direction: Direction, time_ns: int) -> Iterator[Passage]:
+    def flush(self, direction: Direction, time_ns: int) -> Iterator[Delivery]:
         """Read no further what a direction has left unfinished: a piece ends here."""
         if self.session is not None:
             yield from self.session.end(direction, time_ns)
@@ -132,12 +132,12 @@ class Connection:
         self._outgoing.clear()
         return piece
 
-    def injected(self, direction: Direction, piece: bytes, time_ns: int) -> Iterator[Passage]:
+    def injected(self, direction: Direction, piece: bytes, time_ns: int) -> Iterator[Delivery]:
         """Read a piece that no node has sent."""
         if self.session is not None:
             yield self.session.injected(direction, time_ns, piece, ())
 
-    def gap(self, direction: Direction, missing: int, time_ns: int) -> Iterator[Passage]:
+    def gap(self, direction: Direction, missing: int, time_ns: int) -> Iterator[Delivery]:
         """Go on behind bytes that are not in the capture."""
         self._last_ns = time_ns
         self.places[direction] += max(missing, 0)  # it may be of unknown size
@@ -156,7 +156,7 @@ class Connection:
         closed: Closed | None,
         otherwise: End = OPEN,
         told: End | None = None,
-    ) -> Iterator[Passage]:
+    ) -> Iterator[Delivery]:
         """End a direction; `closed` says how, or `otherwise` if nobody closed it.
 
         `told` is why, where the capture itself says so.
@@ -179,14 +179,14 @@ class Connection:
             self._release()
             self._forget_maker()
 
-    def facts(self, number: int, network: Network | None) -> SessionFacts:
+    def facts(self, number: int, network: Network | None) -> SessionInfo:
         """Say between whom the session is; where only two are known, the server is the upstream."""
         client, server = self.opened.client, self.opened.server
         try:
             upstream = server if self.upstream is None else Endpoint.from_text(self.upstream)
         except ValueError:
             upstream = server  # the file says something else than HOST:PORT
-        return SessionFacts(
+        return SessionInfo(
             number=number,
             network="" if network is None else network.id,
             client=client,
@@ -198,7 +198,7 @@ class Connection:
         """Tell of the session, when all of it has been read."""
         session = self.session
         client, upstream = (
-            (Side(), Side()) if session is None else (session.client, session.upstream)
+            (NodeState(), NodeState()) if session is None else (session.client, session.upstream)
         )
         network = session.network if session is not None else self.network
         return SessionReport(
@@ -221,7 +221,7 @@ class Connection:
         self._size += size
         self._room.left -= size
 
-    def _decide(self, network: Network | None) -> Iterator[Passage]:
+    def _decide(self, network: Network | None) -> Iterator[Delivery]:
         """Make the session and read what was held, or give up if too much is."""
         if network is not None:
             held = self._release()

@@ -22,7 +22,7 @@ from lbcproxy.capture.reading.read_stats import SessionReport
 from lbcproxy.capture.tcp.stream_events import Closed
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction, End, Passage, SessionFacts, Stage
+from lbcproxy.session import Delivery, Direction, End, SessionInfo, Stage
 
 __all__ = ["Conversation"]
 
@@ -34,7 +34,7 @@ class Conversation:
         self.number = number
         self.own: object = None
         """What the file calls it, if that is one of ours."""
-        self.facts: SessionFacts | None = None
+        self.facts: SessionInfo | None = None
         """Between whom it is, once its network is known."""
         self.legs: list[Connection] = []
         """Those that are open."""
@@ -63,10 +63,10 @@ class Conversation:
             self.facts = msgspec.structs.replace(self.facts, local=local)
             yield Connected(self.facts, time_ns)
 
-    def passed(self, passages: Iterable[Passage]) -> Iterator[Event]:
+    def passed(self, deliveries: Iterable[Delivery]) -> Iterator[Event]:
         """Say that something passed, in the direction and at the time that its entries have."""
         assert self.facts is not None
-        for (direction, time_ns), group in groupby(passages, _when):
+        for (direction, time_ns), group in groupby(deliveries, _when):
             yield Passed(self.facts, direction, tuple(group), time_ns)
 
     def closed(
@@ -111,9 +111,9 @@ class Conversation:
         yield Ended(self.facts, report, closed, time_ns)
 
 
-def _when(passage: Passage) -> tuple[Direction, int]:
+def _when(delivery: Delivery) -> tuple[Direction, int]:
     """Tell direction and time, of a run without making its entries."""
-    what = passage.run or passage.entries[0]
+    what = delivery.run or delivery.entries[0]
     return what.direction, what.time_ns
 
 

@@ -140,11 +140,11 @@ def _session(event: Event) -> int:
 
 
 def _size(event: Event) -> int:
-    return sum(len(each.raw) for each in event.passages) if isinstance(event, Passed) else 0
+    return sum(len(each.raw) for each in event.deliveries) if isinstance(event, Passed) else 0
 
 
 def _went_out_as(event: Event, raw: bytes) -> Event:
     assert isinstance(event, Passed)
-    [passage] = event.passages
-    whole = msgspec.structs.replace(passage, sent=raw)
-    return msgspec.structs.replace(event, passages=(whole,))
+    [delivery] = event.deliveries
+    whole = msgspec.structs.replace(delivery, sent=raw)
+    return msgspec.structs.replace(event, deliveries=(whole,))

@@ -24,7 +24,7 @@ from lbcproxy.capture.packet import Leg
 from lbcproxy.capture.reading.facts import Facts, position_in
 from lbcproxy.capture.tcp.stream_events import MAX_OPEN
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import SessionFacts
+from lbcproxy.session import SessionInfo
 
 if TYPE_CHECKING:
     from lbcproxy.capture.packet import Segment
@@ -68,7 +68,7 @@ class Parts:
         self._readings: dict[PartReading, int] = {}  # those with something open, and how much
         self._by_ends: dict[Ends, PartReading] = {}
         self._sessions: dict[Key, list[OpenSession]] = {}
-        self.continued: Callable[[Path, object, SessionFacts], object] = lambda *_: None
+        self.continued: Callable[[Path, object, SessionInfo], object] = lambda *_: None
         """Is told of each session that goes on: in which file, its number there, whose it is."""
         self.absent: dict[str, None] = {}
         """Names of parts that should be among the files and are not."""

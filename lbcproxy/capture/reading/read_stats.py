@@ -13,7 +13,7 @@ from lbcproxy.capture.reading.lost import LostTotals
 from lbcproxy.capture.tcp.silent import SilentConnections
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
-from lbcproxy.session import End, SessionFacts, SideStatistics
+from lbcproxy.session import End, NodeStatistics, SessionInfo
 
 __all__ = ["Met", "SessionReport"]
 
@@ -38,9 +38,9 @@ class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why it ended: what a capture of ours says of it, otherwise what TCP shows."""
     missing: int
     """Bytes that the capture lacks, of both directions."""
-    to_upstream: SideStatistics
+    to_upstream: NodeStatistics
     """The client, as what it sent shows it."""
-    to_client: SideStatistics
+    to_client: NodeStatistics
     """The node, likewise."""
 
     @property
@@ -61,7 +61,7 @@ class Met:
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         """The earliest and latest time of a packet."""
-        self.between: dict[int, SessionFacts] = {}
+        self.between: dict[int, SessionInfo] = {}
         """Of the sessions that are open now: between whom they are."""
         self.sessions = 0
         self.skipped = 0

@@ -14,12 +14,12 @@ from lbcproxy.capture.recording.session_state import Known
 from lbcproxy.capture.writing.pcapng import CaptureWriter, Note, Piece
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import (
+    Delivery,
     Direction,
     End,
     Entry,
     Observer,
-    Passage,
-    SessionFacts,
+    SessionInfo,
     SessionSummary,
 )
 from lbcproxy.text import printable
@@ -117,11 +117,11 @@ class Recorder(Observer):
             self._writer.leave(number, leg)
         self._forget(number)
 
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
+    def started(self, facts: SessionInfo, time_ns: int) -> None:
         """Open the client leg."""
         self._begin(Known(facts), time_ns, {})
 
-    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
         """Open the client leg of a session of which the beginning is missing."""
         more = {"continued": True, "protocol_version": protocol_version}
         self._begin(Known(facts), time_ns, more)
@@ -146,7 +146,7 @@ class Recorder(Observer):
         position = None if before is None else before._writer.position(number, leg)
         self._writer.open(number, leg, source, target, time_ns, facts, position)
 
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
         """Open the upstream leg, if it is wanted."""
         known = self._open.get(facts.number)
         if known is None:
@@ -162,27 +162,27 @@ class Recorder(Observer):
             self._writer.finish(number, Leg.UPSTREAM, way, time_ns)
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Write what passed."""
         known = self._open.get(facts.number)
         if known is None or direction in known.ended:
             return
-        known.passed(direction, passages)
+        known.passed(direction, deliveries)
         if not self._both:
-            pieces = _pieces(passages, going_out=direction is Direction.TO_CLIENT)
+            pieces = _pieces(deliveries, going_out=direction is Direction.TO_CLIENT)
             self._write(facts.number, Leg.CLIENT, direction, time_ns, pieces)
             return
         # What was injected is on one leg alone: both legs are brought up to date around it, so that
         # the file has the order of what happened.
-        for _, run in itertools.groupby(passages, _is_injected):
+        for _, run in itertools.groupby(deliveries, _is_injected):
             part = list(run)
             for leg in self._legs[facts.number]:
                 pieces = _pieces(part, going_out=leg is not INGRESS[direction])
                 self._write(facts.number, leg, direction, time_ns, pieces)
         if Leg.UPSTREAM not in self._legs[facts.number]:
             early = self._early.setdefault(facts.number, [])
-            early.extend(_pieces(passages, going_out=direction is Direction.TO_UPSTREAM))
+            early.extend(_pieces(deliveries, going_out=direction is Direction.TO_UPSTREAM))
 
     @property
     def open_sessions(self) -> Iterable[int]:
@@ -218,9 +218,9 @@ class Recorder(Observer):
 
     def passed_unread(
         self,
-        facts: SessionFacts,
+        facts: SessionInfo,
         direction: Direction,
-        passages: Sequence[Passage],
+        deliveries: Sequence[Delivery],
         time_ns: int,
         relieve: Callable[[], bool],
     ) -> int:
@@ -230,12 +230,12 @@ class Recorder(Observer):
         if it is not. Returns how many bytes could not be written; the file shows a gap there.
         """
         if facts.number not in self._legs:
-            return sum(len(each.raw) for each in passages)
+            return sum(len(each.raw) for each in deliveries)
         lost, may_wait = 0, True
         for leg in self._legs[facts.number]:
             going_out = leg is not INGRESS[direction] and self._both
-            for passage in passages:
-                raw = passage.sent if going_out and passage.sent is not None else passage.raw
+            for delivery in deliveries:
+                raw = delivery.sent if going_out and delivery.sent is not None else delivery.raw
                 for part in _in_packets(raw):
                     pieces = [Piece(part)]
                     try:
@@ -250,13 +250,13 @@ class Recorder(Observer):
                         self._writer.skip(facts.number, leg, direction, len(part))
         return lost
 
-    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
         """Take note of why the session ends: it is written with the end itself."""
         known = self._open.get(facts.number)
         if known is not None:
             known.end = end
 
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
         known = self._open.get(facts.number)
         if known is None or direction in known.ended:
@@ -267,7 +267,7 @@ class Recorder(Observer):
         if len(known.ended) == len(Direction):
             self._forget(facts.number)
 
-    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Write that a session was broken off."""
         known = self._open.get(facts.number)
         if known is None:
@@ -309,24 +309,24 @@ def _with_note(piece: Piece, note: Note) -> list[Piece]:
     return [Piece(piece.raw[:size], note), *([rest] if rest.raw else [])]
 
 
-def _is_injected(passage: Passage) -> bool:
-    return passage.run is None and any(each.verdict == "inject" for each in passage.entries)
+def _is_injected(delivery: Delivery) -> bool:
+    return delivery.run is None and any(each.verdict == "inject" for each in delivery.entries)
 
 
-def _pieces(passages: Sequence[Passage], *, going_out: bool) -> list[Piece]:
+def _pieces(deliveries: Sequence[Delivery], *, going_out: bool) -> list[Piece]:
     """Put notes to the bytes they are about; what ends a long frame has no bytes of its own."""
     pieces: list[Piece] = []
-    for passage in passages:
-        if passage.run is not None:
-            pieces.append(Piece(passage.raw, None, passage.run.frames.ends))
+    for delivery in deliveries:
+        if delivery.run is not None:
+            pieces.append(Piece(delivery.raw, None, delivery.run.frames.ends))
             continue
-        note = _note(passage.entries[0]) if passage.entries else None
-        raw = passage.sent if going_out and passage.sent is not None else passage.raw
+        note = _note(delivery.entries[0]) if delivery.entries else None
+        raw = delivery.sent if going_out and delivery.sent is not None else delivery.raw
         if raw:
             pieces.append(Piece(raw, note))
-        elif passage.entries and passage.entries[0].missing:
-            pieces.append(Piece(b"", note, missing=passage.entries[0].missing))
-        elif passage.sent is not None:
+        elif delivery.entries and delivery.entries[0].missing:
+            pieces.append(Piece(b"", note, missing=delivery.entries[0].missing))
+        elif delivery.sent is not None:
             continue  # nothing of it on this leg
         elif note is not None and pieces:
             pieces[-1] = Piece(pieces[-1].raw, note)

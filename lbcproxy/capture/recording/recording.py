@@ -16,7 +16,7 @@ from lbcproxy.capture.recording.session_state import Known
 from lbcproxy.capture.recording.wanted import matching
 from lbcproxy.filters import Filter
 from lbcproxy.private import OWNER, Access
-from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Delivery, Direction, End, Lost, Observer, SessionInfo, SessionSummary
 
 __all__ = ["PER", "Recording", "RecordingSettings"]
 
@@ -225,37 +225,37 @@ class Recording(Observer):
 
     # What is told of sessions.
 
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
+    def started(self, facts: SessionInfo, time_ns: int) -> None:
         """Record it; with a file for each session, begin that."""
         self._begin_own(facts, time_ns)
         self._to(facts, time_ns, lambda recorder: recorder.started(facts, time_ns))
 
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
         """Record it."""
         self._to(facts, time_ns, lambda recorder: recorder.upstream_connected(facts, time_ns))
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Record it, or of it what is wanted."""
         if self._wanted is not None:
-            passages = matching(self._wanted, facts, passages)
-            if not passages:
+            deliveries = matching(self._wanted, facts, deliveries)
+            if not deliveries:
                 return
         part = self._current(facts, time_ns)
         if part is None:
             return
         part.announce(facts.number)
-        part.file.messages = messages = sum(len(each.entries) for each in passages)
+        part.file.messages = messages = sum(len(each.entries) for each in deliveries)
         try:
-            part.recorder.passed(facts, direction, passages, time_ns)
+            part.recorder.passed(facts, direction, deliveries, time_ns)
         except Exception as error:
             part.file.messages = messages
-            lost = part.recorder.passed_unread(facts, direction, passages, time_ns, self._relieve)
+            lost = part.recorder.passed_unread(facts, direction, deliveries, time_ns, self._relieve)
             self._say_defect(facts, error)
             self.missed(facts, Lost(messages=messages if lost else 0, size=lost), time_ns)
 
-    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
         """Count what could not be recorded, and have the file say it."""
         if not lost:
             return
@@ -265,7 +265,7 @@ class Recording(Observer):
         else:
             part.file.miss(lost.messages, lost.size)
 
-    def gone(self, facts: SessionFacts, time_ns: int) -> None:
+    def gone(self, facts: SessionInfo, time_ns: int) -> None:
         """Leave a session open in the file, and close its own."""
         self.leave(facts.number)
         self.over(facts.number)
@@ -275,21 +275,21 @@ class Recording(Observer):
         self._may_wait = self._may_wait and self._disk.drain(PATIENCE)
         return self._may_wait
 
-    def _say_defect(self, facts: SessionFacts, error: Exception) -> None:
+    def _say_defect(self, facts: SessionInfo, error: Exception) -> None:
         if facts.number not in self._defective:
             self._defective.add(facts.number)
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             self._told(f"session {facts.number} is recorded without notes: {what}", False)
 
-    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
         """Record it."""
         self._to(facts, time_ns, lambda recorder: recorder.ending(facts, end, time_ns))
 
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Record it."""
         self._to(facts, time_ns, lambda recorder: recorder.finished(facts, direction, time_ns))
 
-    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Record it."""
         self._to(facts, time_ns, lambda recorder: recorder.reset(facts, direction, time_ns))
 
@@ -301,12 +301,12 @@ class Recording(Observer):
             part.file.close()
         self.over(summary.facts.number)
 
-    def _begin_own(self, facts: SessionFacts, time_ns: int, *, at_once: bool = False) -> None:
+    def _begin_own(self, facts: SessionInfo, time_ns: int, *, at_once: bool = False) -> None:
         self._sessions.add(facts.number)
         if self._settings.per == "session" and not self._closed:
             self._parts[facts.number] = self._begin(time_ns, facts.number, at_once=at_once)
 
-    def _to(self, facts: SessionFacts, time_ns: int, tell: Callable[[Recorder], None]) -> None:
+    def _to(self, facts: SessionInfo, time_ns: int, tell: Callable[[Recorder], None]) -> None:
         part = self._current(facts, time_ns)
         if part is not None:
             part.announce(facts.number)
@@ -314,7 +314,7 @@ class Recording(Observer):
 
     # Files.
 
-    def _current(self, facts: SessionFacts, time_ns: int) -> _Part | None:
+    def _current(self, facts: SessionInfo, time_ns: int) -> _Part | None:
         number = facts.number if self._settings.per == "session" else None
         part = self._part if number is None else self._parts.get(number)
         if part is None and number is None and not self._closed:  # it rested

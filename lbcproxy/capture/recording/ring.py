@@ -24,12 +24,12 @@ from lbcproxy.capture.recording.session_state import Known, from_next_message, w
 from lbcproxy.capture.recording.triggers import error_in, reason_of_end
 from lbcproxy.private import OWNER, Access
 from lbcproxy.session import (
+    Delivery,
     Direction,
     End,
     Lost,
     Observer,
-    Passage,
-    SessionFacts,
+    SessionInfo,
     SessionSummary,
 )
 
@@ -75,14 +75,14 @@ class _Item(msgspec.Struct, frozen=True):
     event: Event | None
     """Of what is not bytes."""
     direction: Direction = Direction.TO_UPSTREAM
-    passages: Sequence[Passage] = ()
+    deliveries: Sequence[Delivery] = ()
     messages: int = 0
     size: int = PER_READ
 
     def follow(self, known: Known) -> None:
         """Have what is known of the session be as it was after this."""
         if self.event is None:
-            known.passed(self.direction, self.passages)
+            known.passed(self.direction, self.deliveries)
         else:
             self.event(_Follower(known))
 
@@ -92,7 +92,7 @@ class Ring:
 
     gives = "its ring is emptied"
 
-    def __init__(self, facts: SessionFacts, settings: RingSettings) -> None:
+    def __init__(self, facts: SessionInfo, settings: RingSettings) -> None:
         self.number = facts.number
         self.facts = facts
         self.known: Known | None = None
@@ -124,9 +124,9 @@ class Ring:
         if self.messages - first.messages < enough:
             return False
         inside = set() if self.known is None else set(self.known.inside)
-        if first.passages:
+        if first.deliveries:
             inside.discard(first.direction)
-            inside.update([first.direction] if not first.passages[-1].entries else [])
+            inside.update([first.direction] if not first.deliveries[-1].entries else [])
         # Messages of which only the end would be left do not count.
         return self.messages - first.messages - len(inside) >= enough
 
@@ -154,14 +154,14 @@ class Ring:
             if item.event is not None:
                 item.event(recorder)
                 continue
-            passages: Sequence[Passage] | None = item.passages
+            deliveries: Sequence[Delivery] | None = item.deliveries
             if item.direction in waiting:
-                passages = from_next_message(item.passages)
-                if passages is None:
+                deliveries = from_next_message(item.deliveries)
+                if deliveries is None:
                     continue
                 waiting.discard(item.direction)
-            count += sum(len(each.entries) for each in passages or ())
-            recorder.passed(self.facts, item.direction, passages or (), item.time_ns)
+            count += sum(len(each.entries) for each in deliveries or ())
+            recorder.passed(self.facts, item.direction, deliveries or (), item.time_ns)
         return count
 
 
@@ -171,13 +171,13 @@ class _Follower(Observer):
     def __init__(self, known: Known) -> None:
         self._known = known
 
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
         self._known.upstream_connected(facts)
 
-    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
         self._known.end = end
 
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         self._known.finished(direction)
 
 
@@ -235,7 +235,7 @@ class Rings(Observer):
         """Those there are now."""
         return tuple(self._rings.values())
 
-    def write_all(self, reason: str, which: Callable[[SessionFacts], bool] = lambda _: True) -> int:
+    def write_all(self, reason: str, which: Callable[[SessionInfo], bool] = lambda _: True) -> int:
         """Write those that are meant, whatever the settings say; how many they are."""
         meant = [each for each in self._rings.values() if each.items and which(each.facts)]
         for ring in meant:
@@ -244,17 +244,17 @@ class Rings(Observer):
 
     # What is told of sessions.
 
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
+    def started(self, facts: SessionInfo, time_ns: int) -> None:
         """Begin one."""
         self._rings[facts.number] = Ring(facts, self.settings)
         self._keep(facts, lambda each: each.started(facts, time_ns), time_ns)
 
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
         """Keep it."""
         self._keep(facts, lambda each: each.upstream_connected(facts, time_ns), time_ns)
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Keep it; write the ring if something is wrong with it."""
         ring = self._rings.get(facts.number)
@@ -262,26 +262,26 @@ class Rings(Observer):
             return
         messages, size, reason = 0, PER_READ, ""
         kept = []
-        for passage in passages:
-            messages += len(passage.entries)
-            size += len(passage.raw) + len(passage.sent or b"")
-            reason = error_in(passage) or reason
-            kept.append(without_records(passage))
+        for delivery in deliveries:
+            messages += len(delivery.entries)
+            size += len(delivery.raw) + len(delivery.sent or b"")
+            reason = error_in(delivery) or reason
+            kept.append(without_records(delivery))
         size += messages * PER_MESSAGE
         self._add(ring, _Item(time_ns, None, direction, kept, messages, size))
         if reason in self.settings.reasons and (reason, direction) not in ring.said:
             ring.said.add((reason, direction))
             self._write(ring, reason)
 
-    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
         """Keep it."""
         self._keep(facts, lambda each: each.ending(facts, end, time_ns), time_ns)
 
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Keep it."""
         self._keep(facts, lambda each: each.finished(facts, direction, time_ns), time_ns)
 
-    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Keep it."""
         ring = self._rings.get(facts.number)
         if ring is not None:
@@ -301,13 +301,13 @@ class Rings(Observer):
             ring.add(_Item(time_ns, lambda each: each.ended(summary, time_ns)))
             self._write(ring, reason)
 
-    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
         """Remember that a ring has a hole: it counts if that is ever written."""
         ring = None if facts is None else self._rings.get(facts.number)
         if ring is not None:
             ring.lacks += Loss(lost.messages, lost.size)
 
-    def gone(self, facts: SessionFacts, time_ns: int) -> None:
+    def gone(self, facts: SessionInfo, time_ns: int) -> None:
         """Write what there is: the end of a session that was not told may have been a bad one."""
         ring = self._rings.pop(facts.number, None)
         if ring is not None:
@@ -315,7 +315,7 @@ class Rings(Observer):
             if "death" in self.settings.reasons:
                 self._write(ring, "death")
 
-    def _keep(self, facts: SessionFacts, event: Event, time_ns: int) -> None:
+    def _keep(self, facts: SessionInfo, event: Event, time_ns: int) -> None:
         ring = self._rings.get(facts.number)
         if ring is not None:
             ring.facts = facts

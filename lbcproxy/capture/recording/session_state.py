@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lbcproxy.session import Direction, End, Message, Passage, SessionFacts
+from lbcproxy.session import Delivery, Direction, End, Message, SessionInfo
 from lbcproxy.wire.codec import Codec
 
 __all__ = ["Known", "from_next_message", "without_records"]
@@ -18,7 +18,7 @@ class Known:
 
     __slots__ = ("codec", "connected", "end", "ended", "facts", "inside")
 
-    def __init__(self, facts: SessionFacts) -> None:
+    def __init__(self, facts: SessionInfo) -> None:
         self.facts = facts
         self.connected = False
         """Whether the upstream leg is there."""
@@ -41,23 +41,23 @@ class Known:
         other.ended, other.inside = set(self.ended), set(self.inside)
         return other
 
-    def upstream_connected(self, facts: SessionFacts) -> None:
+    def upstream_connected(self, facts: SessionInfo) -> None:
         """Take note that the upstream leg is there."""
         self.facts, self.connected = facts, True
 
-    def passed(self, direction: Direction, passages: Sequence[Passage]) -> None:
+    def passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Take note of whether a message is under way, and with what messages are read."""
-        if not passages:
+        if not deliveries:
             return
-        passage = passages[-1]
-        if not passage.entries:
+        delivery = deliveries[-1]
+        if not delivery.entries:
             self.inside.add(direction)
             return
         self.inside.discard(direction)
-        if passage.run is not None:
-            self.codec = passage.run.codec
+        if delivery.run is not None:
+            self.codec = delivery.run.codec
             return
-        last = passage.entries[-1]
+        last = delivery.entries[-1]
         if last.message is not None and last.command != "version":  # read before it was agreed
             self.codec = last.message.codec
 
@@ -67,22 +67,22 @@ class Known:
         self.inside.discard(direction)
 
 
-def from_next_message(passages: Sequence[Passage]) -> Sequence[Passage] | None:
+def from_next_message(deliveries: Sequence[Delivery]) -> Sequence[Delivery] | None:
     """Give what is behind the end of the message that is under way; None if it does not end."""
-    for place, passage in enumerate(passages):
-        if passage.entries:
-            return passages[place + 1 :]
+    for place, delivery in enumerate(deliveries):
+        if delivery.entries:
+            return deliveries[place + 1 :]
     return None
 
 
-def without_records(passage: Passage) -> Passage:
+def without_records(delivery: Delivery) -> Delivery:
     """Return the same without what was decoded of it, which may be many times as long."""
-    if passage.run is not None:
-        run = passage.run.unread()
-        return Passage(passage.raw, run, run=run)
-    if not passage.entries or passage.entries[0].message is None:
-        return passage
-    message = passage.entries[0].message
+    if delivery.run is not None:
+        run = delivery.run.unread()
+        return Delivery(delivery.raw, run, run=run)
+    if not delivery.entries or delivery.entries[0].message is None:
+        return delivery
+    message = delivery.entries[0].message
     fresh = Message(
         message.command,
         message.direction,
@@ -91,5 +91,5 @@ def without_records(passage: Passage) -> Passage:
         error=message.frame_error,
         length=None if message.raw else message.length,
     )
-    entry = msgspec.structs.replace(passage.entries[0], message=fresh)
-    return Passage(passage.raw, (entry,), passage.sent)
+    entry = msgspec.structs.replace(delivery.entries[0], message=fresh)
+    return Delivery(delivery.raw, (entry,), delivery.sent)

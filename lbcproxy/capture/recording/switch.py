@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lbcproxy.capture.recording.recording import Recording
 from lbcproxy.capture.recording.session_state import Known, from_next_message
-from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Delivery, Direction, End, Lost, Observer, SessionInfo, SessionSummary
 
 __all__ = ["MOST_PEERS", "Choice", "Switch", "Watched", "is_of"]
 
@@ -22,7 +22,7 @@ class Choice:
         self.peers: dict[str, bool] = {}
         """Hosts of which it is otherwise."""
 
-    def of(self, facts: SessionFacts) -> bool:
+    def of(self, facts: SessionInfo) -> bool:
         """Whether a session that begins is recorded."""
         for host in (facts.client.host, facts.upstream.host):
             if host in self.peers:
@@ -33,7 +33,7 @@ class Choice:
 class Watched:
     """A session and whether it is recorded."""
 
-    def __init__(self, facts: SessionFacts, on: bool) -> None:
+    def __init__(self, facts: SessionInfo, on: bool) -> None:
         self.known = Known(facts)
         self.on = on
         self.over = False
@@ -41,11 +41,11 @@ class Watched:
         self.waiting: set[Direction] = set()
         """Where recording begins behind the message that is under way."""
 
-    def behind(self, direction: Direction, passages: Sequence[Passage]) -> Sequence[Passage]:
+    def behind(self, direction: Direction, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Give what of it is recorded, where recording was switched on in a message."""
         if direction not in self.waiting:
-            return passages
-        wanted = from_next_message(passages)
+            return deliveries
+        wanted = from_next_message(deliveries)
         if wanted is None:
             return ()
         self.waiting.discard(direction)
@@ -76,7 +76,7 @@ class Switch(Observer):
         """Whether there are none."""
         return not self._sessions
 
-    def turn(self, on: bool, which: Callable[[SessionFacts], bool] = lambda _: True) -> int:
+    def turn(self, on: bool, which: Callable[[SessionInfo], bool] = lambda _: True) -> int:
         """Record those sessions that are meant, or do not; how many they are.
 
         Raises CaptureError if they cannot be recorded.
@@ -106,7 +106,7 @@ class Switch(Observer):
 
     # What is told of sessions.
 
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
+    def started(self, facts: SessionInfo, time_ns: int) -> None:
         """Record it if that is the choice."""
         session = self._sessions[facts.number] = Watched(facts, self.choice.of(facts))
         if session.on:
@@ -114,7 +114,7 @@ class Switch(Observer):
         else:
             self.recording.expect(facts.number)
 
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
         """Record it, or remember it."""
         session = self._sessions.get(facts.number)
         if session is not None:
@@ -123,19 +123,19 @@ class Switch(Observer):
                 self.recording.upstream_connected(facts, time_ns)
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Record it, or remember how far it is."""
         session = self._sessions.get(facts.number)
         if session is None:
             return
         if session.on:
-            wanted = session.behind(direction, passages) if session.waiting else passages
+            wanted = session.behind(direction, deliveries) if session.waiting else deliveries
             if wanted:
                 self.recording.passed(facts, direction, wanted, time_ns)
-        session.known.passed(direction, passages)
+        session.known.passed(direction, deliveries)
 
-    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
         """Record it, or remember it."""
         session = self._sessions.get(facts.number)
         if session is not None:
@@ -143,7 +143,7 @@ class Switch(Observer):
             if session.on:
                 self.recording.ending(facts, end, time_ns)
 
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Record it, or remember it."""
         session = self._sessions.get(facts.number)
         if session is not None:
@@ -152,7 +152,7 @@ class Switch(Observer):
             if session.on:
                 self.recording.finished(facts, direction, time_ns)
 
-    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Record it."""
         session = self._sessions.get(facts.number)
         if session is not None:
@@ -168,18 +168,18 @@ class Switch(Observer):
         else:
             self.recording.over(summary.facts.number)
 
-    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
         """Count what was to be recorded and is not."""
         session = None if facts is None else self._sessions.get(facts.number)
         if session is None or session.on:
             self.recording.missed(facts, lost, time_ns)
 
-    def gone(self, facts: SessionFacts, time_ns: int) -> None:
+    def gone(self, facts: SessionInfo, time_ns: int) -> None:
         """Forget the session."""
         self._sessions.pop(facts.number, None)
         self.recording.gone(facts, time_ns)
 
 
-def is_of(host: str) -> Callable[[SessionFacts], bool]:
+def is_of(host: str) -> Callable[[SessionInfo], bool]:
     """Give what tells sessions with a host at one of their ends."""
     return lambda facts: host in (facts.client.host, facts.upstream.host)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lbcproxy.session import EndCause, Passage, SessionSummary
+from lbcproxy.session import Delivery, EndCause, SessionSummary
 
 __all__ = ["BY_HAND", "DEFAULT_REASONS", "REASONS", "error_in", "reason_of_end"]
 
@@ -22,14 +22,14 @@ BY_HAND = "by hand"
 """The reason of who asks for it."""
 
 
-def error_in(passage: Passage) -> str:
+def error_in(delivery: Delivery) -> str:
     """Give the reason that something that passed is, or nothing.
 
     What frames show counts; payloads are not decoded for it.
     """
-    if passage.run is not None:
-        return "reject" if "reject" in passage.run.frames.commands else ""
-    for entry in passage.entries:
+    if delivery.run is not None:
+        return "reject" if "reject" in delivery.run.frames.commands else ""
+    for entry in delivery.entries:
         if entry.message is None or entry.message.frame_error is not None:
             return "error"
         if entry.command == "reject":

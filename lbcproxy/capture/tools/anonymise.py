@@ -19,7 +19,7 @@ from lbcproxy.capture.events import Ended, Ending, Event, Header, Missing, Passe
 from lbcproxy.capture.reading.read_stats import SessionReport
 from lbcproxy.capture.tools.pseudonyms import Disguise
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Direction, Entry, Message, Passage, SessionFacts, SideStatistics
+from lbcproxy.session import Delivery, Direction, Entry, Message, NodeStatistics, SessionInfo
 from lbcproxy.wire import Codec, Frame, Framer, Junk
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.record import MessageRecord
@@ -109,7 +109,7 @@ class Anonymiser:
 
     def __init__(self, key: bytes) -> None:
         self._disguise = Disguise(key)
-        self._facts: dict[int, tuple[SessionFacts, SessionFacts]] = {}
+        self._facts: dict[int, tuple[SessionInfo, SessionInfo]] = {}
         self.changed: Counter[str] = Counter()
         """What was replaced, by kind."""
         self.left_out: Counter[str] = Counter()
@@ -132,10 +132,10 @@ class Anonymiser:
                 continue
             facts = self._between(event.facts)
             if isinstance(event, Passed):
-                passages = tuple(self._passages(event))
-                if passages:
-                    self.messages += sum(len(each.entries) for each in passages)
-                    yield replace(event, facts=facts, passages=passages)
+                deliveries = tuple(self._deliveries(event))
+                if deliveries:
+                    self.messages += sum(len(each.entries) for each in deliveries)
+                    yield replace(event, facts=facts, deliveries=deliveries)
             elif isinstance(event, Ending):
                 self.left_out["details of ends"] += bool(event.end.detail)
                 yield replace(event, facts=facts, end=replace(event.end, detail=""))
@@ -174,7 +174,7 @@ class Anonymiser:
 
     # Sessions.
 
-    def _between(self, facts: SessionFacts) -> SessionFacts:
+    def _between(self, facts: SessionInfo) -> SessionInfo:
         known = self._facts.get(facts.number)
         if known is not None and known[0] is facts:
             return known[1]
@@ -213,29 +213,29 @@ class Anonymiser:
             end=replace(report.end, detail=""),
         )
 
-    def _side(self, side: SideStatistics) -> SideStatistics:
+    def _side(self, side: NodeStatistics) -> NodeStatistics:
         agent = side.user_agent
         return replace(side, user_agent=agent and self._disguise.user_agent(agent))
 
     # Messages.
 
-    def _passages(self, event: Passed) -> Iterator[Passage]:
-        for passage in event.passages:
-            if passage.run is None:
-                for entry in passage.entries:
-                    yield from self._passage(entry, passage)
+    def _deliveries(self, event: Passed) -> Iterator[Delivery]:
+        for delivery in event.deliveries:
+            if delivery.run is None:
+                for entry in delivery.entries:
+                    yield from self._delivery(entry, delivery)
                 continue
-            made = [self._message(entry.message) for entry in passage.entries]
-            if all(one is each.message for one, each in zip(made, passage.entries, strict=True)):
-                yield passage
+            made = [self._message(entry.message) for entry in delivery.entries]
+            if all(one is each.message for one, each in zip(made, delivery.entries, strict=True)):
+                yield delivery
                 continue
-            for message, entry in zip(made, passage.entries, strict=True):
+            for message, entry in zip(made, delivery.entries, strict=True):
                 if message is not None:
-                    yield Passage(message.raw, (replace(entry, message=message),))
+                    yield Delivery(message.raw, (replace(entry, message=message),))
 
-    def _passage(self, entry: Entry, passage: Passage) -> Iterator[Passage]:
+    def _delivery(self, entry: Entry, delivery: Delivery) -> Iterator[Delivery]:
         if entry.missing:
-            yield passage
+            yield delivery
             return
         if entry.message is None:
             self.left_out["bytes that are no message"] += len(entry.junk)
@@ -244,15 +244,15 @@ class Anonymiser:
         if message is None:
             return
         trail = self._trail(entry.trail)
-        injected = not passage.raw
-        sent = passage.sent
+        injected = not delivery.raw
+        sent = delivery.sent
         if injected:
             sent = message.raw
         elif sent:
             sent = self._sent(sent, entry.direction, message.codec)
         self.left_out["comments of messages"] += len(entry.comments)
         new = replace(entry, message=message, trail=trail, comments=())
-        yield Passage(b"" if injected else message.raw, (new,), sent)
+        yield Delivery(b"" if injected else message.raw, (new,), sent)
 
     def _sent(self, raw: bytes, direction: Direction, codec: Codec) -> bytes:
         """Change what went out in place of a message: any number of messages, or none."""

@@ -25,7 +25,7 @@ from lbcproxy.capture.events import (
     Started,
 )
 from lbcproxy.filters import Filter
-from lbcproxy.session import Direction, End, Passage
+from lbcproxy.session import Delivery, Direction, End
 from lbcproxy.wire.messages.handshake import Version
 
 __all__ = ["Cut", "Selection"]
@@ -109,7 +109,7 @@ class Cut:
         session = self._sessions.get(event.facts.number)
         if session is not None and (left := session.left(event)):
             yield from self._begin(session, event.time_ns)
-            yield msgspec.structs.replace(event, passages=tuple(left))
+            yield msgspec.structs.replace(event, deliveries=tuple(left))
 
     def _changed(
         self, session: _Session, event: Connected | Ending | Finished | Reset | Ended
@@ -168,52 +168,52 @@ class _Session:
         """Tell how far it has come now: whether all of it is told, else with what version."""
         return self._whole, None if self._whole else self._version
 
-    def left(self, event: Passed) -> list[Passage]:
+    def left(self, event: Passed) -> list[Delivery]:
         """Give what is wanted of what passed."""
         self.facts = event.facts
-        left: list[Passage] = []
+        left: list[Delivery] = []
         in_time = not self._selection.early(event.time_ns)
         if self._selection.late(event.time_ns):
             return left
-        for passage in event.passages:
-            kept = self._wanted(passage) if in_time else []
-            if not kept and self._version is None and _is_version(passage):
-                kept = self._hold(event, passage, begun=self.begun or bool(left))
+        for delivery in event.deliveries:
+            kept = self._wanted(delivery) if in_time else []
+            if not kept and self._version is None and _is_version(delivery):
+                kept = self._hold(event, delivery, begun=self.begun or bool(left))
             elif not kept and not self.begun and not left:
                 self._whole = False
             if kept and self._first is None:
                 self._first = self._place()
-            left += self._ways[event.direction].joined(passage, kept)
-            self._see(event.direction, passage, begun=self.begun or bool(left))
+            left += self._ways[event.direction].joined(delivery, kept)
+            self._see(event.direction, delivery, begun=self.begun or bool(left))
         return left
 
-    def _wanted(self, passage: Passage) -> list[Passage]:
+    def _wanted(self, delivery: Delivery) -> list[Delivery]:
         wanted = self._selection.wanted
         if wanted is None:
-            return [passage]
-        run = passage.run
+            return [delivery]
+        run = delivery.run
         if run is None:
-            return [passage] if any(wanted(e, self.facts) for e in passage.entries) else []
+            return [delivery] if any(wanted(e, self.facts) for e in delivery.entries) else []
         if wanted.commands is not None and wanted.commands.isdisjoint(run.frames.commands):
             return []
-        found = [entry for entry in passage.entries if wanted(entry, self.facts)]
+        found = [entry for entry in delivery.entries if wanted(entry, self.facts)]
         if len(found) == len(run):
-            return [passage]
-        return [Passage(entry.raw, (entry,)) for entry in found]
+            return [delivery]
+        return [Delivery(entry.raw, (entry,)) for entry in found]
 
-    def _hold(self, event: Passed, passage: Passage, *, begun: bool) -> list[Passage]:
+    def _hold(self, event: Passed, delivery: Delivery, *, begun: bool) -> list[Delivery]:
         """Keep a `version` that what is left is read with, if something is."""
         if begun:
-            return [passage]
+            return [delivery]
         if len(self._held) < MOST_VERSIONS:
-            self._held.append(msgspec.structs.replace(event, passages=(passage,)))
+            self._held.append(msgspec.structs.replace(event, deliveries=(delivery,)))
         return []
 
-    def _see(self, direction: Direction, passage: Passage, *, begun: bool) -> None:
+    def _see(self, direction: Direction, delivery: Delivery, *, begun: bool) -> None:
         """Take note of what the nodes agree on, as the session that reads them does."""
-        if self._version is not None or not _is_version(passage):
+        if self._version is not None or not _is_version(delivery):
             return
-        message = passage.entries[0].message
+        message = delivery.entries[0].message
         if message is None or message.error is not None:
             return
         assert isinstance(message.record, Version)
@@ -232,15 +232,15 @@ class _Way:
         self._behind_junk = False
         self._skipped = 0
 
-    def joined(self, passage: Passage, kept: list[Passage]) -> list[Passage]:
-        """Give what is kept of a passage, behind a gap if something before it is missing."""
+    def joined(self, delivery: Delivery, kept: list[Delivery]) -> list[Delivery]:
+        """Give what is kept of a delivery, behind a gap if something before it is missing."""
         if not kept:
-            self._skipped += len(passage.raw)
+            self._skipped += len(delivery.raw)
             return kept
         first = kept[0].entries[0]
         skipped, self._skipped = self._skipped, 0
-        if kept[0] is not passage:  # of a run, some
-            left_out = itertools.takewhile(lambda each: each is not first, passage.entries)
+        if kept[0] is not delivery:  # of a run, some
+            left_out = itertools.takewhile(lambda each: each is not first, delivery.entries)
             skipped += sum(len(each.raw) for each in left_out)
         gap = self._behind_junk and skipped
         self._behind_junk = kept[-1].run is None and kept[-1].entries[-1].message is None
@@ -256,11 +256,11 @@ class _Way:
             why=f"{skipped:,} bytes are left out",
             continued=False,
         )
-        return [Passage(b"", (entry,)), *kept]
+        return [Delivery(b"", (entry,)), *kept]
 
 
-def _is_version(passage: Passage) -> bool:
-    return passage.run is None and passage.entries[0].command == "version"
+def _is_version(delivery: Delivery) -> bool:
+    return delivery.run is None and delivery.entries[0].command == "version"
 
 
 def _count(event: Event) -> int:

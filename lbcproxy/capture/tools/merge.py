@@ -23,7 +23,7 @@ from lbcproxy.capture.reading.pairing import Awaits, Pairing, Sent
 from lbcproxy.capture.reading.parts import Parts
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import Passage, SessionFacts
+from lbcproxy.session import Delivery, SessionInfo
 
 __all__ = ["Merge", "Renumbered"]
 
@@ -49,7 +49,7 @@ class Merge:
         self._renumbered = renumbered
         self._numbers = itertools.count(1)
         self._entries = 1  # the next one's number
-        self._facts: dict[int, tuple[SessionFacts, SessionFacts]] = {}  # by the number before
+        self._facts: dict[int, tuple[SessionInfo, SessionInfo]] = {}  # by the number before
 
     @property
     def absent(self) -> list[str]:
@@ -116,7 +116,7 @@ class Merge:
             self._renumbered(path, number, new.number, new.network)
         facts = self._new(event.facts)
         if isinstance(event, Passed):
-            yield replace(event, facts=facts, passages=self._passages(event, facts.number))
+            yield replace(event, facts=facts, deliveries=self._deliveries(event, facts.number))
         elif isinstance(event, Ended):
             report = replace(event.report, number=facts.number)
             yield replace(event, facts=facts, report=report)
@@ -128,7 +128,7 @@ class Merge:
             local = Endpoint(_UNKNOWN, event.facts.client.port)
             yield Connected(self._new(replace(event.facts, local=local)), event.time_ns)
 
-    def _continued(self, path: Path, number: object, facts: SessionFacts) -> None:
+    def _continued(self, path: Path, number: object, facts: SessionInfo) -> None:
         if facts.number in self._facts and isinstance(number, int):
             new = self._facts[facts.number][1]
             self._renumbered(path, number, new.number, new.network)
@@ -136,7 +136,7 @@ class Merge:
     def _has_one_leg(self, path: Path) -> bool:
         return any(file.path == path and file.header.legs != "both" for file in self._files)
 
-    def _new(self, facts: SessionFacts) -> SessionFacts:
+    def _new(self, facts: SessionInfo) -> SessionInfo:
         """Give a session's facts with its new number."""
         known = self._facts[facts.number]
         if known[0] is not facts:
@@ -144,20 +144,20 @@ class Merge:
             self._facts[facts.number] = known
         return known[1]
 
-    def _passages(self, event: Passed, session: int) -> tuple[Passage, ...]:
-        passages = []
-        for each in event.passages:
+    def _deliveries(self, event: Passed, session: int) -> tuple[Delivery, ...]:
+        deliveries = []
+        for each in event.deliveries:
             if each.run is not None:
                 run = each.run.numbered(self._entries, session)
-                passages.append(replace(each, entries=run, run=run))
+                deliveries.append(replace(each, entries=run, run=run))
             else:
                 entries = tuple(
                     replace(entry, session=session, number=number)
                     for number, entry in enumerate(each.entries, self._entries)
                 )
-                passages.append(replace(each, entries=entries))
+                deliveries.append(replace(each, entries=entries))
             self._entries += len(each.entries)
-        return tuple(passages)
+        return tuple(deliveries)
 
 
 class _File:

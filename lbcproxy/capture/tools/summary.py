@@ -19,7 +19,7 @@ from lbcproxy.capture.reading.read_stats import SessionReport
 from lbcproxy.capture.tools.response_times import Answers
 from lbcproxy.capture.tools.timeline import Timeline
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import UNKNOWN_SIZE, Direction, Entry, Lost, SideStatistics
+from lbcproxy.session import UNKNOWN_SIZE, Direction, Entry, Lost, NodeStatistics
 from lbcproxy.session.command_counter import OTHERS
 from lbcproxy.text import iso_time, printable
 
@@ -295,7 +295,7 @@ def _session(report: SessionReport) -> dict[str, Any]:
     }
 
 
-def _side(side: SideStatistics) -> dict[str, Any]:
+def _side(side: NodeStatistics) -> dict[str, Any]:
     return {
         "stage": side.stage.value,
         "user_agent": None if side.user_agent is None else _text(side.user_agent),

@@ -14,7 +14,7 @@ from lbcproxy.capture.formats.core import RECEIVED, SENT
 from lbcproxy.capture.writing.writer import Writer
 from lbcproxy.networks import get
 from lbcproxy.private import make_folders, open_to_append
-from lbcproxy.session import Direction, Entry, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Delivery, Direction, Entry, SessionInfo, SessionSummary
 from lbcproxy.wire import Frame, Framer, Junk
 from lbcproxy.wire.envelope import HEADER_SIZE
 
@@ -56,7 +56,7 @@ class AsCore(Writer):
         self.lacking("comments of the file", len(header.comments))
         self._folders.clear()
 
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
+    def started(self, facts: SessionInfo, time_ns: int) -> None:
         """Choose a folder; it is made with the first message."""
         self.lacking("networks: say --network")
         self.lacking("addresses of the node's own")
@@ -71,21 +71,21 @@ class AsCore(Writer):
         received = Direction.TO_CLIENT if mirrored else Direction.TO_UPSTREAM
         self._folders[facts.number] = _Folder(self._path / name, facts.network, received)
 
-    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
         """Choose one; that the beginning is missing is not said."""
         self.lacking("missing beginnings")
         self.started(facts, time_ns)
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Write what the node received or sent."""
         folder = self._folders[facts.number]
-        for passage in passages:
-            for entry in passage.entries:
+        for delivery in deliveries:
+            for entry in delivery.entries:
                 self._count(entry)
                 self.messages -= entry.message is not None  # unless the node had it
-                for raw in self._at_node(passage, entry, folder):
+                for raw in self._at_node(delivery, entry, folder):
                     self._write(folder, direction, raw, entry.time_ns)
                     self.messages += 1
 
@@ -119,15 +119,15 @@ class AsCore(Writer):
         elif (entry.message.frame_error or "").startswith("checksum"):
             self.lacking("checksums, which become right")
 
-    def _at_node(self, passage: Passage, entry: Entry, folder: _Folder) -> Iterator[bytes]:
+    def _at_node(self, delivery: Delivery, entry: Entry, folder: _Folder) -> Iterator[bytes]:
         """Give the frames of an entry that were on the side of the node that writes the files."""
         received = entry.direction is folder.received
-        if not received or passage.sent is None:
+        if not received or delivery.sent is None:
             if entry.message is not None and (received or entry.verdict != "inject"):
                 yield entry.raw
             return
         framer = Framer(get(folder.network))
-        for item in framer.feed(passage.sent) + framer.close():
+        for item in framer.feed(delivery.sent) + framer.close():
             if isinstance(item, Frame):
                 yield item.raw
             elif isinstance(item, Junk) and entry.message is not None:

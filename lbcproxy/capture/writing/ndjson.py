@@ -10,7 +10,7 @@ import msgspec
 from lbcproxy.capture.events import Header
 from lbcproxy.capture.lines import entry_object, json_line
 from lbcproxy.capture.writing.writer import Writer
-from lbcproxy.session import Direction, End, EndCause, Lost, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Delivery, Direction, End, EndCause, Lost, SessionInfo, SessionSummary
 from lbcproxy.text import iso_time
 
 __all__ = ["AsLines"]
@@ -36,39 +36,39 @@ class AsLines(Writer):
         }
         self._line(said)
 
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
+    def started(self, facts: SessionInfo, time_ns: int) -> None:
         """Say between whom a session is."""
         self._event("started", facts, time_ns, **_between(facts))
 
-    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
         """Say the same of one whose beginning is missing."""
         more = {"begun": False, "protocol_version": protocol_version}
         self._event("started", facts, time_ns, **_between(facts), **more)
 
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
         """Say our address on the upstream leg."""
         self._event("connected", facts, time_ns, local=str(facts.local))
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Write the entries."""
-        for passage in passages:
-            for entry in passage.entries:
+        for delivery in deliveries:
+            for entry in delivery.entries:
                 said = entry_object(entry, with_payload=True)
-                if entry.verdict == "rewrite" and passage.sent is not None:
-                    said["sent"] = passage.sent.hex()
+                if entry.verdict == "rewrite" and delivery.sent is not None:
+                    said["sent"] = delivery.sent.hex()
                 self._line(said)
 
-    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
         """Say why a session ends."""
         self._event("ending", facts, time_ns, end=end.to_dict())
 
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Say that a direction was closed."""
         self._event("finished", facts, time_ns, direction=direction.value)
 
-    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Say that a session was broken off."""
         self._event("reset", facts, time_ns, direction=direction.value)
 
@@ -77,11 +77,11 @@ class AsLines(Writer):
         if summary.end.cause is EndCause.SILENT:
             self._event("left", summary.facts, time_ns)
 
-    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
         """Say how much is missing."""
         self._line({"event": "lost", "time": iso_time(time_ns), **msgspec.to_builtins(lost)})
 
-    def _event(self, event: str, facts: SessionFacts, time_ns: int, **more: Any) -> None:
+    def _event(self, event: str, facts: SessionInfo, time_ns: int, **more: Any) -> None:
         if not facts.network:
             self.lacking(f"sessions of no known network: {event}")
             return
@@ -97,7 +97,7 @@ class AsLines(Writer):
         self._write(line)
 
 
-def _between(facts: SessionFacts) -> dict[str, str]:
+def _between(facts: SessionInfo) -> dict[str, str]:
     return {
         "network": facts.network,
         "client": str(facts.client),

@@ -14,7 +14,7 @@ from lbcproxy.capture.ip.synthetic import name_facts
 from lbcproxy.capture.packet import Packet
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.capture.writing.writer import Recorded
-from lbcproxy.session import Direction, End, EndCause, Lost, Passage, SessionFacts
+from lbcproxy.session import Delivery, Direction, End, EndCause, Lost, SessionInfo
 
 __all__ = ["AsPcap"]
 
@@ -52,12 +52,12 @@ class AsPcap(Recorded):
             changes=header.changes,
         )
 
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
+    def started(self, facts: SessionInfo, time_ns: int) -> None:
         """Open the client leg."""
         self._count(facts)
         super().started(facts, time_ns)
 
-    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
         """Open it without a SYN: that is what a missing beginning looks like.
 
         Where ports do not tell who connected, the SYN has to: messages in the wrong direction would
@@ -70,7 +70,7 @@ class AsPcap(Recorded):
         super().continued(facts, protocol_version, time_ns)
         self._silent = False
 
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
         """Open the upstream leg, if it is another."""
         if self._header.changes and self._header.legs == "both":
             self.lacking("which connections are the legs of one session")
@@ -79,26 +79,26 @@ class AsPcap(Recorded):
         super().upstream_connected(facts, time_ns)
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Write what passed."""
-        for passage in passages:
-            if passage.run is None:
-                judged = sum(each.verdict != "pass" for each in passage.entries)
+        for delivery in deliveries:
+            if delivery.run is None:
+                judged = sum(each.verdict != "pass" for each in delivery.entries)
                 self.lacking(VERDICTS, judged)
-                self.lacking(COMMENTS, sum(len(each.comments) for each in passage.entries))
-        super().passed(facts, direction, passages, time_ns)
+                self.lacking(COMMENTS, sum(len(each.comments) for each in delivery.entries))
+        super().passed(facts, direction, deliveries, time_ns)
 
-    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
         """Count what a FIN or a reset does not show."""
         self.lacking("why sessions ended", end.cause not in (EndCause.CLOSED, EndCause.RESET))
         super().ending(facts, end, time_ns)
 
-    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
         """Count it: a pcap has no place for it."""
         self.lacking("counts of what was not recorded")
 
-    def _count(self, facts: SessionFacts) -> None:
+    def _count(self, facts: SessionInfo) -> None:
         self._sessions += 1
         self.lacking("addresses of upstreams", facts.upstream != facts.listen)
         ends = facts.client, facts.listen
@@ -132,7 +132,7 @@ class AsPcap(Recorded):
         return _RECORD.pack(seconds, nanoseconds, size, size), packet.data
 
 
-def _is_told_by_ports(facts: SessionFacts) -> bool:
+def _is_told_by_ports(facts: SessionInfo) -> bool:
     """Whether readers know by its ports which side of a session connected."""
     known = {network.port for network in networks.all_networks().values()}
     client, server = facts.client.port, facts.listen.port

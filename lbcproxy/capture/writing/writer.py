@@ -9,7 +9,7 @@ from lbcproxy.capture.events import Event, Header, Passed, tell
 from lbcproxy.capture.recording.loss import lost_block
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.capture.writing.pcapng import LAST_NS
-from lbcproxy.session import Direction, End, Lost, Observer, Passage, SessionFacts, SessionSummary
+from lbcproxy.session import Delivery, Direction, End, Lost, Observer, SessionInfo, SessionSummary
 
 __all__ = ["Recorded", "Writer"]
 
@@ -40,7 +40,7 @@ class Writer(Observer):
     def close(self) -> None:
         """Write what is left to be written."""
 
-    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
         """Say that something is missing, where the format can."""
         self.lacking("counts of what was not recorded")
 
@@ -80,34 +80,34 @@ class Recorded(Writer):
             comments=header.comments,
         )
 
-    def started(self, facts: SessionFacts, time_ns: int) -> None:
+    def started(self, facts: SessionInfo, time_ns: int) -> None:
         """Open the client leg."""
         self._of(facts.network).started(facts, time_ns)
 
-    def continued(self, facts: SessionFacts, protocol_version: int | None, time_ns: int) -> None:
+    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
         """Open it, of a session without its beginning."""
         self._of(facts.network).continued(facts, protocol_version, time_ns)
 
-    def upstream_connected(self, facts: SessionFacts, time_ns: int) -> None:
+    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
         """Open the upstream leg."""
         self._of(facts.network).upstream_connected(facts, time_ns)
 
     def passed(
-        self, facts: SessionFacts, direction: Direction, passages: Sequence[Passage], time_ns: int
+        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
     ) -> None:
         """Write what passed."""
         self.lacking("times before 1970 or after 2554", not 0 <= time_ns <= LAST_NS)
-        self._of(facts.network).passed(facts, direction, passages, time_ns)
+        self._of(facts.network).passed(facts, direction, deliveries, time_ns)
 
-    def ending(self, facts: SessionFacts, end: End, time_ns: int) -> None:
+    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
         """Take note of why the session ends."""
         self._of(facts.network).ending(facts, end, time_ns)
 
-    def finished(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
         self._of(facts.network).finished(facts, direction, time_ns)
 
-    def reset(self, facts: SessionFacts, direction: Direction, time_ns: int) -> None:
+    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
         """Write that a session was broken off."""
         self._of(facts.network).reset(facts, direction, time_ns)
 
@@ -119,7 +119,7 @@ class Recorded(Writer):
         """Leave a session open."""
         self._of(summary.facts.network).left(summary, time_ns)
 
-    def missed(self, facts: SessionFacts | None, lost: Lost, time_ns: int) -> None:
+    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
         """Write how much is missing, where that is in the file."""
         if self._recorder is not None:
             self._write_missed(lost, time_ns)

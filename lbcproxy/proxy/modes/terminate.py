@@ -24,20 +24,20 @@ from lbcproxy.peer.effects import Read
 from lbcproxy.peer.handshake import LOWEST_VERSION
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.connector import unreachable
-from lbcproxy.proxy.inspector import Watch
+from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.leg import Leg
 from lbcproxy.proxy.negotiation import HOLD, Negotiation, came_early
 from lbcproxy.proxy.settings import Dial, Owner, RelaySettings
 from lbcproxy.proxy.terminating_bridge import Exchange
 from lbcproxy.session import (
+    Delivery,
     Direction,
     End,
     EndCause,
     Entry,
     Message,
-    Passage,
     Session,
-    SessionFacts,
+    SessionInfo,
 )
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 from lbcproxy.wire.codec import Codec
@@ -75,7 +75,7 @@ class Termination:
         hold = min(HOLD, (settings.handshake_timeout or Timeouts().negotiate) / 2)
         is_waiting = self._exchange.is_waiting
         self.negotiation = Negotiation(settings.clock, hold, self.leg_to, is_waiting)
-        self._watch = Watch(self._core, settings.observers, settings.now, settings.looks)
+        self._inspector = Inspector(self._core, settings.observers, settings.now, settings.looks)
         self._dial_out: Dial | None = None
         self._dialling: Deferred[Any] | None = None
         self._upstream_version: Deferred[Version | None] = Deferred()
@@ -138,7 +138,7 @@ class Termination:
             advice = networks.whose_magic(self.settings.network, read.junk)
             self._tell_junk(direction, read, f"{error}{advice}")
             if advice and leg.core.closed:
-                self._watch.ending(self._end_of(leg, f"{leg.core.closed}{advice}"))
+                self._inspector.ending(self._end_of(leg, f"{leg.core.closed}{advice}"))
             return
         side.see(message)
         other = self._other(leg)
@@ -154,12 +154,12 @@ class Termination:
             self._tell(direction, message, "drop", trail, message.raw, b"")
         else:
             entry = self._entry(direction, message, "pass", ())
-            self._exchange.take(Passage(message.raw, (entry,)))
+            self._exchange.take(Delivery(message.raw, (entry,)))
 
     def unreadable(self, leg: Leg, size: int) -> None:
         """End: a defect in reading a leg leaves nothing that could be passed on."""
         self.log.failure("session {number}: cannot be read on", number=self.number)
-        self._watch.lost(size)
+        self._inspector.lost(size)
         try:
             self._end(End(EndCause.FAILURE, detail=f"a defect in reading the {self._name(leg)}"))
         except Exception:
@@ -200,12 +200,12 @@ class Termination:
         if not self._upstream_version.called:
             self._upstream_version.callback(None)
         other = self._other(leg)
-        if (other is None or other in self._gone) and self._watch.running:
-            self._exchange.end(self._watch.why)
-            if (end := self._watch.end) is not None and end.cause is EndCause.RESET:
-                self._watch.reset(leg.receives if end.by is None else end.by)
+        if (other is None or other in self._gone) and self._inspector.running:
+            self._exchange.end(self._inspector.why)
+            if (end := self._inspector.end) is not None and end.cause is EndCause.RESET:
+                self._inspector.reset(leg.receives if end.by is None else end.by)
             self.settings.budget.forget(self)
-            self._watch.ended()
+            self._inspector.ended()
             self._owner.relay_ended(self)
 
     # The session itself.
@@ -214,10 +214,10 @@ class Termination:
         """Tell that a connection is there."""
         if leg is not self.client:
             assert self._dial_out is not None
-            self._watch.connected(leg.local_address, self._dial_out.leads_to)
+            self._inspector.connected(leg.local_address, self._dial_out.leads_to)
             return
-        self._watch.started(
-            SessionFacts(
+        self._inspector.started(
+            SessionInfo(
                 number=self.number,
                 network=self.settings.network.id,
                 client=self.client.address,
@@ -226,7 +226,7 @@ class Termination:
             ),
             settled=len(self.settings.upstreams) == 1,
         )
-        self._exchange.start(self._watch.facts)
+        self._exchange.start(self._inspector.facts)
 
     # What the exchange asks.
 
@@ -234,10 +234,10 @@ class Termination:
         """Give the leg on which a direction's messages go out, if there is one yet."""
         return self.client if direction is Direction.TO_CLIENT else self.upstream
 
-    def tell(self, direction: Direction, passage: Passage) -> None:
+    def tell(self, direction: Direction, delivery: Delivery) -> None:
         """Tell the observers."""
-        self._watch.catch_up()
-        self._watch.passed(direction, [passage])
+        self._inspector.catch_up()
+        self._inspector.passed(direction, [delivery])
 
     def _name(self, leg: Leg) -> str:
         return "client" if leg is self.client else "upstream"
@@ -259,9 +259,9 @@ class Termination:
         self._dialling = None
         if not failure.check(*EXPECTED):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
-        self._watch.ending(unreachable(failure.value))
+        self._inspector.ending(unreachable(failure.value))
         assert self.upstream is not None
-        self.upstream.disconnect(self._watch.why, EndCause.UNREACHABLE)
+        self.upstream.disconnect(self._inspector.why, EndCause.UNREACHABLE)
 
     def _end_of(self, leg: Leg, why: str) -> End:
         """Return the end that a leg whose connection is over makes of the session."""
@@ -271,12 +271,12 @@ class Termination:
         return End(cause, detail=f"{self._name(leg)}: {why}")
 
     def _end(self, end: End) -> None:
-        self._watch.ending(end)
+        self._inspector.ending(end)
         if self._dialling is not None:
             self._dialling.cancel()
         for leg in (self.client, self.upstream):
             if leg is not None and leg not in self._gone:
-                leg.disconnect(self._watch.why, end.cause)
+                leg.disconnect(self._inspector.why, end.cause)
         self.negotiation.end()
 
     def _config(self, **shown: Any) -> PeerConfig:
@@ -312,7 +312,7 @@ class Termination:
 
     def _tell_junk(self, direction: Direction, read: Read, why: str) -> None:
         entry = self._entry(direction, None, "drop", ("terminate",), junk=read.junk, why=why)
-        self.tell(direction, Passage(read.junk, (entry,), b""))
+        self.tell(direction, Delivery(read.junk, (entry,), b""))
 
     def _tell(
         self,
@@ -323,7 +323,9 @@ class Termination:
         raw: bytes,
         sent: bytes,
     ) -> None:
-        self.tell(direction, Passage(raw, (self._entry(direction, message, verdict, trail),), sent))
+        self.tell(
+            direction, Delivery(raw, (self._entry(direction, message, verdict, trail),), sent)
+        )
 
     def _entry(
         self,

@@ -21,13 +21,13 @@ from lbcproxy.replay.comparing.difference import Report
 from lbcproxy.replay.comparing.ignored_fields import Ignored
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.session import (
+    Delivery,
     Direction,
     End,
     EndCause,
     Message,
     Observer,
-    Passage,
-    SessionFacts,
+    SessionInfo,
     SessionSummary,
 )
 from lbcproxy.text import printable
@@ -84,7 +84,7 @@ class ReplayClient:
         config = PeerConfig(network=conversation.network, policy=Policy.TRANSPARENT)
         self._peer = Peer(config, owner=self, address=str(address))
         self._connecting: Deferred[Any] | None = None
-        self._facts: SessionFacts | None = None
+        self._facts: SessionInfo | None = None
         self._alarm: Any = None
         self._asked: int | None = None
         self._pumping = self._parting = False
@@ -188,7 +188,7 @@ class ReplayClient:
         self._guard(self._pump)
 
     def _begin(self, peer: Peer) -> None:
-        self._facts = SessionFacts(
+        self._facts = SessionInfo(
             number=1,
             network=self._network.id,
             client=peer.local_address,
@@ -204,8 +204,8 @@ class ReplayClient:
 
     def _hear(self, data: bytes) -> None:
         now = self._now()
-        passages = self.script.receive(data, self._reactor.seconds(), now)
-        self._tell(Direction.TO_CLIENT, passages, now)
+        deliveries = self.script.receive(data, self._reactor.seconds(), now)
+        self._tell(Direction.TO_CLIENT, deliveries, now)
         self._pump()
 
     def _pump(self) -> None:
@@ -216,12 +216,12 @@ class ReplayClient:
         try:
             while not self._peer.full:
                 now = self._now()
-                passages = self.script.send(self._reactor.seconds(), now)
-                if not passages:
+                deliveries = self.script.send(self._reactor.seconds(), now)
+                if not deliveries:
                     break
-                for each in passages:
+                for each in deliveries:
                     self._peer.write(each.raw)
-                self._tell(Direction.TO_UPSTREAM, passages, now)
+                self._tell(Direction.TO_UPSTREAM, deliveries, now)
         finally:
             self._pumping = False
         self._disarm()
@@ -286,10 +286,10 @@ class ReplayClient:
         for each in self._observers:
             each.ended(summary, self._now())
 
-    def _tell(self, direction: Direction, passages: Sequence[Passage], now: int) -> None:
-        if passages and self._facts is not None:
+    def _tell(self, direction: Direction, deliveries: Sequence[Delivery], now: int) -> None:
+        if deliveries and self._facts is not None:
             for each in self._observers:
-                each.passed(self._facts, direction, passages, now)
+                each.passed(self._facts, direction, deliveries, now)
 
     def _disarm(self) -> None:
         if self._alarm is not None and self._alarm.active():

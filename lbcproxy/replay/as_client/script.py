@@ -19,7 +19,7 @@ from lbcproxy.replay.comparing.difference import Difference, Report
 from lbcproxy.replay.comparing.ignored_fields import Ignored
 from lbcproxy.replay.comparing.normalize import Said
 from lbcproxy.replay.conversation import Conversation, Turn
-from lbcproxy.session import Direction, Entry, Message, Passage, Session
+from lbcproxy.session import Delivery, Direction, Entry, Message, Session
 from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 
@@ -98,17 +98,17 @@ class ClientScript:
         """Begin: the connection is there."""
         self._began = self._progress = now
 
-    def receive(self, data: bytes, now: float, time_ns: int) -> list[Passage]:
+    def receive(self, data: bytes, now: float, time_ns: int) -> list[Delivery]:
         """Take bytes of the node, and say what they complete."""
-        passages = self.session.receive(Direction.TO_CLIENT, data, time_ns)
+        deliveries = self.session.receive(Direction.TO_CLIENT, data, time_ns)
         before = self._comparison.matched
-        for entry in _entries(passages):
+        for entry in _entries(deliveries):
             self._hear(entry)
         if self._comparison.matched != before:
             self._progress = now
-        return passages
+        return deliveries
 
-    def send(self, now: float, time_ns: int) -> list[Passage]:
+    def send(self, now: float, time_ns: int) -> list[Delivery]:
         """Say what is to be sent now: one message, or nothing. Call again until it is nothing."""
         if self.done:
             return []
@@ -136,10 +136,10 @@ class ClientScript:
             return max(now, self._due(turn))
         return None
 
-    def closed(self, time_ns: int, how: str) -> list[Passage]:
+    def closed(self, time_ns: int, how: str) -> list[Delivery]:
         """Take note that the connection is gone: `how` is said in the report, if it matters."""
-        passages = self.session.end(Direction.TO_CLIENT, time_ns)
-        for entry in _entries(passages):
+        deliveries = self.session.end(Direction.TO_CLIENT, time_ns)
+        for entry in _entries(deliveries):
             self._hear(entry)
         if not self.done:
             self.done = True
@@ -149,7 +149,7 @@ class ClientScript:
             unheard += self._comparison.awaited(Direction.TO_CLIENT)
             if unsent or unheard:
                 self._comparison.add(self._early_end(how, unsent, unheard))
-        return passages
+        return deliveries
 
     def stop(self) -> None:
         """End where it is: the rest is not compared."""
@@ -239,7 +239,7 @@ class ClientScript:
             return message.replace(nonce=self._nonce())
         return message
 
-    def _say_farewell(self, now: float, time_ns: int) -> list[Passage]:
+    def _say_farewell(self, now: float, time_ns: int) -> list[Delivery]:
         """Behind the last line and its answers send a ping: what comes before its pong counts."""
         able = self.session.is_ready and (self.session.protocol_version or 0) > NONCES
         if not self._has_heard(now):
@@ -256,11 +256,11 @@ class ClientScript:
 
     # What is said live.
 
-    def _say(self, message: Message, time_ns: int) -> list[Passage]:
-        passages = self.session.receive(Direction.TO_UPSTREAM, message.raw, time_ns)
-        for entry in _entries(passages):
+    def _say(self, message: Message, time_ns: int) -> list[Delivery]:
+        deliveries = self.session.receive(Direction.TO_UPSTREAM, message.raw, time_ns)
+        for entry in _entries(deliveries):
             self._comparison.take(LIVE, Said.of(entry))
-        return passages
+        return deliveries
 
     def _hear(self, entry: Entry) -> None:
         self._comparison.take(LIVE, Said.of(entry))
@@ -289,5 +289,5 @@ def _is_ours(turn: Turn) -> bool:
     return turn.direction is Direction.TO_UPSTREAM
 
 
-def _entries(passages: list[Passage]) -> list[Entry]:
-    return [entry for each in passages for entry in each.entries]
+def _entries(deliveries: list[Delivery]) -> list[Entry]:
+    return [entry for each in deliveries for entry in each.entries]

@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred, DeferredLock
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import NonceCache, Peer, PeerConfig, StallMode
-from lbcproxy.proxy.inspector import Watch
+from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.as_server.cursor import Account, Place, Said, Unknown
 from lbcproxy.replay.as_server.questions import in_batches
 from lbcproxy.replay.as_server.upstream import Upstream
-from lbcproxy.session import Direction, End, EndCause, Message, Session, SessionFacts
+from lbcproxy.session import Direction, End, EndCause, Message, Session, SessionInfo
 
 if TYPE_CHECKING:
     from lbcproxy.replay.as_server.server import ReplayServer
@@ -61,7 +61,7 @@ class Actor(Peer):
         self._upstream: Upstream | None = None
         self._idle: Any = None
         session = Session(number, self.config.network, stream_above=server.stream_above)
-        self._watch = Watch(session, server.observers, server.now, server.looks)
+        self._inspector = Inspector(session, server.observers, server.now, server.looks)
 
     @property
     def account(self) -> Account:
@@ -75,8 +75,8 @@ class Actor(Peer):
     def opened(self) -> None:
         """Tell who connected."""
         recorded = self._server.conversation.facts
-        self._watch.started(
-            SessionFacts(
+        self._inspector.started(
+            SessionInfo(
                 number=self.number,
                 network=self.config.network.id,
                 client=self.address,
@@ -88,12 +88,12 @@ class Actor(Peer):
 
     def received(self, data: bytes) -> None:
         """Show what the client says."""
-        self._watch.received(Direction.TO_UPSTREAM, data)
+        self._inspector.received(Direction.TO_UPSTREAM, data)
         super().received(data)
 
     def write(self, data: bytes) -> None:
         """Show what it is told."""
-        self._watch.received(Direction.TO_CLIENT, data)
+        self._inspector.received(Direction.TO_CLIENT, data)
         super().write(data)
 
     # What the peer tells.
@@ -122,9 +122,9 @@ class Actor(Peer):
         self._go_on()
         if self._upstream is not None:
             self._upstream.close()
-        self._watch.cut()
-        self._watch.ending(self._end_of(why))
-        self._watch.ended()
+        self._inspector.cut()
+        self._inspector.ending(self._end_of(why))
+        self._inspector.ended()
         self._server.actor_gone(self)
 
     def _end_of(self, why: str) -> End:

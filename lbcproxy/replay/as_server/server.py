@@ -20,7 +20,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy import CannotListen
-from lbcproxy.proxy.deferred_inspection import Looks
+from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.proxy.rejected_clients import Refusals
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.as_server.cursor import Account
@@ -102,7 +102,7 @@ class ReplayServer:
         self.observers = tuple(observers)
         self.stream_above = stream_above
         self.now = now
-        self.looks = Looks(reactor)
+        self.looks = DeferredInspection(reactor)
         self.answers = Answers(conversation, side)
         self.unknown: list[Message] = []
         """Questions, or the parts of them, that the recording has no answer to: the first 1,000,

@@ -18,7 +18,7 @@ from lbcproxy.capture.recording.pattern import misnamed
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import OWNER
 from lbcproxy.replay.conversation import Conversation
-from lbcproxy.session import Direction, Entry, Passage
+from lbcproxy.session import Delivery, Direction, Entry
 
 __all__ = ["save", "whole_file"]
 
@@ -74,7 +74,7 @@ def _write(conversations: Sequence[Conversation], write: Callable[[bytes], objec
                 direction=turn.direction,
                 message=message,
             )
-            recorder.passed(facts, turn.direction, [Passage(message.raw, (entry,))], time_ns)
+            recorder.passed(facts, turn.direction, [Delivery(message.raw, (entry,))], time_ns)
         for direction in Direction:
             recorder.finished(facts, direction, time_ns)
 

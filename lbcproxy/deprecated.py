@@ -1,0 +1,27 @@
+"""Old public names that still work for one release, with a warning that names the new one."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+
+__all__ = ["deprecated_names"]
+
+
+def deprecated_names(module: str, names: Mapping[str, str]) -> Callable[[str], object]:
+    """Return a module's `__getattr__` (PEP 562) that resolves the old names to the new ones.
+
+    Args:
+        module: The module's `__name__`.
+        names: The new name for each old one; both belong to the module.
+    """
+
+    def resolve(name: str) -> object:
+        new = names.get(name)
+        if new is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warnings.warn(f"{module}.{name} is now {new}", DeprecationWarning, stacklevel=2)
+        return getattr(sys.modules[module], new)
+
+    return resolve
