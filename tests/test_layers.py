@@ -22,6 +22,7 @@ ROWS = (
     (
         "errors",
         "background",
+        "clock",
         "deprecated",
         "discover",
         "endpoint",
