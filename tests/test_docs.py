@@ -140,9 +140,8 @@ ELSEWHERE = {
         "abort",
         "full",
         "aborted",
-        "statistics",
         "hand_over",
-    ),  # a transparent peer's
+    ),  # Connection's, for a RelayPeer
     "core",  # the inside, for whoever builds on it
     *("connected", "factory", "transport"),  # Twisted's
 }

@@ -3,7 +3,8 @@
 from lbcproxy.peer.caches import NonceCache
 from lbcproxy.peer.config import PeerConfig, Policy, StallMode, Timeouts
 from lbcproxy.peer.peer import Peer
-from lbcproxy.peer.shell import PeerClosed, PeerOwner
+from lbcproxy.peer.relay_peer import PeerOwner, RelayPeer
+from lbcproxy.peer.shell import PeerClosed
 from lbcproxy.peer.statistics import PeerStatistics
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "PeerOwner",
     "PeerStatistics",
     "Policy",
+    "RelayPeer",
     "StallMode",
     "Timeouts",
 ]

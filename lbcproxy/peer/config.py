@@ -24,7 +24,7 @@ class Policy(Enum):
     """How a peer behaves towards the node at its other end."""
 
     TRANSPARENT = "transparent"
-    """Watches, and never originates a byte. The proxy's legs in relay mode."""
+    """Deprecated: what only passes bytes on is a `RelayPeer`."""
     TOLERANT = "tolerant"
     """As Bitcoin Core and btcd now: agrees on what is offered, ignores what it does not know."""
     STRICT = "strict"

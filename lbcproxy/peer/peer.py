@@ -1,8 +1,8 @@
 """`Peer`: the Twisted protocol at one end of a connection to a node.
 
-A thin shell. With the transparent policy it passes bytes to its owner and writes only what it is
-told to. With the others its core (`core.py`) takes the bytes, and the shell does what it answers:
-writes, calls callbacks, wakes it when something is due.
+A thin shell: its core (`core.py`) takes the bytes, and the shell does what the core answers. It
+writes, calls callbacks, and wakes the core when something is due. What only passes bytes on is a
+`RelayPeer`.
 
 Everything is to be called in the reactor's thread; from others, `reactor.callFromThread`.
 Callbacks may queue, push and disconnect on the same peer.
@@ -10,18 +10,19 @@ Callbacks may queue, push and disconnect on the same peer.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 
-from lbcproxy.peer.config import PeerConfig
+from lbcproxy.peer.config import PeerConfig, Policy
 from lbcproxy.peer.effects import Note
+from lbcproxy.peer.relay_peer import RelayPeer
 from lbcproxy.peer.send_helpers import WITH_HASH, Questions, make_reject, some_of
-from lbcproxy.peer.shell import PeerOwner, Shell
+from lbcproxy.peer.shell import Shell
 from lbcproxy.peer.statistics import PeerStatistics
-from lbcproxy.session import NodeStatistics
 from lbcproxy.wire.errors import BadRecord
 from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
 from lbcproxy.wire.messages.handshake import Service
@@ -45,15 +46,29 @@ class Peer(Shell):
     Whoever connects or listens makes the connection: `Peer` is a Twisted `Protocol`, for any
     endpoint, factory or transport.
 
-    With the transparent policy it has an `owner`. With the others it takes `clock` (Twisted's
-    `IReactorTime`), `callbacks` (see `callbacks.py`), whether it is `inbound`, and the `address`
-    ("host:port") that an outbound one is connected to, if the transport's own is not to be shown.
-    `nonces` is the cache by which it knows itself, shared by the process if left out; `wall` gives
-    the time of day in unix seconds.
+    It takes `clock` (Twisted's `IReactorTime`), `callbacks` (see `callbacks.py`), whether it is
+    `inbound`, and the `address` ("host:port") that an outbound one is connected to, if the
+    transport's own is not to be shown. `nonces` is the cache by which it knows itself, shared by
+    the process if left out; `wall` gives the time of day in unix seconds.
     """
 
-    def __init__(self, config: PeerConfig, owner: PeerOwner | None = None, **options: Any) -> None:
-        super().__init__(config, owner, **options)
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Return a `RelayPeer` for the transparent policy, as before there was a class for it."""
+        config = arguments[0] if arguments else options.get("config")
+        if cls is not Peer or getattr(config, "policy", None) is not Policy.TRANSPARENT:
+            return super().__new__(cls)
+        owner = arguments[1] if len(arguments) > 1 else options.get("owner")
+        if owner is None:
+            raise TypeError("a transparent peer needs an owner")
+        warnings.warn(
+            "Peer with Policy.TRANSPARENT is deprecated, use RelayPeer(owner)",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return RelayPeer(owner)  # type: ignore[return-value]
+
+    def __init__(self, config: PeerConfig, **options: Any) -> None:
+        super().__init__(config, **options)
         self._questions = Questions()
 
     # What is known.
@@ -62,12 +77,6 @@ class Peer(Shell):
     def is_ready(self) -> bool:
         """Whether the handshake is done and the connection there."""
         return self.core.ready
-
-    def statistics(self) -> NodeStatistics:
-        """Give what a transparent peer's node has told and sent so far; see also `snapshot`."""
-        if self._core is not None:
-            raise TypeError("statistics() is a transparent peer's: ask this one for its snapshot()")
-        return self.side.statistics()
 
     def snapshot(self) -> PeerStatistics:
         """Give all that is counted and known, at this moment."""

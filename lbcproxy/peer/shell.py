@@ -1,7 +1,6 @@
 """The shell of a peer: joins the core to a Twisted connection, a clock and the user's callbacks.
 
-It takes no decision. With the transparent policy it passes everything to its owner; with the others
-it does what the core answers, in order, one message at a time.
+It takes no decision: it does what the core answers, in order, one message at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
-from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
@@ -27,9 +25,9 @@ from lbcproxy.peer.core import CALLBACK, PeerCore
 from lbcproxy.peer.effects import Deliver, Effect, End, Gone, Note, Read, Ready, Resolve, Write
 from lbcproxy.peer.log import PeerLog
 from lbcproxy.peer.wakeup import Wakeup
-from lbcproxy.session import Direction, EndCause, Message, NodeState
+from lbcproxy.session import Direction, EndCause, Message
 
-__all__ = ["PeerClosed", "PeerOwner", "Shell"]
+__all__ = ["PeerClosed", "Shell"]
 
 _ids = itertools.count(1)
 
@@ -38,38 +36,15 @@ class PeerClosed(LbcproxyError):
     """The connection ended before what was waited for; the text says why."""
 
 
-class PeerOwner(Interface):
-    """Who is told what happens at a transparent peer; each call may write, pause or close it."""
-
-    def peer_connected(self, peer: Any) -> None:
-        """The connection is there."""
-
-    def peer_received(self, peer: Any, data: bytes) -> None:
-        """Bytes arrived."""
-
-    def peer_finished(self, peer: Any) -> None:
-        """The node will send no more (FIN); it may still read."""
-
-    def peer_closed(self, peer: Any, *, reset: bool) -> None:
-        """The connection is gone; by a reset or an error, if not in order. The last call."""
-
-    def peer_full(self, peer: Any) -> None:
-        """More than 64 KiB wait to be sent to the node: write no more for now."""
-
-    def peer_drained(self, peer: Any) -> None:
-        """All that waited has been sent: write on."""
-
-
 class Shell(Connection):
     """What `Peer` does by itself; see there for the arguments."""
 
     def __init__(
         self,
         config: PeerConfig,
-        owner: PeerOwner | None = None,
         *,
+        clock: Any,
         inbound: bool = True,
-        clock: Any = None,
         callbacks: object = None,
         address: str = "",
         nonces: NonceCache = PROCESS_NONCES,
@@ -77,9 +52,9 @@ class Shell(Connection):
         receives: Direction = Direction.TO_CLIENT,
     ) -> None:
         super().__init__()
+        if config.policy is Policy.TRANSPARENT:
+            raise TypeError("a transparent peer is a RelayPeer")
         self.config = config
-        self.side = NodeState()
-        self._owner = owner
         self._callbacks = callbacks
         self._clock = clock
         self._wall = wall
@@ -98,15 +73,8 @@ class Shell(Connection):
         self.connected_at: float | None = None
         """The time of day at which the connection was there."""
         self._inbound = inbound
-        self._core: PeerCore | None = None
         check_callbacks(callbacks)
-        if config.policy is Policy.TRANSPARENT:
-            if owner is None:
-                raise TypeError("a transparent peer needs an owner")
-            return
-        if clock is None:
-            raise TypeError("a peer that speaks needs a clock, as the reactor")
-        self._core = PeerCore(
+        self.core = PeerCore(
             config,
             inbound=inbound,
             nonces=nonces,
@@ -114,16 +82,10 @@ class Shell(Connection):
             wall=wall,
             receives=receives,
         )
+        """What decides."""
 
     def __str__(self) -> str:
         return f"{self.address} ({'inbound' if self._inbound else 'outbound'})"
-
-    @property
-    def core(self) -> PeerCore:
-        """What decides; raises TypeError for a transparent peer, which only watches."""
-        if self._core is None:
-            raise TypeError("a transparent peer only watches: it cannot be asked or told this")
-        return self._core
 
     @property
     def address(self) -> Endpoint:
@@ -166,9 +128,6 @@ class Shell(Connection):
 
     def opened(self) -> None:
         """Begin."""
-        if self._owner is not None:
-            self._owner.peer_connected(self)
-            return
         self.connected_at = self._wall()
         if self.core.closed:
             self.abort()
@@ -177,9 +136,6 @@ class Shell(Connection):
 
     def received(self, data: bytes) -> None:
         """Take bytes in."""
-        if self._owner is not None:
-            self._owner.peer_received(self, data)
-            return
         if not self.core.closed:
             self._heard = self._now()
             self.core.feed(data)
@@ -187,49 +143,35 @@ class Shell(Connection):
 
     def finished(self) -> None:
         """End: a node that closes its half wants nothing more."""
-        if self._owner is not None:
-            self._owner.peer_finished(self)
-            return
         self._do(self.core.close("closed by the node", EndCause.CLOSED))
         self.close()
 
     def closed(self, *, reset: bool) -> None:
         """Tell everybody who waits."""
-        if self._owner is not None:
-            self._owner.peer_closed(self, reset=reset)
-            return
         why = "connection lost" if reset else "closed by the node"
         cause = EndCause.RESET if reset else EndCause.CLOSED
         self._do([*self.core.close(why, cause), Gone()])
 
     def filled(self) -> None:
         """Hold messages back."""
-        if self._owner is not None:
-            self._owner.peer_full(self)
-            return
         self.core.sender.filled(self._now())
         self._arm()
 
     def drained(self) -> None:
         """Send on."""
-        if self._owner is not None:
-            self._owner.peer_drained(self)
-            return
         self.core.sender.drained()
         self._pump()
 
     def pause(self, reason: str) -> None:
         """Stop reading for a reason; the node is not blamed for what it cannot tell us then."""
         super().pause(reason)
-        if self._owner is None:
-            self.core.away(self._now(), reason)
+        self.core.away(self._now(), reason)
 
     def resume(self, reason: str) -> None:
         """Take a reason back; reading goes on when there is none left."""
         super().resume(reason)
-        if self._owner is None:
-            self.core.back(self._now(), reason)
-            self._arm()
+        self.core.back(self._now(), reason)
+        self._arm()
 
     # The shell itself.
 

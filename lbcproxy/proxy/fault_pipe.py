@@ -13,7 +13,7 @@ from typing import Protocol as Interface
 from twisted.logger import Logger
 
 from lbcproxy.faults import Chain, Fault, StreamEnd, random_of
-from lbcproxy.peer import Peer
+from lbcproxy.peer import RelayPeer
 from lbcproxy.peer.log import GATE
 
 __all__ = ["Pipe", "Piped", "Pipes"]
@@ -30,20 +30,22 @@ class Piped(Interface):
     """A session that has faults."""
 
     number: int
-    client: Peer
-    upstream: Peer
+    client: RelayPeer
+    upstream: RelayPeer
 
     def faults_moved(self) -> None:
         """Something went out, or waits."""
 
-    def fault_ended(self, target: Peer, end: StreamEnd) -> None:
+    def fault_ended(self, target: RelayPeer, end: StreamEnd) -> None:
         """A fault ends the session, by way of the leg that it acts on."""
 
 
 class Pipe:
     """One direction, from a peer that is read to one that is written to."""
 
-    def __init__(self, chain: Chain, source: Peer, target: Peer, clock: Any, owner: Piped) -> None:
+    def __init__(
+        self, chain: Chain, source: RelayPeer, target: RelayPeer, clock: Any, owner: Piped
+    ) -> None:
         self.chain = chain
         self._source = source
         self._target = target
@@ -140,7 +142,7 @@ class Pipes:
         self._seed = seed
         self._faults = tuple(faults)
         self._begun = False
-        self._by_target: dict[Peer, Pipe] = {}
+        self._by_target: dict[RelayPeer, Pipe] = {}
 
     @property
     def held(self) -> int:
@@ -153,11 +155,11 @@ class Pipes:
         acting = [each for pipe in self._by_target.values() for each in pipe.chain.faults]
         return ", ".join(str(fault) for fault in acting)
 
-    def to(self, target: Peer) -> Peer | Pipe:
+    def to(self, target: RelayPeer) -> RelayPeer | Pipe:
         """Give what takes the bytes for a peer: the peer itself, where there are no faults."""
         return self._by_target.get(target, target)
 
-    def after(self, target: Peer, then: Callable[[], object]) -> bool:
+    def after(self, target: RelayPeer, then: Callable[[], object]) -> bool:
         """Do something when all that waits for a peer has gone out; give whether it may take."""
         pipe = self._by_target.get(target)
         if pipe is None:
@@ -195,7 +197,7 @@ class Pipes:
             elif own and target.is_open:
                 self._by_target[target] = self._make(own, source, target)
 
-    def go_on(self, target: Peer) -> None:
+    def go_on(self, target: RelayPeer) -> None:
         """Write on: a peer takes more again."""
         if (pipe := self._by_target.get(target)) is not None:
             pipe.pump()
@@ -215,7 +217,7 @@ class Pipes:
         for pipe in pipes.values():
             pipe.release()
 
-    def forget(self, target: Peer) -> None:
+    def forget(self, target: RelayPeer) -> None:
         """Write no more to a peer, whose connection is gone."""
         if (pipe := self._by_target.pop(target, None)) is not None:
             pipe.stop()
@@ -226,7 +228,7 @@ class Pipes:
         for pipe in self._by_target.values():
             pipe.stop()
 
-    def _make(self, faults: Sequence[Fault], source: Peer, target: Peer) -> Pipe:
+    def _make(self, faults: Sequence[Fault], source: RelayPeer, target: RelayPeer) -> Pipe:
         random = partial(random_of, self._seed, self._owner.number)
         chain = Chain(faults, random, self._clock.seconds())
         pipe = Pipe(chain, source, target, self._clock, self._owner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lbcproxy.peer import Peer
+from lbcproxy.peer import RelayPeer
 
 __all__ = ["Closing"]
 
@@ -17,16 +17,16 @@ class Closing:
         self._clock = clock
         self._timers: list[Any] = []
         self._over = False
-        self.breaking: Peer | None = None
+        self.breaking: RelayPeer | None = None
         """Who is cut as soon as what waits for it has gone."""
 
-    def close(self, peer: Peer, linger: float) -> None:
+    def close(self, peer: RelayPeer, linger: float) -> None:
         """Close in order, and cut it if the node does not read what waits in time."""
         if peer.is_open:
             peer.close()
             self.later(linger, peer.abort)
 
-    def abort_soon(self, peer: Peer, linger: float) -> None:
+    def abort_soon(self, peer: RelayPeer, linger: float) -> None:
         """Mirror a reset, after what the sender had sent before it."""
         if peer.is_open:
             self.breaking = peer

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault
-from lbcproxy.peer import Peer, PeerConfig, Policy
+from lbcproxy.peer import RelayPeer
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.relay import Relay
 from lbcproxy.proxy.settings import Owner, ProxySession, RelaySettings
@@ -42,7 +42,7 @@ class Entrance:
         self._relay: Relay | None = None
         self._why = ""
         self._timer: Any = None
-        self.client = Peer(PeerConfig(network=settings.network, policy=Policy.TRANSPARENT), self)
+        self.client = RelayPeer(self)
 
     # What a subclass calls.
 
@@ -96,29 +96,29 @@ class Entrance:
 
     # What the client's connection tells.
 
-    def peer_connected(self, peer: Peer) -> None:
+    def peer_connected(self, peer: RelayPeer) -> None:
         """Wait for what the client says, but not for ever."""
         self._timer = self.settings.clock.callLater(
             PATIENCE, self.refuse, f"it has not said in {PATIENCE:g} s where it wants to go"
         )
 
-    def peer_received(self, peer: Peer, data: bytes) -> None:
+    def peer_received(self, peer: RelayPeer, data: bytes) -> None:
         """Listen to what the client says."""
 
-    def peer_finished(self, peer: Peer) -> None:
+    def peer_finished(self, peer: RelayPeer) -> None:
         """End: there is nothing more to be heard."""
         self.refuse("it closed before it had said where it wants to go")
 
-    def peer_closed(self, peer: Peer, *, reset: bool) -> None:
+    def peer_closed(self, peer: RelayPeer, *, reset: bool) -> None:
         """Be forgotten."""
         self.refuse("it broke off before it had said where it wants to go")
         self._stop_timer()
         self._owner.relay_ended(self)
 
-    def peer_full(self, peer: Peer) -> None:
+    def peer_full(self, peer: RelayPeer) -> None:
         """Nothing: what it is told are a few bytes."""
 
-    def peer_drained(self, peer: Peer) -> None:
+    def peer_drained(self, peer: RelayPeer) -> None:
         """Nothing either."""
 
     # What the service asks.

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault, StreamEnd
-from lbcproxy.peer import Peer, PeerConfig, Policy
+from lbcproxy.peer import RelayPeer
 from lbcproxy.peer.dial import EXPECTED, connect
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.connector import unreachable
@@ -44,9 +44,8 @@ class Relay:
         self.number = number
         self._settings = settings
         self._owner = owner
-        config = PeerConfig(network=settings.network, policy=Policy.TRANSPARENT)
-        self.client = Peer(config, self)
-        self.upstream = Peer(config, self)
+        self.client = RelayPeer(self)
+        self.upstream = RelayPeer(self)
         chain = chain_for(number, settings)
         self._session = Session(
             number,
@@ -70,8 +69,8 @@ class Relay:
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
         self._ending: set[Direction] = set()  # finished, but for what plugins hold
-        self._closed: set[Peer] = set()
-        self._ends: dict[Peer, tuple[Endpoint, ...]] = {}
+        self._closed: set[RelayPeer] = set()
+        self._ends: dict[RelayPeer, tuple[Endpoint, ...]] = {}
         self._broken = self._stopped = False
         self._closing = Closing(settings.clock)
         self._deadlines = Deadlines(
@@ -152,7 +151,7 @@ class Relay:
 
     # What the peers tell.
 
-    def peer_connected(self, peer: Peer) -> None:
+    def peer_connected(self, peer: RelayPeer) -> None:
         """Dial when the client is there; join when the upstream is."""
         if peer is self.client:
             self._inspector.started(
@@ -174,7 +173,7 @@ class Relay:
             self._dialling = connect(self._dial, self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
 
-    def peer_received(self, peer: Peer, data: bytes) -> None:
+    def peer_received(self, peer: RelayPeer, data: bytes) -> None:
         """Send bytes on, then look at them."""
         direction = self._direction(peer)
         other = self._other(peer)
@@ -190,7 +189,7 @@ class Relay:
             self._hosting.receive(self._pipeline, direction, data, self._inspector.lost)
             self._tell_held()
 
-    def peer_finished(self, peer: Peer) -> None:
+    def peer_finished(self, peer: RelayPeer) -> None:
         """End the direction on the other leg too, behind what plugins hold."""
         direction = self._direction(peer)
         if self._pipeline is None:
@@ -247,7 +246,7 @@ class Relay:
             # Whoever has been thrown out may not stay for ever by saying nothing.
             self._half = silence(self._settings.clock, self._settings.linger, self.stop)
 
-    def peer_closed(self, peer: Peer, *, reset: bool) -> None:
+    def peer_closed(self, peer: RelayPeer, *, reset: bool) -> None:
         """Close the other leg in the same way."""
         self._closed.add(peer)
         self._pipes.forget(peer)
@@ -271,11 +270,11 @@ class Relay:
             self._dialling.cancel()
         self._end_if_over()
 
-    def peer_full(self, peer: Peer) -> None:
+    def peer_full(self, peer: RelayPeer) -> None:
         """Read no more of what the peer cannot take."""
         self._other(peer).pause("full")
 
-    def peer_drained(self, peer: Peer) -> None:
+    def peer_drained(self, peer: RelayPeer) -> None:
         """Read on; or break off, if that was all that the other had sent before its reset."""
         if peer is self._closing.breaking:
             peer.abort()
@@ -298,7 +297,7 @@ class Relay:
         if self._half is not None:
             self._half.alive()
 
-    def fault_ended(self, target: Peer, end: StreamEnd) -> None:
+    def fault_ended(self, target: RelayPeer, end: StreamEnd) -> None:
         """End the session as a fault wants it: in order by way of one leg, or both by a reset."""
         self._inspector.ending(End(EndCause.FAULT, name=end.by))
         if not end.reset:
@@ -311,7 +310,7 @@ class Relay:
 
     # Dialling.
 
-    def _joined(self, _peer: Peer) -> None:
+    def _joined(self, _peer: RelayPeer) -> None:
         """Send what the client said meanwhile, and read on."""
         self._dialling = None
         self._inspector.connected(self.upstream.local_address, self._dial.leads_to)
@@ -350,7 +349,7 @@ class Relay:
                 self.client.abort()
         self._end_if_over()
 
-    def _is_new(self, peer: Peer, *ends: Endpoint) -> bool:
+    def _is_new(self, peer: RelayPeer, *ends: Endpoint) -> bool:
         """Whether a connection, by who dialled and who listened, does not lead from us to us."""
         dialler, listener = self._ends[peer] = ends
         known = self._settings.connections
@@ -358,7 +357,7 @@ class Relay:
 
     # Closing.
 
-    def _close_behind(self, peer: Peer) -> None:
+    def _close_behind(self, peer: RelayPeer) -> None:
         """Close in order, when what waits in faults has gone."""
         self._pipes.after(peer, partial(self._closing.close, peer, self._settings.linger))
 
@@ -390,11 +389,11 @@ class Relay:
         self._inspector.catch_up()
         return self._session.is_ready
 
-    def _direction(self, peer: Peer) -> Direction:
+    def _direction(self, peer: RelayPeer) -> Direction:
         return Direction.TO_UPSTREAM if peer is self.client else Direction.TO_CLIENT
 
-    def _receiver(self, direction: Direction) -> Peer:
+    def _receiver(self, direction: Direction) -> RelayPeer:
         return self.upstream if direction is Direction.TO_UPSTREAM else self.client
 
-    def _other(self, peer: Peer) -> Peer:
+    def _other(self, peer: RelayPeer) -> RelayPeer:
         return self.upstream if peer is self.client else self.client

@@ -1,339 +1,38 @@
-"""Tests of the transparent Peer: what it does to its transport, and what it tells."""
+"""Tests of Peer that belong to no single part of the protocol."""
 
-from collections.abc import Callable
-from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 
-from lbcproxy.peer import Peer, PeerConfig, Policy
-from lbcproxy.session import Stage
-from lbcproxy.wire.messages.keepalive import Ping
-from tests.proxy.transports import NETWORK, WATERMARK, FakeTransport
+from lbcproxy import networks
+from lbcproxy.peer import Peer, PeerConfig, Policy, RelayPeer
 
-
-class Listening:
-    """Keeps what a peer tells in one list."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
-
-    def peer_connected(self, peer: Peer) -> None:
-        self.told.append(("connected", peer.is_open))
-
-    def peer_received(self, peer: Peer, data: bytes) -> None:
-        self.told.append(("received", data))
-
-    def peer_finished(self, peer: Peer) -> None:
-        self.told.append(("finished",))
-
-    def peer_closed(self, peer: Peer, *, reset: bool) -> None:
-        self.told.append(("closed", reset, peer.is_open))
-
-    def peer_full(self, peer: Peer) -> None:
-        self.told.append(("full",))
-
-    def peer_drained(self, peer: Peer) -> None:
-        self.told.append(("drained",))
+NETWORK = networks.get("lbry-regtest")
 
 
-class Connected:
-    """A peer with its listener and a transport in memory."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.listener = Listening()
-        self.peer = Peer(PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT), self.listener)
-        self.wire = FakeTransport(self.clock, self.peer)
-        self.peer.makeConnection(self.wire)
-
-    @property
-    def told(self) -> list[tuple[Any, ...]]:
-        """What was told after the connection was made."""
-        return self.listener.told[1:]
-
-    def said(self, *names: str) -> list[str]:
-        """Which of these calls the transport got, in order."""
-        return [call for call in self.wire.calls if call in names]
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda peer: peer.is_ready,
-        lambda peer: peer.snapshot(),
-        lambda peer: peer.disconnect(),
-        lambda peer: peer.queue_message(Ping(1)),
-        lambda peer: peer.when_ready(),
-        lambda peer: peer.when_disconnected(),
-    ],
-)
-def test_a_transparent_peer_says_that_it_only_watches(ask: Callable[[Peer], Any]):
-    """It has no handshake, and nothing of its own to send."""
-    peer = Peer(PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT), Listening())
-    assert str(peer) == ":0 (inbound)"
-    with pytest.raises(TypeError, match="a transparent peer only watches"):
-        ask(peer)
-
-
-def test_statistics_of_a_peer_that_speaks_are_its_snapshot():
-    """The others are a tap's, and would be empty."""
-    peer = Peer(PeerConfig(network=NETWORK), clock=Clock())
-    with pytest.raises(TypeError, match="snapshot"):
-        peer.statistics()
-
-
-def test_a_peer_is_transparent_if_not_told_otherwise():
-    """What never originates a byte is the safe default."""
-    assert PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT).policy is Policy.TRANSPARENT
-    assert Connected().said("write") == []
-
-
-def test_before_it_is_connected_a_peer_does_nothing():
-    """A relay makes its upstream before it dials; whatever it calls must not fail."""
-    peer = Peer(PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT), Listening())
-    peer.write(b"x")
-    peer.finish()
-    peer.close()
-    peer.abort()
-    peer.resume("a")
-    assert not peer.is_open
-    assert peer.address == peer.local_address == ("", 0)
-    assert repr(peer) == "<Peer :0>"
-
-
-def test_a_connected_peer_knows_its_addresses():
-    """They name the session in every line and packet."""
-    connected = Connected()
-    assert connected.listener.told == [("connected", True)]
-    assert connected.peer.address == ("10.0.0.1", 1)
-    assert connected.peer.local_address == ("10.0.0.2", 1)
-    assert repr(connected.peer) == "<Peer 10.0.0.1:1>"
-
-
-def test_a_peer_works_on_any_transport():
-    """Twisted's own test transport has neither half-close nor TCP options."""
-    listener = Listening()
-    peer = Peer(PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT), listener)
-    wire = StringTransport()
-    peer.makeConnection(wire)
-    assert peer.address == ("192.168.1.1", 54321)
+def test_a_transparent_peer_is_a_relay_peer_with_a_warning():
+    """Programs that were written for the first release go on working."""
+    config = PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT)
+    owner = Mock()
+    with pytest.warns(DeprecationWarning, match=r"RelayPeer\(owner\)") as warned:
+        peer = Peer(config, owner)
+    assert warned[0].filename == __file__
+    assert type(peer) is RelayPeer
     peer.dataReceived(b"in")
-    peer.write(b"out")
-    assert wire.value() == b"out"
-    assert listener.told == [("connected", True), ("received", b"in")]
-    peer.close()
-    assert wire.disconnecting
+    owner.peer_received.assert_called_once_with(peer, b"in")
 
 
-def test_ends_may_follow_each_other_on_any_transport():
-    """Twisted's test transport is strict about a producer that was unregistered already."""
-    peer = Peer(PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT), Listening())
-    wire = StringTransport()
-    peer.makeConnection(wire)
-    peer.finish()
-    peer.write(b"ignored")
-    assert wire.value() == b""
-    peer.close()
-    peer.abort()
-    assert wire.disconnecting
+def test_a_class_of_one_s_own_cannot_be_transparent():
+    """It would promise to write nothing, and shake hands all the same."""
 
+    class Own(Peer):
+        def __init__(self, number: int):
+            self.number = number
+            super().__init__(PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT), clock=Clock())
 
-@given(st.lists(st.binary(min_size=1)))
-def test_bytes_go_in_and_out_as_they_are(chunks: list[bytes]):
-    """The peer reads nothing into what passes it."""
-    connected = Connected()
-    connected.wire.arrive(*chunks)
-    for chunk in chunks:
-        connected.peer.write(chunk)
-    assert connected.told == [("received", chunk) for chunk in chunks]
-    assert connected.wire.waiting == b"".join(chunks)
-
-
-# Pauses.
-
-
-def test_each_reason_to_pause_has_to_be_taken_back():
-    """That one owner goes on must not undo what another one needs."""
-    connected = Connected()
-    connected.peer.pause("one")
-    connected.peer.pause("other")
-    connected.peer.pause("one")
-    assert connected.said("pause", "resume") == ["pause"]
-    connected.peer.resume("one")
-    assert not connected.wire.reading
-    connected.peer.resume("other")
-    assert connected.said("pause", "resume") == ["pause", "resume"]
-    assert connected.wire.reading
-
-
-@given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc"))))
-def test_a_peer_reads_while_there_is_no_reason_not_to(steps: list[tuple[bool, str]]):
-    """The named reasons are a set: order and repetition do not matter."""
-    connected, reasons = Connected(), set()
-    for pause, reason in steps:
-        if pause:
-            connected.peer.pause(reason)
-            reasons.add(reason)
-        else:
-            connected.peer.resume(reason)
-            reasons.discard(reason)
-        assert connected.wire.reading is not bool(reasons)
-
-
-def test_nothing_is_read_while_paused():
-    """What arrives waits in the kernel, which slows the node down."""
-    connected = Connected()
-    connected.peer.pause("full")
-    connected.wire.arrive(b"data")
-    assert connected.told == []
-    connected.peer.resume("full")
-    connected.wire.deliver()
-    assert connected.told == [("received", b"data")]
-
-
-def test_reading_does_not_go_on_behind_the_node_s_end():
-    """Twisted would report the same end once more."""
-    connected = Connected()
-    connected.wire.finish()
-    connected.peer.pause("a")
-    connected.peer.resume("a")
-    assert connected.said("pause", "resume") == []
-    assert connected.told == [("finished",)]
-
-
-def test_after_the_end_pauses_do_not_touch_the_transport():
-    """Owners need not know whether the connection is still there."""
-    connected = Connected()
-    connected.wire.reset()
-    connected.peer.pause("a")
-    connected.peer.resume("a")
-    assert connected.said("pause", "resume") == []
-
-
-def test_too_much_waiting_is_told_and_its_end_too():
-    """More than 64 KiB is too much; room is when nothing waits any more."""
-    connected = Connected()
-    connected.peer.write(bytes(WATERMARK))
-    assert not connected.peer.full
-    connected.peer.write(b"x")
-    assert connected.peer.full
-    connected.wire.read(WATERMARK)
-    assert connected.told == [("full",)]
-    connected.wire.read()
-    assert connected.told == [("full",), ("drained",)]
-    assert not connected.peer.full
-
-
-# Ends.
-
-
-def test_a_half_close_by_the_node_is_told_and_writing_goes_on():
-    """The other direction is still alive."""
-    connected = Connected()
-    connected.wire.arrive(b"last")
-    connected.wire.finish()
-    assert connected.told == [("received", b"last"), ("finished",)]
-    assert connected.peer.is_open
-    connected.peer.write(b"answer")
-    connected.wire.read()
-    assert connected.wire.got == b"answer"
-
-
-def test_finish_sends_what_waits_and_goes_on_reading():
-    """A half-close, even while too much waits, for which Twisted would wait for ever."""
-    connected = Connected()
-    connected.peer.write(bytes(WATERMARK + 1))
-    connected.peer.finish()
-    connected.peer.finish()
-    connected.peer.write(b"ignored")
-    connected.wire.read()
-    assert connected.wire.fin_sent
-    assert len(connected.wire.got) == WATERMARK + 1
-    assert connected.said("finish") == ["finish"]
-    connected.wire.arrive(b"still heard")
-    assert connected.told[-1] == ("received", b"still heard")
-
-
-@pytest.mark.parametrize("waiting", [0, 10, WATERMARK + 1])
-def test_close_sends_what_waits_first(waiting: int):
-    """Even while too much waits."""
-    connected = Connected()
-    connected.peer.write(bytes(waiting))
-    connected.peer.close()
-    connected.peer.write(b"ignored")
-    assert connected.peer.is_open
-    connected.wire.read()
-    assert len(connected.wire.got) == waiting
-    assert connected.told[-1] == ("closed", False, False)
-
-
-def test_close_behind_a_half_close_ends_at_once():
-    """Nothing waits then, so there is nothing to wait for."""
-    connected = Connected()
-    connected.peer.finish()
-    connected.wire.read()
-    connected.peer.close()
-    assert connected.told == [("closed", False, False)]
-
-
-def test_abort_drops_what_waits():
-    """The transport tells of the end in the next turn."""
-    connected = Connected()
-    connected.peer.write(bytes(10))
-    connected.peer.abort()
-    assert connected.told == []
-    connected.clock.advance(0)
-    assert connected.wire.got == b""
-    assert connected.told == [("closed", True, False)]
-
-
-@pytest.mark.parametrize("how", ["close", "abort"])
-def test_the_end_is_told_once(how: str):
-    """Owners forget the peer when they hear of it."""
-    connected = Connected()
-    for _ in range(3):
-        getattr(connected.peer, how)()
-    connected.wire.read()
-    connected.clock.advance(0)
-    for name in ("finish", "close", "abort"):
-        getattr(connected.peer, name)()
-    connected.peer.write(b"x")
-    connected.clock.advance(0)
-    assert [words[0] for words in connected.told] == ["closed"]
-    assert connected.wire.waiting == b""
-
-
-def test_abort_cuts_a_close_that_waits():
-    """So a node that does not read cannot keep a connection for ever."""
-    connected = Connected()
-    connected.peer.write(bytes(10))
-    connected.peer.close()
-    connected.peer.abort()
-    connected.clock.advance(0)
-    assert connected.told == [("closed", True, False)]
-
-
-def test_a_reset_is_told_from_a_close():
-    """What the other leg mirrors depends on it."""
-    connected = Connected()
-    connected.wire.reset()
-    assert connected.told == [("closed", True, False)]
-    assert not connected.peer.is_open
-
-
-def test_a_peer_counts_nothing_by_itself():
-    """Its side is filled by the session, so that live sessions and captures count alike."""
-    connected = Connected()
-    connected.wire.arrive(b"data")
-    statistics = connected.peer.statistics()
-    assert statistics.stage is Stage.NEW
-    assert statistics.bytes == 0
-    connected.peer.side.bytes += 5
-    assert connected.peer.statistics().bytes == 5
+    with pytest.raises(TypeError, match="RelayPeer"):
+        Own(1)
 
 
 def test_only_what_our_version_says_can_be_shown_otherwise():

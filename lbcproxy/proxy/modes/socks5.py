@@ -5,7 +5,7 @@ A node with `--proxy` so shows every connection that it makes.
 
 from __future__ import annotations
 
-from lbcproxy.peer import Peer
+from lbcproxy.peer import RelayPeer
 from lbcproxy.proxy.pending_client import Entrance
 from lbcproxy.proxy.socks import SocksTalk, reply_to
 
@@ -22,12 +22,12 @@ class SocksEntrance(Entrance):
 
     _talk: SocksTalk
 
-    def peer_connected(self, peer: Peer) -> None:
+    def peer_connected(self, peer: RelayPeer) -> None:
         """Begin to listen."""
         self._talk = SocksTalk()
         super().peer_connected(peer)
 
-    def peer_received(self, peer: Peer, data: bytes) -> None:
+    def peer_received(self, peer: RelayPeer, data: bytes) -> None:
         """Answer; go where the client asks for once it has."""
         answer = self._talk.feed(data)
         if answer:

@@ -10,7 +10,7 @@ import struct
 from typing import Any
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.peer import Peer
+from lbcproxy.peer import RelayPeer
 from lbcproxy.proxy.pending_client import Entrance
 
 __all__ = ["CHANGES", "HELP", "KIND", "UPSTREAM", "TransparentEntrance", "make", "redirected_from"]
@@ -45,7 +45,7 @@ def redirected_from(connection: Any, local: Endpoint) -> Endpoint:
 class TransparentEntrance(Entrance):
     """One client that does not know of us."""
 
-    def peer_connected(self, peer: Peer) -> None:
+    def peer_connected(self, peer: RelayPeer) -> None:
         """Go where the client wanted to go."""
         wire: Any = peer.transport
         local = peer.local_address

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
-from lbcproxy.peer import Peer, PeerConfig, Policy
+from lbcproxy.peer import RelayPeer
 from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
 from lbcproxy.replay.as_client.pace import CAUSAL, Pace
 from lbcproxy.replay.as_client.script import ClientScript
@@ -81,8 +81,7 @@ class ReplayClient:
         self._now = now
         self._network = conversation.network
         self.script = ClientScript(conversation, ignored or Ignored(), pace=pace, timeout=timeout)
-        config = PeerConfig(network=conversation.network, policy=Policy.TRANSPARENT)
-        self._peer = Peer(config, owner=self, address=str(address))
+        self._peer = RelayPeer(self)
         self._connecting: Deferred[Any] | None = None
         self._facts: SessionInfo | None = None
         self._alarm: Any = None
@@ -144,20 +143,20 @@ class ReplayClient:
 
     # What the peer tells.
 
-    def peer_connected(self, peer: Peer) -> None:
+    def peer_connected(self, peer: RelayPeer) -> None:
         """Begin."""
         self._guard(self._begin, peer)
 
-    def peer_received(self, peer: Peer, data: bytes) -> None:
+    def peer_received(self, peer: RelayPeer, data: bytes) -> None:
         """Hear what the node says, and go on."""
         self._guard(self._hear, data)
 
-    def peer_finished(self, peer: Peer) -> None:
+    def peer_finished(self, peer: RelayPeer) -> None:
         """End: a node that closes its half wants nothing more."""
         self._guard(self._ended, EndCause.CLOSED)
         self._close()
 
-    def peer_closed(self, peer: Peer, *, reset: bool) -> None:
+    def peer_closed(self, peer: RelayPeer, *, reset: bool) -> None:
         """Say that it is over."""
         broke = reset and not peer.aborted
         self._guard(self._ended, EndCause.RESET if broke else EndCause.CLOSED)
@@ -166,10 +165,10 @@ class ReplayClient:
         if not self._over.called:
             self._over.callback(None)
 
-    def peer_full(self, peer: Peer) -> None:
+    def peer_full(self, peer: RelayPeer) -> None:
         """Nothing: it is asked before each message."""
 
-    def peer_drained(self, peer: Peer) -> None:
+    def peer_drained(self, peer: RelayPeer) -> None:
         """Go on."""
         self._go_on()
 
@@ -187,7 +186,7 @@ class ReplayClient:
     def _go_on(self) -> None:
         self._guard(self._pump)
 
-    def _begin(self, peer: Peer) -> None:
+    def _begin(self, peer: RelayPeer) -> None:
         self._facts = SessionInfo(
             number=1,
             network=self._network.id,
