@@ -144,6 +144,11 @@ def test_no_module_is_too_long(path):
     assert len(path.read_text().splitlines()) <= LONGEST
 
 
+def is_overload(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    """Whether a definition is one of several signatures; the implementation has the docstring."""
+    return any(isinstance(each, ast.Name) and each.id == "overload" for each in node.decorator_list)
+
+
 def undocumented(source: str) -> list[str]:
     """Name what is public in a source and has no docstring; `module` for the module itself."""
     tree = ast.parse(source)
@@ -154,7 +159,7 @@ def undocumented(source: str) -> list[str]:
         for node in ast.iter_child_nodes(parent):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 continue
-            if node.name.startswith("_"):
+            if node.name.startswith("_") or is_overload(node):
                 continue
             if not ast.get_docstring(node):
                 missing.append(prefix + node.name)

@@ -10,7 +10,7 @@ import msgspec
 from lbcproxy.config import Proxy, mode_of
 from lbcproxy.control.errors import ApiError, bad_body
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.faults import STREAMS, BadFault, Fault, known_kinds
+from lbcproxy.faults import STREAMS, BadFault, Fault, fault_types
 
 __all__ = ["an_object", "decoded", "make_fault", "proxy_json", "toxic_json", "update_fault"]
 
@@ -57,7 +57,7 @@ def toxic_json(fault: Fault) -> dict[str, Any]:
     default = {field.name: field.default for field in msgspec.structs.fields(Fault)}
     schedule = {name: getattr(fault, name) for name in SCHEDULE}
     return {
-        "attributes": msgspec.structs.asdict(fault.kind),
+        "attributes": msgspec.structs.asdict(fault.attributes),
         "name": fault.name,
         "type": fault.type,
         "stream": fault.stream,
@@ -72,7 +72,7 @@ def make_fault(given: Mapping[str, Any]) -> Fault:
     stream = str(values.get("stream", "downstream")).lower()
     if stream not in STREAMS:
         raise ApiError(400, "stream was invalid, can be either upstream or downstream")
-    if str(values.get("type")) not in known_kinds():
+    if str(values.get("type")) not in fault_types():
         raise ApiError(400, "invalid toxic type")
     return _fault({**values, "stream": stream})
 
@@ -83,7 +83,7 @@ def update_fault(fault: Fault, given: Mapping[str, Any]) -> Fault:
     attributes = an_object(given.get("attributes", {}))
     kept = {name: getattr(fault, name) for name in ("type", "name", "stream")}
     before = {name: getattr(fault, name) for name in ("toxicity", *SCHEDULE)}
-    both = {**msgspec.structs.asdict(fault.kind), **attributes}
+    both = {**msgspec.structs.asdict(fault.attributes), **attributes}
     return _fault({**kept, **before, **values, "attributes": both})
 
 

@@ -1,24 +1,24 @@
-"""Faults: what a bad network does to a connection, made on purpose and repeatable by a seed."""
+"""Faults: what a bad network does to a connection, on purpose and repeatable with a seed."""
 
-from lbcproxy.faults.chain import Chain
-from lbcproxy.faults.fault import STREAMS, BadFault, Fault, known_kinds, parse_fault, random_of
-from lbcproxy.faults.kind import Kind, all_kinds
-from lbcproxy.faults.message import MessageKind, message_kinds
-from lbcproxy.faults.message_fault_hook import Meeting
-from lbcproxy.faults.step import StreamEnd
+from lbcproxy.faults.action import StreamEnd
+from lbcproxy.faults.byte_fault import ByteFault, byte_faults
+from lbcproxy.faults.chain import FaultChain
+from lbcproxy.faults.fault import STREAMS, BadFault, Fault, fault_types, parse_fault, random_of
+from lbcproxy.faults.message_fault import MessageFault, message_faults
+from lbcproxy.faults.message_fault_hook import MessageFaultHook
 
 __all__ = [
     "STREAMS",
     "BadFault",
-    "Chain",
+    "ByteFault",
     "Fault",
-    "Kind",
-    "Meeting",
-    "MessageKind",
+    "FaultChain",
+    "MessageFault",
+    "MessageFaultHook",
     "StreamEnd",
-    "all_kinds",
-    "known_kinds",
-    "message_kinds",
+    "byte_faults",
+    "fault_types",
+    "message_faults",
     "parse_fault",
     "random_of",
 ]

@@ -1,4 +1,4 @@
-"""The faults of one direction of a session, one behind the other, in the order they were added."""
+"""The faults of one direction of a session, in the order in which they were added."""
 
 from __future__ import annotations
 
@@ -6,74 +6,75 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
+from lbcproxy.faults.action import NEVER, StreamEnd, StreamItem
 from lbcproxy.faults.fault import Fault
-from lbcproxy.faults.stage import Stage
-from lbcproxy.faults.step import NEVER, Item, StreamEnd
+from lbcproxy.faults.stage import FaultStage
 
-__all__ = ["Chain"]
+__all__ = ["FaultChain"]
 
 
-class Chain:
-    """Bytes and ends go in, and come out when the faults let them; `now` is any clock, in seconds.
+class FaultChain:
+    """Accepts bytes and ends, and returns them when the faults let them pass.
 
-    What comes out of one fault reaches the next at the time it was due, however late the caller
-    comes: so the same traffic meets the same faults.
+    `now` is the time of any clock, in seconds. What leaves one fault arrives at the next at the
+    time it was due, however late the caller asks. So the same traffic meets the same faults.
     """
 
     def __init__(
         self, faults: Sequence[Fault], random: Callable[[Fault], Random], now: float
     ) -> None:
         self._random = random
-        self._stages: list[Stage] = []
-        self._out: deque[Item] = deque()
+        self._stages: list[FaultStage] = []
+        self._out: deque[StreamItem] = deque()
         self.change(faults, now)
 
     @property
-    def held(self) -> int:
-        """Bytes of memory that what waits takes."""
-        return sum(stage.held for stage in self._stages) + sum(len(item.data) for item in self._out)
+    def buffered_bytes(self) -> int:
+        """Bytes of memory that all that waits takes."""
+        staged = sum(stage.buffered_bytes for stage in self._stages)
+        return staged + sum(len(item.data) for item in self._out)
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no fault and nothing waits: bytes need not come here."""
+        """Whether there is no fault and nothing waits, so that bytes need not pass through."""
         return not self._stages and not self._out
 
     @property
     def faults(self) -> list[Fault]:
-        """The faults that this session is among those of, as their toxicity has it."""
-        return [stage.fault for stage in self._stages if stage.hits]
+        """The faults whose toxicity lets them act on this session."""
+        return [stage.fault for stage in self._stages if stage.applies]
 
     def put(self, what: bytes | StreamEnd, now: float) -> None:
-        """Take bytes or an end in."""
-        item = Item(now, end=what) if isinstance(what, StreamEnd) else Item(now, what)
-        self._pass_on(0, item)
+        """Accept bytes or an end."""
+        item = StreamItem(now, end=what) if isinstance(what, StreamEnd) else StreamItem(now, what)
+        self._put(0, item)
 
     def next(self, now: float) -> bytes | StreamEnd | None:
-        """Give the next that goes out by now; None if nothing does."""
+        """Return the next bytes or end that are due by now; None if there are none."""
         while not self._out:
-            due, number = self._earliest(now)
+            due, index = self._earliest(now)
             if due > now:
                 return None
-            stage = self._stages[number]
-            step = stage.plan(now)
-            if step is None or step.at > now:
-                continue  # the schedule came to a turn, and the plan was made anew
-            for item in stage.perform(now):
-                self._pass_on(number + 1, item)
+            stage = self._stages[index]
+            action = stage.plan(now)
+            if action is None or action.at > now:
+                continue  # the fault's schedule started or stopped it, which made a new plan
+            for item in stage.perform():
+                self._put(index + 1, item)
         item = self._out.popleft()
         return bytes(item.data) if item.end is None else item.end
 
     def due(self, now: float) -> float | None:
-        """Give the time at which `next` may have something, if nothing comes in."""
+        """Return when to call `next` if nothing else arrives; None for never."""
         if self._out:
             return now
         due, _ = self._earliest(now)
         return None if due == NEVER else due
 
     def change(self, faults: Sequence[Fault], now: float) -> None:
-        """Have other faults: what waits in one that is gone goes on to the next.
+        """Replace the faults: what waits in one that is removed goes to the next.
 
-        Those that stay keep their place; a new one comes last.
+        Those that stay keep their place. A new one comes last.
         """
         wanted = {fault.name: fault for fault in faults}
         for stage in tuple(self._stages):
@@ -86,10 +87,10 @@ class Chain:
                 self._remove(stage, now)
         for fault in faults:
             if fault.name in wanted:
-                self._stages.append(Stage(fault, self._random(fault), now))
+                self._stages.append(FaultStage(fault, self._random(fault), now))
 
     def release(self) -> Iterator[bytes | StreamEnd]:
-        """Let all that waits go, in order, and have no faults any more."""
+        """Remove all faults and yield everything that waits, in order."""
         items = list(self._out)
         for stage in reversed(self._stages):
             items += stage.release()
@@ -98,28 +99,29 @@ class Chain:
         for item in items:
             yield bytes(item.data) if item.end is None else item.end
 
-    def _pass_on(self, number: int, item: Item) -> None:
-        if number < len(self._stages):
-            self._stages[number].put(item)
+    def _put(self, index: int, item: StreamItem) -> None:
+        if index < len(self._stages):
+            self._stages[index].put(item)
         else:
             self._out.append(item)
 
     def _earliest(self, now: float) -> tuple[float, int]:
-        """Give the first that is due; of two at once the one nearer to the end."""
+        """Return when the first stage is due, and its index; of two at once the later stage."""
         found = (NEVER, -1)
-        for number, stage in enumerate(self._stages):
+        for index, stage in enumerate(self._stages):
             due = stage.due(now)
             if due <= found[0]:
-                found = (due, number)
+                found = (due, index)
         return found
 
-    def _remove(self, stage: Stage, now: float) -> None:
-        number = self._stages.index(stage)
-        closes = stage.fault.kind.closes_when_removed and stage.acts(now) and not stage.over
+    def _remove(self, stage: FaultStage, now: float) -> None:
+        index = self._stages.index(stage)
+        fault = stage.fault.byte_fault
+        closes = fault.closes_when_removed and stage.is_active(now) and not stage.ended
         items = stage.release()
         if closes:
-            items.append(Item(now, end=StreamEnd(by=stage.fault.name)))
+            items.append(StreamItem(now, end=StreamEnd(by=stage.fault.name)))
         for item in items:
             item.arrived = now
-            self._pass_on(number + 1, item)
+            self._put(index + 1, item)
         self._stages.remove(stage)

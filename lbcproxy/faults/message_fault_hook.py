@@ -1,60 +1,72 @@
-"""A fault by message at work in one session: which messages it meets, as a plugin is asked."""
+"""A fault by message in one session: the hooks through which the pipeline asks it, as a plugin."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
+from typing import Protocol
 
 from lbcproxy.faults.fault import Fault
-from lbcproxy.faults.message import Memory, MessageKind
+from lbcproxy.faults.message_fault import MessageFault, MessageFaultState
 from lbcproxy.filters import parse
 from lbcproxy.plugins.verdicts import Verdict
-from lbcproxy.session import Direction, Message
+from lbcproxy.session import Direction, Message, SessionInfo
 
-__all__ = ["Meeting"]
+__all__ = ["MessageFaultHook"]
 
 STREAMS = {"upstream": (Direction.TO_UPSTREAM,), "downstream": (Direction.TO_CLIENT,)}
 
 
-class Meeting:
-    """Asks the fault about the messages it is for; the time in seconds is handed in."""
+class SessionView(Protocol):
+    """What a filter needs to know of a session; `LiveSession` has it."""
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+
+    @property
+    def facts(self) -> SessionInfo:
+        """Its addresses."""
+
+
+class MessageFaultHook:
+    """Asks the fault about the messages that it selects; `seconds` is the clock."""
 
     def __init__(self, fault: Fault, random: Random, seconds: Callable[[], float]) -> None:
-        assert isinstance(fault.attributes, MessageKind)
+        assert isinstance(fault.attributes, MessageFault)
         self.fault = fault
-        self._kind = fault.attributes
-        self._wanted = parse(fault.filter) if fault.filter else None
-        self._memory = Memory(random)
+        self._attributes = fault.attributes
+        self._filter = parse(fault.filter) if fault.filter else None
+        self._state = MessageFaultState(random)
         self._seconds = seconds
-        self._began = seconds()
-        self._met = 0
-        self._acts = random.random() < fault.toxicity
+        self._started = seconds()
+        self._matched = 0
+        self._applies = random.random() < fault.toxicity
 
     def asks_for(self) -> frozenset[str] | None:
-        """Give the commands that it can meet; None for all."""
-        if not self._acts:
+        """Return the commands of the messages that it can select; None for all."""
+        if not self._applies:
             return frozenset()
-        return None if self._wanted is None else self._wanted.commands
+        return None if self._filter is None else self._filter.commands
 
-    def on_message(self, session: Any, message: Message) -> Sequence[Verdict]:
-        """Decide about a message, if it is one of those, in its time, with its probability."""
-        if not self._is_meant(session, message):
+    def on_message(self, session: SessionView, message: Message) -> Sequence[Verdict]:
+        """Return the fault's verdicts, if it selects the message, is active, and chance says so."""
+        if not self._selects(session, message):
             return []
-        self._met += 1
-        if self._met <= self.fault.after_messages or not self._is_time():
+        self._matched += 1
+        if self._matched <= self.fault.after_messages or not self._is_active():
             return []
-        if self._memory.random.random() >= self.fault.probability:
+        if self._state.random.random() >= self.fault.probability:
             return []
-        return self._kind.decide(message, self._memory)
+        return self._attributes.decide(message, self._state)
 
-    def _is_meant(self, session: Any, message: Message) -> bool:
+    def _selects(self, session: SessionView, message: Message) -> bool:
         if message.direction not in STREAMS.get(self.fault.stream, tuple(Direction)):
             return False
-        wanted = self._wanted
-        return wanted is None or wanted.meets(message, session.number, session.facts)
+        selected = self._filter
+        return selected is None or selected.matches(message, session.number, session.facts)
 
-    def _is_time(self) -> bool:
-        since = self._seconds() - self._began - self.fault.from_seconds
+    def _is_active(self) -> bool:
+        since = self._seconds() - self._started - self.fault.from_seconds
         lasts = self.fault.for_seconds
         return since >= 0 and (lasts is None or since < lasts)

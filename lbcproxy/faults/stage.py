@@ -1,163 +1,165 @@
-"""One fault at work in one direction of one session: a queue, and when its head goes on."""
+"""One fault in one direction of one session: a queue, and when its head is sent."""
 
 from __future__ import annotations
 
 from collections import deque
 from random import Random
 
+from lbcproxy.faults.action import (
+    NEVER,
+    Action,
+    CloseMode,
+    StreamEnd,
+    StreamItem,
+    StreamState,
+    forward,
+)
 from lbcproxy.faults.fault import Fault
-from lbcproxy.faults.kind import Kind
-from lbcproxy.faults.step import NEVER, Item, Memory, Step, StreamEnd, passes
 
-__all__ = ["Stage"]
+__all__ = ["FaultStage"]
 
-ITEM = 128
-"""What it costs to keep something, beside its bytes."""
+ITEM_OVERHEAD = 128
+"""Bytes of memory that an item takes besides its data."""
 
 
-class Stage:
-    """Takes items and gives them on, in order. Nothing happens by itself: `plan` says when."""
+class FaultStage:
+    """Queues items and forwards them in order. It has no timer: `plan` returns the next action."""
 
     def __init__(self, fault: Fault, random: Random, now: float) -> None:
         self.fault = fault
-        self.held = 0
-        """Bytes of memory that what waits takes."""
-        self.over = False
+        self.buffered_bytes = 0
+        """Bytes of memory that the queue takes."""
+        self.ended = False
         """Whether the fault has ended the direction: nothing passes any more."""
-        self._queue: deque[Item] = deque()
-        self._memory = Memory(random)
+        self._queue: deque[StreamItem] = deque()
+        self._state = StreamState(random)
         self._roll = random.random()
-        self._made = now
-        self._began: float | None = None  # when its schedule let it act
+        self._created = now
+        self._started: float | None = None  # when its schedule made it active
         self._seen = 0
-        self._planned: Step | None = None
-        self._until = -NEVER  # when the plan is to be made anew
+        self._planned: Action | None = None
+        self._plan_valid_until = -NEVER
 
     @property
-    def hits(self) -> bool:
-        """Whether the session is among those it acts on, as its toxicity has it."""
+    def applies(self) -> bool:
+        """Whether its toxicity lets it act on this session."""
         return self._roll < self.fault.toxicity
 
-    def put(self, item: Item) -> None:
-        """Take something in."""
-        if self.over:
+    def put(self, item: StreamItem) -> None:
+        """Queue an item."""
+        if self.ended:
             return
         self._queue.append(item)
-        self.held += len(item.data) + ITEM
+        self.buffered_bytes += len(item.data) + ITEM_OVERHEAD
         if len(self._queue) == 1:
-            self._until = -NEVER
+            self._plan_valid_until = -NEVER
 
     def change(self, fault: Fault, now: float) -> None:
-        """Go on with other attributes; what waits is planned anew."""
+        """Continue with other attributes, which also apply to what is queued."""
         self.fault = fault
-        self._memory.last = now
-        self._memory.free = min(self._memory.free, now)
-        self._until = -NEVER
+        self._state.last = now
+        self._state.free = min(self._state.free, now)
+        self._plan_valid_until = -NEVER
 
-    def plan(self, now: float) -> Step | None:
-        """Say what happens next, and when."""
-        if now >= self._until:
+    def plan(self, now: float) -> Action | None:
+        """Return the next action and its time; None to wait."""
+        if now >= self._plan_valid_until:
             self._planned = self._plan(now)
         return self._planned
 
     def due(self, now: float) -> float:
-        """Give the time at which it wants to be asked again."""
-        step = self.plan(now)
-        return min(self._until, NEVER if step is None else step.at)
+        """Return the time at which `plan` should be called again."""
+        action = self.plan(now)
+        return min(self._plan_valid_until, NEVER if action is None else action.at)
 
-    def perform(self, now: float) -> list[Item]:
-        """Do what is planned and due; give what goes on."""
-        step = self._planned
-        assert step is not None
-        self._until = -NEVER
-        given: list[Item] = []
+    def perform(self) -> list[StreamItem]:
+        """Perform the planned action, which is due; return what goes to the next fault."""
+        action = self._planned
+        assert action is not None
+        self._plan_valid_until = -NEVER
+        sent: list[StreamItem] = []
         if self._queue:
-            given = self._use(step)
-        memory = self._memory
-        memory.last = max(memory.last, step.at)
-        memory.free = step.free
-        if step.end:
+            sent = self._consume(action)
+        state = self._state
+        state.last = max(state.last, action.at)
+        state.free = action.free
+        if action.end is not None:
             self._finish()
-            end = StreamEnd(by=self.fault.name, reset=step.end == "reset")
-            given.append(Item(step.at, end=end))
-        return given
+            end = StreamEnd(by=self.fault.name, reset=action.end is CloseMode.RESET)
+            sent.append(StreamItem(action.at, end=end))
+        return sent
 
-    def release(self) -> list[Item]:
-        """Give all that waits, as it is, for somebody else to keep."""
-        given = list(self._queue)
+    def release(self) -> list[StreamItem]:
+        """Empty the queue and return its items as they are."""
+        items = list(self._queue)
         self._clear()
-        return given
+        return items
 
-    def acts(self, now: float) -> bool:
-        """Whether it is at work, by chance and schedule."""
-        if self._began is None:
-            self._begin(now)
-        return self._began is not None and self._began <= now < self._ends
+    def is_active(self, now: float) -> bool:
+        """Whether the fault acts now, by its toxicity and its schedule."""
+        if self._started is None:
+            self._start(now)
+        return self._started is not None and self._started <= now < self._stops
 
     @property
-    def _ends(self) -> float:
+    def _stops(self) -> float:
         seconds = self.fault.for_seconds
-        return NEVER if self._began is None or seconds is None else self._began + seconds
+        return NEVER if self._started is None or seconds is None else self._started + seconds
 
-    def _begin(self, now: float) -> None:
-        """See whether the schedule has begun, and remember since when."""
-        start = self._made + self.fault.from_seconds
-        if self._seen < self.fault.after_bytes or now < start or not self.hits:
+    def _start(self, now: float) -> None:
+        """Set the time since which the schedule makes the fault active, if it does."""
+        start = self._created + self.fault.from_seconds
+        if self._seen < self.fault.after_bytes or now < start or not self.applies:
             return
-        self._began = max(start, now) if self.fault.after_bytes else start
-        self._memory.last = self._began
+        self._started = max(start, now) if self.fault.after_bytes else start
+        self._state.last = self._started
 
-    def _plan(self, now: float) -> Step | None:
+    def _plan(self, now: float) -> Action | None:
         head = self._queue[0] if self._queue else None
-        acts = self.acts(now)
-        if acts:
-            self._until = self._ends
-            return None if self.over else self._kind.next(head, self._memory, now)
-        start = self._made + self.fault.from_seconds
-        self._until = start if self.hits and now < start else NEVER
+        if self.is_active(now):
+            self._plan_valid_until = self._stops
+            return None if self.ended else self.fault.byte_fault.next(head, self._state, now)
+        start = self._created + self.fault.from_seconds
+        self._plan_valid_until = start if self.applies and now < start else NEVER
         if head is None:
             return None
         left = self.fault.after_bytes - self._seen
         size = len(head.data)
-        if self._began is None and 0 < left < size:
+        if self._started is None and 0 < left < size:
             size = left
-        return passes(head.arrived, size)
+        return forward(head.arrived, size)
 
-    def _use(self, step: Step) -> list[Item]:
-        """Use so much of the head up, and give what of it goes on."""
+    def _consume(self, action: Action) -> list[StreamItem]:
+        """Remove from the head what the action consumes, and return what of it is sent."""
         head = self._queue[0]
         if head.end is not None:
-            if step.end:
+            if action.end is not None:
                 return []
             self._pop()
-            return [Item(max(step.at, head.arrived), end=head.end)]
-        data, size = head.data, step.size
+            return [StreamItem(max(action.at, head.arrived), end=head.end)]
+        data, size = head.data, action.size
         if size < len(data):
             rest = memoryview(data)
             data, head.data = rest[:size], rest[size:]
-            self.held -= size
+            self.buffered_bytes -= size
         else:
             self._pop()
         self._seen += size
-        if step.drop or not size:
+        if action.drop or not size:
             return []
-        if self._began is not None:
-            self._memory.passed += size
-        return [Item(max(step.at, head.arrived), data)]
+        if self._started is not None:
+            self._state.passed += size
+        return [StreamItem(max(action.at, head.arrived), data)]
 
     def _pop(self) -> None:
         item = self._queue.popleft()
-        self.held -= len(item.data) + ITEM
+        self.buffered_bytes -= len(item.data) + ITEM_OVERHEAD
 
     def _finish(self) -> None:
-        self.over = True
+        self.ended = True
         self._clear()
 
     def _clear(self) -> None:
         self._queue.clear()
-        self.held = 0
-        self._until = -NEVER
-
-    @property
-    def _kind(self) -> Kind:
-        return self.fault.kind
+        self.buffered_bytes = 0
+        self._plan_valid_until = -NEVER

@@ -42,7 +42,7 @@ class Filter:
         except Exception:  # of a record's own code: traffic must not end for a question about it
             return False
 
-    def meets(self, message: Message, session: int, facts: SessionInfo) -> bool:
+    def matches(self, message: Message, session: int, facts: SessionInfo) -> bool:
         """Whether a message is wanted that is still on its way: it has no number and no verdict."""
         direction = message.direction
         entry = Entry(number=0, time_ns=0, session=session, direction=direction, message=message)

@@ -12,7 +12,7 @@ from typing import Protocol as Interface
 
 from twisted.logger import Logger
 
-from lbcproxy.faults import Chain, Fault, StreamEnd, random_of
+from lbcproxy.faults import Fault, FaultChain, StreamEnd, random_of
 from lbcproxy.peer import RelayPeer
 from lbcproxy.peer.log import GATE
 
@@ -44,7 +44,7 @@ class Pipe:
     """One direction, from a peer that is read to one that is written to."""
 
     def __init__(
-        self, chain: Chain, source: RelayPeer, target: RelayPeer, clock: Any, owner: Piped
+        self, chain: FaultChain, source: RelayPeer, target: RelayPeer, clock: Any, owner: Piped
     ) -> None:
         self.chain = chain
         self._source = source
@@ -88,7 +88,7 @@ class Pipe:
     def _settle(self) -> None:
         """See when to come again, and whether to read on meanwhile."""
         self._arm()
-        held = self.chain.held
+        held = self.chain.buffered_bytes
         if held > MOST:
             self._source.pause(FULL)
         elif held <= MOST // 2:
@@ -147,7 +147,7 @@ class Pipes:
     @property
     def held(self) -> int:
         """Bytes that wait."""
-        return sum(pipe.chain.held for pipe in self._by_target.values())
+        return sum(pipe.chain.buffered_bytes for pipe in self._by_target.values())
 
     @property
     def words(self) -> str:
@@ -230,7 +230,7 @@ class Pipes:
 
     def _make(self, faults: Sequence[Fault], source: RelayPeer, target: RelayPeer) -> Pipe:
         random = partial(random_of, self._seed, self._owner.number)
-        chain = Chain(faults, random, self._clock.seconds())
+        chain = FaultChain(faults, random, self._clock.seconds())
         pipe = Pipe(chain, source, target, self._clock, self._owner)
         pipe.pump()
         return pipe

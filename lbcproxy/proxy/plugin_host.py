@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lbcproxy.faults import Fault, Meeting, random_of
+from lbcproxy.faults import Fault, MessageFaultHook, random_of
 from lbcproxy.interrupt import is_ctrl_c, words_of
 from lbcproxy.peer.log import GATE
 from lbcproxy.plugins.hooks import Chain, Hooks
@@ -83,17 +83,21 @@ def chain_for(number: int, settings: Asked, before: Chain | None = None) -> Chai
     known = {
         each.name: each
         for each in ([] if before is None else before.plugins)
-        if isinstance(each.plugin, Meeting)
+        if isinstance(each.plugin, MessageFaultHook)
     }
     for fault in settings.faults:
         if not fault.by_message:
             continue
         old = known.get(fault.name)
-        if old is not None and isinstance(old.plugin, Meeting) and old.plugin.fault == fault:
+        if (
+            old is not None
+            and isinstance(old.plugin, MessageFaultHook)
+            and old.plugin.fault == fault
+        ):
             chain.plugins.append(old)
             continue
         random = random_of(settings.seed, number, fault)
-        meeting = Meeting(fault, random, settings.clock.seconds)
+        meeting = MessageFaultHook(fault, random, settings.clock.seconds)
         chain.plugins.append(Hooks(fault.name, meeting))
     if settings.interception is not None:
         chain.plugins.append(settings.interception.hooks())

@@ -394,7 +394,7 @@ NETWORK = ("--network", "lbry-regtest")
         (MODE, "--network: a network must be chosen"),
         (NETWORK, "say where to listen and lead to: --mode, or a file with -c"),
         ((*NETWORK, *MODE, "--extra"), "No such option"),
-        ((*NETWORK, *MODE, "--fault", "latncy"), "--fault: type: 'latncy' is no type of fault"),
+        ((*NETWORK, *MODE, "--fault", "latncy"), "--fault: type: 'latncy' is not a type of fault"),
         ((*NETWORK, *MODE, *2 * ("--fault", "drop")), "another fault is called 'drop_both'"),
         (
             (*NETWORK, "--mode", "terminate:127.0.0.1:1@0", "--fault", "latency"),

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lbcproxy.faults import Chain, Fault, StreamEnd
-from tests.faults.lines import Line, fault, sent
+from lbcproxy.faults import Fault, FaultChain, StreamEnd
+from tests.faults.chains import DrivenChain, fault, sent
 
 
 def a_latency(latency: int, jitter: int) -> Fault:
@@ -45,13 +45,13 @@ pieces = st.lists(st.integers(1, 700), max_size=12)
 @given(chains, pieces)
 def test_every_byte_comes_in_order_and_then_the_end(faults: list[Fault], sizes: list[int]):
     """Whatever delays, cuts and slows, one behind the other."""
-    line = Line(*faults)
+    line = DrivenChain(*faults)
     data = sent(line, sizes)
     line.close().run()
     assert line.bytes == data
     assert line.words[-1] == "end"
     assert line.words.count("end") == 1
-    assert line.chain.held == 0
+    assert line.chain.buffered_bytes == 0
 
 
 @given(chains, chains, pieces, st.integers(0, 12))
@@ -59,7 +59,7 @@ def test_a_change_on_the_way_loses_nothing(
     before: list[Fault], after: list[Fault], sizes: list[int], place: int
 ):
     """Added, removed and changed faults keep the bytes and their order."""
-    line = Line(*before)
+    line = DrivenChain(*before)
     first = sent(line, sizes[:place])
     line.change(*after)
     second = sent(line, sizes[place:])
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same(
     faults: list[Fault], sizes: list[int], seed: int, session: int
 ):
     """The same pieces at the same times come out as the same pieces at the same times."""
-    lines = [Line(*faults, seed=seed, session=session) for _ in range(2)]
+    lines = [DrivenChain(*faults, seed=seed, session=session) for _ in range(2)]
     for line in lines:
         sent(line, sizes)
         line.close().run()
@@ -85,7 +85,7 @@ def test_another_seed_or_session_is_another_chance():
     """Or nothing would be learned from a second run."""
 
     def out(seed: int, session: int) -> list[object]:
-        line = Line(fault("latency", latency=1000, jitter=1000), seed=seed, session=session)
+        line = DrivenChain(fault("latency", latency=1000, jitter=1000), seed=seed, session=session)
         sent(line, [1] * 10)
         return list(line.run().out)
 
@@ -96,7 +96,7 @@ def test_another_seed_or_session_is_another_chance():
 
 def test_the_chances_of_a_seed_stay():
     """A seed that was written down is good for another version of Python, and of ours."""
-    line = Line(fault("latency", latency=1000, jitter=500), seed=7, session=3)
+    line = DrivenChain(fault("latency", latency=1000, jitter=500), seed=7, session=3)
     line.put(b"a").run(10).put(b"b").run()
     assert [round(at, 3) for at, _ in line.out] == SEVEN
 
@@ -107,7 +107,7 @@ SEVEN = [1.143, 11.077]
 def test_how_late_the_caller_comes_changes_nothing_behind():
     """A timer that fires late makes one piece late, not the delays of the next fault."""
     both = fault("latency", latency=100, name="a"), fault("latency", latency=100, name="b")
-    prompt, late = Line(*both).put(b"x").run(), Line(*both).put(b"x")
+    prompt, late = DrivenChain(*both).put(b"x").run(), DrivenChain(*both).put(b"x")
     late.now = 0.15  # it was due in `a` at 0.1, and nobody came
     late.run()
     assert prompt.out == late.out == [(0.2, b"x")]
@@ -115,7 +115,7 @@ def test_how_late_the_caller_comes_changes_nothing_behind():
 
 def test_faults_are_met_in_the_order_they_were_added():
     """Each begins with what came out of the one before it."""
-    line = Line(fault("latency", latency=100), fault("bandwidth", rate=1))
+    line = DrivenChain(fault("latency", latency=100), fault("bandwidth", rate=1))
     line.put(bytes(100)).run()
     assert line.out == [(0.2, bytes(100))]
 
@@ -124,7 +124,7 @@ def test_toxicity_is_a_share_of_the_sessions():
     """Of each session it is decided once."""
     hit = 0
     for session in range(1000):
-        line = Line(fault("latency", latency=1000, toxicity=0.3), session=session)
+        line = DrivenChain(fault("latency", latency=1000, toxicity=0.3), session=session)
         line.put(b"a").put(b"b").run()
         assert line.out in ([(0.0, b"a"), (0.0, b"b")], [(1.0, b"a"), (1.0, b"b")])
         hit += line.out[0][0] > 0
@@ -136,7 +136,7 @@ def test_toxicity_may_change_for_open_sessions():
     some = fault("latency", latency=1000, toxicity=0.3)
     more = fault("latency", latency=1000, toxicity=0.6)
     for session in range(50):
-        line = Line(some, session=session)
+        line = DrivenChain(some, session=session)
         before = bool(line.chain.faults)
         line.change(more)
         assert not before or line.chain.faults
@@ -146,13 +146,13 @@ def test_toxicity_may_change_for_open_sessions():
 
 def test_after_bytes_is_counted_to_the_byte():
     """Also in the middle of what was read at once."""
-    line = Line(fault("latency", latency=1000, after=3)).put(b"ab").put(b"cdef").run()
+    line = DrivenChain(fault("latency", latency=1000, after=3)).put(b"ab").put(b"cdef").run()
     assert line.out == [(0.0, b"ab"), (0.0, b"c"), (1.0, b"def")]
 
 
 def test_a_fault_acts_from_then_on_for_so_long():
     """What it holds when its time is over goes on at once."""
-    line = Line(fault("latency", latency=1000, start=1, lasts=2))
+    line = DrivenChain(fault("latency", latency=1000, start=1, lasts=2))
     for _ in range(9):
         line.put(b"x").run(0.5)
     line.run()
@@ -161,13 +161,13 @@ def test_a_fault_acts_from_then_on_for_so_long():
 
 def test_a_timeout_of_a_schedule_waits_from_when_it_began():
     """Silence before it does not count."""
-    line = Line(fault("timeout", timeout=1000, start=5)).put(b"a").run(20)
+    line = DrivenChain(fault("timeout", timeout=1000, start=5)).put(b"a").run(20)
     assert line.out == [(0.0, b"a"), (6.0, "close")]
 
 
 def test_a_black_hole_may_be_over():
     """Bytes of its time are lost, later ones pass."""
-    line = Line(fault("timeout", timeout=0, start=1, lasts=1))
+    line = DrivenChain(fault("timeout", timeout=0, start=1, lasts=1))
     for word in (b"a", b"b", b"c"):
         line.put(word).run(1)
     assert line.words == [b"a", b"c"]
@@ -177,37 +177,39 @@ def test_a_fault_that_is_removed_gives_what_it_holds_to_the_next():
     """In order, in front of what comes later."""
     first = fault("latency", latency=9000, name="a")
     second = fault("slicer", average_size=2, name="b")
-    line = Line(first, second).put(b"abc").run(1).change(second).put(b"d")
+    line = DrivenChain(first, second).put(b"abc").run(1).change(second).put(b"d")
     assert line.out == [(1.0, b"ab"), (1.0, b"c"), (1.0, b"d")]
 
 
 def test_a_change_of_attributes_holds_for_what_waits():
     """A latency that is made short lets what waited longer go."""
-    line = Line(fault("latency", latency=9000)).put(b"a").run(1)
+    line = DrivenChain(fault("latency", latency=9000)).put(b"a").run(1)
     line.change(fault("latency", latency=500)).put(b"b").run()
     assert line.out == [(1.0, b"a"), (1.5, b"b")]
 
 
 def test_another_type_of_the_same_name_is_another_fault():
     """It comes last."""
-    line = Line(fault("latency", latency=9000, name="x")).put(b"abc")
+    line = DrivenChain(fault("latency", latency=9000, name="x")).put(b"abc")
     line.change(fault("slicer", average_size=1, name="x")).put(b"de")
     assert line.words == [b"abc", b"d", b"e"]
 
 
 def test_what_waits_is_counted():
     """Many small pieces cost more than their bytes."""
-    chain = Chain([fault("latency", latency=9000)], lambda _: Random(1), 0.0)
+    chain = FaultChain([fault("latency", latency=9000)], lambda _: Random(1), 0.0)
     for _ in range(1000):
         chain.put(b"x", 0.0)
-    assert chain.held > 100_000
+    assert chain.buffered_bytes > 100_000
     assert list(chain.release()) == [b"x"] * 1000
-    assert (chain.held, chain.is_empty) == (0, True)
+    assert (chain.buffered_bytes, chain.is_empty) == (0, True)
 
 
 def test_release_gives_all_in_order():
     """Of the last fault first."""
-    line = Line(fault("latency", latency=1000, name="a"), fault("latency", latency=1000, name="b"))
+    line = DrivenChain(
+        fault("latency", latency=1000, name="a"), fault("latency", latency=1000, name="b")
+    )
     line.put(b"1").run(1.5).put(b"2").close()
     first, second, end = line.chain.release()
     assert (first, second) == (b"1", b"2")

@@ -5,15 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from lbcproxy.faults import BadFault, Fault, all_kinds
-from tests.faults.lines import fault
+from lbcproxy.faults import BadFault, Fault, byte_faults
+from tests.faults.chains import fault
 
 
 def test_a_fault_has_toxiproxys_defaults():
     """Downstream, certain, named by type and stream."""
     made = Fault(type="latency")
     assert (made.name, made.stream, made.toxicity) == ("latency_downstream", "downstream", 1.0)
-    assert made.kind == all_kinds()["latency"]()
+    assert made.byte_fault == byte_faults()["latency"]()
     assert Fault(type="latency", stream="upstream").name == "latency_upstream"
 
 
@@ -27,8 +27,8 @@ def test_a_fault_says_what_it_is():
 @pytest.mark.parametrize(
     ("given", "path", "words"),
     [
-        ({"type": "latancy"}, "type", "'latancy' is no type of fault, did you mean latency?"),
-        ({"type": "zzz"}, "type", "'zzz' is no type of fault, there are bandwidth, latency, "),
+        ({"type": "latancy"}, "type", "'latancy' is not a type of fault, did you mean latency?"),
+        ({"type": "zzz"}, "type", "'zzz' is not a type of fault, there are bandwidth, latency, "),
         (
             {"type": "latency", "attributes": {"latncy": 1}},
             "attributes.latncy",
@@ -55,7 +55,11 @@ def test_a_fault_says_what_it_is():
             "attributes.size_variation",
             "Expected fewer bytes than average_size",
         ),
-        ({"type": "latency", "attributes": []}, "attributes", "attributes with their values are"),
+        (
+            {"type": "latency", "attributes": []},
+            "attributes",
+            "a mapping of attributes to values is",
+        ),
         ({"type": "latency", "for_seconds": -1.0}, "for_seconds", "a time above 0 is expected"),
         ({"type": "latency", "name": "a/b"}, "name", "'a/b' has a slash in it"),
     ],

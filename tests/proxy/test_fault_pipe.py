@@ -11,7 +11,7 @@ from lbcproxy.faults import Fault
 from lbcproxy.proxy import fault_pipe
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
-from tests.faults.lines import fault
+from tests.faults.chains import fault
 from tests.proxy.transports import LINGER, NETWORK, STOP_LINGER, WATERMARK, Scene
 
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT

@@ -1,1 +1,1 @@
-"""Faults that act on bytes, whatever they mean: one a file, with its class as `KIND`."""
+"""Faults that act on bytes, whatever they mean: each file exports its class as `FAULT`."""

@@ -1,38 +1,38 @@
-"""Less passes in a second."""
+"""A slow connection."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.kind import Kind, amount
-from lbcproxy.faults.step import NEVER, Item, Memory, Step, passes
+from lbcproxy.faults.action import NEVER, Action, StreamItem, StreamState, forward
+from lbcproxy.faults.byte_fault import ByteFault, amount
 
-__all__ = ["KIND", "Bandwidth"]
+__all__ = ["FAULT", "Bandwidth"]
 
 SLICE = 0.1
-"""Seconds that a piece takes at most, and that a late timer may be made good for."""
+"""Seconds: the longest time that a piece takes, and the lateness of a timer that is made up for."""
 
 
-class Bandwidth(Kind, frozen=True):
+class Bandwidth(ByteFault, frozen=True):
     """Pass at most `rate` kilobytes (of 1,000 bytes) a second; at 0 nothing passes."""
 
     type = "bandwidth"
 
     rate: Annotated[int, amount("kilobytes a second")] = 0
 
-    def next(self, head: Item | None, memory: Memory, now: float) -> Step | None:
-        """Send a piece when it would have come through; the end behind the last."""
+    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+        """Forward a piece when its last byte would have arrived; the end follows the last piece."""
         if head is None:
             return None
         if head.end is not None:
-            return passes(max(memory.free, head.arrived), 0)
+            return forward(max(state.free, head.arrived), 0)
         if self.rate == 0:
-            return passes(NEVER, len(head.data))
+            return forward(NEVER, len(head.data))
         a_second = self.rate * 1000
         size = min(len(head.data), max(1, int(a_second * SLICE)))
-        start = max(memory.free, head.arrived, now - SLICE)
+        start = max(state.free, head.arrived, now - SLICE)
         at = start + size / a_second
-        return passes(at, size, free=at)
+        return forward(at, size, free=at)
 
 
-KIND = Bandwidth
+FAULT = Bandwidth

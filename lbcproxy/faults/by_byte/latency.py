@@ -1,16 +1,16 @@
-"""Everything comes later."""
+"""A connection with a long round trip."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.kind import Kind, amount
-from lbcproxy.faults.step import Item, Memory, Step, passes
+from lbcproxy.faults.action import Action, StreamItem, StreamState, forward
+from lbcproxy.faults.byte_fault import ByteFault, amount
 
-__all__ = ["KIND", "Latency"]
+__all__ = ["FAULT", "Latency"]
 
 
-class Latency(Kind, frozen=True):
+class Latency(ByteFault, frozen=True):
     """Delay everything by `latency`, plus or minus up to `jitter`; the order stays."""
 
     type = "latency"
@@ -18,16 +18,16 @@ class Latency(Kind, frozen=True):
     latency: Annotated[int, amount("milliseconds")] = 0
     jitter: Annotated[int, amount("milliseconds")] = 0
 
-    def next(self, head: Item | None, memory: Memory, now: float) -> Step | None:
-        """Wait from when it came; the end waits for nothing but what is before it."""
+    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+        """Delay bytes from their arrival; the end only waits for the bytes before it."""
         if head is None:
             return None
         if head.end is not None:
-            return passes(head.arrived, 0)
+            return forward(head.arrived, 0)
         delay = self.latency
         if self.jitter:
-            delay += memory.random.randrange(-self.jitter, self.jitter)
-        return passes(head.arrived + max(0, delay) / 1000, len(head.data))
+            delay += state.random.randrange(-self.jitter, self.jitter)
+        return forward(head.arrived + max(0, delay) / 1000, len(head.data))
 
 
-KIND = Latency
+FAULT = Latency

@@ -1,32 +1,32 @@
-"""A connection that ends in the middle."""
+"""A connection that closes in the middle of the data."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.kind import Kind, amount
-from lbcproxy.faults.step import Item, Memory, Step, closes, passes
+from lbcproxy.faults.action import Action, StreamItem, StreamState, close, forward
+from lbcproxy.faults.byte_fault import ByteFault, amount
 
-__all__ = ["KIND", "LimitData"]
+__all__ = ["FAULT", "LimitData"]
 
 
-class LimitData(Kind, frozen=True):
+class LimitData(ByteFault, frozen=True):
     """Close the connection when `bytes` have passed."""
 
     type = "limit_data"
 
     bytes: Annotated[int, amount("bytes")] = 0
 
-    def next(self, head: Item | None, memory: Memory, now: float) -> Step | None:
-        """Pass what is left of them, then close; a limit of 0 closes at the first byte."""
-        left = max(0, self.bytes - memory.passed)
+    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+        """Forward what is left of the limit, then close; a limit of 0 closes at the first byte."""
+        left = max(0, self.bytes - state.passed)
         if head is None:
             return None
         if head.end is not None:
-            return passes(head.arrived, 0)
+            return forward(head.arrived, 0)
         if len(head.data) < left:
-            return passes(head.arrived, len(head.data))
-        return closes(head.arrived, left)
+            return forward(head.arrived, len(head.data))
+        return close(head.arrived, left)
 
 
-KIND = LimitData
+FAULT = LimitData

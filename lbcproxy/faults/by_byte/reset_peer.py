@@ -1,25 +1,25 @@
-"""A connection that is broken off."""
+"""A connection that is reset."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.kind import Kind, amount
-from lbcproxy.faults.step import Item, Memory, Step, resets
+from lbcproxy.faults.action import Action, StreamItem, StreamState, reset
+from lbcproxy.faults.byte_fault import ByteFault, amount
 
-__all__ = ["KIND", "ResetPeer"]
+__all__ = ["FAULT", "ResetPeer"]
 
 
-class ResetPeer(Kind, frozen=True):
-    """Reset both legs `timeout` after the first bytes came; these are lost."""
+class ResetPeer(ByteFault, frozen=True):
+    """Reset both legs `timeout` after the first bytes arrived; the bytes are lost."""
 
     type = "reset_peer"
 
     timeout: Annotated[int, amount("milliseconds")] = 0
 
-    def next(self, head: Item | None, memory: Memory, now: float) -> Step | None:
-        """Wait from when the first came."""
-        return None if head is None else resets(head.arrived + self.timeout / 1000)
+    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+        """Wait from the arrival of the first bytes."""
+        return None if head is None else reset(head.arrived + self.timeout / 1000)
 
 
-KIND = ResetPeer
+FAULT = ResetPeer

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.kind import Kind, amount
-from lbcproxy.faults.step import Item, Memory, Step, passes
+from lbcproxy.faults.action import Action, StreamItem, StreamState, forward
+from lbcproxy.faults.byte_fault import ByteFault, amount
 
-__all__ = ["KIND", "Slicer"]
+__all__ = ["FAULT", "Slicer"]
 
 
-class Slicer(Kind, frozen=True):
+class Slicer(ByteFault, frozen=True):
     """Cut what is sent into pieces of `average_size`, plus or minus up to `size_variation`."""
 
     type = "slicer"
@@ -23,17 +23,17 @@ class Slicer(Kind, frozen=True):
         if self.size_variation >= self.average_size:
             raise ValueError("size_variation: Expected fewer bytes than average_size")
 
-    def next(self, head: Item | None, memory: Memory, now: float) -> Step | None:
-        """Send a piece, and the next after the delay."""
+    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+        """Forward a piece, and the next one after the delay."""
         if head is None:
             return None
-        at = max(memory.free, head.arrived)
+        at = max(state.free, head.arrived)
         if head.end is not None:
-            return passes(at, 0)
+            return forward(at, 0)
         size = self.average_size
         if self.size_variation:
-            size += memory.random.randint(-self.size_variation, self.size_variation)
-        return passes(at, min(size, len(head.data)), free=at + self.delay / 1e6)
+            size += state.random.randint(-self.size_variation, self.size_variation)
+        return forward(at, min(size, len(head.data)), free=at + self.delay / 1e6)
 
 
-KIND = Slicer
+FAULT = Slicer

@@ -1,28 +1,28 @@
-"""A connection that does not close in time."""
+"""A connection that closes late."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.kind import Kind, amount
-from lbcproxy.faults.step import Item, Memory, Step, passes
+from lbcproxy.faults.action import Action, StreamItem, StreamState, forward
+from lbcproxy.faults.byte_fault import ByteFault, amount
 
-__all__ = ["KIND", "SlowClose"]
+__all__ = ["FAULT", "SlowClose"]
 
 
-class SlowClose(Kind, frozen=True):
-    """Pass the end of the connection on only after `delay`."""
+class SlowClose(ByteFault, frozen=True):
+    """Delay the end of the connection by `delay`."""
 
     type = "slow_close"
 
     delay: Annotated[int, amount("milliseconds")] = 0
 
-    def next(self, head: Item | None, memory: Memory, now: float) -> Step | None:
-        """Bytes pass."""
+    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+        """Forward bytes at once, and the end after the delay."""
         if head is None:
             return None
         wait = 0 if head.end is None else self.delay
-        return passes(head.arrived + wait / 1000, len(head.data))
+        return forward(head.arrived + wait / 1000, len(head.data))
 
 
-KIND = SlowClose
+FAULT = SlowClose

@@ -1,29 +1,29 @@
-"""A node that cannot be reached any more."""
+"""A node that has become unreachable."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.kind import Kind, amount
-from lbcproxy.faults.step import Item, Memory, Step, closes, drops, passes
+from lbcproxy.faults.action import Action, StreamItem, StreamState, close, drop, forward
+from lbcproxy.faults.byte_fault import ByteFault, amount
 
-__all__ = ["KIND", "Timeout"]
+__all__ = ["FAULT", "Timeout"]
 
 
-class Timeout(Kind, frozen=True):
-    """Throw all bytes away; close when none has come for `timeout`, at 0 never."""
+class Timeout(ByteFault, frozen=True):
+    """Discard all bytes; close when none has arrived for `timeout`, or never if that is 0."""
 
     type = "timeout"
     closes_when_removed = True
 
     timeout: Annotated[int, amount("milliseconds")] = 0
 
-    def next(self, head: Item | None, memory: Memory, now: float) -> Step | None:
-        """The sender's own end passes."""
+    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+        """Discard bytes and forward the sender's end; close when the time is up."""
         if head is not None:
             size = len(head.data)
-            return passes(head.arrived, 0) if head.end is not None else drops(head.arrived, size)
-        return closes(memory.last + self.timeout / 1000) if self.timeout else None
+            return forward(head.arrived, 0) if head.end is not None else drop(head.arrived, size)
+        return close(state.last + self.timeout / 1000) if self.timeout else None
 
 
-KIND = Timeout
+FAULT = Timeout

@@ -1,1 +1,1 @@
-"""Faults by message, one a file; the files are found, not listed."""
+"""Faults that act on messages: each file exports its class as `FAULT`."""

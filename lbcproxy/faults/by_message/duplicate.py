@@ -1,4 +1,4 @@
-"""A message comes more than once."""
+"""A message that arrives more than once."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from lbcproxy.faults.message import Memory, MessageKind
+from lbcproxy.faults.message_fault import MessageFault, MessageFaultState
 from lbcproxy.plugins.verdicts import Inject, Verdict
 from lbcproxy.session import Message
 
-__all__ = ["KIND", "Duplicate"]
+__all__ = ["FAULT", "Duplicate"]
 
 
-class Duplicate(MessageKind, frozen=True):
-    """Send the message `times` more."""
+class Duplicate(MessageFault, frozen=True):
+    """Send the message `times` more times."""
 
     type = "duplicate"
 
     times: Annotated[int, Meta(ge=1, le=1000, description="messages")] = 1
 
-    def decide(self, message: Message, memory: Memory) -> Sequence[Verdict]:
-        """Let it pass, and again."""
+    def decide(self, message: Message, state: MessageFaultState) -> Sequence[Verdict]:
+        """Inject copies after the message."""
         return [Inject(*[message] * self.times)]
 
 
-KIND = Duplicate
+FAULT = Duplicate

@@ -1,29 +1,29 @@
-"""Two messages change places."""
+"""Two messages in the wrong order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lbcproxy.faults.message import Memory, MessageKind
+from lbcproxy.faults.message_fault import MessageFault, MessageFaultState
 from lbcproxy.plugins.verdicts import Drop, Inject, Verdict
 from lbcproxy.session import Message
 
-__all__ = ["KIND", "Reorder"]
+__all__ = ["FAULT", "Reorder"]
 
 
-class Reorder(MessageKind, frozen=True):
-    """Keep a message back until the next that it meets in its direction has passed."""
+class Reorder(MessageFault, frozen=True):
+    """Hold a message until the next selected message in its direction has passed."""
 
     type = "reorder"
 
-    def decide(self, message: Message, memory: Memory) -> Sequence[Verdict]:
-        """Keep it, or let the one that was kept follow it."""
-        before = [each for each in memory.kept if each.direction is message.direction]
+    def decide(self, message: Message, state: MessageFaultState) -> Sequence[Verdict]:
+        """Hold the message, or inject the one that is held after it."""
+        before = [each for each in state.kept if each.direction is message.direction]
         if not before:
-            memory.kept.append(message)
-            return [Drop("comes behind the next")]
-        memory.kept.remove(before[0])
-        return [Inject(before[0], why="behind the next")]
+            state.kept.append(message)
+            return [Drop("sent after the next")]
+        state.kept.remove(before[0])
+        return [Inject(before[0], why="held before this one")]
 
 
-KIND = Reorder
+FAULT = Reorder

@@ -1,4 +1,4 @@
-"""An earlier message comes again."""
+"""An earlier message that arrives again."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from lbcproxy.faults.message import Memory, MessageKind
+from lbcproxy.faults.message_fault import MessageFault, MessageFaultState
 from lbcproxy.plugins.verdicts import Inject, Verdict
 from lbcproxy.session import Message
 
-__all__ = ["KIND", "Replay"]
+__all__ = ["FAULT", "Replay"]
 
-MOST = 1 << 20
+MAX_KEPT_SIZE = 1 << 20
+"""Bytes of a message; a longer one is not remembered."""
 
 
-class Replay(MessageKind, frozen=True):
-    """Send one of the last `of` messages that it met, again, behind this one."""
+class Replay(MessageFault, frozen=True):
+    """Send one of the last `of` selected messages again, after this one."""
 
     type = "replay"
 
     of: Annotated[int, Meta(ge=1, le=100, description="messages that are remembered")] = 10
 
-    def decide(self, message: Message, memory: Memory) -> Sequence[Verdict]:
-        """Let it pass, and an earlier one behind it."""
-        earlier = [each for each in memory.kept if each.direction is message.direction]
-        if len(message.raw) <= MOST:
-            memory.kept.append(message)
-            del memory.kept[: -self.of]
-        return [Inject(memory.random.choice(earlier), why="an earlier one")] if earlier else []
+    def decide(self, message: Message, state: MessageFaultState) -> Sequence[Verdict]:
+        """Inject an earlier message after this one."""
+        earlier = [each for each in state.kept if each.direction is message.direction]
+        if len(message.raw) <= MAX_KEPT_SIZE:
+            state.kept.append(message)
+            del state.kept[: -self.of]
+        return [Inject(state.random.choice(earlier), why="an earlier one")] if earlier else []
 
 
-KIND = Replay
+FAULT = Replay

@@ -1,4 +1,4 @@
-"""Nothing comes any more."""
+"""A direction in which nothing arrives any more."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from lbcproxy.faults.message import Memory, MessageKind
+from lbcproxy.faults.message_fault import MessageFault, MessageFaultState
 from lbcproxy.plugins.verdicts import Delay, Verdict
 from lbcproxy.session import Message
 
-__all__ = ["KIND", "Stall"]
+__all__ = ["FAULT", "Stall"]
 
-FOR_EVER = 10 * 365 * 86_400.0
+FOREVER = 10 * 365 * 86_400.0
 
 
-class Stall(MessageKind, frozen=True):
-    """Hold the message and all behind it for `seconds`; 0 is for ever."""
+class Stall(MessageFault, frozen=True):
+    """Hold the message and everything after it for `seconds`; 0 is forever."""
 
     type = "stall"
 
     seconds: Annotated[float, Meta(ge=0, description="seconds")] = 0.0
 
-    def decide(self, message: Message, memory: Memory) -> Sequence[Verdict]:
-        """Hold it."""
-        return [Delay(self.seconds or FOR_EVER, "stalled")]
+    def decide(self, message: Message, state: MessageFaultState) -> Sequence[Verdict]:
+        """Delay the message."""
+        return [Delay(self.seconds or FOREVER, "stalled")]
 
 
-KIND = Stall
+FAULT = Stall

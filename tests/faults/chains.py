@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lbcproxy.faults import Chain, Fault, StreamEnd, random_of
+from lbcproxy.faults import Fault, FaultChain, StreamEnd, random_of
 
-__all__ = ["Line", "fault", "sent"]
+__all__ = ["DrivenChain", "fault", "sent"]
 
 OWN = ("name", "toxicity", "stream")
 
@@ -19,26 +19,26 @@ def fault(
     return Fault(type=kind, attributes=given, **schedule, **own)
 
 
-class Line:
+class DrivenChain:
     """A chain of faults; what comes out is in `out`, each with its time."""
 
     def __init__(self, *faults: Fault, session: int = 1, seed: int = 1) -> None:
         self.now = 0.0
         self.out: list[tuple[float, bytes | str]] = []
         self.ended: list[StreamEnd] = []
-        self.chain = Chain(faults, lambda each: random_of(seed, session, each), self.now)
+        self.chain = FaultChain(faults, lambda each: random_of(seed, session, each), self.now)
 
-    def put(self, what: bytes | StreamEnd) -> "Line":
+    def put(self, what: bytes | StreamEnd) -> "DrivenChain":
         """Send bytes, or an end."""
         self.chain.put(what, self.now)
         self._take()
         return self
 
-    def close(self) -> "Line":
+    def close(self) -> "DrivenChain":
         """Let the sender end."""
         return self.put(StreamEnd(then=bool))
 
-    def run(self, seconds: float = 1e6) -> "Line":
+    def run(self, seconds: float = 1e6) -> "DrivenChain":
         """Let time pass: each thing happens when it is due."""
         until = self.now + seconds
         while (due := self.chain.due(self.now)) is not None and due <= until:
@@ -47,7 +47,7 @@ class Line:
         self.now = until
         return self
 
-    def change(self, *faults: Fault) -> "Line":
+    def change(self, *faults: Fault) -> "DrivenChain":
         """Have other faults."""
         self.chain.change(faults, self.now)
         self._take()
@@ -73,7 +73,7 @@ class Line:
                 self.out.append((round(self.now, 6), what))
 
 
-def sent(line: Line, sizes: Sequence[int]) -> bytes:
+def sent(line: DrivenChain, sizes: Sequence[int]) -> bytes:
     """Send pieces of these sizes, a tenth of a second apart; give all of it."""
     data = bytes(range(256)) * (sum(sizes) // 256 + 1)
     at = 0

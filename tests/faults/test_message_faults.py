@@ -6,7 +6,14 @@ from random import Random
 import pytest
 
 from lbcproxy.capture import open_capture
-from lbcproxy.faults import BadFault, Fault, Meeting, message_kinds, parse_fault, random_of
+from lbcproxy.faults import (
+    BadFault,
+    Fault,
+    MessageFaultHook,
+    message_faults,
+    parse_fault,
+    random_of,
+)
 from lbcproxy.plugin import Direction
 from lbcproxy.testing import Trial
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector
@@ -24,7 +31,7 @@ def trial(text, seed=1):
     return made
 
 
-class Late(Meeting):
+class Late(MessageFaultHook):
     """A meeting whose clock is the trial's, which comes later."""
 
     clock = None
@@ -148,12 +155,12 @@ def test_the_schedule():
 
 def test_a_fault_asks_only_for_what_it_can_meet():
     """The rest passes as if there were none."""
-    asked = Meeting(parse_fault("drop filter='inv or tx'"), Random(1), lambda: 0.0)
+    asked = MessageFaultHook(parse_fault("drop filter='inv or tx'"), Random(1), lambda: 0.0)
     assert asked.asks_for() == {"inv", "tx"}
-    assert Meeting(parse_fault("drop"), Random(1), lambda: 0.0).asks_for() is None
+    assert MessageFaultHook(parse_fault("drop"), Random(1), lambda: 0.0).asks_for() is None
 
 
-@pytest.mark.parametrize("kind", sorted(message_kinds()))
+@pytest.mark.parametrize("kind", sorted(message_faults()))
 def test_the_same_seed_gives_the_same_over_the_same_capture(kind):
     """Message by message; another seed gives something else."""
     text = f"{kind} probability=0.3 " + ("how=bit" if kind == "corrupt" else "")

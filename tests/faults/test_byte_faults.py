@@ -2,13 +2,13 @@
 
 import pytest
 
-from lbcproxy.faults import all_kinds
-from tests.faults.lines import Line, fault
+from lbcproxy.faults import byte_faults
+from tests.faults.chains import DrivenChain, fault
 
 
 def test_the_kinds_are_those_of_toxiproxy():
     """Their names and attributes are what its users and its clients say."""
-    assert {name: kind.__struct_fields__ for name, kind in all_kinds().items()} == {
+    assert {name: kind.__struct_fields__ for name, kind in byte_faults().items()} == {
         "latency": ("latency", "jitter"),
         "bandwidth": ("rate",),
         "slow_close": ("delay",),
@@ -21,14 +21,14 @@ def test_the_kinds_are_those_of_toxiproxy():
 
 def test_latency_delays_everything_by_the_same():
     """From when it came, however much comes; the end is behind the last byte."""
-    line = Line(fault("latency", latency=1000))
+    line = DrivenChain(fault("latency", latency=1000))
     line.put(b"a").run(0.5).put(b"b").close().run()
     assert line.out == [(1.0, b"a"), (1.5, b"b"), (1.5, "end")]
 
 
 def test_jitter_keeps_the_order():
     """What is delayed less waits for what is before it."""
-    line = Line(fault("latency", latency=1000, jitter=1000))
+    line = DrivenChain(fault("latency", latency=1000, jitter=1000))
     for number in range(100):
         line.put(bytes([number]))
     line.run()
@@ -41,7 +41,7 @@ def test_jitter_keeps_the_order():
 def test_jitter_is_on_both_sides():
     """Less than the latency as often as more."""
     delays = []
-    line = Line(fault("latency", latency=1000, jitter=500))
+    line = DrivenChain(fault("latency", latency=1000, jitter=500))
     for _ in range(200):
         before = line.now
         line.put(b"x").run(10)
@@ -53,7 +53,7 @@ def test_jitter_is_on_both_sides():
 
 def test_bandwidth_spreads_bytes_over_time():
     """10 KB/s are a piece of 1,000 bytes each tenth of a second; the end is behind the last."""
-    line = Line(fault("bandwidth", rate=10))
+    line = DrivenChain(fault("bandwidth", rate=10))
     line.put(bytes(2500)).close().run()
     sizes = [(at, len(each)) for at, each in line.out[:-1]]
     assert sizes == [(0.1, 1000), (0.2, 1000), (0.25, 500)]
@@ -62,14 +62,14 @@ def test_bandwidth_spreads_bytes_over_time():
 
 def test_bandwidth_is_not_saved_up():
     """A line that was idle is no faster for it."""
-    line = Line(fault("bandwidth", rate=10)).run(100)
+    line = DrivenChain(fault("bandwidth", rate=10)).run(100)
     line.put(bytes(2000)).run()
     assert line.out[-1][0] == 100.2
 
 
 def test_bandwidth_of_nothing_lets_nothing_pass():
     """Not even the end, until it is changed: then it all comes."""
-    line = Line(fault("bandwidth", rate=0))
+    line = DrivenChain(fault("bandwidth", rate=0))
     line.put(b"abc").close().run(1000)
     assert line.out == []
     line.change(fault("bandwidth", rate=1000)).run()
@@ -78,14 +78,14 @@ def test_bandwidth_of_nothing_lets_nothing_pass():
 
 def test_slow_close_delays_the_end_alone():
     """Bytes pass at once."""
-    line = Line(fault("slow_close", delay=2000))
+    line = DrivenChain(fault("slow_close", delay=2000))
     line.put(b"a").run(1).close().run()
     assert line.out == [(0.0, b"a"), (3.0, "end")]
 
 
 def test_timeout_drops_and_closes_when_nothing_came_for_so_long():
     """Each byte begins the time anew, as in toxiproxy."""
-    line = Line(fault("timeout", timeout=1000))
+    line = DrivenChain(fault("timeout", timeout=1000))
     line.put(b"a").run(0.9).put(b"b").run()
     assert line.out == [(1.9, "close")]
     assert line.ended[0].by == "timeout_downstream"
@@ -94,31 +94,31 @@ def test_timeout_drops_and_closes_when_nothing_came_for_so_long():
 
 def test_timeout_of_nothing_drops_for_ever():
     """The connection hangs; its sender's own end still passes."""
-    line = Line(fault("timeout", timeout=0))
+    line = DrivenChain(fault("timeout", timeout=0))
     line.put(b"a").run(1e6)
-    assert (line.out, line.chain.held) == ([], 0)
+    assert (line.out, line.chain.buffered_bytes) == ([], 0)
     assert line.close().words == ["end"]
 
 
 def test_a_timeout_that_is_removed_closes():
     """What it dropped nobody can make good; a session it did not act on goes on."""
-    line = Line(fault("timeout", timeout=0))
+    line = DrivenChain(fault("timeout", timeout=0))
     line.put(b"a").run(1).change()
     assert line.out == [(1.0, "close")]
-    assert Line(fault("timeout", timeout=0, toxicity=0)).change().out == []
+    assert DrivenChain(fault("timeout", timeout=0, toxicity=0)).change().out == []
 
 
 def test_reset_peer_resets_after_the_first_bytes():
     """They are lost, and what comes meanwhile."""
-    line = Line(fault("reset_peer", timeout=500)).run(3)
+    line = DrivenChain(fault("reset_peer", timeout=500)).run(3)
     line.put(b"a").run(0.2).put(b"b").run()
     assert line.out == [(3.5, "reset")]
-    assert line.chain.held == 0
+    assert line.chain.buffered_bytes == 0
 
 
 def test_slicer_cuts_and_waits():
     """Pieces of about the size, a delay apart; the end behind the last delay."""
-    line = Line(fault("slicer", average_size=10, size_variation=3, delay=100_000))
+    line = DrivenChain(fault("slicer", average_size=10, size_variation=3, delay=100_000))
     data = bytes(range(250))
     line.put(data).close().run()
     assert line.bytes == data
@@ -130,13 +130,13 @@ def test_slicer_cuts_and_waits():
 
 def test_slicer_without_delay_only_cuts():
     """All at once, in pieces."""
-    assert Line(fault("slicer", average_size=2)).put(b"abcde").words == [b"ab", b"cd", b"e"]
+    assert DrivenChain(fault("slicer", average_size=2)).put(b"abcde").words == [b"ab", b"cd", b"e"]
 
 
 @pytest.mark.parametrize("pieces", [[b"abcdef"], [b"ab", b"cdef"], [b"abc", b"def"], [b"a"] * 6])
 def test_limit_data_closes_behind_so_many_bytes(pieces: list[bytes]):
     """To the byte, however they are read."""
-    line = Line(fault("limit_data", bytes=3))
+    line = DrivenChain(fault("limit_data", bytes=3))
     for piece in pieces:
         line.put(piece)
     assert line.bytes == b"".join(pieces)[:3]
@@ -146,13 +146,13 @@ def test_limit_data_closes_behind_so_many_bytes(pieces: list[bytes]):
 
 def test_limit_data_of_nothing_closes_at_the_first_byte():
     """A connection without a byte stays."""
-    line = Line(fault("limit_data", bytes=0)).run()
+    line = DrivenChain(fault("limit_data", bytes=0)).run()
     assert line.out == []
     assert line.put(b"a").words == ["close"]
 
 
 def test_a_limit_counts_what_passed_before_it_was_changed():
     """A change of a fault is no new fault."""
-    line = Line(fault("limit_data", bytes=10)).put(b"abcde")
+    line = DrivenChain(fault("limit_data", bytes=10)).put(b"abcde")
     line.change(fault("limit_data", bytes=7)).put(b"fghij")
     assert line.words == [b"abcde", b"fg", "close"]
