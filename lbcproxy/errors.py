@@ -3,7 +3,7 @@
 Each package adds its own below; whatever else comes out of a public call is a bug.
 """
 
-__all__ = ["CaptureError", "LbcproxyError"]
+__all__ = ["CaptureError", "LbcproxyError", "UnknownNetwork"]
 
 
 class LbcproxyError(Exception):
@@ -26,3 +26,7 @@ class CaptureError(LbcproxyError):
         self.what = what
         self.offset = offset
         super().__init__(what if offset is None else f"{what} (at byte {offset:,} of the file)")
+
+
+class UnknownNetwork(LbcproxyError):
+    """A capture does not tell which network its traffic belongs to; the text names candidates."""

@@ -107,7 +107,7 @@ def messages(path: Path, *, torn: bool = False) -> dict[int, tuple[list[bytes], 
     ports: dict[int, int] = {}
     parts: dict[tuple[int, Direction], list[bytes]] = {}
     capture = open_capture(path)
-    capture.ended = lambda report: ports.update({report.number: report.client.port})
+    capture.on_session_ended = lambda report: ports.update({report.number: report.client.port})
     with contextlib.suppress(*[CaptureError] * torn):
         for entry in capture:
             parts.setdefault((entry.session, entry.direction), []).append(entry.raw)

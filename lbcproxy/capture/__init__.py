@@ -1,7 +1,7 @@
 """Files of sessions: written as they happen, read as entries. One file a format."""
 
-from lbcproxy.capture.events import Event, events, tell
-from lbcproxy.capture.reader import Capture, UnknownNetwork, open_capture
+from lbcproxy.capture.events import Event, tell
+from lbcproxy.capture.reader import Capture, events, open_capture
 from lbcproxy.capture.recording.file import MOST_WAITING, CaptureFile
 from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.pattern import BadPattern, file_name
@@ -11,6 +11,7 @@ from lbcproxy.capture.recording.retention import Keeping, Tidier
 from lbcproxy.capture.recording.ring import Rings, RingSettings
 from lbcproxy.capture.recording.switch import MOST_PEERS, Choice, Switch, is_of
 from lbcproxy.capture.recording.triggers import BY_HAND, DEFAULT_REASONS, REASONS
+from lbcproxy.errors import UnknownNetwork
 
 __all__ = [
     "BY_HAND",

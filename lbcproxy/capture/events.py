@@ -7,16 +7,15 @@ takes a capture too: a `Recorder` that is told all events of a file writes it ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from lbcproxy.capture.reading.read_stats import SessionReport
+from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.session import Delivery, Direction, End, Lost, Observer, SessionInfo, SessionSummary
 
 if TYPE_CHECKING:
-    from lbcproxy.capture.reader import Capture
     from lbcproxy.session.entry import Entry
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
     "Passed",
     "Reset",
     "Started",
-    "events",
     "tell",
 ]
 
@@ -151,14 +149,6 @@ class Missing(msgspec.Struct, frozen=True):
 Event: TypeAlias = (
     Header | Started | Connected | Passed | Ending | Finished | Reset | Ended | Missing
 )
-
-
-def events(capture: Capture) -> Iterator[Event]:
-    """Give all that happened in a capture, in order; raises as iterating over its entries does.
-
-    What is held meanwhile is bounded: a rewritten message waits for what went out in its place.
-    """
-    return capture.events()
 
 
 def tell(event: Event, observer: Observer) -> None:

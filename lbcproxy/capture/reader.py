@@ -1,11 +1,12 @@
-"""Captures as entries, in whatever format they are.
+"""Captures in any format, read as entries or events.
 
-A file is read as it is iterated; neither its packets nor its messages are kept.
+A file is read while it is iterated over; neither its packets nor its messages are kept.
 """
 
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,116 +16,159 @@ from lbcproxy import networks
 from lbcproxy.capture.events import Connected, Ended, Event, Header, Passed, Started
 from lbcproxy.capture.formats import Item, folder_format, recognise
 from lbcproxy.capture.packet import Section
-from lbcproxy.capture.reading.assembler import Reading, Told
-from lbcproxy.capture.reading.connection import UnknownNetwork
-from lbcproxy.capture.reading.facts import header_of
-from lbcproxy.capture.reading.idle import Idle, is_pipe, with_idle
+from lbcproxy.capture.reading.annotations import section_header
+from lbcproxy.capture.reading.assembler import Assembler, AssemblerEvent
 from lbcproxy.capture.reading.pairing import Pairing
-from lbcproxy.capture.reading.part_reading import PartReading
+from lbcproxy.capture.reading.part_assembler import PartAssembler
 from lbcproxy.capture.reading.parts import Part, Parts
-from lbcproxy.capture.reading.read_stats import Met, SessionReport
+from lbcproxy.capture.reading.pipe_input import Idle, is_pipe, with_idle
+from lbcproxy.capture.reading.read_stats import ReadStats
+from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tcp.stream_events import Happened
-from lbcproxy.errors import CaptureError, LbcproxyError
+from lbcproxy.errors import CaptureError, LbcproxyError, UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.session import Entry
 
-__all__ = ["Capture", "UnknownNetwork", "open_capture"]
+__all__ = ["Capture", "CaptureReader", "events", "open_capture"]
 
 
 def open_capture(path: str | Path, network: str | Network | None = None) -> Capture:
     """Open a capture to iterate over its entries.
 
-    A folder is one of Bitcoin Core's `message_capture`, or a peer's in it. Captures of ours name
-    their network; of others a magic that one network alone has chooses it,
-    connection by connection, unless `network` is given. Raises OSError if the file cannot be
-    opened, KeyError for a network that does not exist; iterating raises CaptureError where the
-    file is damaged, after all before it was given, and UnknownNetwork.
+    Args:
+        path: A file in any format that lbcproxy reads, compressed or not. A folder is read as one
+            of Bitcoin Core's `message_capture`, or as the folder of one of its peers.
+        network: The network of all its traffic, or its id. If it is left out, lbcproxy's own
+            captures name their network. In other files the magic chooses it, connection by
+            connection, if only one network has that magic.
+
+    Returns:
+        A capture. Iterating over it reads the file and yields an `Entry` for each message, gap and
+        run of bytes that are not a message.
+
+    Raises:
+        OSError: The file cannot be opened.
+        KeyError: There is no such network.
+        CaptureError: While iterating: the file is damaged. Everything before the damage has been
+            yielded by then.
+        UnknownNetwork: While iterating: the network has to be given.
     """
     if isinstance(network, str):
         network = networks.get(network)
     if not Path(path).is_dir():
-        with Path(path).open("rb"):  # an error belongs to the call, not to the iteration
+        with Path(path).open("rb"):  # raise the error here and not while iterating
             pass
     return Capture(Path(path), network)
 
 
-class Capture:
-    """The entries of a file, in order; each iteration reads the file anew.
+def events(capture: Capture) -> Iterator[Event]:
+    """Return everything that happened in a capture, in order.
 
-    `met` tells what else was met; `ended` is told of each session that is over. `opened` may be
-    set to open the file in another way, as to show how far it has been read.
+    Raises what iterating over its entries raises. Memory is bounded: a rewritten message waits for
+    what was sent in its place, but not forever.
     """
+    return capture.events()
+
+
+class Capture:
+    """The entries of a file, in order; each iteration reads the file again."""
 
     def __init__(self, path: Path, network: Network | None) -> None:
         self.path = path
         self._network = network
-        self.met = Met()
-        self.ended: Callable[[SessionReport], object] = lambda _: None
-        self.opened: Callable[[Path], BinaryIO] = lambda path: path.open("rb")
+        self.stats = ReadStats()
+        """Counts of the last pass, including what was not read."""
+        self.on_session_ended: Callable[[SessionReport], object] = lambda _: None
+        """Called with the report on each session, once the session has ended or the file has."""
+        self.open_file: Callable[[Path], BinaryIO] = lambda path: path.open("rb")
+        """Opens the file; may be replaced, for example to show progress."""
 
     @property
     def sessions(self) -> int:
-        """Sessions met so far."""
-        return self.met.sessions
+        """The number of sessions so far."""
+        return self.stats.sessions
 
     @property
     def skipped(self) -> int:
-        """Connections passed over because they are of no known network."""
-        return self.met.skipped
+        """Connections that were skipped because they belong to no known network."""
+        return self.stats.skipped
+
+    @property
+    def met(self) -> ReadStats:
+        """The old name of `stats`."""
+        _warn_renamed("met", "stats")
+        return self.stats
+
+    @property
+    def ended(self) -> Callable[[SessionReport], object]:
+        """The old name of `on_session_ended`."""
+        _warn_renamed("ended", "on_session_ended")
+        return self.on_session_ended
+
+    @ended.setter
+    def ended(self, callback: Callable[[SessionReport], object]) -> None:
+        """Set `on_session_ended`."""
+        _warn_renamed("ended", "on_session_ended")
+        self.on_session_ended = callback
 
     def __iter__(self) -> Iterator[Entry]:
-        for event in self._told():
+        for event in self._events():
             if isinstance(event, Passed):
                 for delivery in event.deliveries:
                     yield from delivery.entries
 
     def events(self) -> Iterator[Event]:
-        """Give all that happened, not only the messages: see `lbcproxy.capture.events`."""
+        """Return everything that happened, not only messages: see `lbcproxy.capture.events`."""
         pairing = Pairing()
         try:
-            for event in self._told():
+            for event in self._events():
                 yield from pairing.feed(event)
         except LbcproxyError:
             yield from pairing.finish()
             raise
         yield from pairing.finish()
 
-    def begin(self, parts: Parts) -> Pass:
-        """Begin a pass over the file as one of several."""
-        return Pass(self, self._network, Part(parts, self.path))
+    def open_part(self, parts: Parts) -> CaptureReader:
+        """Return a reader of the file as one of several parts."""
+        return CaptureReader(self, self._network, Part(parts, self.path))
 
     def check(self) -> None:
-        """Raise CaptureError or UnknownNetwork if nothing of the file could be read."""
-        if self.met.is_unreadable:
-            raise CaptureError(f"{self.path}: {'; '.join(self.met.all_notices)}")
+        """Raise CaptureError or UnknownNetwork if nothing in the file could be read."""
+        if self.stats.is_unreadable:
+            raise CaptureError(f"{self.path}: {'; '.join(self.stats.all_notices)}")
         if self.skipped and not self.sessions:
             raise UnknownNetwork(
                 f"{self.path}: none of its {self.skipped} connections begins with the magic of a "
                 f"known network; say --network, one of {', '.join(networks.all_networks())}"
             )
 
-    def _told(self) -> Iterator[Told]:
-        yield from Pass(self, self._network).told()
+    def _events(self) -> Iterator[AssemblerEvent]:
+        yield from CaptureReader(self, self._network).events()
         self.check()
 
 
-class Pass:
+def _warn_renamed(old: str, new: str) -> None:
+    message = f"Capture.{old} is deprecated, use Capture.{new}"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+
+
+class CaptureReader:
     """One pass over a file."""
 
     def __init__(self, capture: Capture, network: Network | None, part: Part | None = None) -> None:
         self.capture = capture
         self.header = Header()
-        """What the file says at its beginning, once `begin` has read it."""
+        """What the file says at its beginning, after `begin` has read it."""
         self._network = network
         self._part = part
-        self._met = capture.met = Met()
+        self._stats = capture.stats = ReadStats()
         self._stack = ExitStack()
         self._items: Iterator[Item] | None = None
-        self._is_unpacked: Callable[[], bool] = lambda: False
+        self._is_decompressed: Callable[[], bool] = lambda: False
         self._damage: CaptureError | None = None
 
     def begin(self) -> int:
-        """Read up to the first packet, and return its time; CaptureError if it is no capture."""
+        """Read up to the first packet and return its time; CaptureError if it is not a capture."""
         items = self._items = self._until_damage(self._open())
         first: list[Item] = []
         while (item := next(items, None)) is not None:
@@ -132,45 +176,46 @@ class Pass:
             if not isinstance(item, Section):
                 break
             if len(first) == 1:
-                self.header = header_of(item)
+                self.header = section_header(item)
         self._items = itertools.chain(first, items)
         if isinstance(item, Happened):
             return item.event.time_ns
         return 0 if item is None else item.time_ns
 
     def close(self) -> None:
-        """Close the file; it is closed in any case where its end is reached."""
+        """Close the file, which is not necessary if it was read to its end."""
         self._stack.close()
 
-    def told(self) -> Iterator[Told]:
-        """Give what happened; damage is raised when all before it was given."""
+    def events(self) -> Iterator[AssemblerEvent]:
+        """Return what happened; damage is raised after everything before it was returned."""
         if self._part is None:
-            reading = Reading(self._met, self._network)
+            assembler = Assembler(self._stats, self._network)
         else:
-            reading = PartReading(self._met, self._network, self._part)
-        for event in self._read(reading):
+            assembler = PartAssembler(self._stats, self._network, self._part)
+        open_sessions = self._stats.open_sessions
+        for event in self._assemble(assembler):
             if isinstance(event, Started | Connected):
-                self._met.between[event.facts.number] = event.facts
+                open_sessions[event.facts.number] = event.facts
             yield event
             if isinstance(event, Ended):
-                self._met.between.pop(event.facts.number, None)
-                self.capture.ended(event.report)
+                open_sessions.pop(event.facts.number, None)
+                self.capture.on_session_ended(event.report)
 
-    def _read(self, reading: Reading) -> Iterator[Told]:
+    def _assemble(self, assembler: Assembler) -> Iterator[AssemblerEvent]:
         with self._stack:
             if self._items is None:
                 self._items = self._until_damage(self._open())
             if is_pipe(self.capture.path):
                 for item in with_idle(self._items):
                     if isinstance(item, Idle):
-                        yield from reading.tick(item.seconds)
+                        yield from assembler.tick(item.seconds)
                     else:
-                        yield from reading.take(item)
+                        yield from assembler.feed(item)
             else:
                 for item in self._items:
-                    yield from reading.take(item)
+                    yield from assembler.feed(item)
         self._items = None
-        yield from reading.leave() if isinstance(reading, PartReading) else reading.finish()
+        yield from assembler.leave() if isinstance(assembler, PartAssembler) else assembler.finish()
         if self._damage is not None:
             raise self._damage
 
@@ -178,22 +223,22 @@ class Pass:
         try:
             yield from items
         except CaptureError as error:
-            self._damage = _placed(error, unpacked=self._is_unpacked())
+            self._damage = _with_place(error, decompressed=self._is_decompressed())
 
     def _open(self) -> Iterator[Item]:
         path = self.capture.path
         if path.is_dir():
             form = folder_format()
-            self._met.format = form.NAME
+            self._stats.format = form.NAME
             return cast("Iterator[Item]", form.in_folder(path, self._network))
-        found = recognise(self._stack.enter_context(self.capture.opened(path)))
-        self._met.format = found.form.NAME
-        self._is_unpacked = found.is_unpacked
-        return found.read(path, self._network, self._met.not_kept)
+        found = recognise(self._stack.enter_context(self.capture.open_file(path)))
+        self._stats.format = found.form.NAME
+        self._is_decompressed = found.is_unpacked
+        return found.read(path, self._network, self._stats.not_kept)
 
 
-def _placed(error: CaptureError, *, unpacked: bool) -> CaptureError:
-    """Say of a place that it is not one of the file, but of what is packed in it."""
-    if not unpacked or error.offset is None:
+def _with_place(error: CaptureError, *, decompressed: bool) -> CaptureError:
+    """Return an error whose text says if the offset is one in the decompressed data."""
+    if not decompressed or error.offset is None:
         return error
-    return CaptureError(f"in what is packed in it: {error.what}", error.offset)
+    return CaptureError(f"in the decompressed data: {error.what}", error.offset)

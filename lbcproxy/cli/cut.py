@@ -93,7 +93,7 @@ class _Cutting:
             if self._cut is None:
                 if isinstance(event, Header):
                     continue
-                first = self._capture.met.first_ns or event.time_ns
+                first = self._capture.stats.first_ns or event.time_ns
                 begin, end = (None if bound is None else bound(first) for bound in self._bounds)
                 self._cut = Cut(
                     Selection(

@@ -68,7 +68,7 @@ def command(
             raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
     comparing = Diff(captures[0], captures[1], ignored, only=only)
     try:
-        with reading(one) as captures[0].opened:  # both are read side by side
+        with reading(one) as captures[0].open_file:  # both are read side by side
             report = comparing.run()
     except UnknownNetwork as error:
         raise click.UsageError(str(error)) from None

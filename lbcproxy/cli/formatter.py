@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lbcproxy import networks
-from lbcproxy.capture.lines import KEYS, claims_in, entry_object, json_line
+from lbcproxy.capture.entry_json import KEYS, claims_in, entry_object, json_line
 from lbcproxy.cli.tree import tree
 from lbcproxy.session import Direction, Entry
 from lbcproxy.text import printable

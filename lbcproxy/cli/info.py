@@ -91,7 +91,7 @@ def _one(file: Path, chain: Any, kind: str, quick: bool, plot: Path | None) -> i
     from lbcproxy.text import printable_json
 
     capture = open_capture(file, chain)
-    with reading(file) as capture.opened:
+    with reading(file) as capture.open_file:
         timeline = None if plot is None else Timeline()
         summary = summarise(capture, decode=not quick, timeline=timeline)
     shown = summary.to_dict()
@@ -101,8 +101,8 @@ def _one(file: Path, chain: Any, kind: str, quick: bool, plot: Path | None) -> i
         else:
             print_report(shown, sys.stdout)
         sys.stdout.flush()
-    if capture.met.lost:
-        click.echo(f"lbcproxy: {file}: {capture.met.lost}", err=True)
+    if capture.stats.lost:
+        click.echo(f"lbcproxy: {file}: {capture.stats.lost}", err=True)
     if plot is not None and timeline is not None:
         from lbcproxy.cli.plot import draw
 

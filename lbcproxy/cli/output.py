@@ -137,7 +137,7 @@ def _write(
     try:
         with reading(*(each.path for each in captures)) as opened:
             for each in captures:
-                each.opened = opened
+                each.open_file = opened
             out: Any = sys.stdout.buffer if to_pipe else target
             with writing(out, module, force=force) as writer:
                 for event in events:
@@ -158,7 +158,7 @@ def _write(
 
 def say_notices(capture: Any) -> None:
     """Print what was not read of a capture to standard error, each on a line."""
-    for notice in capture.met.notices:
+    for notice in capture.stats.notices:
         click.echo(f"lbcproxy: {notice}", err=True)
 
 
@@ -166,7 +166,7 @@ def _say(captures: Sequence[Any], writer: Any, name: str) -> None:
     """Say what was not read, and what could not be written."""
     for capture in captures:
         say_notices(capture)
-        for what, count in sorted(capture.met.not_kept.items()):
+        for what, count in sorted(capture.stats.not_kept.items()):
             if count:
                 click.echo(f"lbcproxy: {capture.path}: {what} are not kept: {count:,}", err=True)
     say_lacks(writer, name)

@@ -71,7 +71,7 @@ def command(
     written = nullcontext() if out is None else _writing(out, changes=bool(plugins or faults))
     damage: CaptureError | None = None
     try:
-        with written as observer, reading(file, wanted=not stream.isatty()) as capture.opened:
+        with written as observer, reading(file, wanted=not stream.isatty()) as capture.open_file:
             try:
                 for entry in through(capture, plugins, faults, seed, observer):
                     if not quiet and (text := line(entry)) is not None:
@@ -79,7 +79,7 @@ def command(
             except CaptureError as error:
                 damage = error  # what came before it is good, and written
             if observer is not None:
-                for lost, time_ns in capture.met.lost.each():
+                for lost, time_ns in capture.stats.lost.each():
                     observer.missed(None, lost, time_ns)
         sys.stdout.flush()
     except UnknownNetwork as error:

@@ -84,9 +84,9 @@ def command(
         raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
     try:
         # A bar between lines on the same terminal would make both unreadable.
-        with reading(file, wanted=not sys.stdout.isatty()) as capture.opened:
+        with reading(file, wanted=not sys.stdout.isatty()) as capture.open_file:
             for entry in _through(capture, plugins, faults, seed):
-                facts = capture.met.between.get(entry.session)
+                facts = capture.stats.open_sessions.get(entry.session)
                 if wanted is not None and not wanted(entry, facts):
                     continue
                 text = look(entry)

@@ -222,7 +222,7 @@ class _Loading:
                 raise damage
             raise NoConversation(self._none() + (f"; {damage}" if damage is not None else ""))
         chosen.damage = damage
-        chosen.not_read = self._capture.met.notices
+        chosen.not_read = self._capture.stats.notices
         return chosen
 
     def _take(self, entry: Entry) -> None:
@@ -244,7 +244,7 @@ class _Loading:
         number = entry.session
         kept = self._kept.get(number)
         if number not in self._kept:
-            facts = self._capture.met.between.get(number)
+            facts = self._capture.stats.open_sessions.get(number)
             if facts is not None:
                 network = networks.get(facts.network)
                 kept = Conversation(self._capture.path, number, network, facts)

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from lbcproxy import networks
 from lbcproxy.capture import Capture
-from lbcproxy.capture.reading.read_stats import SessionReport
+from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
@@ -67,7 +67,7 @@ class _Run:
         self._capture = capture
         self.ends: dict[int, End] = {}
         """Why the recorded sessions ended, those of which that is known so far."""
-        self._told_ended, capture.ended = capture.ended, self._ended
+        self._told_ended, capture.on_session_ended = capture.on_session_ended, self._ended
         self._began: int | None = None
         self._sessions: dict[int, _Replayed] = {}
         self._number = 0
@@ -98,7 +98,7 @@ class _Run:
 
     def _begun(self, entry: Entry) -> _Replayed | None:
         """Begin the session of an entry, if its network is known."""
-        facts = self._capture.met.between.get(entry.session)
+        facts = self._capture.stats.open_sessions.get(entry.session)
         if entry.message is not None:
             network: Any = entry.message.codec.network
         elif facts is not None and facts.network:

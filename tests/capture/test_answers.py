@@ -246,7 +246,7 @@ def test_real_conversations_add_up(name):
     """What is asked for is answered, refused or not; nobody waits behind the end."""
     answers = Answers()
     capture = open_capture(CAPTURES / f"{name}.pcap")
-    capture.ended = lambda report: answers.ended(report.number)
+    capture.on_session_ended = lambda report: answers.ended(report.number)
     asked = 0
     for entry in capture:
         answers.take(entry)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.reading.read_stats import SessionReport
+from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.session import UNKNOWN_SIZE, Entry
 from tests.tools import CASES
 from tests.wireshark.judging import dissected, run_tshark
@@ -33,7 +33,7 @@ def read(path: Path) -> tuple[list[Entry], list[SessionReport]]:
     """The entries and sessions of a capture."""
     reports: list[SessionReport] = []
     capture = open_capture(path, "lbry-regtest")
-    capture.ended = reports.append
+    capture.on_session_ended = reports.append
     return list(capture), reports
 
 

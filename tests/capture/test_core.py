@@ -70,7 +70,7 @@ def test_what_is_written_is_what_core_writes(tmp_path: Path, path: Path):
     wanted: dict[tuple[str, str], list[Said]] = {}
     for entry in capture:
         if entry.message is not None:
-            peer = str(capture.met.between[entry.session].client).replace(":", "_")
+            peer = str(capture.stats.open_sessions[entry.session].client).replace(":", "_")
             name = "msgs_recv.dat" if entry.direction is UP else "msgs_sent.dat"
             said = Said(entry.time_ns // 1_000, entry.command.encode(), entry.payload)
             wanted.setdefault((peer, name), []).append(said)
@@ -124,7 +124,7 @@ def test_both_files_are_one_session_in_the_order_of_time(tmp_path: Path, first: 
         assert told(place) == [(UP, "version", 0), (DOWN, "version", 10), (UP, "verack", 20)]
         capture = open_capture(place, BITCOIN)
         next(iter(capture))
-        [between] = capture.met.between.values()
+        [between] = capture.stats.open_sessions.values()
         peer = between.client if first == "received" else between.listen
         assert peer == Endpoint("10.0.0.1", 8333)
 
@@ -150,7 +150,7 @@ def test_folders_of_many_peers_are_sessions(tmp_path: Path):
     capture = open_capture(path, BITCOIN)
     clients = set()
     for entry in capture:
-        clients.add(capture.met.between[entry.session].client)
+        clients.add(capture.stats.open_sessions[entry.session].client)
     assert len(clients) == len(names)
     assert Endpoint("fd00::1", 8333) in clients
     assert Endpoint("some-peer", 0) in clients

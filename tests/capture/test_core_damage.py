@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.events import Started, events
+from lbcproxy.capture.events import Started
 from lbcproxy.capture.formats import _core_records
+from lbcproxy.capture.reader import events
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction
 from tests.capture.test_core import BITCOIN, START, core_record, folder, told
@@ -246,7 +247,7 @@ def test_a_clock_that_is_set_back_loses_nothing(tmp_path: Path):
     ]
     capture = open_capture(path, BITCOIN)
     reports = []
-    capture.ended = reports.append
+    capture.on_session_ended = reports.append
     list(capture)
     assert [each.ended_ns >= each.begun_ns for each in reports] == [True]
 

@@ -157,12 +157,12 @@ def test_an_end_that_came_later_is_not_told(tmp_path):
     cut(path, out, to_ns=2_003)
     reports = []
     capture = open_capture(out)
-    capture.ended = reports.append
+    capture.on_session_ended = reports.append
     assert len(list(capture)) == 3
     assert [each.how for each in reports] == ["open at the end"]
     cut(path, out, from_ns=2_003)
     capture = open_capture(out)
-    capture.ended = reports.append
+    capture.on_session_ended = reports.append
     assert len(list(capture)) == 3
     assert [each.how for each in reports[1:]] == ["client closed"]
     assert not reports[1].begun

@@ -203,7 +203,7 @@ def test_a_bomb_is_read_piece_by_piece(tmp_path: Path, suffix: str):
     tracemalloc.stop()
     assert found == wanted
     assert error is not None
-    assert "in what is packed in it" in str(error)
+    assert "in the decompressed data" in str(error)
     assert error.offset == len(head)
     assert peak < 30 << 20
 

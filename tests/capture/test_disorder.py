@@ -55,7 +55,7 @@ def entries_of(path: Path):
     """Give the entries of a capture, each with its client's port."""
     capture = open_capture(path)
     ports = {}
-    capture.ended = lambda report: ports.update({report.number: report.client.port})
+    capture.on_session_ended = lambda report: ports.update({report.number: report.client.port})
     entries = list(capture)
     return [(ports[entry.session], entry) for entry in entries]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lbcproxy.capture.reading.dropped import Dropped, DropReason
-from lbcproxy.capture.reading.read_stats import Met
+from lbcproxy.capture.dropped import Dropped, DropReason
+from lbcproxy.capture.reading.read_stats import ReadStats
 
 
 def test_protocols_are_one_sentence_with_the_most_frequent_first():
@@ -63,7 +63,7 @@ def test_details_are_bounded():
 
 def test_ordinary_protocols_are_told_if_there_is_no_tcp():
     """An empty answer would leave it open whether the file was read at all."""
-    met = Met()
+    met = ReadStats()
     met.dropped.add(DropReason.NOT_TCP, "UDP", packets=12)
     assert met.notices == met.all_notices == ["12 packets hold no TCP that is read: UDP 12"]
     met.segments = 1
@@ -73,7 +73,7 @@ def test_ordinary_protocols_are_told_if_there_is_no_tcp():
 
 def test_a_file_of_a_tunnel_alone_is_unreadable():
     """Its notices are the text of the error then, and are not said twice."""
-    met = Met()
+    met = ReadStats()
     met.dropped.add(DropReason.ENCAPSULATION, "ESP", packets=12)
     assert met.is_unreadable
     assert met.notices == []

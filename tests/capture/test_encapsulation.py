@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcproxy.capture import open_capture
+from lbcproxy.capture.dropped import Dropped, DropReason
 from lbcproxy.capture.ip.fragments import Fragments
 from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import ACK, PSH, Packet, Segment
-from lbcproxy.capture.reading.dropped import Dropped, DropReason
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from tests.capture.test_fragments import cut
@@ -399,7 +399,7 @@ def test_cases_are_read(name: str):
     capture = open_capture(CASES / f"{name}.pcap")
     assert len(list(capture)) == 15
     assert capture.sessions == 1
-    assert capture.met.all_notices == []
+    assert capture.stats.all_notices == []
     found = tshark("-r", str(capture.path), "-q", "-z", "conv,tcp")
     assert found.count("<->") == 1
 
@@ -416,4 +416,4 @@ def test_other_protocols_are_no_error(tmp_path):
     path = pcap(RAW, [ipv4(17, udp(53, b""))] * 3, tmp_path / "dns.pcap")
     capture = open_capture(path)
     assert list(capture) == []
-    assert capture.met.notices == ["3 packets hold no TCP that is read: UDP 3"]
+    assert capture.stats.notices == ["3 packets hold no TCP that is read: UDP 3"]

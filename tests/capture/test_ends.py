@@ -47,7 +47,7 @@ def ends_of(path):
     """Give why its sessions ended."""
     found = {}
     capture = open_capture(path, NETWORK)
-    capture.ended = lambda report: found.update({report.number: report.end})
+    capture.on_session_ended = lambda report: found.update({report.number: report.end})
     for _ in capture:
         pass
     return [found[number] for number in sorted(found)]
@@ -150,7 +150,7 @@ def test_what_is_replayed_offline_ended_as_it_did(tmp_path):
     recorded(path, ENDS)
     heard = []
     capture = open_capture(path)
-    capture.ended = heard.append
+    capture.on_session_ended = heard.append
     with writing(out, choose_format(out)) as writer:
         for _ in offline(capture, Plugins(), heard.append, observer=writer):
             pass

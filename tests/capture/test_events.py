@@ -13,7 +13,7 @@ from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
 from lbcproxy.capture.events import Connected, Ended, Finished, Header, Passed, Reset, Started
 from lbcproxy.capture.reading import pairing as pairing_module
-from lbcproxy.capture.reading.pairing import Awaits, Pairing, Sent
+from lbcproxy.capture.reading.pairing import Pairing, RewritePending, RewriteSent
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Delivery, Direction, Session
 from lbcproxy.wire.envelope import frame
@@ -273,26 +273,26 @@ def numbers(told: list) -> list[int]:
 
 def test_other_sessions_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
     """An upstream may take a minute to connect, in which others pass gigabytes."""
-    monkeypatch.setattr(pairing_module, "MOST_EVENTS", 10)
+    monkeypatch.setattr(pairing_module, "MAX_EVENTS", 10)
     pairing = Pairing()
     feed = lambda event: list(pairing.feed(event))  # noqa: E731
-    assert feed(Awaits((1, 1))) == []
+    assert feed(RewritePending((1, 1))) == []
     assert feed(waiting(1, 1, "rewrite")) == []
     given = []
     for number in range(2, 30):
         given += feed(waiting(1 if number == 5 else 2, number))
     assert numbers(given) == [n for n in range(2, 30) if n != 5][: len(given)]
     assert len(given) >= 18
-    [first, *_] = rest = feed(Sent((1, 1), b"instead"))
+    [first, *_] = rest = feed(RewriteSent((1, 1), b"instead"))
     assert first.deliveries[0].sent == b"instead"
     assert sorted(numbers(given) + numbers(rest)) == list(range(1, 30))
 
 
 def test_one_session_alone_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
     """What no recorder writes: nothing ever went out."""
-    monkeypatch.setattr(pairing_module, "MOST_EVENTS", 10)
+    monkeypatch.setattr(pairing_module, "MAX_EVENTS", 10)
     pairing = Pairing()
-    given = [*pairing.feed(Awaits((1, 1)))]
+    given = [*pairing.feed(RewritePending((1, 1)))]
     for number in range(1, 30):
         given += pairing.feed(waiting(1, number))
     given += pairing.finish()
@@ -302,10 +302,10 @@ def test_one_session_alone_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatc
 
 def test_what_nobody_waits_for_is_not_kept(monkeypatch: pytest.MonkeyPatch):
     """A hostile file has notes on packets that belong to nothing."""
-    monkeypatch.setattr(pairing_module, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(pairing_module, "MAX_BYTES", 1_000)
     pairing = Pairing()
     for number in range(1_000):
-        assert list(pairing.feed(Sent((1, number), bytes(100)))) == []
+        assert list(pairing.feed(RewriteSent((1, number), bytes(100)))) == []
     assert len(pairing._early) <= 10
     [ended, *_] = [each for each in events(open_capture(CAPTURES[0])) if isinstance(each, Ended)]
     list(pairing.feed(Ended(facts(1), ended.report, True, 5)))

@@ -134,10 +134,10 @@ def test_a_message_in_fragments_is_read_and_tshark_agrees(tmp_path):
     path = pcap(101, [build(syn), pieces[1], pieces[0], pieces[2]], tmp_path / "pieces.pcap")
     capture = open_capture(path)
     assert [entry.raw for entry in capture] == [ping]
-    assert capture.met.notices == []
+    assert capture.stats.notices == []
     assert "32" in tshark("-r", str(path), "-Tfields", "-e", "tcp.len").split()
     cut_off = pcap(101, [build(syn), *pieces[:2], build(data)], tmp_path / "lost.pcap")
     capture = open_capture(cut_off)
     assert [entry.raw for entry in capture] == [ping]
-    [notice] = capture.met.notices
+    [notice] = capture.stats.notices
     assert notice == "1 IP packet is not read since some of its fragments are missing"

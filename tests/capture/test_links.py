@@ -6,10 +6,10 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
+from lbcproxy.capture.dropped import Dropped
 from lbcproxy.capture.ip.links import UNDERSTOOD, link_name
 from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import ACK, PSH, SYN, Packet, Segment
-from lbcproxy.capture.reading.dropped import Dropped
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.wire.envelope import frame
@@ -215,5 +215,5 @@ def test_packets_of_another_link_type_cost_no_others(tmp_path):
     )
     capture = open_capture(path)
     assert [entry.raw for entry in capture] == [ping]
-    [notice] = capture.met.notices
+    [notice] = capture.stats.notices
     assert notice == "2 packets have a link type that is not read: 220 (USB_LINUX_MMAPPED) 2"

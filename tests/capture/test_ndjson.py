@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.capture import UnknownNetwork, events, open_capture
+from lbcproxy.capture.entry_json import entry_object, json_line
 from lbcproxy.capture.events import Started
 from lbcproxy.capture.formats import ndjson
-from lbcproxy.capture.lines import entry_object, json_line
 from lbcproxy.capture.writing import ndjson as writing
 from lbcproxy.text import iso_time, time_of_iso
 from lbcproxy.wire.envelope import frame

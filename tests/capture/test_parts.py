@@ -305,7 +305,7 @@ def test_many_parts_are_not_all_kept(tmp_path):
     merging = Merge([open_capture(path) for path in paths], lambda *_: None)
     kept = 0
     for _ in merging.events():
-        kept = max(kept, len(merging._parts._readings))
+        kept = max(kept, len(merging._parts._assemblers))
     assert kept == 1
 
 

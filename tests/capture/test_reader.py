@@ -284,7 +284,7 @@ def test_what_is_held_of_unknown_traffic_is_bounded(tmp_path):
     capture = open_capture(path)
     assert [entry.raw for entry in capture] == [PING]
     assert capture.skipped == 1
-    [notice] = capture.met.notices
+    [notice] = capture.stats.notices
     assert notice.startswith("connections that are passed over, since no magic of a known network")
     assert notice.endswith(": 1; --network reads all as one's")
 
@@ -347,7 +347,7 @@ def test_who_is_the_client_of_a_conversation_met_in_its_middle(
     path = pcap_of([Segment(*ends, 1000, 1, PSH | ACK, data)], tmp_path)
     capture = open_capture(path, "lbry-regtest")
     reports = []
-    capture.ended = reports.append
+    capture.on_session_ended = reports.append
     [entry] = capture
     assert entry.direction is (UP if client == 1 else DOWN)
     assert reports[0].client == ends[client - 1]
@@ -376,7 +376,7 @@ def test_connections_that_say_nothing_any_more_are_forgotten(tmp_path, monkeypat
             segments += [Segment(clients[0], NODE, 1000 + 32 * number, 1, PSH | ACK, PING)]
     capture = open_capture(pcap_of(segments, tmp_path))
     ends = {}
-    capture.ended = lambda report: ends.update({report.client: (report.how, report)})
+    capture.on_session_ended = lambda report: ends.update({report.client: (report.how, report)})
     entries = list(capture)
     assert len(ends) == 21
     assert ends[CLIENT][0] == "silent"

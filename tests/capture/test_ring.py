@@ -88,7 +88,7 @@ def end_of(path):
     """Give how its session ended."""
     reports = []
     capture = open_capture(path)
-    capture.ended = reports.append
+    capture.on_session_ended = reports.append
     list(capture)
     [report] = reports
     return report.how

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lbcproxy.capture.dropped import DropReason
 from lbcproxy.capture.formats import read_packets
 from lbcproxy.capture.ip.segments import dissect
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Packet, Segment
-from lbcproxy.capture.reading.dropped import DropReason
 from lbcproxy.capture.tcp.reassembler import Reassembler
 from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Opened
 from lbcproxy.capture.tcp.stream_events import StreamEvent as Event

@@ -189,7 +189,7 @@ def test_a_side_that_has_closed_stays_closed(tmp_path):
     [file] = scene.close()
     reports = []
     capture = open_capture(file)
-    capture.ended = reports.append
+    capture.on_session_ended = reports.append
     assert [each.raw for each in capture] == [ping(1)]
     assert [each.how for each in reports] == ["client closed"]
 

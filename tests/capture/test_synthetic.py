@@ -8,8 +8,8 @@ import pytest
 
 from lbcproxy.capture import open_capture
 from lbcproxy.capture.events import Connected, Started
-from lbcproxy.capture.events import events as all_events
 from lbcproxy.capture.formats._core_records import HEADER
+from lbcproxy.capture.reader import events as all_events
 from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Session, SessionInfo
@@ -159,7 +159,7 @@ def test_an_upstream_that_is_named_keeps_its_name_on_both_legs(tmp_path: Path):
     assert locals_ == {Endpoint("10.0.0.2", 5000)}
     reports = []
     capture = open_capture(path)
-    capture.ended = reports.append
+    capture.on_session_ended = reports.append
     for _ in capture:
         pass
     assert {each.upstream for each in reports} == {str(upstream)}

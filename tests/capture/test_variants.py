@@ -93,7 +93,7 @@ def test_packets_without_a_time_hold_the_same_messages(tmp_path, build):
     path.write_bytes(ng(build, 1, kind=3))
     capture = open_capture(path)
     assert [each.raw for each in capture] == [each.raw for each in open_capture(SYNC)]
-    assert (capture.met.first_ns, capture.met.last_ns) == (None, None)
+    assert (capture.stats.first_ns, capture.stats.last_ns) == (None, None)
     lengths = tshark("-r", str(path), "-Tfields", "-e", "frame.len").split()
     assert lengths == [str(len(data)) for _, data in original()]
 
@@ -107,6 +107,6 @@ def test_sections_of_every_kind_follow_each_other_in_one_file(tmp_path):
     raws = [each.raw for each in open_capture(SYNC)]
     entries = list(capture)
     assert [each.raw for each in entries] == raws * 4
-    assert (capture.met.sections, capture.sessions) == (4, 4)
+    assert (capture.stats.sections, capture.sessions) == (4, 4)
     seconds = {each.time_ns // SECOND for each in entries}
     assert seconds == {each.time_ns // SECOND for each in open_capture(SYNC)}

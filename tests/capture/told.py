@@ -131,7 +131,7 @@ def as_core_holds(path: Path, network: str) -> dict[str, list[tuple[str, int, st
     found: dict[str, list[tuple[str, int, str, bytes]]] = {}
     for entry in capture:
         if entry.message is not None:
-            client = str(capture.met.between[entry.session].client)
+            client = str(capture.stats.open_sessions[entry.session].client)
             way = entry.direction.value
             said = (way, entry.time_ns // 1_000, entry.command, entry.payload)
             found.setdefault(client, []).append(said)

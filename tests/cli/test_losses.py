@@ -61,7 +61,7 @@ def lost_in(path):
     """Return what a file says that it lacks."""
     capture = open_capture(path)
     list(capture)
-    return capture.met.lost.messages, capture.met.lost.size, capture.met.lost.packets
+    return capture.stats.lost.messages, capture.stats.lost.size, capture.stats.lost.packets
 
 
 def test_sessions_and_ends_that_are_lost_are_told(lbcproxy, tmp_path, monkeypatch):
@@ -123,7 +123,7 @@ def test_a_session_whose_beginning_is_lost_is_one_session(tmp_path, monkeypatch,
     path = disk.close()
     reports = []
     capture = open_capture(path)
-    capture.ended = reports.append
+    capture.on_session_ended = reports.append
     held = {1: [], 2: []}
     for entry in capture:
         if not entry.missing:
@@ -170,8 +170,8 @@ def test_a_disk_that_stays_full_has_room_to_say_so(tmp_path, monkeypatch, spare)
     held = [entry.raw for entry in capture]
     assert held == [ping(number) for number in range(len(held))]
     assert len(held) >= 5
-    assert capture.met.lost.messages == 60
-    assert capture.met.lost.size == disk.recording.lost.size
+    assert capture.stats.lost.messages == 60
+    assert capture.stats.lost.size == disk.recording.lost.size
 
 
 def test_each_loss_counts_once(tmp_path, monkeypatch):

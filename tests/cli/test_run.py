@@ -242,7 +242,8 @@ def test_a_filter_chooses_what_is_printed_and_all_is_recorded(program, node, tmp
         f'upstream == "127.0.0.1:{node.port}" and client =~ "^127" and listen != upstream'
     )
     found = [
-        (entry.raw, wanted(entry, capture.met.between.get(entry.session))) for entry in capture
+        (entry.raw, wanted(entry, capture.stats.open_sessions.get(entry.session)))
+        for entry in capture
     ]
     assert found == [(PING, True), (PONG, True)]
 

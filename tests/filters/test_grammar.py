@@ -306,7 +306,7 @@ def test_a_capture_tells_between_whom_its_sessions_are():
     """So `show` has the same names as `run`."""
     capture = open_capture(folder("captures") / "lbcd-sync.pcap")
     wanted = parse('client =~ "^127.0.0.1:" and upstream == "127.0.0.1:29300"')
-    found = [wanted(entry, capture.met.between.get(entry.session)) for entry in capture]
+    found = [wanted(entry, capture.stats.open_sessions.get(entry.session)) for entry in capture]
     assert found == [True] * 400
 
 

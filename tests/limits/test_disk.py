@@ -175,7 +175,7 @@ def _check_counted(program: Program, disk: Disk) -> None:
     passed, lost = (int(last[place].replace(",", "")) for place in (1, 2))
     capture = open_capture(disk.folder / "x.pcapng")
     recorded = list(capture)  # raises if a block is torn
-    assert capture.met.lost.messages == lost  # and whoever reads it later is told, too
+    assert capture.stats.lost.messages == lost  # and whoever reads it later is told, too
     assert lost > 0
     messages = [each for each in recorded if each.message is not None]
     assert len(messages) + lost == passed

@@ -53,7 +53,7 @@ def joined(paths: Iterable[Path]) -> dict[int, Joined]:
     for path in sorted(paths, key=_began):
         capture = open_capture(path)
         places: dict[int, tuple[int, int]] = {}
-        capture.ended = lambda report, places=places: places.update(
+        capture.on_session_ended = lambda report, places=places: places.update(
             {report.number: (report.client.port, report.server.port)}
         )
         entries = list(capture)
@@ -107,7 +107,7 @@ def _began(path: Path) -> int:
     capture = open_capture(path)
     for _ in capture:
         break
-    return capture.met.first_ns or 0
+    return capture.stats.first_ns or 0
 
 
 def _difference(recorded: bytes, seen: bytes) -> str:

@@ -94,7 +94,7 @@ def test_a_client_gets_its_session_when_a_node_is_back(tmp_path: Path):
         proxy.close()
     reports = open_capture(proxy.capture)
     upstreams: list[str | None] = []
-    reports.ended = lambda report: upstreams.append(report.upstream)
+    reports.on_session_ended = lambda report: upstreams.append(report.upstream)
     # btcd writes header and payload one by one: whoever leaves may have only the first.
     wrong = [entry.error for entry in reports if entry.error is not None]
     assert [error for error in wrong if "cut off" not in error] == []

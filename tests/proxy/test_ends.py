@@ -55,7 +55,7 @@ class Taped:
         self.path.write_bytes(self.written.getvalue())
         found = []
         capture = open_capture(self.path)
-        capture.ended = found.append
+        capture.on_session_ended = found.append
         list(capture)
         [report] = found
         return report

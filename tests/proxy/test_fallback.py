@@ -83,7 +83,7 @@ def test_a_capture_has_the_upstream_that_was_taken(tmp_path: Path):
     path.write_bytes(out.getvalue())
     capture = open_capture(path)
     found: list[str | None] = []
-    capture.ended = lambda report: found.append(report.upstream)
+    capture.on_session_ended = lambda report: found.append(report.upstream)
     assert [entry.raw for entry in capture] == [PING]
     assert found == [str(UPSTREAM)]
 

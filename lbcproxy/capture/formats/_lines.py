@@ -12,7 +12,6 @@ import msgspec
 
 from lbcproxy import networks
 from lbcproxy.capture.packet import Leg, Section, Statistics
-from lbcproxy.capture.reading.connection import UnknownNetwork
 from lbcproxy.capture.tcp.stream_events import (
     MAX_OPEN,
     Closed,
@@ -24,6 +23,7 @@ from lbcproxy.capture.tcp.stream_events import (
 )
 from lbcproxy.capture.writing.pcapng import SCHEMA
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.errors import UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction
 from lbcproxy.text import time_of_iso

@@ -31,10 +31,9 @@ from lbcproxy.capture.formats._core_records import (
     RecordReader,
     Unreadable,
 )
-from lbcproxy.capture.reading.connection import UnknownNetwork
 from lbcproxy.capture.tcp.stream_events import MAX_OPEN, Data, Forgotten, Gap, Happened, Opened
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.errors import CaptureError
+from lbcproxy.errors import CaptureError, UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.text import printable
 from lbcproxy.wire.envelope import checksum, command_problem

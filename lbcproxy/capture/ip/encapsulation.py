@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lbcproxy.capture.dropped import DropReason
 from lbcproxy.capture.ip.protocols import (
     ETHERNET,
     IPV4,
@@ -22,7 +23,6 @@ from lbcproxy.capture.ip.protocols import (
     cut,
     malformed,
 )
-from lbcproxy.capture.reading.dropped import DropReason
 
 __all__ = ["BY_ETHERTYPE", "BY_PROTOCOL", "Content", "Layer", "strip"]
 

@@ -7,6 +7,7 @@ more is to add a line to `_LAYERS`.
 import struct
 from collections.abc import Callable
 
+from lbcproxy.capture.dropped import DropReason
 from lbcproxy.capture.ip.encapsulation import (
     Content,
     Layer,
@@ -19,7 +20,6 @@ from lbcproxy.capture.ip.encapsulation import (
     typed,
 )
 from lbcproxy.capture.ip.protocols import IPV4, Unread, malformed
-from lbcproxy.capture.reading.dropped import DropReason
 
 __all__ = ["LINK_RAW", "UNDERSTOOD", "link_name", "strip_link"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from lbcproxy.capture.dropped import DropReason
 from lbcproxy.capture.ip.encapsulation import BY_ETHERTYPE, BY_PROTOCOL, strip
 from lbcproxy.capture.ip.fragments import Fragments
 from lbcproxy.capture.ip.links import strip_link
@@ -21,7 +22,6 @@ from lbcproxy.capture.ip.protocols import (
     unread_ethertype,
     unread_protocol,
 )
-from lbcproxy.capture.reading.dropped import DropReason
 
 __all__ = ["MAX_DEPTH", "TCP", "Carried", "find_tcp"]
 

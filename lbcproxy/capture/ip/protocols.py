@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from lbcproxy.capture.reading.dropped import DropReason
+from lbcproxy.capture.dropped import DropReason
 
 __all__ = [
     "ETHERNET",

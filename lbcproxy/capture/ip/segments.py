@@ -11,13 +11,13 @@ analysis can mistake for a full one.
 
 import struct
 
+from lbcproxy.capture.dropped import Dropped
 from lbcproxy.capture.ip.fragments import Fragments
 from lbcproxy.capture.ip.links import LINK_RAW
 from lbcproxy.capture.ip.packets import find_tcp
 from lbcproxy.capture.ip.protocols import Unread, cut, malformed
 from lbcproxy.capture.ip.synthetic import endpoint_of, packed
 from lbcproxy.capture.packet import ACK, FIN, SYN, Packet, Segment
-from lbcproxy.capture.reading.dropped import Dropped
 from lbcproxy.endpoint import Endpoint
 
 __all__ = ["LINK_RAW", "MAX_PAYLOAD", "Route", "build", "dissect"]

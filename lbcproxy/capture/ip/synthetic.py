@@ -12,15 +12,11 @@ import base64
 import hashlib
 import ipaddress
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 
-import msgspec
-
-from lbcproxy.capture.tcp.stream_events import Opened
 from lbcproxy.endpoint import Endpoint
 
-__all__ = ["endpoint_of", "name_facts", "packed", "with_true_names"]
+__all__ = ["endpoint_of", "name_facts", "packed"]
 
 PREFIX = b"\xfdlbcpx"
 """Of 48 bits, in the range for private use (RFC 4193)."""
@@ -63,23 +59,3 @@ def name_facts(
         if endpoint_of(packed(made.host), made.port.to_bytes(2)) != true:
             facts[key] = [true.host, true.port]
     return facts
-
-
-def with_true_names(opened: Opened, facts: Mapping[str, object]) -> Opened:
-    """Return the connection with the names that the note on its first packet has, if any."""
-    if "source" not in facts and "target" not in facts:
-        return opened
-    return msgspec.structs.replace(
-        opened,
-        client=_named(facts.get("source")) or opened.client,
-        server=_named(facts.get("target")) or opened.server,
-    )
-
-
-def _named(value: object) -> Endpoint | None:
-    """Read an end from a note; anything may stand there."""
-    try:
-        host, port = msgspec.convert(value, tuple[str, int])
-        return Endpoint(host, port) if 0 <= port <= 0xFFFF else None
-    except ValueError:
-        return None

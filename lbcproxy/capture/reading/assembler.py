@@ -1,34 +1,36 @@
-"""One pass over a file: what happened in its sessions, from its packets or its messages."""
+"""One pass over a file: from its packets or messages to the events of its sessions."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
 
 from lbcproxy import networks
+from lbcproxy.capture.dropped import DropReason
 from lbcproxy.capture.events import Event, Header
 from lbcproxy.capture.ip.segments import dissect
-from lbcproxy.capture.ip.synthetic import with_true_names
 from lbcproxy.capture.packet import PSH, Leg, Packet, Section, Segment, Statistics
-from lbcproxy.capture.reading.connection import Connection, Room, goes_out
-from lbcproxy.capture.reading.conversation import Conversation
-from lbcproxy.capture.reading.dropped import DropReason
-from lbcproxy.capture.reading.facts import (
-    Facts,
-    facts_in,
-    header_of,
-    network_in,
-    position_in,
-    trail_in,
-    version_in,
+from lbcproxy.capture.reading.annotations import (
+    NO_ANNOTATIONS,
+    Annotations,
+    agreed_version,
+    network_of,
+    parse_annotations,
+    section_header,
+    stream_offsets,
+    with_host_names,
 )
-from lbcproxy.capture.reading.losses import Losses
-from lbcproxy.capture.reading.pairing import Awaits, Sent
-from lbcproxy.capture.reading.read_stats import Met
+from lbcproxy.capture.reading.captured_connection import BufferBudget, CapturedConnection
+from lbcproxy.capture.reading.captured_session import CapturedSession
+from lbcproxy.capture.reading.entry_annotator import EntryAnnotator
+from lbcproxy.capture.reading.losses import LossTracker
+from lbcproxy.capture.reading.pairing import RewritePending, RewriteSent
+from lbcproxy.capture.reading.read_stats import ReadStats
+from lbcproxy.capture.reading.session_numbers import SessionNumbers
 from lbcproxy.capture.tcp.lookahead import Lookahead
 from lbcproxy.capture.tcp.ordered import OrderedStreams
 from lbcproxy.capture.tcp.reassembler import Reassembler
@@ -37,208 +39,208 @@ from lbcproxy.networks import Network
 from lbcproxy.session import Delivery, Direction, End, Session
 from lbcproxy.session.end import OPEN, SILENT
 
-__all__ = ["Reading"]
+__all__ = ["Assembler", "AssemblerEvent"]
 
-_NO_FACTS: Facts = {}
-MAX_HELD = 256 << 20
-"""Bytes of messages that are not whole yet, of all connections together."""
-_CHECK_EVERY = 8 << 20
-_CAME_IN = {Leg.CLIENT: Direction.TO_UPSTREAM, Leg.UPSTREAM: Direction.TO_CLIENT}
+MAX_BUFFERED = 256 << 20
+"""Bytes of incomplete messages, of all connections together."""
+CHECK_BUFFERED_EVERY = 8 << 20
+"""Bytes that are read between two checks of that bound."""
+
+_RECEIVED = {Leg.CLIENT: Direction.TO_UPSTREAM, Leg.UPSTREAM: Direction.TO_CLIENT}
 _SERVER_PORTS = frozenset(network.port for network in networks.all_networks().values())
-_NOTHING: dict[str, Any] = {}
-MOST_COMMENTS = 100
-"""Comments that wait for a message of one direction to be complete."""
 
-Told: TypeAlias = Event | Awaits | Sent
+AssemblerEvent: TypeAlias = Event | RewritePending | RewriteSent
+"""`RewritePending` and `RewriteSent` occur only if what was sent is on the other leg."""
 
 
-class Reading:
-    """Takes what a file holds and gives what happened.
+class Assembler:
+    """Accepts what a file holds and returns what happened in its sessions.
 
-    `network` is what all of it is read as, if it is given. `Awaits` and `Sent` stand among the
-    events where what went out is on the other leg.
+    If `network` is given, all connections are read as traffic of that network.
     """
 
-    def __init__(self, met: Met, network: Network | None) -> None:
-        self._met = met
-        self._asked = network
-        self._number = 1  # the next entry's
-        self._room = Room()
-        self._unchecked = 0  # bytes since it was looked how much is held
-        self._losses = Losses(met.lost)
-        self._highest = 0
+    def __init__(self, stats: ReadStats, network: Network | None) -> None:
+        self._stats = stats
+        self._chosen_network = network
+        self._annotator = EntryAnnotator()
+        self._budget = BufferBudget()
+        self._unchecked = 0  # bytes since the buffers were last checked
+        self._losses = LossTracker(stats.lost)
+        self._numbers = SessionNumbers()
         self._begin(Header(), is_ours=False)
 
     def _begin(self, header: Header, *, is_ours: bool) -> None:
-        """Begin a section: what was open in the one before does not go on."""
+        """Begin a section: connections do not continue across sections."""
         self._streams: OrderedStreams | Reassembler
         self._lookahead: Lookahead | None = None
         if is_ours:
             self._streams = OrderedStreams()
         else:
             self._streams = reassembler = Reassembler(
-                _SERVER_PORTS, dropped=self._met.dropped, silent=self._met.silent
+                _SERVER_PORTS, dropped=self._stats.dropped, silent=self._stats.silent
             )
             self._lookahead = Lookahead(reassembler.knows)
-        self._connections: dict[int, Connection] = {}
-        self._conversations: dict[int, Conversation] = {}
-        self._own: dict[object, int] = {}  # our number of a session by the file's own
-        self._before = self._highest
-        self._own_numbers = True  # whether all of this section have kept theirs
+        self._connections: dict[int, CapturedConnection] = {}
+        self._sessions: dict[int, CapturedSession] = {}
+        self._numbers.begin_section()
         self._last_time = 0
-        self._named = None
+        self._section_network = None
         with suppress(KeyError):
-            self._named = networks.get(header.network or "")
-        # With one leg in the file there is nothing that stands on the other as well.
+            self._section_network = networks.get(header.network or "")
+        # If the file has one leg only, it has no second copy of anything.
         self._by_leg = header.changes and header.legs == "both"
 
-    def take(self, item: Packet | Section | Happened | Statistics) -> Iterator[Told]:
-        """Take the next packet, or what else a format gives."""
-        if isinstance(item, Packet):  # the usual case first
+    def feed(self, item: Packet | Section | Happened | Statistics) -> Iterator[AssemblerEvent]:
+        """Accept the next item of a file and return what it completes."""
+        if isinstance(item, Packet):  # the most frequent case first
             yield from self._packet(item)
         elif isinstance(item, Section):
             yield from self.finish()
             self._losses.begin(item)
-            header = header_of(item)
-            self._begin(header, is_ours=bool(facts_in(item.custom)))
-            self._met.sections += 1
+            header = section_header(item)
+            self._begin(header, is_ours=bool(parse_annotations(item.custom)))
+            self._stats.sections += 1
             for comment in item.comments:
-                self._met.comment(comment)
+                self._stats.add_comment(comment)
             yield header
         elif isinstance(item, Happened):
             self._last_time = item.event.time_ns
-            self._met.time(item.event.time_ns)
-            yield from self._happened(item.event, item.facts, item.whole)
+            self._stats.record_time(item.event.time_ns)
+            yield from self._happened(item.event, cast("Annotations", item.facts), item.whole)
         else:
             yield from self._losses.in_statistics(item)
 
-    def _packet(self, packet: Packet) -> Iterator[Told]:
-        self._met.packet(packet.time_ns)
+    def _packet(self, packet: Packet) -> Iterator[AssemblerEvent]:
+        self._stats.count_packet(packet.time_ns)
         if packet.dropped:
             yield from self._losses.in_packet(packet)
-        segment = dissect(packet, self._met.fragments, self._met.dropped)
+        segment = dissect(packet, self._stats.fragments, self._stats.dropped)
         if segment is None:
             return
-        self._met.segments += 1
+        self._stats.segments += 1
         if self._lookahead is None:
-            yield from self._read(packet, segment)
+            yield from self.segment(packet, segment)
             return
         for each in self._lookahead.feed(packet, segment):
-            yield from self._read(*each)
+            yield from self.segment(*each)
 
-    def tick(self, seconds: float) -> Iterator[Told]:
-        """Give what need not wait any longer: no packet has come for so many seconds."""
+    def tick(self, seconds: float) -> Iterator[AssemblerEvent]:
+        """Return what need not wait any longer, after no packet has come for `seconds`."""
         if self._lookahead is not None:
             for each in self._lookahead.finish():
-                yield from self._read(*each)
+                yield from self.segment(*each)
         for event in self._streams.tick(self._last_time + int(seconds * 1_000_000_000)):
-            yield from self._happened(event, {}, True)
+            yield from self._happened(event, NO_ANNOTATIONS, True)
 
-    def finish(self) -> Iterator[Told]:
-        """Give what is left when a section ends."""
+    def finish(self) -> Iterator[AssemblerEvent]:
+        """Return what is left at the end of a section."""
         if self._lookahead is not None:
             for each in self._lookahead.finish():
-                yield from self._read(*each)
+                yield from self.segment(*each)
         for event in self._streams.finish():
-            yield from self._happened(event, {}, True)
+            yield from self._happened(event, NO_ANNOTATIONS, True)
         for number, connection in list(self._connections.items()):
             yield from self._end(number, connection, self._last_time, OPEN)
 
-    def _read(self, packet: Packet, segment: Segment) -> Iterator[Told]:
+    def segment(self, packet: Packet, segment: Segment) -> Iterator[AssemblerEvent]:
+        """Accept a TCP segment and the packet that it came in."""
         self._last_time = packet.time_ns
-        whole = bool(segment.flags & PSH)
+        complete = bool(segment.flags & PSH)
         if not packet.custom and not packet.comments:
             for event in self._streams.feed(packet.time_ns, segment):
-                yield from self._happened(event, _NO_FACTS, whole)
+                yield from self._happened(event, NO_ANNOTATIONS, complete)
             return
-        facts: Facts = facts_in(packet.custom)
+        annotations = parse_annotations(packet.custom)
         if packet.comments and self._lookahead is not None:
-            facts = {"comments": list(packet.comments)}
+            annotations = {"comments": list(packet.comments)}
             if not segment.payload:
-                self._met.not_kept["comments of packets without data"] += len(packet.comments)
+                self._stats.not_kept["comments of packets without data"] += len(packet.comments)
         events = self._streams.feed(
-            packet.time_ns, segment, missing=facts.get("missing"), begins="leg" in facts
+            packet.time_ns,
+            segment,
+            missing=annotations.get("missing"),
+            begins="leg" in annotations,
         )
         for event in events:
-            yield from self._happened(event, facts, whole)
+            yield from self._happened(event, annotations, complete)
 
-    def _happened(self, event: StreamEvent, facts: Facts, whole: bool) -> Iterator[Told]:
+    def _happened(
+        self, event: StreamEvent, annotations: Annotations, complete: bool
+    ) -> Iterator[AssemblerEvent]:
         if isinstance(event, Opened):
-            yield from self._open(event, facts)
+            yield from self._open(event, annotations)
             return
         connection = self._connections.get(event.connection)
         if connection is None:
             return
         if isinstance(event, Data):
-            yield from self._data(connection, event, facts, whole)
+            yield from self._data(connection, event, annotations, complete)
         elif isinstance(event, Gap):
-            way = _way(event.from_client)
-            if not goes_out(connection, way) or "missing" not in facts:  # told where it came in
-                yield from self._tell(connection, connection.gap(way, event.missing, event.time_ns))
+            direction, missing = _direction(event.from_client), event.missing
+            # The leg that received the direction reports its gaps.
+            if not connection.is_outgoing(direction) or "missing" not in annotations:
+                gap = connection.gap(direction, missing, event.time_ns)
+                yield from self._passed(connection, gap)
         elif isinstance(event, Closed):
-            yield from self._closed(connection, event, End.from_dict(facts.get("end")))
+            yield from self._closed(connection, event, End.from_dict(annotations.get("end")))
         else:
             yield from self._end(event.connection, connection, event.time_ns, SILENT)
 
-    def _open(self, event: Opened, facts: Facts) -> Iterator[Told]:
-        leg = Leg.UPSTREAM if facts.get("leg") == Leg.UPSTREAM else Leg.CLIENT
-        own, event = facts.get("session"), with_true_names(event, facts)
+    def _open(self, event: Opened, annotations: Annotations) -> Iterator[AssemblerEvent]:
+        leg = Leg.UPSTREAM if annotations.get("leg") == Leg.UPSTREAM else Leg.CLIENT
+        own, event = annotations.get("session"), with_host_names(event, annotations)
         if leg is Leg.UPSTREAM and not self._by_leg:  # the client leg has the same messages
-            if (known := self._conversations.get(self._own.get(own, 0))) is not None:
+            if (known := self._sessions.get(self._numbers.known(own) or 0)) is not None:
                 yield from known.connected(event.client, event.time_ns)
             return
-        begun = event.begun and not facts.get("continued", False)
+        begun = event.begun and not annotations.get("continued", False)
         event = msgspec.structs.replace(event, begun=begun)
-        version = version_in(facts)
-        connection = Connection(
+        version = agreed_version(annotations)
+        connection = CapturedConnection(
             event,
-            lambda network: self._session(network, connection, begun, version),
-            network=self._asked or network_in(facts) or self._named,
-            came_in=_CAME_IN[leg] if self._by_leg else None,
-            upstream=facts.get("upstream"),
-            room=self._room,
+            lambda network: self._make_session(network, connection, begun, version),
+            network=self._chosen_network or network_of(annotations) or self._section_network,
+            received=_RECEIVED[leg] if self._by_leg else None,
+            upstream=annotations.get("upstream"),
+            budget=self._budget,
         )
-        connection.places = position_in(facts)
+        connection.offsets = stream_offsets(annotations)
         self._connections[event.connection] = connection
-        if "session" not in facts:
+        if "session" not in annotations:
             return
-        # Ours: both legs of a session have its number.
-        number = self._own.get(own) if leg is Leg.UPSTREAM else None
+        # In a file of ours, both legs of a session have its number.
+        number = self._numbers.known(own) if leg is Leg.UPSTREAM else None
         if number is None:
-            self._own[own] = number = self._next_session(own)
-        conversation = self._join(number, connection, begun, version)
-        conversation.own = own
+            number = self._next_session(own)
+            self._numbers.remember(own, number)
+        session = self._join(number, connection, begun, version)
+        session.own_number = own
         if connection.network is not None:
-            yield from conversation.start(connection, connection.network)
+            yield from session.start(connection, connection.network)
         if leg is Leg.UPSTREAM:
-            yield from conversation.connected(event.client, event.time_ns)
+            yield from session.connected(event.client, event.time_ns)
 
     def _join(
-        self, number: int, connection: Connection, begun: bool, version: int | None
-    ) -> Conversation:
+        self, number: int, connection: CapturedConnection, begun: bool, version: int | None
+    ) -> CapturedSession:
+        """Add a connection to the session with a number, which is made if it is new."""
         connection.number = number
-        conversation = self._conversations.get(number)
-        if conversation is None:
-            conversation = self._conversations[number] = Conversation(number)
-            conversation.begun, conversation.protocol_version = begun, version
-        conversation.legs.append(connection)
-        return conversation
+        session = self._sessions.get(number)
+        if session is None:
+            session = self._sessions[number] = CapturedSession(number)
+            session.begun, session.protocol_version = begun, version
+        session.legs.append(connection)
+        return session
 
     def _next_session(self, own: object = 0) -> int:
-        """Give a session its number: its own, in a file of ours, unless that is taken."""
-        self._met.sessions += 1
-        wanted = own if isinstance(own, int) and own < 1 << 32 else 0
-        if self._own_numbers and wanted > self._before and own not in self._own:
-            self._highest = max(self._highest, wanted)
-            return wanted  # sessions may begin in any order in a part of a capture
-        self._own_numbers = False
-        self._highest = max(self._highest + 1, wanted)
-        return self._highest
+        """Count a session and return its number; `own` is what the file calls it."""
+        self._stats.sessions += 1
+        return self._numbers.next(own)
 
-    def _session(
-        self, network: Network, connection: Connection, begun: bool, version: int | None
+    def _make_session(
+        self, network: Network, connection: CapturedConnection, begun: bool, version: int | None
     ) -> Session:
-        """Make the core that reads a connection, at its first bytes."""
+        """Make the session core that reads a connection."""
         if connection.number is None:
             self._join(self._next_session(), connection, begun, version)
         assert connection.number is not None
@@ -252,140 +254,130 @@ class Reading:
         )
 
     def _data(
-        self, connection: Connection, event: Data, facts: Facts, whole: bool
-    ) -> Iterator[Told]:
-        way, data, time_ns = _way(event.from_client), event.data, event.time_ns
-        verdict = facts.get("verdict")
-        if goes_out(connection, way):
-            piece = connection.went_out(way, data, time_ns, whole=whole)
-            if piece is None or verdict is None or connection.number is None:
+        self, connection: CapturedConnection, event: Data, annotations: Annotations, complete: bool
+    ) -> Iterator[AssemblerEvent]:
+        direction, data, time_ns = _direction(event.from_client), event.data, event.time_ns
+        verdict = annotations.get("verdict")
+        if connection.is_outgoing(direction):
+            message = connection.sent(direction, data, time_ns, complete=complete)
+            if message is None or verdict is None or connection.number is None:
                 return
             if verdict == "inject":
-                yield from self._tell(connection, connection.injected(way, piece, time_ns), facts)
+                injected = connection.injected(direction, message, time_ns)
+                yield from self._passed(connection, injected, annotations)
             else:
-                yield Sent((connection.number, facts.get("number")), piece)
+                yield RewriteSent((connection.number, annotations.get("number")), message)
             return
-        if "comments" in facts:
-            self._comment(connection, way, facts["comments"])
-        deliveries = connection.data(way, data, time_ns)
-        if verdict is None or not whole:
-            yield from self._tell(connection, deliveries)
+        if "comments" in annotations:
+            excess = connection.add_comments(direction, annotations["comments"])
+            self._stats.not_kept["comments of packets"] += excess
+        deliveries = connection.data(direction, data, time_ns)
+        if verdict is None or not complete:
+            yield from self._passed(connection, deliveries)
             self._unchecked += len(data)
-            if self._unchecked > _CHECK_EVERY:
-                yield from self._bound(time_ns)
+            if self._unchecked > CHECK_BUFFERED_EVERY:
+                yield from self._limit_buffers(time_ns)
             return
-        # The note is about these bytes, and what comes next is no part of them.
-        told = itertools.chain(deliveries, connection.flush(way, time_ns))
-        yield from self._tell(connection, told, facts)
+        # The annotations are about these bytes; what follows does not belong to them.
+        deliveries = itertools.chain(deliveries, connection.flush(direction, time_ns))
+        yield from self._passed(connection, deliveries, annotations)
 
-    def _bound(self, time_ns: int) -> Iterator[Told]:
-        """Hold all messages that are not whole below a bound: the biggest end where they are."""
+    def _limit_buffers(self, time_ns: int) -> Iterator[AssemblerEvent]:
+        """If too much is buffered, cut the largest incomplete messages off where they are."""
         self._unchecked = 0
-        held = sum(each.held for each in self._connections.values())
-        if held <= MAX_HELD:
+        total = sum(each.buffered_bytes for each in self._connections.values())
+        if total <= MAX_BUFFERED:
             return
-        for connection in sorted(self._connections.values(), key=lambda each: -each.held):
-            held -= connection.held
-            for way in Direction:
-                cut = [] if goes_out(connection, way) else list(connection.flush(way, time_ns))
+        connections = self._connections.values()
+        for connection in sorted(connections, key=lambda each: -each.buffered_bytes):
+            total -= connection.buffered_bytes
+            for direction in Direction:
+                if connection.is_outgoing(direction):
+                    continue
+                cut = list(connection.flush(direction, time_ns))
                 if cut:
-                    self._met.dropped.add(DropReason.TOO_MUCH_HELD)
-                    yield from self._tell(connection, cut)
+                    self._stats.dropped.add(DropReason.TOO_MUCH_HELD)
+                    yield from self._passed(connection, cut)
             connection.forget_outgoing()
-            if held <= MAX_HELD // 2:
+            if total <= MAX_BUFFERED // 2:
                 return
-
-    def _comment(self, connection: Connection, way: Direction, comments: list[object]) -> None:
-        """Keep what was written on a packet for the message that its bytes complete."""
-        room = MOST_COMMENTS - len(connection.comments[way])
-        connection.comments[way] += map(str, comments[:room])
-        self._met.not_kept["comments of packets"] += max(0, len(comments) - room)
 
     def _closed(
-        self, connection: Connection, event: Closed, why: End | None = None
-    ) -> Iterator[Told]:
-        way, time_ns = _way(event.from_client), event.time_ns
-        # After a reset nothing will come in the other direction either.
-        for each in (way, way.other) if event.reset else (way,):
-            ended = connection.end(each, time_ns, event, told=why)
-            yield from self._tell(connection, (p for p in ended if not goes_out(connection, each)))
-        conversation = self._conversations.get(connection.number or 0)
-        if conversation is not None:
-            yield from conversation.closed(connection, way, event, why)
-        if connection.over:
+        self, connection: CapturedConnection, event: Closed, stated: End | None = None
+    ) -> Iterator[AssemblerEvent]:
+        direction, time_ns = _direction(event.from_client), event.time_ns
+        # After a reset, nothing will come in the other direction either.
+        for each in (direction, direction.other) if event.reset else (direction,):
+            deliveries = connection.end(each, time_ns, event, stated=stated)
+            yield from self._end_of_direction(connection, each, deliveries)
+        session = self._sessions.get(connection.number or 0)
+        if session is not None:
+            yield from session.closed(connection, direction, event, stated)
+        if connection.has_ended:
             yield from self._forget(event.connection, connection, time_ns)
 
-    def _end(self, number: int, connection: Connection, time_ns: int, how: End) -> Iterator[Told]:
+    def _end(
+        self, number: int, connection: CapturedConnection, time_ns: int, end: End
+    ) -> Iterator[AssemblerEvent]:
         """End a connection that nobody closed."""
-        for way in Direction:
-            ended = connection.end(way, time_ns, None, how)
-            yield from self._tell(connection, (p for p in ended if not goes_out(connection, way)))
+        for direction in Direction:
+            deliveries = connection.end(direction, time_ns, None, end)
+            yield from self._end_of_direction(connection, direction, deliveries)
         yield from self._forget(number, connection, time_ns)
 
-    def _forget(self, number: int, connection: Connection, time_ns: int) -> Iterator[Told]:
-        del self._connections[number]
-        self._met.skipped += connection.unknown and connection.has_bytes
-        waiting = sum(map(len, connection.comments.values()))
-        self._met.not_kept["comments of packets"] += waiting
-        conversation = self._conversations.get(connection.number or 0)
-        if conversation is None:
-            return
-        yield from conversation.start(connection, None)  # if it is not known yet, it never will be
-        yield from conversation.over(connection, time_ns)
-        if not conversation.legs:
-            del self._conversations[conversation.number]
-            self._own.pop(conversation.own, None)
+    def _end_of_direction(
+        self, connection: CapturedConnection, direction: Direction, deliveries: Iterable[Delivery]
+    ) -> Iterator[AssemblerEvent]:
+        """Report what the end of a direction completes, if this leg received the direction."""
+        outgoing = connection.is_outgoing(direction)
+        yield from self._passed(connection, (each for each in deliveries if not outgoing))
 
-    def _tell(
-        self, connection: Connection, deliveries: Iterable[Delivery], facts: Facts = _NOTHING
-    ) -> Iterator[Told]:
-        """Tell what passed, with numbers, and with what the file says became of it."""
+    def _forget(
+        self, number: int, connection: CapturedConnection, time_ns: int
+    ) -> Iterator[AssemblerEvent]:
+        del self._connections[number]
+        self._stats.skipped += connection.is_undecided and connection.has_bytes
+        self._stats.not_kept["comments of packets"] += connection.waiting_comments
+        session = self._sessions.get(connection.number or 0)
+        if session is None:
+            return
+        # If its network is not known by now, it will never be.
+        yield from session.start(connection, None)
+        yield from session.leg_ended(connection, time_ns)
+        if not session.legs:
+            del self._sessions[session.number]
+            self._numbers.forget(session.own_number)
+
+    def _passed(
+        self,
+        connection: CapturedConnection,
+        deliveries: Iterable[Delivery],
+        annotations: Annotations = NO_ANNOTATIONS,
+    ) -> Iterator[AssemblerEvent]:
+        """Report what passed, numbered, and with the verdict that the file has for it."""
         together: list[Delivery] = []
-        conversation: Conversation | None = None
+        session: CapturedSession | None = None
         for first in deliveries:
-            if conversation is None:
+            if session is None:
                 assert connection.number is not None
                 assert connection.session is not None
-                conversation = self._conversations[connection.number]
-                yield from conversation.start(connection, connection.session.network)
+                session = self._sessions[connection.number]
+                yield from session.start(connection, connection.session.network)
                 if connection.network is None:
-                    self._met.assume(connection.session.network)
-            way = (first.run or first.entries[0]).direction
-            comments = tuple(connection.comments[way])
-            connection.comments[way].clear()
-            for delivery in self._judged(first, facts, comments):
-                if connection.came_in is None or delivery.entries[0].verdict != "rewrite":
+                    self._stats.assume(connection.session.network)
+            direction = (first.run or first.entries[0]).direction
+            comments = connection.take_comments(direction)
+            for delivery in self._annotator.annotated(first, annotations, comments):
+                if connection.received is None or delivery.entries[0].verdict != "rewrite":
                     together.append(delivery)
                     continue
-                yield from conversation.passed(together)
+                yield from session.passed(together)
                 together = []
-                yield Awaits((conversation.number, facts.get("number")))
-                yield from conversation.passed([delivery])
-        if conversation is not None:
-            yield from conversation.passed(together)
-
-    def _judged(
-        self, delivery: Delivery, facts: Facts, comments: tuple[str, ...]
-    ) -> Iterator[Delivery]:
-        verdict = facts.get("verdict")
-        if verdict is None and delivery.run is not None and not comments:
-            run = delivery.run.numbered(self._number)
-            self._number += len(run)
-            yield Delivery(delivery.raw, run, run=run)
-            return
-        changes: dict[str, Any] = {}
-        if verdict is not None:
-            changes = {"verdict": verdict, "trail": trail_in(facts)}
-        for index, each in enumerate(delivery.entries):
-            if comments:
-                changes["comments"] = () if index else comments
-            entry = msgspec.structs.replace(each, number=self._number, **changes)
-            self._number += 1
-            if verdict == "inject":
-                yield Delivery(b"", (entry,), entry.raw)
-            else:
-                yield Delivery(entry.raw, (entry,), b"" if verdict == "drop" else None)
+                yield RewritePending((session.number, annotations.get("number")))
+                yield from session.passed([delivery])
+        if session is not None:
+            yield from session.passed(together)
 
 
-def _way(from_client: bool) -> Direction:
+def _direction(from_client: bool) -> Direction:
     return Direction.TO_UPSTREAM if from_client else Direction.TO_CLIENT

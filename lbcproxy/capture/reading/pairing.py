@@ -1,8 +1,9 @@
-"""What went out in place of a message, put to what came in.
+"""Pairs a rewritten message with what was sent in its place.
 
-In a capture of both legs a rewritten message stands on one leg as it came and on the other as it
-went on, a little before or behind; if its upstream was not connected yet, long behind. Meanwhile
-what happened after it waits, so that the order is kept; not for ever, though.
+In a capture of both legs, a rewritten message is on one leg as it was received and on the other as
+it was sent. The two are close together, in either order; if the upstream was not connected yet,
+the second comes much later. Until then the events after the message wait, so that the order is
+kept. The wait is bounded.
 """
 
 from __future__ import annotations
@@ -15,30 +16,30 @@ import msgspec
 
 from lbcproxy.capture.events import Ended, Event, Header, Missing, Passed
 
-__all__ = ["Awaits", "Pairing", "Sent"]
+__all__ = ["Pairing", "RewritePending", "RewriteSent"]
 
-MOST_EVENTS = 10_000
-MOST_BYTES = 32 << 20
+MAX_EVENTS = 10_000
+MAX_BYTES = 32 << 20
 
 Key: TypeAlias = tuple[int, object]
 """A session's number, and the number that the file itself gives a message."""
 
 
-class Awaits(msgspec.Struct, frozen=True, gc=False):
-    """The next event is of a message that went out as something else."""
+class RewritePending(msgspec.Struct, frozen=True, gc=False):
+    """The next event is a message that was sent as something else."""
 
     key: Key
 
 
-class Sent(msgspec.Struct, frozen=True, gc=False):
-    """What went out in place of a message."""
+class RewriteSent(msgspec.Struct, frozen=True, gc=False):
+    """What was sent in place of a message."""
 
     key: Key
     raw: bytes
 
 
 class _Slot:
-    """An event that waits, itself or for one before it."""
+    """An event that waits, for what was sent in its place or for an event before it."""
 
     __slots__ = ("event", "key", "size")
 
@@ -49,22 +50,22 @@ class _Slot:
 
 
 class Pairing:
-    """Takes events as a file has them and gives them complete, in order."""
+    """Completes the events of a file and passes them on in order."""
 
     def __init__(self) -> None:
         self._slots: deque[_Slot] = deque()
-        self._waiting: dict[Key, _Slot] = {}
+        self._pending: dict[Key, _Slot] = {}
         self._size = 0
-        self._early: dict[Key, bytes] = {}
+        self._early: dict[Key, bytes] = {}  # sent before the message was received
         self._early_size = 0
         self._next: Key | None = None
 
-    def feed(self, event: Event | Awaits | Sent) -> Iterator[Event]:
-        """Take the next and give those that are complete."""
-        if isinstance(event, Awaits):
+    def feed(self, event: Event | RewritePending | RewriteSent) -> Iterator[Event]:
+        """Accept the next event and return those that are complete."""
+        if isinstance(event, RewritePending):
             self._next = event.key
             return
-        if isinstance(event, Sent):
+        if isinstance(event, RewriteSent):
             self._sent(event)
             yield from self._ready()
             return
@@ -72,9 +73,9 @@ class Pairing:
         if key in self._early:
             raw = self._early.pop(key)
             self._early_size -= len(raw)
-            event, key = _went_out_as(event, raw), None
+            event, key = _with_sent(event, raw), None
         if isinstance(event, Ended | Header):
-            self._nothing_went_out(event)
+            self._stop_waiting(event)
         if not self._slots and key is None:
             yield event
             return
@@ -82,32 +83,32 @@ class Pairing:
         self._slots.append(slot)
         self._size += slot.size
         if key is not None:
-            self._waiting[key] = slot
+            self._pending[key] = slot
         yield from self._ready()
-        if len(self._slots) > MOST_EVENTS or self._size > MOST_BYTES:
-            yield from self._let_by()
+        if len(self._slots) > MAX_EVENTS or self._size > MAX_BYTES:
+            yield from self._release_others()
 
     def finish(self) -> Iterator[Event]:
-        """Give what is left: nothing went out for it."""
-        self._nothing_went_out(None)
+        """Return the remaining events: nothing was sent in place of those that wait."""
+        self._stop_waiting(None)
         yield from self._ready()
 
-    def _sent(self, sent: Sent) -> None:
-        slot = self._waiting.pop(sent.key, None)
+    def _sent(self, sent: RewriteSent) -> None:
+        slot = self._pending.pop(sent.key, None)
         if slot is not None:
-            slot.event, slot.key = _went_out_as(slot.event, sent.raw), None
+            slot.event, slot.key = _with_sent(slot.event, sent.raw), None
             return
         self._early[sent.key] = sent.raw
         self._early_size += len(sent.raw)
-        while len(self._early) > MOST_EVENTS or self._early_size > MOST_BYTES:
+        while len(self._early) > MAX_EVENTS or self._early_size > MAX_BYTES:
             oldest = next(iter(self._early))
             self._early_size -= len(self._early.pop(oldest))
 
-    def _nothing_went_out(self, over: Ended | Header | None) -> None:
-        """Let nobody wait of a session that is over, or of all."""
+    def _stop_waiting(self, over: Ended | Header | None) -> None:
+        """Stop waiting in a session that has ended, otherwise in all sessions."""
         number = over.facts.number if isinstance(over, Ended) else None
-        for key in [key for key in self._waiting if number in (None, key[0])]:
-            self._sent(Sent(key, b""))
+        for key in [key for key in self._pending if number in (None, key[0])]:
+            self._sent(RewriteSent(key, b""))
         for key in [key for key in self._early if number in (None, key[0])]:
             self._early_size -= len(self._early.pop(key))
 
@@ -117,25 +118,25 @@ class Pairing:
             self._size -= slot.size
             yield slot.event
 
-    def _let_by(self) -> Iterator[Event]:
-        """Let other sessions go before one that waits; if that one alone has too much, go on."""
-        held: set[int] = set()
+    def _release_others(self) -> Iterator[Event]:
+        """Let other sessions pass one that waits; if that one alone is too large, stop waiting."""
+        blocked: set[int] = set()
         slots, self._slots = self._slots, deque()
         for slot in slots:
-            number = _session(slot.event)
+            number = _session_number(slot.event)
             if slot.key is not None:
-                held.add(number)
-            if number in held:
+                blocked.add(number)
+            if number in blocked:
                 self._slots.append(slot)
             else:
                 self._size -= slot.size
                 yield slot.event
-        if len(self._slots) > MOST_EVENTS // 2 or self._size > MOST_BYTES // 2:
-            self._nothing_went_out(None)
+        if len(self._slots) > MAX_EVENTS // 2 or self._size > MAX_BYTES // 2:
+            self._stop_waiting(None)
             yield from self._ready()
 
 
-def _session(event: Event) -> int:
+def _session_number(event: Event) -> int:
     return 0 if isinstance(event, Header | Missing) else event.facts.number
 
 
@@ -143,8 +144,8 @@ def _size(event: Event) -> int:
     return sum(len(each.raw) for each in event.deliveries) if isinstance(event, Passed) else 0
 
 
-def _went_out_as(event: Event, raw: bytes) -> Event:
+def _with_sent(event: Event, raw: bytes) -> Event:
     assert isinstance(event, Passed)
     [delivery] = event.deliveries
-    whole = msgspec.structs.replace(delivery, sent=raw)
-    return msgspec.structs.replace(event, deliveries=(whole,))
+    complete = msgspec.structs.replace(delivery, sent=raw)
+    return msgspec.structs.replace(event, deliveries=(complete,))

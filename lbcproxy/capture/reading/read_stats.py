@@ -1,109 +1,78 @@
-"""What a pass over a capture met beside its entries: sessions, and what was not read and why."""
+"""Counts of one pass over a capture: its sessions, and what was not read, with the reason."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-import msgspec
-
 from lbcproxy import networks
+from lbcproxy.capture.dropped import Dropped, DroppedCount, DropReason
 from lbcproxy.capture.ip.fragments import Fragments
-from lbcproxy.capture.reading.dropped import Dropped, DroppedCount, DropReason
-from lbcproxy.capture.reading.lost import LostTotals
+from lbcproxy.capture.reading.losses import LossTotals
 from lbcproxy.capture.tcp.silent import SilentConnections
-from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
-from lbcproxy.session import End, NodeStatistics, SessionInfo
+from lbcproxy.session import SessionInfo
 
-__all__ = ["Met", "SessionReport"]
+__all__ = ["ReadStats"]
 
-_MOST_COMMENTS = 16
-
-
-class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One session of a capture, when it is over or the capture is."""
-
-    number: int
-    network: str
-    client: Endpoint
-    server: Endpoint
-    """Where the client connected to; in captures of ours that is the proxy."""
-    upstream: str | None
-    """In captures of ours: the node behind the proxy, HOST:PORT."""
-    begun: bool
-    """Whether its beginning was captured."""
-    begun_ns: int
-    ended_ns: int
-    end: End
-    """Why it ended: what a capture of ours says of it, otherwise what TCP shows."""
-    missing: int
-    """Bytes that the capture lacks, of both directions."""
-    to_upstream: NodeStatistics
-    """The client, as what it sent shows it."""
-    to_client: NodeStatistics
-    """The node, likewise."""
-
-    @property
-    def how(self) -> str:
-        """The end in words, as `client closed` or `server reset`."""
-        return self.end.describe("server")
+MAX_COMMENTS = 16
 
 
-class Met:
-    """Counts of one pass over a file, right at any moment of it."""
+class ReadStats:
+    """Counts of one pass over a file; they are correct at any moment of it."""
 
     def __init__(self) -> None:
         self.format = ""
         self.packets = 0
         self.sections = 0
         self.comments: list[str] = []
-        """What the writers of the sections say of them, each once."""
+        """Comments on sections; each text once."""
         self.first_ns: int | None = None
+        """The earliest time of a packet, in nanoseconds since 1970."""
         self.last_ns: int | None = None
-        """The earliest and latest time of a packet."""
-        self.between: dict[int, SessionInfo] = {}
-        """Of the sessions that are open now: between whom they are."""
+        """The latest time of a packet, likewise."""
+        self.open_sessions: dict[int, SessionInfo] = {}
+        """The sessions that are open now, by number."""
         self.sessions = 0
         self.skipped = 0
-        """Connections passed over because they are of no known network."""
+        """Connections that were skipped because they belong to no known network."""
         self.assumed: dict[str, Network] = {}
-        """Networks that were taken for those of a magic which others have too, by id."""
+        """Networks that were assumed although others have the same magic, by id."""
         self.dropped = Dropped()
-        """What was read but not given out, by reason."""
-        self.lost = LostTotals()
+        """What was read but not passed on, by reason."""
+        self.lost = LossTotals()
         """What the file itself says that it lacks."""
         self.silent = SilentConnections()
         """Connections on which no byte was sent."""
         self.not_kept: Counter[str] = Counter()
-        """What stands in the file beside messages and is given to nobody, in words."""
+        """What else the file holds besides messages, by description; none of it is kept."""
         self.segments = 0
         """TCP segments."""
         self.fragments = Fragments()
 
-    def comment(self, text: str) -> None:
-        """Take note of what a section says of itself."""
-        if text not in self.comments and len(self.comments) < _MOST_COMMENTS:
+    def add_comment(self, text: str) -> None:
+        """Record the comment on a section."""
+        if text not in self.comments and len(self.comments) < MAX_COMMENTS:
             self.comments.append(text)
 
-    def packet(self, time_ns: int) -> None:
+    def count_packet(self, time_ns: int) -> None:
         """Count a packet."""
         self.packets += 1
-        self.time(time_ns)
+        self.record_time(time_ns)
 
-    def time(self, time_ns: int) -> None:
-        """Take note of when something was; some blocks have no time."""
+    def record_time(self, time_ns: int) -> None:
+        """Extend the time covered by the capture; 0 means that a block has no time."""
         if time_ns:
             self.first_ns = time_ns if self.first_ns is None else min(self.first_ns, time_ns)
             self.last_ns = time_ns if self.last_ns is None else max(self.last_ns, time_ns)
 
     def assume(self, network: Network) -> None:
-        """Take note that the magic of a connection was taken for this network's."""
+        """Record that the magic of a connection was taken for this network's."""
         if network.assumed:
             self.assumed[network.id] = network
 
     @property
     def assumptions(self) -> list[str]:
-        """What was taken for granted, in words."""
+        """What was assumed, in words."""
         found = []
         for network in self.assumed.values():
             others = [each.id for each in networks.with_magic(network.magic) if each != network]
@@ -115,23 +84,23 @@ class Met:
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether no TCP could be read although there may be some in the file."""
+        """Whether no TCP could be read although the file may hold some."""
         hidden = self.dropped.packets(DropReason.LINK_TYPE, DropReason.ENCAPSULATION)
         return hidden > 0 and not self.segments
 
     @property
     def notices(self) -> list[str]:
-        """What every command says of what was not read, in words.
+        """What every command reports about data that was not read, in words.
 
-        Protocols that every network card sees are left out, as long as there is TCP as well. A
-        file that is unreadable has none: reading it raises them as an error.
+        If there was TCP, protocols that any network card sees are left out. An unreadable file
+        has no notices: reading it raises them as an error.
         """
         found = [] if self.is_unreadable else self._sentences(ordinary=not self.segments)
         return [str(self.lost), *found] if self.lost else found
 
     @property
     def all_notices(self) -> list[str]:
-        """What was not read, in words, ordinary protocols too; nothing where all was read."""
+        """What was not read, in words, including ordinary protocols; empty if all was read."""
         return self._sentences(ordinary=True)
 
     @property
@@ -150,7 +119,7 @@ class Met:
         return found
 
     def _all_dropped(self) -> Dropped:
-        """Return what was dropped, with the IP packets that still wait for fragments."""
+        """Return what was dropped, including IP packets that still wait for fragments."""
         dropped = self.dropped.copy()
         if self.fragments.incomplete:
             dropped.add(DropReason.FRAGMENTS_MISSING, packets=self.fragments.incomplete)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lbcproxy.capture.dropped import Dropped, DropReason
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
-from lbcproxy.capture.reading.dropped import Dropped, DropReason
 from lbcproxy.capture.tcp.delivery import GRACE_NS, Moment, TcpStreams, is_version
 from lbcproxy.capture.tcp.detached import MAX_WINDOW, WRAP, PendingReset
 from lbcproxy.capture.tcp.pending_syn import FIRST_WINDOW, scale_of

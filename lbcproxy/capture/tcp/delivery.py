@@ -6,8 +6,8 @@ waits is decided on.
 
 from __future__ import annotations
 
+from lbcproxy.capture.dropped import Dropped, DropReason
 from lbcproxy.capture.packet import RST, Segment
-from lbcproxy.capture.reading.dropped import Dropped, DropReason
 from lbcproxy.capture.tcp.detached import MAX_WINDOW, Detached, PendingReset
 from lbcproxy.capture.tcp.pending_syn import PendingSyn
 from lbcproxy.capture.tcp.receiver import Receiver, gap_size

@@ -10,8 +10,8 @@ or bytes come that fit the new numbers alone.
 
 from __future__ import annotations
 
+from lbcproxy.capture.dropped import Dropped, DropReason
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
-from lbcproxy.capture.reading.dropped import Dropped, DropReason
 from lbcproxy.capture.tcp.connection import TcpConnection
 from lbcproxy.capture.tcp.delivery import Moment, is_version
 from lbcproxy.capture.tcp.detached import WRAP

@@ -16,7 +16,7 @@ import msgspec
 
 from lbcproxy import networks
 from lbcproxy.capture.events import Ended, Ending, Event, Header, Missing, Passed
-from lbcproxy.capture.reading.read_stats import SessionReport
+from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tools.pseudonyms import Disguise
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Delivery, Direction, Entry, Message, NodeStatistics, SessionInfo

@@ -18,8 +18,8 @@ import msgspec
 
 from lbcproxy.capture.events import Connected, Ended, Event, Header, Missing, Passed, Started
 from lbcproxy.capture.reader import Capture
-from lbcproxy.capture.reading.assembler import Told
-from lbcproxy.capture.reading.pairing import Awaits, Pairing, Sent
+from lbcproxy.capture.reading.assembler import AssemblerEvent
+from lbcproxy.capture.reading.pairing import Pairing, RewritePending, RewriteSent
 from lbcproxy.capture.reading.parts import Parts
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
@@ -44,7 +44,7 @@ class Merge:
 
     def __init__(self, captures: Sequence[Capture], renumbered: Renumbered) -> None:
         self._parts = Parts()
-        self._parts.continued = self._continued
+        self._parts.on_continued = self._continued
         self._files = [_File(capture, self._parts) for capture in captures]
         self._renumbered = renumbered
         self._numbers = itertools.count(1)
@@ -91,7 +91,7 @@ class Merge:
             changes=any(each.changes for each in headers),
         )
 
-    def _read(self, merged: Header) -> Iterator[Told]:
+    def _read(self, merged: Header) -> Iterator[AssemblerEvent]:
         """Read all files as parts of one, and give what happened but their headers."""
         # Of two at the same time the one that began before goes first: it may end there.
         files = sorted(self._files, key=lambda each: each.first_ns)
@@ -110,7 +110,7 @@ class Merge:
             yield event
             return
         if isinstance(event, Started):
-            path, number = self._parts.origin(event.facts.number)
+            path, number = self._parts.take_origin(event.facts.number)
             new = replace(event.facts, number=next(self._numbers))
             self._facts[event.facts.number] = event.facts, new
             self._renumbered(path, number, new.number, new.network)
@@ -168,24 +168,24 @@ class _File:
         self.header = Header()
         self.first_ns = 0
         self._capture = capture
-        self._pass = capture.begin(parts)
+        self._reader = capture.open_part(parts)
         self._damage: CaptureError | None = None
 
     def begin(self) -> None:
         """Read to the first packet."""
-        self.first_ns = self._pass.begin()
-        self.header = self._pass.header
+        self.first_ns = self._reader.begin()
+        self.header = self._reader.header
 
     def count_comments(self) -> None:
         """Count what others said of the file: it is not said of several."""
         if not self.header.network:
-            self._capture.met.not_kept["comments of the file"] += len(self.header.comments)
+            self._capture.stats.not_kept["comments of the file"] += len(self.header.comments)
 
     def close(self) -> None:
         """Close the file, wherever reading has come to."""
-        self._pass.close()
+        self._reader.close()
 
-    def told(self) -> Iterator[tuple[int, _File, list[Told]]]:
+    def told(self) -> Iterator[tuple[int, _File, list[AssemblerEvent]]]:
         """Give what happened, each with its time; first nothing, at the time when it begins.
 
         It is read when its turn comes, not before: those that end by then have left to it what they
@@ -193,13 +193,13 @@ class _File:
         """
         time_ns = self.first_ns
         yield time_ns, self, []
-        together: list[Told] = []
+        together: list[AssemblerEvent] = []
         try:
-            for each in self._pass.told():
+            for each in self._reader.events():
                 together.append(each)
-                if isinstance(each, Awaits):  # of what comes next
+                if isinstance(each, RewritePending):  # of what comes next
                     continue
-                time_ns = time_ns if isinstance(each, Header | Sent) else each.time_ns
+                time_ns = time_ns if isinstance(each, Header | RewriteSent) else each.time_ns
                 yield time_ns, self, together
                 together = []
         except CaptureError as error:

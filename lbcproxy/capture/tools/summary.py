@@ -15,7 +15,7 @@ import msgspec
 
 from lbcproxy.capture.packet import Statistics
 from lbcproxy.capture.reader import Capture
-from lbcproxy.capture.reading.read_stats import SessionReport
+from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tools.response_times import Answers
 from lbcproxy.capture.tools.timeline import Timeline
 from lbcproxy.errors import CaptureError
@@ -171,7 +171,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it as an object; the keys are public and stay."""
-        met = self.capture.met
+        met = self.capture.stats
         first, last = met.first_ns, met.last_ns
         seconds = None if first is None or last is None else (last - first) / 1e9
         return {
@@ -233,7 +233,7 @@ def summarise(
     are no answer times. A `timeline` is filled if one is given.
     """
     summary = Summary(capture, decode=decode, timeline=timeline)
-    capture.ended = summary.ended
+    capture.on_session_ended = summary.ended
     try:
         for entry in capture:
             summary.take(entry)

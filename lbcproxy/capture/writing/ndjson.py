@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from lbcproxy.capture.entry_json import entry_object, json_line
 from lbcproxy.capture.events import Header
-from lbcproxy.capture.lines import entry_object, json_line
 from lbcproxy.capture.writing.writer import Writer
 from lbcproxy.session import Delivery, Direction, End, EndCause, Lost, SessionInfo, SessionSummary
 from lbcproxy.text import iso_time

@@ -70,7 +70,7 @@ class Diff:
     def _read(self, side: int) -> Iterator[bool]:
         """Take the messages of a side, one at a time."""
         capture = self._captures[side]
-        capture.ended = lambda report: self._ended(side, report.number)
+        capture.on_session_ended = lambda report: self._ended(side, report.number)
         try:
             for entry in capture:
                 if entry.missing:
@@ -127,7 +127,7 @@ class Diff:
                 count = self._missing[side]
                 how_many = f"{count:,}" if count else "an unknown number of"
                 yield f"{how_many} bytes are missing from {name}"
-            yield from (f"{name}: {words}" for words in self._captures[side].met.notices)
+            yield from (f"{name}: {words}" for words in self._captures[side].stats.notices)
             if self._only is not None and not self._met[side]:
                 yield f"there is no session {self._only[side]} in {name}"
 

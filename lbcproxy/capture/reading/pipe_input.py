@@ -1,7 +1,7 @@
-"""What comes through a pipe, with a sign where nothing has come for a while.
+"""Input from a pipe, with a sign whenever nothing has come for a while.
 
-What a reader holds back until later packets decide on it must not wait for a packet that may come
-in an hour. A file has no such pauses.
+A reader holds back what later packets decide about. With a pipe, the next packet may come an hour
+later, and what is held back must not wait for it. A file has no such pauses.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ import msgspec
 __all__ = ["IDLE_SECONDS", "Idle", "is_pipe", "with_idle"]
 
 IDLE_SECONDS = 1.0
-_MAX_WAITING = 256
+MAX_READ_AHEAD = 256
 """Items that are read ahead."""
 
 T = TypeVar("T")
 
 
 class Idle(msgspec.Struct, frozen=True, gc=False):
-    """Nothing has come for so many seconds."""
+    """Nothing has come for this many seconds."""
 
     seconds: float
 
 
-class _End(Generic[T]):
-    """Nothing more comes: the end, or an error."""
+class _EndOfInput(Generic[T]):
+    """Nothing more comes: the input has ended, or raised an error."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
 def is_pipe(path: Path) -> bool:
-    """Return whether reading a file may wait for whoever writes it."""
+    """Return whether reading a file may block until somebody writes to it."""
     mode = path.stat().st_mode
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def with_idle(items: Iterator[T], seconds: float = IDLE_SECONDS) -> Iterator[T | Idle]:
-    """Give items as they come, and an `Idle` each time that none came for so many seconds.
+    """Return items as they come, and an `Idle` each time that none has come for `seconds`.
 
-    They are taken in a thread of its own; what they raise is raised here.
+    A thread of its own reads them. What they raise is raised here.
     """
-    queue: Queue[T | _End[T]] = Queue(_MAX_WAITING)
+    queue: Queue[T | _EndOfInput[T]] = Queue(MAX_READ_AHEAD)
     stopped = threading.Event()
     reader = threading.Thread(target=_read, args=(items, queue, stopped), daemon=True)
     reader.start()
@@ -62,7 +62,7 @@ def with_idle(items: Iterator[T], seconds: float = IDLE_SECONDS) -> Iterator[T |
                 yield Idle(idle)
                 continue
             idle = 0.0
-            if isinstance(item, _End):
+            if isinstance(item, _EndOfInput):
                 if item.error is not None:
                     raise item.error
                 return
@@ -71,19 +71,21 @@ def with_idle(items: Iterator[T], seconds: float = IDLE_SECONDS) -> Iterator[T |
         stopped.set()
 
 
-def _read(items: Iterator[T], queue: Queue[T | _End[T]], stopped: threading.Event) -> None:
+def _read(items: Iterator[T], queue: Queue[T | _EndOfInput[T]], stopped: threading.Event) -> None:
     error: BaseException | None = None
     try:
         for item in items:
             if not _put(queue, item, stopped):
                 return
-    except BaseException as raised:  # noqa: BLE001: it is raised where the items are taken
+    except BaseException as raised:  # noqa: BLE001: it is raised again in the consumer's thread
         error = raised
-    _put(queue, _End(error), stopped)
+    _put(queue, _EndOfInput(error), stopped)
 
 
-def _put(queue: Queue[T | _End[T]], item: T | _End[T], stopped: threading.Event) -> bool:
-    """Put an item, unless nobody takes any more."""
+def _put(
+    queue: Queue[T | _EndOfInput[T]], item: T | _EndOfInput[T], stopped: threading.Event
+) -> bool:
+    """Put an item into the queue; return False if the consumer has stopped."""
     while not stopped.is_set():
         try:
             queue.put(item, timeout=IDLE_SECONDS)

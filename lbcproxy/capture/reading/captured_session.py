@@ -1,4 +1,4 @@
-"""A session of a capture: its legs, and how far it has come."""
+"""A session of a capture: its legs, and what has happened in it so far."""
 
 from __future__ import annotations
 
@@ -17,91 +17,91 @@ from lbcproxy.capture.events import (
     Reset,
     Started,
 )
-from lbcproxy.capture.reading.connection import Connection
-from lbcproxy.capture.reading.read_stats import SessionReport
+from lbcproxy.capture.reading.captured_connection import CapturedConnection
+from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tcp.stream_events import Closed
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.session import Delivery, Direction, End, SessionInfo, Stage
 
-__all__ = ["Conversation"]
+__all__ = ["CapturedSession"]
 
 
-class Conversation:
-    """Turns what happens on one or two connections into what happened in a session."""
+class CapturedSession:
+    """Turns what happens on one or two connections into the events of a session."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.own: object = None
-        """What the file calls it, if that is one of ours."""
+        self.own_number: object = None
+        """The number that the file gives it, if the file is one of ours."""
         self.facts: SessionInfo | None = None
-        """Between whom it is, once its network is known."""
-        self.legs: list[Connection] = []
-        """Those that are open."""
+        """Its endpoints, once its network is known."""
+        self.legs: list[CapturedConnection] = []
+        """The legs that are open."""
         self.begun = True
         self.protocol_version: int | None = None
-        self._ending = False
+        self._is_ending = False
         self._finished: set[Direction] = set()
         self._reset: tuple[Direction, int] | None = None
         self._report: SessionReport | None = None
 
     @property
     def is_connected(self) -> bool:
-        """Whether the upstream leg has been told of."""
+        """Whether the upstream leg has been reported."""
         return self.facts is not None and self.facts.local is not None
 
-    def start(self, connection: Connection, network: Network | None) -> Iterator[Event]:
-        """Say that it began, the first time that its network is known."""
+    def start(self, connection: CapturedConnection, network: Network | None) -> Iterator[Event]:
+        """Report that it started, the first time that this is called."""
         if self.facts is None:
             self.facts = connection.facts(self.number, network)
             opened = connection.opened
             yield Started(self.facts, opened.time_ns, self.begun, self.protocol_version)
 
     def connected(self, local: Endpoint, time_ns: int) -> Iterator[Event]:
-        """Say that the upstream leg is there."""
+        """Report that the upstream leg is connected."""
         if self.facts is not None:
             self.facts = msgspec.structs.replace(self.facts, local=local)
             yield Connected(self.facts, time_ns)
 
     def passed(self, deliveries: Iterable[Delivery]) -> Iterator[Event]:
-        """Say that something passed, in the direction and at the time that its entries have."""
+        """Report what passed, with the direction and time of its entries."""
         assert self.facts is not None
-        for (direction, time_ns), group in groupby(deliveries, _when):
+        for (direction, time_ns), group in groupby(deliveries, _direction_and_time):
             yield Passed(self.facts, direction, tuple(group), time_ns)
 
     def closed(
         self,
-        connection: Connection,
+        connection: CapturedConnection,
         direction: Direction,
         closed: Closed,
-        told: End | None = None,
+        stated: End | None = None,
     ) -> Iterator[Event]:
-        """Take note that a leg's direction was closed, and say it if the session's was.
+        """Record that a direction of a leg was closed, and report it if the session's was.
 
-        `told` is why, where the capture says so.
+        `stated` is the end of the session that the capture itself states, if it does.
         """
-        if told is not None and not self._ending and self.facts is not None:
-            self._ending = True
-            yield Ending(self.facts, told, closed.time_ns)
+        if stated is not None and not self._is_ending and self.facts is not None:
+            self._is_ending = True
+            yield Ending(self.facts, stated, closed.time_ns)
         if closed.reset:
             self._reset = self._reset or (direction, closed.time_ns)
             return
-        if connection.came_in not in (None, direction) and any(
-            each.came_in is direction for each in self.legs
+        if connection.received not in (None, direction) and any(
+            each.received is direction for each in self.legs
         ):
-            return  # what went on of an end that is told where it came in
+            return  # the leg that received this direction reports its end
         if direction not in self._finished and self.facts is not None:
             self._finished.add(direction)
             yield Finished(self.facts, direction, closed.time_ns)
 
-    def over(self, connection: Connection, time_ns: int) -> Iterator[Event]:
-        """Take note that a leg is over, and say it if all are."""
+    def leg_ended(self, connection: CapturedConnection, time_ns: int) -> Iterator[Event]:
+        """Record that a leg has ended, and report the end of the session if it was the last."""
         self.legs.remove(connection)
         report = connection.report(self.number)
         if self._report is not None:
-            client_leg = connection.came_in is Direction.TO_UPSTREAM
-            legs = (report, self._report) if client_leg else (self._report, report)
-            report = _of_both_legs(*legs)
+            is_client_leg = connection.received is Direction.TO_UPSTREAM
+            legs = (report, self._report) if is_client_leg else (self._report, report)
+            report = _combined(*legs)
         self._report = report
         if self.legs or self.facts is None:
             return
@@ -111,17 +111,17 @@ class Conversation:
         yield Ended(self.facts, report, closed, time_ns)
 
 
-def _when(delivery: Delivery) -> tuple[Direction, int]:
-    """Tell direction and time, of a run without making its entries."""
-    what = delivery.run or delivery.entries[0]
-    return what.direction, what.time_ns
+def _direction_and_time(delivery: Delivery) -> tuple[Direction, int]:
+    """Return direction and time; the entries of a run are not made for this."""
+    first = delivery.run or delivery.entries[0]
+    return first.direction, first.time_ns
 
 
-def _of_both_legs(client: SessionReport, upstream: SessionReport) -> SessionReport:
-    """Put the reports of two legs together: of each node what came in from it."""
+def _combined(client: SessionReport, upstream: SessionReport) -> SessionReport:
+    """Combine the reports on two legs: for each node, what was received from it."""
     sides = client.to_upstream, upstream.to_client
     if not all(side.stage is Stage.READY for side in sides):
-        # Each leg may have had a handshake of its own; here it is about that of the nodes.
+        # Each leg may have had a handshake of its own; the report is about that of the nodes.
         sides = client.to_upstream.not_ready(), upstream.to_client.not_ready()
     return msgspec.structs.replace(
         client,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.reading.idle import Idle, with_idle
+from lbcproxy.capture.reading.pipe_input import Idle, with_idle
 
 CASES = Path(__file__).parents[1] / "cases"
 

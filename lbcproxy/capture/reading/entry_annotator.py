@@ -1,0 +1,47 @@
+"""Completes the entries of a capture with their numbers and with what the file says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from lbcproxy.capture.reading.annotations import Annotations, trail_of
+from lbcproxy.session import Delivery, Entry
+
+__all__ = ["EntryAnnotator"]
+
+
+class EntryAnnotator:
+    """Numbers entries from 1, and adds verdict, trail and comments to them."""
+
+    def __init__(self) -> None:
+        self._next_number = 1
+
+    def annotated(
+        self, delivery: Delivery, annotations: Annotations, comments: tuple[str, ...]
+    ) -> Iterator[Delivery]:
+        """Return a delivery with complete entries; `comments` are for its first entry."""
+        verdict = annotations.get("verdict")
+        if verdict is None and delivery.run is not None and not comments:
+            run = delivery.run.numbered(self._next_number)
+            self._next_number += len(run)
+            yield Delivery(delivery.raw, run, run=run)
+            return
+        for index, each in enumerate(delivery.entries):
+            entry = self._annotated_entry(each, annotations, () if index else comments)
+            if verdict == "inject":
+                yield Delivery(b"", (entry,), entry.raw)
+            else:
+                yield Delivery(entry.raw, (entry,), b"" if verdict == "drop" else None)
+
+    def _annotated_entry(
+        self, entry: Entry, annotations: Annotations, comments: tuple[str, ...]
+    ) -> Entry:
+        changes: dict[str, object] = {"number": self._next_number}
+        self._next_number += 1
+        if "verdict" in annotations:
+            changes |= {"verdict": annotations["verdict"], "trail": trail_of(annotations)}
+        if comments:
+            changes["comments"] = comments
+        return msgspec.structs.replace(entry, **changes)
