@@ -357,7 +357,8 @@ proxies:
 def test_faults_are_read_with_their_attributes(tmp_path):
     """In their order, with defaults."""
     first, second = config(FAULTY, tmp_path).proxies[0].faults
-    assert (first.name, first.attributes.latency, first.attributes.jitter) == ("latency_downstream", 100, 0)
+    assert first.name == "latency_downstream"
+    assert (first.attributes.latency, first.attributes.jitter) == (100, 0)
     assert (second.name, second.toxicity) == ("slicer_upstream", 0.5)
 
 
