@@ -23,6 +23,8 @@ class Facts:
         self.acknowledged = [0, 0]
         self.first_ns: int | None = None
         self.syn = [False, False]
+        self.late_syn = False
+        """Whether a SYN was recorded that came long after: it tells where the streams begin."""
         self.fin = [False, False]
         self.news = [-1, -1]
         """When each side last sent something new, in packets."""
@@ -42,6 +44,8 @@ class Facts:
             self.first_ns = each.time_ns
         if segment.flags & SYN and each.time_ns - self.first_ns < MOST_WAIT_NS:
             self.syn[side] = True
+        elif segment.flags & SYN:
+            self.late_syn = True
         if segment.flags & RST:
             self.reset = True
             self.reset_by.add(side)

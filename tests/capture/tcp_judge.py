@@ -8,19 +8,22 @@ What no tap can know is left out, and nothing else:
 - Bytes that passed only after an RST of a true end: whether the RST overtook them on the rest of
   the way is not to be seen. They may be given.
 - A FIN or an RST that passed and never arrived may be told.
-- What a tap with several queues records after the answer to the next SYN may be left out, and
-  such a connection counts as reset if its end is among that.
+- What a tap with several queues records after a segment that only who was answered can send, on
+  the next connection, may be left out, and such a connection counts as reset if its end is among
+  that: the same packets in order are a connection that was given up for the next.
 - A SYN that reached nobody, or a late repetition of one, may count as a connection without bytes
   if something else was open between the addresses: it may be a stray.
 - A stray SYN, or an RST in the window, after which its side sends nothing new may be obeyed.
 - With a tap that loses packets, bytes that it saw for the first time after it saw them
   acknowledged, since they had been given up by then.
 - Where a capture begins in the middle, or is of one direction, windows or their scales are not
-  known: strays may be believed. So may late repetitions of what was over before the capture.
+  known: strays may be believed. So may late repetitions of what was over before the capture. A SYN
+  that a capture from the middle has after other segments of its connection is late or out of
+  order, and one or the other of the two beginnings is right.
 - A tap that disorders or loses packets may have bytes that repeat others with other values and not
   those before, a stray SYN before the true one, or nothing of what shows that a segment is a stray.
 - A connection that was over is told again if its SYN comes again long after, and its bytes: a host
-  may begin with the same number again.
+  may begin with the same number again. So is one whose first SYN was lost.
 - Bytes of a connection that was over, which a tap sees for the first time in a later one, may be
   told as a connection of their own.
 - Of SYNs that overtook each other nobody knows which attempt was the later one.
@@ -123,14 +126,16 @@ class Judge:
                 if self._is_new(facts, each):
                     self.late_data = True
                     self.late_syns += 1
-            elif opening and each.side == 1:
+            elif not opening or each.side == 1:
                 self.newest = facts.connection.number
             late = facts.first_ns is not None and each.time_ns - facts.first_ns >= MOST_WAIT_NS
             if opening and facts not in self.expected and facts.connection.number < self.latest:
                 self.undecided = True  # SYNs overtook each other
-            if opening and (facts.syn[each.side] or facts.reset or late):
+            if opening and (facts.syn[each.side] or facts.reset or facts.overtaken or late):
                 self.late_syns += 1
                 self.late_data = self.late_data or late
+            if opening and self.tap == "middle" and facts in self.expected and not any(facts.syn):
+                self.undecided = True  # out of order, or late
             # What a capture has of a connection that ended before it began is late.
             before = self.tap == "middle" and facts.connection.number < self.latest
             if before and not self.expected:
@@ -238,7 +243,7 @@ class Judge:
             if isinstance(each, Data | Gap) and each.from_client is (side == 0)
         ]
         # A SYN-ACK tells where both sides begin.
-        starts = {0} if any(facts.syn) else set()
+        starts = {0} if any(facts.syn) or facts.late_syn else set()
         if not facts.syn[side]:
             starts |= facts.starts[side] or {0}
         whys = [self._read_from(start, facts, side, events) for start in sorted(starts)]
@@ -275,8 +280,9 @@ class Judge:
         if missing:
             at = len(wanted) - (missing.bit_length() + 7) // 8
             return f"byte {at} of {got} is not given; {covered.count(1)} are"
-        # A FIN that was not recorded has a number as well.
-        unseen = connection.closed[side] and (not facts.fin[side] or self.tap == "middle")
+        # A FIN that was not recorded, or too late, has a number as well.
+        is_fin_seen = facts.fin[side] and not facts.overtaken and self.tap != "middle"
+        unseen = connection.closed[side] and not is_fin_seen
         got += unseen
         if not self._is_abnormal(connection) and place > got:
             return f"goes to {place}, but the receiver got {got}"
@@ -374,7 +380,7 @@ def _judge(lines: list[Line], recorded: list[Passed], tap: str) -> None:
             if host in (each.opened.client.host, each.opened.server.host)
         ]
         if tap == "any loss":
-            _truthful(line, found)
+            _truthful(line, own[host], found)
         else:
             Judge(line, own[host], tap).judge(found)
 
@@ -397,8 +403,11 @@ def _orderly(found: dict[int, Found]) -> None:
                     over = {True: True, False: True}
 
 
-def _truthful(line: Line, found: list[Found]) -> None:
-    """Whatever is given was sent, and is given once: all that can be asked if SYNs are lost."""
+def _truthful(line: Line, recorded: list[Passed], found: list[Found]) -> None:
+    """Whatever is given was sent, and is given once: all that can be asked if SYNs are lost.
+
+    A connection whose SYN was recorded again long after may be told again.
+    """
     if any(each.mixed for each in line.connections):
         return
     strays = {each.segment.payload for each in line.passed if each.of is None}
@@ -408,13 +417,28 @@ def _truthful(line: Line, found: list[Found]) -> None:
         for each in found:
             for event in each.events:
                 if isinstance(event, Data) and event.from_client is (side == 0):
-                    if event.data in strays:
+                    if any(event.data in each for each in strays):
                         continue  # without the SYNs nobody knows
                     at, size = sent.find(event.data), len(event.data)
                     if at < 0:
                         raise Verdict(f"invented: {event}")
                     if size < UNIQUE:
                         continue
-                    if any(given[at : at + size]):
+                    if any(given[at : at + size]) and not _may_be_again(line, recorded, event):
                         raise Verdict(f"given twice: {event}")
                     given[at : at + size] = b"\1" * size
+
+
+def _may_be_again(line: Line, recorded: list[Passed], event: Data) -> bool:
+    """Whether bytes are of a connection whose SYN was recorded long after its first segment."""
+    first_ns: dict[int, int] = {}
+    for each in line.passed:
+        if each.of is not None:
+            first_ns.setdefault(id(each.of), each.time_ns)
+    return any(
+        each.of is not None
+        and each.segment.flags & SYN
+        and each.time_ns - first_ns[id(each.of)] >= MOST_WAIT_NS
+        and event.data in each.of.sent[0 if event.from_client else 1]
+        for each in recorded
+    )

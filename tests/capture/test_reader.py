@@ -367,7 +367,7 @@ def test_who_listened_before_is_the_server(tmp_path):
 
 def test_connections_that_say_nothing_any_more_are_forgotten(tmp_path, monkeypatch):
     """Scans and lost ends leave connections open for ever; a capture lasts for months."""
-    monkeypatch.setattr("lbcproxy.capture.tcp.reassembler._MAX_OPEN", 8)
+    monkeypatch.setattr("lbcproxy.capture.tcp.open_connections._MAX_OPEN", 8)
     clients = [Endpoint("10.0.0.1", 40_000 + number) for number in range(20)]
     segments = conversation_of(CLIENT, PING[:9])
     for number, client in enumerate(clients):

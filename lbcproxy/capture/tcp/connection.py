@@ -5,148 +5,40 @@ Segments are judged by RFC 9293 (3.10.7) and RFC 5961.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from lbcproxy.capture.dropped import Dropped, DropReason
+from lbcproxy.capture.dropped import DropReason
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
-from lbcproxy.capture.tcp.delivery import GRACE_NS, Moment, TcpStreams, is_version
+from lbcproxy.capture.tcp.delivery import GRACE_NS, is_version
 from lbcproxy.capture.tcp.detached import MAX_WINDOW, WRAP, PendingReset
+from lbcproxy.capture.tcp.identity import TcpIdentity
 from lbcproxy.capture.tcp.pending_syn import FIRST_WINDOW, scale_of
 from lbcproxy.capture.tcp.receiver import NO_SCALE, Receiver
 from lbcproxy.capture.tcp.stream_events import Data, StreamEvent
-from lbcproxy.endpoint import Endpoint
 
 __all__ = ["TcpConnection"]
 
-_MAX_EARLIER = 4
-"""Connections on the same ports whose late repetitions are recognised."""
 _MAX_SCALE = 14  # RFC 7323; assumed where a SYN was not captured
 
 
-class TcpConnection(TcpStreams):
+class TcpConnection(TcpIdentity):
     """Takes the segments of one connection, which events are made of."""
 
-    __slots__ = ("previous",)
-
-    def __init__(
-        self, number: int, client: Endpoint, server: Endpoint, moment: Moment, dropped: Dropped
-    ) -> None:
-        super().__init__(number, client, server, moment, dropped)
-        self.previous: TcpConnection | None = None
-        """The connection that had the same addresses and ports before."""
-
-    @property
-    def is_established(self) -> bool:
-        """Whether both sides have said something, or one of them has sent bytes."""
-        return all(each.first is not None for each in self.halves) or any(
-            each.next or each.waits for each in self.halves
-        )
-
-    def knows(self, segment: Segment) -> bool:
-        """Return whether it is known where the stream begins that a segment is of."""
-        if self.over:
-            return bool(segment.payload) and self.repeats(segment)
-        half, other = self.halves_of(segment.source)
-        if half.first is None:  # a SYN-ACK is known by the SYN that it acknowledges
-            is_syn = bool(segment.flags & SYN) and other.syn is not None
-            return is_syn and other.is_at(segment.acknowledgment)
-        return half.is_at(segment.sequence) or self.fits(segment)
-
-    def repeats(self, segment: Segment) -> bool:
-        """Return whether all bytes of a segment were received before."""
-        half, _ = self.halves_of(segment.source)
-        return half.covers(segment.sequence, len(segment.payload))
-
-    def fits(self, segment: Segment) -> bool:
-        """Return whether a segment may be of this connection, by its numbers."""
-        half, _ = self.halves_of(segment.source)
-        return half.fits(segment.sequence, len(segment.payload))
-
-    def is_behind(self, segment: Segment) -> bool:
-        """Return whether a segment is from before what was seen of the connection, by little."""
-        half, _ = self.halves_of(segment.source)
-        return half.is_behind(segment.sequence, len(segment.payload))
-
-    def is_in_flight(self, segment: Segment) -> bool:
-        """Return whether new bytes may have been under way when the connection ended."""
-        half, _ = self.halves_of(segment.source)
-        if half.first is None:
-            return False
-        offset = half.offset_of(segment.sequence)
-        # After a FIN nothing can be; what overlaps it is no new conversation, though.
-        return 0 <= offset <= (half.limit if self._was_reset else half.next)
-
-    def is_next(self, segment: Segment) -> bool:
-        """Return whether a segment after the end is of the next connection; count it if not."""
-        if not segment.payload or self.repeats(segment):
-            return False
-        if self.is_of_an_earlier_one(segment):
-            self.drop(DropReason.OLDER_CONNECTION, segment)
-        elif is_version(segment.payload):
-            return True
-        elif self.is_behind(segment):
-            self.drop(DropReason.OLDER_CONNECTION, segment)
-        elif self.is_in_flight(segment):
-            self.drop(DropReason.AFTER_END, segment)
-        else:
-            return True
-        return False
-
-    def had_syn(self, source: Endpoint, sequence: int) -> bool:
-        """Return whether a SYN is of this connection after its end, or of the one before it."""
-        half, _ = self.halves_of(source)
-        if self.over and half.syn == sequence:
-            return True
-        return any(each.halves_of(source)[0].syn == sequence for each in self.earlier())
-
-    def earlier(self) -> Iterator[TcpConnection]:
-        """Return the connections that had the same addresses and ports before, the last first."""
-        previous = self.previous
-        while previous is not None:
-            yield previous
-            previous = previous.previous
-
-    def is_of_an_earlier_one(self, segment: Segment) -> bool:
-        """Return whether a segment repeats bytes of an earlier connection."""
-        return any(each.repeats(segment) for each in self.earlier())
-
-    def _is_of_an_ended_one(self, segment: Segment) -> bool:
-        """Return whether an answer before the SYN-ACK is from the end of an earlier connection."""
-        half, _ = self.halves_of(segment.source)
-        if half.first is not None or segment.flags & SYN:
-            return False
-        return any(
-            all(
-                one.is_at_end(number)
-                for one, number in zip(
-                    each.halves_of(segment.source),
-                    (segment.sequence, segment.acknowledgment),
-                    strict=True,
-                )
-            )
-            for each in self.earlier()
-        )
-
-    def succeed(self, previous: TcpConnection) -> None:
-        """Remember the connection before, and some of those before that one."""
-        self.previous = previous
-        for place, each in enumerate(self.earlier(), 1):
-            if place == _MAX_EARLIER:
-                each.previous = None
+    __slots__ = ()
 
     def receive(self, segment: Segment, events: list[StreamEvent]) -> None:
         """Take a segment; one with a SYN is of this connection's beginning."""
         self.last = self._moment.packets
         half, other = self.halves_of(segment.source)
         flags = segment.flags
+        if flags & ACK and not half.next and self._is_late(half, other, segment):
+            self.drop(DropReason.OLDER_CONNECTION, segment)
+            return
+        if half.first is None and other.syn is not None and not self._answers(half, other, segment):
+            return
         if flags & ACK and self._acknowledges(half, segment):
-            is_taken = half.is_new(segment.sequence, len(segment.payload))
-            self._acknowledge(half, other, segment, is_taken)
+            self._acknowledge(half, other, segment)
         if other.waits:
             self.advance(other, events)
         if self.over:
-            return
-        if half.first is None and other.syn is not None and not self._answers(half, other, segment):
             return
         if not self.accepted and not half.from_client and not flags & RST:
             self.accepted = True
@@ -176,7 +68,9 @@ class TcpConnection(TcpStreams):
         moment = self._moment
         self.last = moment.packets
         if segment.flags & ACK and segment.acknowledgment != other.acked_number:
-            self._acknowledge(half, other, segment, True)
+            if not half.next and self._is_late(half, other, segment):
+                return None
+            self._acknowledge(half, other, segment)
         payload = segment.payload
         if not payload:
             return []
@@ -185,11 +79,27 @@ class TcpConnection(TcpStreams):
         return [Data(self.number, half.from_client, payload, half.time_ns)]
 
     def _acknowledges(self, half: Receiver, segment: Segment) -> bool:
-        """Return whether the other side would take the acknowledgment of a segment."""
+        """Return whether the other side would take the acknowledgment and window of a segment.
+
+        Those of a segment that no receiver takes say nothing (RFC 9293, 3.10.7.4).
+        """
         if segment.flags & (SYN | RST):
             return not segment.flags & RST
-        fits = half.fits(segment.sequence, len(segment.payload))
-        return fits and not self._is_of_an_ended_one(segment)
+        is_new = half.is_new(segment.sequence, len(segment.payload))
+        return is_new and not self._is_of_an_ended_one(segment)
+
+    def _is_late(self, half: Receiver, other: Receiver, segment: Segment) -> bool:
+        """Return whether a segment is of an earlier connection whose SYN was answered once more.
+
+        Its acknowledgment is one that this connection's other side resets (RFC 9293, 3.10.7.4).
+        """
+        if half.syn is None or other.syn is None or segment.flags & (SYN | RST):
+            return False
+        if not segment.acknowledgment:  # some tools leave it zero
+            return False
+        if 0 <= other.offset_of(segment.acknowledgment) <= other.limit:
+            return False
+        return self.is_of_an_earlier_one(segment)
 
     def _answers(self, half: Receiver, other: Receiver, segment: Segment) -> bool:
         """Return whether the first segment of a side answers the other side's SYN.
@@ -214,18 +124,18 @@ class TcpConnection(TcpStreams):
             self.drop(reason, segment)
         return False
 
-    def _acknowledge(
-        self, half: Receiver, other: Receiver, segment: Segment, is_taken: bool
-    ) -> None:
+    def _acknowledge(self, half: Receiver, other: Receiver, segment: Segment) -> None:
         """Take note of what the sender of a segment says it has received."""
         number, shift = segment.acknowledgment, 0
         if not segment.flags & SYN and NO_SCALE not in (half.scale, other.scale):
             # Windows are scaled only with the option in both SYNs (RFC 7323, 2.2).
             shift = _MAX_SCALE if half.scale is None else half.scale
-        # The window of a segment that no receiver takes says nothing (RFC 9293, 3.10.7.4).
-        other.acknowledge(number, segment.window << shift if is_taken else 0)
+        is_of_stream = other.acknowledge(number, segment.window << shift)
         for group in other.detached:
-            group.is_acknowledged = group.is_acknowledged or group.has(number)
+            if is_of_stream:
+                group.went_elsewhere(self._moment.packets, self._moment.time_ns)
+            elif group.has(number):
+                group.is_acknowledged = True
 
     def _take(self, half: Receiver, other: Receiver, segment: Segment, time_ns: int) -> None:
         """Put the bytes of a segment, and its end of the stream, where they belong."""
@@ -260,25 +170,33 @@ class TcpConnection(TcpStreams):
     def _take_fitting(
         self, half: Receiver, other: Receiver, offset: int, segment: Segment, time_ns: int
     ) -> None:
-        payload = segment.payload
+        payload, is_fin = segment.payload, bool(segment.flags & FIN)
         end = offset + len(payload)
-        self._doubt(half, other, time_ns)
-        if segment.flags & FIN and half.end is None and end >= half.next:
+        is_news = is_fin and half.end is None and end >= half.next
+        if is_news:
             half.end = end
         if half.end is not None and end > half.end:
             self.drop(DropReason.AFTER_END, segment)
             payload = payload[: max(half.end - offset, 0)]
             end = half.end
-        if end <= half.next or not payload:
-            return
-        if half.pending_reset is not None and end > half.pending_reset.offset:
+        if end > half.next and payload:
+            cost = half.cost
+            if half.queue(offset, payload, time_ns):
+                self.drop(DropReason.CONFLICT, segment)
+            is_news = is_news or half.cost > cost
+        if is_news:
+            self._take_news(half, other, end + is_fin, time_ns)
+
+    def _take_news(self, half: Receiver, other: Receiver, end: int, time_ns: int) -> None:
+        """Take note that a side goes on where it was, with something that ends there."""
+        self._doubt(half, other, time_ns)
+        reset = half.pending_reset
+        if reset is not None and end > reset.offset:
             self._disbelieve(half)
+        elif reset is not None:
+            reset.is_contradicted = end < reset.offset
         for group in half.detached:
             group.went_elsewhere(self._moment.packets, self._moment.time_ns)
-        if half.pending_reset is not None:
-            half.pending_reset.is_contradicted = end < half.pending_reset.offset
-        if half.queue(offset, payload, time_ns):
-            self.drop(DropReason.CONFLICT, segment)
 
     def _detach(self, half: Receiver, segment: Segment) -> None:
         """Keep a segment apart that fits nowhere, unless it is known what it is."""
@@ -312,11 +230,14 @@ class TcpConnection(TcpStreams):
         near = half.group_of(segment.sequence)
         # What the tap saw may not have arrived: the receiver awaits what it has not acknowledged.
         limit = half.limit if other.first is not None else half.next
-        if offset == half.acknowledged or half.next <= offset <= max(limit, half.next + 1):
+        if half.acknowledged <= offset <= max(limit, half.next + 1):
+            is_early = offset > max(half.next + half.closed, half.acknowledged)
             waiting = half.pending_reset
             if waiting is not None and waiting.offset != offset:
                 self._disbelieve(half)
-            half.pending_reset = half.pending_reset or PendingReset(offset, self._moment.time_ns)
+            if half.pending_reset is None or half.pending_reset.is_early:
+                now = self._moment.time_ns
+                half.pending_reset = PendingReset(offset, now, is_early=is_early)
         elif near is not None and near.ends_at(segment.sequence):
             half.cost += near.add(segment, self._moment.time_ns)
         else:
@@ -339,7 +260,11 @@ class TcpConnection(TcpStreams):
 
 def _may_begin(half: Receiver, other: Receiver, segment: Segment) -> bool:
     """Return whether a reset may be the first that is seen of a direction."""
-    if segment.flags & ACK and other.first is not None:
-        return 0 <= other.offset_of(segment.acknowledgment) <= other.next + FIRST_WINDOW
     acked = half.acked_number
-    return acked is None or (segment.sequence - acked) % WRAP <= MAX_WINDOW
+    if acked is not None:
+        return (segment.sequence - acked) % WRAP <= MAX_WINDOW
+    if segment.flags & ACK and other.first is not None:
+        # What answers a SYN acknowledges no more than was sent (RFC 9293, 3.10.7.3).
+        most = other.next if other.syn is not None else other.next + FIRST_WINDOW
+        return 0 <= other.offset_of(segment.acknowledgment) <= most
+    return True

@@ -290,7 +290,7 @@ class TcpStreams:
             return
         # After a FIN, which counts as a byte, either number is seen.
         exact = reset.offset in ((half.next, half.next + 1) if half.closed else (half.next,))
-        if exact:
+        if exact and not reset.is_early:
             other = self.other_of(half)
             if other.is_reset_acknowledged:
                 self._reset(other, events)  # it came before
@@ -301,7 +301,8 @@ class TcpStreams:
             self._disbelieve(half)
             return
         now = self._moment.time_ns
-        is_late = half.is_reset_acknowledged and now - reset.time_ns > GRACE_NS
+        is_awaited = half.is_reset_acknowledged and not reset.is_early
+        is_late = is_awaited and now - reset.time_ns > GRACE_NS
         if is_late or now - max(reset.time_ns, self.last_ns) > _INACTIVE_NS:
             self._reset(half, events)
 
@@ -322,6 +323,8 @@ class TcpStreams:
 
     def _close(self, half: Receiver, reset: bool, time_ns: int, events: list[StreamEvent]) -> None:
         half.closed = True
+        for group in list(half.detached):
+            self._forget(half, group)
         half.clear()
         events.append(Closed(self.number, half.from_client, reset, time_ns))
         self.over = self.over or all(each.closed for each in self.halves)

@@ -19,11 +19,13 @@ SEGMENT_COST = 200
 class PendingReset:
     """An RST in the window, but not at the byte awaited: RFC 5961 has it answered, not obeyed."""
 
-    __slots__ = ("is_contradicted", "offset", "time_ns")
+    __slots__ = ("is_contradicted", "is_early", "offset", "time_ns")
 
-    def __init__(self, offset: int, time_ns: int) -> None:
+    def __init__(self, offset: int, time_ns: int, *, is_early: bool = False) -> None:
         self.offset = offset
         self.time_ns = time_ns
+        self.is_early = is_early
+        """Whether it came before the bytes that it follows."""
         self.is_contradicted = False
         """Whether the last new bytes of its side came after it and end before its number."""
 

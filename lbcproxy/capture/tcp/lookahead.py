@@ -18,6 +18,7 @@ _MOST_PACKETS = 256
 _MOST_NS = 1_000_000_000
 _WRAP = 1 << 32
 _FAR = 16 * 2**20  # bytes that are not out of order, but of another time
+_MOST_EARLY = 2**20  # bytes that may be captured before their SYN
 
 Captured = tuple[Packet, Segment]
 
@@ -76,24 +77,43 @@ class Lookahead:
         """Return what follows of a connection, up to where its ports may be another's."""
         ends = {first[1].source, first[1].target}
         found: list[Captured] = []
+        syn_acks: list[Captured] = []
+        opening: int | None = None
+        is_reset = False
         for each in self._window:
             segment = each[1]
             if segment.source not in ends or segment.target not in ends:
                 continue
-            if segment.payload and segment.source == first[1].source and self._known(segment):
+            is_same_side = segment.source == first[1].source or first[1].flags & RST
+            if segment.payload and is_same_side and self._known(segment):
                 break  # the connection that is known goes on
-            if segment.flags & SYN and not _begins(segment, first[1]):
-                if _opens(segment):
+            if _opens(segment):
+                if not _begins(segment, first[1]) or opening not in (None, segment.sequence):
                     break
+                opening = segment.sequence
+            elif segment.flags & SYN and not _begins(segment, first[1]):
+                syn_acks.append(each)
                 continue
-            found.append(each)
-            if segment.flags & RST:
-                break
-        return found
+            # After a reset only its SYNs are of it, which came before on the wire.
+            if not is_reset or segment.flags & SYN:
+                found.append(each)
+            is_reset = is_reset or bool(segment.flags & RST)
+        if first[1].flags & RST:
+            return found
+        # The numbers of the first may be made up, but not what answers the SYN.
+        return found + [
+            each
+            for each in syn_acks
+            if self._known(each[1]) or (opening is not None and _answers(each[1], opening))
+        ]
 
 
 def _opens(segment: Segment) -> bool:
     return bool(segment.flags & SYN) and not segment.flags & ACK
+
+
+def _answers(syn_ack: Segment, opening: int) -> bool:
+    return syn_ack.acknowledgment == (opening + 1) % _WRAP
 
 
 def _begins(syn: Segment, segment: Segment) -> bool:
@@ -108,7 +128,7 @@ def _begins(syn: Segment, segment: Segment) -> bool:
             return ahead % _WRAP == 0
     else:
         return not segment.flags & RST  # nothing tells; only one that acknowledges is an answer
-    return ahead % _WRAP < _FAR or ahead == -1
+    return ahead % _WRAP < _MOST_EARLY or ahead == -1
 
 
 def _beginning(first: Captured, others: list[Captured]) -> list[Captured]:

@@ -21,27 +21,47 @@ def scale_of(segment: Segment) -> int:
 class PendingSyn:
     """Such a SYN, while it waits for what proves one or the other."""
 
-    __slots__ = ("client", "client_syn", "scales", "server", "server_syn", "time_ns")
+    __slots__ = ("client", "client_syn", "is_attempt", "server", "server_syn", "syns", "time_ns")
 
     def __init__(self, client: Endpoint, server: Endpoint, client_syn: int, time_ns: int) -> None:
         self.client = client
         self.server = server
         self.client_syn = client_syn
         self.server_syn: int | None = None
-        self.scales: dict[Endpoint, int] = {}
+        self.is_attempt = False
+        """Whether it cannot be a stray, since no connection was open."""
+        self.syns: dict[Endpoint, tuple[int, int]] = {}
+        """The window and its scale in each side's SYN that was seen."""
         self.time_ns = time_ns
+
+    def take(self, syn: Segment) -> None:
+        """Take note of what a SYN says of its sender."""
+        self.syns[syn.source] = (syn.window, scale_of(syn))
 
     def refuses(self, segment: Segment) -> bool:
         """Return whether the client resets what it is said to have begun."""
         return segment.source == self.client and bool(segment.flags & RST)
 
+    def is_answered_by(self, segment: Segment) -> bool:
+        """Return whether the server acknowledges just this SYN."""
+        number = (self.client_syn + 1) % WRAP
+        return bool(segment.flags & ACK) and segment.acknowledgment == number
+
+    def is_refused_by(self, segment: Segment) -> bool:
+        """Return whether the server resets what this SYN would begin."""
+        return bool(segment.flags & RST) and self.is_answered_by(segment)
+
     def takes(self, segment: Segment) -> bool:
         """Return whether a segment may be the next of the connection that this SYN begins."""
         acknowledgment = segment.acknowledgment if segment.flags & ACK else None
         if segment.source == self.client:
+            if segment.flags & RST and segment.sequence != (self.client_syn + 1) % WRAP:
+                return False
             return _is_soon_after(self.client_syn, segment.sequence) and _is_soon_after(
                 self.server_syn, acknowledgment
             )
+        if self.server_syn is None:  # what the client sends before an answer is not acknowledged
+            return self.is_answered_by(segment)
         return (
             acknowledgment is not None
             and _is_soon_after(self.client_syn, acknowledgment)

@@ -13,30 +13,23 @@ from __future__ import annotations
 from lbcproxy.capture.dropped import Dropped, DropReason
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
 from lbcproxy.capture.tcp.connection import TcpConnection
-from lbcproxy.capture.tcp.delivery import Moment, is_version
+from lbcproxy.capture.tcp.delivery import is_version
 from lbcproxy.capture.tcp.detached import WRAP
-from lbcproxy.capture.tcp.pending_syn import PendingSyn, scale_of
+from lbcproxy.capture.tcp.open_connections import (
+    MAX_COST,
+    SWEEP_NS,
+    OpenConnections,
+)
+from lbcproxy.capture.tcp.pending_syn import PendingSyn
 from lbcproxy.capture.tcp.server_guess import ServerGuess
 from lbcproxy.capture.tcp.silent import SilentConnections
-from lbcproxy.capture.tcp.stream_events import Forgotten, Opened, StreamEvent
+from lbcproxy.capture.tcp.stream_events import Opened, StreamEvent
 from lbcproxy.endpoint import Endpoint
 
 __all__ = ["Reassembler"]
 
-_MAX_COST = 64 * 2**20
-"""Bytes that all connections together may hold while they wait."""
-_MAX_KEPT = 32 * 2**20
-"""The same of bytes given out, to be compared with those that are sent again."""
-_MAX_KEPT_EACH = 32 * 2**10
-# Closed connections whose late repetitions are still recognised.
-_MAX_REMEMBERED = 256
-_MAX_OPEN = 16_384
-_SWEEP_NS = 1_000_000_000
 
-Key = tuple[Endpoint, Endpoint]
-
-
-class Reassembler:
+class Reassembler(OpenConnections):
     """Turns segments into events, for any number of connections at once.
 
     Args:
@@ -52,23 +45,11 @@ class Reassembler:
         *,
         dropped: Dropped | None = None,
         silent: SilentConnections | None = None,
-        max_cost: int = _MAX_COST,
+        max_cost: int = MAX_COST,
     ) -> None:
-        self.dropped = Dropped() if dropped is None else dropped
-        self.silent = SilentConnections() if silent is None else silent
-        self._max_cost = max_cost
+        super().__init__(dropped, silent, max_cost)
         self._count = 0
-        self._moment = Moment()
-        self._swept_ns = 0
-        # By source and target, for both directions.
-        self._connections: dict[Key, TcpConnection] = {}
-        self._open: dict[int, TcpConnection] = {}
-        self._waiting: dict[int, TcpConnection] = {}
-        self._cost = 0
-        # In the order in which they ended, for the oldest to be forgotten.
-        self._remembered: dict[int, TcpConnection] = {}
         self._servers = ServerGuess(server_ports)
-        self._keep()
 
     def knows(self, segment: Segment) -> bool:
         """Return whether it is known where the stream begins that a segment is of."""
@@ -104,7 +85,7 @@ class Reassembler:
             if usual is not None:
                 return usual
         events: list[StreamEvent] = []
-        if not 0 <= time_ns - self._swept_ns < _SWEEP_NS:
+        if not 0 <= time_ns - self._swept_ns < SWEEP_NS:
             self._sweep(events)
         connection = self._connection_of(segment, begins, events)
         if connection is None:
@@ -128,6 +109,8 @@ class Reassembler:
         Directions that were not closed stay so. The reassembler is empty afterwards.
         """
         events: list[StreamEvent] = []
+        for connection in list(dict.fromkeys(self._connections.values())):
+            self._finish_pending(connection, events)
         for connection in list(self._open.values()):
             self._drop_pending(connection)
             connection.flush(events)
@@ -154,9 +137,8 @@ class Reassembler:
         if found is None:
             return self._opened_in_middle(segment, events) if segment.payload else None
         if found.over:
-            pending = found.pending
-            if pending is not None and pending.takes(segment) and not pending.refuses(segment):
-                return self._opened_from(pending, events)
+            if found.pending is not None and found.is_of_pending(segment):
+                return self._opened_from(found.pending, events)
             return self._opened_in_middle(segment, events) if found.is_next(segment) else None
         if found.pending is not None:
             return self._resolve(found, found.pending, segment, events)
@@ -166,26 +148,35 @@ class Reassembler:
         self, found: TcpConnection, segment: Segment, events: list[StreamEvent]
     ) -> TcpConnection | None:
         """Find out whether a SYN is of this connection, or begins the next."""
-        half, other = found.halves_of(segment.source)
-        if found.over:
-            return self._opened_by(segment, events)
-        if half.syn == segment.sequence:
+        half, _ = found.halves_of(segment.source)
+        if half.syn == segment.sequence and not found.over:
             return None  # sent again
-        if found.had_syn(segment.source, segment.sequence):
+        is_again = found.had_syn(segment.source, segment.sequence)
+        if found.over and not is_again:
+            return self._opened_by(segment, events)
+        if is_again and not found.over:
             found.drop(DropReason.IGNORED_SYN)  # late
             return None
-        if half.syn is None and half.may_begin_with(segment.sequence + 1):
+        if half.syn is None and not found.over and half.may_begin_with(segment.sequence + 1):
             return found
-        if half.syn is not None and not found.is_established and other.syn is None:
-            return self._opened_by(segment, events)  # an attempt that nobody answered
         pending = found.pending
         if pending is None or pending.client_syn != segment.sequence:
+            found = self._finish_pending(found, events)
             self._drop_pending(found)
             now = self._moment.time_ns
             pending = PendingSyn(segment.source, segment.target, segment.sequence, now)
+            pending.is_attempt = not is_again and not found.is_established
             found.pending = pending
-        pending.scales[segment.source] = scale_of(segment)
+        pending.take(segment)
         return None
+
+    def _finish_pending(self, found: TcpConnection, events: list[StreamEvent]) -> TcpConnection:
+        """Open what a SYN began that nobody answered, if it did not stand in an open connection."""
+        pending = found.pending
+        is_open = found.is_established and not found.over
+        if pending is None or not pending.is_attempt or is_open:
+            return found
+        return self._opened_from(pending, events)
 
     def _of_syn_ack(
         self, found: TcpConnection, segment: Segment, events: list[StreamEvent]
@@ -193,8 +184,6 @@ class Reassembler:
         """Find out whether a SYN-ACK is of this connection, or of one whose SYN was not seen."""
         half, other = found.halves_of(segment.source)
         client_syn = (segment.acknowledgment - 1) % WRAP
-        if half.syn == segment.sequence or found.had_syn(segment.target, client_syn):
-            return None  # sent again, or late
         pending = found.pending
         if (
             pending is not None
@@ -203,6 +192,8 @@ class Reassembler:
             and pending.server_syn is None
         ):
             return self._opened_from(pending, events)
+        if half.syn == segment.sequence or found.had_syn(segment.target, client_syn):
+            return None  # sent again, or late
         if found.over:
             return self._opened_by(segment, events)
         if (
@@ -219,13 +210,8 @@ class Reassembler:
         now = self._moment.time_ns
         found.pending = pending = PendingSyn(segment.target, segment.source, client_syn, now)
         pending.server_syn = segment.sequence
-        pending.scales[segment.source] = scale_of(segment)
+        pending.take(segment)
         return None
-
-    def _drop_pending(self, connection: TcpConnection) -> None:
-        if connection.pending is not None:
-            connection.pending = None
-            connection.drop(DropReason.IGNORED_SYN)
 
     def _resolve(
         self,
@@ -242,6 +228,8 @@ class Reassembler:
         if not by_client:
             acknowledged = other.first is None or other.fits(segment.acknowledgment, 0)
             is_old = acknowledged and (is_old or half.first is None)
+        if found.is_unanswered and pending.takes(segment):
+            is_old = False  # the client has sent nothing yet that an answer did not allow
         if is_old:
             if by_client and segment.payload and not half.covers(number, length):
                 self._drop_pending(found)
@@ -277,7 +265,9 @@ class Reassembler:
             if syn is not None:
                 half.syn = syn
                 half.begin(syn + 1)
-                half.scale = pending.scales.get(end)
+            if end in pending.syns:
+                window, half.scale = pending.syns[end]
+                opened.other_of(half).edge = window
         return opened
 
     def _opened_in_middle(
@@ -304,8 +294,7 @@ class Reassembler:
             self._look_after(previous, events)
         if previous is not None:
             self._remembered.pop(previous.number, None)
-        if len(self._open) >= _MAX_OPEN:
-            self._forget(events)
+        self._make_room(events)
         self._count += 1
         opened = TcpConnection(self._count, client, server, self._moment, self.dropped)
         if previous is not None:
@@ -330,71 +319,3 @@ class Reassembler:
         self._moment.time_ns = now
         self._look_after(opened, events)
         return opened
-
-    def _look_after(self, connection: TcpConnection, events: list[StreamEvent]) -> None:
-        """Put a connection where it belongs after something happened on it."""
-        number = connection.number
-        if connection.successor:
-            self._succeed(connection, events)
-        if connection.over and self._open.pop(number, None) is not None:
-            self._count_silence(connection)
-            for half in connection.halves:
-                half.clear()
-            self._remembered[number] = connection
-            if len(self._remembered) > _MAX_REMEMBERED:
-                self._unlink(self._remembered.pop(next(iter(self._remembered))))
-        self._cost += connection.cost - connection.counted
-        connection.counted = connection.cost
-        if connection.waits:
-            self._waiting[number] = connection
-            self._bound(events)
-        else:
-            self._waiting.pop(number, None)
-
-    def _unlink(self, connection: TcpConnection) -> None:
-        client, server = connection.key
-        if self._connections.get(connection.key) is connection:
-            del self._connections[client, server]
-            self._connections.pop((server, client), None)
-
-    def _count_silence(self, connection: TcpConnection) -> None:
-        silence = connection.silence
-        if silence is not None:
-            self.silent.add(connection.key[1], silence)
-
-    # Bounds
-
-    def _sweep(self, events: list[StreamEvent]) -> None:
-        """Decide what need not wait any longer, on all connections."""
-        self._swept_ns = self._moment.time_ns
-        for connection in list(self._waiting.values()):
-            for half in connection.halves:
-                if not connection.over:
-                    connection.advance(half, events)
-            self._look_after(connection, events)
-
-    def _bound(self, events: list[StreamEvent]) -> None:
-        """Hold all that waits together below the bound, by giving up what the most wait for."""
-        if self._cost <= self._max_cost:
-            return
-        for connection in sorted(self._waiting.values(), key=lambda each: -each.cost):
-            connection.relieve(events)
-            self._look_after(connection, events)
-            if self._cost <= self._max_cost // 2:
-                return
-
-    def _forget(self, events: list[StreamEvent]) -> None:
-        """Let go of the half of all connections that were silent for longest."""
-        for connection in sorted(self._open.values(), key=lambda each: each.last)[: _MAX_OPEN // 2]:
-            self._drop_pending(connection)
-            connection.flush(events)
-            self._look_after(connection, events)
-            if self._open.pop(connection.number, None) is not None and not connection.over:
-                connection.over = True
-                self._count_silence(connection)
-                events.append(Forgotten(connection.number, self._moment.time_ns))
-            self._unlink(connection)
-
-    def _keep(self) -> None:
-        directions = max(2 * len(self._open), 1)
-        self._moment.keep = min(_MAX_KEPT_EACH, _MAX_KEPT // directions)

@@ -149,10 +149,11 @@ class Receiver:
         return -_MIN_WINDOW < offset <= self.limit
 
     def is_new(self, sequence: int, length: int) -> bool:
-        """Return whether a receiver would take a segment: it ends in the window."""
+        """Return whether a receiver would take a segment, which is not a repetition then."""
         if self.first is None:
             return True
-        return self.fits(sequence, length) and self.offset_of(sequence) + length >= self.next
+        end = self.offset_of(sequence) + length
+        return self.fits(sequence, length) and end >= self.next + bool(length)
 
     def is_at_end(self, number: int) -> bool:
         """Return whether a number is that after the last byte, or after the FIN."""
@@ -184,18 +185,20 @@ class Receiver:
         reset = self.pending_reset
         return reset is not None and reset.offset == self.acknowledged
 
-    def acknowledge(self, number: int, window: int) -> None:
+    def acknowledge(self, number: int, window: int) -> bool:
         """Take an acknowledgment of the receiver's and the room it has, in bytes.
 
-        Numbers that no receiver would send are passed over (RFC 5961, 5).
+        Numbers that no receiver would send are passed over (RFC 5961, 5). Return whether it is one
+        of this stream.
         """
         self.acked_number = number or self.acked_number  # some tools leave it zero
         if self.first is None:
-            return
+            return False
         offset = self.offset_of(number)
         if self.acknowledged <= offset <= self.limit:
             self.acknowledged = offset
             self.edge = max(self.edge or 0, offset + window)
+        return self.acknowledged - _MIN_WINDOW < offset <= self.limit
 
     def queue(self, offset: int, payload: bytes, time_ns: int) -> bool:
         """Keep bytes from some offset on, those that are new; return whether others differ."""
