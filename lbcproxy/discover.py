@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar, overload
 
-__all__ = ["classes", "entries", "names"]
+__all__ = ["classes", "entries", "entry", "names"]
 
 T = TypeVar("T")
 
@@ -57,6 +57,11 @@ def classes(package: str, name: str, base: type[T]) -> list[type[T]]:
         if not issubclass(each, base):
             raise TypeError(f"{package}.{module}.{name} is not a subclass of {base.__name__}")
     return found
+
+
+def entry(module: str, name: str, kind: type[T]) -> T:
+    """Return what one module exports under a name; arguments and errors as for `entries`."""
+    return _checked(importlib.import_module(module), name, kind)
 
 
 def names(package: str) -> list[str]:

@@ -20,7 +20,7 @@ OWN = {
     "capture/formats/pcap.py": "magics, escaped",
     "capture/formats/pcapng.py": "block types, escaped",
     "capture/reading/captured_connection.py": "magics and a class of characters",
-    "capture/recording/pattern.py": "names of files in the folder of one's own recordings",
+    "capture/recording/filename_pattern.py": "names of files in the folder of one's own recordings",
     "capture/tools/anonymise.py": "made of a constant",
     "cli/screen.py": "made of a constant",
     "patterns.py": "only compiled, for the place of what RE2 refuses",

@@ -10,11 +10,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from lbcproxy import networks
 from lbcproxy.capture.events import Connected, Ended, Event, Header, Passed, Started
-from lbcproxy.capture.formats import Item, folder_format, recognise
+from lbcproxy.capture.format import Item
+from lbcproxy.capture.formats import folder_format, recognise
 from lbcproxy.capture.packet import Section
 from lbcproxy.capture.reading.annotations import section_header
 from lbcproxy.capture.reading.assembler import Assembler, AssemblerEvent
@@ -228,12 +229,13 @@ class CaptureReader:
     def _open(self) -> Iterator[Item]:
         path = self.capture.path
         if path.is_dir():
-            form = folder_format()
-            self._stats.format = form.NAME
-            return cast("Iterator[Item]", form.in_folder(path, self._network))
+            folder = folder_format()
+            assert folder.read_folder is not None
+            self._stats.format = folder.name
+            return folder.read_folder(path, self._network)
         found = recognise(self._stack.enter_context(self.capture.open_file(path)))
-        self._stats.format = found.form.NAME
-        self._is_decompressed = found.is_unpacked
+        self._stats.format = found.format.name
+        self._is_decompressed = found.is_offset_decompressed
         return found.read(path, self._network, self._stats.not_kept)
 
 

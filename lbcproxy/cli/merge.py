@@ -102,4 +102,4 @@ def _name_of(target: Path) -> str:
     from lbcproxy.capture.formats import format_for
 
     form = format_for(target)
-    return "" if form is None else str(form.NAME)
+    return "" if form is None else form.name

@@ -150,7 +150,7 @@ def _write(
         raise
     finally:
         if written and writer is not None:
-            _say(captures, writer, module.NAME)
+            _say(captures, writer, module.name)
             for line in done(writer.messages):
                 click.echo(line, err=to_pipe)
     return 0

@@ -103,4 +103,4 @@ def _writing(out: Path, *, changes: bool) -> Iterator[Any]:
     with writing(out, form) as writer:
         writer.take(Header(legs="both" if changes else "client", changes=changes))
         yield writer
-    say_lacks(writer, form.NAME)
+    say_lacks(writer, form.name)

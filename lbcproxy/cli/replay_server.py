@@ -94,7 +94,7 @@ def command(file: Path, **options: Any) -> int:
 
 def _where_to_save(file: Path, policy: Policy, given: Path | None) -> Path | None:
     """Say where new messages go: never over a file that is there."""
-    from lbcproxy.capture.recording.pattern import misnamed
+    from lbcproxy.capture.recording.filename_pattern import misnamed
 
     if policy.upstream is None:
         if given is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lbcproxy.capture import REASONS, BadPattern, file_name
-from lbcproxy.capture.recording.packing import MISSING, lacks
+from lbcproxy.capture.compression import MISSING_ZSTANDARD, is_unavailable
 from lbcproxy.config.settings import Common, Config, Proxy
 from lbcproxy.proxy.modes import all_modes
 
@@ -46,8 +46,8 @@ def not_kept(proxy: Proxy) -> Iterator[tuple[str, str]]:
     """Give what of the settings for long runs cannot be: the name of each, and why."""
     if 0 < proxy.record_keep_size < proxy.rotate_size:
         yield "record_keep_size", "one file alone may be longer, as rotate_size is"
-    if lacks(proxy.record_compress):
-        yield "record_compress", MISSING
+    if is_unavailable(proxy.record_compress):
+        yield "record_compress", MISSING_ZSTANDARD
     if proxy.ring and proxy.ring_size < LEAST_RING:
         yield "ring_size", "at least 4 KiB are expected"
     for reason in proxy.ring_on:

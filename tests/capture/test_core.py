@@ -171,7 +171,9 @@ def test_they_hold_no_network(tmp_path: Path):
     """It has to be said, and which there are."""
     path = folder(tmp_path, hello(0), None)
     for each in (path, path.parent, path / "msgs_recv.dat"):
-        with pytest.raises(UnknownNetwork, match=r"hold no network; say --network, one of .*lbry"):
+        with pytest.raises(
+            UnknownNetwork, match=r"do not name a network; say --network, one of .*lbry"
+        ):
             list(open_capture(each))
 
 

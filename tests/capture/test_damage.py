@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from lbcproxy.capture import UnknownNetwork
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
 from lbcproxy.errors import CaptureError
 from tests.capture.test_verdicts import TALK, Step, record
 from tests.capture.told import CAPTURES, FORMATS, converted, entries_of, read_on
@@ -155,7 +156,7 @@ def test_two_files_behind_one_another(
 
 
 HOSTILE = {
-    "a block of 4 GiB": pcapng.block(pcapng.SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    "a block of 4 GiB": build_block(pcapng.SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
     + struct.pack("<II", 6, 0xFFFFFFFC),
     "a packet of 4 GiB": struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65_535, 101)
     + struct.pack("<IIII", 1, 1, 0xFFFFFFFF, 0xFFFFFFFF),
@@ -333,6 +334,6 @@ def with_note(block: bytes, where: str, note: str) -> bytes:
     option = begin - 8  # code, length, number, text
     end = option + 4 + int.from_bytes(block[option + 2 : option + 4], "little")
     end += -end % 4
-    new = pcapng.options((pcapng.OPTION_CUSTOM, pcapng.PEN.to_bytes(4, "little") + text))
+    new = build_options((pcapng.OPTION_CUSTOM, pcapng.PEN.to_bytes(4, "little") + text))
     body = block[8:option] + new + block[end:-4]
-    return pcapng.block(int.from_bytes(block[:4], "little"), body)
+    return build_block(int.from_bytes(block[:4], "little"), body)

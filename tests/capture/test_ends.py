@@ -6,12 +6,12 @@ import pytest
 
 from lbcproxy.capture import events, open_capture
 from lbcproxy.capture.events import Ending
-from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.capture.tools.anonymise import Anonymiser
 from lbcproxy.capture.tools.convert import choose_format, writing
 from lbcproxy.capture.tools.cut import Cut, Selection
 from lbcproxy.capture.tools.merge import Merge
 from lbcproxy.capture.tools.summary import summarise
+from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.proxy import Plugins
 from lbcproxy.replay.offline import offline
 from lbcproxy.session import Direction, End, EndCause

@@ -10,8 +10,9 @@ import pytest
 from lbcproxy.background import Background
 from lbcproxy.capture import CaptureFile
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.writing.pcapng_blocks import build_block
 
-HEAD = pcapng.block(pcapng.SECTION, bytes(16))
+HEAD = build_block(pcapng.SECTION, bytes(16))
 PATIENCE = 20
 
 

@@ -10,9 +10,10 @@ from lbcproxy.background import Background, write_all
 from lbcproxy.capture import CaptureFile, Recorder, open_capture
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.recording.file import RETRY
+from lbcproxy.capture.writing.pcapng_blocks import build_block
 from lbcproxy.errors import CaptureError
 
-HEAD = pcapng.block(pcapng.SECTION, bytes(16))
+HEAD = build_block(pcapng.SECTION, bytes(16))
 
 
 class Disk(Background):
@@ -195,7 +196,7 @@ def test_a_full_disk_is_said_once_and_tried_again(tmp_path, disk, lay):
     disk.now += RETRY
     put(disk, file, b"again", 1)
     block = path.read_bytes()[len(HEAD) + 8 : -5]
-    assert pcapng.block(5, block[8:-4]) == block
+    assert build_block(5, block[8:-4]) == block
     assert b"4 messages (20 bytes of capture) were not recorded before this" in block
     assert path.read_bytes().endswith(b"again")
     assert disk.said[1:] == [

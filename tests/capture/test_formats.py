@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import Recorder, events, open_capture
-from lbcproxy.capture.formats import writable
 from lbcproxy.capture.tools.convert import choose_format, writing
+from lbcproxy.capture.writing import all_writers
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction
 from tests.capture.test_reader import TALK as PLAIN
@@ -185,7 +185,7 @@ def test_every_format_that_is_written_is_known_by_name():
     """The command line lists them without importing them."""
     from lbcproxy.cli.output import FORMATS as LISTED
 
-    assert tuple(sorted(writable())) == LISTED
+    assert tuple(sorted(all_writers())) == LISTED
 
 
 def test_two_sessions_of_one_address_have_two_folders(tmp_path: Path):

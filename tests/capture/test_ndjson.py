@@ -117,8 +117,7 @@ def test_a_message_met_alone_is_in_the_middle_of_a_session(tmp_path: Path):
 def test_a_message_longer_than_a_line_may_be_has_its_payload(tmp_path: Path, monkeypatch):
     """What is decoded is left out: the bytes say it."""
     plain = converted(CAPTURES[0], tmp_path / "1", "x.ndjson")
-    made = writing.AsLines
-    monkeypatch.setattr(writing, "AsLines", lambda write, _: made(write, 30_000))
+    monkeypatch.setattr(writing, "MAX_LINE", 30_000)
     short = converted(CAPTURES[0], tmp_path / "2", "x.ndjson")
     assert entries_of(short) == entries_of(plain)
     omitted = [
@@ -227,7 +226,7 @@ def test_every_beginning_gives_what_is_whole(tmp_path: Path):
 
 def test_a_line_that_does_not_end_takes_no_more_memory_than_it_may(tmp_path: Path, monkeypatch):
     """100 MB of anything: it is no message, or none that can be."""
-    monkeypatch.setattr(ndjson, "MOST_LINE", 4 << 20)
+    monkeypatch.setattr(ndjson, "MAX_LINE", 4 << 20)
     path = tmp_path / "long.ndjson"
     start = b"".join(json.dumps(each).encode() + b"\n" for each in GOOD)
     for filling in (b"[", b'{"payload":"' + b"0" * 50):
@@ -243,7 +242,7 @@ def test_a_line_that_does_not_end_takes_no_more_memory_than_it_may(tmp_path: Pat
         assert len(found) == 1
         assert error is not None
         assert error.offset == len(start)
-        assert "bytes cannot be" in str(error)
+        assert "a line cannot have more than" in str(error)
 
 
 @given(st.integers(-(2**70), 2**70))

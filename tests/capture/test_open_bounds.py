@@ -11,7 +11,7 @@ import pytest
 
 from lbcproxy.capture import events, open_capture
 from lbcproxy.capture.events import Ended, Passed, Started
-from lbcproxy.capture.formats import _lines, core
+from lbcproxy.capture.formats import _ndjson_events, core
 from lbcproxy.session import EndCause
 from lbcproxy.text import iso_time
 
@@ -23,7 +23,7 @@ SECTION = {"event": "section", "network": "lbry-regtest", "legs": "client", "cha
 @pytest.fixture(autouse=True)
 def bound(monkeypatch):
     """Have a small bound."""
-    monkeypatch.setattr(_lines, "MAX_OPEN", MOST)
+    monkeypatch.setattr(_ndjson_events, "MAX_OPEN", MOST)
     monkeypatch.setattr(core, "MAX_OPEN", MOST)
 
 

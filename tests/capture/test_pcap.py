@@ -9,6 +9,7 @@ import pytest
 from lbcproxy.capture.formats import pcap, read_packets
 from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import Packet, Segment
+from lbcproxy.capture.spans import intact_length
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from tests.tools import tshark
@@ -67,7 +68,7 @@ def test_stretches_of_variants_are_whole(variant: Variant):
         ends.append(ends[-1] + size + len(frame))
     assert ends[-1] == len(data)
     for cut in range(24, len(data) + 1):
-        length = pcap.whole_length(io.BytesIO(data[:cut]))
+        length = intact_length(pcap.spans(io.BytesIO(data[:cut])))
         assert length == max(end for end in ends if end <= cut)
 
 
@@ -132,7 +133,7 @@ def test_an_impossible_length_is_not_allocated_for():
     data = pcap_file() + struct.pack("<IIII", 0, 0, 64 * 2**20 + 1, 5) + b"12345"
     packets = pcap.read(io.BytesIO(data))
     assert [next(packets).data for _ in FRAMES] == FRAMES
-    with pytest.raises(CaptureError, match=r"67,108,865 bytes cannot be \(at byte 89"):
+    with pytest.raises(CaptureError, match=r"cannot have 67,108,865 bytes \(at byte 89"):
         next(packets)
 
 
@@ -144,7 +145,7 @@ def test_an_empty_file_is_named_so():
 
 def test_an_unknown_file_is_told_what_would_be_understood():
     """Who opens another file by mistake sees why."""
-    match = r"begins with 50592046; understood are core, ndjson, pcap, pcapng"
+    match = r"begins with 50592046; known formats: core, ndjson, pcap, pcapng"
     with pytest.raises(CaptureError, match=match):
         read_packets(io.BytesIO(b"PY Fand more"))
     with pytest.raises(CaptureError, match="the gzip stream is damaged"):

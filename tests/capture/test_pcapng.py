@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lbcproxy.capture.formats import pcapng, read_packets
 from lbcproxy.capture.packet import Packet, Section
+from lbcproxy.capture.spans import intact_length
 from lbcproxy.errors import CaptureError
 
 PEN = 32473
@@ -171,7 +172,7 @@ def test_every_prefix_gives_what_is_before_the_cut(build: Builder):
         assert found == [item for item in items if item.offset < last]
         assert (error is None) == (cut in ends)
         assert error is None or error.offset == last
-        assert pcapng.whole_length(io.BytesIO(whole[:cut])) == last
+        assert intact_length(pcapng.spans(io.BytesIO(whole[:cut]))) == last
 
 
 def test_the_whole_length_ends_before_what_a_crash_leaves():
@@ -179,8 +180,8 @@ def test_the_whole_length_ends_before_what_a_crash_leaves():
     whole = b"".join(small())
     block = LITTLE.packet(b"cut short")
     for tail in (bytes(4096), block[:3], block[:11], block[:-1], b""):
-        assert pcapng.whole_length(io.BytesIO(whole + tail)) == len(whole)
-    assert pcapng.whole_length(io.BytesIO(b"")) == 0
+        assert intact_length(pcapng.spans(io.BytesIO(whole + tail))) == len(whole)
+    assert intact_length(pcapng.spans(io.BytesIO(b""))) == 0
 
 
 def test_damage_that_is_no_torn_tail_is_not_taken_for_one():
@@ -190,7 +191,9 @@ def test_damage_that_is_no_torn_tail_is_not_taken_for_one():
     damaged = packet[:4] + b"\xee" * 4 + packet[8:]
     for middle in (damaged, with_length(packet, 16), b"\xff" * 50):
         with pytest.raises(CaptureError, match="damaged, and not at its end") as caught:
-            pcapng.whole_length(io.BytesIO(b"".join([first, *others, middle, *[packet] * 9])))
+            intact_length(
+                pcapng.spans(io.BytesIO(b"".join([first, *others, middle, *[packet] * 9])))
+            )
         assert caught.value.offset == len(b"".join([first, *others]))
 
 
@@ -206,9 +209,9 @@ PLAIN = LITTLE.packet(b"data")
 @pytest.mark.parametrize(
     ("block", "what"),
     [
-        pytest.param(with_length(PLAIN, 0), "0 bytes cannot be", id="none"),
-        pytest.param(with_length(PLAIN, 8), "8 bytes cannot be", id="too short"),
-        pytest.param(with_length(PLAIN, 37), "37 bytes cannot be", id="not aligned"),
+        pytest.param(with_length(PLAIN, 0), "cannot have 0 bytes", id="none"),
+        pytest.param(with_length(PLAIN, 8), "cannot have 8 bytes", id="too short"),
+        pytest.param(with_length(PLAIN, 37), "cannot have 37 bytes", id="not aligned"),
         pytest.param(with_length(PLAIN, 64 * 2**20 + 4), "67,108,868 bytes", id="too long"),
         pytest.param(with_length(PLAIN, len(PLAIN), 40), "differs", id="two lengths"),
         pytest.param(with_length(PLAIN, len(PLAIN) + 4), "is cut", id="over the end"),
@@ -250,7 +253,7 @@ def test_no_damage_raises_anything_else(changes: list[tuple[int, int]], data: st
         damaged[place % len(damaged)] = value
     until_error(bytes(damaged))
     with contextlib.suppress(CaptureError):
-        assert pcapng.whole_length(io.BytesIO(damaged)) <= len(damaged)
+        assert intact_length(pcapng.spans(io.BytesIO(damaged))) <= len(damaged)
 
 
 class Endless(io.RawIOBase):

@@ -15,8 +15,8 @@ from lbcproxy.capture import (
     RingSettings,
     open_capture,
 )
-from lbcproxy.capture.recording.packing import pack
-from lbcproxy.capture.recording.pattern import is_filled_in, named_folder
+from lbcproxy.capture.compression import compress_file
+from lbcproxy.capture.recording.filename_pattern import is_filled_in, named_folder
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import ACCESS, create, make_folders
 from lbcproxy.proxy.budget import Budget
@@ -231,7 +231,7 @@ def test_a_compressed_copy_is_for_whom_the_original_is(tmp_path, kind):
         return True
 
     with path.open("rb") as file:
-        target, _ = pack(path, file, kind, go_on)
+        target, _ = compress_file(path, file, kind, go_on)
     assert seen == [0o600]
     assert mode(target) == 0o640
 
@@ -244,7 +244,7 @@ def test_a_compressed_copy_follows_no_link(tmp_path, what, ending):
     path.write_bytes(b"capture")
     planted(tmp_path / f"x.pcapng.gz{ending}", what, tmp_path / "victim")
     with path.open("rb") as file, pytest.raises(FileExistsError):
-        pack(path, file, "gz", lambda: True)
+        compress_file(path, file, "gz", lambda: True)
     assert (tmp_path / f"x.pcapng.gz{ending}").is_symlink()
     assert path.read_bytes() == b"capture"
     assert not (tmp_path / "victim").exists() or not (tmp_path / "victim").read_bytes()

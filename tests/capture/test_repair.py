@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lbcproxy.capture.formats import pcap, pcapng, read_packets
 from lbcproxy.capture.packet import Packet
+from lbcproxy.capture.spans import intact_length
 from lbcproxy.capture.tools.repair import copy_whole, cut_tail, survey
 from lbcproxy.errors import CaptureError
 from tests.capture.test_pcapng import BIG, LITTLE, Builder
@@ -160,7 +161,7 @@ def test_damage_of_content_is_damage():
     assert (damage.start, damage.end) == (len(b"".join(blocks[:4])), len(b"".join(blocks[:5])))
     assert damage.damage == "a packet of interface 7, which is unknown"
     with pytest.raises(CaptureError, match="damaged, and not at its end"):
-        pcapng.whole_length(io.BytesIO(data))
+        intact_length(pcapng.spans(io.BytesIO(data)))
 
 
 def test_several_damages_are_each_told():
@@ -254,9 +255,9 @@ def test_whatever_the_damage_what_is_kept_is_whole_and_no_less_than_was_read(nam
         what = data.draw(st.binary(max_size=40))
         whole[place : place + data.draw(st.sampled_from([len(what), 0, 25]))] = what
     damaged = bytes(whole)
-    stretches = (pcapng if name.startswith("pcapng") else pcap).stretches(io.BytesIO(damaged))
+    spans = (pcapng if name.startswith("pcapng") else pcap).spans(io.BytesIO(damaged))
     place, kept = 0, b""
-    for each in stretches:
+    for each in spans:
         assert each.start == place
         assert each.end > each.start
         place = each.end
@@ -277,7 +278,7 @@ def test_of_a_section_whose_header_is_lost_nothing_is_kept(name):
         damaged = bytes(hurt[:place] + b"\xff\xfe" + hurt[place + 2 :])
         kept = b"".join(
             damaged[each.start : each.end]
-            for each in pcapng.stretches(io.BytesIO(damaged))
+            for each in pcapng.spans(io.BytesIO(damaged))
             if each.damage is None
         )
         assert packets(kept)[: len(until_damage(damaged))] == until_damage(damaged)
@@ -287,7 +288,7 @@ def test_of_a_section_whose_header_is_lost_nothing_is_kept(name):
 def test_the_border_of_what_is_searched_at_once_hides_nothing(monkeypatch):
     """Blocks begin anywhere, also where one reading of the search ends."""
     for module, parts in ((pcapng, ng()), (pcap, classic())):
-        monkeypatch.setattr(module, "_SEARCHED", 16)
+        monkeypatch.setattr(module, "_SEARCH_CHUNK", 16)
         for size in range(16, 56):
             hurt = [*parts[:4], b"\xff" * size, *parts[4:]]
             found = survey(io.BytesIO(b"".join(hurt)))

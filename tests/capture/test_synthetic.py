@@ -10,7 +10,7 @@ from lbcproxy.capture import open_capture
 from lbcproxy.capture.events import Connected, Started
 from lbcproxy.capture.formats._core_records import HEADER
 from lbcproxy.capture.reader import events as all_events
-from lbcproxy.capture.recording.recorder import Recorder
+from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Session, SessionInfo
 from lbcproxy.wire.envelope import frame

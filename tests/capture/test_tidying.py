@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcproxy.capture import Keeping, Recorder, Tidier, file_name
+from lbcproxy.capture.compression import KINDS, has_same_content
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.recording.age import STEADY, Written
-from lbcproxy.capture.recording.packing import KINDS, is_same
-from lbcproxy.capture.recording.pattern import Made
+from lbcproxy.capture.recording.filename_pattern import Made
+from lbcproxy.capture.writing.pcapng_blocks import build_block
 from tests.capture.scenes import MIDNIGHT, NETWORK, SECOND, Play, ping
 
 NOW = MIDNIGHT + 1000 * SECOND
@@ -43,7 +44,7 @@ def dated(path, age):
 
 def foreign(path, *, age=0):
     """Write a pcapng of others."""
-    section = pcapng.block(pcapng.SECTION, b"\x4d\x3c\x2b\x1a\x01\x00\x00\x00" + b"\xff" * 8)
+    section = build_block(pcapng.SECTION, b"\x4d\x3c\x2b\x1a\x01\x00\x00\x00" + b"\xff" * 8)
     path.write_bytes(section + bytes(5000))
     dated(path, age)
     return path
@@ -403,5 +404,5 @@ def test_files_are_the_same_if_their_bytes_are(one, other, cut):
             part, self.data = self.data[: min(size, cut)], self.data[min(size, cut) :]
             return part
 
-    assert is_same(Slow(one), Slow(other)) is (one == other)
-    assert is_same(Slow(one), Slow(one))
+    assert has_same_content(Slow(one), Slow(other)) is (one == other)
+    assert has_same_content(Slow(one), Slow(one))

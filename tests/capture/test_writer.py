@@ -13,10 +13,11 @@ from lbcproxy import __version__
 from lbcproxy.capture.formats import pcapng, read_packets
 from lbcproxy.capture.ip.segments import MAX_PAYLOAD, dissect
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Leg, Packet, Section, Segment
+from lbcproxy.capture.spans import intact_length
 from lbcproxy.capture.tcp.reassembler import Reassembler
 from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Opened
 from lbcproxy.capture.tcp.stream_events import StreamEvent as Event
-from lbcproxy.capture.writing.pcapng import CaptureWriter, Note, Piece
+from lbcproxy.capture.writing.capture_writer import CaptureWriter, Note, Piece
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from tests.tools import tshark
@@ -351,7 +352,7 @@ def test_every_call_writes_whole_blocks_once():
     written = b""
     for each in recording.writes:
         written += each
-        assert pcapng.whole_length(io.BytesIO(written)) == len(written)
+        assert intact_length(pcapng.spans(io.BytesIO(written))) == len(written)
 
 
 def test_a_second_writer_continues_a_file(tmp_path: Path):

@@ -6,6 +6,7 @@ import pytest
 
 from lbcproxy.capture import open_capture
 from lbcproxy.capture.formats import pcapng, read_packets
+from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
 from tests.capture.told import CAPTURES
 from tests.tools import CASES
 
@@ -14,7 +15,7 @@ ENDS = bytes(4)
 
 def block(kind, body):
     """Give a block of pcapng."""
-    return pcapng.block(kind, body)
+    return build_block(kind, body)
 
 
 def commented(folder, comments, extra=()):
@@ -24,12 +25,12 @@ def commented(folder, comments, extra=()):
         block(
             pcapng.SECTION,
             struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)
-            + pcapng.options((3, b"some system"), (pcapng.OPTION_COMMENT, b"of the file"))
+            + build_options((3, b"some system"), (pcapng.OPTION_COMMENT, b"of the file"))
             + ENDS,
         ),
         block(
             pcapng.INTERFACE,
-            struct.pack("<HHI", 101, 0, 0) + pcapng.options((2, b"eth0"), (9, b"\x09")) + ENDS,
+            struct.pack("<HHI", 101, 0, 0) + build_options((2, b"eth0"), (9, b"\x09")) + ENDS,
         ),
         *extra,
     ]
@@ -40,7 +41,7 @@ def commented(folder, comments, extra=()):
             high, low = divmod(packet.time_ns, 1 << 32)
             size = len(packet.data)
             body = struct.pack("<IIIII", 0, high, low, size, size) + packet.data
-            body += bytes(-size % 4) + (pcapng.options(*said) + ENDS if said else b"")
+            body += bytes(-size % 4) + (build_options(*said) + ENDS if said else b"")
             parts.append(block(pcapng.ENHANCED_PACKET, body))
     out.write_bytes(b"".join(parts))
     return out

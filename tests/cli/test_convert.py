@@ -81,7 +81,7 @@ def test_cores_folder_goes_out_and_in(lbcproxy, captures, tmp_path):
     without = lbcproxy("convert", out, tmp_path / "x.pcapng")
     assert without.code == 2
     assert (
-        "files of Bitcoin Core hold no network; say --network, one of bitcoin-mainnet"
+        "files of Bitcoin Core do not name a network; say --network, one of bitcoin-mainnet"
         in without.err
     )
     assert sorted(each.name for each in tmp_path.iterdir()) == ["message_capture"]
@@ -159,7 +159,7 @@ def test_what_is_no_capture_leaves_nothing(lbcproxy, tmp_path):
     done = lbcproxy("convert", other, tmp_path / "x.pcapng")
     assert done.code == 1
     assert (
-        "not a capture: it begins with 44656172; understood are core, ndjson, pcap, pcapng"
+        "not a capture: it begins with 44656172; known formats: core, ndjson, pcap, pcapng"
         in done.err
     )
     missing = lbcproxy("convert", tmp_path / "missing", tmp_path / "x.pcapng")

@@ -12,8 +12,9 @@ from lbcproxy.capture import Recorder, Recording, RecordingSettings, open_captur
 from lbcproxy.capture.events import Missing
 from lbcproxy.capture.formats import pcapng, read_packets
 from lbcproxy.capture.recording.file import RETRY
-from lbcproxy.capture.recording.loss import lost_block
 from lbcproxy.capture.tools.summary import summarise
+from lbcproxy.capture.writing.notes import lost_block
+from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
 from lbcproxy.session import Lost
 from tests.capture.scenes import DOWN, MIDNIGHT, NETWORK, UP, Play, ping
 
@@ -261,7 +262,7 @@ def test_every_command_says_and_keeps_it(lbcproxy, tmp_path, command):
 
 def block(kind, body):
     """Make a block."""
-    return pcapng.block(kind, body)
+    return build_block(kind, body)
 
 
 def option(code, count):
@@ -363,7 +364,7 @@ def test_what_is_listed_is_bounded(tmp_path):
 def test_a_note_may_say_anything(tmp_path, note):
     """It is read as if it were not there."""
     text = note.replace("{", '{"schema":"lbcproxy/1",', 1).encode()
-    body = struct.pack("<III", 0, 0, 0) + pcapng.options(
+    body = struct.pack("<III", 0, 0, 0) + build_options(
         (2988, pcapng.PEN.to_bytes(4, "little") + text)
     )
     path = with_losses(tmp_path / "x.pcapng")

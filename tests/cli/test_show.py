@@ -185,7 +185,7 @@ def test_a_file_that_is_no_capture_is_an_error(lbcproxy, tmp_path):
     ended = lbcproxy("show", path)
     assert ended.code == 1
     assert (
-        "not a capture: it begins with 74686973; understood are core, ndjson, pcap, pcapng"
+        "not a capture: it begins with 74686973; known formats: core, ndjson, pcap, pcapng"
         in ended.err
     )
 

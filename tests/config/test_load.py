@@ -245,7 +245,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     """Where the setting is read, not when the first file is full."""
     made = load({"record_compress": "zst", **both({}, {"listen": 2})})
     assert made.proxies[0].record_compress == "zst"
-    monkeypatch.setattr("lbcproxy.capture.recording.packing.find_spec", lambda name: None)
+    monkeypatch.setattr("lbcproxy.capture.compression.find_spec", lambda name: None)
     load({"record_compress": "gz", **both({}, {"listen": 2})})
     with pytest.raises(ConfigError, match=r"record_compress: .*pip install 'lbcproxy\[zstd\]'"):
         load({"record_compress": "zst", **both({}, {"listen": 2})})

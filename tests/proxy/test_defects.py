@@ -19,9 +19,9 @@ from lbcproxy.capture import (
     Switch,
     open_capture,
 )
-from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.capture.recording.ring import Ring
-from lbcproxy.capture.writing.pcapng import CaptureWriter
+from lbcproxy.capture.writing.capture_writer import CaptureWriter
+from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.filters import parse
 from lbcproxy.plugins.loader import Loaded, parse_spec
 from lbcproxy.plugins.pipeline import Pipeline

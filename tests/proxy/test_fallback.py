@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.error import ConnectionRefusedError as Refused
 
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.recording.recorder import Recorder
+from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lbcproxy.capture.packet import Leg
-from lbcproxy.capture.writing.pcapng import CaptureWriter, Piece
+from lbcproxy.capture.writing.capture_writer import CaptureWriter, Piece
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction

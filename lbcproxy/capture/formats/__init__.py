@@ -1,139 +1,116 @@
-"""Capture files, one format a file: to add a format is to add a file here.
+"""Capture formats that are read, one format a file: to add one, add a file here.
 
-A format has `NAME`, `SUFFIXES` and `matches(head)`, which knows a file by its first bytes. It gives
-what is in a file one after another and holds one piece of it at a time: a format of packets by
-`read(file)`, and if it may hold more than those, as comments, by `read_counting(file, not_kept)`;
-one of messages by `happened(file, path, network)`, which gives what TCP would have made of packets:
-`Section`s and `Happened`s. One that can be written has `writer(write)`, which gives an observer
-that is told what happened (`_writer.py`). One that is a folder of files has `in_folder(path,
-network)` and `folder_writer(path)`. One that can be repaired has `stretches(file)`, which tells
-what of a file is whole.
+Each module exports `FORMAT`, a `lbcproxy.capture.format.Format`. It only parses: bytes become
+packets, or the events of connections. How a format is written is in `lbcproxy.capture.writing`.
 """
+
+from __future__ import annotations
 
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 from lbcproxy import discover
-from lbcproxy.capture.formats._packed import PACKINGS, packed, unpacked
-from lbcproxy.capture.packet import Packet, Section, Statistics
-from lbcproxy.capture.tcp.stream_events import Happened
+from lbcproxy.capture.compression import SUFFIXES, decompressing, suffix_of
+from lbcproxy.capture.format import Format, Item, Source
+from lbcproxy.capture.packet import Packet, Section
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
 
 __all__ = [
-    "HEAD",
-    "Item",
-    "Recognised",
+    "HEAD_SIZE",
+    "RecognisedFile",
+    "all_formats",
     "folder_format",
     "format_by_suffix",
     "format_for",
     "format_of",
-    "packed",
-    "packing_of",
     "promised_by",
     "read_packets",
     "recognise",
-    "writable",
 ]
 
-HEAD = 32
-"""Bytes of a file that tell its format."""
-
-Item = Packet | Section | Happened | Statistics
+HEAD_SIZE = 32
+"""How many bytes at the start of a file are enough to recognise its format."""
 
 
-class Recognised(NamedTuple):
+class RecognisedFile(NamedTuple):
     """A file whose format is known."""
 
-    form: ModuleType
+    format: Format
     file: BinaryIO
-    """As it was before it was looked at; what is in it, if it is packed."""
-    is_unpacked: Callable[[], bool]
-    """Whether a place in it is one of what is packed in the file."""
+    """The file from its start; its decompressed content if it is compressed."""
+    is_offset_decompressed: Callable[[], bool]
+    """Return whether the offset of an error counts bytes of the decompressed content."""
 
     def read(self, path: Path, network: Network | None, not_kept: Counter[str]) -> Iterator[Item]:
-        """Give what is in it; CaptureError where it is damaged, after all before that.
+        """Return the items in the file; CaptureError where it is damaged, after all before that.
 
-        What stands in it besides is counted in `not_kept`, in words.
+        Anything else in the file is counted in `not_kept`, by description.
         """
-        if hasattr(self.form, "read_counting"):
-            return cast("Iterator[Item]", self.form.read_counting(self.file, not_kept))
-        if hasattr(self.form, "read"):
-            return cast("Iterator[Item]", self.form.read(self.file))
-        return cast("Iterator[Item]", self.form.happened(self.file, path, network))
+        return self.format.read(Source(self.file, path, network, not_kept))
+
+
+def all_formats() -> list[Format]:
+    """Return all formats, by name."""
+    return discover.entries(__name__, "FORMAT", Format)
 
 
 def read_packets(file: BinaryIO) -> Iterator[Packet | Section]:
-    """Read a capture file of any format of packets from where it stands, pipes too.
+    """Read a capture file of any packet format from the current position, pipes too.
 
-    What it says of packets that it lacks is left out.
+    Statistics are left out.
 
-    Raises CaptureError at once if it is no capture, and while reading where it is damaged, after
-    everything before the damage was given.
+    Raises:
+        CaptureError: At once if the file is not a capture. While reading, where it is damaged,
+            after everything before the damage.
     """
     found = recognise(file)
-    items: Iterator[Packet | Section | Statistics] = found.form.read(found.file)
-    return (item for item in items if not isinstance(item, Statistics))
+    items = found.read(Path(), None, Counter())
+    return (item for item in items if isinstance(item, Packet | Section))
 
 
-def recognise(file: BinaryIO) -> Recognised:
-    """Tell the format of a file by its first bytes; CaptureError if it is no capture."""
-    head = file.read(HEAD)
-    whole = _rejoined(head, file)
-    inside = unpacked(head, whole)
-    if inside is None:
-        return Recognised(format_of(head), whole, lambda: False)
-    whole, is_damaged = inside
-    head = whole.read(HEAD)
-    return Recognised(format_of(head), _rejoined(head, whole), lambda: not is_damaged())
+def recognise(file: BinaryIO) -> RecognisedFile:
+    """Recognise the format of a file by its first bytes; CaptureError if it is not a capture."""
+    head = file.read(HEAD_SIZE)
+    rejoined = _rejoin(head, file)
+    content = decompressing(head, rejoined)
+    if content is None:
+        return RecognisedFile(format_of(head), rejoined, lambda: False)
+    stream, is_damaged = content
+    head = stream.read(HEAD_SIZE)
+    return RecognisedFile(format_of(head), _rejoin(head, stream), lambda: not is_damaged())
 
 
-def format_of(head: bytes) -> ModuleType:
-    """Give the format of a file by its first bytes; CaptureError if it is no capture."""
+def format_of(head: bytes) -> Format:
+    """Return the format of a file by its first bytes; CaptureError if it is not a capture."""
     if not head:
         raise CaptureError("empty file")
-    formats = discover.entries(__name__)
-    for entry in formats:
-        if entry.matches(head):
-            return entry
-    known = ", ".join(entry.NAME for entry in formats)
-    raise CaptureError(f"not a capture: it begins with {head[:4].hex()}; understood are {known}")
+    formats = all_formats()
+    for each in formats:
+        if each.matches(head):
+            return each
+    known = ", ".join(each.name for each in formats)
+    raise CaptureError(f"not a capture: it begins with {head[:4].hex()}; known formats: {known}")
 
 
-def folder_format() -> ModuleType:
-    """Give the format that is a folder."""
-    return next(each for each in discover.entries(__name__) if hasattr(each, "in_folder"))
+def folder_format() -> Format:
+    """Return the format that is a folder."""
+    return next(each for each in all_formats() if each.read_folder is not None)
 
 
-def writable() -> dict[str, ModuleType]:
-    """Give the formats that can be written, by name."""
-    formats = discover.entries(__name__)
-    return {
-        each.NAME: each
-        for each in formats
-        if hasattr(each, "writer") or hasattr(each, "folder_writer")
-    }
-
-
-def packing_of(path: Path) -> str:
-    """Give the suffix that says how a file is to be packed; empty if it is not."""
-    return path.suffix if path.suffix in PACKINGS else ""
-
-
-def format_for(path: Path) -> ModuleType | None:
-    """Give the format that a file to be written has by its name; None if that tells nothing."""
+def format_for(path: Path) -> Format | None:
+    """Return the format to write at a path, by its name; None if the name does not say."""
     if path.is_dir():
         return folder_format()
-    return format_by_suffix(path.with_suffix("").suffix if packing_of(path) else path.suffix)
+    return format_by_suffix(path.with_suffix("").suffix if suffix_of(path) else path.suffix)
 
 
-def format_by_suffix(suffix: str) -> ModuleType | None:
-    """Return the format that a suffix stands for; None if it stands for none."""
-    return next((each for each in discover.entries(__name__) if suffix in each.SUFFIXES), None)
+def format_by_suffix(suffix: str) -> Format | None:
+    """Return the format with a suffix; None if no format has it."""
+    return next((each for each in all_formats() if suffix in each.suffixes), None)
 
 
 _OTHER_COMPRESSIONS = frozenset((".7z", ".br", ".bz2", ".lz4", ".lzma", ".xz", ".z", ".zip"))
@@ -141,23 +118,23 @@ _OTHER_COMPRESSIONS = frozenset((".7z", ".br", ".bz2", ".lz4", ".lzma", ".xz", "
 
 
 def promised_by(path: Path) -> str | None:
-    """Return what a file's name promises, a format or that it is compressed; None if nothing."""
+    """Return what a file's name promises, a format or a compressed file; None if nothing."""
     suffix = path.suffix.lower()
-    if suffix in PACKINGS or suffix in _OTHER_COMPRESSIONS:
+    if suffix in SUFFIXES or suffix in _OTHER_COMPRESSIONS:
         return f"a compressed file ({suffix})"
     if suffix == ".dat":
-        return str(folder_format().NAME)
-    form = format_by_suffix(suffix)
-    return None if form is None else str(form.NAME)
+        return folder_format().name
+    found = format_by_suffix(suffix)
+    return None if found is None else found.name
 
 
 class _Rejoined(io.RawIOBase):
-    """A file with its first bytes put back, since a pipe cannot be wound back."""
+    """A file with its first bytes put back, since a pipe cannot be rewound."""
 
     def __init__(self, head: bytes, file: BinaryIO) -> None:
         self._head = head
-        # What is there: waiting for more would lose it, if what comes next is damaged.
-        self._read = getattr(file, "read1", file.read)
+        # Only what is available now: if what follows is damaged, waiting for it would lose this.
+        self._read: Callable[[int], bytes] = getattr(file, "read1", file.read)
 
     def readable(self) -> bool:
         return True
@@ -169,5 +146,5 @@ class _Rejoined(io.RawIOBase):
         return len(data)
 
 
-def _rejoined(head: bytes, file: BinaryIO) -> BinaryIO:
+def _rejoin(head: bytes, file: BinaryIO) -> BinaryIO:
     return io.BufferedReader(_Rejoined(head, file), 1 << 16)

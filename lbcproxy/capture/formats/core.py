@@ -1,15 +1,15 @@
-"""Bitcoin Core's `-capturemessages`: a folder a peer, with what was received and what was sent.
+"""Bitcoin Core's `-capturemessages`: a folder for each peer, with what was received and sent.
 
 `msgs_recv.dat` and `msgs_sent.dat` are records without a file header: time (microseconds since
 1970, 8 bytes), command (12 bytes, padded with NUL), length of the payload (4 bytes), payload;
-numbers little endian. There is no magic, no checksum and no network. WIRE.md 8; Core's
-`net.cpp`, CaptureMessageToFile.
+numbers are little-endian. There is no magic, no checksum and no network. See CaptureMessageToFile
+in Core's `net.cpp`.
 
-Who was the client stands nowhere. Where both sides begin with `version`, it is the one that sent
-its own first; otherwise it is the peer, and the node that wrote the files is who was connected to.
+The files do not say which side was the client. If both sides begin with `version`, it is the one
+that sent its own first. Otherwise it is the peer, and the node that wrote the files was the server.
 
-Core adds to the folder of a peer that comes back with the same address. Nothing marks it, but a
-`version` is the first message of either side: one that comes later begins another session.
+If a peer comes back with the same address, Core appends to its folder. Nothing marks that, but
+`version` is the first message of either side: a later one begins another session.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from lbcproxy import networks
+from lbcproxy.capture.format import Format, Source
 from lbcproxy.capture.formats._core_records import (
     HEADER,
-    LATEST,
-    Record,
+    TIME_LIMIT,
+    CapturedMessage,
     RecordReader,
     Unreadable,
 )
@@ -39,35 +40,19 @@ from lbcproxy.text import printable
 from lbcproxy.wire.envelope import checksum, command_problem
 from lbcproxy.wire.rules import MAX_PAYLOAD
 
-if TYPE_CHECKING:
-    from lbcproxy.capture.writing.writer import Writer
-
-__all__ = [
-    "NAME",
-    "RECEIVED",
-    "SENT",
-    "SUFFIXES",
-    "folder_writer",
-    "happened",
-    "in_folder",
-    "matches",
-]
-
-NAME = "core"
-SUFFIXES = ()
-"""It is a folder; one of its files alone is read, but never written."""
+__all__ = ["FORMAT", "RECEIVED", "SENT", "matches", "read_file", "read_folder"]
 
 RECEIVED, SENT = "msgs_recv.dat", "msgs_sent.dat"
-_SILENCE_NS = 20 * 60 * 1_000_000_000
-"""Core's TIMEOUT_INTERVAL: it ends a connection that is silent for longer."""
-_UNANSWERED_NS = 60 * 1_000_000_000
-"""Core's `-peertimeout`: so long it waits for the answer to its version."""
-_TOGETHER = 200
-"""Peers that are read at the same time, in the order of time; of more, one after the other."""
+_IDLE_TIMEOUT_NS = 20 * 60 * 1_000_000_000
+"""Core's TIMEOUT_INTERVAL: it closes a connection that is silent for longer."""
+_VERSION_TIMEOUT_NS = 60 * 1_000_000_000
+"""Core's `-peertimeout`: how long it waits for the answer to its version."""
+_MAX_INTERLEAVED = 200
+"""Peers that are read at the same time, in order of time. More are read one after the other."""
 
 
-class _Side:
-    """One of the two files of a peer: what comes next in it, and its damage."""
+class _DirectionFile:
+    """One of the two files of a peer: the record that comes next in it, and its damage."""
 
     def __init__(self, received: bool, file: BinaryIO) -> None:
         self.received = received
@@ -82,58 +67,58 @@ class _Side:
     @property
     def is_version(self) -> bool:
         """Whether a `version` comes next."""
-        return isinstance(self.next, Record) and self.next.command == "version"
+        return isinstance(self.next, CapturedMessage) and self.next.command == "version"
 
-    def take(self) -> Record | Unreadable:
-        """Take what comes next."""
+    def advance(self) -> CapturedMessage | Unreadable:
+        """Return what comes next, and move on."""
         assert self.next is not None
-        found, self.next = self.next, next(self._records, None)
-        return found
+        record, self.next = self.next, next(self._records, None)
+        return record
 
 
-class _Peer:
+class _PeerFolder:
     """A peer's folder, or one file of it, as sessions: a peer may have come back."""
 
-    def __init__(self, name: str, sides: Sequence[_Side], numbers: Iterator[int]) -> None:
+    def __init__(self, name: str, sides: Sequence[_DirectionFile], numbers: Iterator[int]) -> None:
         self._peer = _endpoint(name)
         self._sides = sides
         self._numbers = numbers
         self._number = 0
         self._is_client = True
         self._time_ns = 0
-        # Of the session: what each side said first.
+        # The first command of the session that each side sent.
         self._firsts: dict[bool, str] = {}
 
-    def happened(self, network: Network) -> Iterator[Happened]:
-        """Give the messages of both files in the order of time, received before sent."""
+    def events(self, network: Network) -> Iterator[Happened]:
+        """Return the messages of both files in order of time, received before sent."""
         while left := [side for side in self._sides if side.next is not None]:
             side = min(left, key=_time_of)
             other = next((each for each in self._sides if each is not side), None)
             if self._number == 0 or self._comes_back(side, other):
                 yield from self._begin(side, other, network)
-            found = side.take()
-            self._time_ns = found.time_ns
+            record = side.advance()
+            self._time_ns = record.time_ns
             from_client = side.received is self._is_client
-            if isinstance(found, Record):
-                if found.problem is None:
-                    self._firsts.setdefault(side.received, found.command)
-                raw = _frame(network.magic, found)
-                yield Happened(Data(self._number, from_client, raw, found.time_ns))
-            elif network.magic in found.raw:  # what comes after it would be taken for its frame
-                yield Happened(Gap(self._number, from_client, len(found.raw), found.time_ns))
+            if isinstance(record, CapturedMessage):
+                if record.problem is None:
+                    self._firsts.setdefault(side.received, record.command)
+                raw = _frame(network.magic, record)
+                yield Happened(Data(self._number, from_client, raw, record.time_ns))
+            elif network.magic in record.raw:  # a frame: the bytes after it would seem part of it
+                yield Happened(Gap(self._number, from_client, len(record.raw), record.time_ns))
             else:
-                yield Happened(Data(self._number, from_client, found.raw, found.time_ns))
+                yield Happened(Data(self._number, from_client, record.raw, record.time_ns))
 
-    def let_go(self) -> Iterator[Happened]:
-        """Say that nothing more is known of it."""
+    def forget(self) -> Iterator[Happened]:
+        """Return the event that nothing more is known about the session."""
         if self._number:
             yield Happened(Forgotten(self._number, self._time_ns))
 
-    def _comes_back(self, side: _Side, other: _Side | None) -> bool:
-        """Whether what comes next begins another session: a `version` that is not the first thing.
+    def _comes_back(self, side: _DirectionFile, other: _DirectionFile | None) -> bool:
+        """Return whether what comes next begins another session: a `version` that is not first.
 
-        A node may repeat its own within a session. Then the other does not answer it with a
-        `version`, and nodes were not silent for longer than they put up with.
+        A node may repeat its own `version` within a session. Then the other side does not answer
+        with a `version`, and neither was silent for longer than nodes wait.
         """
         if not side.is_version:
             return False
@@ -143,119 +128,120 @@ class _Peer:
         assert side.next is not None
         if other is None or other.is_version:
             return True
-        patience = _UNANSWERED_NS if other.next is None else _SILENCE_NS
-        return side.next.time_ns - self._time_ns > patience
+        timeout = _VERSION_TIMEOUT_NS if other.next is None else _IDLE_TIMEOUT_NS
+        return side.next.time_ns - self._time_ns > timeout
 
-    def _begin(self, side: _Side, other: _Side | None, network: Network) -> Iterator[Happened]:
-        """End the session before, and begin one: of two that begin, who does so first connects."""
+    def _begin(
+        self, side: _DirectionFile, other: _DirectionFile | None, network: Network
+    ) -> Iterator[Happened]:
+        """End the session before and begin another; who sends `version` first connected."""
         assert side.next is not None
-        yield from self.let_go()
+        yield from self.forget()
         self._number = next(self._numbers)
         self._firsts.clear()
         node_first = side.is_version and not side.received
         self._is_client = not (node_first and other is not None and other.is_version)
-        node = Endpoint("0.0.0.0", network.port)  # noqa: S104  # an address that nobody has
+        node = Endpoint("0.0.0.0", network.port)  # noqa: S104  # in place of an unknown address
         client, server = (self._peer, node) if self._is_client else (node, self._peer)
-        # The first thing is a `version`; an unreadable type does not tell that it was another.
-        begun = side.is_version or (isinstance(side.next, Record) and bool(side.next.problem))
+        # An unreadable command may have been the `version` that comes first.
+        begun = side.is_version or (
+            isinstance(side.next, CapturedMessage) and bool(side.next.problem)
+        )
         yield Happened(Opened(self._number, client, server, side.next.time_ns, begun))
 
 
-def _time_of(side: _Side) -> tuple[int, bool]:
+def _time_of(side: _DirectionFile) -> tuple[int, bool]:
     assert side.next is not None
     return side.next.time_ns, not side.received
 
 
-def _frame(magic: bytes, record: Record) -> bytes:
-    """Put a record into a frame; one with an unreadable type becomes one that says so."""
+def _frame(magic: bytes, record: CapturedMessage) -> bytes:
+    """Return a record as a frame; an unreadable command makes a frame with that error."""
     size = len(record.payload).to_bytes(4, "little")
     return magic + record.raw_command + size + checksum(record.payload) + record.payload
 
 
 def matches(head: bytes) -> bool:
-    """Whether a file that begins so is one of Core's: its first record makes sense."""
+    """Return whether a file that begins with these bytes is Core's: its first record is valid."""
     if len(head) < HEADER.size:
         return False
     time, command, length = HEADER.unpack_from(head)
-    return time < LATEST and length <= MAX_PAYLOAD and command_problem(command) is None
+    return time < TIME_LIMIT and length <= MAX_PAYLOAD and command_problem(command) is None
 
 
-def happened(file: BinaryIO, path: Path, network: Network | None) -> Iterator[Happened]:
-    """Give the messages of one of the two files; the name of the other would not help.
+def read_file(source: Source) -> Iterator[Happened]:
+    """Return the messages of one of the two files.
 
     Raises UnknownNetwork if no network is given.
     """
-    chain = _known(path, network)
-    side = _Side("recv" in path.name, file)
-    yield from _Peer(path.absolute().parent.name, [side], itertools.count(1)).happened(chain)
+    path = source.path
+    network = _require_network(path, source.network)
+    side = _DirectionFile("recv" in path.name, source.file)
+    peer = _PeerFolder(path.absolute().parent.name, [side], itertools.count(1))
+    yield from peer.events(network)
     if side.damage is not None:
         raise side.damage
 
 
-def in_folder(path: Path, network: Network | None) -> Iterator[Happened]:
-    """Give the messages of a peer's folder, or of all peers' in a folder, in the order of time.
+def read_folder(path: Path, network: Network | None) -> Iterator[Happened]:
+    """Return the messages of a peer's folder, or of all peers in a folder, in order of time.
 
-    A damaged file is given as far as it is good; CaptureError says so when all others are read.
+    A damaged file is read as far as it is good. CaptureError is raised once all others are read.
     """
-    chain = _known(path, network)
+    network = _require_network(path, network)
     folders = [path] if _files(path) else [each for each in sorted(path.iterdir()) if _files(each)]
     if not folders:
-        raise CaptureError(f"no capture: neither {RECEIVED} nor {SENT} is in this folder")
+        raise CaptureError(f"not a capture: neither {RECEIVED} nor {SENT} is in this folder")
     numbers = itertools.count(1)
     damages: list[CaptureError] = []
-    step = len(folders) if len(folders) <= _TOGETHER else 1
-    peers: deque[_Peer] = deque()
+    step = len(folders) if len(folders) <= _MAX_INTERLEAVED else 1
+    peers: deque[_PeerFolder] = deque()
     for begin in range(0, len(folders), step):
         with ExitStack() as stack:
             streams = []
             for folder in folders[begin : begin + step]:
                 files = _files(folder)
                 sides = [
-                    _Side(each.name == RECEIVED, stack.enter_context(each.open("rb")))
+                    _DirectionFile(each.name == RECEIVED, stack.enter_context(each.open("rb")))
                     for each in files
                 ]
-                stack.callback(_gather, damages, files, sides)
-                peers.append(_Peer(folder.absolute().name, sides, numbers))
-                streams.append(peers[-1].happened(chain))
+                stack.callback(_collect_damage, damages, files, sides)
+                peers.append(_PeerFolder(folder.absolute().name, sides, numbers))
+                streams.append(peers[-1].events(network))
             yield from heapq.merge(*streams, key=lambda each: each.event.time_ns)
-        if len(peers) > MAX_OPEN:  # nobody says when a peer left, and nothing of the first comes
-            yield from peers.popleft().let_go()
+        if len(peers) > MAX_OPEN:  # no record says when a peer left
+            yield from peers.popleft().forget()
     if damages:
         raise damages[0]
 
 
-def _gather(damages: list[CaptureError], files: Sequence[Path], sides: Sequence[_Side]) -> None:
-    """Note what was wrong with the files of a peer."""
+def _collect_damage(
+    damages: list[CaptureError], files: Sequence[Path], sides: Sequence[_DirectionFile]
+) -> None:
+    """Append what was wrong with the files of a peer."""
     for path, side in zip(files, sides, strict=True):
         if side.damage is not None:
             where = f"{path.parent.name}/{path.name}: {side.damage.what}"
             damages.append(CaptureError(where, side.damage.offset))
 
 
-def folder_writer(path: Path) -> Writer:
-    """Give what writes a folder for each session, as a Core in the upstream's place would have."""
-    from lbcproxy.capture.writing.core import AsCore  # which stands on this module
-
-    return AsCore(path)
-
-
 def _files(folder: Path) -> list[Path]:
     return [folder / name for name in (RECEIVED, SENT) if (folder / name).is_file()]
 
 
-def _known(path: Path, network: Network | None) -> Network:
+def _require_network(path: Path, network: Network | None) -> Network:
     if network is None:
         raise UnknownNetwork(
-            f"{path}: files of Bitcoin Core hold no network; "
+            f"{path}: files of Bitcoin Core do not name a network; "
             f"say --network, one of {', '.join(networks.all_networks())}"
         )
     return network
 
 
 def _endpoint(name: str) -> Endpoint:
-    """Read an address out of a folder's name, in which each `:` is a `_`.
+    """Parse the address in a folder's name, where each `:` is a `_`.
 
-    A folder that we wrote of another session with the same peer ends with a number.
+    A folder that lbcproxy wrote for another session with the same peer ends with a number.
     """
     name = _NUMBERED.sub(r"\1", name)
     host, mark, port = name.rpartition("_")
@@ -268,3 +254,12 @@ def _endpoint(name: str) -> Endpoint:
 
 
 _NUMBERED = re.compile(r"(_[0-9]{1,5})-[0-9]+$")
+
+
+FORMAT = Format(
+    name="core",
+    suffixes=(),
+    matches=matches,
+    read=read_file,
+    read_folder=read_folder,
+)

@@ -13,9 +13,9 @@ import msgspec
 
 from lbcproxy import networks
 from lbcproxy.capture.events import Header
+from lbcproxy.capture.formats.pcapng import SCHEMA
 from lbcproxy.capture.packet import Section
 from lbcproxy.capture.tcp.stream_events import Opened
-from lbcproxy.capture.writing.pcapng import SCHEMA
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction

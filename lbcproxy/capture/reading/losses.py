@@ -8,8 +8,8 @@ from contextlib import suppress
 import msgspec
 
 from lbcproxy.capture.events import Missing
+from lbcproxy.capture.formats.pcapng import SCHEMA
 from lbcproxy.capture.packet import Packet, Section, Statistics
-from lbcproxy.capture.recording.notes import SCHEMA
 from lbcproxy.session import Lost
 
 __all__ = ["LossTotals", "LossTracker"]

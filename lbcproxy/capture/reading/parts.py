@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from lbcproxy.capture.formats._packed import PACKINGS
+from lbcproxy.capture.compression import SUFFIXES
 from lbcproxy.capture.packet import Leg, Packet, Segment
 from lbcproxy.capture.reading.annotations import Annotations, StreamOffsets, stream_offsets
 from lbcproxy.capture.reading.assembler import AssemblerEvent
@@ -240,7 +240,7 @@ def _may_be_same(one: Endpoint, other: Endpoint) -> bool:
 
 def _series(path: Path) -> tuple[tuple[Path, str, str], int]:
     """Split the name of a part (`a-3.pcapng.gz`) into what all parts share, and its number."""
-    if path.suffix in PACKINGS:
+    if path.suffix in SUFFIXES:
         path = path.with_suffix("")
     match = re.fullmatch(r"(.+)-(\d{1,9})", path.stem)
     stem, number = (path.stem, 1) if match is None else (match[1], int(match[2]))

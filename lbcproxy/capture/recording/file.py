@@ -16,7 +16,8 @@ from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.recording.fifo import Fifo, open_fifo
 from lbcproxy.capture.recording.lock import take
 from lbcproxy.capture.recording.loss import Loss, block_before
-from lbcproxy.capture.recording.opening import is_compressed, open_fresh, standard_output
+from lbcproxy.capture.recording.paths import is_compressed, open_fresh, standard_output
+from lbcproxy.capture.spans import intact_length
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import OWNER, Access, make_folders, open_to_append
 
@@ -365,7 +366,7 @@ class CaptureFile:
                 raise CaptureError(f"{path} exists and is no pcapng: it is not written over")
             reading.seek(0)
             try:
-                whole = pcapng.whole_length(reading)
+                whole = intact_length(pcapng.spans(reading))
             except CaptureError as error:
                 raise CaptureError(f"{path} is not continued: {error}") from error
         self.cut = size - whole

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from typing import BinaryIO, Self
 
-from lbcproxy.capture.formats import pcapng
-from lbcproxy.capture.recording.notes import Note, note_options
+from lbcproxy.capture.formats.pcapng import MIN_BLOCK
+from lbcproxy.capture.writing.notes import lost_block
 from lbcproxy.session import Lost
 
-__all__ = ["Loss", "block_before", "lost_block"]
-
-_MOST = 2**64 - 1
-_MIN_BLOCK = 12
-
-
-def lost_block(lost: Lost, time_ns: int, before: int = 0) -> bytes:
-    """Return an Interface Statistics Block that says it: capinfos and Wireshark count it.
-
-    `before` is how much earlier blocks of the section say: other programs want the sum.
-    """
-    body = struct.pack("<III", 0, time_ns >> 32 & 0xFFFFFFFF, time_ns & 0xFFFFFFFF)
-    dropped = struct.pack("<Q", min(before + (lost.messages or lost.packets), _MOST))
-    comment = f"{lost.words} before this" + (f": {lost.why}" if lost.why else "")
-    note = note_options(Note(comment, {"lost": lost}))
-    said = note + pcapng.options((pcapng.OPTION_DROPPED, dropped))
-    return pcapng.block(pcapng.STATISTICS, body + said + bytes(4))
+__all__ = ["Loss", "block_before"]
 
 
 class Loss:
@@ -65,11 +48,11 @@ class Loss:
 
 def block_before(file: BinaryIO, end: int) -> int | None:
     """Return where the block begins that ends at a place of a file of ours; None if none does."""
-    if end < _MIN_BLOCK:
+    if end < MIN_BLOCK:
         return None
     file.seek(end - 4)
     length = int.from_bytes(file.read(4), "little")
-    if length < _MIN_BLOCK or length > end:
+    if length < MIN_BLOCK or length > end:
         return None
     file.seek(end - length + 4)
     return end - length if int.from_bytes(file.read(4), "little") == length else None

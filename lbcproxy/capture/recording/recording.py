@@ -9,11 +9,11 @@ import msgspec
 
 from lbcproxy.background import Background
 from lbcproxy.capture.recording.file import CaptureFile, Told
+from lbcproxy.capture.recording.filename_pattern import file_name, is_filled_in, named_folder
 from lbcproxy.capture.recording.loss import Loss
-from lbcproxy.capture.recording.pattern import file_name, is_filled_in, named_folder
-from lbcproxy.capture.recording.recorder import Recorder
-from lbcproxy.capture.recording.session_state import Known
-from lbcproxy.capture.recording.wanted import matching
+from lbcproxy.capture.recording.selection import matching
+from lbcproxy.capture.writing.recorder import Recorder
+from lbcproxy.capture.writing.session_state import Known
 from lbcproxy.filters import Filter
 from lbcproxy.private import OWNER, Access
 from lbcproxy.session import Delivery, Direction, End, Lost, Observer, SessionInfo, SessionSummary

@@ -12,13 +12,19 @@ from typing import BinaryIO
 
 import msgspec
 
+from lbcproxy.capture.compression import (
+    PART_SUFFIX,
+    SUFFIXES,
+    compress_file,
+    has_same_content,
+    open_decompressed,
+)
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.formats.pcapng import SCHEMA
 from lbcproxy.capture.packet import Section
 from lbcproxy.capture.recording.age import Ages, Written
 from lbcproxy.capture.recording.file import Told
-from lbcproxy.capture.recording.packing import PACKED, PART, is_same, pack, unpacked
-from lbcproxy.capture.recording.pattern import Made
-from lbcproxy.capture.writing.pcapng import SCHEMA
+from lbcproxy.capture.recording.filename_pattern import Made
 from lbcproxy.errors import CaptureError
 
 __all__ = ["Keeping", "Tidier"]
@@ -62,7 +68,7 @@ class Tidier:
         written: Written | None = None,
         go_on: Callable[[], bool] = lambda: True,
     ) -> None:
-        endings = (*PACKED, *(each + PART for each in PACKED))
+        endings = (*SUFFIXES, *(each + PART_SUFFIX for each in SUFFIXES))
         self._made = Made(pattern, network=network, name=name, suffixes=endings)
         self._keeping = keeping
         self._told = told
@@ -86,7 +92,7 @@ class Tidier:
         keeping = self._keeping
         if not keeping.size and not keeping.age:
             return
-        files = [each for each in self._made.files() if not each[0].name.endswith(PART)]
+        files = [each for each in self._made.files() if not each[0].name.endswith(PART_SUFFIX)]
         total = sum(state.st_size for _, state in files)
         if keeping.size and total > keeping.size:  # of others' files none counts
             files = [each for each in files if self._is_ours(*each)]
@@ -118,12 +124,12 @@ class Tidier:
 
     def _compress(self) -> None:
         files = sorted(self._made.files(), key=lambda each: each[1].st_mtime_ns)
-        for path in [path for path, _ in files if path.name.endswith(PART)]:
+        for path in [path for path, _ in files if path.name.endswith(PART_SUFFIX)]:
             self._clean(path)
         for path, state in files:
             if not self._go_on():
                 return
-            if path.suffix not in (*PACKED, PART) and self._is_ours(path, state):
+            if path.suffix not in (*SUFFIXES, PART_SUFFIX) and self._is_ours(path, state):
                 self._pack(path, state)
 
     def _pack(self, path: Path, state: os.stat_result) -> None:
@@ -133,7 +139,7 @@ class Tidier:
                 if file is None or self._is_packed(path, file):
                     return
                 file.seek(0)
-                done = pack(path, file, self._keeping.compress, self._go_on)
+                done = compress_file(path, file, self._keeping.compress, self._go_on)
         except FileNotFoundError:
             return  # somebody else has taken it away
         except OSError as error:
@@ -147,14 +153,14 @@ class Tidier:
 
     def _is_packed(self, path: Path, file: BinaryIO) -> bool:
         """Whether a crash has left both; the original is then deleted."""
-        for suffix in PACKED:
+        for suffix in SUFFIXES:
             target = path.with_name(path.name + suffix)
             if not target.exists():
                 continue
             try:
-                with unpacked(target) as other:
+                with open_decompressed(target) as other:
                     file.seek(0)
-                    same = is_same(file, other)
+                    same = has_same_content(file, other)
             except Exception:  # noqa: S112  # a copy may be damaged in many ways
                 continue
             if same:
@@ -194,7 +200,7 @@ class Tidier:
 def _names_us(path: Path) -> bool:
     """Whether a file begins as lbcproxy's captures do."""
     try:
-        with unpacked(path) as file:
+        with open_decompressed(path) as file:
             head = file.read(HEAD)
     except Exception:  # one may be damaged in many ways
         return False

@@ -16,12 +16,12 @@ import msgspec
 
 from lbcproxy.background import Background
 from lbcproxy.capture.recording.file import CaptureFile, Told
+from lbcproxy.capture.recording.filename_pattern import file_name, named_folder
 from lbcproxy.capture.recording.loss import Loss
-from lbcproxy.capture.recording.pattern import file_name, named_folder
-from lbcproxy.capture.recording.recorder import Recorder
 from lbcproxy.capture.recording.ring_writer import RingWriter
-from lbcproxy.capture.recording.session_state import Known, from_next_message, without_records
 from lbcproxy.capture.recording.triggers import error_in, reason_of_end
+from lbcproxy.capture.writing.recorder import Recorder
+from lbcproxy.capture.writing.session_state import Known, from_next_message, without_records
 from lbcproxy.private import OWNER, Access
 from lbcproxy.session import (
     Delivery,

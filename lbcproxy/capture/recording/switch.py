@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from lbcproxy.capture.recording.recording import Recording
-from lbcproxy.capture.recording.session_state import Known, from_next_message
+from lbcproxy.capture.writing.session_state import Known, from_next_message
 from lbcproxy.session import Delivery, Direction, End, Lost, Observer, SessionInfo, SessionSummary
 
 __all__ = ["MOST_PEERS", "Choice", "Switch", "Watched", "is_of"]

@@ -8,12 +8,13 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import BinaryIO
 
-from lbcproxy.capture.formats import format_for, packed, packing_of, writable
+from lbcproxy.capture.compression import compressing, suffix_of
+from lbcproxy.capture.formats import all_formats
 from lbcproxy.capture.recording.lock import locked
-from lbcproxy.capture.writing.writer import Writer
+from lbcproxy.capture.writing import all_writers, writer_for
+from lbcproxy.capture.writing.writer import FormatWriter, Writer
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import OWNER, Access, create
 
@@ -24,16 +25,16 @@ class InputOverwritten(CaptureError):
     """A file would be written over while it is read."""
 
 
-def choose_format(path: Path, name: str | None = None) -> ModuleType:
+def choose_format(path: Path, name: str | None = None) -> FormatWriter:
     """Give the format to write: the one that is named, else that of the path's suffix.
 
     Raises CaptureError if neither tells it.
     """
     if name is not None:
-        return writable()[name]
-    found = format_for(path)
+        return all_writers()[name]
+    found = writer_for(path)
     if found is None:
-        suffixes = sorted(each for form in writable().values() for each in form.SUFFIXES)
+        suffixes = sorted(suffix for each in all_formats() for suffix in each.suffixes)
         raise CaptureError(
             f"{path} does not tell its format by its suffix ({', '.join(suffixes)}, "
             "each with .gz or .zst too)"
@@ -41,13 +42,13 @@ def choose_format(path: Path, name: str | None = None) -> ModuleType:
     return found
 
 
-def is_input(target: Path, inputs: Iterable[Path], form: ModuleType, *, in_place: bool) -> bool:
+def is_input(target: Path, inputs: Iterable[Path], form: FormatWriter, *, in_place: bool) -> bool:
     """Return whether a file to be written is one that is read, by whatever name.
 
     That raises InputOverwritten except with `in_place`: then the file is written beside, and takes
     its place when all is written. A folder is written file by file, so that it never may.
     """
-    folder, found = hasattr(form, "folder_writer"), False
+    folder, found = form.to_folder is not None, False
     for path in inputs:
         if _is_same(target, path) or (folder and target.resolve() in path.resolve().parents):
             if folder:
@@ -66,7 +67,9 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 @contextmanager
-def writing(target: Path | BinaryIO, form: ModuleType, *, force: bool = False) -> Iterator[Writer]:
+def writing(
+    target: Path | BinaryIO, form: FormatWriter, *, force: bool = False
+) -> Iterator[Writer]:
     """Give what writes a capture; the file is there when all of it is, under its name.
 
     If something raises meanwhile, nothing is left; except for CaptureError with a place: then what
@@ -74,29 +77,29 @@ def writing(target: Path | BinaryIO, form: ModuleType, *, force: bool = False) -
     cannot be written CaptureError.
     """
     if not isinstance(target, Path):
-        writer: Writer = form.writer(target.write)
+        writer = _file_writer(form, target.write)
         yield writer
         writer.close()
         target.flush()
-    elif hasattr(form, "folder_writer"):
-        yield from _into_folder(target, form, force)
+    elif form.to_folder is not None:
+        yield from _into_folder(target, form.to_folder, force)
     elif target.exists() and not target.is_file():  # a pipe, as /dev/fd/5
         with _named(target), target.open("wb") as file:
-            writer = form.writer(_writes(file, target))
+            writer = _file_writer(form, _writes(file, target))
             yield writer
             writer.close()
     else:
         yield from _into_file(target, form, force)
 
 
-def _into_file(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
+def _into_file(path: Path, form: FormatWriter, force: bool) -> Iterator[Writer]:
     if path.exists() and not force:
         raise FileExistsError(str(path))
     with locked(path):
         yield from _beside(path, form, force)
 
 
-def _beside(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
+def _beside(path: Path, form: FormatWriter, force: bool) -> Iterator[Writer]:
     """Write a file that takes its place when all of it is written."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     begun = False
@@ -105,9 +108,9 @@ def _beside(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
             raw = os.fdopen(create(part, _access_of(path)), "wb")
             begun = True
         with _closed_at_last(raw):
-            suffix = packing_of(path)
-            file = packed(suffix, raw) if suffix else raw
-            writer = form.writer(_writes(file, path))
+            suffix = suffix_of(path)
+            file = compressing(suffix, raw) if suffix else raw
+            writer = _file_writer(form, _writes(file, path))
             damage: CaptureError | None = None
             try:
                 yield writer
@@ -150,13 +153,13 @@ def _access_of(path: Path) -> Access:
         return OWNER
 
 
-def _into_folder(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
+def _into_folder(path: Path, to_folder: Callable[[Path], Writer], force: bool) -> Iterator[Writer]:
     """Write into a folder that is new or empty; with `force` beside what is in it."""
     existed = path.exists()
     if existed and (not path.is_dir() or any(path.iterdir())) and not force:
         raise FileExistsError(str(path))
     with _named(path):
-        writer: Writer = form.folder_writer(path)
+        writer = to_folder(path)
         try:
             yield writer
             writer.close()
@@ -166,6 +169,12 @@ def _into_folder(path: Path, form: ModuleType, force: bool) -> Iterator[Writer]:
             if not existed and not (isinstance(error, CaptureError) and error.offset is not None):
                 shutil.rmtree(path, ignore_errors=True)
             raise
+
+
+def _file_writer(form: FormatWriter, write: Callable[[bytes], object]) -> Writer:
+    if form.to_file is None:
+        raise CaptureError(f"{form.name} is a folder, not a file")
+    return form.to_file(write)
 
 
 def _writes(file: BinaryIO, path: Path) -> Callable[[bytes], object]:

@@ -6,15 +6,14 @@ Nothing is made up: what is kept are the bytes of the file, whole records of the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import msgspec
 
-from lbcproxy.capture.formats import HEAD, format_of
-from lbcproxy.capture.formats._spans import Stretch
+from lbcproxy.capture.formats import HEAD_SIZE, format_of
+from lbcproxy.capture.spans import Span
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import create
 
@@ -29,7 +28,7 @@ class Survey(msgspec.Struct, frozen=True):
     size: int
     packets: int
     """In what is whole."""
-    damages: tuple[Stretch, ...]
+    damages: tuple[Span, ...]
     form: str
     """The name of the file's format."""
 
@@ -47,15 +46,15 @@ class Survey(msgspec.Struct, frozen=True):
 def survey(file: BinaryIO) -> Survey:
     """Read through a file; CaptureError if it is no capture of a kind that can be repaired."""
     packets, size, damages = 0, 0, []
-    form = _form(file)
-    for each in cast("Iterator[Stretch]", form.stretches(file)):
+    name, spans = _repairable(file)
+    for each in spans(file):
         packets += each.packets
         size = each.end
         if each.damage is not None:
             damages.append(each)
         if len(damages) > _MOST_DAMAGES:
             raise CaptureError("damaged in too many places", each.start)
-    return Survey(size, packets, tuple(damages), form.NAME)
+    return Survey(size, packets, tuple(damages), name)
 
 
 def cut_tail(path: Path, found: Survey) -> None:
@@ -97,8 +96,9 @@ def _copy(file: BinaryIO, target: BinaryIO, start: int, end: int) -> None:
         left -= len(data)
 
 
-def _form(file: BinaryIO) -> ModuleType:
-    form = format_of(file.read(HEAD))
-    if not hasattr(form, "stretches"):
-        raise CaptureError(f"files of the format {form.NAME} cannot be repaired")
-    return form
+def _repairable(file: BinaryIO) -> tuple[str, Callable[[BinaryIO], Iterator[Span]]]:
+    """Return the name of a file's format, and how to find its spans."""
+    found = format_of(file.read(HEAD_SIZE))
+    if found.spans is None:
+        raise CaptureError(f"files of the format {found.name} cannot be repaired")
+    return found.name, found.spans

@@ -9,16 +9,16 @@ from typing import BinaryIO
 import msgspec
 
 from lbcproxy.capture.events import Header
-from lbcproxy.capture.formats._core_records import HEADER, LATEST
+from lbcproxy.capture.formats._core_records import HEADER, TIME_LIMIT
 from lbcproxy.capture.formats.core import RECEIVED, SENT
-from lbcproxy.capture.writing.writer import Writer
+from lbcproxy.capture.writing.writer import FormatWriter, Writer
 from lbcproxy.networks import get
 from lbcproxy.private import make_folders, open_to_append
 from lbcproxy.session import Delivery, Direction, Entry, SessionInfo, SessionSummary
 from lbcproxy.wire import Frame, Framer, Junk
 from lbcproxy.wire.envelope import HEADER_SIZE
 
-__all__ = ["AsCore"]
+__all__ = ["WRITER", "CoreWriter"]
 
 _MOST_OPEN = 100
 _LONGEST_NAME = 200
@@ -35,7 +35,7 @@ class _Folder(msgspec.Struct):
     """The direction of what the node that writes the files receives."""
 
 
-class AsCore(Writer):
+class CoreWriter(Writer):
     """Writes a folder for each session, named for the node's peer, into a folder.
 
     The files are those of a Core in the upstream's place, so the peer is the client. Of a client
@@ -135,9 +135,9 @@ class AsCore(Writer):
 
     def _write(self, folder: _Folder, direction: Direction, raw: bytes, time_ns: int) -> None:
         micros = time_ns // 1_000
-        if not 0 <= micros < LATEST:
+        if not 0 <= micros < TIME_LIMIT:
             self.lacking("times before 1970 or after 2255")
-            micros = max(0, min(micros, LATEST - 1))
+            micros = max(0, min(micros, TIME_LIMIT - 1))
         payload = raw[HEADER_SIZE:]
         file = self._file(folder.path / (RECEIVED if direction is folder.received else SENT))
         file.write(HEADER.pack(micros, raw[4:16], len(payload)) + payload)
@@ -155,3 +155,6 @@ class AsCore(Writer):
             self._begun.add(path)
         self._open[path] = file
         return file
+
+
+WRITER = FormatWriter("core", to_folder=CoreWriter)

@@ -9,20 +9,20 @@ import msgspec
 
 from lbcproxy.capture.entry_json import entry_object, json_line
 from lbcproxy.capture.events import Header
-from lbcproxy.capture.writing.writer import Writer
+from lbcproxy.capture.formats.ndjson import MAX_LINE
+from lbcproxy.capture.writing.writer import FormatWriter, Writer
 from lbcproxy.session import Delivery, Direction, End, EndCause, Lost, SessionInfo, SessionSummary
 from lbcproxy.text import iso_time
 
-__all__ = ["AsLines"]
+__all__ = ["WRITER", "NdjsonWriter"]
 
 
-class AsLines(Writer):
-    """Writes a line for each thing that happened, none longer than `most` bytes."""
+class NdjsonWriter(Writer):
+    """Writes a line for each thing that happened, none longer than `MAX_LINE` bytes."""
 
-    def __init__(self, write: Callable[[bytes], object], most: int) -> None:
+    def __init__(self, write: Callable[[bytes], object]) -> None:
         super().__init__()
         self._write = write
-        self._most = most
 
     def header(self, header: Header) -> None:
         """Begin a section."""
@@ -89,7 +89,7 @@ class AsLines(Writer):
 
     def _line(self, said: dict[str, Any]) -> None:
         line = json_line(said).encode() + b"\n"
-        if len(line) > self._most:  # the payload says it all
+        if len(line) > MAX_LINE:  # the payload says it all
             short = said | {"message": None, "omitted": ["message", "partial", "claims"]}
             short.pop("partial", None)
             short.pop("claims", None)
@@ -104,3 +104,6 @@ def _between(facts: SessionInfo) -> dict[str, str]:
         "listen": str(facts.listen),
         "upstream": str(facts.upstream),
     }
+
+
+WRITER = FormatWriter("ndjson", to_file=NdjsonWriter)

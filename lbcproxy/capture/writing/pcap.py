@@ -12,11 +12,12 @@ from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.ip.segments import LINK_RAW
 from lbcproxy.capture.ip.synthetic import name_facts
 from lbcproxy.capture.packet import Packet
-from lbcproxy.capture.recording.recorder import Recorder
-from lbcproxy.capture.writing.writer import Recorded
+from lbcproxy.capture.writing.pcapng import PcapngWriter
+from lbcproxy.capture.writing.recorder import Recorder
+from lbcproxy.capture.writing.writer import FormatWriter
 from lbcproxy.session import Delivery, Direction, End, EndCause, Lost, SessionInfo
 
-__all__ = ["AsPcap"]
+__all__ = ["WRITER", "PcapWriter"]
 
 _FILE = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, LINK_RAW)
 _RECORD = struct.Struct("<IIII")
@@ -27,7 +28,7 @@ VERDICTS = "verdicts and who decided"
 COMMENTS = "comments of messages"
 
 
-class AsPcap(Recorded):
+class PcapWriter(PcapngWriter):
     """Writes a pcap. Where both legs are the same bytes, it has the client's alone."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
@@ -139,3 +140,6 @@ def _is_told_by_ports(facts: SessionInfo) -> bool:
     if (client in known) is not (server in known):
         return server in known
     return server < _CLIENT_PORTS <= client
+
+
+WRITER = FormatWriter("pcap", to_file=PcapWriter)

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from lbcproxy.capture import Recorder
+from lbcproxy.capture.recording.filename_pattern import misnamed
 from lbcproxy.capture.recording.lock import locked
-from lbcproxy.capture.recording.pattern import misnamed
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import OWNER
 from lbcproxy.replay.conversation import Conversation

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from lbcproxy.capture.compression import SUFFIXES
 from lbcproxy.capture.recording.lock import take
-from lbcproxy.capture.recording.packing import PACKED
 from lbcproxy.private import Access, create
 
 __all__ = ["is_compressed", "open_fresh", "standard_output"]
@@ -40,7 +40,7 @@ def _names(path: Path) -> Iterator[Path]:
 
 def is_compressed(path: Path) -> bool:
     """Return whether a name was that of a file that is there compressed only."""
-    return not path.exists() and any(path.with_name(path.name + each).exists() for each in PACKED)
+    return not path.exists() and any(path.with_name(path.name + each).exists() for each in SUFFIXES)
 
 
 def standard_output() -> BinaryIO:

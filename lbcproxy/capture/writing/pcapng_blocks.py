@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["MIN_BLOCK", "block", "options"]
+from lbcproxy.capture.formats.pcapng import MIN_BLOCK
 
-MIN_BLOCK = 12
-"""Bytes of a block with nothing in it: its kind, and its length at both ends."""
+__all__ = ["build_block", "build_options"]
 
 
-def block(kind: int, body: bytes) -> bytes:
+def build_block(kind: int, body: bytes) -> bytes:
     """Build a block of a little-endian section, which is what lbcproxy writes."""
     total = (len(body) + MIN_BLOCK).to_bytes(4, "little")
     return kind.to_bytes(4, "little") + total + body + total
 
 
-def options(*pairs: tuple[int, bytes]) -> bytes:
+def build_options(*pairs: tuple[int, bytes]) -> bytes:
     """Build options, by number and value, for a little-endian section; without their end."""
     return b"".join(
         struct.pack("<HH", code, len(value)) + value + bytes(-len(value) % 4)

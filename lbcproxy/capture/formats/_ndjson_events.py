@@ -1,4 +1,4 @@
-"""Lines of ndjson as what happened on connections: as if each leg of a session had been one."""
+"""Lines of ndjson as events of connections, as if each leg of a session had been captured."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import itertools
 from binascii import unhexlify
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TypeVar
 
 import msgspec
 
 from lbcproxy import networks
+from lbcproxy.capture.formats._ndjson_line import JsonLine
+from lbcproxy.capture.formats._pcapng_blocks import SCHEMA
 from lbcproxy.capture.packet import Leg, Section, Statistics
 from lbcproxy.capture.tcp.stream_events import (
     MAX_OPEN,
@@ -21,7 +23,6 @@ from lbcproxy.capture.tcp.stream_events import (
     Happened,
     Opened,
 )
-from lbcproxy.capture.writing.pcapng import SCHEMA
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import UnknownNetwork
 from lbcproxy.networks import Network
@@ -29,20 +30,19 @@ from lbcproxy.session import Direction
 from lbcproxy.text import time_of_iso
 from lbcproxy.wire.envelope import HEADER_SIZE, frame, unpack
 
-if TYPE_CHECKING:
-    from lbcproxy.capture.formats.ndjson import Line
+__all__ = ["LineReader"]
 
-__all__ = ["Telling"]
-
-MOST_EARLY = 64 << 20
+MAX_EARLY = 64 << 20
 """Bytes that wait for upstream legs, of all sessions together."""
-MOST_CLOSED = 1024
-"""Sessions of which something may still be said after their end."""
-_NOWHERE = Endpoint("0.0.0.0", 0)  # noqa: S104  # an address that nobody has
+MAX_CLOSED = 1024
+"""Sessions that are remembered after their end, since more lines about them may follow."""
+_UNKNOWN_ENDPOINT = Endpoint("0.0.0.0", 0)  # noqa: S104  # in place of an unknown address
+
+Value = TypeVar("Value")
 
 
-class _Session:
-    """A session's connections, by number; the upstream's once it is there."""
+class _Connections:
+    """The connections of a session, by leg; the upstream's once it is open."""
 
     def __init__(self, number: int, client: int, network: Network, upstream: Endpoint) -> None:
         self.number = number
@@ -52,66 +52,69 @@ class _Session:
         self.finished: set[Direction] = set()
         self.early: list[Happened] = []
         self.early_size = 0
-        self.end: dict[str, Any] = {}
+        self.end: dict[str, object] = {}
 
 
-class Telling:
-    """Takes the lines of a file in order; what is wrong with one raises ValueError."""
+class LineReader:
+    """Makes events of the lines of a file, in order. A bad line raises ValueError."""
 
     def __init__(self, path: Path, network: Network | None) -> None:
         self._path = path
         self._network = network
         self._connections = itertools.count(1)
-        self._sessions: dict[int, _Session] = {}  # those that are open, the longest silent first
-        self._closed: dict[int, _Session] = {}
-        self._forgot = False  # whether some that were open are not known any more
+        self._sessions: dict[int, _Connections] = {}  # open ones, the longest silent first
+        self._closed: dict[int, _Connections] = {}
+        self._has_forgotten = False  # whether open sessions had to be forgotten
         self._seen: set[str] = set()  # networks
         self._early_size = 0
         self._by_leg = False
 
-    def take(self, line: Line, offset: int) -> Iterator[Section | Happened | Statistics]:
-        """Say what a line tells."""
+    def read(self, line: JsonLine, offset: int) -> Iterator[Section | Happened | Statistics]:
+        """Return the events of a line."""
         if line.event == "section":
             yield self._section(line, offset)
             return
-        time_ns = time_of_iso(_said(line.time, "time"))
+        time_ns = time_of_iso(_required(line.time, "time"))
         if line.event == "lost":
             yield _lost(line, time_ns, offset)
             return
-        number = _said(line.session, "session")
+        number = _required(line.session, "session")
         if line.event is None:
             yield from self._message(line, number, time_ns)
         elif line.event == "started":
             yield from self._started(line, number, time_ns)
-        elif self._forgot and number not in self._sessions and number not in self._closed:
+        elif self._has_forgotten and number not in self._sessions and number not in self._closed:
             return
         elif line.event == "connected":
-            local = _endpoint(_said(line.local, "local"))
-            yield from self._connected(self._known(number), local, time_ns)
+            local = _endpoint(_required(line.local, "local"))
+            yield from self._connected(self._session(number), local, time_ns)
         elif line.event in ("finished", "reset"):
-            client = _direction(line) is Direction.TO_UPSTREAM
-            session = self._known(number)
-            facts = {"end": session.end}
-            for connection in session.legs.values():
-                closed = Closed(connection, client, line.event == "reset", time_ns)
-                yield Happened(closed, facts)
-            session.finished |= {_direction(line)} if line.event == "finished" else set(Direction)
-            if len(session.finished) == len(Direction):
-                self._close(session)
+            yield from self._ended(line, self._session(number), time_ns)
         elif line.event == "ending":
-            self._known(number).end = line.end
+            self._session(number).end = line.end
         elif line.event == "left":
-            yield from self._forget(self._known(number), time_ns)
+            yield from self._forget(self._session(number), time_ns)
         else:
-            raise ValueError(f"no event {line.event[:20]!r} is known")
+            raise ValueError(f"unknown event {line.event[:20]!r}")
 
-    def _section(self, line: Line, offset: int) -> Section:
+    def _ended(self, line: JsonLine, session: _Connections, time_ns: int) -> Iterator[Happened]:
+        """Return the end of a direction (`finished`) or of both (`reset`), on each leg."""
+        direction, is_reset = _direction(line), line.event == "reset"
+        from_client = direction is Direction.TO_UPSTREAM
+        for connection in session.legs.values():
+            closed = Closed(connection, from_client, is_reset, time_ns)
+            yield Happened(closed, {"end": session.end})
+        session.finished |= set(Direction) if is_reset else {direction}
+        if len(session.finished) == len(Direction):
+            self._close(session)
+
+    def _section(self, line: JsonLine, offset: int) -> Section:
         self._sessions.clear()
         self._closed.clear()
         self._seen.clear()
-        self._forgot, self._early_size = False, 0
+        self._has_forgotten, self._early_size = False, 0
         self._by_leg = line.changes and line.legs == "both"
-        facts: dict[str, Any] = {
+        facts: dict[str, object] = {
             **line.metadata,
             "schema": SCHEMA,
             "network": line.network,
@@ -120,48 +123,54 @@ class Telling:
         }
         return Section((msgspec.json.encode(facts).decode(),), line.comments, offset)
 
-    def _started(self, line: Line, number: int, time_ns: int) -> Iterator[Happened]:
-        client = _endpoint(_said(line.client, "client"))
-        listen = _endpoint(_said(line.listen, "listen"))
+    def _started(self, line: JsonLine, number: int, time_ns: int) -> Iterator[Happened]:
+        client = _endpoint(_required(line.client, "client"))
+        listen = _endpoint(_required(line.listen, "listen"))
         upstream = listen if line.upstream is None else _endpoint(line.upstream)
         network = self._network_of(line.network)
         self._seen.add(network.id)
-        if number in self._sessions:  # its number is another's now
+        if number in self._sessions:  # another session has its number now
             yield from self._forget(self._sessions[number], time_ns)
         if len(self._sessions) >= MAX_OPEN:
             for session in list(self._sessions.values())[: MAX_OPEN // 2]:
                 yield from self._forget(session, time_ns)
                 del self._closed[session.number]
-            self._forgot = True
-        begun = Opened(next(self._connections), client, listen, time_ns, line.begun)
-        self._sessions[number] = _Session(number, begun.connection, network, upstream)
-        facts = {"session": number, "leg": "client", "network": network.id}
-        facts["upstream"] = str(upstream)
+            self._has_forgotten = True
+        opened = Opened(next(self._connections), client, listen, time_ns, line.begun)
+        self._sessions[number] = _Connections(number, opened.connection, network, upstream)
+        facts: dict[str, object] = {
+            "session": number,
+            "leg": "client",
+            "network": network.id,
+            "upstream": str(upstream),
+        }
         if not line.begun:
             facts |= {"continued": True, "protocol_version": line.protocol_version}
-        yield Happened(begun, facts)
+        yield Happened(opened, facts)
 
-    def _close(self, session: _Session) -> None:
-        """Take a session for over, though something may still be said of it."""
+    def _close(self, session: _Connections) -> None:
+        """Count a session as over, though more lines about it may follow."""
         if self._sessions.pop(session.number, None) is not None:
             self._early_size -= session.early_size
             session.early, session.early_size = [], 0
             self._closed[session.number] = session
-        if len(self._closed) > MOST_CLOSED:
+        if len(self._closed) > MAX_CLOSED:
             del self._closed[next(iter(self._closed))]
 
-    def _forget(self, session: _Session, time_ns: int) -> Iterator[Happened]:
+    def _forget(self, session: _Connections, time_ns: int) -> Iterator[Happened]:
         self._close(session)
         for connection in session.legs.values():
             yield Happened(Forgotten(connection, time_ns))
 
-    def _known(self, number: int) -> _Session:
+    def _session(self, number: int) -> _Connections:
         session = self._sessions.get(number) or self._closed.get(number)
         if session is None:
             raise ValueError(f"session {number} has not started")
         return session
 
-    def _connected(self, session: _Session, local: Endpoint, time_ns: int) -> Iterator[Happened]:
+    def _connected(
+        self, session: _Connections, local: Endpoint, time_ns: int
+    ) -> Iterator[Happened]:
         if Leg.UPSTREAM in session.legs:
             return
         opened = Opened(next(self._connections), local, session.upstream, time_ns)
@@ -176,26 +185,28 @@ class Telling:
             )
             yield msgspec.structs.replace(each, event=event)
 
-    def _message(self, line: Line, number: int, time_ns: int) -> Iterator[Happened]:
+    def _message(self, line: JsonLine, number: int, time_ns: int) -> Iterator[Happened]:
         direction = _direction(line)
         session = self._sessions.pop(number, None)
-        if session is None:  # what `show` has printed
-            yield from self._started(self._unsaid(line, number), number, time_ns)
+        if session is None:  # printed by `show`: messages only
+            yield from self._started(self._with_start(line, number), number, time_ns)
         else:
-            self._sessions[number] = session  # as the last that was heard of
+            self._sessions[number] = session  # now the last in line to be forgotten
         session = self._sessions[number]
         raw = _raw(line, session.network)
-        facts: dict[str, Any] = {"number": line.number} if line.verdict != "pass" else {}
+        facts: dict[str, object] = {}
         if line.verdict != "pass":
-            facts |= {"verdict": line.verdict, "trail": list(line.trail)}
+            facts |= {"number": line.number, "verdict": line.verdict, "trail": list(line.trail)}
         if line.comments:
             facts["comments"] = list(line.comments)
         if not self._by_leg:
-            yield _piece(session.legs[Leg.CLIENT], direction, raw, line, time_ns, facts)
+            yield _data(session.legs[Leg.CLIENT], direction, raw, line, time_ns, facts)
             return
         if direction is Direction.TO_CLIENT and line.verdict != "inject":
-            yield from self._connected(session, _NOWHERE, time_ns)  # it cannot come from nowhere
-        # As a recorder writes it: on the client's leg first.
+            yield from self._connected(
+                session, _UNKNOWN_ENDPOINT, time_ns
+            )  # the message came over this leg
+        # In the order of a recorder: the client leg first.
         for leg in Leg:
             came_in = (leg is Leg.CLIENT) is (direction is Direction.TO_UPSTREAM)
             data = raw if came_in else _sent(line, raw)
@@ -203,24 +214,25 @@ class Telling:
                 continue
             if not (data or line.missing):
                 continue
-            piece = _piece(session.legs.get(leg, 0), direction, data, line, time_ns, facts)
+            happened = _data(session.legs.get(leg, 0), direction, data, line, time_ns, facts)
             if leg in session.legs:
-                yield piece
-            elif self._early_size + len(data) <= MOST_EARLY:
-                session.early.append(piece)
+                yield happened
+            elif self._early_size + len(data) <= MAX_EARLY:
+                session.early.append(happened)
                 session.early_size += len(data)
                 self._early_size += len(data)
 
-    def _unsaid(self, line: Line, number: int) -> Line:
-        client = Endpoint(_NOWHERE.host, number % 65_536)
-        known = self._closed.get(number)
-        network = line.network if known is None else known.network.id
-        if network is None and self._forgot and len(self._seen) == 1:
-            [network] = self._seen  # it is one that went on after it was let go
+    def _with_start(self, line: JsonLine, number: int) -> JsonLine:
+        """Return the line of a message with what the missing `started` would have said."""
+        client = Endpoint(_UNKNOWN_ENDPOINT.host, number % 65_536)
+        closed = self._closed.get(number)
+        network = line.network if closed is None else closed.network.id
+        if network is None and self._has_forgotten and len(self._seen) == 1:
+            [network] = self._seen  # one that was forgotten while it was open
         return msgspec.structs.replace(
             line,
             client=str(client),
-            listen=str(_NOWHERE),
+            listen=str(_UNKNOWN_ENDPOINT),
             upstream=None,
             network=network,
             begun=line.command == "version",
@@ -231,16 +243,16 @@ class Telling:
             return self._network
         if name is None:
             raise UnknownNetwork(
-                f"{self._path}: it does not say of which network its sessions are; "
+                f"{self._path}: it does not say which network its sessions are of; "
                 f"say --network, one of {', '.join(networks.all_networks())}"
             )
         try:
             return networks.get(name)
         except KeyError:
-            raise ValueError(f"no network {name[:40]!r} is known") from None
+            raise ValueError(f"unknown network {name[:40]!r}") from None
 
 
-def _said(value: Any, key: str) -> Any:
+def _required(value: Value | None, key: str) -> Value:
     if value is None:
         raise ValueError(f"it has no {key}")
     return value
@@ -250,8 +262,8 @@ def _endpoint(text: str) -> Endpoint:
     return Endpoint.from_text(text)
 
 
-def _direction(line: Line) -> Direction:
-    text = _said(line.direction, "direction")
+def _direction(line: JsonLine) -> Direction:
+    text = _required(line.direction, "direction")
     if text not in tuple(Direction):
         raise ValueError(f"direction {text[:20]!r} is neither to_upstream nor to_client")
     return Direction(text)
@@ -261,40 +273,40 @@ def _bytes(text: str, key: str) -> bytes:
     try:
         return unhexlify(text)
     except ValueError:
-        raise ValueError(f"{key} is no hexadecimal") from None
+        raise ValueError(f"{key} is not hexadecimal") from None
 
 
-def _raw(line: Line, network: Network) -> bytes:
-    """Put together what stood on the wire."""
+def _raw(line: JsonLine, network: Network) -> bytes:
+    """Return the bytes as they were on the wire."""
     if line.payload is None:
         raise ValueError("it has no payload; `show -T ndjson -x` prints it")
     payload = _bytes(line.payload, "payload")
     if line.length not in (None, len(payload)):
-        raise ValueError(f"of {line.length:,} bytes of payload it has {len(payload):,}")
+        raise ValueError(f"it has {len(payload):,} of {line.length:,} bytes of payload")
     if line.command is None:
         return payload
     if line.header is None:
         return frame(network.magic, line.command, payload)
     header = _bytes(line.header, "header")
     if len(header) != HEADER_SIZE or unpack(header).length != len(payload):
-        raise ValueError("header is not that of a frame with this payload")
+        raise ValueError("header does not fit a frame with this payload")
     return header + payload
 
 
-def _sent(line: Line, raw: bytes) -> bytes:
-    """Give what went out."""
+def _sent(line: JsonLine, raw: bytes) -> bytes:
+    """Return the bytes that were sent."""
     if line.verdict == "rewrite":
         return b"" if line.sent is None else _bytes(line.sent, "sent")
     return b"" if line.verdict == "drop" else raw
 
 
-def _piece(
+def _data(
     connection: int,
     direction: Direction,
     data: bytes,
-    line: Line,
+    line: JsonLine,
     time_ns: int,
-    facts: dict[str, Any],
+    facts: dict[str, object],
 ) -> Happened:
     from_client = direction is Direction.TO_UPSTREAM
     if line.missing:
@@ -303,7 +315,7 @@ def _piece(
     return Happened(Data(connection, from_client, data, time_ns), facts)
 
 
-def _lost(line: Line, time_ns: int, offset: int) -> Statistics:
+def _lost(line: JsonLine, time_ns: int, offset: int) -> Statistics:
     lost = {
         "messages": line.messages,
         "bytes": line.bytes,

@@ -10,8 +10,8 @@ import msgspec
 
 from lbcproxy.capture.ip.segments import MAX_PAYLOAD
 from lbcproxy.capture.packet import Leg
-from lbcproxy.capture.recording.session_state import Known
-from lbcproxy.capture.writing.pcapng import CaptureWriter, Note, Piece
+from lbcproxy.capture.writing.capture_writer import CaptureWriter, Note, Piece
+from lbcproxy.capture.writing.session_state import Known
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import (
     Delivery,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 
 import msgspec
 
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.formats.pcapng import SCHEMA
+from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
+from lbcproxy.session import Lost
 
-__all__ = ["SCHEMA", "Note", "comment_of", "custom_of", "note_options"]
+__all__ = ["Note", "comment_of", "custom_of", "lost_block", "note_options"]
 
-SCHEMA = "lbcproxy/1"
 _MAX_COMMENT = 65_000
 _MAX_JSON = 65_000
+_MAX_COUNT = 2**64 - 1
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
@@ -26,10 +30,23 @@ def note_options(note: Note | None) -> bytes:
     """Return the options of a block that say a note; none if there is none."""
     if note is None:
         return b""
-    return pcapng.options(
+    return build_options(
         (pcapng.OPTION_COMMENT, comment_of(note.comment)),
         (pcapng.OPTION_CUSTOM, custom_of(note.facts)),
     )
+
+
+def lost_block(lost: Lost, time_ns: int, before: int = 0) -> bytes:
+    """Return an Interface Statistics Block that says it: capinfos and Wireshark count it.
+
+    `before` is how much earlier blocks of the section say: other programs want the sum.
+    """
+    body = struct.pack("<III", 0, time_ns >> 32 & 0xFFFFFFFF, time_ns & 0xFFFFFFFF)
+    dropped = struct.pack("<Q", min(before + (lost.messages or lost.packets), _MAX_COUNT))
+    comment = f"{lost.words} before this" + (f": {lost.why}" if lost.why else "")
+    note = note_options(Note(comment, {"lost": lost}))
+    said = note + build_options((pcapng.OPTION_DROPPED, dropped))
+    return build_block(pcapng.STATISTICS, body + said + bytes(4))
 
 
 def comment_of(text: str) -> bytes:
