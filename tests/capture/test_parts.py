@@ -12,8 +12,8 @@ from lbcproxy.capture.tools.merge import Merge
 from lbcproxy.errors import CaptureError
 from lbcproxy.session.entry import UNKNOWN_SIZE
 from lbcproxy.wire.envelope import frame
+from tests.capture.recording.test_recording import NETWORK, UP, Scene, ping
 from tests.capture.test_reader import TALK, recorded
-from tests.capture.test_recording import NETWORK, UP, Scene, ping
 from tests.capture.test_verdicts import TALK as CHANGED
 from tests.capture.test_verdicts import record
 from tests.capture.told import CAPTURES, converted, entries_of, written

@@ -7,8 +7,8 @@ import pytest
 from lbcproxy.background import Background
 from lbcproxy.capture import CaptureFile, Keeping
 from lbcproxy.service.maintenance import Housework
+from tests.capture.recording.test_retention import NOW, capture
 from tests.capture.scenes import NETWORK
-from tests.capture.test_tidying import NOW, capture
 from tests.nodes import wait_until
 
 

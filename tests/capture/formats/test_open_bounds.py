@@ -133,7 +133,7 @@ def test_what_comes_of_it_later_is_not_lost(tmp_path):
 
 def test_peers_of_core_are_let_go_as_well(tmp_path, monkeypatch):
     """A node that ran for months has met very many."""
-    monkeypatch.setattr(core, "_TOGETHER", 10)
+    monkeypatch.setattr(core, "_MAX_INTERLEAVED", 10)
     record = struct.pack("<Q12sI", 1_000_000, b"ping", 8) + bytes(8)
     for number in range(3 * MOST):
         folder = tmp_path / f"10.0.{number // 250}.{number % 250}_8333"

@@ -14,7 +14,7 @@ from lbcproxy.capture.packet import Packet
 from lbcproxy.capture.spans import intact_length
 from lbcproxy.capture.tools.repair import copy_whole, cut_tail, survey
 from lbcproxy.errors import CaptureError
-from tests.capture.test_pcapng import BIG, LITTLE, Builder
+from tests.capture.formats.test_pcapng import BIG, LITTLE, Builder
 
 SIZES = [0, 7, 60, 1, 200, 33, 90, 12]
 
