@@ -349,7 +349,7 @@ def test_what_a_crash_has_left_is_tidied(tmp_path):
     names = [f"{first.name}.gz", f"{second.name}.gz", third.name, f"{third.name}.gz"]
     assert scene.tidy() == names
     bad = [text for text, bad in scene.told if bad]
-    assert bad == [f"cannot compress {third}: it is there already"]
+    assert bad == [f"cannot compress {third}: it already exists"]
     assert scene.tidy() == names
     assert len([text for text, bad in scene.told if bad]) == 1
 
