@@ -13,8 +13,8 @@ from twisted.python import usage
 
 from lbcproxy.config import ConfigError, load, read
 from lbcproxy.errors import LbcproxyError
-from lbcproxy.service import LbcproxyService, Logs, give_memory_back, raise_open_files
-from lbcproxy.service.process import Ending
+from lbcproxy.service import LbcproxyService, Logs, raise_open_files, return_freed_memory
+from lbcproxy.service.process import Shutdown
 
 __all__ = ["Options", "makeService"]
 
@@ -69,22 +69,24 @@ def makeService(options: Options) -> Any:
     from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
 
     raise_open_files()
-    give_memory_back()
+    return_freed_memory()
     logs = Logs(None)
     logs.join()
     config = options.settings
     path = str(Path(options["config"]).absolute())  # a daemon has another folder
-    service = _Kept(reactor, config, logs, read_again=lambda: load(*read(path)))
-    ended = Ending(service.stopService, service.abort, reactor, service.hang_up, service.died)
-    service.given_up = lambda: ended.done(1)
+    service = _Kept(reactor, config, logs, reload=lambda: load(*read(path)))
+    ended = Shutdown(
+        service.stopService, service.abort, reactor, service.hang_up, service.dump_rings
+    )
+    service.on_failure = lambda: ended.done(1)
     reactor.callWhenRunning(ended.install)
     reactor.callWhenRunning(lambda: atexit.register(_leave, service, ended))
     return service
 
 
-def _leave(service: LbcproxyService, ended: Ending) -> None:
+def _leave(service: LbcproxyService, ended: Shutdown) -> None:
     """End with the exit code of `lbcproxy run`: twistd itself would give 0 whatever happened."""
-    service.died()  # nothing, if it was stopped in order
+    service.dump_rings()  # nothing, if it was stopped in order
     code = 1 if service.failed or ended.failure is not None else ended.code
     if code:
         sys.stdout.flush()

@@ -32,6 +32,7 @@ ROWS = (
         "text",
         "resources",
     ),
+    ("reactor",),
     ("wire",),
     ("networks",),
     ("session",),

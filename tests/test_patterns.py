@@ -22,7 +22,7 @@ OWN = {
     "capture/reading/captured_connection.py": "magics and a class of characters",
     "capture/recording/filename_pattern.py": "names of files in the folder of one's own recordings",
     "capture/tools/anonymise.py": "made of a constant",
-    "cli/screen.py": "made of a constant",
+    "cli/sanitizer.py": "made of a constant",
     "patterns.py": "only compiled, for the place of what RE2 refuses",
     "pytest_plugin/network.py": "hosts that a test of one's own dials",
 }

@@ -1,1 +1,1 @@
-"""The command line: one file a command, and how things look in a terminal."""
+"""The command line: one module for each command, and how messages are printed on a terminal."""

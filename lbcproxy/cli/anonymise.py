@@ -1,14 +1,18 @@
-"""`lbcproxy anonymise`: a capture without what tells who spoke."""
+"""`lbcproxy anonymise`: remove everything that identifies the peers from a capture."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from lbcproxy.cli.output import output_options, the_captures, write_events
+from lbcproxy.cli.captures import open_inputs
+from lbcproxy.cli.output import OutputOptions, output_options, write_events
+
+if TYPE_CHECKING:
+    from lbcproxy.capture.tools.anonymise import Anonymiser
 
 __all__ = ["command"]
 
@@ -19,24 +23,24 @@ __all__ = ["command"]
 @click.option(
     "--seed",
     metavar="TEXT",
-    help="What the other values are made of, so that several captures get the same. Keep it secret:"
-    " with it they can be told. Else nobody can, and each capture gets its own.",
+    help="Derive the replacement values from this secret, so that several captures get the same "
+    "ones. Anyone who knows it can guess the original values. Without it, each capture gets its "
+    "own values, and nobody can.",
 )
 @output_options
 def command(
     source: Path,
     target: Path,
     seed: str | None,
-    form: str | None,
     network: str | None,
-    force: bool,
-    in_place: bool,
+    **options: Unpack[OutputOptions],
 ) -> int:
-    """Write the capture IN without what tells who spoke into OUT: addresses, user agents, nonces.
+    """Copy the capture IN to OUT without anything that identifies the peers.
 
-    The same value becomes the same other value, so the conversation can still be followed; messages
-    stay decodable. What cannot be read is left out. Transactions and blocks stay as they are. What
-    was changed, left out and kept is said; docs/captures.md says it of each message.
+    Addresses, user agents and nonces are replaced, always by the same value, so the conversation
+    can still be followed and messages can still be decoded. What cannot be read is left out.
+    Transactions and blocks are kept as they are. A summary says what was changed, left out and
+    kept; docs/captures.md lists it for each message.
     """
     import hashlib
     import secrets
@@ -44,25 +48,23 @@ def command(
     from lbcproxy.capture.tools.anonymise import Anonymiser
 
     key = secrets.token_bytes(32) if seed is None else hashlib.sha256(seed.encode()).digest()
-    [capture] = the_captures([source], network)
-    made = Anonymiser(key)
+    [capture] = open_inputs([source], network)
+    anonymiser = Anonymiser(key)
     return write_events(
         [capture],
-        made.of(capture.events()),
+        anonymiser.of(capture.events()),
         target,
-        form=form,
-        force=force,
-        in_place=in_place,
-        done=lambda messages: _words(made, messages, target),
+        options,
+        lambda messages: _summary(anonymiser, messages, target),
     )
 
 
-def _words(made: Any, messages: int, target: Path) -> Iterator[str]:
+def _summary(anonymiser: Anonymiser, messages: int, target: Path) -> Iterator[str]:
     yield f"Wrote {messages:,} messages to {target}."
     for name, counts in (
-        ("changed", made.changed),
-        ("left out", made.left_out),
-        ("as it was", made.as_it_is),
+        ("changed", anonymiser.changed),
+        ("left out", anonymiser.left_out),
+        ("as it was", anonymiser.as_it_is),
     ):
         found = ", ".join(f"{what} {count:,}" for what, count in sorted(counts.items()) if count)
         yield f"  {name:<9} {found or 'nothing'}"

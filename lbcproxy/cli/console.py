@@ -8,8 +8,8 @@ from typing import Protocol
 
 import click
 
-from lbcproxy.cli.formatter import Look
-from lbcproxy.cli.screen import screened
+from lbcproxy.cli.formatter import Formatter
+from lbcproxy.cli.sanitizer import sanitize
 from lbcproxy.filters import Filter
 from lbcproxy.session import Delivery, Direction, Entry, Observer, SessionInfo
 
@@ -35,7 +35,7 @@ class Console(Observer):
 
     def __init__(
         self,
-        look: Look | None,
+        look: Formatter | None,
         messages: Lines,
         events: Lines,
         *,
@@ -71,7 +71,7 @@ class Console(Observer):
 
     def _print(self, stream: Lines, text: str) -> None:
         try:
-            stream.write(screened(text, styles=self._colour) + "\n")
+            stream.write(sanitize(text, styles=self._colour) + "\n")
             stream.flush()
         except (OSError, ValueError):
             self._look = None  # who read us has gone; the traffic goes on

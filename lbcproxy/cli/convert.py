@@ -1,12 +1,14 @@
-"""`lbcproxy convert`: write a capture in another format."""
+"""`lbcproxy convert`: convert a capture to another format."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
 import click
 
-from lbcproxy.cli.output import output_options, the_captures, write_events
+from lbcproxy.cli.captures import open_inputs
+from lbcproxy.cli.output import OutputOptions, output_options, write_events
 
 __all__ = ["command"]
 
@@ -16,34 +18,21 @@ __all__ = ["command"]
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path, allow_dash=True))
 @output_options
 def command(
-    source: Path,
-    target: Path,
-    form: str | None,
-    network: str | None,
-    force: bool,
-    in_place: bool,
+    source: Path, target: Path, network: str | None, **options: Unpack[OutputOptions]
 ) -> int:
-    """Write the capture IN in another format, into OUT.
+    """Convert the capture IN to another format and write it to OUT.
 
-    pcapng holds all; ndjson too; pcap what Wireshark needs; core is the folder of Bitcoin Core's
-    -capturemessages. OUT may end in .gz or .zst, and - is the standard input or output. What the
-    format of OUT cannot hold is said. docs/captures.md has a table of that.
+    pcapng and ndjson hold everything. pcap holds what Wireshark needs. core is the folder format
+    of Bitcoin Core's -capturemessages. OUT may end in .gz or .zst; - is standard input or output.
+    What the format of OUT cannot hold is reported; docs/captures.md has a table of it.
 
-    A damaged file is converted as far as it is good; the exit code is 3 then.
+    A damaged capture is converted up to the damage, and the exit code is 3.
     """
-    [capture] = the_captures([source], network)
+    [capture] = open_inputs([source], network)
 
-    def done(messages: int) -> list[str]:
+    def summary(messages: int) -> list[str]:
         if str(target) == "-":
             return []
         return [f"Wrote {messages:,} messages of {capture.sessions:,} sessions to {target}."]
 
-    return write_events(
-        [capture],
-        capture.events(),
-        target,
-        form=form,
-        force=force,
-        in_place=in_place,
-        done=done,
-    )
+    return write_events([capture], capture.events(), target, options, summary)

@@ -1,14 +1,20 @@
-"""`lbcproxy decode`: one payload to JSON."""
+"""`lbcproxy decode`: decode one payload to JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from lbcproxy.cli.options import network_option, the_network
+from lbcproxy.cli.terminal import print_error
+
+if TYPE_CHECKING:
+    from lbcproxy.networks import Network
+    from lbcproxy.wire.partial import Partial
+    from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["command"]
 
@@ -19,7 +25,8 @@ __all__ = ["command"]
     "--protocol-version",
     type=click.IntRange(0, 0xFFFFFFFF),
     metavar="N",
-    help="The version the two nodes agreed on; left out, the highest the chain's nodes speak.",
+    help="The version that the two nodes negotiated. The default is the highest one that the "
+    "nodes of the chain support.",
 )
 @click.option(
     "--encoding",
@@ -35,9 +42,9 @@ __all__ = ["command"]
 def command(
     network: str, protocol_version: int | None, encoding: str, tree: bool, name: str, payload: str
 ) -> None:
-    """Decode the payload HEX of a message COMMAND (`-` reads it from the standard input).
+    """Decode HEX, the payload of a message COMMAND; - reads it from standard input.
 
-    Of a payload that cannot be read to its end, what can be is printed before the error.
+    If the payload is malformed, the fields before the error are printed first.
     """
     from lbcproxy import wire
 
@@ -49,23 +56,21 @@ def command(
     except ValueError as error:
         raise click.UsageError(f"HEX: {error}") from None
     try:
-        record: Any = codec.decode(name, data)
+        record = codec.decode(name, data)
     except wire.BadPayload:
-        record = codec.partial(name, data)
-        if record is not None:
-            _print(record, chain, tree)
+        partial = codec.partial(name, data)
+        if partial is not None:
+            _print(partial, chain, tree)
         raise
     _print(record, chain, tree)
     if record.trailing:
-        click.echo(
-            f"lbcproxy: {len(record.trailing)} trailing bytes: {record.trailing.hex()}", err=True
-        )
+        print_error(f"{len(record.trailing)} trailing bytes: {record.trailing.hex()}")
 
 
-def _print(record: Any, chain: Any, tree: bool) -> None:
-    from lbcproxy.cli.tree import tree as tree_of
+def _print(record: MessageRecord | Partial, chain: Network, as_tree: bool) -> None:
+    from lbcproxy.cli.tree import tree
 
-    if tree:
-        click.echo("\n".join(line[4:] for line in tree_of(record, chain)))
+    if as_tree:
+        click.echo("\n".join(line[4:] for line in tree(record, chain)))
     else:
         click.echo(json.dumps(record.to_dict(), indent=2))

@@ -1,34 +1,46 @@
-"""How entries look: a line each, a tree, a hexdump, JSON objects, chosen fields."""
+"""How entries are printed: as lines, trees, hex dumps, JSON objects or selected fields."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TextIO
 
 import click
 
 from lbcproxy import networks
 from lbcproxy.capture.entry_json import KEYS, claims_in, entry_object, json_line
+from lbcproxy.cli.options import DisplayOptions
+from lbcproxy.cli.terminal import columns_of, has_colours
 from lbcproxy.cli.tree import tree
 from lbcproxy.session import Direction, Entry
 from lbcproxy.text import printable
 
-__all__ = ["Look", "make_look"]
+__all__ = ["TEXT", "Formatter", "formatter_for", "make_formatter"]
 
 VERDICT_COLOURS = {"drop": "red", "rewrite": "yellow", "inject": "magenta", "delay": "blue"}
 ARROW_COLOURS = {Direction.TO_UPSTREAM: "blue", Direction.TO_CLIENT: "cyan"}
-CLAIMS_IN_A_LINE = 3
+MAX_CLAIMS_IN_LINE = 3
+COLUMNS_BEFORE_SUMMARY = 32
+MIN_SUMMARY = 20
+"""Characters of a summary that are printed however narrow the terminal is."""
 
-COLUMNS = 32
-"""Before a summary."""
-LEAST = 20
-"""Characters of a summary that are always shown."""
+TEXT: DisplayOptions = {"kind": "text", "tree": False, "hexdump": False, "fields": ()}
+"""The defaults: one line for each message."""
 
-Look = Callable[[Entry], str | None]
-"""Turns an entry into what is printed for it; None for nothing."""
+Formatter = Callable[[Entry], str | None]
+"""Returns what is printed for an entry; None for nothing."""
 
 
-def make_look(
+def formatter_for(display: DisplayOptions, stream: TextIO) -> Formatter:
+    """Return the formatter for a stream, with colours and cut lines if it is a terminal.
+
+    Raises:
+        UsageError: The options contradict each other.
+    """
+    return make_formatter(**display, colour=has_colours(stream), width=columns_of(stream))
+
+
+def make_formatter(
     kind: str,
     *,
     tree: bool,
@@ -36,34 +48,43 @@ def make_look(
     fields: Sequence[str],
     colour: bool,
     width: int = 0,
-) -> Look:
-    """Make the look that the options ask for; raises UsageError where they do not fit.
+) -> Formatter:
+    """Return the formatter that display options ask for.
 
-    Lines are cut to `width` columns, if it is not 0.
+    Args:
+        kind: `text`, `ndjson` or `fields`.
+        tree: Whether to add every field, for `text`.
+        hexdump: Whether to add the payload.
+        fields: Paths of the fields to print, for `fields`.
+        colour: Whether to use colours, for `text`.
+        width: The columns to cut lines to, for `text`; 0 not to cut them.
+
+    Raises:
+        UsageError: The options contradict each other.
     """
     if fields and kind != "fields":
-        raise click.UsageError("-e goes with -T fields")
+        raise click.UsageError("-e needs -T fields")
     if kind == "ndjson":
         return lambda entry: json_line(entry_object(entry, hexdump))
     if kind == "fields":
         if not fields:
-            raise click.UsageError("-T fields wants at least one -e PATH")
+            raise click.UsageError("-T fields needs at least one -e PATH")
         for path in fields:
             if path.partition(".")[0] not in KEYS:
-                raise click.UsageError(f"-e {path}: paths begin with one of {', '.join(KEYS)}")
+                raise click.UsageError(f"-e {path}: a path starts with one of {', '.join(KEYS)}")
         return lambda entry: "\t".join(_field(entry, path) for path in fields)
     return lambda entry: _text(entry, with_tree=tree, hexdump=hexdump, colour=colour, width=width)
 
 
 def _text(entry: Entry, *, with_tree: bool, hexdump: bool, colour: bool, width: int) -> str | None:
     if entry.continued and not hexdump:
-        return None  # one line for a run of junk
+        return None  # a run of junk gets one line
     lines = [_line(entry, colour, width)]
     message = entry.message
     if with_tree and message is not None:
-        read = message.partial if message.record is None else message.record
-        if read is not None:
-            lines += tree(read, networks.get(message.codec.network.id))
+        record = message.partial if message.record is None else message.record
+        if record is not None:
+            lines += tree(record, networks.get(message.codec.network.id))
     if hexdump:
         lines += hex_rows(entry.payload if entry.message is not None else entry.junk)
     return "\n".join(lines)
@@ -84,14 +105,14 @@ def _line(entry: Entry, colour: bool, width: int) -> str:
     if entry.verdict != "pass":
         verdict = printable(":".join((entry.verdict, *entry.trail)))
         remarks.append((verdict, VERDICT_COLOURS.get(entry.verdict)))
-    taken = COLUMNS + sum(len(text) + 2 for text, _ in remarks)
+    taken = COLUMNS_BEFORE_SUMMARY + sum(len(text) + 2 for text, _ in remarks)
     summary = _summary(entry)
     if width:
-        summary = _cut(summary, max(width - taken, LEAST))
-    words = [summary, *(paint(text, name) for text, name in remarks)]
+        summary = _cut(summary, max(width - taken, MIN_SUMMARY))
+    parts = [summary, *(paint(text, name) for text, name in remarks)]
     command = paint(f"{name:<12}", "red" if error is not None else "green")
     line = f"#{entry.session:<3} {arrow} {command} {entry.length:>8}B  "
-    return (line + "  ".join(word for word in words if word)).rstrip()
+    return (line + "  ".join(part for part in parts if part)).rstrip()
 
 
 def _cut(summary: str, room: int) -> str:
@@ -106,13 +127,13 @@ def _summary(entry: Entry) -> str:
     if not claims:
         return summary
     named = [f'{each["kind"]} "{printable(each["name"], 40)}"' for each in claims]
-    more = len(named) - CLAIMS_IN_A_LINE
-    named = named[:CLAIMS_IN_A_LINE] + ([f"{more} more"] if more > 0 else [])
+    more = len(named) - MAX_CLAIMS_IN_LINE
+    named = named[:MAX_CLAIMS_IN_LINE] + ([f"{more} more"] if more > 0 else [])
     return f"{summary}, {', '.join(named)}"
 
 
 def hex_rows(data: bytes) -> list[str]:
-    """Write bytes in rows of 16: offset, hexadecimal, ASCII."""
+    """Return a hex dump of bytes, 16 in a row: offset, hexadecimal, ASCII."""
     rows = []
     for offset in range(0, len(data), 16):
         row = data[offset : offset + 16]
@@ -122,17 +143,17 @@ def hex_rows(data: bytes) -> list[str]:
 
 
 def _field(entry: Entry, path: str) -> str:
-    """Give one field of an entry's object as text, lists joined by commas."""
-    values: list[Any] = [entry_object(entry, with_payload=path == "payload")]
+    """Return one field of an entry's object as text, with lists joined by commas."""
+    values: list[object] = [entry_object(entry, with_payload=path == "payload")]
     for name in path.split("."):
         values = [value.get(name) for value in values if isinstance(value, dict)]
         values = [each for value in values for each in _elements(value)]
     return ",".join("" if value is None else _flat(value) for value in values)
 
 
-def _elements(value: Any) -> list[Any]:
+def _elements(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
-def _flat(value: Any) -> str:
+def _flat(value: object) -> str:
     return printable(value) if isinstance(value, str) else json_line(value)

@@ -1,14 +1,21 @@
-"""`lbcproxy info`: what is in captures, in numbers."""
+"""`lbcproxy info`: summarise captures."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
+from lbcproxy.cli.exit_codes import ExitCode
 from lbcproxy.cli.options import network_option, the_network
+from lbcproxy.cli.terminal import closed_by_reader, print_error, printing
+
+if TYPE_CHECKING:
+    from lbcproxy.capture.tools.summary import Summary
+    from lbcproxy.capture.tools.timeline import Timeline
+    from lbcproxy.networks import Network
 
 __all__ = ["command"]
 
@@ -24,47 +31,46 @@ __all__ = ["command"]
     "kind",
     type=click.Choice(["text", "json"]),
     default="text",
-    help="Tables for people, or one JSON object a file, each on a line.",
+    help="Print tables, or one line with a JSON object for each file.",
 )
 @click.option(
     "--quick",
     is_flag=True,
-    help="Decode no payloads: faster, and of errors only those that frames show.",
+    help="Do not decode payloads: faster, but finds only errors in headers and checksums.",
 )
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),
     metavar="IMAGE",
-    help="Draw what passed when, and answer times: a file .png or .svg.",
+    help="Plot the traffic over time and the response times, as a .png or .svg file.",
 )
 def command(
     files: tuple[Path, ...], network: str | None, kind: str, quick: bool, plot: Path | None
 ) -> int:
-    """Tell what is in capture FILEs: who, when, how much, how fast, and what is wrong.
+    """Summarise capture FILEs: peers, times, traffic, rates, response times and errors.
 
-    A damaged file is told of as far as it is good; the exit code is 3 then.
+    A damaged capture is summarised up to the damage, and the exit code is 3.
     """
     from lbcproxy.capture import UnknownNetwork
-    from lbcproxy.cli.show import reader_gone
     from lbcproxy.errors import CaptureError
 
     chain = None if network is None else the_network(network)
     if plot is not None:
         _check_plot(plot, files)
-    code = 0
+    code = ExitCode.OK
     for file in files:
         try:
-            code = max(code, _one(file, chain, kind, quick, plot))
+            code = max(code, _summarise(file, chain, kind, quick, plot))
         except UnknownNetwork as error:
-            code = max(code, _failed(str(error), 2))
+            code = max(code, _failed(str(error), ExitCode.USAGE))
         except BrokenPipeError:
-            reader_gone()
+            closed_by_reader()
             break
         except OSError as error:
-            code = max(code, _failed(f"cannot read {file}: {error.strerror}", 1))
+            code = max(code, _failed(f"cannot read {file}: {error.strerror}", ExitCode.ERROR))
         except CaptureError as error:
-            text = str(error)
-            code = max(code, _failed(text if str(file) in text else f"{file}: {text}", 1))
+            text = str(error) if str(file) in str(error) else f"{file}: {error}"
+            code = max(code, _failed(text, ExitCode.ERROR))
     return code
 
 
@@ -72,28 +78,40 @@ def _check_plot(plot: Path, files: tuple[Path, ...]) -> None:
     from lbcproxy.cli.plot import SUFFIXES, require_matplotlib
 
     if plot.suffix.lower() not in SUFFIXES:
-        raise click.UsageError(f"--plot {plot}: the name is to end with {' or '.join(SUFFIXES)}")
+        raise click.UsageError(f"--plot {plot}: the name must end with {' or '.join(SUFFIXES)}")
     if len(files) > 1:
-        raise click.UsageError("--plot draws one capture: give one FILE")
+        raise click.UsageError("--plot needs exactly one FILE")
     require_matplotlib()
 
 
-def _one(file: Path, chain: Any, kind: str, quick: bool, plot: Path | None) -> int:
-    import msgspec
-
+def _summarise(
+    file: Path, chain: Network | None, kind: str, quick: bool, plot: Path | None
+) -> ExitCode:
     from lbcproxy.capture import open_capture
     from lbcproxy.capture.tools.summary import summarise
     from lbcproxy.capture.tools.timeline import Timeline
-    from lbcproxy.cli.main import DAMAGED
     from lbcproxy.cli.progress import reading
-    from lbcproxy.cli.report import print_report
-    from lbcproxy.cli.show import printing
-    from lbcproxy.text import printable_json
 
     capture = open_capture(file, chain)
     with reading(file) as capture.open_file:
         timeline = None if plot is None else Timeline()
         summary = summarise(capture, decode=not quick, timeline=timeline)
+    _print(summary, kind)
+    if capture.stats.lost:
+        print_error(f"{file}: {capture.stats.lost}")
+    if plot is not None and timeline is not None and (error := _plot(summary, timeline, plot)):
+        return _failed(f"cannot write {plot}: {error}", ExitCode.ERROR)
+    if summary.damage is None:
+        return ExitCode.OK
+    return _failed(f"{file}: {summary.damage}", ExitCode.DAMAGED)
+
+
+def _print(summary: Summary, kind: str) -> None:
+    import msgspec
+
+    from lbcproxy.cli.report import print_report
+    from lbcproxy.text import printable_json
+
     shown = summary.to_dict()
     with printing():
         if kind == "json":
@@ -101,20 +119,19 @@ def _one(file: Path, chain: Any, kind: str, quick: bool, plot: Path | None) -> i
         else:
             print_report(shown, sys.stdout)
         sys.stdout.flush()
-    if capture.stats.lost:
-        click.echo(f"lbcproxy: {file}: {capture.stats.lost}", err=True)
-    if plot is not None and timeline is not None:
-        from lbcproxy.cli.plot import draw
-
-        try:
-            draw(summary, timeline, plot)
-        except OSError as error:
-            return _failed(f"cannot write {plot}: {error.strerror}", 1)
-    if summary.damage is None:
-        return 0
-    return _failed(f"{file}: {summary.damage}", DAMAGED)
 
 
-def _failed(text: str, code: int) -> int:
-    click.echo(f"lbcproxy: {text}", err=True)
+def _plot(summary: Summary, timeline: Timeline, plot: Path) -> str:
+    """Draw a summary; return why it cannot be written, empty if it can."""
+    from lbcproxy.cli.plot import draw
+
+    try:
+        draw(summary, timeline, plot)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _failed(text: str, code: ExitCode) -> ExitCode:
+    print_error(text)
     return code

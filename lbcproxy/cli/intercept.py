@@ -1,15 +1,15 @@
-"""`lbcproxy intercept`: messages of a running proxy, held until somebody lets them go."""
+"""`lbcproxy intercept`: hold messages of a running proxy and decide about them by hand."""
 
 from __future__ import annotations
 
 import json
 from types import NoneType
-from typing import Any, Literal
+from typing import Literal
 
 import click
 import msgspec
 
-from lbcproxy.cli.control_client import ControlApi, control_option
+from lbcproxy.cli.control_client import ControlClient, control_option
 from lbcproxy.text import printable
 
 __all__ = ["command"]
@@ -17,13 +17,17 @@ __all__ = ["command"]
 
 @click.command(name="intercept", context_settings={"help_option_names": ["-h", "--help"]})
 @control_option
-@click.option("--off", is_flag=True, help="Hold nothing any more; release what waits.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="How long a message may wait.")
-@click.option("--after", type=click.Choice(["release", "drop"]), help="What becomes of it then.")
-@click.option("--release", type=int, multiple=True, metavar="N", help="Let a message go.")
-@click.option("--drop", type=int, multiple=True, metavar="N", help="Let it not pass.")
-@click.option("--edit", type=int, metavar="N", help="Send it with FIELD=VALUE changed.")
-@click.option("--raw", metavar="HEX", help="With --edit: send these bytes in its place.")
+@click.option("--off", is_flag=True, help="Stop holding messages, and release the held ones.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="How long a message is held.")
+@click.option(
+    "--after", type=click.Choice(["release", "drop"]), help="What happens to it after that."
+)
+@click.option("--release", type=int, multiple=True, metavar="N", help="Release message N.")
+@click.option("--drop", type=int, multiple=True, metavar="N", help="Drop message N.")
+@click.option(
+    "--edit", type=int, metavar="N", help="Release message N with each FIELD set to VALUE."
+)
+@click.option("--raw", metavar="HEX", help="With --edit: release these bytes instead.")
 @click.argument("words", nargs=-1, metavar="[FILTER | FIELD=VALUE ...]")
 def command(
     control: str,
@@ -36,19 +40,20 @@ def command(
     raw: str | None,
     words: tuple[str, ...],
 ) -> None:
-    """Hold messages that match FILTER, list those that wait, and decide about them.
+    """Hold the messages that match FILTER, list the held ones, and decide about them.
 
-    The proxy runs with `--control`. Without anything, what waits is listed. What is behind a held
-    message in its direction waits too.
+    The proxy must run with `--control`. Without options, the held messages are listed. Later
+    messages in the same direction wait until a held message has been released or dropped.
     """
-    api = ControlApi(control)
+    client = ControlClient(control)
     for number in release:
-        api.ask("POST", f"/intercept/{number}", NoneType, {"do": "release"})
+        client.request("POST", f"/intercept/{number}", NoneType, {"do": "release"})
     for number in drop:
-        api.ask("POST", f"/intercept/{number}", NoneType, {"do": "drop"})
+        client.request("POST", f"/intercept/{number}", NoneType, {"do": "drop"})
     if edit is not None:
-        api.ask("POST", f"/intercept/{edit}", NoneType, {"do": "edit", **_edit(raw, words)})
-    change: dict[str, Any] = {}
+        body = {"do": "edit", **_edit_body(raw, words)}
+        client.request("POST", f"/intercept/{edit}", NoneType, body)
+    change: dict[str, str | float | None] = {}
     if off:
         change["filter"] = None
     elif words and edit is None:
@@ -58,11 +63,11 @@ def command(
     if after is not None:
         change["after"] = after
     method = "POST" if change else "GET"
-    _print(api.ask(method, "/intercept", _State, change or None))
+    _print(client.request(method, "/intercept", _Interception, change or None))
 
 
-class _Held(msgspec.Struct):
-    """A message that waits."""
+class _HeldMessage(msgspec.Struct):
+    """A message that is being held."""
 
     number: int
     session: int
@@ -73,19 +78,20 @@ class _Held(msgspec.Struct):
     summary: str
 
 
-class _State(msgspec.Struct):
-    """What is to be held, and what waits."""
+class _Interception(msgspec.Struct):
+    """Which messages are held, and the ones that are."""
 
     filter: str | None
     timeout: float
     after: str
-    held: list[_Held]
+    held: list[_HeldMessage]
 
 
-def _edit(raw: str | None, words: tuple[str, ...]) -> dict[str, Any]:
+def _edit_body(raw: str | None, words: tuple[str, ...]) -> dict[str, object]:
+    """Return what a request says about an edit; raises UsageError."""
     if raw is not None:
         return {"raw": raw}
-    fields = {}
+    fields: dict[str, object] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
@@ -95,16 +101,16 @@ def _edit(raw: str | None, words: tuple[str, ...]) -> dict[str, Any]:
         except ValueError:
             fields[name] = text
     if not fields:
-        raise click.UsageError("--edit wants FIELD=VALUE, or --raw")
+        raise click.UsageError("--edit needs FIELD=VALUE, or --raw")
     return {"fields": fields}
 
 
-def _print(state: _State) -> None:
+def _print(state: _Interception) -> None:
     if state.filter is None:
         click.echo("nothing is held", err=True)
     else:
-        words = f"held: {state.filter}; after {state.timeout:g} s: {state.after}"
-        click.echo(printable(words), err=True)
+        summary = f"held: {state.filter}; after {state.timeout:g} s: {state.after}"
+        click.echo(printable(summary), err=True)
     for each in state.held:
         arrow = "->" if each.direction == "to_upstream" else "<-"
         line = f"{each.number:>4} #{each.session:<3} {arrow}"

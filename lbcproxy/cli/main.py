@@ -1,80 +1,55 @@
-"""The `lbcproxy` command: finds its commands, gives errors their words and exit codes.
-
-0 ok, 1 an error at start or while running, 2 usage, 3 a damaged capture (what was good has been
-printed), 4 two conversations differ, 130 ended by Ctrl-C.
-"""
+"""The `lbcproxy` command: run a subcommand, print its errors, and exit with its code."""
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import platform
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 import click
 
 from lbcproxy import __version__
-from lbcproxy.cli.screen import Screened
+from lbcproxy.cli.exit_codes import ExitCode
+from lbcproxy.cli.lazy_group import LazyGroup
+from lbcproxy.cli.sanitizer import SanitizedStream
 from lbcproxy.errors import CaptureError, LbcproxyError
 
 __all__ = ["cli", "main"]
 
 COMMANDS = {
-    "demo": "Watch a recorded conversation of two LBRY nodes pass through a real proxy.",
-    "run": "Stand between a client and a node: show and record what passes.",
-    "replay": "Play a capture again: as the node, as the client, through plugins.",
-    "intercept": "Hold messages of a running proxy by hand: release, edit or drop them.",
-    "record": "Switch the recording of a running proxy on and off; write its rings.",
-    "probe": "Connect to a node: who is there, and what it answers.",
-    "show": "List the messages of a capture.",
-    "info": "Tell what is in captures: who, when, how much, and what is wrong.",
-    "convert": "Write a capture in another format.",
+    "demo": "Watch a recorded conversation between two LBRY nodes pass through a real proxy.",
+    "run": "Run the proxy between a client and a node: show and record the messages.",
+    "replay": "Replay a capture: as the node, as the client, or through plugins.",
+    "intercept": "Hold messages of a running proxy, then release, edit or drop them by hand.",
+    "record": "Turn recording in a running proxy on or off, or write its rings.",
+    "probe": "Connect to a node and report what it says about itself.",
+    "show": "List the messages in a capture.",
+    "info": "Summarise captures: peers, times, traffic, rates and errors.",
+    "convert": "Convert a capture to another format.",
     "diff": "Compare two captures as conversations.",
-    "cut": "Write a part of a capture: by filter, session or time.",
-    "merge": "Put captures together in the order of time.",
-    "anonymise": "Take out of a capture what tells who spoke.",
-    "repair": "Keep what is whole of a damaged capture.",
+    "cut": "Extract part of a capture: by filter, session or time.",
+    "merge": "Merge captures in time order.",
+    "anonymise": "Remove everything that identifies the peers from a capture.",
+    "repair": "Recover the readable part of a damaged capture.",
     "decode": "Decode one payload to JSON.",
     "schema": "Describe the fields of a message.",
-    "wireshark-plugin": "Print or install the dissector for Wireshark.",
+    "wireshark-plugin": "Print or install the Wireshark dissector.",
     "options": "Print every setting with its help, as a config file.",
 }
 MODULES = {"options": "settings", "wireshark-plugin": "wireshark"}
-"""Commands whose module is not called as they are."""
-DAMAGED = 3
-INTERRUPTED = 130
+"""Commands whose module has another name than the command."""
 
 
-class _Commands(click.Group):
-    """Imports a command's module when it is asked for: help should not wait for Twisted."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = MODULES.get(cmd_name, cmd_name)
-        command = importlib.import_module(f"lbcproxy.cli.{module}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in COMMANDS:
-            raise click.UsageError(f"no command {args[0]!r}; there are {', '.join(COMMANDS)}", ctx)
-        return super().resolve_command(ctx, args)
+def _module_of(name: str) -> str:
+    return f"lbcproxy.cli.{MODULES.get(name, name)}"
 
 
-def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
-    if not asked:
+def _version(ctx: click.Context, _: click.Parameter, requested: bool) -> None:
+    if not requested:
         return
     from lbcproxy.wire.engine import ENGINES, slower
 
@@ -84,24 +59,29 @@ def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
         click.echo(f"{package + ':':10} {metadata.version(package)}")
     click.echo(f"engine:    {next(iter(ENGINES))}")
     click.echo(f"Platform:  {platform.platform()}")
-    if (words := slower()) is not None:
-        click.echo(f"Note: {words}", err=True)
+    if (note := slower()) is not None:
+        click.echo(f"Note: {note}", err=True)
     ctx.exit()
 
 
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup,
+    summaries=COMMANDS,
+    module_of=_module_of,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--version",
     is_flag=True,
     is_eager=True,
     expose_value=False,
     callback=_version,
-    help="Show the versions of the program and what it stands on.",
+    help="Show the versions of lbcproxy and of the libraries it uses.",
 )
 def cli() -> None:
-    """Stand between nodes of LBRY's or Bitcoin's network: understand, show and record.
+    """A proxy and recorder for the peer-to-peer protocol of LBRY and Bitcoin.
 
-    Begin with `lbcproxy demo`.
+    Start with `lbcproxy demo`.
     """
 
 
@@ -112,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     streams = sys.stdout, sys.stderr
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may not have all letters
-    sys.stdout, sys.stderr = (cast("TextIO", Screened(stream)) for stream in streams)
+            stream.reconfigure(errors="backslashreplace")  # not every terminal can print Unicode
+    sys.stdout, sys.stderr = (cast("TextIO", SanitizedStream(stream)) for stream in streams)
     try:
         sys.exit(_run(arguments))
     finally:
@@ -121,36 +101,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command and return its exit code; errors are printed."""
     try:
         code = cli.main(arguments, prog_name="lbcproxy", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return error.exit_code
     except click.ClickException as error:
-        _say(error.format_message())
+        _print_error(error.format_message())
         if isinstance(error, click.UsageError):
-            where = error.ctx.command_path if error.ctx else "lbcproxy"
-            _hint(f"see `{where} --help`")
+            command = error.ctx.command_path if error.ctx else "lbcproxy"
+            _print_hint(f"see `{command} --help`")
         return error.exit_code
     except click.Abort:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except CaptureError as error:
-        _say(str(error))
-        return DAMAGED if error.offset is not None else 1
+        _print_error(str(error))
+        return ExitCode.ERROR if error.offset is None else ExitCode.DAMAGED
     except LbcproxyError as error:
-        _say(str(error))
+        _print_error(str(error))
         if error.hint:
-            _hint(error.hint)
+            _print_hint(error.hint)
         return error.exit_code
     except OSError as error:
-        _say(str(error) if error.filename else error.strerror or str(error))
-        return 1
+        _print_error(str(error) if error.filename else error.strerror or str(error))
+        return ExitCode.ERROR
     return code if isinstance(code, int) else 0
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     click.echo(f"lbcproxy: {text}", err=True)
 
 
-def _hint(text: str) -> None:
+def _print_hint(text: str) -> None:
     click.echo(f"Hint: {text}", err=True)

@@ -1,18 +1,24 @@
-"""`lbcproxy merge`: several captures as one."""
+"""`lbcproxy merge`: merge captures into one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from lbcproxy.cli.output import output_options, the_captures, write_events
+from lbcproxy.cli.captures import open_inputs
+from lbcproxy.cli.output import OutputOptions, output_options, write_events
+from lbcproxy.cli.terminal import print_error
+
+if TYPE_CHECKING:
+    from lbcproxy.capture import Event
+    from lbcproxy.capture.tools.merge import Merge
 
 __all__ = ["command"]
 
-NAMING = ("ndjson", "pcapng")
+FORMATS_WITH_NETWORKS = ("ndjson", "pcapng")
 """Formats that name the network of each session."""
 
 
@@ -25,80 +31,80 @@ NAMING = ("ndjson", "pcapng")
     type=click.Path(path_type=Path, allow_dash=True),
     help="The file to write.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Do not say what became of each session.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not list the new number of each session.")
 @output_options
 def command(
     files: tuple[Path, ...],
     target: Path,
     quiet: bool,
-    form: str | None,
     network: str | None,
-    force: bool,
-    in_place: bool,
+    **options: Unpack[OutputOptions],
 ) -> int:
-    """Put captures IN together, in the order of time, into one: -w OUT.
+    """Merge the captures IN, in time order, and write them to OUT.
 
-    The parts of a rotated capture become one again: a session that is open where a file ends goes
-    on in the next. Sessions are numbered anew, as they begin; which was which is said. The format
-    of OUT is that of its suffix. Sessions of different networks fit into a pcapng or ndjson, which
-    name them.
+    The files of a rotated capture become one again: a session that is open at the end of one file
+    continues in the next. Sessions are renumbered in the order in which they start; the old and
+    new numbers are listed. The suffix of OUT chooses its format. Sessions of different networks
+    need pcapng or ndjson, which name the network of each.
 
-    Of damaged files what is before the damage is there; the exit code is 3 then.
+    A damaged capture is merged up to the damage, and the exit code is 3.
     """
     from lbcproxy.capture.tools.merge import Merge
 
-    captures = the_captures(files, network)
-    told = _Told(quiet, to_pipe=str(target) == "-")
-    merging = Merge(captures, told)
-    name = form or _name_of(target)
+    captures = open_inputs(files, network)
+    renumbering = _Renumbering(quiet, to_stdout=str(target) == "-")
+    merge = Merge(captures, renumbering)
+    name = options["form"] or _format_name(target)
 
-    def done(messages: int) -> list[str]:
-        for absent in merging.absent:
-            click.echo(
-                f"lbcproxy: {absent} is not among the files: what it holds is missing", err=True
-            )
-        return [f"Wrote {messages:,} messages of {told.sessions:,} sessions to {target}."]
+    def summary(messages: int) -> list[str]:
+        for absent in merge.absent:
+            print_error(f"{absent} is not among the files: its messages are missing")
+        return [f"Wrote {messages:,} messages of {renumbering.sessions:,} sessions to {target}."]
 
     return write_events(
         captures,
-        merging.events() if name in NAMING else _of_one_network(merging, told, name),
+        merge.events()
+        if name in FORMATS_WITH_NETWORKS
+        else _of_one_network(merge, renumbering, name),
         target,
-        form=form,
-        force=force,
-        in_place=in_place,
-        done=done,
+        options,
+        summary,
     )
 
 
-class _Told:
-    """Says what became of sessions, and remembers of which networks they are."""
+class _Renumbering:
+    """Prints the new number of each session, and collects the networks of the sessions."""
 
-    def __init__(self, quiet: bool, *, to_pipe: bool) -> None:
+    def __init__(self, quiet: bool, *, to_stdout: bool) -> None:
         self._quiet = quiet
-        self._to_pipe = to_pipe
+        self._to_stdout = to_stdout
         self.sessions = 0
         self.networks: dict[str, Path] = {}
+        """A file for each network."""
 
     def __call__(self, path: Path, before: int, after: int, network: str) -> None:
         self.sessions = max(self.sessions, after)
         self.networks.setdefault(network, path)
         if not self._quiet:
-            click.echo(f"{path} #{before} is #{after}", err=self._to_pipe)
+            click.echo(f"{path} #{before} is #{after}", err=self._to_stdout)
 
 
-def _of_one_network(merging: Any, told: _Told, name: str) -> Iterator[Any]:
+def _of_one_network(merge: Merge, renumbering: _Renumbering, name: str) -> Iterator[Event]:
+    """Yield the merged events; raises CaptureError when a second network appears."""
     from lbcproxy.errors import CaptureError
 
-    for event in merging.events():
-        if len(told.networks) > 1:
-            found = ", ".join(f"{network} in {path}" for network, path in told.networks.items())
+    for event in merge.events():
+        if len(renumbering.networks) > 1:
+            found = ", ".join(
+                f"{network} in {path}" for network, path in renumbering.networks.items()
+            )
             raise CaptureError(
-                f"{name} does not name networks, and there are {found}: write a pcapng or ndjson"
+                f"{name} does not name networks, and there are {found}: write pcapng or ndjson"
             )
         yield event
 
 
-def _name_of(target: Path) -> str:
+def _format_name(target: Path) -> str:
     from lbcproxy.capture.formats import format_for
 
     form = format_for(target)

@@ -3,80 +3,103 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
 
 import click
 
 if TYPE_CHECKING:
     from lbcproxy.faults import Fault
     from lbcproxy.filters import Filter
+    from lbcproxy.networks import Network
 
 __all__ = [
+    "DisplayOptions",
+    "add_options",
     "compare_options",
+    "display_options",
     "fault_option",
     "filter_argument",
-    "look_options",
     "network_option",
+    "plugin_option",
+    "seed_option",
     "the_faults",
     "the_filter",
     "the_network",
 ]
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class DisplayOptions(TypedDict):
+    """The values of the options that `display_options` adds."""
+
+    kind: str
+    tree: bool
+    hexdump: bool
+    fields: tuple[str, ...]
+
+
+def add_options(command: F, options: Iterable[Callable[[F], F]]) -> F:
+    """Add options to a command so that its help lists them in the given order."""
+    for option in reversed(list(options)):
+        command = option(command)
+    return command
 
 
 def network_option(*, required: bool) -> Callable[[F], F]:
-    """Add `--network`, with `--magic` and `--signet-challenge`, which say more of the same.
+    """Add `--network`, `--magic` and `--signet-challenge`.
 
-    The command is given `network` alone: an id that names the magic as well.
+    The command gets `network` alone: an id that includes the other two.
     """
 
     def add(command: F) -> F:
         @functools.wraps(command)
         def with_network(
-            *arguments: Any,
+            *arguments: object,
             network: str | None,
             magic: str | None,
             signet_challenge: str | None,
-            **options: Any,
-        ) -> Any:
-            name = _own_network(network, magic, signet_challenge)
+            **options: object,
+        ) -> object:
+            name = _network_id(network, magic, signet_challenge)
             if name is None and required:
                 raise click.UsageError("Missing option '--network'.")
             return command(*arguments, network=name, **options)
 
-        made: Any = with_network
-        for option in (
-            click.option(
-                "--signet-challenge",
-                metavar="HEX",
-                help="The chain is the signet with this block script (BIP325).",
+        return add_options(
+            cast("F", with_network),
+            (
+                click.option(
+                    "--network",
+                    metavar="ID",
+                    help="The chain: lbry-mainnet, lbry-regtest, bitcoin-mainnet, ...",
+                ),
+                click.option(
+                    "--magic",
+                    metavar="HEX",
+                    help="The magic of the network, if it is not the usual one of the chain.",
+                ),
+                click.option(
+                    "--signet-challenge",
+                    metavar="HEX",
+                    help="Use the signet with this block script (BIP325).",
+                ),
             ),
-            click.option(
-                "--magic", metavar="HEX", help="Its magic, where that is another than usual."
-            ),
-            click.option(
-                "--network",
-                metavar="ID",
-                help="The chain: lbry-mainnet, lbry-regtest, bitcoin-mainnet, ...",
-            ),
-        ):
-            made = option(made)
-        return cast("F", made)
+        )
 
     return add
 
 
-def _own_network(name: str | None, magic: str | None, signet_challenge: str | None) -> str | None:
-    """Return the id of what three options say; as it is where only the first is given."""
+def _network_id(name: str | None, magic: str | None, signet_challenge: str | None) -> str | None:
+    """Return the id for the values of three options; `name` unchanged if it is the only one."""
     if magic is None and signet_challenge is None:
         return name
     from lbcproxy import networks
 
     if name is None:
         if signet_challenge is None:
-            raise click.UsageError("--magic: say with --network which network it is like")
+            raise click.UsageError("--magic: --network must name the chain that uses this magic")
         name = networks.SIGNET
     option = "--magic" if signet_challenge is None else "--signet-challenge"
     try:
@@ -87,8 +110,8 @@ def _own_network(name: str | None, magic: str | None, signet_challenge: str | No
         raise click.UsageError(f"{option}: {error}") from None
 
 
-def the_network(name: str) -> Any:
-    """Give the network of an id, or say as a usage error which there are."""
+def the_network(name: str) -> Network:
+    """Return the network with an id; raises UsageError, which lists the known ones."""
     from lbcproxy import networks
 
     try:
@@ -98,12 +121,16 @@ def the_network(name: str) -> Any:
 
 
 def filter_argument(command: F) -> F:
-    """Add `[FILTER]`: its words may stand alone or together in quotes."""
+    """Add `[FILTER]`, which may be one quoted argument or several."""
     return click.argument("words", metavar="[FILTER]", nargs=-1)(command)
 
 
-def the_filter(words: tuple[str, ...], network: Any = None) -> Filter | None:
-    """Give the filter that some words say, None if there are none; raises BadFilter."""
+def the_filter(words: tuple[str, ...], network: Network | None = None) -> Filter | None:
+    """Return the filter in the words of the command line, or None if there are none.
+
+    Raises:
+        BadFilter: The words are not a filter.
+    """
     if not words:
         return None
     from lbcproxy.filters import parse
@@ -111,19 +138,38 @@ def the_filter(words: tuple[str, ...], network: Any = None) -> Filter | None:
     return parse(" ".join(words), network)
 
 
-def fault_option(words: str) -> Callable[[F], F]:
-    """Add `--fault`."""
+def plugin_option(text: str) -> Callable[[F], F]:
+    """Add `--plugin` with a help text."""
+    return click.option(
+        "-s",
+        "--plugin",
+        "plugins",
+        multiple=True,
+        metavar="'FILE [NAME=VALUE ...]'",
+        help=f"{text} Can be repeated.",
+    )
+
+
+def fault_option(text: str) -> Callable[[F], F]:
+    """Add `--fault` with a help text."""
     return click.option(
         "--fault",
         "faults",
         multiple=True,
         metavar="'TYPE [NAME=VALUE ...]'",
-        help=f"{words} May be given several times.",
+        help=f"{text} Can be repeated.",
     )
 
 
+def seed_option(command: F) -> F:
+    """Add `--seed`, for faults."""
+    return click.option(
+        "--seed", type=int, default=0, help="The seed of the random numbers that faults use."
+    )(command)
+
+
 def the_faults(texts: tuple[str, ...]) -> tuple[Fault, ...]:
-    """Give the faults that some texts say, or say as a usage error what is wrong."""
+    """Return the faults that `--fault` names; raises UsageError."""
     from lbcproxy.faults import BadFault, parse_fault
 
     try:
@@ -132,55 +178,59 @@ def the_faults(texts: tuple[str, ...]) -> tuple[Fault, ...]:
         raise click.UsageError(f"--fault: {error}") from None
 
 
-def look_options(command: F) -> F:
-    """Add `-T`, `-V`, `-x` and `-e`: how messages are printed."""
-    for option in (
-        click.option(
-            "-e",
-            "--field",
-            "fields",
-            multiple=True,
-            metavar="PATH",
-            help="With -T fields: what to print, as number, command or message.user_agent.",
+def display_options(command: F) -> F:
+    """Add `-T`, `-V`, `-x` and `-e`, which choose how messages are printed."""
+    return add_options(
+        command,
+        (
+            click.option(
+                "-T",
+                "--type",
+                "kind",
+                type=click.Choice(["text", "ndjson", "fields"]),
+                default="text",
+                help="Print readable lines, one JSON object per message, or selected fields.",
+            ),
+            click.option(
+                "-V", "--verbose", "tree", is_flag=True, help="Also print every field, as a tree."
+            ),
+            click.option(
+                "-x", "--hex", "hexdump", is_flag=True, help="Also print the payload in hex."
+            ),
+            click.option(
+                "-e",
+                "--field",
+                "fields",
+                multiple=True,
+                metavar="PATH",
+                help="With -T fields, a field to print: number, command, message.user_agent, ...",
+            ),
         ),
-        click.option(
-            "-x", "--hex", "hexdump", is_flag=True, help="Add the payload in hexadecimal."
-        ),
-        click.option("-V", "--verbose", "tree", is_flag=True, help="Add every field, as a tree."),
-        click.option(
-            "-T",
-            "--type",
-            "kind",
-            type=click.Choice(["text", "ndjson", "fields"]),
-            default="text",
-            help="Lines for people, one JSON object a message, or chosen fields.",
-        ),
-    ):
-        command = option(command)
-    return command
+    )
 
 
 def compare_options(command: F) -> F:
-    """Add `-T`, `--ignore` and `--ignore-heights`: what is compared, and how it is told."""
-    for option in (
-        click.option(
-            "-T",
-            "--type",
-            "kind",
-            type=click.Choice(["text", "json"]),
-            default="text",
-            help="Lines for people, or one JSON object.",
+    """Add `--ignore`, `--ignore-heights` and `-T`: what is compared, and how it is printed."""
+    return add_options(
+        command,
+        (
+            click.option(
+                "--ignore",
+                multiple=True,
+                metavar="COMMAND[.FIELD]",
+                help="Do not compare this field (version.user_agent, block.header.timestamp), or "
+                "no message with this command. Can be repeated.",
+            ),
+            click.option(
+                "--ignore-heights", is_flag=True, help="Do not compare the heights of the chains."
+            ),
+            click.option(
+                "-T",
+                "--type",
+                "kind",
+                type=click.Choice(["text", "json"]),
+                default="text",
+                help="Print readable lines, or one JSON object.",
+            ),
         ),
-        click.option(
-            "--ignore-heights", is_flag=True, help="Do not compare how long the chains are."
-        ),
-        click.option(
-            "--ignore",
-            multiple=True,
-            metavar="COMMAND[.FIELD]",
-            help="Do not compare this field, as version.user_agent or block.header.timestamp, or "
-            "no message of this command. May be given several times.",
-        ),
-    ):
-        command = option(command)
-    return command
+    )

@@ -1,178 +1,178 @@
-"""What the commands share that write a capture of captures: options, errors, the last words."""
+"""Writing a capture made from other captures: shared options, error messages and reports."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import click
 
-from lbcproxy.cli.options import network_option, the_network
+from lbcproxy.cli.captures import print_notices
+from lbcproxy.cli.options import add_options, network_option
+from lbcproxy.cli.terminal import closed_by_reader, print_error
 from lbcproxy.discover import names
+
+if TYPE_CHECKING:
+    from lbcproxy.capture import Capture, Event
+    from lbcproxy.capture.writing.writer import FormatWriter, Writer
 
 __all__ = [
     "FORMATS",
-    "format_of",
+    "OutputOptions",
+    "output_format",
     "output_options",
-    "say_lacks",
-    "say_notices",
-    "the_captures",
+    "print_unsupported",
     "write_events",
 ]
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 FORMATS = tuple(names("lbcproxy.capture.formats"))
 
 
+class OutputOptions(TypedDict):
+    """The values of the options that `output_options` adds, except the network."""
+
+    form: str | None
+    force: bool
+    in_place: bool
+
+
 def output_options(command: F) -> F:
     """Add `-F`, `--network`, `--force` and `--in-place`."""
-    for option in (
-        click.option(
-            "--in-place",
-            is_flag=True,
-            help="Write over OUT also if it is what is read; it is replaced when all is written.",
+    return add_options(
+        command,
+        (
+            click.option(
+                "-F",
+                "--format",
+                "form",
+                type=click.Choice(FORMATS),
+                help="The format of OUT. The default follows from its suffix.",
+            ),
+            network_option(required=False),
+            click.option("--force", is_flag=True, help="Overwrite OUT if it exists."),
+            click.option(
+                "--in-place",
+                is_flag=True,
+                help="Overwrite OUT even if it is one of the inputs. It is replaced once "
+                "everything has been written.",
+            ),
         ),
-        click.option("--force", is_flag=True, help="Write over OUT if it exists."),
-        network_option(required=False),
-        click.option(
-            "-F",
-            "--format",
-            "form",
-            type=click.Choice(FORMATS),
-            help="The format of OUT; else its suffix tells it.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def the_captures(paths: Sequence[Path], network: str | None) -> list[Any]:
-    """Open captures, - the standard input; says which cannot be read."""
-    from lbcproxy.capture import open_capture
-
-    chain = None if network is None else the_network(network)
-    found = []
-    for path in paths:
-        try:
-            found.append(open_capture("/dev/stdin" if str(path) == "-" else path, chain))
-        except OSError as error:
-            raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
-    return found
+    )
 
 
 def write_events(
-    captures: Sequence[Any],
-    events: Iterable[Any],
+    captures: Sequence[Capture],
+    events: Iterable[Event],
     target: Path,
-    *,
-    form: str | None,
-    force: bool,
-    in_place: bool,
-    done: Callable[[int], Iterable[str]],
+    options: OutputOptions,
+    summary: Callable[[int], Iterable[str]],
 ) -> int:
-    """Write what is made of some captures into OUT, and say what is to be said of it.
+    """Write events made from captures to a file, and print what was lost on the way.
 
-    `done` gives the lines that are printed at the end, of how many messages were written: also if
-    there is damage, which is raised behind them. With OUT on the standard output they go to
-    standard error.
+    Args:
+        captures: The captures that the events are read from.
+        events: What to write.
+        target: The file to write, or `-` for standard output.
+        options: The values of `output_options`.
+        summary: Returns the lines that are printed at the end, given the number of messages. They
+            are also printed if a capture is damaged, before that is raised. They go to standard
+            error if the capture itself goes to standard output.
+
+    Returns:
+        The exit code.
     """
     from lbcproxy.capture import UnknownNetwork
     from lbcproxy.capture.tools.convert import is_input
-    from lbcproxy.cli.show import reader_gone
     from lbcproxy.errors import CaptureError
 
-    module = format_of(target, form)
+    form = output_format(target, options["form"])
     inputs = [capture.path for capture in captures]
-    if str(target) != "-" and is_input(target, inputs, module, in_place=in_place):
+    force = options["force"]
+    if str(target) != "-" and is_input(target, inputs, form, in_place=options["in_place"]):
         target, force = target.resolve(), True
     try:
-        return _write(captures, events, target, module, force, done)
+        _write(captures, events, target, form, force, summary)
     except UnknownNetwork as error:
         raise click.UsageError(str(error)) from None
     except FileExistsError as error:
-        raise click.ClickException(
-            f"{error} exists: it is not written over without --force"
-        ) from None
+        raise click.ClickException(f"{error} exists; --force overwrites it") from None
     except BrokenPipeError:
-        reader_gone()
-        return 0
+        closed_by_reader()
     except CaptureError as error:
         path = captures[0].path
         if error.offset is None or len(captures) > 1:
             raise
         raise CaptureError(f"{path}: {error.what}", error.offset) from None
+    return 0
 
 
-def format_of(target: Path, form: str | None) -> Any:
-    """Return the format to write; says which there are if neither name nor suffix tells it."""
+def output_format(target: Path, form: str | None) -> FormatWriter:
+    """Return the format to write.
+
+    Raises:
+        UsageError: Neither `form` nor the suffix of `target` says which.
+    """
     from lbcproxy.capture.tools.convert import choose_format
     from lbcproxy.errors import CaptureError
 
     if str(target) == "-" and form in (None, "core"):
-        raise click.UsageError("OUT is - : say -F pcapng, pcap or ndjson")
+        raise click.UsageError("OUT is standard output: choose -F pcapng, pcap or ndjson")
     try:
         return choose_format(target, form)
     except CaptureError as error:
-        raise click.UsageError(f"{error}: say -F, one of {', '.join(FORMATS)}") from None
+        raise click.UsageError(f"{error}: choose -F, one of {', '.join(FORMATS)}") from None
 
 
 def _write(
-    captures: Sequence[Any],
-    events: Iterable[Any],
+    captures: Sequence[Capture],
+    events: Iterable[Event],
     target: Path,
-    module: Any,
+    form: FormatWriter,
     force: bool,
-    done: Callable[[int], Iterable[str]],
-) -> int:
+    summary: Callable[[int], Iterable[str]],
+) -> None:
     from lbcproxy.capture.tools.convert import writing
     from lbcproxy.cli.progress import reading
     from lbcproxy.errors import CaptureError
 
-    to_pipe = str(target) == "-"
-    written = True
-    writer: Any = None
+    to_stdout = str(target) == "-"
+    complete = True
+    writer: Writer | None = None
     try:
-        with reading(*(each.path for each in captures)) as opened:
+        with reading(*(each.path for each in captures)) as opener:
             for each in captures:
-                each.open_file = opened
-            out: Any = sys.stdout.buffer if to_pipe else target
-            with writing(out, module, force=force) as writer:
+                each.open_file = opener
+            with writing(sys.stdout.buffer if to_stdout else target, form, force=force) as writer:
                 for event in events:
                     writer.take(event)
     except CaptureError as error:
-        written = error.offset is not None
+        complete = error.offset is not None
         raise
     except BaseException:
-        written = False
+        complete = False
         raise
     finally:
-        if written and writer is not None:
-            _say(captures, writer, module.name)
-            for line in done(writer.messages):
-                click.echo(line, err=to_pipe)
-    return 0
+        if complete and writer is not None:
+            _print_losses(captures, writer, form.name)
+            for line in summary(writer.messages):
+                click.echo(line, err=to_stdout)
 
 
-def say_notices(capture: Any) -> None:
-    """Print what was not read of a capture to standard error, each on a line."""
-    for notice in capture.stats.notices:
-        click.echo(f"lbcproxy: {notice}", err=True)
-
-
-def _say(captures: Sequence[Any], writer: Any, name: str) -> None:
-    """Say what was not read, and what could not be written."""
+def _print_losses(captures: Iterable[Capture], writer: Writer, name: str) -> None:
+    """Print what was not read, and what could not be written."""
     for capture in captures:
-        say_notices(capture)
+        print_notices(capture)
         for what, count in sorted(capture.stats.not_kept.items()):
             if count:
-                click.echo(f"lbcproxy: {capture.path}: {what} are not kept: {count:,}", err=True)
-    say_lacks(writer, name)
+                print_error(f"{capture.path}: {what} are not kept: {count:,}")
+    print_unsupported(writer, name)
 
 
-def say_lacks(writer: Any, name: str) -> None:
-    """Print what a format could not hold to standard error, each with how often."""
+def print_unsupported(writer: Writer, name: str) -> None:
+    """Print everything that the output format could not hold to standard error, with a count."""
     for what, count in sorted(writer.lacks.items()):
-        click.echo(f"lbcproxy: {name} cannot hold {what}: {count:,}", err=True)
+        print_error(f"{name} cannot hold {what}: {count:,}")

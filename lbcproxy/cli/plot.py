@@ -1,10 +1,10 @@
-"""What `lbcproxy info --plot` draws: what passed when, and how long answers took."""
+"""What `lbcproxy info --plot` draws: traffic over time, and response times."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,17 +12,22 @@ from lbcproxy.capture.tools.summary import Summary
 from lbcproxy.capture.tools.timeline import Timeline
 from lbcproxy.text import iso_time, printable
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from lbcproxy.capture.tools.response_times import Times
+
 __all__ = ["SUFFIXES", "draw", "require_matplotlib"]
 
 SUFFIXES = (".png", ".svg")
 WIDTH, HEIGHT = 10.0, 9.5
-MOST_BARS = 120
-MOST_NAMED = 9
-LEAST = 0.01
-"""Of all messages, or of all bytes, what a command has to have to be named."""
+MAX_BARS = 120
+MAX_NAMED = 9
+MIN_SHARE = 0.01
+"""The share of all messages, or of all bytes, from which a command gets its own colour."""
 OTHERS = "others"
 ASKED_BY = {"->": "client", "<-": "node"}
-# Okabe and Ito's colours, which can be told apart by everyone; grey for the others.
+# Okabe and Ito's palette, which colour-blind people can distinguish; grey for the others.
 COLOURS = (
     *("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9"),
     *("#cc79a7", "#f0e442", "#332288", "#000000"),
@@ -32,7 +37,7 @@ UNITS = ((2 * 86_400, "days", 86_400), (7_200, "hours", 3_600), (120, "minutes",
 
 
 def require_matplotlib() -> None:
-    """Say what to install if matplotlib is not there, before a long file is read."""
+    """Raise a ClickException without matplotlib, before time is spent on reading a long file."""
     try:
         import matplotlib as mpl  # noqa: F401
     except ImportError:
@@ -42,7 +47,11 @@ def require_matplotlib() -> None:
 
 
 def draw(summary: Summary, timeline: Timeline, path: Path) -> None:
-    """Draw a summary into a file, PNG or SVG by its suffix; OSError if it cannot be written."""
+    """Draw a summary into a PNG or SVG file, which its suffix chooses.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -65,23 +74,23 @@ def draw(summary: Summary, timeline: Timeline, path: Path) -> None:
         if names:
             counts.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, reverse=True)
         _curves(times, {} if summary.answers is None else summary.answers.times())
-        # Without a date, the same capture gives the same file.
+        # Without a date, the same capture always gives the same file.
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
         sheet.savefig(path, dpi=130, metadata=metadata)
 
 
 def _names(timeline: Timeline) -> list[str]:
-    """Give the commands that are drawn by name: the most by number or by size, in their order."""
+    """Return the commands that get a colour: those with the largest share of messages or bytes."""
     totals = {
         name: [sum(each[what] for each in spans.values()) for what in (0, 1)]
         for name, spans in timeline.spans.items()
     }
-    whole = [sum(each[what] for each in totals.values()) or 1 for what in (0, 1)]
-    weights = {
-        name: max(each[what] / whole[what] for what in (0, 1)) for name, each in totals.items()
+    sums = [sum(each[what] for each in totals.values()) or 1 for what in (0, 1)]
+    shares = {
+        name: max(each[what] / sums[what] for what in (0, 1)) for name, each in totals.items()
     }
-    ordered = sorted(weights, key=lambda name: (-weights[name], name))
-    named = [name for name in ordered[:MOST_NAMED] if weights[name] >= LEAST]
+    ordered = sorted(shares, key=lambda name: (-shares[name], name))
+    named = [name for name in ordered[:MAX_NAMED] if shares[name] >= MIN_SHARE]
     return named + ([OTHERS] if len(ordered) > len(named) else [])
 
 
@@ -89,10 +98,10 @@ def _colours(names: Sequence[str]) -> list[str]:
     return [GREY if name == OTHERS else COLOURS[at] for at, name in enumerate(names)]
 
 
-def _bars(axis: Any, timeline: Timeline, names: Sequence[str], what: int, label: str) -> None:
-    """Draw what passed a second, a bar for each stretch of time, commands on top of each other."""
+def _bars(axis: Axes, timeline: Timeline, names: Sequence[str], what: int, label: str) -> None:
+    """Draw rates as stacked bars, one for each interval of time."""
     spans = timeline.last - timeline.first + 1
-    step = -(-spans // MOST_BARS)
+    step = -(-spans // MAX_BARS)
     bars = -(-spans // step)
     seconds = step * timeline.width / 1e9
     unit, size = next(
@@ -112,7 +121,7 @@ def _bars(axis: Any, timeline: Timeline, names: Sequence[str], what: int, label:
             bottom=below,
             align="edge",
             color=colour,
-            label=printable(name, 20).replace("$", r"\$"),  # no formula
+            label=printable(name, 20).replace("$", r"\$"),  # otherwise it would start a formula
         )
         below = [one + other for one, other in zip(below, heights, strict=True)]
     begin = iso_time(timeline.first * timeline.width)[:19].replace("T", " ")
@@ -126,10 +135,10 @@ def _bars(axis: Any, timeline: Timeline, names: Sequence[str], what: int, label:
         axis.set_xlabel(f"{unit} since {begin} UTC, a bar is {seconds / size:.3g} {unit}")
 
 
-def _curves(axis: Any, times: Mapping[str, Any]) -> None:
-    """Draw which part of the answers had come after which time."""
+def _curves(axis: Axes, times: Mapping[str, Times]) -> None:
+    """Draw the cumulative distribution of the response times."""
     axis.set_ylim(0, 1.02)
-    axis.set_ylabel("part of the answers")
+    axis.set_ylabel("share of the answers")
     axis.set_xlabel("time to the answer")
     if not times:
         axis.text(0.5, 0.5, "no answers", transform=axis.transAxes, ha="center", color=GREY)
@@ -151,13 +160,13 @@ def _curves(axis: Any, times: Mapping[str, Any]) -> None:
             where="post",
             color=colour,
             linestyle="-" if arrow == "->" else "--",
-            label=f"{pair} by {ASKED_BY[arrow]}: {found.count:,}, median {_time(median)}",
+            label=f"{pair} by {ASKED_BY[arrow]}: {found.count:,}, median {_time(median or 0.0)}",
         )
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 
 def _si(value: float, _: object = None) -> str:
-    """Write a number at an axis: 1.5 k, 20 M."""
+    """Return the label of a number at an axis: 1.5 k, 20 M."""
     for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:g}{letter}"

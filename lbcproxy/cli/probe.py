@@ -1,13 +1,21 @@
-"""`lbcproxy probe`: who is there, and what it answers."""
+"""`lbcproxy probe`: connect to a node and report what it says about itself."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from lbcproxy.cli.options import network_option, the_network
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from lbcproxy.cli.prober import ProbeReport
+    from lbcproxy.endpoint import Endpoint
+    from lbcproxy.networks import Network
 
 __all__ = ["command"]
 
@@ -15,22 +23,24 @@ __all__ = ["command"]
 @click.command(name="probe", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("address", metavar="HOST:PORT")
 @network_option(required=True)
-@click.option("--headers", is_flag=True, help="Ask for the headers behind the first block.")
-@click.option("--ping", is_flag=True, help="Send a ping and measure the time to its pong.")
-@click.option("--addresses", is_flag=True, help="Ask for addresses, and collect until --timeout.")
-@click.option("--mempool", is_flag=True, help="Ask for the transactions that are in no block.")
+@click.option("--headers", is_flag=True, help="Request the headers after the genesis block.")
+@click.option("--ping", is_flag=True, help="Send a ping and measure the round-trip time.")
+@click.option(
+    "--addresses", is_flag=True, help="Request addresses, and collect them until --timeout."
+)
+@click.option("--mempool", is_flag=True, help="Request the transactions in the mempool.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=10.0,
     metavar="SECONDS",
-    help="How long each step may take: to connect, to shake hands, each answer (10).",
+    help="The time limit for each step: connecting, the handshake, each answer (10).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(address: str, network: str, timeout: float, as_json: bool, **asked: bool) -> int:
-    """Connect to a node, shake hands, say who is there, ask what the options say, and leave.
+    """Connect to a node, do the handshake, report what the node says, and disconnect.
 
-    The exit code is 1 if there was no handshake, or no answer to one of the questions.
+    The exit code is 1 if the handshake fails or a request is not answered.
     """
     from lbcproxy.endpoint import Endpoint
 
@@ -46,14 +56,16 @@ def command(address: str, network: str, timeout: float, as_json: bool, **asked: 
 
 
 def _run(
-    network: Any, endpoint: Any, timeout: float, questions: tuple[str, ...], as_json: bool
+    network: Network, endpoint: Endpoint, timeout: float, questions: tuple[str, ...], as_json: bool
 ) -> int:
-    from twisted.internet import reactor  # noqa: TID251  # the program's edge
     from twisted.internet.defer import Deferred, succeed
 
+    from lbcproxy.cli.exit_codes import ExitCode
     from lbcproxy.cli.prober import Probe, ProbeFailed
+    from lbcproxy.cli.reactor import the_reactor
     from lbcproxy.service import run_reactor
 
+    reactor = the_reactor()
     probe = Probe(reactor, network, endpoint, timeout)
     stopped = False
 
@@ -62,13 +74,13 @@ def _run(
             report = await probe.run(questions)
         except ProbeFailed:
             if stopped:
-                return 130
+                return ExitCode.INTERRUPTED
             raise
         if stopped:
-            return 130
+            return ExitCode.INTERRUPTED
         shown = as_object(report, network.id)
         click.echo(_json(shown) if as_json else "\n".join(as_lines(shown)))
-        return 0 if report.complete else 1
+        return ExitCode.OK if report.complete else ExitCode.ERROR
 
     def stop() -> Deferred[None]:
         nonlocal stopped
@@ -79,29 +91,29 @@ def _run(
     return run_reactor(main, stop, probe.peer.abort, reactor)
 
 
-def as_object(report: Any, network: str) -> dict[str, Any]:
-    """Give a report as an object for `--json`; the keys are public and stay."""
+def as_object(report: ProbeReport, network: str) -> dict[str, Any]:
+    """Return a report as the object that `--json` prints; its keys are public and do not change."""
     from lbcproxy.wire.messages.handshake import service_names
 
-    known = report.known.to_dict()
+    node = report.node.to_dict()
     return {
-        "address": known["address"],
+        "address": node["address"],
         "network": network,
-        "user_agent": known["user_agent"],
-        "version": known["version"],
-        "protocol_version": known["protocol_version"],
-        "services": known["services"],
-        "service_names": service_names(known["services"]),
-        "height": known["starting_height"],
-        "time_offset": known["time_offset"],
+        "user_agent": node["user_agent"],
+        "version": node["version"],
+        "protocol_version": node["protocol_version"],
+        "services": node["services"],
+        "service_names": service_names(node["services"]),
+        "height": node["starting_height"],
+        "time_offset": node["time_offset"],
         "connect_ms": report.connect_ms,
         "handshake_ms": report.handshake_ms,
         **report.answers,
     }
 
 
-def as_lines(shown: dict[str, Any]) -> list[str]:
-    """Give the same as lines for people."""
+def as_lines(shown: Mapping[str, Any]) -> list[str]:
+    """Return the same object as readable lines."""
     from lbcproxy.cli.prober import QUESTIONS
 
     services = " ".join(shown["service_names"]) or "none"
@@ -117,11 +129,11 @@ def as_lines(shown: dict[str, Any]) -> list[str]:
     ]
     for name in QUESTIONS:
         if name in shown:
-            rows += _answer(name, shown[name])
+            rows += _answer_rows(name, shown[name])
     return [f"{name:<10}  {value}" for name, value in rows]
 
 
-def _answer(name: str, answer: dict[str, Any]) -> list[tuple[str, str]]:
+def _answer_rows(name: str, answer: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "error" in answer:
         return [(name, answer["error"])]
     if name == "ping":
@@ -132,7 +144,7 @@ def _answer(name: str, answer: dict[str, Any]) -> list[tuple[str, str]]:
     return rows + [("", value) for value in each]
 
 
-def _json(shown: dict[str, Any]) -> str:
+def _json(shown: Mapping[str, Any]) -> str:
     from lbcproxy.text import printable_json
 
     return printable_json(json.dumps(shown, ensure_ascii=False))

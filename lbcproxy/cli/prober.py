@@ -1,19 +1,20 @@
-"""A program that speaks to a node with `lbcproxy.peer`: connect, shake hands, ask, leave.
+"""A client of a node, built on `lbcproxy.peer`: connect, do the handshake, ask, disconnect.
 
-It is written to be read. `Probe` makes the connection and asks one question after the other; an
-`Ear`, the peer's callbacks, gives each message to the question that waits.
+It doubles as an example. `Probe` connects and asks one question after the other. Its peer calls
+a `MessageListener`, which passes each message on to the question that is waiting.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import TypedDict, TypeVar, cast
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
@@ -29,42 +30,57 @@ from lbcproxy.peer import (
     Timeouts,
 )
 from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
+from lbcproxy.reactor import Reactor
 from lbcproxy.session import Message
 from lbcproxy.text import printable
 from lbcproxy.wire import BadRecord
 from lbcproxy.wire.addresses import address_text
 from lbcproxy.wire.hashes import display, sha256d
-from lbcproxy.wire.messages.addresses import Addr, AddrV2, GetAddr
+from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, GetAddr, TimedAddress
 from lbcproxy.wire.messages.handshake import Service
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.inventory import Inv, InvType
 from lbcproxy.wire.messages.keepalive import MemPool, Ping, Pong
 
-__all__ = ["QUESTIONS", "Probe", "ProbeFailed", "Report"]
+__all__ = ["QUESTIONS", "Probe", "ProbeFailed", "ProbeReport"]
 
 QUESTIONS = ("headers", "ping", "addresses", "mempool")
-"""In the order they are asked: `mempool` last, since some nodes hang up on it."""
-MOST_GATHERED = 1_000_000
-"""Addresses or transactions of one answer; a node that tells more is not listened to."""
+"""What can be asked, in order. `mempool` is last, because some nodes disconnect on it."""
+MAX_COLLECTED = 1_000_000
+"""Addresses or transactions of one answer; what a node sends beyond that is ignored."""
+R = TypeVar("R")
+
 TRANSACTIONS = (InvType.TX, InvType.WTX, InvType.WITNESS_TX)
 
 
 class ProbeFailed(LbcproxyError):
-    """There was no handshake; the text says with whom and why."""
+    """The handshake failed; the text names the node and the reason."""
 
 
 class NoAnswer(Exception):
-    """A question has no answer; the text says why."""
+    """A question was not answered; the text says why."""
 
 
-class Report(msgspec.Struct):
-    """Who is there, and what was answered."""
+class Answer(TypedDict, total=False):
+    """The answer to a question, as `--json` prints it; `error` alone if there is none."""
 
-    known: PeerStatistics
+    error: str
+    ms: float
+    count: int
+    first: str
+    last: str
+    addresses: list[str]
+    transactions: list[str]
+
+
+class ProbeReport(msgspec.Struct):
+    """What a node said about itself, and what it answered."""
+
+    node: PeerStatistics
     connect_ms: float
     handshake_ms: float
-    answers: dict[str, dict[str, Any]] = {}
-    """By question; one that has no answer has only an `error`."""
+    answers: dict[str, Answer] = {}
+    """By question."""
 
     @property
     def complete(self) -> bool:
@@ -72,53 +88,68 @@ class Report(msgspec.Struct):
         return not any("error" in answer for answer in self.answers.values())
 
 
-class Ear:
-    """The callbacks: gives each message to whoever waits."""
+class MessageListener:
+    """The callbacks of the peer: passes each message to a function."""
 
     def __init__(self) -> None:
-        self.listener: Callable[[Any], None] | None = None
+        self.receive: Callable[[object], None] | None = None
 
     def on_message(self, peer: Peer, message: Message) -> None:
-        """Pass on what came."""
-        if self.listener is not None:
-            self.listener(message.record)
+        """Pass a message on."""
+        if self.receive is not None:
+            self.receive(message.record)
 
 
 class Probe:
-    """One connection to a node. `timeout` is for each step, in seconds of `reactor`."""
+    """One connection to a node.
 
-    def __init__(self, reactor: Any, network: Network, address: Endpoint, timeout: float) -> None:
+    Args:
+        reactor: Twisted's reactor, or a clock that can also connect.
+        network: The network of the node.
+        address: Where the node listens.
+        timeout: The time limit for each step, in seconds.
+    """
+
+    def __init__(
+        self, reactor: Reactor, network: Network, address: Endpoint, timeout: float
+    ) -> None:
         self._reactor = reactor
         self._network = network
         self._address = address
         self._timeout = timeout
-        self._late = f"no answer in {timeout:g} s"
-        self._ear = Ear()
+        self._listener = MessageListener()
         config = PeerConfig(
             network=network,
             user_agent_name="probe",
             relay=False,
-            stall=StallMode.OFF,  # we have a timeout of our own
+            stall=StallMode.OFF,  # each step has a timeout
             timeouts=Timeouts(negotiate=timeout + 1, idle=timeout + 300),
         )
         self.peer = Peer(
             config,
             inbound=False,
             clock=reactor,
-            callbacks=self._ear,
+            callbacks=self._listener,
             address=str(address),
             nonces=NonceCache(),
         )
 
-    async def run(self, questions: tuple[str, ...] = ()) -> Report:
-        """Connect, shake hands, ask, and leave; raises ProbeFailed without a handshake."""
+    async def run(self, questions: tuple[str, ...] = ()) -> ProbeReport:
+        """Connect, do the handshake, ask questions, and disconnect.
+
+        Args:
+            questions: Some of `QUESTIONS`.
+
+        Raises:
+            ProbeFailed: There is no connection, or the handshake failed.
+        """
         try:
             start = self._reactor.seconds()
             await self._connect()
             connected = self._reactor.seconds()
-            await self._shake_hands()
+            await self._handshake()
             ready = self._reactor.seconds()
-            report = Report(
+            report = ProbeReport(
                 self.peer.snapshot(), _ms(connected - start), _ms(ready - connected), {}
             )
             for question in QUESTIONS:
@@ -130,19 +161,16 @@ class Probe:
 
     async def _connect(self) -> None:
         endpoint = client_endpoint(self._reactor, self._address, self._timeout + 1)
-        connecting = connect(endpoint, self.peer)
-        connecting.addTimeout(self._timeout, self._reactor)  # of a name's look-up as well
         try:
-            await connecting
+            await self._in_time(connect(endpoint, self.peer))  # includes resolving a name
         except (TooLate, ConnectingCancelledError):
             raise self._failed(f"no connection in {self._timeout:g} s") from None
         except EXPECTED as error:
             raise self._failed(reason_of(error)) from None
 
-    async def _shake_hands(self) -> None:
-        waiting = self.peer.when_ready().addTimeout(self._timeout, self._reactor)
+    async def _handshake(self) -> None:
         try:
-            await waiting
+            await self._in_time(self.peer.when_ready())
         except PeerClosed as error:
             failed = self._failed(f"no handshake: {printable(str(error))}")
             failed.hint = f"is it a node of {self._network.id}?"
@@ -150,62 +178,72 @@ class Probe:
         except TooLate:
             raise self._failed(f"no handshake in {self._timeout:g} s") from None
 
-    def _failed(self, why: str) -> ProbeFailed:
-        return ProbeFailed(f"{printable(str(self._address))}: {why}")
+    def _in_time(self, waiting: Deferred[R]) -> Deferred[R]:
+        return waiting.addTimeout(self._timeout, cast("IReactorTime", self._reactor))
+
+    def _failed(self, reason: str) -> ProbeFailed:
+        return ProbeFailed(f"{printable(str(self._address))}: {reason}")
 
     # The questions.
 
-    async def _answer(self, question: str) -> dict[str, Any]:
-        """Give the answer to a question, or why there is none."""
+    async def _answer(self, question: str) -> Answer:
+        """Ask a question, and return the answer or why there is none."""
+        ask = {
+            "headers": self._ask_headers,
+            "ping": self._ask_ping,
+            "addresses": self._ask_addresses,
+            "mempool": self._ask_mempool,
+        }[question]
         try:
-            answer: dict[str, Any] = await getattr(self, f"_ask_{question}")()
+            return await ask()
         except NoAnswer as error:
             return {"error": str(error)}
         except BadRecord as error:
             return {"error": f"cannot be asked: {error}"}
+
+    async def _ask_headers(self) -> Answer:
+        self.peer.push_get_headers([sha256d(self._network.genesis)], bytes(32))
+        received = await self._first(Headers)
+        hashes = [display(each.hash) for each in received.headers]
+        answer: Answer = {"count": len(hashes)}
+        if hashes:
+            answer |= {"first": hashes[0], "last": hashes[-1]}
         return answer
 
-    async def _ask_headers(self) -> dict[str, Any]:
-        self.peer.push_get_headers([sha256d(self._network.genesis)], bytes(32))
-        came: Headers = await self._first(lambda each: isinstance(each, Headers))
-        hashes = [display(each.hash) for each in came.headers]
-        ends = {"first": hashes[0], "last": hashes[-1]} if hashes else {}
-        return {"count": len(hashes), **ends}
-
-    async def _ask_ping(self) -> dict[str, Any]:
+    async def _ask_ping(self) -> Answer:
         ping = Ping(secrets.randbits(64))
         start = self._reactor.seconds()
         await self.peer.queue_message(ping)
-        await self._first(lambda each: isinstance(each, Pong) and each.nonce == ping.nonce)
+        await self._first(Pong, lambda pong: pong.nonce == ping.nonce)
         return {"ms": _ms(self._reactor.seconds() - start)}
 
-    async def _ask_addresses(self) -> dict[str, Any]:
-        """Collect for as long as there is time: answers come in several messages."""
+    async def _ask_addresses(self) -> Answer:
+        """Collect addresses until the timeout, since an answer may take several messages."""
         found: list[str] = []
 
-        def take(record: Any) -> bool:
+        def collect(record: object) -> bool:
             if isinstance(record, Addr | AddrV2):
                 found.extend(map(_address_of, record.addresses))
-            return len(found) >= MOST_GATHERED
+            return len(found) >= MAX_COLLECTED
 
         self.peer.send(GetAddr())
         try:
-            await self._first(take)
+            await self._first(object, collect)
         except NoAnswer:
             if not found:
                 raise
         return {"count": len(found), "addresses": found}
 
-    async def _ask_mempool(self) -> dict[str, Any]:
-        """Gather until the pong to a ping that is sent when the first transactions come.
+    async def _ask_mempool(self) -> Answer:
+        """Collect transactions until the pong to a ping that is sent after the first of them.
 
-        They may fill several messages. The pong to a ping sent with the question does not tell that
-        there are none: Core answers with its next announcements, some seconds later.
+        An answer may take several messages. The pong to a ping sent with the request does not mean
+        that there are none: Core answers with its next announcements, some seconds later.
         """
         found: list[str] = []
         awaited: int | None = secrets.randbits(64)
 
-        def take(record: Any) -> bool:
+        def collect(record: object) -> bool:
             nonlocal awaited
             hashes = _transactions_of(record)
             if hashes and not found:
@@ -215,12 +253,12 @@ class Probe:
             if isinstance(record, Pong) and record.nonce == awaited:
                 awaited = None
                 return bool(found)
-            return len(found) >= MOST_GATHERED
+            return len(found) >= MAX_COLLECTED
 
         await self.peer.queue_message(MemPool())
         self.peer.send(Ping(awaited))
         try:
-            await self._first(take)
+            await self._first(object, collect)
         except NoAnswer as error:
             if found:
                 raise NoAnswer(f"{len(found):,} transactions, then {error}") from None
@@ -230,41 +268,39 @@ class Probe:
                 raise
         return {"count": len(found), "transactions": found}
 
-    async def _first(self, wanted: Callable[[Any], bool]) -> Any:
-        """Wait for the first message that is wanted; raises NoAnswer."""
-        waiting: Deferred[Any] = Deferred()
+    async def _first(self, kind: type[R], wanted: Callable[[R], bool] = lambda _: True) -> R:
+        """Wait for the first record of a type that is wanted; raises NoAnswer."""
+        found: Deferred[R] = Deferred()
 
-        def listen(record: Any) -> None:
-            if not waiting.called and wanted(record):
-                waiting.callback(record)
+        def receive(record: object) -> None:
+            if not found.called and isinstance(record, kind) and wanted(record):
+                found.callback(record)
 
-        def ended(why: str) -> None:
-            if not waiting.called:
-                waiting.errback(Failure(NoAnswer(printable(why))))
+        def disconnected(reason: str) -> None:
+            if not found.called:
+                found.errback(Failure(NoAnswer(printable(reason))))
 
         end = self.peer.when_disconnected()
-        end.addCallbacks(ended, lambda _: None)
-        self._ear.listener = listen
-        waiting.addTimeout(self._timeout, self._reactor)
+        end.addCallbacks(disconnected, lambda _: None)
+        self._listener.receive = receive
         try:
-            return await waiting
+            return await self._in_time(found)
         except TooLate:
-            raise NoAnswer(self._late) from None
+            raise NoAnswer(f"no answer in {self._timeout:g} s") from None
         finally:
-            self._ear.listener = None
+            self._listener.receive = None
             end.cancel()
 
 
-def _transactions_of(record: Any) -> list[str]:
+def _transactions_of(record: object) -> list[str]:
     if not isinstance(record, Inv):
         return []
     return [display(each.hash) for each in record.inventory if each.type in TRANSACTIONS]
 
 
-def _address_of(entry: Any) -> str:
-    fields = entry.to_dict()
-    if "network_id" not in fields:
-        return printable(str(Endpoint(fields["ip"], entry.port)))
+def _address_of(entry: TimedAddress | AddressV2) -> str:
+    if isinstance(entry, TimedAddress):
+        return printable(str(Endpoint(entry.to_dict()["ip"], entry.port)))
     host = address_text(entry.network_id, entry.addr)
     host = host or f"network-{entry.network_id}-{entry.addr.hex()}"
     return printable(str(Endpoint(host, entry.port)))

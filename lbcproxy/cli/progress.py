@@ -13,23 +13,28 @@ from typing import BinaryIO, cast
 
 import click
 
-from lbcproxy.cli.screen import unscreened
+from lbcproxy.cli.sanitizer import unwrapped
 from lbcproxy.text import printable
 
 __all__ = ["reading"]
 
-Opened = Callable[[Path], BinaryIO]
+Opener = Callable[[Path], BinaryIO]
+"""Opens a file to be read."""
 
-LONG = 2.0
-"""Seconds from which on it is said how long it took."""
+SUMMARY_AFTER = 2.0
+"""Seconds after which the time and the speed are printed at the end."""
 
 
 @contextmanager
-def reading(*paths: Path, wanted: bool = True) -> Iterator[Opened]:
-    """Give a way to open files that shows how far they have been read, while the context lasts.
+def reading(*paths: Path, wanted: bool = True) -> Iterator[Opener]:
+    """Yield a function that opens files, and show how much of them has been read.
 
-    One bar for all of them, with megabytes a second; if it took long, a line behind it says how
-    long and how fast. Nothing is shown unless standard error is a terminal and the files have ends.
+    One progress bar covers all files. If reading took long, a line with the time and the speed
+    follows. Nothing is shown unless standard error is a terminal and the paths are regular files.
+
+    Args:
+        paths: The files that will be opened.
+        wanted: Whether to show anything.
     """
     dumb = os.environ.get("TERM") == "dumb"
     if not wanted or dumb or not sys.stderr.isatty() or not all(each.is_file() for each in paths):
@@ -46,16 +51,16 @@ def reading(*paths: Path, wanted: bool = True) -> Iterator[Opened]:
         TransferSpeedColumn,
     )
 
-    begin, counted = time.monotonic(), 0
+    start, counted = time.monotonic(), 0
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(file=unscreened(sys.stderr)),
+        console=Console(file=unwrapped(sys.stderr)),
         transient=True,
-        redirect_stdout=False,  # what is printed goes where it should
+        redirect_stdout=False,  # rich would print it to standard error
         redirect_stderr=False,
     ) as bar:
         name = printable(paths[0].name, 40) if len(paths) == 1 else f"{len(paths)} files"
@@ -68,14 +73,14 @@ def reading(*paths: Path, wanted: bool = True) -> Iterator[Opened]:
             bar.advance(task, size)
 
         yield lambda path: cast("BinaryIO", io.BufferedReader(_Counted(path, count), 1 << 18))
-    seconds = time.monotonic() - begin
-    if seconds >= LONG:
+    seconds = time.monotonic() - start
+    if seconds >= SUMMARY_AFTER:
         speed = f"{counted / 1e6:,.1f} MB in {seconds:,.1f} s, {counted / seconds / 1e6:,.1f} MB/s"
         click.echo(f"lbcproxy: read {speed}", err=True)
 
 
 class _Counted(io.RawIOBase):
-    """A file that tells how much of it is read."""
+    """A file that reports how much of it has been read."""
 
     def __init__(self, path: Path, count: Callable[[int], None]) -> None:
         self._file = path.open("rb", buffering=0)
@@ -94,9 +99,9 @@ class _Counted(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = 0) -> int:
         before = self._file.tell()
-        place = self._file.seek(offset, whence)
-        self._count(place - before)
-        return place
+        after = self._file.seek(offset, whence)
+        self._count(after - before)
+        return after
 
     def tell(self) -> int:
         return self._file.tell()

@@ -1,12 +1,18 @@
-"""`lbcproxy repair`: keep what is whole of a damaged capture."""
+"""`lbcproxy repair`: recover the readable part of a damaged capture."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+
+from lbcproxy.cli.exit_codes import ExitCode
+from lbcproxy.cli.terminal import print_error
+
+if TYPE_CHECKING:
+    from lbcproxy.capture.tools.repair import Survey
 
 __all__ = ["command"]
 
@@ -19,19 +25,19 @@ __all__ = ["command"]
     "out",
     type=click.Path(path_type=Path),
     metavar="OUT",
-    help="Write what is whole into a new file, and leave FILE as it is.",
+    help="Write everything readable to this new file, and leave FILE unchanged.",
 )
 def command(file: Path, out: Path | None) -> int:
-    """Keep what is whole of a damaged capture FILE (pcapng or pcap).
+    """Recover the readable part of a damaged capture FILE (pcapng or pcap).
 
-    What a crash leaves at the end, the beginning of a packet or zeros, is cut off in place. Damage
-    in the middle needs -o OUT: everything readable before and behind it is written there. OUT must
-    not exist. A file that a running proxy writes is not touched.
+    What a crash leaves at the end of the file, an incomplete packet or zeros, is cut off in place.
+    Damage in the middle needs -o OUT, which gets everything readable before and after it. OUT must
+    not exist. A file that a running proxy is writing is left alone.
     """
     from lbcproxy.capture.recording.lock import locked
 
     if out is not None and out.exists():
-        raise click.ClickException(f"{out} exists: it is not written over")
+        raise click.ClickException(f"{out} exists: it is not overwritten")
     with nullcontext() if out is not None else locked(file):
         return _repair(file, out)
 
@@ -39,20 +45,18 @@ def command(file: Path, out: Path | None) -> int:
 def _repair(file: Path, out: Path | None) -> int:
     from lbcproxy.capture.formats import promised_by
     from lbcproxy.capture.tools.repair import copy_whole, cut_tail, survey
-    from lbcproxy.cli.main import DAMAGED
     from lbcproxy.cli.progress import reading
 
-    with reading(file) as opened, opened(file) as source:
+    with reading(file) as opener, opener(file) as source:
         found = survey(source)
     if out is not None and (promised := promised_by(out)) not in (None, found.form):
-        raise click.UsageError(f"{out} promises {promised}, and {file} is {found.form}")
-    for each in found.damages:
-        click.echo(_said(each))
+        raise click.UsageError(f"{out} has the suffix of {promised}, but {file} is {found.form}")
+    _print_damage(found)
     if out is not None:
         copy_whole(file, out, found)
         click.echo(f"Wrote {found.packets:,} packets, {found.kept:,} bytes, to {out}.")
     elif not found.damages:
-        click.echo(f"{file} is whole: {found.packets:,} packets, {found.size:,} bytes.")
+        click.echo(f"{file} is intact: {found.packets:,} packets, {found.size:,} bytes.")
     elif found.only_tail:
         cut_tail(file, found)
         cut = found.size - found.kept
@@ -61,13 +65,14 @@ def _repair(file: Path, out: Path | None) -> int:
             f"{found.packets:,} packets, {found.kept:,} bytes, are left."
         )
     else:
-        click.echo(f"lbcproxy: {file} is damaged before its end: nothing was changed", err=True)
-        click.echo("Hint: -o OUT writes what is readable into a new file", err=True)
-        return DAMAGED
-    return 0
+        print_error(f"{file} is damaged before its end: nothing was changed")
+        click.echo("Hint: -o OUT writes everything readable to a new file", err=True)
+        return ExitCode.DAMAGED
+    return ExitCode.OK
 
 
-def _said(damage: Any) -> str:
-    size = damage.end - damage.start
-    what = "torn tail" if damage.torn else "damage"
-    return f"{what}: {size:,} bytes at byte {damage.start:,}: {damage.damage}"
+def _print_damage(found: Survey) -> None:
+    for each in found.damages:
+        size = each.end - each.start
+        what = "torn tail" if each.torn else "damage"
+        click.echo(f"{what}: {size:,} bytes at byte {each.start:,}: {each.damage}")

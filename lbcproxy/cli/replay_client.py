@@ -1,4 +1,4 @@
-"""`lbcproxy replay client`: the client of a capture, played against a real node."""
+"""`lbcproxy replay client`: replay the client of a capture against a live node."""
 
 from __future__ import annotations
 
@@ -6,21 +6,32 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 import click
 
+from lbcproxy.cli.conversations import load_conversation
 from lbcproxy.cli.options import compare_options, network_option
-from lbcproxy.cli.replay_server import load_conversation
-from lbcproxy.cli.screen import unscreened
+from lbcproxy.cli.sanitizer import unwrapped
+from lbcproxy.cli.terminal import print_error
 
 if TYPE_CHECKING:
-    from lbcproxy.replay import Report
+    from collections.abc import Sized
+
+    from twisted.internet.defer import Deferred
+
+    from lbcproxy.cli.console import Console
+    from lbcproxy.clock import DelayedCall
+    from lbcproxy.endpoint import Endpoint
+    from lbcproxy.networks import Network
+    from lbcproxy.reactor import Reactor
+    from lbcproxy.replay import Conversation, Ignored, Pace, ReplayClient, Report
+    from lbcproxy.session import Message, Observer
 
 __all__ = ["command"]
 
-REDRAWN = 0.2
-PATIENCE = 30.0
+REDRAW_INTERVAL = 0.2
+DISK_TIMEOUT = 30.0
 
 
 @click.command(name="client", context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,137 +41,170 @@ PATIENCE = 30.0
     "--session",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Play session N; otherwise the first that has a handshake.",
+    help="Replay session N. The default is the first one with a handshake.",
 )
 @network_option(required=False)
 @click.option(
     "--pace",
     default="causal",
     metavar="causal|recorded|N|step",
-    help="causal: each message when the recorded answers before it are there. recorded: at its "
-    "recorded time. A number: so many times as fast. step: when you press Enter.",
+    help="When each message is sent. causal: after the answers that preceded it in the recording. "
+    "recorded: at its recorded time. A number: that many times faster. step: when you press Enter.",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=10.0,
     metavar="SECONDS",
-    help="How long to wait for the connection, and for an answer before going on without it (10).",
+    help="How long to wait for the connection, and for each answer before going on without it "
+    "(10).",
 )
 @click.option(
     "-w", "--write", "output", metavar="OUT", help="Record the live conversation to a new file."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print each message as it passes.")
 @compare_options
-def command(file: Path, address: str, session: int | None, network: str | None, **rest: Any) -> int:
-    """Play the client of a capture FILE against the node at HOST:PORT, and say what differs.
+def command(
+    file: Path,
+    address: str,
+    session: int | None,
+    network: str | None,
+    pace: str,
+    timeout: float,
+    output: str | None,
+    verbose: bool,
+    ignore: tuple[str, ...],
+    ignore_heights: bool,
+    kind: str,
+) -> int:
+    """Replay the client of a capture FILE against the node at HOST:PORT, and report differences.
 
-    Nonces and the time are made anew, pings of the node are answered; all else is sent byte for
-    byte. What the node answers is compared with what was recorded. The exit code is 0 if nothing
-    differs, 4 if something does.
+    Nonces and times are renewed, and pings from the node are answered. Everything else is sent
+    byte for byte. The answers of the node are compared with the recorded ones. The exit code is 0
+    if nothing differs, 4 if something does.
     """
     from lbcproxy.endpoint import Endpoint
     from lbcproxy.replay import Ignored, parse_pace
 
     try:
         endpoint = Endpoint.parse(address)
-        pace = parse_pace(rest.pop("pace"))
+        parsed_pace = parse_pace(pace)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if not endpoint.host or not endpoint.port:
         raise click.UsageError(f"{address!r} is not HOST:PORT")
-    ignored = Ignored(rest.pop("ignore"), heights=rest.pop("ignore_heights"))
+    ignored = Ignored(ignore, heights=ignore_heights)
     with load_conversation(file, session, network) as conversation:
-        return _run(conversation, endpoint, ignored, pace, **rest)
+        replay = _Replay(conversation, endpoint, output=output, kind=kind, verbose=verbose)
+        return replay.run(ignored, parsed_pace, timeout)
 
 
-def _run(
-    conversation: Any,
-    endpoint: Any,
-    ignored: Any,
-    pace: Any,
-    *,
-    kind: str,
-    timeout: float,
-    output: str | None,
-    verbose: bool,
-) -> int:
-    from twisted.internet import reactor  # noqa: TID251  # the program's edge
-    from twisted.internet.defer import Deferred, succeed
+class _Replay:
+    """One replay against a node, and where its messages and its report are printed."""
 
-    from lbcproxy.cli.diff import print_report, print_title
-    from lbcproxy.replay import ReplayClient
-    from lbcproxy.service import run_reactor
+    def __init__(
+        self,
+        conversation: Conversation,
+        endpoint: Endpoint,
+        *,
+        output: str | None,
+        kind: str,
+        verbose: bool,
+    ) -> None:
+        from lbcproxy.cli.reactor import the_reactor
 
-    written = _Written(output, conversation.network) if output is not None else None
-    observers: list[Any] = [] if written is None else [written.recording]
-    stream = sys.stderr if output == "-" else sys.stdout
-    lines = stream if kind == "text" else sys.stderr
-    if verbose:
-        observers.append(_console(lines))
-    steps = _Steps(reactor, conversation) if pace.steps else None
-    client = ReplayClient(
-        reactor,
-        conversation,
-        endpoint,
-        ignored=ignored,
-        pace=pace,
-        timeout=timeout,
-        observers=observers,
-        ask=steps.ask if steps is not None else lambda _: None,
-    )
-    stopped = False
-    progress = _Progress(client, conversation, reactor, wanted=not (verbose or pace.steps))
+        self._reactor = the_reactor()
+        self._conversation = conversation
+        self._endpoint = endpoint
+        self._kind = kind
+        self._verbose = verbose
+        self._stopped = False
+        self._recording = None if output is None else _LiveRecording(output, conversation.network)
+        self._report_stream = sys.stderr if output == "-" else sys.stdout
+        self._message_stream = self._report_stream if kind == "text" else sys.stderr
 
-    async def main() -> int:
-        if steps is not None:
-            steps.begin(client)
-        progress.begin()
+    def run(self, ignored: Ignored, pace: Pace, timeout: float) -> int:
+        """Replay, and print a report; return the exit code."""
+        from lbcproxy.replay import ReplayClient
+        from lbcproxy.service import run_reactor
+
+        stepper = _Stepper(self._reactor, self._conversation.number) if pace.steps else None
+        client = ReplayClient(
+            self._reactor,
+            self._conversation,
+            self._endpoint,
+            ignored=ignored,
+            pace=pace,
+            timeout=timeout,
+            observers=self._observers(),
+            ask=stepper.ask if stepper is not None else lambda _: None,
+        )
+        wanted = not (self._verbose or pace.steps)
+        progress = _Progress(client, self._conversation, self._reactor, wanted=wanted)
+
+        async def main() -> int:
+            if stepper is not None:
+                stepper.start(client)
+            progress.start()
+            try:
+                report = await client.run()
+            finally:
+                progress.stop()
+            return self._print(report)
+
+        def stop() -> Deferred[None]:
+            return self._stop(client)
+
         try:
-            report: Report = await client.run()
+            code = run_reactor(main, stop, client.abort, self._reactor)
         finally:
-            progress.end()
-        if verbose:
-            print(file=lines)
-        if kind == "text":
-            recorded = f"{conversation.path} #{conversation.number}"
-            print_title(report.names, (recorded, str(endpoint)), stream)
-        print_report(report, kind, stream)
-        return 130 if stopped else report.exit_code
+            if self._recording is not None:
+                self._recording.close()
+        if self._conversation.damage is not None:
+            raise self._conversation.damage
+        return code
 
-    def stop() -> Deferred[None]:
-        nonlocal stopped
-        stopped = True
+    def _observers(self) -> list[Observer]:
+        observers: list[Observer] = []
+        if self._recording is not None:
+            observers.append(self._recording.recording)
+        if self._verbose:
+            observers.append(_console(self._message_stream))
+        return observers
+
+    def _stop(self, client: ReplayClient) -> Deferred[None]:
+        from twisted.internet.defer import succeed
+
+        self._stopped = True
         client.stop()
         return succeed(None)
 
-    try:
-        code = run_reactor(main, stop, client.abort, reactor)
-    finally:
-        if written is not None:
-            written.close()
-    damage = conversation.damage
-    if damage is not None:
-        raise damage
-    return code
+    def _print(self, report: Report) -> int:
+        """Print the report; return the exit code."""
+        from lbcproxy.cli.diff import print_report, print_title
+        from lbcproxy.cli.exit_codes import ExitCode
+
+        if self._verbose:
+            print(file=self._message_stream)
+        if self._kind == "text":
+            recorded = f"{self._conversation.path} #{self._conversation.number}"
+            print_title(report.names, (recorded, str(self._endpoint)), self._report_stream)
+        print_report(report, self._kind, self._report_stream)
+        return ExitCode.INTERRUPTED if self._stopped else report.exit_code
 
 
-def _console(stream: Any) -> Any:
+def _console(stream: TextIO) -> Console:
     from lbcproxy.cli.console import Console
-    from lbcproxy.cli.formatter import make_look
-    from lbcproxy.cli.show import colours, width_of
+    from lbcproxy.cli.formatter import TEXT, formatter_for
+    from lbcproxy.cli.terminal import has_colours
 
-    colour = colours(stream)
-    look = make_look(
-        "text", tree=False, hexdump=False, fields=(), colour=colour, width=width_of(stream)
-    )
-    return Console(look, stream, stream, colour=colour)
+    return Console(formatter_for(TEXT, stream), stream, stream, colour=has_colours(stream))
 
 
-class _Written:
-    """The file that the live conversation goes to."""
+class _LiveRecording:
+    """The recording of the live conversation."""
 
-    def __init__(self, path: str, network: Any) -> None:
+    def __init__(self, path: str, network: Network) -> None:
         from lbcproxy.background import Background
         from lbcproxy.capture import MOST_WAITING, Recording, RecordingSettings
 
@@ -168,7 +212,7 @@ class _Written:
         self.recording = Recording(
             RecordingSettings(pattern=path),
             self._disk,
-            lambda text, _: click.echo(f"lbcproxy: {text}", err=True),
+            lambda text, _: print_error(text),
             network=network.id,
             name="replay",
             changes=False,
@@ -178,34 +222,28 @@ class _Written:
         self.recording.open(fresh=True)
 
     def close(self) -> None:
-        """Have all of it on disk."""
+        """Close the recording once all of it is on disk."""
         self.recording.close()
-        self._disk.close(PATIENCE)
+        self._disk.close(DISK_TIMEOUT)
 
 
-class _Steps:
-    """Shows each message, and sends it at Enter; the end of the input is the end of the replay.
+class _Stepper:
+    """Shows each message, and sends it when Enter is pressed; end of file ends the replay.
 
-    The input is read in a thread that may be left behind: reading cannot be broken off.
+    A daemon thread reads the input, because a read cannot be cancelled.
     """
 
-    def __init__(self, reactor: Any, conversation: Any) -> None:
-        from lbcproxy.cli.formatter import make_look
-        from lbcproxy.cli.show import colours, width_of
+    def __init__(self, reactor: Reactor, session: int) -> None:
+        from lbcproxy.cli.formatter import TEXT, formatter_for
 
         self._reactor = reactor
-        self._session = conversation.number
-        self._look = make_look(
-            "text",
-            tree=False,
-            hexdump=False,
-            fields=(),
-            colour=colours(sys.stderr),
-            width=width_of(sys.stderr),
-        )
+        self._session = session
+        self._formatter = formatter_for(TEXT, sys.stderr)
         self._wanted = threading.Semaphore(0)
 
-    def begin(self, client: Any) -> None:
+    def start(self, client: ReplayClient) -> None:
+        """Start to read the input."""
+
         def read() -> None:
             while True:
                 self._wanted.acquire()
@@ -216,8 +254,8 @@ class _Steps:
 
         threading.Thread(target=read, daemon=True).start()
 
-    def ask(self, message: Any) -> None:
-        """Show a message, and wait for Enter."""
+    def ask(self, message: Message) -> None:
+        """Show a message, and wait for Enter in the other thread."""
         from lbcproxy.session import Entry
 
         entry = Entry(
@@ -227,39 +265,65 @@ class _Steps:
             direction=message.direction,
             message=message,
         )
-        click.echo(f"{self._look(entry)}  [Enter sends it]", err=True)
+        click.echo(f"{self._formatter(entry)}  [Enter sends it]", err=True)
         self._wanted.release()
+
+
+class _Script(Protocol):
+    """How far a replay is."""
+
+    @property
+    def place(self) -> int:
+        """The messages that have passed."""
+
+    @property
+    def recorded_seconds(self) -> float:
+        """The time between the first and the last of them when they were recorded."""
+
+
+class _HasScript(Protocol):
+    @property
+    def script(self) -> _Script:
+        """How far it is."""
+
+
+class _HasTurns(Protocol):
+    @property
+    def turns(self) -> Sized:
+        """All messages of the conversation."""
 
 
 class _Progress:
     """A line on standard error, if that is a terminal: `12,345/40,000 msgs 1.0x 00:12`."""
 
-    def __init__(self, client: Any, conversation: Any, reactor: Any, *, wanted: bool) -> None:
+    def __init__(
+        self, client: _HasScript, conversation: _HasTurns, reactor: Reactor, *, wanted: bool
+    ) -> None:
         self._client = client
         self._total = len(conversation.turns)
         self._reactor = reactor
         self._wanted = wanted and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._call: Any = None
-        self._began = 0.0
+        self._call: DelayedCall | None = None
+        self._started = 0.0
 
-    def begin(self) -> None:
-        """Draw it again and again."""
-        self._began = self._reactor.seconds()
+    def start(self) -> None:
+        """Draw the line, and redraw it until `stop` is called."""
+        self._started = self._reactor.seconds()
         if self._wanted:
             self._draw()
 
     def _draw(self) -> None:
         script = self._client.script
-        seconds = self._reactor.seconds() - self._began
+        seconds = self._reactor.seconds() - self._started
         speed = script.recorded_seconds / seconds if seconds else 0.0
         clock = f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
         text = f"{script.place:,}/{self._total:,} msgs {speed:.1f}x {clock}"
-        click.echo(f"\r{text}\033[K", file=unscreened(sys.stderr), nl=False)
-        self._call = self._reactor.callLater(REDRAWN, self._draw)
+        click.echo(f"\r{text}\033[K", file=unwrapped(sys.stderr), nl=False)
+        self._call = self._reactor.callLater(REDRAW_INTERVAL, self._draw)
 
-    def end(self) -> None:
-        """Wipe it away."""
+    def stop(self) -> None:
+        """Erase the line."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
-            click.echo("\r\033[K", file=unscreened(sys.stderr), nl=False)
+            click.echo("\r\033[K", file=unwrapped(sys.stderr), nl=False)

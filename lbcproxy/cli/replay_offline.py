@@ -1,4 +1,4 @@
-"""`lbcproxy replay offline`: a capture through plugins and faults, and what comes of it."""
+"""`lbcproxy replay offline`: run a capture through plugins and faults, without a network."""
 
 from __future__ import annotations
 
@@ -6,12 +6,29 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from lbcproxy.cli.options import fault_option, look_options, network_option, the_network
+from lbcproxy.cli.captures import open_for_command, print_notices, through_plugins
+from lbcproxy.cli.options import (
+    DisplayOptions,
+    display_options,
+    fault_option,
+    network_option,
+    plugin_option,
+    seed_option,
+    the_network,
+)
+from lbcproxy.cli.terminal import closed_by_reader
 from lbcproxy.errors import CaptureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from lbcproxy.capture import Capture
+    from lbcproxy.capture.writing.writer import Writer
+    from lbcproxy.session import Entry, Observer
 
 __all__ = ["command"]
 
@@ -19,26 +36,21 @@ __all__ = ["command"]
 @click.command(name="offline", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", type=click.Path(path_type=Path))
 @network_option(required=False)
-@click.option(
-    "-s",
-    "--plugin",
-    "plugins",
-    multiple=True,
-    metavar="'FILE [NAME=VALUE ...]'",
-    help="A plugin to put it through. May be given several times.",
+@plugin_option("A plugin to run.")
+@fault_option(
+    "A fault that acts on messages: drop, duplicate, reorder, corrupt, delay, replay or stall."
 )
-@fault_option("A fault by message: drop, duplicate, reorder, corrupt, delay, replay, stall.")
-@click.option("--seed", type=int, default=0, help="What the chances of faults are made of.")
+@seed_option
 @click.option(
     "-w",
     "--write",
     "out",
     metavar="OUT",
     type=click.Path(path_type=Path),
-    help="Write what comes of it, in the format of OUT's suffix. OUT must not exist.",
+    help="Write the result to a new file OUT. Its suffix chooses the format.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Print no messages.")
-@look_options
+@click.option("-q", "--quiet", is_flag=True, help="Do not print the messages.")
+@display_options
 def command(
     file: Path,
     network: str | None,
@@ -47,37 +59,51 @@ def command(
     seed: int,
     out: Path | None,
     quiet: bool,
-    **look: Any,
+    **display: Unpack[DisplayOptions],
 ) -> None:
-    """Put a capture FILE through the proxy's core, with plugins and faults, without a network.
+    """Run a capture FILE through the core of the proxy, with plugins and faults, offline.
 
-    Time is the capture's own: the same FILE, plugins and seed give the same, byte for byte.
+    The clock is that of the capture: the same FILE, plugins and seed give the same result, byte
+    for byte.
     """
-    from lbcproxy.capture import UnknownNetwork, open_capture
-    from lbcproxy.cli.formatter import make_look
-    from lbcproxy.cli.output import say_notices
-    from lbcproxy.cli.progress import reading
-    from lbcproxy.cli.show import colours, reader_gone, through, width_of
+    from lbcproxy.cli.formatter import formatter_for
 
-    stream = sys.stdout
-    line = make_look(**look, colour=colours(stream), width=width_of(stream))
+    line_of = formatter_for(display, sys.stdout)
     chain = None if network is None else the_network(network)
     if out is not None and out.exists():
-        raise click.ClickException(f"{out} exists: it is not written over")
-    try:
-        capture = open_capture(file, chain)
-    except OSError as error:
-        raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
-    written = nullcontext() if out is None else _writing(out, changes=bool(plugins or faults))
+        raise click.ClickException(f"{out} exists: it is not overwritten")
+    capture = open_for_command(file, chain)
+    changes = bool(plugins or faults)
+
+    def run(observer: Observer | None) -> None:
+        entries = through_plugins(capture, plugins, faults, seed, observer)
+        _print_entries(entries, None if quiet else line_of)
+
+    _replay(capture, run, out, changes=changes)
+
+
+def _print_entries(entries: Iterable[Entry], line_of: Callable[[Entry], str | None] | None) -> None:
+    for entry in entries:
+        if line_of is not None and (text := line_of(entry)) is not None:
+            print(text)
+
+
+def _replay(
+    capture: Capture, run: Callable[[Observer | None], None], out: Path | None, *, changes: bool
+) -> None:
+    """Run a replay, and write its result to a file if there is one; raises CaptureError."""
+    from lbcproxy.capture import UnknownNetwork
+    from lbcproxy.cli.progress import reading
+
     damage: CaptureError | None = None
+    output = nullcontext() if out is None else _writing(out, changes=changes)
+    wanted = not sys.stdout.isatty()
     try:
-        with written as observer, reading(file, wanted=not stream.isatty()) as capture.open_file:
+        with output as observer, reading(capture.path, wanted=wanted) as capture.open_file:
             try:
-                for entry in through(capture, plugins, faults, seed, observer):
-                    if not quiet and (text := line(entry)) is not None:
-                        print(text)
+                run(observer)
             except CaptureError as error:
-                damage = error  # what came before it is good, and written
+                damage = error  # everything before it is good, and is written
             if observer is not None:
                 for lost, time_ns in capture.stats.lost.each():
                     observer.missed(None, lost, time_ns)
@@ -85,22 +111,22 @@ def command(
     except UnknownNetwork as error:
         raise click.UsageError(str(error)) from None
     except BrokenPipeError:
-        reader_gone()
+        closed_by_reader()
     finally:
-        say_notices(capture)
+        print_notices(capture)
     if damage is not None:
         raise damage
 
 
 @contextmanager
-def _writing(out: Path, *, changes: bool) -> Iterator[Any]:
-    """Give an observer that writes a capture, and say at the end what its format cannot hold."""
+def _writing(out: Path, *, changes: bool) -> Iterator[Writer]:
+    """Yield an observer that writes a capture; print at the end what its format cannot hold."""
     from lbcproxy.capture.events import Header
     from lbcproxy.capture.tools.convert import writing
-    from lbcproxy.cli.output import format_of, say_lacks
+    from lbcproxy.cli.output import output_format, print_unsupported
 
-    form = format_of(out, None)
+    form = output_format(out, None)
     with writing(out, form) as writer:
         writer.take(Header(legs="both" if changes else "client", changes=changes))
         yield writer
-    say_lacks(writer, form.name)
+    print_unsupported(writer, form.name)

@@ -1,4 +1,4 @@
-"""How `lbcproxy info` looks: facts, and tables as wide as the terminal; plain text in a pipe."""
+"""What `lbcproxy info` prints: facts and tables, as wide as the terminal; plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -15,43 +15,50 @@ from lbcproxy.text import printable, printable_values
 
 __all__ = ["print_report"]
 
+PLAIN: dict[str, bool] = {"markup": False, "highlight": False, "emoji": False}
+"""Rich is not to interpret the texts."""
 PIPE_WIDTH = 4_000
-"""Columns where there is no terminal: nothing is cut."""
+"""Columns where there is no terminal, so that nothing is cut."""
 ARROWS = {"to_upstream": "->", "to_client": "<-"}
-LISTED = 20
+MAX_ROWS = 20
 TIMES = ("median", "p99", "longest")
 
+Object = dict[str, Any]
+"""A JSON object of `Summary.to_dict`; docs/captures.md describes its keys."""
 
-def print_report(shown: dict[str, Any], stream: TextIO) -> None:
-    """Print what `Summary.to_dict` gives; its texts are those of a file and of peers."""
-    shown = printable_values(shown)
+
+def print_report(summary: Object, stream: TextIO) -> None:
+    """Print what `Summary.to_dict` returns, whose texts come from a file and from peers."""
+    summary = printable_values(summary)
     if stream.isatty():
         width = shutil.get_terminal_size().columns
-        _print(shown, Console(file=stream, width=width, markup=False, highlight=False, emoji=False))
+        _print(
+            summary, Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+        )
         return
     text = io.StringIO()
     plain = Console(
         file=text, width=PIPE_WIDTH, color_system=None, markup=False, highlight=False, emoji=False
     )
-    _print(shown, plain)
+    _print(summary, plain)
     for line in text.getvalue().splitlines():
         print(line.rstrip(), file=stream)
 
 
-def _print(shown: dict[str, Any], console: Console) -> None:
-    console.print(shown["file"], style="bold", soft_wrap=True)
-    for name, value in _facts(shown):
+def _print(summary: Object, console: Console) -> None:
+    console.print(summary["file"], style="bold", soft_wrap=True)
+    for name, value in _facts(summary):
         console.print(f"  {name:<9} {value}", soft_wrap=True)
     for title, table in (
-        ("Sessions", _sessions(shown)),
-        ("Nodes", _nodes(shown)),
-        ("Peers", _peers(shown)),
-        ("User agents", _agents(shown)),
-        ("Messages", _messages(shown)),
-        ("Answers", _answers(shown)),
-        ("Decided by", _deciders(shown)),
-        ("Gaps", _gaps(shown)),
-        ("Errors", _errors(shown)),
+        ("Sessions", _sessions(summary)),
+        ("Nodes", _nodes(summary)),
+        ("Peers", _peers(summary)),
+        ("User agents", _agents(summary)),
+        ("Messages", _messages(summary)),
+        ("Answers", _answers(summary)),
+        ("Decided by", _deciders(summary)),
+        ("Gaps", _gaps(summary)),
+        ("Errors", _errors(summary)),
     ):
         if table.row_count:
             console.print(f"\n{title}", style="bold")
@@ -59,44 +66,43 @@ def _print(shown: dict[str, Any], console: Console) -> None:
     console.print()
 
 
-def _facts(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    size = "" if shown["size"] is None else f"{shown['size']:,} bytes, "
-    yield "format", f"{shown['format']}, {size}{shown['packets']:,} packets"
-    for comment in shown["comments"]:
+def _facts(summary: Object) -> Iterable[tuple[str, str]]:
+    size = "" if summary["size"] is None else f"{summary['size']:,} bytes, "
+    yield "format", f"{summary['format']}, {size}{summary['packets']:,} packets"
+    for comment in summary["comments"]:
         yield "comment", comment
-    yield "network", ", ".join(shown["networks"]) or "none found"
-    if shown["begin"] is not None:
-        yield (
-            "time",
-            f"{_clock(shown['begin'])} to {_clock(shown['end'])} UTC, {_span(shown['seconds'])}",
-        )
-    yield "sessions", f"{shown['session_count']:,}"
-    up, down = (shown["messages"][direction] for direction in ARROWS)
+    yield "network", ", ".join(summary["networks"]) or "none found"
+    if summary["begin"] is not None:
+        begin, end = _clock(summary["begin"]), _clock(summary["end"])
+        yield "time", f"{begin} to {end} UTC, {_span(summary['seconds'])}"
+    yield "sessions", f"{summary['session_count']:,}"
+    up, down = (summary["messages"][direction] for direction in ARROWS)
     yield "messages", f"{up['count'] + down['count']:,}, {up['bytes'] + down['bytes']:,} bytes"
-    rates = shown["rates"]
+    rates = summary["rates"]
     if rates["messages"] is not None:
         yield "rate", f"{rates['messages']:,.1f} messages/s, {_rate(rates['bytes'])}"
-    junk = [shown["junk"][direction] for direction in ARROWS]
+    junk = [summary["junk"][direction] for direction in ARROWS]
     if any(each["bytes"] for each in junk):
         count, size = (sum(each[key] for each in junk) for key in ("count", "bytes"))
-        yield "junk", f"{size:,} bytes that are no message, in {count:,} places"
-    yield "gaps", _gap_words(shown)
-    yield from _lost(shown)
-    yield "errors", _error_words(shown["error_count"], sum(each["count"] for each in junk))
-    if shown["verdicts"]:
+        yield "junk", f"{size:,} bytes that are not a message, in {count:,} places"
+    yield "gaps", _describe_gaps(summary)
+    yield from _lost(summary)
+    yield "errors", _describe_errors(summary["error_count"], sum(each["count"] for each in junk))
+    if summary["verdicts"]:
         yield (
             "verdicts",
-            ", ".join(f"{name} {count:,}" for name, count in shown["verdicts"].items()),
+            ", ".join(f"{name} {count:,}" for name, count in summary["verdicts"].items()),
         )
-    silent = silent_sentences(shown["silent"])
-    for notice in shown["notices"]:
+    silent = silent_sentences(summary["silent"])
+    for notice in summary["notices"]:
         if notice in silent:
             yield "no bytes", notice
         else:
-            yield "assumed" if notice in shown["assumed"] else "not read", notice
-    if shown["damage"] is not None:
-        damage = shown["damage"]
-        yield "damage", f"at byte {damage['offset']:,}: {damage['what']}; this is what is before it"
+            yield "assumed" if notice in summary["assumed"] else "not read", notice
+    if summary["damage"] is not None:
+        damage = summary["damage"]
+        what = f"{damage['what']}; this summary covers what is before it"
+        yield "damage", f"at byte {damage['offset']:,}: {what}"
 
 
 COUNTERS = {
@@ -108,27 +114,27 @@ COUNTERS = {
 }
 
 
-def _lost(shown: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    lost = shown["lost"]
+def _lost(summary: Object) -> Iterable[tuple[str, str]]:
+    lost = summary["lost"]
     if lost["messages"] or lost["bytes"]:
         yield "lost", f"{lost['messages']:,} messages, {lost['bytes']:,} bytes of capture"
     if lost["packets"]:
-        yield "lost", f"{lost['packets']:,} packets, by who recorded them"
-    for each in shown["counters"]:
-        words = [f"{each[key]:,} {name}" for key, name in COUNTERS.items() if each[key] is not None]
-        if words:
-            yield "packets", f"of interface {each['interface']}: {', '.join(words)}"
+        yield "lost", f"{lost['packets']:,} packets, according to the program that recorded them"
+    for each in summary["counters"]:
+        parts = [f"{each[key]:,} {name}" for key, name in COUNTERS.items() if each[key] is not None]
+        if parts:
+            yield "packets", f"of interface {each['interface']}: {', '.join(parts)}"
 
 
-def _sessions(shown: dict[str, Any]) -> Table:
-    missing = ["missing>"] if shown["missing"] else []
+def _sessions(summary: Object) -> Table:
+    missing = ["missing>"] if summary["missing"] else []
     table = _table(
         *("#>", "client", "node", "begin", "time>", "->>", "bytes>", "<->", "bytes>"),
         *(*missing, "end"),
     )
-    for each in shown["sessions"]:
+    for each in summary["sessions"]:
         up, down = each["to_upstream"], each["to_client"]
-        begin = _day_time(each["begin"], shown["begin"])
+        begin = _day_time(each["begin"], summary["begin"])
         table.add_row(
             f"#{each['number']}",
             each["client"],
@@ -142,13 +148,13 @@ def _sessions(shown: dict[str, Any]) -> Table:
             *([f"{each['missing']:,}"] if missing else []),
             printable(each["how"]),
         )
-    _more(table, shown["session_count"] - len(shown["sessions"]))
+    _more(table, summary["session_count"] - len(summary["sessions"]))
     return table
 
 
-def _nodes(shown: dict[str, Any]) -> Table:
+def _nodes(summary: Object) -> Table:
     table = _table("#>", "", "user agent", "version>", "services>", "height>", "handshake")
-    for each in shown["sessions"]:
+    for each in summary["sessions"]:
         for direction, arrow in ARROWS.items():
             side = each[direction]
             if side["messages"]:
@@ -166,32 +172,32 @@ def _nodes(shown: dict[str, Any]) -> Table:
     return table
 
 
-def _peers(shown: dict[str, Any]) -> Table:
+def _peers(summary: Object) -> Table:
     table = _table("", "address", "sessions>")
-    if shown["session_count"] > 1:
-        for each in shown["peers"][:LISTED]:
+    if summary["session_count"] > 1:
+        for each in summary["peers"][:MAX_ROWS]:
             table.add_row(each["side"], each["address"], f"{each['count']:,}")
-        _more(table, len(shown["peers"]) - LISTED)
+        _more(table, len(summary["peers"]) - MAX_ROWS)
     return table
 
 
-def _agents(shown: dict[str, Any]) -> Table:
+def _agents(summary: Object) -> Table:
     table = _table("", "user agent", "version>", "sessions>")
-    if shown["session_count"] > 1:
-        for each in shown["agents"][:LISTED]:
+    if summary["session_count"] > 1:
+        for each in summary["agents"][:MAX_ROWS]:
             agent = each["user_agent"]
             table.add_row(each["side"], agent, str(each["version"]), f"{each['count']:,}")
-        _more(table, len(shown["agents"]) - LISTED)
+        _more(table, len(summary["agents"]) - MAX_ROWS)
     return table
 
 
-def _answers(shown: dict[str, Any]) -> Table:
+def _answers(summary: Object) -> Table:
     table = _table(
         *("", "", "asked>", "answered>", "not found>", "never>"),
-        *(["not followed>"] if any(each["not_followed"] for each in shown["answers"]) else []),
+        *(["not followed>"] if any(each["not_followed"] for each in summary["answers"]) else []),
         *("median>", "99 %>", "longest>"),
     )
-    for each in shown["answers"]:
+    for each in summary["answers"]:
         counts = ["requests", "answered", "not_found", "unanswered"]
         counts += ["not_followed"] if len(table.columns) > 9 else []
         table.add_row(
@@ -203,18 +209,18 @@ def _answers(shown: dict[str, Any]) -> Table:
     return table
 
 
-def _deciders(shown: dict[str, Any]) -> Table:
+def _deciders(summary: Object) -> Table:
     table = _table("verdict", "by", "messages>")
-    for each in shown["deciders"][:LISTED]:
+    for each in summary["deciders"][:MAX_ROWS]:
         table.add_row(each["verdict"], printable(each["who"], 60), f"{each['count']:,}")
-    _more(table, len(shown["deciders"]) - LISTED)
+    _more(table, len(summary["deciders"]) - MAX_ROWS)
     return table
 
 
-def _messages(shown: dict[str, Any]) -> Table:
+def _messages(summary: Object) -> Table:
     table = _table("command", "->>", "bytes>", "<->", "bytes>", "errors>")
-    rows: dict[str, dict[str, Any]] = {}
-    for each in shown["commands"]:
+    rows: dict[str, Object] = {}
+    for each in summary["commands"]:
         rows.setdefault(each["command"], {})[each["direction"]] = each
     for command, row in rows.items():
         cells = []
@@ -226,47 +232,47 @@ def _messages(shown: dict[str, Any]) -> Table:
     return table
 
 
-def _error_words(count: int, junk: int) -> str:
-    """Say how many errors there are, of which so many are bytes that are no message."""
-    words = [f"{count - junk:,} messages"] if count > junk else []
-    words += [f"junk in {junk:,} places"] if junk else []
-    return ", ".join(words) or "none"
+def _describe_errors(count: int, junk: int) -> str:
+    """Return the number of errors, `junk` of which are bytes that are not a message."""
+    parts = [f"{count - junk:,} messages"] if count > junk else []
+    parts += [f"junk in {junk:,} places"] if junk else []
+    return ", ".join(parts) or "none"
 
 
-def _gap_words(shown: dict[str, Any]) -> str:
-    count, unknown = shown["gap_count"], shown["gaps_of_unknown_size"]
+def _describe_gaps(summary: Object) -> str:
+    count, unknown = summary["gap_count"], summary["gaps_of_unknown_size"]
     if not count:
         return "none"
     if count == unknown:
         return f"{count:,} of unknown size"
-    words = f"{count:,}, {shown['missing']:,} bytes missing"
-    return f"{words}, and {unknown:,} of unknown size" if unknown else words
+    known = f"{count:,}, {summary['missing']:,} bytes missing"
+    return f"{known}, and {unknown:,} of unknown size" if unknown else known
 
 
-def _gaps(shown: dict[str, Any]) -> Table:
+def _gaps(summary: Object) -> Table:
     table = _table("number>", "time", "#>", "", "missing>", "")
-    for each in shown["gaps"][:LISTED]:
+    for each in summary["gaps"][:MAX_ROWS]:
         missing = "?" if each["missing"] < 0 else f"{each['missing']:,}"
-        table.add_row(*_where(each, shown), missing, each["what"])
-    _more(table, shown["gap_count"] - LISTED)
+        table.add_row(*_where(each, summary), missing, each["what"])
+    _more(table, summary["gap_count"] - MAX_ROWS)
     return table
 
 
-def _errors(shown: dict[str, Any]) -> Table:
+def _errors(summary: Object) -> Table:
     table = _table("number>", "time", "#>", "", "command", "error")
-    for each in shown["errors"][:LISTED]:
-        table.add_row(*_where(each, shown), printable(each["command"]), printable(each["error"]))
-    _more(table, shown["error_count"] - LISTED)
+    for each in summary["errors"][:MAX_ROWS]:
+        table.add_row(*_where(each, summary), printable(each["command"]), printable(each["error"]))
+    _more(table, summary["error_count"] - MAX_ROWS)
     return table
 
 
-def _where(each: dict[str, Any], shown: dict[str, Any]) -> tuple[str, str, str, str]:
-    time = _day_time(each["time"], shown["begin"])
+def _where(each: Object, summary: Object) -> tuple[str, str, str, str]:
+    time = _day_time(each["time"], summary["begin"])
     return f"{each['number']:,}", time, f"#{each['session']}", ARROWS[each["direction"]]
 
 
 def _table(*columns: str) -> Table:
-    """Make a table; a column whose name ends with `>` is aligned right."""
+    """Return a table; columns whose name ends with `>` are right-aligned."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in columns:
         right = name.endswith(">") and name != "->"
@@ -279,18 +285,18 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _more(table: Table, left: int) -> None:
-    if left > 0:
-        table.add_row("", f"{left:,} more")
+def _more(table: Table, omitted: int) -> None:
+    if omitted > 0:
+        table.add_row("", f"{omitted:,} more")
 
 
 def _clock(time: str) -> str:
-    """Cut an ISO time to what people read: date, time, milliseconds."""
+    """Shorten an ISO time to date, time and milliseconds."""
     return time.replace("T", " ")[:23]
 
 
 def _day_time(time: str, begin: str | None) -> str:
-    """Leave the date out where it is that of the capture's beginning."""
+    """Return a time without its date, if that is the date on which the capture starts."""
     clock = _clock(time)
     return clock[11:] if begin is not None and clock[:10] == begin[:10] else clock
 
@@ -304,7 +310,7 @@ def _span(seconds: float) -> str:
 
 
 def _short(seconds: float) -> str:
-    """Write a time of any size in three digits."""
+    """Return a duration of any size with three digits."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:,.{2 if seconds < 10 * size else 1}f} {unit}"

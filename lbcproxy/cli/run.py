@@ -1,4 +1,4 @@
-"""`lbcproxy run`: the proxy in the foreground."""
+"""`lbcproxy run`: run the proxy in the foreground."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import click
 import msgspec
 
 from lbcproxy.cli.options import (
+    DisplayOptions,
+    display_options,
     fault_option,
     filter_argument,
-    look_options,
     network_option,
     the_faults,
     the_filter,
 )
-from lbcproxy.cli.settings import given, overriding, setting_options
+from lbcproxy.cli.settings import override, setting_options, take_settings
 from lbcproxy.proxy import syntax
 from lbcproxy.proxy.modes import all_modes
 
@@ -38,8 +39,8 @@ MODES = " ".join(f"{syntax(kind)}: {mode.HELP}." for kind, mode in all_modes().i
     "--config",
     "path",
     metavar="FILE",
-    help="Read settings from a YAML file; flags go before them. `lbcproxy options` lists all. "
-    "SIGHUP reads it again.",
+    help="Read settings from a YAML file. Options take precedence over it. `lbcproxy options` "
+    "lists all settings. SIGHUP reloads the file.",
 )
 @network_option(required=False)
 @click.option(
@@ -48,16 +49,16 @@ MODES = " ".join(f"{syntax(kind)}: {mode.HELP}." for kind, mode in all_modes().i
     "modes",
     multiple=True,
     metavar="MODE",
-    help=f"{MODES} Behind the @ is where to listen: at 127.0.0.1 if no host is named; port 0 "
-    "picks one. Before it is where to connect to, for each client to the first that answers. May "
-    "be given several times.",
+    help=f"{MODES} The address after the @ is where the proxy listens: 127.0.0.1 if there is no "
+    "host; port 0 picks a free port. The addresses before it are the upstreams: each client is "
+    "connected to the first one that answers. Can be repeated.",
 )
-@fault_option("What goes wrong on purpose, as 'latency latency=200' or 'drop filter=tx'.")
+@fault_option("A fault to inject, such as 'latency latency=200' or 'drop filter=tx'.")
 @click.option("--no-record", is_flag=True, help="Do not record.")
-@click.option("-q", "--quiet", is_flag=True, help="Print no messages, only what happens.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the log, not the messages.")
 @filter_argument
 @setting_options
-@look_options
+@display_options
 def command(
     path: str | None,
     network: str | None,
@@ -68,32 +69,39 @@ def command(
     words: tuple[str, ...],
     **options: Any,
 ) -> int:
-    """Stand between a client and a node: show and record what passes.
+    """Run the proxy between a client and a node: show and record the messages.
 
-    Point the client at the listening address: it talks to the node as before. Ctrl-C ends it.
-    With a FILTER, the messages it matches are shown, and all are recorded: tx, 'size > 1000',
-    'any(c.name == "x" for c in tx.claims)'. docs/filters.md has the language.
+    Point the client at the address where the proxy listens: it talks to the node as before. Ctrl-C
+    stops the proxy. With a FILTER, only the messages that match it are shown, but all are recorded:
+    tx, 'size > 1000', 'any(c.name == "x" for c in tx.claims)'. docs/filters.md describes the
+    language.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the reactor runs, nothing is to reload
-    flags = given(options)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing can be reloaded until the reactor runs
+    flags = take_settings(options)
     if no_record and "record" in flags:
         raise click.UsageError("--no-record and -w exclude each other")
     if no_record:
         flags["record"] = None
     if network is not None:
-        # Those of a file belong to the file's network.
+        # The file's magic and challenge belong to the file's network.
         flags |= {"network": network, "magic": None, "signet_challenge": None}
-    made = the_faults(faults)
-    config = _configured(path, modes, flags, made)
-    read_again = None if path is None else lambda: _read(path, flags, made)
+    parsed_faults = the_faults(faults)
+    config = _config(path, modes, flags, parsed_faults)
+    reload = None if path is None else lambda: _load(path, flags, parsed_faults)
     wanted = the_filter(words)
-    return _run(config, read_again, quiet=quiet, wanted=wanted, **options)
+    display = DisplayOptions(
+        kind=options["kind"],
+        tree=options["tree"],
+        hexdump=options["hexdump"],
+        fields=options["fields"],
+    )
+    return _Foreground(config, reload, display, quiet=quiet, wanted=wanted).run()
 
 
-def _configured(
-    path: str | None, modes: tuple[str, ...], flags: dict[str, Any], faults: Sequence[Fault]
+def _config(
+    path: str | None, modes: tuple[str, ...], flags: dict[str, object], faults: Sequence[Fault]
 ) -> Config:
-    """Make a config of a file and flags, or say as a usage error what is wrong."""
+    """Return the config that a file and options describe; raises UsageError for options."""
     from lbcproxy.config import ConfigError
     from lbcproxy.proxy import BadMode, parse_mode
 
@@ -109,10 +117,10 @@ def _configured(
                 for mode in parsed
             ]
         elif path is None and "control" in flags:
-            flags["proxies"] = []  # the control API makes them
+            flags["proxies"] = []  # they are created through the control API
         elif path is None:
-            raise click.UsageError("say where to listen and lead to: --mode, or a file with -c")
-        return _read(path, flags, faults)
+            raise click.UsageError("nothing to listen at: use --mode, or a config file with -c")
+        return _load(path, flags, faults)
     except BadMode as error:
         raise click.UsageError(str(error)) from None
     except ConfigError as error:
@@ -124,92 +132,123 @@ def _configured(
         raise
 
 
-def _read(path: str | None, flags: dict[str, Any], faults: Sequence[Fault]) -> Config:
-    """Read a file and put the flags in front of it; raises ConfigError."""
+def _load(path: str | None, flags: dict[str, object], faults: Sequence[Fault]) -> Config:
+    """Read a file and override its settings with options; raises ConfigError."""
     from lbcproxy.config import load, read
 
     values, lines = ({}, {}) if path is None else read(path)
-    values = overriding(values, flags)
-    if faults and isinstance(values.get("proxies"), list):
-        own = {"faults": [msgspec.to_builtins(fault) for fault in faults]}
-        proxies = values["proxies"]
+    values = override(values, flags)
+    proxies = values.get("proxies")
+    if faults and isinstance(proxies, list):
+        from_options = {"faults": [msgspec.to_builtins(fault) for fault in faults]}
         values["proxies"] = [
-            {**each, **own} if isinstance(each, dict) else each for each in proxies
+            {**each, **from_options} if isinstance(each, dict) else each for each in proxies
         ]
     return load(values, lines)
 
 
-def _run(
-    config: Config,
-    read_again: Callable[[], Config] | None,
-    *,
-    quiet: bool,
-    wanted: Filter | None,
-    **options: Any,
-) -> int:
-    from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
-    from twisted.internet.defer import Deferred
+class _Foreground:
+    """A service whose messages and log are printed to a terminal or a pipe.
 
-    from lbcproxy.cli.console import Console
-    from lbcproxy.cli.formatter import make_look
-    from lbcproxy.cli.show import colours, complain, finish, output_to, width_of
-    from lbcproxy.service import (
-        LbcproxyService,
-        Logs,
-        give_memory_back,
-        raise_open_files,
-        run_reactor,
-    )
+    Messages go to standard output, or to standard error if the recording goes to standard output.
+    The log goes to the same stream, unless that stream is meant for programs to read.
+    """
 
-    piped = any(proxy.record == "-" for proxy in config.proxies)
-    stream = sys.stderr if piped else sys.stdout
-    event_stream = stream if options["kind"] == "text" and not config.log_json else sys.stderr
-    look = make_look(**options, colour=colours(stream), width=width_of(stream))
-    messages = output_to(stream, lambda: reactor.callFromThread(reader_gone))
-    events = messages if event_stream is stream else output_to(event_stream)
-    console = Console(
-        None if quiet else look, messages, events, colour=colours(event_stream), wanted=wanted
-    )
-    logs = Logs(console.line)
-    printed = options["kind"] != "text" or options["tree"] or options["hexdump"]
-    asked = wanted is not None and wanted.needs_record
-    reads_all = not quiet and (printed or asked)
-    raise_open_files()
-    give_memory_back()
-    ended: Deferred[int] = Deferred()
-    service = LbcproxyService(
-        reactor,
-        config,
-        logs,
-        observers=() if quiet else (console,),
-        reads_all=bool(reads_all),
-        read_again=read_again,
-        given_up=lambda: end(1),
-    )
+    def __init__(
+        self,
+        config: Config,
+        reload: Callable[[], Config] | None,
+        display: DisplayOptions,
+        *,
+        quiet: bool,
+        wanted: Filter | None,
+    ) -> None:
+        from twisted.internet.defer import Deferred
 
-    def end(code: int) -> None:
-        if not ended.called:
-            ended.callback(code)
+        from lbcproxy.cli.console import Console
+        from lbcproxy.cli.formatter import formatter_for
+        from lbcproxy.cli.reactor import the_reactor
+        from lbcproxy.cli.terminal import background_output, has_colours
+        from lbcproxy.service import LbcproxyService, Logs
 
-    def reader_gone() -> None:
-        if not quiet:  # as `| head` ends any program; what is only the log's ends nothing
-            service.stopService().addBoth(lambda _: end(1))
-
-    service.set_logs(config)
-    logs.begin()
-
-    async def serve() -> int:
-        return await ended
-
-    try:
-        service.open()
-        code = run_reactor(
-            serve, service.stopService, service.abort, reactor, service.hang_up, service.died
+        self._reactor = the_reactor()
+        self._quiet = quiet
+        self._ended: Deferred[int] = Deferred()
+        to_stdout = not any(proxy.record == "-" for proxy in config.proxies)
+        stream = sys.stdout if to_stdout else sys.stderr
+        readable = display["kind"] == "text" and not config.log_json
+        event_stream = stream if readable else sys.stderr
+        formatter = formatter_for(display, stream)
+        messages = background_output(
+            stream, lambda: self._reactor.callFromThread(self._reader_gone)
         )
-    finally:
-        service.died()  # nothing, if it was stopped in order
-        logs.end()
-        if logs.lost:
-            complain(f"{logs.lost:,} lines of the log could not be written: {logs.why}")
-        printed_all = finish(*dict.fromkeys((messages, events)))
-    return code if printed_all and not (logs.lost or service.failed) else 1
+        events = messages if event_stream is stream else background_output(event_stream)
+        self._outputs = tuple(dict.fromkeys((messages, events)))
+        console = Console(
+            None if quiet else formatter,
+            messages,
+            events,
+            colour=has_colours(event_stream),
+            wanted=wanted,
+        )
+        self._logs = Logs(console.line)
+        self._service = LbcproxyService(
+            self._reactor,
+            config,
+            self._logs,
+            observers=() if quiet else (console,),
+            reads_all=not quiet and _reads_all(display, wanted),
+            reload=reload,
+            on_failure=lambda: self._end(1),
+        )
+
+    def run(self) -> int:
+        """Run until a signal or a failure, or until the reader of the output has gone.
+
+        Returns:
+            The exit code.
+        """
+        from lbcproxy.cli.terminal import drain, print_from_any_thread
+        from lbcproxy.service import raise_open_files, return_freed_memory, run_reactor
+
+        raise_open_files()
+        return_freed_memory()
+        service, logs = self._service, self._logs
+        service.set_logs(service.config)
+        logs.begin()
+        try:
+            service.open()
+            code = run_reactor(
+                self._until_ended,
+                service.stopService,
+                service.abort,
+                self._reactor,
+                service.hang_up,
+                service.dump_rings,
+            )
+        finally:
+            service.dump_rings()  # does nothing after an orderly stop
+            logs.end()
+            if logs.lost:
+                text = f"{logs.lost:,} lines of the log could not be written: {logs.why}"
+                print_from_any_thread(text)
+            printed = drain(*self._outputs)
+        return code if printed and not (logs.lost or service.failed) else 1
+
+    async def _until_ended(self) -> int:
+        return await self._ended
+
+    def _end(self, code: int) -> None:
+        if not self._ended.called:
+            self._ended.callback(code)
+
+    def _reader_gone(self) -> None:
+        """Stop, as `| head` stops any program; with -q the traffic is what counts, not the log."""
+        if not self._quiet:
+            self._service.stopService().addBoth(lambda _: self._end(1))
+
+
+def _reads_all(display: DisplayOptions, wanted: Filter | None) -> bool:
+    """Whether every message has to be decoded, for its lines or for the filter."""
+    printed = display["kind"] != "text" or display["tree"] or display["hexdump"]
+    return printed or (wanted is not None and wanted.needs_record)

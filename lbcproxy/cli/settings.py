@@ -1,4 +1,4 @@
-"""Every setting as a flag of `lbcproxy run`, made from its declaration."""
+"""Every setting as an option of `lbcproxy run`, made from its declaration."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
+from lbcproxy.cli.options import add_options
 from lbcproxy.config.settings import Config
 
-__all__ = ["command", "given", "overriding", "setting_options"]
+__all__ = ["command", "override", "setting_options", "take_settings"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 ALIASES = {
     "record": ("-w", "--write"),
     "record_legs": ("--legs",),
     "plugins": ("-s", "--plugin"),
 }
-ELSEWHERE = ("proxies", "network", "magic", "signet_challenge")
-"""Settings that have flags of their own."""
+DEFINED_ELSEWHERE = ("proxies", "network", "magic", "signet_challenge")
+"""Settings that are not options, or whose options several commands share."""
 METAVARS = {
     "record": "FILE",
     "log_file": "FILE",
@@ -35,32 +36,33 @@ METAVARS = {
 
 @click.command(name="options", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Print every setting with its help and default, as a config file that can be used."""
+    """Print every setting with its help and default, as a working config file."""
     from lbcproxy.config import describe
 
     click.echo(describe(), nl=False)
 
 
 def setting_options(command: F) -> F:
-    """Add a flag for each setting."""
-    names = [name for name in Config.__struct_fields__ if name not in ELSEWHERE]
+    """Add an option for each setting."""
+    names = [name for name in Config.__struct_fields__ if name not in DEFINED_ELSEWHERE]
     hints = get_type_hints(Config, include_extras=True)
-    for name in reversed(names):
+    options = []
+    for name in names:
         hint, meta = get_args(hints[name])[:2]
-        words = f"{meta.description.split('. ')[0].rstrip('.')}."
-        command = click.option(*_flags(name, hint), help=words, **_kind(name, hint))(command)
-    return command
+        first_sentence = f"{meta.description.split('. ')[0].rstrip('.')}."
+        options.append(click.option(*_flags(name, hint), help=first_sentence, **_kind(name, hint)))
+    return add_options(command, options)
 
 
-def given(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the settings that flags were given for out of a command's options."""
+def take_settings(options: dict[str, Any]) -> dict[str, object]:
+    """Remove the settings from the options of a command, and return those that were given."""
     names = [name for name in Config.__struct_fields__ if name in options]
     found = {name: options.pop(name) for name in names}
     return {name: _value(name, value) for name, value in found.items() if value not in (None, ())}
 
 
-def overriding(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the settings of a file with those of flags in their place, in every proxy."""
+def override(values: Mapping[str, object], flags: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings of a file with those of options in their place, in every proxy."""
     proxies = values.get("proxies")
     if isinstance(proxies, list) and "proxies" not in flags:
         kept = [
@@ -73,14 +75,15 @@ def overriding(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str,
     return {**values, **flags}
 
 
-def _flags(name: str, hint: Any) -> list[str]:
+def _flags(name: str, hint: object) -> list[str]:
     flag = f"--{name.replace('_', '-')}"
     if bool in (hint, *get_args(hint)) and hint is not bool:
         flag = f"{flag}/--no-{name.replace('_', '-')}"
     return [name, *ALIASES.get(name, ()), flag]
 
 
-def _kind(name: str, hint: Any) -> dict[str, Any]:
+def _kind(name: str, hint: object) -> dict[str, Any]:
+    """Return what makes a click option take the values of a type."""
     if hint is bool:
         return {"is_flag": True, "default": None}
     if bool in get_args(hint):
@@ -92,8 +95,8 @@ def _kind(name: str, hint: Any) -> dict[str, Any]:
     return {"metavar": METAVARS.get(name, "VALUE")}
 
 
-def _value(name: str, value: Any) -> Any:
-    """Give a number for what is one; what is none is refused with the other settings."""
+def _value(name: str, value: object) -> object:
+    """Convert the text of a number; a malformed one is left to the checks of the config."""
     kinds = str(get_type_hints(Config)[name])
     if isinstance(value, tuple):
         return list(value)

@@ -1,6 +1,6 @@
-"""A record as a tree for people, one field a line, as `tshark -V` prints it.
+"""A record as a tree, with one field on each line, as `tshark -V` prints it.
 
-What LBRY people look for stands with the output it is about: its address, and its claim.
+The address and the claim of a transaction output are shown with that output.
 """
 
 from __future__ import annotations
@@ -19,15 +19,20 @@ __all__ = ["tree"]
 
 INDENT = "    "
 
+Fields = dict[str, Any]
+"""The fields of a record as `to_dict` returns them."""
+
 
 def tree(record: MessageRecord | Partial, network: Network) -> list[str]:
-    """Give the lines of a record's fields, indented under the message's own line.
+    """Return the fields of a record as lines, indented under the line of the message.
 
-    Of a record that was read in part, the fields that were read.
+    Args:
+        record: A complete record, or one of which only the first fields could be decoded.
+        network: The network, for addresses.
     """
     fields = record.to_dict()
     for tx, shown in _transactions(record, fields):
-        _explain(tx, shown, network)
+        _add_addresses_and_claims(tx, shown, network)
     lines = list(_lines(fields, 1))
     if record.trailing:
         lines.append(f"{INDENT}trailing: {record.trailing.hex()}")
@@ -35,8 +40,9 @@ def tree(record: MessageRecord | Partial, network: Network) -> list[str]:
 
 
 def _transactions(
-    record: Any, fields: dict[str, Any]
-) -> Iterator[tuple[Tx | Partial, dict[str, Any]]]:
+    record: MessageRecord | Partial, fields: Fields
+) -> Iterator[tuple[Tx | Partial, Fields]]:
+    """Yield the transactions of a record, each with its fields."""
     if isinstance(record, Tx) or (isinstance(record, Partial) and record.kind is Tx):
         yield record, fields
     yield from zip(getattr(record, "transactions", ()), fields.get("transactions", ()), strict=True)
@@ -46,7 +52,7 @@ def _transactions(
         yield prefilled.tx, shown["tx"]
 
 
-def _explain(tx: Tx | Partial, shown: dict[str, Any], network: Network) -> None:
+def _add_addresses_and_claims(tx: Tx | Partial, shown: Fields, network: Network) -> None:
     claims: dict[int, Claim] = {}
     if network.rules.claim_trie and isinstance(tx, Tx):
         claims = {claim.output: claim for _, claim in claims_of((tx,))}
@@ -58,12 +64,12 @@ def _explain(tx: Tx | Partial, shown: dict[str, Any], network: Network) -> None:
             shown["outputs"][index]["claim"] = claims[index].to_dict()
 
 
-def _lines(fields: dict[str, Any], level: int) -> Iterator[str]:
+def _lines(fields: Fields, level: int) -> Iterator[str]:
     for name, value in fields.items():
         yield from _field(name, value, level)
 
 
-def _field(name: str, value: Any, level: int) -> Iterator[str]:
+def _field(name: str, value: object, level: int) -> Iterator[str]:
     indent = INDENT * level
     if isinstance(value, dict):
         yield f"{indent}{name}:"
@@ -76,7 +82,7 @@ def _field(name: str, value: Any, level: int) -> Iterator[str]:
         yield f"{indent}{name}: {_plain(value)}"
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):

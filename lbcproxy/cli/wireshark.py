@@ -1,4 +1,4 @@
-"""`lbcproxy wireshark-plugin`: the dissector for Wireshark, printed or installed."""
+"""`lbcproxy wireshark-plugin`: print or install the Wireshark dissector."""
 
 from __future__ import annotations
 
@@ -10,30 +10,34 @@ __all__ = ["command"]
 
 
 @click.command(name="wireshark-plugin", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--install", "wish", flag_value="install", help="Put it where Wireshark finds it.")
-@click.option("--uninstall", "wish", flag_value="uninstall", help="Remove it from there.")
+@click.option(
+    "--install",
+    "action",
+    flag_value="install",
+    help="Install it in the plugin folder of Wireshark.",
+)
+@click.option("--uninstall", "action", flag_value="uninstall", help="Remove it from there.")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Another folder of plugins than the one Wireshark names.",
+    help="Use this folder instead of the one that Wireshark reports.",
 )
-def command(wish: str | None, folder: Path | None) -> None:
-    """Print the dissector of LBRY's messages for Wireshark and tshark, in Lua.
+def command(action: str | None, folder: Path | None) -> None:
+    """Print the Lua dissector for LBRY's and Bitcoin's messages in Wireshark and tshark.
 
-    It is made from the records: whatever lbcproxy can read, Wireshark then shows.
-
-    docs/wireshark.md says what it shows and how to filter.
+    It is generated from the message declarations, so Wireshark shows every message that lbcproxy
+    can decode. docs/wireshark.md describes what it shows and how to filter.
     """
     from lbcproxy.wireshark import dissector, install, plugin_folder, uninstall
 
-    if wish is None:
+    if action is None:
         if folder is not None:
-            raise click.UsageError("--folder goes with --install or --uninstall")
+            raise click.UsageError("--folder needs --install or --uninstall")
         click.echo(dissector(), nl=False)
         return
     folder = folder or plugin_folder()
-    if wish == "install":
+    if action == "install":
         click.echo(f"installed {install(folder)}: Wireshark and tshark load it when they start")
         return
     removed = uninstall(folder)

@@ -14,7 +14,12 @@ import msgspec
 from lbcproxy.config import Config, ConfigError, Proxy, make_proxy, mode_of, together
 from lbcproxy.control.errors import NO_PROXY, NO_TOXIC, ApiError, bad_body, failed, missing
 from lbcproxy.control.interception import change_interception, decide, interception_json
-from lbcproxy.control.recording import Keeps, change_recordings, recordings_json, write_rings
+from lbcproxy.control.recording import (
+    RecorderIndex,
+    change_recordings,
+    recordings_json,
+    write_rings,
+)
 from lbcproxy.control.serialization import (
     an_object,
     decoded,
@@ -46,7 +51,7 @@ class Controlled(Interface):
     def ask_again(self) -> None:
         """Have open sessions know which messages are asked for now."""
 
-    def recordings(self) -> Keeps:
+    def recordings(self) -> RecorderIndex:
         """What keeps the sessions."""
 
     def settle(self, name: str) -> None:

@@ -11,10 +11,10 @@ from lbcproxy.control.errors import ApiError, bad_body, failed
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import SessionInfo
 
-__all__ = ["Keeps", "change_recordings", "recordings_json", "write_rings"]
+__all__ = ["RecorderIndex", "change_recordings", "recordings_json", "write_rings"]
 
 
-class Kept(Interface):
+class Recorders(Interface):
     """What keeps a proxy's sessions."""
 
     @property
@@ -26,22 +26,22 @@ class Kept(Interface):
         """Its rings."""
 
 
-class Keeps(Interface):
+class RecorderIndex(Interface):
     """What keeps the sessions of all proxies."""
 
-    def kept(self, name: str) -> Sequence[Kept]:
+    def kept(self, name: str) -> Sequence[Recorders]:
         """Give what keeps those of a proxy; several, if its settings have changed."""
 
     def choice(self, name: str) -> Choice | None:
         """Give what was chosen for a proxy; None for one that was never started."""
 
 
-def recordings_json(keeps: Keeps, names: Iterable[str]) -> dict[str, Any]:
+def recordings_json(keeps: RecorderIndex, names: Iterable[str]) -> dict[str, Any]:
     """Give for each proxy what is recorded, and of each of its sessions."""
     return {name: _shown(keeps, name) for name in names}
 
 
-def change_recordings(keeps: Keeps, names: Sequence[str], given: object) -> None:
+def change_recordings(keeps: RecorderIndex, names: Sequence[str], given: object) -> None:
     """Switch as it is given; raises ApiError for what cannot be."""
     given = _object(given, ("enabled", "session", "peer"))
     on = given.get("enabled")
@@ -80,7 +80,7 @@ def change_recordings(keeps: Keeps, names: Sequence[str], given: object) -> None
             choice.peers[str(peer)] = on
 
 
-def write_rings(keeps: Keeps, names: Iterable[str], given: object) -> dict[str, Any]:
+def write_rings(keeps: RecorderIndex, names: Iterable[str], given: object) -> dict[str, Any]:
     """Write the rings that are meant; give how many they are."""
     given = _object(given, ("session", "peer"))
     which = _which(given)
@@ -90,7 +90,7 @@ def write_rings(keeps: Keeps, names: Iterable[str], given: object) -> dict[str, 
     return {"written": sum(each.write_all(BY_HAND, which) for each in rings)}
 
 
-def _shown(keeps: Keeps, name: str) -> dict[str, Any]:
+def _shown(keeps: RecorderIndex, name: str) -> dict[str, Any]:
     switches, rings, choice = _switches(keeps, name), _rings(keeps, name), keeps.choice(name)
     sessions: dict[int, dict[str, Any]] = {}
     for switch in switches:
@@ -119,12 +119,12 @@ def _session(facts: SessionInfo) -> dict[str, Any]:
     }
 
 
-def _switches(keeps: Keeps, name: str) -> list[Switch]:
+def _switches(keeps: RecorderIndex, name: str) -> list[Switch]:
     found = [each.switch for each in keeps.kept(name) if each.switch is not None]
     return list(dict.fromkeys(found))
 
 
-def _rings(keeps: Keeps, name: str) -> list[Rings]:
+def _rings(keeps: RecorderIndex, name: str) -> list[Rings]:
     found = [each.rings for each in keeps.kept(name) if each.rings is not None]
     return list(dict.fromkeys(found))
 

@@ -2,16 +2,16 @@
 
 from lbcproxy.service.events import Events
 from lbcproxy.service.logs import Logs, json_line, text_line
-from lbcproxy.service.process import give_memory_back, raise_open_files, run_reactor
+from lbcproxy.service.process import raise_open_files, return_freed_memory, run_reactor
 from lbcproxy.service.service import LbcproxyService
 
 __all__ = [
     "Events",
     "LbcproxyService",
     "Logs",
-    "give_memory_back",
     "json_line",
     "raise_open_files",
+    "return_freed_memory",
     "run_reactor",
     "text_line",
 ]

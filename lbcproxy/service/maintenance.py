@@ -14,7 +14,7 @@ from lbcproxy.capture import CaptureFile, Keeping, Tidier
 from lbcproxy.capture.recording.age import Written, steady_seconds
 from lbcproxy.capture.recording.file import Told
 
-__all__ = ["Housework"]
+__all__ = ["Maintenance"]
 
 PATIENCE = 2.0
 """Seconds that the end waits for it to stop."""
@@ -25,7 +25,7 @@ NICE = 10
 """How much the thread stands back where the system can tell threads apart."""
 
 
-class Housework:
+class Maintenance:
     """Tidies, for each pattern of files, when one of them is closed, and when it is asked to."""
 
     def __init__(

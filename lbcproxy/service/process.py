@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-__all__ = ["Ending", "give_memory_back", "raise_open_files", "run_reactor"]
+__all__ = ["Shutdown", "raise_open_files", "return_freed_memory", "run_reactor"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 STUCK = 30
@@ -31,7 +31,7 @@ def raise_open_files() -> int:
     return hard
 
 
-def give_memory_back() -> None:
+def return_freed_memory() -> None:
     """Have the C library map large buffers one by one, so that each goes back when it is let go.
 
     By itself glibc stops doing that at the first that is freed, and the gaps between the buffers
@@ -59,7 +59,7 @@ def run_reactor(
     not. SIGINT ends with 130, SIGTERM with 0. SIGHUP calls `hang_up`, if there is one. SIGABRT and
     SIGQUIT from outside call `die` and then kill as they always do.
     """
-    ending = Ending(stop, abort, reactor, hang_up, die)
+    ending = Shutdown(stop, abort, reactor, hang_up, die)
 
     def begin() -> None:
         ending.install()
@@ -73,7 +73,7 @@ def run_reactor(
     return ending.code
 
 
-class Ending:
+class Shutdown:
     """Ends the reactor when signals say so; in order first, at once if they insist."""
 
     def __init__(

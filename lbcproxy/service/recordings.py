@@ -27,10 +27,10 @@ from lbcproxy.filters import parse
 from lbcproxy.peer.log import GATE
 from lbcproxy.private import ACCESS
 from lbcproxy.proxy import Shared
-from lbcproxy.service.maintenance import Housework
+from lbcproxy.service.maintenance import Maintenance
 from lbcproxy.session import Observer
 
-__all__ = ["Kept", "Recordings"]
+__all__ = ["Recorders", "Recordings"]
 
 LOG = Logger(namespace="lbcproxy.service", observer=GATE)
 PATIENCE = 5.0
@@ -38,7 +38,7 @@ PATIENCE = 5.0
 HOUR = 3600.0
 
 
-class Kept(msgspec.Struct, frozen=True, eq=False):
+class Recorders(msgspec.Struct, frozen=True, eq=False):
     """What keeps a proxy's sessions: its recording, its rings, neither or both."""
 
     name: str
@@ -79,11 +79,11 @@ class Recordings:
         self._wanted: dict[tuple[object, ...], Recording] = {}
         self._used: list[Recording] = []  # those no longer wanted may have sessions yet
         self._choices: dict[str, tuple[bool, Choice]] = {}
-        self._kept: list[Kept] = []
+        self._kept: list[Recorders] = []
         self._begun = False
         self._lost_before = Loss()
         self._files_before = 0
-        self._housework = Housework(lambda text, bad: told(text, bad, False), now)
+        self._housework = Maintenance(lambda text, bad: told(text, bad, False), now)
         self._hourly = LoopingCall(self._housework.all)
         self._hourly.clock = reactor
         self._retrying = LoopingCall(self._retry)
@@ -109,7 +109,7 @@ class Recordings:
             return ""
         return f"; recorded in {names[-1]}" + (f" and {files - 1} more" if files > 1 else "")
 
-    def of(self, config: Config, proxy: Proxy) -> Kept:
+    def of(self, config: Config, proxy: Proxy) -> Recorders:
         """Give what a proxy's sessions are told to, if they are to be kept.
 
         Once they have begun a new recording is opened at once; raises CaptureError.
@@ -128,11 +128,11 @@ class Recordings:
             changes = records_changes(config, proxy)
             if rings is None or (rings.settings, rings.changes) != (settings, changes):
                 rings = self._rings(proxy, settings, changes)
-        kept = Kept(proxy.name, choice, switch, rings)
+        kept = Recorders(proxy.name, choice, switch, rings)
         self._kept.append(kept)
         return kept
 
-    def kept(self, name: str) -> list[Kept]:
+    def kept(self, name: str) -> list[Recorders]:
         """Give what keeps the sessions of a proxy, those of earlier settings too."""
         return [each for each in self._kept if each.name == name]
 
@@ -155,7 +155,7 @@ class Recordings:
         for recording in self._used:
             recording.reopen()
 
-    def keep(self, wanted: Collection[Kept]) -> None:
+    def keep(self, wanted: Collection[Recorders]) -> None:
         """Close all others, behind their last sessions."""
         used = [each.switch.recording for each in wanted if each.switch is not None]
         for key, recording in list(self._wanted.items()):
@@ -173,7 +173,7 @@ class Recordings:
             if kept.rings is not None and all(each.rings is not kept.rings for each in self._kept):
                 self._lost_before += kept.rings.lost
 
-    def died(self) -> None:
+    def dump_rings(self) -> None:
         """Write the rings of all sessions, and wait for it: the program ends at once."""
         for rings in self._all_rings():
             if "death" in rings.settings.reasons:

@@ -10,21 +10,21 @@ from lbcproxy.config import Proxy, mode_of
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy import Destinations, Mode, Plugins, ProxyService, ProxySettings, Shown
-from lbcproxy.service.recordings import Kept
+from lbcproxy.service.recordings import Recorders
 from lbcproxy.session.session import STREAM_ABOVE
 
-__all__ = ["Running", "moved", "settings_of", "stays"]
+__all__ = ["RunningProxy", "moved", "settings_of", "stays"]
 
 # Not in the class: Twisted would give it the name of the class.
 LOG = Logger(namespace="lbcproxy.service", observer=GATE)
 
 
-class Running(msgspec.Struct):
+class RunningProxy(msgspec.Struct):
     """A proxy that listens."""
 
     proxy: Proxy
     service: ProxyService
-    kept: Kept
+    kept: Recorders
     modes: list[Mode]
     faulty: bool = False
     """Whether it was said that it has faults."""

@@ -30,8 +30,8 @@ from lbcproxy.proxy.interception import Interception
 from lbcproxy.service.events import Events
 from lbcproxy.service.logs import Logs
 from lbcproxy.service.plugins import PluginFiles
-from lbcproxy.service.recordings import Kept, Recordings
-from lbcproxy.service.running_proxy import Running, moved, settings_of, stays
+from lbcproxy.service.recordings import Recorders, Recordings
+from lbcproxy.service.running_proxy import RunningProxy, moved, settings_of, stays
 from lbcproxy.session import Observer
 from lbcproxy.wire.engine import slower
 
@@ -45,8 +45,8 @@ class LbcproxyService(Service):
     """What a config describes, at work.
 
     `observers` are told of every session, behind the recording; `reads_all` says that one of them
-    reads every message. `read_again` gives the config as it is now, for `hang_up`, or raises
-    ConfigError. `given_up` is called, once, if recording fails and the config wants everything to
+    reads every message. `reload` gives the config as it is now, for `hang_up`, or raises
+    ConfigError. `on_failure` is called, once, if recording fails and the config wants everything to
     end then.
     """
 
@@ -58,11 +58,11 @@ class LbcproxyService(Service):
         *,
         observers: Sequence[Observer] = (),
         reads_all: bool = False,
-        read_again: Callable[[], Config] | None = None,
-        given_up: Callable[[], object] = lambda: None,
+        reload: Callable[[], Config] | None = None,
+        on_failure: Callable[[], object] = lambda: None,
     ) -> None:
         self.config = config
-        self._read_again = read_again
+        self._reload = reload
         self.events = Events()
         self.failed = ""
         """Why everything was ended before its time, if it was."""
@@ -70,11 +70,11 @@ class LbcproxyService(Service):
         self._logs = logs
         self._observers = (*observers, self.events)  # which counts what they have read
         self._reads_all = reads_all
-        self.given_up = given_up
+        self.on_failure = on_failure
         self._shared = Shared(config.memory, reactor)
         self._plugins = PluginFiles(reactor, self._plugins_changed)
         self._recordings = Recordings(reactor, self._shared, config.record_queue, self._from_disk)
-        self._running_proxies: dict[str, Running] = {}
+        self._running_proxies: dict[str, RunningProxy] = {}
         self._ending: list[ProxyService] = []  # replaced, with sessions that are not over
         self._stopped: Deferred[Any] | None = None
         self._interception = Interception(reactor)
@@ -153,12 +153,12 @@ class LbcproxyService(Service):
         for service in self._services:
             service.abort()
 
-    def died(self) -> None:
+    def dump_rings(self) -> None:
         """Save what rings hold, if nobody has ended the service in order."""
         if self._stopped is None:
             with suppress(Exception):  # it may be what the program dies of
                 self._shared.looks.catch_up()
-            self._recordings.died()
+            self._recordings.dump_rings()
 
     @property
     def _services(self) -> list[ProxyService]:
@@ -193,8 +193,8 @@ class LbcproxyService(Service):
     async def _hang_up(self) -> None:
         self._shared.looks.catch_up()  # what passed before belongs to the files of before
         try:
-            if self._read_again is not None:
-                await self.change(self._read_again())
+            if self._reload is not None:
+                await self.change(self._reload())
         except ConfigError as error:
             LOG.error("the config is left as it was: {error}", error=error)
         try:
@@ -300,7 +300,7 @@ class LbcproxyService(Service):
         """Log as the config says; raises LbcproxyError."""
         self._logs.set(level=config.log_level, path=config.log_file, json=config.log_json)
 
-    def _retire(self, name: str, running: Running, why: str) -> Deferred[Any]:
+    def _retire(self, name: str, running: RunningProxy, why: str) -> Deferred[Any]:
         if self._running_proxies[name] is running:
             del self._running_proxies[name]
         self._ending.append(running.service)
@@ -334,7 +334,7 @@ class LbcproxyService(Service):
         service = ProxyService(self._reactor, settings, self._told(kept), shared=self._shared)
         modes = _at_once(service.listen())
         service.startService()  # type: ignore[no-untyped-call]
-        running = Running(proxy, service, kept, modes)
+        running = RunningProxy(proxy, service, kept, modes)
         self._running_proxies[proxy.name] = running
         if self._begun:
             running.say_listening()
@@ -348,7 +348,7 @@ class LbcproxyService(Service):
         plugins = self._plugins.of(proxy)
         return settings_of(proxy, plugins=plugins, reads_all=self._reads_all, seed=self._seed_now)
 
-    def _told(self, kept: Kept) -> tuple[Observer, ...]:
+    def _told(self, kept: Recorders) -> tuple[Observer, ...]:
         return (*kept.observers, *self._observers)
 
     def _from_disk(self, text: str, bad: bool, stop: bool) -> None:
@@ -364,7 +364,7 @@ class LbcproxyService(Service):
         LOG.error("{text}{end}", text=text, end=end)
         if first:
             self.failed = text
-            self.stopService().addCallback(lambda _: self.given_up())
+            self.stopService().addCallback(lambda _: self.on_failure())
 
 
 def _at_once(awaitable: Any) -> Any:

@@ -176,7 +176,7 @@ def test_where_there_is_no_proxy_nothing_is_switched(serve, capsys, words):
 @every_command
 def test_an_answer_without_end_is_not_read_to_its_end(serve, capsys, monkeypatch, words):
     """Neither a long one, nor one whose length nobody told."""
-    monkeypatch.setattr(control_client, "MOST_ANSWER", 1 << 16)
+    monkeypatch.setattr(control_client, "MAX_RESPONSE", 1 << 16)
 
     def answer(connection: socket.socket) -> None:
         connection.recv(65536)
@@ -217,7 +217,7 @@ def test_a_server_that_takes_too_long_is_waited_for_once(
             connection.sendall(data)
             ending.wait(20)
 
-    monkeypatch.setattr(control_client, "PATIENCE", 0.3)
+    monkeypatch.setattr(control_client, "RESPONSE_TIMEOUT", 0.3)
     address = serve(answer, str(tmp_path / "socket") if family == "unix" else "")
     assert _run(["record", "--control", address]) == 1
     ending.set()

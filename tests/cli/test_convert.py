@@ -61,7 +61,7 @@ def test_a_format_may_be_named(lbcproxy, captures, tmp_path):
     done = lbcproxy("convert", captures / SYNC, tmp_path / "y.txt")
     assert done.code == 2
     assert "y.txt does not tell its format by its suffix (.cap, .dmp, .jsonl" in done.err
-    assert "say -F, one of core, ndjson, pcap, pcapng" in done.err
+    assert "choose -F, one of core, ndjson, pcap, pcapng" in done.err
     assert lbcproxy("convert", captures / SYNC, out, "-F", "docx").code == 2
 
 
@@ -105,7 +105,7 @@ def test_nothing_is_written_over_unless_told(lbcproxy, captures, tmp_path):
     out.write_bytes(b"mine")
     done = lbcproxy("convert", captures / SYNC, out)
     assert (done.code, out.read_bytes()) == (1, b"mine")
-    assert done.err == f"lbcproxy: {out} exists: it is not written over without --force\n"
+    assert done.err == f"lbcproxy: {out} exists; --force overwrites it\n"
     assert lbcproxy("convert", captures / SYNC, out, "--force").code == 0
     before = entries_of(out)
     assert lbcproxy("convert", out, out, "--force", "--in-place").code == 0
@@ -208,7 +208,7 @@ def test_the_standard_output_needs_a_format(lbcproxy, captures):
     for more in ([], ["-F", "core"]):
         done = lbcproxy("convert", captures / SYNC, "-", *more)
         assert done.code == 2
-        assert "say -F pcapng, pcap or ndjson" in done.err
+        assert "choose -F pcapng, pcap or ndjson" in done.err
 
 
 @pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "x.ndjson.gz"])

@@ -17,7 +17,7 @@ def test_the_name_says_the_format(lbcproxy, captures, tmp_path, suffix):
     path, out = captures / "lbcd-probe.pcap", tmp_path / f"left{suffix}"
     ended = lbcproxy("cut", path, out, "version", "or", "tx")
     assert ended.code == 0
-    assert ended.out == (f"Wrote 32 messages of 5 sessions to {out}; 72 messages are left out.\n")
+    assert ended.out == (f"Wrote 32 messages of 5 sessions to {out}; left out 72 messages.\n")
     left = expected(path, lambda entry: entry.command in ("version", "tx"))
     assert [each["raw"] for each in entries_of(out)] == [each["raw"] for each in left]
     if suffix != ".pcap":
@@ -59,10 +59,10 @@ def test_wrong_words_are_told_before_anything_is_read(lbcproxy, captures, tmp_pa
     """Exit code 2, and no file."""
     path, out = captures / "lbcd-probe.pcap", tmp_path / "left.pcapng"
     for arguments, words in (
-        (("--session", "one"), "'one' is no number of a session"),
-        (("--session", "7-3"), "'7-3' is no range"),
-        (("--from", "yesterday"), "no time as 2026-11-23T08:30:00, or +12.5 seconds"),
-        (("--to", "+soon"), "no time as"),
+        (("--session", "one"), "'one' is not a session number"),
+        (("--session", "7-3"), "'7-3' is not a range"),
+        (("--from", "yesterday"), "expected a time such as 2026-11-23T08:30:00, or +12.5 (seconds"),
+        (("--to", "+soon"), "expected a time such as"),
         (("--network", "nowhere"), "--network"),
     ):
         ended = lbcproxy("cut", path, out, *arguments)
@@ -83,7 +83,7 @@ def test_a_file_that_exists_is_kept(lbcproxy, captures, tmp_path):
     before = path.read_bytes()
     ended = lbcproxy("cut", captures / "lbcd-probe.pcap", path, "tx")
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err == f"lbcproxy: {path} exists: it is not written over without --force\n"
+    assert ended.err == f"lbcproxy: {path} exists; --force overwrites it\n"
     assert path.read_bytes() == before
     assert lbcproxy("cut", "--force", path, path, "tx").code == 1
     assert path.read_bytes() == before
@@ -134,7 +134,7 @@ def test_a_pipe_in_and_out(captures):
         check=True,
     )
     assert len(done.stdout.splitlines()) == 32
-    assert done.stderr == "Wrote 32 messages of 1 sessions to -; 368 messages are left out.\n"
+    assert done.stderr == "Wrote 32 messages of 1 sessions to -; left out 368 messages.\n"
 
 
 def test_every_beginning_of_a_file_is_cut(lbcproxy, captures, tmp_path):

@@ -79,16 +79,19 @@ def test_demo_fails_loudly_if_the_recording_is_not_what_was_played(tmp_path):
     """One byte of one message is enough."""
     done = run(["-c", ALTERED], tmp_path)
     assert done.returncode == 1
-    assert "THE RECORDING DIFFERS from what was played: 400 messages for 400" in done.stderr
+    assert "THE RECORDING DIFFERS from what was played: it has 400 messages" in done.stderr
     assert "byte for byte" not in done.stdout
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda played: played[:-1], "400 messages for 399, the first difference at message 400"),
-        (lambda played: [played[1], played[0], *played[2:]], "first difference at message 1,"),
-        (lambda played: played[:200] + played[201:], "400 messages for 399"),
+        (
+            lambda played: played[:-1],
+            "instead of 399, and the first difference is at message 400",
+        ),
+        (lambda played: [played[1], played[0], *played[2:]], "first difference is at message 1,"),
+        (lambda played: played[:200] + played[201:], "400 messages instead of 399"),
     ],
 )
 def test_the_comparison_finds(captures, change, words):

@@ -9,7 +9,7 @@ import pytest
 
 from lbcproxy import networks, resources
 from lbcproxy.capture import open_capture
-from lbcproxy.cli.formatter import VERDICT_COLOURS, make_look
+from lbcproxy.cli.formatter import VERDICT_COLOURS, make_formatter
 from lbcproxy.session import Direction, Session
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
@@ -36,7 +36,7 @@ END_OF_SIZE = 29
 
 def text(*, tree=False, hexdump=False, colour=False):
     """Make the look of lines for people."""
-    return make_look("text", tree=tree, hexdump=hexdump, fields=(), colour=colour)
+    return make_formatter("text", tree=tree, hexdump=hexdump, fields=(), colour=colour)
 
 
 def entries(*pieces, number=1):
@@ -174,7 +174,7 @@ def test_other_ways_to_harm_a_terminal_are_escaped_too(evil):
 
 def test_objects_are_one_line_whatever_they_hold():
     """JSON escapes what ends lines; who reads lines gets whole objects."""
-    look = make_look("ndjson", tree=False, hexdump=False, fields=(), colour=False)
+    look = make_formatter("ndjson", tree=False, hexdump=False, fields=(), colour=False)
     printed = look(version(EVIL.encode()))
     assert "\n" not in printed
     assert "\x1b" not in printed
@@ -184,7 +184,7 @@ def test_objects_are_one_line_whatever_they_hold():
 @pytest.mark.parametrize("evil", ["\x9b31m", "\u202e", "\u2028", "\x7f"])
 def test_objects_cannot_command_the_terminal(evil):
     """JSON can write any character as an escape, so nothing is lost by it."""
-    look = make_look("ndjson", tree=False, hexdump=False, fields=(), colour=False)
+    look = make_formatter("ndjson", tree=False, hexdump=False, fields=(), colour=False)
     printed = look(version(evil.encode()))
     assert safe(printed)
     assert json.loads(printed)["message"]["user_agent"] == evil
@@ -222,7 +222,7 @@ def test_a_hexdump_has_rows_of_sixteen():
 @pytest.mark.parametrize("hexdump", [False, True])
 def test_objects_have_these_keys(captures, hexdump):
     """Other programs read them: a key added by chance stays for ever."""
-    look = make_look("ndjson", tree=False, hexdump=hexdump, fields=(), colour=False)
+    look = make_formatter("ndjson", tree=False, hexdump=hexdump, fields=(), colour=False)
     extra = ["payload"] if hexdump else []
     with_claims = 0
     for name in ("lbcd-sync", "lbcd-probe"):
@@ -237,7 +237,7 @@ def test_objects_have_these_keys(captures, hexdump):
 
 def test_the_values_of_an_object():
     """Times with all nine digits, directions in words, junk with no command."""
-    look = make_look("ndjson", tree=False, hexdump=True, fields=(), colour=False)
+    look = make_formatter("ndjson", tree=False, hexdump=True, fields=(), colour=False)
     ping, junk = entries(frame(NETWORK.magic, "ping", bytes(8)), b"\xee" * 10)
     assert json.loads(look(ping)) == {
         "number": 1,
@@ -259,14 +259,14 @@ def test_the_values_of_an_object():
 
 def test_an_opaque_message_has_no_fields_and_no_error():
     """A command that is known and passed unread is sound as far as anyone can tell."""
-    look = make_look("ndjson", tree=False, hexdump=False, fields=(), colour=False)
+    look = make_formatter("ndjson", tree=False, hexdump=False, fields=(), colour=False)
     found = json.loads(look(message("feature", b"\x01\x02")))
     assert (found["message"], found["error"]) == (None, None)
 
 
 def test_chosen_fields_are_escaped():
     """A tab or a line end in a field would break the table."""
-    look = make_look(
+    look = make_formatter(
         "fields", tree=False, hexdump=False, fields=("number", "message.user_agent"), colour=False
     )
     assert look(version(b"a\tb\nc")) == "1\ta\\tb\\nc"
@@ -282,8 +282,8 @@ def test_every_line_is_the_same_with_colours_taken_out(captures):
 @pytest.mark.parametrize("width", [60, 80, 132])
 def test_lines_are_cut_to_the_terminal_and_what_is_wrong_is_not(width):
     """A line that wraps hides the next; a reason cut off would be worse."""
-    look = make_look("text", tree=False, hexdump=False, fields=(), colour=False, width=width)
-    whole = make_look("text", tree=False, hexdump=False, fields=(), colour=False)
+    look = make_formatter("text", tree=False, hexdump=False, fields=(), colour=False, width=width)
+    whole = make_formatter("text", tree=False, hexdump=False, fields=(), colour=False)
     for entry in open_capture(resources.folder("captures") / "lbcd-probe.pcap"):
         line, full = look(entry), whole(entry)
         if len(full) <= width:

@@ -11,7 +11,7 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
-from lbcproxy.cli.screen import screened
+from lbcproxy.cli.sanitizer import sanitize
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.text import printable
 from lbcproxy.wire import Codec
@@ -227,11 +227,11 @@ def test_an_endpoint_refuses_control_characters(host):
 
 def test_an_output_is_screened_but_for_our_own_colours():
     """What stands in a line is made printable there; this is for what nobody thought of."""
-    assert screened("a\n\tb é") == "a\n\tb é"
-    assert screened("a\x1b[31mb\r\x07") == r"a\x1b[31mb\r\x07"
-    assert screened("\x1b[1;31mred\x1b[0m", styles=True) == "\x1b[1;31mred\x1b[0m"
-    assert screened("\x1b[8mhidden\x1b[2J\u202e", styles=True) == r"\x1b[8mhidden\x1b[2J\u202e"
-    assert wrong_in(screened(EVIL)) == ["#1 EVIL"]
+    assert sanitize("a\n\tb é") == "a\n\tb é"
+    assert sanitize("a\x1b[31mb\r\x07") == r"a\x1b[31mb\r\x07"
+    assert sanitize("\x1b[1;31mred\x1b[0m", styles=True) == "\x1b[1;31mred\x1b[0m"
+    assert sanitize("\x1b[8mhidden\x1b[2J\u202e", styles=True) == r"\x1b[8mhidden\x1b[2J\u202e"
+    assert wrong_in(sanitize(EVIL)) == ["#1 EVIL"]
     assert wrong_in(printable(EVIL)) == []
 
 

@@ -347,7 +347,7 @@ def test_a_picture_that_cannot_be_drawn_is_refused(lbcproxy, captures, tmp_path,
     one = captures / "lbcd-sync.pcap"
     ended = lbcproxy("info", "--plot", tmp_path / "x.pcap", one)
     assert (ended.code, ended.out) == (2, "")
-    assert "the name is to end with .png or .svg" in ended.err
+    assert "the name must end with .png or .svg" in ended.err
     ended = lbcproxy("info", "--plot", tmp_path / "x.png", one, one)
     assert (ended.code, ended.out) == (2, "")
     ended = lbcproxy("info", "--plot", tmp_path / "no" / "x.png", one)
@@ -415,7 +415,7 @@ def test_memory_does_not_grow_with_the_file(captures, tmp_path):
 def on_terminal(*arguments, columns=100, error_too=True, environment=None, long=None):
     """Run the command with a terminal for its output; give what is shown there."""
     code = "from lbcproxy.cli import main, progress\n"
-    code += "" if long is None else f"progress.LONG = {long}\n"
+    code += "" if long is None else f"progress.SUMMARY_AFTER = {long}\n"
     master, slave = pty.openpty()
     os.set_inheritable(slave, True)
     subprocess.run(["stty", "cols", str(columns)], stdin=slave, check=True)

@@ -53,7 +53,7 @@ def test_unknown_command_is_a_usage_error_with_a_hint(lbcproxy):
     ended = lbcproxy("shwo")
     assert (ended.code, ended.out) == (2, "")
     first, second = ended.err.splitlines()
-    assert first == "lbcproxy: no command 'shwo'; there are " + ", ".join(COMMANDS)
+    assert first == "lbcproxy: no command 'shwo'; the commands are " + ", ".join(COMMANDS)
     assert second == "Hint: see `lbcproxy --help`"
 
 

@@ -36,7 +36,7 @@ def test_networks_side_by_side(lbcproxy, tmp_path):
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (
         "lbcproxy: pcap does not name networks, and there are "
-        f"bitcoin-regtest in {one}, lbry-mainnet in {other}: write a pcapng or ndjson\n"
+        f"bitcoin-regtest in {one}, lbry-mainnet in {other}: write pcapng or ndjson\n"
     )
     assert not out.exists()
     assert lbcproxy("merge", one, one, "-w", out).code == 0
@@ -70,7 +70,7 @@ def test_a_file_that_exists_is_kept(lbcproxy, captures, tmp_path):
     out.write_text("mine")
     ended = lbcproxy("merge", captures / "lbcd-sync.pcap", "-w", out)
     assert ended.code == 1
-    assert "is not written over without --force" in ended.err
+    assert "--force overwrites it" in ended.err
     assert out.read_text() == "mine"
     assert lbcproxy("merge", captures / "lbcd-sync.pcap").code == 2
     assert lbcproxy("merge", "-w", out).code == 2
@@ -86,4 +86,4 @@ def test_parts_of_a_recording(lbcproxy, tmp_path):
         *(f"{paths[number]} #1 is #1" for number in (1, 0, 2)),
         f"Wrote 87 messages of 1 sessions to {out}.",  # beside two gaps
     ]
-    assert ended.err == ("lbcproxy: a-3.pcapng is not among the files: what it holds is missing\n")
+    assert ended.err == ("lbcproxy: a-3.pcapng is not among the files: its messages are missing\n")

@@ -80,7 +80,7 @@ def test_what_is_repaired_keeps_its_format(lbcproxy, tmp_path, name):
     out = tmp_path / name
     ended = lbcproxy("repair", OWN, "-o", out)
     assert ended.code == 2
-    assert f"{out} promises {PROMISES[name]}" in ended.err
+    assert f"{out} has the suffix of {PROMISES[name]}" in ended.err
     assert not out.exists()
 
 

@@ -70,7 +70,7 @@ def test_a_shared_magic_is_assumed_to_be_bitcoins_and_everybody_is_told(lbcproxy
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        (["--magic", "01020304"], "--magic: say with --network which network it is like"),
+        (["--magic", "01020304"], "--magic: --network must name the chain that uses this magic"),
         (["--network", "bitcoin-signet", "--magic", "0102"], "--magic: '0102' is not a magic"),
         (["--signet-challenge", "xx"], "--signet-challenge: 'xx' is not hexadecimal"),
         (["--network", "lbry-mainnet", "--signet-challenge", "51"], "only bitcoin-signet has"),

@@ -213,7 +213,7 @@ def test_a_node_too_old_for_a_question():
 @pytest.mark.parametrize("question", ["addresses", "mempool"])
 def test_what_is_gathered_is_bounded(monkeypatch, question):
     """A node that never stops costs time, not memory without end."""
-    monkeypatch.setattr(prober, "MOST_GATHERED", 4)
+    monkeypatch.setattr(prober, "MAX_COLLECTED", 4)
     scene = Scene(question).shake_hands(services=5)
     four = bytes(10) + b"\xff\xff" + bytes([10, 0, 0, 7])
     for _ in range(4):

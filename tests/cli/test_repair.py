@@ -58,7 +58,7 @@ def test_a_torn_tail_is_cut_off_in_place(lbcproxy, own):
     assert own.read_bytes() == whole[:left]
     assert [entry.raw for entry in open_capture(own)] == raws[:-1]
     again = lbcproxy("repair", own)
-    assert again.out == f"{own} is whole: {packets:,} packets, {left:,} bytes.\n"
+    assert again.out == f"{own} is intact: {packets:,} packets, {left:,} bytes.\n"
 
 
 def test_a_classic_capture_is_cut_too(lbcproxy, captures, tmp_path):
@@ -93,7 +93,7 @@ def test_damage_in_the_middle_is_not_touched_without_a_new_file(
     assert re.match(rf"damage: [\d,]+ bytes at byte {place:,}: ", ended.out)
     assert ended.err == (
         f"lbcproxy: {path} is damaged before its end: nothing was changed\n"
-        "Hint: -o OUT writes what is readable into a new file\n"
+        "Hint: -o OUT writes everything readable to a new file\n"
     )
     assert path.read_bytes() == hurt
     out = tmp_path / "out"
@@ -117,7 +117,7 @@ def test_a_new_file_is_never_one_that_is_there(lbcproxy, own, tmp_path):
     out.write_text("important")
     ended = lbcproxy("repair", own, "-o", out)
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err == f"lbcproxy: {out} exists: it is not written over\n"
+    assert ended.err == f"lbcproxy: {out} exists: it is not overwritten\n"
     assert out.read_text() == "important"
     assert lbcproxy("repair", own, "-o", own).code == 1
 

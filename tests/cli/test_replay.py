@@ -152,11 +152,11 @@ def test_new_messages_are_never_written_over_a_file(lbcproxy, captures, tmp_path
     path.write_bytes((captures / "lbcd-sync.pcap").read_bytes())
     live = ("--unknown", f"pass:127.0.0.1:{free_port()}")
     ended = lbcproxy("replay", "server", path, *live, "-w", path)
-    assert (ended.code, f"{path} is there already" in ended.err) == (2, True)
+    assert (ended.code, f"{path} exists" in ended.err) == (2, True)
     beside = tmp_path / "sync.new.pcapng"
     beside.touch()
     ended = lbcproxy("replay", "server", path, *live)
-    assert (ended.code, f"{beside} is there already" in ended.err) == (2, True)
+    assert (ended.code, f"{beside} exists" in ended.err) == (2, True)
 
 
 # Offline.
@@ -215,7 +215,7 @@ def test_what_is_there_is_not_written_over(lbcproxy, captures, tmp_path):
     out.write_text("precious")
     ended = lbcproxy("replay", "offline", captures / "lbcd-sync.pcap", "-w", out)
     assert (ended.code, out.read_text()) == (1, "precious")
-    assert f"{out} exists: it is not written over" in ended.err
+    assert f"{out} exists: it is not overwritten" in ended.err
     ended = lbcproxy("replay", "offline", captures / "lbcd-sync.pcap", "--fault", "latency")
     assert ended.code == 2
     assert [each.name for each in tmp_path.iterdir()] == ["out.pcapng"]

@@ -75,10 +75,10 @@ def test_progress_is_shown_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     turns = SimpleNamespace(turns=range(40_000))
     progress = _Progress(SimpleNamespace(script=script), turns, clock, wanted=True)
-    progress.begin()
+    progress.start()
     for _ in range(61):
         clock.advance(0.2)
-    progress.end()
+    progress.stop()
     assert "\r12,345/40,000 msgs 2.0x 00:12" in capsys.readouterr().err
     assert not clock.getDelayedCalls()
 
@@ -88,8 +88,8 @@ def test_progress_is_not_shown_elsewhere(capsys):
     script = SimpleNamespace(place=1, recorded_seconds=0.0)
     turns = SimpleNamespace(turns=range(2))
     progress = _Progress(SimpleNamespace(script=script), turns, clock, wanted=True)
-    progress.begin()
-    progress.end()
+    progress.start()
+    progress.stop()
     assert capsys.readouterr().err == ""
 
 

@@ -393,7 +393,7 @@ NETWORK = ("--network", "lbry-regtest")
     ("arguments", "text"),
     [
         (MODE, "--network: a network must be chosen"),
-        (NETWORK, "say where to listen and lead to: --mode, or a file with -c"),
+        (NETWORK, "nothing to listen at: use --mode, or a config file with -c"),
         ((*NETWORK, *MODE, "--extra"), "No such option"),
         ((*NETWORK, *MODE, "--fault", "latncy"), "--fault: type: 'latncy' is not a type of fault"),
         ((*NETWORK, *MODE, *2 * ("--fault", "drop")), "another fault is called 'drop_both'"),
@@ -410,7 +410,7 @@ NETWORK = ("--network", "lbry-regtest")
         ((*NETWORK, "--mode", "reverse:::1:9246@1"), "is not HOST:PORT (IPv6 as [::1]:9246)"),
         ((*NETWORK, *MODE, "--no-record", "-w", "x"), "--no-record and -w exclude each other"),
         ((*NETWORK, *MODE, "--legs", "three"), "'three' is not one of"),
-        ((*NETWORK, *MODE, "-T", "fields"), "-T fields wants at least one -e PATH"),
+        ((*NETWORK, *MODE, "-T", "fields"), "-T fields needs at least one -e PATH"),
         ((*NETWORK, *MODE, "--dial-timeout", "0"), "--dial-timeout: a time above 0 is expected"),
         ((*NETWORK, *MODE, "--user-agent", "x" * 257), "257 bytes, at most 256 are allowed"),
         *(

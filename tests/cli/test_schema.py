@@ -47,7 +47,9 @@ def test_known_commands_without_a_record_say_so(lbcproxy, command):
     """They pass and are recorded; nobody should look for their fields."""
     ended = lbcproxy("schema", command)
     assert ended.code == 0
-    assert ended.lines == [f"{command}: known ({OPAQUE[command]}), passed and recorded unread"]
+    assert ended.lines == [
+        f"{command}: known ({OPAQUE[command]}), passed and recorded without being decoded"
+    ]
 
 
 def test_unknown_command_is_a_usage_error(lbcproxy):

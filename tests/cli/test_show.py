@@ -193,8 +193,8 @@ def test_a_file_that_is_no_capture_is_an_error(lbcproxy, tmp_path):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (("-T", "fields"), "-T fields wants at least one -e PATH"),
-        (("-e", "command"), "-e goes with -T fields"),
+        (("-T", "fields"), "-T fields needs at least one -e PATH"),
+        (("-e", "command"), "-e needs -T fields"),
         (("-T", "xml"), "'xml' is not one of"),
     ],
 )

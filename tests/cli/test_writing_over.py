@@ -88,7 +88,7 @@ def test_in_place_is_of_what_is_read_alone(lbcproxy, own):
     other.write_text("mine")
     ended = lbcproxy("convert", own, other, "--in-place")
     assert ended.code == 1
-    assert "is not written over without --force" in ended.err
+    assert "--force overwrites it" in ended.err
     assert other.read_text() == "mine"
 
 

@@ -34,7 +34,7 @@ class Serving:
             self.loop.reactor,
             load(self.next),
             self._logs,
-            read_again=lambda: load(self.next),
+            reload=lambda: load(self.next),
         )
         self.service.set_logs(self.service.config)
         self._logs.join()

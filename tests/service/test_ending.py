@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from lbcproxy.service.process import STUCK, Ending
+from lbcproxy.service.process import STUCK, Shutdown
 
 
 class Reactor(Clock):
@@ -29,7 +29,7 @@ def refuses(*_):
 def test_a_signal_ends_the_program_though_stopping_fails(stop):
     """Nothing a session or plugin does may keep the process."""
     reactor = Reactor()
-    ending = Ending(stop, bool, reactor)
+    ending = Shutdown(stop, bool, reactor)
     ending._signalled(signal.SIGTERM, None)
     assert not reactor.running
     assert (ending.failure is None) == (stop is not refuses)
@@ -47,7 +47,7 @@ def test_a_reactor_that_does_not_hear_of_sigterm_is_killed(monkeypatch):
             self.callLater(0, call, *arguments)
 
     reactor = Deaf()
-    ending = Ending(lambda: succeed(None), bool, reactor, die=lambda: done.append("saved"))
+    ending = Shutdown(lambda: succeed(None), bool, reactor, die=lambda: done.append("saved"))
     ending._signalled(signal.SIGTERM, None)
     assert alarms == [STUCK]
     handlers[signal.SIGALRM](signal.SIGALRM, None)
@@ -60,7 +60,7 @@ def test_a_reactor_that_does_not_hear_of_sigterm_is_killed(monkeypatch):
 def test_the_second_signal_ends_the_program_though_the_sessions_cannot_be_broken_off():
     """The first waits for something that does not come."""
     reactor = Reactor()
-    ending = Ending(Deferred, refuses, reactor)
+    ending = Shutdown(Deferred, refuses, reactor)
     ending._signalled(signal.SIGTERM, None)
     assert reactor.running
     ending._signalled(signal.SIGTERM, None)

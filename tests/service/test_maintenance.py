@@ -6,21 +6,21 @@ import pytest
 
 from lbcproxy.background import Background
 from lbcproxy.capture import CaptureFile, Keeping
-from lbcproxy.service.maintenance import Housework
+from lbcproxy.service.maintenance import Maintenance
 from tests.capture.recording.test_retention import NOW, capture
 from tests.capture.scenes import NETWORK
 from tests.nodes import wait_until
 
 
 class Scene:
-    """Housework over a folder."""
+    """Maintenance over a folder."""
 
     def __init__(self, folder):
         self.folder = folder
         self.told = []
         self.now = NOW
         self.seconds = 0.0
-        self.work = Housework(
+        self.work = Maintenance(
             lambda text, bad: self.told.append(text), lambda: self.now, lambda: self.seconds
         )
 

@@ -47,8 +47,8 @@ class Served:
             self.loop.reactor,
             config,
             self.logs,
-            read_again=lambda: load(*read(self.path)),
-            given_up=lambda: self.ended.append(True),
+            reload=lambda: load(*read(self.path)),
+            on_failure=lambda: self.ended.append(True),
         )
         self.service.set_logs(config)
         self.logs.join()
