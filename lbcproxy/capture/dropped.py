@@ -1,7 +1,7 @@
-"""What a pass over a capture read but did not give out, counted by reason.
+"""What a pass over a capture read but did not pass on, counted by reason.
 
-Whoever drops something calls `Dropped.add`. The words for people are made here and nowhere else:
-to add a reason is to add it to `DropReason` and to `_SENTENCES`.
+Code that drops something calls `Dropped.add`. Text for people is made only here: to add a reason,
+add it to `DropReason` and to `_SENTENCES`.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ __all__ = ["DropReason", "Dropped", "DroppedCount"]
 
 
 class DropReason(StrEnum):
-    """Why something was not given out."""
+    """Why something was not passed on."""
 
     LINK_TYPE = "link-type"
-    """The packet has a link type that is not read; the detail names it."""
+    """The packet has an unsupported link type; the detail names it."""
     NOT_TCP = "not-tcp"
-    """The packet is of another protocol, as ARP or UDP; the detail names it."""
+    """The packet is of another protocol, such as ARP or UDP; the detail names it."""
     ENCAPSULATION = "encapsulation"
-    """The packet is of a tunnel or the like, in which there may be TCP that is not read."""
+    """The packet belongs to an unsupported tunnel, which may hold TCP; the detail names it."""
     HEADER_CUT = "header-cut"
-    """The capture holds only a part of a header; the detail says of which protocol."""
+    """The capture holds only part of a header; the detail names the protocol."""
     HEADER_MALFORMED = "header-malformed"
-    """A header contradicts itself; the detail says of which protocol."""
+    """A header contradicts itself; the detail names the protocol."""
     FRAGMENT_UNUSABLE = "fragment-unusable"
-    """The capture holds only a part of an IP fragment, or its place cannot be."""
+    """The capture holds only part of an IP fragment, or its offset is impossible."""
     FRAGMENTS_MISSING = "fragments-missing"
     """Some fragments of the IP packet are not in the capture."""
     OUTSIDE_WINDOW = "outside-window"
-    """The segment has sequence numbers that no receiver could take (RFC 9293, 3.10.7.4)."""
+    """The segment has sequence numbers that no receiver accepts (RFC 9293, 3.10.7.4)."""
     OLDER_CONNECTION = "older-connection"
     """The segment repeats bytes of an earlier connection with the same addresses and ports."""
     AFTER_END = "after-end"
     """The segment has bytes after the FIN or RST of its connection."""
     CONFLICT = "conflict"
-    """The segment repeats bytes with other values; those that came first are given out."""
+    """The segment repeats bytes with other values; those that came first are passed on."""
     IGNORED_RESET = "ignored-reset"
-    """The RST is not one that its receiver obeys (RFC 5961, 3.2), or the connection went on."""
+    """The receiver ignores the RST (RFC 5961, 3.2), or the connection continued."""
     IGNORED_SYN = "ignored-syn"
-    """The SYN stands in an open connection, which went on (RFC 5961, 4.2)."""
+    """The SYN is in an open connection, which continued (RFC 5961, 4.2)."""
     TOO_MUCH_HELD = "too-much-held"
-    """A message was not waited for until it was whole, since all connections held too much."""
+    """An incomplete message was cut off because all connections together buffered too much."""
 
 
 class _Sentence(NamedTuple):
-    """What is said of one packet, and of several; the details and their counts follow."""
+    """The text for one packet, and for several; the details and their counts follow it."""
 
     singular: str
     plural: str
@@ -107,15 +107,15 @@ _SENTENCES: dict[DropReason, _Sentence] = {
 }
 
 _ORDINARY = frozenset({DropReason.NOT_TCP})
-"""What any capture of a network card has: no warning is due as long as there is TCP as well."""
+"""Found in any capture of a network card; not worth a warning if there is TCP as well."""
 
 _MAX_DETAILS = 1_000
-"""Details come from the file, so their number has a bound."""
+"""Details come from the file, so their number is bounded."""
 _OTHER_DETAILS = "others"
 
 
 class DroppedCount(TypedDict):
-    """One line of what was dropped, as `info -T json` prints it."""
+    """What was dropped for one reason and detail, as `info -T json` prints it."""
 
     reason: str
     detail: str
@@ -124,7 +124,7 @@ class DroppedCount(TypedDict):
 
 
 class Dropped:
-    """Counts what was dropped: packets, and bytes of their payload where that is known."""
+    """Counts what was dropped: packets, and the bytes of their payload if these are known."""
 
     def __init__(self) -> None:
         self._packets: Counter[tuple[DropReason, str]] = Counter()
@@ -136,9 +136,13 @@ class Dropped:
     def add(
         self, reason: DropReason, detail: str = "", *, packets: int = 1, payload: int = 0
     ) -> None:
-        """Count packets, and the bytes of payload in them.
+        """Count packets.
 
-        `detail` says more about the reason, as the name of a protocol.
+        Args:
+            reason: Why they were dropped.
+            detail: More about the reason, such as the name of a protocol.
+            packets: How many packets.
+            payload: How many bytes of payload they have together.
         """
         key = reason, detail
         if key not in self._packets and len(self._packets) >= _MAX_DETAILS:
@@ -154,7 +158,7 @@ class Dropped:
         return other
 
     def packets(self, *reasons: DropReason) -> int:
-        """Return how many packets were dropped for these reasons, or for any if none is given."""
+        """Return how many packets were dropped for these reasons; without arguments, for any."""
         wanted = reasons or tuple(DropReason)
         return sum(count for (reason, _), count in self._packets.items() if reason in wanted)
 
@@ -170,7 +174,7 @@ class Dropped:
     def sentences(self, *, ordinary: bool = True) -> list[str]:
         """Return what was dropped in words: `40 packets hold no TCP that is read: GRE 40`.
 
-        Reasons with the same words share a sentence. Without `ordinary`, protocols that every
+        Reasons with the same text share a sentence. If `ordinary` is false, protocols that any
         network card sees (ARP, UDP, ...) are left out.
         """
         return list(self._sentences(ordinary))
@@ -186,10 +190,10 @@ class Dropped:
                 continue
             count = sum(self._packets[key] for key in keys)
             size = sum(self._bytes[key] for key in keys)
-            words = f"{count:,} {sentence.singular if count == 1 else sentence.plural}"
+            text = f"{count:,} {sentence.singular if count == 1 else sentence.plural}"
             if size:
-                words += f" ({size:,} bytes)"
-            # The most frequent first, then by name.
+                text += f" ({size:,} bytes)"
+            # The most frequent details first, then by name.
             keys.sort(key=lambda key: (-self._packets[key], key[1]))
             details = [f"{key[1]} {self._packets[key]:,}" for key in keys if key[1]]
-            yield words + (": " + ", ".join(details) if details else "")
+            yield text + (": " + ", ".join(details) if details else "")

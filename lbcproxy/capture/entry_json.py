@@ -1,12 +1,11 @@
-"""An entry as a JSON object: what `-T ndjson` prints, and what the format ndjson holds.
+"""An entry as a JSON object: what `-T ndjson` prints, and what a capture in ndjson holds.
 
-One declaration for both: the keys are public and stay.
+This is the only declaration of the keys, which are public and do not change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
@@ -19,23 +18,23 @@ from lbcproxy.wire.envelope import HEADER_SIZE, frame
 from lbcproxy.wire.messages.blocks import Block
 from lbcproxy.wire.messages.transactions import Tx
 
-__all__ = ["KEYS", "claims_in", "entry_object", "json_line"]
+__all__ = ["ENTRY_KEYS", "claims_in", "entry_object", "json_line"]
 
-KEYS = (
+ENTRY_KEYS = (
     *("number", "time", "session", "direction", "command", "length", "message"),
     *("error", "verdict", "trail", "partial", "claims", "missing", "payload", "header"),
 )
-"""Of the objects; docs/captures.md says what they hold."""
+"""The keys of the objects; docs/captures.md describes their values."""
 
 
-def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, Any]:
-    """Give an entry as an object.
+def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, object]:
+    """Return an entry as a JSON object.
 
-    With its payload it can be read again: then `header` stands in it where the frame's header is
-    not what command and payload imply.
+    With the payload, the object can be read back. It then has `header` if the frame's header is
+    not the one that command and payload imply.
     """
     message = entry.message
-    result: dict[str, Any] = {
+    result: dict[str, object] = {
         "number": entry.number,
         "time": iso_time(entry.time_ns),
         "session": entry.session,
@@ -58,26 +57,26 @@ def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, Any]:
         result["comments"] = list(entry.comments)
     if with_payload:
         result["payload"] = (entry.payload if message is not None else entry.junk).hex()
-        if message is not None and not _is_implied(message):
+        if message is not None and not _has_implied_header(message):
             result["header"] = message.raw[:HEADER_SIZE].hex()
     return result
 
 
-def json_line(value: Any) -> str:
-    """Write a value as JSON on one line, with nothing that a terminal would act on."""
+def json_line(value: object) -> str:
+    """Return a value as JSON on one line, without characters that a terminal would act on."""
     return printable_json(msgspec.json.encode(value).decode())
 
 
-def _is_implied(message: Message) -> bool:
-    """Whether a frame's header says what follows from its command and payload."""
+def _has_implied_header(message: Message) -> bool:
+    """Whether a frame's header is the one that its command and payload imply."""
     if message.frame_error is None or not message.raw:
         return True
     magic = message.codec.network.magic
     return frame(magic, message.command, message.payload)[:HEADER_SIZE] == message.raw[:HEADER_SIZE]
 
 
-def claims_in(entry: Entry) -> Iterator[dict[str, Any]]:
-    """Give the claims of a `tx` or `block`, which only LBRY has."""
+def claims_in(entry: Entry) -> Iterator[dict[str, object]]:
+    """Return the claims of a `tx` or `block` as JSON objects; only LBRY has claims."""
     message = entry.message
     if message is None or not message.codec.network.rules.claim_trie:
         return

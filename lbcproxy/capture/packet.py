@@ -1,6 +1,7 @@
-"""The values that pass between capture files, TCP and whoever reads or writes captures.
+"""The values that capture files, TCP and the readers and writers of captures exchange.
 
-Nothing here computes: a `Packet` is what a file holds, a `Segment` is what TCP makes of it.
+A `Packet` is what a file holds, a `Segment` is the TCP segment in it. These are plain values
+without behaviour.
 """
 
 from enum import StrEnum
@@ -25,27 +26,28 @@ class Leg(StrEnum):
 
 
 class Packet(msgspec.Struct, frozen=True, gc=False):
-    """One captured packet, as it stands in a file.
-
-    `offset` is where its record begins in the file, `custom` holds the texts that lbcproxy
-    itself left on the packet, `comments` those for people. `dropped` is how many packets of its
-    interface the file lacks just before it, and `interface` the number of that in its section.
-    """
+    """One captured packet."""
 
     time_ns: int
+    """Nanoseconds since 1970; 0 if the packet has no time."""
     link_type: int
     data: bytes
     offset: int
+    """Where its record begins in the file, in bytes."""
     comments: tuple[str, ...] = ()
+    """Comments for people."""
     custom: tuple[str, ...] = ()
+    """Custom options for programs, each a text."""
     dropped: int = 0
+    """How many packets of its interface are missing from the file just before it."""
     interface: int = 0
+    """The number of its interface in the section."""
 
 
 class Section(msgspec.Struct, frozen=True, gc=False):
-    """The beginning of a section of a file, with what its writer says of all that follows.
+    """The header of a section, with what its writer says about everything that follows.
 
-    A recording that was appended to has several; connections do not live on across them.
+    A recording that was appended to has several. Connections do not continue across sections.
     """
 
     custom: tuple[str, ...]
@@ -54,33 +56,29 @@ class Section(msgspec.Struct, frozen=True, gc=False):
 
 
 class Statistics(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What a file says of how much it holds and lacks; counts are of packets, None if not said.
+    """Interface statistics of a file, in packets; None if the file does not give a count.
 
-    Others count from the beginning of their capture. A writer of ours says in `custom` what is
-    missing just there.
+    The counts of other programs are totals since the start of their capture. Our own captures say
+    in `custom` what is missing at this point.
     """
 
     time_ns: int
     offset: int
     interface: int = 0
     received: int | None = None
-    """What came in."""
+    """Packets that the interface received."""
     dropped: int | None = None
-    """What the interface dropped."""
+    """Packets that the interface dropped."""
     accepted: int | None = None
-    """What a filter let through."""
+    """Packets that the capture filter accepted."""
     dropped_by_system: int | None = None
     delivered: int | None = None
-    """What was given to who wrote the file."""
+    """Packets that were delivered to the program that wrote the file."""
     custom: tuple[str, ...] = ()
 
 
 class Segment(msgspec.Struct, frozen=True, gc=False):
-    """One TCP segment, with the addresses of the IP packet around it.
-
-    `window` is the number in the header, in units of `2 ** window_scale` of the same side's SYN;
-    `window_scale` is None except on a SYN that has the option (RFC 7323).
-    """
+    """One TCP segment, with the addresses of the IP packet that carries it."""
 
     source: Endpoint
     target: Endpoint
@@ -89,4 +87,6 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
     flags: int
     payload: bytes
     window: int = 0xFFFF
+    """As in the header, in units of `2 ** window_scale` of the same side's SYN."""
     window_scale: int | None = None
+    """Only on a SYN that has the option (RFC 7323)."""

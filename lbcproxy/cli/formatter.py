@@ -8,7 +8,7 @@ from typing import TextIO
 import click
 
 from lbcproxy import networks
-from lbcproxy.capture.entry_json import KEYS, claims_in, entry_object, json_line
+from lbcproxy.capture.entry_json import ENTRY_KEYS, claims_in, entry_object, json_line
 from lbcproxy.cli.options import DisplayOptions
 from lbcproxy.cli.terminal import columns_of, has_colours
 from lbcproxy.cli.tree import tree
@@ -70,8 +70,9 @@ def make_formatter(
         if not fields:
             raise click.UsageError("-T fields needs at least one -e PATH")
         for path in fields:
-            if path.partition(".")[0] not in KEYS:
-                raise click.UsageError(f"-e {path}: a path starts with one of {', '.join(KEYS)}")
+            if path.partition(".")[0] not in ENTRY_KEYS:
+                keys = ", ".join(ENTRY_KEYS)
+                raise click.UsageError(f"-e {path}: a path starts with one of {keys}")
         return lambda entry: "\t".join(_field(entry, path) for path in fields)
     return lambda entry: _text(entry, with_tree=tree, hexdump=hexdump, colour=colour, width=width)
 
@@ -126,7 +127,7 @@ def _summary(entry: Entry) -> str:
     claims = list(claims_in(entry))
     if not claims:
         return summary
-    named = [f'{each["kind"]} "{printable(each["name"], 40)}"' for each in claims]
+    named = [f'{each["kind"]} "{printable(str(each["name"]), 40)}"' for each in claims]
     more = len(named) - MAX_CLAIMS_IN_LINE
     named = named[:MAX_CLAIMS_IN_LINE] + ([f"{more} more"] if more > 0 else [])
     return f"{summary}, {', '.join(named)}"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.capture.test_anonymise import PRIVATE, recorded
 from tests.capture.told import entries_of
+from tests.capture.tools.test_anonymise import PRIVATE, recorded
 
 
 @pytest.mark.parametrize("suffix", [".pcapng", ".pcap"])

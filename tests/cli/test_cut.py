@@ -7,8 +7,8 @@ import pytest
 
 from lbcproxy.capture.formats import read_packets
 from lbcproxy.text import any_time
-from tests.capture.test_cut import expected, without_numbers
 from tests.capture.told import entries_of
+from tests.capture.tools.test_cut import expected, without_numbers
 
 
 @pytest.mark.parametrize("suffix", [".pcapng", ".ndjson", ".pcapng.gz", ".ndjson.zst", ".pcap"])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.capture.test_merge import talk
 from tests.capture.told import entries_of
+from tests.capture.tools.test_merge import talk
 from tests.tools import CASES
 
 

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from tests.capture.test_encapsulation import ethernet, ipv4, udp
+from tests.capture.ip_packets import ethernet, ipv4, udp
 
 ESP = ethernet(0x0800, ipv4(50, bytes(60)))
 DNS = ethernet(0x0800, ipv4(17, udp(53, bytes(30))))

@@ -1,9 +1,9 @@
-"""What may stand between a link layer and an IP packet, or between two IP packets.
+"""The layers between a link layer and an IP packet, or between two IP packets.
 
-Each layer is a function that takes the bytes of a packet and where its header begins. It returns
-the ethertype of its content and where that begins. One that ends early raises IndexError or
-struct.error, or returns a place beyond the end; all of these mean that the header is cut. What is
-known and not read raises `Unread`.
+Each layer is a function that accepts the bytes of a packet and the offset of its header. It returns
+the ethertype of its content and the offset of that. If the header is truncated, it raises
+IndexError or struct.error, or returns an offset beyond the end. If the content is known but not
+supported, it raises `NotDissected`.
 """
 
 from __future__ import annotations
@@ -19,61 +19,61 @@ from lbcproxy.capture.ip.protocols import (
     IPV6,
     MPLS,
     PPP,
-    Unread,
-    cut,
+    NotDissected,
     malformed,
+    truncated,
 )
 
 __all__ = ["BY_ETHERTYPE", "BY_PROTOCOL", "Content", "Layer", "strip"]
 
 Content = tuple[int, int]
-"""The ethertype of what a layer holds, and where it begins."""
+"""The ethertype of what a layer holds, and the offset of that."""
 
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 
 
 class Layer(NamedTuple):
-    """A protocol that holds others, and how its header is read."""
+    """A protocol that carries others, and the function that reads its header."""
 
     name: str
     read: Callable[[bytes, int], Content]
 
 
 def strip(layer: Layer, data: bytes, start: int) -> Content:
-    """Read a layer's header; raises `Unread` if it is cut, or holds nothing that is read."""
+    """Read a layer's header; `NotDissected` if it is truncated or its content is not supported."""
     try:
         kind, content = layer.read(data, start)
     except (IndexError, struct.error):
-        raise cut(layer.name) from None
+        raise truncated(layer.name) from None
     if content > len(data):
-        raise cut(layer.name)
+        raise truncated(layer.name)
     return kind, content
 
 
 def ethernet(data: bytes, start: int) -> Content:
-    """Ethernet II; or IEEE 802.3, which has a length in place of the type."""
+    """Read Ethernet II, or IEEE 802.3, which has a length instead of the type."""
     return typed(data, start + 12, start + 14)
 
 
-def typed(data: bytes, place: int, content: int) -> Content:
-    """Whatever has an ethertype, or a length and LLC, at a place."""
-    (kind,) = _U16.unpack_from(data, place)
-    return (kind, content) if kind > _MAX_LENGTH else llc(data, content)
+def typed(data: bytes, offset: int, content: int) -> Content:
+    """Read any header that has an ethertype, or a length followed by LLC, at an offset."""
+    (ethertype,) = _U16.unpack_from(data, offset)
+    return (ethertype, content) if ethertype > _MAX_LENGTH else llc(data, content)
 
 
 _MAX_LENGTH = 1500
 
 
 def llc(data: bytes, start: int) -> Content:
-    """LLC (IEEE 802.2), mostly with SNAP (RFC 1042)."""
+    """Read LLC (IEEE 802.2), usually with SNAP (RFC 1042)."""
     target, source, control = struct.unpack_from("BBB", data, start)
     if (target, source) == (0xAA, 0xAA):
         return _snap(data, start + 3)
     if target == 0x06 and control == 0x03:
         return IPV4, start + 3
     name = _LLC_NAMES.get(target) or f"LLC 0x{target:02x}"
-    raise Unread(DropReason.NOT_TCP, name)
+    raise NotDissected(DropReason.NOT_TCP, name)
 
 
 def _snap(data: bytes, start: int) -> Content:
@@ -84,7 +84,7 @@ def _snap(data: bytes, start: int) -> Content:
     if organisation == b"\0\x80\xc2" and kind in (0x0001, 0x0007):
         return ETHERNET, start + 5  # RFC 2684, without the padding that ATM has
     name = _SNAP_NAMES.get((organisation, kind)) or f"SNAP {organisation.hex()} 0x{kind:04x}"
-    raise Unread(DropReason.NOT_TCP, name)
+    raise NotDissected(DropReason.NOT_TCP, name)
 
 
 _LLC_NAMES = {0x42: "STP", 0xE0: "IPX", 0xF0: "NetBIOS", 0xFE: "IS-IS", 0xFF: "IPX"}
@@ -99,22 +99,22 @@ _SNAP_NAMES = {
 
 
 def vlan(data: bytes, start: int) -> Content:
-    """A VLAN tag (IEEE 802.1Q)."""
+    """Read a VLAN tag (IEEE 802.1Q)."""
     return typed(data, start + 2, start + 4)
 
 
 def pppoe(data: bytes, start: int) -> Content:
-    """PPP over Ethernet (RFC 2516), of which only the session stage holds packets."""
+    """Read PPP over Ethernet (RFC 2516); only its session stage carries packets."""
     version, code = data[start], data[start + 1]
     if version != 0x11:
         raise malformed("PPPoE")
     if code != 0:
-        raise Unread(DropReason.NOT_TCP, "PPPoE Discovery")
+        raise NotDissected(DropReason.NOT_TCP, "PPPoE Discovery")
     return PPP, start + 6
 
 
 def ppp(data: bytes, start: int) -> Content:
-    """PPP (RFC 1661), with or without the header of RFC 1662; its fields may be compressed."""
+    """Read PPP (RFC 1661), with or without the header of RFC 1662; fields may be compressed."""
     if data[start : start + 2] == b"\xff\x03":
         start += 2
     if data[start] & 1:
@@ -125,8 +125,8 @@ def ppp(data: bytes, start: int) -> Content:
     if (kind := _PPP.get(number)) is not None:
         return kind, start
     if number >= _PPP_CONTROL:
-        raise Unread(DropReason.NOT_TCP, "PPP control")
-    raise Unread(DropReason.ENCAPSULATION, _PPP_NAMES.get(number) or f"PPP 0x{number:04x}")
+        raise NotDissected(DropReason.NOT_TCP, "PPP control")
+    raise NotDissected(DropReason.ENCAPSULATION, _PPP_NAMES.get(number) or f"PPP 0x{number:04x}")
 
 
 _PPP = {0x0021: IPV4, 0x0057: IPV6, 0x0281: MPLS, 0x0283: MPLS}
@@ -143,7 +143,7 @@ _PPP_NAMES = {
 
 
 def mpls(data: bytes, start: int) -> Content:
-    """MPLS labels (RFC 3032). What follows them is not said, so it is told by its first bits."""
+    """Read MPLS labels (RFC 3032); they do not name their content, so its first bits decide."""
     bottom = False
     while not bottom:
         bottom = bool(_U32.unpack_from(data, start)[0] & 0x100)
@@ -152,19 +152,19 @@ def mpls(data: bytes, start: int) -> Content:
     if version in (4, 6):
         return IPV4 if version == 4 else IPV6, start
     if version == 1:
-        raise Unread(DropReason.NOT_TCP, "MPLS associated channel")
-    # A pseudowire (RFC 4448): Ethernet, after a control word if both ends wanted one.
+        raise NotDissected(DropReason.NOT_TCP, "MPLS associated channel")
+    # A pseudowire (RFC 4448): Ethernet, after a control word if both ends agreed on one.
     (kind,) = _U16.unpack_from(data, start + 12)
     plain = version or kind in (IPV4, IPV6) or kind in BY_ETHERTYPE
     return ETHERNET, start if plain else start + 4
 
 
 def gre(data: bytes, start: int) -> Content:
-    """GRE (RFC 2784, 2890, 1701), and the version of it that PPTP has (RFC 2637)."""
+    """Read GRE (RFC 2784, 2890, 1701), or the version of it that PPTP uses (RFC 2637)."""
     flags, kind = struct.unpack_from(">HH", data, start)
     if flags & _GRE_VERSION == 1:
         if not flags & _GRE_SEQUENCE:
-            raise Unread(DropReason.NOT_TCP, "GRE acknowledgments")
+            raise NotDissected(DropReason.NOT_TCP, "GRE acknowledgments")
         return PPP, start + 12 + (4 if flags & _GRE_ACKNOWLEDGMENT else 0)
     if flags & _GRE_VERSION:
         raise malformed("GRE")
@@ -172,12 +172,12 @@ def gre(data: bytes, start: int) -> Content:
     start += 4 * bool(flags & _GRE_KEY) + 4 * bool(flags & _GRE_SEQUENCE)
     if flags & _GRE_ROUTING:
         start = _after_routes(data, start)
-    if kind == _ERSPAN:  # without a sequence number it is type I, which has no header
+    if kind == _ERSPAN:  # without a sequence number, it is type I, which has no header
         return ETHERNET, start + (8 if flags & _GRE_SEQUENCE else 0)
     if kind == _ERSPAN_3:
         return ETHERNET, start + (20 if data[start + 11] & 1 else 12)
     if kind not in (IPV4, IPV6) and kind not in BY_ETHERTYPE:
-        raise Unread(DropReason.ENCAPSULATION, f"GRE 0x{kind:04x}")
+        raise NotDissected(DropReason.ENCAPSULATION, f"GRE 0x{kind:04x}")
     return kind, start
 
 
@@ -187,7 +187,7 @@ _ERSPAN, _ERSPAN_3 = 0x88BE, 0x22EB
 
 
 def _after_routes(data: bytes, start: int) -> int:
-    """Skip source routes, up to the empty one."""
+    """Return the offset after the source routes, the last of which is empty."""
     while True:
         family, _, length = struct.unpack_from(">HBB", data, start)
         start += 4 + length
@@ -196,7 +196,7 @@ def _after_routes(data: bytes, start: int) -> int:
 
 
 def udp(data: bytes, start: int) -> Content:
-    """UDP, as far as it holds a tunnel: by the port it goes to."""
+    """Read UDP that carries a tunnel, recognised by the destination port."""
     source, target = struct.unpack_from(">HH", data, start)
     start += 8
     if target in _VXLAN_PORTS and data[start : start + 1] == b"\x08":
@@ -205,12 +205,12 @@ def udp(data: bytes, start: int) -> Content:
         return _U16.unpack_from(data, start + 2)[0], start + 8 + (data[start] & 0x3F) * 4
     name = _UDP_TUNNELS.get(target) or _UDP_TUNNELS.get(source)
     if name is not None:
-        raise Unread(DropReason.ENCAPSULATION, name)
-    raise Unread(DropReason.NOT_TCP, "UDP")
+        raise NotDissected(DropReason.ENCAPSULATION, name)
+    raise NotDissected(DropReason.NOT_TCP, "UDP")
 
 
 _VXLAN_PORTS = (4789, 8472)
-"""RFC 7348's, and the one that Linux had before there was an RFC."""
+"""The port of RFC 7348, and the one that Linux used before that RFC."""
 _GENEVE_PORT = 6081
 _UDP_TUNNELS = {
     1701: "L2TP",
@@ -222,7 +222,7 @@ _UDP_TUNNELS = {
 
 
 def _bridged(_data: bytes, start: int) -> Content:
-    """EtherIP (RFC 3378): two bytes before an Ethernet frame."""
+    """Read EtherIP (RFC 3378): two bytes before an Ethernet frame."""
     return ETHERNET, start + 2
 
 
@@ -236,7 +236,7 @@ BY_ETHERTYPE: dict[int, Layer] = {
     0x9100: Layer("802.1ad", vlan),
     0x8864: Layer("PPPoE", pppoe),
 }
-"""Those that an ethertype announces; whoever meets another calls `unread_ethertype`."""
+"""Layers by ethertype; for any other ethertype, call `raise_for_ethertype`."""
 
 BY_PROTOCOL: dict[int, Layer] = {
     4: Layer("IPv4", lambda _, start: (IPV4, start)),
@@ -248,4 +248,4 @@ BY_PROTOCOL: dict[int, Layer] = {
     137: Layer("MPLS", lambda _, start: (MPLS, start)),
     143: Layer("Ethernet", lambda _, start: (ETHERNET, start)),
 }
-"""Those that a protocol number of IP announces."""
+"""Layers by protocol number of IP; for any other number, call `raise_for_protocol`."""

@@ -1,98 +1,103 @@
-"""IP packets that came in fragments, put together.
+"""Reassembly of IP fragments.
 
-TCP avoids fragments, so few are ever there. Pieces that overlap and differ are never mixed: the
-newer piece begins the packet anew.
+TCP avoids fragmentation, so fragments are rare. Fragments that overlap and differ are never mixed:
+reassembly of the packet starts again with the newer fragment.
 """
 
 __all__ = ["Fragments"]
 
-_MAX_WAITING = 256  # packets, of at most 64 KiB each
-_MAX_DONE = 64
-_MAX_SIZE = 65_535
+MAX_INCOMPLETE = 256
+"""Packets that wait for fragments; each has at most 64 KiB."""
+MAX_COMPLETE = 64
+MAX_SIZE = 65_535
 
 
 class Fragments:
-    """Where fragments wait for the rest of their packet."""
+    """Keeps fragments until their packet is complete."""
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[bytes, ...], _Pieces] = {}
-        self._given_up = 0
-        # Of the last packets that were whole: a capture of several cards has each fragment twice.
-        self._done: dict[tuple[bytes, ...], bytes] = {}
+        self._incomplete: dict[tuple[bytes, ...], _Reassembly] = {}
+        self._gave_up = 0
+        # The last complete packets: a capture of several network cards has each fragment twice.
+        self._complete: dict[tuple[bytes, ...], bytes] = {}
 
     def __contains__(self, name: tuple[bytes, ...]) -> bool:
-        return name in self._waiting or name in self._done
+        return name in self._incomplete or name in self._complete
 
     @property
     def incomplete(self) -> int:
-        """How many packets have some of their fragments, but not all, so far."""
-        return self._given_up + len(self._waiting)
+        """How many packets lack some of their fragments so far."""
+        return self._gave_up + len(self._incomplete)
 
     @staticmethod
-    def is_sound(place: int, size: int, *, more: bool) -> bool:
-        """Whether there can be such a fragment: only the last may end between its units."""
-        return 0 < size <= _MAX_SIZE - place and not (more and (place + size) % 8)
+    def is_valid(offset: int, size: int, *, more: bool) -> bool:
+        """Whether such a fragment can exist: all but the last are multiples of 8 bytes."""
+        return 0 < size <= MAX_SIZE - offset and not (more and (offset + size) % 8)
 
-    def add(self, name: tuple[bytes, ...], place: int, data: bytes, *, more: bool) -> bytes | None:
-        """Take a fragment and give all of its packet's content, once that is here.
+    def add(self, name: tuple[bytes, ...], offset: int, data: bytes, *, more: bool) -> bytes | None:
+        """Add a fragment and return the content of its packet, once that is complete.
 
-        `name` is what the fragments of one packet have in common, `more` whether others follow.
+        Args:
+            name: What the fragments of one packet have in common.
+            offset: The offset of the fragment in the packet, in bytes.
+            data: The content of the fragment.
+            more: Whether more fragments follow.
         """
-        if not self.is_sound(place, len(data), more=more) or self._is_repeated(name, place, data):
+        if not self.is_valid(offset, len(data), more=more) or self._is_repeated(name, offset, data):
             return None
-        pieces = self._waiting.pop(name, None)
-        if pieces is not None and not pieces.fits(place, data, more=more):
-            pieces, self._given_up = None, self._given_up + 1
-        pieces = pieces or _Pieces()
-        pieces.put(place, data, more=more)
-        whole = pieces.whole()
-        if whole is None:
-            self._waiting[name] = pieces
-            if len(self._waiting) > _MAX_WAITING:
-                del self._waiting[next(iter(self._waiting))]
-                self._given_up += 1
+        packet = self._incomplete.pop(name, None)
+        if packet is not None and not packet.accepts(offset, data, more=more):
+            packet, self._gave_up = None, self._gave_up + 1
+        packet = packet or _Reassembly()
+        packet.add(offset, data, more=more)
+        content = packet.content()
+        if content is None:
+            self._incomplete[name] = packet
+            if len(self._incomplete) > MAX_INCOMPLETE:
+                del self._incomplete[next(iter(self._incomplete))]
+                self._gave_up += 1
         else:
-            self._done[name] = whole
-            if len(self._done) > _MAX_DONE:
-                del self._done[next(iter(self._done))]
-        return whole
+            self._complete[name] = content
+            if len(self._complete) > MAX_COMPLETE:
+                del self._complete[next(iter(self._complete))]
+        return content
 
-    def _is_repeated(self, name: tuple[bytes, ...], place: int, data: bytes) -> bool:
-        """Whether a piece is one of a packet that is whole; systems use names again."""
-        whole = self._done.get(name)
-        if whole is None or name in self._waiting:
+    def _is_repeated(self, name: tuple[bytes, ...], offset: int, data: bytes) -> bool:
+        """Whether a fragment belongs to a complete packet; names are reused for other packets."""
+        content = self._complete.get(name)
+        if content is None or name in self._incomplete:
             return False
-        if whole[place : place + len(data)] == data:
+        if content[offset : offset + len(data)] == data:
             return True
-        del self._done[name]
+        del self._complete[name]
         return False
 
 
-class _Pieces:
-    """What there is of one packet."""
+class _Reassembly:
+    """The fragments of one packet."""
 
     def __init__(self) -> None:
-        self._pieces: dict[int, bytes] = {}
+        self._fragments: dict[int, bytes] = {}  # by offset
         self._size: int | None = None
 
-    def fits(self, place: int, data: bytes, *, more: bool) -> bool:
-        """Whether a piece is new or a repetition, and not at odds with the others."""
-        end = place + len(data)
-        if self._pieces.get(place) == data:
+    def accepts(self, offset: int, data: bytes, *, more: bool) -> bool:
+        """Whether a fragment is new or repeated, and does not contradict the others."""
+        end = offset + len(data)
+        if self._fragments.get(offset) == data:
             return more == (self._size != end)
         if self._size is not None and (not more or end > self._size):
             return False
-        if not more and any(at + len(each) > end for at, each in self._pieces.items()):
+        if not more and any(at + len(each) > end for at, each in self._fragments.items()):
             return False
-        return all(end <= at or at + len(each) <= place for at, each in self._pieces.items())
+        return all(end <= at or at + len(each) <= offset for at, each in self._fragments.items())
 
-    def put(self, place: int, data: bytes, *, more: bool) -> None:
-        self._pieces[place] = data
+    def add(self, offset: int, data: bytes, *, more: bool) -> None:
+        self._fragments[offset] = data
         if not more:
-            self._size = place + len(data)
+            self._size = offset + len(data)
 
-    def whole(self) -> bytes | None:
-        # Pieces do not overlap, so they are whole when they are as many bytes as the packet.
-        if self._size is None or sum(map(len, self._pieces.values())) < self._size:
+    def content(self) -> bytes | None:
+        # Fragments do not overlap: they are complete if together they have the packet's size.
+        if self._size is None or sum(map(len, self._fragments.values())) < self._size:
             return None
-        return b"".join(data for _, data in sorted(self._pieces.items()))
+        return b"".join(data for _, data in sorted(self._fragments.items()))

@@ -1,7 +1,7 @@
-"""Link types: what stands before the IP packet in the packets of a capture.
+"""Link types: the header before the IP packet in the packets of a capture.
 
-The numbers are those of pcap files and pcapng interfaces (tcpdump.org/linktypes.html). To read one
-more is to add a line to `_LAYERS`.
+The numbers are those of pcap files and pcapng interfaces (tcpdump.org/linktypes.html). To support
+another link type, add a line to `_LAYERS`.
 """
 
 import struct
@@ -19,26 +19,27 @@ from lbcproxy.capture.ip.encapsulation import (
     strip,
     typed,
 )
-from lbcproxy.capture.ip.protocols import IPV4, Unread, malformed
+from lbcproxy.capture.ip.protocols import IPV4, NotDissected, malformed
 
-__all__ = ["LINK_RAW", "UNDERSTOOD", "link_name", "strip_link"]
+__all__ = ["LINK_RAW", "SUPPORTED", "link_name", "strip_link"]
 
 LINK_RAW = 101
 
 
 def strip_link(link_type: int, data: bytes) -> Content:
-    """Return the ethertype of what a packet holds, and where that begins.
+    """Return the ethertype of what a packet holds, and the offset of that.
 
-    Raises `Unread` if the link type is not read, its header is cut, or it holds nothing of use.
+    Raises `NotDissected` if the link type or its content is not supported, or the header is
+    truncated.
     """
     layer = _LAYERS.get(link_type)
     if layer is None:
-        raise Unread(DropReason.LINK_TYPE, link_name(link_type))
+        raise NotDissected(DropReason.LINK_TYPE, link_name(link_type))
     return strip(layer, data, 0)
 
 
 def link_name(link_type: int) -> str:
-    """Name a link type for people: its number, and what tcpdump calls it where that is known."""
+    """Return a link type for people: its number, and tcpdump's name for it, if it has one."""
     if (layer := _LAYERS.get(link_type)) is not None:
         return f"{link_type} ({layer.name})"
     name = "USER" + str(link_type - 147) if 147 <= link_type <= 162 else _NAMES.get(link_type)
@@ -46,26 +47,26 @@ def link_name(link_type: int) -> str:
 
 
 def _ip_after(size: int) -> Callable[[bytes, int], Content]:
-    """Return how a header is read that has a fixed size and nothing of use in it.
+    """Return a function that skips a header of a fixed size.
 
-    Where it has the number of an address family, that differs from system to system; the version
-    in the IP header does not.
+    Some of these headers have the number of an address family, which differs between systems. The
+    version in the IP header does not.
     """
     return lambda _, start: (IPV4, start + size)
 
 
 def _cooked(data: bytes, start: int) -> Content:
-    """What `tcpdump -i any` wrote in former days."""
+    """Read Linux cooked capture v1, which `tcpdump -i any` used to write."""
     return typed(data, start + 14, start + 16)
 
 
 def _cooked2(data: bytes, start: int) -> Content:
-    """What it writes now."""
+    """Read Linux cooked capture v2, which `tcpdump -i any` writes now."""
     return typed(data, start, start + 20)
 
 
 def _serial_ppp(data: bytes, start: int) -> Content:
-    """PPP in HDLC-like framing; some systems write Cisco's HDLC under the same number."""
+    """Read PPP in HDLC-like framing, or Cisco's HDLC, which some systems give the same number."""
     return _cisco_hdlc(data, start) if data[start] in (0x0F, 0x8F) else ppp(data, start)
 
 
@@ -74,19 +75,20 @@ def _cisco_hdlc(data: bytes, start: int) -> Content:
 
 
 def _directed_ppp(data: bytes, start: int) -> Content:
-    """PPP after a byte that says who sent it."""
+    """Read PPP after a byte for the direction."""
     return ppp(data, start + 1)
 
 
 def _pflog(data: bytes, start: int) -> Content:
-    """The log of a packet filter: the header says its own length, without what aligns it."""
+    """Read OpenBSD's packet filter log; its header has its own length, without padding."""
     return IPV4, start + data[start] + -data[start] % 4
 
 
 def _nflog(data: bytes, start: int) -> Content:
-    """Linux's netfilter log: attributes, of which one is the packet.
+    """Read Linux's netfilter log: attributes, one of which is the packet.
 
-    Their numbers are in the byte order of whoever wrote the file; types are small numbers.
+    Numbers are in the byte order of the machine that wrote the file, which is recognised by the
+    types, since these are small.
     """
     order = ">" if struct.unpack_from("<H", data, start + 6)[0] > 0xFF else "<"
     start += 4
@@ -103,13 +105,13 @@ _NFLOG_PACKET = 9
 
 
 def _pktap(data: bytes, _: int) -> Content:
-    """What macOS writes for several interfaces: each packet with the link type of its own."""
+    """Read macOS's PKTAP, which has a link type for each packet."""
     size, _, link_type = struct.unpack_from("<III", data)
     return _inner_link("PKTAP", link_type, data, size)
 
 
 def _ppi(data: bytes, _: int) -> Content:
-    """Per-packet information: likewise."""
+    """Read per-packet information, likewise."""
     size, link_type = struct.unpack_from("<HI", data, 2)
     return _inner_link("PPI", link_type, data, size)
 
@@ -117,7 +119,7 @@ def _ppi(data: bytes, _: int) -> Content:
 def _inner_link(name: str, link_type: int, data: bytes, start: int) -> Content:
     layer = _LAYERS.get(link_type)
     if layer is None:
-        raise Unread(DropReason.LINK_TYPE, f"{name}: {link_name(link_type)}")
+        raise NotDissected(DropReason.LINK_TYPE, f"{name}: {link_name(link_type)}")
     if layer.read in (_pktap, _ppi):
         raise malformed(name)
     return layer.read(data, start)
@@ -152,10 +154,10 @@ _LAYERS: dict[int, Layer] = {
     258: Layer("PKTAP", _pktap),
     276: Layer("LINUX_SLL2", _cooked2),
 }
-UNDERSTOOD = frozenset(_LAYERS)
-"""The link types that are read."""
+SUPPORTED = frozenset(_LAYERS)
+"""The link types that are supported."""
 
-# Of those that are not understood, what people meet.
+# Unsupported link types that people come across.
 _NAMES = {
     105: "IEEE802_11",
     119: "PRISM_HEADER",

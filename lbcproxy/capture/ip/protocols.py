@@ -1,6 +1,6 @@
-"""Numbers and names of protocols that may stand around TCP, and of those that hold none.
+"""Numbers and names of protocols that may carry TCP, and of those that do not.
 
-Ethertypes are those of IEEE 802, protocols those of IANA for IP. The names are Wireshark's.
+Ethertypes are from IEEE 802, IP protocol numbers from IANA. The names are Wireshark's.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ __all__ = [
     "IPV6",
     "MPLS",
     "PPP",
-    "Unread",
-    "cut",
+    "NotDissected",
     "malformed",
-    "unread_ethertype",
-    "unread_protocol",
+    "raise_for_ethertype",
+    "raise_for_protocol",
+    "truncated",
 ]
 
 IPV4, IPV6 = 0x0800, 0x86DD
@@ -29,8 +29,8 @@ PPP = 0x880B
 MPLS = 0x8847
 
 
-class Unread(Exception):
-    """A packet, or what is in it, is not read; the reason and the detail are to be counted."""
+class NotDissected(Exception):
+    """A packet holds no TCP segment that can be read; the caller counts reason and detail."""
 
     def __init__(self, reason: DropReason, detail: str) -> None:
         self.reason = reason
@@ -38,28 +38,28 @@ class Unread(Exception):
         super().__init__(reason, detail)
 
 
-def cut(name: str) -> Unread:
-    """Return what to raise where the capture does not hold all of a protocol's header."""
-    return Unread(DropReason.HEADER_CUT, name)
+def truncated(name: str) -> NotDissected:
+    """Return the exception for a header that the capture does not hold in full."""
+    return NotDissected(DropReason.HEADER_CUT, name)
 
 
-def malformed(name: str) -> Unread:
-    """Return what to raise where a protocol's header contradicts itself."""
-    return Unread(DropReason.HEADER_MALFORMED, name)
+def malformed(name: str) -> NotDissected:
+    """Return the exception for a header that contradicts itself."""
+    return NotDissected(DropReason.HEADER_MALFORMED, name)
 
 
-def unread_ethertype(number: int) -> NoReturn:
-    """Raise that an ethertype is not read, with its name."""
+def raise_for_ethertype(number: int) -> NoReturn:
+    """Raise NotDissected with the name of an unsupported ethertype."""
     if (name := _TUNNEL_ETHERTYPES.get(number)) is not None:
-        raise Unread(DropReason.ENCAPSULATION, name)
-    raise Unread(DropReason.NOT_TCP, _ETHERTYPES.get(number) or f"ethertype 0x{number:04x}")
+        raise NotDissected(DropReason.ENCAPSULATION, name)
+    raise NotDissected(DropReason.NOT_TCP, _ETHERTYPES.get(number) or f"ethertype 0x{number:04x}")
 
 
-def unread_protocol(number: int) -> NoReturn:
-    """Raise that an IP protocol is not read, with its name."""
+def raise_for_protocol(number: int) -> NoReturn:
+    """Raise NotDissected with the name of an unsupported IP protocol."""
     if (name := _TUNNEL_PROTOCOLS.get(number)) is not None:
-        raise Unread(DropReason.ENCAPSULATION, name)
-    raise Unread(DropReason.NOT_TCP, _PROTOCOLS.get(number) or f"IP protocol {number}")
+        raise NotDissected(DropReason.ENCAPSULATION, name)
+    raise NotDissected(DropReason.NOT_TCP, _PROTOCOLS.get(number) or f"IP protocol {number}")
 
 
 _TUNNEL_ETHERTYPES = {

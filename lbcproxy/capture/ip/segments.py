@@ -1,12 +1,11 @@
 """TCP segments from captured packets, and raw IP packets from TCP segments.
 
-Dissecting believes no length: bytes that are not one whole TCP segment give None, never an
-exception, and are counted.
+Dissecting trusts no length. For bytes that are not a complete TCP segment it returns None and
+counts them; it never raises.
 
-Building makes packets that never were on a wire, for tools that want to see TCP. Wireshark does
-not verify TCP checksums by default and computing them costs most of the time, so they are zero.
-A SYN carries the largest window scale: the window of every other packet is then 1 GiB, which no
-analysis can mistake for a full one.
+Building makes packets that were never on a wire, for tools that expect TCP. TCP checksums are zero:
+computing them would take most of the time, and Wireshark does not verify them by default. A SYN has
+the largest window scale, so that the window of every other packet is 1 GiB and never seems full.
 """
 
 import struct
@@ -15,15 +14,15 @@ from lbcproxy.capture.dropped import Dropped
 from lbcproxy.capture.ip.fragments import Fragments
 from lbcproxy.capture.ip.links import LINK_RAW
 from lbcproxy.capture.ip.packets import find_tcp
-from lbcproxy.capture.ip.protocols import Unread, cut, malformed
+from lbcproxy.capture.ip.protocols import NotDissected, malformed, truncated
 from lbcproxy.capture.ip.synthetic import endpoint_of, packed
 from lbcproxy.capture.packet import ACK, FIN, SYN, Packet, Segment
 from lbcproxy.endpoint import Endpoint
 
 __all__ = ["LINK_RAW", "MAX_PAYLOAD", "Route", "build", "dissect"]
 
-# What fits an IPv4 packet with two headers without options; IPv6 would have room for 20 more.
 MAX_PAYLOAD = 65_495
+"""Bytes that fit an IPv4 packet with both headers; an IPv6 packet would have room for 20 more."""
 
 _PROTOCOL_TCP = 6
 
@@ -39,11 +38,11 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 
 class Route:
-    """The headers of one direction of a connection, ready but for what each packet changes.
+    """The headers of one direction of a connection, except for the fields that vary.
 
-    IPv4 where both hosts are, otherwise IPv6 with IPv4 hosts mapped into it; a host that is not an
-    address gets one of its own. `ends` is the same for both directions; it has one member where
-    both ends are the same.
+    They are IPv4 if both hosts are, otherwise IPv6 with IPv4-mapped addresses. A host that is not
+    an address gets one of its own. `ends` is the same for both directions; if both ends are the
+    same, it has one member.
     """
 
     __slots__ = ("_addresses", "_is_ipv4", "_ports", "_sum", "ends")
@@ -56,11 +55,11 @@ class Route:
         self._is_ipv4 = len(self._addresses) == 8
         self._ports = struct.pack(">HH", source.port, target.port)
         self.ends = frozenset({hosts[0] + self._ports[:2], hosts[1] + self._ports[2:]})
-        # For the checksum of IPv4: the sum over a header whose length is not known yet.
+        # For the IPv4 checksum: the sum of a header with length 0.
         self._sum = sum(struct.unpack(">10H", self._ipv4(0, 0))) if self._is_ipv4 else 0
 
     def headers(self, sequence: int, acknowledgment: int, flags: int, length: int) -> bytes:
-        """Build the IP and TCP headers of a segment whose payload has this length."""
+        """Return the IP and TCP headers of a segment with a payload of this length."""
         options = _SYN_OPTIONS if flags & SYN else b""
         size = 20 + len(options)
         if size + length > MAX_PAYLOAD + 20:
@@ -71,7 +70,7 @@ class Route:
             ip = self._ipv4(20 + size + length, ~(check + (check >> 16)) & 0xFFFF)
         else:
             ip = _IPV6.pack(6 << 28, size + length, _PROTOCOL_TCP, _HOPS, self._addresses)
-        # The header's size stands in words in the upper four bits: size / 4 << 4.
+        # The upper four bits are the header's size in words: size / 4 << 4.
         tcp = _TCP.pack(self._ports, sequence, acknowledgment, size << 2, flags, _WINDOW, 0, 0)
         return ip + tcp + options
 
@@ -82,7 +81,7 @@ class Route:
 
 
 def build(segment: Segment) -> bytes:
-    """Build the raw IP packet of a segment: IPv4 or IPv6 by its addresses, no link layer."""
+    """Return the IP packet of a segment, IPv4 or IPv6 by its addresses, without a link layer."""
     headers = Route(segment.source, segment.target).headers(
         segment.sequence, segment.acknowledgment, segment.flags, len(segment.payload)
     )
@@ -92,50 +91,52 @@ def build(segment: Segment) -> bytes:
 def dissect(
     packet: Packet, fragments: Fragments | None = None, dropped: Dropped | None = None
 ) -> Segment | None:
-    """Find the TCP segment in a packet, or None if there is not one that can be read.
+    """Return the TCP segment in a packet; None if it has none that can be read.
 
-    With `fragments`, the last fragment of an IP packet that came in several gives the segment.
-    `dropped` counts the packets that are not read.
+    Args:
+        packet: A packet of any link type.
+        fragments: Reassembles IP fragments: the last one of a packet returns the segment.
+        dropped: Counts the packets that are not read.
     """
     try:
         found = find_tcp(packet.link_type, packet.data, fragments)
         return None if found is None else _segment(*found)
-    except Unread as unread:
+    except NotDissected as error:
         if dropped is not None:
-            dropped.add(unread.reason, unread.detail)
+            dropped.add(error.reason, error.detail)
         return None
 
 
 def _segment(data: bytes, start: int, end: int, source: bytes, target: bytes) -> Segment:
-    """Read the segment whose header begins at `start`.
+    """Return the segment whose header is at `start`.
 
-    A capture may have cut packets to some length: what there is of the payload is given, and the
-    rest is missing. An end of the stream after missing bytes is left out.
+    A capture may truncate packets. Then the segment has the part of the payload that was captured,
+    and no FIN, since that comes after the missing bytes.
     """
-    is_cut = end > len(data)
-    there = min(end, len(data))
-    if there - start < 20:
-        raise malformed("TCP") if end - start < 20 else cut("TCP")
+    is_truncated = end > len(data)
+    captured = min(end, len(data))
+    if captured - start < 20:
+        raise malformed("TCP") if end - start < 20 else truncated("TCP")
     ports, sequence, acknowledgment, size, flags, window, *_ = _TCP.unpack_from(data, start)
     size = (size >> 4) * 4
     if size < 20 or start + size > end:
         raise malformed("TCP")
-    if start + size > there:
-        raise cut("TCP")
+    if start + size > captured:
+        raise truncated("TCP")
     return Segment(
         endpoint_of(source, ports[:2]),
         endpoint_of(target, ports[2:]),
         sequence,
         acknowledgment if flags & ACK else 0,
-        flags & ~FIN if is_cut else flags,
-        data[start + size : there],
+        flags & ~FIN if is_truncated else flags,
+        data[start + size : captured],
         window,
         _window_scale(data[start + 20 : start + size]) if flags & SYN else None,
     )
 
 
 def _window_scale(options: bytes) -> int | None:
-    """Find the window scale in the options of a SYN; RFC 7323 allows at most 14."""
+    """Return the window scale in the options of a SYN; RFC 7323 allows at most 14."""
     at = 0
     while at < len(options) and (kind := options[at]) != 0:
         if kind == 1:  # padding of one byte

@@ -22,7 +22,7 @@ import msgspec
 from lbcproxy import __version__
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.ip.segments import LINK_RAW, MAX_PAYLOAD, Route
-from lbcproxy.capture.ip.synthetic import name_facts
+from lbcproxy.capture.ip.synthetic import host_name_annotations
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Leg
 from lbcproxy.capture.writing.notes import Note, comment_of, custom_of, note_options
 from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
@@ -223,7 +223,7 @@ class CaptureWriter:
             flow = _Flow(leg, written, target, time_ns)
         for direction, at in (position or {}).items():
             flow.halves[direction].position = at
-        named = name_facts(source, target, (written, target))
+        named = host_name_annotations(source, target, (written, target))
         said = {"session": session, "leg": leg.value, **facts, **named}
         if position is not None:
             said["position"] = position

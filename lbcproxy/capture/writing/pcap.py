@@ -10,7 +10,7 @@ from lbcproxy import networks
 from lbcproxy.capture.events import Header
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.ip.segments import LINK_RAW
-from lbcproxy.capture.ip.synthetic import name_facts
+from lbcproxy.capture.ip.synthetic import host_name_annotations
 from lbcproxy.capture.packet import Packet
 from lbcproxy.capture.writing.pcapng import PcapngWriter
 from lbcproxy.capture.writing.recorder import Recorder
@@ -103,7 +103,7 @@ class PcapWriter(PcapngWriter):
         self._sessions += 1
         self.lacking("addresses of upstreams", facts.upstream != facts.listen)
         ends = facts.client, facts.listen
-        self.lacking("names of hosts", len(name_facts(*ends, ends)))
+        self.lacking("names of hosts", len(host_name_annotations(*ends, ends)))
         self.lacking("numbers of sessions", facts.number != self._sessions)
         try:
             network = networks.get(facts.network)

@@ -11,7 +11,7 @@ import pytest
 from lbcproxy.capture import open_capture
 from lbcproxy.capture.reading.pipe_input import Idle, with_idle
 
-CASES = Path(__file__).parents[1] / "cases"
+CASES = Path(__file__).parents[2] / "cases"
 
 
 def test_items_come_as_they_are_and_errors_are_raised():

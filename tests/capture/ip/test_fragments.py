@@ -1,7 +1,6 @@
 """Tests of putting IP fragments together."""
 
 import random
-import struct
 
 import pytest
 from hypothesis import given
@@ -14,39 +13,12 @@ from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import ACK, PSH, SYN, Packet, Segment
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.wire.envelope import frame
-from tests.capture.test_links import pcap
+from tests.capture.ip_packets import cut, pcap
 from tests.tools import tshark
 
 CONTENT = bytes(random.Random(1).randbytes(200))
 V4 = Segment(Endpoint("10.1.2.3", 50000), Endpoint("10.9.8.7", 9246), 7, 9, PSH | ACK, CONTENT)
 V6 = Segment(Endpoint("fd00::1", 50000), Endpoint("fd00::2", 9246), 7, 9, PSH | ACK, CONTENT)
-
-
-def cut(segment: Segment, sizes: list[int], name: int = 77) -> list[bytes]:
-    """Cut the IP packet of a segment into fragments, each of so many times 8 bytes."""
-    whole = build(segment)
-    six = whole[0] >> 4 == 6
-    header, content = (whole[:40], whole[40:]) if six else (whole[:20], whole[20:])
-    pieces, place = [], 0
-    for size in [*sizes, len(content)]:
-        piece = content[place : place + size * 8]
-        if piece:
-            more = place + len(piece) < len(content)
-            pieces.append((_six if six else _four)(header, piece, place, more, name))
-        place += len(piece)
-    return pieces
-
-
-def _four(header: bytes, piece: bytes, place: int, more: bool, name: int) -> bytes:
-    field = place // 8 | (0x2000 if more else 0)
-    size = struct.pack(">HHH", 20 + len(piece), name, field)
-    return header[:2] + size + header[8:] + piece
-
-
-def _six(header: bytes, piece: bytes, place: int, more: bool, name: int) -> bytes:
-    extension = struct.pack(">BBHI", 6, 0, place | more, name)
-    size = struct.pack(">HB", 8 + len(piece), 44)
-    return header[:4] + size + header[7:] + extension + piece
 
 
 def dissected(packets: list[bytes]) -> list[Segment]:
@@ -98,7 +70,7 @@ def test_what_waits_is_bounded():
     fragments = Fragments()
     for number in range(5_000):
         fragments.add((number.to_bytes(4),), 0, bytes(8), more=True)
-    assert len(fragments._waiting) == 256
+    assert len(fragments._incomplete) == 256
     assert fragments.incomplete == 5_000
 
 

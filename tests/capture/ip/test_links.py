@@ -7,12 +7,13 @@ import pytest
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.capture.dropped import Dropped
-from lbcproxy.capture.ip.links import UNDERSTOOD, link_name
+from lbcproxy.capture.ip.links import SUPPORTED, link_name
 from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import ACK, PSH, SYN, Packet, Segment
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.wire.envelope import frame
+from tests.capture.ip_packets import pcap, pcapng
 from tests.tools import tshark
 
 V4 = Segment(Endpoint("10.1.2.3", 50000), Endpoint("10.9.8.7", 9246), 7, 9, PSH | ACK, b"payload")
@@ -94,9 +95,9 @@ HEADERS = [
 ]
 
 
-def test_every_type_that_is_understood_is_tried():
+def test_every_supported_link_type_is_tried():
     """The table below leaves none out."""
-    assert {each.values[0] for each in HEADERS} == UNDERSTOOD
+    assert {each.values[0] for each in HEADERS} == SUPPORTED
 
 
 @pytest.mark.parametrize(("link_type", "before", "segment"), HEADERS)
@@ -115,7 +116,7 @@ def test_no_prefix_of_a_packet_raises(link_type, before, segment):
         assert (found is None) == (size < headers)
 
 
-@pytest.mark.parametrize("link_type", sorted(UNDERSTOOD))
+@pytest.mark.parametrize("link_type", sorted(SUPPORTED))
 def test_packets_that_are_not_ip_are_counted(link_type):
     """ARP, IPX and the rest."""
     dropped = Dropped()
@@ -131,34 +132,6 @@ def test_a_link_type_that_wraps_itself_ends(wrapper):
         for link_type in (258, 192):
             dissect(Packet(0, link_type, wrapper(inner) * 9, 0), dropped=dropped)
     assert dropped.packets() == 6
-
-
-def pcap(link_type, packets, path):
-    """Write a classic pcap, little endian, microseconds."""
-    data = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, link_type)
-    for number, packet in enumerate(packets):
-        data += struct.pack("<IIII", 10 + number, 0, len(packet), len(packet)) + packet
-    path.write_bytes(data)
-    return path
-
-
-def block(kind, body):
-    """One block of a pcapng, little endian."""
-    body += bytes(-len(body) % 4)
-    size = struct.pack("<I", len(body) + 12)
-    return struct.pack("<I", kind) + size + body + size
-
-
-def pcapng(packets, path):
-    """Write a pcapng in which each link type has an interface: of pairs of link type and bytes."""
-    links = list(dict.fromkeys(link_type for link_type, _ in packets))
-    data = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
-    data += b"".join(block(1, struct.pack("<HHI", each, 0, 0)) for each in links)
-    for number, (link_type, packet) in enumerate(packets):
-        head = (links.index(link_type), 0, number, len(packet), len(packet))
-        data += block(6, struct.pack("<5I", *head) + packet)
-    path.write_bytes(data)
-    return path
 
 
 NOT_JUDGED = {"MPLS", "NFLOG of a big-endian machine"}

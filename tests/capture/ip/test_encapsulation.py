@@ -17,8 +17,21 @@ from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import ACK, PSH, Packet, Segment
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
-from tests.capture.test_fragments import cut
-from tests.capture.test_links import pcap, pcapng
+from tests.capture.ip_packets import (
+    authentication,
+    cut,
+    ethernet,
+    geneve,
+    gre,
+    ipv4,
+    ipv6,
+    mpls,
+    pcap,
+    pcapng,
+    pppoe,
+    udp,
+    vxlan,
+)
 from tests.tools import REPOSITORY, tshark
 
 CASES = REPOSITORY / "tests" / "cases"
@@ -27,62 +40,6 @@ V4 = Segment(Endpoint("10.1.2.3", 50000), Endpoint("10.9.8.7", 9246), 7, 9, PSH 
 V6 = Segment(Endpoint("fd00::1", 50000), Endpoint("fd00::2", 9246), 7, 9, PSH | ACK, CONTENT)
 INNER4, INNER6 = build(V4), build(V6)
 ETHERNET, RAW = 1, 101
-
-
-def ipv4(protocol: int, content: bytes) -> bytes:
-    """An IPv4 packet between two routers."""
-    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(content), 77, 0, 64, protocol, 0)
-    return head + bytes([192, 0, 2, 1, 192, 0, 2, 2]) + content
-
-
-def ipv6(following: int, content: bytes) -> bytes:
-    """An IPv6 packet between two routers."""
-    ends = b"\x20\1\x0d\xb8" + bytes(11) + b"\1" + b"\x20\1\x0d\xb8" + bytes(11) + b"\2"
-    return struct.pack(">IHBB", 6 << 28, len(content), following, 64) + ends + content
-
-
-def ethernet(kind: int, content: bytes) -> bytes:
-    """An Ethernet frame; tshark tells one by vendors it knows, where nothing else says it."""
-    return b"\0\x0c\x29\1\2\3\0\x0c\x29\4\5\6" + kind.to_bytes(2) + content
-
-
-def gre(kind: int, content: bytes, flags: int = 0) -> bytes:
-    """GRE, with a word for each of checksum, key and sequence number that the flags name."""
-    words = sum(bool(flags & bit) for bit in (0x8000, 0x2000, 0x1000))
-    return struct.pack(">HH", flags, kind) + bytes(4 * words) + content
-
-
-def pppoe(protocol: bytes, content: bytes, code: int = 0) -> bytes:
-    """A PPPoE session with PPP in it."""
-    return struct.pack(">BBHH", 0x11, code, 7, len(protocol + content)) + protocol + content
-
-
-def mpls(content: bytes, *labels: int) -> bytes:
-    """Labels, the last of them marked."""
-    marks = [
-        label << 12 | (index == len(labels) - 1) << 8 | 64 for index, label in enumerate(labels)
-    ]
-    return b"".join(mark.to_bytes(4) for mark in marks) + content
-
-
-def udp(port: int, content: bytes) -> bytes:
-    """A UDP datagram to a port."""
-    return struct.pack(">HHHH", 55555, port, 8 + len(content), 0) + content
-
-
-def vxlan(content: bytes) -> bytes:
-    """VXLAN with an Ethernet frame."""
-    return struct.pack(">II", 0x08000000, 5 << 8) + content
-
-
-def geneve(kind: int, content: bytes, options: bytes = b"") -> bytes:
-    """GENEVE, its options in words of four bytes."""
-    return struct.pack(">BBHI", len(options) // 4, 0, kind, 5 << 8) + options + content
-
-
-def authentication(following: int, content: bytes) -> bytes:
-    """AH with a check value of 12 bytes."""
-    return struct.pack(">BBHII", following, 4, 0, 1, 1) + bytes(12) + content
 
 
 IP4, IP6 = 0x0800, 0x86DD
