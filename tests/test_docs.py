@@ -22,7 +22,7 @@ from lbcproxy.capture.formats import pcap, pcapng
 from lbcproxy.cli.main import COMMANDS, cli
 from lbcproxy.config import Config, load
 from lbcproxy.filters import parse
-from lbcproxy.filters.derived import DERIVED
+from lbcproxy.filters.fields import DERIVED
 from lbcproxy.networks import all_networks
 from lbcproxy.peer import Peer, PeerConfig, Timeouts
 from lbcproxy.replay.comparing.ignored_fields import VOLATILE

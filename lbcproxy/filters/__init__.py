@@ -1,7 +1,7 @@
-"""One language for which messages are meant: in `run`, in `show`, and by plugins.
+"""The filter language that selects messages: in `run`, in `show`, in faults and by plugins.
 
-`parse` reads a filter once; the filter is then asked of entries. A message is decoded when one of
-its fields is asked for, and not before. docs/filters.md is the language for its users.
+`parse` compiles a filter once; the filter is then called with entries. A message is decoded only
+when the filter needs one of its fields. docs/filters.md describes the language for users.
 """
 
 from lbcproxy.filters.errors import BadFilter

@@ -1,11 +1,11 @@
-"""A filter: what a text says, asked of entries."""
+"""A compiled filter, which is called with entries."""
 
 from __future__ import annotations
 
-from lbcproxy.filters.combinators import Commands, Test
-from lbcproxy.filters.compiler import Reader
-from lbcproxy.filters.names import Moment
-from lbcproxy.filters.parser import read
+from lbcproxy.filters.compiler import Compiler
+from lbcproxy.filters.expressions import Commands, Condition
+from lbcproxy.filters.fields import Context
+from lbcproxy.filters.parser import parse_tree
 from lbcproxy.networks import Network
 from lbcproxy.session import Entry, Message, SessionInfo
 
@@ -13,48 +13,61 @@ __all__ = ["Filter", "parse"]
 
 
 class Filter:
-    """Says of an entry whether it is wanted. `parse` makes one.
+    """A filter; `parse` makes one.
 
-    It may be asked of any entry, as often as one likes, in any thread.
+    It can be called with any entry, any number of times and in any thread.
     """
 
-    __slots__ = ("_true", "_variables", "commands", "needs_record", "text")
+    __slots__ = ("_is_true", "_variables", "commands", "needs_record", "text")
 
-    def __init__(self, text: str, test: Test, *, needs_record: bool, variables: int) -> None:
+    def __init__(
+        self, text: str, condition: Condition, *, needs_record: bool, variables: int
+    ) -> None:
         self.text = text
-        self.commands: Commands = test.commands
-        """The commands it can match at all; None if it can match any."""
+        self.commands: Commands = condition.commands
+        """The commands that it can match; None if it can match any."""
         self.needs_record = needs_record
-        """Whether it asks for what only the payload tells: a field, or the error."""
-        self._true = test.true
+        """Whether it needs the decoded payload: a field, or the error."""
+        self._is_true = condition.is_true
         self._variables = variables
 
     def __repr__(self) -> str:
         return f"<Filter {self.text}>"
 
     def __call__(self, entry: Entry, facts: SessionInfo | None = None) -> bool:
-        """Whether an entry is wanted. Never raises, whatever a node has sent.
+        """Return whether the filter matches an entry. It never raises, whatever a node has sent.
 
-        Without the facts of its session, `client`, `upstream` and `listen` are absent.
+        Args:
+            entry: The entry.
+            facts: Its session; without it `client`, `upstream` and `listen` are absent.
         """
         try:
-            return self._true(Moment(entry, facts, self._variables))
-        except Exception:  # of a record's own code: traffic must not end for a question about it
+            return self._is_true(Context(entry, facts, self._variables))
+        except Exception:  # from a record's own code: a filter must not stop traffic
             return False
 
     def matches(self, message: Message, session: int, facts: SessionInfo) -> bool:
-        """Whether a message is wanted that is still on its way: it has no number and no verdict."""
+        """Return whether the filter matches a message that is not an entry yet.
+
+        The message has no number, time and verdict.
+        """
         direction = message.direction
         entry = Entry(number=0, time_ns=0, session=session, direction=direction, message=message)
         return self(entry, facts)
 
 
 def parse(text: str, network: Network | None = None) -> Filter:
-    """Read a filter; raises BadFilter, which points at the place that is wrong.
+    """Compile a filter.
 
-    With a network, what its chain does not have is refused.
+    Args:
+        text: The filter, in the language of docs/filters.md.
+        network: The network of all entries, if they are of one: a field that its chain does not
+            have is then an error.
+
+    Raises:
+        BadFilter: The filter is wrong; the message points at the place.
     """
-    tree = read(text)
-    reader = Reader(text, network)
-    test = reader.test(tree)
-    return Filter(text, test, needs_record=reader.decodes, variables=reader.variables)
+    tree = parse_tree(text)
+    compiler = Compiler(text, network)
+    condition = compiler.condition(tree)
+    return Filter(text, condition, needs_record=compiler.decodes, variables=compiler.variables)

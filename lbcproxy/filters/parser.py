@@ -1,7 +1,7 @@
-"""The text of a filter as a syntax tree.
+"""The parser: from the text of a filter to a syntax tree.
 
-The grammar is that of Python's expressions, and Python's own parser reads it: nothing of it is
-run. `=~`, which Python does not have, is read as `@`, which no filter needs.
+The grammar is that of Python's expressions, and Python's own parser reads it. Nothing is executed.
+`=~`, which Python does not have, is replaced by `@`, which no filter needs.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import ast
 import re
 import warnings
 
-from lbcproxy.filters.errors import BadFilter
+from lbcproxy.filters.errors import BadFilter, offset_of
 
-__all__ = ["LONGEST", "place_of", "read"]
+__all__ = ["MAX_LENGTH", "parse_tree", "raw_text"]
 
-LONGEST = 10_000
-"""Characters of a filter."""
-DEEPEST = 100
-"""Levels of what stands in each other; each takes some of Python's stack when it is asked."""
-_PIECES = re.compile(
+MAX_LENGTH = 10_000
+"""The maximum length of a filter in characters."""
+MAX_DEPTH = 100
+"""The maximum nesting; each level takes some of Python's stack when the filter is evaluated."""
+_TOKENS = re.compile(
     r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|=~|&&|\|\||&|\||!=|![~]?|#|@|:=|[\x00-\x1f]', re.DOTALL
 )
-_INSTEAD = {
+_SUGGESTIONS = {
     "&&": "write `and`",
     "&": "write `and`",
     "||": "write `or`",
@@ -31,39 +31,39 @@ _INSTEAD = {
 }
 
 
-def read(text: str) -> ast.expr:
-    """Read a filter as a tree; raises BadFilter."""
-    if len(text) > LONGEST:
-        raise BadFilter(f"longer than {LONGEST:,} characters", text, LONGEST)
+def parse_tree(text: str) -> ast.expr:
+    """Parse a filter; raises BadFilter."""
+    if len(text) > MAX_LENGTH:
+        raise BadFilter(f"longer than {MAX_LENGTH:,} characters", text, MAX_LENGTH)
     begin = len(text) - len(text.lstrip())
     if begin == len(text):
         raise BadFilter("it is empty", text, 0)
-    # Blanks in the place of the blanks before it would be taken for an indented block.
-    source = _PIECES.sub(lambda piece: _as_python(piece, text), text)[begin:]
+    # Leading blanks would be taken for an indented block.
+    source = _TOKENS.sub(lambda token: _as_python(token, text), text)[begin:]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of "\d" in a pattern, which is read raw
+            warnings.simplefilter("ignore")  # of "\d" in a pattern, which is taken raw
             tree = ast.parse(source, mode="eval")
     except SyntaxError as error:
-        raise _syntax(error, text, begin) from None
+        raise _syntax_error(error, text, begin) from None
     except (RecursionError, MemoryError, ValueError, OverflowError):
         raise BadFilter("nested too deeply", text, begin) from None
-    _hold_depth(tree.body, text)
+    _check_depth(tree.body, text)
     return tree.body
 
 
-def _hold_depth(tree: ast.expr, text: str) -> None:
-    """Refuse a tree that is too deep to be asked; walked level by level, on no stack."""
+def _check_depth(tree: ast.expr, text: str) -> None:
+    """Reject a tree that is too deep; it is walked level by level, without recursion."""
     level: list[ast.AST] = [tree]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
     deep = [node for node in level if isinstance(node, ast.expr)]
     if deep:
-        raise BadFilter("nested too deeply", text, place_of(deep[0], text))
+        raise BadFilter("nested too deeply", text, offset_of(deep[0], text))
 
 
-def _as_python(piece: re.Match[str], text: str) -> str:
-    found = piece[0]
+def _as_python(token: re.Match[str], text: str) -> str:
+    found = token[0]
     if found == "=~":
         return "@ "
     if found[0] in "\"'" or found == "!=":
@@ -71,39 +71,32 @@ def _as_python(piece: re.Match[str], text: str) -> str:
     if found.isspace():
         return " " * len(found)
     what = f"{found!r} is not understood" if found.isprintable() else "a control character"
-    raise BadFilter(what, text, piece.start(), _INSTEAD.get(found, ""))
+    raise BadFilter(what, text, token.start(), _SUGGESTIONS.get(found, ""))
 
 
-def _syntax(error: SyntaxError, text: str, begin: int) -> BadFilter:
-    """Say what Python's parser found, in words that do not depend on its version."""
+def _syntax_error(error: SyntaxError, text: str, begin: int) -> BadFilter:
+    """Describe what Python's parser found, in words that do not depend on its version."""
     at_end = not error.offset or (error.lineno or 1) > 1
-    place = len(text) if at_end else begin + (error.offset or 1) - 1
-    said = (error.msg or "").lower()
-    if "never closed" in said:
-        return BadFilter("this is never closed", text, place)
-    if "unterminated string" in said:
-        return BadFilter("the text that begins here does not end", text, place)
-    if place >= len(text.rstrip()):
+    offset = len(text) if at_end else begin + (error.offset or 1) - 1
+    reason = (error.msg or "").lower()
+    if "never closed" in reason:
+        return BadFilter("this is never closed", text, offset)
+    if "unterminated string" in reason:
+        return BadFilter("the text that starts here does not end", text, offset)
+    if offset >= len(text.rstrip()):
         return BadFilter("it ends too early", text, len(text.rstrip()))
     assigned = re.search(r"(?<![=!<>])=(?![=~])", text)
-    if assigned is not None and (place == assigned.start() or "==" in said):
+    if assigned is not None and (offset == assigned.start() or "==" in reason):
         return BadFilter("this is not understood here", text, assigned.start(), "`==` compares")
-    return BadFilter("this is not understood here", text, place)
-
-
-def place_of(node: ast.AST, text: str) -> int:
-    """Give the place of a node in characters; Python counts in bytes, from the first character."""
-    begin = len(text) - len(text.lstrip())
-    behind = text[begin:].encode()
-    return begin + len(behind[: getattr(node, "col_offset", 0)].decode("utf-8", "ignore"))
+    return BadFilter("this is not understood here", text, offset)
 
 
 def raw_text(node: ast.Constant, text: str) -> str:
-    """Give a text between quotes as it was typed: a pattern's backslashes are its own."""
-    begin = place_of(node, text)
-    begin_of_all = len(text) - len(text.lstrip())
-    behind = text[begin_of_all:].encode()[: node.end_col_offset].decode("utf-8", "ignore")
-    typed = text[begin : begin_of_all + len(behind)]
+    """Return a text between quotes as it was typed, with a pattern's backslashes."""
+    begin = offset_of(node, text)
+    indent = len(text) - len(text.lstrip())
+    until_end = text[indent:].encode()[: node.end_col_offset].decode("utf-8", "ignore")
+    typed = text[begin : indent + len(until_end)]
     simple = re.fullmatch(r'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'', typed, re.DOTALL)
     if simple is None:
         return str(node.value)

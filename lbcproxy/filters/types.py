@@ -1,16 +1,17 @@
-"""What kinds of values a filter meets, and which fields a record has.
+"""The types of values in a filter, and which fields a record has.
 
-Taken from the declarations of the messages: a field that is added there can be asked for here.
-Values are in the forms of `Record.to_dict`, each made when it is asked for.
+They follow from the declarations of the messages: a field that is added there can be used here.
+Values have the forms of `Record.to_dict`; each is only computed when a filter asks for it.
 """
 
 from __future__ import annotations
 
+import enum
 import functools
 import ipaddress
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -40,16 +41,19 @@ __all__ = [
     "NUMBER",
     "TEXT",
     "TIME",
-    "Kind",
-    "Member",
+    "Convert",
+    "Family",
+    "RecordField",
+    "RecordGetter",
+    "ValueType",
     "fields_of",
     "list_of",
-    "record_kind",
+    "record_type",
 ]
 
 
 class _Absent:
-    """There is no such value: a field of another command, an entry behind the end of a list."""
+    """There is no such value: a field of another command, an index after the end of a list."""
 
     def __repr__(self) -> str:
         return "ABSENT"
@@ -60,119 +64,142 @@ class _Absent:
 
 ABSENT: Final = _Absent()
 
+Convert: TypeAlias = Callable[[Any], Any]
+"""From one form of a value to another."""
+RecordGetter: TypeAlias = Callable[[Any, Any], Any]
+"""From a record and the `Context` to a value."""
 
-class Kind(msgspec.Struct, frozen=True, kw_only=True):
-    """A kind of value; two of one `family` can be compared."""
 
-    family: str
-    """"number", "text", "true or false", "time", "list", "record", "null" or "anything"."""
-    words: str
-    """What it is, for the text of an error."""
-    show: Callable[[Any], Any] | None = None
-    """Turns what a record holds into what a filter sees; None where that is the same."""
-    element: Kind | None = None
-    """Of a list: the kind of its entries."""
+class Family(enum.StrEnum):
+    """Types that can be compared with each other; the text is for errors and documentation."""
+
+    NUMBER = "number"
+    TEXT = "text"
+    BOOLEAN = "true or false"
+    TIME = "time"
+    LIST = "list"
+    RECORD = "record"
+    NULL = "null"
+    ANYTHING = "anything"
+
+
+class ValueType(msgspec.Struct, frozen=True, kw_only=True):
+    """A type of value; two types of one `family` can be compared."""
+
+    family: Family
+    description: str
+    """What it is, for error messages."""
+    convert: Convert | None = None
+    """Converts what a record holds to what a filter sees; None if that is the same."""
+    element: ValueType | None = None
+    """Of a list: the type of its entries."""
     record: type | None = None
-    """Of a record: its class; `fields_of` gives its fields."""
+    """Of a record: its class; `fields_of` returns its fields."""
     digits: int = 0
-    """Of a text in hexadecimal: how many digits it has; 0 if that varies."""
+    """Of hexadecimal text: the number of digits; 0 if it varies."""
     hexadecimal: bool = False
     choices: tuple[str, ...] = ()
-    """The only texts there are; empty if there are others."""
+    """The only possible texts; empty if any text is possible."""
 
 
-class Member(msgspec.Struct, frozen=True):
-    """Something a record has: its kind, and how to get it."""
+class RecordField(msgspec.Struct, frozen=True):
+    """Something that a record has: its type, and how to get it."""
 
-    kind: Kind
-    get: Callable[[Any, Any], Any]
-    """Called with the record and the moment (`Moment`)."""
+    type: ValueType
+    get: RecordGetter
+    """Called with the record and the `Context`."""
     rule: str = ""
-    """The rule of the chains that have it, as `claim_trie`; empty if all have."""
+    """The rule of the chains that have it, as `claim_trie`; empty if all chains have it."""
 
 
-def _text(value: Any) -> str | None:
+def _text(value: bytes) -> str | None:
     try:
         return str(value, "utf-8")
     except UnicodeDecodeError:
         return None
 
 
-def _ip(value: Any) -> str:
+def _ip(value: bytes) -> str:
     address = ipaddress.IPv6Address(value)
     return str(address.ipv4_mapped or address)
 
 
-NUMBER = Kind(family="number", words="a number")
-BOOL = Kind(family="true or false", words="true or false")
-TEXT = Kind(family="text", words="a text")
-TIME = Kind(family="time", words="a time")
-NULL = Kind(family="null", words="null")
-ANYTHING = Kind(family="anything", words="a value")
-HEX = Kind(family="text", words="a text in hexadecimal", hexadecimal=True, show=bytes.hex)
-HASH = Kind(family="text", words="a hash", hexadecimal=True, digits=64, show=display)
-DIRECTION = Kind(family="text", words="a direction", choices=("to_upstream", "to_client"))
-COMMAND = Kind(family="text", words="a command")
-_STRING = Kind(family="text", words="a text", show=_text)
-_IP = Kind(family="text", words="an address", show=_ip)
+NUMBER = ValueType(family=Family.NUMBER, description="a number")
+BOOL = ValueType(family=Family.BOOLEAN, description="true or false")
+TEXT = ValueType(family=Family.TEXT, description="a text")
+TIME = ValueType(family=Family.TIME, description="a time")
+NULL = ValueType(family=Family.NULL, description="null")
+ANYTHING = ValueType(family=Family.ANYTHING, description="a value")
+HEX = ValueType(
+    family=Family.TEXT, description="hexadecimal text", hexadecimal=True, convert=bytes.hex
+)
+HASH = ValueType(
+    family=Family.TEXT, description="a hash", hexadecimal=True, digits=64, convert=display
+)
+DIRECTION = ValueType(
+    family=Family.TEXT, description="a direction", choices=("to_upstream", "to_client")
+)
+COMMAND = ValueType(family=Family.TEXT, description="a command")
+_STRING = ValueType(family=Family.TEXT, description="a text", convert=_text)
+_IP = ValueType(family=Family.TEXT, description="an address", convert=_ip)
 
 
 @functools.cache
-def list_of(element: Kind) -> Kind:
-    """Give the kind of a list."""
-    return Kind(family="list", words="a list", element=element)
+def list_of(element: ValueType) -> ValueType:
+    """Return the type of a list."""
+    return ValueType(family=Family.LIST, description="a list", element=element)
 
 
 @functools.cache
-def record_kind(record: type) -> Kind:
-    """Give the kind of a record."""
-    return Kind(family="record", words="a record", record=record)
+def record_type(record: type) -> ValueType:
+    """Return the type of a record."""
+    return ValueType(family=Family.RECORD, description="a record", record=record)
 
 
-def fields_of(record: type) -> dict[str, Member]:
-    """Give the fields of a record by the names of `to_dict`, as declared on the wire.
+def fields_of(record: type) -> dict[str, RecordField]:
+    """Return the fields of a record that are declared on the wire, by the names of `to_dict`.
 
-    What is derived from them is in `lbcproxy.filters.derived`.
+    `lbcproxy.filters.fields` adds what follows from them.
     """
-    found: dict[str, Member] = {}
+    found: dict[str, RecordField] = {}
     if issubclass(record, Record):
         for name, field in record.schema.fields.items():
             get = _getter(name)
             rule = field.rule if isinstance(field, IfChain) else ""
-            for shown, kind in _kinds(name, _inside(field), field):
-                found[shown] = Member(kind, get, rule)
+            for shown, value_type in _named_types(name, _inside(field), field):
+                found[shown] = RecordField(value_type, get, rule)
     return found
 
 
-def _getter(name: str) -> Callable[[Any, Any], Any]:
+def _getter(name: str) -> RecordGetter:
     value = attrgetter(name)
     return lambda record, _: value(record)
 
 
 def _inside(field: Any) -> Any:
-    """Give the field that others are wrapped around."""
+    """Return the innermost field, around which others are wrapped."""
     while not isinstance(field, Many | Layout) and hasattr(field, "subcon"):
         field = field.subcon
     return field
 
 
-def _kinds(name: str, field: Any, whole: Any) -> list[tuple[str, Kind]]:
-    """Give the names a field has in `to_dict`, with their kinds."""
+def _named_types(name: str, field: object, whole: object) -> list[tuple[str, ValueType]]:
+    """Return the names that a field has in `to_dict`, with their types."""
     if isinstance(field, VarStr | IpAddress):
-        return [(name, _kind(field)), (f"{name}_hex", HEX)]
+        return [(name, _type_of(field)), (f"{name}_hex", HEX)]
     if isinstance(field, VarHex):
         return [(f"{name}_hex", HEX)]
     own = type(whole).entries if isinstance(whole, Many) else Field.entries
-    return [(name if own is Field.entries else f"{name}_hex", _kind(field))]
+    return [(name if own is Field.entries else f"{name}_hex", _type_of(field))]
 
 
-def _kind(field: Any) -> Kind:
+def _type_of(field: object) -> ValueType:
     if isinstance(field, Layout):
-        return record_kind(field.record)
+        return record_type(field.record)
     if isinstance(field, Many):
         element = _inside(field.subcon)
-        # In a list a string stands in hexadecimal: it has no second name to be exact under.
-        return list_of(HEX if isinstance(element, VarBytes) else _kind(element))
+        # In a list a string is hexadecimal: there is no second name for its exact bytes.
+        return list_of(HEX if isinstance(element, VarBytes) else _type_of(element))
     if isinstance(field, HashField):
         return HASH
     if isinstance(field, VarStr):

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from lbcproxy.capture import open_capture
 from lbcproxy.filters import BadFilter, parse
-from lbcproxy.filters.names import NAMES, Moment
+from lbcproxy.filters.fields import ENTRY_FIELDS, Context
 from lbcproxy.resources import folder
 
 WORDS = [
-    *NAMES,
+    *ENTRY_FIELDS,
     *("inv", "tx", "block", "version", "verack", "feature", "x", "x", "true", "null"),
     *("tx.outputs", "block.transactions", "tx.claims", "version.user_agent", "inv.inventory"),
     *("x.value", "x.outputs", "x.name", "x.hash", ".txid", ".value", ".address", "[0]", "[-1]"),
@@ -41,7 +41,7 @@ def hold(text):
         assert caret.strip() == "^"
         return
     for entry in entries():
-        answer = wanted._true(Moment(entry, None, wanted._variables))
+        answer = wanted._is_true(Context(entry, None, wanted._variables))
         assert type(answer) is bool
         if answer and wanted.commands is not None:
             assert entry.command in wanted.commands
@@ -56,7 +56,7 @@ def test_words_of_the_language_in_any_order(text):
 
 VALUES = st.sampled_from(
     [
-        *(name for name in NAMES if name != "trail"),
+        *(name for name in ENTRY_FIELDS if name != "trail"),
         *("tx.lock_time", "tx.txid", "block.hash", "version.relay", "version.user_agent"),
         *("tx.outputs[0].value", "tx.claims[0].name", "len(tx.outputs)", "sum([size])", "null"),
         *("sum(o.value for o in tx.outputs)", "len(inv.inventory)", "tx.addresses[1]", "error"),

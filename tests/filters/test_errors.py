@@ -3,8 +3,8 @@
 import pytest
 
 from lbcproxy.filters import BadFilter, parse
-from lbcproxy.filters.names import NAMES
-from lbcproxy.filters.parser import LONGEST
+from lbcproxy.filters.fields import ENTRY_FIELDS
+from lbcproxy.filters.parser import MAX_LENGTH
 from lbcproxy.filters.types import ABSENT
 from lbcproxy.wire.registry import OPAQUE, commands
 
@@ -26,14 +26,14 @@ CASES = [
     ("inv |#3", "'#' is not understood", ""),
     ("size |@ 3", "'@' is not understood", ""),
     ("inv\x1b", None, ""),
-    ('command == |"inv', "the text that begins here does not end", ""),
-    ("|invv", "no name 'invv'; did you mean inv?", "a text stands in quotes"),
+    ('command == |"inv', "the text that starts here does not end", ""),
+    ("|invv", "no name 'invv'; did you mean inv?", "a text is in quotes"),
     ("size > 3 and (ping or |pnog)", "no name 'pnog'; did you mean pong?", ""),
     ("|INV", "no name 'INV'; did you mean inv?", ""),
     ("|sise > 3", "no name 'sise'; did you mean size?", ""),
     ("  é |== 3", None, ""),
     ('error == "é" and |sise > 3', "no name 'sise'; did you mean size?", ""),
-    ("version.user_agent == |LBRY", "no name 'LBRY'", "a text stands in quotes"),
+    ("version.user_agent == |LBRY", "no name 'LBRY'", "a text is in quotes"),
     ('command == |"invv"', "no command 'invv'; did you mean inv?", 'command =~ "^invv$"'),
     ('command in |("inv", "txx")', "no command 'txx'; did you mean tx?", ""),
     ("command == |inv", "inv is a command, not a value", 'inv.inventory or "inv"'),
@@ -47,60 +47,60 @@ CASES = [
     ("block.header.|hsh", "block.header has no field 'hsh'; did you mean hash?", ""),
     ("any(o.|valu > 3 for o in tx.outputs)", "o has no field 'valu'", "value, script_pubkey"),
     ("verack.|x", "verack has no field 'x'", "there are none"),
-    ("|feature.x == 1", "feature is known, but passes unread", ""),
+    ("|feature.x == 1", "feature is known, but is not decoded", ""),
     ("tx.outputs.|value > 5", "a list has no field 'value'", "any(x.value"),
     ("tx.txid.|x", "a hash has no field 'x'", ""),
     ('direction == |"up"', "a direction is one of to_upstream, to_client", ""),
     ('any(c.kind == |"x" for c in tx.claims)', "is one of claim, support, update", ""),
-    ('tx.lock_time == |"5"', "a number is not compared with a text", ""),
-    ("command == |5", "a command is not compared with a number", ""),
-    ("version.relay == |1", "true or false is not compared with a number", ""),
+    ('tx.lock_time == |"5"', "a number cannot be compared with a text", ""),
+    ("command == |5", "a command cannot be compared with a number", ""),
+    ("version.relay == |1", "true or false cannot be compared with a number", ""),
     ("version.relay > |true", "true or false has no order", ""),
     ("tx.lock_time < |null", "null has no order", ""),
-    ("tx.outputs == |3", "a list is not compared as a whole", "len(LIST) > 3"),
-    ("block.header == |3", "a record is not compared as a whole", "one of its fields"),
+    ("tx.outputs == |3", "a list cannot be compared as a whole", "len(LIST) > 3"),
+    ("block.header == |3", "a record cannot be compared as a whole", "one of its fields"),
     ("command |is null", None, ""),
-    ('tx.txid == |"ab"', "a hash has 64 digits, not 2", 'for its beginning: =~ "^ab"'),
+    ('tx.txid == |"ab"', "a hash has 64 digits, not 2", 'to match its beginning: =~ "^ab"'),
     ('tx.txid == |"xy"', "'xy' is not hexadecimal", ""),
     ('any(c.claim_id == |"ab" for c in tx.claims)', "a claim id has 40 digits, not 2", ""),
     ('time > |"yesterday"', "'yesterday' is not a time", '"2026-11-23T08:30:00"'),
     ('time > |"2026-11-23T07:42:33.12x"', "is not a time", ""),
-    ("time > |5", "a time is not compared with a number", ""),
+    ("time > |5", "a time cannot be compared with a number", ""),
     ('version.user_agent =~ "L|(B"', "not a regular expression: missing )", ""),
     ('version.user_agent =~ "é*|*"', "not a regular expression: multiple repeat", ""),
     ('command =~ "a|(?=b)"', "not a regular expression: there are no look-aheads", ""),
     ('command =~ "a|\\Z"', "invalid escape sequence", r"\z"),
     ('command =~ |"\\w{999}\\w{999}"', "too large: repeat less", ""),
-    ("command =~ |tx", "behind =~ stands a pattern in quotes", ""),
+    ("command =~ |tx", "after =~ a pattern in quotes is expected", ""),
     ('size =~ |"3"', "=~ searches texts, not a number", ""),
     ('tx.addresses =~ |"b"', "=~ searches texts, not a list", "any(x =~ ... for x in LIST)"),
-    ('"a" in |size', "nothing can be in a number", ""),
+    ('"a" in |size', "a number cannot contain anything", ""),
     ("3 in |command", "a number cannot be in a command", ""),
-    ("3 in |tx.addresses", "a number is not compared with a text", ""),
-    ("command in (|size, 3)", "a list that is written out holds numbers and texts", ""),
-    ('size in |(3, null, "a")', "a number is not compared with a text", ""),
+    ("3 in |tx.addresses", "a number cannot be compared with a text", ""),
+    ("command in (|size, 3)", "a literal list contains numbers and texts", ""),
+    ('size in |(3, null, "a")', "a number cannot be compared with a text", ""),
     ('command == "inv" or |"tx"', "a text alone is neither true nor false", ""),
     ("|3", "a number alone is neither true nor false", ""),
     ("|null", "null alone is neither true nor false", ""),
     ("|anyy(x for x in trail)", "no function 'anyy'; did you mean any?", "any, all, len, sum"),
     ("|open('x')", "no function 'open'", ""),
     ("|size.bit_length()", "this is not understood in a filter", ""),
-    ("|any()", "any() wants one list", ""),
-    ("|len(trail, 3)", "len() wants one list", ""),
-    ("any(|size)", "any() wants a list", ""),
+    ("|any()", "any() takes one list", ""),
+    ("|len(trail, 3)", "len() takes one list", ""),
+    ("any(|size)", "any() takes a list", ""),
     ("len(|size) > 3", "len() counts a list or a text, not a number", ""),
     ("sum(|trail) > 3", "sum() adds up numbers", ""),
     ("any(x for x in |size)", "a number has no entries", ""),
     ("any(x for |x, y in trail)", "a loop has one name", ""),
-    ("tx.outputs[|0:1]", "an entry is asked for by its number, from 0", ""),
+    ("tx.outputs[|0:1]", "the index of an entry is a number, from 0", ""),
     ("|size[0] == 3", "a number has no entries by number", ""),
-    ("|'a' + 3 > 2", "a text is not calculated with", ""),
+    ("|'a' + 3 > 2", "a text is not a number to calculate with", ""),
     ("|size ** 2 > 3", "this is not understood in a filter", ""),
     ("|lambda: 1", "this is not understood in a filter", ""),
     ("|[1, 2]", "a list alone is neither true nor false", ""),
     ("any(x for x in ((1, 2), |(3,)))", None, ""),
     ("|f'{size}'", "this is not understood in a filter", ""),
-    ("size > |b'a'", "this kind of value is not known to filters", ""),
+    ("size > |b'a'", "this type of value is not known to filters", ""),
     ("|size if inv else 3", "this is not understood in a filter", ""),
     ("(x |:= 3)", "':=' is not understood", ""),
     ("|__import__", "no name '__import__'", ""),
@@ -109,7 +109,7 @@ CASES = [
 
 @pytest.mark.parametrize(("marked", "what", "hint"), CASES, ids=[each[0] for each in CASES])
 def test_an_error_points_at_its_place(marked, what, hint):
-    """The caret stands below the character that is wrong."""
+    """The caret is below the character that is wrong."""
     text = marked.replace("|", "").replace("¦", "|")
     with pytest.raises(BadFilter) as caught:
         parse(text)
@@ -147,7 +147,7 @@ def test_a_long_filter_is_shown_around_the_place():
         "+".join(["size"] * 1900) + " > 3",
         "inv" + ".x" * 4000,
         "not " * 150 + "inv",
-        "x" * (LONGEST + 1),
+        "x" * (MAX_LENGTH + 1),
         "\0",
         "inv\0",
     ],
@@ -167,7 +167,7 @@ def test_a_filter_may_have_several_lines(blank):
 
 def test_names_do_not_hide_commands():
     """`size` is not a command, and none may come to be."""
-    assert set(NAMES) & {*commands(), *OPAQUE} == set()
+    assert set(ENTRY_FIELDS) & {*commands(), *OPAQUE} == set()
 
 
 def test_what_is_absent_is_not_true():

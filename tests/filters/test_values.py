@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.filters import parse
-from lbcproxy.filters.derived import members_of
-from lbcproxy.filters.names import Moment
-from lbcproxy.filters.types import Kind, Member, fields_of
+from lbcproxy.filters.fields import Context, members_of
+from lbcproxy.filters.types import Family, RecordField, ValueType, fields_of
 from lbcproxy.session import Direction, Entry, Message
 from lbcproxy.wire import Codec, commands
 from lbcproxy.wire.envelope import frame
@@ -37,16 +36,16 @@ def entry_of(command, payload, codec=CODEC):
     )
 
 
-def seen(kind, value, moment):
+def seen(kind, value, context):
     """Give a value as a filter sees it, all the way down."""
     if value is None:
         return None
     if kind.family == "list":
-        return [seen(kind.element, each, moment) for each in value]
+        return [seen(kind.element, each, context) for each in value]
     if kind.family == "record":
         members = members_of(kind.record)
         return {
-            name: seen(member.kind, member.get(value, moment), moment)
+            name: seen(member.type, member.get(value, context), context)
             for name, member in members.items()
             if name in fields_of(kind.record)
             or (
@@ -54,7 +53,7 @@ def seen(kind, value, moment):
                 and not (name in ("hash", "indexes") and kind.record.__name__ in BEHIND)
             )
         }
-    return value if kind.show is None else kind.show(value)
+    return value if kind.convert is None else kind.convert(value)
 
 
 def comparable(value):
@@ -82,9 +81,9 @@ def test_values_are_those_of_to_dict(command, params):
     @settings(max_examples=25, deadline=None, suppress_health_check=SLOW, database=None)
     @given(records(record, params))
     def compare(made):
-        moment = Moment(entry_of(command, b""), None, 0)
-        kind = Kind(family="record", words="", record=record)
-        assert comparable(seen(kind, made, moment)) == comparable(made.to_dict())
+        context = Context(entry_of(command, b""), None, 0)
+        kind = ValueType(family=Family.RECORD, description="", record=record)
+        assert comparable(seen(kind, made, context)) == comparable(made.to_dict())
 
     compare()
 
@@ -92,7 +91,7 @@ def test_values_are_those_of_to_dict(command, params):
 def test_the_exceptions_are_needed():
     """The list of what differs does not outlive its reasons."""
     assert "index" not in members_of(PrefilledTx)
-    assert all(isinstance(each, Member) for each in members_of(PrefilledTx).values())
+    assert all(isinstance(each, RecordField) for each in members_of(PrefilledTx).values())
 
 
 def paths(kind, name, depth=0):
@@ -106,7 +105,7 @@ def paths(kind, name, depth=0):
             yield f"all(not {each} for {variable} in {name})"
     elif kind.family == "record":
         for attribute, member in members_of(kind.record).items():
-            yield from paths(member.kind, f"{name}.{attribute}", depth)
+            yield from paths(member.type, f"{name}.{attribute}", depth)
     elif kind.family == "number":
         yield from (f"{name} > 3", f"1 < -{name} + 2 * {name}", f"{name} in (1, 2)")
     elif kind.family == "text":
@@ -121,7 +120,7 @@ def of_command(command):
     return [
         parse(text)
         for name, member in members_of(record).items()
-        for text in paths(member.kind, f"{command}.{name}")
+        for text in paths(member.type, f"{command}.{name}")
     ]
 
 
@@ -138,7 +137,7 @@ def test_a_filter_never_fails(command):
     def ask(payload):
         entry = entry_of(command, payload)
         for each in filters:
-            assert each._true(Moment(entry, None, each._variables)) in (True, False)
+            assert each._is_true(Context(entry, None, each._variables)) in (True, False)
             assert type(each(entry)) is bool
 
     ask()
