@@ -230,3 +230,21 @@ def test_a_stray_reset_brings_no_syn_before_what_is_known():
     found, _ = told(*OPEN, *order, *syn, up(70_100, b"new", ack=9_001), apart=2 * MS)
     assert found[0] == (1, "down", b"abcdefghij")
     assert found[-1] == (2, "up", b"new")
+
+
+def test_a_stray_answer_does_not_take_the_place_of_a_syn_that_waits():
+    """It answers another SYN. The number of the one that waits is in the old window."""
+    stray = (down(9_000, flags=SYN_ACK, ack=900_000_000), up(900_000_000, flags=RST))
+    answer = (down(900_000, flags=SYN_ACK, ack=60_001), up(60_001, b"new", ack=900_001))
+    found, _ = told(*OPEN, *TALK, up(60_000, flags=SYN), *stray, *answer)
+    assert found == [*TOLD[:2], (1, "up", "RST"), (2, "up", b"new")]
+
+
+def test_segments_far_ahead_are_dropped_when_an_end_before_them_is_reached():
+    """The end waited for bytes that are given up, to go on where they are."""
+    far = (down(50_000_000, b"far", ack=100), down(50_000_010, b"ahead", ack=100))
+    found, dropped = told(
+        *OPEN, down(505, flags=FIN | ACK, ack=100), *far, up(100, b"x"), apart=1_100 * MS
+    )
+    assert found == [(1, "down", 5), (1, "down", "FIN"), (1, "up", b"x")]
+    assert dropped == {"outside-window": 2}

@@ -248,7 +248,6 @@ class TcpStreams:
             return
         self._give_up_before(half, None, events)
         if half.closed:
-            self._forget(half, group)
             return
         if half.pending_reset is not None:
             self._disbelieve(half)

@@ -203,6 +203,9 @@ class Reassembler(OpenConnections):
             and other.may_begin_with(client_syn + 1)
         ):
             return found
+        if pending is not None and pending.server_syn is None and pending.server == segment.source:
+            found.drop(DropReason.IGNORED_SYN)  # it answers another SYN than the one that waits
+            return None
         self._drop_pending(found)
         if half.syn is not None and other.syn == client_syn:
             found.drop(DropReason.IGNORED_SYN)  # the SYN was answered by another number
