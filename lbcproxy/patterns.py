@@ -82,7 +82,7 @@ def searcher(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool
 
 
 def _bad(pattern: str, error: Exception) -> BadPattern:
-    """Say what is wrong with a pattern; in Python's words if it is wrong for Python too."""
+    """Return what is wrong with a pattern; in Python's words if it is wrong for Python too."""
     if isinstance(error, UnicodeEncodeError):
         return BadPattern("half of a surrogate pair is not a character", error.start)
     what, _, piece = error.args[0].decode("utf-8", "replace").partition(": ")

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent
 
 
 def folder(name: str) -> Path:
-    """Give the shipped folder `captures` or `plugins`; FileNotFoundError if it is not there."""
+    """Return the shipped folder `captures` or `plugins`; FileNotFoundError if it is not there."""
     for place in (PACKAGE / f"_{name}", PACKAGE.parent / name):
         if (place / "README.md").is_file():
             return place

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lbcproxy import session
+from lbcproxy import session, wire
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,8 @@ def test_an_old_name_warns_and_is_the_new_one(old, new):
 def test_a_name_that_never_existed_is_an_attribute_error():
     with pytest.raises(AttributeError, match="lbcproxy.session' has no attribute 'Nothing'"):
         _ = session.Nothing
+
+
+def test_the_old_name_of_the_framers_items_is_an_alias():
+    with pytest.warns(DeprecationWarning, match=r"lbcproxy\.wire\.Item is now StreamItem"):
+        assert wire.Item is wire.StreamItem

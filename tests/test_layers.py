@@ -27,6 +27,7 @@ ROWS = (
         "discover",
         "endpoint",
         "interrupt",
+        "json_types",
         "patterns",
         "private",
         "text",

@@ -27,7 +27,7 @@ CAPTURES = {
     "btcd-light-client.pcapng",
 }
 COMPILERS = ("cc", "gcc", "clang")
-SLOWER = "the native engine is not built: reading and writing messages is some fifty times slower"
+SLOWER = "the native engine is not built: reading and writing messages is about fifty times slower"
 
 
 def test_the_wheel_has_everything_that_travels_with_the_program(wheel):

@@ -51,7 +51,7 @@ def _module_of(name: str) -> str:
 def _version(ctx: click.Context, _: click.Parameter, requested: bool) -> None:
     if not requested:
         return
-    from lbcproxy.wire.engine import ENGINES, slower
+    from lbcproxy.wire.engine import ENGINES, missing_engine_warning
 
     click.echo(f"lbcproxy:  {__version__}")
     click.echo(f"Python:    {platform.python_version()}")
@@ -59,7 +59,7 @@ def _version(ctx: click.Context, _: click.Parameter, requested: bool) -> None:
         click.echo(f"{package + ':':10} {metadata.version(package)}")
     click.echo(f"engine:    {next(iter(ENGINES))}")
     click.echo(f"Platform:  {platform.platform()}")
-    if (note := slower()) is not None:
+    if (note := missing_engine_warning()) is not None:
         click.echo(f"Note: {note}", err=True)
     ctx.exit()
 

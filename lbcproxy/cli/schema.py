@@ -41,22 +41,22 @@ def _print(record: type[MessageRecord]) -> None:
     click.echo(f"{record.command}: {record.__doc__}".rstrip())
     click.echo(f"\npayload, at most {_max_payload(record)}")
     if record.since:
-        click.echo(f"legal from protocol version {record.since} on")
+        click.echo(f"valid from protocol version {record.since} on")
     rows = [(each.name, each.type, each.bytes, each.limit, each.when) for each in describe(record)]
     if not rows:
         click.echo("no fields")
         return
-    _print_table([("field", "type", "bytes", "at most", "there"), *rows])
+    _print_table([("field", "type", "bytes", "maximum", "present"), *rows])
 
 
 def _max_payload(record: type[MessageRecord]) -> str:
     from lbcproxy import networks
     from lbcproxy.wire.rules import ByChain, Params, bound
-    from lbcproxy.wire.schema import limit_words
+    from lbcproxy.wire.schema import describe_limit
 
     maximum = record.maximum
     if not isinstance(maximum, ByChain):
-        return limit_words(maximum, "bytes")
+        return describe_limit(maximum, "bytes")
     sizes = [
         f"{bound(maximum, Params(chain.rules, 0, witness=True)):,} on {chain.family}"
         for chain in (networks.get("lbry-mainnet"), networks.get("bitcoin-mainnet"))

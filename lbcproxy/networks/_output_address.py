@@ -16,7 +16,7 @@ OP_CHECKSIG = 0xAC
 
 
 def output_address(script: bytes, network: Network) -> str | None:
-    """Give the address of a script (of the script behind a claim, if it is one), or None.
+    """Return the address of a script (of the script behind a claim, if it is one), or None.
 
     Knows public key and script hashes, bare public keys, and witness programs (BIP173, BIP350).
     """

@@ -19,7 +19,7 @@ SIGNET = "bitcoin-signet"
 
 @functools.cache
 def all_networks() -> dict[str, Network]:
-    """Give every network by its id."""
+    """Return every network by its id."""
     found: dict[str, Network] = {}
     for module in entries("lbcproxy.networks"):
         for network in module.NETWORKS:
@@ -107,12 +107,12 @@ def meant_by(magic: bytes) -> Network | None:
 
 
 def with_magic(magic: bytes) -> tuple[Network, ...]:
-    """Give the networks whose frames begin with these four bytes; two chains may share them."""
+    """Return the networks whose frames begin with these four bytes; two chains may share them."""
     return tuple(each for each in all_networks().values() if each.magic == magic)
 
 
 def whose_magic(network: Network, raw: bytes) -> str:
-    """Say which other network's frames begin like this: the operator may have meant it."""
+    """Return which other network's frames begin like this: the operator may have meant it."""
     magic = raw[:4]
     known = [each.id for each in sorted(with_magic(magic), key=lambda each: not each.assumed)]
     if not known or magic == network.magic:

@@ -114,12 +114,12 @@ class PeerCore(Reactions):
         """Take bytes as they came."""
         self.counters.bytes_received += len(data)
         self._items.extend(self._framer.feed(data))  # type: ignore[arg-type]  # whole frames only
-        why = self._framer.astray
+        why = self._framer.desync_reason
         shaking = self.handshake.phase is not Phase.DONE and not self._items
         if shaking and self._framer.buffered > MOST_IN_HANDSHAKE:
             why = f"a frame of more than {MOST_IN_HANDSHAKE} bytes in the handshake"
         if why and not self._forgiving():
-            self._items.append(Junk(self._framer.held(), why))
+            self._items.append(Junk(self._framer.take_buffered(), why))
 
     def step(self, now: float) -> list[Effect]:
         """Take the next item in; call it again while `pending`."""
@@ -228,7 +228,7 @@ class PeerCore(Reactions):
         self.closed = why or "no reason given"
         self._timers.clear()
         self._items.clear()
-        self._framer.held()  # taken out, so that its memory is free
+        self._framer.take_buffered()  # taken out, so that its memory is free
         self.inventory.forget()
         return [Note("trace", f"disconnecting: {why}"), *self.sender.give_up(), End()]
 

@@ -40,10 +40,10 @@ class Used(Protocol):
     """Something that a test was given."""
 
     def problem(self) -> str:
-        """Say why the test has failed, nothing if it has not."""
+        """Return why the test has failed, nothing if it has not."""
 
     def words(self) -> str:
-        """Tell what a failed test should know."""
+        """Return what a failed test should know."""
 
     def finish(self, *, passed: bool) -> str:
         """End; give what is to be said at the end of the run."""
@@ -206,7 +206,7 @@ def lbcproxy_config() -> dict[str, Any]:
 def recorded_node(
     request: pytest.FixtureRequest, lbcproxy_config: object
 ) -> Generator[Node, None, None]:
-    """Give a node to connect to: played or recorded, as the record mode says."""
+    """Return a node to connect to: played or recorded, as the record mode says."""
     settings = _settings(request, lbcproxy_config, request.config.getoption("record_mode", None))
     yield from _node(request, settings)
 
@@ -215,7 +215,7 @@ def recorded_node(
 def replayed_node(
     request: pytest.FixtureRequest, lbcproxy_config: object
 ) -> Generator[Node, None, None]:
-    """Give a node that is played from its capture, whatever the record mode."""
+    """Return a node that is played from its capture, whatever the record mode."""
     yield from _node(request, _settings(request, lbcproxy_config, "none"))
 
 
@@ -223,7 +223,7 @@ def replayed_node(
 def replayed_client(
     request: pytest.FixtureRequest, lbcproxy_config: object
 ) -> Generator[Client, None, None]:
-    """Give the client of a capture, to be played to a node."""
+    """Return the client of a capture, to be played to a node."""
     from lbcproxy.pytest_plugin.client import Client
 
     settings = _settings(request, lbcproxy_config, "none")
@@ -237,7 +237,7 @@ def replayed_client(
 def make_scripted_peer(
     request: pytest.FixtureRequest, lbcproxy_config: object
 ) -> Generator[Callable[..., ScriptedPeer], None, None]:
-    """Give what makes scripted peers; its arguments are fields of their `PeerConfig`."""
+    """Return what makes scripted peers; its arguments are fields of their `PeerConfig`."""
     from lbcproxy.peer import PeerConfig
     from lbcproxy.pytest_plugin.peer import ScriptedPeer
 
@@ -261,7 +261,7 @@ def make_scripted_peer(
 
 @pytest.fixture
 def scripted_peer(make_scripted_peer: Callable[..., ScriptedPeer]) -> ScriptedPeer:
-    """Give a peer that the test moves: it expects messages and sends them."""
+    """Return a peer that the test moves: it expects messages and sends them."""
     return make_scripted_peer()
 
 
@@ -300,7 +300,7 @@ def _capture(request: pytest.FixtureRequest) -> tuple[Path, str]:
 
 
 def _loop(config: pytest.Config) -> Loop:
-    """Give the loop of this process; it begins with the first test that needs it."""
+    """Return the loop of this process; it begins with the first test that needs it."""
     loop = config.stash.get(LOOP, None)
     if loop is None:
         from lbcproxy.pytest_plugin.loop import Loop

@@ -46,7 +46,7 @@ class Answer(Generic[T]):
         return self._future.result(timeout)
 
     def deferred(self) -> Deferred[T]:
-        """Give a Deferred of it; to be called and used in the global reactor's thread."""
+        """Return a Deferred of it; to be called and used in the global reactor's thread."""
         from twisted.internet import reactor  # noqa: TID251 # the test's own, which waits for us
 
         self.asked = True

@@ -14,7 +14,7 @@ from lbcproxy.replay.comparing.normalize import items_of, plain
 from lbcproxy.session import Message
 from lbcproxy.text import printable
 from lbcproxy.wire.hashes import display
-from lbcproxy.wire.messages.inventory import kind_name
+from lbcproxy.wire.messages.inventory import type_name
 
 __all__ = ["Played", "describe", "field_lines"]
 
@@ -69,7 +69,7 @@ def field_lines(fields: Sequence[FieldDifference], names: tuple[str, str]) -> It
 
 
 def _head(question: Message) -> str:
-    """Give what pytest shows of a failure in its last lines."""
+    """Return what pytest shows of a failure in its last lines."""
     return f"no recorded answer: {printable(question.command)} {_summary(question)}".rstrip()
 
 
@@ -108,7 +108,7 @@ def _things(recorded: Message, asked: Message) -> Sequence[FieldDifference]:
 
 
 def _thing(thing: tuple[int, bytes] | None) -> str:
-    return ABSENT if thing is None else f"{kind_name(thing[0])} {display(thing[1])}"
+    return ABSENT if thing is None else f"{type_name(thing[0])} {display(thing[1])}"
 
 
 def _nearest(

@@ -85,7 +85,7 @@ class Node:
     # What the plugin asks for.
 
     def problem(self) -> str:
-        """Say why the test has failed, nothing if it has not."""
+        """Return why the test has failed, nothing if it has not."""
         part = self._part
         if isinstance(part, Recorded):
             return ""
@@ -103,7 +103,7 @@ class Node:
         return ""
 
     def words(self) -> str:
-        """Tell what a failed test should know."""
+        """Return what a failed test should know."""
         return self._part.words()
 
     def finish(self, *, passed: bool) -> str:

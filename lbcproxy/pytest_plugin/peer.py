@@ -133,7 +133,7 @@ class ScriptedPeer:
     # What the plugin asks for.
 
     def problem(self) -> str:
-        """Say what the test expected and never looked at."""
+        """Return what the test expected and never looked at."""
         forgotten = [repr(each) for each in self._answers if not each.asked]
         if not forgotten:
             return ""
@@ -143,7 +143,7 @@ class ScriptedPeer:
         )
 
     def words(self) -> str:
-        """Tell what came."""
+        """Return what came."""
         return f"scripted peer: {self._loop.call(self._script.story)}"
 
     def finish(self, *, passed: bool) -> str:
@@ -275,7 +275,7 @@ class _Script(Factory):
         return self._wait(waiting, seconds)
 
     def story(self) -> str:
-        """Tell what came, and whether anybody is there."""
+        """Return what came, and whether anybody is there."""
         names = [printable(each.command) for each in self.received]
         more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
         came = f"received {', '.join(names[:MOST_NAMED])}{more}" if names else "received nothing"
@@ -286,7 +286,7 @@ class _Script(Factory):
     # What the peer tells.
 
     def on_message(self, peer: Peer, message: Message) -> None:
-        """Give it to who waits for it, or keep it."""
+        """Return it to who waits for it, or keep it."""
         self.received.append(message)
         for each in self._waiting:
             if each.what == message.command:

@@ -56,7 +56,7 @@ class Recorded(Observer):
     # What the plugin asks for.
 
     def words(self) -> str:
-        """Tell how sessions ended: a node that could not be reached is among it."""
+        """Return how sessions ended: a node that could not be reached is among it."""
         ends = self._loop.call(lambda: list(self._ends))
         return "\n".join((f"recording from {self._upstream}, {self.new:,} messages", *ends))
 

@@ -67,7 +67,7 @@ class Replayed:
         self.address = loop.call(self._listen)
 
     def unknown(self) -> Sequence[tuple[Message, Answers]]:
-        """Give the questions without an answer, and who was asked."""
+        """Return the questions without an answer, and who was asked."""
         return [(each, server.answers) for server in self.servers for each in list(server.unknown)]
 
     def play_count(self) -> int:
@@ -91,7 +91,7 @@ class Replayed:
         ]
 
     def words(self) -> str:
-        """Tell what of the capture could not be played."""
+        """Return what of the capture could not be played."""
         return "\n".join(self._notices)
 
     def stop(self) -> None:

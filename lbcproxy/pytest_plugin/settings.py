@@ -98,7 +98,7 @@ def settings_of(item: pytest.Item, config: object, record_mode: str | None) -> S
 
 
 def capture_path(item: pytest.Item) -> Path:
-    """Give the capture of a test: what its mark names, or `captures/MODULE/TEST.pcapng` beside it.
+    """Return the capture of a test: its mark's, or `captures/MODULE/TEST.pcapng` beside it.
 
     Raises ValueError for a mark that names more than one.
     """
@@ -122,5 +122,5 @@ def file_name(test: str) -> str:
 
 
 def shown_path(path: Path, folder: Path) -> str:
-    """Give a path as it is seen from a folder."""
+    """Return a path as it is seen from a folder."""
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

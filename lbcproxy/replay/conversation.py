@@ -130,12 +130,12 @@ class Conversation:
         return found
 
     def raw(self, turn: Turn) -> bytes:
-        """Give the bytes of a message, as they stood on the wire."""
+        """Return the bytes of a message, as they stood on the wire."""
         self._spool.seek(turn.at)
         return self._spool.read(turn.size)
 
     def glance(self, turn: Turn) -> Message:
-        """Give a message of which only the beginning is read, if it is long."""
+        """Return a message of which only the beginning is read, if it is long."""
         if turn.size <= HEAD:
             return self.message(turn)
         self._spool.seek(turn.at)
@@ -145,7 +145,7 @@ class Conversation:
         )
 
     def message(self, turn: Turn) -> Message:
-        """Give a message; it is read anew each time."""
+        """Return a message; it is read anew each time."""
         return Message(turn.command, turn.direction, self.raw(turn), turn.codec, error=turn.error)
 
     def close(self) -> None:
@@ -240,7 +240,7 @@ class _Loading:
                 self._keep_only(kept)
 
     def _candidate(self, entry: Entry) -> Conversation | None:
-        """Give the session of an entry if it may be played: each side begins with its version."""
+        """Return the session of an entry if it may be played: each side begins with its version."""
         number = entry.session
         kept = self._kept.get(number)
         if number not in self._kept:

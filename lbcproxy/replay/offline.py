@@ -33,7 +33,7 @@ def offline(
     seed: int = 0,
     observer: Observer | None = None,
 ) -> Iterator[Entry]:
-    """Give the entries of a capture as they would be with these plugins and faults by message.
+    """Return the entries of a capture as they would be with these plugins and faults by message.
 
     What nodes sent is taken as it came in; what was injected when it was recorded is left out. The
     observer is told of the sessions as of live ones: a `Recorder` so makes another capture.
@@ -78,7 +78,7 @@ class _Run:
             self.ends[report.number] = report.end
 
     def now(self) -> int:
-        """Give the capture's time."""
+        """Return the capture's time."""
         return (self._began or 0) + round(self.clock.seconds() * 1e9)
 
     def take(self, entry: Entry) -> Iterator[Entry]:
@@ -165,7 +165,7 @@ class _Replayed:
         """Nobody is there to get it."""
 
     def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        """Give what passed."""
+        """Return what passed."""
         self._run.observer.passed(self._facts, direction, deliveries, self._run.now())
         self._run.out.extend(entry for each in deliveries for entry in each.entries)
 

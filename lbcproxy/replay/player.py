@@ -47,11 +47,11 @@ class Play:
         self._watchdog = clock.callLater(STALL, self._stalled)
 
     def node(self) -> Factory:
-        """Give the factory of the node's side, for a listener."""
+        """Return the factory of the node's side, for a listener."""
         return _Players(self, Direction.TO_CLIENT)
 
     def client(self) -> Player:
-        """Give the client's side, to be connected."""
+        """Return the client's side, to be connected."""
         return Player(self, Direction.TO_UPSTREAM)
 
     def joined(self, player: Player) -> None:

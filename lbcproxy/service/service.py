@@ -33,7 +33,7 @@ from lbcproxy.service.plugins import PluginFiles
 from lbcproxy.service.recordings import Recorders, Recordings
 from lbcproxy.service.running_proxy import RunningProxy, moved, settings_of, stays
 from lbcproxy.session import Observer
-from lbcproxy.wire.engine import slower
+from lbcproxy.wire.engine import missing_engine_warning
 
 __all__ = ["LbcproxyService"]
 
@@ -117,7 +117,7 @@ class LbcproxyService(Service):
             running.say_listening()
             running.say_faults(self._seed_now)
         self._control.say()
-        if (words := slower()) is not None:
+        if (words := missing_engine_warning()) is not None:
             LOG.info("{words}", words=words)
 
     @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Delivery
-from lbcproxy.wire.framer import FrameEnd, Framer, Item
+from lbcproxy.wire.framer import FrameEnd, Framer, StreamItem
 
 if TYPE_CHECKING:
     from lbcproxy.session.session import Session
@@ -47,7 +47,7 @@ class SafeReading:
 
 
 def salvaged(
-    framer: Framer, items: Sequence[Item], data: bytes, expected: int
+    framer: Framer, items: Sequence[StreamItem], data: bytes, expected: int
 ) -> tuple[list[bytes], int]:
     """Return the bytes of a stream that have not passed yet, and how many more are lost.
 

@@ -20,7 +20,16 @@ from lbcproxy.session.message import HEAD, Message
 from lbcproxy.session.node_state import HANDSHAKE, NodeState, Stage
 from lbcproxy.session.salvage import salvaged
 from lbcproxy.wire.codec import Codec
-from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk, Run
+from lbcproxy.wire.framer import (
+    Frame,
+    FrameEnd,
+    FramePart,
+    Framer,
+    FrameStart,
+    Junk,
+    Run,
+    StreamItem,
+)
 
 __all__ = ["STREAM_ABOVE", "Session"]
 
@@ -154,7 +163,7 @@ class Session:
         return self._pass_all(way, direction, items, time_ns)
 
     def _pass_all(
-        self, way: _Way, direction: Direction, items: list[Item], time_ns: int
+        self, way: _Way, direction: Direction, items: list[StreamItem], time_ns: int
     ) -> list[Delivery]:
         deliveries: list[Delivery] = []
         if items:
@@ -175,9 +184,9 @@ class Session:
         """
         way = self._ways[direction]
         self.defect, way.broken = error, True
-        deliveries, items = way.deliveries, way.items or way.framer.cut
+        deliveries, items = way.deliveries, way.items or way.framer.completed
         items = items[len(deliveries) :]
-        way.items, way.deliveries, way.framer.cut = [], [], []
+        way.items, way.deliveries, way.framer.completed = [], [], []
         if way.expected is None:  # it had not begun
             way.expected = way.framer.buffered + len(data)
         expected = way.expected - sum(len(each.raw) for each in deliveries)
@@ -210,7 +219,7 @@ class Session:
     def passes(self, direction: Direction, data: bytes) -> bool:
         """Whether what comes next is of long messages that nobody wants, as headers alone tell."""
         way = self._ways[direction]
-        return not way.broken and way.framer.passes(data)
+        return not way.broken and way.framer.can_forward_unparsed(data)
 
     @property
     def held(self) -> int:
@@ -222,7 +231,7 @@ class Session:
         """Hold the message that is under way no longer: it will have passed unread."""
         way = self._ways[direction]
         way.expected = way.framer.buffered
-        items = [] if way.broken else way.framer.let_go()
+        items = [] if way.broken else way.framer.release_partial()
         return self._pass_all(way, direction, items, time_ns)
 
     def gap(self, direction: Direction, missing: int, time_ns: int) -> list[Delivery]:
@@ -248,17 +257,17 @@ class Session:
             self._set(way.framer)
 
     def _framer(self, *, begins: bool) -> Framer:
-        framer = Framer(self.network, begins=begins)
+        framer = Framer(self.network, at_stream_start=begins)
         self._set(framer)
         return framer
 
     def _set(self, framer: Framer) -> None:
         if self._wanted is None:
-            framer.give(None)
+            framer.configure(None)
         else:
-            framer.give(self._stream_above, HANDSHAKE | self._wanted, self._wanted)
+            framer.configure(self._stream_above, HANDSHAKE | self._wanted, self._wanted)
 
-    def _pass(self, way: _Way, direction: Direction, item: Item, time_ns: int) -> Delivery:
+    def _pass(self, way: _Way, direction: Direction, item: StreamItem, time_ns: int) -> Delivery:
         if isinstance(item, Junk):
             return self._pass_junk(way, direction, item, time_ns)
         way.in_junk = way.in_middle = False
@@ -357,7 +366,7 @@ class _Way:
         self.in_unread = False
         self.expected: int | None = None
         """Bytes held and read while a read is under way."""
-        self.items: list[Item] = []
+        self.items: list[StreamItem] = []
         """What is being passed now; and as what the first of it has passed."""
         self.deliveries: list[Delivery] = []
         self.in_middle = not begins

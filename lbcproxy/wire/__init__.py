@@ -1,8 +1,18 @@
-"""Bytes and values: records, the codec, the framer. No I/O, no time."""
+"""The wire format: records, the codec and the framer. No I/O, no clock."""
 
+from lbcproxy.deprecated import deprecated_names
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.errors import BadPayload, BadRecord, UnknownCommand
-from lbcproxy.wire.framer import Frame, FrameEnd, FramePart, Framer, FrameStart, Item, Junk, Run
+from lbcproxy.wire.framer import (
+    Frame,
+    FrameEnd,
+    FramePart,
+    Framer,
+    FrameStart,
+    Junk,
+    Run,
+    StreamItem,
+)
 from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.record import MessageRecord, Record
 from lbcproxy.wire.registry import commands, record_of, register
@@ -16,14 +26,16 @@ __all__ = [
     "FramePart",
     "FrameStart",
     "Framer",
-    "Item",
     "Junk",
     "MessageRecord",
     "Partial",
     "Record",
     "Run",
+    "StreamItem",
     "UnknownCommand",
     "commands",
     "record_of",
     "register",
 ]
+
+__getattr__ = deprecated_names(__name__, {"Item": "StreamItem"})

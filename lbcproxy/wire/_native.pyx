@@ -97,7 +97,7 @@ DEF MOST_ROOM = 4 << 20
 
 @cython.final
 cdef class Cursor:
-    """A place in a payload."""
+    """A position in a payload."""
 
     cdef const unsigned char* data
     cdef Py_ssize_t pos
@@ -209,7 +209,7 @@ cdef class Writer:
         PyMem_Free(self.data)
 
     cdef unsigned char* reserve(self, Py_ssize_t count) except NULL:
-        """Give the place for some more bytes."""
+        """Return where to write some more bytes."""
         cdef unsigned char* place
         if self.room - self.size < count:
             self.grow(count)
@@ -347,7 +347,7 @@ cdef class Node:
 
 @cython.final
 cdef class Foreign(Node):
-    """Whatever has no node: construct does it, at the same place of the same bytes."""
+    """Whatever has no node: construct reads and writes it at the same offset of the same bytes."""
 
     def __cinit__(self, field):
         self.field = field
@@ -520,7 +520,7 @@ cdef class Raw(Node):
 
 @cython.final
 cdef class Counted(Node):
-    """Bytes behind their number: VarBytes and its kin."""
+    """Bytes after their count: VarBytes and its subclasses."""
 
     cdef uint64_t most
 
@@ -569,7 +569,7 @@ cdef class List(Node):
         """Read entries whose count has been read already.
 
         A count that the bytes left cannot hold is read for its error only: nothing is kept, unless
-        the error is to tell what was read.
+        the error has to say what was read.
         """
         cdef Py_ssize_t left = max(cur.size - cur.pos, 0)
         cdef uint64_t index = 0
@@ -630,7 +630,7 @@ cdef class List(Node):
         return self.plan_entries(plan, start)
 
     cdef bint plan_entries(self, Plan plan, Py_ssize_t start) except -1:
-        """Add the steps of an entry, behind the one that goes inside the list."""
+        """Add the steps of an entry, after the one that enters the list."""
         cdef bint known
         if not plan.enter():
             return False
@@ -793,7 +793,7 @@ cdef class Nowhere(Node):
 
 @cython.final
 cdef class BareHeader(Node):
-    """A header of `headers`, with the count of transactions behind it, which is zero: Bare."""
+    """A header of `headers`, followed by the count of its transactions, which is zero: Bare."""
 
     cdef Node child
 
@@ -810,7 +810,7 @@ cdef class BareHeader(Node):
         try:
             count = read_size(cur)
             if count:
-                raise FieldError(f"{count} transactions behind a header, none allowed")
+                raise FieldError(f"{count} transactions after a header, none allowed")
         except FieldError as error:
             raise error.inside("transaction_count", start) from None
         return header
@@ -840,7 +840,7 @@ cdef class Fields(Node):
     cdef bint looks_around  # a field looks at its neighbours
     cdef bint has_context  # construct looks at the neighbours
     cdef bint direct  # a record is filled in where its class keeps the values, not called for
-    cdef Py_ssize_t rest  # where the one value behind the fields is kept; 0 if there is none
+    cdef Py_ssize_t rest  # where the one value after the fields is kept; 0 if there is none
 
     def __cinit__(self, layout, tuple nodes, *more):
         cdef Node node
@@ -959,7 +959,7 @@ cdef class Fields(Node):
         return self.field.located(error, name, start, BytesIO(cur.payload))
 
     cdef object get(self, object record, Py_ssize_t index):
-        """Give a value of a record that is exactly of our class."""
+        """Return a value of a record that is exactly of our class."""
         cdef PyObject* value = NULL
         if self.offsets[index]:
             value = (<PyObject**>((<char*><void*>record) + self.offsets[index]))[0]
@@ -1004,7 +1004,7 @@ cdef class Fields(Node):
     cdef bint plan_inside(self, Plan plan) except -1:
         """Add the steps of the fields, where the record has been entered.
 
-        A check is Python code, for which the loop does not stop: the root's is run behind it.
+        A check is Python code, for which the loop does not stop: the root's is run after it.
         """
         cdef Py_ssize_t index
         if self.checks and self is not plan.root:
@@ -1028,7 +1028,7 @@ cdef inline object new_of(object record):
 
 
 cdef inline void fill(object made, Py_ssize_t offset, object value) noexcept:
-    """Give a record that nobody else has seen yet a value."""
+    """Set a value of a record that no other code has a reference to yet."""
     cdef PyObject** place = <PyObject**>((<char*><void*>made) + offset)
     cdef PyObject* before = place[0]
     Py_INCREF(value)
@@ -1038,7 +1038,7 @@ cdef inline void fill(object made, Py_ssize_t offset, object value) noexcept:
 
 
 cdef inline object made_of(object record, PyObject** args, Py_ssize_t count):
-    """Make a record of values, from the second place on; they are released."""
+    """Make a record of the values from index 1 on, and release them."""
     cdef PyObject* made = PyObject_Vectorcall(
         record, args + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
     )
@@ -1159,7 +1159,7 @@ cdef class Transaction(Fields):
             raise short_of(cur, 1)
         if not place[0] or place[0] & ~(FLAG_WITNESS | (FLAG_MWEB if self.mweb.there else 0)):
             known = "01, 08 or 09" if self.mweb.there else "01"
-            raise FieldError(f"the byte behind the witness marker is {place[0]:02x}, not {known}")
+            raise FieldError(f"the byte after the witness marker is {place[0]:02x}, not {known}")
         return place[0]
 
     cdef bytes read_mweb(self, Cursor cur):
@@ -1276,7 +1276,7 @@ NUMBER_SIZES = {"b": 1, "h": 2, "l": 4, "q": 8}
 
 
 def _methods(kind):
-    """Give the methods that a node stands for; classes that share them share the node."""
+    """Return the methods that a node stands for; classes that share them share the node."""
     return tuple(getattr(kind, name, None) for name in REPLACED)
 
 
@@ -1284,7 +1284,7 @@ cdef dict _makers = {}
 
 
 cdef dict makers():
-    """Give what makes the node of a construct, by the methods of the construct's class."""
+    """Return what makes the node of a construct, by the methods of the construct's class."""
     if not _makers:
         # They import the package that this module is imported by.
         from lbcproxy.wire.messages.headers import Bare
@@ -1326,7 +1326,7 @@ def _number(field, params):
 
 
 def _limit(field, params):
-    """Give a field's limit; None where that must fail when it is read, as construct has it."""
+    """Return a field's limit; None where that must fail when it is read, as construct has it."""
     try:
         most = bound(field.limit, params)
     except Exception:
@@ -1416,7 +1416,7 @@ cdef class Tree:
             self.checks = (<Fields>self.root).checks
 
     def decode(self, bytes payload not None, params):
-        """Give the record and how many bytes it took; raises FieldError."""
+        """Return the record and how many bytes it took; raises FieldError."""
         cur = Cursor(payload, params)
         if self.foreign:
             cur.context = root_context(params)
@@ -1424,7 +1424,7 @@ cdef class Tree:
         return record, cur.pos
 
     def partial(self, bytes payload not None, params):
-        """Give the record, and how many bytes it took, or the FieldError that tells what was read."""
+        """Return the record, and how many bytes it took, or the FieldError that tells what was read."""
         cur = Cursor(payload, params)
         cur.keeps = True
         if self.foreign:
@@ -1436,7 +1436,7 @@ cdef class Tree:
         return record, cur.pos
 
     def encode(self, record, params):
-        """Give the bytes of a record; raises FieldError."""
+        """Return the bytes of a record; raises FieldError."""
         made = self.by_steps(record)
         if made is not None:
             if self.checks:
@@ -1449,7 +1449,7 @@ cdef class Tree:
         return out.finish()
 
     cpdef bytes by_steps(self, record):
-        """Give the bytes of a record that is exactly as declared; None for any other."""
+        """Return the bytes of a record that is exactly as declared; None for any other."""
         cdef PyObject* made
         if self.plan is None:
             return None

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=False
-"""What `Layout.plain` does, compiled: a record as JSON can hold it.
+"""`Layout.plain`, compiled: converts a record to a JSON object.
 
-A field that is shown in a way of its own is asked, as there; the tests hold both to the same.
+A field with a conversion of its own is called. Tests check that both return the same.
 """
 
 cimport cython
@@ -24,7 +24,7 @@ cdef enum Way:
 
 @cython.final
 cdef class Shown:
-    """How one field is shown."""
+    """How one field is converted."""
 
     cdef Way way
     cdef object name
@@ -79,7 +79,7 @@ cdef object reversed_hex(bytes value):
 
 @cython.final
 cdef class Plain:
-    """Shows the records of one layout."""
+    """Converts the records of one layout."""
 
     cdef tuple fields
     cdef bint derives
@@ -89,7 +89,7 @@ cdef class Plain:
         self.derives = layout.record.derived is not Record.derived
 
     def __call__(self, record):
-        """Give the record as a dictionary that JSON can hold, derived values included."""
+        """Return the record as a JSON object, derived values included."""
         return self.show(record)
 
     cdef dict show(self, object record):

@@ -1,5 +1,5 @@
-from lbcproxy.wire.scan import Known
+from lbcproxy.wire.scan import CommandTable
 
 def by_native(
-    data: bytes | bytearray, magic: bytes, known: Known
+    data: bytes | bytearray, magic: bytes, known: CommandTable
 ) -> tuple[list[str], list[int]]: ...

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
-"""What `scan.by_python` does, compiled. The tests hold both to the same answers.
+"""`scan.by_python`, compiled. Tests check that both return the same.
 
-The hash is hashlib's, which uses what the processor has for it.
+The hash is hashlib's, which uses the processor's own instructions for it.
 """
 
 from libc.stdint cimport uint32_t
@@ -20,7 +20,7 @@ DEF COMMAND = 12
 
 
 def by_native(data, bytes magic not None, dict known not None):
-    """Give the commands of the sound frames that data begins with, and where each ends."""
+    """Return the commands of the valid frames that data begins with, and where each ends."""
     cdef const unsigned char[::1] view = data
     cdef const unsigned char* first
     cdef const unsigned char* place

@@ -10,9 +10,14 @@ __all__ = ["address_text"]
 
 
 def address_text(network_id: int, address: bytes) -> str | None:
-    """Write an `addrv2` address: dotted, colons, `.onion`, `.b32.i2p`; None if its form is unknown.
+    """Return an `addrv2` address as text: IPv4, IPv6, `.onion` or `.b32.i2p` (BIP155).
 
-    Network ids and forms are BIP155's; the length must be the network's.
+    Args:
+        network_id: The network by its BIP155 number.
+        address: The raw address.
+
+    Returns:
+        None if the network is unknown, or the address does not have the network's length.
     """
     if network_id == 1 and len(address) == 4:
         return str(ipaddress.IPv4Address(address))

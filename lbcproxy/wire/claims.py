@@ -1,7 +1,7 @@
 """LBRY's claims: outputs whose script begins with a claim opcode.
 
-A claim gives a name a value, a support lends it weight, an update gives it a new value. The rest
-of the script is an ordinary one, which guards the output. lbcd `txscript/claimscript.go`.
+A claim assigns a value to a name, an update changes the value, and a support adds an amount to
+a claim. The rest of the script is an ordinary output script. lbcd `txscript/claimscript.go`.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ MAX_CLAIM_SIZE = 8192
 
 
 class ClaimScript(msgspec.Struct, frozen=True, gc=False):
-    """A claim as a script has it."""
+    """A claim as encoded in a script."""
 
     kind: str
     """"claim", "support" or "update"."""
     name: bytes
     claim_id: bytes | None
-    """20 bytes in wire order; a new claim has none yet, it follows from where it stands."""
+    """20 bytes in wire order; None for a new claim, whose id derives from its outpoint."""
     value: bytes | None
     script: bytes
-    """The ordinary script behind the claim."""
+    """The ordinary output script after the claim."""
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """A claim as people look for it."""
+    """A claim of a transaction, in the form that is displayed."""
 
     output: int
     kind: str
     name: str
-    """The name; bytes that are no UTF-8 as backslash escapes."""
+    """The name, with backslash escapes for bytes that are not UTF-8."""
     claim_id: str
     """In display order: hexadecimal, reversed."""
     value: bytes | None
     amount: int
-    """In base units, 100,000,000 a coin."""
+    """In base units, 100,000,000 to a coin."""
     script: bytes
-    """The ordinary script behind the claim."""
+    """The ordinary output script after the claim."""
 
     def to_dict(self) -> dict[str, str | None]:
-        """Give what the claim says, as JSON can hold it."""
+        """Return kind, name, claim id and value (hexadecimal) as a JSON object."""
         value = None if self.value is None else self.value.hex()
         return {"kind": self.kind, "name": self.name, "claim_id": self.claim_id, "value": value}
 
@@ -62,8 +62,8 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 def read_claim_script(script: bytes) -> ClaimScript | None:
     """Return the claim at the beginning of a script; None if lbcd finds none there.
 
-    Any opcode may stand for the name or the value. Only pushes of data carry bytes: for every other
-    opcode, small numbers included, lbcd takes an empty name or value.
+    Every opcode is accepted in place of a name or value. Only pushes of data carry bytes: for
+    every other opcode, small numbers included, lbcd reads an empty name or value.
     """
     kind = KINDS.get(script[0]) if script else None
     if kind is None:
@@ -111,7 +111,7 @@ def _pushed(script: bytes, offset: int, count: int) -> tuple[list[bytes], int]:
 
 
 def claims_of(transactions: Iterable[Tx]) -> Iterator[tuple[str, Claim]]:
-    """Give every claim of some transactions, each with its transaction's id in display order."""
+    """Yield the claims of some transactions, each with its transaction's id in display order."""
     for tx in transactions:
         found = [
             (index, claim, output.value)
@@ -130,5 +130,5 @@ def claims_of(transactions: Iterable[Tx]) -> Iterator[tuple[str, Claim]]:
 
 
 def new_claim_id(txid: bytes, output: int) -> bytes:
-    """Give the id (20 bytes, wire order) of a claim made by an output; txid in wire order."""
+    """Return the id (20 bytes, wire order) of a claim by its outpoint; txid in wire order."""
     return hash160(txid + output.to_bytes(4, "big"))

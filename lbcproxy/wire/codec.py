@@ -1,4 +1,4 @@
-"""The codec: payloads to records and back, for one network at one protocol version."""
+"""The codec: converts payloads to records and back, for one network and protocol version."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ from lbcproxy.wire.rules import MAX_PAYLOAD, Chain, Params, bound
 __all__ = ["Codec"]
 
 WITH_TRANSACTIONS = frozenset({"tx", "block", "cmpctblock", "blocktxn"})
-"""The commands whose bytes depend on the encoding."""
+"""The commands whose payload depends on the transaction encoding."""
 
 
 class Codec:
-    """Read and write payloads as a node of the network does at a protocol version.
+    """Read and write payloads as a node of the network does at a protocol version. Immutable.
 
-    `encoding` is that of transactions: "witness" (BIP144), "base", or "auto", which reads witness
-    and, if that fails or leaves bytes over, base where base takes every byte; it writes witness.
-    `engine` is "native" where that is built, or "construct"; left out, the first of these.
+    Args:
+        network: The network whose limits apply.
+        protocol_version: The negotiated version; None for the network's own.
+        encoding: That of transactions: "witness" (BIP144), "base", or "auto". "auto" reads the
+            witness encoding; if that fails or leaves bytes over, it reads the base encoding if
+            that uses every byte. It writes the witness encoding.
+        engine: "native" where that is built, or "construct"; None for the fastest.
+
+    Raises:
+        ValueError: For an unknown encoding, or an engine that is not installed.
     """
 
     def __init__(
@@ -35,7 +42,7 @@ class Codec:
         if encoding not in ("base", "witness", "auto"):
             raise ValueError(f"encoding {encoding!r} is not base, witness or auto")
         if engine is not None and engine not in ENGINES:
-            raise ValueError(f"engine {engine!r} is not among those here: {', '.join(ENGINES)}")
+            raise ValueError(f"engine {engine!r} is not installed; there is: {', '.join(ENGINES)}")
         self.network = network
         self.protocol_version = (
             network.protocol_version if protocol_version is None else protocol_version
@@ -47,12 +54,17 @@ class Codec:
         self._engines: dict[tuple[str, bool], Engine] = {}
 
     def __setattr__(self, name: str, value: object) -> None:
-        if hasattr(self, name):  # `vars` would slow every later access down
+        if hasattr(self, name):  # `vars` would slow down every later access
             raise AttributeError(f"a codec cannot be changed, so its {name} cannot be set")
         super().__setattr__(name, value)
 
     def decode(self, command: str, payload: bytes) -> MessageRecord:
-        """Read a payload; raises BadPayload, and UnknownCommand if there is no record for it."""
+        """Return the record of a payload.
+
+        Raises:
+            BadPayload: If the payload is invalid or longer than the command allows.
+            UnknownCommand: If there is no record for the command.
+        """
         payload = bytes(payload)
         record = record_of(command)
         if record is None:
@@ -65,10 +77,10 @@ class Codec:
         return self._decode(record, payload, self.params)
 
     def partial(self, command: str, payload: bytes) -> Partial | None:
-        """Return what can be read of a payload that `decode` refuses: the fields before the error.
+        """Return the fields before the error, for a payload that `decode` rejects.
 
-        Of a command that the protocol version does not have yet, all that can be read. None if
-        nothing can, if there is no record for the command, or if the payload is too long.
+        A command that the protocol version does not have yet is read all the same. None if no
+        field can be read, if there is no record for the command, or if the payload is too long.
         """
         payload = bytes(payload)
         record = record_of(command)
@@ -77,7 +89,10 @@ class Codec:
         return self._engine(record, self.params).partial(payload) or None
 
     def refusal(self, command: str, length: int) -> str | None:
-        """Say why a payload of this length is refused unread, or None; for known commands only."""
+        """Return why a payload of this length (bytes) is rejected unread; None if it is not.
+
+        None for every unknown command as well.
+        """
         record = record_of(command)
         if record is None:
             return None
@@ -89,7 +104,11 @@ class Codec:
         return None
 
     def encode(self, record: MessageRecord) -> bytes:
-        """Give a record's payload, trailing bytes included; raises BadRecord."""
+        """Return the payload of a record, trailing bytes included.
+
+        Raises:
+            BadRecord: If a value cannot be encoded, or the payload would be too long.
+        """
         if not isinstance(record, MessageRecord):
             raise BadRecord(f"{type(record).__name__} is not the record of a message")
         if not isinstance(record.trailing, bytes):
@@ -114,7 +133,7 @@ class Codec:
         return msgspec.structs.replace(value, trailing=payload[used:])
 
     def _decode_auto(self, record: type[MessageRecord], payload: bytes) -> MessageRecord:
-        """Try witness, then base, which misreads some cut payloads and so must use every byte."""
+        """Try witness, then base: base misreads some cut payloads, so it must use every byte."""
         failure: BadPayload | None = None
         value: MessageRecord | None = None
         try:

@@ -1,8 +1,8 @@
 """The engines: what reads and writes the payloads of one record class.
 
-An engine has a `decode` and an `encode`; it is the one place where errors of fields become errors
-of payloads. The construct engine is the reference: construct's own interpreter. The native engine
-reads the same construct tree with compiled nodes (`_native.pyx`), where that extension is built.
+An engine converts the errors of fields to errors of payloads. The construct engine is the
+reference: construct's own interpreter. The native engine, where that extension is built, uses
+compiled nodes for the same construct tree (`_native.pyx`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+from construct import Construct
 
 from lbcproxy.wire.errors import BadPayload, BadRecord, FieldError
 from lbcproxy.wire.optional import Since
@@ -23,7 +24,15 @@ from lbcproxy.wire.rules import ByVersion, Params
 if TYPE_CHECKING:
     from lbcproxy.wire._native import Tree
 
-__all__ = ["ENGINES", "ConstructEngine", "Engine", "NativeEngine", "bytes_of", "slower", "tree_of"]
+__all__ = [
+    "ENGINES",
+    "ConstructEngine",
+    "Engine",
+    "NativeEngine",
+    "bytes_of",
+    "missing_engine_warning",
+    "tree_of",
+]
 
 
 class Engine(Protocol):
@@ -32,13 +41,13 @@ class Engine(Protocol):
     def __init__(self, record: type[MessageRecord], params: Params) -> None: ...
 
     def decode(self, payload: bytes) -> tuple[MessageRecord, int]:
-        """Give the record and how many bytes it took; raises BadPayload."""
+        """Return the record and the number of bytes read; raises BadPayload."""
 
     def partial(self, payload: bytes) -> Partial:
-        """Give the fields up to the one that cannot be read, or all."""
+        """Return the fields before the first one that cannot be read, or all."""
 
     def encode(self, record: MessageRecord) -> bytes:
-        """Give the payload, without trailing bytes; raises BadRecord."""
+        """Return the payload without trailing bytes; raises BadRecord."""
 
 
 class ConstructEngine:
@@ -49,7 +58,7 @@ class ConstructEngine:
         self._params = params
 
     def decode(self, payload: bytes) -> tuple[MessageRecord, int]:
-        """Give the record and how many bytes it took; raises BadPayload."""
+        """Return the record and the number of bytes read; raises BadPayload."""
         stream = BytesIO(payload)
         try:
             record = parse(self._layout, stream, self._params)
@@ -58,7 +67,7 @@ class ConstructEngine:
         return record, stream.tell()
 
     def partial(self, payload: bytes) -> Partial:
-        """Give the fields up to the one that cannot be read, or all."""
+        """Return the fields before the first one that cannot be read, or all."""
         stream = BytesIO(payload)
         try:
             record = parse(self._layout, stream, self._params)
@@ -67,7 +76,7 @@ class ConstructEngine:
         return _partial(self._layout, record, payload[stream.tell() :])
 
     def encode(self, record: MessageRecord) -> bytes:
-        """Give the payload, without trailing bytes; raises BadRecord."""
+        """Return the payload without trailing bytes; raises BadRecord."""
         try:
             return build(self._layout, record, self._params)
         except Exception as error:
@@ -83,20 +92,20 @@ class NativeEngine:
         self._params = params
 
     def decode(self, payload: bytes) -> tuple[MessageRecord, int]:
-        """Give the record and how many bytes it took; raises BadPayload."""
+        """Return the record and the number of bytes read; raises BadPayload."""
         try:
             return self._tree.decode(payload, self._params)
         except FieldError as error:
             raise _bad_payload(error) from None
 
     def partial(self, payload: bytes) -> Partial:
-        """Give the fields up to the one that cannot be read, or all."""
+        """Return the fields before the first one that cannot be read, or all."""
         found, used = self._tree.partial(payload, self._params)
         trailing = b"" if isinstance(found, FieldError) else payload[used:]
         return _partial(self._layout, found, trailing)
 
     def encode(self, record: MessageRecord) -> bytes:
-        """Give the payload, without trailing bytes; raises BadRecord."""
+        """Return the payload without trailing bytes; raises BadRecord."""
         try:
             return self._tree.encode(record, self._params)
         except Exception as error:
@@ -104,7 +113,7 @@ class NativeEngine:
 
 
 def _partial(layout: Layout, found: Record | FieldError, trailing: bytes) -> Partial:
-    """Make of a record, or of an error that tells what was read, the fields that there are."""
+    """Return the fields of a record, or those that an error says were read."""
     if isinstance(found, FieldError):
         read = found.read
         return read if isinstance(read, Partial) else Partial(layout.record, {})
@@ -116,7 +125,7 @@ def _bad_payload(error: FieldError) -> BadPayload:
 
 
 def _bad_record(error: Exception) -> BadRecord:
-    """Turn an error into ours; constructs and checks fail anyhow on a value of a wrong type."""
+    """Convert any error: a value of a wrong type makes constructs and checks raise all kinds."""
     if isinstance(error, FieldError):
         return BadRecord(error.what, error.where)
     return BadRecord(f"{type(error).__name__}: {error}")
@@ -127,22 +136,23 @@ def _cause(error: Exception) -> Exception | None:
 
 
 def tree_of(record: type[MessageRecord], params: Params) -> Tree:
-    """Give the nodes of a record, kept for all parameters under which they are the same.
+    """Return the nodes of a record, cached for all parameters that give the same nodes.
 
-    A protocol version counts as the gate it has passed: peers may claim any number.
+    The protocol version is rounded down to the last one that changed the record, so that a peer
+    that claims arbitrary versions cannot fill the cache.
     """
-    gate = max((each for each in _gates(record) if each <= params.protocol_version), default=-1)
-    return _tree(record, msgspec.structs.replace(params, protocol_version=gate))
+    changes = (each for each in _version_changes(record) if each <= params.protocol_version)
+    return _tree(record, msgspec.structs.replace(params, protocol_version=max(changes, default=-1)))
 
 
 def bytes_of(record: MessageRecord, params: Params) -> bytes:
-    """Give the bytes of a record, written by the quickest engine; raises FieldError."""
+    """Return the bytes of a record, written by the fastest engine; raises FieldError."""
     if "native" in ENGINES:
         return _fixed_tree(type(record), params).encode(record, params)
     return build(record.schema, record, params)
 
 
-@functools.cache  # for parameters that nobody can choose
+@functools.cache  # bounded: no peer can choose these parameters
 def _fixed_tree(record: type[MessageRecord], params: Params) -> Tree:
     return tree_of(record, params)
 
@@ -155,12 +165,12 @@ def _tree(record: type[MessageRecord], params: Params) -> Tree:
 
 
 @functools.cache
-def _gates(record: type[MessageRecord]) -> tuple[int, ...]:
-    """Give the protocol versions at which something changes inside a record."""
-    return tuple(sorted(set(_gates_in(record.schema))))
+def _version_changes(record: type[MessageRecord]) -> tuple[int, ...]:
+    """Return the protocol versions that changed something in a record, sorted."""
+    return tuple(sorted(set(_changes_in(record.schema))))
 
 
-def _gates_in(field: Any) -> Iterator[int]:
+def _changes_in(field: Construct) -> Iterator[int]:
     if isinstance(field, Since):
         yield field.version
     limit = getattr(field, "limit", None)
@@ -168,9 +178,9 @@ def _gates_in(field: Any) -> Iterator[int]:
         yield from (version for version, _ in limit.steps)
     if isinstance(field, Layout):
         for each in field.fields.values():
-            yield from _gates_in(each)
+            yield from _changes_in(each)
     elif getattr(field, "subcon", None) is not None:
-        yield from _gates_in(field.subcon)
+        yield from _changes_in(field.subcon)
 
 
 def _engines() -> dict[str, type[Engine]]:
@@ -182,15 +192,15 @@ def _engines() -> dict[str, type[Engine]]:
 
 
 ENGINES = _engines()
-"""Every engine there is on this machine, by its name; the first is the default."""
+"""The engines that this installation has, by name; the first is the default."""
 
 
-def slower() -> str | None:
-    """Say what is slower for want of the native engine, and how to get it; None where it is."""
+def missing_engine_warning() -> str | None:
+    """Return a warning that says how to get the native engine, or None if it is there."""
     if "native" in ENGINES:
         return None
     return (
-        "the native engine is not built: reading and writing messages is some fifty times "
+        "the native engine is not built: reading and writing messages is about fifty times "
         "slower; install a C compiler (on Debian and Ubuntu: gcc and python3-dev), then "
         "install lbcproxy again"
     )

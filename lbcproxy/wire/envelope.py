@@ -22,29 +22,29 @@ class Header(msgspec.Struct, frozen=True, gc=False):
 
     magic: bytes
     raw_command: bytes
-    """The 12 bytes of the command, padding and all."""
+    """The 12 bytes of the command, padding included."""
     length: int
-    """Bytes of payload the sender claims."""
+    """Size of the payload in bytes, as the sender claims."""
     checksum: bytes
 
     @property
     def command(self) -> str:
-        """The command without its trailing NULs; each byte a character, so nothing is lost."""
+        """The command without trailing NULs; each byte is one character, so nothing is lost."""
         return self.raw_command.rstrip(b"\0").decode("latin-1")
 
 
 def unpack(data: bytes | bytearray, offset: int = 0) -> Header:
-    """Read the header at an offset; there must be 24 bytes."""
+    """Return the header at an offset; there must be 24 bytes."""
     return Header(*_HEADER.unpack_from(data, offset))
 
 
 def checksum(payload: bytes | bytearray) -> bytes:
-    """Give the four bytes a frame carries to prove its payload."""
+    """Return the checksum of a payload: the first four bytes of its SHA-256d."""
     return sha256d(bytes(payload))[:4]
 
 
 def frame(magic: bytes, command: str, payload: bytes) -> bytes:
-    """Put a payload into a frame; raises ValueError if the command is longer than 12 bytes."""
+    """Return a payload with its header; raises ValueError if the command exceeds 12 bytes."""
     raw = command.encode("latin-1")
     if len(raw) > 12:
         raise ValueError(f"command {command!r} is longer than 12 bytes")
@@ -52,12 +52,12 @@ def frame(magic: bytes, command: str, payload: bytes) -> bytes:
 
 
 def command_problem(raw_command: bytes) -> str | None:
-    """Say what is wrong with the form of a command, or None (Core `net.cpp`, IsCommandValid)."""
+    """Return what is malformed in a command, or None (Core `net.cpp`, IsCommandValid)."""
     name = raw_command.rstrip(b"\0")
     if not name:
         return "empty command"
     if b"\0" in name:
-        return "command goes on behind a NUL"
+        return "command continues after a NUL"
     if not all(0x20 <= byte <= 0x7E for byte in name):
         return "command is not printable ASCII"
     return None

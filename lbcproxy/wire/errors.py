@@ -1,16 +1,14 @@
-"""What the codec says of bytes and records that do not obey the protocol.
+"""Errors for bytes and records that violate the protocol.
 
-Constructs raise `FieldError` among themselves; `engine.py` is the one gate that turns it into
-the public errors.
+Constructs raise `FieldError`; `engine.py` converts it to the public errors.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from construct import ConstructError
 
 from lbcproxy.errors import LbcproxyError
+from lbcproxy.wire.construct_types import FieldValue
 
 __all__ = ["BadPayload", "BadRecord", "FieldError", "UnknownCommand"]
 
@@ -18,10 +16,13 @@ __all__ = ["BadPayload", "BadRecord", "FieldError", "UnknownCommand"]
 class BadPayload(LbcproxyError, ValueError):
     """A payload that cannot be decoded.
 
-    `what` says what is wrong, `where` names the field from the outside in
-    (`transactions[3].outputs[0].value`, empty for the payload as a whole), `offset` is the byte of
-    the payload at which that field begins. `cut_short` tells that bytes are missing at the end,
-    which nodes take more seriously than a value they do not like.
+    Attributes:
+        what: What is wrong.
+        where: The path of the field (`transactions[3].outputs[0].value`); empty for the payload
+            as a whole.
+        offset: The byte of the payload at which the field begins.
+        cut_short: Whether bytes are missing at the end. Nodes punish that more severely than an
+            invalid value.
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class BadPayload(LbcproxyError, ValueError):
 
 
 class UnknownCommand(BadPayload):
-    """A command there is no record for. It passes; it cannot be read."""
+    """A command without a record. Its payload can be forwarded, but not read."""
 
 
 class BadRecord(LbcproxyError, ValueError):
-    """A record whose values cannot be put on the wire; `what` and `where` as in `BadPayload`."""
+    """A record whose values cannot be encoded; `what` and `where` as in `BadPayload`."""
 
     def __init__(self, what: str, where: str = "") -> None:
         self.what = what
@@ -48,7 +49,7 @@ class BadRecord(LbcproxyError, ValueError):
 
 
 class FieldError(ConstructError):
-    """A field refuses bytes or a value; on its way out it learns the field's place."""
+    """A field that rejects bytes or a value; each layout it passes through adds to its path."""
 
     def __init__(self, what: str, *, cut_short: bool = False) -> None:
         super().__init__(what)
@@ -56,11 +57,11 @@ class FieldError(ConstructError):
         self.cut_short = cut_short
         self.offset: int | None = None
         self.names: list[str] = []
-        self.read: Any = None
-        """What was read of the thing that is wrong: a `Partial`, or elements; None if nothing."""
+        self.read: FieldValue = None
+        """What was read of the invalid field: a `Partial` or elements; None if nothing."""
 
     def inside(self, name: str, offset: int | None = None) -> FieldError:
-        """Note that the field lies in `name`; the innermost offset is the one that is kept."""
+        """Prefix the path with `name`. Only the first offset, the innermost, is kept."""
         self.names.append(name)
         if self.offset is None:
             self.offset = offset
@@ -68,8 +69,8 @@ class FieldError(ConstructError):
 
     @property
     def where(self) -> str:
-        """The place as people write it: `transactions[3].outputs[0].value`."""
+        """The path of the field: `transactions[3].outputs[0].value`."""
         return "".join(
-            name if name.startswith("[") or place == 0 else f".{name}"
-            for place, name in enumerate(reversed(self.names))
+            name if name.startswith("[") or depth == 0 else f".{name}"
+            for depth, name in enumerate(reversed(self.names))
         )

@@ -1,56 +1,54 @@
 """Cut a stream of bytes into frames.
 
-Knows the header and nothing of what payloads mean. Never raises on bad input: what is not a frame
-comes out as `Junk`, so that a tap can pass and record it. Feeding a stream in any split gives the
-same items.
+The framer reads headers only, not payloads. It never raises on invalid input: bytes that are not
+a frame come out as `Junk`, so that a proxy can forward and record them. The items do not depend
+on how the stream was split.
 
-Junk is every byte from where no frame begins up to the next magic. It is cut into items by what
-it holds, never by how it arrived: a whole frame of another network is one item, other junk is cut
-each 64 KiB.
+Junk reaches from the first byte that does not begin a frame up to the next magic. How it is cut
+depends on its content only: a complete frame of another network is one item, other junk is cut
+every 64 KiB.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import HEADER_SIZE, Header, checksum, command_problem, unpack
+from lbcproxy.wire.junk import COMMAND_END, end_before_magic, has_valid_command, junk_limit
 from lbcproxy.wire.registry import OPAQUE, record_of
 from lbcproxy.wire.rules import MAX_PAYLOAD, Chain
 from lbcproxy.wire.scan import known_commands, scan
 
-__all__ = ["Frame", "FrameEnd", "FramePart", "FrameStart", "Framer", "Item", "Junk", "Run"]
-
-JUNK_PIECE = 65_536
-COMMAND_END = 16
+__all__ = ["Frame", "FrameEnd", "FramePart", "FrameStart", "Framer", "Junk", "Run", "StreamItem"]
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """A whole frame as it stood on the wire."""
+    """A complete frame."""
 
     command: str
-    """The name, without padding; each byte a character."""
+    """The name without padding; each byte is one character."""
     raw: bytes
     """Header and payload."""
     error: str | None = None
-    """What is wrong with it as a frame (form or size of the command, checksum), or None."""
+    """What is wrong with the frame (format or size of the command, checksum), or None."""
 
     @property
     def payload(self) -> bytes:
-        """The bytes behind the header."""
+        """The bytes after the header."""
         return self.raw[HEADER_SIZE:]
 
 
 class Junk(msgspec.Struct, frozen=True, gc=False):
-    """Bytes that are no frame."""
+    """Bytes that are not part of a frame."""
 
     raw: bytes
     why: str
-    """Why they are none."""
+    """Why they are not."""
 
 
 class FrameStart(msgspec.Struct, frozen=True, gc=False):
@@ -58,12 +56,12 @@ class FrameStart(msgspec.Struct, frozen=True, gc=False):
 
     command: str
     length: int
-    """Bytes of payload to come."""
+    """Size of the payload in bytes."""
     raw: bytes
 
 
 class FramePart(msgspec.Struct, frozen=True, gc=False):
-    """Some of a long frame's payload."""
+    """A part of a long frame's payload."""
 
     raw: bytes
 
@@ -72,38 +70,43 @@ class FrameEnd(msgspec.Struct, frozen=True, gc=False):
     """The end of a long frame."""
 
     error: str | None = None
-    """As of `Frame`; also that the stream ended before the frame did."""
+    """As in `Frame`; also set if the stream ended before the frame did."""
 
 
 class Run(msgspec.Struct, frozen=True, gc=False):
-    """Whole frames that came together, with nothing wrong in any."""
+    """Consecutive complete frames that arrived together, all of them valid."""
 
     raw: bytes
     commands: list[str]
     ends: list[int]
-    """Where in `raw` each ends."""
+    """The offset in `raw` at which each frame ends."""
 
     def each(self) -> Iterator[Frame]:
-        """Give them one by one."""
+        """Yield the frames one by one."""
         begin = 0
         for command, end in zip(self.commands, self.ends, strict=True):
             yield Frame(command, self.raw[begin:end])
             begin = end
 
 
-Item: TypeAlias = Frame | Junk | FrameStart | FramePart | FrameEnd | Run
+StreamItem: TypeAlias = Frame | Junk | FrameStart | FramePart | FrameEnd | Run
 
 
 class Framer:
     """Cut one direction of a connection into frames.
 
-    With `stream_above`, frames with a longer payload come as `FrameStart`, `FramePart`s and
-    `FrameEnd`, and junk comes as it arrives; joined they are what comes without it. With `apart`,
-    sound frames of all commands but these come as a `Run` where several arrive together. `begins`
-    is False for a stream that is met in its middle: it has no frame before a magic with a command
-    behind it. Frames of the commands in `whole` are given whole however long they are. Holds at
-    most one frame, of at most 32 MiB (without) or `stream_above` bytes (with), and only bytes that
-    did arrive.
+    Holds at most one frame in memory, and only bytes that arrived: up to 32 MiB, or up to
+    `stream_above` bytes if that is set.
+
+    Args:
+        network: The network whose magic begins a frame.
+        stream_above: Frames with a longer payload (bytes) come as `FrameStart`, `FramePart`s and
+            `FrameEnd`, and junk comes as it arrives; joined, they are the items without it.
+        at_stream_start: False for a stream that is read from its middle. Then a magic only begins
+            a frame if a command follows it.
+        individually: If set, consecutive valid frames come as one `Run`, except for frames of
+            these commands.
+        buffered_commands: Frames of these commands are never cut into parts.
     """
 
     def __init__(
@@ -111,80 +114,82 @@ class Framer:
         network: Chain,
         stream_above: int | None = None,
         *,
-        begins: bool = True,
-        apart: frozenset[str] | None = None,
-        whole: frozenset[str] = frozenset(),
+        at_stream_start: bool = True,
+        individually: frozenset[str] | None = None,
+        buffered_commands: frozenset[str] = frozenset(),
     ) -> None:
         self._magic = network.magic
         self._codec = Codec(network)
-        self.give(stream_above, apart, whole)
+        self.configure(stream_above, individually, buffered_commands)
         self._buffer = bytearray()
-        self._scanned = 1  # how far the buffer holds no magic behind its first byte
-        self._opening = begins
-        # Of another kind, or in the middle of a message: a chance magic begins no frame.
-        self._wary = not begins
+        self._scanned = 1  # up to this offset, the buffer has no magic after its first byte
+        self._at_stream_start = at_stream_start
+        # In a stream of another protocol, or in the middle of a message, a magic by chance does
+        # not begin a frame.
+        self._resyncing = not at_stream_start
         self._long: _LongFrame | None = None
-        self.cut: list[Item] = []
-        """What a read that has failed halfway was cut into before that."""
+        self.completed: list[StreamItem] = []
+        """The items that a call of `feed` had completed when it raised."""
 
-    def give(
+    def configure(
         self,
         stream_above: int | None,
-        apart: frozenset[str] | None = None,
-        whole: frozenset[str] = frozenset(),
+        individually: frozenset[str] | None = None,
+        buffered_commands: frozenset[str] = frozenset(),
     ) -> None:
-        """Have frames come otherwise from the next on."""
+        """Change these arguments of the constructor, from the next frame on."""
         self._stream_above = stream_above
-        self._whole = whole
-        self._in_runs = apart is not None
-        self._known = known_commands(self._codec.network, stream_above, apart or frozenset())
+        self._buffered_commands = buffered_commands
+        self._in_runs = individually is not None
+        network = self._codec.network
+        self._known = known_commands(network, stream_above, individually or frozenset())
 
     @property
     def buffered(self) -> int:
-        """Bytes held because they do not complete an item yet."""
+        """Number of bytes that are held because they do not complete an item yet."""
         return len(self._buffer)
 
     @property
     def memory(self) -> int:
-        """Bytes of memory that takes: a buffer that grows has more than it needs."""
+        """Bytes of memory allocated for them: a growing buffer is larger than its content."""
         return self._buffer.__alloc__()
 
-    def held(self) -> bytes:
-        """Take out the bytes that do not complete an item, for who gives the stream up."""
+    def take_buffered(self) -> bytes:
+        """Remove and return the bytes that do not complete an item."""
         return self._take(len(self._buffer))
 
     def release(self) -> bytearray:
-        """Take out the same without a copy, for which there may be no memory."""
-        held, self._buffer = self._buffer, bytearray()
-        self._scanned, self._opening = 1, False
-        return held
+        """Remove and return the same bytes without a copy, for when memory is exhausted."""
+        buffered, self._buffer = self._buffer, bytearray()
+        self._scanned, self._at_stream_start = 1, False
+        return buffered
 
     @property
-    def astray(self) -> str:
-        """Why what is held cannot be the beginning of a frame; empty if it can."""
+    def desync_reason(self) -> str:
+        """Why the buffered bytes cannot begin a frame; empty if they can."""
         if len(self._buffer) < len(self._magic) or self._buffer.startswith(self._magic):
             return ""
         return self._why_junk()
 
-    def passes(self, data: bytes) -> bool:
-        """Whether all of what comes next is of frames in parts, as their headers alone tell."""
-        if self._buffer or self._opening or self._wary:
+    def can_forward_unparsed(self, data: bytes) -> bool:
+        """Return whether all of `data` belongs to frames in parts, judged by their headers."""
+        if self._buffer or self._at_stream_start or self._resyncing:
             return False
-        place = 0 if self._long is None else self._long.left
-        while place < len(data):
-            head = data[place : place + HEADER_SIZE]
+        offset = 0 if self._long is None else self._long.left
+        while offset < len(data):
+            head = data[offset : offset + HEADER_SIZE]
             if len(head) < HEADER_SIZE or not head.startswith(self._magic):
                 return False
             header = unpack(head)
             if header.length > MAX_PAYLOAD or not self._is_long(header):
                 return False
-            place += HEADER_SIZE + header.length
+            offset += HEADER_SIZE + header.length
         return True
 
-    def let_go(self) -> list[Item]:
-        """Give what is held of a frame, if anything, as its beginning: the rest comes in parts.
+    def release_partial(self) -> list[StreamItem]:
+        """Return the buffered part of a frame, if any; the rest of the frame comes in parts.
 
-        For who has no more memory to hold it whole.
+        For when memory is too short to buffer the frame.
         """
         if len(self._buffer) < HEADER_SIZE or not self._buffer.startswith(self._magic):
             return []
@@ -193,11 +198,11 @@ class Framer:
         part = self._continue(self._long)
         return [start] if part is None else [start, part]
 
-    def feed(self, data: bytes) -> list[Item]:
-        """Take bytes as they came and give back what they complete, in order."""
-        items: list[Item] = []
-        self.cut = items
-        if data and self._long is not None and not self._buffer:  # needs no copy in the buffer
+    def feed(self, data: bytes) -> list[StreamItem]:
+        """Return the items that the received bytes complete, in order."""
+        items: list[StreamItem] = []
+        self.completed = items
+        if data and self._long is not None and not self._buffer:  # no copy through the buffer
             part = data[: self._long.left]
             self._long.add(part)
             items.append(FramePart(part))
@@ -211,21 +216,21 @@ class Framer:
                 items += run.each()
             item = self._next()
             if item is None:
-                self.cut = []
+                self.completed = []
                 return items
             items.append(item)
 
-    def close(self) -> list[Item]:
-        """Give what is left when the stream ends: an unfinished frame, or junk."""
+    def close(self) -> list[StreamItem]:
+        """Return the last item when the stream ends, if any: an incomplete frame, or junk."""
         if self._long is not None:
             end = FrameEnd(f"cut off, {self._long.left} bytes missing")
             self._long = None
             return [end]
         if not self._buffer:
             return []
-        return [self._junk(len(self._buffer), self._what_is_left())]
+        return [self._junk(len(self._buffer), self._incomplete_reason())]
 
-    def _what_is_left(self) -> str:
+    def _incomplete_reason(self) -> str:
         if not self._buffer.startswith(self._magic[: len(self._buffer)]):
             return self._why_junk()
         if len(self._buffer) < HEADER_SIZE:
@@ -240,10 +245,10 @@ class Framer:
         names, ends = scan(self._buffer, self._magic, self._known)
         if not ends:
             return None
-        self._wary = False
+        self._resyncing = False
         return Run(self._take(ends[-1]), names, ends)
 
-    def _next(self) -> Item | None:
+    def _next(self) -> StreamItem | None:
         if self._long is not None:
             return self._continue(self._long)
         size = len(self._buffer)
@@ -253,7 +258,7 @@ class Framer:
             return self._next_junk()
         if size < HEADER_SIZE:
             return None
-        self._wary = False
+        self._resyncing = False
         header = unpack(self._buffer)
         if header.length > MAX_PAYLOAD:
             why = f"{header.command!r} claims {header.length} bytes, at most {MAX_PAYLOAD} allowed"
@@ -267,7 +272,7 @@ class Framer:
     def _is_long(self, header: Header) -> bool:
         if self._stream_above is None or header.length <= self._stream_above:
             return False
-        return header.command not in self._whole
+        return header.command not in self._buffered_commands
 
     def _frame(self, header: Header) -> Frame:
         raw = self._take(HEADER_SIZE + header.length)
@@ -277,7 +282,7 @@ class Framer:
         return Frame(header.command, raw, error)
 
     def _problem(self, header: Header) -> str | None:
-        """Say what the header alone shows to be wrong."""
+        """Return what is wrong with a frame, judged by its header."""
         problem = command_problem(header.raw_command)
         if problem is None and record_of(header.command) is None and header.command not in OPAQUE:
             problem = f"unknown command {header.command!r}"
@@ -298,59 +303,40 @@ class Framer:
         return FramePart(part)
 
     def _next_junk(self) -> Junk | None:
-        """Give the next item of junk, once it is sure where it ends."""
-        if self._opening and len(self._buffer) < COMMAND_END:
-            return None  # why it is junk is said of these bytes
-        self._wary = self._wary or (self._opening and not self._is_named())
-        end = self._buffer.find(self._magic, self._scanned)
+        """Return the next item of junk once its end is certain."""
+        buffer = self._buffer
+        if self._at_stream_start and len(buffer) < COMMAND_END:
+            return None  # the reason depends on these bytes
+        if self._at_stream_start and not has_valid_command(buffer, 0):
+            self._resyncing = True
+        end = buffer.find(self._magic, self._scanned)
         while end >= 0 and self._is_chance(end):
-            end = self._buffer.find(self._magic, end + 1)
+            end = buffer.find(self._magic, end + 1)
         if self._stream_above is not None:
-            sure = end if end >= 0 else self._not_magic()
-            return self._junk(sure, self._why_junk()) if sure else None
-        limit = self._junk_limit()
-        if self._wary and 0 <= end > len(self._buffer) - COMMAND_END:
-            sure = end  # what follows that magic will tell whether it is one
+            certain = end if end >= 0 else end_before_magic(buffer, self._magic)
+            return self._junk(certain, self._why_junk()) if certain else None
+        limit = junk_limit(buffer)
+        if self._resyncing and 0 <= end > len(buffer) - COMMAND_END:
+            certain = end  # the bytes after that magic will show whether it begins a frame
         elif 0 <= end <= limit:
             return self._junk(end, self._why_junk())
         else:
-            sure = self._not_magic()
-        if sure >= limit:
+            certain = end_before_magic(buffer, self._magic)
+        if certain >= limit:
             return self._junk(limit, self._why_junk())
-        self._scanned = max(1, sure)
+        self._scanned = max(1, certain)
         return None
 
-    def _junk_limit(self) -> int:
-        """Where junk without a magic is cut: behind a whole frame of another network, or 64 KiB."""
-        if len(self._buffer) < HEADER_SIZE:
-            return JUNK_PIECE
-        header = unpack(self._buffer)
-        if header.length > JUNK_PIECE or command_problem(header.raw_command) is not None:
-            return JUNK_PIECE
-        return HEADER_SIZE + header.length
-
-    def _not_magic(self) -> int:
-        """Count the bytes that cannot be the beginning of a magic, whatever comes next."""
-        size = len(self._buffer)
-        for held in (3, 2, 1):
-            if size >= held and self._buffer.endswith(self._magic[:held]):
-                return size - held
-        return size
-
-    def _is_named(self, place: int = 0) -> bool:
-        """Whether a command stands where a frame that begins at a place would have it."""
-        return command_problem(bytes(self._buffer[place + 4 : place + COMMAND_END])) is None
-
-    def _is_chance(self, place: int) -> bool:
-        """Whether a magic is one by chance: in a stream of another kind, with no command behind."""
-        whole = len(self._buffer) >= place + COMMAND_END
-        return self._wary and whole and not self._is_named(place)
+    def _is_chance(self, offset: int) -> bool:
+        """Return whether a magic does not begin a frame: while resyncing, without a command."""
+        complete = len(self._buffer) >= offset + COMMAND_END
+        return self._resyncing and complete and not has_valid_command(self._buffer, offset)
 
     def _why_junk(self) -> str:
-        if self._opening and not self._is_named():
+        if self._at_stream_start and not has_valid_command(self._buffer, 0):
             return (
                 "the stream begins with neither the network's magic nor a command "
-                "(BIP324 or another protocol): passed unread"
+                "(BIP324 or another protocol): forwarded unread"
             )
         return f"{bytes(self._buffer[:4]).hex()} is not the network's magic {self._magic.hex()}"
 
@@ -363,20 +349,20 @@ class Framer:
             self._buffer = bytearray()
         else:
             with memoryview(self._buffer) as view:
-                data = bytes(view[:size])  # copied once: it may be 32 MiB
+                data = bytes(view[:size])  # one copy: it may be 32 MiB
             del self._buffer[:size]
         self._scanned = 1
-        self._opening = False
+        self._at_stream_start = False
         return data
 
 
 class _LongFrame:
-    """A long frame of which some has passed."""
+    """The state of a long frame that is being received in parts."""
 
     def __init__(self, header: Header, problem: str | None) -> None:
         self._header = header
         self._problem = problem
-        self._hash: Any = hashlib.sha256()
+        self._hash = hashlib.sha256()
         self.left = header.length
 
     def add(self, part: bytes) -> None:

@@ -27,7 +27,7 @@ def sha256d(data: bytes) -> bytes:
 
 
 def ripemd160(data: bytes) -> bytes:
-    """RIPEMD-160 (20 bytes), from OpenSSL, or from pycryptodome where OpenSSL left it out."""
+    """RIPEMD-160 (20 bytes), from OpenSSL, or from pycryptodome where OpenSSL lacks it."""
     try:
         return hashlib.new("ripemd160", data, usedforsecurity=False).digest()
     except ValueError:
@@ -42,16 +42,16 @@ def hash160(data: bytes) -> bytes:
 
 
 def lbry_pow_hash(header: bytes) -> bytes:
-    """Hash a block header as LBRY's proof of work does (32 bytes, compared with the target only).
+    """Return the hash of a block header that LBRY's proof of work compares with the target.
 
-    Follows lbcd `wire/blockheader.go`; the block's id is `sha256d` as everywhere else.
+    32 bytes, as in lbcd `wire/blockheader.go`. The id of a block is still its `sha256d`.
     """
     long = hashlib.sha512(sha256d(header)).digest()
     return sha256d(ripemd160(long[:32]) + ripemd160(long[32:]))
 
 
 def merkle_root(txids: Iterable[bytes]) -> bytes:
-    """Return the root over the ids of a block's transactions, as its header has it (32 bytes)."""
+    """Return the merkle root of the ids of a block's transactions (32 bytes, wire order)."""
     level = list(txids)
     while len(level) > 1:
         if len(level) % 2:
@@ -61,9 +61,9 @@ def merkle_root(txids: Iterable[bytes]) -> bytes:
 
 
 def siphash24(key: bytes, data: bytes) -> int:
-    """Return SipHash-2-4 of data under a key of 16 bytes (64 bits; BIP152's short ids).
+    """Return SipHash-2-4 (64 bits) of data under a key of 16 bytes, as BIP152's short ids use it.
 
-    One loop, without calls: a block is put together of thousands of ids.
+    One loop without calls: rebuilding a block takes thousands of these.
     """
     k0, k1 = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:16], "little")
     v0, v1 = k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D
@@ -90,10 +90,10 @@ def siphash24(key: bytes, data: bytes) -> int:
 
 
 def display(digest: bytes) -> str:
-    """Write a hash as people do: hexadecimal, bytes reversed."""
+    """Return a hash in display order: hexadecimal, bytes reversed."""
     return digest[::-1].hex()
 
 
 def from_display(text: str) -> bytes:
-    """Read a hash written as people do; raises ValueError if it is not hexadecimal."""
+    """Return a hash in wire order from its display form; raises ValueError if it is not hex."""
     return bytes.fromhex(text)[::-1]

@@ -1,11 +1,13 @@
-"""What was read of a payload before a field of it refused to be."""
+"""The fields that were read of a payload before the first invalid one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lbcproxy.json_types import JsonObject
 from lbcproxy.text import printable
+from lbcproxy.wire.construct_types import FieldValue
 
 if TYPE_CHECKING:
     from lbcproxy.wire.record import Record
@@ -17,14 +19,14 @@ MAX_LISTED_FIELDS = 5
 
 
 class NotRead(AttributeError):
-    """A field that comes after the one that could not be read."""
+    """A field after the one that could not be read."""
 
 
-class Partial(Mapping[str, Any]):
-    """The fields of a record that were read, by name, as attributes or as entries.
+class Partial(Mapping[str, FieldValue]):
+    """The fields of a record that could be read, as attributes or as entries.
 
-    Values are those that the record would have. A list holds the elements that were read whole; a
-    record that ends within its fields is a `Partial` too.
+    Values are those that the record would have. A list has the elements that were read completely.
+    A nested record that was read in part is a `Partial` too.
 
         message.partial.reason
         message.partial["reason"]
@@ -32,18 +34,18 @@ class Partial(Mapping[str, Any]):
     """
 
     def __init__(
-        self, kind: type[Record], fields: Mapping[str, Any], trailing: bytes = b""
+        self, kind: type[Record], fields: Mapping[str, FieldValue], trailing: bytes = b""
     ) -> None:
         self.kind = kind
         """The class of the record."""
         self.trailing = trailing
-        """Bytes behind the last field, if all were read."""
+        """Bytes after the last field, if all were read."""
         self._fields = dict(fields)
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> FieldValue:
         return self._fields[name]
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> FieldValue:
         fields = self.__dict__.get("_fields", {})
         try:
             return fields[name]
@@ -60,26 +62,26 @@ class Partial(Mapping[str, Any]):
         fields = ", ".join(f"{name}={value!r}" for name, value in self.items())
         return f"<Partial {self.kind.__name__}({fields})>"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields in the form of the record's own `to_dict`, without derived ones."""
+    def to_dict(self) -> JsonObject:
+        """Return the fields in the form of the record's own `to_dict`, without computed entries."""
         return self.kind.schema.plain(self)
 
     def summary(self) -> str:
-        """Return what the record's own summary says if that can be had, otherwise the fields."""
+        """Return the record's own summary if it needs no missing field, otherwise the fields."""
         try:
-            words = str(self.kind.summary(_Summarised(self)))  # type: ignore[attr-defined]
-        except Exception:  # it asks for what was not read
-            words = ""
-        return words or _listed(self.to_dict())
+            summary = str(self.kind.summary(_Summarized(self)))  # type: ignore[attr-defined]
+        except Exception:  # it reads a field that is missing
+            summary = ""
+        return summary or _listed(self.to_dict())
 
 
-class _Summarised:
-    """A partial record as a record's own code sees it: a field not of all such records is None."""
+class _Summarized:
+    """A partial record with the attributes of a complete one; absent optional fields are None."""
 
     def __init__(self, partial: Partial) -> None:
         self._partial = partial
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> FieldValue:
         kind = self._partial.kind
         if name in self._partial:
             return self._partial[name]
@@ -89,11 +91,11 @@ class _Summarised:
             return derived.__get__(self) if hasattr(derived, "__get__") else derived
         if not hasattr(field, "sibling"):
             raise NotRead(f"{name!r} was not read")
-        return None  # as of a reject without a hash: what stands before it says all the same
+        return None  # such as the hash of a reject: the fields before it suffice for the summary
 
 
-def _listed(fields: Mapping[str, Any]) -> str:
-    """Return the first few fields as words."""
+def _listed(fields: Mapping[str, FieldValue]) -> str:
+    """Return the first few fields as text."""
     found = []
     for name, value in fields.items():
         if isinstance(value, list):

@@ -10,11 +10,13 @@ import functools
 import typing
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 from construct import Construct, ConstructError, Container, StreamError, Struct
 
+from lbcproxy.json_types import JsonObject
+from lbcproxy.wire.construct_types import Context, FieldValue
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import Field, Many, plain
 from lbcproxy.wire.optional import Maybe
@@ -31,14 +33,14 @@ class Layout(Struct):
         super().__init__(*(name / field for name, field in fields.items()))
         self.record = record
         self.fields = fields
-        # Only fields that look at their neighbours pay for a context of their own: the classes
-        # below do not, construct's (`this.x`) may.
+        # A separate context is only made for fields that read other fields of the record. The
+        # classes of this package do not; those of construct (`this.x`) may.
         self.needs_siblings = any(_looks_around(field) for field in fields.values())
 
-    def _parse(self, stream: Any, context: Any, path: Any) -> Record:
+    def _parse(self, stream: BytesIO, context: Context, path: str) -> Record:
         if self.needs_siblings:
             context = Container(_=context, _params=context._params)
-        values: list[Any] = []
+        values: list[FieldValue] = []
         for name, field in self.fields.items():
             start = stream.tell()
             try:
@@ -54,8 +56,8 @@ class Layout(Struct):
         except FieldError as error:
             raise self.keeping(error, values) from None
 
-    def keeping(self, error: FieldError, values: Sequence[Any]) -> FieldError:
-        """Note in an error what was read: the first fields, and what it tells of the next."""
+    def keeping(self, error: FieldError, values: Sequence[FieldValue]) -> FieldError:
+        """Record in an error the fields that were read, with what was read of the next one."""
         names = list(self.fields)
         fields = dict(zip(names, values, strict=False))
         if error.read and len(values) < len(names):
@@ -63,7 +65,7 @@ class Layout(Struct):
         error.read = Partial(self.record, fields)
         return error
 
-    def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> Any:
+    def _build(self, obj: FieldValue, stream: BytesIO, context: Context, path: str) -> object:
         if not isinstance(obj, self.record):
             raise FieldError(f"{type(obj).__name__} is not {self.record.__name__}")
         if self.needs_siblings:
@@ -76,24 +78,24 @@ class Layout(Struct):
                 field._build(value, stream, context, path)
             except ConstructError as error:
                 raise self.located(error, name) from None
-        return _checked(obj)  # behind the fields: it may rely on their types
+        return _checked(obj)  # after the fields, so that it can rely on their types
 
     def located(
-        self, error: Any, name: str, start: int | None = None, stream: Any = None
+        self, error: Exception, name: str, start: int | None = None, stream: BytesIO | None = None
     ) -> FieldError:
-        """Turn any of construct's errors into one in our words that says which field it was."""
+        """Convert an error of construct to a FieldError that names the field."""
         if isinstance(error, FieldError):
             return error.inside(name, start)
-        words = _words(error, self.fields[name], start, stream)
+        what = _describe_error(error, self.fields[name], start, stream)
         cut_short = isinstance(error, StreamError)
-        return FieldError(words, cut_short=cut_short).inside(name, start)
+        return FieldError(what, cut_short=cut_short).inside(name, start)
 
-    def plain(self, record: Record | Partial) -> dict[str, Any]:
-        """Give the record as a dictionary that JSON can hold, derived values included.
+    def plain(self, record: Record | Partial) -> JsonObject:
+        """Return the record as a JSON object, derived values included.
 
-        Of a record that was read in part, what was read.
+        For a `Partial`, only the fields that were read.
         """
-        result: dict[str, Any] = {}
+        result: dict[str, FieldValue] = {}
         for name, field in self.fields.items():
             if isinstance(record, Partial) and name not in record:
                 continue
@@ -107,36 +109,38 @@ class Layout(Struct):
         return result
 
 
-def _looks_around(field: Any) -> bool:
+def _looks_around(field: Construct) -> bool:
     if hasattr(field, "needs_siblings"):
         return bool(field.needs_siblings)
     return not isinstance(field, Field | Maybe) and not _is_number(field)
 
 
-def _is_number(field: Any) -> bool:
+def _is_number(field: Construct) -> bool:
     return hasattr(field, "fmtstr") or type(field).__name__ == "Flag"
 
 
 def _checked(record: Record) -> Record:
-    """Run the record's own check, if it has one."""
+    """Run the record's own check, if it has one, and return the record."""
     if type(record).check is not Record.check:
         record.check()
     return record
 
 
-def _words(error: Any, field: Any, start: int | None, stream: Any) -> str:
+def _describe_error(
+    error: Exception, field: Construct, start: int | None, stream: BytesIO | None
+) -> str:
     if isinstance(error, StreamError) and stream is not None and start is not None:
         left = len(stream.getbuffer()) - start
         try:
             return f"{field.sizeof()} bytes needed, {left} left"
         except ConstructError:
-            return f"the payload ends {left} bytes behind the beginning of the field"
+            return f"the payload ends {left} bytes after the beginning of the field"
     return str(error).splitlines()[-1]
 
 
 @functools.cache
-def _plain_of(record: type[Record]) -> Callable[[Any], dict[str, Any]]:
-    """Give what makes a record plain: compiled, where that is built."""
+def _plain_of(record: type[Record]) -> Callable[[Record], JsonObject]:
+    """Return the function that converts a record to JSON: compiled, where that is built."""
     try:
         from lbcproxy.wire._plain import Plain
     except ImportError:
@@ -145,7 +149,7 @@ def _plain_of(record: type[Record]) -> Callable[[Any], dict[str, Any]]:
 
 
 class _LayoutOf:
-    """Give a class its layout, made when first asked for."""
+    """The layout of a record class, made on first use."""
 
     def __get__(self, record: Record | None, owner: type[Record]) -> Layout:
         return _layout_of(owner)
@@ -160,55 +164,57 @@ def _layout_of(record: type[Record]) -> Layout:
     return record.layout(record, fields)
 
 
-def _construct_of(hint: Any) -> Construct:
+def _construct_of(hint: object) -> Construct:
     """Find the construct an annotation stands for."""
-    origin = typing.get_origin(hint)
-    if origin is Annotated:
-        for extra in hint.__metadata__:
-            if isinstance(extra, Construct):
-                return extra
-            if isinstance(extra, _Limited):
-                return Many(_construct_of(typing.get_args(hint.__origin__)[0]), extra.limit)
-    if origin is tuple:
-        return Many(_construct_of(typing.get_args(hint)[0]))
+    args = typing.get_args(hint)
+    for extra in getattr(hint, "__metadata__", ()):
+        if isinstance(extra, Construct):
+            return extra
+        if isinstance(extra, _Limited):
+            return Many(_construct_of(typing.get_args(args[0])[0]), extra.limit)
+    if typing.get_origin(hint) is tuple:
+        return Many(_construct_of(args[0]))
     if isinstance(hint, type) and issubclass(hint, Record):
         return hint.schema
-    raise TypeError(f"{hint!r} says nothing about its bytes: annotate it with a construct")
+    raise TypeError(f"{hint!r} does not define an encoding: annotate it with a construct")
 
 
 class _Limited(msgspec.Struct, frozen=True):
     limit: Limit
 
 
-def at_most(limit: Limit) -> Any:
-    """Annotate a tuple with the most entries it may have."""
+def at_most(limit: Limit) -> _Limited:
+    """Annotate a tuple with the maximum number of its entries."""
     return _Limited(limit)
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A typed value decoded from bytes: immutable, compared by value, hashable.
 
-    Each annotation is a construct or another record; `tuple[TxOut, ...]` is a CompactSize count
-    and that many. `None` means absent on the wire.
+    Each annotation is a construct or another record. `tuple[TxOut, ...]` is a CompactSize count,
+    followed by that many entries. `None` means absent on the wire.
     """
 
     schema: ClassVar[Layout] = _LayoutOf()  # type: ignore[assignment]
-    """The construct that reads and writes the record: the reference of its layout."""
+    """The construct that reads and writes the record: the reference for its byte layout."""
     layout: ClassVar[type[Layout]] = Layout
-    """The kind of `Layout`; another where the bytes are not simply one field after another."""
+    """The class of `schema`. A subclass where the bytes are not simply one field after another."""
 
     def check(self) -> None:
-        """Refuse, with FieldError, what no single field can see. Runs after parse, before build."""
+        """Raise FieldError for values that are invalid together.
 
-    def derived(self) -> dict[str, Any]:
-        """Give the entries of `to_dict` that are computed, such as ids."""
+        Called after the fields were parsed, and after they were built.
+        """
+
+    def derived(self) -> JsonObject:
+        """Return the computed entries of `to_dict`, such as ids."""
         return {}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the record as JSON can hold it.
+    def to_dict(self) -> JsonObject:
+        """Return the record as a JSON object.
 
-        Hashes are in display order, other bytes in hexadecimal; a string stands as text (None if
-        it is not UTF-8) and, exactly, under `<name>_hex`.
+        Hashes are in display order, other bytes in hexadecimal. A string appears as text (None if
+        it is not UTF-8) and its exact bytes under `<name>_hex`.
         """
         return _plain_of(type(self))(self)
 
@@ -224,22 +230,22 @@ class MessageRecord(Record, frozen=True, gc=False, kw_only=True):
     """The lowest protocol version at which the command is legal."""
 
     def summary(self) -> str:
-        """Say in a few words what it holds, for a line; the empty string if nothing is worth it.
+        """Return a one-line summary of the content; empty if there is nothing to report.
 
-        What the sender chose freely is escaped.
+        Text that the sender can choose is escaped.
         """
         return ""
 
     @classmethod
     def glance(cls, head: bytes, params: Params) -> str:
-        """Say the like of a payload of which only the first 200 bytes are kept."""
+        """Return a summary of a payload of which only the first 200 bytes are available."""
         return ""
 
     trailing: bytes = b""
-    """Bytes behind the last field. No node refuses them; `encode` writes them again."""
+    """Bytes after the last field. No node rejects them; `encode` writes them again."""
 
 
-def parse(layout: Layout, stream: BytesIO, params: Params) -> Any:
+def parse(layout: Layout, stream: BytesIO, params: Params) -> FieldValue:
     """Parse one record from a stream; raises FieldError."""
     context = Container(params=params)
     context._params = context

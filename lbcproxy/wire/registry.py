@@ -1,6 +1,6 @@
-"""Which record a command has.
+"""The record of each command.
 
-The records of `lbcproxy.wire.messages` are found; a user's own are added with `register`.
+The records of `lbcproxy.wire.messages` are found by themselves; `register` adds a user's own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OPAQUE = {
     "submitorder": "before 2010",
     "reply": "before 2010",
 }
-"""Commands that are known to exist and are passed unread, with where they are described."""
+"""Commands that have no record, with where they are described. They are forwarded unread."""
 
 
 @functools.cache
@@ -55,23 +55,30 @@ def _is_message(thing: object) -> bool:
 def _add(records: dict[str, type[MessageRecord]], record: type[MessageRecord]) -> None:
     known = records.setdefault(record.command, record)
     if known is not record:
-        raise ValueError(f"{record.command!r} is {known.__module__}.{known.__name__} already")
+        raise ValueError(f"{record.command!r} is already {known.__module__}.{known.__name__}")
 
 
 def register(record: type[MessageRecord]) -> type[MessageRecord]:
-    """Add a record of one's own for a command that has none; usable as a decorator.
+    """Register a record for a command that has none; can be used as a decorator.
 
-    Raises ValueError if the command has another record.
+    Args:
+        record: The record class; its `command` names the command.
+
+    Returns:
+        The same class.
+
+    Raises:
+        ValueError: If the command has another record.
     """
     _add(_records(), record)
     return record
 
 
 def record_of(command: str) -> type[MessageRecord] | None:
-    """Give the record of a command, or None if it is unknown."""
+    """Return the record class of a command, or None if it has none."""
     return _records().get(command)
 
 
 def commands() -> tuple[str, ...]:
-    """Give every command that has a record, sorted."""
+    """Return the commands that have a record, sorted."""
     return tuple(sorted(_records()))

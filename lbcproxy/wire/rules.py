@@ -1,8 +1,9 @@
-"""What differs between chains and protocol versions below the level of a message.
+"""Limits that differ between chains and protocol versions.
 
-`ChainRules` holds the numbers that lbcd (LBRY) and btcd (Bitcoin) do not share. A limit in a
+`ChainRules` has the numbers in which lbcd (LBRY) and btcd (Bitcoin) differ. A limit in a
 declaration is a number, `ByChain("script")` for one of those numbers, or `ByVersion(...)` for one
-that changed with the protocol version; none is a function, so that they can be looked into.
+that changed with the protocol version. Limits are data, not functions, so that the documentation
+and the dissector can be generated from them.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ MAX_PAYLOAD = 33_554_432
 
 
 class ChainRules(msgspec.Struct, frozen=True, kw_only=True):
-    """The wire limits of one chain family; sizes in bytes."""
+    """The wire limits of a family of chains; sizes in bytes."""
 
     claim_trie: bool
-    """Whether block headers carry a claim trie root (112 bytes) or not (80 bytes)."""
+    """Whether block headers have a claim trie root (112 bytes) or not (80 bytes)."""
     block_payload: int
     """Largest payload of `block`, `tx` and `merkleblock`."""
     script: int
     """Longest script of an input or output."""
     witness_items: int
-    """Most items in the witness of one input."""
+    """Maximum number of items in the witness of one input."""
     witness_item: int
     """Longest witness item."""
     superfluous_witness: bool
-    """Whether a transaction may carry the witness flag with no witness in any input."""
+    """Whether a transaction may have the witness flag without a witness in any input."""
     mweb: bool = False
-    """Whether transactions and blocks may carry data of MimbleWimble extension blocks."""
+    """Whether transactions and blocks may have data of MimbleWimble extension blocks."""
 
     @property
     def header(self) -> int:
@@ -57,12 +58,12 @@ class ChainRules(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def transactions(self) -> int:
-        """Most transactions in a block, as lbcd derives it from the smallest one."""
+        """Maximum number of transactions in a block; lbcd derives it from the smallest one."""
         return self.block_payload // 10 + 1
 
     @property
     def merkle_flags(self) -> int:
-        """Most flag bytes in a `merkleblock`."""
+        """Maximum number of flag bytes in a `merkleblock`."""
         return self.block_payload // 80
 
 
@@ -74,14 +75,14 @@ ANY_CHAIN = ChainRules(
     witness_item=MAX_PAYLOAD,
     superfluous_witness=True,
 )
-"""The widest limits there are, for what is hashed or shown whatever its chain."""
+"""The widest limits, for records that are hashed or shown independently of a chain."""
 
 
 class Chain(Protocol):
-    """What the wire needs to know of a network; `lbcproxy.networks.Network` is one."""
+    """What the wire format depends on in a network; `lbcproxy.networks.Network` is one."""
 
     def __hash__(self) -> int:
-        """What depends on a chain alone is kept by it."""
+        """Return the hash: what depends on the chain alone is cached by chain."""
 
     @property
     def id(self) -> str:
@@ -101,22 +102,22 @@ class Chain(Protocol):
 
 
 class Params(msgspec.Struct, frozen=True):
-    """What a payload is read or written under."""
+    """The parameters under which a payload is read or written."""
 
     rules: ChainRules
     protocol_version: int
     witness: bool
-    """Whether transactions are in the witness encoding (BIP144)."""
+    """Whether transactions have the witness encoding (BIP144)."""
 
 
 class ByChain(msgspec.Struct, frozen=True):
-    """A limit that is the chain's: the name of a number in `ChainRules`."""
+    """A limit that depends on the chain: the name of a number in `ChainRules`."""
 
     name: str
 
 
 class ByVersion(msgspec.Struct, frozen=True):
-    """A limit that changed: (protocol version, limit from there on), in rising order."""
+    """A limit that changed: (protocol version, limit from that version on), ascending."""
 
     steps: tuple[tuple[int, int], ...]
 
@@ -125,7 +126,7 @@ Limit: TypeAlias = int | ByChain | ByVersion
 
 
 def bound(limit: Limit, params: Params) -> int:
-    """Give the number a limit stands for under these parameters."""
+    """Return the number of a limit under these parameters."""
     if isinstance(limit, int):
         return limit
     if isinstance(limit, ByChain):

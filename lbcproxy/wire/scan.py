@@ -1,6 +1,6 @@
-"""Find sound frames that stand one behind another, as quickly as can be.
+"""Find consecutive valid frames, as fast as possible.
 
-Almost all that passes is such frames. What is not is left to the framer, which says what it is.
+Almost all traffic is valid frames. The framer handles everything else.
 """
 
 from __future__ import annotations
@@ -16,32 +16,34 @@ from lbcproxy.wire.envelope import HEADER_SIZE
 from lbcproxy.wire.registry import commands, record_of
 from lbcproxy.wire.rules import Chain, bound
 
-__all__ = ["SCANS", "Known", "Scan", "known_commands", "scan"]
+__all__ = ["SCANS", "CommandTable", "Scan", "known_commands", "scan"]
 
 _HEADER = struct.Struct("<4s12sI4s")
 
-Known: TypeAlias = Mapping[bytes, tuple[str, int]]
-"""By the twelve bytes in the header: a command and the longest payload it may have."""
-Scan: TypeAlias = Callable[[bytes | bytearray, bytes, Known], tuple[list[str], list[int]]]
+CommandTable: TypeAlias = Mapping[bytes, tuple[str, int]]
+"""By the 12 bytes in the header: a command and the size of its longest payload in bytes."""
+Scan: TypeAlias = Callable[[bytes | bytearray, bytes, CommandTable], tuple[list[str], list[int]]]
 
 
-def by_python(data: bytes | bytearray, magic: bytes, known: Known) -> tuple[list[str], list[int]]:
-    """Give the commands of the sound frames that data begins with, and where each ends."""
+def by_python(
+    data: bytes | bytearray, magic: bytes, known: CommandTable
+) -> tuple[list[str], list[int]]:
+    """Return the commands of the valid frames that data begins with, and where each ends."""
     names: list[str] = []
     ends: list[int] = []
-    place, size = 0, len(data)
-    while size - place >= HEADER_SIZE:
-        begins, raw_command, length, claimed = _HEADER.unpack_from(data, place)
-        name, most = known.get(raw_command, ("", -1))
-        end = place + HEADER_SIZE + length
-        if begins != magic or length > most or end > size:
+    offset, size = 0, len(data)
+    while size - offset >= HEADER_SIZE:
+        found, raw_command, length, claimed = _HEADER.unpack_from(data, offset)
+        name, limit = known.get(raw_command, ("", -1))
+        end = offset + HEADER_SIZE + length
+        if found != magic or length > limit or end > size:
             break
-        payload = data[place + HEADER_SIZE : end]
+        payload = data[offset + HEADER_SIZE : end]
         if sha256(sha256(payload).digest()).digest()[:4] != claimed:
             break
         names.append(name)
         ends.append(end)
-        place = end
+        offset = end
     return names, ends
 
 
@@ -54,22 +56,24 @@ def _scans() -> dict[str, Scan]:
 
 
 SCANS = _scans()
-"""Every way to do it on this machine; the first is used."""
+"""The implementations that this installation has; the first is used."""
 scan: Scan = next(iter(SCANS.values()))
 
 
 @functools.cache
-def known_commands(network: Chain, stream_above: int | None, apart: frozenset[str]) -> Known:
-    """Give the commands that have a record and are not to be had apart."""
+def known_commands(
+    network: Chain, stream_above: int | None, excluded: frozenset[str]
+) -> CommandTable:
+    """Return the table of the commands that have a record, without some."""
     codec = Codec(network)
     known = {}
     for name in commands():
         record = record_of(name)
         assert record is not None
-        if name in apart or codec.refusal(name, 0) is not None:
+        if name in excluded or codec.refusal(name, 0) is not None:
             continue
-        most = bound(record.maximum, codec.params)
+        limit = bound(record.maximum, codec.params)
         if stream_above is not None:
-            most = min(most, stream_above)
-        known[name.encode("latin-1").ljust(12, b"\0")] = (name, most)
+            limit = min(limit, stream_above)
+        known[name.encode("latin-1").ljust(12, b"\0")] = (name, limit)
     return known

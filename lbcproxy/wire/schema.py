@@ -1,11 +1,11 @@
-"""The fields of a message described for people, from the declarations themselves."""
+"""Descriptions of the fields of a message, generated from the declarations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
+from construct import Construct
 
 from lbcproxy.wire.fields import (
     CompactSize,
@@ -21,13 +21,13 @@ from lbcproxy.wire.optional import Extension, IfChain, Maybe, OptionalTail
 from lbcproxy.wire.record import Layout, MessageRecord
 from lbcproxy.wire.rules import ByChain, ByVersion, Limit
 
-__all__ = ["FieldDescription", "describe", "limit_words"]
+__all__ = ["FieldDescription", "describe", "describe_limit"]
 
 NUMBERS = {"B": ("uint8", "1"), "b": ("int8", "1"), "H": ("uint16", "2"), "h": ("int16", "2")}
 NUMBERS |= {"L": ("uint32", "4"), "l": ("int32", "4"), "Q": ("uint64", "8"), "q": ("int64", "8")}
 
 CHAINS = {"claim_trie": "LBRY", "mweb": "Litecoin"}
-"""The chains that have a rule, for people."""
+"""The chains that have a rule, for display."""
 
 
 class FieldDescription(msgspec.Struct, frozen=True):
@@ -37,15 +37,15 @@ class FieldDescription(msgspec.Struct, frozen=True):
     """The path: `transactions[].inputs[].sequence`."""
     type: str
     bytes: str
-    """How many, in words."""
+    """The encoded size, as text."""
     limit: str
-    """The most that is allowed, in words; empty where the size says it."""
+    """The maximum, as text; empty where the size implies it."""
     when: str
-    """When it is there; empty for always."""
+    """The condition under which it is present; empty for always."""
 
 
 def describe(record: type[MessageRecord]) -> list[FieldDescription]:
-    """Describe the fields of a record in the order of the wire."""
+    """Return the fields of a record in wire order."""
     return list(_layout(record.schema, ""))
 
 
@@ -54,17 +54,17 @@ def _layout(layout: Layout, prefix: str, when: str = "") -> Iterator[FieldDescri
         yield from _field(field, prefix + name, when)
 
 
-def _field(field: Any, name: str, when: str) -> Iterator[FieldDescription]:
+def _field(field: Construct, name: str, when: str) -> Iterator[FieldDescription]:
     if isinstance(field, Maybe):
         yield from _field(field.subcon, name, _join(when, _condition(field)))
     elif isinstance(field, Layout):
         yield from _layout(field, f"{name}.", when)
     elif isinstance(field, Many):
-        most = limit_words(field.limit, "entries")
+        most = describe_limit(field.limit, "entries")
         yield FieldDescription(name, "list", "count (CompactSize), entries", most, when)
         yield from _field(field.subcon, f"{name}[]", "")
     elif isinstance(getattr(field, "subcon", None), Many | Layout):
-        yield from _field(field.subcon, name, when)  # its words are those of what it wraps
+        yield from _field(field.subcon, name, when)  # described like the field that it wraps
     else:
         kind, size, limit = _leaf(field)
         yield FieldDescription(name, kind, size, limit, when)
@@ -79,10 +79,10 @@ def _condition(field: Maybe) -> str:
     return field.absence()
 
 
-def _leaf(field: Any) -> tuple[str, str, str]:
+def _leaf(field: Construct) -> tuple[str, str, str]:
     if isinstance(field, VarBytes):
         kind = "string" if isinstance(field, VarStr) else "bytes"
-        return kind, "length (CompactSize), bytes", limit_words(field.limit, "bytes")
+        return kind, "length (CompactSize), bytes", describe_limit(field.limit, "bytes")
     if isinstance(field, HashField):
         return "hash", "32, shown reversed", ""
     if isinstance(field, IpAddress):
@@ -96,7 +96,7 @@ def _leaf(field: Any) -> tuple[str, str, str]:
     return _number(field)
 
 
-def _number(field: Any) -> tuple[str, str, str]:
+def _number(field: Construct) -> tuple[str, str, str]:
     code = getattr(field, "fmtstr", "")
     if code[1:] not in NUMBERS:
         name = type(field).__name__
@@ -106,8 +106,8 @@ def _number(field: Any) -> tuple[str, str, str]:
     return kind, size + order, ""
 
 
-def limit_words(limit: Limit, unit: str) -> str:
-    """Say a limit in words."""
+def describe_limit(limit: Limit, unit: str) -> str:
+    """Return a limit as text."""
     if isinstance(limit, ByChain):
         return f"as many {unit} as the chain allows ({limit.name})"
     if isinstance(limit, ByVersion):
@@ -116,5 +116,5 @@ def limit_words(limit: Limit, unit: str) -> str:
     return f"{limit:,} {unit}"
 
 
-def _join(*words: str) -> str:
-    return ", ".join(word for word in words if word)
+def _join(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)

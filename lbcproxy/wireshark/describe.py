@@ -25,8 +25,8 @@ from lbcproxy.wire.fields import (
     VarStr,
 )
 from lbcproxy.wire.messages.addresses import ADDRESS_SIZES
-from lbcproxy.wire.messages.bloom import MOST_HASH_FUNCS
-from lbcproxy.wire.messages.compact_blocks import MOST_TRANSACTIONS
+from lbcproxy.wire.messages.bloom import MAX_HASH_FUNCS
+from lbcproxy.wire.messages.compact_blocks import MAX_TRANSACTIONS
 from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.messages.headers import Bare
 from lbcproxy.wire.messages.reject import Alert, AlertBody, ManyHex
@@ -56,8 +56,8 @@ def tables() -> Table:
         "max_payload": MAX_PAYLOAD,
         "version": Version.command,
         "address_sizes": ADDRESS_SIZES,
-        "most_hash_funcs": MOST_HASH_FUNCS,
-        "most_transactions": MOST_TRANSACTIONS,
+        "most_hash_funcs": MAX_HASH_FUNCS,
+        "most_transactions": MAX_TRANSACTIONS,
         "commands": {record.command: _command(record, found) for record in known},
         "records": found,
         "opaque": sorted(OPAQUE),
@@ -95,7 +95,7 @@ def _network(network: Network) -> Table:
 
 
 def _rules(rules: ChainRules) -> Table:
-    """Give the numbers of a chain, those included that are computed from others."""
+    """Return the numbers of a chain, those included that are computed from others."""
     computed = (name for name, value in vars(ChainRules).items() if isinstance(value, property))
     return {name: getattr(rules, name) for name in (*rules.__struct_fields__, *computed)}
 
@@ -134,7 +134,7 @@ def _layout(record: type[Record], found: dict[str, Table]) -> Table:
 
 
 def _names(hint: Any) -> Table:
-    """Give the names that a field's numbers or bits have, if the declaration tells them."""
+    """Return the names that a field's numbers or bits have, if the declaration tells them."""
     for extra in getattr(hint, "__metadata__", ()):
         if isinstance(extra, type) and issubclass(extra, IntFlag):
             return {"bits": {each.bit_length() - 1: each.name for each in extra}}

@@ -32,7 +32,7 @@ class NotOurs(LbcproxyError):
 
 
 def plugin_folder() -> Path:
-    """Give the folder from which the user's Wireshark loads Lua plugins."""
+    """Return the folder from which the user's Wireshark loads Lua plugins."""
     for name in ("tshark", "wireshark"):
         program = shutil.which(name)
         if program is not None and (said := _told(program)) is not None:
@@ -85,7 +85,7 @@ def uninstall(folder: Path) -> Path | None:
 
 
 def _ours(folder: Path) -> Path:
-    """Give the path of our file, and make sure that it is ours if there is one."""
+    """Return the path of our file, and make sure that it is ours if there is one."""
     path = folder / FILE_NAME
     if path.exists() and not path.read_bytes().startswith(MARK.encode()):
         raise NotOurs(f"{path} is not made by lbcproxy, and is left as it is")

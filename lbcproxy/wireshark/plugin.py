@@ -22,7 +22,7 @@ MARK = "-- Made by lbcproxy"
 
 
 def dissector() -> str:
-    """Give the source of the plugin."""
+    """Return the source of the plugin."""
     folder = resources.files("lbcproxy.wireshark") / "runtime"
     parts = [
         f"{MARK} {__version__}: `lbcproxy wireshark-plugin` prints it. Do not edit.",

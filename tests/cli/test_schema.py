@@ -39,7 +39,7 @@ def test_a_limit_of_the_chain_is_said_for_each_chain(lbcproxy):
 
 def test_a_gate_is_said(lbcproxy):
     """Who sends a message must know from which version on it may."""
-    assert "legal from protocol version 70001 on" in lbcproxy("schema", "filterload").out
+    assert "valid from protocol version 70001 on" in lbcproxy("schema", "filterload").out
 
 
 @pytest.mark.parametrize("command", OPAQUE)

@@ -101,12 +101,12 @@ def test_parts_joined_are_what_comes_without_parts(stream, data, above):
 @given(pieces=st.lists(chunks(), max_size=8), data=st.data(), begins=st.booleans())
 def test_what_passes_by_its_headers_is_parts_alone(pieces, data, begins):
     """It may be sent before it is looked at: nothing of it is held, and nobody wants it whole."""
-    framer = Framer(LBRY, 10, begins=begins, whole=frozenset({"ping"}))
+    framer = Framer(LBRY, 10, at_stream_start=begins, buffered_commands=frozenset({"ping"}))
     stream = b"".join(pieces)
     borders = st.sampled_from([0, *itertools.accumulate(map(len, pieces))])
     cuts = data.draw(st.lists(st.integers(0, len(stream)) | borders, max_size=10))
     for begin, end in itertools.pairwise([0, *sorted(cuts), len(stream)]):
-        passes = framer.passes(stream[begin:end])
+        passes = framer.can_forward_unparsed(stream[begin:end])
         items = framer.feed(stream[begin:end])
         if passes:
             assert all(isinstance(each, FrameStart | FramePart | FrameEnd) for each in items)
@@ -117,13 +117,13 @@ def test_long_frames_pass_by_their_headers():
     """From a frame's beginning, from its middle, and over several."""
     long = frame(LBRY.magic, "block", bytes(100))
     for wanted, passes in (("tx", True), ("block", False)):
-        framer = Framer(LBRY, 50, whole=frozenset({wanted}))
+        framer = Framer(LBRY, 50, buffered_commands=frozenset({wanted}))
         framer.feed(PING)
-        assert framer.passes(long + long) == passes
+        assert framer.can_forward_unparsed(long + long) == passes
         framer.feed(long[:40])
-        assert framer.passes(long[40:] + long) == passes
-        assert not framer.passes(long[40:] + PING)
-        assert not framer.passes(long[40:] + long[:20])
+        assert framer.can_forward_unparsed(long[40:] + long) == passes
+        assert not framer.can_forward_unparsed(long[40:] + PING)
+        assert not framer.can_forward_unparsed(long[40:] + long[:20])
 
 
 def one_by_one(items):
@@ -142,7 +142,7 @@ def test_runs_taken_apart_are_what_comes_without_runs(name, stream, data, above)
     apart = data.draw(st.sampled_from((frozenset(), frozenset({"tx"}), frozenset({"ping"}))))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lbcproxy.wire.framer.scan", SCANS[name])
-        items = items_of(stream, cuts, stream_above=above, apart=apart)
+        items = items_of(stream, cuts, stream_above=above, individually=apart)
     assert one_by_one(items) == items_of(stream, cuts, stream_above=above)
     runs = [item for item in items if isinstance(item, Run)]
     assert not apart & {command for run in runs for command in run.commands}
@@ -165,7 +165,7 @@ def test_both_scans_find_the_same_frames(stream, most, kind):
 def test_frames_that_come_together_are_one_run():
     """Else it would be no use."""
     stream = PING * 50 + VERACK + PING + frame(LBRY.magic, "ping", b"short")[:-1]
-    items = Framer(LBRY, apart=frozenset({"verack"})).feed(stream)
+    items = Framer(LBRY, individually=frozenset({"verack"})).feed(stream)
     assert [type(item) for item in items] == [Run, Frame, Run]
     assert items[0] == Run(PING * 50, ["ping"] * 50, list(range(32, 1601, 32)))
 
@@ -228,7 +228,7 @@ def test_bad_checksum_is_a_frame_with_an_error():
     [
         ("pingpong", "unknown command 'pingpong'"),
         ("", "empty command"),
-        ("ping\0x", "goes on behind a NUL"),
+        ("ping\0x", "continues after a NUL"),
         ("pi\x01ng", "not printable ASCII"),
         ("p\xefng", "not printable ASCII"),
     ],
@@ -301,7 +301,7 @@ def test_magic_by_chance_in_an_encrypted_stream_begins_no_message():
 
 def test_stream_met_in_its_middle_is_not_said_to_be_encrypted():
     """The capture began late; that is no reason to think of BIP324."""
-    junk, ping = items_of(bytes(30) + PING, begins=False)
+    junk, ping = items_of(bytes(30) + PING, at_stream_start=False)
     assert "BIP324" not in junk.why
     assert ping == Frame("ping", PING)
 

@@ -4,7 +4,7 @@ import pytest
 
 from lbcproxy import wire
 from lbcproxy.wire.rules import ByChain, ByVersion
-from lbcproxy.wire.schema import describe, limit_words
+from lbcproxy.wire.schema import describe, describe_limit
 
 
 @pytest.mark.parametrize("command", wire.commands())
@@ -27,6 +27,6 @@ def test_names_are_paths_and_conditions_are_said():
 
 def test_limits_in_words():
     """Each kind of limit."""
-    assert limit_words(1000, "entries") == "1,000 entries"
-    assert "script" in limit_words(ByChain("script"), "bytes")
-    assert "31402" in limit_words(ByVersion(((0, 350), (31402, 358))), "bytes")
+    assert describe_limit(1000, "entries") == "1,000 entries"
+    assert "script" in describe_limit(ByChain("script"), "bytes")
+    assert "31402" in describe_limit(ByVersion(((0, 350), (31402, 358))), "bytes")

@@ -109,7 +109,7 @@ class ClientScript:
         return deliveries
 
     def send(self, now: float, time_ns: int) -> list[Delivery]:
-        """Say what is to be sent now: one message, or nothing. Call again until it is nothing."""
+        """Return the next message to send, or nothing. Call again until it is nothing."""
         if self.done:
             return []
         if self._pongs:
@@ -156,7 +156,7 @@ class ClientScript:
         self.done = True
 
     def report(self) -> Report:
-        """Say what differs; once, when it is done."""
+        """Return what differs; once, when it is done."""
         report = self._comparison.finish()
         report.notices = tuple(self._conversation.notices)
         if unsent := self._unsent():
@@ -226,7 +226,7 @@ class ClientScript:
         return True
 
     def _fresh(self, message: Message, time_ns: int) -> Message:
-        """Give a message with what must not be said twice said anew."""
+        """Return a message with what must not be said twice said anew."""
         record = message.record
         if message.error is not None:
             return message

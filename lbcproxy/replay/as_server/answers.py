@@ -96,7 +96,7 @@ class Answers:
         return key in self._replies
 
     def find(self, key: Key, times: int = 0) -> Reply | None:
-        """Give the answer to a part that was asked for so many times before; None if unknown.
+        """Return the answer to a part that was asked for so many times before; None if unknown.
 
         The recorded answer to the same question: the first time the first, and so on, then the
         last again; silence, if the node did not answer. Else what the recording holds elsewhere,

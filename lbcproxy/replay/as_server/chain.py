@@ -45,7 +45,7 @@ class Chain:
             self._main = None
 
     def previous(self, block: bytes) -> bytes | None:
-        """Give the block before another, None if that was not seen."""
+        """Return the block before another, None if that was not seen."""
         return self._previous.get(block)
 
     @property
@@ -55,7 +55,7 @@ class Chain:
         return main[-1] if main else None
 
     def behind(self, locator: Sequence[bytes], stop: bytes, most: int) -> list[bytes] | None:
-        """Give the blocks behind the first that is known of a locator, `stop` as the last.
+        """Return the blocks behind the first that is known of a locator, `stop` as the last.
 
         None if nothing of the locator is known: then nobody can tell what the node had said. No
         locator means `stop` alone.
@@ -70,7 +70,7 @@ class Chain:
         return found[: found.index(stop) + 1] if stop in found else found
 
     def headers(self, blocks: Sequence[bytes]) -> list[bytes]:
-        """Give the headers of blocks, up to the first that was not seen."""
+        """Return the headers of blocks, up to the first that was not seen."""
         found = []
         for block in blocks:
             if (header := self._headers.get(block)) is None:
@@ -79,7 +79,7 @@ class Chain:
         return found
 
     def _fork(self, block: bytes) -> int | None:
-        """Give the place on the longest branch from which a block, or its branch, leads off."""
+        """Return the place on the longest branch from which a block, or its branch, leads off."""
         self._longest()
         for at in self._back_from(block):
             if at in self._places:
@@ -111,7 +111,7 @@ class Chain:
         return best
 
     def _back_from(self, block: bytes) -> Iterator[bytes]:
-        """Give a block and those before it; what is told of them may lead in a circle."""
+        """Return a block and those before it; what is told of them may lead in a circle."""
         met = set()
         at: bytes | None = block
         while at is not None and at not in met:

@@ -103,7 +103,7 @@ class CompactBlocks:
         return found
 
     def _candidates(self, block: bytes, place: int) -> Iterator[tuple[bytes, bytes, Tx | int]]:
-        """Give what may be a block's, the likeliest first: both ids, and it or its place."""
+        """Return what may be a block's, the likeliest first: both ids, and it or its place."""
         for turn in self._pieces.get(block, ()):
             record = self._conversation.message(turn).record
             assert isinstance(record, BlockTxn)

@@ -86,7 +86,7 @@ class Place:
         return Account(self._answered, dict(self._unknown), unsent)
 
     def begin(self) -> Iterator[Said]:
-        """Say what comes before any question, when the handshake is done."""
+        """Return what comes before any question, when the handshake is done."""
         yield from self._due()
 
     @property
@@ -95,7 +95,7 @@ class Place:
         return self._next >= len(self._answers.unasked)
 
     def go_on(self) -> Iterator[Said]:
-        """Say what comes next, up to the next question of the recording."""
+        """Return what comes next, up to the next question of the recording."""
         if not self.is_over:
             self._asked = max(self._asked, self._answers.unasked[self._next].after)
         yield from self._due()

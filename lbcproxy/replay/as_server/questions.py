@@ -149,13 +149,13 @@ def _blocks_of_chain(key: Key, chain: Chain) -> Sequence[Payload] | None:
 
 
 def inventory(kind: int, hashes: Sequence[bytes]) -> bytes:
-    """Give the payload of an `inv` of one kind of things."""
+    """Return the payload of an `inv` of one kind of things."""
     number = kind.to_bytes(4, "little")
     return bytes(COUNT.build(len(hashes))) + b"".join(number + each for each in hashes)
 
 
 def other_encoding(key: Key) -> Key:
-    """Give the key of the same thing with witnesses, or of the one without."""
+    """Return the key of the same thing with witnesses, or of the one without."""
     command, kind, thing = key
     return (command, kind ^ WITNESS_FLAG, thing)
 
@@ -247,7 +247,7 @@ QUESTIONS: dict[str, Question] = {
 
 
 def in_batches(question: Message, most: int = 16) -> Iterator[Message]:
-    """Give a question in several of at most so many parts, that its answers take little memory."""
+    """Yield a question in parts of limited size, so that its answers take little memory."""
     kind = QUESTIONS[question.command]
     keys = kind.parts(question)
     for first in range(0, len(keys), most):

@@ -99,7 +99,7 @@ class Actor(Peer):
     # What the peer tells.
 
     def become_ready(self) -> None:
-        """Say what comes before any question."""
+        """Return what comes before any question."""
         version, wants = self.core.protocol_version, self.core.handshake.wants_addrv2
         self._place = Place(self._server.answers, version, self._server.played, addrv2=wants)
         self._say_unasked(self._place.begin())

@@ -31,7 +31,7 @@ def save(conversation: Conversation, path: Path, *more: Conversation) -> None:
 
 @contextmanager
 def whole_file(path: Path, *, shared: bool = False) -> Iterator[Callable[[bytes], object]]:
-    """Give what writes a file, which takes its place at the path when all is written.
+    """Return what writes a file, which takes its place at the path when all is written.
 
     So nobody ever finds half of it; if something is raised, there is none. A disk that refuses, a
     file that another process writes, or a name that is not a pcapng's raises CaptureError.
@@ -87,7 +87,7 @@ def _mode_of(path: Path, *, shared: bool) -> int:
 
 
 def _umask() -> int:
-    """Give the process's mask; the system tells it only to who sets another."""
+    """Return the process's mask; the system tells it only to who sets another."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

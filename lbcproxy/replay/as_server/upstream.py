@@ -43,7 +43,7 @@ class Upstream:
         self._waiting: _Waiting | None = None
 
     async def ask(self, question: Message) -> tuple[list[Message], int]:
-        """Give the node's answers to a question, and how many of its parts they answer.
+        """Return the node's answers to a question, and how many of its parts they answer.
 
         None of both if it cannot be reached or does not answer in time; why is logged.
         """

@@ -22,7 +22,7 @@ from lbcproxy.replay.comparing.normalize import LISTS, NAMED, Said, items_of, me
 from lbcproxy.replay.comparing.pings import Pings
 from lbcproxy.session import Direction
 from lbcproxy.wire.hashes import display
-from lbcproxy.wire.messages.inventory import kind_name
+from lbcproxy.wire.messages.inventory import type_name
 
 __all__ = ["LIVE", "RECORDED", "Comparison"]
 
@@ -96,7 +96,7 @@ class Comparison:
     # What a replay waits for.
 
     def awaited(self, direction: Direction) -> int:
-        """Say how much that was recorded in a direction is still to come.
+        """Return how much that was recorded in a direction is still to come.
 
         What something else has come for is not: another answer, or `notfound`.
         """
@@ -283,7 +283,7 @@ def _thing(waiting: Waiting | None) -> str:
     if waiting is None or waiting.thing is None:
         return ABSENT
     kind, hash_ = waiting.thing
-    return f"{kind_name(kind)} {display(hash_)}"
+    return f"{type_name(kind)} {display(hash_)}"
 
 
 def _where(waiting: list[Waiting] | None) -> Where | None:

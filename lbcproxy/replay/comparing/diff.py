@@ -87,7 +87,7 @@ class Diff:
             self.damage = self.damage or error
 
     def _pair(self, side: int, number: int) -> _Pair | None:
-        """Give the pair of sessions that one belongs to."""
+        """Return the pair of sessions that one belongs to."""
         pair = self._by_number[side].get(number)
         if pair is not None:
             return pair

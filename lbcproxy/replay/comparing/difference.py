@@ -46,7 +46,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to say besides."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON can hold it."""
+        """Return it as JSON can hold it."""
         return {
             "kind": self.kind,
             "session": self.session,
@@ -90,7 +90,7 @@ class Report(msgspec.Struct, kw_only=True):
         return "\n".join(self.lines())
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON can hold it; the keys are public and stay."""
+        """Return it as JSON can hold it; the keys are public and stay."""
         return {
             "same": self.same,
             "messages": {"recorded": self.recorded, "live": self.live},
@@ -100,7 +100,7 @@ class Report(msgspec.Struct, kw_only=True):
         }
 
     def lines(self, paint: Paint = lambda text, _: text, most: int = 20) -> Iterator[str]:
-        """Give the report for people: what came of it in a line, then the differences.
+        """Return the report for people: what came of it in a line, then the differences.
 
         Of those of the same kind, direction and command the first is shown, and the others counted.
         """

@@ -31,7 +31,7 @@ class FieldDifference(msgspec.Struct, frozen=True):
 
 
 def differing(one: Any, other: Any, path: str = "") -> Iterator[FieldDifference]:
-    """Give the fields in which two plain values differ, in the order of the fields.
+    """Return the fields in which two plain values differ, in the order of the fields.
 
     Of a list the first element that differs is looked into; how many more do is one line.
     """

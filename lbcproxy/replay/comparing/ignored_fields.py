@@ -81,7 +81,7 @@ class Ignored:
         return command in self._paths
 
     def without(self, command: str, fields: dict[str, Any]) -> dict[str, Any]:
-        """Give the fields of a message that are looked at."""
+        """Return the fields of a message that are looked at."""
         paths = self._paths.get(command)
         return fields if not paths else _without(fields, paths)
 

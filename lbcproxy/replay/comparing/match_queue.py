@@ -58,7 +58,7 @@ class Lane:
         self.counts = [0, 0]
 
     def meet(self, meaning: bytes, waiting: Waiting) -> Waiting | None:
-        """Give its like of the other side, which then waits no more; else let it wait."""
+        """Return its like of the other side, which then waits no more; else let it wait."""
         found = self._open[1 - waiting.side].get(meaning)
         if found is None:
             self._open[waiting.side].setdefault(meaning, deque()).append(waiting)
@@ -71,7 +71,7 @@ class Lane:
         return other
 
     def waiting(self, side: int) -> Iterator[Waiting]:
-        """Give all that waits on a side."""
+        """Return all that waits on a side."""
         for each in self._open[side].values():
             yield from each
 

@@ -67,7 +67,7 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def plain(content: Message | bytes, ignored: Ignored) -> dict[str, Any]:
-    """Give what is compared of a message: its fields, or its bytes if it cannot be read."""
+    """Return what is compared of a message: its fields, or its bytes if it cannot be read."""
     if isinstance(content, bytes):
         return {"bytes": content.hex()}
     record = content.record
@@ -84,7 +84,7 @@ def plain(content: Message | bytes, ignored: Ignored) -> dict[str, Any]:
 
 
 def meaning_of(content: Message | bytes, ignored: Ignored) -> bytes:
-    """Give a digest that two messages share if nothing differs that is looked at."""
+    """Return a digest that two messages share if nothing differs that is looked at."""
     if isinstance(content, bytes):
         return sha256(content).digest()
     if not ignored.is_partly(content.command):  # nothing has to be decoded
@@ -96,7 +96,7 @@ def meaning_of(content: Message | bytes, ignored: Ignored) -> bytes:
 
 
 def items_of(content: Message | bytes) -> list[tuple[int, bytes]] | None:
-    """Give the things of a list, by number and hash; None if it cannot be read as one."""
+    """Return the things of a list, by number and hash; None if it cannot be read as one."""
     if isinstance(content, bytes) or content.command not in LISTS:
         return None
     record: Any = content.record
@@ -106,7 +106,7 @@ def items_of(content: Message | bytes) -> list[tuple[int, bytes]] | None:
 
 
 def name_of(content: Message | bytes) -> bytes | None:
-    """Give the hash of the thing that a message carries; None if it carries none."""
+    """Return the hash of the thing that a message carries; None if it carries none."""
     if isinstance(content, bytes) or content.record is None:
         return None
     name = _NAMES.get(content.command)

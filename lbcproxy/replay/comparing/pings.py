@@ -57,11 +57,11 @@ class Pings:
         return False
 
     def answered(self, direction: Direction) -> int:
-        """Say how many pings were answered in a direction."""
+        """Return how many pings were answered in a direction."""
         return self._answered[direction]
 
     def open(self, direction: Direction) -> int:
-        """Say how many pings wait for a pong in a direction."""
+        """Return how many pings wait for a pong in a direction."""
         return len(self._open[direction])
 
     def give_up(self, direction: Direction) -> None:
@@ -70,7 +70,7 @@ class Pings:
         self._open[direction] = []
 
     def unanswered(self, direction: Direction) -> list[Asked]:
-        """Give the pings that were not answered, though both sides went on to say something.
+        """Return the pings that were not answered, though both sides went on to say something.
 
         What would have been said to those at the end of a conversation nobody knows.
         """

@@ -1,4 +1,4 @@
-"""Every message of the protocol, a family to a file; the files are found, not listed.
+"""The messages of the protocol, one file per family. New files are found by themselves.
 
-To add a message, add a class with a `command` to the file of its family, or a new file.
+To add a message, add a class with a `command` to the file of its family, or to a new file.
 """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from construct import Int32ul
 
+from lbcproxy.json_types import JsonObject
 from lbcproxy.wire.addresses import address_text
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import CompactInt, IpAddress, Port, UInt8, UInt32, UInt64, VarHex
@@ -17,18 +18,18 @@ from lbcproxy.wire.rules import ByVersion, Limit
 __all__ = ["Addr", "AddrV2", "AddressV2", "GetAddr", "TimedAddress"]
 
 ADDRESS_SIZES = {1: 4, 2: 16, 4: 32, 5: 32, 6: 16}
-"""Bytes of an address by BIP155 network id. Core skips Tor v2 (3) as it does unknown ids."""
+"""Size of an address in bytes by BIP155 network id. Core skips Tor v2 (3) like unknown ids."""
 
 
 class GetAddr(MessageRecord, frozen=True, gc=False):
-    """The wish for addresses. Empty."""
+    """Requests addresses of nodes. Empty."""
 
     command: ClassVar[str] = "getaddr"
     maximum: ClassVar[Limit] = 0
 
 
 class TimedAddress(Record, frozen=True, gc=False):
-    """The address of a node and when it was last seen (unix seconds)."""
+    """The address of a node and when it was last seen (Unix seconds)."""
 
     timestamp: Annotated[int | None, Since(31402, Int32ul)]
     services: Annotated[UInt64, Service]
@@ -45,7 +46,7 @@ class Addr(MessageRecord, frozen=True, gc=False):
     addresses: Annotated[tuple[TimedAddress, ...], at_most(1000)]
 
     def summary(self) -> str:
-        """Count the addresses."""
+        """Return the number of addresses."""
         return f"{len(self.addresses)} addr"
 
 
@@ -59,15 +60,15 @@ class AddressV2(Record, frozen=True, gc=False):
     port: Port
 
     def check(self) -> None:
-        """Hold the address to the length its network has."""
+        """Check that the address has the length of its network."""
         size = ADDRESS_SIZES.get(self.network_id)
         if size is not None and len(self.addr) != size:
             raise FieldError(
                 f"{len(self.addr)} bytes, but addresses of network {self.network_id} have {size}"
             ).inside("addr")
 
-    def derived(self) -> dict[str, Any]:
-        """Give the address as people write it."""
+    def derived(self) -> JsonObject:
+        """Return the address as text."""
         return {"addr": address_text(self.network_id, self.addr)}
 
 
@@ -80,5 +81,5 @@ class AddrV2(MessageRecord, frozen=True, gc=False):
     addresses: Annotated[tuple[AddressV2, ...], at_most(1000)]
 
     def summary(self) -> str:
-        """Count the addresses."""
+        """Return the number of addresses."""
         return f"{len(self.addresses)} addr"

@@ -1,4 +1,4 @@
-"""Blocks, whole (`block`) and filtered (`merkleblock`, BIP37).
+"""Blocks, complete (`block`) and filtered (`merkleblock`, BIP37).
 
 lbcd `wire/msgblock.go`, `wire/msgmerkleblock.go`.
 """
@@ -12,7 +12,7 @@ from lbcproxy.text import unix_time
 from lbcproxy.wire.fields import Hash, Rest, UInt32, VarBytes, count_in
 from lbcproxy.wire.hashes import display
 from lbcproxy.wire.messages.headers import BlockHeader
-from lbcproxy.wire.messages.transactions import Tx, mweb_words
+from lbcproxy.wire.messages.transactions import Tx, mweb_summary
 from lbcproxy.wire.optional import Extension
 from lbcproxy.wire.record import MessageRecord, at_most, parse
 from lbcproxy.wire.rules import ByChain, Limit, Params
@@ -34,22 +34,22 @@ class Block(MessageRecord, frozen=True, gc=False):
     header: BlockHeader
     transactions: Annotated[tuple[Tx, ...], at_most(ByChain("transactions"))]
     mweb: Annotated[bytes | None, Extension("mweb", Rest())] = None
-    """The MimbleWimble extension block, which is not read; of Litecoin alone."""
+    """The MimbleWimble extension block, not parsed. Litecoin only."""
 
     def summary(self) -> str:
-        """Name it, count its transactions, and say what of it is not read."""
-        return _summary(self.header, len(self.transactions)) + mweb_words(self.mweb)
+        """Return hash, version, number of transactions and time, and the size of unparsed data."""
+        return _summary(self.header, len(self.transactions)) + mweb_summary(self.mweb)
 
     @classmethod
     def glance(cls, head: bytes, params: Params) -> str:
-        """Say the same, of its header."""
+        """Return the same from the header and the transaction count."""
         stream = BytesIO(head)
         header: BlockHeader = parse(BlockHeader.schema, stream, params)
         return _summary(header, count_in(stream.read()))
 
 
 class MerkleBlock(MessageRecord, frozen=True, gc=False):
-    """A header with the proof that the transactions sent behind it are in the block."""
+    """A block header with the proof that the transactions sent after it are in the block."""
 
     command: ClassVar[str] = "merkleblock"
     maximum: ClassVar[Limit] = ByChain("block_payload")
@@ -61,6 +61,6 @@ class MerkleBlock(MessageRecord, frozen=True, gc=False):
     flags: Annotated[bytes, VarBytes(ByChain("merkle_flags"))]
 
     def summary(self) -> str:
-        """Name the block, and say how much is proved."""
+        """Return the block's hash and the number of transactions and hashes."""
         counts = f"{self.total_transactions} tx, {len(self.hashes)} hashes"
         return f"hash {display(self.header.hash)}, {counts}"

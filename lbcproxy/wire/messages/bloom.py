@@ -12,11 +12,11 @@ from lbcproxy.wire.rules import Limit
 
 __all__ = ["FilterAdd", "FilterClear", "FilterLoad"]
 
-MOST_HASH_FUNCS = 50
+MAX_HASH_FUNCS = 50
 
 
 class FilterLoad(MessageRecord, frozen=True, gc=False):
-    """The filter the receiver shall apply; flags say whether it grows with what matched."""
+    """Sets the filter of the connection; flags say whether matches are added to the filter."""
 
     command: ClassVar[str] = "filterload"
     maximum: ClassVar[Limit] = 36_012
@@ -28,19 +28,19 @@ class FilterLoad(MessageRecord, frozen=True, gc=False):
     flags: UInt8
 
     def summary(self) -> str:
-        """Say how large the filter is."""
+        """Return the size of the filter, the number of hash functions and the flags."""
         return f"{len(self.filter)} bytes, {self.hash_funcs} hash functions, flags={self.flags}"
 
     def check(self) -> None:
-        """Hold the number of hash functions to 50."""
-        if self.hash_funcs > MOST_HASH_FUNCS:
+        """Check the number of hash functions."""
+        if self.hash_funcs > MAX_HASH_FUNCS:
             raise FieldError(
-                f"{self.hash_funcs} hash functions, at most {MOST_HASH_FUNCS} allowed"
+                f"{self.hash_funcs} hash functions, at most {MAX_HASH_FUNCS} allowed"
             ).inside("hash_funcs")
 
 
 class FilterAdd(MessageRecord, frozen=True, gc=False):
-    """One more element for the filter."""
+    """Adds an element to the filter."""
 
     command: ClassVar[str] = "filteradd"
     maximum: ClassVar[Limit] = 523
@@ -49,12 +49,12 @@ class FilterAdd(MessageRecord, frozen=True, gc=False):
     data: Annotated[bytes, VarBytes(520)]
 
     def summary(self) -> str:
-        """Show the element."""
+        """Return the element in hexadecimal."""
         return f"data={printable(self.data.hex(), 64)}"
 
 
 class FilterClear(MessageRecord, frozen=True, gc=False):
-    """The end of filtering. Empty."""
+    """Removes the filter. Empty."""
 
     command: ClassVar[str] = "filterclear"
     maximum: ClassVar[Limit] = 0

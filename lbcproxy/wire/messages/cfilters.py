@@ -1,4 +1,4 @@
-"""Compact block filters (BIP157): the three questions and the three answers."""
+"""Compact block filters (BIP157): three requests and their responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["CFCheckpt", "CFHeaders", "CFilter", "GetCFCheckpt", "GetCFHeaders", 
 
 
 class GetCFilters(MessageRecord, frozen=True, gc=False):
-    """The wish for the filters of a range of blocks."""
+    """Requests the filters of a range of blocks."""
 
     command: ClassVar[str] = "getcfilters"
     maximum: ClassVar[Limit] = 37
@@ -23,7 +23,7 @@ class GetCFilters(MessageRecord, frozen=True, gc=False):
     stop_hash: Hash
 
     def summary(self) -> str:
-        """Say from where to where."""
+        """Return the first height and the last block's hash."""
         return f"start_height={self.start_height}, stop_hash={display(self.stop_hash)}"
 
 
@@ -38,17 +38,17 @@ class CFilter(MessageRecord, frozen=True, gc=False):
     data: Annotated[bytes, VarBytes(262_144)]
 
     def summary(self) -> str:
-        """Name the block."""
+        """Return the block's hash and the size of the filter."""
         return f"block_hash={display(self.block_hash)}, {len(self.data)} bytes"
 
     @classmethod
     def glance(cls, head: bytes, params: Params) -> str:
-        """Name the block."""
+        """Return the block's hash."""
         return f"block_hash={display(head[1:33])}"
 
 
 class GetCFHeaders(MessageRecord, frozen=True, gc=False):
-    """The wish for the filter headers of a range of blocks."""
+    """Requests the filter headers of a range of blocks."""
 
     command: ClassVar[str] = "getcfheaders"
     maximum: ClassVar[Limit] = 37
@@ -58,12 +58,12 @@ class GetCFHeaders(MessageRecord, frozen=True, gc=False):
     stop_hash: Hash
 
     def summary(self) -> str:
-        """Say from where to where."""
+        """Return the first height and the last block's hash."""
         return f"start_height={self.start_height}, stop_hash={display(self.stop_hash)}"
 
 
 class CFHeaders(MessageRecord, frozen=True, gc=False):
-    """Hashes of filters, and the filter header they build on; at most 2,000."""
+    """At most 2,000 hashes of filters, and the filter header before the first."""
 
     command: ClassVar[str] = "cfheaders"
     maximum: ClassVar[Limit] = 64_074
@@ -74,13 +74,13 @@ class CFHeaders(MessageRecord, frozen=True, gc=False):
     filter_hashes: Annotated[tuple[Hash, ...], at_most(2000)]
 
     def summary(self) -> str:
-        """Count the hashes."""
+        """Return the last block's hash and the number of filter hashes."""
         hashes = len(self.filter_hashes)
         return f"stop_hash={display(self.stop_hash)}, num_filter_hashes={hashes}"
 
 
 class GetCFCheckpt(MessageRecord, frozen=True, gc=False):
-    """The wish for the filter headers of every 1,000th block."""
+    """Requests the filter headers of every 1,000th block."""
 
     command: ClassVar[str] = "getcfcheckpt"
     maximum: ClassVar[Limit] = 33
@@ -89,7 +89,7 @@ class GetCFCheckpt(MessageRecord, frozen=True, gc=False):
     stop_hash: Hash
 
     def summary(self) -> str:
-        """Say up to where."""
+        """Return the last block's hash."""
         return f"stop_hash={display(self.stop_hash)}"
 
 
@@ -103,11 +103,11 @@ class CFCheckpt(MessageRecord, frozen=True, gc=False):
     filter_headers: Annotated[tuple[Hash, ...], at_most(100_000)]
 
     def summary(self) -> str:
-        """Count the filter headers."""
+        """Return the last block's hash and the number of filter headers."""
         headers = len(self.filter_headers)
         return f"stop_hash={display(self.stop_hash)}, num_filter_headers={headers}"
 
     @classmethod
     def glance(cls, head: bytes, params: Params) -> str:
-        """Count the filter headers."""
+        """Return the last block's hash and the number of filter headers."""
         return f"stop_hash={display(head[1:33])}, num_filter_headers={count_in(head[33:])}"

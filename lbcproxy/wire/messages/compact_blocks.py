@@ -1,32 +1,33 @@
-"""Compact blocks (BIP152): spoken by lbrycrd and Bitcoin Core, not by lbcd and btcd.
+"""Compact blocks (BIP152): supported by lbrycrd and Bitcoin Core, not by lbcd and btcd.
 
-Indexes are written as differences: each is the one before it, plus the difference, plus one.
+Indexes are differentially encoded: each is the previous one, plus the difference, plus one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from io import BytesIO
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
+from lbcproxy.json_types import JsonObject
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import Bool, CompactInt, Fixed, Hash, Rest, UInt64, count_in
 from lbcproxy.wire.hashes import display
 from lbcproxy.wire.messages.handshake import CORE_MAXIMUM
 from lbcproxy.wire.messages.headers import BlockHeader
-from lbcproxy.wire.messages.transactions import Tx, mweb_words
+from lbcproxy.wire.messages.transactions import Tx, mweb_summary
 from lbcproxy.wire.optional import Extension
 from lbcproxy.wire.record import MessageRecord, Record, at_most, parse
 from lbcproxy.wire.rules import ByChain, Limit, Params
 
 __all__ = ["BlockTxn", "CmpctBlock", "GetBlockTxn", "PrefilledTx", "SendCmpct"]
 
-MOST_TRANSACTIONS = 0xFFFF
-"""Core and lbrycrd keep indexes and their number in 16 bits."""
+MAX_TRANSACTIONS = 0xFFFF
+"""Core and lbrycrd store indexes and their number in 16 bits."""
 
 
 def indexes_of(deltas: Iterable[int]) -> tuple[int, ...]:
-    """Undo the differences."""
+    """Return the absolute indexes of differentially encoded ones."""
     result = []
     index = -1
     for delta in deltas:
@@ -36,12 +37,12 @@ def indexes_of(deltas: Iterable[int]) -> tuple[int, ...]:
 
 
 def _check_indexes(indexes: tuple[int, ...], name: str) -> None:
-    if indexes and indexes[-1] > MOST_TRANSACTIONS:
+    if indexes and indexes[-1] > MAX_TRANSACTIONS:
         raise FieldError(f"index {indexes[-1]} does not fit in 16 bits").inside(name)
 
 
 class SendCmpct(MessageRecord, frozen=True, gc=False):
-    """The offer to take compact blocks, and whether they may come unasked."""
+    """Offers to receive compact blocks, and says whether they may be sent unrequested."""
 
     command: ClassVar[str] = "sendcmpct"
     maximum: ClassVar[Limit] = CORE_MAXIMUM
@@ -50,7 +51,7 @@ class SendCmpct(MessageRecord, frozen=True, gc=False):
     version: UInt64
 
     def summary(self) -> str:
-        """Say what is offered."""
+        """Return whether to announce, and the version."""
         return f"announce={int(self.announce)}, version={self.version}"
 
 
@@ -69,69 +70,69 @@ class CmpctBlock(MessageRecord, frozen=True, gc=False):
 
     header: BlockHeader
     nonce: UInt64
-    short_ids: Annotated[tuple[Annotated[bytes, Fixed(6)], ...], at_most(MOST_TRANSACTIONS)]
-    prefilled: Annotated[tuple[PrefilledTx, ...], at_most(MOST_TRANSACTIONS)]
+    short_ids: Annotated[tuple[Annotated[bytes, Fixed(6)], ...], at_most(MAX_TRANSACTIONS)]
+    prefilled: Annotated[tuple[PrefilledTx, ...], at_most(MAX_TRANSACTIONS)]
     mweb: Annotated[bytes | None, Extension("mweb", Rest())] = None
-    """The MimbleWimble extension block, which is not read, or 00; of Litecoin alone."""
+    """The MimbleWimble extension block, not parsed, or 00. Litecoin only."""
 
     @property
     def indexes(self) -> tuple[int, ...]:
-        """The places of the prefilled transactions in the block."""
+        """The indexes of the prefilled transactions in the block."""
         return indexes_of(each.index_delta for each in self.prefilled)
 
     def summary(self) -> str:
-        """Name the block, and count what came with it."""
+        """Return the block's hash and the number of short ids and prefilled transactions."""
         counts = f"{len(self.short_ids)} short ids, {len(self.prefilled)} prefilled"
-        return f"hash {display(self.header.hash)}, {counts}{mweb_words(self.mweb)}"
+        return f"hash {display(self.header.hash)}, {counts}{mweb_summary(self.mweb)}"
 
     @classmethod
     def glance(cls, head: bytes, params: Params) -> str:
-        """Name the block."""
+        """Return the block's hash."""
         header: BlockHeader = parse(BlockHeader.schema, BytesIO(head), params)
         return f"hash {display(header.hash)}"
 
     def check(self) -> None:
-        """Hold indexes and the number of transactions to 16 bits."""
+        """Check that indexes and the number of transactions fit in 16 bits."""
         _check_indexes(self.indexes, "prefilled")
         total = len(self.short_ids) + len(self.prefilled)
-        if total > MOST_TRANSACTIONS:
-            raise FieldError(f"{total} transactions, at most {MOST_TRANSACTIONS} allowed")
+        if total > MAX_TRANSACTIONS:
+            raise FieldError(f"{total} transactions, at most {MAX_TRANSACTIONS} allowed")
 
-    def derived(self) -> dict[str, Any]:
-        """Give the prefilled transactions with their indexes."""
+    def derived(self) -> JsonObject:
+        """Return the prefilled transactions with their indexes."""
         pairs = zip(self.prefilled, self.indexes, strict=True)
         return {"prefilled": [{**each.to_dict(), "index": index} for each, index in pairs]}
 
 
 class GetBlockTxn(MessageRecord, frozen=True, gc=False):
-    """The wish for some transactions of a block by their places."""
+    """Requests transactions of a block by their indexes."""
 
     command: ClassVar[str] = "getblocktxn"
     maximum: ClassVar[Limit] = CORE_MAXIMUM
 
     block_hash: Hash
-    index_deltas: Annotated[tuple[CompactInt, ...], at_most(MOST_TRANSACTIONS + 1)]
+    index_deltas: Annotated[tuple[CompactInt, ...], at_most(MAX_TRANSACTIONS + 1)]
 
     @property
     def indexes(self) -> tuple[int, ...]:
-        """The places of the wanted transactions in the block."""
+        """The indexes of the requested transactions in the block."""
         return indexes_of(self.index_deltas)
 
     def summary(self) -> str:
-        """Name the block, and count what is wanted."""
+        """Return the block's hash and the number of requested transactions."""
         return f"block {display(self.block_hash)}, {len(self.index_deltas)} tx"
 
     def check(self) -> None:
-        """Hold indexes to 16 bits."""
+        """Check that indexes fit in 16 bits."""
         _check_indexes(self.indexes, "index_deltas")
 
-    def derived(self) -> dict[str, Any]:
-        """Give the indexes themselves."""
+    def derived(self) -> JsonObject:
+        """Return the absolute indexes."""
         return {"indexes": list(self.indexes)}
 
 
 class BlockTxn(MessageRecord, frozen=True, gc=False):
-    """The transactions asked for by `getblocktxn`."""
+    """The transactions that `getblocktxn` requested."""
 
     command: ClassVar[str] = "blocktxn"
     maximum: ClassVar[Limit] = ByChain("block_payload")
@@ -140,10 +141,10 @@ class BlockTxn(MessageRecord, frozen=True, gc=False):
     transactions: Annotated[tuple[Tx, ...], at_most(ByChain("transactions"))]
 
     def summary(self) -> str:
-        """Name the block, and count the transactions."""
+        """Return the block's hash and the number of transactions."""
         return f"block {display(self.block_hash)}, {len(self.transactions)} tx"
 
     @classmethod
     def glance(cls, head: bytes, params: Params) -> str:
-        """Say the same."""
+        """Return the same."""
         return f"block {display(head[:32])}, {count_in(head[32:])} tx"

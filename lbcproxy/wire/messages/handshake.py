@@ -1,4 +1,4 @@
-"""The handshake: `version`, `verack`, and what may be agreed between the two.
+"""The handshake: `version`, `verack`, and the features negotiated between the two.
 
 lbcd `wire/msgversion.go`; BIP14 (user agent), BIP37 (relay), BIP155, BIP339, BIP330.
 """
@@ -28,11 +28,11 @@ __all__ = [
 ]
 
 CORE_MAXIMUM = 4_000_000
-"""Bitcoin Core has no maxima by type, only this one for all (`net.h`)."""
+"""Bitcoin Core has no limit per command, only this one for all (`net.h`)."""
 
 
 class Service(IntFlag):
-    """What a node offers, by the bit of `services`; others are legal and kept."""
+    """What a node offers: the bits of `services`. Other bits are valid and kept."""
 
     NETWORK = 1 << 0
     GETUTXO = 1 << 1
@@ -44,13 +44,13 @@ class Service(IntFlag):
 
 
 def service_names(services: int) -> list[str]:
-    """Name the bits of `services`; those without a name by their number."""
+    """Return the names of the bits of `services`; `BIT_n` for those without a name."""
     bits = (bit for bit in range(services.bit_length()) if services >> bit & 1)
     return [Service(1 << bit).name or f"BIT_{bit}" for bit in bits]
 
 
 class NetAddress(Record, frozen=True, gc=False):
-    """The address of a node, without the time it was seen: 26 bytes."""
+    """The address of a node without a timestamp: 26 bytes."""
 
     services: Annotated[UInt64, Service]
     ip: Annotated[bytes, IpAddress()]
@@ -58,9 +58,9 @@ class NetAddress(Record, frozen=True, gc=False):
 
 
 class Version(MessageRecord, frozen=True, gc=False):
-    """The first message of each side: who one is and what one offers.
+    """The first message of each side: identifies the node and what it offers.
 
-    Everything behind `addr_recv` may be missing, from some field on.
+    The payload may end after `addr_recv` or after any later field.
     """
 
     command: ClassVar[str] = "version"
@@ -77,34 +77,34 @@ class Version(MessageRecord, frozen=True, gc=False):
     relay: Annotated[bool | None, OptionalTail(Flag)] = None
 
     def summary(self) -> str:
-        """Say who it is."""
+        """Return user agent, version and height."""
         agent = "none" if self.user_agent is None else printable(self.user_agent)
         return f"agent {agent}, pver {self.version}, block {self.start_height}"
 
 
 class VerAck(MessageRecord, frozen=True, gc=False):
-    """The answer to `version` that ends the handshake. Empty."""
+    """Acknowledges `version` and completes the handshake. Empty."""
 
     command: ClassVar[str] = "verack"
     maximum: ClassVar[Limit] = 0
 
 
 class SendAddrV2(MessageRecord, frozen=True, gc=False):
-    """The wish for `addrv2` in place of `addr` (BIP155), before `verack`. Empty."""
+    """Requests `addrv2` instead of `addr` (BIP155), before `verack`. Empty."""
 
     command: ClassVar[str] = "sendaddrv2"
     maximum: ClassVar[Limit] = 0
 
 
 class WtxidRelay(MessageRecord, frozen=True, gc=False):
-    """The wish to announce transactions by wtxid (BIP339), before `verack`. Empty."""
+    """Requests announcements of transactions by wtxid (BIP339), before `verack`. Empty."""
 
     command: ClassVar[str] = "wtxidrelay"
     maximum: ClassVar[Limit] = CORE_MAXIMUM
 
 
 class SendTxRcncl(MessageRecord, frozen=True, gc=False):
-    """The offer to reconcile transactions (BIP330), before `verack`."""
+    """Offers transaction reconciliation (BIP330), before `verack`."""
 
     command: ClassVar[str] = "sendtxrcncl"
     maximum: ClassVar[Limit] = CORE_MAXIMUM
@@ -113,5 +113,5 @@ class SendTxRcncl(MessageRecord, frozen=True, gc=False):
     salt: UInt64
 
     def summary(self) -> str:
-        """Say what is offered."""
+        """Return the version."""
         return f"version {self.version}"

@@ -1,15 +1,18 @@
-"""Block headers and the search for them: `getblocks`, `getheaders`, `headers`.
+"""Block headers and the requests for them: `getblocks`, `getheaders`, `headers`.
 
-lbcd `wire/blockheader.go`, `wire/msggetheaders.go`, `wire/msgheaders.go`. LBRY's header carries
-the root of its claim trie between the merkle root and the time.
+lbcd `wire/blockheader.go`, `wire/msggetheaders.go`, `wire/msgheaders.go`. LBRY's header has the
+root of its claim trie between the merkle root and the timestamp.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from io import BytesIO
+from typing import Annotated, ClassVar
 
 from construct import Subconstruct
 
+from lbcproxy.json_types import JsonObject, JsonValue
+from lbcproxy.wire.construct_types import Context, FieldValue
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import COMPACT_SIZE, HASH, Hash, Int32, Many, UInt32, count_in, plain
 from lbcproxy.wire.hashes import display, lbry_pow_hash, sha256d
@@ -32,7 +35,7 @@ class BlockHeader(Record, frozen=True, gc=False):
     nonce: UInt32
 
     def to_bytes(self) -> bytes:
-        """Give the header's own bytes, which are what is hashed."""
+        """Return the serialized header, which is what is hashed."""
         return b"".join(
             (
                 (self.version & 0xFFFFFFFF).to_bytes(4, "little"),
@@ -52,12 +55,12 @@ class BlockHeader(Record, frozen=True, gc=False):
 
     @property
     def pow_hash(self) -> bytes:
-        """The proof-of-work hash in wire order: LBRY's own, elsewhere the block's id."""
+        """The proof-of-work hash in wire order: LBRY's own, on other chains the block's id."""
         data = self.to_bytes()
         return sha256d(data) if self.claim_trie is None else lbry_pow_hash(data)
 
-    def derived(self) -> dict[str, Any]:
-        """Give the block's id, and on LBRY the proof-of-work hash, in display order."""
+    def derived(self) -> JsonObject:
+        """Return the block's id and, on LBRY, the proof-of-work hash, in display order."""
         result = {"hash": display(self.hash)}
         if self.claim_trie is not None:
             result["pow_hash"] = display(self.pow_hash)
@@ -67,29 +70,29 @@ class BlockHeader(Record, frozen=True, gc=False):
 class Bare(Subconstruct):
     """A header in `headers`: followed by a transaction count, which must be zero."""
 
-    def _parse(self, stream: Any, context: Any, path: Any) -> Any:
+    def _parse(self, stream: BytesIO, context: Context, path: str) -> FieldValue:
         header = self.subcon._parsereport(stream, context, path)
         start = stream.tell()
         try:
             count = COMPACT_SIZE._parse(stream, context, path)
             if count:
-                raise FieldError(f"{count} transactions behind a header, none allowed")
+                raise FieldError(f"{count} transactions after a header, none allowed")
         except FieldError as error:
             raise error.inside("transaction_count", start) from None
         return header
 
-    def _build(self, value: Any, stream: Any, context: Any, path: Any) -> Any:
+    def _build(self, value: FieldValue, stream: BytesIO, context: Context, path: str) -> object:
         self.subcon._build(value, stream, context, path)
         stream.write(b"\x00")
         return value
 
-    def plain(self, value: Any) -> Any:
-        """Give the header's plain form."""
+    def plain(self, value: FieldValue) -> JsonValue:
+        """Return the header as JSON."""
         return plain(self.subcon, value)
 
 
 class Headers(MessageRecord, frozen=True, gc=False):
-    """Block headers in the order of the chain, at most 2,000."""
+    """Block headers in chain order, at most 2,000."""
 
     command: ClassVar[str] = "headers"
     maximum: ClassVar[Limit] = ByChain("headers_payload")
@@ -97,17 +100,17 @@ class Headers(MessageRecord, frozen=True, gc=False):
     headers: Annotated[tuple[BlockHeader, ...], Many(Bare(BlockHeader.schema), 2000)]
 
     def summary(self) -> str:
-        """Count the headers."""
+        """Return the number of headers."""
         return f"num {len(self.headers)}"
 
     @classmethod
     def glance(cls, head: bytes, params: Params) -> str:
-        """Count the headers."""
+        """Return the number of headers."""
         return f"num {count_in(head)}"
 
 
 class _Locator(MessageRecord, frozen=True, gc=False):
-    """Hashes of known blocks, the newest first, and where to stop (zero: as far as allowed)."""
+    """Hashes of known blocks, newest first, and where to stop (zero: as many as allowed)."""
 
     maximum: ClassVar[Limit] = 16_045
 
@@ -116,18 +119,18 @@ class _Locator(MessageRecord, frozen=True, gc=False):
     hash_stop: Hash
 
     def summary(self) -> str:
-        """Say from where to where."""
+        """Return the first hash of the locator and the stop hash."""
         begin = f"locator {display(self.locator[0])}" if self.locator else "no locator"
         return f"{begin}, stop {display(self.hash_stop)}"
 
 
 class GetBlocks(_Locator, frozen=True, gc=False):
-    """The wish for the ids of blocks behind a locator of at most 500 hashes."""
+    """Requests the ids of the blocks after a locator of at most 500 hashes."""
 
     command: ClassVar[str] = "getblocks"
 
 
 class GetHeaders(_Locator, frozen=True, gc=False):
-    """The wish for the headers of blocks behind a locator of at most 500 hashes."""
+    """Requests the headers of the blocks after a locator of at most 500 hashes."""
 
     command: ClassVar[str] = "getheaders"

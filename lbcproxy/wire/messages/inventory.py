@@ -1,4 +1,4 @@
-"""What one has and what one wants: `inv`, `getdata`, `notfound`. lbcd `wire/msginv.go`."""
+"""Inventory, announced and requested: `inv`, `getdata`, `notfound`. lbcd `wire/msginv.go`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lbcproxy.wire.hashes import display
 from lbcproxy.wire.record import MessageRecord, Record, at_most
 from lbcproxy.wire.rules import Limit, Params
 
-__all__ = ["GetData", "Inv", "InvType", "InventoryVector", "NotFound", "kind_name"]
+__all__ = ["GetData", "Inv", "InvType", "InventoryVector", "NotFound", "type_name"]
 
 WITNESS_FLAG = 1 << 30
 
 
 class InvType(IntEnum):
-    """The kinds of inventory by their number on the wire; others are legal and kept."""
+    """The types of inventory by their number on the wire. Other numbers are valid and kept."""
 
     ERROR = 0
     TX = 1
@@ -29,8 +29,8 @@ class InvType(IntEnum):
     FILTERED_WITNESS_BLOCK = WITNESS_FLAG | 3
 
 
-def kind_name(number: int) -> str:
-    """Name a kind of inventory, in words."""
+def type_name(number: int) -> str:
+    """Return the name of an inventory type in lower case, such as `witness block`."""
     try:
         return InvType(number).name.lower().replace("_", " ")
     except ValueError:
@@ -38,47 +38,47 @@ def kind_name(number: int) -> str:
 
 
 class InventoryVector(Record, frozen=True, gc=False):
-    """One thing by kind (`InvType`, or any other number) and hash: 36 bytes."""
+    """An object by type (`InvType`, or any other number) and hash: 36 bytes."""
 
     type: Annotated[UInt32, InvType]
     hash: Hash
 
 
 class _Inventory(MessageRecord, frozen=True, gc=False):
-    """A list of things, at most 50,000."""
+    """A list of objects, at most 50,000."""
 
     maximum: ClassVar[Limit] = 1_800_009
 
     inventory: Annotated[tuple[InventoryVector, ...], at_most(50_000)]
 
     def summary(self) -> str:
-        """Name the only thing, or count them."""
+        """Return the only object, or the number of objects."""
         if not self.inventory:
             return "empty"
         if len(self.inventory) > 1:
             return f"size {len(self.inventory)}"
-        [thing] = self.inventory
-        return f"{kind_name(thing.type)} {display(thing.hash)}"
+        [vector] = self.inventory
+        return f"{type_name(vector.type)} {display(vector.hash)}"
 
     @classmethod
     def glance(cls, head: bytes, params: Params) -> str:
-        """Count the things."""
+        """Return the number of objects."""
         return f"size {count_in(head)}"
 
 
 class Inv(_Inventory, frozen=True, gc=False):
-    """What the sender has, at most 50,000 entries."""
+    """Announces objects that the sender has, at most 50,000."""
 
     command: ClassVar[str] = "inv"
 
 
 class GetData(_Inventory, frozen=True, gc=False):
-    """What the sender asks for, at most 50,000 entries."""
+    """Requests objects, at most 50,000."""
 
     command: ClassVar[str] = "getdata"
 
 
 class NotFound(_Inventory, frozen=True, gc=False):
-    """What was asked for and is not there, at most 50,000 entries."""
+    """Lists requested objects that the sender does not have, at most 50,000."""
 
     command: ClassVar[str] = "notfound"

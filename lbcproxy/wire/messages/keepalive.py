@@ -1,4 +1,4 @@
-"""Signs of life and wishes about relay: `ping`, `pong`, `mempool`, `sendheaders`, `feefilter`.
+"""Keep-alive and relay preferences: `ping`, `pong`, `mempool`, `sendheaders`, `feefilter`.
 
 BIP31 (nonces), BIP35 (mempool), BIP130 (sendheaders), BIP133 (feefilter).
 """
@@ -18,7 +18,7 @@ __all__ = ["FeeFilter", "MemPool", "Ping", "Pong", "SendHeaders"]
 
 
 class Ping(MessageRecord, frozen=True, gc=False):
-    """A sign of life; above protocol version 60000 with a nonce to be sent back."""
+    """Checks that the connection is alive; above protocol version 60000 with a nonce to echo."""
 
     command: ClassVar[str] = "ping"
     maximum: ClassVar[Limit] = ByVersion(((0, 0), (60001, 8)))
@@ -26,12 +26,12 @@ class Ping(MessageRecord, frozen=True, gc=False):
     nonce: Annotated[int | None, Since(60001, Int64ul)] = None
 
     def summary(self) -> str:
-        """Give the nonce."""
+        """Return the nonce."""
         return "" if self.nonce is None else f"nonce={self.nonce:016x}"
 
 
 class Pong(MessageRecord, frozen=True, gc=False):
-    """The answer to a `ping`, with its nonce."""
+    """The response to a `ping`, with its nonce."""
 
     command: ClassVar[str] = "pong"
     maximum: ClassVar[Limit] = ByVersion(((0, 0), (60001, 8)))
@@ -40,12 +40,12 @@ class Pong(MessageRecord, frozen=True, gc=False):
     nonce: UInt64
 
     def summary(self) -> str:
-        """Give the nonce."""
+        """Return the nonce."""
         return f"nonce={self.nonce:016x}"
 
 
 class MemPool(MessageRecord, frozen=True, gc=False):
-    """The wish to hear of all unconfirmed transactions. Empty."""
+    """Requests the inventory of the mempool. Empty."""
 
     command: ClassVar[str] = "mempool"
     maximum: ClassVar[Limit] = 0
@@ -53,7 +53,7 @@ class MemPool(MessageRecord, frozen=True, gc=False):
 
 
 class SendHeaders(MessageRecord, frozen=True, gc=False):
-    """The wish that new blocks be announced by `headers`. Empty."""
+    """Requests announcements of new blocks by `headers`. Empty."""
 
     command: ClassVar[str] = "sendheaders"
     maximum: ClassVar[Limit] = 0
@@ -61,7 +61,7 @@ class SendHeaders(MessageRecord, frozen=True, gc=False):
 
 
 class FeeFilter(MessageRecord, frozen=True, gc=False):
-    """The lowest fee, in base units a 1,000 bytes, of transactions one wants to hear of."""
+    """The lowest fee, in base units per 1,000 bytes, of transactions to announce to the sender."""
 
     command: ClassVar[str] = "feefilter"
     maximum: ClassVar[Limit] = 8
@@ -70,5 +70,5 @@ class FeeFilter(MessageRecord, frozen=True, gc=False):
     min_fee: Int64
 
     def summary(self) -> str:
-        """Give the fee."""
+        """Return the fee."""
         return f"min_fee={self.min_fee}"

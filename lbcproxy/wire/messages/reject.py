@@ -1,4 +1,4 @@
-"""Refusals and warnings: `reject` (BIP61) and `alert` (retired).
+"""Rejections and warnings: `reject` (BIP61) and `alert` (retired).
 
 lbcd `wire/msgreject.go`, `wire/msgalert.go`.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 from io import BytesIO
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
+from lbcproxy.json_types import JsonObject
 from lbcproxy.text import printable
+from lbcproxy.wire.construct_types import FieldValue
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import HASH, VAR_STR, Int32, Int64, Many, UInt8, VarHex
 from lbcproxy.wire.hashes import display
@@ -21,7 +23,7 @@ __all__ = ["Alert", "AlertBody", "Reject", "RejectCode"]
 
 
 class RejectCode(IntEnum):
-    """Why something was rejected (BIP61); other numbers are legal and kept."""
+    """Why a message was rejected (BIP61). Other numbers are valid and kept."""
 
     MALFORMED = 0x01
     INVALID = 0x10
@@ -34,7 +36,7 @@ class RejectCode(IntEnum):
 
 
 class Reject(MessageRecord, frozen=True, gc=False):
-    """The refusal of a message, by its command; with the hash of a `tx` or `block`."""
+    """Rejects a message, by its command; with the hash for a `tx` or `block`."""
 
     command: ClassVar[str] = "reject"
     since: ClassVar[int] = 70002
@@ -45,7 +47,7 @@ class Reject(MessageRecord, frozen=True, gc=False):
     hash: Annotated[bytes | None, When("message", (b"tx", b"block"), HASH)] = None
 
     def summary(self) -> str:
-        """Say what was rejected and why."""
+        """Return the command, the code, the reason and the hash."""
         try:
             code = f"REJECT_{RejectCode(self.code).name}"
         except ValueError:
@@ -56,15 +58,15 @@ class Reject(MessageRecord, frozen=True, gc=False):
 
 
 class ManyHex(Many):
-    """A list of strings whose key in `to_dict` says that they are hexadecimal."""
+    """A list of strings that are hexadecimal in `to_dict`, under a key that says so."""
 
-    def entries(self, name: str, value: Any) -> dict[str, Any]:
-        """Give the list under `<name>_hex`."""
+    def entries(self, name: str, value: FieldValue) -> JsonObject:
+        """Return the list under `<name>_hex`."""
         return {f"{name}_hex": self.plain(value)}
 
 
 class AlertBody(Record, frozen=True, gc=False):
-    """What an alert says; times in unix seconds."""
+    """The content of an alert; times in Unix seconds."""
 
     version: Int32
     relay_until: Int64
@@ -82,7 +84,7 @@ class AlertBody(Record, frozen=True, gc=False):
 
 
 class Alert(MessageRecord, frozen=True, gc=False):
-    """A signed warning by the developers of old. Kept as bytes: its body need not be readable."""
+    """A signed warning from the developers. Kept as bytes, because its body may be unreadable."""
 
     command: ClassVar[str] = "alert"
 
@@ -91,15 +93,15 @@ class Alert(MessageRecord, frozen=True, gc=False):
 
     @property
     def body(self) -> AlertBody | None:
-        """What the payload says, or None if it cannot be read; bytes behind it are ignored."""
+        """The parsed payload, or None if it is unreadable; bytes after it are ignored."""
         try:
             body: AlertBody = parse(AlertBody.schema, BytesIO(self.payload), _NO_PARAMS)
         except FieldError:
             return None
         return body
 
-    def derived(self) -> dict[str, Any]:
-        """Give the body."""
+    def derived(self) -> JsonObject:
+        """Return the body."""
         body = self.body
         return {"alert": None if body is None else body.to_dict()}
 

@@ -1,17 +1,20 @@
 """Transactions, in both encodings. lbcd `wire/msgtx.go`; BIP144 (witness).
 
-Those of Litecoin may have data of a MimbleWimble extension block (MWEB), which is not read:
-Litecoin Core `primitives/transaction.h`.
+Transactions of Litecoin may have data of a MimbleWimble extension block (MWEB), which is not
+parsed: Litecoin Core `primitives/transaction.h`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from io import BytesIO
+from typing import Annotated, ClassVar
 
 import msgspec
 from construct import ConstructError, Subconstruct
 
+from lbcproxy.json_types import JsonObject, JsonValue
 from lbcproxy.text import unix_time
+from lbcproxy.wire.construct_types import Context, FieldValue
 from lbcproxy.wire.engine import bytes_of
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import (
@@ -24,9 +27,9 @@ from lbcproxy.wire.fields import (
     Script,
     UInt32,
     VarBytes,
-    hold,
+    check_limit,
     plain,
-    take,
+    read_exactly,
 )
 from lbcproxy.wire.hashes import display, sha256d
 from lbcproxy.wire.optional import Extension
@@ -34,39 +37,39 @@ from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.record import Layout, MessageRecord, Record, at_most
 from lbcproxy.wire.rules import ANY_CHAIN, MAX_PAYLOAD, ByChain, ChainRules, Limit, Params
 
-__all__ = ["HOGEX", "Tx", "TxIn", "TxOut", "mweb_words"]
+__all__ = ["HOGEX", "Tx", "TxIn", "TxOut", "mweb_summary"]
 
 WITNESS, MWEB = 1, 8
 """Bits of the flag that follows the marker."""
 HOGEX = b"\0"
-"""What the transaction has that sums up a block's MWEB: no data of its own."""
+"""The MWEB data of the transaction that sums up a block's MWEB: none of its own."""
 
 LOCK_TIME_THRESHOLD = 500_000_000
-"""Lock times below are block heights, others unix seconds."""
-MOST_INPUTS = MAX_PAYLOAD // 41 + 1
-MOST_OUTPUTS = MAX_PAYLOAD // 9 + 1
+"""Lock times below this are block heights, others Unix seconds."""
+MAX_INPUTS = MAX_PAYLOAD // 41 + 1
+MAX_OUTPUTS = MAX_PAYLOAD // 9 + 1
 
 
 class Elsewhere(Subconstruct):
-    """A field whose bytes do not lie with its record; `TransactionLayout` reads and writes them."""
+    """A field that is encoded outside its record; `TransactionLayout` reads and writes it."""
 
-    def _parse(self, stream: Any, context: Any, path: Any) -> tuple[Any, ...]:
+    def _parse(self, stream: BytesIO, context: Context, path: str) -> tuple[FieldValue, ...]:
         return ()
 
-    def _build(self, value: Any, stream: Any, context: Any, path: Any) -> Any:
+    def _build(self, value: FieldValue, stream: BytesIO, context: Context, path: str) -> object:
         return value
 
     needs_siblings = False
 
-    def plain(self, value: Any) -> Any:
-        """Give the field's plain value."""
+    def plain(self, value: FieldValue) -> JsonValue:
+        """Return the field's value as JSON."""
         return plain(self.subcon, value)
 
 
 class TxIn(Record, frozen=True, gc=False):
-    """One input: the output it spends, and what entitles to it.
+    """An input: the output it spends, and the scripts that authorize it.
 
-    The witness stands behind all outputs of the transaction on the wire; empty where there is none.
+    On the wire, the witness follows all outputs of the transaction. Empty if there is none.
     """
 
     prev_hash: Hash
@@ -80,22 +83,22 @@ class TxIn(Record, frozen=True, gc=False):
 
 
 class TxOut(Record, frozen=True, gc=False):
-    """One output: an amount in base units and the script that guards it."""
+    """An output: an amount in base units and the script that locks it."""
 
     value: Int64
     script_pubkey: Script
 
 
 class TransactionLayout(Layout):
-    """A transaction: with a marker (00) and a flag (01) each input's witness follows the outputs.
+    """A transaction; with a marker (00) and a flag (01), the witnesses follow the outputs.
 
-    Rules are those of lbcd `MsgTx.BtcDecode`: with the witness encoding asked for, an input count
-    of zero is the marker. On chains with MWEB the flag may have bit 08: MWEB data stand before the
-    lock time. They do not tell where they end: they are one byte 00, or all but the lock time.
+    The rules are those of lbcd `MsgTx.BtcDecode`: in the witness encoding, an input count of zero
+    is the marker. On chains with MWEB the flag may have bit 08: then MWEB data precede the lock
+    time. They have no length: they are one byte 00, or everything before the lock time.
     """
 
-    def _parse(self, stream: Any, context: Any, path: Any) -> Record:
-        read: dict[str, Any] = {}
+    def _parse(self, stream: BytesIO, context: Context, path: str) -> Record:
+        read: dict[str, FieldValue] = {}
         flagged = False
         try:
             read["version"] = self._field("version", stream, context, path)
@@ -119,12 +122,12 @@ class TransactionLayout(Layout):
         return self.record(read["version"], inputs, outputs, lock_time, read.get("mweb"))
 
     def keeping_named(
-        self, error: FieldError, read: dict[str, Any], *, without_witness: bool
+        self, error: FieldError, read: dict[str, FieldValue], *, without_witness: bool
     ) -> FieldError:
-        """Note in an error what was read; an input whose witness was not is one without it."""
+        """Record in an error the fields that were read; an unread witness is left out."""
         fields = dict(read)
         last = error.names[-1] if error.names else ""
-        elements: tuple[Any, ...] = ()
+        elements: tuple[FieldValue, ...] = ()
         if error.read and last == "inputs" and "outputs" in fields:
             elements = error.read  # the inputs whose witnesses were read
         elif error.read and last:
@@ -138,28 +141,28 @@ class TransactionLayout(Layout):
         error.read = Partial(self.record, fields)
         return error
 
-    def _field(self, name: str, stream: Any, context: Any, path: Any) -> Any:
+    def _field(self, name: str, stream: BytesIO, context: Context, path: str) -> FieldValue:
         start = stream.tell()
         try:
             return self.fields[name]._parsereport(stream, context, path)
         except ConstructError as error:
             raise self.located(error, name, start, stream) from None
 
-    def _input_count(self, stream: Any, context: Any, path: Any) -> tuple[int, int]:
-        """Read the number of inputs, and the flag that may stand before it, 0 if none does."""
+    def _input_count(self, stream: BytesIO, context: Context, path: str) -> tuple[int, int]:
+        """Read the number of inputs, and the flag that may precede it (0 if none does)."""
         count = COMPACT_SIZE._parse(stream, context, path)
         params: Params = context._params.params
         flag = 0
         if count == 0 and params.witness:
-            flag = take(stream, 1)[0]
+            flag = read_exactly(stream, 1)[0]
             if not flag or flag & ~(WITNESS | MWEB if params.rules.mweb else WITNESS):
                 known = "01, 08 or 09" if params.rules.mweb else "01"
-                raise FieldError(f"the byte behind the witness marker is {flag:02x}, not {known}")
+                raise FieldError(f"the byte after the witness marker is {flag:02x}, not {known}")
             count = COMPACT_SIZE._parse(stream, context, path)
-        hold(count, MOST_INPUTS, "entries", context)
+        check_limit(count, MAX_INPUTS, "entries", context)
         return count, flag
 
-    def _mweb(self, stream: Any, context: Any, path: Any) -> bytes:
+    def _mweb(self, stream: BytesIO, context: Context, path: str) -> bytes:
         start = stream.tell()
         if stream.read(1) == HOGEX:
             return HOGEX
@@ -170,7 +173,7 @@ class TransactionLayout(Layout):
             raise error.inside("mweb", start) from None
         return data
 
-    def _inputs(self, count: int, stream: Any, context: Any, path: Any) -> tuple[TxIn, ...]:
+    def _inputs(self, count: int, stream: BytesIO, context: Context, path: str) -> tuple[TxIn, ...]:
         try:
             inputs: tuple[TxIn, ...] = self.fields["inputs"].elements(count, stream, context, path)
         except FieldError as error:
@@ -178,7 +181,7 @@ class TransactionLayout(Layout):
         return inputs
 
     def _witnesses(
-        self, inputs: tuple[TxIn, ...], stream: Any, context: Any, path: Any
+        self, inputs: tuple[TxIn, ...], stream: BytesIO, context: Context, path: str
     ) -> tuple[TxIn, ...]:
         stack = TxIn.schema.fields["witness"].subcon
         result: list[TxIn] = []
@@ -197,7 +200,7 @@ class TransactionLayout(Layout):
             raise refused.inside("inputs")
         return tuple(result)
 
-    def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> Any:
+    def _build(self, obj: FieldValue, stream: BytesIO, context: Context, path: str) -> object:
         if not isinstance(obj, Tx):
             raise FieldError(f"{type(obj).__name__} is not Tx")
         listed = isinstance(obj.inputs, tuple | list)
@@ -222,56 +225,58 @@ class TransactionLayout(Layout):
         self._write("lock_time", obj.lock_time, stream, context, path)
         return obj
 
-    def _write(self, name: str, value: Any, stream: Any, context: Any, path: Any) -> None:
+    def _write(
+        self, name: str, value: FieldValue, stream: BytesIO, context: Context, path: str
+    ) -> None:
         try:
             self.fields[name]._build(value, stream, context, path)
         except ConstructError as error:
             raise self.located(error, name) from None
 
 
-def mweb_words(data: bytes | None) -> str:
-    """Say how much MWEB data there is, for the end of a line; nothing if there is none."""
+def mweb_summary(data: bytes | None) -> str:
+    """Return the size of the MWEB data, for the end of a summary; empty if there is none."""
     return "" if data is None or data == HOGEX else f", {len(data):,} B of MWEB data not read"
 
 
 class Tx(MessageRecord, frozen=True, gc=False):
-    """A transaction. On LBRY a claim is an output whose script begins with a claim opcode."""
+    """A transaction. On LBRY, an output whose script begins with a claim opcode is a claim."""
 
     command: ClassVar[str] = "tx"
     maximum: ClassVar[Limit] = ByChain("block_payload")
     layout: ClassVar[type[Layout]] = TransactionLayout
 
     version: Int32
-    inputs: Annotated[tuple[TxIn, ...], at_most(MOST_INPUTS)]
-    outputs: Annotated[tuple[TxOut, ...], at_most(MOST_OUTPUTS)]
+    inputs: Annotated[tuple[TxIn, ...], at_most(MAX_INPUTS)]
+    outputs: Annotated[tuple[TxOut, ...], at_most(MAX_OUTPUTS)]
     lock_time: UInt32
     mweb: Annotated[bytes | None, Extension("mweb", Rest(4))] = None
-    """What it does in a MimbleWimble extension block, which is not read; of Litecoin alone."""
+    """Its part of a MimbleWimble extension block, not parsed. Litecoin only."""
 
     def to_bytes(self, *, witness: bool) -> bytes:
-        """Return the transaction's own bytes in one of the encodings, whatever the chain.
+        """Return the serialized transaction in one of the encodings, the same on every chain.
 
-        MWEB data are not among them: Litecoin's ids do not cover them either.
+        MWEB data are left out: Litecoin's ids do not cover them either.
         """
         own = self if self.mweb is None else msgspec.structs.replace(self, mweb=None)
         return bytes_of(own, _WITNESS if witness else _BASE)
 
     @property
     def is_mweb_only(self) -> bool:
-        """Whether only an extension block has it: its id is a hash of what is not read."""
+        """Whether it is in an extension block only: its id is a hash of data that is not parsed."""
         return self.mweb is not None and not self.inputs and not self.outputs
 
     def summary(self) -> str:
-        """Name it, say how much goes in and out, and what of it is not read."""
+        """Return id, number of inputs and outputs, lock time, and the size of unparsed data."""
         if self.is_mweb_only:
-            return f"hash not known, 0 inputs, 0 outputs{mweb_words(self.mweb)}"
+            return f"hash not known, 0 inputs, 0 outputs{mweb_summary(self.mweb)}"
         lock = (
             f"height {self.lock_time}"
             if self.lock_time < LOCK_TIME_THRESHOLD
             else unix_time(self.lock_time)
         )
         counts = f"{len(self.inputs)} inputs, {len(self.outputs)} outputs"
-        return f"hash {display(self.txid)}, {counts}, lock {lock}{mweb_words(self.mweb)}"
+        return f"hash {display(self.txid)}, {counts}, lock {lock}{mweb_summary(self.mweb)}"
 
     @property
     def txid(self) -> bytes:
@@ -283,8 +288,8 @@ class Tx(MessageRecord, frozen=True, gc=False):
         """The id with witness in wire order; the txid if no input has a witness."""
         return sha256d(self.to_bytes(witness=True))
 
-    def derived(self) -> dict[str, Any]:
-        """Return both ids in display order; None where they cannot be told."""
+    def derived(self) -> JsonObject:
+        """Return both ids in display order; None if they cannot be computed."""
         if self.is_mweb_only:
             return {"txid": None, "wtxid": None}
         txid = self.txid
@@ -292,6 +297,6 @@ class Tx(MessageRecord, frozen=True, gc=False):
         return {"txid": display(txid), "wtxid": display(self.wtxid if has_witness else txid)}
 
 
-# Ids are taken of any transaction that could be read, whatever chain's limits it was read under.
+# A transaction that was read under the limits of any chain must have an id: the widest limits.
 _BASE = Params(ANY_CHAIN, 0, witness=False)
 _WITNESS = Params(ANY_CHAIN, 0, witness=True)

@@ -76,7 +76,7 @@ proto.fields = reader.fields
 function M.command_problem(padded)
   local name = padded:gsub("\0+$", "")
   if name == "" then return "empty command" end
-  if name:find("\0", 1, true) then return "command goes on behind a NUL" end
+  if name:find("\0", 1, true) then return "command continues after a NUL" end
   if name:find("[^\32-\126]") then return "command is not printable ASCII" end
   return nil
 end

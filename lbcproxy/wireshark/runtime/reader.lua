@@ -353,7 +353,7 @@ function make.bare(plan, spec, path, label)
     local count, place = cursor.compact(state)
     if count > 0 then
       local words = cursor.number_text(state, count, place)
-      cursor.fail(state, words .. " transactions behind a header, none allowed")
+      cursor.fail(state, words .. " transactions after a header, none allowed")
     end
     state.depth = state.depth - 1
   end

@@ -34,7 +34,7 @@ function M.read(plan, record, readers, lists)
       local mweb = state.rules.mweb and (flag == 8 or flag == 9)
       if flag ~= 1 and not mweb then
         local known = state.rules.mweb and "01, 08 or 09" or "01"
-        cursor.fail(state, ("the byte behind the witness marker is %02x, not %s"):format(flag, known))
+        cursor.fail(state, ("the byte after the witness marker is %02x, not %s"):format(flag, known))
       end
       from = state.place + 1
       state.place = from
