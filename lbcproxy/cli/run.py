@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-MODES = " ".join(f"{syntax(kind)}: {mode.HELP}." for kind, mode in all_modes().items())
+MODES = " ".join(f"{syntax(kind)}: {mode.help}." for kind, mode in all_modes().items())
 
 
 @click.command(name="run", context_settings={"help_option_names": ["-h", "--help"]})

@@ -213,7 +213,7 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
         raise wrong("user_agent", f"{size} bytes, at most {MOST_USER_AGENT} are allowed")
     if proxy.faults:
         by_byte = [fault.type for fault in proxy.faults if not fault.by_message]
-        if by_byte and all_modes()[proxy.mode].CHANGES:
+        if by_byte and all_modes()[proxy.mode].changes:
             why = f"its legs do not pass bytes on, so that {by_byte[0]} has nothing to act on"
             raise wrong("faults", f"mode {proxy.mode} has only faults by message: {why}")
         names = [fault.name for fault in proxy.faults]
@@ -241,7 +241,7 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
 
 def _check_place(proxy: Proxy, wrong: Callable[[str, str], ConfigError]) -> None:
     """Refuse a proxy that listens or leads nowhere."""
-    led = all_modes()[proxy.mode].UPSTREAM
+    led = all_modes()[proxy.mode].upstream
     if led and not proxy.upstream:
         raise wrong("", "it lacks `upstream`")
     if not led and proxy.upstream is not None:
@@ -267,7 +267,7 @@ def _named(proxy: Proxy, taken: set[str]) -> Proxy:
 
 def _check_together(config: Config, places: Mapping[str, str]) -> None:
     """Refuse proxies that are called the same, listen at the same, or lead to each other."""
-    if not any(all_modes()[proxy.mode].CHANGES for proxy in config.proxies):
+    if not any(all_modes()[proxy.mode].changes for proxy in config.proxies):
         for name in Shown.__struct_fields__:
             if getattr(config, name) != _default(name):
                 raise ConfigError(USELESS, name, _at(places, name))

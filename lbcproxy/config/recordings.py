@@ -33,7 +33,7 @@ def records_changes(config: Config, proxy: Proxy) -> bool:
     """Whether anything that is recorded together with a proxy may change messages."""
     key = recording_key(proxy)
     return any(
-        all_modes()[each.mode].CHANGES
+        all_modes()[each.mode].changes
         or bool(each.plugins)
         or any(fault.by_message for fault in each.faults)
         or config.control is not None

@@ -24,7 +24,7 @@ RECORD_SESSION = "captures/%Y%m%d-%H%M%S-{network}-{session}.pcapng"
 RING = "captures/ring-%Y%m%d-%H%M%S-{network}-{session}.pcapng"
 
 MOST = 2.0**62
-SELF_LED = tuple(kind for kind, mode in all_modes().items() if not mode.UPSTREAM)
+SELF_LED = tuple(kind for kind, mode in all_modes().items() if not mode.upstream)
 """Modes to which nobody says where they lead."""
 
 
@@ -305,7 +305,7 @@ class Proxy(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mode: Annotated[
         str,
         _help(
-            " ".join(f"{kind}: {mode.HELP}." for kind, mode in all_modes().items()),
+            " ".join(f"{kind}: {mode.help}." for kind, mode in all_modes().items()),
             extra={"choices": tuple(all_modes())},
         ),
     ] = "reverse"

@@ -18,7 +18,7 @@ from lbcproxy.proxy.service import (
     ProxySettings,
     Shared,
 )
-from lbcproxy.proxy.settings import Plugins, RelaySettings, Shown
+from lbcproxy.proxy.settings import Plugins, RelaySettings, Runtime, Shown
 
 __all__ = [
     "MEMORY",
@@ -32,6 +32,7 @@ __all__ = [
     "ProxySettings",
     "Relay",
     "RelaySettings",
+    "Runtime",
     "Shared",
     "Shown",
     "parse_listen",

@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lbcproxy.peer import Peer, PeerConfig
 from lbcproxy.peer.effects import Read
 from lbcproxy.peer.outbox import RawFrame
+from lbcproxy.proxy.negotiation import Negotiation
+from lbcproxy.proxy.settings import ProxySession, Runtime
 from lbcproxy.session import Direction
 from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.record import MessageRecord
 
-if TYPE_CHECKING:
-    from lbcproxy.proxy.modes.terminate import Termination
+__all__ = ["Leg", "LegOwner"]
 
-__all__ = ["Leg"]
+
+class LegOwner(ProxySession, Protocol):
+    """The session of two legs."""
+
+    negotiation: Negotiation
+    runtime: Runtime
+
+    def leg_opened(self, leg: Leg) -> None:
+        """The connection is there."""
+
+    def leg_ready(self, leg: Leg) -> None:
+        """The handshake is complete."""
+
+    def leg_gone(self, leg: Leg, why: str) -> None:
+        """The connection has ended."""
+
+    def leg_full(self, leg: Leg) -> None:
+        """The node reads less than is sent."""
+
+    def leg_drained(self, leg: Leg) -> None:
+        """The node has read what waited."""
+
+    def read(self, leg: Leg, effect: Read) -> None:
+        """A message was read, or bytes that are none."""
+
+    def wrote(self, leg: Leg, raw: bytes) -> None:
+        """A message of our own was written."""
+
+    def unreadable(self, leg: Leg, size: int) -> None:
+        """Bytes could not be read because of a defect of ours."""
+
+    async def version_came(self, leg: Leg, version: Version) -> None:
+        """The node has sent its version; ours is sent when this returns."""
 
 
 class Leg(Peer):
     """One of the two peers; tells what it reads and writes."""
 
-    def __init__(self, session: Termination, receives: Direction, config: PeerConfig) -> None:
+    def __init__(self, session: LegOwner, receives: Direction, config: PeerConfig) -> None:
         self._session = session
         self._written = b""
         self.receives = receives
@@ -28,7 +61,7 @@ class Leg(Peer):
         super().__init__(
             config,
             inbound=inbound,
-            clock=session.settings.clock,
+            clock=session.runtime.clock,
             callbacks=self,
             receives=receives,
         )
@@ -39,7 +72,7 @@ class Leg(Peer):
             super().received(data)
         except Exception:
             self._session.unreadable(self, len(data))
-        self._session.settings.budget.update(self._session)
+        self._session.runtime.budget.update(self._session)
 
     def opened(self) -> None:
         """Tell that the connection is there, then begin."""

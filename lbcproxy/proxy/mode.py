@@ -47,7 +47,7 @@ class Mode(msgspec.Struct, frozen=True):
 
 def syntax(kind: str) -> str:
     """Say how a mode of a kind is written."""
-    return f"{kind}:{UPSTREAMS}@{LISTEN}" if all_modes()[kind].UPSTREAM else f"{kind}@{LISTEN}"
+    return f"{kind}:{UPSTREAMS}@{LISTEN}" if all_modes()[kind].upstream else f"{kind}@{LISTEN}"
 
 
 def parse_mode(text: str) -> Mode:
@@ -56,7 +56,7 @@ def parse_mode(text: str) -> Mode:
     kind, colon, upstreams = (before if at else text).partition(":")
     if kind not in all_modes():
         raise BadMode(f"mode {text!r}: {kind!r} is not among {', '.join(all_modes())}")
-    wanted = bool(all_modes()[kind].UPSTREAM)
+    wanted = all_modes()[kind].upstream
     if not at or bool(colon) is not wanted:
         raise BadMode(f"mode {text!r}: write {syntax(kind)}")
     try:

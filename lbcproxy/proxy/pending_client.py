@@ -5,7 +5,7 @@ Then it is handed over to a relay, which begins as with any other client.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,14 @@ from lbcproxy.faults import Fault
 from lbcproxy.peer import RelayPeer
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.relay import Relay
-from lbcproxy.proxy.settings import Owner, ProxySession, RelaySettings
+from lbcproxy.proxy.settings import (
+    Answer,
+    Owner,
+    ProxySession,
+    RelaySettings,
+    Runtime,
+    no_answer,
+)
 from lbcproxy.session import End
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 
@@ -35,9 +42,12 @@ class Entrance:
 
     log = Logger(observer=GATE)
 
-    def __init__(self, number: int, settings: RelaySettings, owner: Owner) -> None:
+    def __init__(
+        self, number: int, settings: RelaySettings, runtime: Runtime, owner: Owner
+    ) -> None:
         self.number = number
         self.settings = settings
+        self.runtime = runtime
         self._owner = owner
         self._relay: Relay | None = None
         self._why = ""
@@ -51,12 +61,12 @@ class Entrance:
         upstream: Endpoint,
         *,
         early: bytes = b"",
-        answer: Callable[[Endpoint | BaseException], bytes] | None = None,
+        answer: Answer = no_answer,
         reached: Endpoint | None = None,
     ) -> None:
         """Hand the connection over; `early` is what the client has said already to the upstream.
 
-        See `RelaySettings` for the others.
+        See `Relay` for the others.
         """
         if self._why:
             return
@@ -67,13 +77,10 @@ class Entrance:
             client=self.client.address,
             upstream=upstream,
         )
-        settings = msgspec.structs.replace(
-            self.settings,
-            upstreams=(upstream,),
-            answer=answer or self.settings.answer,
-            reached=reached,
+        settings = msgspec.structs.replace(self.settings, upstreams=(upstream,))
+        self._relay = Relay(
+            self.number, settings, self.runtime, self, answer=answer, reached=reached
         )
-        self._relay = Relay(self.number, settings, self)
         self.client.hand_over(self._relay.client)
         if early:
             self._relay.client.dataReceived(early)
@@ -92,13 +99,13 @@ class Entrance:
         )
         self.client.close()
         if self.client.is_open:
-            self._timer = self.settings.clock.callLater(PATIENCE, self.client.abort)
+            self._timer = self.runtime.clock.callLater(PATIENCE, self.client.abort)
 
     # What the client's connection tells.
 
     def peer_connected(self, peer: RelayPeer) -> None:
         """Wait for what the client says, but not for ever."""
-        self._timer = self.settings.clock.callLater(
+        self._timer = self.runtime.clock.callLater(
             PATIENCE, self.refuse, f"it has not said in {PATIENCE:g} s where it wants to go"
         )
 

@@ -10,6 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lbcproxy.clock import Clock
 from lbcproxy.faults import Fault, MessageFaultHook, random_of
 from lbcproxy.interrupt import is_ctrl_c, words_of
 from lbcproxy.peer.log import GATE
@@ -20,33 +21,9 @@ from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.settings import Plugins
 from lbcproxy.session import Delivery, Direction, End, EndCause, Session
 
-__all__ = ["Asked", "Escaped", "Hosting", "Runs", "chain_for"]
+__all__ = ["Escaped", "Hosting", "Runs", "chain_for"]
 
 LOG = Logger(namespace="lbcproxy.plugins", observer=GATE)
-
-
-class Asked(Protocol):
-    """What messages are shown to."""
-
-    @property
-    def plugins(self) -> Plugins:
-        """The plugins."""
-
-    @property
-    def faults(self) -> tuple[Fault, ...]:
-        """The faults; those by byte do not count here."""
-
-    @property
-    def seed(self) -> int:
-        """What the chances of faults are made of."""
-
-    @property
-    def clock(self) -> Any:
-        """Twisted's `IReactorTime`."""
-
-    @property
-    def interception(self) -> Interception | None:
-        """Who holds messages by hand, if anybody may."""
 
 
 class Runs(Protocol):
@@ -73,10 +50,48 @@ class Runs(Protocol):
         """Whether the receiver in a direction reads less than is sent."""
 
 
-def chain_for(number: int, settings: Asked, before: Chain | None = None) -> Chain:
-    """Make what a session's messages go through: plugins, faults by message, who holds by hand.
+class ChainSettings(Protocol):
+    """The settings that decide what messages go through; `RelaySettings` has them."""
 
-    With what there was before, plugins remember, and faults that have not changed go on.
+    @property
+    def plugins(self) -> Plugins:
+        """The plugins."""
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults; those by byte are ignored here."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the faults' random numbers."""
+
+
+class ChainRuntime(Protocol):
+    """What the chain uses while it runs; `Runtime` has it."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of schedules."""
+
+    @property
+    def interception(self) -> Interception | None:
+        """Holds messages by hand, if that is possible."""
+
+
+def chain_for(
+    number: int, settings: ChainSettings, runtime: ChainRuntime, before: Chain | None = None
+) -> Chain:
+    """Return what a session's messages go through: plugins, faults by message, interception.
+
+    Args:
+        number: The session's number, part of the seed of its faults.
+        settings: The plugins and faults.
+        runtime: The clock and the interception.
+        before: The chain that the new one replaces. Plugins keep what they remember, and faults
+            that have not changed continue.
+
+    Returns:
+        The new chain.
     """
     loaded = settings.plugins.loaded
     chain = chain_of(loaded) if before is None else renewed(before, loaded)
@@ -97,10 +112,10 @@ def chain_for(number: int, settings: Asked, before: Chain | None = None) -> Chai
             chain.plugins.append(old)
             continue
         random = random_of(settings.seed, number, fault)
-        meeting = MessageFaultHook(fault, random, settings.clock.seconds)
+        meeting = MessageFaultHook(fault, random, runtime.clock.seconds)
         chain.plugins.append(Hooks(fault.name, meeting))
-    if settings.interception is not None:
-        chain.plugins.append(settings.interception.hooks())
+    if runtime.interception is not None:
+        chain.plugins.append(runtime.interception.hooks())
     return chain
 
 

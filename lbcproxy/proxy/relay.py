@@ -25,10 +25,11 @@ from lbcproxy.proxy.connector import unreachable
 from lbcproxy.proxy.deadlines import Deadlines, silence
 from lbcproxy.proxy.early_data import EarlyBytes
 from lbcproxy.proxy.fault_pipe import Pipes
+from lbcproxy.proxy.forwarding import choose_forwarding
 from lbcproxy.proxy.graceful_close import Closing
 from lbcproxy.proxy.inspector import Inspector
-from lbcproxy.proxy.plugin_host import Hosting, chain_for
-from lbcproxy.proxy.settings import Owner, RelaySettings
+from lbcproxy.proxy.plugin_host import chain_for
+from lbcproxy.proxy.settings import Answer, Owner, RelaySettings, Runtime, no_answer
 from lbcproxy.session import Delivery, Direction, End, EndCause, Session, SessionInfo
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 
@@ -36,45 +37,67 @@ __all__ = ["Relay"]
 
 
 class Relay:
-    """One session's two peers."""
+    """One session's two peers.
+
+    Args:
+        number: The session's number.
+        settings: What the operator decided.
+        runtime: What it uses while it runs.
+        owner: Who is told that it has ended.
+        answer: Returns what to send the client when dialling is over, from our address on the
+            upstream leg or from the error. It is not part of the session's traffic.
+        reached: The address that the client thinks it connected to, if that is not where we listen.
+    """
 
     log = Logger(observer=GATE)
 
-    def __init__(self, number: int, settings: RelaySettings, owner: Owner) -> None:
+    def __init__(
+        self,
+        number: int,
+        settings: RelaySettings,
+        runtime: Runtime,
+        owner: Owner,
+        *,
+        answer: Answer = no_answer,
+        reached: Endpoint | None = None,
+    ) -> None:
         self.number = number
         self._settings = settings
+        self._runtime = runtime
         self._owner = owner
+        self._answer = answer
+        self._reached = reached
         self.client = RelayPeer(self)
         self.upstream = RelayPeer(self)
-        chain = chain_for(number, settings)
+        chain = chain_for(number, settings, runtime)
         self._session = Session(
             number,
             settings.network,
             client=self.client.side,
             upstream=self.upstream.side,
-            numbers=settings.numbers,
+            numbers=runtime.numbers,
             stream_above=settings.stream_above,
             wanted=chain.commands,
         )
         self._inspector = Inspector(
-            self._session, settings.observers, settings.now, settings.looks, self._tell_held
+            self._session, runtime.observers, runtime.now, runtime.inspections, self.held_changed
         )
-        self._hosting = Hosting(self, settings.clock, settings.now, settings.plugins.limit)
-        self._pipeline = self._hosting.pipeline(self._session, chain, settings.plugins.policy)
-        self._pipes = Pipes(self, settings.clock, settings.seed, settings.faults)
+        self._forwarding = choose_forwarding(
+            self, self._session, chain, self._inspector, settings.plugins, runtime
+        )
+        self._pipes = Pipes(self, runtime.clock, settings.seed, settings.faults)
         self._early = EarlyBytes()
-        self._told = 0  # what the budget knows of them and of messages not whole yet
+        self._budgeted = 0  # bytes that the budget knows of
         self._half: Deadlines | None = None
-        self._dial = settings.dial(settings.upstreams)
+        self._dial = runtime.dial(settings.upstreams)
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
-        self._ending: set[Direction] = set()  # finished, but for what plugins hold
         self._closed: set[RelayPeer] = set()
         self._ends: dict[RelayPeer, tuple[Endpoint, ...]] = {}
         self._broken = self._stopped = False
-        self._closing = Closing(settings.clock)
+        self._closing = Closing(runtime.clock)
         self._deadlines = Deadlines(
-            settings.clock,
+            runtime.clock,
             handshake=settings.handshake_timeout,
             idle=settings.idle_timeout,
             end=partial(self._end, EndCause.TIMEOUT),
@@ -88,22 +111,18 @@ class Relay:
     @property
     def held(self) -> int:
         """Bytes of messages not whole yet, of what waits for the upstream, and in faults."""
-        deciding = 0 if self._pipeline is None else self._pipeline.held
-        return self._session.held + self._early.size + deciding + self._pipes.held
+        return self._session.held + self._early.size + self._forwarding.held + self._pipes.held
 
-    def _tell_held(self) -> None:
-        """Have the budget know, where it has changed."""
+    def held_changed(self) -> None:
+        """Tell the budget how much is held, if that has changed."""
         held = self.held
-        if held != self._told:
-            self._told = held
-            self._settings.budget.update(self)
+        if held != self._budgeted:
+            self._budgeted = held
+            self._runtime.budget.update(self)
 
     def shed(self) -> None:
         """Read the messages that are under way no further; end, if it waits for an upstream."""
-        if self._pipeline is None:
-            self._inspector.let_go()
-        else:
-            self._pipeline.let_go(self._settings.now())
+        self._forwarding.reduce_memory()
         if self._early.take():
             self._end(EndCause.LIMIT, "too much waits for the upstream, for all sessions together")
         elif self._pipes.held:
@@ -111,8 +130,7 @@ class Relay:
 
     def plugins_changed(self) -> None:
         """Have the plugins as their files are now."""
-        if self._pipeline is not None:
-            self._pipeline.change(chain_for(self.number, self._settings, self._pipeline.chain))
+        self._forwarding.change(self._settings)
 
     def stop(self, end: End = STOPPED) -> None:
         """End the session: send what has been received, then close both legs."""
@@ -164,11 +182,10 @@ class Relay:
                 ),
                 settled=len(self._settings.upstreams) == 1,
             )
-            reached = self._settings.reached or peer.local_address
+            reached = self._reached or peer.local_address
             if not self._is_new(peer, peer.address, reached):
                 return
-            if self._pipeline is not None:
-                self._pipeline.start(self._inspector.facts)
+            self._forwarding.start(self._inspector.facts)
             self._deadlines.start(self._is_ready)
             self._dialling = connect(self._dial, self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
@@ -182,23 +199,13 @@ class Relay:
         self._deadlines.alive()
         if self._half is not None:
             self._half.alive()
-        if self._pipeline is None:
-            self.send_on(direction, data)
-            self._inspector.received(direction, data)
-        else:
-            self._hosting.receive(self._pipeline, direction, data, self._inspector.lost)
-            self._tell_held()
+        self._forwarding.received(direction, data)
 
     def peer_finished(self, peer: RelayPeer) -> None:
         """End the direction on the other leg too, behind what plugins hold."""
-        direction = self._direction(peer)
-        if self._pipeline is None:
-            self.finish_on(direction)
-        elif direction not in self._ending:
-            self._ending.add(direction)
-            self._pipeline.finish(direction, self._settings.now())
+        self._forwarding.finished(self._direction(peer))
 
-    # What the plugins have done.
+    # What the forwarding asks for.
 
     def send_on(self, direction: Direction, data: bytes) -> None:
         """Send bytes on, or keep them until there is an upstream."""
@@ -207,7 +214,7 @@ class Relay:
             self._pipes.to(receiver).write(data)
         elif receiver not in self._closed:
             self._early.add(data)
-            self._tell_held()
+            self.held_changed()
             if self._early.is_full:
                 self.client.pause("upstream")
 
@@ -218,10 +225,7 @@ class Relay:
     def hold(self, direction: Direction, held: bool) -> None:
         """Stop reading what comes in a direction, or go on."""
         sender = self._other(self._receiver(direction))
-        if held:
-            sender.pause("plugins")
-        else:
-            sender.resume("plugins")
+        (sender.pause if held else sender.resume)("plugins")
 
     def is_full(self, direction: Direction) -> bool:
         """Whether the receiver in a direction reads less than is sent."""
@@ -239,12 +243,12 @@ class Relay:
         if peer in self._closed:
             self._close_behind(self._other(peer))
         if len(self._finished) == len(Direction):
-            self._close_behind(self.client)
-            self._close_behind(self.upstream)
+            for each in (self.client, self.upstream):
+                self._close_behind(each)
         else:
             self._pipes.after(self._other(peer), self._other(peer).finish)
             # Whoever has been thrown out may not stay for ever by saying nothing.
-            self._half = silence(self._settings.clock, self._settings.linger, self.stop)
+            self._half = silence(self._runtime.clock, self._settings.linger, self.stop)
 
     def peer_closed(self, peer: RelayPeer, *, reset: bool) -> None:
         """Close the other leg in the same way."""
@@ -252,7 +256,7 @@ class Relay:
         self._pipes.forget(peer)
         if peer in self._ends:
             dialler, listener = self._ends.pop(peer)
-            self._settings.connections.remove(dialler, listener, dialled=peer is self.upstream)
+            self._runtime.connections.remove(dialler, listener, dialled=peer is self.upstream)
         direction, other = self._direction(peer), self._other(peer)
         if reset and not peer.aborted and not self._broken:
             self._broken = True
@@ -293,7 +297,7 @@ class Relay:
     def faults_moved(self) -> None:
         """Take note of what waits, and that bytes still pass."""
         self._pipes.sweep()
-        self._tell_held()
+        self.held_changed()
         if self._half is not None:
             self._half.alive()
 
@@ -316,12 +320,12 @@ class Relay:
         self._inspector.connected(self.upstream.local_address, self._dial.leads_to)
         if not self._is_new(self.upstream, self.upstream.local_address, self.upstream.address):
             return
-        if answer := self._settings.answer(self.upstream.local_address):
+        if answer := self._answer(self.upstream.local_address):
             self.client.write(answer)
         self._pipes.begin()
         for data in self._early.take():
             self._pipes.to(self.upstream).write(data)
-        self._tell_held()
+        self.held_changed()
         self.client.resume("upstream")
         if Direction.TO_UPSTREAM in self._finished:
             self._inspector.ending(End(EndCause.CLOSED, Direction.TO_UPSTREAM))
@@ -341,7 +345,7 @@ class Relay:
             if not self._stopped:
                 self._broken = True
                 self._inspector.reset(Direction.TO_CLIENT)
-            answer = self._settings.answer(failure.value)
+            answer = self._answer(failure.value)
             self.client.write(answer)
             if answer or self._stopped:
                 self._closing.close(self.client, self._settings.stop_linger)
@@ -352,7 +356,7 @@ class Relay:
     def _is_new(self, peer: RelayPeer, *ends: Endpoint) -> bool:
         """Whether a connection, by who dialled and who listened, does not lead from us to us."""
         dialler, listener = self._ends[peer] = ends
-        known = self._settings.connections
+        known = self._runtime.connections
         return known.add(dialler, listener, self, dialled=peer is self.upstream)
 
     # Closing.
@@ -363,8 +367,7 @@ class Relay:
 
     def _cut(self) -> None:
         """Take note of what will not be sent any more."""
-        if self._pipeline is not None:
-            self._pipeline.cut(self._settings.now())
+        self._forwarding.cut()
         self._inspector.cut()
 
     def _end_if_over(self) -> None:
@@ -375,13 +378,11 @@ class Relay:
         self._closing.stop()
         self._deadlines.stop()
         self._cut()
-        if self._pipeline is not None:
-            self._pipeline.end(self._inspector.why)
-        self._hosting.stop()
+        self._forwarding.end(self._inspector.why)
         self._pipes.stop()
         if self._half is not None:
             self._half.stop()
-        self._settings.budget.forget(self)
+        self._runtime.budget.forget(self)
         self._inspector.ended()
         self._owner.relay_ended(self)
 

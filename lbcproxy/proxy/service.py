@@ -29,10 +29,10 @@ from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.loop_guard import Connections
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
-from lbcproxy.proxy.modes.socks5 import KIND as SOCKS5
+from lbcproxy.proxy.modes.socks5 import MODE as SOCKS5
 from lbcproxy.proxy.rejected_clients import Refusals
 from lbcproxy.proxy.restricted_endpoint import BoundedEndpoint
-from lbcproxy.proxy.settings import HasFaults, Plugins, ProxySession, RelaySettings, Shown
+from lbcproxy.proxy.settings import HasFaults, Plugins, ProxySession, RelaySettings, Runtime, Shown
 from lbcproxy.proxy.socks_client import SocksEndpoint
 from lbcproxy.session import Observer
 
@@ -66,7 +66,7 @@ class Shared:
         self.numbers: Iterator[int] = itertools.count(1)
         self.sessions: Iterator[int] = itertools.count(1)
         self.budget = Budget(memory)
-        self.looks = DeferredInspection(clock)
+        self.inspections = DeferredInspection(clock)
         self.interception: Interception | None = None
         """Who holds messages by hand, if anybody may."""
         self.connections = Connections()
@@ -183,8 +183,10 @@ class ProxyService(Service):
         if why:
             self._refused.tell(mode.listen, address, why)
             return None
-        make = all_modes()[mode.kind].make
-        relay: ProxySession = make(next(self._shared.sessions), self._relay_settings(mode), self)
+        number = next(self._shared.sessions)
+        relay = all_modes()[mode.kind].make(
+            number, self._relay_settings(mode), self._runtime(mode), self
+        )
         self._relays[relay] = address
         self._addresses[address] += 1
         return relay
@@ -236,6 +238,17 @@ class ProxyService(Service):
             network=self._settings.network,
             listen=mode.listen,
             upstreams=mode.upstreams,
+            stream_above=self._settings.stream_above,
+            handshake_timeout=self._settings.handshake_timeout,
+            idle_timeout=self._settings.idle_timeout,
+            shown=self._settings.shown,
+            plugins=self._settings.plugins,
+            faults=self._settings.faults,
+            seed=self._settings.seed,
+        )
+
+    def _runtime(self, mode: Mode) -> Runtime:
+        return Runtime(
             dial=lambda upstreams: Dialling(
                 self._reactor,
                 upstreams,
@@ -247,23 +260,16 @@ class ProxyService(Service):
             clock=self._reactor,
             now=self._now,
             numbers=self._shared.numbers,
-            stream_above=self._settings.stream_above,
-            handshake_timeout=self._settings.handshake_timeout,
-            idle_timeout=self._settings.idle_timeout,
             budget=self._shared.budget,
             connections=self._shared.connections,
-            looks=self._shared.looks,
+            inspections=self._shared.inspections,
             interception=self._shared.interception,
-            shown=self._settings.shown,
-            plugins=self._settings.plugins,
-            faults=self._settings.faults,
-            seed=self._settings.seed,
         )
 
     def _client_endpoint(self, mode: Mode) -> Callable[[Any, Endpoint, float], Any]:
         """Return what makes the way to an upstream; only where clients choose it has it bounds."""
         rules, proxy = self._settings.destinations, self._settings.socks_upstream
-        if mode.kind != SOCKS5:
+        if mode.kind != SOCKS5.name:
             return client_endpoint
         if proxy is not None:
             return functools.partial(SocksEndpoint, proxy=proxy, rules=rules)

@@ -8,6 +8,7 @@ from typing import Protocol as Interface
 
 import msgspec
 
+from lbcproxy.clock import Clock
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
@@ -22,13 +23,16 @@ from lbcproxy.session import End, Observer
 from lbcproxy.session.end import STOPPED
 
 __all__ = [
+    "Answer",
     "Dial",
     "HasFaults",
     "Owner",
     "Plugins",
     "ProxySession",
     "RelaySettings",
+    "Runtime",
     "Shown",
+    "no_answer",
 ]
 
 
@@ -67,58 +71,66 @@ class Dial(Interface):
 
 
 class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What all sessions of a listener have in common; times in seconds."""
+    """What the operator decided for the sessions of a listener; times in seconds."""
 
     network: Network
     listen: Endpoint
-    """Where their clients connect to."""
+    """The address that clients connect to."""
     upstreams: tuple[Endpoint, ...] = ()
-    """Where a session leads: to the first of them that answers."""
-    dial: Callable[[tuple[Endpoint, ...]], Dial]
-    """Makes what connects to the first of some upstreams that answers."""
-    answer: Callable[[Endpoint | BaseException], bytes] = lambda _: b""
-    """What a client is sent when dialling is over, by our address there or what went wrong.
-
-    It is no part of what passes. Without such words a failure is a reset.
-    """
-    reached: Endpoint | None = None
-    """What the client has connected to in its own eyes, if that is not where we listen."""
-    observers: tuple[Observer, ...]
-    """Who is told, in this order."""
-    clock: Any
-    """Twisted's `IReactorTime`."""
-    now: Callable[[], int]
-    """The time of day in nanoseconds."""
-    numbers: Iterator[int]
-    """Counts entries over all sessions."""
+    """A session connects to the first of them that answers."""
     stream_above: int | None
+    """Payloads above this many bytes pass in parts; None if every message is read whole."""
     linger: float = 300.0
-    """How long a node may take to read what waits for it when the other has closed."""
+    """How long a node may take to read what waits for it after the other has closed."""
     stop_linger: float = 5.0
-    """The same when the proxy is stopped."""
+    """The same after the proxy has been stopped."""
     handshake_timeout: float | None = None
-    """After how long a session without a handshake is ended; None for never."""
+    """A session without a handshake ends after this time; None for never."""
     idle_timeout: float | None = None
-    """The same of one in which not a byte passes."""
-    budget: Budget
-    """What all sessions may hold together."""
-    looks: DeferredInspection = msgspec.field(default_factory=DeferredInspection)
-    """What all sessions have still to look at."""
-    connections: Connections = msgspec.field(default_factory=Connections)
-    """Those of all sessions."""
+    """A session in which no byte passes ends after this time; None for never."""
     shown: Shown = Shown()
+    """What each node is shown of the other in mode `terminate`."""
     plugins: Plugins = Plugins()
-    interception: Interception | None = None
-    """Who holds messages by hand, if anybody may."""
     faults: tuple[Fault, ...] = ()
-    """What goes wrong on purpose, in the order in which bytes meet it."""
+    """In the order in which bytes meet them."""
     seed: int = 0
-    """What their chances are made of."""
+    """The seed of the faults' random numbers."""
 
     @property
     def upstream(self) -> Endpoint:
         """The upstream that is tried first."""
         return self.upstreams[0]
+
+
+class Runtime(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sessions of a listener use while they run."""
+
+    dial: Callable[[tuple[Endpoint, ...]], Dial]
+    """Makes the endpoint that connects to the first of some upstreams that answers."""
+    observers: tuple[Observer, ...]
+    """In the order in which they are told."""
+    clock: Clock
+    now: Callable[[], int]
+    """The time of day in nanoseconds since 1970, UTC."""
+    numbers: Iterator[int]
+    """Numbers the entries of all sessions."""
+    budget: Budget
+    """Bounds what all sessions hold together."""
+    inspections: DeferredInspection = msgspec.field(default_factory=DeferredInspection)
+    """What has been forwarded and is still to be inspected, of all sessions."""
+    connections: Connections = msgspec.field(default_factory=Connections)
+    """The connections of all sessions, to find those that lead back to us."""
+    interception: Interception | None = None
+    """Holds messages by hand, if that is possible."""
+
+
+Answer = Callable[[Endpoint | BaseException], bytes]
+"""Returns what to send a client when dialling is over; see `Relay`."""
+
+
+def no_answer(_: Endpoint | BaseException) -> bytes:
+    """Send the client nothing: an upstream that cannot be reached is then a reset."""
+    return b""
 
 
 class ProxySession(Interface):

@@ -14,7 +14,7 @@ from lbcproxy.peer import Peer
 from lbcproxy.proxy.bridge import bridge, reads_witness
 from lbcproxy.proxy.negotiation import Negotiation
 from lbcproxy.proxy.plugin_host import Hosting, chain_for
-from lbcproxy.proxy.settings import RelaySettings
+from lbcproxy.proxy.settings import RelaySettings, Runtime
 from lbcproxy.session import Delivery, Direction, End, Entry, Session, SessionInfo
 from lbcproxy.wire import Frame, Framer
 from lbcproxy.wire.codec import Codec
@@ -33,7 +33,11 @@ class Between(Protocol):
 
     @property
     def settings(self) -> RelaySettings:
-        """Its settings."""
+        """What the operator decided."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """What it uses while it runs."""
 
     def leg_to(self, direction: Direction) -> Peer | None:
         """Give the leg on which a direction's messages go out, if there is one yet."""
@@ -57,10 +61,9 @@ class Exchange:
         self.stop = session.stop
         self._session = session
         self._core = core
-        settings = session.settings
-        plugins = settings.plugins
-        self._hosting = Hosting(self, settings.clock, settings.now, plugins.limit)
-        chain = chain_for(self.number, settings)
+        runtime, plugins = session.runtime, session.settings.plugins
+        self._hosting = Hosting(self, runtime.clock, runtime.now, plugins.limit)
+        chain = chain_for(self.number, session.settings, runtime)
         self._pipeline = self._hosting.pipeline(core, chain, plugins.policy)
 
     @property
@@ -88,8 +91,9 @@ class Exchange:
     def plugins_changed(self) -> None:
         """Have the plugins as their files are now, and the faults that there are."""
         if self._pipeline is not None:
-            settings = self._session.settings
-            self._pipeline.change(chain_for(self.number, settings, self._pipeline.chain))
+            session = self._session
+            chain = chain_for(self.number, session.settings, session.runtime, self._pipeline.chain)
+            self._pipeline.change(chain)
 
     def take(self, delivery: Delivery) -> None:
         """Take a message that came on one leg for the other."""
@@ -102,7 +106,7 @@ class Exchange:
     def end(self, why: str) -> None:
         """Give up what is held: nothing can be sent any more."""
         if self._pipeline is not None:
-            self._pipeline.cut(self._session.settings.now())
+            self._pipeline.cut(self._session.runtime.now())
             self._pipeline.end(why)
         self._hosting.stop()
 

@@ -135,7 +135,7 @@ class _Replayed:
         run.observer.upstream_connected(
             msgspec.structs.replace(facts, local=facts.local or facts.client), run.now()
         )
-        chain = chain_for(self.number, run)
+        chain = chain_for(self.number, run, run)
         core = Session(self.number, network, stream_above=None, wanted=chain.commands)
         host = Hosting(self, run.clock, run.now, run.plugins.limit, run.complain)
         self._pipeline = Pipeline(core, chain, host, run.plugins.policy)

@@ -97,7 +97,7 @@ def test_a_mode_is_written_as_its_file_declares(kind: str):
     """Flags, config and errors say the same, since they ask the same."""
     written = syntax(kind).replace("HOST:PORT[,...]", "a:1,b:2").replace("[HOST:]PORT", "3")
     assert str(parse_mode(written)) == written.replace("@", "@127.0.0.1:")
-    assert all_modes()[kind].HELP
+    assert all_modes()[kind].help
 
 
 hosts = st.one_of(
@@ -116,7 +116,7 @@ places = st.builds(Endpoint, hosts, st.integers(1, 65535))
 )
 def test_a_mode_is_written_as_it_is_read(kind: str, upstreams: list[Endpoint], own: str, port: int):
     """What says where we listen can be pasted back as an option."""
-    mode = Mode(kind, tuple(upstreams) if all_modes()[kind].UPSTREAM else (), Endpoint(own, port))
+    mode = Mode(kind, tuple(upstreams) if all_modes()[kind].upstream else (), Endpoint(own, port))
     assert parse_mode(str(mode)) == mode
 
 

@@ -6,7 +6,6 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
@@ -65,9 +64,9 @@ class Scene:
         self.dials: list[tuple[Endpoint, ...]] = []
         self.factory: Any = None
         self.dialling: Deferred[Any] | None = None
-        settings = settings_of(self, (), stream_above=None, linger=60, **others)
-        settings = msgspec.structs.replace(settings, upstreams=(), dial=self.dial)
-        self.session = all_modes()[kind].make(1, settings, self)
+        usual: dict[str, Any] = {"stream_above": None, "linger": 60, "upstreams": ()}
+        settings, runtime = settings_of(self, (), **usual, **others, dial=self.dial)
+        self.session = all_modes()[kind].make(1, settings, runtime, self)
         self.client = HandledTransport(self.clock, self.session.client)
         if handle is not None:
             self.client.handle = handle

@@ -74,8 +74,8 @@ class Scene:
         self.ended: list[Any] = []
         self.dials: list[tuple[Any, Deferred[Any]]] = []
         own = {"stream_above": None, "upstreams": upstreams, "shown": Shown(**shown)}
-        made = settings_of(self, before, **own, **(settings or {}))
-        self.session = Termination(number, made, self)
+        made, runtime = settings_of(self, before, **own, **(settings or {}))
+        self.session = Termination(number, made, runtime, self)
         self.client = FakeTransport(self.clock, self.session.client, 1)
         self.upstream: Any = None
         self.session.client.makeConnection(self.client)

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from lbcproxy import networks
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy import Relay, RelaySettings
+from lbcproxy.proxy import Relay, RelaySettings, Runtime
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import Delivery, Direction, Observer, SessionInfo, SessionSummary
 
@@ -31,6 +31,7 @@ __all__ = [
 
 NETWORK = networks.get("lbry-regtest")
 UPSTREAM = Endpoint("10.0.0.3", 9246)
+RUNTIME = frozenset(Runtime.__struct_fields__)
 WATERMARK = 65_536
 LINGER, STOP_LINGER = 60, 5
 """Seconds that a scene's nodes have to read what waits: when a node closed, when we stop."""
@@ -212,19 +213,21 @@ class Recording(Observer):
         )
 
 
-def settings_of(scene: Any, before: Sequence[Observer], **others: Any) -> RelaySettings:
-    """Give the settings of a session whose scene has clock and observer, and is what is dialled."""
-    return RelaySettings(
-        listen=Endpoint("127.0.0.1", 9),
-        budget=Budget(1 << 30),
-        network=NETWORK,
-        dial=lambda _: scene,
-        observers=(*before, scene.observer),
-        clock=scene.clock,
-        now=lambda: int(scene.clock.seconds() * 1e9) + 1,
-        numbers=itertools.count(1),
-        **{"upstreams": (UPSTREAM,), **others},
-    )
+def settings_of(
+    scene: Any, before: Sequence[Observer], **others: Any
+) -> tuple[RelaySettings, Runtime]:
+    """Return the settings and runtime of a session; the scene has the clock and is dialled."""
+    runtime: dict[str, Any] = {
+        "budget": Budget(1 << 30),
+        "dial": lambda _: scene,
+        "observers": (*before, scene.observer),
+        "clock": scene.clock,
+        "now": lambda: int(scene.clock.seconds() * 1e9) + 1,
+        "numbers": itertools.count(1),
+    }
+    runtime |= {name: others.pop(name) for name in tuple(others) if name in RUNTIME}
+    settings = {"listen": Endpoint("127.0.0.1", 9), "network": NETWORK, "upstreams": (UPSTREAM,)}
+    return RelaySettings(**{**settings, **others}), Runtime(**runtime)
 
 
 def a_dial() -> Deferred[Any]:
@@ -249,8 +252,9 @@ class Scene:
         self.observer = observer or Recording()
         self.ended: list[Relay] = []
         usual = {"stream_above": 65_536, "linger": LINGER, "stop_linger": STOP_LINGER}
-        settings = settings_of(self, before, **{**usual, **others})
-        self.relay = Relay(1, settings, self)
+        of_client = {name: others.pop(name) for name in ("answer", "reached") if name in others}
+        settings, runtime = settings_of(self, before, **{**usual, **others})
+        self.relay = Relay(1, settings, runtime, self, **of_client)
         self.client = FakeTransport(self.clock, self.relay.client, 1)
         self.upstream = FakeTransport(self.clock, self.relay.upstream, 2)
         self.dialling: Deferred[Any] | None = None

@@ -1,22 +1,46 @@
 """The modes of the proxy, one a file; the files are found, not listed.
 
-A mode has `KIND`, its name; `HELP`, what it does, in a sentence; `UPSTREAM`, whether the operator
-says where it leads; `CHANGES`, whether what comes in on one leg may differ from what goes out on
-the other; and `make(number, settings, owner)`, which makes the session of a new client. How a mode
-is written, in flags and in the config, follows from that.
+Each exports `MODE`, a `ModeKind`. That value determines how the mode is written, in flags and in
+the config, and what help and errors say about it.
 """
 
 from __future__ import annotations
 
 import functools
-from types import ModuleType
+from typing import Protocol
+
+import msgspec
 
 from lbcproxy.discover import entries
+from lbcproxy.proxy.settings import Owner, ProxySession, RelaySettings, Runtime
 
-__all__ = ["all_modes"]
+__all__ = ["MakeSession", "ModeKind", "all_modes"]
+
+
+class MakeSession(Protocol):
+    """Makes the session of a new client; usually a class."""
+
+    def __call__(
+        self, number: int, settings: RelaySettings, runtime: Runtime, owner: Owner, /
+    ) -> ProxySession:
+        """Return the session."""
+
+
+class ModeKind(msgspec.Struct, frozen=True, kw_only=True):
+    """A mode: how clients come in, and who decides where they are led."""
+
+    name: str
+    help: str
+    """What it does, in a sentence."""
+    upstream: bool
+    """Whether the operator says where it leads; otherwise each client does."""
+    changes: bool = False
+    """Whether what goes out on one leg may differ from what came in on the other."""
+    make: MakeSession
 
 
 @functools.cache
-def all_modes() -> dict[str, ModuleType]:
-    """Give every mode by its name."""
-    return {module.KIND: module for module in entries("lbcproxy.proxy.modes")}
+def all_modes() -> dict[str, ModeKind]:
+    """Return every mode by its name."""
+    found = [module.MODE for module in entries("lbcproxy.proxy.modes")]
+    return {mode.name: mode for mode in found}

@@ -1,11 +1,10 @@
-"""`reverse:HOST:PORT@[HOST:]PORT`: the nodes talk to each other, we watch."""
+"""`reverse:HOST:PORT@[HOST:]PORT`: the nodes talk to each other, and we watch."""
 
+from lbcproxy.proxy.modes import ModeKind
 from lbcproxy.proxy.relay import Relay
 
-__all__ = ["CHANGES", "HELP", "KIND", "UPSTREAM", "make"]
+__all__ = ["MODE"]
 
-KIND = "reverse"
-HELP = "the nodes talk to each other, we watch"
-UPSTREAM = True
-CHANGES = False
-make = Relay
+MODE = ModeKind(
+    name="reverse", help="connects each client to the node, and watches", upstream=True, make=Relay
+)

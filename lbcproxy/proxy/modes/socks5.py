@@ -6,15 +6,11 @@ A node with `--proxy` so shows every connection that it makes.
 from __future__ import annotations
 
 from lbcproxy.peer import RelayPeer
+from lbcproxy.proxy.modes import ModeKind
 from lbcproxy.proxy.pending_client import Entrance
 from lbcproxy.proxy.socks import SocksTalk, reply_to
 
-__all__ = ["CHANGES", "HELP", "KIND", "UPSTREAM", "SocksEntrance", "make"]
-
-KIND = "socks5"
-HELP = "a SOCKS 5 proxy for what nodes connect to by --proxy, we watch"
-UPSTREAM = False
-CHANGES = False
+__all__ = ["MODE", "SocksEntrance"]
 
 
 class SocksEntrance(Entrance):
@@ -38,4 +34,9 @@ class SocksEntrance(Entrance):
             self.lead(self._talk.destination, early=self._talk.rest, answer=reply_to)
 
 
-make = SocksEntrance
+MODE = ModeKind(
+    name="socks5",
+    help="a SOCKS 5 proxy for nodes with --proxy: connects them to where they ask, and watches",
+    upstream=False,
+    make=SocksEntrance,
+)

@@ -26,8 +26,9 @@ from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.connector import unreachable
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.leg import Leg
+from lbcproxy.proxy.modes import ModeKind
 from lbcproxy.proxy.negotiation import HOLD, Negotiation, came_early
-from lbcproxy.proxy.settings import Dial, Owner, RelaySettings
+from lbcproxy.proxy.settings import Dial, Owner, RelaySettings, Runtime
 from lbcproxy.proxy.terminating_bridge import Exchange
 from lbcproxy.session import (
     Delivery,
@@ -45,12 +46,7 @@ from lbcproxy.wire.envelope import unpack
 from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.registry import record_of
 
-__all__ = ["CHANGES", "HELP", "KIND", "UPSTREAM", "Termination", "make"]
-
-KIND = "terminate"
-HELP = "each side shakes hands with us"
-UPSTREAM = True
-CHANGES = True
+__all__ = ["MODE", "Termination"]
 
 OURS = frozenset({"version", "verack"})
 """Commands of the handshake, which each side has with us."""
@@ -64,18 +60,21 @@ class Termination:
 
     log = Logger(observer=GATE)
 
-    def __init__(self, number: int, settings: RelaySettings, owner: Owner) -> None:
+    def __init__(
+        self, number: int, settings: RelaySettings, runtime: Runtime, owner: Owner
+    ) -> None:
         self.number = number
         self.settings = settings
+        self.runtime = runtime
         self._owner = owner
         self.client = Leg(self, Direction.TO_UPSTREAM, self._config())
         self.upstream: Leg | None = None
-        self._core = Session(number, settings.network, numbers=settings.numbers, stream_above=None)
+        self._core = Session(number, settings.network, numbers=runtime.numbers, stream_above=None)
         self._exchange = Exchange(self, self._core)
         hold = min(HOLD, (settings.handshake_timeout or Timeouts().negotiate) / 2)
         is_waiting = self._exchange.is_waiting
-        self.negotiation = Negotiation(settings.clock, hold, self.leg_to, is_waiting)
-        self._inspector = Inspector(self._core, settings.observers, settings.now, settings.looks)
+        self.negotiation = Negotiation(runtime.clock, hold, self.leg_to, is_waiting)
+        self._inspector = Inspector(self._core, runtime.observers, runtime.now, runtime.inspections)
         self._dial_out: Dial | None = None
         self._dialling: Deferred[Any] | None = None
         self._upstream_version: Deferred[Version | None] = Deferred()
@@ -204,7 +203,7 @@ class Termination:
             self._exchange.end(self._inspector.why)
             if (end := self._inspector.end) is not None and end.cause is EndCause.RESET:
                 self._inspector.reset(leg.receives if end.by is None else end.by)
-            self.settings.budget.forget(self)
+            self.runtime.budget.forget(self)
             self._inspector.ended()
             self._owner.relay_ended(self)
 
@@ -248,7 +247,7 @@ class Termination:
     def _dial(self, version: Version) -> None:
         upstream = Leg(self, Direction.TO_CLIENT, self._config(**self._shown(version)))
         self.upstream = upstream
-        self._dial_out = self.settings.dial(self.settings.upstreams)
+        self._dial_out = self.runtime.dial(self.settings.upstreams)
         self._dialling = connect(self._dial_out, upstream)
         self._dialling.addCallbacks(self._joined, self._not_joined)
 
@@ -336,8 +335,8 @@ class Termination:
         **junk: Any,
     ) -> Entry:
         return Entry(
-            number=next(self.settings.numbers),
-            time_ns=self.settings.now(),
+            number=next(self.runtime.numbers),
+            time_ns=self.runtime.now(),
             session=self.number,
             direction=direction,
             message=message,
@@ -347,4 +346,10 @@ class Termination:
         )
 
 
-make = Termination
+MODE = ModeKind(
+    name="terminate",
+    help="completes the handshake with each side itself",
+    upstream=True,
+    changes=True,
+    make=Termination,
+)

@@ -11,14 +11,10 @@ from typing import Any
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import RelayPeer
+from lbcproxy.proxy.modes import ModeKind
 from lbcproxy.proxy.pending_client import Entrance
 
-__all__ = ["CHANGES", "HELP", "KIND", "UPSTREAM", "TransparentEntrance", "make", "redirected_from"]
-
-KIND = "transparent"
-HELP = "connections that iptables or nftables redirect to us, led where they were to go, we watch"
-UPSTREAM = False
-CHANGES = False
+__all__ = ["MODE", "TransparentEntrance", "redirected_from"]
 
 SO_ORIGINAL_DST = 80
 """The number that Linux has for it, with IPv4 and, as IP6T_SO_ORIGINAL_DST, with IPv6."""
@@ -61,4 +57,9 @@ class TransparentEntrance(Entrance):
         self.lead(wanted, reached=wanted)
 
 
-make = TransparentEntrance
+MODE = ModeKind(
+    name="transparent",
+    help="connects clients that a firewall redirects to where they wanted to go, and watches",
+    upstream=False,
+    make=TransparentEntrance,
+)

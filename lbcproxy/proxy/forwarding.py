@@ -1,0 +1,163 @@
+"""How the bytes of a session get from one leg to the other.
+
+The relay connects, closes and keeps back-pressure; a forwarding decides what is sent on, and when.
+Without plugins bytes are written at once and inspected afterwards. With plugins they go through a
+pipeline, which inspects them first and may hold, change or drop messages.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lbcproxy.plugins.hooks import Chain
+from lbcproxy.plugins.pipeline import Pipeline
+from lbcproxy.proxy.inspector import Inspector
+from lbcproxy.proxy.plugin_host import Hosting, Runs, chain_for
+from lbcproxy.proxy.settings import Plugins, RelaySettings, Runtime
+from lbcproxy.session import Direction, Session, SessionInfo
+
+__all__ = ["DirectForwarding", "Forwarding", "PluginForwarding", "Sender", "choose_forwarding"]
+
+
+class Sender(Runs, Protocol):
+    """What a forwarding needs of its relay."""
+
+    def held_changed(self) -> None:
+        """Tell the budget how much the session holds."""
+
+
+class Forwarding(Protocol):
+    """What becomes of bytes between the legs of a session."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of messages that wait for a decision."""
+
+    def start(self, info: SessionInfo) -> None:
+        """Begin: a client has connected."""
+
+    def received(self, direction: Direction, data: bytes) -> None:
+        """Forward bytes, or keep them for a decision."""
+
+    def finished(self, direction: Direction) -> None:
+        """End a direction on the other leg too, after what is still held."""
+
+    def change(self, settings: RelaySettings) -> None:
+        """Use the plugins and faults of other settings from now on."""
+
+    def reduce_memory(self) -> None:
+        """Hold no incomplete message any longer; it passes unread."""
+
+    def cut(self) -> None:
+        """Give up what is held: nothing can be sent any more."""
+
+    def end(self, why: str) -> None:
+        """Tell the plugins that the session is over, and stop their timers."""
+
+
+class DirectForwarding:
+    """Bytes are written at once and inspected afterwards, so that no node waits for us."""
+
+    held = 0
+
+    def __init__(self, relay: Sender, inspector: Inspector) -> None:
+        self._relay = relay
+        self._inspector = inspector
+
+    def start(self, info: SessionInfo) -> None:
+        """Do nothing: there are no plugins to start."""
+
+    def received(self, direction: Direction, data: bytes) -> None:
+        """Forward bytes, then have them inspected."""
+        self._relay.send_on(direction, data)
+        self._inspector.received(direction, data)
+
+    def finished(self, direction: Direction) -> None:
+        """End a direction on the other leg too."""
+        self._relay.finish_on(direction)
+
+    def change(self, settings: RelaySettings) -> None:
+        """Do nothing: a session that began without plugins has none to its end."""
+
+    def reduce_memory(self) -> None:
+        """Hold no incomplete message any longer; it passes unread."""
+        self._inspector.let_go()
+
+    def cut(self) -> None:
+        """Do nothing: nothing is held."""
+
+    def end(self, why: str) -> None:
+        """Do nothing."""
+
+
+class PluginForwarding:
+    """Bytes go through a pipeline of plugins; what they decide is sent on in order."""
+
+    def __init__(
+        self,
+        relay: Sender,
+        host: Hosting,
+        pipeline: Pipeline,
+        inspector: Inspector,
+        runtime: Runtime,
+    ) -> None:
+        self._relay = relay
+        self._host = host
+        self._pipeline = pipeline
+        self._inspector = inspector
+        self._runtime = runtime
+        self._finished: set[Direction] = set()
+
+    @property
+    def held(self) -> int:
+        """Bytes of messages that wait for a decision."""
+        return self._pipeline.held
+
+    def start(self, info: SessionInfo) -> None:
+        """Call the plugins' `on_start`."""
+        self._pipeline.start(info)
+
+    def received(self, direction: Direction, data: bytes) -> None:
+        """Have bytes go through the plugins."""
+        self._host.receive(self._pipeline, direction, data, self._inspector.lost)
+        self._relay.held_changed()
+
+    def finished(self, direction: Direction) -> None:
+        """End a direction on the other leg too, once the plugins have decided all of it."""
+        if direction not in self._finished:
+            self._finished.add(direction)
+            self._pipeline.finish(direction, self._runtime.now())
+
+    def change(self, settings: RelaySettings) -> None:
+        """Use the plugins and faults of other settings; those that stay keep what they remember."""
+        chain = chain_for(self._relay.number, settings, self._runtime, self._pipeline.chain)
+        self._pipeline.change(chain)
+
+    def reduce_memory(self) -> None:
+        """Hold no incomplete message any longer; it passes unread."""
+        self._pipeline.let_go(self._runtime.now())
+
+    def cut(self) -> None:
+        """Give up what is held: nothing can be sent any more."""
+        self._pipeline.cut(self._runtime.now())
+
+    def end(self, why: str) -> None:
+        """Call the plugins' `on_end`, and stop their timers."""
+        self._pipeline.end(why)
+        self._host.stop()
+
+
+def choose_forwarding(
+    relay: Sender,
+    session: Session,
+    chain: Chain,
+    inspector: Inspector,
+    plugins: Plugins,
+    runtime: Runtime,
+) -> Forwarding:
+    """Return how a relay forwards bytes: through plugins, if its chain has any."""
+    host = Hosting(relay, runtime.clock, runtime.now, plugins.limit)
+    pipeline = host.pipeline(session, chain, plugins.policy)
+    if pipeline is None:
+        return DirectForwarding(relay, inspector)
+    return PluginForwarding(relay, host, pipeline, inspector, runtime)
