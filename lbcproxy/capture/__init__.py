@@ -2,39 +2,51 @@
 
 from lbcproxy.capture.events import Event, tell
 from lbcproxy.capture.reader import Capture, events, open_capture
-from lbcproxy.capture.recording.file import MOST_WAITING, CaptureFile
-from lbcproxy.capture.recording.filename_pattern import BadPattern, file_name
+from lbcproxy.capture.recording.file import MAX_QUEUED, CaptureFile
+from lbcproxy.capture.recording.filename_pattern import FilenamePatternError, file_name
 from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.recording import PER, Recording, RecordingSettings
-from lbcproxy.capture.recording.retention import Keeping, Tidier
+from lbcproxy.capture.recording.retention import Retention, RetentionPolicy
 from lbcproxy.capture.recording.ring import Rings, RingSettings
-from lbcproxy.capture.recording.switch import MOST_PEERS, Choice, Switch, is_of
+from lbcproxy.capture.recording.switch import MAX_PEERS, Choice, Switch, is_of
 from lbcproxy.capture.recording.triggers import BY_HAND, DEFAULT_REASONS, REASONS
 from lbcproxy.capture.writing.recorder import LEGS, Recorder
+from lbcproxy.deprecated import deprecated_names
 from lbcproxy.errors import UnknownNetwork
+
+__getattr__ = deprecated_names(
+    __name__,
+    {
+        "BadPattern": "FilenamePatternError",
+        "Keeping": "RetentionPolicy",
+        "MOST_PEERS": "MAX_PEERS",
+        "MOST_WAITING": "MAX_QUEUED",
+        "Tidier": "Retention",
+    },
+)
 
 __all__ = [
     "BY_HAND",
     "DEFAULT_REASONS",
     "LEGS",
-    "MOST_PEERS",
-    "MOST_WAITING",
+    "MAX_PEERS",
+    "MAX_QUEUED",
     "PER",
     "REASONS",
-    "BadPattern",
     "Capture",
     "CaptureFile",
     "Choice",
     "Event",
-    "Keeping",
+    "FilenamePatternError",
     "Loss",
     "Recorder",
     "Recording",
     "RecordingSettings",
+    "Retention",
+    "RetentionPolicy",
     "RingSettings",
     "Rings",
     "Switch",
-    "Tidier",
     "UnknownNetwork",
     "events",
     "file_name",

@@ -95,9 +95,9 @@ def _play(
 
 def _open_recording(pattern: str, console: Console) -> tuple[Recording, Background]:
     from lbcproxy.background import Background
-    from lbcproxy.capture import MOST_WAITING, Recording, RecordingSettings
+    from lbcproxy.capture import MAX_QUEUED, Recording, RecordingSettings
 
-    disk = Background(MOST_WAITING)
+    disk = Background(MAX_QUEUED)
     recording = Recording(
         RecordingSettings(pattern=pattern),
         disk,

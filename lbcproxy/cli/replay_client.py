@@ -206,9 +206,9 @@ class _LiveRecording:
 
     def __init__(self, path: str, network: Network) -> None:
         from lbcproxy.background import Background
-        from lbcproxy.capture import MOST_WAITING, Recording, RecordingSettings
+        from lbcproxy.capture import MAX_QUEUED, Recording, RecordingSettings
 
-        self._disk = Background(MOST_WAITING)
+        self._disk = Background(MAX_QUEUED)
         self.recording = Recording(
             RecordingSettings(pattern=path),
             self._disk,

@@ -124,7 +124,7 @@ def command(
 
 def _save_path(file: Path, policy: Policy, given: Path | None) -> Path | None:
     """Return where new answers are saved, which is never an existing file; raises UsageError."""
-    from lbcproxy.capture.recording.filename_pattern import misnamed
+    from lbcproxy.capture.recording.filename_pattern import format_problem
 
     if policy.upstream is None:
         if given is not None:
@@ -133,7 +133,7 @@ def _save_path(file: Path, policy: Policy, given: Path | None) -> Path | None:
     path = given or file.with_name(f"{file.name.partition('.')[0]}.new.pcapng")
     if path.exists():
         raise click.UsageError(f"{path} exists: replay that, or choose another file with -w")
-    if (reason := misnamed(str(path))) is not None:
+    if (reason := format_problem(str(path))) is not None:
         raise click.UsageError(f"-w {path}: {reason}")
     return path
 

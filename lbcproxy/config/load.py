@@ -15,7 +15,7 @@ import msgspec
 import yaml
 
 from lbcproxy import networks
-from lbcproxy.capture import BadPattern, file_name
+from lbcproxy.capture import FilenamePatternError, file_name
 from lbcproxy.config.control import control_address
 from lbcproxy.config.describe import type_of
 from lbcproxy.config.network import BadNetwork, network_of, without_magic
@@ -226,7 +226,7 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
     if record is not None:
         try:
             _fill(record, network, name)
-        except BadPattern as error:
+        except FilenamePatternError as error:
             raise wrong("record", str(error)) from None
         numbered = "session" in [each for _, each, _, _ in Formatter().parse(record)]
         if numbered is not (proxy.record_per == "session"):

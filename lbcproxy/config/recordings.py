@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lbcproxy.capture import REASONS, BadPattern, file_name
+from lbcproxy.capture import REASONS, FilenamePatternError, file_name
 from lbcproxy.capture.compression import MISSING_ZSTANDARD, is_unavailable
 from lbcproxy.config.settings import Common, Config, Proxy
 from lbcproxy.proxy.modes import all_modes
@@ -59,5 +59,5 @@ def not_kept(proxy: Proxy) -> Iterator[tuple[str, str]]:
         file_name(
             proxy.ring_file, network=str(proxy.network), name=proxy.name, session=1, time_ns=0
         )
-    except BadPattern as error:
+    except FilenamePatternError as error:
         yield "ring_file", str(error)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from lbcproxy.capture import DEFAULT_REASONS, MOST_WAITING, REASONS
+from lbcproxy.capture import DEFAULT_REASONS, MAX_QUEUED, REASONS
 from lbcproxy.faults import Fault
 from lbcproxy.proxy import MEMORY, MOST_SESSIONS
 from lbcproxy.proxy.modes import all_modes
@@ -335,7 +335,7 @@ class Config(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = Size(MEMORY)
     record_queue: Annotated[
         Size, _help("What may wait for the disk; beyond it nothing more is recorded for a while.")
-    ] = Size(MOST_WAITING)
+    ] = Size(MAX_QUEUED)
     log_level: Annotated[
         Literal["debug", "info", "warn", "error"], _help("The least that is logged.")
     ] = "info"

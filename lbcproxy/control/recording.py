@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from typing import Protocol as Interface
 
-from lbcproxy.capture import BY_HAND, MOST_PEERS, Choice, Rings, Switch, is_of
+from lbcproxy.capture import BY_HAND, MAX_PEERS, Choice, Rings, Switch, is_of
 from lbcproxy.control.errors import ApiError, bad_body, failed
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import SessionInfo
@@ -54,8 +54,8 @@ def change_recordings(keeps: RecorderIndex, names: Sequence[str], given: object)
         raise ApiError(409, "nothing is to be recorded into: `record` is null")
     choices = [each for name in recorded if (each := keeps.choice(name)) is not None]
     peer = given.get("peer")
-    if peer is not None and any(len(each.peers) >= MOST_PEERS for each in choices):
-        raise ApiError(409, f"{MOST_PEERS} peers have a choice of their own already")
+    if peer is not None and any(len(each.peers) >= MAX_PEERS for each in choices):
+        raise ApiError(409, f"{MAX_PEERS} peers have a choice of their own already")
     turned = [each for name in recorded for each in switches[name]]
     everything = "session" not in given and peer is None
     try:

@@ -10,9 +10,9 @@ from contextlib import suppress
 from functools import partial
 
 from lbcproxy.background import Background
-from lbcproxy.capture import CaptureFile, Keeping, Tidier
-from lbcproxy.capture.recording.age import Written, steady_seconds
-from lbcproxy.capture.recording.file import Told
+from lbcproxy.capture import CaptureFile, Retention, RetentionPolicy
+from lbcproxy.capture.recording.file import Notify
+from lbcproxy.capture.recording.file_ages import FinishedFiles, monotonic_seconds
 
 __all__ = ["Maintenance"]
 
@@ -29,19 +29,19 @@ class Maintenance:
     """Tidies, for each pattern of files, when one of them is closed, and when it is asked to."""
 
     def __init__(
-        self, told: Told, now: Callable[[], int], clock: Callable[[], float] = steady_seconds
+        self, told: Notify, now: Callable[[], int], clock: Callable[[], float] = monotonic_seconds
     ) -> None:
         self._told = told
         self._now = now
         self._thread = Background(0)
-        self._tidiers: dict[tuple[object, ...], Tidier] = {}
-        self._waiting: set[Tidier] = set()
+        self._tidiers: dict[tuple[object, ...], Retention] = {}
+        self._waiting: set[Retention] = set()
         self._over = threading.Event()
-        self._written = Written(clock)
+        self._written = FinishedFiles(clock)
         self._note: Callable[[CaptureFile | None], object] = self._was_written
 
     def keep(
-        self, pattern: str, keeping: Keeping, *, network: str, name: str
+        self, pattern: str, keeping: RetentionPolicy, *, network: str, name: str
     ) -> Callable[[CaptureFile | None], object]:
         """Tidy the files of a pattern; give who is to be told of each that is closed."""
         if pattern == "-":
@@ -51,15 +51,15 @@ class Maintenance:
         key = (pattern, keeping, network, name)
         tidier = self._tidiers.get(key)
         if tidier is None:
-            tidier = self._tidiers[key] = Tidier(
+            tidier = self._tidiers[key] = Retention(
                 pattern,
                 keeping,
                 self._told,
                 network=network,
                 name=name,
                 now=self._now,
-                written=self._written,
-                go_on=lambda: not self._over.is_set(),
+                finished=self._written,
+                should_continue=lambda: not self._over.is_set(),
             )
 
         def closed(file: CaptureFile | None) -> None:
@@ -82,17 +82,17 @@ class Maintenance:
         if file is not None:
             self._written.add(file.path)
 
-    def _soon(self, tidier: Tidier) -> None:
+    def _soon(self, tidier: Retention) -> None:
         if tidier not in self._waiting and not self._over.is_set():
             self._waiting.add(tidier)
             self._thread.call(partial(self._tidy, tidier))
 
-    def _tidy(self, tidier: Tidier) -> None:
+    def _tidy(self, tidier: Retention) -> None:
         self._waiting.discard(tidier)
         if not self._over.is_set():
             with suppress(OSError, AttributeError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
             began = time.monotonic()
-            tidier.tidy()
+            tidier.apply()
             # A folder of very many files takes long to look through, and may change all the time.
             self._over.wait(min(REST * (time.monotonic() - began), LONGEST_REST))

@@ -13,15 +13,15 @@ from twisted.logger import Logger
 from lbcproxy.background import Background
 from lbcproxy.capture import (
     Choice,
-    Keeping,
     Loss,
     Recording,
     RecordingSettings,
+    RetentionPolicy,
     Rings,
     RingSettings,
     Switch,
 )
-from lbcproxy.capture.recording.file import RETRY
+from lbcproxy.capture.recording.file import RETRY_INTERVAL
 from lbcproxy.config import Config, Proxy, recording_key, records_changes
 from lbcproxy.filters import parse
 from lbcproxy.peer.log import GATE
@@ -148,7 +148,7 @@ class Recordings:
                 self._open(recording)
         self._begun = True
         self._hourly.start(HOUR)
-        self._retrying.start(RETRY, now=False)
+        self._retrying.start(RETRY_INTERVAL, now=False)
 
     def reopen(self) -> None:
         """Open anew what was moved away."""
@@ -251,7 +251,7 @@ class Recordings:
             changes=changes,
             wanted=None if proxy.record_filter is None else parse(proxy.record_filter),
             now=self._now,
-            closed=self._tidied(proxy, settings.pattern),
+            on_closed=self._tidied(proxy, settings.pattern),
         )
 
     def _rings(self, proxy: Proxy, settings: RingSettings, changes: bool) -> Rings:
@@ -264,11 +264,11 @@ class Recordings:
             name=proxy.name,
             changes=changes,
             now=self._now,
-            closed=self._tidied(proxy, settings.pattern),
+            on_closed=self._tidied(proxy, settings.pattern),
         )
 
     def _tidied(self, proxy: Proxy, pattern: str) -> Callable[[Any], object]:
-        keeping = Keeping(
+        keeping = RetentionPolicy(
             size=proxy.record_keep_size,
             age=proxy.record_keep_age,
             compress=proxy.record_compress,
@@ -281,8 +281,10 @@ class Recordings:
         file = recording.last
         if file is None:
             return
-        if file.cut:
-            LOG.warn("cut {cut:,} bytes of a torn block off {path}", cut=file.cut, path=file.path)
+        if file.tail_size:
+            LOG.warn(
+                "cut {cut:,} bytes of a torn block off {path}", cut=file.tail_size, path=file.path
+            )
         doing = "continuing" if file.continued else "recording to"
         LOG.info("{doing} {file}", doing=doing, file=file.name)
 

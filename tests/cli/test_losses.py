@@ -11,7 +11,7 @@ from lbcproxy.background import Background
 from lbcproxy.capture import Recorder, Recording, RecordingSettings, open_capture
 from lbcproxy.capture.events import Missing
 from lbcproxy.capture.formats import pcapng, read_packets
-from lbcproxy.capture.recording.file import RETRY
+from lbcproxy.capture.recording.file import RETRY_INTERVAL
 from lbcproxy.capture.tools.summary import summarise
 from lbcproxy.capture.writing.notes import lost_block
 from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
@@ -114,7 +114,7 @@ def test_a_session_whose_beginning_is_lost_is_one_session(tmp_path, monkeypatch,
     disk.play.begin(2, agreed=60_001)
     disk.play.pass_on(2, ping(2))
     disk.drain()
-    disk.room, seconds[0] = 1 << 20, RETRY
+    disk.room, seconds[0] = 1 << 20, RETRY_INTERVAL
     for number, way in enumerate((UP, DOWN, DOWN, UP), 3):
         disk.play.pass_on(2, ping(number) + ping(100 + number), way)
         disk.play.pass_on(1, ping(200 + number), way)
@@ -188,7 +188,7 @@ def test_each_loss_counts_once(tmp_path, monkeypatch):
         disk.room = 0
         disk.play.pass_on(1, ping(3 * number + 1))
         disk.drain()
-        disk.room, disk.now = 1 << 20, disk.now + RETRY
+        disk.room, disk.now = 1 << 20, disk.now + RETRY_INTERVAL
         disk.play.pass_on(1, ping(3 * number + 2))
         disk.drain()
     path = disk.close()

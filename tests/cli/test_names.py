@@ -41,7 +41,7 @@ def test_a_recording_has_no_false_name(lbcproxy, captures, tmp_path, name, comma
     out = tmp_path / name
     ended = lbcproxy(*commands(captures, out)[command])
     assert ended.code in (1, 2)
-    assert f"a recording is pcapng, and not {PROMISES[name]}" in ended.err
+    assert f"a recording is pcapng, not {PROMISES[name]}" in ended.err
     assert "Traceback" not in ended.err
     assert not out.exists()
 
@@ -52,7 +52,7 @@ def test_a_config_has_none_either(tmp_path, key):
     path = tmp_path / "config.yaml"
     proxy = {"network": "lbry-regtest", "listen": 1, "upstream": "127.0.0.1:1", key: "x.pcap"}
     path.write_text(yaml.safe_dump({"proxies": [{**proxy, "name": "a"}]}))
-    with pytest.raises(ConfigError, match="a recording is pcapng, and not pcap"):
+    with pytest.raises(ConfigError, match="a recording is pcapng, not pcap"):
         load(*read(path))
 
 

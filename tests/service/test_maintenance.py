@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from lbcproxy.background import Background
-from lbcproxy.capture import CaptureFile, Keeping
+from lbcproxy.capture import CaptureFile, RetentionPolicy
 from lbcproxy.service.maintenance import Maintenance
 from tests.capture.recording.test_retention import NOW, capture
 from tests.capture.scenes import NETWORK
@@ -27,7 +27,7 @@ class Scene:
     def keep(self, pattern="x-{session}.pcapng", **keeping):
         """Give who is told of a file that is closed."""
         return self.work.keep(
-            str(self.folder / pattern), Keeping(**keeping), network=NETWORK.id, name="main"
+            str(self.folder / pattern), RetentionPolicy(**keeping), network=NETWORK.id, name="main"
         )
 
 

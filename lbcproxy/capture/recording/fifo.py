@@ -1,4 +1,4 @@
-"""A named pipe (FIFO) that is recorded into: opened without waiting for who is to read it."""
+"""A named pipe (FIFO) that is recorded into: opened without waiting for its reader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Fifo", "open_fifo"]
 
 
 def open_fifo(path: str) -> BinaryIO | None:
-    """Open a named pipe for writing; None if nobody reads it yet."""
+    """Open a named pipe for writing; return None if it has no reader yet."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -24,30 +24,32 @@ def open_fifo(path: str) -> BinaryIO | None:
 
 
 class Fifo:
-    """A named pipe that waits for its reader, and what is held for it: `most` bytes at most.
+    """A named pipe that waits for a reader, and the bytes held until then.
 
-    `opened` is called when there is a reader, with the open pipe, or with what went wrong, in a
-    thread of its own.
+    Args:
+        path: The pipe.
+        max_size: How many bytes to hold.
+        on_opened: Called once, in another thread, with the open pipe or with the error.
     """
 
     def __init__(
-        self, path: str, most: int, opened: Callable[[BinaryIO | OSError], object]
+        self, path: str, max_size: int, on_opened: Callable[[BinaryIO | OSError], object]
     ) -> None:
         self.parts: list[bytes] = []
         self.messages = 0
-        self.given_up = False
-        """Whether nobody wants to write any more."""
+        self.is_abandoned = False
+        """Whether nothing will be written any more."""
         self._path = path
-        self._most = most
+        self._max_size = max_size
         self._size = 0
-        self._opened = opened
+        self._on_opened = on_opened
         # A daemon: the program may end while nobody reads.
         threading.Thread(target=self._wait, name=f"reader of {path}", daemon=True).start()
 
     def hold(self, parts: list[bytes], messages: int) -> bool:
-        """Keep bytes for the reader; False if there is no room for them."""
+        """Hold bytes for the reader; return False if there is no room for them."""
         size = sum(map(len, parts))
-        if self._size + size > self._most:
+        if self._size + size > self._max_size:
             return False
         self.parts += parts
         self.messages += messages
@@ -58,9 +60,9 @@ class Fifo:
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
         except OSError as error:
-            self._opened(error)
+            self._on_opened(error)
             return
-        if self.given_up:
+        if self.is_abandoned:
             os.close(descriptor)
             return
-        self._opened(cast("BinaryIO", os.fdopen(descriptor, "wb", buffering=0)))
+        self._on_opened(cast("BinaryIO", os.fdopen(descriptor, "wb", buffering=0)))

@@ -1,4 +1,4 @@
-"""Patterns of file names: filled in, and turned round to tell which files they have made."""
+"""Patterns of file names: filled in, and matched to find the files they can have made."""
 
 from __future__ import annotations
 
@@ -12,60 +12,79 @@ from string import Formatter
 
 from lbcproxy.errors import LbcproxyError
 
-__all__ = ["NAMES", "BadPattern", "Made", "file_name", "is_filled_in", "misnamed", "named_folder"]
+__all__ = [
+    "FIELDS",
+    "FilenamePatternError",
+    "FilesOfPattern",
+    "file_name",
+    "fixed_folder",
+    "format_problem",
+    "has_generated_names",
+]
 
-NAMES = ("network", "name", "session")
-"""What may stand in braces in a file's name."""
+FIELDS = ("network", "name", "session")
+"""What may be in braces in a pattern."""
 DIRECTIVE = re.compile(r"%[-_0^#]?[EO]?([A-Za-z%])")
-NUMBERS = frozenset("YmdHMSyjUWVuwGIfsCgekl")
-"""Letters that strftime makes numbers of."""
-AGAIN = re.compile(r"(.*)-[0-9]+(\.[^.]*)?")
-"""A name that was taken: `x-2.pcapng`."""
+NUMERIC = frozenset("YmdHMSyjUWVuwGIfsCgekl")
+"""Letters that strftime replaces by numbers."""
+NUMBERED = re.compile(r"(.*)-[0-9]+(\.[^.]*)?")
+"""A name after one that was taken: `x-2.pcapng`."""
 
 
-class BadPattern(LbcproxyError, ValueError):
+class FilenamePatternError(LbcproxyError, ValueError):
     """A pattern of file names that cannot be filled in; the text says where."""
 
 
 def file_name(pattern: str, *, network: str, name: str, session: int | None, time_ns: int) -> str:
-    """Fill in a pattern; raises BadPattern for a name in braces that means nothing."""
+    """Return the path that a pattern makes.
+
+    Args:
+        pattern: A path with `%` directives of strftime and fields in braces.
+        network: The network's id.
+        name: The proxy's name.
+        session: The session's number, if each session has a file of its own.
+        time_ns: Nanoseconds since 1970, used in UTC.
+
+    Raises:
+        FilenamePatternError: The pattern cannot be filled in, or the name promises another format.
+    """
     moment = datetime.fromtimestamp(time_ns / 1e9, UTC)
     try:
         filled = moment.strftime(pattern).format(network=network, name=name, session=session)
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-        raise BadPattern(
-            f"{pattern!r} cannot be filled in ({error}): in braces there may be "
-            f"{', '.join(NAMES)}; a brace itself is written twice"
+        raise FilenamePatternError(
+            f"{pattern!r} cannot be filled in ({error}): braces may contain "
+            f"{', '.join(FIELDS)}; a brace itself is written twice"
         ) from error
     if "\0" in filled or not filled:
-        raise BadPattern(f"{pattern!r} gives no path")
-    if (why := misnamed(filled)) is not None:
-        raise BadPattern(f"{pattern!r}: {why}")
+        raise FilenamePatternError(f"{pattern!r} does not make a path")
+    if (problem := format_problem(filled)) is not None:
+        raise FilenamePatternError(f"{pattern!r}: {problem}")
     return filled
 
 
-def misnamed(path: str) -> str | None:
-    """Return why a recording cannot have a name, one that promises another format; None if it can.
+def format_problem(path: str) -> str | None:
+    """Return why a recording cannot have a name that promises another format; None if it can.
 
-    Recordings are pcapng, which is what can be continued, and read while it is written.
+    Recordings are pcapng, since that can be continued, and read while it is written.
     """
     from lbcproxy.capture.formats import promised_by
 
     promised = promised_by(Path(path))
     if promised in (None, "pcapng"):
         return None
-    return f"a recording is pcapng, and not {promised}: `lbcproxy convert` writes that of one"
+    return f"a recording is pcapng, not {promised}: `lbcproxy convert` makes one from it"
 
 
-def is_filled_in(pattern: str) -> bool:
-    """Return whether the names of a pattern's files are ours: no user gave them as they are."""
+def has_generated_names(pattern: str) -> bool:
+    """Return whether a pattern makes names with a time or a number, which no user chose."""
     directives = (found[1] for found in DIRECTIVE.finditer(pattern))
     fields = (field for _, field, _, _ in Formatter().parse(pattern))
     return any(each != "%" for each in directives) or "session" in fields
 
 
-def named_folder(pattern: str) -> Path:
-    """Return the folder of a pattern's files as far as its name is as the user gave it."""
+def fixed_folder(pattern: str) -> Path:
+    """Return the folder of a pattern's files, up to the first part that is filled in."""
     folder = Path()
     for part in Path(pattern).parts[:-1]:
         if "%" in part or "{" in part:
@@ -74,8 +93,8 @@ def named_folder(pattern: str) -> Path:
     return folder
 
 
-class Made:
-    """The files that a pattern of a recording can have made, `suffixes` behind their names."""
+class FilesOfPattern:
+    """The files that a recording's pattern can have made, with or without one of `suffixes`."""
 
     def __init__(self, pattern: str, *, network: str, name: str, suffixes: tuple[str, ...]) -> None:
         path = Path(pattern)
@@ -87,7 +106,7 @@ class Made:
         self._suffixes = suffixes
 
     def files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        """Give those that are there: plain files, no links; with what the system says of them."""
+        """Return the existing ones and their status: regular files, but no symbolic links."""
         if self._parts:
             yield from self._below(self._base, 0)
 
@@ -103,7 +122,7 @@ class Made:
             try:
                 state = path.lstat()
             except OSError:
-                continue  # it is gone meanwhile
+                continue  # it has been removed
             if last and stat.S_ISREG(state.st_mode):
                 yield path, state
             elif not last and stat.S_ISDIR(state.st_mode):
@@ -116,34 +135,34 @@ class Made:
         for suffix in ("", *self._suffixes):
             if name.endswith(suffix):
                 base = name.removesuffix(suffix)
-                again = AGAIN.fullmatch(base)
+                numbered = NUMBERED.fullmatch(base)
                 if pattern.fullmatch(base) or (
-                    again and pattern.fullmatch(again[1] + (again[2] or ""))
+                    numbered and pattern.fullmatch(numbered[1] + (numbered[2] or ""))
                 ):
                     return True
         return False
 
 
 def _expression(part: str, network: str, name: str) -> str:
-    """Give a regular expression for what a part of a path may have become."""
-    made = ""
+    """Return a regular expression for what a part of a path can have become."""
+    expression = ""
     known = {"network": network, "name": name}
     for text, field, spec, conversion in Formatter().parse(part):
-        made += _moment(text)
+        expression += _time_expression(text)
         if field is None:
             continue
         if field in known:
-            made += re.escape(f"{{:{spec}}}".format(known[field]))
+            expression += re.escape(f"{{:{spec}}}".format(known[field]))
         else:
-            made += "[ 0-9]+" if not (spec or conversion) else ".+"
-    return made
+            expression += "[ 0-9]+" if not (spec or conversion) else ".+"
+    return expression
 
 
-def _moment(text: str) -> str:
-    made, place = "", 0
+def _time_expression(text: str) -> str:
+    expression, end = "", 0
     for found in DIRECTIVE.finditer(text):
-        made += re.escape(text[place : found.start()])
+        expression += re.escape(text[end : found.start()])
         letter = found[1]
-        made += "%" if letter == "%" else "[ 0-9]+" if letter in NUMBERS else ".+"
-        place = found.end()
-    return made + re.escape(text[place:])
+        expression += "%" if letter == "%" else "[ 0-9]+" if letter in NUMERIC else ".+"
+        end = found.end()
+    return expression + re.escape(text[end:])

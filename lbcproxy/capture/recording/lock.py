@@ -1,4 +1,4 @@
-"""Who writes a capture has it locked: nobody else writes it meanwhile, or writes over it."""
+"""The lock of a capture while it is written: nothing else appends to it or overwrites it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from lbcproxy.errors import CaptureError
 
-__all__ = ["locked", "take"]
+__all__ = ["locked", "try_lock"]
 
-_TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
+_LOCKED_ELSEWHERE = (errno.EWOULDBLOCK, errno.EACCES)
 
 
-def take(descriptor: int) -> bool:
-    """Lock an open file until it is closed; False if another process has locked it."""
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed; return False if another process has locked it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -27,10 +27,10 @@ def take(descriptor: int) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file meanwhile, if there is a regular file at the path.
+    """Lock the file at a path within a `with` block, if there is one.
 
     Raises CaptureError if another process writes it. A file that cannot be opened, or whose file
-    system has no locks, is nobody's.
+    system has no locks, counts as not written.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -41,7 +41,7 @@ def locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno in _TAKEN:
+            if error.errno in _LOCKED_ELSEWHERE:
                 raise CaptureError(f"{path} is being written by another process") from None
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What a recording lacks, and the block by which its file says so."""
+"""What could not be recorded, and the block by which a file says so."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Loss", "block_before"]
 
 
 class Loss:
-    """Messages and bytes of capture that were not written."""
+    """Messages, and bytes of capture, that were not written."""
 
     def __init__(self, messages: int = 0, size: int = 0) -> None:
         self.messages = messages
         self.size = size
-        self.said = False
-        """Whether it has been told already."""
+        self.is_notified = False
+        """Whether the user has been notified of it."""
 
     def __bool__(self) -> bool:
         return self.size > 0
@@ -27,7 +27,7 @@ class Loss:
     def __iadd__(self, other: Loss) -> Self:
         self.messages += other.messages
         self.size += other.size
-        self.said = self.said or other.said
+        self.is_notified = self.is_notified or other.is_notified
         return self
 
     def __str__(self) -> str:
@@ -38,16 +38,17 @@ class Loss:
         return Lost(messages=self.messages, size=self.size)
 
     def block(self, so_far: int = 0) -> bytes:
-        """Return a block that says it; nothing where nothing is missing.
+        """Return the block that says so; no bytes if nothing is lost.
 
-        `so_far` is how many messages the file lacks in all, these among them.
+        Args:
+            so_far: How many messages the file lacks in all, including these.
         """
         before = max(0, so_far - self.messages)
         return lost_block(self._lost, time.time_ns(), before) if self else b""
 
 
 def block_before(file: BinaryIO, end: int) -> int | None:
-    """Return where the block begins that ends at a place of a file of ours; None if none does."""
+    """Return the offset of the block that ends at an offset of our file; None if none does."""
     if end < MIN_BLOCK:
         return None
     file.seek(end - 4)

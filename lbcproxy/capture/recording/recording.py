@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from lbcproxy.background import Background
-from lbcproxy.capture.recording.file import CaptureFile, Told
-from lbcproxy.capture.recording.filename_pattern import file_name, is_filled_in, named_folder
+from lbcproxy.capture.recording.file import CaptureFile, Notify
+from lbcproxy.capture.recording.filename_pattern import file_name, fixed_folder, has_generated_names
 from lbcproxy.capture.recording.loss import Loss
-from lbcproxy.capture.recording.selection import matching
+from lbcproxy.capture.recording.selection import select
 from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.capture.writing.session_state import Known
 from lbcproxy.filters import Filter
@@ -88,24 +88,24 @@ class Recording(Observer):
         self,
         settings: RecordingSettings,
         disk: Background,
-        told: Told,
+        notify: Notify,
         *,
         network: str,
         name: str,
         changes: bool,
         wanted: Filter | None = None,
         now: Callable[[], int] = time.time_ns,
-        closed: Callable[[CaptureFile], object] = bool,
+        on_closed: Callable[[CaptureFile], object] = bool,
     ) -> None:
         self._settings = settings
         self._disk = disk
-        self._told = told
+        self._notify = notify
         self._network = network
         self._name = name
         self._changes = changes
         self._wanted = wanted
         self._now = now
-        self._tell_closed = closed
+        self._on_closed = on_closed
         self._part: _Part | None = None
         self._parts: dict[int, _Part] = {}
         self._files: list[CaptureFile] = []  # those whose losses are not counted yet
@@ -141,18 +141,18 @@ class Recording(Observer):
         if self._settings.per == "session":
             file_name(self._settings.pattern, network="", name="", session=0, time_ns=self._now())
         else:
-            fresh = fresh or is_filled_in(self._settings.pattern)
+            fresh = fresh or has_generated_names(self._settings.pattern)
             part = self._part = self._begin(self._now(), fresh=fresh, at_once=True)
             if part.file.continued:
-                part.size += part.file.size
-                part.began_ns = part.file.written_ns
+                part.size += part.file.initial_size
+                part.began_ns = part.file.last_written_ns
 
     def reopen(self) -> None:
         """Begin a new file for each that has been moved away or deleted, as log rotation does."""
-        if self._part is not None and self._part.file.moved:
+        if self._part is not None and self._part.file.is_moved:
             self._part = self._replace(self._part, self._now(), None)
         for number, part in self._parts.items():
-            if part.file.moved:
+            if part.file.is_moved:
                 self._parts[number] = self._replace(part, self._now(), number)
 
     def retire(self) -> None:
@@ -239,7 +239,7 @@ class Recording(Observer):
     ) -> None:
         """Record it, or of it what is wanted."""
         if self._wanted is not None:
-            deliveries = matching(self._wanted, facts, deliveries)
+            deliveries = select(self._wanted, facts, deliveries)
             if not deliveries:
                 return
         part = self._current(facts, time_ns)
@@ -263,7 +263,7 @@ class Recording(Observer):
         if part is None:
             self._lost += Loss(lost.messages, lost.size)
         else:
-            part.file.miss(lost.messages, lost.size)
+            part.file.add_loss(lost.messages, lost.size)
 
     def gone(self, facts: SessionInfo, time_ns: int) -> None:
         """Leave a session open in the file, and close its own."""
@@ -279,7 +279,7 @@ class Recording(Observer):
         if facts.number not in self._defective:
             self._defective.add(facts.number)
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            self._told(f"session {facts.number} is recorded without notes: {what}", False)
+            self._notify(f"session {facts.number} is recorded without notes: {what}", False)
 
     def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
         """Record it."""
@@ -367,11 +367,11 @@ class Recording(Observer):
         file = CaptureFile(
             path,
             self._disk,
-            self._told,
+            self._notify,
             fresh=fresh and path != "-",
-            closed=self._tell_closed,
+            on_closed=self._on_closed,
             access=self._settings.access,
-            trusted=named_folder(self._settings.pattern),
+            trusted=fixed_folder(self._settings.pattern),
         )
         if at_once:  # before the disk's thread would
             file.open()

@@ -1,4 +1,4 @@
-"""Old captures: compressed when they are whole, deleted when they are too many or too old."""
+"""Finished captures: compressed, and deleted when they are too large together or too old."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ from lbcproxy.capture.compression import (
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.formats.pcapng import SCHEMA
 from lbcproxy.capture.packet import Section
-from lbcproxy.capture.recording.age import Ages, Written
-from lbcproxy.capture.recording.file import Told
-from lbcproxy.capture.recording.filename_pattern import Made
+from lbcproxy.capture.recording.file import Notify
+from lbcproxy.capture.recording.file_ages import FileAges, FinishedFiles
+from lbcproxy.capture.recording.filename_pattern import FilesOfPattern
 from lbcproxy.errors import CaptureError
 
-__all__ = ["Keeping", "Tidier"]
+__all__ = ["Retention", "RetentionPolicy"]
 
-HEAD = 8192
-"""Bytes in which the beginning of a file of ours tells that it is one."""
+HEAD_SIZE = 8192
+"""How many bytes at the start of a file are enough to recognise lbcproxy's own captures."""
+MAX_KNOWN_FILES = 1 << 20
 
 
-class Keeping(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of files that are whole."""
+class RetentionPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What happens to finished captures."""
 
     size: int = 0
-    """Bytes that all files of a pattern may have together; 0 for any number."""
+    """Bytes that all files of a pattern may have together; 0 for no limit."""
     age: float = 0.0
-    """Seconds after which one is deleted, from when it was last written; 0 for never."""
+    """Seconds since the last write after which a file is deleted; 0 for never."""
     compress: str = "none"
     """`gz`, `zst` or `none`."""
 
@@ -47,112 +48,120 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.size or self.age or self.compress != "none")
 
 
-class Tidier:
-    """Tidies what one pattern has made, and nothing else.
+class Retention:
+    """Applies a policy to the files that one pattern has made.
 
-    Touched is only what the pattern can have made, what is a plain file and a capture of
-    lbcproxy's, and what nobody has open to write. `written` knows the files of this process.
-    `go_on` is asked between pieces of work; `now` gives nanoseconds since 1970. What is done is
-    told.
+    It only touches regular files whose names the pattern can have made, that are captures of
+    lbcproxy, and that no process is writing.
+
+    Args:
+        pattern: The pattern of file names.
+        policy: What happens to the files.
+        notify: Called with what was done.
+        network: The network's id in the file names.
+        name: The proxy's name in the file names.
+        now: Returns nanoseconds since 1970.
+        finished: The files that this process has finished.
+        should_continue: Asked between steps; False ends the work.
     """
 
     def __init__(
         self,
         pattern: str,
-        keeping: Keeping,
-        told: Told,
+        policy: RetentionPolicy,
+        notify: Notify,
         *,
         network: str,
         name: str,
         now: Callable[[], int],
-        written: Written | None = None,
-        go_on: Callable[[], bool] = lambda: True,
+        finished: FinishedFiles | None = None,
+        should_continue: Callable[[], bool] = lambda: True,
     ) -> None:
-        endings = (*SUFFIXES, *(each + PART_SUFFIX for each in SUFFIXES))
-        self._made = Made(pattern, network=network, name=name, suffixes=endings)
-        self._keeping = keeping
-        self._told = told
-        self._written = written or Written()
-        self._ages = Ages(now, self._written)
-        self._go_on = go_on
+        suffixes = (*SUFFIXES, *(each + PART_SUFFIX for each in SUFFIXES))
+        self._files = FilesOfPattern(pattern, network=network, name=name, suffixes=suffixes)
+        self._policy = policy
+        self._notify = notify
+        self._finished = finished or FinishedFiles()
+        self._ages = FileAges(now, self._finished)
+        self._should_continue = should_continue
         self._ours: set[tuple[int, int]] = set()
-        self._said: set[str] = set()
+        self._notified: set[str] = set()
 
-    def tidy(self) -> None:
-        """Do what is to be done; never raises OSError."""
+    def apply(self) -> None:
+        """Delete and compress files as the policy says; never raises OSError."""
         self._delete()
-        if self._keeping.compress != "none":
+        if self._policy.compress != "none":
             self._compress()
             self._delete()
 
     # Deleting.
 
     def _delete(self) -> None:
-        """Delete the oldest, while all together are too much, and those that are too old."""
-        keeping = self._keeping
-        if not keeping.size and not keeping.age:
+        """Delete files that are too old, and the oldest while all together are too large."""
+        policy = self._policy
+        if not policy.size and not policy.age:
             return
-        files = [each for each in self._made.files() if not each[0].name.endswith(PART_SUFFIX)]
+        files = [each for each in self._files.files() if not each[0].name.endswith(PART_SUFFIX)]
         total = sum(state.st_size for _, state in files)
-        if keeping.size and total > keeping.size:  # of others' files none counts
+        if policy.size and total > policy.size:  # files of other programs do not count
             files = [each for each in files if self._is_ours(*each)]
             total = sum(state.st_size for _, state in files)
         for path, state in sorted(files, key=lambda each: (self._ages.order(each[1]), each[0])):
-            too_old = bool(keeping.age) and self._ages.of(state) > keeping.age
-            if not too_old and not (keeping.size and total > keeping.size):
+            too_old = bool(policy.age) and self._ages.of(state) > policy.age
+            if not too_old and not (policy.size and total > policy.size):
                 continue
             if self._is_ours(path, state) and self._remove(path):
                 total -= state.st_size
-                self._written.forget(state)
-                why = "older than record_keep_age" if too_old else "more than record_keep_size"
-                self._told(f"deleted {path}, {state.st_size:,} bytes: {why}", False)
+                self._finished.forget(state)
+                reason = "older than record_keep_age" if too_old else "more than record_keep_size"
+                self._notify(f"deleted {path}, {state.st_size:,} bytes: {reason}", False)
 
     def _remove(self, path: Path) -> bool:
         try:
-            with _alone(path) as file:
+            with _locked(path) as file:
                 if file is None:
                     return False
                 path.unlink()
         except FileNotFoundError:
             return False
         except OSError as error:
-            self._say_once(f"cannot delete {path}: {error.strerror}")
+            self._notify_once(f"cannot delete {path}: {error.strerror}")
             return False
         return True
 
     # Compressing.
 
     def _compress(self) -> None:
-        files = sorted(self._made.files(), key=lambda each: each[1].st_mtime_ns)
+        files = sorted(self._files.files(), key=lambda each: each[1].st_mtime_ns)
         for path in [path for path, _ in files if path.name.endswith(PART_SUFFIX)]:
-            self._clean(path)
+            self._remove_part(path)
         for path, state in files:
-            if not self._go_on():
+            if not self._should_continue():
                 return
             if path.suffix not in (*SUFFIXES, PART_SUFFIX) and self._is_ours(path, state):
-                self._pack(path, state)
+                self._compress_one(path, state)
 
-    def _pack(self, path: Path, state: os.stat_result) -> None:
+    def _compress_one(self, path: Path, state: os.stat_result) -> None:
         size = state.st_size
         try:
-            with _alone(path) as file:
-                if file is None or self._is_packed(path, file):
+            with _locked(path) as file:
+                if file is None or self._drop_if_compressed(path, file):
                     return
                 file.seek(0)
-                done = compress_file(path, file, self._keeping.compress, self._go_on)
+                done = compress_file(path, file, self._policy.compress, self._should_continue)
         except FileNotFoundError:
-            return  # somebody else has taken it away
+            return  # another process has removed it
         except OSError as error:
-            self._say_once(f"cannot compress {path}: {error.strerror or error}")
+            self._notify_once(f"cannot compress {path}: {error.strerror or error}")
             return
         if done is not None:
             target, left = done
             with suppress(OSError):
-                self._written.copied(state, target)
-            self._told(f"compressed {path} to {target}: {size:,} to {left:,} bytes", False)
+                self._finished.add_copy(state, target)
+            self._notify(f"compressed {path} to {target}: {size:,} to {left:,} bytes", False)
 
-    def _is_packed(self, path: Path, file: BinaryIO) -> bool:
-        """Whether a crash has left both; the original is then deleted."""
+    def _drop_if_compressed(self, path: Path, file: BinaryIO) -> bool:
+        """Delete the original if a crash has left both files; return whether it has."""
         for suffix in SUFFIXES:
             target = path.with_name(path.name + suffix)
             if not target.exists():
@@ -168,40 +177,40 @@ class Tidier:
                 return True
         return False
 
-    def _clean(self, part: Path) -> None:
-        """Delete a copy that was never finished, unless somebody is making it now."""
+    def _remove_part(self, part: Path) -> None:
+        """Delete an unfinished copy, unless another process is making it now."""
         original = part.with_name(Path(part.stem).stem)
         try:
             if not original.exists():
                 part.unlink()
                 return
-            with _alone(original) as file:
+            with _locked(original) as file:
                 if file is not None:
                     part.unlink(missing_ok=True)
         except OSError as error:
-            self._say_once(f"cannot delete {part}: {error.strerror}")
+            self._notify_once(f"cannot delete {part}: {error.strerror}")
 
-    # What is ours.
+    # Which files are ours.
 
     def _is_ours(self, path: Path, state: os.stat_result) -> bool:
         key = (state.st_dev, state.st_ino)
-        if key not in self._ours and _names_us(path):
-            if len(self._ours) > 1 << 20:
+        if key not in self._ours and _is_own_capture(path):
+            if len(self._ours) > MAX_KNOWN_FILES:
                 self._ours.clear()
             self._ours.add(key)
         return key in self._ours
 
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._told(text, True)
+    def _notify_once(self, text: str) -> None:
+        if text not in self._notified:
+            self._notified.add(text)
+            self._notify(text, True)
 
 
-def _names_us(path: Path) -> bool:
-    """Whether a file begins as lbcproxy's captures do."""
+def _is_own_capture(path: Path) -> bool:
+    """Return whether a file begins like lbcproxy's captures."""
     try:
         with open_decompressed(path) as file:
-            head = file.read(HEAD)
+            head = file.read(HEAD_SIZE)
     except Exception:  # one may be damaged in many ways
         return False
     if not pcapng.matches(head):
@@ -222,14 +231,14 @@ def _schema(text: bytes | str) -> object:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[BinaryIO | None]:
-    """Open a file so that nobody begins to write it meanwhile; None if somebody writes it."""
+def _locked(path: Path) -> Iterator[BinaryIO | None]:
+    """Open a file and lock it against writers; yield None if one has locked it."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             yield None
             return
-        # Another may have taken its place before it was locked.
+        # Another file may have replaced it before it was locked.
         same = os.path.samestat(path.lstat(), os.fstat(file.fileno()))
         yield file if same else None

@@ -15,8 +15,8 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from lbcproxy.background import Background
-from lbcproxy.capture.recording.file import CaptureFile, Told
-from lbcproxy.capture.recording.filename_pattern import file_name, named_folder
+from lbcproxy.capture.recording.file import CaptureFile, Notify
+from lbcproxy.capture.recording.filename_pattern import file_name, fixed_folder
 from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.ring_writer import RingWriter
 from lbcproxy.capture.recording.triggers import error_in, reason_of_end
@@ -192,14 +192,14 @@ class Rings(Observer):
         self,
         settings: RingSettings,
         disk: Background,
-        told: Told,
+        notify: Notify,
         bound: Bound,
         *,
         network: str,
         name: str,
         changes: bool,
         now: Callable[[], int],
-        closed: Callable[[CaptureFile], object] = bool,
+        on_closed: Callable[[CaptureFile], object] = bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
@@ -211,7 +211,7 @@ class Rings(Observer):
         """Whether what goes out may differ from what came in."""
         self._now = now
         self._writer = RingWriter(
-            disk, told, closed, clock, settings.access, named_folder(settings.pattern)
+            disk, notify, on_closed, clock, settings.access, fixed_folder(settings.pattern)
         )
         self._rings: dict[int, Ring] = {}
 
@@ -295,7 +295,7 @@ class Rings(Observer):
             return
         ring.facts = summary.facts
         self._bound.forget(ring)
-        reasons = reason_of_end(summary, broken=ring.broken)
+        reasons = reason_of_end(summary, was_reset=ring.broken)
         reason = next((each for each in reasons if each in self.settings.reasons), None)
         if reason is not None:
             ring.add(_Item(time_ns, lambda each: each.ended(summary, time_ns)))
@@ -353,7 +353,7 @@ class _Dump:
             session=ring.number,
             time_ns=time_ns,
         )
-        self.held = ring.held
+        self.buffered_bytes = ring.held
         self.lacks, ring.lacks = ring.lacks, Loss()
         self._rings = rings
         self._ring = ring

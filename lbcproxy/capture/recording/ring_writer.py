@@ -1,8 +1,8 @@
-"""Rings into files of their own; one that no disk takes is kept, and tried again.
+"""Rings are written to files of their own. One that does not fit on the disk is tried again.
 
-A ring is written because something has happened, so it is not given up for a disk that is full at
-that moment: the newest of it that fits is written at once, as a file that is whole, and replaced
-by all of it when there is room.
+A ring is written because something has happened, so a full disk must not lose it: the newest
+messages that fit are written at once, as a complete file, and replaced by all of it once there is
+room.
 """
 
 from __future__ import annotations
@@ -14,62 +14,71 @@ from pathlib import Path
 from typing import Protocol
 
 from lbcproxy.background import Background
-from lbcproxy.capture.recording.file import RETRY, CaptureFile, Told
+from lbcproxy.capture.recording.file import RETRY_INTERVAL, CaptureFile, Notify
 from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.private import OWNER, Access
 
 __all__ = ["Dump", "RingWriter"]
 
 MAX_WAITING = 32 << 20
-"""Bytes of rings that may wait for a disk; of more the oldest are given up."""
+"""Bytes of rings that may wait for a disk. If there are more, the oldest are dropped."""
 
 
 class Dump(Protocol):
-    """A ring as it was when it was to be written."""
+    """A ring as it was when something happened to its session."""
 
     @property
     def title(self) -> str:
-        """Of which session it is, and why it is written."""
+        """The session it is of, and why it is written."""
 
     @property
     def path(self) -> str:
-        """The name of its file, unless that is taken."""
+        """The path of its file, unless that is taken."""
 
     @property
-    def held(self) -> int:
-        """Bytes of memory."""
+    def buffered_bytes(self) -> int:
+        """How much memory it holds."""
 
     @property
     def count(self) -> int:
-        """How many steps it has, each a read or an event."""
+        """How many items it has, each a read or an event."""
 
     @property
     def lacks(self) -> Loss:
-        """What it should hold and does not."""
+        """What it should hold but does not."""
 
     def blocks(self, skipped: int) -> tuple[list[bytes], int]:
-        """Return the blocks of a whole file without its first steps, and how many messages."""
+        """Return the blocks of a file without the first items, and its number of messages."""
 
 
-class _Waiting:
-    """A dump that is not on the disk, or not all of it."""
+class _UnfinishedDump:
+    """A dump that is not on the disk, or only a part of it."""
 
     def __init__(self, dump: Dump) -> None:
         self.dump = dump
         self.part: CaptureFile | None = None
-        """The file that has some of it."""
+        """The file that has a part of it."""
         self.loss = Loss()
         """What is not on the disk."""
 
 
 class RingWriter:
-    """Writes dumps, in the writing thread; `clock` gives seconds."""
+    """Writes dumps, in the writing thread.
+
+    Args:
+        disk: The writing thread.
+        notify: Called with what happens to a dump.
+        on_closed: Called with each file that is complete.
+        clock: Returns seconds.
+        access: Who may read new files and folders.
+        trusted: A folder below which no symbolic link to a folder is followed.
+    """
 
     def __init__(
         self,
         disk: Background,
-        told: Told,
-        closed: Callable[[CaptureFile], object],
+        notify: Notify,
+        on_closed: Callable[[CaptureFile], object],
         clock: Callable[[], float] = time.monotonic,
         access: Access = OWNER,
         trusted: Path | None = None,
@@ -77,61 +86,61 @@ class RingWriter:
         self._access = access
         self._trusted = trusted
         self._disk = disk
-        self._told = told
-        self._closed = closed
+        self._notify = notify
+        self._on_closed = on_closed
         self._clock = clock
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_UnfinishedDump] = []
         self._retry_at = 0.0
-        self._given_up = Loss()
+        self._dropped = Loss()
 
     @property
     def lost(self) -> Loss:
-        """What is not on the disk now."""
+        """What is not on the disk at the moment."""
         total = Loss()
-        total += self._given_up
+        total += self._dropped
         for each in tuple(self._waiting):
             total += each.loss
         return total
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something is to be tried again."""
+        """Whether a dump will be tried again."""
         return bool(self._waiting)
 
     def write(self, dump: Dump) -> None:
-        """Write a dump, or what of it fits; the rest waits."""
-        self._given_up += dump.lacks
-        waiting = _Waiting(dump)
-        if self._write_whole(waiting):
+        """Write a dump, or as much of it as fits; the rest waits."""
+        self._dropped += dump.lacks
+        unfinished = _UnfinishedDump(dump)
+        if self._write_all(unfinished):
             return
         if not self._waiting:
-            self._retry_at = self._clock() + RETRY
-        self._waiting.append(waiting)
-        while sum(each.dump.held for each in self._waiting) > MAX_WAITING:
-            self._give_up(self._waiting.pop(0))
+            self._retry_at = self._clock() + RETRY_INTERVAL
+        self._waiting.append(unfinished)
+        while sum(each.dump.buffered_bytes for each in self._waiting) > MAX_WAITING:
+            self._drop(self._waiting.pop(0))
 
     def retry(self, *, now: bool = False) -> None:
-        """Write what waits, if it is time; once one cannot be written the others wait too."""
+        """Write what waits, if it is time; once one fails the others wait too."""
         if not self._waiting or not (now or self._clock() >= self._retry_at):
             return
-        self._retry_at = self._clock() + RETRY
+        self._retry_at = self._clock() + RETRY_INTERVAL
         for waiting in tuple(self._waiting):
-            if not self._write_whole(waiting, again=True):
+            if not self._write_all(waiting, again=True):
                 return
             self._waiting.remove(waiting)
 
     def finish(self) -> None:
-        """Try a last time; what is not on the disk then is lost."""
+        """Try a last time. What is not on the disk then is lost."""
         self.retry(now=True)
         for waiting in self._waiting:
-            self._give_up(waiting)
+            self._drop(waiting)
         self._waiting.clear()
 
-    def _give_up(self, waiting: _Waiting) -> None:
-        self._given_up += waiting.loss
-        self._told(f"{waiting.dump.title}: its ring is given up: {waiting.loss}", True)
+    def _drop(self, waiting: _UnfinishedDump) -> None:
+        self._dropped += waiting.loss
+        self._notify(f"{waiting.dump.title}: its ring is given up: {waiting.loss}", True)
 
-    def _write_whole(self, waiting: _Waiting, *, again: bool = False) -> bool:
+    def _write_all(self, waiting: _UnfinishedDump, *, again: bool = False) -> bool:
         dump = waiting.dump
         parts, messages = dump.blocks(0)
         try:
@@ -140,15 +149,15 @@ class RingWriter:
             if not again:
                 waiting.loss = Loss(messages, sum(map(len, parts)))
                 text = self._write_what_fits(waiting, messages, error.room)
-                self._told(
+                self._notify(
                     f"{dump.title}: writing its ring to {dump.path} fails: {error}; {text}", True
                 )
             return False
-        self._told(f"{dump.title}, its last {messages:,} messages are in {file.path}", False)
+        self._notify(f"{dump.title}, its last {messages:,} messages are in {file.path}", False)
         return True
 
-    def _write_what_fits(self, waiting: _Waiting, messages: int, room: int) -> str:
-        """Write the newest steps that fit; return what became of it."""
+    def _write_what_fits(self, waiting: _UnfinishedDump, messages: int, room: int) -> str:
+        """Write the newest items that fit; return a description of the result."""
         dump = waiting.dump
         while room > 0:
             skipped = _fewest_skipped(dump, room)
@@ -163,29 +172,29 @@ class RingWriter:
                 continue
             waiting.loss = missing
             return f"{waiting.part.path} has the last {kept:,} of its {messages:,} messages so far"
-        return f"it is kept, and tried again every {RETRY:g} s"
+        return f"it is kept, and tried again every {RETRY_INTERVAL:g} s"
 
     def _write(self, dump: Dump, parts: Sequence[bytes], before: CaptureFile | None) -> CaptureFile:
-        """Write a file that is whole, in place of one that was not; raises _Failed."""
+        """Write a complete file, in place of a partial one; raises _Failed."""
         file = CaptureFile(
             dump.path,
             self._disk,
-            self._told,
+            self._notify,
             fresh=True,
-            closed=self._closed,
+            on_closed=self._on_closed,
             access=self._access,
             trusted=self._trusted,
         )
         lacks = dump.lacks.block()
         try:
             file.open()
-            file.write_whole([*parts, lacks] if lacks else parts)
+            file.write_at_once([*parts, lacks] if lacks else parts)
             if before is not None:
                 Path(file.path).replace(before.path)
                 file.path = before.path
         except Exception as error:
             with suppress(OSError):
-                file.abandon()
+                file.discard()
             raise _Failed(error, file.room) from error
         file.close()
         return file
@@ -200,7 +209,7 @@ class _Failed(Exception):
 
 
 def _fewest_skipped(dump: Dump, room: int) -> int | None:
-    """Return how many of the first steps must go for the rest to fit; None if none can stay."""
+    """Return how many of the first items to skip for the rest to fit; None if nothing fits."""
     reserved = len(Loss(1 << 62, 1 << 62).block()) + len(dump.lacks.block())
     low, high = 1, dump.count
     while low < high:

@@ -1,4 +1,4 @@
-"""What of a session is recorded where a filter says what is wanted."""
+"""Which messages of a session are recorded when a filter selects them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from lbcproxy.filters import Filter
 from lbcproxy.session import Delivery, SessionInfo
 
-__all__ = ["matching"]
+__all__ = ["select"]
 
 
-def matching(
-    wanted: Filter, facts: SessionInfo, deliveries: Sequence[Delivery]
+def select(
+    selection: Filter, facts: SessionInfo, deliveries: Sequence[Delivery]
 ) -> Sequence[Delivery]:
-    """Return what a filter matches; of messages that passed together each by itself."""
-    kept = []
+    """Return the deliveries that a filter matches; messages that passed together are split."""
+    selected = []
     for delivery in deliveries:
         if delivery.run is None:
-            if delivery.unread or any(wanted(entry, facts) for entry in delivery.entries):
-                kept.append(delivery)
-        elif wanted.commands is None or not wanted.commands.isdisjoint(
+            if delivery.unread or any(selection(entry, facts) for entry in delivery.entries):
+                selected.append(delivery)
+        elif selection.commands is None or not selection.commands.isdisjoint(
             delivery.run.frames.commands
         ):
-            found = (entry for entry in delivery.entries if wanted(entry, facts))
-            kept += [Delivery(entry.raw, (entry,)) for entry in found]
-    return kept
+            found = (entry for entry in delivery.entries if selection(entry, facts))
+            selected += [Delivery(entry.raw, (entry,)) for entry in found]
+    return selected

@@ -8,9 +8,9 @@ from lbcproxy.capture.recording.recording import Recording
 from lbcproxy.capture.writing.session_state import Known, from_next_message
 from lbcproxy.session import Delivery, Direction, End, Lost, Observer, SessionInfo, SessionSummary
 
-__all__ = ["MOST_PEERS", "Choice", "Switch", "Watched", "is_of"]
+__all__ = ["MAX_PEERS", "Choice", "Switch", "Watched", "is_of"]
 
-MOST_PEERS = 1000
+MAX_PEERS = 1000
 """Hosts that may have a choice of their own."""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from lbcproxy.capture import Recorder
-from lbcproxy.capture.recording.filename_pattern import misnamed
+from lbcproxy.capture.recording.filename_pattern import format_problem
 from lbcproxy.capture.recording.lock import locked
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import OWNER
@@ -36,7 +36,7 @@ def whole_file(path: Path, *, shared: bool = False) -> Iterator[Callable[[bytes]
     So nobody ever finds half of it; if something is raised, there is none. A disk that refuses, a
     file that another process writes, or a name that is not a pcapng's raises CaptureError.
     """
-    if (why := misnamed(str(path))) is not None:
+    if (why := format_problem(str(path))) is not None:
         raise CaptureError(f"{path}: {why}")
     with locked(path):
         yield from _beside(path, shared=shared)

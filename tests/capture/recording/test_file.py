@@ -9,7 +9,7 @@ import pytest
 from lbcproxy.background import Background, write_all
 from lbcproxy.capture import CaptureFile, Recorder, open_capture
 from lbcproxy.capture.formats import pcapng
-from lbcproxy.capture.recording.file import RETRY
+from lbcproxy.capture.recording.file import RETRY_INTERVAL
 from lbcproxy.capture.writing.pcapng_blocks import build_block
 from lbcproxy.errors import CaptureError
 
@@ -60,7 +60,7 @@ def test_existing_capture_is_continued_behind_its_last_whole_block(tmp_path, dis
     with path.open("ab") as old:
         old.write(b"\x06\0\0\0\x40\0\0\0torn")
     file = disk.file(path).open()
-    assert (file.cut, file.continued) == (12, True)
+    assert (file.tail_size, file.continued) == (12, True)
     Recorder(file.write, network="lbry-regtest")
     file.close()
     assert disk.drain(10)
@@ -72,7 +72,7 @@ def test_other_files_are_never_written_over(tmp_path, disk):
     """A mistyped -w must not cost somebody's notes."""
     path = tmp_path / "notes.txt"
     path.write_text("important" * 10)
-    with pytest.raises(CaptureError, match="is no pcapng: it is not written over"):
+    with pytest.raises(CaptureError, match="is not a pcapng: it is not overwritten"):
         disk.file(path).open()
     assert path.read_text() == "important" * 10
 
@@ -120,7 +120,7 @@ def test_a_name_whose_file_was_compressed_is_not_free(tmp_path, disk, fresh, suf
 def test_who_asks_is_told_when_a_file_is_whole(tmp_path, disk):
     """Once, behind the last write."""
     whole = []
-    file = disk.file(tmp_path / "x.pcapng", closed=lambda each: whole.append(each.path))
+    file = disk.file(tmp_path / "x.pcapng", on_closed=lambda each: whole.append(each.path))
     file.write(HEAD)
     assert whole == []
     file.close()
@@ -138,11 +138,11 @@ def test_place_that_cannot_be_written_is_named(tmp_path, disk):
 def test_a_file_that_was_moved_away_is_noticed(tmp_path, disk):
     """As log rotation does it."""
     file = disk.file(tmp_path / "x.pcapng").open()
-    assert not file.moved
+    assert not file.is_moved
     (tmp_path / "x.pcapng").rename(tmp_path / "y.pcapng")
-    assert file.moved
+    assert file.is_moved
     (tmp_path / "x.pcapng").write_text("another")
-    assert file.moved
+    assert file.is_moved
     file.close()
 
 
@@ -193,7 +193,7 @@ def test_a_full_disk_is_said_once_and_tried_again(tmp_path, disk, lay):
     full.room = 1000
     put(disk, file, b"too soon", 1)
     assert path.read_bytes() == HEAD + b"12345678"
-    disk.now += RETRY
+    disk.now += RETRY_INTERVAL
     put(disk, file, b"again", 1)
     block = path.read_bytes()[len(HEAD) + 8 : -5]
     assert build_block(5, block[8:-4]) == block
@@ -214,7 +214,7 @@ def test_a_file_begins_with_its_head_however_late(tmp_path, disk, lay):
     put(disk, file, HEAD)
     put(disk, file, b"lost", 1)
     full.room = 1000
-    disk.now += RETRY
+    disk.now += RETRY_INTERVAL
     put(disk, file, b"kept", 1)
     assert path.read_bytes().startswith(HEAD + (5).to_bytes(4, "little"))
     assert path.read_bytes().endswith(b"kept")
@@ -281,7 +281,7 @@ def test_a_pipe_whose_reader_has_gone_is_not_tried_again(tmp_path, disk):
     assert os.read(reading, 100) == HEAD
     os.close(reading)
     put(disk, file, b"one", 1)
-    disk.now += 10 * RETRY
+    disk.now += 10 * RETRY_INTERVAL
     put(disk, file, b"two", 1)
     assert disk.said == [f"recording into {tmp_path / 'pipe'} fails: Broken pipe"]
     assert file.lost.messages == 2
@@ -348,7 +348,7 @@ def test_a_new_file_that_nothing_fits_into_is_not_left_behind(tmp_path, disk, la
     put(disk, file, HEAD)
     assert not path.exists()
     full.room = 1000
-    disk.now += RETRY
+    disk.now += RETRY_INTERVAL
     put(disk, file, b"later", 1)
     assert path.read_bytes() == HEAD + b"later"
     file.close()

@@ -16,7 +16,7 @@ from lbcproxy.capture import (
     open_capture,
 )
 from lbcproxy.capture.compression import compress_file
-from lbcproxy.capture.recording.filename_pattern import is_filled_in, named_folder
+from lbcproxy.capture.recording.filename_pattern import fixed_folder, has_generated_names
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import ACCESS, create, make_folders
 from lbcproxy.proxy.budget import Budget
@@ -210,8 +210,8 @@ def test_a_name_that_the_user_gives_is_continued(tmp_path, link):
 )
 def test_whose_a_name_is(pattern, filled, folder):
     """What time and sessions make is ours."""
-    assert is_filled_in(pattern) is filled
-    assert str(named_folder(pattern)) == folder
+    assert has_generated_names(pattern) is filled
+    assert str(fixed_folder(pattern)) == folder
 
 
 # Copies.

@@ -8,7 +8,7 @@ import pytest
 from lbcproxy import networks
 from lbcproxy.background import Background
 from lbcproxy.capture import (
-    BadPattern,
+    FilenamePatternError,
     Recording,
     RecordingSettings,
     file_name,
@@ -311,7 +311,7 @@ def test_names_are_filled_in(pattern, name):
 @pytest.mark.parametrize("pattern", ["{nme}", "{", "{0}", "{name.x}", "", "{session!x}"])
 def test_a_pattern_that_means_nothing_is_refused(pattern):
     """Before anything is recorded."""
-    with pytest.raises(BadPattern):
+    with pytest.raises(FilenamePatternError):
         file_name(pattern, network="n", name="n", session=1, time_ns=0)
 
 

@@ -10,11 +10,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.capture import Keeping, Recorder, Tidier, file_name
+from lbcproxy.capture import Recorder, Retention, RetentionPolicy, file_name
 from lbcproxy.capture.compression import KINDS, has_same_content
 from lbcproxy.capture.formats import pcapng
-from lbcproxy.capture.recording.age import STEADY, Written
-from lbcproxy.capture.recording.filename_pattern import Made
+from lbcproxy.capture.recording.file_ages import TRUST_DELAY, FinishedFiles
+from lbcproxy.capture.recording.filename_pattern import FilesOfPattern
 from lbcproxy.capture.writing.pcapng_blocks import build_block
 from tests.capture.scenes import MIDNIGHT, NETWORK, SECOND, Play, ping
 
@@ -56,19 +56,19 @@ class Scene:
     def __init__(self, folder, pattern="x-%Y%m%d-%H%M%S-{network}.pcapng", now=NOW, **keeping):
         self.now = now
         self.seconds = 0.0
-        self.written = Written(lambda: self.seconds)
+        self.written = FinishedFiles(lambda: self.seconds)
         self.folder = folder
         self.told = []
         self.steps = 1 << 30
-        self.tidier = Tidier(
+        self.tidier = Retention(
             str(folder / pattern),
-            Keeping(**keeping),
+            RetentionPolicy(**keeping),
             lambda text, bad: self.told.append((text, bad)),
             network=NETWORK.id,
             name="main",
             now=lambda: self.now,
-            written=self.written,
-            go_on=self.go_on,
+            finished=self.written,
+            should_continue=self.should_continue,
         )
 
     def write(self, number, *, at=None):
@@ -84,7 +84,7 @@ class Scene:
         self.seconds += seconds
         self.now += int(seconds * SECOND)
 
-    def go_on(self):
+    def should_continue(self):
         """Go on for so many steps."""
         self.steps -= 1
         return self.steps >= 0
@@ -95,7 +95,7 @@ class Scene:
 
     def tidy(self):
         """Tidy, and give what is left."""
-        self.tidier.tidy()
+        self.tidier.apply()
         return sorted(each.name for each in self.folder.rglob("*") if each.is_file())
 
 
@@ -131,7 +131,9 @@ def test_what_a_pattern_makes_is_known_for_its_own(
     path = made.with_name(f"{made.stem}{again}{made.suffix}{packed}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
-    found = Made(pattern, network="lbry-regtest", name="main", suffixes=(".gz", ".zst")).files()
+    found = FilesOfPattern(
+        pattern, network="lbry-regtest", name="main", suffixes=(".gz", ".zst")
+    ).files()
     assert [each for each, _ in found] == [path]
 
 
@@ -150,7 +152,7 @@ def test_what_a_pattern_makes_is_known_for_its_own(
 def test_what_a_pattern_does_not_make_is_not_its_own(tmp_path, name):
     """However near the name."""
     capture(tmp_path / name)
-    made = Made(
+    made = FilesOfPattern(
         str(tmp_path / "%Y%m%d-%H%M%S-{network}.pcapng"),
         network="lbry-regtest",
         name="main",
@@ -228,7 +230,7 @@ def test_files_of_earlier_runs_wait_for_a_clock_that_can_be_believed(tmp_path):
     scene.wait(10)
     scene.now = NOW
     assert scene.tidy() == [path.name]
-    scene.wait(STEADY - 1)
+    scene.wait(TRUST_DELAY - 1)
     assert scene.tidy() == [path.name]
     scene.wait(2)
     assert scene.tidy() == []
@@ -288,7 +290,7 @@ def test_nothing_is_deleted_unless_it_is_asked_for(tmp_path):
     scene = Scene(tmp_path)
     capture(scene.path(1), age=10**8)
     assert scene.tidy() == [scene.path(1).name]
-    assert not Keeping()
+    assert not RetentionPolicy()
 
 
 # Compressing.
@@ -382,7 +384,7 @@ def test_wherever_it_ends_nothing_is_lost(tmp_path, monkeypatch, moment):
             patch.setattr("os.fsync", fail)
         else:
             patch.setattr(Path, moment, fail)
-        scene.tidier.tidy()
+        scene.tidier.apply()
     assert any(bad and "No space left" in text for text, bad in scene.told)
     assert not list(tmp_path.glob("*.part"))
     if moment == "unlink":

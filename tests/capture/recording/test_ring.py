@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lbcproxy.background import Background
 from lbcproxy.capture import DEFAULT_REASONS, REASONS, Rings, RingSettings, open_capture
-from lbcproxy.capture.recording.file import RETRY
+from lbcproxy.capture.recording.file import RETRY_INTERVAL
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import End, EndCause
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
@@ -56,7 +56,7 @@ class Scene(Play):
         )
         self.seconds = 0.0
 
-    def wait(self, seconds=RETRY):
+    def wait(self, seconds=RETRY_INTERVAL):
         """Let time pass, and have what waits tried again if it is time."""
         assert self.disk.drain(10)
         self.seconds += seconds
@@ -391,7 +391,7 @@ def test_of_a_ring_on_a_full_disk_the_newest_is_written(tmp_path, monkeypatch, r
     assert bad
     assert text.startswith(f"session 1: reset: writing its ring to {file} fails: No space left on")
     assert text.endswith(f"{file} has the last {len(some)} of its 60 messages so far")
-    scene.wait(RETRY / 2)
+    scene.wait(RETRY_INTERVAL / 2)
     scene.wait()
     assert len(scene.told) == 1
     disk.room = 1 << 30
