@@ -73,7 +73,7 @@ def test_files_of_one_pattern_are_tidied_once(scene, monkeypatch):
         begun.set()
         assert go_on.wait(10)
 
-    monkeypatch.setattr(tidier, "tidy", tidy)
+    monkeypatch.setattr(tidier, "apply", tidy)
     closed = scene.keep(size=1)
     closed(None)
     assert begun.wait(10)
