@@ -25,6 +25,7 @@ from lbcproxy.plugins.pipeline import OPEN, Pipeline
 from lbcproxy.proxy.plugin_host import Hosting
 from lbcproxy.session import Delivery, Direction, End, Entry, Message, Session, SessionInfo
 from lbcproxy.session.end import STOPPED
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.framer import Frame, Framer
 from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
 from lbcproxy.wire.record import MessageRecord
@@ -162,7 +163,7 @@ class Trial:
         for each in messages:
             raw = each if isinstance(each, bytes) else self._framed(each, direction)
             self.pipeline.receive(direction, raw, self._now())
-        own = [each for each in self.entries[before:] if each.verdict != "inject"]
+        own = [each for each in self.entries[before:] if each.verdict != EntryVerdict.INJECT]
         return own[-1].verdict if own else "held"
 
     def _framed(self, record: MessageRecord, direction: Direction) -> bytes:

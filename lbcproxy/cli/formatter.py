@@ -13,6 +13,7 @@ from lbcproxy.cli.options import DisplayOptions
 from lbcproxy.cli.terminal import columns_of, has_colours
 from lbcproxy.cli.tree import tree
 from lbcproxy.session import Direction, Entry
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.text import printable
 
 __all__ = ["TEXT", "Formatter", "formatter_for", "make_formatter"]
@@ -103,7 +104,7 @@ def _line(entry: Entry, colour: bool, width: int) -> str:
     remarks: list[tuple[str, str | None]] = []
     if error is not None:
         remarks.append((f"! {printable(error)}", "red"))
-    if entry.verdict != "pass":
+    if entry.verdict != EntryVerdict.PASS:
         verdict = printable(":".join((entry.verdict, *entry.trail)))
         remarks.append((verdict, VERDICT_COLOURS.get(entry.verdict)))
     taken = COLUMNS_BEFORE_SUMMARY + sum(len(text) + 2 for text, _ in remarks)

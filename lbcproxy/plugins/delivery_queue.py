@@ -9,6 +9,7 @@ import msgspec
 
 from lbcproxy.session.end import End
 from lbcproxy.session.entry import Delivery, Entry
+from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["Line", "Step", "not_sent"]
 
@@ -142,7 +143,9 @@ def _size(deliveries: Sequence[Delivery]) -> int:
 def not_sent(delivery: Delivery) -> Delivery:
     """Say of what was held when the session broke off that it went nowhere."""
     entries = tuple(
-        msgspec.structs.replace(each, verdict="drop", trail=(*each.trail, "the session broke off"))
+        msgspec.structs.replace(
+            each, verdict=EntryVerdict.DROP, trail=(*each.trail, "the session broke off")
+        )
         for each in delivery.entries
     )
     return Delivery(delivery.raw, entries, b"", unread=delivery.unread)

@@ -21,6 +21,7 @@ from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import Delivery, Entry
 from lbcproxy.session.message import Message
+from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["Outcome"]
 
@@ -87,13 +88,13 @@ class Outcome:
             self._say(who, "close", verdict)
 
     @property
-    def verdict(self) -> str:
-        """What became of the message, in a word."""
+    def verdict(self) -> EntryVerdict:
+        """What happened to the message."""
         if not self.messages:
-            return "drop"
+            return EntryVerdict.DROP
         if self.messages != [self.message]:
-            return "rewrite"
-        return "delay" if self.delay else "pass"
+            return EntryVerdict.REWRITE
+        return EntryVerdict.DELAY if self.delay else EntryVerdict.PASS
 
     def deliveries(
         self, entry: Entry, inject: Callable[[Message | Raw, str], Delivery]

@@ -10,6 +10,7 @@ import msgspec
 
 from lbcproxy.peer import Peer
 from lbcproxy.session import Message
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.codec import WITH_TRANSACTIONS, Codec
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.errors import BadRecord
@@ -32,7 +33,7 @@ class Bridged(msgspec.Struct, frozen=True):
 
     raw: bytes
     """The frame; empty if nothing does."""
-    verdict: str = "pass"
+    verdict: str = EntryVerdict.PASS
     trail: tuple[str, ...] = ()
 
 
@@ -44,7 +45,9 @@ def bridge(message: Message, source: Peer, target: Peer) -> Bridged:
     if isinstance(record, AddrV2) and not target.core.handshake.wants_addrv2:
         addr = _as_addr(record)
         if not addr.addresses:  # nodes cut whoever sends an empty one
-            return Bridged(b"", "drop", ("terminate", "none of its addresses fits into addr"))
+            return Bridged(
+                b"", EntryVerdict.DROP, ("terminate", "none of its addresses fits into addr")
+            )
         return _encoded(addr, target, "addrv2 to addr")
     base = message.command in WITH_TRANSACTIONS and not reads_witness(target)
     same = source.core.protocol_version == target.core.protocol_version
@@ -67,8 +70,10 @@ def _encoded(record: MessageRecord, target: Peer, why: str, encoding: str = "wit
     try:
         payload = Codec(network, at, encoding).encode(_without_news(record, at))
     except BadRecord as error:
-        return Bridged(b"", "drop", ("terminate", f"cannot be sent {why}: {error}"))
-    return Bridged(frame(network.magic, record.command, payload), "rewrite", ("terminate", why))
+        return Bridged(b"", EntryVerdict.DROP, ("terminate", f"cannot be sent {why}: {error}"))
+    return Bridged(
+        frame(network.magic, record.command, payload), EntryVerdict.REWRITE, ("terminate", why)
+    )
 
 
 def _without_news(record: MessageRecord, at: int) -> MessageRecord:

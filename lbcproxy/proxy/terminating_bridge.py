@@ -16,6 +16,7 @@ from lbcproxy.proxy.negotiation import Negotiation
 from lbcproxy.proxy.plugin_host import Hosting, chain_for
 from lbcproxy.proxy.settings import RelaySettings, Runtime
 from lbcproxy.session import Delivery, Direction, End, Entry, Session, SessionInfo
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire import Frame, Framer
 from lbcproxy.wire.codec import Codec
 
@@ -145,7 +146,7 @@ class Exchange:
         if delivery.sent == b"":  # dropped
             self._session.tell(direction, delivery)
         elif source is None or target is None or source.core.closed or target.core.closed:
-            dropped = _noted(entry, "drop", ("terminate", GONE))
+            dropped = _noted(entry, EntryVerdict.DROP, ("terminate", GONE))
             self._session.tell(direction, Delivery(delivery.raw, (dropped,), b""))
         elif delivery.sent is None:
             self._bridge(entry, source, target)
@@ -163,13 +164,13 @@ class Exchange:
         offered = self._session.negotiation.offer(entry.direction, message.command, message.raw)
         if offered is not None:
             if offered:
-                entry = _noted(entry, "drop", ("terminate", offered))
+                entry = _noted(entry, EntryVerdict.DROP, ("terminate", offered))
             delivery = Delivery(message.raw, (entry,), b"" if offered else None)
             self._session.tell(entry.direction, delivery)
             return
         bridged = bridge(message, source, target)
         sent = None
-        if bridged.verdict != "pass":
+        if bridged.verdict != EntryVerdict.PASS:
             entry, sent = _noted(entry, bridged.verdict, bridged.trail), bridged.raw
         self._session.tell(entry.direction, Delivery(message.raw, (entry,), sent))
         if bridged.raw:

@@ -19,6 +19,7 @@ from lbcproxy.replay import Conversation, Policy, ReplayServer, load
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.as_server.store import save
 from lbcproxy.session import Direction, Message
+from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["Replayed", "conversations"]
 
@@ -35,7 +36,7 @@ def conversations(path: Path, network: Network | None) -> Sequence[Conversation]
     sides: dict[int, set[Direction]] = {}
     try:
         for entry in open_capture(path, network):
-            if entry.command == "version" and entry.verdict != "inject":
+            if entry.command == "version" and entry.verdict != EntryVerdict.INJECT:
                 sides.setdefault(entry.session, set()).add(entry.direction)
     except CaptureError:
         pass  # what stands before the damage is played

@@ -19,6 +19,7 @@ from lbcproxy.capture import Capture, open_capture
 from lbcproxy.errors import CaptureError, LbcproxyError
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction, Entry, Message, SessionInfo
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.messages.handshake import Version
 
@@ -211,7 +212,7 @@ class _Loading:
         damage: CaptureError | None = None
         try:
             for entry in self._capture:
-                if entry.verdict != "inject":
+                if entry.verdict != EntryVerdict.INJECT:
                     self._take(entry)
         except CaptureError as error:
             damage = error

@@ -20,6 +20,7 @@ from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.plugin_host import Hosting, chain_for
 from lbcproxy.session import Delivery, Direction, End, Entry, Observer, Session, SessionInfo
 from lbcproxy.session.end import OPEN, SILENT, STOPPED
+from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["offline"]
 
@@ -87,7 +88,7 @@ class _Run:
             self._began = entry.time_ns
         self.clock.advance(max(0.0, (entry.time_ns - self.now()) / 1e9))
         yield from self._given()
-        if entry.verdict == "inject":
+        if entry.verdict == EntryVerdict.INJECT:
             return
         session = self._sessions.get(entry.session) or self._begun(entry)
         if session is None:

@@ -8,6 +8,7 @@ from lbcproxy.session.message import Message
 from lbcproxy.session.node_state import NodeState, NodeStatistics, Stage
 from lbcproxy.session.observer import Lost, Observer, SessionInfo, SessionSummary
 from lbcproxy.session.session import Session
+from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = [
     "UNKNOWN_SIZE",
@@ -16,6 +17,7 @@ __all__ = [
     "End",
     "EndCause",
     "Entry",
+    "EntryVerdict",
     "Lost",
     "Message",
     "NodeState",

@@ -9,6 +9,7 @@ import msgspec
 
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.message import Message
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.framer import Run
 
@@ -37,7 +38,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Whether it goes on where junk of the entry before, in this direction, ended."""
     missing: int = 0
     """How many bytes a capture lacks here, or `UNKNOWN_SIZE`; such an entry holds nothing."""
-    verdict: str = "pass"
+    verdict: str = EntryVerdict.PASS
     """What happened to it."""
     trail: tuple[str, ...] = ()
     """Who decided what, in order."""

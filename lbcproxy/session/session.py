@@ -19,6 +19,7 @@ from lbcproxy.session.entry import UNKNOWN_SIZE, Delivery, Entry, RunEntries
 from lbcproxy.session.message import HEAD, Message
 from lbcproxy.session.node_state import HANDSHAKE, NodeState, Stage
 from lbcproxy.session.salvage import salvaged
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.framer import (
     Frame,
@@ -129,7 +130,7 @@ class Session:
             entry, raw = self._entry(direction, time_ns, made), made.raw
         else:
             entry, raw = self._injected_bytes(direction, time_ns, made), made
-        entry = msgspec.structs.replace(entry, verdict="inject", trail=trail)
+        entry = msgspec.structs.replace(entry, verdict=EntryVerdict.INJECT, trail=trail)
         return Delivery(b"", (entry,), raw)
 
     def _injected_bytes(self, direction: Direction, time_ns: int, raw: bytes) -> Entry:

@@ -27,6 +27,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.text import time_of_iso
 from lbcproxy.wire.envelope import HEADER_SIZE, frame, unpack
 
@@ -195,14 +196,14 @@ class LineReader:
         session = self._sessions[number]
         raw = _raw(line, session.network)
         facts: dict[str, object] = {}
-        if line.verdict != "pass":
+        if line.verdict != EntryVerdict.PASS:
             facts |= {"number": line.number, "verdict": line.verdict, "trail": list(line.trail)}
         if line.comments:
             facts["comments"] = list(line.comments)
         if not self._by_leg:
             yield _data(session.legs[Leg.CLIENT], direction, raw, line, time_ns, facts)
             return
-        if direction is Direction.TO_CLIENT and line.verdict != "inject":
+        if direction is Direction.TO_CLIENT and line.verdict != EntryVerdict.INJECT:
             yield from self._connected(
                 session, _UNKNOWN_ENDPOINT, time_ns
             )  # the message came over this leg
@@ -210,7 +211,7 @@ class LineReader:
         for leg in Leg:
             came_in = (leg is Leg.CLIENT) is (direction is Direction.TO_UPSTREAM)
             data = raw if came_in else _sent(line, raw)
-            if line.verdict == "inject" and came_in:
+            if line.verdict == EntryVerdict.INJECT and came_in:
                 continue
             if not (data or line.missing):
                 continue
@@ -295,9 +296,9 @@ def _raw(line: JsonLine, network: Network) -> bytes:
 
 def _sent(line: JsonLine, raw: bytes) -> bytes:
     """Return the bytes that were sent."""
-    if line.verdict == "rewrite":
+    if line.verdict == EntryVerdict.REWRITE:
         return b"" if line.sent is None else _bytes(line.sent, "sent")
-    return b"" if line.verdict == "drop" else raw
+    return b"" if line.verdict == EntryVerdict.DROP else raw
 
 
 def _data(

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from lbcproxy.session import UNKNOWN_SIZE
+from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["JsonLine"]
 
@@ -25,7 +26,7 @@ class JsonLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     direction: str | None = None
     command: str | None = None
     length: Count | None = None
-    verdict: str = "pass"
+    verdict: str = EntryVerdict.PASS
     trail: tuple[str, ...] = ()
     missing: Lost = 0
     payload: str | None = None

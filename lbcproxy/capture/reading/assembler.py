@@ -38,6 +38,7 @@ from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Happened, Open
 from lbcproxy.networks import Network
 from lbcproxy.session import Delivery, Direction, End, Session
 from lbcproxy.session.end import OPEN, SILENT
+from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["Assembler", "AssemblerEvent"]
 
@@ -262,7 +263,7 @@ class Assembler:
             message = connection.sent(direction, data, time_ns, complete=complete)
             if message is None or verdict is None or connection.number is None:
                 return
-            if verdict == "inject":
+            if verdict == EntryVerdict.INJECT:
                 injected = connection.injected(direction, message, time_ns)
                 yield from self._passed(connection, injected, annotations)
             else:
@@ -368,7 +369,10 @@ class Assembler:
             direction = (first.run or first.entries[0]).direction
             comments = connection.take_comments(direction)
             for delivery in self._annotator.annotated(first, annotations, comments):
-                if connection.received is None or delivery.entries[0].verdict != "rewrite":
+                if (
+                    connection.received is None
+                    or delivery.entries[0].verdict != EntryVerdict.REWRITE
+                ):
                     together.append(delivery)
                     continue
                 yield from session.passed(together)

@@ -8,6 +8,7 @@ import msgspec
 
 from lbcproxy.capture.reading.annotations import Annotations, trail_of
 from lbcproxy.session import Delivery, Entry
+from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["EntryAnnotator"]
 
@@ -30,10 +31,10 @@ class EntryAnnotator:
             return
         for index, each in enumerate(delivery.entries):
             entry = self._annotated_entry(each, annotations, () if index else comments)
-            if verdict == "inject":
+            if verdict == EntryVerdict.INJECT:
                 yield Delivery(b"", (entry,), entry.raw)
             else:
-                yield Delivery(entry.raw, (entry,), b"" if verdict == "drop" else None)
+                yield Delivery(entry.raw, (entry,), b"" if verdict == EntryVerdict.DROP else None)
 
     def _annotated_entry(
         self, entry: Entry, annotations: Annotations, comments: tuple[str, ...]

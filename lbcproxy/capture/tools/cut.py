@@ -26,6 +26,7 @@ from lbcproxy.capture.events import (
 )
 from lbcproxy.filters import Filter
 from lbcproxy.session import Delivery, Direction, End
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.messages.handshake import Version
 
 __all__ = ["Cut", "Selection"]
@@ -251,7 +252,7 @@ class _Way:
             message=None,
             junk=b"",
             missing=skipped,
-            verdict="pass",
+            verdict=EntryVerdict.PASS,
             trail=(),
             why=f"{skipped:,} bytes are left out",
             continued=False,

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from lbcproxy.session import Direction, Entry
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.messages.inventory import InvType
 
 __all__ = ["PAIRS", "Answers", "Pair", "Times"]
@@ -235,7 +236,9 @@ class Answers:
         record = message.record
         for role, pair, things in roles if record is not None else ():
             if role is _Role.ASKS:
-                if entry.verdict != "drop":  # it never arrived; an answer was given all the same
+                if (
+                    entry.verdict != EntryVerdict.DROP
+                ):  # it never arrived; an answer was given all the same
                     self._asked(pair, entry, things(record))
                 continue
             waiting = self._sessions.get(entry.session, {}).get((pair, entry.direction.other))

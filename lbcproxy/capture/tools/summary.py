@@ -21,6 +21,7 @@ from lbcproxy.capture.tools.timeline import Timeline
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import UNKNOWN_SIZE, Direction, Entry, Lost, NodeStatistics
 from lbcproxy.session.command_counter import OTHERS
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.text import iso_time, printable
 
 __all__ = ["OTHERS", "Amount", "Summary", "summarise"]
@@ -96,7 +97,7 @@ class Summary:
 
     def take(self, entry: Entry) -> None:
         """Count an entry."""
-        if entry.verdict != "pass":
+        if entry.verdict != EntryVerdict.PASS:
             self.verdicts[entry.verdict] += 1
             for who in _deciders(entry.trail):
                 self.deciders.add(entry.verdict, who)

@@ -15,6 +15,7 @@ from lbcproxy.capture.writing.writer import FormatWriter, Writer
 from lbcproxy.networks import get
 from lbcproxy.private import make_folders, open_to_append
 from lbcproxy.session import Delivery, Direction, Entry, SessionInfo, SessionSummary
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire import Frame, Framer, Junk
 from lbcproxy.wire.envelope import HEADER_SIZE
 
@@ -111,7 +112,7 @@ class CoreWriter(Writer):
         self._open.clear()
 
     def _count(self, entry: Entry) -> None:
-        self.lacking("verdicts and who decided", entry.verdict != "pass")
+        self.lacking("verdicts and who decided", entry.verdict != EntryVerdict.PASS)
         self.lacking("comments of messages", len(entry.comments))
         self.lacking("nanoseconds of times", entry.time_ns % 1_000 != 0)
         if entry.message is None:
@@ -123,7 +124,7 @@ class CoreWriter(Writer):
         """Give the frames of an entry that were on the side of the node that writes the files."""
         received = entry.direction is folder.received
         if not received or delivery.sent is None:
-            if entry.message is not None and (received or entry.verdict != "inject"):
+            if entry.message is not None and (received or entry.verdict != EntryVerdict.INJECT):
                 yield entry.raw
             return
         framer = Framer(get(folder.network))

@@ -12,6 +12,7 @@ from lbcproxy.capture.events import Header
 from lbcproxy.capture.formats.ndjson import MAX_LINE
 from lbcproxy.capture.writing.writer import FormatWriter, Writer
 from lbcproxy.session import Delivery, Direction, End, EndCause, Lost, SessionInfo, SessionSummary
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.text import iso_time
 
 __all__ = ["WRITER", "NdjsonWriter"]
@@ -56,7 +57,7 @@ class NdjsonWriter(Writer):
         for delivery in deliveries:
             for entry in delivery.entries:
                 said = entry_object(entry, with_payload=True)
-                if entry.verdict == "rewrite" and delivery.sent is not None:
+                if entry.verdict == EntryVerdict.REWRITE and delivery.sent is not None:
                     said["sent"] = delivery.sent.hex()
                 self._line(said)
 

@@ -16,6 +16,7 @@ from lbcproxy.capture.writing.pcapng import PcapngWriter
 from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.capture.writing.writer import FormatWriter
 from lbcproxy.session import Delivery, Direction, End, EndCause, Lost, SessionInfo
+from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["WRITER", "PcapWriter"]
 
@@ -85,7 +86,7 @@ class PcapWriter(PcapngWriter):
         """Write what passed."""
         for delivery in deliveries:
             if delivery.run is None:
-                judged = sum(each.verdict != "pass" for each in delivery.entries)
+                judged = sum(each.verdict != EntryVerdict.PASS for each in delivery.entries)
                 self.lacking(VERDICTS, judged)
                 self.lacking(COMMENTS, sum(len(each.comments) for each in delivery.entries))
         super().passed(facts, direction, deliveries, time_ns)

@@ -22,6 +22,7 @@ from lbcproxy.session import (
     SessionInfo,
     SessionSummary,
 )
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.text import printable
 
 __all__ = ["LEGS", "Recorder"]
@@ -310,7 +311,9 @@ def _with_note(piece: Piece, note: Note) -> list[Piece]:
 
 
 def _is_injected(delivery: Delivery) -> bool:
-    return delivery.run is None and any(each.verdict == "inject" for each in delivery.entries)
+    return delivery.run is None and any(
+        each.verdict == EntryVerdict.INJECT for each in delivery.entries
+    )
 
 
 def _pieces(deliveries: Sequence[Delivery], *, going_out: bool) -> list[Piece]:
@@ -345,10 +348,12 @@ def _end_note(known: Known, leg: Leg) -> Note | None:
 def _note(entry: Entry) -> Note | None:
     """Say what is remarkable about an entry; nothing is decoded for it."""
     error = entry.why if entry.message is None else entry.message.frame_error
-    if entry.continued or (error is None and entry.verdict == "pass" and not entry.comments):
+    if entry.continued or (
+        error is None and entry.verdict == EntryVerdict.PASS and not entry.comments
+    ):
         return None  # a run of junk has one note, at its beginning
     facts: dict[str, object] = {"session": entry.session, "number": entry.number}
-    if entry.verdict != "pass":
+    if entry.verdict != EntryVerdict.PASS:
         facts["verdict"], facts["trail"] = entry.verdict, entry.trail
     if error is not None:
         facts["error"] = error
@@ -357,7 +362,7 @@ def _note(entry: Entry) -> Note | None:
     if entry.comments:
         facts["comments"] = entry.comments
     words = [f"#{entry.session}", printable(entry.command) or ("gap" if entry.missing else "junk")]
-    if entry.verdict != "pass":
+    if entry.verdict != EntryVerdict.PASS:
         words.append(f"verdict={entry.verdict}")
         words += [f"by {printable('; '.join(entry.trail))}"] if entry.trail else []
     words += [f"error={error}"] if error is not None else []

@@ -41,6 +41,7 @@ from lbcproxy.session import (
     SessionInfo,
 )
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
+from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import unpack
 from lbcproxy.wire.messages.handshake import Version
@@ -150,9 +151,9 @@ class Termination:
         early = "" if message.command in OURS else came_early(leg, message.command)
         if other is None or over or mine or early or (error is not None and not unknown):
             trail = ("terminate", early) if early else ("terminate",)
-            self._tell(direction, message, "drop", trail, message.raw, b"")
+            self._tell(direction, message, EntryVerdict.DROP, trail, message.raw, b"")
         else:
-            entry = self._entry(direction, message, "pass", ())
+            entry = self._entry(direction, message, EntryVerdict.PASS, ())
             self._exchange.take(Delivery(message.raw, (entry,)))
 
     def unreadable(self, leg: Leg, size: int) -> None:
@@ -169,7 +170,7 @@ class Termination:
         direction = leg.receives.other
         codec = Codec(self.settings.network, leg.core.protocol_version, "auto")
         message = Message(unpack(raw).command, direction, raw, codec)
-        self._tell(direction, message, "inject", ("terminate",), b"", raw)
+        self._tell(direction, message, EntryVerdict.INJECT, ("terminate",), b"", raw)
 
     def leg_full(self, leg: Leg) -> None:
         """Have the other side wait, and not be blamed for it."""
@@ -310,7 +311,9 @@ class Termination:
         }
 
     def _tell_junk(self, direction: Direction, read: Read, why: str) -> None:
-        entry = self._entry(direction, None, "drop", ("terminate",), junk=read.junk, why=why)
+        entry = self._entry(
+            direction, None, EntryVerdict.DROP, ("terminate",), junk=read.junk, why=why
+        )
         self.tell(direction, Delivery(read.junk, (entry,), b""))
 
     def _tell(

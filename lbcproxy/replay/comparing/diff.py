@@ -12,6 +12,7 @@ from lbcproxy.replay.comparing.compare import LIVE, RECORDED, Comparison
 from lbcproxy.replay.comparing.difference import MOST_DIFFERENCES, Difference, Report
 from lbcproxy.replay.comparing.ignored_fields import Ignored
 from lbcproxy.replay.comparing.normalize import Said
+from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["Diff"]
 
@@ -76,7 +77,7 @@ class Diff:
                 if entry.missing:
                     self._gaps[side] += 1
                     self._missing[side] += max(entry.missing, 0)
-                elif entry.verdict != "inject":
+                elif entry.verdict != EntryVerdict.INJECT:
                     pair = self._pair(side, entry.session)
                     if pair is not None:
                         pair.comparison.take(side, Said.of(entry))
