@@ -22,7 +22,7 @@ from lbcproxy.plugin import Plugin
 from lbcproxy.plugins.hooks import Chain, Hooks
 from lbcproxy.plugins.loader import Loaded, PluginSpec
 from lbcproxy.plugins.pipeline import OPEN, Pipeline
-from lbcproxy.proxy.plugin_host import Hosting
+from lbcproxy.proxy.plugin_host import PluginHost
 from lbcproxy.session import Delivery, Direction, End, Entry, Message, Session, SessionInfo
 from lbcproxy.session.end import STOPPED
 from lbcproxy.session.verdict import EntryVerdict
@@ -80,7 +80,7 @@ class Trial:
         self._sent: dict[Direction, bytes] = dict.fromkeys(Direction, b"")
         chain = Chain([Hooks(type(each).__name__, each) for each in plugins])
         self._core = Session(1, self.network, wanted=chain.commands)
-        self._hosting = Hosting(self, self.clock, self._now, limit, self.complaints.append)
+        self._hosting = PluginHost(self, self.clock, self._now, limit, self.complaints.append)
         self.pipeline = Pipeline(self._core, chain, self._hosting, policy)
         here = Endpoint("127.0.0.1", 9246)
         self.pipeline.start(

@@ -35,7 +35,7 @@ from lbcproxy.errors import LbcproxyError
 from lbcproxy.faults import BadFault
 from lbcproxy.filters import BadFilter, parse
 from lbcproxy.peer.config import MOST_USER_AGENT
-from lbcproxy.proxy import BadMode, Mode, Shown, parse_listen, parse_upstreams
+from lbcproxy.proxy import BadMode, IdentityOverrides, Mode, parse_listen, parse_upstreams
 from lbcproxy.proxy.modes import all_modes
 
 __all__ = [
@@ -268,7 +268,7 @@ def _named(proxy: Proxy, taken: set[str]) -> Proxy:
 def _check_together(config: Config, places: Mapping[str, str]) -> None:
     """Refuse proxies that are called the same, listen at the same, or lead to each other."""
     if not any(all_modes()[proxy.mode].changes for proxy in config.proxies):
-        for name in Shown.__struct_fields__:
+        for name in IdentityOverrides.__struct_fields__:
             if getattr(config, name) != _default(name):
                 raise ConfigError(USELESS, name, _at(places, name))
     if not any(proxy.mode == "socks5" for proxy in config.proxies):

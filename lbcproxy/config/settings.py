@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from lbcproxy.capture import DEFAULT_REASONS, MAX_QUEUED, REASONS
 from lbcproxy.faults import Fault
-from lbcproxy.proxy import MEMORY, MOST_SESSIONS
+from lbcproxy.proxy import MAX_SESSIONS, MEMORY
 from lbcproxy.proxy.modes import all_modes
 
 __all__ = ["Common", "Config", "Duration", "Proxy", "Size", "quantity"]
@@ -229,7 +229,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = None
     max_sessions: Annotated[
         int, _help("How many sessions a proxy may have; further clients are refused.", ge=1)
-    ] = MOST_SESSIONS
+    ] = MAX_SESSIONS
     max_sessions_per_address: Annotated[
         Annotated[int, Meta(ge=1)] | None,
         _help("How many of them one address may have; null for no bound of its own."),

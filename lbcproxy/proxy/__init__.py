@@ -11,21 +11,22 @@ from lbcproxy.proxy.mode import (
 )
 from lbcproxy.proxy.relay import Relay
 from lbcproxy.proxy.service import (
+    MAX_SESSIONS,
     MEMORY,
-    MOST_SESSIONS,
     CannotListen,
     ProxyService,
     ProxySettings,
     Shared,
 )
-from lbcproxy.proxy.settings import Plugins, RelaySettings, Runtime, Shown
+from lbcproxy.proxy.settings import IdentityOverrides, Plugins, RelaySettings, Runtime
 
 __all__ = [
+    "MAX_SESSIONS",
     "MEMORY",
-    "MOST_SESSIONS",
     "BadMode",
     "CannotListen",
     "Destinations",
+    "IdentityOverrides",
     "Mode",
     "Plugins",
     "ProxyService",
@@ -34,7 +35,6 @@ __all__ = [
     "RelaySettings",
     "Runtime",
     "Shared",
-    "Shown",
     "parse_listen",
     "parse_mode",
     "parse_upstreams",

@@ -8,10 +8,10 @@ from twisted.logger import Logger
 
 from lbcproxy.peer.log import GATE
 
-__all__ = ["Budget", "Holder"]
+__all__ = ["Budget", "BudgetHolder"]
 
 
-class Holder(Protocol):
+class BudgetHolder(Protocol):
     """A session that holds bytes."""
 
     number: int
@@ -20,7 +20,7 @@ class Holder(Protocol):
     def held(self) -> int:
         """How many bytes it holds."""
 
-    def shed(self) -> None:
+    def reduce_memory(self) -> None:
         """Hold less: let go of what can be passed unread, or end."""
 
 
@@ -36,7 +36,7 @@ class Budget:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._held: dict[Holder, int] = {}
+        self._held: dict[BudgetHolder, int] = {}
         self._total = 0
         self._said = False
 
@@ -45,29 +45,29 @@ class Budget:
         """Bytes that are held now."""
         return self._total
 
-    def update(self, holder: Holder) -> None:
+    def update(self, holder: BudgetHolder) -> None:
         """Take note of what a session holds now; while that is too much in all, somebody sheds."""
         self._count(holder)
         while self._total > self.most:
             biggest = max(self._held, key=self._held.__getitem__)
             before = self._held[biggest]
             self._say(biggest, before)
-            biggest.shed()
+            biggest.reduce_memory()
             self._count(biggest)
             if self._held.get(biggest, 0) >= before:  # it cannot: its end will be told
                 self.forget(biggest)
 
-    def forget(self, holder: Holder) -> None:
+    def forget(self, holder: BudgetHolder) -> None:
         """Count a session no longer."""
         self._total -= self._held.pop(holder, 0)
 
-    def _count(self, holder: Holder) -> None:
+    def _count(self, holder: BudgetHolder) -> None:
         held = holder.held
         self._total += held - self._held.pop(holder, 0)
         if held:
             self._held[holder] = held
 
-    def _say(self, holder: Holder, held: int) -> None:
+    def _say(self, holder: BudgetHolder, held: int) -> None:
         say = self.log.debug if self._said else self.log.warn
         self._said = True
         say(

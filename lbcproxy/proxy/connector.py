@@ -15,13 +15,13 @@ from lbcproxy.peer.dial import EXPECTED, client_endpoint, reason_of
 from lbcproxy.peer.log import GATE
 from lbcproxy.session import Direction, End, EndCause
 
-__all__ = ["PAUSE", "Dialling", "unreachable"]
+__all__ = ["PAUSE", "Connector", "unreachable"]
 
 PAUSE = 0.5
 """Seconds between one round and the next."""
 
 
-class Dialling:
+class Connector:
     """Connects to the first of some upstreams that answers; an endpoint, used once.
 
     Each is given `timeout` seconds. When none has answered all are tried again, a round each half

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["EarlyBytes"]
+__all__ = ["EarlyData"]
 
 _ENOUGH = 262_144
 
 
-class EarlyBytes:
+class EarlyData:
     """Bytes that wait for an upstream, in order."""
 
     def __init__(self) -> None:

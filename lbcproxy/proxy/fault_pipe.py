@@ -16,7 +16,7 @@ from lbcproxy.faults import Fault, FaultChain, StreamEnd, random_of
 from lbcproxy.peer import RelayPeer
 from lbcproxy.peer.log import GATE
 
-__all__ = ["Pipe", "Piped", "Pipes"]
+__all__ = ["FaultOwner", "FaultPipe", "FaultPipes"]
 
 MOST = 4 << 20
 """Bytes that may wait in one direction; above, its source is not read."""
@@ -26,7 +26,7 @@ FULL = "faults"
 LOG = Logger(namespace="lbcproxy.session", observer=GATE)
 
 
-class Piped(Interface):
+class FaultOwner(Interface):
     """A session that has faults."""
 
     number: int
@@ -40,11 +40,11 @@ class Piped(Interface):
         """A fault ends the session, by way of the leg that it acts on."""
 
 
-class Pipe:
+class FaultPipe:
     """One direction, from a peer that is read to one that is written to."""
 
     def __init__(
-        self, chain: FaultChain, source: RelayPeer, target: RelayPeer, clock: Any, owner: Piped
+        self, chain: FaultChain, source: RelayPeer, target: RelayPeer, clock: Any, owner: FaultOwner
     ) -> None:
         self.chain = chain
         self._source = source
@@ -133,16 +133,16 @@ class Pipe:
             self._timer = self._clock.callLater(wait, self.pump)
 
 
-class Pipes:
+class FaultPipes:
     """Both directions of a session. Faults act from when both legs are there."""
 
-    def __init__(self, owner: Piped, clock: Any, seed: int, faults: Sequence[Fault]) -> None:
+    def __init__(self, owner: FaultOwner, clock: Any, seed: int, faults: Sequence[Fault]) -> None:
         self._owner = owner
         self._clock = clock
         self._seed = seed
         self._faults = tuple(faults)
         self._begun = False
-        self._by_target: dict[RelayPeer, Pipe] = {}
+        self._by_target: dict[RelayPeer, FaultPipe] = {}
 
     @property
     def held(self) -> int:
@@ -155,7 +155,7 @@ class Pipes:
         acting = [each for pipe in self._by_target.values() for each in pipe.chain.faults]
         return ", ".join(str(fault) for fault in acting)
 
-    def to(self, target: RelayPeer) -> RelayPeer | Pipe:
+    def to(self, target: RelayPeer) -> RelayPeer | FaultPipe:
         """Give what takes the bytes for a peer: the peer itself, where there are no faults."""
         return self._by_target.get(target, target)
 
@@ -228,9 +228,9 @@ class Pipes:
         for pipe in self._by_target.values():
             pipe.stop()
 
-    def _make(self, faults: Sequence[Fault], source: RelayPeer, target: RelayPeer) -> Pipe:
+    def _make(self, faults: Sequence[Fault], source: RelayPeer, target: RelayPeer) -> FaultPipe:
         random = partial(random_of, self._seed, self._owner.number)
         chain = FaultChain(faults, random, self._clock.seconds())
-        pipe = Pipe(chain, source, target, self._clock, self._owner)
+        pipe = FaultPipe(chain, source, target, self._clock, self._owner)
         pipe.pump()
         return pipe

@@ -12,14 +12,14 @@ from typing import Protocol
 from lbcproxy.plugins.hooks import Chain
 from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy.inspector import Inspector
-from lbcproxy.proxy.plugin_host import Hosting, Runs, chain_for
+from lbcproxy.proxy.plugin_host import PipelineOwner, PluginHost, chain_for
 from lbcproxy.proxy.settings import Plugins, RelaySettings, Runtime
 from lbcproxy.session import Direction, Session, SessionInfo
 
 __all__ = ["DirectForwarding", "Forwarding", "PluginForwarding", "Sender", "choose_forwarding"]
 
 
-class Sender(Runs, Protocol):
+class Sender(PipelineOwner, Protocol):
     """What a forwarding needs of its relay."""
 
     def held_changed(self) -> None:
@@ -96,7 +96,7 @@ class PluginForwarding:
     def __init__(
         self,
         relay: Sender,
-        host: Hosting,
+        host: PluginHost,
         pipeline: Pipeline,
         inspector: Inspector,
         runtime: Runtime,
@@ -156,7 +156,7 @@ def choose_forwarding(
     runtime: Runtime,
 ) -> Forwarding:
     """Return how a relay forwards bytes: through plugins, if its chain has any."""
-    host = Hosting(relay, runtime.clock, runtime.now, plugins.limit)
+    host = PluginHost(relay, runtime.clock, runtime.now, plugins.limit)
     pipeline = host.pipeline(session, chain, plugins.policy)
     if pipeline is None:
         return DirectForwarding(relay, inspector)

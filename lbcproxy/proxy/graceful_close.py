@@ -7,10 +7,10 @@ from typing import Any
 
 from lbcproxy.peer import RelayPeer
 
-__all__ = ["Closing"]
+__all__ = ["GracefulClose"]
 
 
-class Closing:
+class GracefulClose:
     """The ends of one session's connections; `clock` is Twisted's `IReactorTime`."""
 
     def __init__(self, clock: Any) -> None:

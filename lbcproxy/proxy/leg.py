@@ -13,7 +13,7 @@ from lbcproxy.session import Direction
 from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["Leg", "LegOwner"]
+__all__ = ["LegOwner", "TerminatingLeg"]
 
 
 class LegOwner(ProxySession, Protocol):
@@ -22,35 +22,35 @@ class LegOwner(ProxySession, Protocol):
     negotiation: Negotiation
     runtime: Runtime
 
-    def leg_opened(self, leg: Leg) -> None:
+    def leg_opened(self, leg: TerminatingLeg) -> None:
         """The connection is there."""
 
-    def leg_ready(self, leg: Leg) -> None:
+    def leg_ready(self, leg: TerminatingLeg) -> None:
         """The handshake is complete."""
 
-    def leg_gone(self, leg: Leg, why: str) -> None:
+    def leg_gone(self, leg: TerminatingLeg, why: str) -> None:
         """The connection has ended."""
 
-    def leg_full(self, leg: Leg) -> None:
+    def leg_full(self, leg: TerminatingLeg) -> None:
         """The node reads less than is sent."""
 
-    def leg_drained(self, leg: Leg) -> None:
+    def leg_drained(self, leg: TerminatingLeg) -> None:
         """The node has read what waited."""
 
-    def read(self, leg: Leg, effect: Read) -> None:
+    def read(self, leg: TerminatingLeg, effect: Read) -> None:
         """A message was read, or bytes that are none."""
 
-    def wrote(self, leg: Leg, raw: bytes) -> None:
+    def wrote(self, leg: TerminatingLeg, raw: bytes) -> None:
         """A message of our own was written."""
 
-    def unreadable(self, leg: Leg, size: int) -> None:
+    def unreadable(self, leg: TerminatingLeg, size: int) -> None:
         """Bytes could not be read because of a defect of ours."""
 
-    async def version_came(self, leg: Leg, version: Version) -> None:
+    async def version_came(self, leg: TerminatingLeg, version: Version) -> None:
         """The node has sent its version; ours is sent when this returns."""
 
 
-class Leg(Peer):
+class TerminatingLeg(Peer):
     """One of the two peers; tells what it reads and writes."""
 
     def __init__(self, session: LegOwner, receives: Direction, config: PeerConfig) -> None:

@@ -1,4 +1,4 @@
-"""Connections that lead from us to us: an upstream that is a listener of the same process."""
+"""LoopGuard that lead from us to us: an upstream that is a listener of the same process."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Protocol
 
 from lbcproxy.endpoint import Endpoint
 
-__all__ = ["Connections"]
+__all__ = ["LoopGuard"]
 
 SAME = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # who dials the one gets the other
 
 
-class Holder(Protocol):
+class GuardedSession(Protocol):
     """A session that has one end of a connection."""
 
     @property
@@ -22,7 +22,7 @@ class Holder(Protocol):
         """End: the way from its client leads through its own listener again."""
 
 
-class Connections:
+class LoopGuard:
     """The connections of all sessions, each by who dialled and who listened.
 
     One that is there twice has both its ends here: a session leads to another. What a config calls
@@ -31,10 +31,14 @@ class Connections:
     """
 
     def __init__(self) -> None:
-        self._holders: dict[tuple[Endpoint, Endpoint, bool], Holder] = {}
-        self._before: dict[Holder, Holder] = {}  # by which session another was reached
+        self._holders: dict[tuple[Endpoint, Endpoint, bool], GuardedSession] = {}
+        self._before: dict[
+            GuardedSession, GuardedSession
+        ] = {}  # by which session another was reached
 
-    def add(self, dialler: Endpoint, listener: Endpoint, holder: Holder, *, dialled: bool) -> bool:
+    def add(
+        self, dialler: Endpoint, listener: Endpoint, holder: GuardedSession, *, dialled: bool
+    ) -> bool:
         """Take note of one, and of who of both we are.
 
         False if the way leads in a circle: then the sessions at both ends have been ended.
@@ -58,7 +62,7 @@ class Connections:
         if holder is not None and not dialled:
             self._before.pop(holder, None)
 
-    def _comes_by_twice(self, last: Holder) -> bool:
+    def _comes_by_twice(self, last: GuardedSession) -> bool:
         holder = self._before.get(last)
         while holder is not None:
             if holder.listen == last.listen:

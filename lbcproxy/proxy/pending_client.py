@@ -18,22 +18,22 @@ from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.relay import Relay
 from lbcproxy.proxy.settings import (
     Answer,
-    Owner,
     ProxySession,
     RelaySettings,
     Runtime,
+    SessionOwner,
     no_answer,
 )
 from lbcproxy.session import End
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 
-__all__ = ["PATIENCE", "Entrance"]
+__all__ = ["PATIENCE", "PendingClient"]
 
 PATIENCE = 10.0
 """Seconds that a client has to say where it wants to go, and then to read why it may not."""
 
 
-class Entrance:
+class PendingClient:
     """One session, which becomes a relay's; a subclass finds out where it leads.
 
     It calls `lead` or `refuse`. Of a client that is refused observers are not told, since there is
@@ -43,7 +43,7 @@ class Entrance:
     log = Logger(observer=GATE)
 
     def __init__(
-        self, number: int, settings: RelaySettings, runtime: Runtime, owner: Owner
+        self, number: int, settings: RelaySettings, runtime: Runtime, owner: SessionOwner
     ) -> None:
         self.number = number
         self.settings = settings
@@ -120,7 +120,7 @@ class Entrance:
         """Be forgotten."""
         self.refuse("it broke off before it had said where it wants to go")
         self._stop_timer()
-        self._owner.relay_ended(self)
+        self._owner.session_ended(self)
 
     def peer_full(self, peer: RelayPeer) -> None:
         """Nothing: what it is told are a few bytes."""
@@ -146,10 +146,10 @@ class Entrance:
         """Bytes that the session holds; what a client says before is a kilobyte at most."""
         return 0 if self._relay is None else self._relay.held
 
-    def shed(self) -> None:
+    def reduce_memory(self) -> None:
         """Hold less."""
         if self._relay is not None:
-            self._relay.shed()
+            self._relay.reduce_memory()
 
     def stop(self, end: End = STOPPED) -> None:
         """End the session in order."""
@@ -166,9 +166,9 @@ class Entrance:
         else:
             self._relay.abort()
 
-    def relay_ended(self, relay: ProxySession) -> None:
+    def session_ended(self, relay: ProxySession) -> None:
         """Pass on that the session is over."""
-        self._owner.relay_ended(self)
+        self._owner.session_ended(self)
 
     def _stop_timer(self) -> None:
         if self._timer is not None and self._timer.active():

@@ -21,12 +21,12 @@ from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.settings import Plugins
 from lbcproxy.session import Delivery, Direction, End, EndCause, Session
 
-__all__ = ["Escaped", "Hosting", "Runs", "chain_for"]
+__all__ = ["EscapedError", "PipelineOwner", "PluginHost", "chain_for"]
 
 LOG = Logger(namespace="lbcproxy.plugins", observer=GATE)
 
 
-class Runs(Protocol):
+class PipelineOwner(Protocol):
     """What of a relay a pipeline needs."""
 
     number: int
@@ -119,7 +119,7 @@ def chain_for(
     return chain
 
 
-class Escaped(Exception):
+class EscapedError(Exception):
     """A hook raised something that is not an Exception, as SystemExit."""
 
     def __init__(self, error: BaseException) -> None:
@@ -131,10 +131,10 @@ def _contained(failure: Failure) -> Failure:
     error = failure.value
     if error is None or isinstance(error, Exception) or is_ctrl_c(error):
         return failure
-    raise Escaped(error)
+    raise EscapedError(error)
 
 
-class Hosting:
+class PluginHost:
     """A `session.host.Host`; `limit` is how many seconds a hook may wait.
 
     What a plugin does wrong is logged, or told to `complain`.
@@ -142,7 +142,7 @@ class Hosting:
 
     def __init__(
         self,
-        runs: Runs,
+        runs: PipelineOwner,
         clock: Any,
         now: Callable[[], int],
         limit: float,
@@ -235,7 +235,9 @@ class Hosting:
         if self._over:
             return
         if error is not None:
-            words = f"{words} [{trimmed(error.error if isinstance(error, Escaped) else error)}]"
+            words = (
+                f"{words} [{trimmed(error.error if isinstance(error, EscapedError) else error)}]"
+            )
         self._complain(words)
 
     def _log(self, words: str) -> None:

@@ -9,12 +9,12 @@ from twisted.logger import Logger
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.log import GATE
 
-__all__ = ["Refusals"]
+__all__ = ["RejectedClients"]
 
 PAUSE = 60.0
 
 
-class Refusals:
+class RejectedClients:
     """Tells the first, then at most one a minute with the number of those between."""
 
     log = Logger(observer=GATE)

@@ -23,13 +23,13 @@ from lbcproxy.peer.dial import EXPECTED, connect
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.connector import unreachable
 from lbcproxy.proxy.deadlines import Deadlines, silence
-from lbcproxy.proxy.early_data import EarlyBytes
-from lbcproxy.proxy.fault_pipe import Pipes
+from lbcproxy.proxy.early_data import EarlyData
+from lbcproxy.proxy.fault_pipe import FaultPipes
 from lbcproxy.proxy.forwarding import choose_forwarding
-from lbcproxy.proxy.graceful_close import Closing
+from lbcproxy.proxy.graceful_close import GracefulClose
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.plugin_host import chain_for
-from lbcproxy.proxy.settings import Answer, Owner, RelaySettings, Runtime, no_answer
+from lbcproxy.proxy.settings import Answer, RelaySettings, Runtime, SessionOwner, no_answer
 from lbcproxy.session import Delivery, Direction, End, EndCause, Session, SessionInfo
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 
@@ -56,7 +56,7 @@ class Relay:
         number: int,
         settings: RelaySettings,
         runtime: Runtime,
-        owner: Owner,
+        owner: SessionOwner,
         *,
         answer: Answer = no_answer,
         reached: Endpoint | None = None,
@@ -85,8 +85,8 @@ class Relay:
         self._forwarding = choose_forwarding(
             self, self._session, chain, self._inspector, settings.plugins, runtime
         )
-        self._pipes = Pipes(self, runtime.clock, settings.seed, settings.faults)
-        self._early = EarlyBytes()
+        self._pipes = FaultPipes(self, runtime.clock, settings.seed, settings.faults)
+        self._early = EarlyData()
         self._budgeted = 0  # bytes that the budget knows of
         self._half: Deadlines | None = None
         self._dial = runtime.dial(settings.upstreams)
@@ -95,7 +95,7 @@ class Relay:
         self._closed: set[RelayPeer] = set()
         self._ends: dict[RelayPeer, tuple[Endpoint, ...]] = {}
         self._broken = self._stopped = False
-        self._closing = Closing(runtime.clock)
+        self._closing = GracefulClose(runtime.clock)
         self._deadlines = Deadlines(
             runtime.clock,
             handshake=settings.handshake_timeout,
@@ -120,7 +120,7 @@ class Relay:
             self._budgeted = held
             self._runtime.budget.update(self)
 
-    def shed(self) -> None:
+    def reduce_memory(self) -> None:
         """Read the messages that are under way no further; end, if it waits for an upstream."""
         self._forwarding.reduce_memory()
         if self._early.take():
@@ -256,7 +256,7 @@ class Relay:
         self._pipes.forget(peer)
         if peer in self._ends:
             dialler, listener = self._ends.pop(peer)
-            self._runtime.connections.remove(dialler, listener, dialled=peer is self.upstream)
+            self._runtime.loop_guard.remove(dialler, listener, dialled=peer is self.upstream)
         direction, other = self._direction(peer), self._other(peer)
         if reset and not peer.aborted and not self._broken:
             self._broken = True
@@ -312,7 +312,7 @@ class Relay:
             self.client.abort()
             self.upstream.abort()
 
-    # Dialling.
+    # Connector.
 
     def _joined(self, _peer: RelayPeer) -> None:
         """Send what the client said meanwhile, and read on."""
@@ -356,10 +356,10 @@ class Relay:
     def _is_new(self, peer: RelayPeer, *ends: Endpoint) -> bool:
         """Whether a connection, by who dialled and who listened, does not lead from us to us."""
         dialler, listener = self._ends[peer] = ends
-        known = self._runtime.connections
+        known = self._runtime.loop_guard
         return known.add(dialler, listener, self, dialled=peer is self.upstream)
 
-    # Closing.
+    # GracefulClose.
 
     def _close_behind(self, peer: RelayPeer) -> None:
         """Close in order, when what waits in faults has gone."""
@@ -384,7 +384,7 @@ class Relay:
             self._half.stop()
         self._runtime.budget.forget(self)
         self._inspector.ended()
-        self._owner.relay_ended(self)
+        self._owner.session_ended(self)
 
     def _is_ready(self) -> bool:
         self._inspector.catch_up()

@@ -20,10 +20,10 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.dial import client_endpoint
 from lbcproxy.proxy.destinations import Destinations, NotAllowed
 
-__all__ = ["BoundedEndpoint"]
+__all__ = ["RestrictedEndpoint"]
 
 
-class BoundedEndpoint:
+class RestrictedEndpoint:
     """Connects to a host if rules allow it.
 
     The addresses that are checked are those that are dialled, so a name server that answers

@@ -1,4 +1,4 @@
-"""The proxy as a Twisted service: listeners, the relays behind them, start and stop."""
+"""The proxy as a Twisted service: listeners, the sessions behind them, start and stop."""
 
 from __future__ import annotations
 
@@ -22,23 +22,30 @@ from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
 from lbcproxy.peer.dial import client_endpoint
 from lbcproxy.proxy.budget import Budget
-from lbcproxy.proxy.connector import Dialling
+from lbcproxy.proxy.connector import Connector
 from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.proxy.destinations import Destinations
 from lbcproxy.proxy.interception import Interception
-from lbcproxy.proxy.loop_guard import Connections
+from lbcproxy.proxy.loop_guard import LoopGuard
 from lbcproxy.proxy.mode import Mode
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.modes.socks5 import MODE as SOCKS5
-from lbcproxy.proxy.rejected_clients import Refusals
-from lbcproxy.proxy.restricted_endpoint import BoundedEndpoint
-from lbcproxy.proxy.settings import HasFaults, Plugins, ProxySession, RelaySettings, Runtime, Shown
+from lbcproxy.proxy.rejected_clients import RejectedClients
+from lbcproxy.proxy.restricted_endpoint import RestrictedEndpoint
+from lbcproxy.proxy.settings import (
+    HasFaults,
+    IdentityOverrides,
+    Plugins,
+    ProxySession,
+    RelaySettings,
+    Runtime,
+)
 from lbcproxy.proxy.socks_client import SocksEndpoint
 from lbcproxy.session import Observer
 
 __all__ = [
+    "MAX_SESSIONS",
     "MEMORY",
-    "MOST_SESSIONS",
     "CannotListen",
     "Listener",
     "ProxyService",
@@ -48,7 +55,7 @@ __all__ = [
 
 MEMORY = 512 << 20
 """Bytes that all sessions may hold together, unless said otherwise."""
-MOST_SESSIONS = 4096
+MAX_SESSIONS = 4096
 BACKLOG = 1024
 """Clients that may wait to be accepted: as many as may come back at once when a node restarts."""
 
@@ -69,7 +76,7 @@ class Shared:
         self.inspections = DeferredInspection(clock)
         self.interception: Interception | None = None
         """Who holds messages by hand, if anybody may."""
-        self.connections = Connections()
+        self.loop_guard = LoopGuard()
 
 
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,14 +91,14 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """After how long a session without a handshake is ended; None for never."""
     idle_timeout: float | None = None
     """The same of one in which not a byte passes."""
-    max_sessions: int = MOST_SESSIONS
+    max_sessions: int = MAX_SESSIONS
     """How many there may be at once; further clients are refused."""
     max_sessions_per_address: int | None = None
     """How many of one address; None for no bound of its own."""
     stream_above: int | None
     """Payloads above this pass in parts; None where an observer reads every message."""
     plugins: Plugins = Plugins()
-    shown: Shown = Shown()
+    shown: IdentityOverrides = IdentityOverrides()
     """What each side sees of the other in terminate mode."""
     faults: tuple[Fault, ...] = ()
     seed: int = 0
@@ -112,7 +119,7 @@ class Listener(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         """Give the client's peer of a new relay; None, which closes it, if there are too many."""
-        relay = self._service.new_relay(self.mode, str(getattr(addr, "host", "")))
+        relay = self._service.new_session(self.mode, str(getattr(addr, "host", "")))
         return None if relay is None else relay.client
 
 
@@ -138,7 +145,7 @@ class ProxyService(Service):
         self._ports: list[Any] = []
         self._relays: dict[ProxySession, str] = {}
         self._addresses: Counter[str] = Counter()
-        self._refused = Refusals(reactor)
+        self._refused = RejectedClients(reactor)
         self._emptied: list[Deferred[None]] = []
 
     async def listen(self) -> list[Mode]:
@@ -158,13 +165,13 @@ class ProxyService(Service):
         return opened
 
     @property
-    def relays(self) -> Sequence[ProxySession]:
+    def sessions(self) -> Sequence[ProxySession]:
         """The sessions there are now."""
         return tuple(self._relays)
 
     def plugins_changed(self) -> None:
         """Have all sessions ask their plugins as the files are now."""
-        for relay in self.relays:
+        for relay in self.sessions:
             relay.plugins_changed()
 
     def change(self, settings: ProxySettings, observers: Sequence[Observer]) -> None:
@@ -173,11 +180,11 @@ class ProxyService(Service):
         self._settings = settings
         self._observers = tuple(observers)
         if settings.faults != before:
-            for relay in self.relays:
+            for relay in self.sessions:
                 if isinstance(relay, HasFaults):
                     relay.change_faults(settings.faults)
 
-    def new_relay(self, mode: Mode, address: str) -> ProxySession | None:
+    def new_session(self, mode: Mode, address: str) -> ProxySession | None:
         """Make a new session, of the mode's kind; None if there are too many already."""
         why = self._too_many(address)
         if why:
@@ -199,7 +206,7 @@ class ProxyService(Service):
             return f"it has {each} sessions already (max_sessions_per_address)"
         return ""
 
-    def relay_ended(self, relay: ProxySession) -> None:
+    def session_ended(self, relay: ProxySession) -> None:
         """Forget a session."""
         address = self._relays.pop(relay, "")
         self._addresses[address] -= 1
@@ -220,7 +227,7 @@ class ProxyService(Service):
         """Stop listening, end every session in order; fires when all are gone."""
         super().stopService()  # type: ignore[no-untyped-call]
         stopped = [self.stop_listening()]
-        for relay in self.relays:
+        for relay in self.sessions:
             relay.stop()
         if self._relays:
             emptied: Deferred[None] = Deferred()
@@ -230,7 +237,7 @@ class ProxyService(Service):
 
     def abort(self) -> None:
         """End every session at once."""
-        for relay in self.relays:
+        for relay in self.sessions:
             relay.abort()
 
     def _relay_settings(self, mode: Mode) -> RelaySettings:
@@ -249,7 +256,7 @@ class ProxyService(Service):
 
     def _runtime(self, mode: Mode) -> Runtime:
         return Runtime(
-            dial=lambda upstreams: Dialling(
+            dial=lambda upstreams: Connector(
                 self._reactor,
                 upstreams,
                 timeout=self._settings.dial_timeout,
@@ -261,7 +268,7 @@ class ProxyService(Service):
             now=self._now,
             numbers=self._shared.numbers,
             budget=self._shared.budget,
-            connections=self._shared.connections,
+            loop_guard=self._shared.loop_guard,
             inspections=self._shared.inspections,
             interception=self._shared.interception,
         )
@@ -273,7 +280,7 @@ class ProxyService(Service):
             return client_endpoint
         if proxy is not None:
             return functools.partial(SocksEndpoint, proxy=proxy, rules=rules)
-        return functools.partial(BoundedEndpoint, rules=rules) if rules else client_endpoint
+        return functools.partial(RestrictedEndpoint, rules=rules) if rules else client_endpoint
 
     def _server_endpoint(self, address: Endpoint) -> Any:
         kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint

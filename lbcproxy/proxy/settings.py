@@ -18,7 +18,7 @@ from lbcproxy.plugins.pipeline import OPEN
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.proxy.interception import Interception
-from lbcproxy.proxy.loop_guard import Connections
+from lbcproxy.proxy.loop_guard import LoopGuard
 from lbcproxy.session import End, Observer
 from lbcproxy.session.end import STOPPED
 
@@ -26,17 +26,17 @@ __all__ = [
     "Answer",
     "Dial",
     "HasFaults",
-    "Owner",
+    "IdentityOverrides",
     "Plugins",
     "ProxySession",
     "RelaySettings",
     "Runtime",
-    "Shown",
+    "SessionOwner",
     "no_answer",
 ]
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
+class IdentityOverrides(msgspec.Struct, frozen=True, kw_only=True):
     """What each side is shown of the other in terminate mode; None is the other side's own."""
 
     user_agent: bytes | None = None
@@ -88,7 +88,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """A session without a handshake ends after this time; None for never."""
     idle_timeout: float | None = None
     """A session in which no byte passes ends after this time; None for never."""
-    shown: Shown = Shown()
+    shown: IdentityOverrides = IdentityOverrides()
     """What each node is shown of the other in mode `terminate`."""
     plugins: Plugins = Plugins()
     faults: tuple[Fault, ...] = ()
@@ -118,7 +118,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds what all sessions hold together."""
     inspections: DeferredInspection = msgspec.field(default_factory=DeferredInspection)
     """What has been forwarded and is still to be inspected, of all sessions."""
-    connections: Connections = msgspec.field(default_factory=Connections)
+    loop_guard: LoopGuard = msgspec.field(default_factory=LoopGuard)
     """The connections of all sessions, to find those that lead back to us."""
     interception: Interception | None = None
     """Holds messages by hand, if that is possible."""
@@ -146,7 +146,7 @@ class ProxySession(Interface):
     def held(self) -> int:
         """Bytes it holds: messages not whole yet, and what waits for an upstream."""
 
-    def shed(self) -> None:
+    def reduce_memory(self) -> None:
         """Hold less, or end."""
 
     def plugins_changed(self) -> None:
@@ -167,8 +167,8 @@ class HasFaults(Interface):
         """Have other faults from now on."""
 
 
-class Owner(Interface):
+class SessionOwner(Interface):
     """Who keeps the sessions."""
 
-    def relay_ended(self, relay: ProxySession) -> None:
+    def session_ended(self, relay: ProxySession) -> None:
         """Both legs are gone."""

@@ -19,7 +19,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy.destinations import NotAllowed
 from lbcproxy.text import printable
 
-__all__ = ["SocksTalk", "reply", "reply_to"]
+__all__ = ["SocksServer", "reply", "reply_to"]
 
 VERSION = 5
 CONNECT = 1
@@ -48,7 +48,7 @@ BY_ERRNO = {
 HOST_NAME = re.compile(r"(?=[^.])[A-Za-z0-9._-]{1,255}")
 
 
-class SocksTalk:
+class SocksServer:
     """What is said with one client. Feeding a stream in any split gives the same."""
 
     def __init__(self) -> None:

@@ -13,21 +13,21 @@ import msgspec
 from lbcproxy.peer import Peer
 from lbcproxy.proxy.bridge import bridge, reads_witness
 from lbcproxy.proxy.negotiation import Negotiation
-from lbcproxy.proxy.plugin_host import Hosting, chain_for
+from lbcproxy.proxy.plugin_host import PluginHost, chain_for
 from lbcproxy.proxy.settings import RelaySettings, Runtime
 from lbcproxy.session import Delivery, Direction, End, Entry, Session, SessionInfo
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire import Frame, Framer
 from lbcproxy.wire.codec import Codec
 
-__all__ = ["Between", "Exchange"]
+__all__ = ["BridgedSession", "TerminatingBridge"]
 
 BEFORE_READY = 65_536
 """Bytes taken from a side before the other has shaken hands."""
 GONE = "the other side is gone"
 
 
-class Between(Protocol):
+class BridgedSession(Protocol):
     """The session it works for."""
 
     number: int
@@ -54,16 +54,16 @@ class Between(Protocol):
         """End the session in order."""
 
 
-class Exchange:
+class TerminatingBridge:
     """The messages of one session; what its pipeline needs of a session's owner, too."""
 
-    def __init__(self, session: Between, core: Session) -> None:
+    def __init__(self, session: BridgedSession, core: Session) -> None:
         self.number = session.number
         self.stop = session.stop
         self._session = session
         self._core = core
         runtime, plugins = session.runtime, session.settings.plugins
-        self._hosting = Hosting(self, runtime.clock, runtime.now, plugins.limit)
+        self._hosting = PluginHost(self, runtime.clock, runtime.now, plugins.limit)
         chain = chain_for(self.number, session.settings, runtime)
         self._pipeline = self._hosting.pipeline(core, chain, plugins.policy)
 

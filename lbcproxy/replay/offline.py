@@ -17,7 +17,7 @@ from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
 from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy import Plugins
-from lbcproxy.proxy.plugin_host import Hosting, chain_for
+from lbcproxy.proxy.plugin_host import PluginHost, chain_for
 from lbcproxy.session import Delivery, Direction, End, Entry, Observer, Session, SessionInfo
 from lbcproxy.session.end import OPEN, SILENT, STOPPED
 from lbcproxy.session.verdict import EntryVerdict
@@ -138,7 +138,7 @@ class _Replayed:
         )
         chain = chain_for(self.number, run, run)
         core = Session(self.number, network, stream_above=None, wanted=chain.commands)
-        host = Hosting(self, run.clock, run.now, run.plugins.limit, run.complain)
+        host = PluginHost(self, run.clock, run.now, run.plugins.limit, run.complain)
         self._pipeline = Pipeline(core, chain, host, run.plugins.policy)
         self._pipeline.start(facts)
 

@@ -9,7 +9,14 @@ from lbcproxy import networks
 from lbcproxy.config import Proxy, mode_of
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.log import GATE
-from lbcproxy.proxy import Destinations, Mode, Plugins, ProxyService, ProxySettings, Shown
+from lbcproxy.proxy import (
+    Destinations,
+    IdentityOverrides,
+    Mode,
+    Plugins,
+    ProxyService,
+    ProxySettings,
+)
 from lbcproxy.service.recordings import Recorders
 from lbcproxy.session.session import STREAM_ABOVE
 
@@ -75,7 +82,7 @@ def settings_of(proxy: Proxy, *, plugins: Plugins, reads_all: bool, seed: int) -
         socks_upstream=Endpoint.parse(proxy.socks_upstream) if proxy.socks_upstream else None,
         destinations=Destinations.parse(proxy.socks_allow, proxy.socks_deny),
         stream_above=None if reads_all or proxy.record_filter else STREAM_ABOVE,
-        shown=Shown(
+        shown=IdentityOverrides(
             user_agent=None if agent is None else agent.encode(),
             services=proxy.services,
             protocol_version=proxy.protocol_version,

@@ -23,7 +23,7 @@ class Holding:
         self.held = size
         self._budget.update(self)
 
-    def shed(self):
+    def reduce_memory(self):
         self.sheds += 1
         if not self._stubborn:
             self.held = 0
@@ -70,7 +70,7 @@ def test_a_relay_reads_a_long_message_no_further():
     scene.client.arrive(LONG[:40_000])
     scene.settle()
     assert 40_000 <= scene.relay.held <= 45_010  # a buffer that grows has an eighth to spare
-    scene.relay.shed()
+    scene.relay.reduce_memory()
     assert scene.relay.held == 0
     scene.client.arrive(LONG[40_000:])
     scene.client.arrive(frame(NETWORK.magic, "ping", bytes(8)))
@@ -87,7 +87,7 @@ def test_a_relay_whose_upstream_is_not_there_ends():
     scene = Scene()
     scene.client.arrive(LONG)
     assert scene.relay.held > 0
-    scene.relay.shed()
+    scene.relay.reduce_memory()
     assert scene.relay.held == 0
     scene.settle()
     assert scene.observer.whys == ["too much waits for the upstream, for all sessions together"]
@@ -99,7 +99,7 @@ def test_nothing_is_lost_wherever_it_is_let_go(cut):
     scene = Scene(stream_above=None)
     scene.answer()
     scene.client.arrive(LONG[:cut])
-    scene.relay.shed()
+    scene.relay.reduce_memory()
     scene.client.arrive(LONG[cut:])
     scene.settle()
     assert scene.upstream.got == LONG

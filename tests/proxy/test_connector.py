@@ -11,7 +11,7 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.task import Clock
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy.connector import PAUSE, Dialling
+from lbcproxy.proxy.connector import PAUSE, Connector
 
 A, B = Endpoint("a", 1), Endpoint("b", 2)
 
@@ -24,7 +24,7 @@ class Network:
         self.tried: list[Endpoint] = []
         self.attempt: Deferred[Any] | None = None
         self.results: list[Any] = []
-        self.dialling = Dialling(
+        self.dialling = Connector(
             self.clock, upstreams, timeout=30, retry=retry, endpoint=self.endpoint
         )
         self.connected = self.dialling.connect("factory").addBoth(self.results.append)

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy.deadlines import Deadlines
-from lbcproxy.proxy.rejected_clients import PAUSE, Refusals
+from lbcproxy.proxy.rejected_clients import PAUSE, RejectedClients
 from lbcproxy.wire.envelope import frame
 from tests.proxy.transports import LINGER, NETWORK, Scene
 from tests.session.frames import verack, version
@@ -106,10 +106,10 @@ def test_a_relay_that_is_idle_is_ended():
 def test_refusals_are_told_once_a_minute(monkeypatch):
     """There may be thousands a second; none is forgotten."""
     clock, told = Clock(), []
-    refusals = Refusals(clock)
+    refusals = RejectedClients(clock)
     clock.advance(1)
     log = SimpleNamespace(warn=lambda words, **facts: told.append(facts))
-    monkeypatch.setattr(Refusals, "log", log)
+    monkeypatch.setattr(RejectedClients, "log", log)
     for _ in range(1000):
         refusals.tell(Endpoint("127.0.0.1", 1), "10.0.0.1", "full")
     assert [facts["more"] for facts in told] == [""]

@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy.destinations import Destinations, NotAllowed
-from lbcproxy.proxy.restricted_endpoint import BoundedEndpoint
+from lbcproxy.proxy.restricted_endpoint import RestrictedEndpoint
 
 PRIVATE = "10.1.2.3", "172.31.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "fd00::1"
 LOOPBACK = (
@@ -132,7 +132,7 @@ class Reactor(MemoryReactorClock):
 def dial(names: Names, rules: Destinations, host: str = "name.example") -> tuple[Any, list[str]]:
     """Dial, and give the failure there is and where it led."""
     reactor = Reactor(names)
-    endpoint = BoundedEndpoint(reactor, Endpoint(host, 9246), 5.0, rules=rules)
+    endpoint = RestrictedEndpoint(reactor, Endpoint(host, 9246), 5.0, rules=rules)
     failures: list[Any] = []
     endpoint.connect(None).addErrback(failures.append)
     reactor.advance(1)

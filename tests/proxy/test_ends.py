@@ -83,7 +83,7 @@ def plugins(tmp_path):
 WHILE_DIALLING = {
     "stop": (lambda scene: scene.relay.stop(), End(EndCause.STOPPED)),
     "budget": (
-        lambda scene: scene.relay.shed(),
+        lambda scene: scene.relay.reduce_memory(),
         End(
             EndCause.LIMIT,
             detail="too much waits for the upstream, for all sessions together",

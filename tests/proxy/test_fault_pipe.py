@@ -267,7 +267,7 @@ def test_a_session_that_is_stopped_sends_what_it_holds():
     assert scene.calls_left == 0
 
 
-@pytest.mark.parametrize("way", ["abort", "shed"])
+@pytest.mark.parametrize("way", ["abort", "reduce_memory"])
 def test_a_session_that_must_let_go_leaves_nothing(way: str):
     """No timer stays, and nothing is held."""
     scene = scene_with(UPWARDS)

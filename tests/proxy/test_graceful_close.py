@@ -2,13 +2,13 @@
 
 from twisted.internet.task import Clock
 
-from lbcproxy.proxy.graceful_close import Closing
+from lbcproxy.proxy.graceful_close import GracefulClose
 
 
 def test_what_was_to_happen_later_does_not_when_all_is_over():
     """Nor what is wanted then."""
     clock, happened = Clock(), []
-    closing = Closing(clock)
+    closing = GracefulClose(clock)
     closing.later(5, lambda: happened.append(1))
     closing.stop()
     closing.later(5, lambda: happened.append(2))

@@ -3,7 +3,7 @@
 import itertools
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy.loop_guard import Connections
+from lbcproxy.proxy.loop_guard import LoopGuard
 
 A, B, C = (Endpoint("127.0.0.1", port) for port in (1, 2, 3))
 
@@ -32,28 +32,28 @@ def way(connections, *listens, port=1000):
 
 def test_one_proxy_may_lead_to_another():
     """Three in a row, as for a tap before a proxy that shakes hands."""
-    sessions, news = way(Connections(), A, B, C)
+    sessions, news = way(LoopGuard(), A, B, C)
     assert all(news)
     assert [each.ended for each in sessions] == [0, 0, 0]
 
 
 def test_a_proxy_that_leads_to_itself_is_ended():
     """At both ends of the connection that closed the circle."""
-    sessions, news = way(Connections(), A, A)
+    sessions, news = way(LoopGuard(), A, A)
     assert news == [True, False]
     assert [each.ended for each in sessions] == [1, 1]
 
 
 def test_a_circle_over_others_is_ended_too():
     """A, B, C, and A again."""
-    sessions, news = way(Connections(), A, B, C, A)
+    sessions, news = way(LoopGuard(), A, B, C, A)
     assert news == [True, True, True, True, True, False]
     assert [each.ended for each in sessions] == [0, 0, 1, 1]
 
 
 def test_the_order_in_which_both_ends_are_told_does_not_matter():
     """The reactor may tell of the accepted one first."""
-    connections, first, second = Connections(), Session(A), Session(A)
+    connections, first, second = LoopGuard(), Session(A), Session(A)
     ends = Endpoint("127.0.0.1", 1000), A
     assert connections.add(*ends, second, dialled=False)
     assert not connections.add(*ends, first, dialled=True)
@@ -62,7 +62,7 @@ def test_the_order_in_which_both_ends_are_told_does_not_matter():
 
 def test_an_address_that_means_the_same_is_the_same():
     """Any address is loopback for who dials it, and IPv6 may hold IPv4."""
-    connections, first, second = Connections(), Session(A), Session(A)
+    connections, first, second = LoopGuard(), Session(A), Session(A)
     dialler = Endpoint("127.0.0.1", 1000)
     assert connections.add(dialler, Endpoint("0.0.0.0", 1), first, dialled=True)
     mapped = Endpoint("::ffff:127.0.0.1", 1000), Endpoint("::ffff:127.0.0.1", 1)
@@ -71,7 +71,7 @@ def test_an_address_that_means_the_same_is_the_same():
 
 def test_what_is_gone_is_forgotten():
     """Ports are used again, and months are long."""
-    connections = Connections()
+    connections = LoopGuard()
     sessions, _ = way(connections, A, B)
     ends = Endpoint("127.0.0.1", 1000), B
     for dialled in (True, False):

@@ -82,7 +82,7 @@ class Scene:
         self.factory, self.dialling = factory, a_dial()
         return self.dialling
 
-    def relay_ended(self, session: Any) -> None:
+    def session_ended(self, session: Any) -> None:
         self.ended.append(session)
 
     def answer(self) -> FakeTransport:

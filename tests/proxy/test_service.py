@@ -35,7 +35,7 @@ class Started:
     def stop(self) -> None:
         """Stop it and wait until all is closed."""
         self.loop.call(self.service.stopService)
-        assert self.service.relays == ()
+        assert self.service.sessions == ()
 
 
 Start = Callable[..., Started]
@@ -133,7 +133,7 @@ def test_a_half_close_passes(start: Start):
             node.sendall(b"answer")
             node.shutdown(socket.SHUT_WR)
             assert read_to_end(client) == b"answer"
-        wait_until("the session is over", lambda: proxy.service.relays == ())
+        wait_until("the session is over", lambda: proxy.service.sessions == ())
         assert proxy.observer.told[-1] == ("ended", "client closed")
 
 
@@ -149,7 +149,7 @@ def test_a_reset_passes(start: Start, who: str):
             break_off(source)
             with pytest.raises(ConnectionResetError):
                 read_to_end(sink)
-        wait_until("the session is over", lambda: proxy.service.relays == ())
+        wait_until("the session is over", lambda: proxy.service.sessions == ())
         assert proxy.observer.told[-1] == ("ended", f"{who} reset")
 
 
@@ -162,7 +162,7 @@ def test_a_client_of_a_refusing_upstream_is_reset(start: Start):
         socket.create_connection(address, 20) as client,
     ):
         read_to_end(client)
-    wait_until("the session is over", lambda: proxy.service.relays == ())
+    wait_until("the session is over", lambda: proxy.service.sessions == ())
     assert proxy.observer.told[-1][1] == "upstream unreachable: Connection refused"
 
 
@@ -180,11 +180,11 @@ def test_many_clients_have_sessions_of_their_own(start: Start):
         for number, (client, node) in enumerate(pairs):
             assert node.recv(100) == b"%d up" % number
             assert client.recv(100) == b"%d down" % number
-        assert len(proxy.service.relays) == 30
+        assert len(proxy.service.sessions) == 30
         for client, node in pairs:
             client.close()
             node.close()
-        wait_until("all sessions are over", lambda: proxy.service.relays == ())
+        wait_until("all sessions are over", lambda: proxy.service.sessions == ())
 
 
 def test_ipv6_on_both_sides(start: Start):
@@ -219,7 +219,7 @@ def test_a_node_that_reads_slowly_slows_the_sender_down(start: Start):
 
             sender = threading.Thread(target=send, daemon=True)
             sender.start()
-            [relay] = proxy.service.relays
+            [relay] = proxy.service.sessions
             wait_until("the upstream is full", lambda: relay.upstream.full)
             stalled = -1
             while stalled != sent:  # the kernels' buffers are filled, then nothing goes on
@@ -260,7 +260,7 @@ def test_proxies_may_be_chained(loop: Loop):
             assert node.recv(100) == b"through both"
         first.stop()
         second.stop()
-    assert shared.connections._holders == shared.connections._before == {}
+    assert shared.loop_guard._holders == shared.loop_guard._before == {}
 
 
 def test_a_proxy_that_leads_to_itself_makes_no_flood(loop: Loop):
@@ -269,7 +269,7 @@ def test_a_proxy_that_leads_to_itself_makes_no_flood(loop: Loop):
     proxy = Started(loop, f"reverse:localhost:{port}@{port}")
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as client:
         assert client.recv(10) == b""
-    wait_until("all have ended", lambda: proxy.service.relays == ())
+    wait_until("all have ended", lambda: proxy.service.sessions == ())
     assert 2 <= len(proxy.observer.summaries) <= 4
     assert "the upstream is this proxy itself" in proxy.observer.whys
     proxy.stop()

@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as ConnectTimeout
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy.socks import SocksTalk, reply, reply_to
+from lbcproxy.proxy.socks import SocksServer, reply, reply_to
 
 ANYBODY = b"\5\1\0"
 PASSWORD = b"\5\1\2" + b"\1\4name\6secret"
@@ -30,7 +30,7 @@ def to_name(name: bytes, port: int = 9246) -> bytes:
 
 def heard(data: bytes, *sizes: int) -> tuple[bytes, Endpoint | None, str, bytes]:
     """What becomes of a stream that comes in parts of these sizes, the last of what is left."""
-    talk, answers = SocksTalk(), b""
+    talk, answers = SocksServer(), b""
     for size in sizes:
         answers += talk.feed(data[:size])
         data = data[size:]
@@ -71,7 +71,7 @@ def test_a_client_says_where_it_wants_to_go(name: str, answers: bytes, host: str
 def test_what_is_said_behind_the_request_is_kept():
     """A client that does not wait for the answer loses nothing."""
     assert heard(TALKS["early"]) == (b"\5\0", Endpoint("10.0.0.1", 9246), "", b"early")
-    talk = SocksTalk()
+    talk = SocksServer()
     talk.feed(TALKS["early"])
     talk.feed(b" bird")
     assert talk.rest == b"early bird"
@@ -159,7 +159,7 @@ openings = st.sampled_from([b"", ANYBODY, PASSWORD, ANYBODY + REQUEST, ANYBODY +
 @example(b"", b"\5\xff" + bytes(255) + b"\5\1\0\3\xff" + b"a" * 255 + b"\0\1", 3)
 def test_nonsense_comes_to_an_end(opening: bytes, data: bytes, size: int):
     """Whatever comes, a kilobyte is enough to decide, and less is ever kept."""
-    talk = SocksTalk()
+    talk = SocksServer()
     for part in (opening, data[:size], data[size:]):
         talk.feed(part)
         assert len(talk._buffer) < 256

@@ -128,7 +128,7 @@ def test_a_node_is_reached_through_two_proxies(chain):
             assert client.recv(100) == b"answer"
             client.shutdown(socket.SHUT_WR)
             assert read_to_end(node) == b""
-        wait_until("the session is over", lambda: first.service.relays == ())
+        wait_until("the session is over", lambda: first.service.sessions == ())
     assert first.observer.summaries[-1].facts.upstream == Endpoint("localhost", port)
 
 
@@ -181,7 +181,7 @@ def test_a_proxy_that_is_not_there_is_named(chain):
     first = chain(free_port())
     with pytest.raises(socks.ProxyError, match="0x01"):
         connect(first, ONION, 8333)
-    wait_until("the session is over", lambda: first.service.relays == ())
+    wait_until("the session is over", lambda: first.service.sessions == ())
     assert "the SOCKS proxy 127.0.0.1:" in first.observer.summaries[-1].end.text
 
 

@@ -42,7 +42,7 @@ def proxy(loop: Loop) -> Iterator[Proxy]:
     proxy = Proxy(loop)
     yield proxy
     loop.call(proxy.service.stopService)
-    assert proxy.service.relays == ()
+    assert proxy.service.sessions == ()
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_client_comes_where_it_wants(proxy: Proxy, client: Make, user, host, r
             each.shutdown(socket.SHUT_WR)
             assert read_to_end(node) == b""
         assert read_to_end(each) == b""
-    wait_until("the session is over", lambda: proxy.service.relays == ())
+    wait_until("the session is over", lambda: proxy.service.sessions == ())
     facts = proxy.observer.summaries[-1].facts
     assert facts.upstream == (host if rdns else "127.0.0.1", port)
 
@@ -137,9 +137,9 @@ def test_a_client_that_wants_us_to_listen_is_told(proxy: Proxy):
 def test_clients_that_say_nothing_are_counted(proxy: Proxy):
     """They hold a place each, of which there are so many."""
     silent = [socket.create_connection(("127.0.0.1", proxy.port), 10) for _ in range(MOST)]
-    wait_until("all are there", lambda: len(proxy.service.relays) == MOST)
+    wait_until("all are there", lambda: len(proxy.service.sessions) == MOST)
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as another:
         assert read_to_end(another) == b""
     for each in silent:
         each.close()
-    wait_until("all are gone", lambda: proxy.service.relays == ())
+    wait_until("all are gone", lambda: proxy.service.sessions == ())

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from lbcproxy import networks
 from lbcproxy.capture import Recorder
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy.modes.terminate import Termination
-from lbcproxy.proxy.settings import Shown
+from lbcproxy.proxy.modes.terminate import TerminatingSession
+from lbcproxy.proxy.settings import IdentityOverrides
 from lbcproxy.session import Direction, Observer
 from lbcproxy.wire import Codec, Frame, Framer
 from lbcproxy.wire.envelope import frame
@@ -73,9 +73,9 @@ class Scene:
         self.observer = Kept()
         self.ended: list[Any] = []
         self.dials: list[tuple[Any, Deferred[Any]]] = []
-        own = {"stream_above": None, "upstreams": upstreams, "shown": Shown(**shown)}
+        own = {"stream_above": None, "upstreams": upstreams, "shown": IdentityOverrides(**shown)}
         made, runtime = settings_of(self, before, **own, **(settings or {}))
-        self.session = Termination(number, made, runtime, self)
+        self.session = TerminatingSession(number, made, runtime, self)
         self.client = FakeTransport(self.clock, self.session.client, 1)
         self.upstream: Any = None
         self.session.client.makeConnection(self.client)
@@ -89,7 +89,7 @@ class Scene:
         self.dials.append((factory, dialling))
         return dialling
 
-    def relay_ended(self, relay: Any) -> None:
+    def session_ended(self, relay: Any) -> None:
         """Take note, as the owner."""
         self.ended.append(relay)
 

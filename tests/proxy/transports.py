@@ -268,7 +268,7 @@ class Scene:
         self.dialling = a_dial()
         return self.dialling
 
-    def relay_ended(self, relay: Relay) -> None:
+    def session_ended(self, relay: Relay) -> None:
         """Take note, as the owner."""
         self.ended.append(relay)
 

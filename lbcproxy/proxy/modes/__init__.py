@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from lbcproxy.discover import entries
-from lbcproxy.proxy.settings import Owner, ProxySession, RelaySettings, Runtime
+from lbcproxy.proxy.settings import ProxySession, RelaySettings, Runtime, SessionOwner
 
 __all__ = ["MakeSession", "ModeKind", "all_modes"]
 
@@ -21,7 +21,7 @@ class MakeSession(Protocol):
     """Makes the session of a new client; usually a class."""
 
     def __call__(
-        self, number: int, settings: RelaySettings, runtime: Runtime, owner: Owner, /
+        self, number: int, settings: RelaySettings, runtime: Runtime, owner: SessionOwner, /
     ) -> ProxySession:
         """Return the session."""
 

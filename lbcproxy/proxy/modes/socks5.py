@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from lbcproxy.peer import RelayPeer
 from lbcproxy.proxy.modes import ModeKind
-from lbcproxy.proxy.pending_client import Entrance
-from lbcproxy.proxy.socks import SocksTalk, reply_to
+from lbcproxy.proxy.pending_client import PendingClient
+from lbcproxy.proxy.socks import SocksServer, reply_to
 
-__all__ = ["MODE", "SocksEntrance"]
+__all__ = ["MODE", "SocksClient"]
 
 
-class SocksEntrance(Entrance):
+class SocksClient(PendingClient):
     """One client that says in SOCKS where it wants to go. That is no part of what is recorded."""
 
-    _talk: SocksTalk
+    _talk: SocksServer
 
     def peer_connected(self, peer: RelayPeer) -> None:
         """Begin to listen."""
-        self._talk = SocksTalk()
+        self._talk = SocksServer()
         super().peer_connected(peer)
 
     def peer_received(self, peer: RelayPeer, data: bytes) -> None:
@@ -38,5 +38,5 @@ MODE = ModeKind(
     name="socks5",
     help="a SOCKS 5 proxy for nodes with --proxy: connects them to where they ask, and watches",
     upstream=False,
-    make=SocksEntrance,
+    make=SocksClient,
 )

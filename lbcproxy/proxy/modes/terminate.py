@@ -25,11 +25,11 @@ from lbcproxy.peer.handshake import LOWEST_VERSION
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy.connector import unreachable
 from lbcproxy.proxy.inspector import Inspector
-from lbcproxy.proxy.leg import Leg
+from lbcproxy.proxy.leg import TerminatingLeg
 from lbcproxy.proxy.modes import ModeKind
 from lbcproxy.proxy.negotiation import HOLD, Negotiation, came_early
-from lbcproxy.proxy.settings import Dial, Owner, RelaySettings, Runtime
-from lbcproxy.proxy.terminating_bridge import Exchange
+from lbcproxy.proxy.settings import Dial, RelaySettings, Runtime, SessionOwner
+from lbcproxy.proxy.terminating_bridge import TerminatingBridge
 from lbcproxy.session import (
     Delivery,
     Direction,
@@ -47,7 +47,7 @@ from lbcproxy.wire.envelope import unpack
 from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.registry import record_of
 
-__all__ = ["MODE", "Termination"]
+__all__ = ["MODE", "TerminatingSession"]
 
 OURS = frozenset({"version", "verack"})
 """Commands of the handshake, which each side has with us."""
@@ -56,22 +56,22 @@ HIGHEST = 70017
 PINGS = frozenset({"ping", "pong"})
 
 
-class Termination:
+class TerminatingSession:
     """One session whose both sides talk to us."""
 
     log = Logger(observer=GATE)
 
     def __init__(
-        self, number: int, settings: RelaySettings, runtime: Runtime, owner: Owner
+        self, number: int, settings: RelaySettings, runtime: Runtime, owner: SessionOwner
     ) -> None:
         self.number = number
         self.settings = settings
         self.runtime = runtime
         self._owner = owner
-        self.client = Leg(self, Direction.TO_UPSTREAM, self._config())
-        self.upstream: Leg | None = None
+        self.client = TerminatingLeg(self, Direction.TO_UPSTREAM, self._config())
+        self.upstream: TerminatingLeg | None = None
         self._core = Session(number, settings.network, numbers=runtime.numbers, stream_above=None)
-        self._exchange = Exchange(self, self._core)
+        self._exchange = TerminatingBridge(self, self._core)
         hold = min(HOLD, (settings.handshake_timeout or Timeouts().negotiate) / 2)
         is_waiting = self._exchange.is_waiting
         self.negotiation = Negotiation(runtime.clock, hold, self.leg_to, is_waiting)
@@ -79,7 +79,7 @@ class Termination:
         self._dial_out: Dial | None = None
         self._dialling: Deferred[Any] | None = None
         self._upstream_version: Deferred[Version | None] = Deferred()
-        self._gone: set[Leg] = set()
+        self._gone: set[TerminatingLeg] = set()
 
     @property
     def held(self) -> int:
@@ -88,7 +88,7 @@ class Termination:
         own = sum(leg.core.held + leg.core.sender.outbox.size for leg in legs)
         return own + self._exchange.held
 
-    def shed(self) -> None:
+    def reduce_memory(self) -> None:
         """End: what passes here has to be read whole."""
         self._end(End(EndCause.LIMIT, detail="more is held than all sessions together may"))
 
@@ -114,7 +114,7 @@ class Termination:
 
     # What the legs tell.
 
-    async def version_came(self, leg: Leg, version: Version) -> None:
+    async def version_came(self, leg: TerminatingLeg, version: Version) -> None:
         """Show each side what the other has said of itself."""
         if leg is self.upstream:
             if not self._upstream_version.called:
@@ -128,7 +128,7 @@ class Termination:
         if theirs is not None:
             leg.show(**self._shown(theirs))
 
-    def read(self, leg: Leg, read: Read) -> None:
+    def read(self, leg: TerminatingLeg, read: Read) -> None:
         """Take what came on a leg: keep it, pass it on, or let the peer refuse it."""
         direction, message, error = leg.receives, read.message, read.error
         side = self._core.client if leg is self.client else self._core.upstream
@@ -156,7 +156,7 @@ class Termination:
             entry = self._entry(direction, message, EntryVerdict.PASS, ())
             self._exchange.take(Delivery(message.raw, (entry,)))
 
-    def unreadable(self, leg: Leg, size: int) -> None:
+    def unreadable(self, leg: TerminatingLeg, size: int) -> None:
         """End: a defect in reading a leg leaves nothing that could be passed on."""
         self.log.failure("session {number}: cannot be read on", number=self.number)
         self._inspector.lost(size)
@@ -165,33 +165,33 @@ class Termination:
         except Exception:
             leg.abort()  # which ends the other one too
 
-    def wrote(self, leg: Leg, raw: bytes) -> None:
+    def wrote(self, leg: TerminatingLeg, raw: bytes) -> None:
         """Tell what a leg has said by itself."""
         direction = leg.receives.other
         codec = Codec(self.settings.network, leg.core.protocol_version, "auto")
         message = Message(unpack(raw).command, direction, raw, codec)
         self._tell(direction, message, EntryVerdict.INJECT, ("terminate",), b"", raw)
 
-    def leg_full(self, leg: Leg) -> None:
+    def leg_full(self, leg: TerminatingLeg) -> None:
         """Have the other side wait, and not be blamed for it."""
         other = self._other(leg)
         if other is not None:
             other.pause("full")
 
-    def leg_drained(self, leg: Leg) -> None:
+    def leg_drained(self, leg: TerminatingLeg) -> None:
         """Have the other side go on."""
         other = self._other(leg)
         if other is not None:
             other.resume("full")
 
-    def leg_ready(self, leg: Leg) -> None:
+    def leg_ready(self, leg: TerminatingLeg) -> None:
         """Take note of the version that a side has agreed on with us."""
         self._exchange.leg_ready(leg, leg.receives)
         other = self._other(leg)
         if other is not None:
             other.resume("waiting")
 
-    def leg_gone(self, leg: Leg, why: str) -> None:
+    def leg_gone(self, leg: TerminatingLeg, why: str) -> None:
         """End the other side, and the session behind it."""
         self._gone.add(leg)
         if leg is self.client and self.upstream is not None and not self._upstream_version.called:
@@ -206,11 +206,11 @@ class Termination:
                 self._inspector.reset(leg.receives if end.by is None else end.by)
             self.runtime.budget.forget(self)
             self._inspector.ended()
-            self._owner.relay_ended(self)
+            self._owner.session_ended(self)
 
     # The session itself.
 
-    def leg_opened(self, leg: Leg) -> None:
+    def leg_opened(self, leg: TerminatingLeg) -> None:
         """Tell that a connection is there."""
         if leg is not self.client:
             assert self._dial_out is not None
@@ -230,7 +230,7 @@ class Termination:
 
     # What the exchange asks.
 
-    def leg_to(self, direction: Direction) -> Leg | None:
+    def leg_to(self, direction: Direction) -> TerminatingLeg | None:
         """Give the leg on which a direction's messages go out, if there is one yet."""
         return self.client if direction is Direction.TO_CLIENT else self.upstream
 
@@ -239,14 +239,14 @@ class Termination:
         self._inspector.catch_up()
         self._inspector.passed(direction, [delivery])
 
-    def _name(self, leg: Leg) -> str:
+    def _name(self, leg: TerminatingLeg) -> str:
         return "client" if leg is self.client else "upstream"
 
-    def _other(self, leg: Leg) -> Leg | None:
+    def _other(self, leg: TerminatingLeg) -> TerminatingLeg | None:
         return self.upstream if leg is self.client else self.client
 
     def _dial(self, version: Version) -> None:
-        upstream = Leg(self, Direction.TO_CLIENT, self._config(**self._shown(version)))
+        upstream = TerminatingLeg(self, Direction.TO_CLIENT, self._config(**self._shown(version)))
         self.upstream = upstream
         self._dial_out = self.runtime.dial(self.settings.upstreams)
         self._dialling = connect(self._dial_out, upstream)
@@ -263,7 +263,7 @@ class Termination:
         assert self.upstream is not None
         self.upstream.disconnect(self._inspector.why, EndCause.UNREACHABLE)
 
-    def _end_of(self, leg: Leg, why: str) -> End:
+    def _end_of(self, leg: TerminatingLeg, why: str) -> End:
         """Return the end that a leg whose connection is over makes of the session."""
         cause = leg.core.cause or EndCause.CLOSED
         if cause in (EndCause.CLOSED, EndCause.RESET):
@@ -354,5 +354,5 @@ MODE = ModeKind(
     help="completes the handshake with each side itself",
     upstream=True,
     changes=True,
-    make=Termination,
+    make=TerminatingSession,
 )

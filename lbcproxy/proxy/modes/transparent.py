@@ -12,9 +12,9 @@ from typing import Any
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import RelayPeer
 from lbcproxy.proxy.modes import ModeKind
-from lbcproxy.proxy.pending_client import Entrance
+from lbcproxy.proxy.pending_client import PendingClient
 
-__all__ = ["MODE", "TransparentEntrance", "redirected_from"]
+__all__ = ["MODE", "RedirectedClient", "redirected_from"]
 
 SO_ORIGINAL_DST = 80
 """The number that Linux has for it, with IPv4 and, as IP6T_SO_ORIGINAL_DST, with IPv6."""
@@ -38,7 +38,7 @@ def redirected_from(connection: Any, local: Endpoint) -> Endpoint:
     return Endpoint(socket.inet_ntop(socket.AF_INET, host), port)
 
 
-class TransparentEntrance(Entrance):
+class RedirectedClient(PendingClient):
     """One client that does not know of us."""
 
     def peer_connected(self, peer: RelayPeer) -> None:
@@ -61,5 +61,5 @@ MODE = ModeKind(
     name="transparent",
     help="connects clients that a firewall redirects to where they wanted to go, and watches",
     upstream=False,
-    make=TransparentEntrance,
+    make=RedirectedClient,
 )

@@ -21,7 +21,7 @@ from lbcproxy.errors import CaptureError
 from lbcproxy.peer.log import GATE
 from lbcproxy.proxy import CannotListen
 from lbcproxy.proxy.deferred_inspection import DeferredInspection
-from lbcproxy.proxy.rejected_clients import Refusals
+from lbcproxy.proxy.rejected_clients import RejectedClients
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.as_server.cursor import Account
 from lbcproxy.replay.as_server.replay_peer import Actor
@@ -121,7 +121,7 @@ class ReplayServer:
         self._port: Any = None
         self._numbers = itertools.count(1)
         self._actors: set[Actor] = set()
-        self._refused = Refusals(reactor)
+        self._refused = RejectedClients(reactor)
         self._empty: list[Deferred[None]] = []
 
     @property
