@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lbcproxy.capture.events import Header
-from lbcproxy.capture.writing.capture_writer import LAST_NS
+from lbcproxy.capture.writing.flows import LAST_NS
 from lbcproxy.capture.writing.notes import lost_block
 from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.capture.writing.writer import FormatWriter, Writer
