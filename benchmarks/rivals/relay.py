@@ -8,7 +8,6 @@ nobody reads them; read, all are decoded, as a plugin would have it that asks fo
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any, cast
 
 from twisted.internet import reactor as the_reactor  # noqa: TID251  # a program of its own
@@ -16,30 +15,36 @@ from twisted.internet.defer import Deferred
 
 from benchmarks.blocks import NETWORK
 from lbcproxy.proxy import ProxyService, ProxySettings, parse_mode
-from lbcproxy.session import Delivery, Direction, Observer, SessionInfo
+from lbcproxy.session import Observer, SessionInfo
+from lbcproxy.session.events import Delivered, SessionEvent
 from lbcproxy.session.session import STREAM_ABOVE
 
 
-class Watcher(Observer):
+class Watcher:
     """Counts messages."""
 
     count = 0
 
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
-        """Count what was completed."""
-        self.count += sum(len(delivery.entries) for delivery in deliveries)
+    def session_started(self, _info: SessionInfo) -> Watcher:
+        """Observe each session alike."""
+        return self
+
+    def handle(self, event: SessionEvent) -> None:
+        """Count the messages that passed."""
+        if isinstance(event, Delivered):
+            self.count += sum(len(delivery.entries) for delivery in event.deliveries)
 
 
-class Reader(Observer):
+class Reader:
     """Reads every message."""
 
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
-        """Decode what was completed."""
-        for delivery in deliveries:
+    def session_started(self, _info: SessionInfo) -> Reader:
+        """Observe each session alike."""
+        return self
+
+    def handle(self, event: SessionEvent) -> None:
+        """Decode the messages that passed."""
+        for delivery in event.deliveries if isinstance(event, Delivered) else ():
             for entry in delivery.entries:
                 assert entry.message is not None
                 if entry.message.error is not None:  # an observer that raises is told no more

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lbcproxy import networks
-from lbcproxy.capture.events import Connected, Ended, Event, Header, Passed, Started
+from lbcproxy.capture.events import CaptureSessionEnded, Event, SectionHeader
 from lbcproxy.capture.format import Item
 from lbcproxy.capture.formats import folder_format, recognise
 from lbcproxy.capture.packet import Section
@@ -29,6 +29,7 @@ from lbcproxy.capture.tcp.stream_events import Happened
 from lbcproxy.errors import CaptureError, LbcproxyError, UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.session import Entry
+from lbcproxy.session.events import Delivered, SessionStarted, UpstreamConnected
 
 __all__ = ["Capture", "CaptureReader", "events", "open_capture"]
 
@@ -114,7 +115,7 @@ class Capture:
 
     def __iter__(self) -> Iterator[Entry]:
         for event in self._events():
-            if isinstance(event, Passed):
+            if isinstance(event, Delivered):
                 for delivery in event.deliveries:
                     yield from delivery.entries
 
@@ -158,7 +159,7 @@ class CaptureReader:
 
     def __init__(self, capture: Capture, network: Network | None, part: Part | None = None) -> None:
         self.capture = capture
-        self.header = Header()
+        self.header = SectionHeader()
         """What the file says at its beginning, after `begin` has read it."""
         self._network = network
         self._part = part
@@ -195,11 +196,11 @@ class CaptureReader:
             assembler = PartAssembler(self._stats, self._network, self._part)
         open_sessions = self._stats.open_sessions
         for event in self._assemble(assembler):
-            if isinstance(event, Started | Connected):
-                open_sessions[event.facts.number] = event.facts
+            if isinstance(event, SessionStarted | UpstreamConnected):
+                open_sessions[event.info.number] = event.info
             yield event
-            if isinstance(event, Ended):
-                open_sessions.pop(event.facts.number, None)
+            if isinstance(event, CaptureSessionEnded):
+                open_sessions.pop(event.info.number, None)
                 self.capture.on_session_ended(event.report)
 
     def _assemble(self, assembler: Assembler) -> Iterator[AssemblerEvent]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 import click
@@ -11,33 +11,41 @@ import click
 from lbcproxy.cli.formatter import Formatter
 from lbcproxy.cli.sanitizer import sanitize
 from lbcproxy.filters import Filter
-from lbcproxy.session import Delivery, Direction, Entry, Observer, SessionInfo
+from lbcproxy.session import Entry, SessionInfo
+from lbcproxy.session.events import Delivered, SessionEvent
 
 __all__ = ["Console"]
 
 
-class Lines(Protocol):
-    """Where lines go: a stream, or one that is written in the background."""
+class TextOutput(Protocol):
+    """Where lines are printed: a stream, or one that is written in the background."""
 
     def write(self, text: str, /) -> object:
-        """Take text."""
+        """Write text."""
 
     def flush(self) -> object:
-        """Have it written."""
+        """Have it written now."""
 
 
-class Console(Observer):
-    """Print messages to `messages` and lines of the log to `events`.
+class Console:
+    """Prints messages to `messages` and lines of the log to `events`.
 
-    What cannot be printed is let go. `look` may be None: then only the log is printed. With a
-    filter, the messages it matches are printed.
+    Lines that cannot be printed are dropped.
+
+    Args:
+        look: Formats a message as a line, or returns None for one that is not shown. Without it,
+            only the log is printed.
+        messages: Where messages are printed.
+        events: Where the log is printed.
+        colour: Whether to use colours.
+        wanted: If given, only the messages that it matches are printed.
     """
 
     def __init__(
         self,
         look: Formatter | None,
-        messages: Lines,
-        events: Lines,
+        messages: TextOutput,
+        events: TextOutput,
         *,
         colour: bool,
         wanted: Filter | None = None,
@@ -48,17 +56,19 @@ class Console(Observer):
         self._events = events
         self._colour = colour
 
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
-        """Print what passed, a line a message."""
-        if self._look is None:
+    def session_started(self, _info: SessionInfo) -> Console:
+        """Return itself: all sessions are printed alike."""
+        return self
+
+    def handle(self, event: SessionEvent) -> None:
+        """Print the messages that passed, one line each."""
+        if self._look is None or not isinstance(event, Delivered):
             return
         entries: Iterable[Entry] = itertools.chain.from_iterable(
-            each.entries for each in deliveries
+            delivery.entries for delivery in event.deliveries
         )
         if (wanted := self._wanted) is not None:
-            entries = (entry for entry in entries if wanted(entry, facts))
+            entries = (entry for entry in entries if wanted(entry, event.info))
         lines = [line for entry in entries if (line := self._look(entry)) is not None]
         if lines:
             self._print(self._messages, "\n".join(lines))
@@ -69,9 +79,9 @@ class Console(Observer):
             text = click.style(text, fg="red" if bad else "bright_black")
         self._print(self._events, text)
 
-    def _print(self, stream: Lines, text: str) -> None:
+    def _print(self, stream: TextOutput, text: str) -> None:
         try:
             stream.write(sanitize(text, styles=self._colour) + "\n")
             stream.flush()
         except (OSError, ValueError):
-            self._look = None  # who read us has gone; the traffic goes on
+            self._look = None  # the reader of our output is gone; the traffic goes on

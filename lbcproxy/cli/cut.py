@@ -94,10 +94,10 @@ class _Extract:
         self._cut: Cut | None = None
 
     def events(self) -> Iterator[Event]:
-        from lbcproxy.capture.events import Header
+        from lbcproxy.capture.events import SectionHeader
 
         for event in self._capture.events():
-            if isinstance(event, Header):
+            if isinstance(event, SectionHeader):
                 yield event
                 if self._cut is None:
                     continue

@@ -148,7 +148,7 @@ def _write(
                 each.open_file = opener
             with writing(sys.stdout.buffer if to_stdout else target, form, force=force) as writer:
                 for event in events:
-                    writer.take(event)
+                    writer.handle(event)
     except CaptureError as error:
         complete = error.offset is not None
         raise

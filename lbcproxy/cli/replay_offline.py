@@ -94,6 +94,7 @@ def _replay(
     """Run a replay, and write its result to a file if there is one; raises CaptureError."""
     from lbcproxy.capture import UnknownNetwork
     from lbcproxy.cli.progress import reading
+    from lbcproxy.session.events import NotRecorded
 
     damage: CaptureError | None = None
     output = nullcontext() if out is None else _writing(out, changes=changes)
@@ -106,7 +107,7 @@ def _replay(
                 damage = error  # everything before it is good, and is written
             if observer is not None:
                 for lost, time_ns in capture.stats.lost.each():
-                    observer.missed(None, lost, time_ns)
+                    observer.handle(NotRecorded(None, lost, time_ns))
         sys.stdout.flush()
     except UnknownNetwork as error:
         raise click.UsageError(str(error)) from None
@@ -121,12 +122,12 @@ def _replay(
 @contextmanager
 def _writing(out: Path, *, changes: bool) -> Iterator[Writer]:
     """Yield an observer that writes a capture; print at the end what its format cannot hold."""
-    from lbcproxy.capture.events import Header
+    from lbcproxy.capture.events import SectionHeader
     from lbcproxy.capture.tools.convert import writing
     from lbcproxy.cli.output import output_format, print_unsupported
 
     form = output_format(out, None)
     with writing(out, form) as writer:
-        writer.take(Header(legs="both" if changes else "client", changes=changes))
+        writer.handle(SectionHeader(legs="both" if changes else "client", changes=changes))
         yield writer
     print_unsupported(writer, form.name)

@@ -95,15 +95,14 @@ def _shown(keeps: RecorderIndex, name: str) -> dict[str, Any]:
     sessions: dict[int, dict[str, Any]] = {}
     for switch in switches:
         for each in switch.sessions:
-            shown = sessions[each.known.facts.number] = _session(each.known.facts)
-            if each.on:
-                shown["file"] = switch.recording.file_of(each.known.facts.number)
+            shown = sessions[each.info.number] = _session(each.info)
+            shown["file"] = each.file_name
     for ring in (ring for each in rings for ring in each.rings):
-        sessions.setdefault(ring.number, _session(ring.facts))["ring"] = ring.messages
+        sessions.setdefault(ring.number, _session(ring.info))["ring"] = ring.messages
     return {
         "enabled": bool(switches) and choice is not None and choice.on,
         "peers": {} if choice is None else dict(choice.peers),
-        "file": switches[-1].recording.file_of(0) if switches else None,
+        "file": switches[-1].recording.file_name if switches else None,
         "ring": rings[-1].settings.messages if rings else 0,
         "sessions": [sessions[number] for number in sorted(sessions)],
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from lbcproxy.session.command_counter import Names
+from lbcproxy.session.command_counter import CommandNames
 from lbcproxy.text import printable
 from lbcproxy.wire.hashes import display
 
@@ -87,20 +87,20 @@ class Counters:
         self._sent_bytes: Counter[str] = Counter()
         self._received: Counter[str] = Counter()
         self._received_bytes: Counter[str] = Counter()
-        self._names = Names()
+        self._names = CommandNames()
 
     def sent(self, command: str, size: int, wall: float) -> None:
         """Count a message that was sent."""
         self.bytes_sent += size
         self.last_sent = wall
-        command = self._names.of(command)
+        command = self._names.counted_as(command)
         self._sent[command] += 1
         self._sent_bytes[command] += size
 
     def received(self, command: str, size: int, wall: float) -> None:
         """Count a message that arrived."""
         self.last_received = wall
-        command = self._names.of(command)
+        command = self._names.counted_as(command)
         self._received[command] += 1
         self._received_bytes[command] += size
 

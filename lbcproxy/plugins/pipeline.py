@@ -21,8 +21,8 @@ from lbcproxy.plugins.session_view import LiveSession
 from lbcproxy.plugins.verdicts import Raw, Sendable, Verdict
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Delivery
+from lbcproxy.session.info import SessionInfo
 from lbcproxy.session.message import Message
-from lbcproxy.session.observer import SessionInfo
 from lbcproxy.session.salvage import SafeReading
 from lbcproxy.session.session import Session
 from lbcproxy.wire.messages.handshake import Version
@@ -120,7 +120,7 @@ class Pipeline:
     def let_go(self, time_ns: int) -> None:
         """Hold no message that is not whole yet."""
         for direction in Direction:
-            for delivery in self._safe.let_go(direction, time_ns):
+            for delivery in self._safe.release_partial(direction, time_ns):
                 self._take(direction, delivery)
             self._go_on(direction)
 

@@ -10,8 +10,8 @@ from lbcproxy.plugins.host import Host
 from lbcproxy.plugins.verdicts import Sendable
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
+from lbcproxy.session.info import SessionInfo
 from lbcproxy.session.node_state import NodeState, NodeStatistics, Stage
-from lbcproxy.session.observer import SessionInfo
 from lbcproxy.session.session import Session
 from lbcproxy.wire.messages.handshake import Version
 

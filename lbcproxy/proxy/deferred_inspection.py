@@ -1,4 +1,4 @@
-"""Traffic first: what has passed is looked at a little later, in the order in which it came."""
+"""Traffic first: what was forwarded is inspected a little later, in the order of its arrival."""
 
 from __future__ import annotations
 
@@ -8,48 +8,47 @@ from typing import Any
 
 __all__ = ["DeferredInspection"]
 
-LATER = 0.002
-"""Seconds after which it is looked at."""
-MOST = 65_536
-"""Bytes that may wait for that; with more it is done at once."""
+DELAY = 0.002
+"""Seconds after which it is inspected."""
+MAX_PENDING = 65_536
+"""Bytes that may wait for that; beyond this they are inspected at once."""
 
 
 class DeferredInspection:
-    """What all sessions have still to look at.
+    """What has still to be inspected, of all sessions.
 
-    A node that waits for an answer should not wait for us to frame and record its question. One
-    queue for all keeps a capture in order of time. `clock` is Twisted's `IReactorTime`; without
-    one nothing waits.
+    A node that waits for an answer should not have to wait until we have framed and recorded its
+    question. One queue for all sessions keeps a capture in the order of time. `clock` is a Twisted
+    clock; without one, nothing is deferred.
     """
 
     def __init__(self, clock: Any = None) -> None:
         self._clock = clock
-        self._waiting: deque[Callable[[], object]] = deque()
+        self._pending: deque[Callable[[], object]] = deque()
         self._size = 0
         self._timer: Any = None
 
-    def put(self, look: Callable[[], object], size: int) -> None:
-        """Have so many bytes looked at."""
-        self._waiting.append(look)
+    def add(self, inspect: Callable[[], object], size: int) -> None:
+        """Have `size` bytes inspected by calling `inspect`."""
+        self._pending.append(inspect)
         self._size += size
-        if self._clock is None or self._size >= MOST:
-            self.catch_up()
+        if self._clock is None or self._size >= MAX_PENDING:
+            self.run_all()
         elif self._timer is None:
-            self._timer = self._clock.callLater(LATER, self._due)
+            self._timer = self._clock.callLater(DELAY, self._due)
 
-    def catch_up(self) -> None:
-        """Look at all that waits: before anything else is told or asked of a session.
+    def run_all(self) -> None:
+        """Inspect everything that is pending. To be called before any other use of a session.
 
-        The timer has nothing left to do then. It is cancelled, so that a service that has stopped
-        leaves nothing in the reactor.
+        The timer is cancelled, so that a service that has stopped leaves nothing in the reactor.
         """
         self._size = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting:
-            self._waiting.popleft()()
+        while self._pending:
+            self._pending.popleft()()
 
     def _due(self) -> None:
         self._timer = None
-        self.catch_up()
+        self.run_all()

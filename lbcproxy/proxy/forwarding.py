@@ -81,7 +81,7 @@ class DirectForwarding:
 
     def reduce_memory(self) -> None:
         """Hold no incomplete message any longer; it passes unread."""
-        self._inspector.let_go()
+        self._inspector.release_partial()
 
     def cut(self) -> None:
         """Do nothing: nothing is held."""

@@ -1,14 +1,12 @@
-"""A watch: looks at what passes a relay and tells the observers. It never raises.
+"""The inspector of a session: reads what a relay has forwarded, and notifies the observers.
 
-A defect in looking must not harm the traffic, nor what is recorded of it. If the core fails,
-bytes pass unread. An observer that fails is told no more of what passes, but how much it was not
-told, and when the session is over.
+It never raises: a defect in reading must harm neither the traffic nor the recording. If the session
+core fails, bytes are recorded unread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -29,18 +27,32 @@ from lbcproxy.session import (
     SessionInfo,
     SessionSummary,
 )
+from lbcproxy.session.events import (
+    Delivered,
+    DirectionClosed,
+    NotRecorded,
+    SessionEnded,
+    SessionEnding,
+    SessionEvent,
+    SessionReset,
+    SessionStarted,
+    UpstreamConnected,
+)
+from lbcproxy.session.observer import SessionObservers
 from lbcproxy.session.salvage import SafeReading
 
 __all__ = ["Inspector"]
 
-Tell = Callable[[Observer, SessionInfo, int], None]
-NOTHING = Lost()
-
 
 class Inspector:
-    """One session's observers; `now` is the time of day in nanoseconds.
+    """Reads one session and notifies its observers.
 
-    What it receives it looks at when `looks` has it do so; `looked` is told each time.
+    Args:
+        session: The core that reads what passes.
+        observers: The observers of the proxy's sessions, in the order in which they are notified.
+        now: Returns the time of day, in nanoseconds since 1970, UTC.
+        deferred: Runs the inspection of what was received, a little later.
+        inspected: Called after each inspection.
     """
 
     log = Logger(observer=GATE)
@@ -50,32 +62,32 @@ class Inspector:
         session: Session,
         observers: Sequence[Observer],
         now: Callable[[], int],
-        looks: DeferredInspection,
-        looked: Callable[[], object] = bool,
+        deferred: DeferredInspection,
+        inspected: Callable[[], object] = bool,
     ) -> None:
         self._session = session
-        self._safe = SafeReading(session)
-        self._observers = list(observers)
-        self._failed: list[Observer] = []
+        self._reader = SafeReading(session)
+        self._observers = observers
         self._defect: Exception | None = None
         self._now = now
-        self._looks = looks
-        self._looked = looked
-        self._facts: SessionInfo | None = None
+        self._deferred = deferred
+        self._inspected = inspected
+        self._info: SessionInfo | None = None
         self._end: End | None = None
-        # What is told when it is known where the session leads; None when it is.
-        self._untold: list[tuple[Tell, Lost]] | None = None
+        self._notified: SessionObservers | None = None
+        # Events from before the upstream of the session was known.
+        self._pending: list[SessionEvent] = []
 
     @property
-    def facts(self) -> SessionInfo:
-        """Between whom the session is; only while it is running."""
-        assert self._facts is not None
-        return self._facts
+    def info(self) -> SessionInfo:
+        """The endpoints of the session; only while it is running."""
+        assert self._info is not None
+        return self._info
 
     @property
     def running(self) -> bool:
-        """Whether the session has begun and not ended."""
-        return self._facts is not None
+        """Whether the session has started and not ended."""
+        return self._info is not None
 
     @property
     def end(self) -> End | None:
@@ -84,180 +96,178 @@ class Inspector:
 
     @property
     def why(self) -> str:
-        """The same in words; only to be shown."""
+        """Why the session ends, in words; for display only."""
         return "" if self._end is None else self._end.text
 
-    def started(self, facts: SessionInfo, *, settled: bool = True) -> None:
-        """Begin: a client connected.
+    def started(self, info: SessionInfo, *, upstream_known: bool = True) -> None:
+        """Start the session: a client connected.
 
-        If the upstream may be another than the facts have it, all is told when that is known: a
-        capture says it with the client's first packet. Its times are then of that moment, since
-        those of a file do not go back.
+        If there are several upstreams to try, the observers are notified when one is connected: a
+        capture names the upstream with the client's first packet. The events then have the time
+        of that moment, because times in a file do not go backwards.
         """
-        self._facts = facts
-        self._untold = None if settled else []
-        self._tell(lambda observer, facts, now: observer.started(facts, now))
+        self._info = info
+        self._deferred.run_all()
+        self._pending.append(SessionStarted(info, self._now()))
+        if upstream_known:
+            self._release_pending()
 
     def connected(self, local: Endpoint, upstream: Endpoint) -> None:
-        """Tell that the upstream leg is there, our address on it, and where it leads."""
-        self._looks.catch_up()
-        if self._facts is not None:
-            self._facts = msgspec.structs.replace(self._facts, local=local, upstream=upstream)
-        self._settle()
-        self._tell(lambda observer, facts, now: observer.upstream_connected(facts, now))
+        """Notify that the upstream leg is connected, from `local` to `upstream`."""
+        self._deferred.run_all()
+        if self._info is not None:
+            self._info = msgspec.structs.replace(self._info, local=local, upstream=upstream)
+            self._release_pending()
+            self._notify(UpstreamConnected(self._info, self._now()))
 
     def received(self, direction: Direction, data: bytes) -> None:
-        """Have bytes looked at, and told what they complete."""
-        self._looks.put(partial(self._receive, direction, data, self._now()), len(data))
+        """Have bytes inspected, and notify what they complete."""
+        self._deferred.add(partial(self._receive, direction, data, self._now()), len(data))
 
     def catch_up(self) -> None:
-        """Look at all that came before."""
-        self._looks.catch_up()
+        """Inspect everything that was received before."""
+        self._deferred.run_all()
 
-    def let_go(self) -> None:
-        """Hold no message that is under way any longer; it passes unread."""
-        self._looks.catch_up()
+    def release_partial(self) -> None:
+        """Free the memory of messages that are not complete yet; they pass unread."""
+        self._deferred.run_all()
         now = self._now()
         for direction in Direction:
-            self._look(direction, partial(self._safe.let_go, direction, now), now)
+            self._inspect(direction, partial(self._reader.release_partial, direction, now), now)
 
-    def passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        """Tell what passed, where it has been looked at already."""
+    def delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+        """Notify what passed, if it was inspected before it was sent."""
         now = self._now()
         size = sum(len(each.raw) for each in deliveries)
-        self._looks.put(partial(self._tell_passed, direction, deliveries, now), size)
+        self._deferred.add(partial(self._notify_delivered, direction, deliveries, now), size)
 
     def lost(self, size: int) -> None:
-        """Tell that bytes came of which nothing is known: whoever should have read them failed."""
-        self._looks.catch_up()
-        self._tell_lost(Lost(size=size, why="a defect of lbcproxy"))
+        """Notify that bytes passed of which nothing is known: their reader failed."""
+        self._deferred.run_all()
+        self._notify_lost(Lost(size=size, why="a defect of lbcproxy"))
 
     def ending(self, end: End) -> None:
-        """Take note of why the session ends, and tell it; of several reasons the first stays."""
+        """Record why the session ends, and notify it; the first reason stays."""
         if self._end is None:
             self._end = end
-            self._tell(lambda observer, facts, now: observer.ending(facts, end, now))
+            self._deferred.run_all()
+            if self._info is not None:
+                self._notify(SessionEnding(self._info, end, self._now()))
 
     def finished(self, direction: Direction) -> None:
-        """Tell what was left unfinished in a direction, and that its sender closed it."""
-        self._unfinished(direction)
-        self._tell(lambda observer, facts, now: observer.finished(facts, direction, now))
+        """Notify what was left incomplete in a direction, and that its sender closed it."""
+        self._finish(direction)
+        if self._info is not None:
+            self._notify(DirectionClosed(self._info, direction, self._now()))
 
     def reset(self, sender: Direction) -> None:
-        """Tell what was left unfinished both ways, and who broke off."""
+        """Notify what was left incomplete in both directions, and which node sent the reset."""
         self.cut()
-        self._tell(lambda observer, facts, now: observer.reset(facts, sender, now))
+        if self._info is not None:
+            self._notify(SessionReset(self._info, sender, self._now()))
 
     def cut(self) -> None:
-        """Tell what is left unfinished both ways."""
+        """Notify what is left incomplete in both directions."""
         for direction in Direction:
-            self._unfinished(direction)
+            self._finish(direction)
 
     def ended(self) -> None:
-        """Tell that the session is over, why, and what is known of its sides."""
-        self._looks.catch_up()
-        if self._facts is None:
+        """Notify that the session is over, why, and what is known of its nodes."""
+        self._deferred.run_all()
+        if self._info is None:
             return
-        self._settle()
+        self._release_pending()
         summary = SessionSummary(
-            facts=self._facts,
+            info=self._info,
             end=self._end or End(EndCause.FAILURE),
             protocol_version=self._session.protocol_version,
             client=self._session.client.statistics(),
             upstream=self._session.upstream.statistics(),
         )
-        self._tell(lambda observer, _, now: observer.ended(summary, now))
-        for observer in self._failed:
-            with suppress(Exception):
-                observer.gone(self._facts, self._now())
-        self._facts = None
+        if self._notified is not None:
+            self._notified.end(SessionEnded(summary, self._now()))
+        self._info = None
 
-    def _settle(self) -> None:
-        untold, self._untold = self._untold, None
+    def _release_pending(self) -> None:
+        """Notify what had to wait until the upstream was known."""
+        if self._notified is not None or self._info is None:
+            return
+        self._notified = SessionObservers(self._observers, self._info, self._failed)
         now = self._now()
-        for tell, lost in untold or ():
-            self._tell_all(tell, now, lost)
+        pending, self._pending = self._pending, []
+        for event in pending:
+            self._notified.handle(_settled(event, self._info, now))
 
-    def _unfinished(self, direction: Direction) -> None:
-        self._looks.catch_up()
+    def _finish(self, direction: Direction) -> None:
+        self._deferred.run_all()
         now = self._now()
-        self._look(direction, partial(self._safe.end, direction, now), now)
+        self._inspect(direction, partial(self._reader.end, direction, now), now)
 
     def _receive(self, direction: Direction, data: bytes, now: int) -> None:
-        self._look(direction, partial(self._safe.receive, direction, data, now), now, data)
+        self._inspect(direction, partial(self._reader.receive, direction, data, now), now, data)
         try:
-            self._looked()
+            self._inspected()
         except Exception:
-            self._log("session {number}: what it holds cannot be counted; traffic goes on")
+            self._log("session {number}: its memory cannot be counted; traffic goes on")
 
-    def _look(
+    def _inspect(
         self,
         direction: Direction,
         read: Callable[[], list[Delivery]],
         now: int,
         data: bytes = b"",
     ) -> None:
-        if self._facts is None or not (self._observers or self._failed):
+        observers = self._observers if self._notified is None else self._notified
+        if self._info is None or not observers:
             return
         try:
             deliveries = read()
-        except Exception:  # memory may be short for that as well
+        except Exception:  # salvaging needs memory as well
             self._log("session {number}: bytes are neither read nor recorded; traffic goes on")
             self.lost(len(data))
             return
         if self._session.defect is not self._defect:
             self._defect = self._session.defect
             self.log.failure(
-                "session {number}: cannot be read on, and is recorded unread; traffic goes on",
+                "session {number}: cannot be read any further, and is recorded unread; "
+                "traffic goes on",
                 Failure(self._defect),
-                number=self._facts.number,
+                number=self._info.number,
             )
         if deliveries:
-            self._tell_passed(direction, deliveries, now)
+            self._notify_delivered(direction, deliveries, now)
 
-    def _tell_passed(self, direction: Direction, deliveries: Sequence[Delivery], now: int) -> None:
-        def tell(observer: Observer, facts: SessionInfo, _: int) -> None:
-            observer.passed(facts, direction, deliveries, now)
-
-        lost = Lost(
-            messages=sum(len(each.entries) for each in deliveries),
-            size=sum(len(each.raw) for each in deliveries),
-            why="a defect of lbcproxy",
-        )
-        self._tell_all(tell, now, lost)
+    def _notify_delivered(
+        self, direction: Direction, deliveries: Sequence[Delivery], now: int
+    ) -> None:
+        if self._info is None:
+            return
+        self._notify(Delivered(self._info, direction, deliveries, now))
         if self._defect is not None and deliveries[0].unread:
             lacking = sum(each.entries[0].missing for each in deliveries if each.unread)
-            self._tell_lost(Lost(size=lacking, why="reading failed"))
+            self._notify_lost(Lost(size=lacking, why="reading failed"))
 
-    def _tell(self, tell: Tell) -> None:
-        self._looks.catch_up()
-        self._tell_all(tell, self._now())
+    def _notify_lost(self, lost: Lost) -> None:
+        if lost and self._info is not None:
+            self._notify(NotRecorded(self._info, lost, self._now()))
 
-    def _tell_lost(self, lost: Lost) -> None:
-        if lost:
-            self._tell_all(
-                lambda each, facts, now: each.missed(facts, lost, now), self._now(), lost
-            )
+    def _notify(self, event: SessionEvent) -> None:
+        if self._notified is None:
+            self._pending.append(event)
+        else:
+            self._notified.handle(event)
 
-    def _tell_all(self, tell: Tell, now: int, lost: Lost = NOTHING) -> None:
-        """Tell all observers; `lost` is what those that fail, or have failed, do not get."""
-        if self._facts is None:
-            return
-        if self._untold is not None:
-            self._untold.append((tell, lost))
-            return
-        for observer in tuple(self._observers):
-            try:
-                tell(observer, self._facts, now)
-            except Exception:
-                self._observers.remove(observer)
-                self._failed.append(observer)
-                name = type(observer).__name__.lower()
-                self._log(f"session {{number}}: no more for the {name}; traffic goes on")
-        for observer in self._failed if lost else ():
-            with suppress(Exception):
-                observer.missed(self._facts, lost, now)
+    def _failed(self, observer: Observer) -> None:
+        name = type(observer).__name__.lower()
+        self._log(f"session {{number}}: no more events for the {name}; traffic goes on")
 
     def _log(self, words: str) -> None:
-        number = self._facts.number if self._facts is not None else 0
+        number = self._info.number if self._info is not None else 0
         self.log.failure(words, number=number)
+
+
+def _settled(event: SessionEvent, info: SessionInfo, now: int) -> SessionEvent:
+    """Return an event as it is sent once the upstream is known."""
+    if isinstance(event, Delivered):
+        return msgspec.structs.replace(event, info=info)
+    return msgspec.structs.replace(event, info=info, time_ns=now)

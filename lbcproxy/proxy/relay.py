@@ -180,12 +180,12 @@ class Relay:
                     listen=peer.local_address,
                     upstream=self._settings.upstream,
                 ),
-                settled=len(self._settings.upstreams) == 1,
+                upstream_known=len(self._settings.upstreams) == 1,
             )
             reached = self._reached or peer.local_address
             if not self._is_new(peer, peer.address, reached):
                 return
-            self._forwarding.start(self._inspector.facts)
+            self._forwarding.start(self._inspector.info)
             self._deadlines.start(self._is_ready)
             self._dialling = connect(self._dial, self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
@@ -220,7 +220,7 @@ class Relay:
 
     def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Tell the observers what the plugins let pass, and what not."""
-        self._inspector.passed(direction, deliveries)
+        self._inspector.delivered(direction, deliveries)
 
     def hold(self, direction: Direction, held: bool) -> None:
         """Stop reading what comes in a direction, or go on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -14,7 +13,8 @@ from lbcproxy.networks import Network
 from lbcproxy.proxy import Mode, ProxyService, ProxySettings
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.replay.as_server.store import whole_file
-from lbcproxy.session import Delivery, Direction, Observer, SessionInfo, SessionSummary
+from lbcproxy.session import SessionInfo
+from lbcproxy.session.events import Delivered, SessionEnded, SessionEvent
 
 __all__ = ["Recorded"]
 
@@ -22,7 +22,7 @@ PATIENCE = 5.0
 """Seconds that sessions have to end in order when the test is over."""
 
 
-class Recorded(Observer):
+class Recorded:
     """A recording proxy before `upstream`."""
 
     def __init__(self, loop: Loop, network: Network, upstream: Endpoint, timeout: float) -> None:
@@ -43,15 +43,18 @@ class Recorded(Observer):
 
     # What the proxy tells.
 
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
-        """Count."""
-        self.new += sum(len(each.entries) for each in deliveries)
+    def session_started(self, _info: SessionInfo) -> Recorded:
+        """Return itself: all sessions are counted together."""
+        return self
 
-    def ended(self, summary: SessionSummary, time_ns: int) -> None:
-        """Note why."""
-        self._ends.append(f"session {summary.facts.number}: {summary.end.describe()}")
+    def handle(self, event: SessionEvent) -> None:
+        """Count messages, and record why sessions ended."""
+        match event:
+            case Delivered():
+                self.new += sum(len(each.entries) for each in event.deliveries)
+            case SessionEnded():
+                end = event.summary.end.describe()
+                self._ends.append(f"session {event.info.number}: {end}")
 
     # What the plugin asks for.
 

@@ -18,8 +18,25 @@ from lbcproxy.networks import Network
 from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.plugin_host import PluginHost, chain_for
-from lbcproxy.session import Delivery, Direction, End, Entry, Observer, Session, SessionInfo
+from lbcproxy.session import (
+    Delivery,
+    Direction,
+    End,
+    Entry,
+    Observer,
+    Session,
+    SessionInfo,
+    SessionObserver,
+)
 from lbcproxy.session.end import OPEN, SILENT, STOPPED
+from lbcproxy.session.events import (
+    Delivered,
+    DirectionClosed,
+    SessionEnding,
+    SessionEvent,
+    SessionStarted,
+    UpstreamConnected,
+)
 from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["offline"]
@@ -39,7 +56,7 @@ def offline(
     What nodes sent is taken as it came in; what was injected when it was recorded is left out. The
     observer is told of the sessions as of live ones: a `Recorder` so makes another capture.
     """
-    run = _Run(capture, plugins, complain, tuple(faults), seed, observer or Observer())
+    run = _Run(capture, plugins, complain, tuple(faults), seed, observer)
     for entry in capture:
         yield from run.take(entry)
     yield from run.finish()
@@ -55,7 +72,7 @@ class _Run:
         complain: Callable[[str], object],
         faults: tuple[Fault, ...],
         seed: int,
-        observer: Observer,
+        observer: Observer | None,
     ) -> None:
         self.clock = Clock()
         self.out: deque[Entry] = deque()
@@ -132,10 +149,12 @@ class _Replayed:
         self.number = facts.number
         self._run = run
         self._facts = facts
-        run.observer.started(facts, run.now())
-        run.observer.upstream_connected(
-            msgspec.structs.replace(facts, local=facts.local or facts.client), run.now()
-        )
+        self._observer: SessionObserver | None = None
+        if run.observer is not None:
+            self._observer = run.observer.session_started(facts)
+        self._notify(SessionStarted(facts, run.now()))
+        joined = msgspec.structs.replace(facts, local=facts.local or facts.client)
+        self._notify(UpstreamConnected(joined, run.now()))
         chain = chain_for(self.number, run, run)
         core = Session(self.number, network, stream_above=None, wanted=chain.commands)
         host = PluginHost(self, run.clock, run.now, run.plugins.limit, run.complain)
@@ -156,9 +175,13 @@ class _Replayed:
         self._pipeline.cut(self._run.now())
         self._pipeline.end("the capture ends")
         if (end := self._run.ends.get(self.number)) is not None:
-            self._run.observer.ending(self._facts, end, self._run.now())
+            self._notify(SessionEnding(self._facts, end, self._run.now()))
         for direction in Direction:
-            self._run.observer.finished(self._facts, direction, self._run.now())
+            self._notify(DirectionClosed(self._facts, direction, self._run.now()))
+
+    def _notify(self, event: SessionEvent) -> None:
+        if self._observer is not None:
+            self._observer.handle(event)
 
     # What the host asks for.
 
@@ -167,7 +190,7 @@ class _Replayed:
 
     def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Return what passed."""
-        self._run.observer.passed(self._facts, direction, deliveries, self._run.now())
+        self._notify(Delivered(self._facts, direction, deliveries, self._run.now()))
         self._run.out.extend(entry for each in deliveries for entry in each.entries)
 
     def finish_on(self, direction: Direction) -> None:

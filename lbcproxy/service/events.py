@@ -1,15 +1,21 @@
-"""What happens to sessions, logged as it happens and counted."""
+"""An observer that logs what happens to sessions, and counts it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from twisted.logger import Logger
 
 from lbcproxy.peer.log import GATE
-from lbcproxy.session import Delivery, Direction, Entry, Observer, SessionInfo, SessionSummary
-from lbcproxy.session.command_counter import Names
+from lbcproxy.session import Entry, SessionInfo, SessionSummary
+from lbcproxy.session.command_counter import CommandNames
+from lbcproxy.session.events import (
+    Delivered,
+    SessionEnded,
+    SessionEvent,
+    SessionStarted,
+    UpstreamConnected,
+)
 from lbcproxy.text import printable
 
 __all__ = ["Events"]
@@ -18,33 +24,43 @@ __all__ = ["Events"]
 LOG = Logger(namespace="lbcproxy.session", observer=GATE)
 
 
-class Events(Observer):
-    """Log the beginning and end of each session; count sessions and messages."""
+class Events:
+    """An observer that logs the beginning and the end of each session, and counts messages."""
 
     def __init__(self) -> None:
         self.sessions = 0
         self.commands: Counter[str] = Counter()
-        self._names = Names()
+        self._names = CommandNames()
         self.errors = 0
-        """Messages and other bytes with something wrong.
+        """Messages with an error, and runs of junk.
 
-        Payloads are not read for it, but count if an observer before this one has read them.
+        Payloads are not decoded for this; they count if an earlier observer has decoded them.
         """
 
-    def started(self, facts: SessionInfo, time_ns: int) -> None:
-        """Say who connected."""
-        self.sessions += 1
-        self._say(facts, "client connect")
+    def session_started(self, _info: SessionInfo) -> Events:
+        """Return itself: there is nothing to keep for each session."""
+        return self
 
-    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
-        """Say that the upstream is there."""
-        self._say(facts, f"upstream connect {facts.upstream}")
+    def handle(self, event: SessionEvent) -> None:
+        """Count or log what happened."""
+        match event:
+            case Delivered():
+                self._count(event)
+            case SessionStarted():
+                self.sessions += 1
+                self._log(event.info, "client connect")
+            case UpstreamConnected():
+                self._log(event.info, f"upstream connect {event.info.upstream}")
+            case SessionEnded():
+                self._log(event.info, _description(event.summary))
 
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
-        """Count what passed."""
-        for delivery in deliveries:
+    def farewell(self) -> str:
+        """Return the totals in words."""
+        words = f"stopped: {self.sessions} sessions, {self.commands.total():,} messages"
+        return f"{words}, {self.errors} with errors" if self.errors else words
+
+    def _count(self, event: Delivered) -> None:
+        for delivery in event.deliveries:
             if delivery.run is not None:
                 self.commands.update(delivery.run.frames.commands)
                 self.errors += sum(map(_is_wrong, delivery.run.made))
@@ -53,33 +69,25 @@ class Events(Observer):
                 if entry.message is None:
                     self.errors += not entry.continued
                 else:
-                    self.commands[self._names.of(entry.command)] += 1
+                    self.commands[self._names.counted_as(entry.command)] += 1
                     self.errors += _is_wrong(entry)
 
-    def ended(self, summary: SessionSummary, time_ns: int) -> None:
-        """Say how a session ended."""
-        messages = summary.client.messages + summary.upstream.messages
-        sizes = f"{summary.client.bytes:,} B up, {summary.upstream.bytes:,} B down"
-        agreed = summary.protocol_version
-        words = f"end: {printable(summary.end.describe())}; {messages:,} messages, {sizes}"
-        if agreed is not None:
-            words += f", version {agreed}"
-        if not summary.is_ready:
-            words += ", no handshake"
-        junk = summary.client.junk_bytes + summary.upstream.junk_bytes
-        if junk:
-            words += f", {junk:,} B junk"
-        self._say(summary.facts, words)
+    @staticmethod
+    def _log(info: SessionInfo, text: str) -> None:
+        LOG.info("[#{session} {client}] {text}", session=info.number, client=info.client, text=text)
 
-    def farewell(self) -> str:
-        """Say how much it was in all."""
-        words = f"stopped: {self.sessions} sessions, {self.commands.total():,} messages"
-        return f"{words}, {self.errors} with errors" if self.errors else words
 
-    def _say(self, facts: SessionInfo, text: str) -> None:
-        LOG.info(
-            "[#{session} {client}] {text}", session=facts.number, client=facts.client, text=text
-        )
+def _description(summary: SessionSummary) -> str:
+    """Return how a session ended, in words."""
+    messages = summary.client.messages + summary.upstream.messages
+    sizes = f"{summary.client.bytes:,} B up, {summary.upstream.bytes:,} B down"
+    words = f"end: {printable(summary.end.describe())}; {messages:,} messages, {sizes}"
+    if summary.protocol_version is not None:
+        words += f", version {summary.protocol_version}"
+    if not summary.is_ready:
+        words += ", no handshake"
+    junk = summary.client.junk_bytes + summary.upstream.junk_bytes
+    return f"{words}, {junk:,} B junk" if junk else words
 
 
 def _is_wrong(entry: Entry) -> bool:

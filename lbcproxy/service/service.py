@@ -157,7 +157,7 @@ class LbcproxyService(Service):
         """Save what rings hold, if nobody has ended the service in order."""
         if self._stopped is None:
             with suppress(Exception):  # it may be what the program dies of
-                self._shared.inspections.catch_up()
+                self._shared.inspections.run_all()
             self._recordings.dump_rings()
 
     @property
@@ -191,7 +191,7 @@ class LbcproxyService(Service):
         return done
 
     async def _hang_up(self) -> None:
-        self._shared.inspections.catch_up()  # what passed before belongs to the files of before
+        self._shared.inspections.run_all()  # what passed before belongs to the files of before
         try:
             if self._reload is not None:
                 await self.change(self._reload())
@@ -267,7 +267,7 @@ class LbcproxyService(Service):
 
     def recordings(self) -> Recordings:
         """Give what keeps the sessions, after all that has passed was told to it."""
-        self._shared.inspections.catch_up()
+        self._shared.inspections.run_all()
         return self._recordings
 
     def ask_again(self) -> None:

@@ -4,9 +4,10 @@ from lbcproxy.deprecated import deprecated_names
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import UNKNOWN_SIZE, Delivery, Entry, RunEntries
+from lbcproxy.session.info import Lost, SessionInfo, SessionSummary
 from lbcproxy.session.message import Message
 from lbcproxy.session.node_state import NodeState, NodeStatistics, Stage
-from lbcproxy.session.observer import Lost, Observer, SessionInfo, SessionSummary
+from lbcproxy.session.observer import EventRouter, Observer, SessionObserver
 from lbcproxy.session.session import Session
 from lbcproxy.session.verdict import EntryVerdict
 
@@ -18,6 +19,7 @@ __all__ = [
     "EndCause",
     "Entry",
     "EntryVerdict",
+    "EventRouter",
     "Lost",
     "Message",
     "NodeState",
@@ -26,6 +28,7 @@ __all__ = [
     "RunEntries",
     "Session",
     "SessionInfo",
+    "SessionObserver",
     "SessionSummary",
     "Stage",
 ]

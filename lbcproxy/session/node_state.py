@@ -7,7 +7,7 @@ from enum import Enum
 
 import msgspec
 
-from lbcproxy.session.command_counter import Names
+from lbcproxy.session.command_counter import CommandNames
 from lbcproxy.session.message import Message
 from lbcproxy.wire.framer import Run
 from lbcproxy.wire.messages.handshake import Version
@@ -72,7 +72,7 @@ class NodeState:
         self.bytes = 0
         self.junk_bytes = 0
         self.commands: Counter[str] = Counter()
-        self._names = Names()
+        self._names = CommandNames()
 
     @property
     def stage(self) -> Stage:
@@ -85,7 +85,7 @@ class NodeState:
 
     def see(self, message: Message) -> None:
         """Take note of a message the node has sent."""
-        self.commands[self._names.of(message.command)] += 1
+        self.commands[self._names.counted_as(message.command)] += 1
         stage = TRANSITIONS.get((self._sent, message.command))
         if stage is None:
             return

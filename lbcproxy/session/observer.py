@@ -1,137 +1,124 @@
-"""What is told of sessions while they happen: to the recorder, the console, later to sinks."""
+"""Observers of sessions: the recorder, the console, the log."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Protocol
 
-import msgspec
+from lbcproxy.session.events import (
+    Delivered,
+    NotRecorded,
+    ObserverDropped,
+    SessionEnded,
+    SessionEvent,
+    SessionStarted,
+)
+from lbcproxy.session.info import Lost, SessionInfo
 
-from lbcproxy.endpoint import Endpoint
-from lbcproxy.session.direction import Direction
-from lbcproxy.session.end import End
-from lbcproxy.session.entry import Delivery
-from lbcproxy.session.node_state import NodeStatistics, Stage
-
-__all__ = ["Lost", "Observer", "SessionInfo", "SessionSummary"]
-
-
-class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Between whom a session is; by address and port."""
-
-    number: int
-    network: str
-    client: Endpoint
-    listen: Endpoint
-    """Our address on the client leg."""
-    upstream: Endpoint
-    """Where the upstream leg leads."""
-    local: Endpoint | None = None
-    """Our address on the upstream leg, once it is connected."""
+__all__ = ["EventRouter", "Observer", "SessionObserver", "SessionObservers"]
 
 
-class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """How a session ended."""
+class SessionObserver(Protocol):
+    """Observes one session."""
 
-    facts: SessionInfo
-    end: End
-    """Why it ended, and who ended it."""
-    protocol_version: int | None
-    """The version the two agreed on, or None if they did not come to it."""
-    client: NodeStatistics
-    upstream: NodeStatistics
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether both nodes had finished the handshake."""
-        return self.client.stage is Stage.READY and self.upstream.stage is Stage.READY
-
-    @property
-    def why(self) -> str:
-        """The end in words; only to be shown."""
-        return self.end.text
+    def handle(self, event: SessionEvent, /) -> None:
+        """Handle what happened next in the session; `SessionStarted` comes first."""
 
 
-Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+class Observer(Protocol):
+    """Observes all sessions of a proxy."""
+
+    def session_started(self, info: SessionInfo, /) -> SessionObserver | None:
+        """Return what observes a session; None if its events are not wanted.
+
+        An observer that needs no state for each session returns itself.
+        """
 
 
-class Lost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How much of what happened is not recorded."""
+class SessionObservers:
+    """The observers of one session. A failure of one harms neither the session nor the others.
 
-    messages: Count = 0
-    size: Count = msgspec.field(default=0, name="bytes")
-    """Bytes: of capture files, or where nobody has made any of it, of the nodes."""
-    packets: Count = 0
-    """What a capture of others dropped."""
-    why: str = ""
-    """What is known of the cause, for people."""
+    An observer that raises gets no more events, except `NotRecorded` for what it missed and
+    `ObserverDropped` at the end. `failed` is called with it while the exception is handled.
+    """
+
+    def __init__(
+        self,
+        observers: Iterable[Observer],
+        info: SessionInfo,
+        failed: Callable[[Observer], object],
+    ) -> None:
+        self._failed = failed
+        self._active: list[tuple[SessionObserver, Observer]] = []
+        self._dropped: list[SessionObserver] = []
+        for observer in observers:
+            try:
+                found = observer.session_started(info)
+            except Exception:
+                failed(observer)
+                continue
+            if found is not None:
+                self._active.append((found, observer))
 
     def __bool__(self) -> bool:
-        return bool(self.messages or self.size or self.packets)
+        return bool(self._active or self._dropped)
 
-    def __add__(self, other: Lost) -> Lost:
-        return Lost(
-            messages=self.messages + other.messages,
-            size=self.size + other.size,
-            packets=self.packets + other.packets,
-            why=self.why or other.why,
-        )
+    def handle(self, event: SessionEvent) -> None:
+        """Send an event to all observers; it never raises."""
+        for each in tuple(self._active):
+            try:
+                each[0].handle(event)
+            except Exception:
+                self._active.remove(each)
+                self._dropped.append(each[0])
+                self._failed(each[1])
+        if self._dropped and (missed := _missed(event)) is not None:
+            self._send(missed)
 
-    @property
-    def words(self) -> str:
-        """Return it in words."""
-        found = []
-        if self.messages or self.size:
-            found.append(f"{self.messages:,} messages ({self.size:,} bytes of capture)")
-        if self.packets:
-            found.append(f"{self.packets:,} packets")
-        return f"{' and '.join(found)} were not recorded"
+    def end(self, event: SessionEnded) -> None:
+        """Send the last event."""
+        self.handle(event)
+        self._send(ObserverDropped(event.info, event.time_ns))
+
+    def _send(self, event: NotRecorded | ObserverDropped) -> None:
+        for observer in self._dropped:
+            with suppress(Exception):
+                observer.handle(event)
 
 
-class Observer:
-    """Is told what happens, in order. Each method does nothing here; times in nanoseconds, UTC."""
+def _missed(event: SessionEvent) -> NotRecorded | None:
+    """Return what observers that failed have missed of an event."""
+    if isinstance(event, NotRecorded):
+        return event
+    if not isinstance(event, Delivered):
+        return None
+    lost = Lost(
+        messages=sum(len(each.entries) for each in event.deliveries),
+        size=sum(len(each.raw) for each in event.deliveries),
+        why="a defect of lbcproxy",
+    )
+    return NotRecorded(event.info, lost, event.time_ns) if lost else None
 
-    def started(self, facts: SessionInfo, time_ns: int) -> None:
-        """A client connected."""
 
-    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
-        """A session of which the beginning is not known; a capture may have missed it.
+class EventRouter:
+    """Sends the events of several sessions to what observes each of them."""
 
-        `protocol_version` is what its nodes had agreed on, if that is known all the same.
-        """
-        self.started(facts, time_ns)
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._sessions: dict[int, SessionObserver] = {}
 
-    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
-        """The upstream leg is there."""
-
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
-        """Bytes passed, some of them completing messages."""
-
-    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
-        """It is known why the session ends. Told once, before the first end of a direction.
-
-        What waits may still pass. Where nothing else is told of the end, `ended` says it alone.
-        """
-
-    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        """The sender in this direction closed it in order."""
-
-    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        """The sender in this direction broke its connection off."""
-
-    def ended(self, summary: SessionSummary, time_ns: int) -> None:
-        """Both legs are gone."""
-
-    def left(self, summary: SessionSummary, time_ns: int) -> None:
-        """No more is known of a session that nobody has closed: a capture tells it no further."""
-
-    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
-        """Something is missing here: this observer failed at it, or a capture lacks it.
-
-        Without `facts` nobody knows which sessions it is of.
-        """
-
-    def gone(self, facts: SessionInfo, time_ns: int) -> None:
-        """A session is over that this observer failed at, and was told no more of."""
+    def handle(self, event: SessionEvent) -> None:
+        """Handle what happened next in one of the sessions."""
+        if event.info is None:
+            return
+        number = event.info.number
+        if isinstance(event, SessionStarted):
+            observer = self._observer.session_started(event.info)
+            if observer is not None:
+                self._sessions[number] = observer
+        observer = self._sessions.get(number)
+        if observer is not None:
+            observer.handle(event)
+        if isinstance(event, SessionEnded | ObserverDropped):
+            self._sessions.pop(number, None)

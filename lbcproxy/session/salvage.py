@@ -38,10 +38,10 @@ class SafeReading:
         except Exception as error:
             return self._session.salvage(direction, b"", time_ns, error)
 
-    def let_go(self, direction: Direction, time_ns: int) -> list[Delivery]:
-        """Do what `Session.let_go` does."""
+    def release_partial(self, direction: Direction, time_ns: int) -> list[Delivery]:
+        """Do what `Session.release_partial` does."""
         try:
-            return self._session.let_go(direction, time_ns)
+            return self._session.release_partial(direction, time_ns)
         except Exception as error:
             return self._session.salvage(direction, b"", time_ns, error)
 

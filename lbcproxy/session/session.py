@@ -228,7 +228,7 @@ class Session:
         one, other = self._ways.values()
         return one.framer.memory + other.framer.memory
 
-    def let_go(self, direction: Direction, time_ns: int) -> list[Delivery]:
+    def release_partial(self, direction: Direction, time_ns: int) -> list[Delivery]:
         """Hold the message that is under way no longer: it will have passed unread."""
         way = self._ways[direction]
         way.expected = way.framer.buffered

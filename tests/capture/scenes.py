@@ -7,6 +7,7 @@ from lbcproxy.capture import open_capture
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, End, EndCause, Session, SessionInfo, SessionSummary
 from lbcproxy.wire.envelope import frame
+from tests.session.feed import Feed
 from tests.session.frames import verack, version
 
 __all__ = ["CLOSED", "DOWN", "MIDNIGHT", "NETWORK", "SECOND", "UP", "Play", "held", "ping"]
@@ -27,9 +28,19 @@ class Play:
     """Sessions that are told to `observer`; `now` moves on by a millisecond with each event."""
 
     def __init__(self, observer=None):
-        self.observer = observer
+        if observer is not None:
+            self.observer = observer
         self.now = MIDNIGHT
         self.sessions = {}
+
+    @property
+    def observer(self):
+        """Sends events to what observes the sessions."""
+        return self._feed
+
+    @observer.setter
+    def observer(self, observer):
+        self._feed = Feed(observer)
 
     def tick(self):
         """Give the time, which goes on."""
@@ -76,7 +87,7 @@ class Play:
         """Say that it is over."""
         core, facts = self.sessions.pop(number)
         summary = SessionSummary(
-            facts=facts,
+            info=facts,
             end=end,
             protocol_version=core.protocol_version,
             client=core.client.statistics(),

@@ -5,7 +5,6 @@ import itertools
 import pytest
 
 from lbcproxy.capture import events, open_capture
-from lbcproxy.capture.events import Ending
 from lbcproxy.capture.tools.anonymise import Anonymiser
 from lbcproxy.capture.tools.convert import choose_format, writing
 from lbcproxy.capture.tools.cut import Cut, Selection
@@ -15,6 +14,7 @@ from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.proxy import Plugins
 from lbcproxy.replay.offline import offline
 from lbcproxy.session import Direction, End, EndCause
+from lbcproxy.session.events import SessionEnding
 from tests.capture.scenes import NETWORK, Play, ping
 from tests.capture.told import written
 
@@ -57,7 +57,7 @@ def as_format(path, out):
     """Write a capture in the format of a name; give what that cannot hold."""
     with writing(out, choose_format(out)) as writer:
         for event in events(open_capture(path, NETWORK)):
-            writer.take(event)
+            writer.handle(event)
     return writer.lacks
 
 
@@ -107,7 +107,9 @@ def test_tools_keep_it(tmp_path):
     written(anonymiser.of(events(open_capture(path))), out)
     assert ends_of(out) == bare
     told = [
-        each.end for each in anonymiser.of(events(open_capture(path))) if isinstance(each, Ending)
+        each.end
+        for each in anonymiser.of(events(open_capture(path)))
+        if isinstance(each, SessionEnding)
     ]
     assert told == bare
 

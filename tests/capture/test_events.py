@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
-from lbcproxy.capture.events import Connected, Ended, Finished, Header, Passed, Reset, Started
+from lbcproxy.capture.events import CaptureSessionEnded, SectionHeader, session_ended
 from lbcproxy.capture.reading import pairing as pairing_module
 from lbcproxy.capture.reading.pairing import Pairing, RewritePending, RewriteSent
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Delivery, Direction, Session
+from lbcproxy.session.events import (
+    Delivered,
+    DirectionClosed,
+    SessionReset,
+    SessionStarted,
+    UpstreamConnected,
+)
 from lbcproxy.wire.envelope import frame
 from tests.capture.test_reader import TALK as PLAIN
 from tests.capture.test_reader import pcap_of, recorded, segments_of
@@ -36,6 +43,7 @@ from tests.capture.test_verdicts import (
     rewritten,
 )
 from tests.capture.told import CAPTURES, conversation, entries_of, retold
+from tests.session.feed import Feed
 
 UP, DOWN = Direction
 
@@ -45,7 +53,7 @@ def sent_of(path: Path) -> list[bytes | None]:
     return [
         delivery.sent
         for event in events(open_capture(path))
-        if isinstance(event, Passed)
+        if isinstance(event, Delivered)
         for delivery in event.deliveries
         for _ in delivery.entries
     ]
@@ -133,7 +141,7 @@ def test_an_appended_file_is_retold_section_by_section(tmp_path: Path):
     """Each says for itself of what network it is, and whether its legs differ."""
     path = record(tmp_path / "twice.pcapng", TALK)
     record(path, [passed(UP, ping(1)), dropped(UP, ping(2))])
-    headers = [each for each in events(open_capture(path)) if isinstance(each, Header)]
+    headers = [each for each in events(open_capture(path)) if isinstance(each, SectionHeader)]
     assert [(each.network, each.legs, each.changes) for each in headers] == [
         (NETWORK.id, "both", True)
     ] * 2
@@ -158,8 +166,8 @@ def test_missing_bytes_are_retold_at_their_place(tmp_path: Path):
 def test_sessions_met_in_their_middle_are_retold(tmp_path: Path):
     """They do not begin where the file does."""
     path = pcap_of(segments_of(ping(1)[10:] + ping(2) + b"rest", 20), tmp_path)
-    started = [each for each in events(open_capture(path)) if isinstance(each, Started)]
-    assert [each.begun for each in started] == [False]
+    started = [each for each in events(open_capture(path)) if isinstance(each, SessionStarted)]
+    assert [each.from_start for each in started] == [False]
     again = retold(path, tmp_path / "again.pcapng")
     # Where bytes that are no message end is known when the next message comes.
     told = [[each | {"time_ns": None} for each in entries_of(each)] for each in (path, again)]
@@ -176,7 +184,7 @@ def test_what_ended_how_is_told(tmp_path: Path):
     ):
         path = tmp_path / f"{how}.pcapng"
         with path.open("wb") as file:
-            recorder = Recorder(file.write, network=NETWORK.id, changes=True)
+            recorder = Feed(Recorder(file.write, network=NETWORK.id, changes=True))
             recorder.started(facts(1), 1)
             recorder.upstream_connected(facts(1), 2)
             recorder.passed(facts(1), UP, Session(1, NETWORK).receive(UP, ping(1), 3), 3)
@@ -186,10 +194,17 @@ def test_what_ended_how_is_told(tmp_path: Path):
                 recorder.finished(facts(1), UP, 4)
                 recorder.finished(facts(1), DOWN, 5)
         told = list(events(open_capture(path)))
-        kinds = {"finish": [Finished, Finished], "reset": [Reset], "": []}[how]
-        assert [type(each) for each in told] == [Header, Started, Connected, Passed, *kinds, Ended]
+        kinds = {"finish": [DirectionClosed, DirectionClosed], "reset": [SessionReset], "": []}[how]
+        assert [type(each) for each in told] == [
+            SectionHeader,
+            SessionStarted,
+            UpstreamConnected,
+            Delivered,
+            *kinds,
+            CaptureSessionEnded,
+        ]
         assert (told[-1].report.how, told[-1].closed) == (end, how != "")
-        assert told[-1].summary.facts == facts(1)
+        assert told[-1].summary.info == facts(1)
         assert retold(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
 
 
@@ -208,7 +223,7 @@ def test_damage_comes_behind_all_that_was_before(tmp_path: Path):
         except CaptureError as error:
             assert error.offset is not None
             assert error.offset <= size
-        deliveries = [p for each in told if isinstance(each, Passed) for p in each.deliveries]
+        deliveries = [p for each in told if isinstance(each, Delivered) for p in each.deliveries]
         raw = [delivery.raw or delivery.sent for delivery in deliveries]
         assert raw == [each.frame for each in TALK[: len(raw)]]
         assert len(raw) >= most
@@ -259,16 +274,16 @@ def test_any_talk_is_retold(tmp_path_factory, data: st.DataObject):
 # What waits.
 
 
-def waiting(session: int, number: int, verdict: str = "pass") -> Passed:
+def waiting(session: int, number: int, verdict: str = "pass") -> Delivered:
     """An event of one message."""
     deliveries = Session(session, NETWORK).receive(UP, ping(number), number)
     [entry] = deliveries[0].entries
     entry = msgspec.structs.replace(entry, number=number, session=session, verdict=verdict)
-    return Passed(facts(session), UP, (Delivery(ping(number), (entry,)),), number)
+    return Delivered(facts(session), UP, (Delivery(ping(number), (entry,)),), number)
 
 
 def numbers(told: list) -> list[int]:
-    return [each.deliveries[0].entries[0].number for each in told if isinstance(each, Passed)]
+    return [each.deliveries[0].entries[0].number for each in told if isinstance(each, Delivered)]
 
 
 def test_other_sessions_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
@@ -307,8 +322,10 @@ def test_what_nobody_waits_for_is_not_kept(monkeypatch: pytest.MonkeyPatch):
     for number in range(1_000):
         assert list(pairing.feed(RewriteSent((1, number), bytes(100)))) == []
     assert len(pairing._early) <= 10
-    [ended, *_] = [each for each in events(open_capture(CAPTURES[0])) if isinstance(each, Ended)]
-    list(pairing.feed(Ended(facts(1), ended.report, True, 5)))
+    [ended, *_] = [
+        each for each in events(open_capture(CAPTURES[0])) if isinstance(each, CaptureSessionEnded)
+    ]
+    list(pairing.feed(session_ended(facts(1), ended.report, True, 5)))
     assert not pairing._early
 
 
@@ -334,7 +351,7 @@ def test_a_gap_is_where_it_was_whatever_came_the_other_way(tmp_path: Path):
     times = itertools.count(1_000)
     path = tmp_path / "gap.pcapng"
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network=NETWORK.id)
+        recorder = Feed(Recorder(file.write, network=NETWORK.id))
         recorder.started(facts(1), next(times))
         for direction, number in ((UP, 1), (DOWN, 2), (UP, 0), (DOWN, 3), (DOWN, 4), (UP, 5)):
             time = next(times)
@@ -369,12 +386,14 @@ def test_what_is_left_of_a_message_is_told_before_its_end(tmp_path: Path):
 def test_a_session_that_is_left_gives_its_addresses_free(tmp_path: Path):
     """Nobody closed it in the capture, and then the same client came again."""
     path = tmp_path / "left.pcapng"
-    [ended, *_] = [each for each in events(open_capture(CAPTURES[0])) if isinstance(each, Ended)]
+    [ended, *_] = [
+        each for each in events(open_capture(CAPTURES[0])) if isinstance(each, CaptureSessionEnded)
+    ]
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network=NETWORK.id)
+        recorder = Feed(Recorder(file.write, network=NETWORK.id))
         recorder.started(facts(1), 1_000_000)
-        recorder.left(msgspec.structs.replace(ended.summary, facts=facts(1)), 1_000_001)
+        recorder.left(msgspec.structs.replace(ended.summary, info=facts(1)), 1_000_001)
         second = msgspec.structs.replace(facts(1), number=2)
         recorder.started(second, 2_000_000)
-    started = [each.facts for each in events(open_capture(path)) if isinstance(each, Started)]
+    started = [each.info for each in events(open_capture(path)) if isinstance(each, SessionStarted)]
     assert [each.client for each in started] == [facts(1).client] * 2

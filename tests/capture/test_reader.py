@@ -16,6 +16,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction, Session, SessionInfo
 from lbcproxy.wire.envelope import frame
+from tests.session.feed import Feed
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 REGTEST = networks.get("lbry-regtest")
@@ -70,7 +71,7 @@ def recorded(tmp_path, session_data, legs="auto", network="lbry-regtest"):
     """Record some data as a proxy would, and give the file."""
     path = tmp_path / "own.pcapng"
     with path.open("ab") as file:
-        recorder = Recorder(file.write, network=network, legs=legs)
+        recorder = Feed(Recorder(file.write, network=network, legs=legs))
         session = Session(1, networks.get(network), stream_above=65_536)
         recorder.started(msgspec.structs.replace(FACTS, network=network), 1_000)
         recorder.upstream_connected(FACTS_WITH_LOCAL, 1_500)

@@ -31,6 +31,7 @@ from lbcproxy.session import (
 )
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
+from tests.session.feed import Feed
 from tests.tools import tshark
 
 NETWORK = networks.get("lbry-regtest")
@@ -110,7 +111,7 @@ def record(
     With `together` what is equal in direction and session is told in one call.
     """
     with path.open("ab") as file:
-        recorder = Recorder(file.write, network=NETWORK.id, changes=True)
+        recorder = Feed(Recorder(file.write, network=NETWORK.id, changes=True))
         times = itertools.count(1_700_000_000_000_000_000, 1_000)
         numbers = itertools.count(1)
         sessions = sorted({each.session for each in steps} | {1})
@@ -153,7 +154,7 @@ def _delivery(step: Step, number: int, time_ns: int) -> Delivery:
 def _summary(session: int) -> SessionSummary:
     sides = Session(session, NETWORK)
     return SessionSummary(
-        facts=facts(session),
+        info=facts(session),
         end=End(EndCause.CLOSED, Direction.TO_UPSTREAM),
         protocol_version=None,
         client=sides.client.statistics(),
@@ -337,7 +338,7 @@ def test_a_relays_capture_tells_each_message_once(tmp_path: Path, kind: str):
 def relayed(path: Path, kind: str) -> None:
     """Append what a relay records."""
     with path.open("ab") as file:
-        recorder = Recorder(file.write, network=NETWORK.id, legs=kind)
+        recorder = Feed(Recorder(file.write, network=NETWORK.id, legs=kind))
         session = Session(1, NETWORK)
         recorder.started(facts(1), 1_000)
         recorder.upstream_connected(facts(1), 2_000)
@@ -350,7 +351,7 @@ def test_the_client_leg_alone_is_no_lie(tmp_path: Path):
     """Whoever asks for one leg of changed traffic gets it: what its wire had, with verdicts."""
     path = tmp_path / "client.pcapng"
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network=NETWORK.id, legs="client", changes=True)
+        recorder = Feed(Recorder(file.write, network=NETWORK.id, legs="client", changes=True))
         recorder.started(facts(1), 1)
         recorder.upstream_connected(facts(1), 2)
         for number, step in enumerate(TALK, 1):

@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
-from lbcproxy.capture import Recorder, events, open_capture, tell
-from lbcproxy.capture.events import Ended, Event, Header, Started
+from lbcproxy.capture import Recorder, events, open_capture
+from lbcproxy.capture.events import CaptureSessionEnded, Event, SectionHeader
 from lbcproxy.capture.tools.convert import choose_format, writing
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import Entry
+from lbcproxy.session import Entry, EventRouter
+from lbcproxy.session.events import SessionStarted
 
 __all__ = [
     "CAPTURES",
@@ -71,10 +72,10 @@ def conversation(path: Path, network: str | None = None) -> list[Any]:
     """Give what a capture tells beside its messages: files, sessions, beginnings and ends."""
     found: list[Any] = []
     for event in events(open_capture(path, network)):
-        if isinstance(event, Ended):
+        if isinstance(event, CaptureSessionEnded):
             report = msgspec.structs.replace(event.report, upstream=None)
-            found.append(("Ended", event.facts, event.closed, report))
-        elif not isinstance(event, Header) and not hasattr(event, "deliveries"):
+            found.append(("Ended", event.info, event.closed, report))
+        elif not isinstance(event, SectionHeader) and not hasattr(event, "deliveries"):
             found.append((type(event).__name__, event))
     # Sessions that are left open are told in no order.
     return sorted(found, key=lambda each: (each[0] == "Ended", each[0] == "Ended" and repr(each)))
@@ -88,23 +89,24 @@ def retold(path: Path, out: Path, legs: str | None = None) -> Path:
 def written(told: Iterable[Event], out: Path, legs: str | None = None) -> Path:
     """Write a capture from events."""
     with out.open("wb") as file:
-        recorder: Recorder | None = None
-        header = Header()
+        router: EventRouter | None = None
+        header = SectionHeader()
         for event in told:
-            if isinstance(event, Header):
-                recorder, header = None, event
-            elif recorder is None and isinstance(event, Started):
+            if isinstance(event, SectionHeader):
+                router, header = None, event
+            elif router is None and isinstance(event, SessionStarted):
                 recorder = Recorder(
                     file.write,
-                    network=header.network or event.facts.network,
+                    network=header.network or event.info.network,
                     legs=legs or header.legs,
                     changes=header.changes,
                     metadata=header.metadata,
                     comments=header.comments,
                 )
-            if recorder is not None:
-                tell(event, recorder)
-        if recorder is None:
+                router = EventRouter(recorder)
+            if router is not None and not isinstance(event, SectionHeader):
+                router.handle(event)
+        if router is None:
             Recorder(file.write, network=header.network or "lbry-regtest")
     return out
 
@@ -121,7 +123,7 @@ def converted(path: Path, folder: Path, name: str, network: str | None = None) -
         folder.mkdir(parents=True, exist_ok=True)
     with writing(out, choose_format(out)) as writer:
         for event in events(open_capture(path, network)):
-            writer.take(event)
+            writer.handle(event)
     return out
 
 

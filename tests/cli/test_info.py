@@ -22,6 +22,7 @@ from lbcproxy.wire.envelope import frame
 from tests.capture.test_disorder import segments, written
 from tests.capture.test_reader import FACTS_WITH_LOCAL as FACTS
 from tests.capture.test_verdicts import TALK, record
+from tests.session.feed import Feed
 
 MAGIC = networks.get("lbry-regtest").magic
 PING = frame(MAGIC, "ping", bytes(8))
@@ -264,7 +265,7 @@ def test_who_decided_is_named_once_a_message(lbcproxy, tmp_path):
     path = tmp_path / "own.pcapng"
     deciders = [("quiet: drop: no pings", "slow: delay 2 s", "quiet: close"), ("terminate", "why")]
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network="lbry-regtest", changes=True)
+        recorder = Feed(Recorder(file.write, network="lbry-regtest", changes=True))
         recorder.started(FACTS, 1)
         recorder.upstream_connected(FACTS, 1)
         session = Session(1, networks.get("lbry-regtest"), stream_above=None)

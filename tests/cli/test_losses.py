@@ -9,13 +9,13 @@ import pytest
 
 from lbcproxy.background import Background
 from lbcproxy.capture import Recorder, Recording, RecordingSettings, open_capture
-from lbcproxy.capture.events import Missing
 from lbcproxy.capture.formats import pcapng, read_packets
 from lbcproxy.capture.recording.file import RETRY_INTERVAL
 from lbcproxy.capture.tools.summary import summarise
 from lbcproxy.capture.writing.notes import lost_block
 from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
 from lbcproxy.session import Lost
+from lbcproxy.session.events import NotRecorded
 from tests.capture.scenes import DOWN, MIDNIGHT, NETWORK, UP, Play, ping
 
 SAID = "lbcproxy: 2 messages (64 bytes of capture) were not recorded\n"
@@ -230,7 +230,9 @@ def test_what_is_missing_survives_in_every_format_that_can_say_it(lbcproxy, tmp_
     for source, target in ((path, there), (there, back)):
         assert lbcproxy("convert", source, target).code == 0
     for each in (path, there, back):
-        found = [event.lost for event in open_capture(each).events() if isinstance(event, Missing)]
+        found = [
+            event.lost for event in open_capture(each).events() if isinstance(event, NotRecorded)
+        ]
         assert found == list(LOSSES)
         assert lost_in(each) == (2, 64, 7)
 

@@ -12,6 +12,7 @@ from lbcproxy.capture.packet import Packet
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import get
 from lbcproxy.session import Session, SessionInfo
+from tests.session.feed import Feed
 from tests.tools import tshark
 
 
@@ -27,7 +28,7 @@ def own(captures, tmp_path):
         upstream=Endpoint("127.0.0.1", 9247),
     )
     with path.open("ab") as file:
-        recorder = Recorder(file.write, network="lbry-regtest")
+        recorder = Feed(Recorder(file.write, network="lbry-regtest"))
         session = Session(1, get("lbry-regtest"))
         recorder.started(facts, 1_000)
         for entry in open_capture(captures / "lbcd-sync.pcap"):

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import events, open_capture
-from lbcproxy.capture.events import Ended, Passed, Started
+from lbcproxy.capture.events import CaptureSessionEnded
 from lbcproxy.capture.tools.convert import choose_format, writing
+from lbcproxy.session.events import Delivered, SessionStarted
 from tests.capture.told import CAPTURES, FORMATS, entries_of
 from tests.tools import CASES
 
@@ -44,27 +45,27 @@ def convert(
     (out if name.endswith("/") else folder).mkdir(parents=True)
     with writing(out, choose_format(out)) as writer:
         for event in events(open_capture(path, network)):
-            writer.take(event)
+            writer.handle(event)
     return out, dict(writer.lacks)
 
 
 def of_sessions(path: Path, network: str | None) -> list[tuple[object, ...]]:
     """Give the sessions of a capture: who, whether its beginning is there, how it ended."""
     told = list(events(open_capture(path, network)))
-    begun = {each.facts.number: each for each in told if isinstance(each, Started)}
+    begun = {each.info.number: each for each in told if isinstance(each, SessionStarted)}
     return sorted(
         (
-            each.facts.number,
-            each.facts.network,
-            str(begun[each.facts.number].facts.client),
-            str(begun[each.facts.number].facts.upstream),
-            begun[each.facts.number].begun,
-            begun[each.facts.number].time_ns,
+            each.info.number,
+            each.info.network,
+            str(begun[each.info.number].info.client),
+            str(begun[each.info.number].info.upstream),
+            begun[each.info.number].from_start,
+            begun[each.info.number].time_ns,
             each.closed,
             each.report.end,
         )
         for each in told
-        if isinstance(each, Ended)
+        if isinstance(each, CaptureSessionEnded)
     )
 
 
@@ -167,7 +168,7 @@ def test_what_commands_say_they_wrote(lbcproxy, tmp_path: Path, case: str, comma
         network = next(each["network"] for each in first if each["network"])
     if count or name != "core":
         told = events(open_capture(out, network))
-        assert sum(each.messages for each in told if isinstance(each, Passed)) == count
+        assert sum(each.messages for each in told if isinstance(each, Delivered)) == count
 
 
 @pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "x.ndjson.gz"])

@@ -16,6 +16,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.resources import folder
 from lbcproxy.session import Direction, Session, SessionInfo
 from lbcproxy.wire.envelope import frame
+from tests.session.feed import Feed
 
 GROWTH = 8_000_000
 """Bytes that a command may take more for the largest file than for the smallest."""
@@ -47,7 +48,7 @@ def write(path: Path, size: int) -> None:
             written += len(data)
             file.write(data)
 
-        recorder = Recorder(count, network=NETWORK.id)
+        recorder = Feed(Recorder(count, network=NETWORK.id))
         for number in itertools.count(1):
             if written >= size:
                 break

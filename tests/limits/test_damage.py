@@ -14,6 +14,7 @@ from lbcproxy.capture import Recorder
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Session, SessionInfo
 from tests.limits.programs import ENVIRONMENT, NETWORK, PATIENCE, message
+from tests.session.feed import Feed
 
 FACTS = SessionInfo(
     number=1,
@@ -65,7 +66,7 @@ KINDS = {
 def whole() -> tuple[bytes, list[int]]:
     """Give a capture of ours, and where its blocks begin."""
     parts: list[bytes] = []
-    recorder, session = Recorder(parts.append, network=NETWORK.id), Session(1, NETWORK)
+    recorder, session = Feed(Recorder(parts.append, network=NETWORK.id)), Session(1, NETWORK)
     recorder.started(FACTS, 1_000)
     for number in range(40):
         ping = message("ping", number.to_bytes(8, "little"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import events, open_capture
-from lbcproxy.capture.events import Header
+from lbcproxy.capture.events import SectionHeader
 from tests.capture.formats.test_core import independently
 from tests.capture.formats.test_formats import EXACT, PAIRS
 from tests.capture.test_verdicts import legs
@@ -51,7 +51,7 @@ def test_it_holds_a_sync(recording: Path):
     found = entries_of(recording)
     assert [each["command"] for each in found].count("block") == BLOCKS
     assert len(legs(recording)) == 2
-    [header] = [each for each in events(open_capture(recording)) if isinstance(each, Header)]
+    [header] = [each for each in events(open_capture(recording)) if isinstance(each, SectionHeader)]
     verdicts = {each["verdict"] for each in found}
     assert verdicts == ({"pass", "rewrite"} if header.changes else {"pass"})
 

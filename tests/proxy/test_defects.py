@@ -20,8 +20,9 @@ from lbcproxy.capture import (
     open_capture,
 )
 from lbcproxy.capture.recording.ring import Ring
+from lbcproxy.capture.recording.switch import SwitchedSession
 from lbcproxy.capture.writing.capture_writer import CaptureWriter
-from lbcproxy.capture.writing.recorder import Recorder
+from lbcproxy.capture.writing.recorder import SessionRecorder
 from lbcproxy.filters import parse
 from lbcproxy.plugins.loader import Loaded, parse_spec
 from lbcproxy.plugins.pipeline import Pipeline
@@ -160,13 +161,13 @@ def test_a_filter_does_not_leave_out_what_nobody_can_read(
     assert recorded.stream(UP) == ping(1)
 
 
-@pytest.mark.parametrize("owner", [Recorder, CaptureWriter])
+@pytest.mark.parametrize("owner", [SessionRecorder, CaptureWriter])
 def test_what_the_recorder_fails_at_is_written_without_notes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type
 ):
     """The bytes are what counts; no hole is invented for what was begun and not written."""
     recorded = Recorded(tmp_path)
-    method = "passed" if owner is Recorder else "_data_blocks"
+    method = "deliver" if owner is SessionRecorder else "_data_blocks"
     monkeypatch.setattr(owner, method, failing(getattr(owner, method), 3, MemoryError()))
     said = play(recorded.scene)
     recorded.close()
@@ -203,7 +204,7 @@ def test_an_observer_that_fails_is_told_how_much_it_was_not_told(
     recorded = Recorded(tmp_path)
     recorded.scene.answer()
     recorded.scene.client.arrive(ping(1))
-    monkeypatch.setattr(Switch, "passed", lambda *_: 1 / 0)
+    monkeypatch.setattr(SwitchedSession, "_deliver", lambda *_: 1 / 0)
     recorded.scene.client.arrive(ping(2))
     monkeypatch.undo()
     recorded.scene.client.arrive(ping(3) + ping(4))
@@ -245,7 +246,7 @@ def test_a_ring_that_failed_is_written_when_its_session_ends(
     )
     scene = Scene(before=[rings]).answer()
     scene.client.arrive(ping(1))
-    monkeypatch.setattr(Ring, "add", lambda *_: 1 / 0)
+    monkeypatch.setattr(Ring, "_add", lambda *_: 1 / 0)
     scene.client.arrive(ping(2))
     monkeypatch.undo()
     scene.client.arrive(ping(3))

@@ -10,6 +10,7 @@ from lbcproxy.capture import open_capture
 from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction
+from lbcproxy.session.events import SessionStarted, UpstreamConnected
 from lbcproxy.wire.envelope import frame
 from tests.proxy.test_terminate import CLIENT
 from tests.proxy.test_terminate import Scene as TerminateScene
@@ -27,13 +28,11 @@ class Facts(Recording):
         super().__init__()
         self.upstreams: list[tuple[str, Endpoint, int]] = []
 
-    def started(self, facts, time_ns) -> None:
-        self.upstreams.append(("started", facts.upstream, time_ns))
-        super().started(facts, time_ns)
-
-    def upstream_connected(self, facts, time_ns) -> None:
-        self.upstreams.append(("connected", facts.upstream, time_ns))
-        super().upstream_connected(facts, time_ns)
+    def handle(self, event) -> None:
+        if isinstance(event, SessionStarted | UpstreamConnected):
+            kind = "started" if isinstance(event, SessionStarted) else "connected"
+            self.upstreams.append((kind, event.info.upstream, event.time_ns))
+        super().handle(event)
 
 
 def test_observers_are_told_the_upstream_that_was_taken():
@@ -101,4 +100,4 @@ def test_terminate_tells_the_upstream_that_was_taken():
     ]
     scene.client.reset()
     scene.settle()
-    assert scene.observer.summaries[0].facts.upstream == UPSTREAM
+    assert scene.observer.summaries[0].info.upstream == UPSTREAM

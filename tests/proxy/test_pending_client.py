@@ -140,8 +140,8 @@ def test_a_client_is_led_where_it_asks_for(lines):
     upstream.finish()
     for each in (scene.client, upstream):
         each.read()
-    assert scene.observer.summaries[0].facts.upstream == TARGET
-    assert scene.observer.summaries[0].facts.client == Endpoint("10.0.0.1", 1)
+    assert scene.observer.summaries[0].info.upstream == TARGET
+    assert scene.observer.summaries[0].info.client == Endpoint("10.0.0.1", 1)
     assert scene.over
 
 

@@ -428,7 +428,7 @@ def test_the_summary_counts_both_sides():
     assert (summary.client.messages, summary.client.bytes) == (2, 2 * len(PING))
     assert (summary.upstream.messages, summary.upstream.bytes) == (1, len(PONG) + 4)
     assert summary.upstream.junk_bytes == 4
-    assert summary.facts.local == ("10.0.0.2", 2)
+    assert summary.info.local == ("10.0.0.2", 2)
     assert summary.protocol_version is None
 
 

@@ -129,7 +129,7 @@ def test_a_node_is_reached_through_two_proxies(chain):
             client.shutdown(socket.SHUT_WR)
             assert read_to_end(node) == b""
         wait_until("the session is over", lambda: first.service.sessions == ())
-    assert first.observer.summaries[-1].facts.upstream == Endpoint("localhost", port)
+    assert first.observer.summaries[-1].info.upstream == Endpoint("localhost", port)
 
 
 def test_an_onion_name_is_passed_on_as_it_is(chain):

@@ -16,6 +16,15 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy import Relay, RelaySettings, Runtime
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import Delivery, Direction, Observer, SessionInfo, SessionSummary
+from lbcproxy.session.events import (
+    Delivered,
+    DirectionClosed,
+    SessionEnded,
+    SessionEvent,
+    SessionReset,
+    SessionStarted,
+    UpstreamConnected,
+)
 
 __all__ = [
     "LINGER",
@@ -163,8 +172,8 @@ class FakeTransport:
         self.protocol.connectionLost(Failure(reason))
 
 
-class Recording(Observer):
-    """Keeps what it is told in one list; raises at a word if it is asked to."""
+class Recording:
+    """Keeps the events of all sessions in one list; raises at one of them if it is asked to."""
 
     def __init__(self, fails_at: str = "") -> None:
         self.told: list[tuple[Any, ...]] = []
@@ -173,33 +182,32 @@ class Recording(Observer):
         self.on_passed: Any = lambda: None
         self._fails_at = fails_at
 
+    def session_started(self, _info: SessionInfo) -> "Recording":
+        return self
+
+    def handle(self, event: SessionEvent) -> None:
+        match event:
+            case Delivered():
+                self.on_passed()
+                self.deliveries += event.deliveries
+                raw = b"".join(each.raw for each in event.deliveries)
+                self.tell("passed", event.direction, raw)
+            case SessionStarted():
+                self.tell("started")
+            case UpstreamConnected():
+                self.tell("upstream connected", event.info.local)
+            case DirectionClosed():
+                self.tell("finished", event.direction)
+            case SessionReset():
+                self.tell("reset", event.direction)
+            case SessionEnded():
+                self.summaries.append(event.summary)
+                self.tell("ended", event.summary.why)
+
     def tell(self, *words: Any) -> None:
         self.told.append(words)
         if words[0] == self._fails_at:
             raise RuntimeError("a defect in an observer")
-
-    def started(self, facts: SessionInfo, time_ns: int) -> None:
-        self.tell("started")
-
-    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
-        self.tell("upstream connected", facts.local)
-
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
-        self.on_passed()
-        self.deliveries += deliveries
-        self.tell("passed", direction, b"".join(each.raw for each in deliveries))
-
-    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        self.tell("finished", direction)
-
-    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        self.tell("reset", direction)
-
-    def ended(self, summary: SessionSummary, time_ns: int) -> None:
-        self.summaries.append(summary)
-        self.tell("ended", summary.why)
 
     @property
     def whys(self) -> list[str]:

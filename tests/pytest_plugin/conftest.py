@@ -12,7 +12,7 @@ import pytest
 import lbcproxy
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.replay import ReplayServer, load
-from lbcproxy.session import Observer
+from lbcproxy.session.events import Delivered
 from tests.pytest_plugin.projects import Project
 from tests.wheels import ROOT
 
@@ -37,15 +37,19 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     return Project(pytester)
 
 
-class Upstream(Observer):
+class Upstream:
     """A node that can be reached; it is a recorded one."""
 
     address = ""
     heard = 0
     """How many messages have passed."""
 
-    def passed(self, facts, direction, deliveries, time_ns) -> None:
-        self.heard += sum(len(each.entries) for each in deliveries)
+    def session_started(self, _info) -> Upstream:
+        return self
+
+    def handle(self, event) -> None:
+        if isinstance(event, Delivered):
+            self.heard += sum(len(each.entries) for each in event.deliveries)
 
 
 @pytest.fixture

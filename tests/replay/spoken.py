@@ -20,6 +20,7 @@ from lbcproxy.wire.messages.headers import BlockHeader, GetHeaders, Headers
 from lbcproxy.wire.messages.inventory import GetData, Inv, InventoryVector, InvType, NotFound
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.record import MessageRecord
+from tests.session.feed import Feed
 
 __all__ = [
     "BLOCKS",
@@ -148,7 +149,7 @@ def write(
 ) -> Path:
     """Write sessions, one after another, as a capture."""
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network=network.id)
+        recorder = Feed(Recorder(file.write, network=network.id))
         for number, lines in enumerate(sessions, 1):
             facts = SessionInfo(
                 number=number,

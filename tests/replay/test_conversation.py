@@ -24,6 +24,7 @@ from lbcproxy.session import Delivery, Direction, Message, SessionInfo
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
 from tests.replay.talks import BITCOIN, talk
+from tests.session.feed import Feed
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
 CODEC = Codec(BITCOIN, 70016)
@@ -44,7 +45,7 @@ def recorded(tmp_path):
         local=Endpoint("127.0.0.1", 50_001),
     )
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network=network.id, changes=True)
+        recorder = Feed(Recorder(file.write, network=network.id, changes=True))
         recorder.started(facts, 1)
         recorder.upstream_connected(facts, 1)
         for time_ns, entry in enumerate(itertools.islice(open_capture(SYNC), 12), 2):

@@ -20,7 +20,8 @@ from lbcproxy.replay import BadPolicy, Policy, ReplayServer, load
 from lbcproxy.replay.as_server import server as server_module
 from lbcproxy.replay.as_server import upstream
 from lbcproxy.replay.as_server.questions import QUESTIONS
-from lbcproxy.session import Direction, Message, Observer
+from lbcproxy.session import Direction, Message
+from lbcproxy.session.events import Delivered, SessionEnded
 from lbcproxy.wire import Codec, Framer
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.hashes import sha256d
@@ -249,16 +250,17 @@ def test_what_passes_is_shown(loop, serve):
     """Observers are told of the session as of a proxy's."""
     told = []
 
-    class Watching(Observer):
-        def started(self, facts, time_ns):
-            told.append(facts)
+    class Watching:
+        def session_started(self, info):
+            told.append(info)
+            return self
 
-        def passed(self, facts, direction, deliveries, time_ns):
-            for delivery in deliveries:
-                told.extend((direction, each.command) for each in delivery.entries)
-
-        def ended(self, summary, time_ns):
-            told.append(summary.why)
+        def handle(self, event):
+            if isinstance(event, Delivered):
+                for delivery in event.deliveries:
+                    told.extend((event.direction, each.command) for each in delivery.entries)
+            if isinstance(event, SessionEnded):
+                told.append(event.summary.why)
 
     server = serve(observers=[Watching()])
     client = Client(loop, server)

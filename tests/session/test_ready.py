@@ -11,6 +11,7 @@ from lbcproxy.capture.tools.summary import summarise
 from lbcproxy.plugin import Plugin
 from lbcproxy.service.events import Events
 from lbcproxy.session import End, EndCause, Stage
+from lbcproxy.session.events import SessionEnded
 from lbcproxy.testing import Trial
 from lbcproxy.wire.messages.handshake import VerAck
 from tests.capture.scenes import DOWN, NETWORK, UP, Play
@@ -52,23 +53,20 @@ def test_the_log_a_ring_and_info_say_the_same(tmp_path, order, said, monkeypatch
     file = io.BytesIO()
     lines, summaries = [], []
     events = Events()
-    monkeypatch.setattr(events, "_say", lambda _, text: lines.append(text))
-    recorder = Recorder(file.write, network=NETWORK.id)
-    monkeypatch.setattr(events, "passed", recorder.passed)
-    monkeypatch.setattr(events, "finished", recorder.finished)
-    play = Play(recorder)
+    monkeypatch.setattr(events, "_log", lambda _, text: lines.append(text))
+    play = Play(Recorder(file.write, network=NETWORK.id))
     play.begin(1)
     for direction, raw in told(order)[:said]:
         play.pass_on(1, raw, direction)
-    play.observer = events
-    ended = events.ended
+    record = play.observer.handle
 
-    def both(summary, time_ns):
-        summaries.append(summary)
-        ended(summary, time_ns)
-        recorder.ended(summary, time_ns)
+    def handle(event):
+        record(event)
+        events.handle(event)
+        if isinstance(event, SessionEnded):
+            summaries.append(event.summary)
 
-    monkeypatch.setattr(events, "ended", both)
+    monkeypatch.setattr(play.observer, "handle", handle)
     play.end(1, End(EndCause.CLOSED, UP))
     ready = said == 4
     assert lines[-1].endswith(", no handshake") is not ready

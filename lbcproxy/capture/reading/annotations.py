@@ -12,7 +12,7 @@ from typing import TypeAlias, TypedDict, cast
 import msgspec
 
 from lbcproxy import networks
-from lbcproxy.capture.events import Header
+from lbcproxy.capture.events import SectionHeader
 from lbcproxy.capture.formats.pcapng import SCHEMA
 from lbcproxy.capture.packet import Section
 from lbcproxy.capture.tcp.stream_events import Opened
@@ -88,10 +88,10 @@ def parse_annotations(texts: tuple[str, ...]) -> Annotations:
     return {}
 
 
-def section_header(section: Section) -> Header:
+def section_header(section: Section) -> SectionHeader:
     """Return what a section says about everything that follows it."""
     found = parse_annotations(section.custom)
-    return Header(
+    return SectionHeader(
         network=found.get("network"),
         legs="both" if found.get("legs") == "both" else "client",
         changes=found.get("changes", False),

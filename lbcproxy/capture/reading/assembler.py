@@ -11,7 +11,7 @@ import msgspec
 
 from lbcproxy import networks
 from lbcproxy.capture.dropped import DropReason
-from lbcproxy.capture.events import Event, Header
+from lbcproxy.capture.events import Event, SectionHeader
 from lbcproxy.capture.ip.segments import dissect
 from lbcproxy.capture.packet import PSH, Leg, Packet, Section, Segment, Statistics
 from lbcproxy.capture.reading.annotations import (
@@ -68,9 +68,9 @@ class Assembler:
         self._unchecked = 0  # bytes since the buffers were last checked
         self._losses = LossTracker(stats.lost)
         self._numbers = SessionNumbers()
-        self._begin(Header(), is_ours=False)
+        self._begin(SectionHeader(), is_ours=False)
 
-    def _begin(self, header: Header, *, is_ours: bool) -> None:
+    def _begin(self, header: SectionHeader, *, is_ours: bool) -> None:
         """Begin a section: connections do not continue across sections."""
         self._streams: OrderedStreams | Reassembler
         self._lookahead: Lookahead | None = None

@@ -7,22 +7,21 @@ from itertools import groupby
 
 import msgspec
 
-from lbcproxy.capture.events import (
-    Connected,
-    Ended,
-    Ending,
-    Event,
-    Finished,
-    Passed,
-    Reset,
-    Started,
-)
+from lbcproxy.capture.events import Event, session_ended
 from lbcproxy.capture.reading.captured_connection import CapturedConnection
 from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tcp.stream_events import Closed
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.session import Delivery, Direction, End, SessionInfo, Stage
+from lbcproxy.session.events import (
+    Delivered,
+    DirectionClosed,
+    SessionEnding,
+    SessionReset,
+    SessionStarted,
+    UpstreamConnected,
+)
 
 __all__ = ["CapturedSession"]
 
@@ -55,19 +54,19 @@ class CapturedSession:
         if self.facts is None:
             self.facts = connection.facts(self.number, network)
             opened = connection.opened
-            yield Started(self.facts, opened.time_ns, self.begun, self.protocol_version)
+            yield SessionStarted(self.facts, opened.time_ns, self.begun, self.protocol_version)
 
     def connected(self, local: Endpoint, time_ns: int) -> Iterator[Event]:
         """Report that the upstream leg is connected."""
         if self.facts is not None:
             self.facts = msgspec.structs.replace(self.facts, local=local)
-            yield Connected(self.facts, time_ns)
+            yield UpstreamConnected(self.facts, time_ns)
 
     def passed(self, deliveries: Iterable[Delivery]) -> Iterator[Event]:
         """Report what passed, with the direction and time of its entries."""
         assert self.facts is not None
         for (direction, time_ns), group in groupby(deliveries, _direction_and_time):
-            yield Passed(self.facts, direction, tuple(group), time_ns)
+            yield Delivered(self.facts, direction, tuple(group), time_ns)
 
     def closed(
         self,
@@ -82,7 +81,7 @@ class CapturedSession:
         """
         if stated is not None and not self._is_ending and self.facts is not None:
             self._is_ending = True
-            yield Ending(self.facts, stated, closed.time_ns)
+            yield SessionEnding(self.facts, stated, closed.time_ns)
         if closed.reset:
             self._reset = self._reset or (direction, closed.time_ns)
             return
@@ -92,7 +91,7 @@ class CapturedSession:
             return  # the leg that received this direction reports its end
         if direction not in self._finished and self.facts is not None:
             self._finished.add(direction)
-            yield Finished(self.facts, direction, closed.time_ns)
+            yield DirectionClosed(self.facts, direction, closed.time_ns)
 
     def leg_ended(self, connection: CapturedConnection, time_ns: int) -> Iterator[Event]:
         """Record that a leg has ended, and report the end of the session if it was the last."""
@@ -106,9 +105,9 @@ class CapturedSession:
         if self.legs or self.facts is None:
             return
         if self._reset is not None:
-            yield Reset(self.facts, *self._reset)
+            yield SessionReset(self.facts, *self._reset)
         closed = self._reset is not None or len(self._finished) == len(Direction)
-        yield Ended(self.facts, report, closed, time_ns)
+        yield session_ended(self.facts, report, closed, time_ns)
 
 
 def _direction_and_time(delivery: Delivery) -> tuple[Direction, int]:

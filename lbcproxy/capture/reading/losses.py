@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import msgspec
 
-from lbcproxy.capture.events import Missing
 from lbcproxy.capture.formats.pcapng import SCHEMA
 from lbcproxy.capture.packet import Packet, Section, Statistics
 from lbcproxy.session import Lost
+from lbcproxy.session.events import NotRecorded
 
 __all__ = ["LossTotals", "LossTracker"]
 
@@ -38,7 +38,7 @@ class LossTotals:
         return bool(self.messages or self.size or self.packets)
 
     def __str__(self) -> str:
-        return Lost(messages=self.messages, size=self.size, packets=self.packets).words
+        return Lost(messages=self.messages, size=self.size, packets=self.packets).description
 
     def each(self) -> Iterator[tuple[Lost, int]]:
         """Return all losses in order; those that are not listed come last, as one."""
@@ -78,14 +78,14 @@ class LossTracker:
         self._is_ours = any(_parse_note(text) is not None for text in section.custom)
         self._counted.clear()
 
-    def in_packet(self, packet: Packet) -> Iterator[Missing]:
+    def in_packet(self, packet: Packet) -> Iterator[NotRecorded]:
         """Return what is missing just before a packet."""
         if packet.dropped:
             counted = self._counted.get(packet.interface, 0)
             self._counted[packet.interface] = counted + packet.dropped
             yield self._missing(Lost(packets=min(packet.dropped, MAX_COUNT)), packet.time_ns)
 
-    def in_statistics(self, statistics: Statistics) -> Iterator[Missing]:
+    def in_statistics(self, statistics: Statistics) -> Iterator[NotRecorded]:
         """Return what has been lost since the file last reported its counters."""
         lost = _lost_in(statistics.custom)
         if lost is None and self._is_ours:
@@ -102,9 +102,9 @@ class LossTracker:
         if lost:
             yield self._missing(lost, statistics.time_ns)
 
-    def _missing(self, lost: Lost, time_ns: int) -> Missing:
+    def _missing(self, lost: Lost, time_ns: int) -> NotRecorded:
         self._totals.add(lost, time_ns)
-        return Missing(lost, time_ns)
+        return NotRecorded(None, lost, time_ns)
 
 
 class _LossNote(msgspec.Struct):

@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from lbcproxy.capture.events import Ended, Event, Header, Missing, Passed
+from lbcproxy.capture.events import CaptureSessionEnded, Event, SectionHeader
+from lbcproxy.session.events import Delivered
 
 __all__ = ["Pairing", "RewritePending", "RewriteSent"]
 
@@ -74,7 +75,7 @@ class Pairing:
             raw = self._early.pop(key)
             self._early_size -= len(raw)
             event, key = _with_sent(event, raw), None
-        if isinstance(event, Ended | Header):
+        if isinstance(event, CaptureSessionEnded | SectionHeader):
             self._stop_waiting(event)
         if not self._slots and key is None:
             yield event
@@ -104,9 +105,9 @@ class Pairing:
             oldest = next(iter(self._early))
             self._early_size -= len(self._early.pop(oldest))
 
-    def _stop_waiting(self, over: Ended | Header | None) -> None:
+    def _stop_waiting(self, over: CaptureSessionEnded | SectionHeader | None) -> None:
         """Stop waiting in a session that has ended, otherwise in all sessions."""
-        number = over.facts.number if isinstance(over, Ended) else None
+        number = over.info.number if isinstance(over, CaptureSessionEnded) else None
         for key in [key for key in self._pending if number in (None, key[0])]:
             self._sent(RewriteSent(key, b""))
         for key in [key for key in self._early if number in (None, key[0])]:
@@ -137,15 +138,15 @@ class Pairing:
 
 
 def _session_number(event: Event) -> int:
-    return 0 if isinstance(event, Header | Missing) else event.facts.number
+    return 0 if isinstance(event, SectionHeader) or event.info is None else event.info.number
 
 
 def _size(event: Event) -> int:
-    return sum(len(each.raw) for each in event.deliveries) if isinstance(event, Passed) else 0
+    return sum(len(each.raw) for each in event.deliveries) if isinstance(event, Delivered) else 0
 
 
 def _with_sent(event: Event, raw: bytes) -> Event:
-    assert isinstance(event, Passed)
+    assert isinstance(event, Delivered)
     [delivery] = event.deliveries
     complete = msgspec.structs.replace(delivery, sent=raw)
     return msgspec.structs.replace(event, deliveries=(complete,))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from lbcproxy.capture.events import Header
+from lbcproxy.capture.events import SectionHeader
 from lbcproxy.capture.packet import Leg, Packet, Segment
 from lbcproxy.capture.reading.annotations import (
     NO_ANNOTATIONS,
@@ -38,7 +38,7 @@ class PartAssembler(Assembler):
         self._reopened = itertools.count(1)
         super().__init__(stats, network)
 
-    def _begin(self, header: Header, *, is_ours: bool) -> None:
+    def _begin(self, header: SectionHeader, *, is_ours: bool) -> None:
         super()._begin(header, is_ours=is_ours)
         self._proxy = header.metadata.get("name")
         self._part.release()

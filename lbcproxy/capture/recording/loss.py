@@ -31,7 +31,7 @@ class Loss:
         return self
 
     def __str__(self) -> str:
-        return self._lost.words
+        return self._lost.description
 
     @property
     def _lost(self) -> Lost:

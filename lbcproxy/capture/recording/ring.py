@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import msgspec
 
@@ -23,23 +23,20 @@ from lbcproxy.capture.recording.triggers import error_in, reason_of_end
 from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.capture.writing.session_state import Known, from_next_message, without_records
 from lbcproxy.private import OWNER, Access
-from lbcproxy.session import (
-    Delivery,
-    Direction,
-    End,
-    Lost,
-    Observer,
-    SessionInfo,
-    SessionSummary,
+from lbcproxy.session import Direction, SessionInfo
+from lbcproxy.session.events import (
+    Delivered,
+    NotRecorded,
+    ObserverDropped,
+    SessionEnded,
+    SessionEvent,
+    SessionReset,
 )
 
 __all__ = ["Bound", "Ring", "RingSettings", "Rings"]
 
 PER_MESSAGE, PER_READ = 64, 600
 """Bytes of memory beside those that passed, about."""
-
-Event: TypeAlias = Callable[[Observer], object]
-"""Something that an observer is told."""
 
 
 class RingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,23 +65,12 @@ class Bound(Protocol):
         """Count somebody no longer."""
 
 
-class _Item(msgspec.Struct, frozen=True):
-    """What happened at one moment."""
+class _Kept(msgspec.Struct, frozen=True):
+    """An event that is kept."""
 
-    time_ns: int
-    event: Event | None
-    """Of what is not bytes."""
-    direction: Direction = Direction.TO_UPSTREAM
-    deliveries: Sequence[Delivery] = ()
+    event: SessionEvent
     messages: int = 0
     size: int = PER_READ
-
-    def follow(self, known: Known) -> None:
-        """Have what is known of the session be as it was after this."""
-        if self.event is None:
-            known.passed(self.direction, self.deliveries)
-        else:
-            self.event(_Follower(known))
 
 
 class Ring:
@@ -92,25 +78,74 @@ class Ring:
 
     gives = "its ring is emptied"
 
-    def __init__(self, facts: SessionInfo, settings: RingSettings) -> None:
-        self.number = facts.number
-        self.facts = facts
-        self.known: Known | None = None
+    def __init__(self, rings: Rings, info: SessionInfo) -> None:
+        self.number = info.number
+        self.info = info
+        self.state: Known | None = None
         """How far the session was where the ring begins; None at its beginning."""
-        self.items: deque[_Item] = deque()
+        self.items: deque[_Kept] = deque()
         self.messages = 0
         self.held = 0
         """Bytes of memory."""
-        self.broken = False
-        """Whether a node broke the session off."""
-        self.said: set[tuple[str, Direction]] = set()
-        """For what it has been written already."""
         self.lacks = Loss()
         """What should have been kept and is not."""
-        self._settings = settings
+        self._rings = rings
+        self._settings = rings.settings
+        self._broken = False
+        """Whether a node reset the session."""
+        self._written: set[tuple[str, Direction]] = set()
+        """For what it has been written already."""
 
-    def add(self, item: _Item) -> None:
-        """Keep one more, and let go of the oldest that are too many."""
+    def handle(self, event: SessionEvent) -> None:
+        """Keep what happened next; write the ring if that is a reason for it."""
+        match event:
+            case Delivered():
+                self._deliver(event)
+            case NotRecorded():
+                # It counts if the ring is ever written.
+                self.lacks += Loss(event.lost.messages, event.lost.size)
+            case SessionEnded():
+                self._end(event)
+            case ObserverDropped():
+                # The end of the session, which was not observed, may have been a bad one.
+                self._rings.forget(self)
+                if "death" in self._settings.reasons:
+                    self._rings.write(self, "death")
+            case _:
+                self._broken = self._broken or isinstance(event, SessionReset)
+                self.info = event.info
+                self._keep(_Kept(event))
+
+    def _deliver(self, event: Delivered) -> None:
+        messages, size, reason = 0, PER_READ, ""
+        kept = []
+        for delivery in event.deliveries:
+            messages += len(delivery.entries)
+            size += len(delivery.raw) + len(delivery.sent or b"")
+            reason = error_in(delivery) or reason
+            kept.append(without_records(delivery))
+        size += messages * PER_MESSAGE
+        self._keep(_Kept(msgspec.structs.replace(event, deliveries=kept), messages, size))
+        if reason in self._settings.reasons and (reason, event.direction) not in self._written:
+            self._written.add((reason, event.direction))
+            self._rings.write(self, reason)
+
+    def _end(self, event: SessionEnded) -> None:
+        """Write the ring if the end was a bad one."""
+        self._rings.forget(self)
+        self.info = event.info
+        reasons = reason_of_end(event.summary, was_reset=self._broken)
+        reason = next((each for each in reasons if each in self._settings.reasons), None)
+        if reason is not None:
+            self._add(_Kept(event))
+            self._rings.write(self, reason)
+
+    def _keep(self, item: _Kept) -> None:
+        self._add(item)
+        self._rings.update(self)
+
+    def _add(self, item: _Kept) -> None:
+        """Keep one more, and drop the oldest that are too many."""
         self.items.append(item)
         self.messages += item.messages
         self.held += item.size
@@ -123,15 +158,16 @@ class Ring:
         first, enough = self.items[0], self._settings.messages
         if self.messages - first.messages < enough:
             return False
-        inside = set() if self.known is None else set(self.known.inside)
-        if first.deliveries:
-            inside.discard(first.direction)
-            inside.update([first.direction] if not first.deliveries[-1].entries else [])
+        inside = set() if self.state is None else set(self.state.inside)
+        if isinstance(first.event, Delivered) and first.event.deliveries:
+            inside.discard(first.event.direction)
+            if not first.event.deliveries[-1].entries:
+                inside.add(first.event.direction)
         # Messages of which only the end would be left do not count.
         return self.messages - first.messages - len(inside) >= enough
 
     def shed(self) -> None:
-        """Let go of all: there is no memory for it."""
+        """Drop everything: there is no memory for it."""
         while self.items:
             self._drop()
 
@@ -139,52 +175,37 @@ class Ring:
         item = self.items.popleft()
         self.messages -= item.messages
         self.held -= item.size
-        if self.known is None:
-            self.known = Known(self.facts)
-        item.follow(self.known)
+        if self.state is None:
+            self.state = Known(self.info)
+        self.state.follow(item.event)
 
-    def tell(self, recorder: Recorder, known: Known | None, items: Sequence[_Item]) -> int:
-        """Have recorded what was kept; how many messages that is."""
+    def record(self, recorder: Recorder, state: Known | None, items: Sequence[_Kept]) -> int:
+        """Write what was kept; return how many messages that is."""
         count = 0
         waiting: set[Direction] = set()
-        if known is not None and items:
-            waiting, known.inside = known.inside, set()
-            recorder.join(known, items[0].time_ns)
+        if state is not None and items:
+            waiting, state.inside = state.inside, set()
+            session = recorder.join(state, items[0].event.time_ns)
+        else:
+            session = recorder.session_started(self.info)
         for item in items:
-            if item.event is not None:
-                item.event(recorder)
-                continue
-            deliveries: Sequence[Delivery] | None = item.deliveries
-            if item.direction in waiting:
-                deliveries = from_next_message(item.deliveries)
-                if deliveries is None:
-                    continue
-                waiting.discard(item.direction)
-            count += sum(len(each.entries) for each in deliveries or ())
-            recorder.passed(self.facts, item.direction, deliveries or (), item.time_ns)
+            event = item.event
+            if isinstance(event, Delivered):
+                if event.direction in waiting:
+                    deliveries = from_next_message(event.deliveries)
+                    if deliveries is None:
+                        continue
+                    waiting.discard(event.direction)
+                    event = msgspec.structs.replace(event, deliveries=deliveries)
+                count += sum(len(each.entries) for each in event.deliveries)
+            session.handle(event)
         return count
 
 
-class _Follower(Observer):
-    """Has what is known follow what is told."""
+class Rings:
+    """The rings of a proxy's sessions; `disk` writes them, `notify` hears where.
 
-    def __init__(self, known: Known) -> None:
-        self._known = known
-
-    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
-        self._known.upstream_connected(facts)
-
-    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
-        self._known.end = end
-
-    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        self._known.finished(direction)
-
-
-class Rings(Observer):
-    """The rings of a proxy's sessions; `disk` writes them, `told` hears where.
-
-    `bound` counts what they hold; `now` gives nanoseconds since 1970; `closed` is told of each
+    `bound` counts what they hold; `now` gives nanoseconds since 1970; `closed` is notify of each
     file that is whole, in the writing thread; `clock` gives seconds.
     """
 
@@ -237,97 +258,30 @@ class Rings(Observer):
 
     def write_all(self, reason: str, which: Callable[[SessionInfo], bool] = lambda _: True) -> int:
         """Write those that are meant, whatever the settings say; how many they are."""
-        meant = [each for each in self._rings.values() if each.items and which(each.facts)]
+        meant = [each for each in self._rings.values() if each.items and which(each.info)]
         for ring in meant:
-            self._write(ring, reason)
+            self.write(ring, reason)
         return len(meant)
 
-    # What is told of sessions.
+    # Sessions.
 
-    def started(self, facts: SessionInfo, time_ns: int) -> None:
-        """Begin one."""
-        self._rings[facts.number] = Ring(facts, self.settings)
-        self._keep(facts, lambda each: each.started(facts, time_ns), time_ns)
+    def session_started(self, info: SessionInfo) -> Ring:
+        """Return the ring of a session."""
+        ring = self._rings[info.number] = Ring(self, info)
+        return ring
 
-    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
-        """Keep it."""
-        self._keep(facts, lambda each: each.upstream_connected(facts, time_ns), time_ns)
-
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
-        """Keep it; write the ring if something is wrong with it."""
-        ring = self._rings.get(facts.number)
-        if ring is None:
-            return
-        messages, size, reason = 0, PER_READ, ""
-        kept = []
-        for delivery in deliveries:
-            messages += len(delivery.entries)
-            size += len(delivery.raw) + len(delivery.sent or b"")
-            reason = error_in(delivery) or reason
-            kept.append(without_records(delivery))
-        size += messages * PER_MESSAGE
-        self._add(ring, _Item(time_ns, None, direction, kept, messages, size))
-        if reason in self.settings.reasons and (reason, direction) not in ring.said:
-            ring.said.add((reason, direction))
-            self._write(ring, reason)
-
-    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
-        """Keep it."""
-        self._keep(facts, lambda each: each.ending(facts, end, time_ns), time_ns)
-
-    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        """Keep it."""
-        self._keep(facts, lambda each: each.finished(facts, direction, time_ns), time_ns)
-
-    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        """Keep it."""
-        ring = self._rings.get(facts.number)
-        if ring is not None:
-            ring.broken = True
-            self._keep(facts, lambda each: each.reset(facts, direction, time_ns), time_ns)
-
-    def ended(self, summary: SessionSummary, time_ns: int) -> None:
-        """Write the ring if the end was a bad one, and forget it."""
-        ring = self._rings.pop(summary.facts.number, None)
-        if ring is None:
-            return
-        ring.facts = summary.facts
-        self._bound.forget(ring)
-        reasons = reason_of_end(summary, was_reset=ring.broken)
-        reason = next((each for each in reasons if each in self.settings.reasons), None)
-        if reason is not None:
-            ring.add(_Item(time_ns, lambda each: each.ended(summary, time_ns)))
-            self._write(ring, reason)
-
-    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
-        """Remember that a ring has a hole: it counts if that is ever written."""
-        ring = None if facts is None else self._rings.get(facts.number)
-        if ring is not None:
-            ring.lacks += Loss(lost.messages, lost.size)
-
-    def gone(self, facts: SessionInfo, time_ns: int) -> None:
-        """Write what there is: the end of a session that was not told may have been a bad one."""
-        ring = self._rings.pop(facts.number, None)
-        if ring is not None:
-            self._bound.forget(ring)
-            if "death" in self.settings.reasons:
-                self._write(ring, "death")
-
-    def _keep(self, facts: SessionInfo, event: Event, time_ns: int) -> None:
-        ring = self._rings.get(facts.number)
-        if ring is not None:
-            ring.facts = facts
-            self._add(ring, _Item(time_ns, event))
-
-    def _add(self, ring: Ring, item: _Item) -> None:
-        ring.add(item)
+    def update(self, ring: Ring) -> None:
+        """Count the memory of a ring."""
         self._bound.update(ring)
+
+    def forget(self, ring: Ring) -> None:
+        """Forget the ring of a session that is over."""
+        self._rings.pop(ring.number, None)
+        self._bound.forget(ring)
 
     # Files.
 
-    def _write(self, ring: Ring, reason: str) -> None:
+    def write(self, ring: Ring, reason: str) -> None:
         """Have it written as it is now, in the writing thread."""
         self._disk.call(partial(self._writer.write, _Dump(self, ring, reason, self._now())))
 
@@ -358,7 +312,7 @@ class _Dump:
         self._rings = rings
         self._ring = ring
         self._reason = reason
-        self._known = None if ring.known is None else ring.known.copy()
+        self._state = None if ring.state is None else ring.state.copy()
         self._items = tuple(ring.items)
 
     @property
@@ -376,8 +330,8 @@ class _Dump:
             changes=self._rings.changes,
             metadata={"name": self._rings.name, "ring": self._reason},
         )
-        known = None if self._known is None else self._known.copy()
+        state = None if self._state is None else self._state.copy()
         for item in self._items[:skipped]:
-            known = known or Known(self._ring.facts)
-            item.follow(known)
-        return parts, self._ring.tell(recorder, known, self._items[skipped:])
+            state = state or Known(self._ring.info)
+            state.follow(item.event)
+        return parts, self._ring.record(recorder, state, self._items[skipped:])

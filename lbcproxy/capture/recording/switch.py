@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from lbcproxy.capture.recording.recording import Recording
+import msgspec
+
+from lbcproxy.capture.recording.recording import Recording, SessionRecording
 from lbcproxy.capture.writing.session_state import Known, from_next_message
-from lbcproxy.session import Delivery, Direction, End, Lost, Observer, SessionInfo, SessionSummary
+from lbcproxy.session import Direction, SessionInfo
+from lbcproxy.session.events import (
+    Delivered,
+    ObserverDropped,
+    SessionEnded,
+    SessionEvent,
+    SessionReset,
+)
 
-__all__ = ["MAX_PEERS", "Choice", "Switch", "Watched", "is_of"]
+__all__ = ["MAX_PEERS", "Choice", "Switch", "SwitchedSession", "is_of"]
 
 MAX_PEERS = 1000
 """Hosts that may have a choice of their own."""
@@ -30,44 +39,22 @@ class Choice:
         return self.on
 
 
-class Watched:
-    """A session and whether it is recorded."""
+class Switch:
+    """An observer that records those sessions of a proxy that are to be recorded.
 
-    def __init__(self, facts: SessionInfo, on: bool) -> None:
-        self.known = Known(facts)
-        self.on = on
-        self.over = False
-        """Whether it was broken off."""
-        self.waiting: set[Direction] = set()
-        """Where recording begins behind the message that is under way."""
-
-    def behind(self, direction: Direction, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-        """Give what of it is recorded, where recording was switched on in a message."""
-        if direction not in self.waiting:
-            return deliveries
-        wanted = from_next_message(deliveries)
-        if wanted is None:
-            return ()
-        self.waiting.discard(direction)
-        return wanted
-
-
-class Switch(Observer):
-    """Tells a recording of those sessions of a proxy that are to be recorded.
-
-    A session that is switched on in its middle begins in the file as `continued`, with the version
-    its nodes had agreed on, behind the messages that are under way. One that is switched off stays
-    open in the file. `now` gives nanoseconds since 1970.
+    A session that is switched on later begins in the file as `continued`, with the version its
+    nodes had negotiated, after the messages that are incomplete. One that is switched off
+    stays open in the file. `now` returns nanoseconds since 1970.
     """
 
     def __init__(self, recording: Recording, choice: Choice, now: Callable[[], int]) -> None:
         self.recording = recording
         self.choice = choice
         self._now = now
-        self._sessions: dict[int, Watched] = {}
+        self._sessions: dict[int, SwitchedSession] = {}
 
     @property
-    def sessions(self) -> Iterator[Watched]:
+    def sessions(self) -> Iterator[SwitchedSession]:
         """The sessions there are, recorded or not."""
         return iter(self._sessions.values())
 
@@ -76,108 +63,107 @@ class Switch(Observer):
         """Whether there are none."""
         return not self._sessions
 
-    def turn(self, on: bool, which: Callable[[SessionInfo], bool] = lambda _: True) -> int:
-        """Record those sessions that are meant, or do not; how many they are.
+    def session_started(self, info: SessionInfo) -> SwitchedSession:
+        """Return what records one session while it is switched on."""
+        on = self.choice.of(info)
+        session = SwitchedSession(info, self.recording.session_started(info), on, self.forget)
+        self._sessions[info.number] = session
+        return session
 
-        Raises CaptureError if they cannot be recorded.
+    def forget(self, number: int) -> None:
+        """Forget a session that is over."""
+        self._sessions.pop(number, None)
+
+    def turn(self, on: bool, which: Callable[[SessionInfo], bool] = lambda _: True) -> int:
+        """Switch sessions on or off; return how many match.
+
+        Raises:
+            CaptureError: If they cannot be recorded.
         """
-        meant = [each for each in self._sessions.values() if which(each.known.facts)]
-        for each in meant:
-            if each.on is not on and not (on and each.over):
-                self._turn(each, on)
-        return len(meant)
+        matching = [each for each in self._sessions.values() if which(each.info)]
+        for session in matching:
+            session.turn(on, self._now)
+        return len(matching)
 
     def turn_all(self, on: bool) -> None:
-        """Do it for all, and open the file at once, or close it."""
+        """Switch all sessions, and open the file at once or close it."""
         if on:
             self.recording.wake()
         self.turn(on)
         if not on:
             self.recording.rest()
 
-    def _turn(self, session: Watched, on: bool) -> None:
-        if on:
-            known = session.known.copy()
-            session.waiting, known.inside = known.inside, set()
-            self.recording.join(known, self._now())
-        else:
-            self.recording.leave(session.known.facts.number)
-        session.on = on
 
-    # What is told of sessions.
+class SwitchedSession:
+    """One session, and whether it is recorded."""
 
-    def started(self, facts: SessionInfo, time_ns: int) -> None:
-        """Record it if that is the choice."""
-        session = self._sessions[facts.number] = Watched(facts, self.choice.of(facts))
-        if session.on:
-            self.recording.started(facts, time_ns)
-        else:
-            self.recording.expect(facts.number)
-
-    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
-        """Record it, or remember it."""
-        session = self._sessions.get(facts.number)
-        if session is not None:
-            session.known.upstream_connected(facts)
-            if session.on:
-                self.recording.upstream_connected(facts, time_ns)
-
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
+    def __init__(
+        self,
+        info: SessionInfo,
+        recording: SessionRecording,
+        on: bool,
+        forget: Callable[[int], object],
     ) -> None:
-        """Record it, or remember how far it is."""
-        session = self._sessions.get(facts.number)
-        if session is None:
+        self.on = on
+        self._state = Known(info)
+        self._recording = recording
+        self._forget = forget
+        self._is_over = False
+        """Whether both directions are closed, or it was reset."""
+        self._waiting: set[Direction] = set()
+        """Where recording begins after the message that is incomplete."""
+
+    @property
+    def info(self) -> SessionInfo:
+        """The endpoints of the session."""
+        return self._state.info
+
+    @property
+    def file_name(self) -> str | None:
+        """The name of the file that it is recorded to; None if it is not."""
+        return self._recording.file_name if self.on else None
+
+    def turn(self, on: bool, now: Callable[[], int]) -> None:
+        """Record it from now on, or stop."""
+        if self.on is on or (on and self._is_over):
             return
-        if session.on:
-            wanted = session.behind(direction, deliveries) if session.waiting else deliveries
-            if wanted:
-                self.recording.passed(facts, direction, wanted, time_ns)
-        session.known.passed(direction, deliveries)
-
-    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
-        """Record it, or remember it."""
-        session = self._sessions.get(facts.number)
-        if session is not None:
-            session.known.end = end
-            if session.on:
-                self.recording.ending(facts, end, time_ns)
-
-    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        """Record it, or remember it."""
-        session = self._sessions.get(facts.number)
-        if session is not None:
-            session.known.finished(direction)
-            session.over = session.over or len(session.known.ended) == len(Direction)
-            if session.on:
-                self.recording.finished(facts, direction, time_ns)
-
-    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        """Record it."""
-        session = self._sessions.get(facts.number)
-        if session is not None:
-            session.over = True
-            if session.on:
-                self.recording.reset(facts, direction, time_ns)
-
-    def ended(self, summary: SessionSummary, time_ns: int) -> None:
-        """Record it, and forget the session."""
-        session = self._sessions.pop(summary.facts.number, None)
-        if session is not None and session.on:
-            self.recording.ended(summary, time_ns)
+        if on:
+            state = self._state.copy()
+            self._waiting, state.inside = state.inside, set()
+            self._recording.join(state, now())
         else:
-            self.recording.over(summary.facts.number)
+            self._recording.leave()
+        self.on = on
 
-    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
-        """Count what was to be recorded and is not."""
-        session = None if facts is None else self._sessions.get(facts.number)
-        if session is None or session.on:
-            self.recording.missed(facts, lost, time_ns)
+    def handle(self, event: SessionEvent) -> None:
+        """Record what happened next, or remember how far the session is."""
+        match event:
+            case Delivered():
+                if self.on:
+                    self._deliver(event)
+                self._state.passed(event.direction, event.deliveries)
+            case SessionEnded() | ObserverDropped():
+                self._forget(self.info.number)
+                if self.on or isinstance(event, ObserverDropped):
+                    self._recording.handle(event)
+                else:
+                    self._recording.forget()
+            case _:
+                self._state.follow(event)
+                both_closed = len(self._state.ended) == len(Direction)
+                self._is_over = self._is_over or both_closed or isinstance(event, SessionReset)
+                if self.on:
+                    self._recording.handle(event)
 
-    def gone(self, facts: SessionInfo, time_ns: int) -> None:
-        """Forget the session."""
-        self._sessions.pop(facts.number, None)
-        self.recording.gone(facts, time_ns)
+    def _deliver(self, event: Delivered) -> None:
+        if event.direction in self._waiting:
+            wanted = from_next_message(event.deliveries)
+            if wanted is None:
+                return
+            self._waiting.discard(event.direction)
+            event = msgspec.structs.replace(event, deliveries=wanted)
+        if event.deliveries:
+            self._recording.handle(event)
 
 
 def is_of(host: str) -> Callable[[SessionInfo], bool]:

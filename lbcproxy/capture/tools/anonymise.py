@@ -15,11 +15,12 @@ from typing import Any
 import msgspec
 
 from lbcproxy import networks
-from lbcproxy.capture.events import Ended, Ending, Event, Header, Missing, Passed
+from lbcproxy.capture.events import CaptureSessionEnded, Event, SectionHeader, session_ended
 from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tools.pseudonyms import Disguise
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Delivery, Direction, Entry, Message, NodeStatistics, SessionInfo
+from lbcproxy.session.events import Delivered, NotRecorded, SessionEnding
 from lbcproxy.wire import Codec, Frame, Framer, Junk
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.record import MessageRecord
@@ -122,28 +123,29 @@ class Anonymiser:
     def of(self, events: Iterable[Event]) -> Iterator[Event]:
         """Give what is left of some events; raises what they raise."""
         for event in events:
-            if isinstance(event, Header):
+            if isinstance(event, SectionHeader):
                 self.left_out["comments and names of the file"] += len(event.metadata)
                 self.left_out["comments and names of the file"] += len(event.comments)
                 yield replace(event, metadata={}, comments=())
                 continue
-            if isinstance(event, Missing):
+            if isinstance(event, NotRecorded) or event.info is None:
                 yield event
                 continue
-            facts = self._between(event.facts)
-            if isinstance(event, Passed):
+            facts = self._between(event.info)
+            if isinstance(event, Delivered):
                 deliveries = tuple(self._deliveries(event))
                 if deliveries:
                     self.messages += sum(len(each.entries) for each in deliveries)
-                    yield replace(event, facts=facts, deliveries=deliveries)
-            elif isinstance(event, Ending):
+                    yield replace(event, info=facts, deliveries=deliveries)
+            elif isinstance(event, SessionEnding):
                 self.left_out["details of ends"] += bool(event.end.detail)
-                yield replace(event, facts=facts, end=replace(event.end, detail=""))
-            elif isinstance(event, Ended):
-                yield replace(event, facts=facts, report=self._report(event.report))
+                yield replace(event, info=facts, end=replace(event.end, detail=""))
+            elif isinstance(event, CaptureSessionEnded):
+                report = self._report(event.report)
+                yield session_ended(facts, report, event.closed, event.time_ns)
                 self._facts.pop(facts.number, None)
             else:
-                yield replace(event, facts=facts)
+                yield replace(event, info=facts)
 
     # Values.
 
@@ -219,7 +221,7 @@ class Anonymiser:
 
     # Messages.
 
-    def _deliveries(self, event: Passed) -> Iterator[Delivery]:
+    def _deliveries(self, event: Delivered) -> Iterator[Delivery]:
         for delivery in event.deliveries:
             if delivery.run is None:
                 for entry in delivery.entries:

@@ -12,20 +12,18 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from lbcproxy.capture.events import (
-    Connected,
-    Ended,
-    Ending,
-    Event,
-    Finished,
-    Header,
-    Missing,
-    Passed,
-    Reset,
-    Started,
-)
+from lbcproxy.capture.events import CaptureSessionEnded, Event, SectionHeader
 from lbcproxy.filters import Filter
 from lbcproxy.session import Delivery, Direction, End
+from lbcproxy.session.events import (
+    Delivered,
+    DirectionClosed,
+    NotRecorded,
+    SessionEnding,
+    SessionEvent,
+    SessionStarted,
+    UpstreamConnected,
+)
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.messages.handshake import Version
 
@@ -80,23 +78,23 @@ class Cut:
                 yield left
 
     def _take(self, event: Event) -> Iterator[Event]:
-        if isinstance(event, Header):
+        if isinstance(event, SectionHeader):
             self._sessions.clear()
             yield event
-        elif isinstance(event, Missing):
+        elif isinstance(event, NotRecorded):
             if not (self._selection.early(event.time_ns) or self._selection.late(event.time_ns)):
                 yield event  # nobody knows of which session it is
-        elif isinstance(event, Started):
+        elif isinstance(event, SessionStarted):
             wanted = self._selection.sessions
-            if wanted is None or event.facts.number in wanted:
+            if wanted is None or event.info.number in wanted:
                 yield from self._started(event)
-        elif isinstance(event, Passed):
+        elif isinstance(event, Delivered):
             yield from self._passed(event)
-        elif event.facts.number in self._sessions:
-            yield from self._changed(self._sessions[event.facts.number], event)
+        elif event.info.number in self._sessions:
+            yield from self._changed(self._sessions[event.info.number], event)
 
-    def _started(self, event: Started) -> Iterator[Event]:
-        session = self._sessions[event.facts.number] = _Session(event, self._selection)
+    def _started(self, event: SessionStarted) -> Iterator[Event]:
+        session = self._sessions[event.info.number] = _Session(event, self._selection)
         late, early = self._selection.late(event.time_ns), self._selection.early(event.time_ns)
         if self._selection.wanted is None and not early and not late:
             yield from self._begin(session, event.time_ns)
@@ -106,25 +104,27 @@ class Cut:
             self.sessions += 1
             yield from session.begin(time_ns)
 
-    def _passed(self, event: Passed) -> Iterator[Event]:
-        session = self._sessions.get(event.facts.number)
+    def _passed(self, event: Delivered) -> Iterator[Event]:
+        session = self._sessions.get(event.info.number)
         if session is not None and (left := session.left(event)):
             yield from self._begin(session, event.time_ns)
             yield msgspec.structs.replace(event, deliveries=tuple(left))
 
     def _changed(
-        self, session: _Session, event: Connected | Ending | Finished | Reset | Ended
+        self,
+        session: _Session,
+        event: SessionEvent,
     ) -> Iterator[Event]:
         """Tell what became of a session, if something of it was told."""
         late = self._selection.late(event.time_ns)
-        session.facts = event.facts
-        if isinstance(event, Ended):
-            del self._sessions[event.facts.number]
+        session.facts = event.info or session.facts
+        if isinstance(event, CaptureSessionEnded):
+            del self._sessions[event.info.number]
             if session.begun:
                 yield msgspec.structs.replace(event, closed=event.closed and not late)
-        elif isinstance(event, Ending) and not session.begun:
+        elif isinstance(event, SessionEnding) and not session.begun:
             session.ending = event.end
-        elif isinstance(event, Finished) and not session.begun:
+        elif isinstance(event, DirectionClosed) and not session.begun:
             session.finished.append(event.direction)
         elif session.begun and not late:
             yield event
@@ -133,8 +133,8 @@ class Cut:
 class _Session:
     """What has to be known of a session to tell the rest of it alone."""
 
-    def __init__(self, started: Started, selection: Selection) -> None:
-        self.facts = started.facts
+    def __init__(self, started: SessionStarted, selection: Selection) -> None:
+        self.facts = started.info
         self.begun = False
         """Whether it has been told that it began."""
         self.finished: list[Direction] = []
@@ -145,9 +145,9 @@ class _Session:
         self._selection = selection
         self._first: tuple[bool, int | None] | None = None
         self._version = started.protocol_version
-        self._whole = started.begun
+        self._whole = started.from_start
         self._versions: dict[Direction, int] = {}
-        self._held: list[Passed] = []
+        self._held: list[Delivered] = []
         self._ways = {direction: _Way() for direction in Direction}
 
     def begin(self, time_ns: int) -> Iterator[Event]:
@@ -155,23 +155,23 @@ class _Session:
         self.begun = True
         time_ns = self._held[0].time_ns if self._held else time_ns
         begun, version = self._first or self._place()
-        yield Started(self._started.facts, time_ns, begun, version)
+        yield SessionStarted(self._started.info, time_ns, begun, version)
         if self.facts.local is not None:
-            yield Connected(self.facts, time_ns)
+            yield UpstreamConnected(self.facts, time_ns)
         yield from self._held
         self._held.clear()
         if self.ending is not None:
-            yield Ending(self.facts, self.ending, time_ns)
+            yield SessionEnding(self.facts, self.ending, time_ns)
         for direction in self.finished:
-            yield Finished(self.facts, direction, time_ns)
+            yield DirectionClosed(self.facts, direction, time_ns)
 
     def _place(self) -> tuple[bool, int | None]:
         """Tell how far it has come now: whether all of it is told, else with what version."""
         return self._whole, None if self._whole else self._version
 
-    def left(self, event: Passed) -> list[Delivery]:
+    def left(self, event: Delivered) -> list[Delivery]:
         """Give what is wanted of what passed."""
-        self.facts = event.facts
+        self.facts = event.info
         left: list[Delivery] = []
         in_time = not self._selection.early(event.time_ns)
         if self._selection.late(event.time_ns):
@@ -202,7 +202,7 @@ class _Session:
             return [delivery]
         return [Delivery(entry.raw, (entry,)) for entry in found]
 
-    def _hold(self, event: Passed, delivery: Delivery, *, begun: bool) -> list[Delivery]:
+    def _hold(self, event: Delivered, delivery: Delivery, *, begun: bool) -> list[Delivery]:
         """Keep a `version` that what is left is read with, if something is."""
         if begun:
             return [delivery]
@@ -265,4 +265,4 @@ def _is_version(delivery: Delivery) -> bool:
 
 
 def _count(event: Event) -> int:
-    return event.messages if isinstance(event, Passed) else 0
+    return event.messages if isinstance(event, Delivered) else 0

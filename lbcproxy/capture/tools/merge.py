@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from lbcproxy.capture.events import Connected, Ended, Event, Header, Missing, Passed, Started
+from lbcproxy.capture.events import CaptureSessionEnded, Event, SectionHeader, session_ended
 from lbcproxy.capture.reader import Capture
 from lbcproxy.capture.reading.assembler import AssemblerEvent
 from lbcproxy.capture.reading.pairing import Pairing, RewritePending, RewriteSent
@@ -24,6 +24,7 @@ from lbcproxy.capture.reading.parts import Parts
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Delivery, SessionInfo
+from lbcproxy.session.events import Delivered, NotRecorded, SessionStarted, UpstreamConnected
 
 __all__ = ["Merge", "Renumbered"]
 
@@ -81,52 +82,52 @@ class Merge:
         for file in self._files:
             file.check()
 
-    def _header(self) -> Header:
+    def _header(self) -> SectionHeader:
         """Give what holds for all: both legs, if one file has both."""
         headers = [file.header for file in self._files]
         named = {header.network for header in headers}
-        return Header(
+        return SectionHeader(
             network=named.pop() if len(named) == 1 else None,
             legs="both" if any(each.legs == "both" for each in headers) else "client",
             changes=any(each.changes for each in headers),
         )
 
-    def _read(self, merged: Header) -> Iterator[AssemblerEvent]:
+    def _read(self, merged: SectionHeader) -> Iterator[AssemblerEvent]:
         """Read all files as parts of one, and give what happened but their headers."""
         # Of two at the same time the one that began before goes first: it may end there.
         files = sorted(self._files, key=lambda each: each.first_ns)
         streams = (file.told() for file in files)
         for _, file, told in heapq.merge(*streams, key=lambda each: each[0]):
             for each in told:
-                if isinstance(each, Header):
+                if isinstance(each, SectionHeader):
                     file.take_header(each, merged)
                 else:
                     yield each
         yield from self._parts.finish()
 
-    def _told(self, event: Event, header: Header) -> Iterator[Event]:
-        assert not isinstance(event, Header)
-        if isinstance(event, Missing):
+    def _told(self, event: Event, header: SectionHeader) -> Iterator[Event]:
+        assert not isinstance(event, SectionHeader)
+        if isinstance(event, NotRecorded) or event.info is None:
             yield event
             return
-        if isinstance(event, Started):
-            path, number = self._parts.take_origin(event.facts.number)
-            new = replace(event.facts, number=next(self._numbers))
-            self._facts[event.facts.number] = event.facts, new
+        if isinstance(event, SessionStarted):
+            path, number = self._parts.take_origin(event.info.number)
+            new = replace(event.info, number=next(self._numbers))
+            self._facts[event.info.number] = event.info, new
             self._renumbered(path, number, new.number, new.network)
-        facts = self._new(event.facts)
-        if isinstance(event, Passed):
-            yield replace(event, facts=facts, deliveries=self._deliveries(event, facts.number))
-        elif isinstance(event, Ended):
+        facts = self._new(event.info)
+        if isinstance(event, Delivered):
+            yield replace(event, info=facts, deliveries=self._deliveries(event, facts.number))
+        elif isinstance(event, CaptureSessionEnded):
             report = replace(event.report, number=facts.number)
-            yield replace(event, facts=facts, report=report)
-            del self._facts[event.facts.number]
+            yield session_ended(facts, report, event.closed, event.time_ns)
+            del self._facts[event.info.number]
         else:
-            yield replace(event, facts=facts)
-        if isinstance(event, Started) and header.legs == "both" and self._has_one_leg(path):
+            yield replace(event, info=facts)
+        if isinstance(event, SessionStarted) and header.legs == "both" and self._has_one_leg(path):
             # Its bytes are to stand on both legs, as those of the others do.
-            local = Endpoint(_UNKNOWN, event.facts.client.port)
-            yield Connected(self._new(replace(event.facts, local=local)), event.time_ns)
+            local = Endpoint(_UNKNOWN, event.info.client.port)
+            yield UpstreamConnected(self._new(replace(event.info, local=local)), event.time_ns)
 
     def _continued(self, path: Path, number: object, facts: SessionInfo) -> None:
         if facts.number in self._facts and isinstance(number, int):
@@ -144,7 +145,7 @@ class Merge:
             self._facts[facts.number] = known
         return known[1]
 
-    def _deliveries(self, event: Passed, session: int) -> tuple[Delivery, ...]:
+    def _deliveries(self, event: Delivered, session: int) -> tuple[Delivery, ...]:
         deliveries = []
         for each in event.deliveries:
             if each.run is not None:
@@ -165,7 +166,7 @@ class _File:
 
     def __init__(self, capture: Capture, parts: Parts) -> None:
         self.path = capture.path
-        self.header = Header()
+        self.header = SectionHeader()
         self.first_ns = 0
         self._capture = capture
         self._reader = capture.open_part(parts)
@@ -199,7 +200,7 @@ class _File:
                 together.append(each)
                 if isinstance(each, RewritePending):  # of what comes next
                     continue
-                time_ns = time_ns if isinstance(each, Header | RewriteSent) else each.time_ns
+                time_ns = time_ns if isinstance(each, SectionHeader | RewriteSent) else each.time_ns
                 yield time_ns, self, together
                 together = []
         except CaptureError as error:
@@ -207,7 +208,7 @@ class _File:
                 raise
             self._damage = error
 
-    def take_header(self, header: Header, merged: Header) -> None:
+    def take_header(self, header: SectionHeader, merged: SectionHeader) -> None:
         """Begin a section; raises CaptureError if what all have in common does not hold for it."""
         if (header.legs == "both" and merged.legs != "both") or header.changes > merged.changes:
             raise CaptureError(

@@ -342,7 +342,7 @@ def _loss(lost: Lost, time_ns: int) -> dict[str, Any]:
         "messages": lost.messages,
         "bytes": lost.size,
         "packets": lost.packets,
-        "what": lost.words,
+        "what": lost.description,
         "why": lost.why,
     }
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
-from lbcproxy.capture.events import Header
+from lbcproxy.capture.events import SectionHeader
 from lbcproxy.capture.formats._core_records import HEADER, TIME_LIMIT
 from lbcproxy.capture.formats.core import RECEIVED, SENT
 from lbcproxy.capture.writing.writer import FormatWriter, Writer
 from lbcproxy.networks import get
 from lbcproxy.private import make_folders, open_to_append
-from lbcproxy.session import Delivery, Direction, Entry, SessionInfo, SessionSummary
+from lbcproxy.session import Delivery, Direction, Entry, SessionInfo
+from lbcproxy.session.events import Delivered, SessionEnded, SessionEvent, SessionStarted
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire import Frame, Framer, Junk
 from lbcproxy.wire.envelope import HEADER_SIZE
@@ -52,52 +53,52 @@ class CoreWriter(Writer):
         self._begun: set[Path] = set()
         make_folders(path)
 
-    def header(self, header: Header) -> None:
+    def header(self, header: SectionHeader) -> None:
         """Begin a section."""
         self.lacking("comments of the file", len(header.comments))
         self._folders.clear()
 
-    def started(self, facts: SessionInfo, time_ns: int) -> None:
+    def session_event(self, event: SessionEvent) -> None:
+        """Write the messages of the node, and count what else happened."""
+        match event:
+            case Delivered():
+                self._deliver(event)
+            case SessionStarted():
+                self.lacking("missing beginnings", not event.from_start)
+                self._start(event.info)
+            case SessionEnded():
+                self.lacking("ends of sessions", event.closed)
+                self._end(event.info.number)
+
+    def _start(self, info: SessionInfo) -> None:
         """Choose a folder; it is made with the first message."""
         self.lacking("networks: say --network")
         self.lacking("addresses of the node's own")
-        mirrored = facts.client.host in _NOBODY and facts.listen.host not in _NOBODY
+        mirrored = info.client.host in _NOBODY and info.listen.host not in _NOBODY
         # What stands in a file may be anything: a host is no way into other folders.
-        peer = facts.listen if mirrored else facts.client
+        peer = info.listen if mirrored else info.client
         name = base = str(peer).translate(_AS_NAME)[:_LONGEST_NAME]
         number = 2
         while name in self._taken:
             name, number = f"{base}-{number}", number + 1
         self._taken.add(name)
         received = Direction.TO_CLIENT if mirrored else Direction.TO_UPSTREAM
-        self._folders[facts.number] = _Folder(self._path / name, facts.network, received)
+        self._folders[info.number] = _Folder(self._path / name, info.network, received)
 
-    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
-        """Choose one; that the beginning is missing is not said."""
-        self.lacking("missing beginnings")
-        self.started(facts, time_ns)
-
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
+    def _deliver(self, event: Delivered) -> None:
         """Write what the node received or sent."""
-        folder = self._folders[facts.number]
-        for delivery in deliveries:
+        folder = self._folders[event.info.number]
+        for delivery in event.deliveries:
             for entry in delivery.entries:
                 self._count(entry)
                 self.messages -= entry.message is not None  # unless the node had it
                 for raw in self._at_node(delivery, entry, folder):
-                    self._write(folder, direction, raw, entry.time_ns)
+                    self._write(folder, event.direction, raw, entry.time_ns)
                     self.messages += 1
 
-    def ended(self, summary: SessionSummary, time_ns: int) -> None:
-        """Forget the session."""
-        self.lacking("ends of sessions")
-        self.left(summary, time_ns)
-
-    def left(self, summary: SessionSummary, time_ns: int) -> None:
-        """Forget the session."""
-        folder = self._folders.pop(summary.facts.number, None)
+    def _end(self, number: int) -> None:
+        """Close the files of a session."""
+        folder = self._folders.pop(number, None)
         if folder is None:
             return
         for name in (RECEIVED, SENT):

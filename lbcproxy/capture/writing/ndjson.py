@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from lbcproxy.capture.entry_json import entry_object, json_line
-from lbcproxy.capture.events import Header
+from lbcproxy.capture.events import SectionHeader
 from lbcproxy.capture.formats.ndjson import MAX_LINE
 from lbcproxy.capture.writing.writer import FormatWriter, Writer
-from lbcproxy.session import Delivery, Direction, End, EndCause, Lost, SessionInfo, SessionSummary
+from lbcproxy.session import EndCause, Lost, SessionInfo
+from lbcproxy.session.events import (
+    Delivered,
+    DirectionClosed,
+    SessionEnded,
+    SessionEnding,
+    SessionEvent,
+    SessionReset,
+    SessionStarted,
+    UpstreamConnected,
+)
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.text import iso_time
 
@@ -25,7 +35,7 @@ class NdjsonWriter(Writer):
         super().__init__()
         self._write = write
 
-    def header(self, header: Header) -> None:
+    def header(self, header: SectionHeader) -> None:
         """Begin a section."""
         said = {
             "event": "section",
@@ -37,56 +47,44 @@ class NdjsonWriter(Writer):
         }
         self._line(said)
 
-    def started(self, facts: SessionInfo, time_ns: int) -> None:
-        """Say between whom a session is."""
-        self._event("started", facts, time_ns, **_between(facts))
+    def session_event(self, event: SessionEvent) -> None:
+        """Write a line for each entry, or for what else happened."""
+        match event:
+            case Delivered():
+                self._deliver(event)
+            case SessionStarted(info=info, time_ns=time_ns):
+                more: dict[str, object] = {}
+                if not event.from_start:
+                    more = {"begun": False, "protocol_version": event.protocol_version}
+                self._event("started", info, time_ns, **_between(info), **more)
+            case UpstreamConnected(info=info, time_ns=time_ns):
+                self._event("connected", info, time_ns, local=str(info.local))
+            case SessionEnding(info=info, time_ns=time_ns, end=end):
+                self._event("ending", info, time_ns, end=end.to_dict())
+            case DirectionClosed(info=info, time_ns=time_ns, direction=direction):
+                self._event("finished", info, time_ns, direction=direction.value)
+            case SessionReset(info=info, time_ns=time_ns, direction=direction):
+                self._event("reset", info, time_ns, direction=direction.value)
+            case SessionEnded(closed=False) if event.summary.end.cause is EndCause.SILENT:
+                self._event("left", event.info, event.time_ns)
 
-    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
-        """Say the same of one whose beginning is missing."""
-        more = {"begun": False, "protocol_version": protocol_version}
-        self._event("started", facts, time_ns, **_between(facts), **more)
-
-    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
-        """Say our address on the upstream leg."""
-        self._event("connected", facts, time_ns, local=str(facts.local))
-
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
-        """Write the entries."""
-        for delivery in deliveries:
+    def _deliver(self, event: Delivered) -> None:
+        for delivery in event.deliveries:
             for entry in delivery.entries:
                 said = entry_object(entry, with_payload=True)
                 if entry.verdict == EntryVerdict.REWRITE and delivery.sent is not None:
                     said["sent"] = delivery.sent.hex()
                 self._line(said)
 
-    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
-        """Say why a session ends."""
-        self._event("ending", facts, time_ns, end=end.to_dict())
-
-    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        """Say that a direction was closed."""
-        self._event("finished", facts, time_ns, direction=direction.value)
-
-    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        """Say that a session was broken off."""
-        self._event("reset", facts, time_ns, direction=direction.value)
-
-    def left(self, summary: SessionSummary, time_ns: int) -> None:
-        """Say that no more is known, if that is before the end of the file."""
-        if summary.end.cause is EndCause.SILENT:
-            self._event("left", summary.facts, time_ns)
-
-    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
-        """Say how much is missing."""
+    def not_recorded(self, lost: Lost, time_ns: int) -> None:
+        """Write how much is missing."""
         self._line({"event": "lost", "time": iso_time(time_ns), **msgspec.to_builtins(lost)})
 
-    def _event(self, event: str, facts: SessionInfo, time_ns: int, **more: Any) -> None:
-        if not facts.network:
+    def _event(self, event: str, info: SessionInfo, time_ns: int, **more: object) -> None:
+        if not info.network:
             self.lacking(f"sessions of no known network: {event}")
             return
-        self._line({"event": event, "time": iso_time(time_ns), "session": facts.number, **more})
+        self._line({"event": event, "time": iso_time(time_ns), "session": info.number, **more})
 
     def _line(self, said: dict[str, Any]) -> None:
         line = json_line(said).encode() + b"\n"

@@ -43,7 +43,7 @@ def lost_block(lost: Lost, time_ns: int, before: int = 0) -> bytes:
     """
     body = struct.pack("<III", 0, time_ns >> 32 & 0xFFFFFFFF, time_ns & 0xFFFFFFFF)
     dropped = struct.pack("<Q", min(before + (lost.messages or lost.packets), _MAX_COUNT))
-    comment = f"{lost.words} before this" + (f": {lost.why}" if lost.why else "")
+    comment = f"{lost.description} before this" + (f": {lost.why}" if lost.why else "")
     note = note_options(Note(comment, {"lost": lost}))
     said = note + build_options((pcapng.OPTION_DROPPED, dropped))
     return build_block(pcapng.STATISTICS, body + said + bytes(4))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from lbcproxy import networks
-from lbcproxy.capture.events import Header
+from lbcproxy.capture.events import SectionHeader
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.ip.segments import LINK_RAW
 from lbcproxy.capture.ip.synthetic import host_name_annotations
@@ -15,7 +15,14 @@ from lbcproxy.capture.packet import Packet
 from lbcproxy.capture.writing.pcapng import PcapngWriter
 from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.capture.writing.writer import FormatWriter
-from lbcproxy.session import Delivery, Direction, End, EndCause, Lost, SessionInfo
+from lbcproxy.session import Delivery, EndCause, Lost, SessionInfo
+from lbcproxy.session.events import (
+    Delivered,
+    SessionEnding,
+    SessionEvent,
+    SessionStarted,
+    UpstreamConnected,
+)
 from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["WRITER", "PcapWriter"]
@@ -40,12 +47,12 @@ class PcapWriter(PcapngWriter):
         self._silent = False
         write(_FILE)
 
-    def header(self, header: Header) -> None:
+    def header(self, header: SectionHeader) -> None:
         """Begin a section, of which a pcap shows nothing."""
         super().header(header)
         self.lacking("comments of the file", len(header.comments))
 
-    def recorder(self, header: Header, network: str) -> Recorder:
+    def recorder(self, header: SectionHeader, network: str) -> Recorder:
         """Make what records a section."""
         return Recorder(
             self.write,
@@ -54,51 +61,51 @@ class PcapWriter(PcapngWriter):
             changes=header.changes,
         )
 
-    def started(self, facts: SessionInfo, time_ns: int) -> None:
-        """Open the client leg."""
-        self._count(facts)
-        super().started(facts, time_ns)
+    def session_event(self, event: SessionEvent) -> None:
+        """Write the packets of what happened, and count what they do not show."""
+        match event:
+            case Delivered():
+                for delivery in event.deliveries:
+                    if delivery.run is None:
+                        self._count_notes(delivery)
+            case SessionStarted():
+                self._start(event)
+                return
+            case UpstreamConnected():
+                self._count_upstream()
+            case SessionEnding():
+                shown = event.end.cause in (EndCause.CLOSED, EndCause.RESET)
+                self.lacking("why sessions ended", not shown)
+        super().session_event(event)
 
-    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
-        """Open it without a SYN: that is what a missing beginning looks like.
+    def not_recorded(self, lost: Lost, time_ns: int) -> None:
+        """Count it: a pcap has no place for it."""
+        self.lacking("counts of what was not recorded")
 
-        Where ports do not tell who connected, the SYN has to: messages in the wrong direction would
-        be worse than a beginning that was not.
+    def _start(self, event: SessionStarted) -> None:
+        """Open the client leg; without a SYN if the beginning of the session is missing.
+
+        If the ports do not show who connected, the SYN has to: messages in the wrong direction
+        would be worse than a beginning that never was.
         """
-        self._count(facts)
-        self.lacking("versions agreed on before", protocol_version is not None)
-        self._silent = _is_told_by_ports(facts)
-        self.lacking("missing beginnings", not self._silent)
-        super().continued(facts, protocol_version, time_ns)
+        self._count(event.info)
+        if not event.from_start:
+            self.lacking("versions agreed on before", event.protocol_version is not None)
+            self._silent = _is_told_by_ports(event.info)
+            self.lacking("missing beginnings", not self._silent)
+        super().session_event(event)
         self._silent = False
 
-    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
-        """Open the upstream leg, if it is another."""
+    def _count_upstream(self) -> None:
         if self._header.changes and self._header.legs == "both":
             self.lacking("which connections are the legs of one session")
         elif self._header.legs == "both":
             self.lacking("upstream legs that are the same bytes again")
-        super().upstream_connected(facts, time_ns)
 
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
-        """Write what passed."""
-        for delivery in deliveries:
-            if delivery.run is None:
-                judged = sum(each.verdict != EntryVerdict.PASS for each in delivery.entries)
-                self.lacking(VERDICTS, judged)
-                self.lacking(COMMENTS, sum(len(each.comments) for each in delivery.entries))
-        super().passed(facts, direction, deliveries, time_ns)
-
-    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
-        """Count what a FIN or a reset does not show."""
-        self.lacking("why sessions ended", end.cause not in (EndCause.CLOSED, EndCause.RESET))
-        super().ending(facts, end, time_ns)
-
-    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
-        """Count it: a pcap has no place for it."""
-        self.lacking("counts of what was not recorded")
+    def _count_notes(self, delivery: Delivery) -> None:
+        judged = sum(each.verdict != EntryVerdict.PASS for each in delivery.entries)
+        self.lacking(VERDICTS, judged)
+        self.lacking(COMMENTS, sum(len(each.comments) for each in delivery.entries))
 
     def _count(self, facts: SessionInfo) -> None:
         self._sessions += 1

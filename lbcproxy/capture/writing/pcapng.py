@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from lbcproxy.capture.events import Header
+from lbcproxy.capture.events import SectionHeader
 from lbcproxy.capture.writing.flows import LAST_NS
 from lbcproxy.capture.writing.notes import lost_block
 from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.capture.writing.writer import FormatWriter, Writer
-from lbcproxy.session import Delivery, Direction, End, Lost, SessionInfo, SessionSummary
+from lbcproxy.session import Lost
+from lbcproxy.session.events import Delivered, SessionEvent
+from lbcproxy.session.observer import EventRouter
 
 __all__ = ["WRITER", "PcapngWriter"]
 
@@ -25,17 +27,17 @@ class PcapngWriter(Writer):
     def __init__(self, write: Callable[[bytes], object]) -> None:
         super().__init__()
         self.write = write
-        self._header = Header()
-        self._recorder: Recorder | None = None
+        self._header = SectionHeader()
+        self._router: EventRouter | None = None
         self._written = False
         self._missed: list[tuple[Lost, int]] = []
         self._said = 0  # of the section
 
-    def header(self, header: Header) -> None:
+    def header(self, header: SectionHeader) -> None:
         """Have the next session begin a section."""
-        self._header, self._recorder = header, None
+        self._header, self._router = header, None
 
-    def recorder(self, header: Header, network: str) -> Recorder:
+    def recorder(self, header: SectionHeader, network: str) -> Recorder:
         """Make what records a section."""
         return Recorder(
             self.write,
@@ -46,48 +48,16 @@ class PcapngWriter(Writer):
             comments=header.comments,
         )
 
-    def started(self, facts: SessionInfo, time_ns: int) -> None:
-        """Open the client leg."""
-        self._of(facts.network).started(facts, time_ns)
+    def session_event(self, event: SessionEvent) -> None:
+        """Record it."""
+        if isinstance(event, Delivered):
+            self.lacking("times before 1970 or after 2554", not 0 <= event.time_ns <= LAST_NS)
+        if event.info is not None:
+            self._section(event.info.network).handle(event)
 
-    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
-        """Open it, of a session without its beginning."""
-        self._of(facts.network).continued(facts, protocol_version, time_ns)
-
-    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
-        """Open the upstream leg."""
-        self._of(facts.network).upstream_connected(facts, time_ns)
-
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
-    ) -> None:
-        """Write what passed."""
-        self.lacking("times before 1970 or after 2554", not 0 <= time_ns <= LAST_NS)
-        self._of(facts.network).passed(facts, direction, deliveries, time_ns)
-
-    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
-        """Take note of why the session ends."""
-        self._of(facts.network).ending(facts, end, time_ns)
-
-    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        """Write the end of a direction."""
-        self._of(facts.network).finished(facts, direction, time_ns)
-
-    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        """Write that a session was broken off."""
-        self._of(facts.network).reset(facts, direction, time_ns)
-
-    def ended(self, summary: SessionSummary, time_ns: int) -> None:
-        """Write the ends that are not written yet."""
-        self._of(summary.facts.network).ended(summary, time_ns)
-
-    def left(self, summary: SessionSummary, time_ns: int) -> None:
-        """Leave a session open."""
-        self._of(summary.facts.network).left(summary, time_ns)
-
-    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
+    def not_recorded(self, lost: Lost, time_ns: int) -> None:
         """Write how much is missing, where that is in the file."""
-        if self._recorder is not None:
+        if self._router is not None:
             self._write_missed(lost, time_ns)
         elif len(self._missed) < _MAX_MISSED:
             self._missed.append((lost, time_ns))
@@ -102,16 +72,16 @@ class PcapngWriter(Writer):
     def close(self) -> None:
         """Begin the file, if nothing happened."""
         if not self._written or self._missed:
-            self._of("")
+            self._section("")
 
-    def _of(self, network: str) -> Recorder:
-        if self._recorder is None:
-            self._recorder = self.recorder(self._header, network)
+    def _section(self, network: str) -> EventRouter:
+        if self._router is None:
+            self._router = EventRouter(self.recorder(self._header, network))
             self._written = True
             missed, self._missed, self._said = self._missed, [], 0
             for lost, time_ns in missed:
                 self._write_missed(lost, time_ns)
-        return self._recorder
+        return self._router
 
 
 WRITER = FormatWriter("pcapng", to_file=PcapngWriter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -13,19 +13,22 @@ from lbcproxy.capture.packet import Leg
 from lbcproxy.capture.writing.capture_writer import CaptureWriter, Note, Piece
 from lbcproxy.capture.writing.session_state import Known
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import (
-    Delivery,
-    Direction,
-    End,
-    Entry,
-    Observer,
-    SessionInfo,
-    SessionSummary,
+from lbcproxy.session import Delivery, Direction, Entry, SessionInfo
+from lbcproxy.session.events import (
+    Delivered,
+    DirectionClosed,
+    ObserverDropped,
+    SessionEnded,
+    SessionEnding,
+    SessionEvent,
+    SessionReset,
+    SessionStarted,
+    UpstreamConnected,
 )
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.text import printable
 
-__all__ = ["LEGS", "Recorder"]
+__all__ = ["LEGS", "Recorder", "SessionRecorder"]
 
 LEGS = ("auto", "client", "both")
 """Which legs a capture holds. `auto` is `client` as long as nothing can change a message: the
@@ -36,11 +39,16 @@ INGRESS = {Direction.TO_UPSTREAM: Leg.CLIENT, Direction.TO_CLIENT: Leg.UPSTREAM}
 """The leg on which a direction's bytes come in; on the other they go out."""
 
 
-class Recorder(Observer):
-    """Write what is observed to `write`, which takes the bytes of a pcapng file in order.
+class Recorder:
+    """An observer that writes sessions to a pcapng file, section by section.
 
-    `legs` is one of `LEGS`; `changes` tells that what goes out may differ from what came in;
-    `metadata` and `comments` are kept at the beginning of the file.
+    Args:
+        write: Takes the bytes of the file, in order.
+        network: The network's id.
+        legs: One of `LEGS`.
+        changes: Whether what goes out may differ from what came in.
+        metadata: Values to be kept at the beginning of the file.
+        comments: The same, for people.
     """
 
     def __init__(
@@ -55,242 +63,267 @@ class Recorder(Observer):
     ) -> None:
         if legs not in LEGS:
             raise ValueError(f"legs {legs!r} is not among {', '.join(LEGS)}")
-        self._both = legs == "both" or (legs == "auto" and changes)
-        self._writer = CaptureWriter(
+        self.both_legs = legs == "both" or (legs == "auto" and changes)
+        self.writer = CaptureWriter(
             write,
             network=network,
-            legs="both" if self._both else "client",
+            legs="both" if self.both_legs else "client",
             metadata={"changes": changes, **(metadata or {})},
             comments=comments,
         )
-        self._open: dict[int, Known] = {}
-        self._legs: dict[int, list[Leg]] = {}
-        self._early: dict[int, list[Piece]] = {}
-        self._unsaid: set[tuple[int, Leg]] = set()
-        self._before: Recorder | None = None  # whose sessions are taken over now
+        self.open_sessions: dict[int, SessionRecorder] = {}
+        """The sessions that have started and not ended, by number."""
 
     @property
     def is_idle(self) -> bool:
         """Whether no session is open."""
-        return not self._open
+        return not self.open_sessions
 
     @property
     def in_message(self) -> bool:
         """Whether a long message has begun, in any session, and not ended."""
-        return any(known.inside for known in self._open.values())
+        return any(session.state.inside for session in self.open_sessions.values())
+
+    def session_started(self, info: SessionInfo) -> SessionRecorder:
+        """Return what records one session."""
+        return SessionRecorder(self, info)
 
     def take_over(self, other: Recorder, time_ns: int) -> None:
-        """Go on with the sessions of another, whose file is full."""
-        self._before = other
-        for number, known in other._open.items():
-            self.join(known, time_ns, other._early.get(number, ()))
-        self._before = None
+        """Continue the sessions of another recorder, whose file is full."""
+        for session in tuple(other.open_sessions.values()):
+            session.move_to(self, time_ns)
 
-    def join(
+    def join(self, state: Known, time_ns: int, *, unrecorded: bool = False) -> SessionRecorder:
+        """Record a session that started earlier, from now on.
+
+        It is opened with the version that was negotiated, so that this file can be read alone.
+        `unrecorded` says that something may have passed since the last file that has the session.
+        """
+        session = SessionRecorder(self, state.info)
+        session.resume(state.copy(), time_ns, unrecorded=unrecorded)
+        return session
+
+
+class SessionRecorder:
+    """Writes one session to the file of a recorder."""
+
+    def __init__(self, recorder: Recorder, info: SessionInfo) -> None:
+        self.state = Known(info)
+        self._recorder = recorder
+        self._legs: list[Leg] = []
+        self._early: list[Piece] = []
+        """What the upstream leg has still to get."""
+        self._unannounced: set[Leg] = set()
+
+    @property
+    def _number(self) -> int:
+        return self.state.info.number
+
+    def handle(self, event: SessionEvent) -> None:
+        """Write what happened next."""
+        match event:
+            case Delivered():
+                self.deliver(event.direction, event.deliveries, event.time_ns)
+            case SessionStarted():
+                self._start(event)
+            case UpstreamConnected():
+                self._connect(event.info, event.time_ns)
+            case SessionEnding():
+                self.state.end = event.end
+            case DirectionClosed():
+                self._close(event.direction, event.time_ns)
+            case SessionReset():
+                self._reset(event.direction, event.time_ns)
+            case SessionEnded(closed=True):
+                # The ends that no node sent: those that the proxy made when it stopped.
+                self.state.end = event.summary.end
+                for direction in Direction:
+                    self._close(direction, event.time_ns)
+            case SessionEnded() | ObserverDropped():
+                self.leave()
+
+    def move_to(self, recorder: Recorder, time_ns: int) -> None:
+        """Continue in the file of another recorder."""
+        before, self._recorder = self._recorder, recorder
+        before.open_sessions.pop(self._number, None)
+        self.resume(self.state, time_ns, before=before.writer)
+
+    def resume(
         self,
-        known: Known,
+        state: Known,
         time_ns: int,
-        early: Sequence[Piece] = (),
         *,
         unrecorded: bool = False,
+        before: CaptureWriter | None = None,
     ) -> None:
-        """Go on with a session that has begun before.
-
-        It is opened again, with the version that was agreed, so that this file can be read alone.
-        `early` is what the upstream leg has still to get. With `unrecorded` something may have
-        passed since the last file that had it.
-        """
-        facts, number = known.facts, known.facts.number
-        more = {"continued": True, "protocol_version": known.protocol_version}
+        """Write what a file has to say of a session that started earlier."""
+        self.state = state
+        more = {"continued": True, "protocol_version": state.protocol_version}
         if unrecorded:
             more["unrecorded"] = True
-        self._begin(known.copy(), time_ns, more)
-        ended, self._open[number].ended = known.ended, set()
-        self._early[number] = list(early)
-        if known.connected:
-            self.upstream_connected(facts, time_ns)
+        ended, state.ended = state.ended, set()
+        self._open(time_ns, more, before)
+        if state.connected:
+            self._connect(state.info, time_ns, before)
         for direction in sorted(ended):
-            self.finished(facts, direction, time_ns)
+            self._close(direction, time_ns)
 
-    def leave(self, number: int) -> None:
-        """Write no more of a session, which goes on: it stays open in the file."""
-        for leg in self._legs.get(number, ()):
-            self._writer.leave(number, leg)
-        self._forget(number)
+    def leave(self) -> None:
+        """Write nothing more of the session: it stays open in the file."""
+        for leg in self._legs:
+            self._recorder.writer.leave(self._number, leg)
+        self._forget()
 
-    def started(self, facts: SessionInfo, time_ns: int) -> None:
-        """Open the client leg."""
-        self._begin(Known(facts), time_ns, {})
+    def _start(self, event: SessionStarted) -> None:
+        more = {}
+        if not event.from_start:
+            more = {"continued": True, "protocol_version": event.protocol_version}
+        self.state = Known(event.info)
+        self._open(event.time_ns, more, None)
 
-    def continued(self, facts: SessionInfo, protocol_version: int | None, time_ns: int) -> None:
-        """Open the client leg of a session of which the beginning is missing."""
-        more = {"continued": True, "protocol_version": protocol_version}
-        self._begin(Known(facts), time_ns, more)
-
-    def _begin(self, known: Known, time_ns: int, more: Mapping[str, object]) -> None:
-        facts = known.facts
-        self._open[facts.number] = known
-        self._legs[facts.number] = [Leg.CLIENT]
-        said = {"network": facts.network, "upstream": str(facts.upstream), **more}
-        self._open_leg(Leg.CLIENT, facts.number, facts.client, facts.listen, time_ns, said)
+    def _open(self, time_ns: int, more: Mapping[str, object], before: CaptureWriter | None) -> None:
+        info = self.state.info
+        self._recorder.open_sessions[info.number] = self
+        self._legs, self._unannounced = [Leg.CLIENT], set()
+        said = {"network": info.network, "upstream": str(info.upstream), **more}
+        self._open_leg(Leg.CLIENT, info.client, info.listen, time_ns, said, before)
 
     def _open_leg(
         self,
         leg: Leg,
-        number: int,
         source: Endpoint,
         target: Endpoint,
         time_ns: int,
         facts: Mapping[str, object],
+        before: CaptureWriter | None,
     ) -> None:
-        before = self._before
-        position = None if before is None else before._writer.position(number, leg)
-        self._writer.open(number, leg, source, target, time_ns, facts, position)
+        position = None if before is None else before.position(self._number, leg)
+        self._recorder.writer.open(self._number, leg, source, target, time_ns, facts, position)
 
-    def upstream_connected(self, facts: SessionInfo, time_ns: int) -> None:
-        """Open the upstream leg, if it is wanted."""
-        known = self._open.get(facts.number)
-        if known is None:
-            return
-        known.upstream_connected(facts)
-        if not self._both or facts.local is None:
-            return
-        number, way = facts.number, Direction.TO_UPSTREAM
-        self._legs[number].append(Leg.UPSTREAM)
-        self._open_leg(Leg.UPSTREAM, number, facts.local, facts.upstream, time_ns, {})
-        self._writer.data(number, Leg.UPSTREAM, way, time_ns, self._early.pop(number, ()))
-        if way in known.ended:
-            self._writer.finish(number, Leg.UPSTREAM, way, time_ns)
-
-    def passed(
-        self, facts: SessionInfo, direction: Direction, deliveries: Sequence[Delivery], time_ns: int
+    def _connect(
+        self, info: SessionInfo, time_ns: int, before: CaptureWriter | None = None
     ) -> None:
-        """Write what passed."""
-        known = self._open.get(facts.number)
-        if known is None or direction in known.ended:
+        """Open the upstream leg, if it is recorded."""
+        if not self._legs:
             return
-        known.passed(direction, deliveries)
-        if not self._both:
+        self.state.upstream_connected(info)
+        if not self._recorder.both_legs or info.local is None:
+            return
+        self._legs.append(Leg.UPSTREAM)
+        self._open_leg(Leg.UPSTREAM, info.local, info.upstream, time_ns, {}, before)
+        writer, direction = self._recorder.writer, Direction.TO_UPSTREAM
+        early, self._early = self._early, []
+        writer.data(self._number, Leg.UPSTREAM, direction, time_ns, early)
+        if direction in self.state.ended:
+            writer.finish(self._number, Leg.UPSTREAM, direction, time_ns)
+
+    def deliver(self, direction: Direction, deliveries: Sequence[Delivery], time_ns: int) -> None:
+        """Write what passed in a direction."""
+        if not self._legs or direction in self.state.ended:
+            return
+        self.state.passed(direction, deliveries)
+        if not self._recorder.both_legs:
             pieces = _pieces(deliveries, going_out=direction is Direction.TO_CLIENT)
-            self._write(facts.number, Leg.CLIENT, direction, time_ns, pieces)
+            self._write(Leg.CLIENT, direction, time_ns, pieces)
             return
         # What was injected is on one leg alone: both legs are brought up to date around it, so that
         # the file has the order of what happened.
         for _, run in itertools.groupby(deliveries, _is_injected):
             part = list(run)
-            for leg in self._legs[facts.number]:
+            for leg in self._legs:
                 pieces = _pieces(part, going_out=leg is not INGRESS[direction])
-                self._write(facts.number, leg, direction, time_ns, pieces)
-        if Leg.UPSTREAM not in self._legs[facts.number]:
-            early = self._early.setdefault(facts.number, [])
-            early.extend(_pieces(deliveries, going_out=direction is Direction.TO_UPSTREAM))
+                self._write(leg, direction, time_ns, pieces)
+        if Leg.UPSTREAM not in self._legs:
+            going_out = direction is Direction.TO_UPSTREAM
+            self._early.extend(_pieces(deliveries, going_out=going_out))
 
-    @property
-    def open_sessions(self) -> Iterable[int]:
-        """The sessions that have begun and not ended."""
-        return self._open
-
-    def announce(self, number: int) -> None:
-        """Say once more between whom a session is, on what comes next on each of its legs.
+    def announce(self) -> None:
+        """Write the endpoints of the session again, with what comes next on each of its legs.
 
         The file may lack its beginning: without that, a reader takes its legs for two sessions.
         """
-        self._unsaid.update((number, leg) for leg in self._legs.get(number, ()))
+        self._unannounced.update(self._legs)
 
-    def _write(
-        self, number: int, leg: Leg, direction: Direction, time_ns: int, pieces: list[Piece]
-    ) -> None:
-        if (number, leg) in self._unsaid and pieces and pieces[0].raw:
-            self._unsaid.remove((number, leg))
-            pieces[:1] = _with_note(pieces[0], self._who(self._open[number], leg))
-        self._writer.data(number, leg, direction, time_ns, pieces)
+    def _write(self, leg: Leg, direction: Direction, time_ns: int, pieces: list[Piece]) -> None:
+        if leg in self._unannounced and pieces and pieces[0].raw:
+            self._unannounced.remove(leg)
+            pieces[:1] = _with_note(pieces[0], self._identity(leg))
+        self._recorder.writer.data(self._number, leg, direction, time_ns, pieces)
 
-    @staticmethod
-    def _who(known: Known, leg: Leg) -> Note:
+    def _identity(self, leg: Leg) -> Note:
+        info = self.state.info
         facts = {
-            "session": known.facts.number,
+            "session": info.number,
             "leg": leg.value,
-            "network": known.facts.network,
-            "upstream": str(known.facts.upstream),
+            "network": info.network,
+            "upstream": str(info.upstream),
             "continued": True,
-            "protocol_version": known.protocol_version,
+            "protocol_version": self.state.protocol_version,
         }
-        return Note(f"session {known.facts.number} {leg} leg goes on", facts)
+        return Note(f"session {info.number} {leg} leg goes on", facts)
 
-    def passed_unread(
+    def deliver_unread(
         self,
-        facts: SessionInfo,
         direction: Direction,
         deliveries: Sequence[Delivery],
         time_ns: int,
         relieve: Callable[[], bool],
     ) -> int:
-        """Write the bytes of what passed and nothing else, after writing it all has failed.
+        """Write the bytes of what passed and nothing else, after `deliver` has failed.
 
-        `relieve` waits until what was given before is on the disk, which gives memory back; False
-        if it is not. Returns how many bytes could not be written; the file shows a gap there.
+        Args:
+            direction: Where the bytes went.
+            deliveries: What passed.
+            time_ns: When, in nanoseconds since 1970.
+            relieve: Waits until what was written before is on the disk, which frees memory;
+                returns False if it is not.
+
+        Returns:
+            How many bytes could not be written; the file has a gap there.
         """
-        if facts.number not in self._legs:
+        if not self._legs:
             return sum(len(each.raw) for each in deliveries)
         lost, may_wait = 0, True
-        for leg in self._legs[facts.number]:
-            going_out = leg is not INGRESS[direction] and self._both
+        writer, number = self._recorder.writer, self._number
+        for leg in self._legs:
+            going_out = leg is not INGRESS[direction] and self._recorder.both_legs
             for delivery in deliveries:
                 raw = delivery.sent if going_out and delivery.sent is not None else delivery.raw
                 for part in _in_packets(raw):
                     pieces = [Piece(part)]
                     try:
-                        self._writer.data(facts.number, leg, direction, time_ns, pieces)
+                        writer.data(number, leg, direction, time_ns, pieces)
                         continue
                     except Exception:
                         may_wait = may_wait and relieve()
                     try:
-                        self._writer.data(facts.number, leg, direction, time_ns, pieces)
+                        writer.data(number, leg, direction, time_ns, pieces)
                     except Exception:
                         lost += len(part)
-                        self._writer.skip(facts.number, leg, direction, len(part))
+                        writer.skip(number, leg, direction, len(part))
         return lost
 
-    def ending(self, facts: SessionInfo, end: End, time_ns: int) -> None:
-        """Take note of why the session ends: it is written with the end itself."""
-        known = self._open.get(facts.number)
-        if known is not None:
-            known.end = end
-
-    def finished(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
+    def _close(self, direction: Direction, time_ns: int) -> None:
         """Write the end of a direction."""
-        known = self._open.get(facts.number)
-        if known is None or direction in known.ended:
+        if not self._legs or direction in self.state.ended:
             return
-        known.finished(direction)
-        for leg in self._legs[facts.number]:
-            self._writer.finish(facts.number, leg, direction, time_ns, _end_note(known, leg))
-        if len(known.ended) == len(Direction):
-            self._forget(facts.number)
+        self.state.finished(direction)
+        for leg in self._legs:
+            note = _end_note(self.state, leg)
+            self._recorder.writer.finish(self._number, leg, direction, time_ns, note)
+        if len(self.state.ended) == len(Direction):
+            self._forget()
 
-    def reset(self, facts: SessionInfo, direction: Direction, time_ns: int) -> None:
-        """Write that a session was broken off."""
-        known = self._open.get(facts.number)
-        if known is None:
-            return
-        for leg in self._legs[facts.number]:
-            self._writer.reset(facts.number, leg, direction, time_ns, _end_note(known, leg))
-        self._forget(facts.number)
+    def _reset(self, direction: Direction, time_ns: int) -> None:
+        """Write that the sender of a direction reset its connection."""
+        for leg in self._legs:
+            note = _end_note(self.state, leg)
+            self._recorder.writer.reset(self._number, leg, direction, time_ns, note)
+        self._forget()
 
-    def ended(self, summary: SessionSummary, time_ns: int) -> None:
-        """Write the ends that nobody sent: those that the proxy made when it stopped."""
-        self.ending(summary.facts, summary.end, time_ns)
-        for direction in Direction:
-            self.finished(summary.facts, direction, time_ns)
-
-    def left(self, summary: SessionSummary, time_ns: int) -> None:
-        """Forget a session that nobody has closed: it stays open in the file."""
-        self.leave(summary.facts.number)
-
-    def _forget(self, number: int) -> None:
-        self._open.pop(number, None)
-        self._unsaid.difference_update((number, leg) for leg in self._legs.pop(number, ()))
-        self._early.pop(number, None)
+    def _forget(self) -> None:
+        self._recorder.open_sessions.pop(self._number, None)
+        self._legs, self._early, self._unannounced = [], [], set()
 
 
 def _in_packets(raw: bytes) -> Iterator[bytes]:
@@ -340,7 +373,7 @@ def _end_note(known: Known, leg: Leg) -> Note | None:
     """Say why a session ended, on its client leg."""
     if known.end is None or leg is not Leg.CLIENT:
         return None
-    number = known.facts.number
+    number = known.info.number
     words = f"session {number} ended: {printable(known.end.describe())}"
     return Note(words, {"session": number, "end": known.end.to_dict()})
 

@@ -8,18 +8,25 @@ from collections.abc import Sequence
 import msgspec
 
 from lbcproxy.session import Delivery, Direction, End, Message, SessionInfo
+from lbcproxy.session.events import (
+    Delivered,
+    DirectionClosed,
+    SessionEnding,
+    SessionEvent,
+    UpstreamConnected,
+)
 from lbcproxy.wire.codec import Codec
 
 __all__ = ["Known", "from_next_message", "without_records"]
 
 
 class Known:
-    """How far a session is; it is told what an observer is told."""
+    """How far a session is; it follows the events that observers handle."""
 
-    __slots__ = ("codec", "connected", "end", "ended", "facts", "inside")
+    __slots__ = ("codec", "connected", "end", "ended", "info", "inside")
 
-    def __init__(self, facts: SessionInfo) -> None:
-        self.facts = facts
+    def __init__(self, info: SessionInfo) -> None:
+        self.info = info
         self.connected = False
         """Whether the upstream leg is there."""
         self.codec: Codec | None = None
@@ -41,9 +48,21 @@ class Known:
         other.ended, other.inside = set(self.ended), set(self.inside)
         return other
 
-    def upstream_connected(self, facts: SessionInfo) -> None:
-        """Take note that the upstream leg is there."""
-        self.facts, self.connected = facts, True
+    def follow(self, event: SessionEvent) -> None:
+        """Be as the session was after an event."""
+        match event:
+            case Delivered():
+                self.passed(event.direction, event.deliveries)
+            case UpstreamConnected():
+                self.upstream_connected(event.info)
+            case SessionEnding():
+                self.end = event.end
+            case DirectionClosed():
+                self.finished(event.direction)
+
+    def upstream_connected(self, info: SessionInfo) -> None:
+        """Record that the upstream leg is connected."""
+        self.info, self.connected = info, True
 
     def passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Take note of whether a message is under way, and with what messages are read."""

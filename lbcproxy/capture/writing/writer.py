@@ -1,4 +1,4 @@
-"""What writes a format: an observer that may be told all that happened in a capture."""
+"""What writes a format: it handles the events of captures, or of live sessions."""
 
 from __future__ import annotations
 
@@ -8,38 +8,50 @@ from pathlib import Path
 
 import msgspec
 
-from lbcproxy.capture.events import Event, Header, Passed, tell
-from lbcproxy.session import Lost, Observer, SessionInfo
+from lbcproxy.capture.events import Event, SectionHeader
+from lbcproxy.session import Lost, SessionInfo
+from lbcproxy.session.events import Delivered, NotRecorded, SessionEvent
 
 __all__ = ["FormatWriter", "Writer"]
 
 
-class Writer(Observer):
-    """Takes the events of captures. `lacks` counts what the format cannot hold, in words."""
+class Writer:
+    """Handles the events of captures. `lacks` counts what the format cannot hold, in words."""
 
     def __init__(self) -> None:
         self.lacks: Counter[str] = Counter()
         self.messages = 0
         """How many messages are written."""
 
-    def take(self, event: Event) -> None:
-        """Write what happened next."""
-        if isinstance(event, Header):
-            self.header(event)
-            return
-        if isinstance(event, Passed):
-            self.messages += event.messages
-        tell(event, self)
+    def session_started(self, _info: SessionInfo) -> Writer:
+        """Return itself, as the observer of each session."""
+        return self
 
-    def header(self, header: Header) -> None:
-        """Begin a section: sessions that are open do not go on."""
+    def handle(self, event: Event) -> None:
+        """Write what happened next."""
+        match event:
+            case SectionHeader():
+                self.header(event)
+            case NotRecorded():
+                self.not_recorded(event.lost, event.time_ns)
+            case Delivered():
+                self.messages += event.messages
+                self.session_event(event)
+            case _:
+                self.session_event(event)
+
+    def header(self, header: SectionHeader) -> None:
+        """Begin a section: sessions that are open do not continue."""
+
+    def session_event(self, event: SessionEvent) -> None:
+        """Write what happened in a session."""
+
+    def not_recorded(self, lost: Lost, time_ns: int) -> None:
+        """Write that something is missing, if the format can hold that."""
+        self.lacking("counts of what was not recorded")
 
     def close(self) -> None:
         """Write what is left to be written."""
-
-    def missed(self, facts: SessionInfo | None, lost: Lost, time_ns: int) -> None:
-        """Say that something is missing, where the format can."""
-        self.lacking("counts of what was not recorded")
 
     def lacking(self, what: str, count: int = 1) -> None:
         """Count something that cannot be held."""

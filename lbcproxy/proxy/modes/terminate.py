@@ -224,9 +224,9 @@ class TerminatingSession:
                 listen=self.client.local_address,
                 upstream=self.settings.upstream,
             ),
-            settled=len(self.settings.upstreams) == 1,
+            upstream_known=len(self.settings.upstreams) == 1,
         )
-        self._exchange.start(self._inspector.facts)
+        self._exchange.start(self._inspector.info)
 
     # What the exchange asks.
 
@@ -237,7 +237,7 @@ class TerminatingSession:
     def tell(self, direction: Direction, delivery: Delivery) -> None:
         """Tell the observers."""
         self._inspector.catch_up()
-        self._inspector.passed(direction, [delivery])
+        self._inspector.delivered(direction, [delivery])
 
     def _name(self, leg: TerminatingLeg) -> str:
         return "client" if leg is self.client else "upstream"

@@ -28,7 +28,18 @@ from lbcproxy.session import (
     Message,
     Observer,
     SessionInfo,
+    SessionObserver,
     SessionSummary,
+)
+from lbcproxy.session.events import (
+    Delivered,
+    DirectionClosed,
+    SessionEnded,
+    SessionEnding,
+    SessionEvent,
+    SessionReset,
+    SessionStarted,
+    UpstreamConnected,
 )
 from lbcproxy.text import printable
 
@@ -77,13 +88,14 @@ class ReplayClient:
         self._address = address
         self._timeout = timeout
         self._observers = observers
+        self._session_observers: list[SessionObserver] = []
         self._ask = ask
         self._now = now
         self._network = conversation.network
         self.script = ClientScript(conversation, ignored or Ignored(), pace=pace, timeout=timeout)
         self._peer = RelayPeer(self)
         self._connecting: Deferred[Any] | None = None
-        self._facts: SessionInfo | None = None
+        self._info: SessionInfo | None = None
         self._alarm: Any = None
         self._asked: int | None = None
         self._pumping = self._parting = False
@@ -139,7 +151,7 @@ class ReplayClient:
                 raise ReplayFailed(f"{where}: no connection in {self._timeout:g} s") from None
         except EXPECTED as error:
             raise ReplayFailed(f"{where}: {reason_of(error)}") from None
-        return self._facts is not None
+        return self._info is not None
 
     # What the peer tells.
 
@@ -187,7 +199,7 @@ class ReplayClient:
         self._guard(self._pump)
 
     def _begin(self, peer: RelayPeer) -> None:
-        self._facts = SessionInfo(
+        self._info = SessionInfo(
             number=1,
             network=self._network.id,
             client=peer.local_address,
@@ -195,9 +207,10 @@ class ReplayClient:
             upstream=self._address,
             local=peer.local_address,
         )
-        for each in self._observers:
-            each.started(self._facts, self._now())
-            each.upstream_connected(self._facts, self._now())
+        found = (each.session_started(self._info) for each in self._observers)
+        self._session_observers = [each for each in found if each is not None]
+        self._notify(SessionStarted(self._info, self._now()))
+        self._notify(UpstreamConnected(self._info, self._now()))
         self.script.begin(self._reactor.seconds())
         self._pump()
 
@@ -209,7 +222,7 @@ class ReplayClient:
 
     def _pump(self) -> None:
         """Send what is to be sent, and be woken when more may be."""
-        if self._pumping or self._parting or self._facts is None or not self._peer.is_open:
+        if self._pumping or self._parting or self._info is None or not self._peer.is_open:
             return
         self._pumping = True
         try:
@@ -250,45 +263,44 @@ class ReplayClient:
         if self._end is not None:
             return
         self._end = end
-        if self._facts is not None:
-            for each in self._observers:
-                each.ending(self._facts, end, self._now())
+        if self._info is not None:
+            self._notify(SessionEnding(self._info, end, self._now()))
 
     def _ended(self, cause: EndCause) -> None:
         now = self._now()
-        if self._end is not None or self._facts is None:
+        if self._end is not None or self._info is None:
             return
         self._tell(Direction.TO_CLIENT, self.script.closed(now, HOW[cause]), now)
         self._ends_by(End(cause, Direction.TO_CLIENT))
         if cause is EndCause.RESET:
-            for each in self._observers:
-                each.reset(self._facts, Direction.TO_CLIENT, now)
+            self._notify(SessionReset(self._info, Direction.TO_CLIENT, now))
         else:
             self._finish(Direction.TO_CLIENT)
 
     def _finish(self, direction: Direction) -> None:
-        assert self._facts is not None
-        for each in self._observers:
-            each.finished(self._facts, direction, self._now())
+        assert self._info is not None
+        self._notify(DirectionClosed(self._info, direction, self._now()))
 
     def _sum_up(self) -> None:
-        if self._facts is None:
+        if self._info is None:
             return
         session = self.script.session
         summary = SessionSummary(
-            facts=self._facts,
+            info=self._info,
             end=self._end or End(EndCause.FAILURE),
             protocol_version=session.protocol_version,
             client=session.client.statistics(),
             upstream=session.upstream.statistics(),
         )
-        for each in self._observers:
-            each.ended(summary, self._now())
+        self._notify(SessionEnded(summary, self._now()))
 
     def _tell(self, direction: Direction, deliveries: Sequence[Delivery], now: int) -> None:
-        if deliveries and self._facts is not None:
-            for each in self._observers:
-                each.passed(self._facts, direction, deliveries, now)
+        if deliveries and self._info is not None:
+            self._notify(Delivered(self._info, direction, deliveries, now))
+
+    def _notify(self, event: SessionEvent) -> None:
+        for observer in self._session_observers:
+            observer.handle(event)
 
     def _disarm(self) -> None:
         if self._alarm is not None and self._alarm.active():

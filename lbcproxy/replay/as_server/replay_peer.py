@@ -61,7 +61,7 @@ class Actor(Peer):
         self._upstream: Upstream | None = None
         self._idle: Any = None
         session = Session(number, self.config.network, stream_above=server.stream_above)
-        self._inspector = Inspector(session, server.observers, server.now, server.looks)
+        self._inspector = Inspector(session, server.observers, server.now, server.deferred)
 
     @property
     def account(self) -> Account:

@@ -102,7 +102,7 @@ class ReplayServer:
         self.observers = tuple(observers)
         self.stream_above = stream_above
         self.now = now
-        self.looks = DeferredInspection(reactor)
+        self.deferred = DeferredInspection(reactor)
         self.answers = Answers(conversation, side)
         self.unknown: list[Message] = []
         """Questions, or the parts of them, that the recording has no answer to: the first 1,000,

@@ -18,7 +18,8 @@ from lbcproxy.capture.recording.lock import locked
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import OWNER
 from lbcproxy.replay.conversation import Conversation
-from lbcproxy.session import Delivery, Direction, Entry
+from lbcproxy.session import Delivery, Direction, Entry, EventRouter
+from lbcproxy.session.events import Delivered, DirectionClosed, SessionStarted
 
 __all__ = ["save", "whole_file"]
 
@@ -59,12 +60,12 @@ def _beside(path: Path, *, shared: bool) -> Iterator[Callable[[bytes], object]]:
 
 
 def _write(conversations: Sequence[Conversation], write: Callable[[bytes], object]) -> None:
-    recorder = Recorder(write, network=conversations[0].network.id)
+    router = EventRouter(Recorder(write, network=conversations[0].network.id))
     numbers = itertools.count(1)
     for session, conversation in enumerate(conversations, 1):
-        facts = msgspec.structs.replace(conversation.facts, number=session)
+        info = msgspec.structs.replace(conversation.facts, number=session)
         time_ns = conversation.turns[0].time_ns
-        recorder.started(facts, time_ns)
+        router.handle(SessionStarted(info, time_ns))
         for turn, message in conversation:
             time_ns = max(time_ns, turn.time_ns)
             entry = Entry(
@@ -74,9 +75,10 @@ def _write(conversations: Sequence[Conversation], write: Callable[[bytes], objec
                 direction=turn.direction,
                 message=message,
             )
-            recorder.passed(facts, turn.direction, [Delivery(message.raw, (entry,))], time_ns)
+            delivery = Delivery(message.raw, (entry,))
+            router.handle(Delivered(info, turn.direction, (delivery,), time_ns))
         for direction in Direction:
-            recorder.finished(facts, direction, time_ns)
+            router.handle(DirectionClosed(info, direction, time_ns))
 
 
 def _mode_of(path: Path, *, shared: bool) -> int:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.events import Started
 from lbcproxy.capture.formats import _core_records
 from lbcproxy.capture.reader import events
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction
+from lbcproxy.session.events import SessionStarted
 from tests.capture.formats.test_core import BITCOIN, START, core_record, folder, told
 from tests.capture.told import FORMATS, converted, entries_of, read_on
 from tests.tools import REPOSITORY
@@ -61,9 +61,9 @@ def test_both_sessions_are_told_apart_in_every_format(tmp_path: Path):
             assert [session for session, _, _ in found] == [1] * 5 + [2] * 8, name
             assert {error for _, _, error in found} == {None}
         ends = {
-            (event.facts.client, event.facts.listen)
+            (event.info.client, event.info.listen)
             for event in events(open_capture(out, "bitcoin-mainnet"))
-            if isinstance(event, Started)
+            if isinstance(event, SessionStarted)
         }
         node = Endpoint("0.0.0.0", 8333)  # what Core's files know of the node
         assert ends == {(node, Endpoint("10.0.0.9", 8333))}
@@ -304,8 +304,10 @@ def test_a_folder_without_the_other_direction_is_read(tmp_path: Path):
 )
 def test_a_folder_names_its_peer(tmp_path: Path, name: str, endpoint: Endpoint):
     path = folder(tmp_path, version(0), None, name)
-    [event] = [each for each in events(open_capture(path, BITCOIN)) if isinstance(each, Started)]
-    assert event.facts.client == endpoint
+    [event] = [
+        each for each in events(open_capture(path, BITCOIN)) if isinstance(each, SessionStarted)
+    ]
+    assert event.info.client == endpoint
 
 
 def test_networks_are_not_needed_to_see_damage(tmp_path: Path):

@@ -134,7 +134,7 @@ def lacks(path: Path, out: Path) -> dict[str, int]:
     """What a format says that it cannot hold of a capture."""
     with writing(out, choose_format(out, "core" if out.name == "core" else None)) as writer:
         for event in events(open_capture(path)):
-            writer.take(event)
+            writer.handle(event)
     return dict(writer.lacks)
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from lbcproxy import networks
 from lbcproxy.capture import UnknownNetwork, events, open_capture
 from lbcproxy.capture.entry_json import entry_object, json_line
-from lbcproxy.capture.events import Started
 from lbcproxy.capture.formats import ndjson
 from lbcproxy.capture.writing import ndjson as writing
+from lbcproxy.session.events import SessionStarted
 from lbcproxy.text import iso_time, time_of_iso
 from lbcproxy.wire.envelope import frame
 from tests.capture.test_reader import TALK as PLAIN
@@ -109,9 +109,9 @@ def test_a_message_met_alone_is_in_the_middle_of_a_session(tmp_path: Path):
     [started] = [
         each
         for each in events(open_capture(tmp_path / "x.ndjson", REGTEST))
-        if isinstance(each, Started)
+        if isinstance(each, SessionStarted)
     ]
-    assert not started.begun
+    assert not started.from_start
 
 
 def test_a_message_longer_than_a_line_may_be_has_its_payload(tmp_path: Path, monkeypatch):

@@ -10,9 +10,10 @@ from collections import Counter
 import pytest
 
 from lbcproxy.capture import events, open_capture
-from lbcproxy.capture.events import Ended, Passed, Started
+from lbcproxy.capture.events import CaptureSessionEnded
 from lbcproxy.capture.formats import _ndjson_events, core
 from lbcproxy.session import EndCause
+from lbcproxy.session.events import Delivered, SessionStarted
 from lbcproxy.text import iso_time
 
 MOST = 100
@@ -99,7 +100,7 @@ def test_memory_does_not_grow_with_the_number_of_sessions(tmp_path, said):
         began = 0
         tracemalloc.start()
         for event in events(open_capture(path, "lbry-regtest")):
-            began += isinstance(event, Started)
+            began += isinstance(event, SessionStarted)
             if began == count:
                 break
         gc.collect()
@@ -115,20 +116,24 @@ def test_those_that_were_silent_longest_are_let_go(tmp_path):
     for number in range(2, 3 * MOST):
         said += [started(number), ping(number, 1)]
     told = list(events(open_capture(lines(tmp_path / "x.ndjson", said))))
-    causes = Counter(each.report.end.cause for each in told if isinstance(each, Ended))
+    causes = Counter(
+        each.report.end.cause for each in told if isinstance(each, CaptureSessionEnded)
+    )
     assert causes[EndCause.SILENT] == 4 * MOST // 2
-    [first] = [each for each in told if isinstance(each, Ended) and each.facts.number == 1]
+    [first] = [
+        each for each in told if isinstance(each, CaptureSessionEnded) and each.info.number == 1
+    ]
     assert first.report.end.cause is EndCause.OPEN
-    assert sum(len(each.deliveries) for each in told if isinstance(each, Passed)) == 3 * MOST - 2
+    assert sum(len(each.deliveries) for each in told if isinstance(each, Delivered)) == 3 * MOST - 2
 
 
 def test_what_comes_of_it_later_is_not_lost(tmp_path):
     """It is another session then, without its beginning; its end alone is nothing."""
     said = [SECTION, *never_ending(2 * MOST), ping(1, 1), finished(2, "to_client")]
     path = lines(tmp_path / "x.ndjson", said)
-    [passed] = [each for each in events(open_capture(path)) if isinstance(each, Passed)]
+    [passed] = [each for each in events(open_capture(path)) if isinstance(each, Delivered)]
     assert passed.deliveries[0].entries[0].command == "ping"
-    assert passed.facts.network == "lbry-regtest"
+    assert passed.info.network == "lbry-regtest"
 
 
 def test_peers_of_core_are_let_go_as_well(tmp_path, monkeypatch):
@@ -141,8 +146,8 @@ def test_peers_of_core_are_let_go_as_well(tmp_path, monkeypatch):
         (folder / core.RECEIVED).write_bytes(record)
     open_now, most, messages = 0, 0, 0
     for event in events(open_capture(tmp_path, "bitcoin-mainnet")):
-        open_now += isinstance(event, Started) - isinstance(event, Ended)
+        open_now += isinstance(event, SessionStarted) - isinstance(event, CaptureSessionEnded)
         most = max(most, open_now)
-        messages += isinstance(event, Passed)
+        messages += isinstance(event, Delivered)
     assert messages == 3 * MOST
     assert most <= MOST + 2

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.events import Connected, Started
 from lbcproxy.capture.formats._core_records import HEADER
 from lbcproxy.capture.reader import events as all_events
 from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Session, SessionInfo
+from lbcproxy.session.events import SessionStarted, UpstreamConnected
 from lbcproxy.wire.envelope import frame
 from tests.capture.scenes import NETWORK, Play
 from tests.capture.told import FORMATS, converted
@@ -42,7 +42,7 @@ def told(path: Path, network: str) -> list[tuple[str, str, int, bytes]]:
 def ends(path: Path, network: str) -> set[tuple[Endpoint, Endpoint]]:
     """Between whom the sessions of a capture are, as it tells."""
     found = all_events(open_capture(path, network))
-    return {(e.facts.client, e.facts.listen) for e in found if isinstance(e, Started)}
+    return {(e.info.client, e.info.listen) for e in found if isinstance(e, SessionStarted)}
 
 
 def core_folder(tmp_path: Path, host: str) -> Path:
@@ -155,7 +155,7 @@ def test_an_upstream_that_is_named_keeps_its_name_on_both_legs(tmp_path: Path):
                 play.pass_on(number, frame(NETWORK.magic, "ping", bytes([number] * 8)), direction)
     assert len(list(open_capture(path))) == 4
     found = list(all_events(open_capture(path)))
-    locals_ = {each.facts.local for each in found if isinstance(each, Connected)}
+    locals_ = {each.info.local for each in found if isinstance(each, UpstreamConnected)}
     assert locals_ == {Endpoint("10.0.0.2", 5000)}
     reports = []
     capture = open_capture(path)

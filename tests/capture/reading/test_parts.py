@@ -6,11 +6,13 @@ from collections import Counter
 
 import pytest
 
-from lbcproxy.capture import Recorder, events, open_capture, tell
-from lbcproxy.capture.events import Connected, Ended, Header, Passed, Started
+from lbcproxy.capture import Recorder, events, open_capture
+from lbcproxy.capture.events import CaptureSessionEnded, SectionHeader
 from lbcproxy.capture.tools.merge import Merge
 from lbcproxy.errors import CaptureError
+from lbcproxy.session import EventRouter
 from lbcproxy.session.entry import UNKNOWN_SIZE
+from lbcproxy.session.events import Delivered, SessionStarted, UpstreamConnected
 from lbcproxy.wire.envelope import frame
 from tests.capture.recording.test_recording import NETWORK, UP, Scene, ping
 from tests.capture.test_reader import TALK, recorded
@@ -53,8 +55,8 @@ def test_the_parts_of_our_recording_are_one_session(tmp_path, order):
     assert (len(found), len({each["session"] for each in found})) == (204, 1)
     assert not gaps(out)
     assert facts_of(out) == [each for path in ROTATED for each in facts_of(path)]
-    [began] = [each for each in events(open_capture(out)) if isinstance(each, Started)]
-    assert began.begun
+    [began] = [each for each in events(open_capture(out)) if isinstance(each, SessionStarted)]
+    assert began.from_start
 
 
 @pytest.mark.parametrize("name", ["x.ndjson", "x.pcapng.gz", "x.ndjson.zst"])
@@ -129,9 +131,15 @@ def test_a_capture_cut_into_files_anywhere(tmp_path, path, count):
 def rotated(told, folder, every):
     """Write events into files of some events each, as a recording that is rotated."""
     folder.mkdir()
-    header, recorder, count, paths, file = Header(), None, 0, [], None
+    header, recorder, count, paths, file = SectionHeader(), None, 0, [], None
+
+    class Newest:
+        def session_started(self, info):
+            return recorder.session_started(info)
+
+    router = EventRouter(Newest())
     for event in told:
-        if isinstance(event, Header):
+        if isinstance(event, SectionHeader):
             header = event
             continue
         if recorder is None or count % every == 0:
@@ -141,7 +149,7 @@ def rotated(told, folder, every):
             file = paths[-1].open("wb")
             new = Recorder(
                 file.write,
-                network=header.network or event.facts.network,
+                network=header.network or event.info.network,
                 legs=header.legs,
                 changes=header.changes,
                 metadata={"name": "main"},
@@ -150,7 +158,7 @@ def rotated(told, folder, every):
                 new.take_over(recorder, event.time_ns)
             recorder = new
         count += 1
-        tell(event, recorder)
+        router.handle(event)
     file.close()
     return paths
 
@@ -170,20 +178,20 @@ def test_both_legs_of_sessions_and_what_was_decided(tmp_path, every, legs):
     merged(paths, out)
     assert facts_of(out) == facts_of(path)
     found = list(events(open_capture(out)))
-    for kind in (Started, Connected, Ended):
+    for kind in (SessionStarted, UpstreamConnected, CaptureSessionEnded):
         assert sum(isinstance(each, kind) for each in found) == sum(
             isinstance(each, kind) for each in whole
         )
     assert [
         (delivery.raw, delivery.sent)
         for each in found
-        if isinstance(each, Passed)
+        if isinstance(each, Delivered)
         for delivery in each.deliveries
         if delivery.entries[0].verdict != "pass"
     ] == [
         (delivery.raw, delivery.sent)
         for each in whole
-        if isinstance(each, Passed)
+        if isinstance(each, Delivered)
         for delivery in each.deliveries
         if delivery.entries[0].verdict != "pass"
     ]
@@ -242,8 +250,8 @@ def test_the_first_part_is_not_there(tmp_path):
     out = tmp_path / "out" / "merged.pcapng"
     out.parent.mkdir()
     merged(paths[1:], out)
-    [began] = [each for each in events(open_capture(out)) if isinstance(each, Started)]
-    assert not began.begun
+    [began] = [each for each in events(open_capture(out)) if isinstance(each, SessionStarted)]
+    assert not began.from_start
     assert not gaps(out)
 
 
@@ -254,7 +262,7 @@ def test_sessions_of_other_recordings_are_not_joined(tmp_path, differs):
     [first, *_] = rotated(whole, tmp_path / "one", 3)
     *_, last = rotated(whole, tmp_path / "other", 3)
     data = last.read_bytes()
-    facts = next(each.facts for each in whole if isinstance(each, Started))
+    facts = next(each.info for each in whole if isinstance(each, SessionStarted))
     changed = {
         "name": (b'"name":"main"', b'"name":"othr"'),
         "session": (f'"session":{facts.number},'.encode(), b'"session":8,'),
@@ -265,7 +273,7 @@ def test_sessions_of_other_recordings_are_not_joined(tmp_path, differs):
     last.write_bytes(data.replace(*changed))
     out = tmp_path / "merged.pcapng"
     merged([first, last], out)
-    assert sum(isinstance(each, Started) for each in events(open_capture(out))) == 2
+    assert sum(isinstance(each, SessionStarted) for each in events(open_capture(out))) == 2
 
 
 def test_the_same_parts_twice_are_two_sessions(tmp_path):
@@ -323,10 +331,11 @@ def test_recording_that_was_off_meanwhile(tmp_path):
     scene = Scene(tmp_path)
     scene.begin(1)
     scene.pass_on(1, ping(1))
-    known = scene.recording._part.recorder._open[1].copy()
-    scene.recording.leave(1)
+    session = scene.recording._sessions[1]
+    state = session._session.state.copy()
+    session.leave()
     scene.now += 1_000_000
-    scene.recording.join(known, scene.now)
+    session.join(state, scene.now)
     scene.pass_on(1, ping(3))
     scene.end(1)
     paths = scene.close()

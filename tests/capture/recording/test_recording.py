@@ -17,6 +17,7 @@ from lbcproxy.capture import (
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, End, EndCause, Session, SessionInfo, SessionSummary
 from lbcproxy.wire.envelope import frame
+from tests.session.feed import Feed
 from tests.session.frames import verack, version
 
 NETWORK = networks.get("lbry-regtest")
@@ -48,6 +49,7 @@ class Scene:
             changes=False,
             now=lambda: self.now,
         )
+        self.feed = Feed(self.recording)
         self.recording.open()
         self.sessions = {}
 
@@ -61,31 +63,31 @@ class Scene:
             upstream=Endpoint("10.0.0.3", 9246),
         )
         self.sessions[number] = Session(number, NETWORK), facts
-        self.recording.started(facts, self.now)
+        self.feed.started(facts, self.now)
         joined = msgspec.structs.replace(facts, local=Endpoint("10.0.0.2", 5000))
         self.sessions[number] = self.sessions[number][0], joined
-        self.recording.upstream_connected(joined, self.now)
+        self.feed.upstream_connected(joined, self.now)
 
     def pass_on(self, number, data, direction=UP):
         """Have bytes pass."""
         core, facts = self.sessions[number]
         deliveries = core.receive(direction, data, self.now)
-        self.recording.passed(facts, direction, deliveries, self.now)
+        self.feed.passed(facts, direction, deliveries, self.now)
 
     def end(self, number):
         """Have both sides close."""
         core, facts = self.sessions.pop(number)
         for direction in Direction:
-            self.recording.finished(facts, direction, self.now)
+            self.feed.finished(facts, direction, self.now)
         sides = (core.client.statistics(), core.upstream.statistics())
         summary = SessionSummary(
-            facts=facts,
+            info=facts,
             end=End(EndCause.CLOSED, Direction.TO_UPSTREAM),
             protocol_version=None,
             client=sides[0],
             upstream=sides[1],
         )
-        self.recording.ended(summary, self.now)
+        self.feed.ended(summary, self.now)
 
     def close(self):
         """Have everything on the disk, and give the files in the order of their names."""
@@ -129,8 +131,8 @@ def test_each_session_may_have_its_file(tmp_path):
         scene.pass_on(number, ping(number))
     scene.end(2)
     assert scene.disk.drain(10)
-    parts = scene.recording._parts
-    assert set(parts) == {1, 3}
+    sessions = scene.recording._sessions
+    assert set(sessions) == {1, 3}
     files = scene.close()
     assert [file.name for file in files] == [f"main-{number}.pcapng" for number in (1, 2, 3)]
     for number, file in enumerate(files, 1):

@@ -230,9 +230,9 @@ def test_what_was_decoded_of_it_is_not_kept(tmp_path):
     scene.begin(1)
     core, facts = scene.sessions[1]
     [delivery] = core.receive(UP, ping(1), scene.tick())
-    scene.rings.passed(facts, UP, [delivery], scene.now)
+    scene.observer.passed(facts, UP, [delivery], scene.now)
     assert delivery.entries[0].message.record is not None  # an observer behind it reads it
-    [kept] = scene.rings.rings[0].items[-1].deliveries
+    [kept] = scene.rings.rings[0].items[-1].event.deliveries
     assert kept.run._made is None
 
 

@@ -167,10 +167,10 @@ def test_what_is_over_is_not_begun_again(tmp_path, how):
     scene.begin(1)
     _, facts = scene.sessions[1]
     if how == "reset":
-        scene.switch.reset(facts, DOWN, scene.tick())
+        scene.observer.reset(facts, DOWN, scene.tick())
     else:
         for direction in (UP, DOWN):
-            scene.switch.finished(facts, direction, scene.tick())
+            scene.observer.finished(facts, direction, scene.tick())
     scene.switch.turn(False)
     scene.switch.turn(True)
     scene.over(1, "whatever")
@@ -182,7 +182,7 @@ def test_a_side_that_has_closed_stays_closed(tmp_path):
     """The file says so where the session goes on in it."""
     scene = Scene(tmp_path, on=False)
     scene.begin(1)
-    scene.switch.finished(scene.sessions[1][1], UP, scene.tick())
+    scene.observer.finished(scene.sessions[1][1], UP, scene.tick())
     scene.switch.turn(True)
     scene.pass_on(1, ping(1), DOWN)
     scene.end(1)

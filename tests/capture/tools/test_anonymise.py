@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
-from lbcproxy.capture.events import Ended, Passed
+from lbcproxy.capture.events import CaptureSessionEnded
 from lbcproxy.capture.tools.anonymise import AS_IT_IS, CHANGED, LEFT_OUT, Anonymiser
 from lbcproxy.capture.tools.cut import Cut, Selection
 from lbcproxy.capture.tools.pseudonyms import Disguise
@@ -20,6 +20,7 @@ from lbcproxy.capture.tools.response_times import Answers
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.filters import parse
 from lbcproxy.session import Delivery, Direction, Entry, Message, Session, SessionInfo
+from lbcproxy.session.events import Delivered
 from lbcproxy.wire import BadRecord, Codec, commands, record_of
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
@@ -27,6 +28,7 @@ from lbcproxy.wire.messages.handshake import NetAddress, SendTxRcncl, Version
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.messages.reject import Reject
 from tests.capture.told import CAPTURES, entries_of, written
+from tests.session.feed import Feed
 from tests.strategies import records
 from tests.tools import tshark
 
@@ -137,12 +139,14 @@ def recorded(path, talk=TALK, trail=(f"quiet: drop 1: from {CLIENT}", "because o
     """Record the talk, and a message with verdicts whose trail and results tell too."""
     times = itertools.count(1_700_000_000_000_000_000, 1_000_000)
     with path.open("wb") as file:
-        recorder = Recorder(
-            file.write,
-            network=NETWORK.id,
-            changes=True,
-            metadata={"name": "joe's listener"},
-            comments=[f"recorded at {CLIENT}"],
+        recorder = Feed(
+            Recorder(
+                file.write,
+                network=NETWORK.id,
+                changes=True,
+                metadata={"name": "joe's listener"},
+                comments=[f"recorded at {CLIENT}"],
+            )
         )
         session = Session(3, NETWORK, stream_above=None)
         recorder.started(FACTS, next(times))
@@ -218,7 +222,7 @@ def test_the_same_stays_the_same(tmp_path):
     out = tmp_path / "unknown.pcapng"
     anonymised(path, out)
     [facts] = {
-        e.facts.number: e.facts for e in events(open_capture(out)) if hasattr(e, "facts")
+        e.info.number: e.info for e in events(open_capture(out)) if hasattr(e, "info")
     }.values()
     addresses = {
         command: [each["addresses"] for each in map(msgspec.structs.asdict, [record])]
@@ -279,7 +283,7 @@ def test_what_went_out_in_place_of_a_message_is_changed_too(tmp_path):
     sent = [
         delivery.sent
         for event in events(open_capture(out))
-        if isinstance(event, Passed)
+        if isinstance(event, Delivered)
         for delivery in event.deliveries
         if delivery.sent
     ]
@@ -373,7 +377,7 @@ def test_any_message_stays_one(data, command, protocol_version):
     if message.error is not None:
         return
     entry = Entry(number=1, time_ns=1, session=3, direction=UP, message=message)
-    [event] = Anonymiser(KEY).of([Passed(FACTS, UP, (Delivery(message.raw, (entry,)),), 1)])
+    [event] = Anonymiser(KEY).of([Delivered(FACTS, UP, (Delivery(message.raw, (entry,)),), 1)])
     [made] = event.deliveries[0].entries
     assert made.message.error is None
     assert Codec(NETWORK, protocol_version).decode(command, made.payload) is not None
@@ -383,7 +387,7 @@ def test_any_message_stays_one(data, command, protocol_version):
 def many(path, count):
     """Record sessions one after the other, each as long as the talk."""
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network=NETWORK.id)
+        recorder = Feed(Recorder(file.write, network=NETWORK.id))
         for number in range(1, count + 1):
             facts = msgspec.structs.replace(FACTS, number=number)
             session = Session(number, NETWORK, stream_above=None)
@@ -404,8 +408,8 @@ def test_memory_does_not_grow(tmp_path, what):
         made = Anonymiser(KEY) if what == "anonymise" else Cut(Selection(wanted=parse("pong")))
         left = 0
         for event in made.of(told):
-            left += isinstance(event, Passed)
-            if isinstance(event, Ended) and event.facts.number == count:
+            left += isinstance(event, Delivered)
+            if isinstance(event, CaptureSessionEnded) and event.info.number == count:
                 gc.collect()
                 held.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()

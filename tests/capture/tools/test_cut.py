@@ -8,18 +8,19 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
-from lbcproxy.capture.events import Passed, Started
 from lbcproxy.capture.tools import cut as module
 from lbcproxy.capture.tools.cut import Cut, Selection
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.filters import parse
 from lbcproxy.session import Direction, Session
+from lbcproxy.session.events import Delivered, SessionStarted
 from lbcproxy.wire.envelope import frame
 from tests.capture.test_events import retold
 from tests.capture.test_reader import FACTS, TALK, recorded
 from tests.capture.test_verdicts import TALK as CHANGED
 from tests.capture.test_verdicts import inv, long, ping, record
 from tests.capture.told import CAPTURES, entries_of, written
+from tests.session.feed import Feed
 from tests.tools import tshark
 
 UP, DOWN = Direction
@@ -108,7 +109,7 @@ def two_at_once(tmp_path, count=2):
     """Record sessions that begin in order and speak in the opposite order."""
     path = tmp_path / "two.pcapng"
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network="lbry-regtest")
+        recorder = Feed(Recorder(file.write, network="lbry-regtest"))
         talks = []
         for number in range(1, count + 1):
             facts = FACTS.__class__(
@@ -146,8 +147,8 @@ def test_a_time_leaves_what_was_then(tmp_path):
         assert [each for each in found if begin <= each["time_ns"]] == left
         assert {each["command"] for each in found if each["time_ns"] < begin} <= {"version"}
         assert cutting.kept == len(found)
-    started = [each for each in events(open_capture(out)) if isinstance(each, Started)]
-    assert [(each.begun, each.protocol_version) for each in started] == [(False, 70013)]
+    started = [each for each in events(open_capture(out)) if isinstance(each, SessionStarted)]
+    assert [(each.from_start, each.protocol_version) for each in started] == [(False, 70013)]
 
 
 def test_an_end_that_came_later_is_not_told(tmp_path):
@@ -172,7 +173,7 @@ def test_an_end_that_came_before_is_told(tmp_path):
     """The client had closed when the rest began."""
     path = tmp_path / "half.pcapng"
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network="lbry-regtest")
+        recorder = Feed(Recorder(file.write, network="lbry-regtest"))
         session = Session(1, networks.get("lbry-regtest"))
         recorder.started(FACTS, 1)
         recorder.passed(FACTS, UP, session.receive(UP, ping(1), 2), 2)
@@ -181,7 +182,7 @@ def test_an_end_that_came_before_is_told(tmp_path):
     out = tmp_path / "left.pcapng"
     cut(path, out, from_ns=4)
     assert [type(each).__name__ for each in events(open_capture(out))] == [
-        *("Header", "Started", "Finished", "Passed", "Ended")
+        *("SectionHeader", "SessionStarted", "DirectionClosed", "Delivered", "CaptureSessionEnded")
     ]
 
 
@@ -196,7 +197,7 @@ def test_verdicts_and_trails_are_kept(tmp_path, verdict):
     found = [
         (entry.verdict, entry.trail, entry.raw, delivery.sent)
         for event in events(open_capture(out))
-        if isinstance(event, Passed)
+        if isinstance(event, Delivered)
         for delivery in event.deliveries
         for entry in delivery.entries
     ]
@@ -207,7 +208,7 @@ def test_what_is_no_message_swallows_nothing(tmp_path):
     """A message that was cut off claims more bytes than it has; what comes next is not of it."""
     path = tmp_path / "gap.pcapng"
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network="lbry-regtest")
+        recorder = Feed(Recorder(file.write, network="lbry-regtest"))
         session = Session(1, networks.get("lbry-regtest"))
         recorder.started(FACTS, 1)
         recorder.passed(FACTS, UP, session.receive(UP, ping(1) + long(500)[:100], 2), 2)

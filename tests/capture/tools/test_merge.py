@@ -8,16 +8,17 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
-from lbcproxy.capture.events import Connected, Passed
 from lbcproxy.capture.tools.merge import Merge
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction, Session, SessionInfo
+from lbcproxy.session.events import Delivered, UpstreamConnected
 from lbcproxy.wire.envelope import frame
 from tests.capture.test_reader import TALK, recorded
 from tests.capture.test_verdicts import TALK as CHANGED
 from tests.capture.test_verdicts import ping, record
 from tests.capture.told import CAPTURES, conversation, entries_of, written
+from tests.session.feed import Feed
 
 UP, DOWN = Direction
 PROBE, SYNC = CAPTURES
@@ -78,7 +79,7 @@ def talk(path, number, times, network="lbry-regtest"):
         upstream=Endpoint("127.0.0.1", 29_247),
     )
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network=network)
+        recorder = Feed(Recorder(file.write, network=network))
         session = Session(number, chain)
         recorder.started(facts, times[0])
         for time in times:
@@ -126,12 +127,14 @@ def test_both_legs_beside_one(tmp_path, first):
     sent = [
         delivery.sent
         for event in events(open_capture(out))
-        if isinstance(event, Passed)
+        if isinstance(event, Delivered)
         for delivery in event.deliveries
         if delivery.entries[0].verdict != "pass"
     ]
     assert sent == [each.sent for each in CHANGED if each.verdict != "pass"]
-    assert sum(isinstance(each, Connected) for each in events(open_capture(out))) == len(became)
+    assert sum(isinstance(each, UpstreamConnected) for each in events(open_capture(out))) == len(
+        became
+    )
 
 
 def test_a_plain_file_with_both_legs_beside_one_leg(tmp_path):
@@ -182,7 +185,7 @@ def test_memory_does_not_grow(tmp_path):
     for count in (1_500, 4_500):
         path = tmp_path / f"{count}.pcapng"
         with path.open("wb") as file:
-            recorder = Recorder(file.write, network="lbry-regtest")
+            recorder = Feed(Recorder(file.write, network="lbry-regtest"))
             for number in range(1, count + 1):
                 facts = msgspec.structs.replace(
                     SessionInfo(
@@ -200,7 +203,7 @@ def test_memory_does_not_grow(tmp_path):
                     recorder.finished(facts, direction, number)
         tracemalloc.start()
         merging = Merge([open_capture(path), open_capture(path)], lambda *_: None)
-        messages = sum(isinstance(each, Passed) for each in merging.events())
+        messages = sum(isinstance(each, Delivered) for each in merging.events())
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert messages == 2 * count

@@ -7,6 +7,7 @@ from lbcproxy.capture.tools.summary import summarise
 from lbcproxy.errors import CaptureError
 from lbcproxy.service.events import Events
 from lbcproxy.session import Direction, Session
+from lbcproxy.session.events import Delivered
 from lbcproxy.wire.envelope import frame
 from tests.capture.scenes import Play
 from tests.capture.test_reader import REGTEST, TALK, recorded
@@ -56,15 +57,14 @@ def test_live_and_in_info_the_same_is_an_error(tmp_path, order):
     core, live = Session(1, REGTEST), Events()
     path = tmp_path / "x.pcapng"
     with path.open("wb") as file:
-        recorder = Recorder(file.write, network=REGTEST.id)
-        play = Play(recorder)
+        play = Play(Recorder(file.write, network=REGTEST.id))
         play.begin(1)
         facts = play.sessions[1][1]
         for start in range(0, len(data), 29):
             part = data[start : start + 29]
             deliveries = core.receive(Direction.TO_UPSTREAM, part, play.tick())
-            for each in (live, recorder):
-                each.passed(facts, Direction.TO_UPSTREAM, deliveries, play.now)
+            live.handle(Delivered(facts, Direction.TO_UPSTREAM, deliveries, play.now))
+            play.observer.passed(facts, Direction.TO_UPSTREAM, deliveries, play.now)
         play.end(1)
     shown = summarise(open_capture(path), decode=False).to_dict()
     assert shown["error_count"] == len(shown["errors"]) == live.errors > 0
@@ -81,7 +81,8 @@ def test_a_payload_that_was_read_and_is_wrong_counts_live_too(together):
         deliveries = core.receive(Direction.TO_UPSTREAM, part, play.tick())
         for entry in (each for delivery in deliveries for each in delivery.entries):
             entry.message.summary()
-        live.passed(play.sessions[1][1], Direction.TO_UPSTREAM, deliveries, play.now)
+        info = play.sessions[1][1]
+        live.handle(Delivered(info, Direction.TO_UPSTREAM, deliveries, play.now))
     assert live.errors == 4
 
 

@@ -1,0 +1,85 @@
+"""What is known of a session: its endpoints while it runs, and how it ended."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.session.end import End
+from lbcproxy.session.node_state import NodeStatistics, Stage
+
+__all__ = ["Lost", "SessionInfo", "SessionSummary"]
+
+
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The endpoints and the network of a session."""
+
+    number: int
+    network: str
+    client: Endpoint
+    listen: Endpoint
+    """Our address on the client leg."""
+    upstream: Endpoint
+    """The remote address of the upstream leg."""
+    local: Endpoint | None = None
+    """Our address on the upstream leg, once it is connected."""
+
+
+class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """How a session ended."""
+
+    info: SessionInfo
+    end: End
+    """Why it ended, and which node ended it."""
+    protocol_version: int | None
+    """The negotiated version; None if the nodes did not get that far."""
+    client: NodeStatistics
+    upstream: NodeStatistics
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether both nodes had finished the handshake."""
+        return self.client.stage is Stage.READY and self.upstream.stage is Stage.READY
+
+    @property
+    def why(self) -> str:
+        """The end in words; for display only."""
+        return self.end.text
+
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How much of what happened is not recorded."""
+
+    messages: Count = 0
+    size: Count = msgspec.field(default=0, name="bytes")
+    """Bytes of capture file; bytes of the nodes' streams where no capture was made of them."""
+    packets: Count = 0
+    """Packets that the program which wrote the capture dropped."""
+    why: str = ""
+    """What is known of the cause; for display only."""
+
+    def __bool__(self) -> bool:
+        return bool(self.messages or self.size or self.packets)
+
+    def __add__(self, other: Lost) -> Lost:
+        return Lost(
+            messages=self.messages + other.messages,
+            size=self.size + other.size,
+            packets=self.packets + other.packets,
+            why=self.why or other.why,
+        )
+
+    @property
+    def description(self) -> str:
+        """The loss in words."""
+        found = []
+        if self.messages or self.size:
+            found.append(f"{self.messages:,} messages ({self.size:,} bytes of capture)")
+        if self.packets:
+            found.append(f"{self.packets:,} packets")
+        return f"{' and '.join(found)} were not recorded"
