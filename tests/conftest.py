@@ -7,7 +7,7 @@ import hypothesis
 import pytest
 from twisted.logger import globalLogPublisher
 
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from tests.proxy.loops import Loop
 from tests.wheels import installed, wheel
 
@@ -31,9 +31,9 @@ def _as_before() -> Iterator[None]:
 
     An observer that is left makes a line of every message of all tests that follow.
     """
-    level, observers = GATE.level, list(globalLogPublisher._observers)
+    level, observers = LOG_FILTER.level, list(globalLogPublisher._observers)
     yield
-    GATE.level = level
+    LOG_FILTER.level = level
     for observer in list(globalLogPublisher._observers):
         if observer not in observers:
             globalLogPublisher.removeObserver(observer)

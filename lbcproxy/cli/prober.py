@@ -29,7 +29,7 @@ from lbcproxy.peer import (
     StallMode,
     Timeouts,
 )
-from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
+from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
 from lbcproxy.reactor import Reactor
 from lbcproxy.session import Message
 from lbcproxy.text import printable
@@ -165,7 +165,7 @@ class Probe:
             await self._in_time(connect(endpoint, self.peer))  # includes resolving a name
         except (TooLate, ConnectingCancelledError):
             raise self._failed(f"no connection in {self._timeout:g} s") from None
-        except EXPECTED as error:
+        except CONNECT_ERRORS as error:
             raise self._failed(reason_of(error)) from None
 
     async def _handshake(self) -> None:

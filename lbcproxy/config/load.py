@@ -34,7 +34,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.faults import BadFault
 from lbcproxy.filters import BadFilter, parse
-from lbcproxy.peer.config import MOST_USER_AGENT
+from lbcproxy.peer.config import MAX_USER_AGENT
 from lbcproxy.proxy import BadMode, IdentityOverrides, Mode, parse_listen, parse_upstreams
 from lbcproxy.proxy.modes import all_modes
 
@@ -208,9 +208,9 @@ def _checked(proxy: Proxy, path: str, places: Mapping[str, str]) -> Proxy:
     name = proxy.name or "x"
     if not NAME.fullmatch(name):
         raise wrong("name", f"{name!r} has other characters than letters, digits, '.', '-', '_'")
-    if proxy.user_agent is not None and len(proxy.user_agent.encode()) > MOST_USER_AGENT:
+    if proxy.user_agent is not None and len(proxy.user_agent.encode()) > MAX_USER_AGENT:
         size = len(proxy.user_agent.encode())
-        raise wrong("user_agent", f"{size} bytes, at most {MOST_USER_AGENT} are allowed")
+        raise wrong("user_agent", f"{size} bytes, at most {MAX_USER_AGENT} are allowed")
     if proxy.faults:
         by_byte = [fault.type for fault in proxy.faults if not fault.by_message]
         if by_byte and all_modes()[proxy.mode].changes:

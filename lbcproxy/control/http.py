@@ -21,7 +21,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from lbcproxy import __version__
 from lbcproxy.control.api import Api
 from lbcproxy.control.errors import ApiError
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 
 __all__ = ["MOST_BODY", "VERSION", "make_site"]
 
@@ -30,7 +30,7 @@ VERSION = "2.12.0"
 MOST_BODY = 1 << 20
 PATIENCE = 60
 """Seconds for which a connection may say nothing."""
-LOG = Logger(namespace="lbcproxy.control", observer=GATE)
+LOG = Logger(namespace="lbcproxy.control", observer=LOG_FILTER)
 
 ROUTES: dict[tuple[str, str], tuple[int, str]] = {
     ("GET", "version"): (200, "version"),

@@ -12,12 +12,12 @@ from lbcproxy.control.api import Api
 from lbcproxy.control.http import make_site
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 
 __all__ = ["CannotControl", "ControlPort"]
 
 ONLY_OURS = 0o600
-LOG = Logger(namespace="lbcproxy.control", observer=GATE)
+LOG = Logger(namespace="lbcproxy.control", observer=LOG_FILTER)
 
 
 class CannotControl(LbcproxyError):

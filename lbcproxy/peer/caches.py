@@ -1,4 +1,4 @@
-"""A set that forgets: of the nonces we sent, of the inventory a node has."""
+"""Bounded caches: of the nonces we sent, and of the inventory that a node has."""
 
 from __future__ import annotations
 
@@ -11,47 +11,54 @@ __all__ = ["PROCESS_NONCES", "KnownSet", "NonceCache"]
 
 T = TypeVar("T", bound=Hashable)
 
-NONCES = 50
+MAX_NONCES = 50
 
 
 class KnownSet(Generic[T]):
-    """A set by value of at most `most` things; the one not seen for longest goes first."""
+    """A bounded set that drops the least recently seen item first.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._things: OrderedDict[T, None] = OrderedDict()
+    Args:
+        max_items: How many items it holds, at most.
+    """
+
+    def __init__(self, max_items: int) -> None:
+        self._max_items = max_items
+        self._items: OrderedDict[T, None] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._things)
+        return len(self._items)
 
-    def add(self, thing: T) -> None:
-        """Take something in, or note that it was seen again."""
-        self._things[thing] = None
-        self._things.move_to_end(thing)
-        if len(self._things) > self._most:
-            self._things.popitem(last=False)
+    def add(self, item: T) -> None:
+        """Add an item, or record that it was seen again."""
+        self._items[item] = None
+        self._items.move_to_end(item)
+        if len(self._items) > self._max_items:
+            self._items.popitem(last=False)
 
-    def __contains__(self, thing: T) -> bool:
-        """Whether it is known; asking counts as seeing it."""
-        if thing not in self._things:
+    def __contains__(self, item: T) -> bool:
+        """Whether an item is known. Asking counts as seeing it."""
+        if item not in self._items:
             return False
-        self._things.move_to_end(thing)
+        self._items.move_to_end(item)
         return True
 
 
 class NonceCache:
-    """The last 50 nonces of the `version` messages we sent, by which we know ourselves.
+    """The nonces of the last `version` messages we sent, by which we notice self-connections.
 
-    Peers of one process share one, and so must those that might be connected to each other; it
-    may be used from several threads.
+    The peers of a process share one, and so must all peers that might be connected to each other.
+    It may be used from several threads.
+
+    Args:
+        max_nonces: How many nonces it holds, at most.
     """
 
-    def __init__(self, most: int = NONCES) -> None:
-        self._nonces: KnownSet[int] = KnownSet(most)
+    def __init__(self, max_nonces: int = MAX_NONCES) -> None:
+        self._nonces: KnownSet[int] = KnownSet(max_nonces)
         self._lock = threading.Lock()
 
     def add(self, nonce: int) -> None:
-        """Take note of a nonce before it is sent."""
+        """Record a nonce, before it is sent."""
         with self._lock:
             self._nonces.add(nonce)
 
@@ -61,4 +68,4 @@ class NonceCache:
 
 
 PROCESS_NONCES = NonceCache()
-"""The cache that peers use when they are given none."""
+"""The cache of peers that are given no other."""

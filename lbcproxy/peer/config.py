@@ -1,4 +1,4 @@
-"""What a peer is told when it is made."""
+"""The configuration of a peer."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from lbcproxy.wire.record import MessageRecord
 __all__ = ["PeerConfig", "Policy", "StallMode", "Timeouts"]
 
 
-USUAL_TRICKLE = 10.0
-MOST_USER_AGENT = 256
+DEFAULT_TRICKLE = 10.0
+MAX_USER_AGENT = 256
 
 
 class Policy(Enum):
     """How a peer behaves towards the node at its other end."""
 
     TRANSPARENT = "transparent"
-    """Deprecated: what only passes bytes on is a `RelayPeer`."""
+    """Deprecated: a peer that only passes bytes on is a `RelayPeer`."""
     TOLERANT = "tolerant"
-    """As Bitcoin Core and btcd now: agrees on what is offered, ignores what it does not know."""
+    """As Bitcoin Core and btcd today: accepts what is offered, ignores what it does not know."""
     STRICT = "strict"
-    """As lbcd: what is unexpected in the handshake, or unknown behind it, ends the connection."""
+    """As lbcd: what is unexpected in the handshake, or unknown after it, ends the connection."""
 
 
 class StallMode(Enum):
@@ -37,34 +37,35 @@ class StallMode(Enum):
     ENFORCE = "enforce"
     """Disconnect."""
     LOG = "log"
-    """Say so, and wait on."""
+    """Log it and keep waiting."""
     OFF = "off"
+    """Do nothing."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """All the times of a peer, in seconds."""
+    """All times of a peer, in seconds."""
 
     negotiate: float = 30.0
     """For the whole handshake."""
     idle: float = 300.0
-    """Without one complete message."""
+    """Without a complete message, before the node is disconnected."""
     ping: float = 120.0
     """Between our pings."""
     stall_tick: float = 15.0
-    """Between looks at what was not answered."""
+    """Between checks for overdue answers."""
     answer: float = 30.0
-    """For an answer to a request."""
+    """For the answer to a request."""
     headers: float = 90.0
-    """For an answer to `getheaders`."""
+    """For the answer to `getheaders`."""
     callback: float = 3600.0
-    """For an async callback to end."""
+    """For an async callback to return."""
     write: float = 20.0
-    """For the node to read what waits, and a second more for each 256 KiB."""
+    """For the node to read what waits, and a second more for each 256 KiB of a message."""
     close: float = 5.0
-    """For the node to read the last words before it is cut off."""
+    """For the node to read the last messages before the connection is aborted."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no time to wait."""
+        """Raise ValueError for a time that is not positive and finite."""
         for name in self.__struct_fields__:
             seconds = getattr(self, name)
             if not 0 < seconds < math.inf:
@@ -72,56 +73,61 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a peer is and how it behaves. A network must be chosen: there is no default."""
+    """What a peer is and how it behaves. The network has no default.
+
+    Raises:
+        TypeError: A field has the wrong type.
+        ValueError: A number is out of range. Both name the field.
+    """
 
     network: Network
-    """Whose magic and limits hold, as `networks.get("lbry-mainnet")`."""
+    """The network whose magic and limits apply, such as `networks.get("lbry-mainnet")`."""
     policy: Policy = Policy.TOLERANT
-    """How it behaves towards the node."""
+    """How the peer behaves towards the node."""
     user_agent_name: str = ""
-    """What we are called, behind lbcproxy's own name."""
+    """Our name in the user agent, after that of lbcproxy."""
     user_agent_version: str = ""
-    """The version of what we are called."""
+    """The version that follows the name."""
     user_agent_comments: tuple[str, ...] = ()
-    """Shown in parentheses behind name and version (BIP14)."""
+    """Comments in parentheses after name and version (BIP14)."""
     user_agent: bytes | None = None
-    """The whole user agent, in place of what is made of the three above."""
+    """The whole user agent, instead of one made from the three fields above."""
     services: int = 0
     """The service bits we signal."""
     protocol_version: int | None = None
-    """The highest we speak; left out, the highest of the network's usual node."""
+    """The highest protocol version we speak; if None, the highest of the network's usual node."""
     keepalive: bool = True
-    """Whether we ping, and answer pings, by ourselves."""
+    """Whether we send pings and answer them by ourselves."""
     relay: bool = True
     """Whether the node may announce transactions before we load a filter."""
     offers: tuple[MessageRecord, ...] | None = None
-    """What is offered between `version` and `verack`, of what the agreed version has; left out,
-    `sendaddrv2`. The strict policy offers nothing."""
+    """The features offered between `version` and `verack`, if the negotiated version has them; if
+    None, `sendaddrv2`. The strict policy offers nothing."""
     hold_verack: bool = False
-    """Whether our `verack` waits for `Peer.send_verack`, or for the end of `on_verack`."""
+    """Whether our `verack` is held until `Peer.send_verack`, or until `on_verack` has returned."""
     newest_block: Callable[[], tuple[bytes, int]] | None = None
-    """Gives hash and height of the newest block we have, for our `version`."""
+    """Returns hash (32 bytes, in wire order) and height of our newest block, for our `version`."""
     host_to_address: Callable[[str, int, int], NetAddress] | None = None
-    """Gives the address we show of a host, a port and services; left out, only IP addresses are
-    shown."""
+    """Returns the address to send for a host, a port and services; if None, only IP addresses are
+    sent."""
     proxy: str = ""
-    """The SOCKS proxy the connection goes through, so that its address is not shown."""
-    trickle_interval: float = USUAL_TRICKLE
+    """The SOCKS proxy ("host:port") that the connection uses. Its address is not sent."""
+    trickle_interval: float = DEFAULT_TRICKLE
     """Seconds between announcements of transactions."""
     allow_self_connections: bool = False
-    """For tests: do not mind a `version` with a nonce of our own."""
+    """For tests: accept a `version` with a nonce of our own."""
     stall: StallMode = StallMode.ENFORCE
     """What is done about a node that does not answer: `ENFORCE` disconnects, `LOG`, `OFF`."""
     timeouts: Timeouts = Timeouts()
-    """All the times there are."""
+    """All timeouts and intervals but `trickle_interval`."""
     most_queued: int = 96 * 1024 * 1024
-    """Bytes of memory that messages may take which wait to be sent, each counted with 450 of its
-    own; a node that lets more wait is disconnected."""
+    """Bytes of memory that queued messages may take, each counted with an overhead of 450; a node
+    that lets more wait is disconnected."""
     most_inventory: int = 100_000
-    """Announcements that may wait for the next trickle; more are let go, the oldest first."""
+    """Announcements that may wait for the next batch; beyond that the oldest are dropped."""
 
     def __post_init__(self) -> None:
-        """Raise TypeError or ValueError, with the field's name, for what would fail later."""
+        """Check the fields, which would fail later otherwise."""
         for name, kind in KINDS.items():
             if not isinstance(getattr(self, name), kind):
                 how = ', as networks.get("lbry-mainnet")' if kind is Network else ""
@@ -139,15 +145,15 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def trickle(self) -> float:
-        """The trickle interval; one that is no time is the usual one."""
-        return self.trickle_interval if self.trickle_interval > 0 else USUAL_TRICKLE
+        """The trickle interval; the default if it is not positive."""
+        return self.trickle_interval if self.trickle_interval > 0 else DEFAULT_TRICKLE
 
     def forgives(self, host: str) -> bool:
-        """Whether what a host sends may be malformed, as lbcd allows for its tests (M3)."""
+        """Whether a host may send malformed messages, as lbcd allows for its tests (M3)."""
         return self.network.id.endswith("-regtest") and host in ("127.0.0.1", "localhost")
 
     def full_user_agent(self) -> bytes:
-        """Give the user agent as it is sent: ours alone if it is too long with the user's."""
+        """Return the user agent as it is sent, without the user's part if that is too long."""
         if self.user_agent is not None:
             return self.user_agent
         ours = f"/lbcproxy:{__version__}/"
@@ -155,7 +161,7 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
             return ours.encode()
         comments = f"({'; '.join(self.user_agent_comments)})" if self.user_agent_comments else ""
         whole = f"{ours}{self.user_agent_name}:{self.user_agent_version}{comments}/".encode()
-        return whole if len(whole) <= MOST_USER_AGENT else ours.encode()
+        return whole if len(whole) <= MAX_USER_AGENT else ours.encode()
 
 
 KINDS = {"network": Network, "policy": Policy, "stall": StallMode, "timeouts": Timeouts}

@@ -1,7 +1,7 @@
-"""One connection to a node, below all protocol: read, write, pause, end.
+"""One connection to a node, below any protocol: read, write, pause, close.
 
-What Twisted leaves to its users is done here once: a valve for what waits to be sent, named
-reasons to stop reading, half-closes, and ends in every order.
+What Twisted leaves to its users is done here once: back-pressure, named reasons to stop reading,
+half-closes, and closing in every order.
 """
 
 from __future__ import annotations
@@ -21,60 +21,66 @@ __all__ = ["NOWHERE", "Connection"]
 
 
 NOWHERE = Endpoint("", 0)
-READ = 2 * 65_495
-"""Bytes read at once, at most, while a node sends much: what two packets of a capture hold.
+LARGE_READ = 2 * 65_495
+"""Bytes read at once, at most, while a node sends much: the payload of two packets of a capture.
 
-Measured with messages of 100 kB: a quarter more a second than with Twisted's 64 KiB; above 128 KiB
-the C library maps memory anew for each read.
+Measured with messages of 100 kB: a quarter more per second than with Twisted's 64 KiB. Above 128
+KiB the C library maps new memory for each read.
 """
-USUAL = 65_536
-"""The same otherwise. Twisted has the same number for what may wait to be sent."""
+DEFAULT_READ = 65_536
+"""Bytes read at once otherwise. Twisted has the same limit for what waits to be sent."""
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Connection(Protocol):
-    """One end of a connection to a node; a subclass says what comes of its events.
+    """One end of a connection to a node. A subclass handles its events.
 
-    Not safe to be used from other threads.
+    It may only be used in the reactor's thread.
 
-    It registers as the producer of its own transport, which so tells it when too much waits to be
-    sent; for every reason to stop reading there is a name, so that one owner's `resume` does not
-    undo another's `pause`.
+    It registers as the producer of its own transport, so the transport tells it when too much waits
+    to be sent. Each reason to stop reading has a name, so that one owner's `resume` does not undo
+    another's `pause`.
+
+    Args:
+        address: The node's address, if the transport's own is not to be used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: Endpoint | None = None) -> None:
+        self._given_address = address
         self._pauses: set[str] = set()
         self._connected = False
         self._finished = False
-        self._write_ended = False
+        self._write_closed = False
         self._producing = False
-        self._reads_much = False
+        self._reads_large = False
         self.full = False
         """Whether more than 64 KiB wait to be sent."""
         self.aborted = False
-        """Whether it was we who broke the connection off."""
+        """Whether it was we who aborted the connection."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}>"
 
     @property
     def is_open(self) -> bool:
-        """Whether the connection is there."""
+        """Whether the connection is established."""
         return self._connected
 
     @property
     def address(self) -> Endpoint:
-        """The node's address; `Endpoint("", 0)` where the transport has none."""
+        """The node's address, as given or as the transport has it; `Endpoint("", 0)` if neither."""
+        if self._given_address is not None:
+            return self._given_address
         return _endpoint(self._wire().getPeer()) if self.transport else NOWHERE
 
     @property
     def local_address(self) -> Endpoint:
-        """Our own address of this connection; `Endpoint("", 0)` where the transport has none."""
+        """Our own address of this connection; `Endpoint("", 0)` if the transport has none."""
         return _endpoint(self._wire().getHost()) if self.transport else NOWHERE
 
     def write(self, data: bytes) -> None:
-        """Send bytes to the node; ignored once the sending side is closed."""
-        if not self._connected or self._write_ended:
+        """Send bytes to the node. They are ignored once the sending side is closed."""
+        if not self._connected or self._write_closed:
             return
         wire = self._wire()
         sent = self._sent_at_once(wire, data)
@@ -82,11 +88,11 @@ class Connection(Protocol):
             wire.write(data[sent:] if sent else data)
 
     def _sent_at_once(self, wire: Any, data: bytes) -> int:
-        """Send what the system takes now, if nothing waits before it; give how much that was.
+        """Send what the system accepts now, unless something waits; return the number of bytes.
 
-        By itself Twisted sends when the reactor comes round, behind all that is done until then,
-        and asks the system twice more for it: half of the time that a ping takes through a proxy.
-        What fails here fails again in the transport, which then ends the connection.
+        By itself Twisted sends in the next iteration of the reactor, after all other work, with two
+        more system calls: half of the time that a ping takes through a proxy. If sending fails here
+        it fails again in the transport, which then ends the connection.
         """
         if getattr(wire, "dataBuffer", True) or getattr(wire, "_tempDataLen", True):
             return 0
@@ -96,30 +102,30 @@ class Connection(Protocol):
             return 0
 
     def finish(self) -> None:
-        """Send no more (FIN), after all that waits; reading goes on."""
-        if not self._connected or self._write_ended:
+        """Close the sending side (FIN) after everything that waits. Reading continues."""
+        if not self._connected or self._write_closed:
             return
-        self._write_ended = True
+        self._write_closed = True
         self._stop_producing()
         if hasattr(self.transport, "loseWriteConnection"):
             self._wire().loseWriteConnection()
 
     def close(self) -> None:
-        """Close the connection after all that waits has been sent."""
+        """Close the connection once everything that waits has been sent."""
         if self._connected:
-            self._write_ended = True
+            self._write_closed = True
             self._stop_producing()
             self._wire().loseConnection()
 
     def abort(self) -> None:
         """Close the connection at once, with a reset."""
         if self._connected:
-            self._write_ended = self.aborted = True
+            self._write_closed = self.aborted = True
             self._stop_producing()
             self._wire().abortConnection()
 
     def hand_over(self, other: Connection) -> None:
-        """Have another go on with the connection, as with one that is new."""
+        """Hand the transport to another object, which starts as with a new connection."""
         wire = self._wire()
         self._stop_producing()
         self._connected = False
@@ -127,43 +133,43 @@ class Connection(Protocol):
         other.makeConnection(wire)
 
     def pause(self, reason: str) -> None:
-        """Stop reading for a reason; a paused connection does not notice the node's close."""
+        """Stop reading, for a reason. A paused connection does not notice that the node closes."""
         if not self._pauses and self._connected and not self._finished:
             self._wire().pauseProducing()
         self._pauses.add(reason)
 
     def resume(self, reason: str) -> None:
-        """Take a reason back; reading goes on when there is none left."""
+        """Remove a reason to stop reading. Reading continues when none is left."""
         if reason not in self._pauses:
             return
         self._pauses.remove(reason)
         if not self._pauses and self._connected and not self._finished:
             self._wire().resumeProducing()
 
-    # What a subclass makes of it. Each call may write, pause or close.
+    # Events, for a subclass to override. Each call may write, pause or close.
 
     def opened(self) -> None:
-        """The connection is there."""
+        """The connection is established."""
 
     def received(self, data: bytes) -> None:
         """Bytes arrived."""
 
     def finished(self) -> None:
-        """The node will send no more (FIN); it may still read."""
+        """The node will send nothing more (FIN); it may still read."""
 
     def closed(self, *, reset: bool) -> None:
-        """The connection is gone; by a reset or an error, if not in order. The last call."""
+        """The connection is gone; `reset` if it was reset or failed. This is the last call."""
 
     def filled(self) -> None:
         """More than 64 KiB wait to be sent to the node: write no more for now."""
 
     def drained(self) -> None:
-        """All that waited has been sent: write on."""
+        """Everything that waited has been sent: writing may continue."""
 
-    # What Twisted calls.
+    # Calls of Twisted.
 
     def makeConnection(self, transport: Any) -> None:  # noqa: N802
-        """Begin with a first connection; a second one is cut, and the first goes on."""
+        """Begin with the first transport. A second one is aborted, and the first continues."""
         if self.transport is None:
             super().makeConnection(transport)  # type: ignore[no-untyped-call]
         else:
@@ -175,7 +181,7 @@ class Connection(Protocol):
         if hasattr(self.transport, "setTcpNoDelay"):
             self._wire().setTcpNoDelay(True)
         if hasattr(self.transport, "setTcpKeepAlive"):
-            self._wire().setTcpKeepAlive(True)  # a node that lost its power says no goodbye
+            self._wire().setTcpKeepAlive(True)  # a node that lost its power sends no FIN
         self._producing = True
         self._wire().registerProducer(self, True)
         if self._pauses:
@@ -183,21 +189,21 @@ class Connection(Protocol):
         self.opened()
 
     def dataReceived(self, data: bytes) -> None:
-        """Pass bytes on."""
-        much = len(data) >= USUAL
-        if much is not self._reads_much:
-            self._reads_much = much
+        """Pass bytes on, and read more at once while the node sends much."""
+        large = len(data) >= DEFAULT_READ
+        if large is not self._reads_large:
+            self._reads_large = large
             if hasattr(self.transport, "bufferSize"):
-                self._wire().bufferSize = READ if much else USUAL
+                self._wire().bufferSize = LARGE_READ if large else DEFAULT_READ
         self.received(data)
 
     def readConnectionLost(self) -> None:
-        """Pass on that the node sends no more."""
+        """Pass on that the node sends nothing more."""
         self._finished = True
         self.finished()
 
     def writeConnectionLost(self) -> None:
-        """Nothing: `finish` asked for it."""
+        """Do nothing: `finish` asked for it."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pass on that the connection is gone."""
@@ -211,21 +217,21 @@ class Connection(Protocol):
         self.filled()
 
     def resumeProducing(self) -> None:
-        """Pass on that nothing waits any more."""
+        """Pass on that everything has been sent."""
         self.full = False
         self.drained()
 
     def stopProducing(self) -> None:
-        """Nothing: `connectionLost` follows."""
+        """Do nothing: `connectionLost` follows."""
 
     def _stop_producing(self) -> None:
-        """Let the transport close: with a producer registered it would wait for more."""
+        """Unregister as a producer: with one the transport would not close."""
         if self._producing:
             self._producing = False
             self._wire().unregisterProducer()
 
     def _wire(self) -> Any:
-        """Give the transport; Twisted's interfaces do not name all that TCP has."""
+        """Return the transport. Twisted's interfaces do not name everything that TCP has."""
         return cast("ITransport", self.transport)
 
 

@@ -1,4 +1,4 @@
-"""What leads to a node: the Twisted endpoint for its address, and why there is no connection."""
+"""Connecting to a node: the endpoint for its address, and why there is no connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.text import printable
 
 __all__ = [
-    "EXPECTED",
+    "CONNECT_ERRORS",
     "NeverLookedUp",
     "client_endpoint",
     "connect",
@@ -23,42 +23,45 @@ __all__ = [
     "reason_of",
 ]
 
-EXPECTED = (ConnectError, ConnectingCancelledError, CancelledError, OSError)
-"""Ways in which dialling fails that are no defect of ours; names not found are an OSError."""
+CONNECT_ERRORS = (ConnectError, ConnectingCancelledError, CancelledError, OSError)
+"""How connecting fails without a defect of ours. A name that is not found is an OSError."""
 
 
 NEVER_LOOKED_UP = ("onion", "i2p", "invalid")
-"""Top level names that no name server knows, and that none is to hear of: RFC 7686, RFC 6761."""
+"""Top-level names that must not be sent to a name server (RFC 7686, RFC 6761)."""
 
 
 class NeverLookedUp(DNSLookupError):
-    """A name is not asked of the system's resolver, which would tell others of it."""
+    """A name is not looked up, because the query would disclose it to others."""
 
 
-class _NoSuchHost:
-    """An endpoint of a name that is not looked up."""
+class _NeverConnects:
+    """An endpoint for a name that is not looked up."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def connect(self, factory: Any) -> Deferred[Any]:
+    def connect(self, factory: object) -> Deferred[Any]:
         """Fail."""
         return fail(NeverLookedUp(f"names in .{self._name} are not looked up"))
 
 
 def never_looked_up(host: str) -> str:
-    """Return the top level name of a host that must not be looked up; empty for any other."""
+    """Return the top-level name of a host that must not be looked up; "" for any other host."""
     last = host.rstrip(".").lower().rpartition(".")[2]
     return last if last in NEVER_LOOKED_UP else ""
 
 
 def client_endpoint(reactor: Any, address: Endpoint, timeout: float) -> Any:
-    """Make the endpoint that connects to an address; the timeout is in seconds.
+    """Return the Twisted endpoint that connects to an address.
 
-    Only what is a name is looked up.
+    Args:
+        reactor: Twisted's reactor, or a test's.
+        address: An IP address or a name, which is looked up, and a port.
+        timeout: In seconds.
     """
     if special := never_looked_up(address.host):
-        return _NoSuchHost(special)
+        return _NeverConnects(special)
     if ":" in address.host:
         return TCP6ClientEndpoint(reactor, address.host, address.port, timeout)
     if address.host.replace(".", "").isdigit():
@@ -67,7 +70,7 @@ def client_endpoint(reactor: Any, address: Endpoint, timeout: float) -> Any:
 
 
 def connect(endpoint: Any, peer: Protocol) -> Deferred[Any]:
-    """Connect a peer; Twisted's own way to do so logs two lines a connection."""
+    """Connect a peer. Twisted's `connectProtocol` would log two lines per connection."""
     factory = Factory()
     factory.noisy = False
     factory.buildProtocol = lambda _: peer  # type: ignore[method-assign, assignment]
@@ -76,7 +79,7 @@ def connect(endpoint: Any, peer: Protocol) -> Deferred[Any]:
 
 
 def reason_of(error: BaseException | None) -> str:
-    """Say why a connection could not be made, in the system's words where it has some."""
+    """Return why a connection could not be made, in the system's words if there are any."""
     if isinstance(error, NeverLookedUp):
         return str(error.args[0])
     number = getattr(error, "osError", None)

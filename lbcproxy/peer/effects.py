@@ -1,4 +1,4 @@
-"""What the core of a peer wants done. The shell does it, in order, and nothing else."""
+"""The effects of a peer's core: what it wants done. The shell performs them in order."""
 
 from __future__ import annotations
 
@@ -6,61 +6,83 @@ from typing import TypeAlias
 
 import msgspec
 
-from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.session import Message
 from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["Deliver", "Effect", "End", "Gone", "Note", "Read", "Ready", "Resolve", "Write"]
+__all__ = [
+    "Deliver",
+    "Disconnect",
+    "Disconnected",
+    "Effect",
+    "Log",
+    "RawFrame",
+    "Read",
+    "Ready",
+    "Resolve",
+    "Write",
+]
+
+
+class RawFrame(msgspec.Struct, frozen=True, gc=False):
+    """A frame that is sent as it is. It takes the place of a record."""
+
+    command: str
+
+    def summary(self) -> str:
+        """Return a summary for the log: the payload is not decoded."""
+        return "as it came"
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):
-    """Send bytes: one frame."""
+    """Send one frame."""
 
     raw: bytes
     record: MessageRecord | RawFrame
 
 
 class Resolve(msgspec.Struct, frozen=True, gc=False):
-    """Tell who queued a message what became of it."""
+    """Fire the Deferred of a queued message."""
 
     ticket: int
+    """The number under which the shell keeps the Deferred."""
     sent: bool
     error: Exception | None = None
 
 
 class Read(msgspec.Struct, frozen=True, gc=False):
-    """Tell `on_read`: so many bytes, which are a message, or have something wrong."""
+    """Call `on_read`: these bytes are a message, or are malformed."""
 
     size: int
+    """In bytes, as received."""
     message: Message | None
     error: str | None
     junk: bytes = b""
-    """Bytes that are no message."""
+    """The bytes, if they are no message."""
 
 
 class Deliver(msgspec.Struct, frozen=True, gc=False):
-    """Call the callbacks of a message; the core is to be told when they are done."""
+    """Call the callbacks of a message, then `PeerCore.delivered`."""
 
     message: Message
 
 
-class Note(msgspec.Struct, frozen=True, gc=False):
-    """Log something."""
+class Log(msgspec.Struct, frozen=True, gc=False):
+    """Write a log entry."""
 
     level: str
-    words: str
+    text: str
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False):
-    """Tell that the handshake is done."""
+    """The handshake is complete."""
 
 
-class End(msgspec.Struct, frozen=True, gc=False):
-    """Close the connection, after what was written has been sent."""
+class Disconnect(msgspec.Struct, frozen=True, gc=False):
+    """Close the connection once everything written before has been sent."""
 
 
-class Gone(msgspec.Struct, frozen=True, gc=False):
-    """Tell that the connection is gone: the last of all."""
+class Disconnected(msgspec.Struct, frozen=True, gc=False):
+    """The connection is gone. This is the last effect."""
 
 
-Effect: TypeAlias = Write | Resolve | Read | Deliver | Note | Ready | End | Gone
+Effect: TypeAlias = Write | Resolve | Read | Deliver | Log | Ready | Disconnect | Disconnected

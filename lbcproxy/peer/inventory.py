@@ -1,4 +1,4 @@
-"""Announcing inventory: in batches, now and then, and not what the node has (PEER.md L)."""
+"""Announcing inventory: in batches, and never what the node is known to have."""
 
 from __future__ import annotations
 
@@ -10,49 +10,50 @@ from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
 
 __all__ = ["Inventory"]
 
-KNOWN = 1000
-A_BATCH = 1000
-AT_ONCE = (InvType.BLOCK, InvType.WITNESS_BLOCK)
+MAX_KNOWN = 1000
+BATCH_SIZE = 1000
+IMMEDIATE = (InvType.BLOCK, InvType.WITNESS_BLOCK)
 
 
 class Inventory:
-    """What waits to be announced to a node, and what it is known to have."""
+    """The announcements that wait for a node, and what it is known to have."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._known: KnownSet[InventoryVector] = KnownSet(KNOWN)
-        # Not a dict, of which the first key is found ever more slowly while first keys are taken.
+    def __init__(self, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
+        self._known: KnownSet[InventoryVector] = KnownSet(MAX_KNOWN)
+        # A dict finds its first key ever more slowly while first keys are removed.
         self._waiting: OrderedDict[InventoryVector, None] = OrderedDict()
-        self.let_go = 0
-        """Announcements that did not wait any more because too many did."""
+        self.dropped = 0
+        """Announcements that were dropped because too many waited."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add_known(self, thing: InventoryVector) -> None:
-        """Take note that the node has it."""
-        self._known.add(thing)
+    def add_known(self, vector: InventoryVector) -> None:
+        """Record that the node has something."""
+        self._known.add(vector)
 
-    def queue(self, thing: InventoryVector) -> Inv | None:
-        """Take something to be announced; give the message to send at once, if it is a block."""
-        if thing in self._known:
+    def queue(self, vector: InventoryVector) -> Inv | None:
+        """Queue an announcement; return the message to send at once if it is of a block."""
+        if vector in self._known:
             return None
-        if thing.type in AT_ONCE:
-            return Inv((thing,))
-        self._waiting.setdefault(thing)
-        if len(self._waiting) > self._most:
+        if vector.type in IMMEDIATE:
+            return Inv((vector,))
+        self._waiting.setdefault(vector)
+        if len(self._waiting) > self._max_waiting:
             self._waiting.popitem(last=False)
-            self.let_go += 1
+            self.dropped += 1
         return None
 
     def trickle(self) -> Iterable[Inv]:
-        """Give the announcements that are due, and take the node to have them from now on."""
-        due = [thing for thing in self._waiting if thing not in self._known]
+        """Return the announcements that wait. The node is taken to know them from now on."""
+        due = [vector for vector in self._waiting if vector not in self._known]
         self._waiting.clear()
-        for thing in due:
-            self.add_known(thing)
-        return [Inv(tuple(due[begin : begin + A_BATCH])) for begin in range(0, len(due), A_BATCH)]
+        for vector in due:
+            self.add_known(vector)
+        starts = range(0, len(due), BATCH_SIZE)
+        return [Inv(tuple(due[start : start + BATCH_SIZE])) for start in starts]
 
-    def forget(self) -> None:
-        """Announce nothing of what waits."""
+    def clear(self) -> None:
+        """Discard the announcements that wait."""
         self._waiting.clear()

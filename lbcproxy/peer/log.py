@@ -1,6 +1,7 @@
-"""What a peer logs: summaries at debug, dumps for `lbcproxy.peer.trace` (PEER.md T).
+"""The log of a peer: summaries of messages at debug, whole ones under `lbcproxy.peer.trace`.
 
-Nothing is formatted that no observer shows: what is handed over are functions that make text.
+Nothing is formatted that no observer shows: an entry about a message carries functions that make
+the text.
 """
 
 from __future__ import annotations
@@ -8,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.logger import ILogObserver, Logger, LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lbcproxy.peer.effects import Note, Read
-from lbcproxy.peer.outbox import RawFrame
+from lbcproxy.deprecated import deprecated_names
+from lbcproxy.peer.effects import Log, RawFrame, Read
 from lbcproxy.text import printable
 from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["GATE", "Gate", "PeerLog"]
+__all__ = ["LOG_FILTER", "LogFilter", "PeerLog"]
 
-MOST_DUMPED = 4096
+MAX_DUMPED = 4096
 
 
 @implementer(ILogObserver)
-class Gate:
-    """Passes on what is of a level or above; what is not is never formatted.
+class LogFilter:
+    """An observer that passes on entries of a level or above. The others are never formatted.
 
-    Texts are made printable: they quote peers, and whatever else observes Twisted's log, as that of
-    twistd, writes them as they are.
+    Texts are made printable: they quote peers, and other observers of Twisted's log, such as that
+    of twistd, write them as they are.
     """
 
     def __init__(self) -> None:
@@ -35,110 +36,123 @@ class Gate:
 
     @property
     def level(self) -> Any:
-        """The lowest level that passes."""
+        """The lowest level that passes, of `twisted.logger.LogLevel`."""
         return self._level
 
     @level.setter
     def level(self, level: Any) -> None:
-        """Have another."""
+        """Set the lowest level that passes."""
         self._level = level
-        self.messages = level <= LogLevel.debug
-        """Whether messages pass: if not, nothing is made of them."""
+        self.shows_messages = level <= LogLevel.debug
+        """Whether entries about messages pass. If not, none are made."""
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        """Take an event."""
+    def __call__(self, event: LogEvent) -> None:
+        """Pass an event on if its level is high enough."""
         if event.get("log_level", LogLevel.info) >= self._level:
             globalLogPublisher({key: _printable(key, each) for key, each in event.items()})
 
 
-def _printable(key: str, value: Any) -> Any:
+def _printable(key: str, value: object) -> object:
     if key.startswith("log_") or not isinstance(value, str | BaseException):
         return value
     return printable(str(value))
 
 
-GATE: Any = Gate()
-"""What all of lbcproxy logs goes through here: a program sets the level, others need not."""
+LOG_FILTER: Any = LogFilter()
+"""Everything lbcproxy logs passes through this filter. A program may set its level."""
 # Not in the class, where Twisted would give them its name for a namespace.
-LOG = Logger(namespace="lbcproxy.peer", observer=GATE)
-TRACE = Logger(namespace="lbcproxy.peer.trace", observer=GATE)
+LOG = Logger(namespace="lbcproxy.peer", observer=LOG_FILTER)
+TRACE = Logger(namespace="lbcproxy.peer.trace", observer=LOG_FILTER)
+__getattr__ = deprecated_names(__name__, {"GATE": "LOG_FILTER", "Gate": "LogFilter"})
 
 
 class PeerLog:
-    """The log of one peer."""
+    """The log of one peer, whose text (`str`) stands in each entry."""
 
-    def __init__(self, peer: Any) -> None:
+    def __init__(self, peer: object) -> None:
         self._peer = peer
 
     def received(self, read: Read) -> None:
-        """Log a message that came."""
+        """Log a message that arrived."""
         message = read.message
-        if message is None or read.error is not None or not GATE.messages:
+        if message is None or read.error is not None or not LOG_FILTER.shows_messages:
             return
-        shown = _Shown(message.summary, lambda: message.record, lambda: message.payload)
-        self._message("received {command}{summary()} from {peer}", message.command, shown)
+        formatter = _MessageFormatter(
+            message.summary, lambda: message.record, lambda: message.payload
+        )
+        self._message("received {command}{summary()} from {peer}", message.command, formatter)
 
     def sending(self, record: MessageRecord | RawFrame, raw: bytes) -> None:
-        """Log a message that goes out."""
-        if not GATE.messages:
+        """Log a message that is sent."""
+        if not LOG_FILTER.shows_messages:
             return
-        shown = _Shown(record.summary, lambda: record, lambda: raw)
-        self._message("sending {command}{summary()} to {peer}", record.command, shown)
+        formatter = _MessageFormatter(record.summary, lambda: record, lambda: raw)
+        self._message("sending {command}{summary()} to {peer}", record.command, formatter)
 
-    def note(self, note: Note) -> None:
-        """Log what the core has to say."""
-        logger = TRACE if note.level == "trace" else LOG
-        write = {"warn": logger.warn, "error": logger.error}.get(note.level, logger.debug)
-        write("{peer}: {words}", peer=self._peer, words=printable(note.words))
+    def write(self, entry: Log) -> None:
+        """Log an entry of the core."""
+        logger = TRACE if entry.level == "trace" else LOG
+        write = {"warn": logger.warn, "error": logger.error}.get(entry.level, logger.debug)
+        write("{peer}: {words}", peer=self._peer, words=printable(entry.text))
 
     def failure(self, name: str, failure: Failure) -> None:
         """Log a callback that raised."""
         LOG.failure("{peer}: {name} raised", failure, peer=self._peer, name=name)
 
-    def _message(self, words: str, command: str, shown: _Shown) -> None:
+    def _message(self, template: str, command: str, formatter: _MessageFormatter) -> None:
         command = printable(command)
-        LOG.debug(words, command=command, summary=shown.summary, peer=self._peer)
+        LOG.debug(template, command=command, summary=formatter.summary, peer=self._peer)
         TRACE.debug(
-            "{command} {record()}\n{dump()}", command=command, record=shown.record, dump=shown.dump
+            "{command} {record()}\n{dump()}",
+            command=command,
+            record=formatter.record,
+            dump=formatter.dump,
         )
-        shown.forget()
+        formatter.forget()
 
 
-class _Shown:
-    """What an entry about a message shows, made when an observer formats it.
+class _MessageFormatter:
+    """The texts of an entry about a message, made when an observer formats the entry.
 
-    Observers that keep entries, as Twisted's does until logging begins, would keep the messages:
-    so it forgets them behind the observers' turn, and has nothing to show from then on.
+    Some observers keep entries, as Twisted's does until logging begins, and would keep the messages
+    alive. So the formatter forgets its message once all observers have been called.
     """
 
-    def __init__(self, *makers: Callable[[], Any]) -> None:
-        self._makers = makers
+    def __init__(
+        self,
+        summary: Callable[[], str],
+        record: Callable[[], object],
+        payload: Callable[[], bytes],
+    ) -> None:
+        self._summary = summary
+        self._record = record
+        self._payload = payload
 
     def forget(self) -> None:
-        """Keep nothing alive."""
-        self._makers = (str, str, bytes)
+        """Keep no message alive. From now on there is nothing to show."""
+        self._summary, self._record, self._payload = str, str, bytes
 
     def summary(self) -> str:
-        """Give the summary in parentheses, if there is any."""
-        words = self._makers[0]()
-        return f" ({words})" if words else ""
+        """Return the summary in parentheses, if there is one."""
+        summary = self._summary()
+        return f" ({summary})" if summary else ""
 
-    def record(self) -> Any:
-        """Give the record."""
-        return self._makers[1]()
+    def record(self) -> object:
+        """Return the record."""
+        return self._record()
 
     def dump(self) -> str:
-        """Give the bytes in hexadecimal."""
-        return hex_dump(self._makers[2]())
+        """Return the bytes in hexadecimal."""
+        return hex_dump(self._payload())
 
 
 def hex_dump(data: bytes) -> str:
-    """Write bytes as `hexdump -C` does, the first 4 KiB of them."""
+    """Return bytes as `hexdump -C` writes them, the first 4 KiB of them."""
     rows = []
-    for offset in range(0, min(len(data), MOST_DUMPED), 16):
+    for offset in range(0, min(len(data), MAX_DUMPED), 16):
         row = data[offset : offset + 16]
         text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
         rows.append(f"{offset:08x}  {row[:8].hex(' '):<23}  {row[8:].hex(' '):<23}  |{text}|")
-    if len(data) > MOST_DUMPED:
-        rows.append(f"... {len(data) - MOST_DUMPED} more bytes")
+    if len(data) > MAX_DUMPED:
+        rows.append(f"... {len(data) - MAX_DUMPED} more bytes")
     return "\n".join(rows)

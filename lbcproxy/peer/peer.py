@@ -1,15 +1,16 @@
 """`Peer`: the Twisted protocol at one end of a connection to a node.
 
-A thin shell: its core (`core.py`) takes the bytes, and the shell does what the core answers. It
-writes, calls callbacks, and wakes the core when something is due. What only passes bytes on is a
-`RelayPeer`.
+A thin shell: its core (`core.py`) processes the bytes, and the shell performs the effects that the
+core returns. It writes, calls callbacks, and calls the core when something is due. A peer that only
+passes bytes on is a `RelayPeer`.
 
-Everything is to be called in the reactor's thread; from others, `reactor.callFromThread`.
+Everything must be called in the reactor's thread; from others use `reactor.callFromThread`.
 Callbacks may queue, push and disconnect on the same peer.
 """
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -17,12 +18,16 @@ from typing import Any, Self
 import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 
+from lbcproxy.clock import Clock
+from lbcproxy.peer.caches import PROCESS_NONCES, NonceCache
 from lbcproxy.peer.config import PeerConfig, Policy
-from lbcproxy.peer.effects import Note
+from lbcproxy.peer.effects import Log
 from lbcproxy.peer.relay_peer import RelayPeer
-from lbcproxy.peer.send_helpers import WITH_HASH, Questions, make_reject, some_of
+from lbcproxy.peer.send_helpers import WITH_HASH, LocatorRequests, choose_addresses, make_reject
 from lbcproxy.peer.shell import Shell
 from lbcproxy.peer.statistics import PeerStatistics
+from lbcproxy.peer.violations import REJECT_VERSION
+from lbcproxy.session import Direction
 from lbcproxy.wire.errors import BadRecord
 from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
 from lbcproxy.wire.messages.handshake import Service
@@ -31,25 +36,33 @@ from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["Peer"]
 
-SHOWN = frozenset(
+VERSION_FIELDS = frozenset(
     {"user_agent_name", "user_agent_version", "user_agent_comments", "user_agent", "services"}
     | {"protocol_version", "relay", "newest_block", "host_to_address", "proxy"}
 )
-"""The fields of a config from which our `version` is made."""
-REJECTS = 70002
-"""The lowest protocol version that has `reject`."""
+"""The fields of a config that our `version` is made from."""
 
 
 class Peer(Shell):
-    """One end of a connection to a node, behaving as its config's policy says.
+    """One end of a connection to a node, behaving as the policy of its config says.
 
-    Whoever connects or listens makes the connection: `Peer` is a Twisted `Protocol`, for any
-    endpoint, factory or transport.
+    `Peer` is a Twisted `Protocol`, for any endpoint, factory or transport. It makes no connections
+    by itself.
 
-    It takes `clock` (Twisted's `IReactorTime`), `callbacks` (see `callbacks.py`), whether it is
-    `inbound`, and the `address` ("host:port") that an outbound one is connected to, if the
-    transport's own is not to be shown. `nonces` is the cache by which it knows itself, shared by
-    the process if left out; `wall` gives the time of day in unix seconds.
+    Args:
+        config: What the peer is and how it behaves.
+        clock: Twisted's reactor, or another `IReactorTime`.
+        inbound: Whether the node connected to us. An outbound peer sends its `version` first.
+        callbacks: The object whose methods are called with messages and events, see `callbacks.py`.
+        address: The node's address, "host:port", if the transport's own is not to be shown.
+        nonces: The cache by which self-connections are noticed; by default the whole process
+            shares one.
+        wall: Returns the time of day, in unix seconds.
+        receives: The direction of the messages that arrive.
+
+    Raises:
+        TypeError: A callback is misspelt, or async where nobody would wait for it.
+        ValueError: The address has no port.
     """
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
@@ -67,21 +80,41 @@ class Peer(Shell):
         )
         return RelayPeer(owner)  # type: ignore[return-value]
 
-    def __init__(self, config: PeerConfig, **options: Any) -> None:
-        super().__init__(config, **options)
-        self._questions = Questions()
+    def __init__(
+        self,
+        config: PeerConfig,
+        *,
+        clock: Clock,
+        inbound: bool = True,
+        callbacks: object = None,
+        address: str = "",
+        nonces: NonceCache = PROCESS_NONCES,
+        wall: Callable[[], float] = time.time,
+        receives: Direction = Direction.TO_CLIENT,
+    ) -> None:
+        super().__init__(
+            config,
+            clock=clock,
+            inbound=inbound,
+            callbacks=callbacks,
+            address=address,
+            nonces=nonces,
+            wall=wall,
+            receives=receives,
+        )
+        self._requests = LocatorRequests()
 
-    # What is known.
+    # State.
 
     @property
     def is_ready(self) -> bool:
-        """Whether the handshake is done and the connection there."""
+        """Whether the handshake is complete and the connection not ended."""
         return self.core.ready
 
     def snapshot(self) -> PeerStatistics:
-        """Give all that is counted and known, at this moment."""
+        """Return everything that is counted and known at this moment, as a value."""
         core = self.core
-        remote, keepalive, counters = core.remote, core.sender.keepalive, core.counters
+        remote, keepalive, counters = core.remote, core.liveness.keepalive, core.counters
         version = remote.version
         return PeerStatistics(
             id=remote.id,
@@ -112,84 +145,102 @@ class Peer(Shell):
             queued_bytes=core.sender.outbox.size,
         )
 
-    # What a user does.
+    # Requests of the user.
 
     def queue_message(self, record: MessageRecord, *, witness: bool = False) -> Deferred[bool]:
-        """Send a message in its turn; `witness` says how transactions are encoded.
+        """Queue a message.
 
-        The Deferred always fires: True when the message was handed to the transport of a
-        connection that is there, False if it will not be sent; it fails with `wire.BadRecord` if
-        it cannot be encoded, which costs the connection nothing.
+        Args:
+            record: The message.
+            witness: Whether transactions are encoded with their witness.
+
+        Returns:
+            A Deferred that always fires: with True when the message was passed to the transport of
+            an established connection, with False if it will not be sent. It fails with
+            `wire.BadRecord` if the message cannot be encoded; the connection continues then.
         """
         ticket, sent = next(self._ticket), Deferred[bool]()
         self._tickets[ticket] = sent
-        self._do(self.core.queue(record, self._now(), witness=witness, ticket=ticket))
+        self._apply(self.core.queue(record, self._now(), witness=witness, ticket=ticket))
         return sent
 
     def send(self, record: MessageRecord, *, witness: bool = False) -> None:
-        """Do the same for who does not want to know what became of it."""
-        self._do(self.core.queue(record, self._now(), witness=witness))
+        """Queue a message, as `queue_message` does, without a Deferred."""
+        self._apply(self.core.queue(record, self._now(), witness=witness))
 
     def forward(self, command: str, raw: bytes) -> None:
-        """Send a whole frame in its turn, as it is."""
-        self._do(self.core.queue_raw(command, raw))
+        """Queue a whole frame, which is sent as it is."""
+        self._apply(self.core.queue_raw(command, raw))
 
     def offer(self, command: str, raw: bytes) -> None:
-        """Send a whole frame before our `verack`, which has to be held; else it is not sent."""
-        self._do(self.core.offer(command, raw, self._now()))
+        """Send a whole frame before our `verack`; it is not sent unless that is held."""
+        self._apply(self.core.offer(command, raw, self._now()))
 
     def send_verack(self) -> None:
         """Send our `verack`, if it was held (`PeerConfig.hold_verack`)."""
-        self._do(self.core.send_verack(self._now()))
+        self._apply(self.core.send_verack(self._now()))
 
     def show(self, **changes: Any) -> None:
-        """Change the config our own `version` is made from, if it is still to be sent.
+        """Change fields of the config that our own `version` is made from, before it is sent.
 
-        An inbound peer can so say what it is when it knows who asks: in `on_version`. Raises
-        TypeError for a field that says nothing of it.
+        With this an inbound peer can answer each node differently, in `on_version`.
+
+        Raises:
+            TypeError: A field does not affect our `version`.
         """
-        if strange := changes.keys() - SHOWN:
-            raise TypeError(f"not in our version: {', '.join(sorted(strange))}")
+        if unknown := changes.keys() - VERSION_FIELDS:
+            raise TypeError(f"not in our version: {', '.join(sorted(unknown))}")
         self.config = msgspec.structs.replace(self.config, **changes)
-        self.core.show(self.config)
+        self.core.configure(self.config)
 
-    def queue_inventory(self, thing: InventoryVector) -> None:
-        """Announce something the node has not: a block at once, else with the next trickle."""
-        self._do(self.core.queue_inventory(thing, self._now()))
+    def queue_inventory(self, vector: InventoryVector) -> None:
+        """Announce a block at once, anything else with the next batch, unless the node has it."""
+        self._apply(self.core.queue_inventory(vector, self._now()))
 
-    def add_known_inventory(self, thing: InventoryVector) -> None:
-        """Take note that the node has something."""
-        self.core.inventory.add_known(thing)
+    def add_known_inventory(self, vector: InventoryVector) -> None:
+        """Record that the node has something."""
+        self.core.inventory.add_known(vector)
 
     def update_last_block(self, height: int) -> None:
-        """Take note of the height the node has; it never falls."""
+        """Record the height of the node. It never falls."""
         self.core.remote.last_block = max(height, self.core.remote.last_block or 0)
 
     def update_last_announced(self, block_hash: bytes | None) -> None:
-        """Take note of the block the node announced last."""
+        """Record the hash (32 bytes, in wire order) of the block that the node announced last."""
         self.core.remote.last_announced = block_hash
 
     def push_addr(self, addresses: Sequence[TimedAddress]) -> tuple[TimedAddress, ...]:
-        """Send addresses, of more than 1,000 a fair choice; give those that were chosen."""
-        chosen = some_of(addresses)
+        """Send addresses, a random choice if there are more than 1,000; return those sent."""
+        chosen = choose_addresses(addresses)
         if chosen:
             self.send(Addr(chosen))
         return chosen
 
     def push_addrv2(self, addresses: Sequence[AddressV2]) -> tuple[AddressV2, ...]:
-        """Do the same with `addrv2`, if the node has asked for it; else send none."""
-        chosen = some_of(addresses) if self.core.handshake.wants_addrv2 else ()
+        """Do the same with `addrv2`. Without `sendaddrv2` from the node none are sent."""
+        chosen = choose_addresses(addresses) if self.core.handshake.wants_addrv2 else ()
         if chosen:
             self.send(AddrV2(chosen))
         return chosen
 
     def push_get_blocks(self, locator: Sequence[bytes], stop: bytes) -> bool:
-        """Ask for blocks; False if that was the last question. ValueError over 500 hashes."""
-        return self._ask(self._questions.get_blocks, locator, stop)
+        """Send `getblocks`, unless it is the same as the last one.
+
+        Args:
+            locator: Hashes of blocks that we have, the newest first (32 bytes, in wire order).
+            stop: The hash of the last block wanted; zero for as many as possible.
+
+        Returns:
+            Whether it was sent.
+
+        Raises:
+            ValueError: There are more than 500 hashes.
+        """
+        return self._request(self._requests.get_blocks, locator, stop)
 
     def push_get_headers(self, locator: Sequence[bytes], stop: bytes) -> bool:
-        """Ask for headers; False if that was the last question. ValueError over 500 hashes."""
-        return self._ask(self._questions.get_headers, locator, stop)
+        """Send `getheaders`, unless it is the same as the last one; see `push_get_blocks`."""
+        return self._request(self._requests.get_headers, locator, stop)
 
     def push_reject(
         self,
@@ -198,23 +249,36 @@ class Peer(Shell):
         reason: str,
         hash: bytes | None = None,  # noqa: A002
     ) -> Deferred[bool]:
-        """Refuse a message; False if the node's version has no `reject`.
+        """Send a `reject`.
 
-        Only the refusal of a `tx` or `block` has a hash, and must be given it.
+        Args:
+            command: The command of the rejected message.
+            code: A `RejectCode`.
+            reason: For people.
+            hash: The hash of a rejected `tx` or `block` (32 bytes, in wire order). Other commands
+                have none.
+
+        Returns:
+            A Deferred as of `queue_message`; of False if the negotiated version has no `reject`.
         """
         if hash is None and command in WITH_HASH:
-            self._log.note(Note("warn", f"no hash given to reject {command}, zero is sent"))
-        if self.core.remote.version is not None and self.core.protocol_version < REJECTS:
+            self._log.write(Log("warn", f"no hash given to reject {command}, zero is sent"))
+        if self.core.remote.version is not None and self.core.protocol_version < REJECT_VERSION:
             return succeed(False)
         try:
             return self.queue_message(make_reject(command, code, reason, hash))
         except BadRecord as error:
             return fail(error)
 
-    def _ask(self, make: Callable[..., Any], locator: Sequence[bytes], stop: bytes) -> bool:
-        question = make(self.core.protocol_version, locator, stop)
-        if question is None:
-            self._log.note(Note("trace", "the same question as before is not asked again"))
+    def _request(
+        self,
+        make: Callable[[int, Sequence[bytes], bytes], MessageRecord | None],
+        locator: Sequence[bytes],
+        stop: bytes,
+    ) -> bool:
+        request = make(self.core.protocol_version, locator, stop)
+        if request is None:
+            self._log.write(Log("trace", "the same request as before is not sent again"))
             return False
-        self.send(question)
+        self.send(request)
         return True

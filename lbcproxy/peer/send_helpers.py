@@ -1,4 +1,4 @@
-"""Messages that are often sent, with what a good neighbour does about them (PEER.md Y)."""
+"""Helpers for messages that users often send: addresses, block locators, rejects."""
 
 from __future__ import annotations
 
@@ -11,52 +11,61 @@ from lbcproxy.wire.messages.addresses import AddressV2, TimedAddress
 from lbcproxy.wire.messages.headers import GetBlocks, GetHeaders
 from lbcproxy.wire.messages.reject import Reject
 
-__all__ = ["MOST_ADDRESSES", "WITH_HASH", "Questions", "make_reject", "some_of"]
+__all__ = ["MAX_ADDRESSES", "WITH_HASH", "LocatorRequests", "choose_addresses", "make_reject"]
 
-MOST_ADDRESSES = 1000
-MOST_LOCATOR = 500
+MAX_ADDRESSES = 1000
+MAX_LOCATOR = 500
 WITH_HASH = ("tx", "block")
 
 T = TypeVar("T", TimedAddress, AddressV2)
 
 
-def some_of(addresses: Sequence[T]) -> tuple[T, ...]:
-    """Give at most 1,000 addresses: all in order, or a fair choice of more."""
-    if len(addresses) <= MOST_ADDRESSES:
+def choose_addresses(addresses: Sequence[T]) -> tuple[T, ...]:
+    """Return at most 1,000 addresses: all in order, or a random choice of more."""
+    if len(addresses) <= MAX_ADDRESSES:
         return tuple(addresses)
-    return tuple(random.SystemRandom().sample(addresses, MOST_ADDRESSES))
+    return tuple(random.SystemRandom().sample(addresses, MAX_ADDRESSES))
 
 
-class Questions:
-    """Makes `getblocks` and `getheaders`, each once: the same question again asks nothing new."""
+class LocatorRequests:
+    """Makes `getblocks` and `getheaders`, but not the same request twice in a row."""
 
     def __init__(self) -> None:
-        self._asked: dict[type, tuple[bytes, bytes] | None] = {}
+        self._last: dict[type, tuple[bytes, bytes] | None] = {}
 
     def get_blocks(self, version: int, locator: Sequence[bytes], stop: bytes) -> GetBlocks | None:
-        """Make the message, or None if it was the last one; ValueError over 500 hashes."""
-        known = self._known(GetBlocks, locator, stop)
-        return None if known else GetBlocks(version, tuple(locator), stop)
+        """Return the message; None if it is the same as the last one.
+
+        Raises:
+            ValueError: The locator has more than 500 hashes.
+        """
+        repeated = self._is_repeated(GetBlocks, locator, stop)
+        return None if repeated else GetBlocks(version, tuple(locator), stop)
 
     def get_headers(self, version: int, locator: Sequence[bytes], stop: bytes) -> GetHeaders | None:
-        """Make the message, or None if it was the last one; ValueError over 500 hashes."""
-        known = self._known(GetHeaders, locator, stop)
-        return None if known else GetHeaders(version, tuple(locator), stop)
+        """Return the message; None if it is the same as the last one.
 
-    def _known(self, kind: type, locator: Sequence[bytes], stop: bytes) -> bool:
-        if len(locator) > MOST_LOCATOR:
-            raise ValueError(f"a locator of {len(locator)} hashes, at most {MOST_LOCATOR} allowed")
-        question = (locator[0], stop) if locator else None
-        if question is not None and self._asked.get(kind) == question:
+        Raises:
+            ValueError: The locator has more than 500 hashes.
+        """
+        repeated = self._is_repeated(GetHeaders, locator, stop)
+        return None if repeated else GetHeaders(version, tuple(locator), stop)
+
+    def _is_repeated(self, kind: type, locator: Sequence[bytes], stop: bytes) -> bool:
+        if len(locator) > MAX_LOCATOR:
+            raise ValueError(f"a locator of {len(locator)} hashes, at most {MAX_LOCATOR} allowed")
+        request = (locator[0], stop) if locator else None
+        if request is not None and self._last.get(kind) == request:
             return True
-        self._asked[kind] = question
+        self._last[kind] = request
         return False
 
 
 def make_reject(command: str, code: int, reason: str, hash: bytes | None) -> Reject:  # noqa: A002
-    """Make a `reject`: with a hash for `tx` and `block` alone, zero if it is missing.
+    """Return a `reject`. Only one of `tx` or `block` has a hash, zero if none is given.
 
-    Raises BadRecord for text that UTF-8 has not.
+    Raises:
+        BadRecord: A text cannot be encoded in UTF-8.
     """
     wanted = (hash or bytes(32)) if command in WITH_HASH else None
     return Reject(_encoded("message", command), code, _encoded("reason", reason), wanted)
@@ -66,4 +75,4 @@ def _encoded(name: str, text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise BadRecord(f"{text!r} cannot be written in UTF-8", name) from error
+        raise BadRecord(f"{text!r} cannot be encoded in UTF-8", name) from error

@@ -1,40 +1,40 @@
-"""What is counted of a peer, and a snapshot of it (PEER.md Q)."""
+"""The node as a peer knows it, what is counted, and a snapshot of both."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import msgspec
 
 from lbcproxy.session.command_counter import CommandNames
 from lbcproxy.text import printable
 from lbcproxy.wire.hashes import display
+from lbcproxy.wire.messages.handshake import Version
 
-__all__ = ["Counters", "PeerStatistics"]
+__all__ = ["Counters", "PeerStatistics", "RemoteNode"]
 
 
 class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A peer at one moment. Times of day are unix seconds, None for never."""
+    """A peer at one moment. Times of day are unix seconds, None for never; sizes are bytes."""
 
     id: int
-    """Counted from 1 over the process; 0 until the node's version has been taken."""
+    """Counted from 1 in the process; 0 until the node's version has been accepted."""
     address: str
     inbound: bool
     services: int | None
-    """What the node signals; None before its version."""
+    """The service bits that the node signals; None before its version."""
     user_agent: bytes | None
     version: int | None
-    """What the node advertised."""
+    """The protocol version that the node advertised."""
     protocol_version: int
-    """What was agreed; our own highest before that."""
+    """The negotiated protocol version; before that our own highest."""
     starting_height: int | None
     last_block: int | None
-    """The height the node is known to have: never falls."""
+    """The height that the node is known to have. It never falls."""
     last_announced: bytes | None
-    """The hash of the block it announced last, as `update_last_announced` was told."""
+    """The hash of the block that the node announced last, as given to `update_last_announced`."""
     wants_headers: bool
     """Whether it asked for blocks to be announced by `headers` (`sendheaders`)."""
     wants_addrv2: bool
@@ -53,7 +53,7 @@ class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     sent: Mapping[str, tuple[int, int]]
     """Messages and bytes by command."""
     received: Mapping[str, tuple[int, int]]
-    """The same. Bytes that are no frame count in `bytes_received` alone."""
+    """The same. Bytes that are no frame only count in `bytes_received`."""
     ping_nonce: int
     """Of the ping that waits for its pong; 0 if none does."""
     ping_at: float | None
@@ -63,20 +63,48 @@ class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     queued_bytes: int
     """Of messages that wait to be sent."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON can hold it; what the node chose freely is escaped."""
-        plain = {name: getattr(self, name) for name in self.__struct_fields__}
-        for name in ("sent", "received"):
-            plain[name] = {printable(key): list(pair) for key, pair in plain[name].items()}
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields for JSON. Texts that the node chose are escaped."""
+        fields: dict[str, object] = msgspec.structs.asdict(self)
         agent, block = self.user_agent, self.last_announced
-        return plain | {
+        return fields | {
+            "sent": {printable(name): list(pair) for name, pair in self.sent.items()},
+            "received": {printable(name): list(pair) for name, pair in self.received.items()},
             "user_agent": None if agent is None else printable(agent),
             "last_announced": None if block is None else display(block),
         }
 
 
+class RemoteNode:
+    """The node at the other end: its `version`, what it asked for, and its height."""
+
+    def __init__(self) -> None:
+        self.id = 0
+        self.version: Version | None = None
+        self.time_offset: int | None = None
+        self.last_block: int | None = None
+        self.last_announced: bytes | None = None
+        self.wants_headers = False
+
+    @property
+    def services(self) -> int:
+        """The service bits it signals; 0 before its `version`."""
+        return 0 if self.version is None else self.version.services
+
+    def introduce(self, version: Version, number: int, wall: float) -> None:
+        """Record its `version`, received at a time of day in unix seconds."""
+        self.id = number
+        self.version = version
+        self.time_offset = version.timestamp - int(wall)
+        self.last_block = version.start_height
+
+    def received(self, command: str) -> None:
+        """Record what a message asks for."""
+        self.wants_headers = self.wants_headers or command == "sendheaders"
+
+
 class Counters:
-    """Bytes and messages, by command, in both directions."""
+    """Bytes and messages by command, in both directions."""
 
     def __init__(self) -> None:
         self.bytes_sent = 0
@@ -90,7 +118,7 @@ class Counters:
         self._names = CommandNames()
 
     def sent(self, command: str, size: int, wall: float) -> None:
-        """Count a message that was sent."""
+        """Count a message that was sent, at a time of day in unix seconds."""
         self.bytes_sent += size
         self.last_sent = wall
         command = self._names.counted_as(command)
@@ -98,20 +126,20 @@ class Counters:
         self._sent_bytes[command] += size
 
     def received(self, command: str, size: int, wall: float) -> None:
-        """Count a message that arrived."""
+        """Count a message that arrived, at a time of day in unix seconds."""
         self.last_received = wall
         command = self._names.counted_as(command)
         self._received[command] += 1
         self._received_bytes[command] += size
 
     def sent_by_command(self) -> Mapping[str, tuple[int, int]]:
-        """Give messages and bytes by command; what is given never changes."""
-        return _together(self._sent, self._sent_bytes)
+        """Return messages and bytes by command, as a copy."""
+        return _combined(self._sent, self._sent_bytes)
 
     def received_by_command(self) -> Mapping[str, tuple[int, int]]:
-        """Give the same of what arrived."""
-        return _together(self._received, self._received_bytes)
+        """Return the same for what arrived."""
+        return _combined(self._received, self._received_bytes)
 
 
-def _together(count: Counter[str], size: Counter[str]) -> Mapping[str, tuple[int, int]]:
+def _combined(count: Counter[str], size: Counter[str]) -> Mapping[str, tuple[int, int]]:
     return MappingProxyType({name: (number, size[name]) for name, number in count.items()})

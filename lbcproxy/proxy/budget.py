@@ -6,7 +6,7 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 
 __all__ = ["Budget", "BudgetHolder"]
 
@@ -32,7 +32,7 @@ class Budget:
     message is not read.
     """
 
-    log = Logger(observer=GATE)
+    log = Logger(observer=LOG_FILTER)
 
     def __init__(self, most: int) -> None:
         self.most = most

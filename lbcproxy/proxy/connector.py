@@ -11,8 +11,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.peer.dial import EXPECTED, client_endpoint, reason_of
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, reason_of
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.session import Direction, End, EndCause
 
 __all__ = ["PAUSE", "Connector", "unreachable"]
@@ -29,7 +29,7 @@ class Connector:
     restarts gets its session. A name is looked up each time.
     """
 
-    log = Logger(observer=GATE)
+    log = Logger(observer=LOG_FILTER)
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Connector:
                 endpoint = self._endpoint(self._reactor, address, self._timeout)
                 try:
                     return await self._attempt(endpoint, factory)
-                except EXPECTED as error:
+                except CONNECT_ERRORS as error:
                     # Cancelled while a name is looked up, Twisted says that there is none.
                     if self._cancelled or (last and number == len(self._upstreams)):
                         raise

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from lbcproxy.peer.wakeup import Wakeup
+from lbcproxy.peer.liveness import Wakeup
 
 __all__ = ["Deadlines", "silence"]
 

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from lbcproxy.faults import Fault, FaultChain, StreamEnd, random_of
 from lbcproxy.peer import RelayPeer
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 
 __all__ = ["FaultOwner", "FaultPipe", "FaultPipes"]
 
@@ -23,7 +23,7 @@ MOST = 4 << 20
 LONGEST = 3600.0
 """Seconds for which a timer is set at once: no system takes any number."""
 FULL = "faults"
-LOG = Logger(namespace="lbcproxy.session", observer=GATE)
+LOG = Logger(namespace="lbcproxy.session", observer=LOG_FILTER)
 
 
 class FaultOwner(Interface):

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.session import (
     Delivery,
@@ -55,7 +55,7 @@ class Inspector:
         inspected: Called after each inspection.
     """
 
-    log = Logger(observer=GATE)
+    log = Logger(observer=LOG_FILTER)
 
     def __init__(
         self,

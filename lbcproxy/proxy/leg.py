@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from lbcproxy.peer import Peer, PeerConfig
-from lbcproxy.peer.effects import Read
-from lbcproxy.peer.outbox import RawFrame
+from lbcproxy.peer.effects import RawFrame, Read
 from lbcproxy.proxy.negotiation import Negotiation
 from lbcproxy.proxy.settings import ProxySession, Runtime
 from lbcproxy.session import Direction

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from lbcproxy.peer import Peer
-from lbcproxy.peer.handshake import NEGOTIATION, ONLY_BEFORE_VERACK, TOO_LATE, Phase, lowest_version
+from lbcproxy.peer.handshake import NEGOTIATION, ONLY_BEFORE_VERACK, TOO_LATE, Phase, min_version
 from lbcproxy.session import Direction
 from lbcproxy.wire.registry import record_of
 
@@ -74,7 +74,7 @@ class Negotiation:
             return None
         if target.core.ready and source.core.ready and command not in TOO_LATE:
             return None  # whether that is too late is for the node to judge
-        agreed, lowest = target.core.protocol_version, lowest_version(command)
+        agreed, lowest = target.core.protocol_version, min_version(command)
         if agreed < lowest:
             return f"needs protocol version {lowest}, {agreed} was agreed"
         return "came after our verack"

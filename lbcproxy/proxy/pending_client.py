@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault
 from lbcproxy.peer import RelayPeer
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy.relay import Relay
 from lbcproxy.proxy.settings import (
     Answer,
@@ -40,7 +40,7 @@ class PendingClient:
     no session to tell of: the log says it in one line.
     """
 
-    log = Logger(observer=GATE)
+    log = Logger(observer=LOG_FILTER)
 
     def __init__(
         self, number: int, settings: RelaySettings, runtime: Runtime, owner: SessionOwner

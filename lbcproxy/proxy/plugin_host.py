@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from lbcproxy.clock import Clock
 from lbcproxy.faults import Fault, MessageFaultHook, random_of
 from lbcproxy.interrupt import is_ctrl_c, words_of
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.plugins.hooks import Chain, Hooks
 from lbcproxy.plugins.loader import chain_of, renewed, trimmed
 from lbcproxy.plugins.pipeline import Pipeline
@@ -23,7 +23,7 @@ from lbcproxy.session import Delivery, Direction, End, EndCause, Session
 
 __all__ = ["EscapedError", "PipelineOwner", "PluginHost", "chain_for"]
 
-LOG = Logger(namespace="lbcproxy.plugins", observer=GATE)
+LOG = Logger(namespace="lbcproxy.plugins", observer=LOG_FILTER)
 
 
 class PipelineOwner(Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 
 __all__ = ["RejectedClients"]
 
@@ -17,7 +17,7 @@ PAUSE = 60.0
 class RejectedClients:
     """Tells the first, then at most one a minute with the number of those between."""
 
-    log = Logger(observer=GATE)
+    log = Logger(observer=LOG_FILTER)
 
     def __init__(self, clock: Any) -> None:
         self._clock = clock

@@ -19,8 +19,8 @@ from twisted.python.failure import Failure
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault, StreamEnd
 from lbcproxy.peer import RelayPeer
-from lbcproxy.peer.dial import EXPECTED, connect
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.dial import CONNECT_ERRORS, connect
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy.connector import unreachable
 from lbcproxy.proxy.deadlines import Deadlines, silence
 from lbcproxy.proxy.early_data import EarlyData
@@ -49,7 +49,7 @@ class Relay:
         reached: The address that the client thinks it connected to, if that is not where we listen.
     """
 
-    log = Logger(observer=GATE)
+    log = Logger(observer=LOG_FILTER)
 
     def __init__(
         self,
@@ -335,7 +335,7 @@ class Relay:
         """End the client's leg: as a refused connection, unless something else has ended it."""
         self._dialling = None
         self._closed.add(self.upstream)
-        if not failure.check(*EXPECTED):
+        if not failure.check(*CONNECT_ERRORS):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         assert failure.value is not None
         if self.client in self._closed:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import NonceCache, Peer, PeerConfig
-from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
+from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
 from lbcproxy.pytest_plugin.future import Answer
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.pytest_plugin.mismatch import field_lines
@@ -205,7 +205,7 @@ class _Script(Factory):
         peer = self._new(inbound=False)
         try:
             await connect(client_endpoint(self._reactor, where, self._timeout), peer)
-        except EXPECTED as error:
+        except CONNECT_ERRORS as error:
             peer.disconnect("no connection")
             raise Unmet(f"{where}: {reason_of(error)}") from None
         await self.ready(self._timeout)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from twisted.logger import Logger
 
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.session import Entry, SessionInfo, SessionSummary
 from lbcproxy.session.command_counter import CommandNames
 from lbcproxy.session.events import (
@@ -21,7 +21,7 @@ from lbcproxy.text import printable
 __all__ = ["Events"]
 
 
-LOG = Logger(namespace="lbcproxy.session", observer=GATE)
+LOG = Logger(namespace="lbcproxy.session", observer=LOG_FILTER)
 
 
 class Events:

@@ -20,7 +20,7 @@ from twisted.logger import (
 )
 
 from lbcproxy.errors import LbcproxyError
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.private import OWNER, make_folders
 from lbcproxy.text import printable
 
@@ -64,7 +64,7 @@ class Logs:
     def set(self, *, level: str, path: str | None, json: bool) -> None:
         """Log from a level on, to a file or not; raises LbcproxyError if it cannot be opened."""
         opened = None if path is None else _LogFile(path, self._missing)
-        GATE.level = LogLevel.lookupByName(level)
+        LOG_FILTER.level = LogLevel.lookupByName(level)
         self._json = json
         self._path = path
         self._change_file(opened)

@@ -9,13 +9,13 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from lbcproxy.config import Proxy
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.plugins.loader import BadPlugin, Loaded, PluginSpec, parse_spec
 from lbcproxy.proxy import Plugins
 
 __all__ = ["PluginFiles"]
 
-LOG = Logger(namespace="lbcproxy.plugins", observer=GATE)
+LOG = Logger(namespace="lbcproxy.plugins", observer=LOG_FILTER)
 EVERY = 1.0
 """Seconds between looks at whether a file has changed."""
 

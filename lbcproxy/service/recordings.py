@@ -24,7 +24,7 @@ from lbcproxy.capture import (
 from lbcproxy.capture.recording.file import RETRY_INTERVAL
 from lbcproxy.config import Config, Proxy, recording_key, records_changes
 from lbcproxy.filters import parse
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.private import ACCESS
 from lbcproxy.proxy import Shared
 from lbcproxy.service.maintenance import Maintenance
@@ -32,7 +32,7 @@ from lbcproxy.session import Observer
 
 __all__ = ["Recorders", "Recordings"]
 
-LOG = Logger(namespace="lbcproxy.service", observer=GATE)
+LOG = Logger(namespace="lbcproxy.service", observer=LOG_FILTER)
 PATIENCE = 5.0
 """Seconds that the end waits for the disk."""
 HOUR = 3600.0

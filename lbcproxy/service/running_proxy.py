@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from lbcproxy import networks
 from lbcproxy.config import Proxy, mode_of
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy import (
     Destinations,
     IdentityOverrides,
@@ -23,7 +23,7 @@ from lbcproxy.session.session import STREAM_ABOVE
 __all__ = ["RunningProxy", "moved", "settings_of", "stays"]
 
 # Not in the class: Twisted would give it the name of the class.
-LOG = Logger(namespace="lbcproxy.service", observer=GATE)
+LOG = Logger(namespace="lbcproxy.service", observer=LOG_FILTER)
 
 
 class RunningProxy(msgspec.Struct):

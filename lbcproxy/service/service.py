@@ -24,7 +24,7 @@ from lbcproxy.config import (
 from lbcproxy.control import Api, ControlPort
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy import ProxyService, ProxySettings, Shared
 from lbcproxy.proxy.interception import Interception
 from lbcproxy.service.events import Events
@@ -38,7 +38,7 @@ from lbcproxy.wire.engine import missing_engine_warning
 __all__ = ["LbcproxyService"]
 
 # Not in the class: Twisted would give it the name of whatever class is made of it.
-LOG = Logger(namespace="lbcproxy.service", observer=GATE)
+LOG = Logger(namespace="lbcproxy.service", observer=LOG_FILTER)
 
 
 class LbcproxyService(Service):

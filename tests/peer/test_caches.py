@@ -5,7 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.peer.caches import NONCES, KnownSet, NonceCache
+from lbcproxy.peer.caches import MAX_NONCES, KnownSet, NonceCache
 
 
 def test_the_one_not_seen_for_longest_goes_first():
@@ -59,9 +59,9 @@ def test_it_behaves_as_a_list_of_the_last_seen(steps: list[tuple[bool, int]], mo
 def test_fifty_nonces_are_remembered():
     """The 51st pushes the first out (J3)."""
     nonces = NonceCache()
-    for nonce in range(NONCES + 1):
+    for nonce in range(MAX_NONCES + 1):
         nonces.add(nonce)
-    assert NONCES == 50
+    assert MAX_NONCES == 50
     assert 1 in nonces
     assert 0 not in nonces
 

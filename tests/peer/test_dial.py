@@ -13,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 import lbcproxy
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.peer.dial import EXPECTED, client_endpoint, never_looked_up, reason_of
+from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, never_looked_up, reason_of
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from lbcproxy.peer.dial import EXPECTED, client_endpoint, never_looked_up, reaso
 )
 def test_why_there_is_no_connection(error: Exception, words: str):
     """The system's words where it has some; nothing that acts on a terminal."""
-    assert isinstance(error, EXPECTED)
+    assert isinstance(error, CONNECT_ERRORS)
     assert words in reason_of(error)
     assert "\x1b" not in reason_of(error)
 
@@ -46,7 +46,7 @@ def test_names_that_are_nobodys_are_never_looked_up(host):
     client_endpoint(reactor, Endpoint(host, 8333), 5.0).connect(None).addErrback(failures.append)
     [failure] = failures
     assert failure.check(DNSLookupError)
-    assert isinstance(failure.value, EXPECTED)
+    assert isinstance(failure.value, CONNECT_ERRORS)
     last = host.rstrip(".").lower().rpartition(".")[2]
     assert reason_of(failure.value) == f"names in .{last} are not looked up"
 

@@ -226,7 +226,7 @@ def test_a_flood_of_versions_gets_one_answer():
     assert wired.commands == ["reject"]
     assert wired.closed
     assert len(wired.callbacks.of("on_read")) == 1
-    assert not wired.peer.core._items  # not kept until the connection is gone
+    assert not wired.peer.core.receiver.pending  # not kept until the connection is gone
     wired.read()
     assert wired.calls_left == 0
 

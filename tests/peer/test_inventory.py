@@ -267,7 +267,7 @@ def test_of_too_much_that_waits_the_oldest_is_let_go():
     wired = ready(most_inventory=3)
     for each in things(5):
         wired.peer.queue_inventory(each)
-    assert wired.peer.core.inventory.let_go == 2
+    assert wired.peer.core.inventory.dropped == 2
     wired.pass_time(10)
     assert announced(wired) == [(thing(2), thing(3), thing(4))]
 
@@ -279,7 +279,7 @@ def test_a_duplicate_pushes_nothing_out():
         wired.peer.queue_inventory(thing(number))
     wired.pass_time(10)
     assert announced(wired) == [(thing(0), thing(1), thing(2))]
-    assert wired.peer.core.inventory.let_go == 0
+    assert wired.peer.core.inventory.dropped == 0
 
 
 def test_with_no_place_nothing_waits():
@@ -301,7 +301,7 @@ def test_a_flood_of_announcements_stays_within_its_bound():
     finally:
         tracemalloc.stop()
     assert len(inventory) == 5_000
-    assert inventory.let_go == 195_000
+    assert inventory.dropped == 195_000
     assert size < 5_000 * 500
 
 

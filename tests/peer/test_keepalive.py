@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from lbcproxy.peer import Policy
-from lbcproxy.peer.keepalive import Keepalive
+from lbcproxy.peer.liveness import Keepalive
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.keepalive import Ping, Pong

@@ -20,8 +20,8 @@ from twisted.logger import (
 
 from lbcproxy.peer import Policy
 from lbcproxy.peer import log as peer_log
+from lbcproxy.peer.effects import RawFrame
 from lbcproxy.peer.log import PeerLog, hex_dump
-from lbcproxy.peer.outbox import RawFrame
 from lbcproxy.wire import commands, record_of
 from lbcproxy.wire.messages.addresses import Addr, GetAddr
 from lbcproxy.wire.messages.blocks import Block
@@ -403,7 +403,7 @@ def test_what_is_no_message_is_not_logged_as_one():
 
 def test_what_is_logged_of_a_peer_acts_on_no_terminal():
     """Whatever observes the log of Twisted: that of twistd writes texts as they are."""
-    log = Logger(namespace="lbcproxy.peer.test", observer=peer_log.GATE)
+    log = Logger(namespace="lbcproxy.peer.test", observer=peer_log.LOG_FILTER)
     with Log() as seen:
         log.warn("{words} {error} {count}", words="a\x1b[2J\nb", error=OSError("\x9b"), count=3)
     assert seen.entries[-1][-1].endswith(r"a\x1b[2J\nb \x9b 3")

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from lbcproxy.peer import Policy
-from lbcproxy.peer.send_helpers import some_of
+from lbcproxy.peer.send_helpers import choose_addresses
 from lbcproxy.wire.errors import BadRecord
 from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, GetAddr, TimedAddress
 from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck
@@ -75,7 +75,7 @@ def test_the_choice_is_fair():
     often: Counter[int] = Counter()
     first: Counter[int] = Counter()
     for _ in range(runs):
-        chosen = some_of(given)
+        chosen = choose_addresses(given)
         often.update(each.port for each in chosen)
         first[chosen[0].port // 125] += 1
     # Chosen or not, 4 of 5: the variance of a count is runs * 0.8 * 0.2.
@@ -158,7 +158,7 @@ def test_no_addrv2_send_nothing():
     assert wired.commands == []
 
 
-# Questions.
+# Requests.
 
 BOTH = pytest.mark.parametrize(
     ("push", "kind"),
@@ -168,7 +168,7 @@ BOTH = pytest.mark.parametrize(
 
 
 @BOTH
-def test_a_question_is_asked(push: str, kind: Any):
+def test_a_request_is_asked(push: str, kind: Any):
     """With the version that was agreed; lbcd writes its highest into one and 0 into the other."""
     wired = ready(70012)
     assert getattr(wired.peer, push)([A, B], C) is True
@@ -177,7 +177,7 @@ def test_a_question_is_asked(push: str, kind: Any):
 
 @BOTH
 @pytest.mark.parametrize(
-    ("questions", "asked"),
+    ("requests", "asked"),
     [
         ("A,A", [True, False]),
         ("A,B,A", [True, True, True]),
@@ -190,21 +190,21 @@ def test_a_question_is_asked(push: str, kind: Any):
         ("AB,BA", [True, True]),
     ],
 )
-def test_a_question_repeated_at_once_is_not_asked(
-    push: str, kind: Any, questions: str, asked: list[bool]
+def test_a_request_repeated_at_once_is_not_asked(
+    push: str, kind: Any, requests: str, asked: list[bool]
 ):
     """By value of where it begins and where it stops; without a locator there is no memory (Y2)."""
     wired = ready()
     hashes = {"A": A, "B": B, "C": C}
     given = []
     with Log() as log:
-        for question in questions.split(","):
-            locator = [bytes(bytearray(hashes[name])) for name in question.rstrip("!")]
-            stop = C if question.endswith("!") else ZERO
+        for request in requests.split(","):
+            locator = [bytes(bytearray(hashes[name])) for name in request.rstrip("!")]
+            stop = C if request.endswith("!") else ZERO
             given.append(getattr(wired.peer, push)(locator, stop))
     assert given == asked
     assert wired.commands == [kind.command] * sum(asked)
-    filtered = [line for line in log.traced if "the same question" in line]
+    filtered = [line for line in log.traced if "the same request" in line]
     assert len(filtered) == asked.count(False)
 
 
@@ -232,7 +232,7 @@ def test_five_hundred_hashes_may_be_asked_with(push: str, kind: Any):
     assert ask([A], ZERO) is False
 
 
-def test_the_two_questions_are_remembered_apart():
+def test_the_two_requests_are_remembered_apart():
     """To ask for blocks is not to ask for headers."""
     wired = ready()
     assert wired.peer.push_get_blocks([A], ZERO)

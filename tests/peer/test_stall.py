@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from lbcproxy import networks
 from lbcproxy.peer import StallMode, Timeouts
-from lbcproxy.peer.stall import ANSWERS, Stall
+from lbcproxy.peer.liveness import ANSWERS, AnswerDeadlines
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.blocks import Block, MerkleBlock
 from lbcproxy.wire.messages.headers import BlockHeader, GetBlocks, GetHeaders, Headers
@@ -306,7 +306,7 @@ def test_the_times_can_be_set():
 
 def test_all_that_is_late_is_named():
     """In one look, each once; then it is not waited for any more."""
-    stall = Stall(Timeouts())
+    stall = AnswerDeadlines(Timeouts())
     stall.sent("getdata", 0)
     stall.sent("getheaders", 0)
     assert stall.overdue(29.9) == []

@@ -12,7 +12,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
 from lbcproxy.capture.ip.segments import MAX_PAYLOAD
-from lbcproxy.peer.connection import READ
+from lbcproxy.peer.connection import LARGE_READ
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
 from tests.proxy.transports import (
@@ -555,4 +555,4 @@ def test_whatever_happens_a_session_ends_and_leaves_nothing(steps: list[tuple[st
 
 def test_a_read_fills_packets_of_a_capture():
     """A read of any other size would leave a small packet behind each large one."""
-    assert READ % MAX_PAYLOAD == 0
+    assert LARGE_READ % MAX_PAYLOAD == 0

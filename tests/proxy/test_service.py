@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lbcproxy.peer.connection import READ
+from lbcproxy.peer.connection import LARGE_READ
 from lbcproxy.proxy import CannotListen, ProxyService, ProxySettings, Shared, parse_mode
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import Loop, break_off, connect, listening, read_to_end
@@ -227,13 +227,13 @@ def test_a_node_that_reads_slowly_slows_the_sender_down(start: Start):
                 sender.join(0.3)
             assert sender.is_alive()
             assert sent < parts * len(part)
-            assert _waiting(proxy, relay) <= WATERMARK + READ
+            assert _waiting(proxy, relay) <= WATERMARK + LARGE_READ
             digest, length = hashlib.sha256(), 0
             while data := node.recv(1 << 20):
                 digest.update(data)
                 length += len(data)
                 if length % 7 == 0:
-                    assert _waiting(proxy, relay) <= WATERMARK + READ
+                    assert _waiting(proxy, relay) <= WATERMARK + LARGE_READ
             sender.join(10)
             assert length == parts * len(part)
             assert digest.digest() == hashlib.sha256(part * parts).digest()

@@ -10,7 +10,7 @@ from twisted.logger import Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
 from lbcproxy.errors import LbcproxyError
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.service import Logs, json_line, text_line
 
 EVENT = {
@@ -36,7 +36,7 @@ def logs(tmp_path):
     globalLogPublisher.removeObserver(logs)
 
 
-OURS = Logger(namespace="lbcproxy.test", observer=GATE)
+OURS = Logger(namespace="lbcproxy.test", observer=LOG_FILTER)
 OTHERS = Logger(namespace="twisted.test")
 
 

@@ -19,10 +19,10 @@ from twisted.python.failure import Failure
 from lbcproxy import networks
 from lbcproxy.faults import Fault
 from lbcproxy.peer import Peer, PeerConfig, Policy, StallMode, Timeouts
-from lbcproxy.peer.dial import EXPECTED, connect
+from lbcproxy.peer.dial import CONNECT_ERRORS, connect
 from lbcproxy.peer.effects import Read
-from lbcproxy.peer.handshake import LOWEST_VERSION
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.handshake import MIN_VERSION
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy.connector import unreachable
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.leg import TerminatingLeg
@@ -59,7 +59,7 @@ PINGS = frozenset({"ping", "pong"})
 class TerminatingSession:
     """One session whose both sides talk to us."""
 
-    log = Logger(observer=GATE)
+    log = Logger(observer=LOG_FILTER)
 
     def __init__(
         self, number: int, settings: RelaySettings, runtime: Runtime, owner: SessionOwner
@@ -85,7 +85,7 @@ class TerminatingSession:
     def held(self) -> int:
         """Bytes of messages that are not whole yet, or wait to be passed on."""
         legs = [leg for leg in (self.client, self.upstream) if leg is not None]
-        own = sum(leg.core.held + leg.core.sender.outbox.size for leg in legs)
+        own = sum(leg.core.receiver.buffered_bytes + leg.core.sender.outbox.size for leg in legs)
         return own + self._exchange.held
 
     def reduce_memory(self) -> None:
@@ -121,7 +121,7 @@ class TerminatingSession:
                 self.negotiation.begin()
                 self._upstream_version.callback(version)
             return
-        if version.version < LOWEST_VERSION:
+        if version.version < MIN_VERSION:
             return  # the leg refuses it; the upstream need not hear of it
         self._dial(version)
         theirs = await self._upstream_version
@@ -257,7 +257,7 @@ class TerminatingSession:
 
     def _not_joined(self, failure: Failure) -> None:
         self._dialling = None
-        if not failure.check(*EXPECTED):
+        if not failure.check(*CONNECT_ERRORS):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
         self._inspector.ending(unreachable(failure.value))
         assert self.upstream is not None

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer import RelayPeer
-from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
+from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
 from lbcproxy.replay.as_client.pace import CAUSAL, Pace
 from lbcproxy.replay.as_client.script import ClientScript
 from lbcproxy.replay.comparing.difference import Report
@@ -149,7 +149,7 @@ class ReplayClient:
         except (TooLate, ConnectingCancelledError):
             if not self.script.done:
                 raise ReplayFailed(f"{where}: no connection in {self._timeout:g} s") from None
-        except EXPECTED as error:
+        except CONNECT_ERRORS as error:
             raise ReplayFailed(f"{where}: {reason_of(error)}") from None
         return self._info is not None
 

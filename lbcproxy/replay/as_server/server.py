@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy import CannotListen
 from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.proxy.rejected_clients import RejectedClients
@@ -32,7 +32,7 @@ from lbcproxy.text import printable
 
 __all__ = ["BadPolicy", "Policy", "ReplayServer"]
 
-LOG = Logger(namespace="lbcproxy.replay", observer=GATE)
+LOG = Logger(namespace="lbcproxy.replay", observer=LOG_FILTER)
 MOST_CLIENTS = 1024
 MOST_UNKNOWN = 1000
 MOST_UNKNOWN_BYTES = 16 << 20

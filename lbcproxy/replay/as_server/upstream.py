@@ -10,15 +10,15 @@ from twisted.logger import Logger
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer import NonceCache, Peer, PeerConfig
-from lbcproxy.peer.dial import EXPECTED, client_endpoint, connect, reason_of
-from lbcproxy.peer.log import GATE
+from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
+from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.replay.as_server.chain import Chain
 from lbcproxy.replay.as_server.request_matcher import Asked, Pairing
 from lbcproxy.session import Direction, Message
 
 __all__ = ["PATIENCE", "Upstream"]
 
-LOG = Logger(namespace="lbcproxy.replay", observer=GATE)
+LOG = Logger(namespace="lbcproxy.replay", observer=LOG_FILTER)
 PATIENCE = 10.0
 """Seconds for a connection, and for the answer to a question."""
 
@@ -49,7 +49,7 @@ class Upstream:
         """
         try:
             peer = await self._connected()
-        except (*EXPECTED, LbcproxyError) as error:
+        except (*CONNECT_ERRORS, LbcproxyError) as error:
             why = reason_of(error)
             LOG.warn("cannot ask {where}: {why}", where=str(self._address), why=why)
             return [], 0

@@ -1,0 +1,166 @@
+"""Tests of deadlines by name, and of calls that notice when the process was stopped."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+
+from lbcproxy.peer.liveness import Timers, Wakeup
+from lbcproxy.wire.messages.handshake import VerAck
+from tests.peer.wires import connect, encoded, version
+
+
+def timers() -> Timers:
+    """Two deadlines, of which `idle` stands still while we are away."""
+    timers = Timers(frozenset({"idle"}))
+    timers.set("idle", 5)
+    timers.set("ping", 7)
+    return timers
+
+
+def test_the_first_is_next():
+    """Whoever asks is woken for it."""
+    assert timers().next == 5
+    assert Timers(frozenset()).next is None
+
+
+def test_what_is_due_comes_in_order():
+    """The earliest first; nothing before its time."""
+    assert timers().due(4.9) == []
+    assert timers().due(5) == ["idle"]
+    assert timers().due(100) == ["idle", "ping"]
+
+
+def test_setting_again_takes_the_place():
+    """There is one deadline of a name."""
+    some = timers()
+    some.set("idle", 9)
+    assert some.next == 7
+    assert some.due(100) == ["ping", "idle"]
+
+
+def test_what_is_cancelled_is_never_due():
+    """Cancelling what is not set is no mistake."""
+    some = timers()
+    some.cancel("idle")
+    some.cancel("idle")
+    assert some.due(100) == ["ping"]
+    some.clear()
+    assert some.next is None
+
+
+def test_what_waits_for_the_node_stands_still_while_we_are_away():
+    """The rest runs."""
+    some = timers()
+    some.pause("callback", 1)
+    assert some.next == 7
+    assert some.due(100) == ["ping"]
+    assert some.resume("callback", 4) == 3
+    assert some.due(100) == ["idle", "ping"]
+
+
+def test_only_the_last_reason_ends_it():
+    """And tells how long it was since the first."""
+    some = timers()
+    some.pause("a", 1)
+    some.pause("b", 2)
+    some.pause("a", 3)
+    assert some.resume("a", 4) is None
+    assert some.due(100) == ["ping"]
+    assert some.resume("never", 5) is None
+    assert some.resume("b", 6) == 5
+    assert some.resume("b", 7) is None
+    some.pause("a", 8)
+    assert some.resume("a", 10) == 2
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc"))))
+def test_time_away_adds_up(steps: list[tuple[bool, str]]):
+    """Whatever the order of reasons, each second away is counted once."""
+    some, reasons = Timers(frozenset()), set[str]()
+    counted = away = 0.0
+    for now, (pause, reason) in enumerate(steps):
+        away += bool(reasons)
+        if pause:
+            some.pause(reason, now)
+            reasons.add(reason)
+        else:
+            counted += some.resume(reason, now) or 0
+            reasons.discard(reason)
+        if not reasons:
+            assert counted == away
+
+
+# Wake-ups.
+
+
+class Desk:
+    """A clock, when something came, and what was called."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.heard = 0.0
+        self.calls: list[tuple[float, bool]] = []
+
+    def wakeup(self, at: float) -> Wakeup:
+        """Be called at a time."""
+        return Wakeup(
+            self.clock,
+            at,
+            lambda: self.heard,
+            lambda came: self.calls.append((self.clock.seconds(), came)),
+        )
+
+    def arrive(self) -> None:
+        """Have something come in."""
+        self.heard = self.clock.seconds()
+
+
+def test_a_call_in_time_is_made_behind_what_is_read_in_its_turn():
+    """What came up to the time counts as in time."""
+    desk = Desk()
+    wakeup = desk.wakeup(3)
+    desk.clock.callLater(3, desk.arrive)
+    desk.clock.pump([3])
+    assert desk.calls == [(3, False)]
+    assert not wakeup.active
+
+
+@pytest.mark.parametrize("at", [None, 2.9, 3.1])
+def test_a_late_one_waits_for_what_was_sent_meanwhile(at):
+    """The reactor may call first and read then, or have read in the turn before."""
+    desk = Desk()
+    wakeup = desk.wakeup(3)
+    if at is not None:
+        desk.clock.callLater(at, desk.arrive)
+    desk.clock.advance(10)
+    assert desk.calls == [(10, at is not None)]
+    assert not wakeup.active
+
+
+def test_it_can_be_cancelled_at_any_time():
+    """Between the two looks too."""
+    desk = Desk()
+    wakeup = desk.wakeup(3)
+    desk.clock.callLater(3, wakeup.cancel)
+    desk.clock.advance(10)
+    assert desk.calls == []
+    assert desk.clock.getDelayedCalls() == []
+    wakeup.cancel()
+
+
+def test_a_handshake_whose_bytes_lay_there_gets_its_time_anew():
+    """Our process was stopped for a minute; the node had said all it has to say."""
+    wired = connect()
+    wired.clock.callLater(30, wired.feed, encoded(version()))
+    wired.clock.advance(60)
+    assert not wired.closed
+    wired.feed(VerAck())
+    assert wired.peer.is_ready
+
+
+def test_a_silent_node_gains_nothing_by_it():
+    """Nothing lay there."""
+    wired = connect()
+    wired.clock.advance(60)
+    assert wired.closed
