@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -63,9 +64,9 @@ class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     queued_bytes: int
     """Of messages that wait to be sent."""
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON. Texts that the node chose are escaped."""
-        fields: dict[str, object] = msgspec.structs.asdict(self)
+        fields: dict[str, Any] = msgspec.structs.asdict(self)
         agent, block = self.user_agent, self.last_announced
         return fields | {
             "sent": {printable(name): list(pair) for name, pair in self.sent.items()},
