@@ -1,4 +1,4 @@
-"""`twistd lbcproxy -c config.yaml`: the same proxies as `lbcproxy run -c`, kept by twistd."""
+"""`twistd lbcproxy -c config.yaml`: the same service as `lbcproxy run -c`, run by twistd."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, cast
 
 from twisted.python import usage
 
 from lbcproxy.config import ConfigError, load, read
 from lbcproxy.errors import LbcproxyError
+from lbcproxy.reactor import Reactor
 from lbcproxy.service import LbcproxyService, Logs, raise_open_files, return_freed_memory
 from lbcproxy.service.process import Shutdown
 
@@ -20,17 +21,17 @@ __all__ = ["Options", "makeService"]
 
 
 class Options(usage.Options):
-    """What stands behind `lbcproxy` on twistd's command line."""
+    """The options after `lbcproxy` on the command line of twistd."""
 
     synopsis = "[-c config.yaml]"
-    longdesc = "`lbcproxy options` prints every setting with its help. SIGHUP reads the file again."
+    longdesc = "`lbcproxy options` prints every setting with its help. SIGHUP reloads the file."
     optParameters = [  # noqa: RUF012  # Twisted's own form
-        ["config", "c", "config.yaml", "The settings."]
+        ["config", "c", "config.yaml", "The file with the settings."]
     ]
 
     def postOptions(self) -> None:
-        """Read the config; ends the program with exit code 2 and a line that names the place."""
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the reactor runs, nothing is to reload
+        """Load the config; exits with code 2 and a message with file and line if it is wrong."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing can be reloaded yet
         try:
             self.settings = load(*read(self["config"]))
             for proxy in self.settings.proxies:
@@ -43,11 +44,11 @@ class Options(usage.Options):
 
 
 class _Refused(SystemExit, Exception):
-    """Ends the program, and tells a twistd that waits for its daemon: that hears of Exceptions."""
+    """Exits the program. It is an Exception too, so that twistd reports it to a waiting parent."""
 
 
-class _Kept(LbcproxyService):
-    """The service under twistd, which would show a traceback for a port in use."""
+class _TwistdService(LbcproxyService):
+    """The service under twistd, without a traceback for a port in use."""
 
     def privilegedStartService(self) -> None:
         try:
@@ -57,37 +58,38 @@ class _Kept(LbcproxyService):
 
     def startService(self) -> None:
         try:
-            # Not before: they are opened anew as this user, and in this folder.
+            # Not earlier: the log has to belong to this user and be relative to this folder.
             self.set_logs(self.config)
             super().startService()
         except LbcproxyError as error:
             _refuse(error)
 
 
-def makeService(options: Options) -> Any:
-    """Give the service that a config describes; ends the program if it cannot log as told."""
-    from twisted.internet import reactor  # noqa: TID251  # the one place: the program's edge
+def makeService(options: Options) -> LbcproxyService:
+    """Return the service that a config describes; exits if its log cannot be opened."""
+    from twisted.internet import reactor as twisted_reactor  # noqa: TID251  # the edge of the program
 
+    reactor = cast("Reactor", twisted_reactor)
     raise_open_files()
     return_freed_memory()
     logs = Logs(None)
     logs.join()
     config = options.settings
-    path = str(Path(options["config"]).absolute())  # a daemon has another folder
-    service = _Kept(reactor, config, logs, reload=lambda: load(*read(path)))
-    ended = Shutdown(
+    path = str(Path(options["config"]).absolute())  # a daemon changes its folder
+    service = _TwistdService(reactor, config, logs, reload=lambda: load(*read(path)))
+    shutdown = Shutdown(
         service.stopService, service.abort, reactor, service.hang_up, service.dump_rings
     )
-    service.on_failure = lambda: ended.done(1)
-    reactor.callWhenRunning(ended.install)
-    reactor.callWhenRunning(lambda: atexit.register(_leave, service, ended))
+    service.on_failure = lambda: shutdown.done(1)
+    reactor.callWhenRunning(shutdown.install)
+    reactor.callWhenRunning(lambda: atexit.register(_exit, service, shutdown))
     return service
 
 
-def _leave(service: LbcproxyService, ended: Shutdown) -> None:
-    """End with the exit code of `lbcproxy run`: twistd itself would give 0 whatever happened."""
-    service.dump_rings()  # nothing, if it was stopped in order
-    code = 1 if service.failed or ended.failure is not None else ended.code
+def _exit(service: LbcproxyService, shutdown: Shutdown) -> None:
+    """Exit with the code of `lbcproxy run`; twistd itself always exits with 0."""
+    service.dump_rings()  # does nothing after an orderly stop
+    code = 1 if service.failed or shutdown.failure is not None else shutdown.code
     if code:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -65,7 +65,7 @@ class Service:
         """Write the config that it reads when it starts, and at SIGHUP."""
         (self.folder / "config.yaml").write_text(yaml.safe_dump(dict(config)))
 
-    def hang_up(self, says: str = "config read again: ") -> None:
+    def hang_up(self, says: str = "config reloaded: ") -> None:
         """Send SIGHUP and wait for what it says when that has been dealt with."""
         before = self.output.count(says)
         self.process.send_signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""The control API: proxies and their faults, changed over HTTP as toxiproxy's are."""
+"""The control API: change proxies, faults and recordings over HTTP, compatibly with toxiproxy."""
 
 from lbcproxy.control.api import Api, Controlled
 from lbcproxy.control.errors import ApiError

@@ -1,13 +1,12 @@
-"""The control API over HTTP: which call a request is, and who may not ask at all.
+"""The control API over HTTP: find the call for a request, and reject requests from browsers.
 
-twisted.web is there with Twisted, and the routes are a table: no other library is needed.
+twisted.web comes with Twisted, and the routes are a table, so no other library is needed.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
-from typing import Any
+from inspect import isawaitable
 from urllib.parse import unquote
 
 import msgspec
@@ -18,53 +17,33 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from lbcproxy import __version__
 from lbcproxy.control.api import Api
 from lbcproxy.control.errors import ApiError
+from lbcproxy.control.routes import ApiRequest, route_of
 from lbcproxy.peer.log import LOG_FILTER
 
-__all__ = ["MOST_BODY", "VERSION", "make_site"]
+__all__ = ["MAX_BODY", "make_site"]
 
-VERSION = "2.12.0"
-"""The version of toxiproxy whose API this is; clients look at it."""
-MOST_BODY = 1 << 20
-PATIENCE = 60
-"""Seconds for which a connection may say nothing."""
+MAX_BODY = 1 << 20
+"""Bytes of a request body."""
+IDLE_TIMEOUT = 60
+"""Seconds for which a connection may be silent."""
 LOG = Logger(namespace="lbcproxy.control", observer=LOG_FILTER)
-
-ROUTES: dict[tuple[str, str], tuple[int, str]] = {
-    ("GET", "version"): (200, "version"),
-    ("POST", "reset"): (204, "reset"),
-    ("POST", "populate"): (201, "populate"),
-    ("GET", "proxies"): (200, "proxies"),
-    ("POST", "proxies"): (201, "create_proxy"),
-    ("GET", "proxies/*"): (200, "proxy"),
-    ("POST", "proxies/*"): (200, "update_proxy"),
-    ("PATCH", "proxies/*"): (200, "update_proxy"),
-    ("DELETE", "proxies/*"): (204, "delete_proxy"),
-    ("GET", "intercept"): (200, "interception"),
-    ("POST", "intercept"): (200, "intercept"),
-    ("POST", "intercept/*"): (204, "decide"),
-    ("GET", "recordings"): (200, "recordings"),
-    ("POST", "recordings"): (200, "record_all"),
-    ("GET", "recordings/*"): (200, "recording"),
-    ("POST", "recordings/*"): (200, "record"),
-    ("POST", "rings"): (200, "write_rings"),
-    ("POST", "rings/*"): (200, "write_ring"),
-    ("GET", "proxies/*/toxics"): (200, "toxics"),
-    ("POST", "proxies/*/toxics"): (200, "create_toxic"),
-    ("GET", "proxies/*/toxics/*"): (200, "toxic"),
-    ("POST", "proxies/*/toxics/*"): (200, "update_toxic"),
-    ("PATCH", "proxies/*/toxics/*"): (200, "update_toxic"),
-    ("DELETE", "proxies/*/toxics/*"): (204, "delete_toxic"),
-}
-"""By method and path, a star for a name: the code of the answer, and the call."""
 
 
 def make_site(api: Api, *, local: bool) -> Site:
-    """Make what listens; `local` is for a UNIX socket, where no browser can be sent."""
+    """Return the factory of an HTTP listener.
+
+    Args:
+        api: What the requests are about.
+        local: Whether it listens at a UNIX socket, which a web page cannot reach.
+    """
     root = _Resource(api, local)
-    site = _Site(root, requestFactory=_Request, timeout=PATIENCE)  # type: ignore[no-untyped-call]
+    site = _Site(
+        root,
+        requestFactory=_BoundedRequest,
+        timeout=IDLE_TIMEOUT,
+    )  # type: ignore[no-untyped-call]
     site.displayTracebacks = False
     return site
 
@@ -72,21 +51,21 @@ def make_site(api: Api, *, local: bool) -> Site:
 class _Site(Site):
     noisy = False
 
-    def log(self, request: Any) -> None:
-        """Nothing: what a request changes is logged where it is changed."""
+    def log(self, request: object) -> None:
+        """Do nothing: what a request changes is logged where it is changed."""
 
 
-class _Request(Request):
-    """A request whose body is bounded: what is more is not kept, and far more ends it."""
+class _BoundedRequest(Request):
+    """A request with a bounded body: the excess is discarded, and much more aborts it."""
 
     received = 0
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  # Twisted's name
-        """Take a part of the body."""
+        """Store a part of the body."""
         self.received += len(data)
-        if self.received <= MOST_BODY:
+        if self.received <= MAX_BODY:
             super().handleContentChunk(data)  # type: ignore[no-untyped-call]
-        elif self.received > 8 * MOST_BODY and isinstance(self.channel, HTTPChannel):
+        elif self.received > 8 * MAX_BODY and isinstance(self.channel, HTTPChannel):
             self.channel.forceAbortClient()
 
 
@@ -97,59 +76,44 @@ class _Resource(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._api = api
         self._local = local
-        self._lock = DeferredLock()  # each change begins with what the one before has left
+        self._lock = DeferredLock()  # a change starts from what the one before it has left
 
-    def render(self, request: Any) -> int:
-        """Answer, as soon as it is done."""
-        gone: list[object] = []
-        request.notifyFinish().addErrback(gone.append)
-        answer: Deferred[Any] = self._lock.run(maybeDeferred, self._begin, request)
+    def render(self, request: _BoundedRequest) -> int:
+        """Answer a request as soon as the ones before it are done."""
+        disconnected: list[object] = []
+        request.notifyFinish().addErrback(disconnected.append)
+        answer: Deferred[tuple[int, object]] = self._lock.run(maybeDeferred, self._begin, request)
 
-        def reply(result: Any) -> None:
-            if not gone:
-                _reply(request, *_made(result))
+        def reply(result: tuple[int, object] | Failure) -> None:
+            if not disconnected:
+                _reply(request, *_status_and_answer(result))
 
         answer.addBoth(reply)
         return int(NOT_DONE_YET)
 
-    def _begin(self, request: Any) -> Deferred[Any]:
+    def _begin(self, request: _BoundedRequest) -> Deferred[tuple[int, object]]:
         return Deferred.fromCoroutine(self._answer(request))
 
-    async def _answer(self, request: Any) -> tuple[int, Any]:
-        self._admit(request)
+    async def _answer(self, request: _BoundedRequest) -> tuple[int, object]:
+        self._check_origin(request)
+        if request.received > MAX_BODY:
+            raise ApiError(413, f"bad request body: more than {MAX_BODY} bytes")
         method = request.method.decode("ascii", "replace")
         parts = request.path.decode("ascii", "replace").strip("/").split("/")
-        names = [unquote(part) for part in parts[1:4:2]]
-        pattern = "/".join("*" if number in (1, 3) else part for number, part in enumerate(parts))
-        status, call = _route(method, pattern)
-        if call == "version":
-            return status, {"version": VERSION, "lbcproxy": __version__}
-        return status, await _called(getattr(self._api, call), method, names, request)
+        name, toxic, *_ = *(unquote(part) for part in parts[1:4:2]), "", ""
+        path = "/".join("*" if number in (1, 3) else part for number, part in enumerate(parts))
+        route = route_of(method, path)
+        body = b"" if request.content is None else request.content.read()
+        result = route.call(self._api, ApiRequest(name, toxic, body))
+        return route.status, await result if isawaitable(result) else result
 
-    def _admit(self, request: Any) -> None:
-        """Refuse what a web page may have sent, by name of host too; raises ApiError."""
+    def _check_origin(self, request: _BoundedRequest) -> None:
+        """Reject what a web page may have sent, even under a name of its own; raises ApiError."""
         agent = request.getHeader("user-agent") or ""
         if agent.startswith("Mozilla/") or request.getHeader("origin") is not None:
             raise ApiError(403, "a browser is not allowed here")
         if not self._local and not _is_address(request.getHeader("host") or ""):
             raise ApiError(403, "the Host header must be an address or localhost")
-        if request.received > MOST_BODY:
-            raise ApiError(413, f"bad request body: more than {MOST_BODY} bytes")
-
-
-def _route(method: str, pattern: str) -> tuple[int, str]:
-    found = ROUTES.get((method, pattern))
-    if found is not None:
-        return found
-    if others := [each for each, path in ROUTES if path == pattern]:
-        raise ApiError(405, f"method not allowed, there is {', '.join(others)}")
-    raise ApiError(404, "not found")
-
-
-async def _called(call: Callable[..., Any], method: str, names: list[str], request: Any) -> Any:
-    if method == "GET":
-        return call(*names)
-    return await call(*names, request.content.read())
 
 
 def _is_address(host: str) -> bool:
@@ -164,17 +128,16 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _made(result: Any) -> tuple[int, Any]:
+def _status_and_answer(result: tuple[int, object] | Failure) -> tuple[int, object]:
     if not isinstance(result, Failure):
-        status, answer = result
-        return status, answer
+        return result
     if isinstance(result.value, ApiError):
         return result.value.status, result.value.answer
     LOG.failure("a request failed", result)
-    return 500, ApiError(500, "a defect of lbcproxy; the log says more").answer
+    return 500, ApiError(500, "a bug in lbcproxy; the log has the details").answer
 
 
-def _reply(request: Any, status: int, answer: Any) -> None:
+def _reply(request: Request, status: int, answer: object) -> None:
     request.setResponseCode(status)
     if status != 204:
         request.setHeader("content-type", "application/json")

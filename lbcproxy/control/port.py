@@ -1,8 +1,6 @@
-"""Where the control API listens."""
+"""The port at which the control API listens."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
@@ -13,10 +11,11 @@ from lbcproxy.control.http import make_site
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer.log import LOG_FILTER
+from lbcproxy.reactor import ListeningPort, Reactor
 
 __all__ = ["CannotControl", "ControlPort"]
 
-ONLY_OURS = 0o600
+OWNER_ONLY = 0o600
 LOG = Logger(namespace="lbcproxy.control", observer=LOG_FILTER)
 
 
@@ -27,57 +26,59 @@ class CannotControl(LbcproxyError):
 
 
 class ControlPort:
-    """The listener of the API, which can be moved."""
+    """The listener of the control API, which can move to another address."""
 
-    def __init__(self, reactor: Any, api: Api) -> None:
+    def __init__(self, reactor: Reactor, api: Api) -> None:
         self._reactor = reactor
         self._api = api
-        self._port: Any = None
+        self._port: ListeningPort | None = None
         self.address: Endpoint | str | None = None
-        """Where it was told to listen."""
+        """The address that was configured; None if it does not listen."""
 
     @property
-    def where(self) -> str:
-        """Where it does, with the port that was picked."""
+    def listening(self) -> str:
+        """The actual address, with the port that was picked."""
         if isinstance(self.address, Endpoint) and self._port is not None:
             return str(self.address._replace(port=self._port.getHost().port))
         return str(self.address)
 
     def open(self, address: Endpoint | str) -> None:
-        """Listen; raises CannotControl."""
+        """Listen at an address, or at the path of a UNIX socket; raises CannotControl."""
         site = make_site(self._api, local=isinstance(address, str))
         try:
             if isinstance(address, str):
-                self._port = self._reactor.listenUNIX(address, site, mode=ONLY_OURS, wantPID=True)
+                self._port = self._reactor.listenUNIX(address, site, mode=OWNER_ONLY, wantPID=True)
             else:
                 host = "127.0.0.1" if address.host == "localhost" else address.host
                 self._port = self._reactor.listenTCP(address.port, site, interface=host)
         except CannotListenError as error:
-            reason = getattr(error, "socketError", error)
-            why = getattr(reason, "strerror", None) or str(reason)
-            raise CannotControl(f"control: cannot listen at {address}: {why}") from None
+            cause = getattr(error, "socketError", error)
+            reason = getattr(cause, "strerror", None) or str(cause)
+            raise CannotControl(f"control: cannot listen at {address}: {reason}") from None
         self.address = address
 
     def move(self, address: Endpoint | str | None) -> None:
-        """Listen elsewhere, or nowhere; what cannot be is logged."""
+        """Listen at another address, or at none; a failure is logged."""
         closed = self.close()
         if address is not None:
-            closed.addCallback(lambda _: self._open_again(address))
+            closed.addCallback(lambda _: self._reopen(address))
 
-    def _open_again(self, address: Endpoint | str) -> None:
+    def _reopen(self, address: Endpoint | str) -> None:
         try:
             self.open(address)
         except CannotControl as error:
             LOG.error("{error}", error=error)
         else:
-            self.say()
+            self.log_address()
 
-    def say(self) -> None:
-        """Say where it listens, if it does."""
+    def log_address(self) -> None:
+        """Log where it listens, if it does."""
         if self.address is not None:
-            LOG.info("control: listening at {where}", where=self.where)
+            LOG.info("control: listening at {where}", where=self.listening)
 
-    def close(self) -> Deferred[Any]:
-        """Listen no more; fires when the port is free."""
+    def close(self) -> Deferred[None]:
+        """Stop listening; the Deferred fires when the port is free."""
         port, self._port, self.address = self._port, None, None
-        return maybeDeferred(lambda: None) if port is None else maybeDeferred(port.stopListening)
+        if port is None:
+            return maybeDeferred(lambda: None)
+        return maybeDeferred(port.stopListening)

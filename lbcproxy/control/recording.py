@@ -1,68 +1,109 @@
-"""What is recorded, as the control API has it: on and off, and rings by hand."""
+"""Recording, in the control API: on and off for proxies, peers and sessions; rings on request."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
-from typing import Protocol as Interface
+from typing import Protocol, TypedDict
 
 from lbcproxy.capture import BY_HAND, MAX_PEERS, Choice, Rings, Switch, is_of
 from lbcproxy.control.errors import ApiError, bad_body, failed
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import SessionInfo
 
-__all__ = ["RecorderIndex", "change_recordings", "recordings_json", "write_rings"]
+__all__ = [
+    "ProxyRecordingJson",
+    "RecorderIndex",
+    "RingsWrittenJson",
+    "change_recordings",
+    "recordings_json",
+    "write_rings",
+]
 
 
-class Recorders(Interface):
-    """What keeps a proxy's sessions."""
+class SessionRecordingJson(TypedDict):
+    """A session, and what is recorded of it."""
+
+    session: int
+    client: str
+    upstream: str
+    file: str | None
+    ring: int
+
+
+class ProxyRecordingJson(TypedDict):
+    """What is recorded of a proxy's sessions."""
+
+    enabled: bool
+    peers: dict[str, bool]
+    file: str | None
+    ring: int
+    sessions: list[SessionRecordingJson]
+
+
+class RingsWrittenJson(TypedDict):
+    """How many rings are being written."""
+
+    written: int
+
+
+class RecorderSet(Protocol):
+    """What records the sessions of a proxy."""
 
     @property
     def switch(self) -> Switch | None:
-        """Its recording, with the switch before it."""
+        """Turns its recording on and off; None if there is none."""
 
     @property
     def rings(self) -> Rings | None:
-        """Its rings."""
+        """Its rings; None if there are none."""
 
 
-class RecorderIndex(Interface):
-    """What keeps the sessions of all proxies."""
+class RecorderIndex(Protocol):
+    """What records the sessions of all proxies."""
 
-    def kept(self, name: str) -> Sequence[Recorders]:
-        """Give what keeps those of a proxy; several, if its settings have changed."""
+    def recorders_of(self, name: str) -> Sequence[RecorderSet]:
+        """Return what records a proxy; more than one if sessions with older settings are open."""
 
     def choice(self, name: str) -> Choice | None:
-        """Give what was chosen for a proxy; None for one that was never started."""
+        """Return what is to be recorded of a proxy; None for one that was never started."""
 
 
-def recordings_json(keeps: RecorderIndex, names: Iterable[str]) -> dict[str, Any]:
-    """Give for each proxy what is recorded, and of each of its sessions."""
-    return {name: _shown(keeps, name) for name in names}
+def recordings_json(index: RecorderIndex, names: Iterable[str]) -> dict[str, ProxyRecordingJson]:
+    """Return what is recorded of each proxy, and of each of its sessions."""
+    return {name: _proxy_json(index, name) for name in names}
 
 
-def change_recordings(keeps: RecorderIndex, names: Sequence[str], given: object) -> None:
-    """Switch as it is given; raises ApiError for what cannot be."""
-    given = _object(given, ("enabled", "session", "peer"))
+def change_recordings(index: RecorderIndex, names: Sequence[str], given: object) -> None:
+    """Turn recording on or off, as a request says.
+
+    Args:
+        index: What records the proxies.
+        names: The proxies that the request is about.
+        given: The body of the request: everything, one session, or one peer.
+
+    Raises:
+        ApiError: The request is invalid, or nothing can be recorded.
+    """
+    given = _checked_object(given, ("enabled", "session", "peer"))
     on = given.get("enabled")
     if not isinstance(on, bool):
         raise bad_body("enabled: true or false is expected")
-    which = _which(given)
-    switches = {name: _switches(keeps, name) for name in names}
+    is_selected = _selector(given)
+    switches = {name: _switches(index, name) for name in names}
     recorded = [name for name in names if switches[name]]
     if not recorded:
-        raise ApiError(409, "nothing is to be recorded into: `record` is null")
-    choices = [each for name in recorded if (each := keeps.choice(name)) is not None]
+        raise ApiError(409, "there is no file to record to: `record` is null")
+    choices = [each for name in recorded if (each := index.choice(name)) is not None]
     peer = given.get("peer")
     if peer is not None and any(len(each.peers) >= MAX_PEERS for each in choices):
-        raise ApiError(409, f"{MAX_PEERS} peers have a choice of their own already")
-    turned = [each for name in recorded for each in switches[name]]
+        raise ApiError(409, f"there are settings for {MAX_PEERS} peers already")
+    chosen = [each for name in recorded for each in switches[name]]
     everything = "session" not in given and peer is None
     try:
         if everything:
-            for switch in turned:
+            for switch in chosen:
                 switch.turn_all(on)
-        meant = 0 if everything else sum(each.turn(on, which) for each in turned)
+        found = 0 if everything else sum(each.turn(on, is_selected) for each in chosen)
     except CaptureError as error:
         raise failed(str(error)) from None
     if everything:
@@ -71,7 +112,7 @@ def change_recordings(keeps: RecorderIndex, names: Sequence[str], given: object)
             choice.peers.clear()
         return
     if "session" in given:
-        if not meant:
+        if not found:
             raise ApiError(404, f"no session {given['session']}")
         return
     for choice in choices:
@@ -80,25 +121,25 @@ def change_recordings(keeps: RecorderIndex, names: Sequence[str], given: object)
             choice.peers[str(peer)] = on
 
 
-def write_rings(keeps: RecorderIndex, names: Iterable[str], given: object) -> dict[str, Any]:
-    """Write the rings that are meant; give how many they are."""
-    given = _object(given, ("session", "peer"))
-    which = _which(given)
-    rings = [each for name in names for each in _rings(keeps, name)]
+def write_rings(index: RecorderIndex, names: Iterable[str], given: object) -> RingsWrittenJson:
+    """Write the rings that a request selects; return how many they are; raises ApiError."""
+    given = _checked_object(given, ("session", "peer"))
+    is_selected = _selector(given)
+    rings = [each for name in names for each in _rings(index, name)]
     if not rings:
         raise ApiError(409, "there are no rings: `ring` is 0")
-    return {"written": sum(each.write_all(BY_HAND, which) for each in rings)}
+    return {"written": sum(each.write_all(BY_HAND, is_selected) for each in rings)}
 
 
-def _shown(keeps: RecorderIndex, name: str) -> dict[str, Any]:
-    switches, rings, choice = _switches(keeps, name), _rings(keeps, name), keeps.choice(name)
-    sessions: dict[int, dict[str, Any]] = {}
+def _proxy_json(index: RecorderIndex, name: str) -> ProxyRecordingJson:
+    switches, rings, choice = _switches(index, name), _rings(index, name), index.choice(name)
+    sessions: dict[int, SessionRecordingJson] = {}
     for switch in switches:
         for each in switch.sessions:
-            shown = sessions[each.info.number] = _session(each.info)
+            shown = sessions[each.info.number] = _session_json(each.info)
             shown["file"] = each.file_name
     for ring in (ring for each in rings for ring in each.rings):
-        sessions.setdefault(ring.number, _session(ring.info))["ring"] = ring.messages
+        sessions.setdefault(ring.number, _session_json(ring.info))["ring"] = ring.messages
     return {
         "enabled": bool(switches) and choice is not None and choice.on,
         "peers": {} if choice is None else dict(choice.peers),
@@ -108,27 +149,27 @@ def _shown(keeps: RecorderIndex, name: str) -> dict[str, Any]:
     }
 
 
-def _session(facts: SessionInfo) -> dict[str, Any]:
+def _session_json(info: SessionInfo) -> SessionRecordingJson:
     return {
-        "session": facts.number,
-        "client": str(facts.client),
-        "upstream": str(facts.upstream),
+        "session": info.number,
+        "client": str(info.client),
+        "upstream": str(info.upstream),
         "file": None,
         "ring": 0,
     }
 
 
-def _switches(keeps: RecorderIndex, name: str) -> list[Switch]:
-    found = [each.switch for each in keeps.kept(name) if each.switch is not None]
+def _switches(index: RecorderIndex, name: str) -> list[Switch]:
+    found = [each.switch for each in index.recorders_of(name) if each.switch is not None]
     return list(dict.fromkeys(found))
 
 
-def _rings(keeps: RecorderIndex, name: str) -> list[Rings]:
-    found = [each.rings for each in keeps.kept(name) if each.rings is not None]
+def _rings(index: RecorderIndex, name: str) -> list[Rings]:
+    found = [each.rings for each in index.recorders_of(name) if each.rings is not None]
     return list(dict.fromkeys(found))
 
 
-def _object(given: object, names: Sequence[str]) -> Mapping[str, Any]:
+def _checked_object(given: object, names: Sequence[str]) -> Mapping[str, object]:
     if not isinstance(given, dict):
         raise bad_body("an object is expected")
     for name in given:
@@ -137,14 +178,14 @@ def _object(given: object, names: Sequence[str]) -> Mapping[str, Any]:
     return given
 
 
-def _which(given: Mapping[str, Any]) -> Callable[[SessionInfo], bool]:
+def _selector(given: Mapping[str, object]) -> Callable[[SessionInfo], bool]:
     session, peer = given.get("session"), given.get("peer")
     if "session" in given and "peer" in given:
         raise bad_body("session and peer exclude each other")
     if "session" in given:
         if isinstance(session, bool) or not isinstance(session, int):
             raise bad_body("session: a number is expected")
-        return lambda facts: facts.number == session
+        return lambda info: info.number == session
     if "peer" in given:
         if not isinstance(peer, str) or not 0 < len(peer) <= 255:
             raise bad_body("peer: a host is expected")

@@ -1,9 +1,9 @@
-"""Proxies and faults as the API's JSON has them, where a fault is called a toxic."""
+"""The JSON of proxies and faults in the control API, where a fault is called a toxic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import msgspec
 
@@ -12,62 +12,111 @@ from lbcproxy.control.errors import ApiError, bad_body
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import STREAMS, BadFault, Fault, fault_types
 
-__all__ = ["an_object", "decoded", "make_fault", "proxy_json", "toxic_json", "update_fault"]
+__all__ = [
+    "ProxyJson",
+    "ToxicJson",
+    "decode_json",
+    "decode_object",
+    "make_fault",
+    "non_null_object",
+    "proxy_json",
+    "toxic_json",
+    "toxics_json",
+    "update_fault",
+]
 
 SCHEDULE = ("after_bytes", "from_seconds", "for_seconds")
-"""What a fault has beyond toxiproxy's; told only where it is set."""
+"""Settings of a fault that toxiproxy does not have; they are sent only if they are set."""
 
 
-def decoded(body: bytes) -> Any:
-    """Read JSON; raises ApiError."""
+class ToxicJson(TypedDict):
+    """A fault, as toxiproxy describes a toxic."""
+
+    attributes: dict[str, object]
+    name: str
+    type: str
+    stream: str
+    toxicity: float
+    after_bytes: NotRequired[int]
+    from_seconds: NotRequired[float]
+    for_seconds: NotRequired[float]
+
+
+class ProxyJson(TypedDict):
+    """A proxy, as toxiproxy describes one, with its network."""
+
+    name: str
+    listen: str
+    upstream: str
+    enabled: bool
+    toxics: list[ToxicJson]
+    network: str | None
+
+
+def decode_json(body: bytes) -> object:
+    """Decode the body of a request; raises ApiError."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_body(str(error) or "nested too deep") from None
 
 
-def an_object(value: Any) -> dict[str, Any]:
-    """Take a JSON object, without what is null; raises ApiError."""
+def decode_object(body: bytes) -> dict[str, object]:
+    """Decode a JSON object, without the fields that are null; raises ApiError."""
+    return non_null_object(decode_json(body))
+
+
+def non_null_object(value: object) -> dict[str, object]:
+    """Return a JSON object without the fields that are null; raises ApiError for other JSON."""
     if not isinstance(value, dict):
         raise bad_body("an object is expected")
     return {name: each for name, each in value.items() if each is not None}
 
 
-def proxy_json(proxy: Proxy, listens: Endpoint | None) -> dict[str, Any]:
-    """Give a proxy; `listens` is where it really does, if it does."""
+def proxy_json(proxy: Proxy, listening: Endpoint | None) -> ProxyJson:
+    """Return the JSON of a proxy.
+
+    Args:
+        proxy: Its settings.
+        listening: The address it listens at, None if it does not listen.
+    """
     mode = mode_of(proxy)
     return {
         "name": proxy.name,
-        "listen": str(listens or mode.listen),
+        "listen": str(listening or mode.listen),
         "upstream": ",".join(map(str, mode.upstreams)),
-        "enabled": listens is not None,
+        "enabled": listening is not None,
         "toxics": toxics_json(proxy),
         "network": proxy.network,
     }
 
 
-def toxics_json(proxy: Proxy) -> list[dict[str, Any]]:
-    """Give a proxy's faults, stream after stream."""
+def toxics_json(proxy: Proxy) -> list[ToxicJson]:
+    """Return the JSON of a proxy's faults, sorted by stream."""
     faults = sorted(proxy.faults, key=lambda fault: STREAMS.index(fault.stream))
     return [toxic_json(fault) for fault in faults]
 
 
-def toxic_json(fault: Fault) -> dict[str, Any]:
-    """Give a fault."""
-    default = {field.name: field.default for field in msgspec.structs.fields(Fault)}
-    schedule = {name: getattr(fault, name) for name in SCHEDULE}
-    return {
+def toxic_json(fault: Fault) -> ToxicJson:
+    """Return the JSON of a fault."""
+    toxic: ToxicJson = {
         "attributes": msgspec.structs.asdict(fault.attributes),
         "name": fault.name,
         "type": fault.type,
         "stream": fault.stream,
         "toxicity": fault.toxicity,
-        **{name: value for name, value in schedule.items() if value != default[name]},
     }
+    if fault.after_bytes:
+        toxic["after_bytes"] = fault.after_bytes
+    if fault.from_seconds:
+        toxic["from_seconds"] = fault.from_seconds
+    if fault.for_seconds is not None:
+        toxic["for_seconds"] = fault.for_seconds
+    return toxic
 
 
-def make_fault(given: Mapping[str, Any]) -> Fault:
-    """Make a fault of an object; raises ApiError. What is no setting is passed over."""
+def make_fault(given: Mapping[str, object]) -> Fault:
+    """Return the fault that a request describes, ignoring unknown fields; raises ApiError."""
     values = {name: given[name] for name in Fault.__struct_fields__ if name in given}
     stream = str(values.get("stream", "downstream")).lower()
     if stream not in STREAMS:
@@ -77,21 +126,25 @@ def make_fault(given: Mapping[str, Any]) -> Fault:
     return _fault({**values, "stream": stream})
 
 
-def update_fault(fault: Fault, given: Mapping[str, Any]) -> Fault:
-    """Change the attributes that are given, and what else may change; raises ApiError."""
-    values = {name: given[name] for name in ("toxicity", *SCHEDULE) if name in given}
-    attributes = an_object(given.get("attributes", {}))
-    kept = {name: getattr(fault, name) for name in ("type", "name", "stream")}
-    before = {name: getattr(fault, name) for name in ("toxicity", *SCHEDULE)}
-    both = {**msgspec.structs.asdict(fault.attributes), **attributes}
-    return _fault({**kept, **before, **values, "attributes": both})
+def update_fault(fault: Fault, given: Mapping[str, object]) -> Fault:
+    """Return a fault with the attributes, toxicity and schedule of a request; raises ApiError.
+
+    Its name, type and stream do not change.
+    """
+    changeable = ("toxicity", *SCHEDULE)
+    fields = ("type", "name", "stream", *changeable)
+    before = {name: getattr(fault, name) for name in fields}
+    changes = {name: given[name] for name in changeable if name in given}
+    attributes = non_null_object(given.get("attributes", {}))
+    merged = {**msgspec.structs.asdict(fault.attributes), **attributes}
+    return _fault({**before, **changes, "attributes": merged})
 
 
-def _fault(values: Mapping[str, Any]) -> Fault:
+def _fault(values: Mapping[str, object]) -> Fault:
     try:
         return msgspec.convert(values, Fault)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, BadFault):
             raise bad_body(str(error.__cause__)) from None
-        what, _, where = str(error).partition(" - at `$.")
-        raise bad_body(f"{where.rstrip('`')}: {what}" if where else what) from None
+        what, _, path = str(error).partition(" - at `$.")
+        raise bad_body(f"{path.rstrip('`')}: {what}" if path else what) from None

@@ -1,4 +1,4 @@
-"""The proxy as a service: what a config describes, started, changed while it runs, and stopped."""
+"""All proxies of a config as one service: started, reconfigured while it runs, and stopped."""
 
 from lbcproxy.service.events import Events
 from lbcproxy.service.logs import Logs, json_line, text_line

@@ -1,4 +1,4 @@
-"""What becomes of captures that are whole, done in a thread that nobody waits for."""
+"""Compression and deletion of finished captures, in a background thread."""
 
 from __future__ import annotations
 
@@ -16,83 +16,89 @@ from lbcproxy.capture.recording.file_ages import FinishedFiles, monotonic_second
 
 __all__ = ["Maintenance"]
 
-PATIENCE = 2.0
-"""Seconds that the end waits for it to stop."""
-REST = 9
-"""How many times as long as it has worked it rests."""
-LONGEST_REST = 60.0
+STOP_TIMEOUT = 2.0
+"""Seconds that the program waits for the thread when it exits."""
+REST_FACTOR = 9
+"""The thread rests this many times as long as it has worked."""
+MAX_REST = 60.0
 NICE = 10
-"""How much the thread stands back where the system can tell threads apart."""
+"""The lower priority of the thread, where the system has priorities for threads."""
 
 
 class Maintenance:
-    """Tidies, for each pattern of files, when one of them is closed, and when it is asked to."""
+    """Applies the retention policy of each recording after one of its files is closed.
+
+    Args:
+        notify: Called, in the thread, with what was done and whether it is an error.
+        now: Returns the time in nanoseconds since 1970.
+        clock: Returns the seconds of a clock that is never set back.
+    """
 
     def __init__(
-        self, told: Notify, now: Callable[[], int], clock: Callable[[], float] = monotonic_seconds
+        self, notify: Notify, now: Callable[[], int], clock: Callable[[], float] = monotonic_seconds
     ) -> None:
-        self._told = told
+        self._notify = notify
         self._now = now
         self._thread = Background(0)
-        self._tidiers: dict[tuple[object, ...], Retention] = {}
-        self._waiting: set[Retention] = set()
-        self._over = threading.Event()
-        self._written = FinishedFiles(clock)
-        self._note: Callable[[CaptureFile | None], object] = self._was_written
+        self._retentions: dict[tuple[object, ...], Retention] = {}
+        self._scheduled: set[Retention] = set()
+        self._stopping = threading.Event()
+        self._finished = FinishedFiles(clock)
+        self._note: Callable[[CaptureFile | None], object] = self._note_written
 
-    def keep(
-        self, pattern: str, keeping: RetentionPolicy, *, network: str, name: str
+    def apply(
+        self, pattern: str, policy: RetentionPolicy, *, network: str, name: str
     ) -> Callable[[CaptureFile | None], object]:
-        """Tidy the files of a pattern; give who is to be told of each that is closed."""
+        """Apply a policy to the files of a pattern; return what to call when one is closed."""
         if pattern == "-":
             return bool
-        if not keeping:
-            return self._note  # it may be kept otherwise later
-        key = (pattern, keeping, network, name)
-        tidier = self._tidiers.get(key)
-        if tidier is None:
-            tidier = self._tidiers[key] = Retention(
+        if not policy:
+            return self._note  # another policy may apply to it later
+        key = (pattern, policy, network, name)
+        retention = self._retentions.get(key)
+        if retention is None:
+            retention = self._retentions[key] = Retention(
                 pattern,
-                keeping,
-                self._told,
+                policy,
+                self._notify,
                 network=network,
                 name=name,
                 now=self._now,
-                finished=self._written,
-                should_continue=lambda: not self._over.is_set(),
+                finished=self._finished,
+                should_continue=lambda: not self._stopping.is_set(),
             )
 
         def closed(file: CaptureFile | None) -> None:
             self._note(file)
-            self._soon(tidier)
+            self._schedule(retention)
 
         return closed
 
-    def all(self) -> None:
-        """Tidy all."""
-        for tidier in self._tidiers.values():
-            self._soon(tidier)
+    def run_all(self) -> None:
+        """Apply all policies."""
+        for retention in self._retentions.values():
+            self._schedule(retention)
 
     def close(self) -> None:
-        """Stop; what is not finished is done at the next start."""
-        self._over.set()
-        self._thread.close(PATIENCE)
+        """Stop; unfinished work is done after the next start."""
+        self._stopping.set()
+        self._thread.close(STOP_TIMEOUT)
 
-    def _was_written(self, file: CaptureFile | None) -> None:
+    def _note_written(self, file: CaptureFile | None) -> None:
         if file is not None:
-            self._written.add(file.path)
+            self._finished.add(file.path)
 
-    def _soon(self, tidier: Retention) -> None:
-        if tidier not in self._waiting and not self._over.is_set():
-            self._waiting.add(tidier)
-            self._thread.call(partial(self._tidy, tidier))
+    def _schedule(self, retention: Retention) -> None:
+        if retention not in self._scheduled and not self._stopping.is_set():
+            self._scheduled.add(retention)
+            self._thread.call(partial(self._run, retention))
 
-    def _tidy(self, tidier: Retention) -> None:
-        self._waiting.discard(tidier)
-        if not self._over.is_set():
+    def _run(self, retention: Retention) -> None:
+        self._scheduled.discard(retention)
+        if not self._stopping.is_set():
             with suppress(OSError, AttributeError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-            began = time.monotonic()
-            tidier.apply()
-            # A folder of very many files takes long to look through, and may change all the time.
-            self._over.wait(min(REST * (time.monotonic() - began), LONGEST_REST))
+            started = time.monotonic()
+            retention.apply()
+            # A folder with very many files takes long to scan, and may change all the time.
+            self._stopping.wait(min(REST_FACTOR * (time.monotonic() - started), MAX_REST))

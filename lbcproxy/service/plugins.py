@@ -1,13 +1,15 @@
-"""The plugin files of a service: loaded once for all proxies, and again when they change."""
+"""The plugin files of a service: loaded once for all proxies, and reloaded when they change."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from lbcproxy.clock import Clock
 from lbcproxy.config import Proxy
 from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.plugins.loader import BadPlugin, Loaded, PluginSpec, parse_spec
@@ -16,46 +18,51 @@ from lbcproxy.proxy import Plugins
 __all__ = ["PluginFiles"]
 
 LOG = Logger(namespace="lbcproxy.plugins", observer=LOG_FILTER)
-EVERY = 1.0
-"""Seconds between looks at whether a file has changed."""
+CHECK_INTERVAL = 1.0
+"""Seconds between checks whether a file has changed."""
 
 
 class PluginFiles:
-    """Keeps the files; `changed` is told when one was loaded again."""
+    """The loaded plugin files.
 
-    def __init__(self, clock: Any, changed: Callable[[], object]) -> None:
-        self._changed = changed
+    Args:
+        clock: For the checks whether a file has changed.
+        on_reload: Called after files have been reloaded.
+    """
+
+    def __init__(self, clock: Clock, on_reload: Callable[[], object]) -> None:
+        self._on_reload = on_reload
         self._loaded: list[Loaded] = []
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._checking = LoopingCall(self._check)
+        self._checking.clock = cast("IReactorTime", clock)
 
     def of(self, proxy: Proxy) -> Plugins:
-        """Give a proxy's plugins; raises BadPlugin."""
-        loaded = tuple(self._get(parse_spec(text)) for text in proxy.plugins)
+        """Return the plugins of a proxy; raises BadPlugin."""
+        loaded = tuple(self._load(parse_spec(text)) for text in proxy.plugins)
         return Plugins(loaded, proxy.plugin_failure, proxy.plugin_timeout)
 
     def stop(self) -> None:
-        """Look no more."""
-        if self._looking.running:
-            self._looking.stop()
+        """Stop checking."""
+        if self._checking.running:
+            self._checking.stop()
 
-    def _get(self, spec: PluginSpec) -> Loaded:
+    def _load(self, spec: PluginSpec) -> Loaded:
         found = next((each for each in self._loaded if each.spec == spec), None)
         if found is None:
             found = Loaded(spec)
             self._loaded.append(found)
             LOG.info("plugin {path}", path=str(found.path))
-        if not self._looking.running:
-            self._looking.start(EVERY, now=False)
+        if not self._checking.running:
+            self._checking.start(CHECK_INTERVAL, now=False)
         return found
 
-    def _look(self) -> None:
-        again = [each for each in self._loaded if each.has_changed()]
-        for each in again:
+    def _check(self) -> None:
+        changed = [each for each in self._loaded if each.has_changed()]
+        for each in changed:
             try:
                 each.load_again()
-                LOG.info("plugin {path} is loaded again", path=str(each.path))
+                LOG.info("plugin {path} reloaded", path=str(each.path))
             except BadPlugin as error:
-                LOG.error("{error}; what was loaded stays", error=str(error))
-        if again:
-            self._changed()
+                LOG.error("{error}; the version loaded before stays in use", error=str(error))
+        if changed:
+            self._on_reload()

@@ -1,17 +1,19 @@
-"""The recordings of a service: which proxies share one, when it begins, when it is over."""
+"""The recordings of a service: which proxies share one, when it is opened and closed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import cast
 
 import msgspec
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from lbcproxy.background import Background
 from lbcproxy.capture import (
+    CaptureFile,
     Choice,
     Loss,
     Recording,
@@ -27,19 +29,20 @@ from lbcproxy.filters import parse
 from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.private import ACCESS
 from lbcproxy.proxy import Shared
+from lbcproxy.reactor import Reactor
 from lbcproxy.service.maintenance import Maintenance
 from lbcproxy.session import Observer
 
 __all__ = ["Recorders", "Recordings"]
 
 LOG = Logger(namespace="lbcproxy.service", observer=LOG_FILTER)
-PATIENCE = 5.0
-"""Seconds that the end waits for the disk."""
+DISK_TIMEOUT = 5.0
+"""Seconds that the program waits for the disk when it exits."""
 HOUR = 3600.0
 
 
 class Recorders(msgspec.Struct, frozen=True, eq=False):
-    """What keeps a proxy's sessions: its recording, its rings, neither or both."""
+    """What records a proxy's sessions: its recording, its rings, neither or both."""
 
     name: str
     choice: Choice
@@ -48,7 +51,7 @@ class Recorders(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def observers(self) -> tuple[Observer, ...]:
-        """Who is to be told of the sessions."""
+        """What has to be notified of the sessions."""
         return tuple(each for each in (self.switch, self.rings) if each is not None)
 
     @property
@@ -60,34 +63,39 @@ class Recorders(msgspec.Struct, frozen=True, eq=False):
 class Recordings:
     """All recordings and rings, and the thread that writes them.
 
-    `told` hears, in whatever thread, what happens to one, whether that is bad, and whether all is
-    to end for it.
+    Args:
+        reactor: For work that is repeated.
+        shared: What all proxies share.
+        max_queue: Bytes that may wait for the disk.
+        notify: Called, in any thread, with what happens to a recording, whether that is an error,
+            and whether the service has to stop because of it.
+        now: Returns the time in nanoseconds since 1970.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         shared: Shared,
-        most_waiting: int,
-        told: Callable[[str, bool, bool], object],
+        max_queue: int,
+        notify: Callable[[str, bool, bool], object],
         now: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.disk = Background(most_waiting)
+        self.disk = Background(max_queue)
         self._shared = shared
-        self._told = told
+        self._notify = notify
         self._now = now
         self._wanted: dict[tuple[object, ...], Recording] = {}
-        self._used: list[Recording] = []  # those no longer wanted may have sessions yet
+        self._used: list[Recording] = []  # also those that only finish their sessions
         self._choices: dict[str, tuple[bool, Choice]] = {}
-        self._kept: list[Recorders] = []
-        self._begun = False
+        self._recorders: list[Recorders] = []
+        self._started = False
         self._lost_before = Loss()
         self._files_before = 0
-        self._housework = Maintenance(lambda text, bad: told(text, bad, False), now)
-        self._hourly = LoopingCall(self._housework.all)
-        self._hourly.clock = reactor
+        self._maintenance = Maintenance(lambda text, bad: notify(text, bad, False), now)
+        self._hourly = LoopingCall(self._maintenance.run_all)
+        self._hourly.clock = cast("IReactorTime", reactor)
         self._retrying = LoopingCall(self._retry)
-        self._retrying.clock = reactor
+        self._retrying.clock = cast("IReactorTime", reactor)
 
     @property
     def lost(self) -> Loss:
@@ -101,8 +109,8 @@ class Recordings:
             total += lost
         return total
 
-    def farewell(self) -> str:
-        """Say where all of it is."""
+    def summary(self) -> str:
+        """Return where the recordings are, as the end of a sentence."""
         names = [each.last.name for each in self._used if each.last is not None]
         files = self._files_before + sum(each.files for each in self._used)
         if not names:
@@ -110,13 +118,16 @@ class Recordings:
         return f"; recorded in {names[-1]}" + (f" and {files - 1} more" if files > 1 else "")
 
     def of(self, config: Config, proxy: Proxy) -> Recorders:
-        """Give what a proxy's sessions are told to, if they are to be kept.
+        """Return what records the sessions of a proxy.
 
-        Once they have begun a new recording is opened at once; raises CaptureError.
+        After `begin`, a new recording is opened at once.
+
+        Raises:
+            CaptureError: It cannot be opened.
         """
         choice = self._choice(proxy)
         recording = self._recording(config, proxy, choice)
-        before = next((each for each in reversed(self._kept) if each.name == proxy.name), None)
+        before = next((each for each in reversed(self._recorders) if each.name == proxy.name), None)
         switch = rings = None
         if recording is not None:
             switch = None if before is None else before.switch
@@ -127,36 +138,36 @@ class Recordings:
             rings = None if before is None else before.rings
             changes = records_changes(config, proxy)
             if rings is None or (rings.settings, rings.changes) != (settings, changes):
-                rings = self._rings(proxy, settings, changes)
-        kept = Recorders(proxy.name, choice, switch, rings)
-        self._kept.append(kept)
-        return kept
+                rings = self._new_rings(proxy, settings, changes)
+        recorders = Recorders(proxy.name, choice, switch, rings)
+        self._recorders.append(recorders)
+        return recorders
 
-    def kept(self, name: str) -> list[Recorders]:
-        """Give what keeps the sessions of a proxy, those of earlier settings too."""
-        return [each for each in self._kept if each.name == name]
+    def recorders_of(self, name: str) -> list[Recorders]:
+        """Return what records the sessions of a proxy, including those with earlier settings."""
+        return [each for each in self._recorders if each.name == name]
 
     def choice(self, name: str) -> Choice | None:
-        """Give what was chosen for a proxy."""
+        """Return what is to be recorded of a proxy; None for one that was never started."""
         found = self._choices.get(name)
         return None if found is None else found[1]
 
     def begin(self) -> None:
-        """Open all; raises CaptureError."""
+        """Open all recordings that are on; raises CaptureError."""
         for recording in self._used:
             if self._is_on(recording):
                 self._open(recording)
-        self._begun = True
+        self._started = True
         self._hourly.start(HOUR)
         self._retrying.start(RETRY_INTERVAL, now=False)
 
     def reopen(self) -> None:
-        """Open anew what was moved away."""
+        """Reopen files that have been moved away."""
         for recording in self._used:
             recording.reopen()
 
     def keep(self, wanted: Collection[Recorders]) -> None:
-        """Close all others, behind their last sessions."""
+        """Close all recordings but these, as soon as their last session has ended."""
         used = [each.switch.recording for each in wanted if each.switch is not None]
         for key, recording in list(self._wanted.items()):
             if recording not in used:
@@ -166,23 +177,25 @@ class Recordings:
             self._used.remove(recording)
             self._lost_before += recording.lost
             self._files_before += recording.files
-        for kept in [each for each in self._kept if each not in wanted and each.is_idle]:
-            if kept.rings is not None and kept.rings.is_waiting:
+        for recorders in [each for each in self._recorders if each not in wanted and each.is_idle]:
+            if recorders.rings is not None and recorders.rings.is_waiting:
                 continue
-            self._kept.remove(kept)
-            if kept.rings is not None and all(each.rings is not kept.rings for each in self._kept):
-                self._lost_before += kept.rings.lost
+            self._recorders.remove(recorders)
+            if recorders.rings is not None and all(
+                each.rings is not recorders.rings for each in self._recorders
+            ):
+                self._lost_before += recorders.rings.lost
 
     def dump_rings(self) -> None:
-        """Write the rings of all sessions, and wait for it: the program ends at once."""
+        """Write the rings of all sessions and wait for the disk, before the program is killed."""
         for rings in self._all_rings():
             if "death" in rings.settings.reasons:
                 rings.write_all("death")
             rings.close()
-        self.disk.drain(PATIENCE)
+        self.disk.drain(DISK_TIMEOUT)
 
     def close(self) -> bool:
-        """Finish all files; False if the disk does not take the rest in time."""
+        """Finish all files; return False if the disk did not accept everything in time."""
         for looping in (self._hourly, self._retrying):
             if looping.running:
                 looping.stop()
@@ -190,12 +203,12 @@ class Recordings:
             recording.close()
         for rings in self._all_rings():
             rings.close()
-        whole = self.disk.close(PATIENCE)
-        self._housework.close()
-        return whole
+        complete = self.disk.close(DISK_TIMEOUT)
+        self._maintenance.close()
+        return complete
 
     def _all_rings(self) -> list[Rings]:
-        return [*{id(each.rings): each.rings for each in self._kept if each.rings}.values()]
+        return [*{id(each.rings): each.rings for each in self._recorders if each.rings}.values()]
 
     def _retry(self) -> None:
         for rings in self._all_rings():
@@ -204,7 +217,7 @@ class Recordings:
     # By proxy.
 
     def _choice(self, proxy: Proxy) -> Choice:
-        """Give what holds for a proxy: what was chosen by hand, until its setting changes."""
+        """Return what is to be recorded: what was chosen by hand, until the setting changes."""
         found = self._choices.get(proxy.name)
         if found is None or found[0] != proxy.record_on_demand:
             found = (proxy.record_on_demand, Choice(not proxy.record_on_demand))
@@ -218,8 +231,8 @@ class Recordings:
         key = (*recording_key(proxy), changes)
         recording = self._wanted.get(key)
         if recording is None:
-            recording = self._made(proxy, changes)
-            if self._begun and choice.on:
+            recording = self._new_recording(proxy, changes)
+            if self._started and choice.on:
                 self._open(recording)
             self._wanted[key] = recording
             self._used.append(recording)
@@ -228,11 +241,11 @@ class Recordings:
     def _is_on(self, recording: Recording) -> bool:
         return any(
             each.choice.on
-            for each in self._kept
+            for each in self._recorders
             if each.switch is not None and each.switch.recording is recording
         )
 
-    def _made(self, proxy: Proxy, changes: bool) -> Recording:
+    def _new_recording(self, proxy: Proxy, changes: bool) -> Recording:
         settings = RecordingSettings(
             pattern=str(proxy.record),
             per=proxy.record_per,
@@ -245,45 +258,49 @@ class Recordings:
         return Recording(
             settings,
             self.disk,
-            lambda text, bad: self._told(text, bad, stop),
+            lambda text, bad: self._notify(text, bad, stop),
             network=str(proxy.network),
             name=proxy.name,
             changes=changes,
             wanted=None if proxy.record_filter is None else parse(proxy.record_filter),
             now=self._now,
-            on_closed=self._tidied(proxy, settings.pattern),
+            on_closed=self._apply_retention(proxy, settings.pattern),
         )
 
-    def _rings(self, proxy: Proxy, settings: RingSettings, changes: bool) -> Rings:
+    def _new_rings(self, proxy: Proxy, settings: RingSettings, changes: bool) -> Rings:
         return Rings(
             settings,
             self.disk,
-            lambda text, bad: self._told(text, bad, False),
+            lambda text, bad: self._notify(text, bad, False),
             self._shared.budget,
             network=str(proxy.network),
             name=proxy.name,
             changes=changes,
             now=self._now,
-            on_closed=self._tidied(proxy, settings.pattern),
+            on_closed=self._apply_retention(proxy, settings.pattern),
         )
 
-    def _tidied(self, proxy: Proxy, pattern: str) -> Callable[[Any], object]:
-        keeping = RetentionPolicy(
+    def _apply_retention(
+        self, proxy: Proxy, pattern: str
+    ) -> Callable[[CaptureFile | None], object]:
+        policy = RetentionPolicy(
             size=proxy.record_keep_size,
             age=proxy.record_keep_age,
             compress=proxy.record_compress,
         )
-        return self._housework.keep(pattern, keeping, network=str(proxy.network), name=proxy.name)
+        return self._maintenance.apply(pattern, policy, network=str(proxy.network), name=proxy.name)
 
     def _open(self, recording: Recording) -> None:
-        """Begin it, in a new file if the one of its name may be another recording's."""
-        recording.open(fresh=self._begun)
+        """Open a recording, in a new file if the file of its name may belong to another one."""
+        recording.open(fresh=self._started)
         file = recording.last
         if file is None:
             return
         if file.tail_size:
             LOG.warn(
-                "cut {cut:,} bytes of a torn block off {path}", cut=file.tail_size, path=file.path
+                "cut {cut:,} bytes of an incomplete block off {path}",
+                cut=file.tail_size,
+                path=file.path,
             )
         doing = "continuing" if file.continued else "recording to"
         LOG.info("{doing} {file}", doing=doing, file=file.name)

@@ -1,4 +1,4 @@
-"""A proxy that runs, and what its configuration means for it."""
+"""A proxy that runs, and the settings it is started with."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from lbcproxy.proxy import (
 from lbcproxy.service.recordings import Recorders
 from lbcproxy.session.session import STREAM_ABOVE
 
-__all__ = ["RunningProxy", "moved", "settings_of", "stays"]
+__all__ = ["RunningProxy", "has_moved", "keeps_address", "settings_of"]
 
-# Not in the class: Twisted would give it the name of the class.
+# Not in the class: Twisted would name the logger's source after it.
 LOG = Logger(namespace="lbcproxy.service", observer=LOG_FILTER)
 
 
@@ -30,14 +30,16 @@ class RunningProxy(msgspec.Struct):
     """A proxy that listens."""
 
     proxy: Proxy
+    """Its settings."""
     service: ProxyService
-    kept: Recorders
+    recorders: Recorders
     modes: list[Mode]
-    faulty: bool = False
-    """Whether it was said that it has faults."""
+    """Where it listens and connects to, with the ports that were picked."""
+    faults_logged: bool = False
+    """Whether the log says that it has faults."""
 
-    def say_listening(self) -> None:
-        """Say where it listens."""
+    def log_addresses(self) -> None:
+        """Log where it listens and where it forwards to."""
         for mode in self.modes:
             LOG.info(
                 "{network}: listening at {listen}, leading to {upstream}",
@@ -47,25 +49,31 @@ class RunningProxy(msgspec.Struct):
                 proxy=self.proxy.name,
             )
 
-    def say_faults(self, seed: int) -> None:
-        """Say what goes wrong on purpose, or that nothing does any more."""
+    def log_faults(self, seed: int) -> None:
+        """Log its faults, or that it has none any more."""
         faults, name = self.proxy.faults, self.proxy.name
         if faults:
-            self.faulty = True
-            words = ", ".join(map(str, faults))
+            self.faults_logged = True
             LOG.info(
                 "proxy {name}: faults, of seed {seed}: {words}",
                 name=name,
                 seed=seed,
-                words=words,
+                words=", ".join(map(str, faults)),
             )
-        elif self.faulty:
-            self.faulty = False
+        elif self.faults_logged:
+            self.faults_logged = False
             LOG.info("proxy {name}: no faults", name=name)
 
 
 def settings_of(proxy: Proxy, *, plugins: Plugins, reads_all: bool, seed: int) -> ProxySettings:
-    """Make of a proxy's configuration what it is started with."""
+    """Return what a proxy is started with.
+
+    Args:
+        proxy: Its settings in the config.
+        plugins: Its plugins, loaded.
+        reads_all: Whether an observer reads every message.
+        seed: The seed of the random numbers that faults use.
+    """
     agent = proxy.user_agent
     return ProxySettings(
         network=networks.get(str(proxy.network)),
@@ -93,11 +101,11 @@ def settings_of(proxy: Proxy, *, plugins: Plugins, reads_all: bool, seed: int) -
     )
 
 
-def moved(before: Proxy, after: Proxy) -> bool:
-    """Whether sessions of the one could not be those of the other."""
+def has_moved(before: Proxy, after: Proxy) -> bool:
+    """Whether the network, mode or addresses differ, so that open sessions cannot be kept."""
     return (before.network, mode_of(before)) != (after.network, mode_of(after))
 
 
-def stays(before: Proxy, after: Proxy) -> bool:
-    """Whether both listen at the same place."""
+def keeps_address(before: Proxy, after: Proxy) -> bool:
+    """Whether both listen at the same address."""
     return mode_of(before).listen == mode_of(after).listen

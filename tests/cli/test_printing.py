@@ -184,7 +184,7 @@ def test_a_log_on_a_full_device_is_told_and_counted(printing, tmp_path):
         proxy = printing("-q", "--log-file", "/dev/full", stdout=out)
         wait_until(
             "it says so",
-            lambda: "the log into /dev/full fails: No space" in (tmp_path / "out").read_text(),
+            lambda: "the log to /dev/full fails: No space" in (tmp_path / "out").read_text(),
         )
         assert proxy.end(signal.SIGTERM) == 1
     assert "lines of the log could not be written: No space left on device" in proxy.said

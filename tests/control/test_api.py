@@ -82,7 +82,7 @@ def test_a_fault_is_added_to_a_session_that_is_open(serving: Serving):
             hold = {"type": "latency", "stream": "upstream", "attributes": {"latency": 60_000}}
             assert serving.ask("POST", "/proxies/one/toxics", hold)[0] == 200
             client.sendall(PING)
-            [relay] = serving.service._services[0].sessions
+            [relay] = serving.service._proxies.services[0].sessions
             wait_until("it is held", lambda: relay.held >= len(PING))
             assert serving.ask("DELETE", "/proxies/one/toxics/latency_upstream") == (204, None)
             assert node.recv(100) == PING

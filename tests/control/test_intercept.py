@@ -98,8 +98,8 @@ def test_wrong_settings_change_nothing(serving, body, words):
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        ({"do": "release"}, 404, "no message 7 waits"),
-        ({"do": "edit"}, 404, "no message 7 waits"),
+        ({"do": "release"}, 404, "message 7 is not held"),
+        ({"do": "edit"}, 404, "message 7 is not held"),
     ],
 )
 def test_what_does_not_wait_cannot_be_decided_about(serving, body, status, words):
@@ -114,7 +114,7 @@ def test_the_command_says_what_is_wrong(serving):
     """With the words of the API; or that nobody is there."""
     serving.start(proxies=[])
     assert "did you mean ping?" in intercept(serving, "pign", code=1)
-    assert "no message 3 waits" in intercept(serving, "--drop", 3, code=1)
+    assert "message 3 is not held" in intercept(serving, "--drop", 3, code=1)
     assert "is not FIELD=VALUE" in intercept(serving, "--edit", 3, "nonce", code=2)
     intercept(serving, "ping", "--timeout", "5", "--after", "drop")
     state = serving.ask("GET", "/intercept")[1]

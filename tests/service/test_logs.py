@@ -162,12 +162,12 @@ def test_a_log_on_a_full_disk_says_so_and_goes_on(logs, tmp_path, monkeypatch, r
         OURS.info("while it was full {number}", number=number)
     kept = 1 if room else 0
     assert logs.lines == [
-        (f"lbcproxy: the log into {path} fails: No space left on device", True),
+        (f"lbcproxy: the log to {path} fails: No space left on device", True),
     ]
     assert logs.lost == 3 - kept
     disk.room = 1 << 20
     OURS.info("last")
-    assert logs.lines[1:] == [(f"lbcproxy: the log into {path} goes on", True)]
+    assert logs.lines[1:] == [(f"lbcproxy: the log to {path} works again", True)]
     lines = path.read_text().splitlines()
     texts = [json.loads(each)["text"] for each in lines] if json_lines else lines
     missing = f"{3 - kept} lines of the log are missing: No space left on device"

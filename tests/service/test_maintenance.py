@@ -24,9 +24,9 @@ class Scene:
             lambda text, bad: self.told.append(text), lambda: self.now, lambda: self.seconds
         )
 
-    def keep(self, pattern="x-{session}.pcapng", **keeping):
+    def apply(self, pattern="x-{session}.pcapng", **keeping):
         """Give who is told of a file that is closed."""
-        return self.work.keep(
+        return self.work.apply(
             str(self.folder / pattern), RetentionPolicy(**keeping), network=NETWORK.id, name="main"
         )
 
@@ -40,13 +40,13 @@ def scene(tmp_path):
 
 def test_files_are_tidied_when_one_is_closed_and_when_it_is_asked_for(scene):
     """Those of its pattern; of the other when all are."""
-    closed = scene.keep(age=50.0)
-    scene.keep("y-{session}.pcapng", age=50.0)
+    closed = scene.apply(age=50.0)
+    scene.apply("y-{session}.pcapng", age=50.0)
     mine, other = (capture(scene.folder / f"{each}-1.pcapng", age=100) for each in "xy")
     closed(None)
     wait_until("it is gone", lambda: not mine.exists())
     assert other.exists()
-    scene.work.all()
+    scene.work.run_all()
     wait_until("it is gone too", lambda: not other.exists())
     assert len(scene.told) == 2
 
@@ -54,16 +54,16 @@ def test_files_are_tidied_when_one_is_closed_and_when_it_is_asked_for(scene):
 def test_what_is_not_to_be_kept_otherwise_needs_no_thread(scene):
     """As by default."""
     before = threading.active_count()
-    scene.keep()(None)
-    assert scene.keep() is scene.keep()
-    scene.work.all()
+    scene.apply()(None)
+    assert scene.apply() is scene.keep()
+    scene.work.run_all()
     assert threading.active_count() == before
 
 
 def test_files_of_one_pattern_are_tidied_once(scene, monkeypatch):
     """However many recordings ask for it, and however often while it is under way."""
-    assert scene.keep(size=1) is not None
-    scene.keep(size=1)
+    assert scene.apply(size=1) is not None
+    scene.apply(size=1)
     assert len(scene.work._tidiers) == 1
     [tidier] = scene.work._tidiers.values()
     begun, go_on, times = threading.Event(), threading.Event(), []
@@ -74,7 +74,7 @@ def test_files_of_one_pattern_are_tidied_once(scene, monkeypatch):
         assert go_on.wait(10)
 
     monkeypatch.setattr(tidier, "apply", tidy)
-    closed = scene.keep(size=1)
+    closed = scene.apply(size=1)
     closed(None)
     assert begun.wait(10)
     for _ in range(100):
@@ -87,11 +87,11 @@ def test_files_of_one_pattern_are_tidied_once(scene, monkeypatch):
 
 def test_behind_the_end_nothing_is_touched(scene):
     """What is left is done at the next start."""
-    closed = scene.keep(age=50.0, compress="gz")
+    closed = scene.apply(age=50.0, compress="gz")
     scene.work.close()
     path = capture(scene.folder / "x-1.pcapng", age=100)
     closed(None)
-    scene.work.all()
+    scene.work.run_all()
     scene.work.close()
     assert path.exists()
 
@@ -100,8 +100,8 @@ def test_what_was_written_before_it_was_to_be_deleted_is_known(scene):
     """The config may be read again, and the clock jump: a file is as old as it is."""
     mine = capture(scene.folder / "x-1.pcapng", age=10**9)
     file = CaptureFile(str(mine), Background(0), print)
-    scene.keep()(file)
-    closed = scene.keep(age=50.0)
+    scene.apply()(file)
+    closed = scene.apply(age=50.0)
     scene.seconds = 49.0
     closed(None)
     scene.work._thread.drain(10)

@@ -46,11 +46,11 @@ def test_a_plugin_that_changes_is_loaded_again_and_sessions_are_kept(tmp_path, c
                 client.sendall(PING + PONG)
                 assert node.recv(100) == PONG
                 path.write_text(DROPS.format(command="pong"))
-                service.said("is loaded again")
+                service.said("reloaded")
                 client.sendall(PONG + PING)
                 assert node.recv(100) == PING
                 path.write_text("class (")
-                service.said("SyntaxError.*what was loaded stays")
+                service.said("SyntaxError.*the version loaded before stays")
                 client.sendall(PONG + PING)
                 assert node.recv(100) == PING
             assert service.end() == 0
@@ -93,9 +93,9 @@ def test_a_plugin_that_wants_to_leave_leaves_alone(tmp_path, command):
                 service.said("leaves: on_ping failed: leaving .SystemExit")
                 service.said("leaves: on_pong failed: leaving .KeyboardInterrupt")
                 path.write_text("import sys; sys.exit(1)")
-                service.said("SystemExit.*what was loaded stays")
+                service.said("SystemExit.*the version loaded before stays")
                 path.write_text(LEAVES.format(error="KeyboardInterrupt"))
-                service.said("is loaded again")
+                service.said("reloaded")
                 client.sendall(PING)
                 assert node.recv(len(PING)) == PING
                 assert service.end() == 0

@@ -151,7 +151,7 @@ def test_what_is_added_removed_and_kept(served: Served):
                 echo(late, node_of_late)
             echo(client, node)
     assert "proxy gone stops: no longer configured" in served.log
-    assert "config read again: 2 proxies" in served.log
+    assert "config reloaded: 2 proxies" in served.log
     assert served.log.count(f"listening at 127.0.0.1:{kept['listen']}") == 1
 
 
@@ -189,7 +189,7 @@ def test_other_settings_hold_for_sessions_to_come(served: Served):
     served.stop()
     assert count(served.folder / "x.pcapng") == 4
     assert count(served.folder / "y.pcapng") == 2
-    assert "proxy main: settings changed for sessions to come" in served.log
+    assert "proxy main: new settings apply to new sessions" in served.log
     assert "refused: there are 2 sessions already (max_sessions)" in served.log
 
 
@@ -233,7 +233,7 @@ def test_a_config_that_is_wrong_changes_nothing(served: Served, text: str):
         served.hang_up()
         with connect(main["listen"], server) as (client, node):
             echo(client, node)
-    assert f"the config is left as it was: {served.path}" in served.log
+    assert f"the config is unchanged: {served.path}" in served.log
 
 
 def test_a_listener_that_cannot_be_opened_costs_no_other(served: Served):

@@ -163,7 +163,7 @@ def test_a_broken_config_leaves_all_as_it_was(start, config, text, says, command
     with connect(service.ports[0]) as connection:
         swap(connection, 1)
         (service.folder / "config.yaml").write_text(text)
-        service.hang_up("the config is left as it was: ")
+        service.hang_up("the config is unchanged: ")
         service.said(says)
         swap(connection, 2)
         with connect(service.ports[0]) as another_one:

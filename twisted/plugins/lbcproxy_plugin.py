@@ -1,4 +1,4 @@
-"""Makes `twistd lbcproxy` known to Twisted; no `__init__.py` may stand beside it."""
+"""Registers `twistd lbcproxy` with Twisted; there must be no `__init__.py` in this folder."""
 
 from twisted.application.service import ServiceMaker
 
@@ -7,6 +7,6 @@ __all__ = ["lbcproxy"]
 lbcproxy = ServiceMaker(
     "lbcproxy",
     "lbcproxy.tap",
-    "Stand between nodes of LBRY's or Bitcoin's network: understand, show and record.",
+    "A proxy and recorder for the peer-to-peer protocol of LBRY and Bitcoin.",
     "lbcproxy",
 )

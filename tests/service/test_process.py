@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from lbcproxy.service.process import STUCK, Shutdown
+from lbcproxy.service.process import STUCK_TIMEOUT, Shutdown
 
 
 class Reactor(Clock):
@@ -47,14 +47,16 @@ def test_a_reactor_that_does_not_hear_of_sigterm_is_killed(monkeypatch):
             self.callLater(0, call, *arguments)
 
     reactor = Deaf()
-    ending = Shutdown(lambda: succeed(None), bool, reactor, die=lambda: done.append("saved"))
+    ending = Shutdown(
+        lambda: succeed(None), bool, reactor, before_kill=lambda: done.append("saved")
+    )
     ending._signalled(signal.SIGTERM, None)
-    assert alarms == [STUCK]
+    assert alarms == [STUCK_TIMEOUT]
     handlers[signal.SIGALRM](signal.SIGALRM, None)
     assert done == ["saved", signal.SIGTERM]
     assert handlers[signal.SIGTERM] is signal.SIG_DFL
     reactor.advance(0)
-    assert alarms == [STUCK, 0]
+    assert alarms == [STUCK_TIMEOUT, 0]
 
 
 def test_the_second_signal_ends_the_program_though_the_sessions_cannot_be_broken_off():
