@@ -329,8 +329,8 @@ def test_the_recipe_for_a_mode_works(extended):
     done = extended("run", "--network", "own-testnet", "--mode", "callback:host:1@2")
     assert done.returncode == 2
     assert "write callback@[HOST:]PORT" in done.stderr
-    assert "callback: each client is led" in extended("options").stdout
-    assert "callback@[HOST:]PORT: each client" in " ".join(extended("run", "-h").stdout.split())
+    assert "callback: connects each client" in extended("options").stdout
+    assert "callback@[HOST:]PORT: connects each client" in " ".join(extended("run", "-h").stdout.split())
 
 
 def test_the_recipe_for_a_fault_works(extended, tmp_path):
