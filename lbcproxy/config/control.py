@@ -1,4 +1,4 @@
-"""Where the control API listens, as the operator writes it."""
+"""The address at which the control API listens, as the operator writes it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ __all__ = ["control_address"]
 
 
 def control_address(value: str | int | None) -> Endpoint | str | None:
-    """Give where the control API listens: a TCP address, or the path of a UNIX socket."""
+    """Return a TCP address or the path of a UNIX socket; None for nowhere.
+
+    Raises:
+        ValueError: It is neither.
+    """
     if value is None or (isinstance(value, str) and "/" in value):
         return value
     text = str(value)
     try:
-        port = text.removeprefix(":")  # toxiproxy's way to write it
+        port = text.removeprefix(":")  # toxiproxy writes it like this
         found = Endpoint.parse(text if ":" in port else f"127.0.0.1:{port}")
     except ValueError:
         raise ValueError(f"{text!r} is not PORT, HOST:PORT, or a path with a slash") from None

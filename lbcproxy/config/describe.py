@@ -1,11 +1,11 @@
-"""Every setting with its help and default, as a YAML file that can be used as it is."""
+"""Every setting with its help and default, as a working YAML file."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -24,11 +24,11 @@ HEAD = """\
 The settings of lbcproxy, for `lbcproxy run -c config.yaml` and
 `twistd -n lbcproxy -c config.yaml`.
 
-All of them are here, each with its default; what a file leaves out has it. `lbcproxy options` \
-prints this file. What stands before `proxies` holds for every proxy, and may stand in one of \
-them to hold for that alone.
+This file lists all settings with their defaults, which also apply to settings that a file leaves \
+out. `lbcproxy options` prints it. Settings before `proxies` apply to every proxy; a proxy can \
+override them.
 """
-KINDS: dict[Any, str] = {
+TYPE_NAMES: dict[object, str] = {
     str: "text",
     int: "number",
     bool: "true or false",
@@ -40,7 +40,7 @@ KINDS: dict[Any, str] = {
 
 
 def describe() -> str:
-    """Give the text."""
+    """Return the YAML file as text."""
     parts = [_comment(HEAD, ""), *_settings(Common, "")]
     own = [name for name in Config.__struct_fields__ if name not in Common.__struct_fields__]
     parts += _settings(Config, "", [name for name in own if name != "proxies"])
@@ -49,7 +49,7 @@ def describe() -> str:
 
 
 def _proxy() -> Iterator[str]:
-    """Give the settings that only a proxy has, as a list of one."""
+    """Yield the settings that only a proxy has, as a list of one proxy."""
     own = [name for name in Proxy.__struct_fields__ if name not in Common.__struct_fields__]
     first = "  - "
     for name in ["network", *own]:
@@ -61,13 +61,15 @@ def _proxy() -> Iterator[str]:
         first = "    "
 
 
-def _settings(kind: Any, indent: str, names: list[str] | None = None) -> Iterator[str]:
+def _settings(
+    kind: type[msgspec.Struct], indent: str, names: list[str] | None = None
+) -> Iterator[str]:
     for name in names or kind.__struct_fields__:
         text = f"{_description(kind, name)} Type {type_of(kind, name)}."
         yield f"{_comment(text, indent)}{indent}{name}: {_value(kind, name)}\n"
 
 
-def _value(kind: Any, name: str) -> str:
+def _value(kind: type[msgspec.Struct], name: str) -> str:
     field = next(each for each in msgspec.structs.fields(kind) if each.name == name)
     default = EXAMPLE.get(name) if kind is Proxy and name in EXAMPLE else field.default
     if isinstance(default, Duration):
@@ -84,17 +86,17 @@ def _size(size: Size) -> int | str:
     return int(size)
 
 
-def _description(kind: Any, name: str) -> str:
+def _description(kind: type[msgspec.Struct], name: str) -> str:
     return str(_meta(kind, name).description)
 
 
-def _meta(kind: Any, name: str) -> msgspec.Meta:
+def _meta(kind: type[msgspec.Struct], name: str) -> msgspec.Meta:
     hint = get_type_hints(kind, include_extras=True)[name]
     return next(each for each in hint.__metadata__ if isinstance(each, msgspec.Meta))
 
 
-def type_of(kind: Any, name: str) -> str:
-    """Say in words what a setting may be."""
+def type_of(kind: type[msgspec.Struct], name: str) -> str:
+    """Return what a setting may be, for people."""
     meta = _meta(kind, name)
     if meta.extra and "choices" in meta.extra:
         return " or ".join(meta.extra["choices"])
@@ -105,10 +107,10 @@ def type_of(kind: Any, name: str) -> str:
     return " or ".join(_kind(each, meta) for each in (get_args(hint) if union else (hint,)))
 
 
-def _kind(hint: Any, meta: msgspec.Meta) -> str:
+def _kind(hint: object, meta: msgspec.Meta) -> str:
     if get_origin(hint) is Annotated:
         hint, meta = get_args(hint)
-    words = [KINDS[hint]]
+    words = [TYPE_NAMES[hint]]
     if hint is int:
         words += [f"from {meta.ge:,}"] if meta.ge is not None else []
         words += [f"to {meta.le:,}"] if meta.le is not None else []

@@ -1,8 +1,6 @@
-"""The network that settings say: an id, and a magic of its own or the challenge of a signet."""
+"""The network that settings choose: an id, and perhaps another magic or a signet challenge."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from lbcproxy import networks
 from lbcproxy.config.settings import Proxy
@@ -11,7 +9,7 @@ __all__ = ["BadNetwork", "network_of", "without_magic"]
 
 
 class BadNetwork(ValueError):
-    """Settings say no network that there is; `setting` is the wrong one."""
+    """The settings do not choose a network; `setting` is the one that is wrong."""
 
     def __init__(self, setting: str, what: str) -> None:
         super().__init__(what)
@@ -19,14 +17,12 @@ class BadNetwork(ValueError):
 
 
 def network_of(proxy: Proxy) -> str:
-    """Return the id of a proxy's network, which names a magic of its own; raises BadNetwork."""
+    """Return the id of a proxy's network, which includes its magic; raises BadNetwork."""
     name = proxy.network
     if name is None and proxy.signet_challenge is not None:
         name = networks.SIGNET
     if name is None:
-        raise BadNetwork(
-            "network", "a network must be chosen, here or at the top; there is no default"
-        )
+        raise BadNetwork("network", "choose a network here or at the top; there is no default")
     try:
         return networks.custom(name, proxy.magic, proxy.signet_challenge).id
     except KeyError as error:
@@ -36,6 +32,6 @@ def network_of(proxy: Proxy) -> str:
         raise BadNetwork(setting, str(error)) from None
 
 
-def without_magic(given: dict[str, Any]) -> dict[str, Any]:
-    """Return settings without those that belong to the network at the top alone."""
+def without_magic(given: dict[str, object]) -> dict[str, object]:
+    """Return settings without those that belong only to the network at the top."""
     return {key: value for key, value in given.items() if key not in ("magic", "signet_challenge")}

@@ -1,4 +1,4 @@
-"""Which proxies are recorded together, whether what passes them may change, what can be kept."""
+"""Which proxies share a recording, and checks of the settings of recordings."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from lbcproxy.capture.compression import MISSING_ZSTANDARD, is_unavailable
 from lbcproxy.config.settings import Common, Config, Proxy
 from lbcproxy.proxy.modes import all_modes
 
-__all__ = ["not_kept", "recording_key", "records_changes"]
+__all__ = ["recording_key", "recording_problems", "records_changes"]
 
-LEAST_RING = 4 << 10
+MIN_RING = 4 << 10
 
-OWN = "record_on_demand"
-"""What of it each proxy has for itself."""
-RECORDING = [
+PER_PROXY = "record_on_demand"
+"""A setting that proxies with a shared recording may have differently."""
+SHARED = [
     name
     for name in Common.__struct_fields__
-    if name.startswith(("record", "rotate")) and name != OWN
+    if name.startswith(("record", "rotate")) and name != PER_PROXY
 ]
 
 
 def recording_key(proxy: Proxy) -> tuple[object, ...]:
-    """Give what proxies have in common that are recorded together, into the same files."""
-    own = "" if proxy.record_per == "run" else proxy.name
-    shared = [getattr(proxy, name) for name in (*RECORDING, "network")]
-    return (*shared, own)
+    """Return a key that is equal for proxies that are recorded to the same files."""
+    name = "" if proxy.record_per == "run" else proxy.name
+    shared = [getattr(proxy, name) for name in (*SHARED, "network")]
+    return (*shared, name)
 
 
 def records_changes(config: Config, proxy: Proxy) -> bool:
-    """Whether anything that is recorded together with a proxy may change messages."""
+    """Whether a proxy that shares the recording of this one may change messages."""
     key = recording_key(proxy)
     return any(
         all_modes()[each.mode].changes
@@ -42,19 +42,19 @@ def records_changes(config: Config, proxy: Proxy) -> bool:
     )
 
 
-def not_kept(proxy: Proxy) -> Iterator[tuple[str, str]]:
-    """Give what of the settings for long runs cannot be: the name of each, and why."""
+def recording_problems(proxy: Proxy) -> Iterator[tuple[str, str]]:
+    """Yield the settings of recordings and rings that are wrong, and what is wrong with them."""
     if 0 < proxy.record_keep_size < proxy.rotate_size:
-        yield "record_keep_size", "one file alone may be longer, as rotate_size is"
+        yield "record_keep_size", "a single file may be larger, because rotate_size is"
     if is_unavailable(proxy.record_compress):
         yield "record_compress", MISSING_ZSTANDARD
-    if proxy.ring and proxy.ring_size < LEAST_RING:
+    if proxy.ring and proxy.ring_size < MIN_RING:
         yield "ring_size", "at least 4 KiB are expected"
     for reason in proxy.ring_on:
         if reason not in REASONS:
             yield "ring_on", f"{reason!r} is not among {', '.join(REASONS)}"
     if proxy.ring_file == "-":
-        yield "ring_file", "each ring is a file of its own"
+        yield "ring_file", "each ring is written to a file of its own"
     try:
         file_name(
             proxy.ring_file, network=str(proxy.network), name=proxy.name, session=1, time_ns=0

@@ -1,4 +1,4 @@
-"""What the settings of mode socks5 say, held against what they may be."""
+"""The settings of mode socks5."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from lbcproxy.config.settings import Proxy
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy import Destinations, Mode
 
-__all__ = ["SOCKS", "led_on", "not_led"]
+__all__ = ["SOCKS_SETTINGS", "socks_problems", "through_socks_upstream"]
 
-SOCKS = ("socks_upstream", "socks_allow", "socks_deny")
+SOCKS_SETTINGS = ("socks_upstream", "socks_allow", "socks_deny")
 
 
-def not_led(proxy: Proxy) -> Iterator[tuple[str, str]]:
-    """Yield which of them cannot be, and why."""
+def socks_problems(proxy: Proxy) -> Iterator[tuple[str, str]]:
+    """Yield the settings that are wrong, and what is wrong with them."""
     if proxy.socks_upstream is not None:
         try:
             if not Endpoint.parse(proxy.socks_upstream).port:
-                yield "socks_upstream", "no proxy listens at port 0"
+                yield "socks_upstream", "port 0 cannot be connected to"
         except ValueError as error:
             yield "socks_upstream", str(error)
-    for name in SOCKS[1:]:
+    for name in SOCKS_SETTINGS[1:]:
         try:
             Destinations.parse(getattr(proxy, name), ())
         except ValueError as error:
             yield name, str(error)
 
 
-def led_on(proxy: Proxy, mode: Mode) -> Mode:
-    """Return a proxy's mode with the SOCKS proxy that clients are led through as its upstream."""
+def through_socks_upstream(proxy: Proxy, mode: Mode) -> Mode:
+    """Return the mode of a proxy with the SOCKS proxy that it connects through as upstream."""
     if proxy.mode != "socks5" or proxy.socks_upstream is None:
         return mode
     return msgspec.structs.replace(mode, upstreams=(Endpoint.parse(proxy.socks_upstream),))

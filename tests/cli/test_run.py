@@ -392,14 +392,14 @@ NETWORK = ("--network", "lbry-regtest")
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (MODE, "--network: a network must be chosen"),
+        (MODE, "--network: choose a network"),
         (NETWORK, "nothing to listen at: use --mode, or a config file with -c"),
         ((*NETWORK, *MODE, "--extra"), "No such option"),
         ((*NETWORK, *MODE, "--fault", "latncy"), "--fault: type: 'latncy' is not a type of fault"),
-        ((*NETWORK, *MODE, *2 * ("--fault", "drop")), "another fault is called 'drop_both'"),
+        ((*NETWORK, *MODE, *2 * ("--fault", "drop")), "another fault has the name 'drop_both'"),
         (
             (*NETWORK, "--mode", "terminate:127.0.0.1:1@0", "--fault", "latency"),
-            "--fault: mode terminate has only faults by message",
+            "--fault: mode terminate allows only faults by message",
         ),
         (("--network", "nope", *MODE), "no network 'nope'; known: bitcoin-mainnet, "),
         ((*NETWORK, "--mode", "forward@1080"), "'forward' is not among reverse"),
@@ -414,7 +414,7 @@ NETWORK = ("--network", "lbry-regtest")
         ((*NETWORK, *MODE, "--dial-timeout", "0"), "--dial-timeout: a time above 0 is expected"),
         ((*NETWORK, *MODE, "--user-agent", "x" * 257), "257 bytes, at most 256 are allowed"),
         *(
-            ((*NETWORK, *MODE, *option), "it does nothing without a proxy of mode terminate")
+            ((*NETWORK, *MODE, *option), "it has no effect without a proxy of mode terminate")
             for option in (
                 ("--user-agent", ""),
                 ("--services", "0"),

@@ -61,18 +61,18 @@ def refused(command: Sequence[str], folder: Path, code: int) -> list[str]:
     [
         pytest.param(
             TOP + "memroy: 1 GiB\nproxies: [{listen: 0, upstream: 'node:1'}]",
-            "config.yaml, line 3: memroy: no setting, did you mean memory?",
+            "config.yaml, line 3: memroy: unknown setting, did you mean memory?",
             id="unknown key",
         ),
         pytest.param(
             TOP + "proxies:\n  - {listen: 0, upstream: 'node:1'}\n  - listen: 0\n    upstraem: x",
-            "config.yaml, line 6: proxies[1].upstraem: no setting, did you mean upstream?",
+            "config.yaml, line 6: proxies[1].upstraem: unknown setting, did you mean upstream?",
             id="unknown key of a proxy",
         ),
         pytest.param(
             TOP + "proxies:\n  - listen: 0\n    upstream: 'node:1'\n    idle_timeout: soon",
-            "config.yaml, line 6: proxies[0].idle_timeout: Expected a time as 30, 90 s, 5 m, 1 h "
-            "or 1 d, got `soon`; right is time or null",
+            "config.yaml, line 6: proxies[0].idle_timeout: Expected a time such as 30, 90 s, 5 m, "
+            "1 h or 1 d, got `soon`; allowed: time or null",
             id="wrong type",
         ),
         pytest.param(
@@ -84,8 +84,8 @@ def refused(command: Sequence[str], folder: Path, code: int) -> list[str]:
         pytest.param(
             TOP + "proxies:\n- {listen: 9999, upstream: 'a:1'}\n- listen: 0.0.0.0:9999\n"
             "  upstream: b:1",
-            "config.yaml, line 5: proxies[1].listen: another proxy listens at 127.0.0.1:9999 "
-            "already",
+            "config.yaml, line 5: proxies[1].listen: another proxy already listens at "
+            "127.0.0.1:9999",
             id="duplicate listener",
         ),
         pytest.param(
@@ -96,8 +96,9 @@ def refused(command: Sequence[str], folder: Path, code: int) -> list[str]:
         ),
         pytest.param(
             "a: [1,\nb: {",
-            "config.yaml, line 2: no YAML: expected the node content, but found '<stream end>'",
-            id="no YAML",
+            "config.yaml, line 2: not valid YAML: expected the node content, but found "
+            "'<stream end>'",
+            id="not valid YAML",
         ),
         pytest.param(
             "Dear reader",

@@ -144,17 +144,17 @@ def test_a_changed_limit_holds_for_clients_to_come(start, config):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("network: lbry-regtest\nproxies: [\n", r"config\.yaml, line 3: no YAML: "),
+        ("network: lbry-regtest\nproxies: [\n", r"config\.yaml, line 3: not valid YAML: "),
         (
             "network: lbry-regtest\nmax_sesions: 1\nproxies:\n- {listen: 0, upstream: 'x:1'}\n",
-            r"config\.yaml, line 2: max_sesions: no setting, did you mean max_sessions\?",
+            r"config\.yaml, line 2: max_sesions: unknown setting, did you mean max_sessions\?",
         ),
         (
             "network: lbry-regtest\nproxies:\n- listen: 0\n  upstream: 127.0.0.1\n",
             r"config\.yaml, line 4: proxies\[0\]\.upstream: ",
         ),
     ],
-    ids=["no YAML", "unknown key", "no port"],
+    ids=["not valid YAML", "unknown key", "no port"],
 )
 @each_command
 def test_a_broken_config_leaves_all_as_it_was(start, config, text, says, command):
