@@ -77,7 +77,7 @@ def refused(command: Sequence[str], folder: Path, code: int) -> list[str]:
         ),
         pytest.param(
             TOP + "log_level: loud\nproxies: [{listen: 0, upstream: 'node:1'}]",
-            "config.yaml, line 3: log_level: Invalid enum value 'loud'; right is debug, info, warn "
+            "config.yaml, line 3: log_level: Invalid enum value 'loud'; allowed: debug, info, warn "
             "or error",
             id="wrong value",
         ),
