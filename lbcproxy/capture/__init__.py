@@ -8,7 +8,7 @@ from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.recording import PER, Recording, RecordingSettings
 from lbcproxy.capture.recording.retention import Retention, RetentionPolicy
 from lbcproxy.capture.recording.ring import Rings, RingSettings
-from lbcproxy.capture.recording.switch import MAX_PEERS, Choice, Switch, is_of
+from lbcproxy.capture.recording.switch import MAX_PEERS, Choice, Switch, involves_host
 from lbcproxy.capture.recording.triggers import BY_HAND, DEFAULT_REASONS, REASONS
 from lbcproxy.capture.writing.recorder import LEGS, Recorder
 from lbcproxy.deprecated import deprecated_names
@@ -22,6 +22,7 @@ __getattr__ = deprecated_names(
         "MOST_PEERS": "MAX_PEERS",
         "MOST_WAITING": "MAX_QUEUED",
         "Tidier": "Retention",
+        "is_of": "involves_host",
     },
 )
 
@@ -50,7 +51,7 @@ __all__ = [
     "UnknownNetwork",
     "events",
     "file_name",
-    "is_of",
+    "involves_host",
     "open_capture",
     "tell",
 ]

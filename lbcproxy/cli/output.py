@@ -174,5 +174,5 @@ def _print_losses(captures: Iterable[Capture], writer: Writer, name: str) -> Non
 
 def print_unsupported(writer: Writer, name: str) -> None:
     """Print everything that the output format could not hold to standard error, with a count."""
-    for what, count in sorted(writer.lacks.items()):
+    for what, count in sorted(writer.unsupported.items()):
         print_error(f"{name} cannot hold {what}: {count:,}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypedDict
 
-from lbcproxy.capture import BY_HAND, MAX_PEERS, Choice, Rings, Switch, is_of
+from lbcproxy.capture import BY_HAND, MAX_PEERS, Choice, Rings, Switch, involves_host
 from lbcproxy.control.errors import ApiError, bad_body, failed
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import SessionInfo
@@ -189,5 +189,5 @@ def _selector(given: Mapping[str, object]) -> Callable[[SessionInfo], bool]:
     if "peer" in given:
         if not isinstance(peer, str) or not 0 < len(peer) <= 255:
             raise bad_body("peer: a host is expected")
-        return is_of(peer)
+        return involves_host(peer)
     return lambda _: True

@@ -262,7 +262,7 @@ class Recordings:
             network=str(proxy.network),
             name=proxy.name,
             changes=changes,
-            wanted=None if proxy.record_filter is None else parse(proxy.record_filter),
+            selection=None if proxy.record_filter is None else parse(proxy.record_filter),
             now=self._now,
             on_closed=self._apply_retention(proxy, settings.pattern),
         )

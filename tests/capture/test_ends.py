@@ -58,7 +58,7 @@ def as_format(path, out):
     with writing(out, choose_format(out)) as writer:
         for event in events(open_capture(path, NETWORK)):
             writer.handle(event)
-    return writer.lacks
+    return writer.unsupported
 
 
 @pytest.mark.parametrize("legs", ["client", "both"])

@@ -46,7 +46,7 @@ def convert(
     with writing(out, choose_format(out)) as writer:
         for event in events(open_capture(path, network)):
             writer.handle(event)
-    return out, dict(writer.lacks)
+    return out, dict(writer.unsupported)
 
 
 def of_sessions(path: Path, network: str | None) -> list[tuple[object, ...]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lbcproxy.capture.packet import Leg
-from lbcproxy.capture.writing.capture_writer import CaptureWriter, Piece
+from lbcproxy.capture.writing.capture_writer import CaptureWriter, Chunk
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction
@@ -45,10 +45,10 @@ def write(
             client, server = Endpoint("127.0.0.1", 40_000 + number), Endpoint("127.0.0.2", port)
             writer.open(number, Leg.CLIENT, client, server, next(times), {"network": network.id})
             for direction in Direction if greeted else ():
-                piece = Piece(handshake(network, version))
-                writer.data(number, Leg.CLIENT, direction, next(times), [piece])
-            pieces = [Piece(each) for each in frames]
-            for batch in [[each] for each in pieces] if apart else [pieces]:
+                chunk = Chunk(handshake(network, version))
+                writer.data(number, Leg.CLIENT, direction, next(times), [chunk])
+            chunks = [Chunk(each) for each in frames]
+            for batch in [[each] for each in chunks] if apart else [chunks]:
                 writer.data(number, Leg.CLIENT, Direction.TO_UPSTREAM, next(times), batch)
             for direction in Direction:
                 writer.finish(number, Leg.CLIENT, direction, next(times))

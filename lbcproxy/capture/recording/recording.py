@@ -11,7 +11,7 @@ from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.rotation import PER, OpenFile, RecordingSettings, Rotation
 from lbcproxy.capture.recording.selection import select
 from lbcproxy.capture.writing.recorder import SessionRecorder
-from lbcproxy.capture.writing.session_state import Known
+from lbcproxy.capture.writing.session_state import SessionState
 from lbcproxy.filters import Filter
 from lbcproxy.session import Lost, SessionInfo
 from lbcproxy.session.events import (
@@ -27,11 +27,18 @@ __all__ = ["PER", "Recording", "RecordingSettings", "SessionRecording"]
 
 
 class Recording:
-    """Records sessions into files that `disk` writes.
+    """Records sessions to files. `Rotation` says when the next file begins.
 
-    `notify` is called with what happens to a file. Of what passes, only what `wanted` matches is
-    recorded. `on_closed` is called with each file that is complete, in the disk's thread.
-    `Rotation` says when the next file begins.
+    Args:
+        settings: Where the files are and when the next one begins.
+        disk: Writes them, in its own thread.
+        notify: Called with what happens to a file, and whether that is bad.
+        network: The network's id.
+        name: The proxy's name.
+        changes: Whether the bytes sent may differ from those received.
+        selection: A filter of the messages to be recorded; None for all.
+        now: Returns nanoseconds since 1970.
+        on_closed: Called with each complete file, in the disk's thread.
     """
 
     def __init__(
@@ -43,7 +50,7 @@ class Recording:
         network: str,
         name: str,
         changes: bool,
-        wanted: Filter | None = None,
+        selection: Filter | None = None,
         now: Callable[[], int] = time.time_ns,
         on_closed: Callable[[CaptureFile], object] = bool,
     ) -> None:
@@ -57,7 +64,7 @@ class Recording:
             now=now,
             on_closed=on_closed,
         )
-        self._wanted = wanted
+        self._selection = selection
         self._sessions: dict[int, SessionRecording] = {}
         self._retired = False
 
@@ -73,12 +80,12 @@ class Recording:
 
     @property
     def last(self) -> CaptureFile | None:
-        """The file that began last."""
+        """The file that was begun last."""
         return self._rotation.last
 
     @property
     def files(self) -> int:
-        """How many files began."""
+        """How many files were begun."""
         return self._rotation.count
 
     @property
@@ -112,7 +119,7 @@ class Recording:
             self.close()
 
     def close(self) -> None:
-        """Close all files, after what waits to be written."""
+        """Close all files, after everything queued."""
         rotation = self._rotation
         rotation.is_closed = True
         if rotation.shared is not None:
@@ -122,7 +129,7 @@ class Recording:
             session.close_file()
 
     def wake(self) -> None:
-        """Have a file if sessions share one; raises CaptureError."""
+        """Begin the file that sessions share, if there is none; raises CaptureError."""
         rotation = self._rotation
         if rotation.shared is None and not rotation.per_session and not rotation.is_closed:
             rotation.shared = rotation.begin(rotation.now(), at_once=True)
@@ -136,7 +143,7 @@ class Recording:
 
     def session_started(self, info: SessionInfo) -> SessionRecording:
         """Return what records one session; the recording stays open until that is over."""
-        session = SessionRecording(self, self._rotation, self._wanted, info.number)
+        session = SessionRecording(self, self._rotation, self._selection, info.number)
         self._sessions[info.number] = session
         return session
 
@@ -151,11 +158,11 @@ class SessionRecording:
     """Records one session, in the shared file or in one of its own."""
 
     def __init__(
-        self, recording: Recording, rotation: Rotation, wanted: Filter | None, number: int
+        self, recording: Recording, rotation: Rotation, selection: Filter | None, number: int
     ) -> None:
         self._recording = recording
         self._rotation = rotation
-        self._wanted = wanted
+        self._selection = selection
         self._number = number
         self._own: OpenFile | None = None
         self._session: SessionRecorder | None = None
@@ -195,7 +202,7 @@ class SessionRecording:
                     self.close_file()
                     self.forget()
 
-    def join(self, state: Known, time_ns: int) -> None:
+    def join(self, state: SessionState, time_ns: int) -> None:
         """Record a session that started earlier, from now on; its file can be read alone.
 
         No file holds a session with a hole in it: one that was left continues in the next file.
@@ -249,8 +256,8 @@ class SessionRecording:
 
     def _deliver(self, event: Delivered) -> None:
         deliveries = event.deliveries
-        if self._wanted is not None:
-            deliveries = select(self._wanted, event.info, deliveries)
+        if self._selection is not None:
+            deliveries = select(self._selection, event.info, deliveries)
             if not deliveries:
                 return
         file, session = self._current(event.time_ns), self._session

@@ -1,7 +1,7 @@
-"""A ring: the last messages of a session, in memory, written out when something happens to it.
+"""Rings: the last messages of each session in memory, written when something happens to it.
 
-For who does not want to record everything for months. What is kept are the bytes that passed,
-not copies, and nothing is decoded for it.
+They are for users who do not want to record everything for months. A ring holds the bytes that
+passed, not copies, and decodes nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -21,7 +21,7 @@ from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.ring_writer import RingWriter
 from lbcproxy.capture.recording.triggers import error_in, reason_of_end
 from lbcproxy.capture.writing.recorder import Recorder
-from lbcproxy.capture.writing.session_state import Known, from_next_message, without_records
+from lbcproxy.capture.writing.session_state import SessionState, from_next_message, without_records
 from lbcproxy.private import OWNER, Access
 from lbcproxy.session import Direction, SessionInfo
 from lbcproxy.session.events import (
@@ -33,21 +33,21 @@ from lbcproxy.session.events import (
     SessionReset,
 )
 
-__all__ = ["Bound", "Ring", "RingSettings", "Rings"]
+__all__ = ["MemoryBudget", "Ring", "RingSettings", "Rings"]
 
 PER_MESSAGE, PER_READ = 64, 600
-"""Bytes of memory beside those that passed, about."""
+"""Approximate bytes of memory in addition to those that passed."""
 
 
 class RingSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of each session, and when it is written where."""
+    """How much of each session is kept, and when and where it is written."""
 
     messages: int
-    """How many at least, unless they are too long."""
+    """How many messages to keep at least, unless they are too long."""
     size: int
-    """Bytes of memory at most."""
+    """The most bytes of memory for a session."""
     pattern: str
-    """The path, as a recording's."""
+    """The path of its file: see `filename_pattern.file_name`."""
     reasons: tuple[str, ...]
     """Those of `REASONS` for which it is written."""
     legs: str = "auto"
@@ -55,17 +55,17 @@ class RingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Who may read new files and folders."""
 
 
-class Bound(Protocol):
-    """What bounds the memory of all sessions together."""
+class MemoryBudget(Protocol):
+    """What limits the memory of all sessions together."""
 
-    def update(self, holder: Any) -> None:
-        """Take note of what somebody holds now."""
+    def update(self, holder: Ring, /) -> None:
+        """Count what a ring holds now; it may be asked to `reduce_memory`."""
 
-    def forget(self, holder: Any) -> None:
-        """Count somebody no longer."""
+    def forget(self, holder: Ring, /) -> None:
+        """Stop counting a ring."""
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _RingItem(msgspec.Struct, frozen=True):
     """An event that is kept."""
 
     event: SessionEvent
@@ -74,27 +74,27 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 class Ring:
-    """What is kept of one session."""
+    """The last messages of one session."""
 
     gives = "its ring is emptied"
 
     def __init__(self, rings: Rings, info: SessionInfo) -> None:
         self.number = info.number
         self.info = info
-        self.state: Known | None = None
-        """How far the session was where the ring begins; None at its beginning."""
-        self.items: deque[_Kept] = deque()
+        self.state: SessionState | None = None
+        """The state of the session where the ring begins; None at the start of the session."""
+        self.items: deque[_RingItem] = deque()
         self.messages = 0
         self.held = 0
-        """Bytes of memory."""
+        """How many bytes of memory it holds."""
         self.lacks = Loss()
-        """What should have been kept and is not."""
+        """What it should hold but does not."""
         self._rings = rings
         self._settings = rings.settings
-        self._broken = False
+        self._was_reset = False
         """Whether a node reset the session."""
         self._written: set[tuple[str, Direction]] = set()
-        """For what it has been written already."""
+        """The reasons for which it has been written."""
 
     def handle(self, event: SessionEvent) -> None:
         """Keep what happened next; write the ring if that is a reason for it."""
@@ -102,19 +102,19 @@ class Ring:
             case Delivered():
                 self._deliver(event)
             case NotRecorded():
-                # It counts if the ring is ever written.
+                # This counts only if the ring is written.
                 self.lacks += Loss(event.lost.messages, event.lost.size)
             case SessionEnded():
                 self._end(event)
             case ObserverDropped():
-                # The end of the session, which was not observed, may have been a bad one.
+                # The end of the session is not observed: it may have been a bad one.
                 self._rings.forget(self)
                 if "death" in self._settings.reasons:
                     self._rings.write(self, "death")
             case _:
-                self._broken = self._broken or isinstance(event, SessionReset)
+                self._was_reset = self._was_reset or isinstance(event, SessionReset)
                 self.info = event.info
-                self._keep(_Kept(event))
+                self._keep(_RingItem(event))
 
     def _deliver(self, event: Delivered) -> None:
         messages, size, reason = 0, PER_READ, ""
@@ -125,7 +125,7 @@ class Ring:
             reason = error_in(delivery) or reason
             kept.append(without_records(delivery))
         size += messages * PER_MESSAGE
-        self._keep(_Kept(msgspec.structs.replace(event, deliveries=kept), messages, size))
+        self._keep(_RingItem(msgspec.structs.replace(event, deliveries=kept), messages, size))
         if reason in self._settings.reasons and (reason, event.direction) not in self._written:
             self._written.add((reason, event.direction))
             self._rings.write(self, reason)
@@ -134,18 +134,18 @@ class Ring:
         """Write the ring if the end was a bad one."""
         self._rings.forget(self)
         self.info = event.info
-        reasons = reason_of_end(event.summary, was_reset=self._broken)
+        reasons = reason_of_end(event.summary, was_reset=self._was_reset)
         reason = next((each for each in reasons if each in self._settings.reasons), None)
         if reason is not None:
-            self._add(_Kept(event))
+            self._add(_RingItem(event))
             self._rings.write(self, reason)
 
-    def _keep(self, item: _Kept) -> None:
+    def _keep(self, item: _RingItem) -> None:
         self._add(item)
         self._rings.update(self)
 
-    def _add(self, item: _Kept) -> None:
-        """Keep one more, and drop the oldest that are too many."""
+    def _add(self, item: _RingItem) -> None:
+        """Add an item, and drop the oldest ones that are too many."""
         self.items.append(item)
         self.messages += item.messages
         self.held += item.size
@@ -154,7 +154,7 @@ class Ring:
             self._drop()
 
     def _is_full(self) -> bool:
-        """Whether there are enough without the oldest."""
+        """Return whether there are enough messages without the oldest item."""
         first, enough = self.items[0], self._settings.messages
         if self.messages - first.messages < enough:
             return False
@@ -163,11 +163,11 @@ class Ring:
             inside.discard(first.event.direction)
             if not first.event.deliveries[-1].entries:
                 inside.add(first.event.direction)
-        # Messages of which only the end would be left do not count.
+        # A message of which only the end would be left does not count.
         return self.messages - first.messages - len(inside) >= enough
 
-    def shed(self) -> None:
-        """Drop everything: there is no memory for it."""
+    def reduce_memory(self) -> None:
+        """Drop everything, since there is no memory for it."""
         while self.items:
             self._drop()
 
@@ -176,11 +176,13 @@ class Ring:
         self.messages -= item.messages
         self.held -= item.size
         if self.state is None:
-            self.state = Known(self.info)
+            self.state = SessionState(self.info)
         self.state.follow(item.event)
 
-    def record(self, recorder: Recorder, state: Known | None, items: Sequence[_Kept]) -> int:
-        """Write what was kept; return how many messages that is."""
+    def record(
+        self, recorder: Recorder, state: SessionState | None, items: Sequence[_RingItem]
+    ) -> int:
+        """Record items; return how many messages they have."""
         count = 0
         waiting: set[Direction] = set()
         if state is not None and items:
@@ -203,10 +205,19 @@ class Ring:
 
 
 class Rings:
-    """The rings of a proxy's sessions; `disk` writes them, `notify` hears where.
+    """An observer that keeps a ring for each session of a proxy.
 
-    `bound` counts what they hold; `now` gives nanoseconds since 1970; `closed` is notify of each
-    file that is whole, in the writing thread; `clock` gives seconds.
+    Args:
+        settings: How much is kept, and when and where it is written.
+        disk: Writes the rings, in its own thread.
+        notify: Called with what was written where.
+        budget: Limits the memory of all sessions together.
+        network: The network's id.
+        name: The proxy's name.
+        changes: Whether the bytes sent may differ from those received.
+        now: Returns nanoseconds since 1970.
+        on_closed: Called with each complete file, in the writing thread.
+        clock: Returns seconds.
     """
 
     def __init__(
@@ -214,7 +225,7 @@ class Rings:
         settings: RingSettings,
         disk: Background,
         notify: Notify,
-        bound: Bound,
+        budget: MemoryBudget,
         *,
         network: str,
         name: str,
@@ -225,11 +236,11 @@ class Rings:
     ) -> None:
         self.settings = settings
         self._disk = disk
-        self._bound = bound
+        self._budget = budget
         self.network = network
         self.name = name
         self.changes = changes
-        """Whether what goes out may differ from what came in."""
+        """Whether the bytes sent may differ from those received."""
         self._now = now
         self._writer = RingWriter(
             disk, notify, on_closed, clock, settings.access, fixed_folder(settings.pattern)
@@ -243,25 +254,25 @@ class Rings:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether some have not been written yet and are tried again."""
+        """Whether a ring could not be written yet, and will be tried again."""
         return self._writer.is_waiting
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is no session."""
+        """Whether there are no sessions."""
         return not self._rings
 
     @property
     def rings(self) -> Sequence[Ring]:
-        """Those there are now."""
+        """The rings of the open sessions."""
         return tuple(self._rings.values())
 
     def write_all(self, reason: str, which: Callable[[SessionInfo], bool] = lambda _: True) -> int:
-        """Write those that are meant, whatever the settings say; how many they are."""
-        meant = [each for each in self._rings.values() if each.items and which(each.info)]
-        for ring in meant:
+        """Write the rings of some sessions, whatever the settings say; return how many."""
+        matching = [each for each in self._rings.values() if each.items and which(each.info)]
+        for ring in matching:
             self.write(ring, reason)
-        return len(meant)
+        return len(matching)
 
     # Sessions.
 
@@ -272,31 +283,31 @@ class Rings:
 
     def update(self, ring: Ring) -> None:
         """Count the memory of a ring."""
-        self._bound.update(ring)
+        self._budget.update(ring)
 
     def forget(self, ring: Ring) -> None:
         """Forget the ring of a session that is over."""
         self._rings.pop(ring.number, None)
-        self._bound.forget(ring)
+        self._budget.forget(ring)
 
     # Files.
 
     def write(self, ring: Ring, reason: str) -> None:
-        """Have it written as it is now, in the writing thread."""
-        self._disk.call(partial(self._writer.write, _Dump(self, ring, reason, self._now())))
+        """Queue a ring to be written as it is now."""
+        self._disk.call(partial(self._writer.write, _RingDump(self, ring, reason, self._now())))
 
     def retry(self) -> None:
-        """Have written what no disk has taken so far, if it is time."""
+        """Try again to write what the disk has not accepted so far, if it is time."""
         if self._writer.is_waiting:
             self._disk.call(self._writer.retry)
 
     def close(self) -> None:
-        """Try a last time; what cannot be written is lost."""
+        """Try a last time to write what is waiting; the rest is lost."""
         self._disk.call(self._writer.finish)
 
 
-class _Dump:
-    """A ring as it is at this moment; a `ring_writer.Dump`."""
+class _RingDump:
+    """A ring as it was at one moment: a `ring_writer.Dump`."""
 
     def __init__(self, rings: Rings, ring: Ring, reason: str, time_ns: int) -> None:
         self.title = f"session {ring.number}: {reason}"
@@ -317,11 +328,11 @@ class _Dump:
 
     @property
     def count(self) -> int:
-        """How many steps it has."""
+        """How many items it has."""
         return len(self._items)
 
     def blocks(self, skipped: int) -> tuple[list[bytes], int]:
-        """Return the blocks of a file without the first steps, and how many messages it has."""
+        """Return the blocks of a file without the first items, and its number of messages."""
         parts: list[bytes] = []
         recorder = Recorder(
             parts.append,
@@ -332,6 +343,6 @@ class _Dump:
         )
         state = None if self._state is None else self._state.copy()
         for item in self._items[:skipped]:
-            state = state or Known(self._ring.info)
+            state = state or SessionState(self._ring.info)
             state.follow(item.event)
         return parts, self._ring.record(recorder, state, self._items[skipped:])

@@ -50,9 +50,9 @@ class OpenFile:
         self.began_ns = began_ns
         self.size = 0
         self.left: set[int] = set()
-        """Sessions of which it holds the beginning only."""
-        self.unsure: set[int] = set()
-        """Sessions of which it may not hold the beginning, because something was lost."""
+        """Sessions of which it only holds the start."""
+        self.uncertain: set[int] = set()
+        """Sessions of which it may lack the start, because something was lost."""
         self._loses = False
         self.recorder: Recorder
 
@@ -63,13 +63,13 @@ class OpenFile:
 
     def announce(self, number: int) -> None:
         """Write a session's endpoints again, while something is lost and once after that."""
-        if not self._loses and not self.unsure and not self.file.failing:
+        if not self._loses and not self.uncertain and not self.file.failing:
             return
         if self._loses and not self.file.failing:
-            self.unsure.update(self.recorder.open_sessions)
+            self.uncertain.update(self.recorder.open_sessions)
         self._loses = self.file.failing
-        if self._loses or number in self.unsure:
-            self.unsure.discard(number)
+        if self._loses or number in self.uncertain:
+            self.uncertain.discard(number)
             if (session := self.recorder.open_sessions.get(number)) is not None:
                 session.announce()
 
@@ -86,7 +86,7 @@ class Rotation:
         notify: Called with what happens to a file, and whether that is bad.
         network: The network's id.
         name: The proxy's name.
-        changes: Whether what goes out may differ from what came in.
+        changes: Whether the bytes sent may differ from those received.
         now: Returns the time of day, in nanoseconds since 1970.
         on_closed: Called with each file that is complete, in the disk's thread.
     """
@@ -119,9 +119,9 @@ class Rotation:
         self.shared: OpenFile | None = None
         """The file that sessions share, if there is one now."""
         self.last: CaptureFile | None = None
-        """The file that began last."""
+        """The file that was begun last."""
         self.count = 0
-        """How many files began."""
+        """How many files were begun."""
 
     @property
     def per_session(self) -> bool:
@@ -138,21 +138,21 @@ class Rotation:
         return total
 
     def count_lost(self, lost: Lost, file: OpenFile | None) -> None:
-        """Count what could not be recorded, and have the file say it if there is one."""
+        """Count what could not be recorded; the file says so, if there is one."""
         if file is not None:
             file.file.add_loss(lost.messages, lost.size)
         elif lost:
             self._lost += Loss(lost.messages, lost.size)
 
     def relieve(self) -> bool:
-        """Wait until the disk has what it was given; wait only once for a disk that hangs."""
+        """Wait until the disk has everything; only once for a disk that hangs."""
         self._may_wait = self._may_wait and self._disk.drain(DISK_TIMEOUT)
         return self._may_wait
 
     def open(self, *, fresh: bool) -> None:
         """Open the first shared file; raises CaptureError.
 
-        It may continue an existing file, unless it has to be `fresh` or we make up its name.
+        It may continue an existing file, unless it has to be `fresh` or its name is generated.
         """
         if self.per_session:
             file_name(self._settings.pattern, network="", name="", session=0, time_ns=self.now())
@@ -172,9 +172,9 @@ class Rotation:
         return self.shared
 
     def is_due(self, file: OpenFile, time_ns: int) -> bool:
-        """Whether it is time for the next file."""
+        """Return whether it is time for the next file."""
         if file.file.failing:
-            return False  # another would fail as well, and this one has to say what is missing
+            return False  # another one would fail too, and this one has to say what is missing
         size, every = self._settings.rotate_size, int(self._settings.rotate_every * 1e9)
         if size and file.size >= size:
             return not file.recorder.in_message or file.size >= 2 * size

@@ -1,4 +1,4 @@
-"""Recording switched on and off while sessions last: by proxy, by peer, by session."""
+"""Switches recording on and off while sessions last: by proxy, by peer, by session."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from lbcproxy.capture.recording.recording import Recording, SessionRecording
-from lbcproxy.capture.writing.session_state import Known, from_next_message
+from lbcproxy.capture.writing.session_state import SessionState, from_next_message
 from lbcproxy.session import Direction, SessionInfo
 from lbcproxy.session.events import (
     Delivered,
@@ -17,30 +17,30 @@ from lbcproxy.session.events import (
     SessionReset,
 )
 
-__all__ = ["MAX_PEERS", "Choice", "Switch", "SwitchedSession", "is_of"]
+__all__ = ["MAX_PEERS", "Choice", "Switch", "SwitchedSession", "involves_host"]
 
 MAX_PEERS = 1000
-"""Hosts that may have a choice of their own."""
+"""How many hosts may have a choice of their own."""
 
 
 class Choice:
-    """What is to be recorded of the sessions to come of a proxy."""
+    """Which future sessions of a proxy are recorded."""
 
     def __init__(self, on: bool) -> None:
         self.on = on
         self.peers: dict[str, bool] = {}
-        """Hosts of which it is otherwise."""
+        """Hosts with a choice of their own."""
 
-    def of(self, facts: SessionInfo) -> bool:
-        """Whether a session that begins is recorded."""
-        for host in (facts.client.host, facts.upstream.host):
+    def of(self, info: SessionInfo) -> bool:
+        """Return whether a session that begins is recorded."""
+        for host in (info.client.host, info.upstream.host):
             if host in self.peers:
                 return self.peers[host]
         return self.on
 
 
 class Switch:
-    """An observer that records those sessions of a proxy that are to be recorded.
+    """An observer that records the sessions of a proxy that are switched on.
 
     A session that is switched on later begins in the file as `continued`, with the version its
     nodes had negotiated, after the messages that are incomplete. One that is switched off
@@ -55,12 +55,12 @@ class Switch:
 
     @property
     def sessions(self) -> Iterator[SwitchedSession]:
-        """The sessions there are, recorded or not."""
+        """The open sessions, recorded or not."""
         return iter(self._sessions.values())
 
     @property
     def is_idle(self) -> bool:
-        """Whether there are none."""
+        """Whether there are no sessions."""
         return not self._sessions
 
     def session_started(self, info: SessionInfo) -> SwitchedSession:
@@ -105,13 +105,13 @@ class SwitchedSession:
         forget: Callable[[int], object],
     ) -> None:
         self.on = on
-        self._state = Known(info)
+        self._state = SessionState(info)
         self._recording = recording
         self._forget = forget
         self._is_over = False
         """Whether both directions are closed, or it was reset."""
         self._waiting: set[Direction] = set()
-        """Where recording begins after the message that is incomplete."""
+        """The directions in which recording begins after an incomplete message."""
 
     @property
     def info(self) -> SessionInfo:
@@ -141,7 +141,7 @@ class SwitchedSession:
             case Delivered():
                 if self.on:
                     self._deliver(event)
-                self._state.passed(event.direction, event.deliveries)
+                self._state.deliver(event.direction, event.deliveries)
             case SessionEnded() | ObserverDropped():
                 self._forget(self.info.number)
                 if self.on or isinstance(event, ObserverDropped):
@@ -157,15 +157,15 @@ class SwitchedSession:
 
     def _deliver(self, event: Delivered) -> None:
         if event.direction in self._waiting:
-            wanted = from_next_message(event.deliveries)
-            if wanted is None:
+            deliveries = from_next_message(event.deliveries)
+            if deliveries is None:
                 return
             self._waiting.discard(event.direction)
-            event = msgspec.structs.replace(event, deliveries=wanted)
+            event = msgspec.structs.replace(event, deliveries=deliveries)
         if event.deliveries:
             self._recording.handle(event)
 
 
-def is_of(host: str) -> Callable[[SessionInfo], bool]:
-    """Give what tells sessions with a host at one of their ends."""
-    return lambda facts: host in (facts.client.host, facts.upstream.host)
+def involves_host(host: str) -> Callable[[SessionInfo], bool]:
+    """Return a function that tells whether a host is at one of the ends of a session."""
+    return lambda info: host in (info.client.host, info.upstream.host)

@@ -31,13 +31,13 @@ from lbcproxy.capture.writing.flows import (
     Flow,
     PacketBlocks,
 )
-from lbcproxy.capture.writing.notes import Note, comment_of, custom_of, note_options
+from lbcproxy.capture.writing.notes import PacketNote, comment_of, custom_of, note_options
 from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import UNKNOWN_SIZE
 
-__all__ = ["CaptureWriter", "Note", "Piece"]
+__all__ = ["CaptureWriter", "Chunk", "PacketNote"]
 
 _UNKNOWN_JUMP = 2**31  # in sequence numbers, for a gap of unknown size
 
@@ -47,11 +47,11 @@ _NANOSECONDS = b"\x09"
 _UNKNOWN_LENGTH = -1
 
 
-class Piece(msgspec.Struct, frozen=True, gc=False):
+class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Bytes that belong together, usually a message, and the note about them, if any."""
 
     raw: bytes
-    note: Note | None = None
+    note: PacketNote | None = None
     ends: Sequence[int] = ()
     """Where its messages end, if it has several and no note. The last one ends with the chunk."""
     missing: int = 0
@@ -133,7 +133,7 @@ class CaptureWriter:
         noted = {"session": session, "leg": leg.value, **facts, **named}
         if position is not None:
             noted["position"] = position
-        options = note_options(Note(text, noted))
+        options = note_options(PacketNote(text, noted))
         blocks = PacketBlocks(time_ns)
         blocks.packet(flow, Direction.TO_UPSTREAM, SYN, options=options)
         blocks.packet(flow, Direction.TO_CLIENT, SYN | ACK)
@@ -143,7 +143,7 @@ class CaptureWriter:
         self._write(b"".join(blocks.parts))
 
     def data(
-        self, session: int, leg: Leg, direction: Direction, time_ns: int, pieces: Sequence[Piece]
+        self, session: int, leg: Leg, direction: Direction, time_ns: int, chunks: Sequence[Chunk]
     ) -> None:
         """Record that bytes were sent over a leg.
 
@@ -153,7 +153,7 @@ class CaptureWriter:
         flow = self._flow(session, leg, direction)
         before = flow.progress()
         try:
-            blocks = self._data_blocks(flow, direction, time_ns, pieces)
+            blocks = self._data_blocks(flow, direction, time_ns, chunks)
             joined = b"".join(blocks.parts)
         except BaseException:
             flow.restore(before)  # nothing is written, so there is no gap
@@ -167,21 +167,21 @@ class CaptureWriter:
         half.sequence = (half.sequence + size) & 0xFFFFFFFF
 
     def _data_blocks(
-        self, flow: Flow, direction: Direction, time_ns: int, pieces: Sequence[Piece]
+        self, flow: Flow, direction: Direction, time_ns: int, chunks: Sequence[Chunk]
     ) -> PacketBlocks:
         blocks = PacketBlocks(time_ns)
         run: list[bytes] = []
         size = 0
-        for piece in _split_to_fit(pieces):
-            length = len(piece.raw)
-            alone = piece.note is not None or length > MAX_PAYLOAD
+        for chunk in _split_to_fit(chunks):
+            length = len(chunk.raw)
+            alone = chunk.note is not None or length > MAX_PAYLOAD
             if run and (alone or size + length > MAX_PAYLOAD):
                 blocks.packet(flow, direction, PSH | ACK, run)
                 run, size = [], 0
             if alone:
-                _append_alone(blocks, flow, direction, piece)
+                _append_alone(blocks, flow, direction, chunk)
             elif length:
-                run.append(piece.raw)
+                run.append(chunk.raw)
                 size += length
         if run:
             blocks.packet(flow, direction, PSH | ACK, run)
@@ -193,7 +193,7 @@ class CaptureWriter:
         leg: Leg,
         direction: Direction,
         time_ns: int,
-        note: Note | None = None,
+        note: PacketNote | None = None,
     ) -> None:
         """Record that a direction of a leg ended in order (FIN).
 
@@ -214,7 +214,7 @@ class CaptureWriter:
         leg: Leg,
         direction: Direction,
         time_ns: int,
-        note: Note | None = None,
+        note: PacketNote | None = None,
     ) -> None:
         """Record that the sender in this direction reset the leg (RST), and forget the leg.
 
@@ -261,34 +261,34 @@ def _substitute_address(session: int, leg: Leg, source: Endpoint) -> Endpoint:
     return Endpoint(f"0.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", source.port)
 
 
-def _split_to_fit(pieces: Sequence[Piece]) -> Iterable[Piece]:
+def _split_to_fit(chunks: Sequence[Chunk]) -> Iterable[Chunk]:
     """Split chunks of several messages that are too long for a packet, where messages end."""
-    if all(len(piece.raw) <= MAX_PAYLOAD for piece in pieces):
-        return pieces
-    return itertools.chain.from_iterable(map(_split, pieces))
+    if all(len(chunk.raw) <= MAX_PAYLOAD for chunk in chunks):
+        return chunks
+    return itertools.chain.from_iterable(map(_split, chunks))
 
 
-def _split(piece: Piece) -> Iterator[Piece]:
-    begin, ends = 0, piece.ends or (len(piece.raw),)
+def _split(chunk: Chunk) -> Iterator[Chunk]:
+    begin, ends = 0, chunk.ends or (len(chunk.raw),)
     if len(ends) == 1:
-        yield piece
+        yield chunk
         return
-    while begin < len(piece.raw):
+    while begin < len(chunk.raw):
         # The last message that ends in this packet, or one longer than a packet.
         last = bisect.bisect_right(ends, begin + MAX_PAYLOAD) - 1
         last += last < 0 or ends[last] <= begin
-        yield Piece(piece.raw[begin : ends[last]])
+        yield Chunk(chunk.raw[begin : ends[last]])
         begin = ends[last]
 
 
-def _append_alone(blocks: PacketBlocks, flow: Flow, direction: Direction, piece: Piece) -> None:
+def _append_alone(blocks: PacketBlocks, flow: Flow, direction: Direction, chunk: Chunk) -> None:
     """Append a chunk in packets of its own, with its note on the last."""
-    options = note_options(piece.note)
+    options = note_options(chunk.note)
     half = flow.halves[direction]
-    missing = _UNKNOWN_JUMP if piece.missing == UNKNOWN_SIZE else piece.missing
+    missing = _UNKNOWN_JUMP if chunk.missing == UNKNOWN_SIZE else chunk.missing
     half.sequence = (half.sequence + missing) & 0xFFFFFFFF
-    half.position += max(piece.missing, 0)
-    view = memoryview(piece.raw)
+    half.position += max(chunk.missing, 0)
+    view = memoryview(chunk.raw)
     # Where the last packet begins. An empty chunk has one packet all the same.
     last = max(len(view) - 1, 0) // MAX_PAYLOAD * MAX_PAYLOAD
     for start in range(0, last, MAX_PAYLOAD):

@@ -1,4 +1,4 @@
-"""What happened as Bitcoin Core would have captured it, had it been the upstream."""
+"""Writes what Bitcoin Core would have captured if it had been the upstream."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from lbcproxy.wire.envelope import HEADER_SIZE
 
 __all__ = ["WRITER", "CoreWriter"]
 
-_MOST_OPEN = 100
-_LONGEST_NAME = 200
-_NOBODY = ("0.0.0.0", "::")  # noqa: S104  # hosts that are compared, not listened at
-_AS_NAME = str.maketrans(":/\0", "___")
+_MAX_OPEN = 100
+_MAX_NAME = 200
+_UNKNOWN_HOSTS = ("0.0.0.0", "::")  # noqa: S104  # hosts that are compared, not listened at
+_NAME_TABLE = str.maketrans(":/\0", "___")
 
 
 class _Folder(msgspec.Struct):
@@ -34,14 +34,14 @@ class _Folder(msgspec.Struct):
     path: Path
     network: str
     received: Direction
-    """The direction of what the node that writes the files receives."""
+    """The direction that the node which captures receives."""
 
 
 class CoreWriter(Writer):
-    """Writes a folder for each session, named for the node's peer, into a folder.
+    """Writes a folder for each session, named after the node's peer, into a folder.
 
-    The files are those of a Core in the upstream's place, so the peer is the client. Of a client
-    without an address, as a node is in Core's own files, they are those of that node.
+    The files are those of a Core in place of the upstream, so the peer is the client. If the client
+    has no address, as a node in Core's own files, the files are those of that node.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +55,7 @@ class CoreWriter(Writer):
 
     def header(self, header: SectionHeader) -> None:
         """Begin a section."""
-        self.lacking("comments of the file", len(header.comments))
+        self.count_unsupported("comments of the file", len(header.comments))
         self._folders.clear()
 
     def session_event(self, event: SessionEvent) -> None:
@@ -64,20 +64,20 @@ class CoreWriter(Writer):
             case Delivered():
                 self._deliver(event)
             case SessionStarted():
-                self.lacking("missing beginnings", not event.from_start)
+                self.count_unsupported("missing beginnings", not event.from_start)
                 self._start(event.info)
             case SessionEnded():
-                self.lacking("ends of sessions", event.closed)
+                self.count_unsupported("ends of sessions", event.closed)
                 self._end(event.info.number)
 
     def _start(self, info: SessionInfo) -> None:
-        """Choose a folder; it is made with the first message."""
-        self.lacking("networks: say --network")
-        self.lacking("addresses of the node's own")
-        mirrored = info.client.host in _NOBODY and info.listen.host not in _NOBODY
-        # What stands in a file may be anything: a host is no way into other folders.
+        """Choose a folder. It is made with the first message."""
+        self.count_unsupported("networks: say --network")
+        self.count_unsupported("addresses of the node's own")
+        mirrored = info.client.host in _UNKNOWN_HOSTS and info.listen.host not in _UNKNOWN_HOSTS
+        # A file may claim any host: it must not lead to other folders.
         peer = info.listen if mirrored else info.client
-        name = base = str(peer).translate(_AS_NAME)[:_LONGEST_NAME]
+        name = base = str(peer).translate(_NAME_TABLE)[:_MAX_NAME]
         number = 2
         while name in self._taken:
             name, number = f"{base}-{number}", number + 1
@@ -113,13 +113,13 @@ class CoreWriter(Writer):
         self._open.clear()
 
     def _count(self, entry: Entry) -> None:
-        self.lacking("verdicts and who decided", entry.verdict != EntryVerdict.PASS)
-        self.lacking("comments of messages", len(entry.comments))
-        self.lacking("nanoseconds of times", entry.time_ns % 1_000 != 0)
+        self.count_unsupported("verdicts and who decided", entry.verdict != EntryVerdict.PASS)
+        self.count_unsupported("comments of messages", len(entry.comments))
+        self.count_unsupported("nanoseconds of times", entry.time_ns % 1_000 != 0)
         if entry.message is None:
-            self.lacking("gaps" if entry.missing else "pieces that are no message")
+            self.count_unsupported("gaps" if entry.missing else "pieces that are no message")
         elif (entry.message.frame_error or "").startswith("checksum"):
-            self.lacking("checksums, which become right")
+            self.count_unsupported("checksums, which become right")
 
     def _at_node(self, delivery: Delivery, entry: Entry, folder: _Folder) -> Iterator[bytes]:
         """Give the frames of an entry that were on the side of the node that writes the files."""
@@ -133,12 +133,12 @@ class CoreWriter(Writer):
             if isinstance(item, Frame):
                 yield item.raw
             elif isinstance(item, Junk) and entry.message is not None:
-                self.lacking("pieces that are no message")
+                self.count_unsupported("pieces that are no message")
 
     def _write(self, folder: _Folder, direction: Direction, raw: bytes, time_ns: int) -> None:
         micros = time_ns // 1_000
         if not 0 <= micros < TIME_LIMIT:
-            self.lacking("times before 1970 or after 2255")
+            self.count_unsupported("times before 1970 or after 2255")
             micros = max(0, min(micros, TIME_LIMIT - 1))
         payload = raw[HEADER_SIZE:]
         file = self._file(folder.path / (RECEIVED if direction is folder.received else SENT))
@@ -147,7 +147,7 @@ class CoreWriter(Writer):
     def _file(self, path: Path) -> BinaryIO:
         file = self._open.pop(path, None)
         if file is None:
-            if len(self._open) >= _MOST_OPEN:
+            if len(self._open) >= _MAX_OPEN:
                 oldest = next(iter(self._open))
                 self._open.pop(oldest).close()
             make_folders(path.parent)

@@ -1,9 +1,8 @@
-"""What happened as lines of ndjson."""
+"""Writes ndjson: one line for each event."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -29,7 +28,7 @@ __all__ = ["WRITER", "NdjsonWriter"]
 
 
 class NdjsonWriter(Writer):
-    """Writes a line for each thing that happened, none longer than `MAX_LINE` bytes."""
+    """Writes a line for each event, of at most `MAX_LINE` bytes."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         super().__init__()
@@ -37,7 +36,7 @@ class NdjsonWriter(Writer):
 
     def header(self, header: SectionHeader) -> None:
         """Begin a section."""
-        said = {
+        fields: dict[str, object] = {
             "event": "section",
             "network": header.network,
             "legs": header.legs,
@@ -45,10 +44,10 @@ class NdjsonWriter(Writer):
             "metadata": header.metadata,
             "comments": header.comments,
         }
-        self._line(said)
+        self._line(fields)
 
     def session_event(self, event: SessionEvent) -> None:
-        """Write a line for each entry, or for what else happened."""
+        """Write a line for each entry, or for another event."""
         match event:
             case Delivered():
                 self._deliver(event)
@@ -56,7 +55,7 @@ class NdjsonWriter(Writer):
                 more: dict[str, object] = {}
                 if not event.from_start:
                     more = {"begun": False, "protocol_version": event.protocol_version}
-                self._event("started", info, time_ns, **_between(info), **more)
+                self._event("started", info, time_ns, **_endpoints(info), **more)
             case UpstreamConnected(info=info, time_ns=time_ns):
                 self._event("connected", info, time_ns, local=str(info.local))
             case SessionEnding(info=info, time_ns=time_ns, end=end):
@@ -71,10 +70,10 @@ class NdjsonWriter(Writer):
     def _deliver(self, event: Delivered) -> None:
         for delivery in event.deliveries:
             for entry in delivery.entries:
-                said = entry_object(entry, with_payload=True)
+                fields = entry_object(entry, with_payload=True)
                 if entry.verdict == EntryVerdict.REWRITE and delivery.sent is not None:
-                    said["sent"] = delivery.sent.hex()
-                self._line(said)
+                    fields["sent"] = delivery.sent.hex()
+                self._line(fields)
 
     def not_recorded(self, lost: Lost, time_ns: int) -> None:
         """Write how much is missing."""
@@ -82,26 +81,26 @@ class NdjsonWriter(Writer):
 
     def _event(self, event: str, info: SessionInfo, time_ns: int, **more: object) -> None:
         if not info.network:
-            self.lacking(f"sessions of no known network: {event}")
+            self.count_unsupported(f"sessions of no known network: {event}")
             return
         self._line({"event": event, "time": iso_time(time_ns), "session": info.number, **more})
 
-    def _line(self, said: dict[str, Any]) -> None:
-        line = json_line(said).encode() + b"\n"
-        if len(line) > MAX_LINE:  # the payload says it all
-            short = said | {"message": None, "omitted": ["message", "partial", "claims"]}
+    def _line(self, fields: dict[str, object]) -> None:
+        line = json_line(fields).encode() + b"\n"
+        if len(line) > MAX_LINE:  # the payload has everything
+            short = fields | {"message": None, "omitted": ["message", "partial", "claims"]}
             short.pop("partial", None)
             short.pop("claims", None)
             line = json_line(short).encode() + b"\n"
         self._write(line)
 
 
-def _between(facts: SessionInfo) -> dict[str, str]:
+def _endpoints(info: SessionInfo) -> dict[str, str]:
     return {
-        "network": facts.network,
-        "client": str(facts.client),
-        "listen": str(facts.listen),
-        "upstream": str(facts.upstream),
+        "network": info.network,
+        "client": str(info.client),
+        "listen": str(info.listen),
+        "upstream": str(info.upstream),
     }
 
 

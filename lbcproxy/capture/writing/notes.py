@@ -1,4 +1,4 @@
-"""What is said in a capture beside its packets: to people, and as JSON to lbcproxy's reader."""
+"""Notes in a capture, about its packets: a comment for people, and JSON for lbcproxy's reader."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from lbcproxy.capture.formats.pcapng import SCHEMA
 from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
 from lbcproxy.session import Lost
 
-__all__ = ["Note", "comment_of", "custom_of", "lost_block", "note_options"]
+__all__ = ["PacketNote", "comment_of", "custom_of", "lost_block", "note_options"]
 
 _MAX_COMMENT = 65_000
 _MAX_JSON = 65_000
 _MAX_COUNT = 2**64 - 1
 
 
-class Note(msgspec.Struct, frozen=True, gc=False):
-    """What is said of a piece: to people, and as facts to lbcproxy's reader."""
+class PacketNote(msgspec.Struct, frozen=True, gc=False):
+    """What a note says: a comment for people, and facts for lbcproxy's reader."""
 
     comment: str
     facts: Mapping[str, object]
 
 
-def note_options(note: Note | None) -> bytes:
-    """Return the options of a block that say a note; none if there is none."""
+def note_options(note: PacketNote | None) -> bytes:
+    """Return the options of a block that hold a note; empty without a note."""
     if note is None:
         return b""
     return build_options(
@@ -37,29 +37,32 @@ def note_options(note: Note | None) -> bytes:
 
 
 def lost_block(lost: Lost, time_ns: int, before: int = 0) -> bytes:
-    """Return an Interface Statistics Block that says it: capinfos and Wireshark count it.
+    """Return an Interface Statistics Block that says what is lost, for capinfos and Wireshark too.
 
-    `before` is how much earlier blocks of the section say: other programs want the sum.
+    Args:
+        lost: What could not be recorded.
+        time_ns: Nanoseconds since 1970.
+        before: The count in earlier blocks of the section: other programs expect the sum.
     """
     body = struct.pack("<III", 0, time_ns >> 32 & 0xFFFFFFFF, time_ns & 0xFFFFFFFF)
     dropped = struct.pack("<Q", min(before + (lost.messages or lost.packets), _MAX_COUNT))
     comment = f"{lost.description} before this" + (f": {lost.why}" if lost.why else "")
-    note = note_options(Note(comment, {"lost": lost}))
-    said = note + build_options((pcapng.OPTION_DROPPED, dropped))
-    return build_block(pcapng.STATISTICS, body + said + bytes(4))
+    note = note_options(PacketNote(comment, {"lost": lost}))
+    options = note + build_options((pcapng.OPTION_DROPPED, dropped))
+    return build_block(pcapng.STATISTICS, body + options + bytes(4))
 
 
 def comment_of(text: str) -> bytes:
-    """Return text for people, cut to what an option may hold."""
+    """Return a comment, cut to what an option can hold."""
     cut = text.encode(errors="backslashreplace")[:_MAX_COMMENT]
     return cut.decode(errors="ignore").encode()
 
 
 def custom_of(facts: Mapping[str, object]) -> bytes:
-    """Return facts for the reader.
+    """Return the value of a custom option with facts.
 
-    An option holds 64 KiB. Of more, the longest values are left out and named under `omitted`:
-    a recording must not stop because somebody gave a very long reason.
+    An option holds 64 KiB. If that is not enough, the longest values are left out and their keys
+    listed under `omitted`: a very long reason must not stop a recording.
     """
     everything = {"schema": SCHEMA, **facts}
     text = msgspec.json.encode(everything)

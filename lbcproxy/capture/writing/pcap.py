@@ -1,4 +1,4 @@
-"""The packets that a recorder writes, in a pcap: what is said of them is left out."""
+"""Writes pcap: the packets of a recorder, without the notes about them."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["WRITER", "PcapWriter"]
 
-_FILE = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, LINK_RAW)
-_RECORD = struct.Struct("<IIII")
-_LAST = 2**32 - 1
+_FILE_HEADER = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, LINK_RAW)
+_RECORD_HEADER = struct.Struct("<IIII")
+_MAX_SECONDS = 2**32 - 1
 _CLIENT_PORTS = 32_768
-"""Where the ports begin that systems give to clients; below it a port is a server's."""
+"""The first port that systems assign to clients; lower ones belong to servers."""
 VERDICTS = "verdicts and who decided"
 COMMENTS = "comments of messages"
 
 
 class PcapWriter(PcapngWriter):
-    """Writes a pcap. Where both legs are the same bytes, it has the client's alone."""
+    """Writes a pcap. If both legs have the same bytes, it only has the client leg."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._out = write
         super().__init__(self._blocks)
         self._sessions = 0
-        self._head = b""  # of the sections: packets are read as being of it
+        self._head = b""  # the start of the section, for reading its packets
         self._silent = False
-        write(_FILE)
+        write(_FILE_HEADER)
 
     def header(self, header: SectionHeader) -> None:
-        """Begin a section, of which a pcap shows nothing."""
+        """Begin a section, which a pcap does not show."""
         super().header(header)
-        self.lacking("comments of the file", len(header.comments))
+        self.count_unsupported("comments of the file", len(header.comments))
 
     def recorder(self, header: SectionHeader, network: str) -> Recorder:
-        """Make what records a section."""
+        """Return the recorder of a section."""
         return Recorder(
             self.write,
             network=network,
@@ -75,53 +75,55 @@ class PcapWriter(PcapngWriter):
                 self._count_upstream()
             case SessionEnding():
                 shown = event.end.cause in (EndCause.CLOSED, EndCause.RESET)
-                self.lacking("why sessions ended", not shown)
+                self.count_unsupported("why sessions ended", not shown)
         super().session_event(event)
 
     def not_recorded(self, lost: Lost, time_ns: int) -> None:
-        """Count it: a pcap has no place for it."""
-        self.lacking("counts of what was not recorded")
+        """Count the loss: a pcap cannot hold it."""
+        self.count_unsupported("counts of what was not recorded")
 
     def _start(self, event: SessionStarted) -> None:
-        """Open the client leg; without a SYN if the beginning of the session is missing.
+        """Open the client leg, without a SYN if the start of the session is missing.
 
         If the ports do not show who connected, the SYN has to: messages in the wrong direction
-        would be worse than a beginning that never was.
+        would be worse than a false start.
         """
-        self._count(event.info)
+        self._count_info(event.info)
         if not event.from_start:
-            self.lacking("versions agreed on before", event.protocol_version is not None)
-            self._silent = _is_told_by_ports(event.info)
-            self.lacking("missing beginnings", not self._silent)
+            self.count_unsupported("versions agreed on before", event.protocol_version is not None)
+            self._silent = _ports_show_server(event.info)
+            self.count_unsupported("missing beginnings", not self._silent)
         super().session_event(event)
         self._silent = False
 
     def _count_upstream(self) -> None:
         if self._header.changes and self._header.legs == "both":
-            self.lacking("which connections are the legs of one session")
+            self.count_unsupported("which connections are the legs of one session")
         elif self._header.legs == "both":
-            self.lacking("upstream legs that are the same bytes again")
+            self.count_unsupported("upstream legs that are the same bytes again")
 
     def _count_notes(self, delivery: Delivery) -> None:
         judged = sum(each.verdict != EntryVerdict.PASS for each in delivery.entries)
-        self.lacking(VERDICTS, judged)
-        self.lacking(COMMENTS, sum(len(each.comments) for each in delivery.entries))
+        self.count_unsupported(VERDICTS, judged)
+        self.count_unsupported(COMMENTS, sum(len(each.comments) for each in delivery.entries))
 
-    def _count(self, facts: SessionInfo) -> None:
+    def _count_info(self, info: SessionInfo) -> None:
         self._sessions += 1
-        self.lacking("addresses of upstreams", facts.upstream != facts.listen)
-        ends = facts.client, facts.listen
-        self.lacking("names of hosts", len(host_name_annotations(*ends, ends)))
-        self.lacking("numbers of sessions", facts.number != self._sessions)
+        self.count_unsupported("addresses of upstreams", info.upstream != info.listen)
+        ends = info.client, info.listen
+        self.count_unsupported("names of hosts", len(host_name_annotations(*ends, ends)))
+        self.count_unsupported("numbers of sessions", info.number != self._sessions)
         try:
-            network = networks.get(facts.network)
-            told = networks.meant_by(network.magic) == network
+            network = networks.get(info.network)
+            is_implied = networks.meant_by(network.magic) == network
         except KeyError:
-            told = True
-        self.lacking("networks that their magic does not tell: say --network", not told)
+            is_implied = True
+        self.count_unsupported(
+            "networks that their magic does not tell: say --network", not is_implied
+        )
 
     def _blocks(self, data: bytes) -> None:
-        """Take the blocks of one call of the recorder's writer, and write their packets."""
+        """Write the packets in the blocks of one call of the recorder's writer."""
         if pcapng.matches(data[:4]):
             self._head = data
             return
@@ -134,17 +136,17 @@ class PcapWriter(PcapngWriter):
 
     def _record(self, packet: Packet) -> tuple[bytes, bytes]:
         seconds, nanoseconds = divmod(packet.time_ns, 1_000_000_000)
-        if seconds > _LAST:
-            self.lacking("times after 2106")
-            seconds, nanoseconds = _LAST, 999_999_999
+        if seconds > _MAX_SECONDS:
+            self.count_unsupported("times after 2106")
+            seconds, nanoseconds = _MAX_SECONDS, 999_999_999
         size = len(packet.data)
-        return _RECORD.pack(seconds, nanoseconds, size, size), packet.data
+        return _RECORD_HEADER.pack(seconds, nanoseconds, size, size), packet.data
 
 
-def _is_told_by_ports(facts: SessionInfo) -> bool:
-    """Whether readers know by its ports which side of a session connected."""
+def _ports_show_server(info: SessionInfo) -> bool:
+    """Return whether the ports of a session show which side connected."""
     known = {network.port for network in networks.all_networks().values()}
-    client, server = facts.client.port, facts.listen.port
+    client, server = info.client.port, info.listen.port
     if (client in known) is not (server in known):
         return server in known
     return server < _CLIENT_PORTS <= client

@@ -1,4 +1,4 @@
-"""pcapng, as lbcproxy records it: it holds everything that a capture can say."""
+"""Writes pcapng, as lbcproxy records it: the format that holds everything."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lbcproxy.session.observer import EventRouter
 
 __all__ = ["WRITER", "PcapngWriter"]
 
-_MAX_MISSED = 100
+_MAX_PENDING_LOSSES = 100
 
 
 class PcapngWriter(Writer):
-    """Has a `Recorder` write: one a section, since that is what a recorder begins with.
+    """Writes each section with a `Recorder` of its own.
 
-    The section is written at its first session, which tells the network if the file did not.
+    A section is begun at its first session, which names the network if the file did not.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
@@ -30,15 +30,15 @@ class PcapngWriter(Writer):
         self._header = SectionHeader()
         self._router: EventRouter | None = None
         self._written = False
-        self._missed: list[tuple[Lost, int]] = []
-        self._said = 0  # of the section
+        self._pending_losses: list[tuple[Lost, int]] = []
+        self._reported = 0  # lost messages of the section so far
 
     def header(self, header: SectionHeader) -> None:
-        """Have the next session begin a section."""
+        """Begin a section with the next session."""
         self._header, self._router = header, None
 
     def recorder(self, header: SectionHeader, network: str) -> Recorder:
-        """Make what records a section."""
+        """Return the recorder of a section."""
         return Recorder(
             self.write,
             network=header.network or network,
@@ -49,38 +49,40 @@ class PcapngWriter(Writer):
         )
 
     def session_event(self, event: SessionEvent) -> None:
-        """Record it."""
+        """Write what happened in a session."""
         if isinstance(event, Delivered):
-            self.lacking("times before 1970 or after 2554", not 0 <= event.time_ns <= LAST_NS)
+            self.count_unsupported(
+                "times before 1970 or after 2554", not 0 <= event.time_ns <= LAST_NS
+            )
         if event.info is not None:
             self._section(event.info.network).handle(event)
 
     def not_recorded(self, lost: Lost, time_ns: int) -> None:
-        """Write how much is missing, where that is in the file."""
+        """Write how much is missing at this point of the file."""
         if self._router is not None:
-            self._write_missed(lost, time_ns)
-        elif len(self._missed) < _MAX_MISSED:
-            self._missed.append((lost, time_ns))
+            self._write_lost(lost, time_ns)
+        elif len(self._pending_losses) < _MAX_PENDING_LOSSES:
+            self._pending_losses.append((lost, time_ns))
         else:
-            last, _ = self._missed[-1]
-            self._missed[-1] = last + lost, time_ns
+            last, _ = self._pending_losses[-1]
+            self._pending_losses[-1] = last + lost, time_ns
 
-    def _write_missed(self, lost: Lost, time_ns: int) -> None:
-        self.write(lost_block(lost, time_ns, self._said))
-        self._said += lost.messages or lost.packets
+    def _write_lost(self, lost: Lost, time_ns: int) -> None:
+        self.write(lost_block(lost, time_ns, self._reported))
+        self._reported += lost.messages or lost.packets
 
     def close(self) -> None:
-        """Begin the file, if nothing happened."""
-        if not self._written or self._missed:
+        """Begin the file if nothing has happened."""
+        if not self._written or self._pending_losses:
             self._section("")
 
     def _section(self, network: str) -> EventRouter:
         if self._router is None:
             self._router = EventRouter(self.recorder(self._header, network))
             self._written = True
-            missed, self._missed, self._said = self._missed, [], 0
-            for lost, time_ns in missed:
-                self._write_missed(lost, time_ns)
+            pending, self._pending_losses, self._reported = self._pending_losses, [], 0
+            for lost, time_ns in pending:
+                self._write_lost(lost, time_ns)
         return self._router
 
 

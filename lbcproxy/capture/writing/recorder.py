@@ -10,8 +10,8 @@ import msgspec
 
 from lbcproxy.capture.ip.segments import MAX_PAYLOAD
 from lbcproxy.capture.packet import Leg
-from lbcproxy.capture.writing.capture_writer import CaptureWriter, Note, Piece
-from lbcproxy.capture.writing.session_state import Known
+from lbcproxy.capture.writing.capture_writer import CaptureWriter, Chunk, PacketNote
+from lbcproxy.capture.writing.session_state import SessionState
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Delivery, Direction, Entry, SessionInfo
 from lbcproxy.session.events import (
@@ -31,24 +31,24 @@ from lbcproxy.text import printable
 __all__ = ["LEGS", "Recorder", "SessionRecorder"]
 
 LEGS = ("auto", "client", "both")
-"""Which legs a capture holds. `auto` is `client` as long as nothing can change a message: the
-upstream leg would be the same bytes again."""
+"""Which legs a capture holds. `auto` means `client` while nothing can change a message, since the
+upstream leg would have the same bytes."""
 
 
 INGRESS = {Direction.TO_UPSTREAM: Leg.CLIENT, Direction.TO_CLIENT: Leg.UPSTREAM}
-"""The leg on which a direction's bytes come in; on the other they go out."""
+"""The leg on which the bytes of a direction are received. They are sent on the other one."""
 
 
 class Recorder:
     """An observer that writes sessions to a pcapng file, section by section.
 
     Args:
-        write: Takes the bytes of the file, in order.
+        write: Called with the bytes of the file, in order.
         network: The network's id.
         legs: One of `LEGS`.
-        changes: Whether what goes out may differ from what came in.
-        metadata: Values to be kept at the beginning of the file.
-        comments: The same, for people.
+        changes: Whether the bytes sent may differ from those received.
+        metadata: More values for the start of the file.
+        comments: Comments for the start of the file.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Recorder:
 
     @property
     def in_message(self) -> bool:
-        """Whether a long message has begun, in any session, and not ended."""
+        """Whether any session has an incomplete long message."""
         return any(session.state.inside for session in self.open_sessions.values())
 
     def session_started(self, info: SessionInfo) -> SessionRecorder:
@@ -93,11 +93,13 @@ class Recorder:
         for session in tuple(other.open_sessions.values()):
             session.move_to(self, time_ns)
 
-    def join(self, state: Known, time_ns: int, *, unrecorded: bool = False) -> SessionRecorder:
+    def join(
+        self, state: SessionState, time_ns: int, *, unrecorded: bool = False
+    ) -> SessionRecorder:
         """Record a session that started earlier, from now on.
 
         It is opened with the version that was negotiated, so that this file can be read alone.
-        `unrecorded` says that something may have passed since the last file that has the session.
+        `unrecorded` says that bytes may be missing since the last file that has the session.
         """
         session = SessionRecorder(self, state.info)
         session.resume(state.copy(), time_ns, unrecorded=unrecorded)
@@ -108,11 +110,11 @@ class SessionRecorder:
     """Writes one session to the file of a recorder."""
 
     def __init__(self, recorder: Recorder, info: SessionInfo) -> None:
-        self.state = Known(info)
+        self.state = SessionState(info)
         self._recorder = recorder
         self._legs: list[Leg] = []
-        self._early: list[Piece] = []
-        """What the upstream leg has still to get."""
+        self._early: list[Chunk] = []
+        """What the upstream leg gets once it is open."""
         self._unannounced: set[Leg] = set()
 
     @property
@@ -150,13 +152,13 @@ class SessionRecorder:
 
     def resume(
         self,
-        state: Known,
+        state: SessionState,
         time_ns: int,
         *,
         unrecorded: bool = False,
         before: CaptureWriter | None = None,
     ) -> None:
-        """Write what a file has to say of a session that started earlier."""
+        """Write the start of a session that began in an earlier file."""
         self.state = state
         more = {"continued": True, "protocol_version": state.protocol_version}
         if unrecorded:
@@ -178,15 +180,15 @@ class SessionRecorder:
         more = {}
         if not event.from_start:
             more = {"continued": True, "protocol_version": event.protocol_version}
-        self.state = Known(event.info)
+        self.state = SessionState(event.info)
         self._open(event.time_ns, more, None)
 
     def _open(self, time_ns: int, more: Mapping[str, object], before: CaptureWriter | None) -> None:
         info = self.state.info
         self._recorder.open_sessions[info.number] = self
         self._legs, self._unannounced = [Leg.CLIENT], set()
-        said = {"network": info.network, "upstream": str(info.upstream), **more}
-        self._open_leg(Leg.CLIENT, info.client, info.listen, time_ns, said, before)
+        facts = {"network": info.network, "upstream": str(info.upstream), **more}
+        self._open_leg(Leg.CLIENT, info.client, info.listen, time_ns, facts, before)
 
     def _open_leg(
         self,
@@ -218,39 +220,39 @@ class SessionRecorder:
             writer.finish(self._number, Leg.UPSTREAM, direction, time_ns)
 
     def deliver(self, direction: Direction, deliveries: Sequence[Delivery], time_ns: int) -> None:
-        """Write what passed in a direction."""
+        """Write what was delivered in a direction."""
         if not self._legs or direction in self.state.ended:
             return
-        self.state.passed(direction, deliveries)
+        self.state.deliver(direction, deliveries)
         if not self._recorder.both_legs:
-            pieces = _pieces(deliveries, going_out=direction is Direction.TO_CLIENT)
-            self._write(Leg.CLIENT, direction, time_ns, pieces)
+            chunks = _chunks(deliveries, is_sent=direction is Direction.TO_CLIENT)
+            self._write(Leg.CLIENT, direction, time_ns, chunks)
             return
-        # What was injected is on one leg alone: both legs are brought up to date around it, so that
-        # the file has the order of what happened.
+        # Injected messages are only on one leg. Both legs are written up to that point first, to
+        # keep the order.
         for _, run in itertools.groupby(deliveries, _is_injected):
-            part = list(run)
+            together = list(run)
             for leg in self._legs:
-                pieces = _pieces(part, going_out=leg is not INGRESS[direction])
-                self._write(leg, direction, time_ns, pieces)
+                chunks = _chunks(together, is_sent=leg is not INGRESS[direction])
+                self._write(leg, direction, time_ns, chunks)
         if Leg.UPSTREAM not in self._legs:
-            going_out = direction is Direction.TO_UPSTREAM
-            self._early.extend(_pieces(deliveries, going_out=going_out))
+            is_sent = direction is Direction.TO_UPSTREAM
+            self._early.extend(_chunks(deliveries, is_sent=is_sent))
 
     def announce(self) -> None:
         """Write the endpoints of the session again, with what comes next on each of its legs.
 
-        The file may lack its beginning: without that, a reader takes its legs for two sessions.
+        The file may lack the start of the session, and its legs would be read as two sessions.
         """
         self._unannounced.update(self._legs)
 
-    def _write(self, leg: Leg, direction: Direction, time_ns: int, pieces: list[Piece]) -> None:
-        if leg in self._unannounced and pieces and pieces[0].raw:
+    def _write(self, leg: Leg, direction: Direction, time_ns: int, chunks: list[Chunk]) -> None:
+        if leg in self._unannounced and chunks and chunks[0].raw:
             self._unannounced.remove(leg)
-            pieces[:1] = _with_note(pieces[0], self._identity(leg))
-        self._recorder.writer.data(self._number, leg, direction, time_ns, pieces)
+            chunks[:1] = _with_note(chunks[0], self._identity(leg))
+        self._recorder.writer.data(self._number, leg, direction, time_ns, chunks)
 
-    def _identity(self, leg: Leg) -> Note:
+    def _identity(self, leg: Leg) -> PacketNote:
         info = self.state.info
         facts = {
             "session": info.number,
@@ -260,7 +262,7 @@ class SessionRecorder:
             "continued": True,
             "protocol_version": self.state.protocol_version,
         }
-        return Note(f"session {info.number} {leg} leg goes on", facts)
+        return PacketNote(f"session {info.number} {leg} leg goes on", facts)
 
     def deliver_unread(
         self,
@@ -269,14 +271,14 @@ class SessionRecorder:
         time_ns: int,
         relieve: Callable[[], bool],
     ) -> int:
-        """Write the bytes of what passed and nothing else, after `deliver` has failed.
+        """Write only the bytes of deliveries, after `deliver` has failed.
 
         Args:
-            direction: Where the bytes went.
-            deliveries: What passed.
-            time_ns: When, in nanoseconds since 1970.
-            relieve: Waits until what was written before is on the disk, which frees memory;
-                returns False if it is not.
+            direction: Their direction.
+            deliveries: What was delivered.
+            time_ns: Nanoseconds since 1970.
+            relieve: Waits until everything written before is on the disk, which frees memory;
+                returns False if it does not get there.
 
         Returns:
             How many bytes could not be written; the file has a gap there.
@@ -286,18 +288,18 @@ class SessionRecorder:
         lost, may_wait = 0, True
         writer, number = self._recorder.writer, self._number
         for leg in self._legs:
-            going_out = leg is not INGRESS[direction] and self._recorder.both_legs
+            is_sent = leg is not INGRESS[direction] and self._recorder.both_legs
             for delivery in deliveries:
-                raw = delivery.sent if going_out and delivery.sent is not None else delivery.raw
+                raw = delivery.sent if is_sent and delivery.sent is not None else delivery.raw
                 for part in _in_packets(raw):
-                    pieces = [Piece(part)]
+                    chunks = [Chunk(part)]
                     try:
-                        writer.data(number, leg, direction, time_ns, pieces)
+                        writer.data(number, leg, direction, time_ns, chunks)
                         continue
                     except Exception:
                         may_wait = may_wait and relieve()
                     try:
-                        writer.data(number, leg, direction, time_ns, pieces)
+                        writer.data(number, leg, direction, time_ns, chunks)
                     except Exception:
                         lost += len(part)
                         writer.skip(number, leg, direction, len(part))
@@ -307,7 +309,7 @@ class SessionRecorder:
         """Write the end of a direction."""
         if not self._legs or direction in self.state.ended:
             return
-        self.state.finished(direction)
+        self.state.close_direction(direction)
         for leg in self._legs:
             note = _end_note(self.state, leg)
             self._recorder.writer.finish(self._number, leg, direction, time_ns, note)
@@ -327,20 +329,22 @@ class SessionRecorder:
 
 
 def _in_packets(raw: bytes) -> Iterator[bytes]:
-    """Cut bytes to what a packet holds, without a copy: there may be no memory for all at once."""
+    """Split bytes into packets, without a copy: there may be no memory for all at once."""
     view = memoryview(raw)
     for start in range(0, len(view), MAX_PAYLOAD):
         yield cast("bytes", view[start : start + MAX_PAYLOAD])
 
 
-def _with_note(piece: Piece, note: Note) -> list[Piece]:
-    """Put a note to the first message of a piece, beside the one that it may have."""
-    if piece.note is not None:
-        both = Note(f"{note.comment}; {piece.note.comment}", {**note.facts, **piece.note.facts})
-        return [msgspec.structs.replace(piece, note=both)]
-    size = min(piece.ends[0] if piece.ends else len(piece.raw), MAX_PAYLOAD)
-    rest = Piece(piece.raw[size:], None, [end - size for end in piece.ends if end > size])
-    return [Piece(piece.raw[:size], note), *([rest] if rest.raw else [])]
+def _with_note(chunk: Chunk, note: PacketNote) -> list[Chunk]:
+    """Return a chunk with a note on its first message, in addition to the one it may have."""
+    if chunk.note is not None:
+        both = PacketNote(
+            f"{note.comment}; {chunk.note.comment}", {**note.facts, **chunk.note.facts}
+        )
+        return [msgspec.structs.replace(chunk, note=both)]
+    size = min(chunk.ends[0] if chunk.ends else len(chunk.raw), MAX_PAYLOAD)
+    rest = Chunk(chunk.raw[size:], None, [end - size for end in chunk.ends if end > size])
+    return [Chunk(chunk.raw[:size], note), *([rest] if rest.raw else [])]
 
 
 def _is_injected(delivery: Delivery) -> bool:
@@ -349,42 +353,42 @@ def _is_injected(delivery: Delivery) -> bool:
     )
 
 
-def _pieces(deliveries: Sequence[Delivery], *, going_out: bool) -> list[Piece]:
-    """Put notes to the bytes they are about; what ends a long frame has no bytes of its own."""
-    pieces: list[Piece] = []
+def _chunks(deliveries: Sequence[Delivery], *, is_sent: bool) -> list[Chunk]:
+    """Return deliveries as chunks with their notes; the end of a long frame has no bytes itself."""
+    chunks: list[Chunk] = []
     for delivery in deliveries:
         if delivery.run is not None:
-            pieces.append(Piece(delivery.raw, None, delivery.run.frames.ends))
+            chunks.append(Chunk(delivery.raw, None, delivery.run.frames.ends))
             continue
         note = _note(delivery.entries[0]) if delivery.entries else None
-        raw = delivery.sent if going_out and delivery.sent is not None else delivery.raw
+        raw = delivery.sent if is_sent and delivery.sent is not None else delivery.raw
         if raw:
-            pieces.append(Piece(raw, note))
+            chunks.append(Chunk(raw, note))
         elif delivery.entries and delivery.entries[0].missing:
-            pieces.append(Piece(b"", note, missing=delivery.entries[0].missing))
+            chunks.append(Chunk(b"", note, missing=delivery.entries[0].missing))
         elif delivery.sent is not None:
-            continue  # nothing of it on this leg
-        elif note is not None and pieces:
-            pieces[-1] = Piece(pieces[-1].raw, note)
-    return pieces
+            continue  # it is not on this leg
+        elif note is not None and chunks:
+            chunks[-1] = Chunk(chunks[-1].raw, note)
+    return chunks
 
 
-def _end_note(known: Known, leg: Leg) -> Note | None:
-    """Say why a session ended, on its client leg."""
-    if known.end is None or leg is not Leg.CLIENT:
+def _end_note(state: SessionState, leg: Leg) -> PacketNote | None:
+    """Return the note about why a session ended, which is on its client leg."""
+    if state.end is None or leg is not Leg.CLIENT:
         return None
-    number = known.info.number
-    words = f"session {number} ended: {printable(known.end.describe())}"
-    return Note(words, {"session": number, "end": known.end.to_dict()})
+    number = state.info.number
+    comment = f"session {number} ended: {printable(state.end.describe())}"
+    return PacketNote(comment, {"session": number, "end": state.end.to_dict()})
 
 
-def _note(entry: Entry) -> Note | None:
-    """Say what is remarkable about an entry; nothing is decoded for it."""
+def _note(entry: Entry) -> PacketNote | None:
+    """Return the note about an entry, if there is anything to say; nothing is decoded for it."""
     error = entry.why if entry.message is None else entry.message.frame_error
     if entry.continued or (
         error is None and entry.verdict == EntryVerdict.PASS and not entry.comments
     ):
-        return None  # a run of junk has one note, at its beginning
+        return None  # a run of junk has one note, at its start
     facts: dict[str, object] = {"session": entry.session, "number": entry.number}
     if entry.verdict != EntryVerdict.PASS:
         facts["verdict"], facts["trail"] = entry.verdict, entry.trail
@@ -394,9 +398,9 @@ def _note(entry: Entry) -> Note | None:
         facts["missing"] = entry.missing
     if entry.comments:
         facts["comments"] = entry.comments
-    words = [f"#{entry.session}", printable(entry.command) or ("gap" if entry.missing else "junk")]
+    parts = [f"#{entry.session}", printable(entry.command) or ("gap" if entry.missing else "junk")]
     if entry.verdict != EntryVerdict.PASS:
-        words.append(f"verdict={entry.verdict}")
-        words += [f"by {printable('; '.join(entry.trail))}"] if entry.trail else []
-    words += [f"error={error}"] if error is not None else []
-    return Note("\n".join([" ".join(words), *entry.comments]), facts)
+        parts.append(f"verdict={entry.verdict}")
+        parts += [f"by {printable('; '.join(entry.trail))}"] if entry.trail else []
+    parts += [f"error={error}"] if error is not None else []
+    return PacketNote("\n".join([" ".join(parts), *entry.comments]), facts)

@@ -1,4 +1,4 @@
-"""What is known of a session that is open: enough to go on with it in another file."""
+"""The state of an open session: enough to continue it in another file."""
 
 from __future__ import annotations
 
@@ -17,55 +17,56 @@ from lbcproxy.session.events import (
 )
 from lbcproxy.wire.codec import Codec
 
-__all__ = ["Known", "from_next_message", "without_records"]
+__all__ = ["SessionState", "from_next_message", "without_records"]
 
 
-class Known:
-    """How far a session is; it follows the events that observers handle."""
+class SessionState:
+    """How far a session has got. It follows the events that observers handle."""
 
     __slots__ = ("codec", "connected", "end", "ended", "info", "inside")
 
     def __init__(self, info: SessionInfo) -> None:
         self.info = info
         self.connected = False
-        """Whether the upstream leg is there."""
+        """Whether the upstream leg is connected."""
         self.codec: Codec | None = None
-        """What its messages are read with, once that was agreed."""
+        """How its messages are decoded, once a version is negotiated."""
         self.end: End | None = None
         """Why it ends, once that is known."""
         self.ended: set[Direction] = set()
+        """The directions that are closed."""
         self.inside: set[Direction] = set()
-        """Where a long message has begun and not ended."""
+        """The directions with an incomplete long message."""
 
     @property
     def protocol_version(self) -> int | None:
-        """The version that was agreed; None if none was yet."""
+        """The negotiated version; None until there is one."""
         return None if self.codec is None else self.codec.protocol_version
 
-    def copy(self) -> Known:
-        """Give another that changes by itself."""
+    def copy(self) -> SessionState:
+        """Return an independent copy."""
         other = copy.copy(self)
         other.ended, other.inside = set(self.ended), set(self.inside)
         return other
 
     def follow(self, event: SessionEvent) -> None:
-        """Be as the session was after an event."""
+        """Update the state by an event."""
         match event:
             case Delivered():
-                self.passed(event.direction, event.deliveries)
+                self.deliver(event.direction, event.deliveries)
             case UpstreamConnected():
                 self.upstream_connected(event.info)
             case SessionEnding():
                 self.end = event.end
             case DirectionClosed():
-                self.finished(event.direction)
+                self.close_direction(event.direction)
 
     def upstream_connected(self, info: SessionInfo) -> None:
         """Record that the upstream leg is connected."""
         self.info, self.connected = info, True
 
-    def passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        """Take note of whether a message is under way, and with what messages are read."""
+    def deliver(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+        """Record whether a message is incomplete, and how messages are decoded."""
         if not deliveries:
             return
         delivery = deliveries[-1]
@@ -77,25 +78,25 @@ class Known:
             self.codec = delivery.run.codec
             return
         last = delivery.entries[-1]
-        if last.message is not None and last.command != "version":  # read before it was agreed
+        if last.message is not None and last.command != "version":  # that one comes before it
             self.codec = last.message.codec
 
-    def finished(self, direction: Direction) -> None:
-        """Take note of the end of a direction."""
+    def close_direction(self, direction: Direction) -> None:
+        """Record that a direction is closed."""
         self.ended.add(direction)
         self.inside.discard(direction)
 
 
 def from_next_message(deliveries: Sequence[Delivery]) -> Sequence[Delivery] | None:
-    """Give what is behind the end of the message that is under way; None if it does not end."""
-    for place, delivery in enumerate(deliveries):
+    """Return what follows the end of the incomplete message; None if it does not end."""
+    for index, delivery in enumerate(deliveries):
         if delivery.entries:
-            return deliveries[place + 1 :]
+            return deliveries[index + 1 :]
     return None
 
 
 def without_records(delivery: Delivery) -> Delivery:
-    """Return the same without what was decoded of it, which may be many times as long."""
+    """Return a delivery without its decoded records, which may be many times as large."""
     if delivery.run is not None:
         run = delivery.run.unread()
         return Delivery(delivery.raw, run, run=run)

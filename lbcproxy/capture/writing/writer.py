@@ -1,4 +1,4 @@
-"""What writes a format: it handles the events of captures, or of live sessions."""
+"""The base of what writes a format: an observer of captures, or of live sessions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["FormatWriter", "Writer"]
 
 
 class Writer:
-    """Handles the events of captures. `lacks` counts what the format cannot hold, in words."""
+    """Writes the events of captures. `unsupported` counts what the format cannot hold."""
 
     def __init__(self) -> None:
-        self.lacks: Counter[str] = Counter()
+        self.unsupported: Counter[str] = Counter()
         self.messages = 0
-        """How many messages are written."""
+        """How many messages have been written."""
 
     def session_started(self, _info: SessionInfo) -> Writer:
         """Return itself, as the observer of each session."""
@@ -48,22 +48,22 @@ class Writer:
 
     def not_recorded(self, lost: Lost, time_ns: int) -> None:
         """Write that something is missing, if the format can hold that."""
-        self.lacking("counts of what was not recorded")
+        self.count_unsupported("counts of what was not recorded")
 
     def close(self) -> None:
-        """Write what is left to be written."""
+        """Write the rest."""
 
-    def lacking(self, what: str, count: int = 1) -> None:
-        """Count something that cannot be held."""
+    def count_unsupported(self, what: str, count: int = 1) -> None:
+        """Count something that the format cannot hold, by its description."""
         if count:
-            self.lacks[what] += count
+            self.unsupported[what] += count
 
 
 class FormatWriter(msgspec.Struct, frozen=True):
     """How a format is written: to a file, or into a folder."""
 
     name: str
-    """The format's, as in its `Format`."""
+    """The name of its `Format`."""
     to_file: Callable[[Callable[[bytes], object]], Writer] | None = None
     """Return a writer that passes the bytes of a file to a function, in order."""
     to_folder: Callable[[Path], Writer] | None = None

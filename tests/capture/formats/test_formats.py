@@ -135,7 +135,7 @@ def lacks(path: Path, out: Path) -> dict[str, int]:
     with writing(out, choose_format(out, "core" if out.name == "core" else None)) as writer:
         for event in events(open_capture(path)):
             writer.handle(event)
-    return dict(writer.lacks)
+    return dict(writer.unsupported)
 
 
 def test_what_a_format_cannot_hold_is_counted(tmp_path: Path):

@@ -3,7 +3,14 @@
 import pytest
 
 from lbcproxy.background import Background
-from lbcproxy.capture import Choice, Recording, RecordingSettings, Switch, is_of, open_capture
+from lbcproxy.capture import (
+    Choice,
+    Recording,
+    RecordingSettings,
+    Switch,
+    involves_host,
+    open_capture,
+)
 from lbcproxy.wire.envelope import frame
 from tests.capture.scenes import DOWN, NETWORK, UP, Play, held, ping
 
@@ -132,7 +139,7 @@ def test_a_session_with_a_file_of_its_own_begins_another(tmp_path):
     scene.begin(1)
     scene.begin(2)
     scene.pass_on(1, ping(1))
-    scene.switch.turn(False, is_of("10.0.0.1"))
+    scene.switch.turn(False, involves_host("10.0.0.1"))
     assert scene.disk.drain(10)  # each has its name
     scene.pass_on(1, ping(2))
     scene.switch.turn(True, lambda facts: facts.number == 1)

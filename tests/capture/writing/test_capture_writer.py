@@ -17,7 +17,7 @@ from lbcproxy.capture.spans import intact_length
 from lbcproxy.capture.tcp.reassembler import Reassembler
 from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Opened
 from lbcproxy.capture.tcp.stream_events import StreamEvent as Event
-from lbcproxy.capture.writing.capture_writer import CaptureWriter, Note, Piece
+from lbcproxy.capture.writing.capture_writer import CaptureWriter, Chunk, PacketNote
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from tests.tools import tshark
@@ -49,9 +49,9 @@ class Recording:
         """Open a leg."""
         self.writer.open(session, leg, source, target, time_ns, {"agent": "/lbcd/"})
 
-    def data(self, direction: Direction, *pieces: Piece | bytes, session: int = 1) -> None:
-        """Write pieces on the client leg, those without note as plain bytes."""
-        made = [Piece(each) if isinstance(each, bytes) else each for each in pieces]
+    def data(self, direction: Direction, *chunks: Chunk | bytes, session: int = 1) -> None:
+        """Write chunks on the client leg, those without note as plain bytes."""
+        made = [Chunk(each) if isinstance(each, bytes) else each for each in chunks]
         self.writer.data(session, Leg.CLIENT, direction, NOW, made)
 
     def close(self, session: int = 1) -> None:
@@ -208,11 +208,11 @@ def test_a_long_piece_that_fills_its_packets_has_no_empty_one():
 
 
 def test_a_note_stands_on_the_last_packet_of_its_piece():
-    """It is about all of the piece, and known only when the piece is."""
+    """It is about all of the chunk, and known only when the chunk is."""
     recording = Recording()
     recording.open()
-    note = Note("dropped by filter.py", {"verdict": "drop", "trail": ["filter.py"]})
-    recording.data(UP, b"before", Piece(b"x" * (MAX_PAYLOAD + 1), note), b"after")
+    note = PacketNote("dropped by filter.py", {"verdict": "drop", "trail": ["filter.py"]})
+    recording.data(UP, b"before", Chunk(b"x" * (MAX_PAYLOAD + 1), note), b"after")
     found = [(len(s.payload), p.comments, p.custom) for p, s in recording.with_payload()]
     custom = '{"schema":"lbcproxy/1","verdict":"drop","trail":["filter.py"]}'
     assert found == [
@@ -227,7 +227,7 @@ def test_a_note_without_bytes_is_kept():
     """The result of a message that was cut through may come behind its last byte."""
     recording = Recording()
     recording.open()
-    recording.data(UP, Piece(b"", Note("bad checksum", {})))
+    recording.data(UP, Chunk(b"", PacketNote("bad checksum", {})))
     assert recording.packets[-1].comments == ("bad checksum",)
     assert recording.segments[-1].payload == b""
 
@@ -236,7 +236,7 @@ def test_long_comments_are_cut_between_characters():
     """An option holds 64 KiB; a longer one would destroy the file."""
     recording = Recording()
     recording.open()
-    recording.data(UP, Piece(b"x", Note("a" + "é" * 40_000, {})))
+    recording.data(UP, Chunk(b"x", PacketNote("a" + "é" * 40_000, {})))
     (comment,) = recording.packets[-1].comments
     assert comment == "a" + "é" * 32_499
 
@@ -245,7 +245,7 @@ def test_too_many_facts_are_left_out_and_named():
     """Somebody's very long reason must not stop the recording, nor hide the verdict."""
     recording = Recording()
     recording.open()
-    recording.data(UP, Piece(b"x", Note("", {"why": "w" * 70_000, "verdict": "drop"})))
+    recording.data(UP, Chunk(b"x", PacketNote("", {"why": "w" * 70_000, "verdict": "drop"})))
     (text,) = recording.packets[-1].custom
     assert json.loads(text) == {"schema": "lbcproxy/1", "verdict": "drop", "omitted": ["why"]}
 
@@ -254,7 +254,7 @@ def test_text_that_is_no_text_does_not_stop_the_recording():
     """User agents are made of any bytes."""
     recording = Recording()
     recording.open()
-    recording.data(UP, Piece(b"x", Note("agent \udc80", {})))
+    recording.data(UP, Chunk(b"x", PacketNote("agent \udc80", {})))
     assert recording.packets[-1].comments == ("agent \\udc80",)
 
 
@@ -291,7 +291,7 @@ def test_one_direction_may_end_before_the_other():
     """A half-closed connection still carries answers."""
     recording = Recording()
     recording.open()
-    recording.writer.finish(1, Leg.CLIENT, UP, NOW, Note("client left", {"by": "client"}))
+    recording.writer.finish(1, Leg.CLIENT, UP, NOW, PacketNote("client left", {"by": "client"}))
     recording.data(DOWN, b"late")
     recording.writer.finish(1, Leg.CLIENT, DOWN, NOW)
     assert recording.events[1:] == [
@@ -314,7 +314,7 @@ def test_a_reset_ends_the_flow():
     recording = Recording()
     recording.open()
     recording.data(UP, b"x")
-    recording.writer.reset(1, Leg.CLIENT, DOWN, NOW, Note("by a plugin", {"by": "plugin"}))
+    recording.writer.reset(1, Leg.CLIENT, DOWN, NOW, PacketNote("by a plugin", {"by": "plugin"}))
     assert recording.segments[-1].flags == RST | ACK
     assert recording.packets[-1].comments == ("by a plugin",)
     assert recording.events[-1] == Closed(1, False, True, NOW)
@@ -345,7 +345,7 @@ def test_every_call_writes_whole_blocks_once():
     """Whatever moment the process dies at, the file ends with a whole block."""
     recording = Recording()
     recording.open()
-    recording.data(UP, b"one", bytes(200_000), Piece(b"two", Note("n", {})))
+    recording.data(UP, b"one", bytes(200_000), Chunk(b"two", PacketNote("n", {})))
     recording.data(UP)
     recording.close()
     assert len(recording.writes) == 5
@@ -380,8 +380,8 @@ def test_open_flows_with_the_same_addresses_are_kept_apart():
         recording.writer.open(number, Leg.UPSTREAM, socket, socket, NOW, {})
     for number in (1, 2):
         recording.data(UP, b"client", bytes([48 + number]), session=number)
-        pieces = [Piece(b"upstream"), Piece(bytes([48 + number]))]
-        recording.writer.data(number, Leg.UPSTREAM, UP, NOW, pieces)
+        chunks = [Chunk(b"upstream"), Chunk(bytes([48 + number]))]
+        recording.writer.data(number, Leg.UPSTREAM, UP, NOW, chunks)
     events = recording.events
     found = [stream(events, from_client=True, connection=each) for each in (1, 2, 3, 4)]
     assert found == [b"client1", b"upstream1", b"client2", b"upstream2"]
@@ -403,7 +403,7 @@ def test_whatever_is_written_is_read_back(
     calls: list[tuple[int, Direction, list[tuple[bytes, int, bool]]]],
     ends: tuple[Endpoint, Endpoint],
 ):
-    """Several sessions at once, pieces of all sizes, with notes and without."""
+    """Several sessions at once, chunks of all sizes, with notes and without."""
     recording = Recording()
     expected: dict[tuple[int, bool], bytes] = {}
     notes = 0
@@ -411,14 +411,14 @@ def test_whatever_is_written_is_read_back(
         client = Endpoint(ends[0].host, ends[0].port + number)
         recording.open(number, source=client, target=ends[1])
     for session, direction, made in calls:
-        pieces = [
-            Piece(text * times, Note("n", {"n": 1}) if noted else None)
+        chunks = [
+            Chunk(text * times, PacketNote("n", {"n": 1}) if noted else None)
             for text, times, noted in made
         ]
         notes += sum(noted for _, _, noted in made)
-        recording.data(direction, *pieces, session=session)
+        recording.data(direction, *chunks, session=session)
         key = session, direction is UP
-        expected[key] = expected.get(key, b"") + b"".join(piece.raw for piece in pieces)
+        expected[key] = expected.get(key, b"") + b"".join(chunk.raw for chunk in chunks)
     events = recording.events
     assert not any(isinstance(event, Gap) for event in events)
     for (session, from_client), data in expected.items():
@@ -455,9 +455,9 @@ def test_tshark_has_nothing_to_remark_and_follows_the_bytes(
     for turn in range(20):
         for number in (1, 2, 3):
             sent = bytes([turn, number]) * (1 + turn * 300)
-            note = Note(f"turn {turn}", {"turn": turn})
+            note = PacketNote(f"turn {turn}", {"turn": turn})
             recording.data(UP, sent, b"tail", session=number)
-            recording.data(DOWN, Piece(sent[::-1], note), bytes(70_000), session=number)
+            recording.data(DOWN, Chunk(sent[::-1], note), bytes(70_000), session=number)
             if number == 2:
                 up += sent + b"tail"
                 down += sent[::-1] + bytes(70_000)
@@ -516,13 +516,13 @@ def test_one_piece_of_the_largest_message(tmp_path: Path):
     """32 MiB is the most a message may have."""
     recording = Recording()
     recording.open()
-    piece = bytes(range(256)) * (2**25 // 256)
-    recording.data(DOWN, Piece(piece, Note("long", {})), b"next")
+    chunk = bytes(range(256)) * (2**25 // 256)
+    recording.data(DOWN, Chunk(chunk, PacketNote("long", {})), b"next")
     recording.close()
-    assert stream(recording.events, from_client=False) == piece + b"next"
+    assert stream(recording.events, from_client=False) == chunk + b"next"
     path = recording.save(tmp_path)
     assert remarks(path) == ""
-    assert followed(path)[1] == piece + b"next"
+    assert followed(path)[1] == chunk + b"next"
 
 
 def test_python_pcapng_reads_it():
@@ -533,7 +533,7 @@ def test_python_pcapng_reads_it():
 
     recording = Recording()
     recording.open()
-    recording.data(UP, b"one", Piece(b"two", Note("a note", {"x": 1})), bytes(70_000))
+    recording.data(UP, b"one", Chunk(b"two", PacketNote("a note", {"x": 1})), bytes(70_000))
     recording.close()
     blocks = list(FileScanner(io.BytesIO(b"".join(recording.writes))))
     (section,) = [block for block in blocks if isinstance(block, SectionHeader)]
