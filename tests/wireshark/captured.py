@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lbcproxy.capture.packet import Leg
-from lbcproxy.capture.writing.capture_writer import CaptureWriter, Chunk
+from lbcproxy.capture.writing.capture_writer import CaptureWriter
+from lbcproxy.capture.writing.chunks import Chunk
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction

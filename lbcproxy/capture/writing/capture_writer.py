@@ -12,18 +12,15 @@ The receiver acknowledges now and then, as TCP does. Otherwise analysers would k
 everything ever sent, and complain once more than the window of 1 GiB is in flight.
 """
 
-import bisect
-import itertools
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-import msgspec
+from collections.abc import Callable, Mapping, Sequence
 
 from lbcproxy import __version__
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.ip.segments import LINK_RAW, MAX_PAYLOAD
 from lbcproxy.capture.ip.synthetic import host_name_annotations
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Leg
+from lbcproxy.capture.writing.chunks import Chunk, split_to_fit
 from lbcproxy.capture.writing.flows import (
     END_OF_OPTIONS,
     INTERFACES,
@@ -37,7 +34,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import UNKNOWN_SIZE
 
-__all__ = ["CaptureWriter", "Chunk", "PacketNote"]
+__all__ = ["CaptureWriter"]
 
 _UNKNOWN_JUMP = 2**31  # in sequence numbers, for a gap of unknown size
 
@@ -45,17 +42,6 @@ _OPTION_NAME = 2
 _OPTION_APPLICATION = 4
 _NANOSECONDS = b"\x09"
 _UNKNOWN_LENGTH = -1
-
-
-class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """Bytes that belong together, usually a message, and the note about them, if any."""
-
-    raw: bytes
-    note: PacketNote | None = None
-    ends: Sequence[int] = ()
-    """Where its messages end, if it has several and no note. The last one ends with the chunk."""
-    missing: int = 0
-    """How many bytes before it are missing, or `UNKNOWN_SIZE`. Such a chunk has a note."""
 
 
 class CaptureWriter:
@@ -172,7 +158,7 @@ class CaptureWriter:
         blocks = PacketBlocks(time_ns)
         run: list[bytes] = []
         size = 0
-        for chunk in _split_to_fit(chunks):
+        for chunk in split_to_fit(chunks):
             length = len(chunk.raw)
             alone = chunk.note is not None or length > MAX_PAYLOAD
             if run and (alone or size + length > MAX_PAYLOAD):
@@ -259,26 +245,6 @@ def _substitute_address(session: int, leg: Leg, source: Endpoint) -> Endpoint:
     """
     number = session * len(INTERFACES) + INTERFACES[leg] + 1
     return Endpoint(f"0.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", source.port)
-
-
-def _split_to_fit(chunks: Sequence[Chunk]) -> Iterable[Chunk]:
-    """Split chunks of several messages that are too long for a packet, where messages end."""
-    if all(len(chunk.raw) <= MAX_PAYLOAD for chunk in chunks):
-        return chunks
-    return itertools.chain.from_iterable(map(_split, chunks))
-
-
-def _split(chunk: Chunk) -> Iterator[Chunk]:
-    begin, ends = 0, chunk.ends or (len(chunk.raw),)
-    if len(ends) == 1:
-        yield chunk
-        return
-    while begin < len(chunk.raw):
-        # The last message that ends in this packet, or one longer than a packet.
-        last = bisect.bisect_right(ends, begin + MAX_PAYLOAD) - 1
-        last += last < 0 or ends[last] <= begin
-        yield Chunk(chunk.raw[begin : ends[last]])
-        begin = ends[last]
 
 
 def _append_alone(blocks: PacketBlocks, flow: Flow, direction: Direction, chunk: Chunk) -> None:

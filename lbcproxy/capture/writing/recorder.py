@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-
-from lbcproxy.capture.ip.segments import MAX_PAYLOAD
 from lbcproxy.capture.packet import Leg
-from lbcproxy.capture.writing.capture_writer import CaptureWriter, Chunk, PacketNote
+from lbcproxy.capture.writing.capture_writer import CaptureWriter
+from lbcproxy.capture.writing.chunks import (
+    Chunk,
+    chunks_of,
+    end_note,
+    in_packets,
+    is_injected,
+    with_note,
+)
+from lbcproxy.capture.writing.notes import PacketNote
 from lbcproxy.capture.writing.session_state import SessionState
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Delivery, Direction, Entry, SessionInfo
+from lbcproxy.session import Delivery, Direction, SessionInfo
 from lbcproxy.session.events import (
     Delivered,
     DirectionClosed,
@@ -25,8 +30,6 @@ from lbcproxy.session.events import (
     SessionStarted,
     UpstreamConnected,
 )
-from lbcproxy.session.verdict import EntryVerdict
-from lbcproxy.text import printable
 
 __all__ = ["LEGS", "Recorder", "SessionRecorder"]
 
@@ -225,19 +228,19 @@ class SessionRecorder:
             return
         self.state.deliver(direction, deliveries)
         if not self._recorder.both_legs:
-            chunks = _chunks(deliveries, is_sent=direction is Direction.TO_CLIENT)
+            chunks = chunks_of(deliveries, is_sent=direction is Direction.TO_CLIENT)
             self._write(Leg.CLIENT, direction, time_ns, chunks)
             return
         # Injected messages are only on one leg. Both legs are written up to that point first, to
         # keep the order.
-        for _, run in itertools.groupby(deliveries, _is_injected):
+        for _, run in itertools.groupby(deliveries, is_injected):
             together = list(run)
             for leg in self._legs:
-                chunks = _chunks(together, is_sent=leg is not INGRESS[direction])
+                chunks = chunks_of(together, is_sent=leg is not INGRESS[direction])
                 self._write(leg, direction, time_ns, chunks)
         if Leg.UPSTREAM not in self._legs:
             is_sent = direction is Direction.TO_UPSTREAM
-            self._early.extend(_chunks(deliveries, is_sent=is_sent))
+            self._early.extend(chunks_of(deliveries, is_sent=is_sent))
 
     def announce(self) -> None:
         """Write the endpoints of the session again, with what comes next on each of its legs.
@@ -249,7 +252,7 @@ class SessionRecorder:
     def _write(self, leg: Leg, direction: Direction, time_ns: int, chunks: list[Chunk]) -> None:
         if leg in self._unannounced and chunks and chunks[0].raw:
             self._unannounced.remove(leg)
-            chunks[:1] = _with_note(chunks[0], self._identity(leg))
+            chunks[:1] = with_note(chunks[0], self._identity(leg))
         self._recorder.writer.data(self._number, leg, direction, time_ns, chunks)
 
     def _identity(self, leg: Leg) -> PacketNote:
@@ -291,7 +294,7 @@ class SessionRecorder:
             is_sent = leg is not INGRESS[direction] and self._recorder.both_legs
             for delivery in deliveries:
                 raw = delivery.sent if is_sent and delivery.sent is not None else delivery.raw
-                for part in _in_packets(raw):
+                for part in in_packets(raw):
                     chunks = [Chunk(part)]
                     try:
                         writer.data(number, leg, direction, time_ns, chunks)
@@ -311,7 +314,7 @@ class SessionRecorder:
             return
         self.state.close_direction(direction)
         for leg in self._legs:
-            note = _end_note(self.state, leg)
+            note = end_note(self.state, leg)
             self._recorder.writer.finish(self._number, leg, direction, time_ns, note)
         if len(self.state.ended) == len(Direction):
             self._forget()
@@ -319,88 +322,10 @@ class SessionRecorder:
     def _reset(self, direction: Direction, time_ns: int) -> None:
         """Write that the sender of a direction reset its connection."""
         for leg in self._legs:
-            note = _end_note(self.state, leg)
+            note = end_note(self.state, leg)
             self._recorder.writer.reset(self._number, leg, direction, time_ns, note)
         self._forget()
 
     def _forget(self) -> None:
         self._recorder.open_sessions.pop(self._number, None)
         self._legs, self._early, self._unannounced = [], [], set()
-
-
-def _in_packets(raw: bytes) -> Iterator[bytes]:
-    """Split bytes into packets, without a copy: there may be no memory for all at once."""
-    view = memoryview(raw)
-    for start in range(0, len(view), MAX_PAYLOAD):
-        yield cast("bytes", view[start : start + MAX_PAYLOAD])
-
-
-def _with_note(chunk: Chunk, note: PacketNote) -> list[Chunk]:
-    """Return a chunk with a note on its first message, in addition to the one it may have."""
-    if chunk.note is not None:
-        both = PacketNote(
-            f"{note.comment}; {chunk.note.comment}", {**note.facts, **chunk.note.facts}
-        )
-        return [msgspec.structs.replace(chunk, note=both)]
-    size = min(chunk.ends[0] if chunk.ends else len(chunk.raw), MAX_PAYLOAD)
-    rest = Chunk(chunk.raw[size:], None, [end - size for end in chunk.ends if end > size])
-    return [Chunk(chunk.raw[:size], note), *([rest] if rest.raw else [])]
-
-
-def _is_injected(delivery: Delivery) -> bool:
-    return delivery.run is None and any(
-        each.verdict == EntryVerdict.INJECT for each in delivery.entries
-    )
-
-
-def _chunks(deliveries: Sequence[Delivery], *, is_sent: bool) -> list[Chunk]:
-    """Return deliveries as chunks with their notes; the end of a long frame has no bytes itself."""
-    chunks: list[Chunk] = []
-    for delivery in deliveries:
-        if delivery.run is not None:
-            chunks.append(Chunk(delivery.raw, None, delivery.run.frames.ends))
-            continue
-        note = _note(delivery.entries[0]) if delivery.entries else None
-        raw = delivery.sent if is_sent and delivery.sent is not None else delivery.raw
-        if raw:
-            chunks.append(Chunk(raw, note))
-        elif delivery.entries and delivery.entries[0].missing:
-            chunks.append(Chunk(b"", note, missing=delivery.entries[0].missing))
-        elif delivery.sent is not None:
-            continue  # it is not on this leg
-        elif note is not None and chunks:
-            chunks[-1] = Chunk(chunks[-1].raw, note)
-    return chunks
-
-
-def _end_note(state: SessionState, leg: Leg) -> PacketNote | None:
-    """Return the note about why a session ended, which is on its client leg."""
-    if state.end is None or leg is not Leg.CLIENT:
-        return None
-    number = state.info.number
-    comment = f"session {number} ended: {printable(state.end.describe())}"
-    return PacketNote(comment, {"session": number, "end": state.end.to_dict()})
-
-
-def _note(entry: Entry) -> PacketNote | None:
-    """Return the note about an entry, if there is anything to say; nothing is decoded for it."""
-    error = entry.why if entry.message is None else entry.message.frame_error
-    if entry.continued or (
-        error is None and entry.verdict == EntryVerdict.PASS and not entry.comments
-    ):
-        return None  # a run of junk has one note, at its start
-    facts: dict[str, object] = {"session": entry.session, "number": entry.number}
-    if entry.verdict != EntryVerdict.PASS:
-        facts["verdict"], facts["trail"] = entry.verdict, entry.trail
-    if error is not None:
-        facts["error"] = error
-    if entry.missing:
-        facts["missing"] = entry.missing
-    if entry.comments:
-        facts["comments"] = entry.comments
-    parts = [f"#{entry.session}", printable(entry.command) or ("gap" if entry.missing else "junk")]
-    if entry.verdict != EntryVerdict.PASS:
-        parts.append(f"verdict={entry.verdict}")
-        parts += [f"by {printable('; '.join(entry.trail))}"] if entry.trail else []
-    parts += [f"error={error}"] if error is not None else []
-    return PacketNote("\n".join([" ".join(parts), *entry.comments]), facts)

@@ -17,7 +17,9 @@ from lbcproxy.capture.spans import intact_length
 from lbcproxy.capture.tcp.reassembler import Reassembler
 from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Opened
 from lbcproxy.capture.tcp.stream_events import StreamEvent as Event
-from lbcproxy.capture.writing.capture_writer import CaptureWriter, Chunk, PacketNote
+from lbcproxy.capture.writing.capture_writer import CaptureWriter
+from lbcproxy.capture.writing.chunks import Chunk
+from lbcproxy.capture.writing.notes import PacketNote
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from tests.tools import tshark
