@@ -61,7 +61,7 @@ class NoAnswer(Exception):
     """A question was not answered; the text says why."""
 
 
-class Answer(TypedDict, total=False):
+class ProbeAnswer(TypedDict, total=False):
     """The answer to a question, as `--json` prints it; `error` alone if there is none."""
 
     error: str
@@ -79,7 +79,7 @@ class ProbeReport(msgspec.Struct):
     node: PeerStatistics
     connect_ms: float
     handshake_ms: float
-    answers: dict[str, Answer] = {}
+    answers: dict[str, ProbeAnswer] = {}
     """By question."""
 
     @property
@@ -186,7 +186,7 @@ class Probe:
 
     # The questions.
 
-    async def _answer(self, question: str) -> Answer:
+    async def _answer(self, question: str) -> ProbeAnswer:
         """Ask a question, and return the answer or why there is none."""
         ask = {
             "headers": self._ask_headers,
@@ -201,23 +201,23 @@ class Probe:
         except BadRecord as error:
             return {"error": f"cannot be asked: {error}"}
 
-    async def _ask_headers(self) -> Answer:
+    async def _ask_headers(self) -> ProbeAnswer:
         self.peer.push_get_headers([sha256d(self._network.genesis)], bytes(32))
         received = await self._first(Headers)
         hashes = [display(each.hash) for each in received.headers]
-        answer: Answer = {"count": len(hashes)}
+        answer: ProbeAnswer = {"count": len(hashes)}
         if hashes:
             answer |= {"first": hashes[0], "last": hashes[-1]}
         return answer
 
-    async def _ask_ping(self) -> Answer:
+    async def _ask_ping(self) -> ProbeAnswer:
         ping = Ping(secrets.randbits(64))
         start = self._reactor.seconds()
         await self.peer.queue_message(ping)
         await self._first(Pong, lambda pong: pong.nonce == ping.nonce)
         return {"ms": _ms(self._reactor.seconds() - start)}
 
-    async def _ask_addresses(self) -> Answer:
+    async def _ask_addresses(self) -> ProbeAnswer:
         """Collect addresses until the timeout, since an answer may take several messages."""
         found: list[str] = []
 
@@ -234,7 +234,7 @@ class Probe:
                 raise
         return {"count": len(found), "addresses": found}
 
-    async def _ask_mempool(self) -> Answer:
+    async def _ask_mempool(self) -> ProbeAnswer:
         """Collect transactions until the pong to a ping that is sent after the first of them.
 
         An answer may take several messages. The pong to a ping sent with the request does not mean

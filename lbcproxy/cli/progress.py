@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
 from lbcproxy.cli.sanitizer import unwrapped
 from lbcproxy.text import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = ["reading"]
 
@@ -40,29 +43,10 @@ def reading(*paths: Path, wanted: bool = True) -> Iterator[Opener]:
     if not wanted or dumb or not sys.stderr.isatty() or not all(each.is_file() for each in paths):
         yield lambda path: path.open("rb")
         return
-    from rich.console import Console
     from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
 
     start, counted = time.monotonic(), 0
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(file=unwrapped(sys.stderr)),
-        transient=True,
-        redirect_stdout=False,  # rich would print it to standard error
-        redirect_stderr=False,
-    ) as bar:
+    with _progress_bar() as bar:
         name = printable(paths[0].name, 40) if len(paths) == 1 else f"{len(paths)} files"
         total = sum(each.stat().st_size for each in paths)
         task = bar.add_task(escape(name), total=total)
@@ -77,6 +61,30 @@ def reading(*paths: Path, wanted: bool = True) -> Iterator[Opener]:
     if seconds >= SUMMARY_AFTER:
         speed = f"{counted / 1e6:,.1f} MB in {seconds:,.1f} s, {counted / seconds / 1e6:,.1f} MB/s"
         click.echo(f"lbcproxy: read {speed}", err=True)
+
+
+def _progress_bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=unwrapped(sys.stderr)),
+        transient=True,
+        redirect_stdout=False,  # rich would print it to standard error
+        redirect_stderr=False,
+    )
 
 
 class _Counted(io.RawIOBase):

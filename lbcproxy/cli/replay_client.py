@@ -49,7 +49,7 @@ DISK_TIMEOUT = 30.0
     default="causal",
     metavar="causal|recorded|N|step",
     help="When each message is sent. causal: after the answers that preceded it in the recording. "
-    "recorded: at its recorded time. A number: that many times faster. step: when you press Enter.",
+    "recorded: at its recorded time. A number: at that many times the recorded speed. step: when you press Enter.",
 )
 @click.option(
     "--timeout",
@@ -269,7 +269,7 @@ class _Stepper:
         self._wanted.release()
 
 
-class _Script(Protocol):
+class _ReplayScript(Protocol):
     """How far a replay is."""
 
     @property
@@ -283,7 +283,7 @@ class _Script(Protocol):
 
 class _HasScript(Protocol):
     @property
-    def script(self) -> _Script:
+    def script(self) -> _ReplayScript:
         """How far it is."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -21,6 +21,14 @@ from lbcproxy.cli.options import (
     the_network,
 )
 from lbcproxy.cli.terminal import closed_by_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lbcproxy.capture import Capture
+    from lbcproxy.cli.formatter import Formatter
+    from lbcproxy.filters import Filter
+    from lbcproxy.session import Entry
 
 __all__ = ["command"]
 
@@ -67,12 +75,7 @@ def command(
         with reading(file, wanted=not sys.stdout.isatty()) as capture.open_file:
             changed = bool(plugins or faults)
             entries = through_plugins(capture, plugins, faults, seed) if changed else capture
-            for entry in entries:
-                session = capture.stats.open_sessions.get(entry.session)
-                if wanted is not None and not wanted(entry, session):
-                    continue
-                if (text := line_of(entry)) is not None:
-                    print(text)
+            _print(entries, capture, wanted, line_of)
         sys.stdout.flush()
     except UnknownNetwork as error:
         raise click.UsageError(str(error)) from None
@@ -80,3 +83,15 @@ def command(
         closed_by_reader()
     finally:
         print_notices(capture)
+
+
+def _print(
+    entries: Iterable[Entry], capture: Capture, wanted: Filter | None, line_of: Formatter
+) -> None:
+    """Print the entries that match a filter."""
+    for entry in entries:
+        session = capture.stats.open_sessions.get(entry.session)
+        if wanted is not None and not wanted(entry, session):
+            continue
+        if (text := line_of(entry)) is not None:
+            print(text)

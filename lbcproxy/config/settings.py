@@ -184,7 +184,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ring_on: Annotated[
         tuple[str, ...],
         _help(
-            "When a ring is written. "
+            "The events that cause a ring to be written. "
             + " ".join(f"{name}: {words}." for name, words in REASONS.items())
         ),
     ] = DEFAULT_REASONS

@@ -24,7 +24,7 @@ from lbcproxy.control.serialization import decode_json, decode_object
 from lbcproxy.control.toxics import Toxics
 from lbcproxy.proxy.interception import Interception
 
-__all__ = ["Api", "Controlled", "HeldMessages", "Recordings"]
+__all__ = ["Api", "Controlled", "HeldMessages", "RecordingRequests"]
 
 
 class Controlled(RunningProxies, Protocol):
@@ -48,7 +48,7 @@ class Api:
     def __init__(self, controlled: Controlled, interception: Interception) -> None:
         self.proxies = Proxies(controlled)
         self.toxics = Toxics(self.proxies)
-        self.recordings = Recordings(controlled, self.proxies)
+        self.recordings = RecordingRequests(controlled, self.proxies)
         self.held = HeldMessages(controlled, interception)
 
 
@@ -77,7 +77,7 @@ class HeldMessages:
         decide(self._interception, number, decode_object(body))
 
 
-class Recordings:
+class RecordingRequests:
     """The requests about recordings and rings; they raise ApiError."""
 
     def __init__(self, controlled: Controlled, proxies: Proxies) -> None:

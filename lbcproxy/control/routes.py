@@ -9,7 +9,7 @@ from lbcproxy import __version__
 from lbcproxy.control.api import Api
 from lbcproxy.control.errors import ApiError
 
-__all__ = ["TOXIPROXY_VERSION", "ApiRequest", "Route", "route_of"]
+__all__ = ["TOXIPROXY_VERSION", "ApiRequest", "ApiRoute", "route_of"]
 
 TOXIPROXY_VERSION = "2.12.0"
 """The version of toxiproxy whose API this is; its clients check it."""
@@ -29,7 +29,7 @@ Call = Callable[[Api, ApiRequest], object | Awaitable[object]]
 """Returns what is answered, as JSON values, or something to await for it."""
 
 
-class Route(NamedTuple):
+class ApiRoute(NamedTuple):
     """A method and a path, where a star stands for a name."""
 
     method: str
@@ -44,14 +44,14 @@ def _version(_api: Api, _request: ApiRequest) -> dict[str, str]:
 
 
 ROUTES = (
-    Route("GET", "version", 200, _version),
-    Route("POST", "reset", 204, lambda api, _: api.proxies.reset()),
-    Route("POST", "populate", 201, lambda api, request: api.proxies.populate(request.body)),
-    Route("GET", "proxies", 200, lambda api, _: api.proxies.all_json()),
-    Route("POST", "proxies", 201, lambda api, request: api.proxies.create(request.body)),
-    Route("GET", "proxies/*", 200, lambda api, request: api.proxies.json(request.name)),
+    ApiRoute("GET", "version", 200, _version),
+    ApiRoute("POST", "reset", 204, lambda api, _: api.proxies.reset()),
+    ApiRoute("POST", "populate", 201, lambda api, request: api.proxies.populate(request.body)),
+    ApiRoute("GET", "proxies", 200, lambda api, _: api.proxies.all_json()),
+    ApiRoute("POST", "proxies", 201, lambda api, request: api.proxies.create(request.body)),
+    ApiRoute("GET", "proxies/*", 200, lambda api, request: api.proxies.json(request.name)),
     *(
-        Route(
+        ApiRoute(
             method,
             "proxies/*",
             200,
@@ -59,22 +59,24 @@ ROUTES = (
         )
         for method in ("POST", "PATCH")
     ),
-    Route("DELETE", "proxies/*", 204, lambda api, request: api.proxies.delete(request.name)),
-    Route("GET", "proxies/*/toxics", 200, lambda api, request: api.toxics.all_json(request.name)),
-    Route(
+    ApiRoute("DELETE", "proxies/*", 204, lambda api, request: api.proxies.delete(request.name)),
+    ApiRoute(
+        "GET", "proxies/*/toxics", 200, lambda api, request: api.toxics.all_json(request.name)
+    ),
+    ApiRoute(
         "POST",
         "proxies/*/toxics",
         200,
         lambda api, request: api.toxics.create(request.name, request.body),
     ),
-    Route(
+    ApiRoute(
         "GET",
         "proxies/*/toxics/*",
         200,
         lambda api, request: api.toxics.json(request.name, request.toxic),
     ),
     *(
-        Route(
+        ApiRoute(
             method,
             "proxies/*/toxics/*",
             200,
@@ -82,31 +84,35 @@ ROUTES = (
         )
         for method in ("POST", "PATCH")
     ),
-    Route(
+    ApiRoute(
         "DELETE",
         "proxies/*/toxics/*",
         204,
         lambda api, request: api.toxics.delete(request.name, request.toxic),
     ),
-    Route("GET", "intercept", 200, lambda api, _: api.held.json()),
-    Route("POST", "intercept", 200, lambda api, request: api.held.configure(request.body)),
-    Route(
+    ApiRoute("GET", "intercept", 200, lambda api, _: api.held.json()),
+    ApiRoute("POST", "intercept", 200, lambda api, request: api.held.configure(request.body)),
+    ApiRoute(
         "POST",
         "intercept/*",
         204,
         lambda api, request: api.held.decide(request.name, request.body),
     ),
-    Route("GET", "recordings", 200, lambda api, _: api.recordings.all_json()),
-    Route("POST", "recordings", 200, lambda api, request: api.recordings.switch_all(request.body)),
-    Route("GET", "recordings/*", 200, lambda api, request: api.recordings.json(request.name)),
-    Route(
+    ApiRoute("GET", "recordings", 200, lambda api, _: api.recordings.all_json()),
+    ApiRoute(
+        "POST", "recordings", 200, lambda api, request: api.recordings.switch_all(request.body)
+    ),
+    ApiRoute("GET", "recordings/*", 200, lambda api, request: api.recordings.json(request.name)),
+    ApiRoute(
         "POST",
         "recordings/*",
         200,
         lambda api, request: api.recordings.switch(request.name, request.body),
     ),
-    Route("POST", "rings", 200, lambda api, request: api.recordings.write_all_rings(request.body)),
-    Route(
+    ApiRoute(
+        "POST", "rings", 200, lambda api, request: api.recordings.write_all_rings(request.body)
+    ),
+    ApiRoute(
         "POST",
         "rings/*",
         200,
@@ -116,7 +122,7 @@ ROUTES = (
 BY_METHOD_AND_PATH = {(route.method, route.path): route for route in ROUTES}
 
 
-def route_of(method: str, path: str) -> Route:
+def route_of(method: str, path: str) -> ApiRoute:
     """Return the route of a method and a path; raises ApiError."""
     found = BY_METHOD_AND_PATH.get((method, path))
     if found is not None:
