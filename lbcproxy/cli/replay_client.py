@@ -49,7 +49,8 @@ DISK_TIMEOUT = 30.0
     default="causal",
     metavar="causal|recorded|N|step",
     help="When each message is sent. causal: after the answers that preceded it in the recording. "
-    "recorded: at its recorded time. A number: at that many times the recorded speed. step: when you press Enter.",
+    "recorded: at its recorded time. A number: at that many times the recorded speed. step: when "
+    "you press Enter.",
 )
 @click.option(
     "--timeout",
