@@ -52,7 +52,7 @@ def command(
     anonymiser = Anonymiser(key)
     return write_events(
         [capture],
-        anonymiser.of(capture.events()),
+        anonymiser.apply(capture.events()),
         target,
         options,
         lambda messages: _summary(anonymiser, messages, target),
@@ -64,7 +64,7 @@ def _summary(anonymiser: Anonymiser, messages: int, target: Path) -> Iterator[st
     for name, counts in (
         ("changed", anonymiser.changed),
         ("left out", anonymiser.left_out),
-        ("as it was", anonymiser.as_it_is),
+        ("as it was", anonymiser.kept),
     ):
         found = ", ".join(f"{what} {count:,}" for what, count in sorted(counts.items()) if count)
         yield f"  {name:<9} {found or 'nothing'}"

@@ -15,7 +15,7 @@ from lbcproxy.cli.output import OutputOptions, output_options, write_events
 
 if TYPE_CHECKING:
     from lbcproxy.capture import Capture, Event
-    from lbcproxy.capture.tools.cut import Cut
+    from lbcproxy.capture.tools.cut import Cutter
     from lbcproxy.filters import Filter
 
 __all__ = ["command"]
@@ -91,7 +91,7 @@ class _Extract:
         self._wanted = wanted
         self._sessions = sessions
         self._bounds = bounds
-        self._cut: Cut | None = None
+        self._cut: Cutter | None = None
 
     def events(self) -> Iterator[Event]:
         from lbcproxy.capture.events import SectionHeader
@@ -103,13 +103,13 @@ class _Extract:
                     continue
             elif self._cut is None:
                 self._cut = self._new_cut(self._capture.stats.first_ns or event.time_ns)
-            yield from self._cut.of([event])
+            yield from self._cut.apply([event])
 
-    def _new_cut(self, start_ns: int) -> Cut:
-        from lbcproxy.capture.tools.cut import Cut, Selection
+    def _new_cut(self, start_ns: int) -> Cutter:
+        from lbcproxy.capture.tools.cut import Cutter, Selection
 
         begin, end = (None if bound is None else bound(start_ns) for bound in self._bounds)
-        return Cut(
+        return Cutter(
             Selection(wanted=self._wanted, sessions=self._sessions, from_ns=begin, to_ns=end)
         )
 

@@ -14,7 +14,7 @@ from lbcproxy.cli.terminal import print_error
 
 if TYPE_CHECKING:
     from lbcproxy.capture import Event
-    from lbcproxy.capture.tools.merge import Merge
+    from lbcproxy.capture.tools.merge import Merger
 
 __all__ = ["command"]
 
@@ -40,7 +40,7 @@ def command(
     network: str | None,
     **options: Unpack[OutputOptions],
 ) -> int:
-    """Merge the captures IN, in time order, and write them to OUT.
+    """Merger the captures IN, in time order, and write them to OUT.
 
     The files of a rotated capture become one again: a session that is open at the end of one file
     continues in the next. Sessions are renumbered in the order in which they start; the old and
@@ -49,11 +49,11 @@ def command(
 
     A damaged capture is merged up to the damage, and the exit code is 3.
     """
-    from lbcproxy.capture.tools.merge import Merge
+    from lbcproxy.capture.tools.merge import Merger
 
     captures = open_inputs(files, network)
     renumbering = _Renumbering(quiet, to_stdout=str(target) == "-")
-    merge = Merge(captures, renumbering)
+    merge = Merger(captures, renumbering)
     name = options["form"] or _format_name(target)
 
     def summary(messages: int) -> list[str]:
@@ -89,7 +89,7 @@ class _Renumbering:
             click.echo(f"{path} #{before} is #{after}", err=self._to_stdout)
 
 
-def _of_one_network(merge: Merge, renumbering: _Renumbering, name: str) -> Iterator[Event]:
+def _of_one_network(merge: Merger, renumbering: _Renumbering, name: str) -> Iterator[Event]:
     """Yield the merged events; raises CaptureError when a second network appears."""
     from lbcproxy.errors import CaptureError
 

@@ -135,7 +135,7 @@ def _write(
     force: bool,
     summary: Callable[[int], Iterable[str]],
 ) -> None:
-    from lbcproxy.capture.tools.convert import writing
+    from lbcproxy.capture.tools.convert import open_writer
     from lbcproxy.cli.progress import reading
     from lbcproxy.errors import CaptureError
 
@@ -146,7 +146,9 @@ def _write(
         with reading(*(each.path for each in captures)) as opener:
             for each in captures:
                 each.open_file = opener
-            with writing(sys.stdout.buffer if to_stdout else target, form, force=force) as writer:
+            with open_writer(
+                sys.stdout.buffer if to_stdout else target, form, force=force
+            ) as writer:
                 for event in events:
                     writer.handle(event)
     except CaptureError as error:

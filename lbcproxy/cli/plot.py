@@ -15,7 +15,7 @@ from lbcproxy.text import iso_time, printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lbcproxy.capture.tools.response_times import Times
+    from lbcproxy.capture.tools.response_times import DurationHistogram
 
 __all__ = ["SUFFIXES", "draw", "require_matplotlib"]
 
@@ -58,8 +58,7 @@ def draw(summary: Summary, timeline: Timeline, path: Path) -> None:
     with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}):
         sheet = Figure((WIDTH, HEIGHT), layout="constrained")
         counts, sizes, times = sheet.subplots(3, 1, height_ratios=(1, 1, 1.1))
-        shown = summary.to_dict()
-        networks = ", ".join(shown["networks"])
+        networks = ", ".join(sorted(summary.networks))
         sheet.suptitle(
             f"{printable(summary.capture.path.name, 60)}   {networks}",
             fontsize=11,
@@ -73,7 +72,9 @@ def draw(summary: Summary, timeline: Timeline, path: Path) -> None:
         _bars(sizes, timeline, names, 1, "bytes / s")
         if names:
             counts.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, reverse=True)
-        _curves(times, {} if summary.answers is None else summary.answers.times())
+        _curves(
+            times, {} if summary.response_times is None else summary.response_times.histograms()
+        )
         # Without a date, the same capture always gives the same file.
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
         sheet.savefig(path, dpi=130, metadata=metadata)
@@ -135,7 +136,7 @@ def _bars(axis: Axes, timeline: Timeline, names: Sequence[str], what: int, label
         axis.set_xlabel(f"{unit} since {begin} UTC, a bar is {seconds / size:.3g} {unit}")
 
 
-def _curves(axis: Axes, times: Mapping[str, Times]) -> None:
+def _curves(axis: Axes, times: Mapping[str, DurationHistogram]) -> None:
     """Draw the cumulative distribution of the response times."""
     axis.set_ylim(0, 1.02)
     axis.set_ylabel("share of the answers")
@@ -152,7 +153,7 @@ def _curves(axis: Axes, times: Mapping[str, Times]) -> None:
     for name, found in times.items():
         pair, _, arrow = name.rpartition(" ")
         colour = colours.setdefault(pair, COLOURS[len(colours) % len(COLOURS)])
-        curve = [(max(seconds, 1e-9), part) for seconds, part in found.curve()]
+        curve = [(max(seconds, 1e-9), part) for seconds, part in found.cumulative()]
         median = found.quantile(0.5)
         axis.step(
             [curve[0][0], *(seconds for seconds, _ in curve)],

@@ -12,7 +12,7 @@ from lbcproxy.cli.exit_codes import ExitCode
 from lbcproxy.cli.terminal import print_error
 
 if TYPE_CHECKING:
-    from lbcproxy.capture.tools.repair import Survey
+    from lbcproxy.capture.tools.repair import DamageReport
 
 __all__ = ["command"]
 
@@ -44,16 +44,16 @@ def command(file: Path, out: Path | None) -> int:
 
 def _repair(file: Path, out: Path | None) -> int:
     from lbcproxy.capture.formats import promised_by
-    from lbcproxy.capture.tools.repair import copy_whole, cut_tail, survey
+    from lbcproxy.capture.tools.repair import copy_intact, cut_tail, find_damage
     from lbcproxy.cli.progress import reading
 
     with reading(file) as opener, opener(file) as source:
-        found = survey(source)
+        found = find_damage(source)
     if out is not None and (promised := promised_by(out)) not in (None, found.form):
         raise click.UsageError(f"{out} has the suffix of {promised}, but {file} is {found.form}")
     _print_damage(found)
     if out is not None:
-        copy_whole(file, out, found)
+        copy_intact(file, out, found)
         click.echo(f"Wrote {found.packets:,} packets, {found.kept:,} bytes, to {out}.")
     elif not found.damages:
         click.echo(f"{file} is intact: {found.packets:,} packets, {found.size:,} bytes.")
@@ -71,7 +71,7 @@ def _repair(file: Path, out: Path | None) -> int:
     return ExitCode.OK
 
 
-def _print_damage(found: Survey) -> None:
+def _print_damage(found: DamageReport) -> None:
     for each in found.damages:
         size = each.end - each.start
         what = "torn tail" if each.torn else "damage"

@@ -123,11 +123,11 @@ def _replay(
 def _writing(out: Path, *, changes: bool) -> Iterator[Writer]:
     """Yield an observer that writes a capture; print at the end what its format cannot hold."""
     from lbcproxy.capture.events import SectionHeader
-    from lbcproxy.capture.tools.convert import writing
+    from lbcproxy.capture.tools.convert import open_writer
     from lbcproxy.cli.output import output_format, print_unsupported
 
     form = output_format(out, None)
-    with writing(out, form) as writer:
+    with open_writer(out, form) as writer:
         writer.handle(SectionHeader(legs="both" if changes else "client", changes=changes))
         yield writer
     print_unsupported(writer, form.name)

@@ -6,9 +6,9 @@ import pytest
 
 from lbcproxy.capture import events, open_capture
 from lbcproxy.capture.tools.anonymise import Anonymiser
-from lbcproxy.capture.tools.convert import choose_format, writing
-from lbcproxy.capture.tools.cut import Cut, Selection
-from lbcproxy.capture.tools.merge import Merge
+from lbcproxy.capture.tools.convert import choose_format, open_writer
+from lbcproxy.capture.tools.cut import Cutter, Selection
+from lbcproxy.capture.tools.merge import Merger
 from lbcproxy.capture.tools.summary import summarise
 from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.proxy import Plugins
@@ -55,7 +55,7 @@ def ends_of(path):
 
 def as_format(path, out):
     """Write a capture in the format of a name; give what that cannot hold."""
-    with writing(out, choose_format(out)) as writer:
+    with open_writer(out, choose_format(out)) as writer:
         for event in events(open_capture(path, NETWORK)):
             writer.handle(event)
     return writer.unsupported
@@ -98,17 +98,17 @@ def test_tools_keep_it(tmp_path):
     """`anonymise` leaves out the words, in which there may be addresses."""
     path, out = tmp_path / "a.pcapng", tmp_path / "out.pcapng"
     recorded(path, ENDS)
-    written(Cut(Selection()).of(events(open_capture(path))), out)
+    written(Cutter(Selection()).apply(events(open_capture(path))), out)
     assert ends_of(out) == ENDS
-    written(Merge([open_capture(path)], lambda *_: None).events(), out)
+    written(Merger([open_capture(path)], lambda *_: None).events(), out)
     assert ends_of(out) == ENDS
     bare = [End(each.cause, each.by, "", each.name) for each in ENDS]
     anonymiser = Anonymiser(b"key")
-    written(anonymiser.of(events(open_capture(path))), out)
+    written(anonymiser.apply(events(open_capture(path))), out)
     assert ends_of(out) == bare
     told = [
         each.end
-        for each in anonymiser.of(events(open_capture(path)))
+        for each in anonymiser.apply(events(open_capture(path)))
         if isinstance(each, SessionEnding)
     ]
     assert told == bare
@@ -153,7 +153,7 @@ def test_what_is_replayed_offline_ended_as_it_did(tmp_path):
     heard = []
     capture = open_capture(path)
     capture.on_session_ended = heard.append
-    with writing(out, choose_format(out)) as writer:
+    with open_writer(out, choose_format(out)) as writer:
         for _ in offline(capture, Plugins(), heard.append, observer=writer):
             pass
     assert ends_of(out) == ENDS

@@ -8,7 +8,7 @@ import msgspec
 
 from lbcproxy.capture import Recorder, events, open_capture
 from lbcproxy.capture.events import CaptureSessionEnded, Event, SectionHeader
-from lbcproxy.capture.tools.convert import choose_format, writing
+from lbcproxy.capture.tools.convert import choose_format, open_writer
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Entry, EventRouter
 from lbcproxy.session.events import SessionStarted
@@ -121,7 +121,7 @@ def converted(path: Path, folder: Path, name: str, network: str | None = None) -
         out.mkdir(parents=True)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-    with writing(out, choose_format(out)) as writer:
+    with open_writer(out, choose_format(out)) as writer:
         for event in events(open_capture(path, network)):
             writer.handle(event)
     return out

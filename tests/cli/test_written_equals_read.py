@@ -12,7 +12,7 @@ import pytest
 
 from lbcproxy.capture import events, open_capture
 from lbcproxy.capture.events import CaptureSessionEnded
-from lbcproxy.capture.tools.convert import choose_format, writing
+from lbcproxy.capture.tools.convert import choose_format, open_writer
 from lbcproxy.session.events import Delivered, SessionStarted
 from tests.capture.told import CAPTURES, FORMATS, entries_of
 from tests.tools import CASES
@@ -43,7 +43,7 @@ def convert(
     """Write a capture in a format; give what that could not hold."""
     out = folder / name
     (out if name.endswith("/") else folder).mkdir(parents=True)
-    with writing(out, choose_format(out)) as writer:
+    with open_writer(out, choose_format(out)) as writer:
         for event in events(open_capture(path, network)):
             writer.handle(event)
     return out, dict(writer.unsupported)

@@ -17,7 +17,7 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.tools.repair import survey
+from lbcproxy.capture.tools.repair import find_damage
 from lbcproxy.errors import CaptureError
 from lbcproxy.wire.envelope import frame
 from tests.echo import Echo
@@ -172,7 +172,7 @@ def talking(tap: Tap) -> int:
 def is_torn(path: Path) -> bool:
     """Whether a crash left something unfinished at a file's end; all before must be whole."""
     with path.open("rb") as file:
-        found = survey(file)
+        found = find_damage(file)
     say(f"{found.size:,} bytes, of which {found.size - found.kept:,} are torn")
     assert found.only_tail
     return bool(found.damages)

@@ -1,8 +1,8 @@
-"""A capture without what tells who spoke: addresses, user agents, nonces.
+"""Removes from a capture what identifies its nodes: addresses, user agents, nonces.
 
-What is the same stays the same, so that pings still meet their pongs, and messages are framed anew
-where they change. What cannot be read cannot be judged, and is left out. `CHANGED`, `AS_IT_IS` and
-`LEFT_OUT` say of every message which it is.
+Equal values stay equal, so that a pong still has the nonce of its ping. Messages that change are
+framed again. What cannot be decoded cannot be checked, and is removed. Every message is listed in
+one of `REPLACED`, `KEPT` and `REMOVED`.
 """
 
 from __future__ import annotations
@@ -10,29 +10,37 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from lbcproxy import networks
 from lbcproxy.capture.events import CaptureSessionEnded, Event, SectionHeader, session_ended
 from lbcproxy.capture.session_report import SessionReport
-from lbcproxy.capture.tools.pseudonyms import Disguise
+from lbcproxy.capture.tools.pseudonyms import IPV6, Pseudonyms
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Delivery, Direction, Entry, Message, NodeStatistics, SessionInfo
 from lbcproxy.session.events import Delivered, NotRecorded, SessionEnding
 from lbcproxy.wire import Codec, Frame, Framer, Junk
 from lbcproxy.wire.envelope import frame
-from lbcproxy.wire.record import MessageRecord
+from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
+from lbcproxy.wire.messages.handshake import NetAddress, SendTxRcncl, Version
+from lbcproxy.wire.messages.keepalive import Ping, Pong
+from lbcproxy.wire.messages.reject import Reject
+from lbcproxy.wire.record import MessageRecord, Record
 
-__all__ = ["AS_IT_IS", "CHANGED", "LEFT_OUT", "Anonymiser"]
+__all__ = ["KEPT", "REMOVED", "REPLACED", "Anonymiser"]
 
 replace = msgspec.structs.replace
-Change = Callable[["Anonymiser", Any], dict[str, Any]]
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+IpRecord = TypeVar("IpRecord", NetAddress, TimedAddress)
+Changes = dict[str, object]
+Replacement = Callable[["Anonymiser", Any], Changes]
+"""Returns the fields that have to change in a record; accepts only records of its own command."""
 
 
-def _version(to: Anonymiser, record: Any) -> dict[str, Any]:
-    changes: dict[str, Any] = {"addr_recv": to.ip(record.addr_recv)}
+def _version(to: Anonymiser, record: Version) -> Changes:
+    changes: Changes = {"addr_recv": to.ip(record.addr_recv)}
     if record.addr_from is not None:
         changes["addr_from"] = to.ip(record.addr_from)
     if record.user_agent:
@@ -40,28 +48,28 @@ def _version(to: Anonymiser, record: Any) -> dict[str, Any]:
     return {**changes, **_nonce(to, record)}
 
 
-def _nonce(to: Anonymiser, record: Any) -> dict[str, Any]:
+def _nonce(to: Anonymiser, record: Version | Ping | Pong) -> Changes:
     return {} if record.nonce is None else {"nonce": to.nonce(record.nonce)}
 
 
-def _addr(to: Anonymiser, record: Any) -> dict[str, Any]:
+def _addr(to: Anonymiser, record: Addr) -> Changes:
     return {"addresses": tuple(map(to.ip, record.addresses))}
 
 
-def _addrv2(to: Anonymiser, record: Any) -> dict[str, Any]:
+def _addrv2(to: Anonymiser, record: AddrV2) -> Changes:
     return {"addresses": tuple(map(to.address, record.addresses))}
 
 
-def _salt(to: Anonymiser, record: Any) -> dict[str, Any]:
+def _salt(to: Anonymiser, record: SendTxRcncl) -> Changes:
     return {"salt": to.nonce(record.salt)}
 
 
-def _reject(to: Anonymiser, record: Any) -> dict[str, Any]:
-    """Keep plain words; what else a node says may be about anybody."""
-    changes = {}
+def _reject(to: Anonymiser, record: Reject) -> Changes:
+    """Keep plain words; anything else that a node says may identify someone."""
+    changes: Changes = {}
     if not PLAIN.issuperset(record.reason):
         changes["reason"] = b"(left out)"
-    if record.message.decode("latin-1") not in CHANGED.keys() | AS_IT_IS:
+    if record.message.decode("latin-1") not in REPLACED.keys() | KEPT:
         changes["message"] = b"(left out)"
     to.left_out["words of reject"] += len(changes)
     return changes
@@ -69,7 +77,7 @@ def _reject(to: Anonymiser, record: Any) -> dict[str, Any]:
 
 PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ -_'")
 
-CHANGED: dict[str, Change] = {
+REPLACED: dict[str, Replacement] = {
     "version": _version,
     "ping": _nonce,
     "pong": _nonce,
@@ -78,9 +86,9 @@ CHANGED: dict[str, Change] = {
     "sendtxrcncl": _salt,
     "reject": _reject,
 }
-"""What has to change in a record, by its command."""
+"""Commands whose records have fields that are replaced."""
 
-AS_IT_IS = frozenset(
+KEPT = frozenset(
     {
         *("verack", "getaddr", "mempool", "sendheaders", "feefilter", "sendaddrv2", "wtxidrelay"),
         *("inv", "getdata", "notfound", "getblocks", "getheaders", "headers", "sendcmpct"),
@@ -89,39 +97,39 @@ AS_IT_IS = frozenset(
         *("filterload", "filteradd", "filterclear"),
     }
 )
-"""What tells nothing but what the chain tells."""
-TELLING = ("tx", "block", "cmpctblock", "blocktxn", "filterload", "filteradd")
-"""Of these, what may tell somebody's own transactions all the same: it is counted, and said."""
+"""Commands whose messages hold only what is on the chain."""
+REVEALING = ("tx", "block", "cmpctblock", "blocktxn", "filterload", "filteradd")
+"""Those of them that may reveal someone's own transactions; they are counted and reported."""
 
-LEFT_OUT = frozenset({"alert"})
-"""What cannot be changed, since it is signed."""
+REMOVED = frozenset({"alert"})
+"""Commands whose messages cannot be changed because they are signed."""
 
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 DECIDED = re.compile(NAME.pattern + r": (?:drop|rewrite|delay|inject|close)\b")
-"""Who decided, and what, of an item of a trail."""
+"""The start of an item of a trail: who decided, and what."""
 
 
 class Anonymiser:
-    """Gives the events of a capture without what tells who spoke, and counts what that took.
+    """Returns the events of a capture without what identifies its nodes, and counts the changes.
 
-    `key` is 32 bytes: what is mapped with the same key is mapped to the same.
+    `key` is 32 bytes. With the same key, equal values get equal pseudonyms.
     """
 
     def __init__(self, key: bytes) -> None:
-        self._disguise = Disguise(key)
+        self._pseudonyms = Pseudonyms(key)
         self._facts: dict[int, tuple[SessionInfo, SessionInfo]] = {}
         self.changed: Counter[str] = Counter()
-        """What was replaced, by kind."""
+        """How often values were replaced, by kind."""
         self.left_out: Counter[str] = Counter()
-        """What was left out."""
-        self.as_it_is: Counter[str] = Counter()
-        """Messages that were kept and may tell something, by command."""
+        """What was removed, by kind."""
+        self.kept: Counter[str] = Counter()
+        """Values that were kept although they may reveal something, by kind."""
         self.messages = 0
-        """How many are left."""
+        """How many messages are left."""
 
-    def of(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Give what is left of some events; raises what they raise."""
+    def apply(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Return what is left of some events; raises what they raise."""
         for event in events:
             if isinstance(event, SectionHeader):
                 self.left_out["comments and names of the file"] += len(event.metadata)
@@ -149,27 +157,29 @@ class Anonymiser:
 
     # Values.
 
-    def ip(self, record: Any) -> Any:
-        """Give a record with another `ip`."""
-        return self._with(record, "ip", self._disguise.address(2, record.ip))
+    def ip(self, record: IpRecord) -> IpRecord:
+        """Return a record with another `ip`."""
+        return self._with(record, "ip", record.ip, self._pseudonyms.address(IPV6, record.ip))
 
-    def address(self, record: Any) -> Any:
-        """Give an address of `addrv2` with another `addr`."""
-        return self._with(record, "addr", self._disguise.address(record.network_id, record.addr))
+    def address(self, record: AddressV2) -> AddressV2:
+        """Return an address of `addrv2` with another `addr`."""
+        new = self._pseudonyms.address(record.network_id, record.addr)
+        return self._with(record, "addr", record.addr, new)
 
     def nonce(self, value: int) -> int:
-        """Give another nonce."""
+        """Return another nonce."""
         self.changed["nonces"] += 1
-        return self._disguise.nonce(value)
+        return self._pseudonyms.nonce(value)
 
     def user_agent(self, agent: bytes) -> bytes:
-        """Give another user agent."""
+        """Return another user agent."""
         self.changed["user agents"] += 1
-        return self._disguise.user_agent(agent)
+        return self._pseudonyms.user_agent(agent)
 
-    def _with(self, record: Any, name: str, new: bytes) -> Any:
-        if new == getattr(record, name):
-            self.as_it_is["loopback and unspecified addresses"] += 1
+    def _with(self, record: AnyRecord, name: str, old: bytes, new: bytes) -> AnyRecord:
+        """Return a record with a new value of the field `name`, and count the change."""
+        if new == old:
+            self.kept["loopback and unspecified addresses"] += 1
             return record
         self.changed["addresses in messages"] += 1
         return replace(record, **{name: new})
@@ -180,12 +190,12 @@ class Anonymiser:
         known = self._facts.get(facts.number)
         if known is not None and known[0] is facts:
             return known[1]
-        local = None if facts.local is None else self._disguise.endpoint(facts.local)
+        local = None if facts.local is None else self._pseudonyms.endpoint(facts.local)
         new = replace(
             facts,
-            client=self._disguise.endpoint(facts.client),
-            listen=self._disguise.endpoint(facts.listen),
-            upstream=self._disguise.endpoint(facts.upstream),
+            client=self._pseudonyms.endpoint(facts.client),
+            listen=self._pseudonyms.endpoint(facts.listen),
+            upstream=self._pseudonyms.endpoint(facts.upstream),
             local=local,
         )
         if known is None:
@@ -202,13 +212,13 @@ class Anonymiser:
         upstream = report.upstream
         if upstream is not None:
             try:
-                upstream = str(self._disguise.endpoint(Endpoint.parse(upstream)))
+                upstream = str(self._pseudonyms.endpoint(Endpoint.parse(upstream)))
             except ValueError:
-                upstream = self._disguise.host(upstream)
+                upstream = self._pseudonyms.host(upstream)
         return replace(
             report,
-            client=self._disguise.endpoint(report.client),
-            server=self._disguise.endpoint(report.server),
+            client=self._pseudonyms.endpoint(report.client),
+            server=self._pseudonyms.endpoint(report.server),
             upstream=upstream,
             to_upstream=self._side(report.to_upstream),
             to_client=self._side(report.to_client),
@@ -217,7 +227,7 @@ class Anonymiser:
 
     def _side(self, side: NodeStatistics) -> NodeStatistics:
         agent = side.user_agent
-        return replace(side, user_agent=agent and self._disguise.user_agent(agent))
+        return replace(side, user_agent=agent and self._pseudonyms.user_agent(agent))
 
     # Messages.
 
@@ -257,9 +267,9 @@ class Anonymiser:
         yield Delivery(b"" if injected else message.raw, (new,), sent)
 
     def _sent(self, raw: bytes, direction: Direction, codec: Codec) -> bytes:
-        """Change what went out in place of a message: any number of messages, or none."""
+        """Return what was sent in place of a message, anonymised; it may be several messages."""
         framer = Framer(networks.get(codec.network.id))
-        parts = []
+        parts: list[bytes] = []
         for item in [*framer.feed(raw), *framer.close()]:
             if isinstance(item, Frame):
                 one = Message(item.command, direction, item.raw, codec, error=item.error)
@@ -270,19 +280,19 @@ class Anonymiser:
         return b"".join(parts)
 
     def _message(self, message: Message | None) -> Message | None:
-        """Give a message as it may be told, itself if it may; None if it may not."""
+        """Return a message anonymised, itself if nothing changes, None if it is removed."""
         assert message is not None
         command, record = message.command, message.record
         if message.error is not None or not message.raw:
             self.left_out["messages that cannot be read"] += 1
             return None
-        if record is None or not (command in CHANGED or command in AS_IT_IS):
-            known = command in LEFT_OUT
+        if record is None or not (command in REPLACED or command in KEPT):
+            known = command in REMOVED
             self.left_out[f"{command} messages" if known else "messages of other commands"] += 1
             return None
-        if command in TELLING:
-            self.as_it_is[f"{command} messages"] += 1
-        changes = CHANGED[command](self, record) if command in CHANGED else {}
+        if command in REVEALING:
+            self.kept[f"{command} messages"] += 1
+        changes = REPLACED[command](self, record) if command in REPLACED else {}
         if record.trailing:
             self.left_out["trailing bytes"] += len(record.trailing)
             changes["trailing"] = b""
@@ -296,8 +306,9 @@ class Anonymiser:
         return Message(record.command, message.direction, raw, codec)
 
     def _trail(self, trail: tuple[str, ...]) -> tuple[str, ...]:
-        """Keep who decided and what, in a word each: reasons may say anything."""
+        """Keep who decided and what, one word each: reasons may say anything."""
         kept = tuple(found[0] for each in trail if (found := DECIDED.match(each)) is not None)
-        kept = kept or trail[: bool(trail and NAME.fullmatch(trail[0]))]  # a mode, without a word
+        if not kept and trail and NAME.fullmatch(trail[0]):
+            kept = trail[:1]  # a mode, which gives no reason
         self.left_out["reasons of verdicts"] += sum(each not in kept for each in trail)
         return kept

@@ -1,4 +1,4 @@
-"""Captures written again in another format, or changed: events in, a file out."""
+"""Writes captures to files, in another format or changed: events in, a file out."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from lbcproxy.capture.writing.writer import FormatWriter, Writer
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import OWNER, Access, create
 
-__all__ = ["InputOverwritten", "Writer", "choose_format", "is_input", "writing"]
+__all__ = ["InputOverwritten", "Writer", "choose_format", "is_input", "open_writer"]
 
 
 class InputOverwritten(CaptureError):
-    """A file would be written over while it is read."""
+    """A file would be overwritten while it is being read."""
 
 
 def choose_format(path: Path, name: str | None = None) -> FormatWriter:
-    """Give the format to write: the one that is named, else that of the path's suffix.
+    """Return the format to write: the named one, otherwise the one of the path's suffix.
 
-    Raises CaptureError if neither tells it.
+    Raises CaptureError if the suffix belongs to no format.
     """
     if name is not None:
         return all_writers()[name]
@@ -36,25 +36,28 @@ def choose_format(path: Path, name: str | None = None) -> FormatWriter:
     if found is None:
         suffixes = sorted(suffix for each in all_formats() for suffix in each.suffixes)
         raise CaptureError(
-            f"{path} does not tell its format by its suffix ({', '.join(suffixes)}, "
-            "each with .gz or .zst too)"
+            f"the suffix of {path} is not that of a format ({', '.join(suffixes)}, "
+            "optionally followed by .gz or .zst)"
         )
     return found
 
 
 def is_input(target: Path, inputs: Iterable[Path], form: FormatWriter, *, in_place: bool) -> bool:
-    """Return whether a file to be written is one that is read, by whatever name.
+    """Return whether the target is one of the inputs, even under another name.
 
-    That raises InputOverwritten except with `in_place`: then the file is written beside, and takes
-    its place when all is written. A folder is written file by file, so that it never may.
+    If it is, InputOverwritten is raised unless `in_place` is set. With `in_place`, a temporary file
+    replaces the input once it is complete. A folder is written file by file, so it is never
+    written in place.
     """
     folder, found = form.to_folder is not None, False
     for path in inputs:
         if _is_same(target, path) or (folder and target.resolve() in path.resolve().parents):
             if folder:
-                raise InputOverwritten(f"{path} is read: a folder cannot be written over itself")
+                raise InputOverwritten(
+                    f"{path} is being read: a folder cannot be overwritten in place"
+                )
             if not in_place:
-                raise InputOverwritten(f"{path} is read: it is not written over without --in-place")
+                raise InputOverwritten(f"{path} is being read: overwrite it with --in-place")
             found = True
     return found
 
@@ -67,14 +70,22 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 @contextmanager
-def writing(
+def open_writer(
     target: Path | BinaryIO, form: FormatWriter, *, force: bool = False
 ) -> Iterator[Writer]:
-    """Give what writes a capture; the file is there when all of it is, under its name.
+    """Return a context manager for the writer of a capture.
 
-    If something raises meanwhile, nothing is left; except for CaptureError with a place: then what
-    was before the damage is kept. An existing file raises FileExistsError without `force`, one that
-    cannot be written CaptureError.
+    The file appears under its name once it is complete. If the body raises, nothing is left of it,
+    with one exception: after a CaptureError with an offset, what came before the damage is kept.
+
+    Args:
+        target: A path, or an open file.
+        form: The format.
+        force: Whether an existing file may be replaced.
+
+    Raises:
+        FileExistsError: The file exists and `force` is not set.
+        CaptureError: The file cannot be written.
     """
     if not isinstance(target, Path):
         writer = _file_writer(form, target.write)
@@ -83,7 +94,7 @@ def writing(
         target.flush()
     elif form.to_folder is not None:
         yield from _into_folder(target, form.to_folder, force)
-    elif target.exists() and not target.is_file():  # a pipe, as /dev/fd/5
+    elif target.exists() and not target.is_file():  # a pipe, such as /dev/fd/5
         with _named(target), target.open("wb") as file:
             writer = _file_writer(form, _writes(file, target))
             yield writer
@@ -100,13 +111,13 @@ def _into_file(path: Path, form: FormatWriter, force: bool) -> Iterator[Writer]:
 
 
 def _beside(path: Path, form: FormatWriter, force: bool) -> Iterator[Writer]:
-    """Write a file that takes its place when all of it is written."""
+    """Write a temporary file that takes the name of the path once it is complete."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    begun = False
+    is_created = False
     try:
         with _named(path):
             raw = os.fdopen(create(part, _access_of(path)), "wb")
-            begun = True
+            is_created = True
         with _closed_at_last(raw):
             suffix = suffix_of(path)
             file = compressing(suffix, raw) if suffix else raw
@@ -121,13 +132,13 @@ def _beside(path: Path, form: FormatWriter, force: bool) -> Iterator[Writer]:
             writer.close()
             with _named(path):
                 file.close()
-                raw.close()  # with what compressing left to the end
-        if path.exists() and not force:  # it has come meanwhile
+                raw.close()  # compression may write its last bytes only now
+        if path.exists() and not force:  # it was created while we were writing
             raise FileExistsError(str(path))
         with _named(path):
             part.replace(path)
     except BaseException:
-        if begun:
+        if is_created:
             with suppress(OSError):
                 part.unlink()
         raise
@@ -137,7 +148,7 @@ def _beside(path: Path, form: FormatWriter, force: bool) -> Iterator[Writer]:
 
 @contextmanager
 def _closed_at_last(file: BinaryIO) -> Iterator[None]:
-    """Close a file; if that fails, another failure is what is told."""
+    """Close a file at the end; a failure to close does not hide an earlier one."""
     try:
         yield
     finally:
@@ -146,7 +157,7 @@ def _closed_at_last(file: BinaryIO) -> Iterator[None]:
 
 
 def _access_of(path: Path) -> Access:
-    """Return who may read a file that is written in place of another: who may read that."""
+    """Return the access of the file that is replaced, or that of a new file."""
     try:
         return OWNER._replace(file=stat.S_IMODE(path.stat().st_mode))
     except OSError:
@@ -154,7 +165,7 @@ def _access_of(path: Path) -> Access:
 
 
 def _into_folder(path: Path, to_folder: Callable[[Path], Writer], force: bool) -> Iterator[Writer]:
-    """Write into a folder that is new or empty; with `force` beside what is in it."""
+    """Write into a folder; without `force`, it has to be new or empty."""
     existed = path.exists()
     if existed and (not path.is_dir() or any(path.iterdir())) and not force:
         raise FileExistsError(str(path))
@@ -164,7 +175,7 @@ def _into_folder(path: Path, to_folder: Callable[[Path], Writer], force: bool) -
             yield writer
             writer.close()
         except BaseException as error:
-            with suppress(OSError):  # what is wrong already is told
+            with suppress(OSError):  # the first error is the one to report
                 writer.close()
             if not existed and not (isinstance(error, CaptureError) and error.offset is not None):
                 shutil.rmtree(path, ignore_errors=True)
@@ -178,7 +189,7 @@ def _file_writer(form: FormatWriter, write: Callable[[bytes], object]) -> Writer
 
 
 def _writes(file: BinaryIO, path: Path) -> Callable[[bytes], object]:
-    """Give what writes to a file, and names it if that fails."""
+    """Return a function that writes to a file; errors name the file."""
 
     def write(data: bytes) -> None:
         with _named(path):

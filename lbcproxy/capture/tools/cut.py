@@ -1,8 +1,8 @@
-"""A part of a capture: of some sessions, of some time, of the messages a filter matches.
+"""Cuts a part out of a capture: some sessions, some time, the messages that match a filter.
 
-What is left is a capture of its own. A session that is cut at its beginning says what its nodes
-had agreed on, so that the rest of it is read as it was; where they had agreed on nothing yet, their
-`version` messages are kept whatever the filter says.
+The result is a capture of its own. If the start of a session is cut off, the rest names the version
+that its nodes had agreed on, so that it is decoded as before. If they had not agreed yet, their
+`version` messages are kept even if the filter does not match them.
 """
 
 from __future__ import annotations
@@ -27,50 +27,54 @@ from lbcproxy.session.events import (
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.messages.handshake import Version
 
-__all__ = ["Cut", "Selection"]
+__all__ = ["Cutter", "Selection"]
 
-MOST_VERSIONS = 8
-"""Messages `version` that are held of a session; a node sends one."""
+MAX_VERSIONS = 8
+"""`version` messages that are kept of a session; a node sends one."""
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted of a capture; what is not said is not asked."""
+    """What is wanted from a capture; None means that anything is."""
 
     wanted: Filter | None = None
     sessions: frozenset[int] | None = None
     from_ns: int | None = None
-    """The first time that is wanted: nanoseconds since 1970."""
+    """The start of the wanted time, in nanoseconds since 1970."""
     to_ns: int | None = None
-    """The last."""
+    """The end of the wanted time, inclusive, likewise."""
 
-    def early(self, time_ns: int) -> bool:
-        """Whether a time is before what is wanted."""
+    def is_early(self, time_ns: int) -> bool:
+        """Whether a time is before the wanted time."""
         return self.from_ns is not None and time_ns < self.from_ns
 
-    def late(self, time_ns: int) -> bool:
-        """Whether a time is behind it."""
+    def is_late(self, time_ns: int) -> bool:
+        """Whether a time is after the wanted time."""
         return self.to_ns is not None and time_ns > self.to_ns
 
+    def covers(self, time_ns: int) -> bool:
+        """Whether a time is within the wanted time."""
+        return not self.is_early(time_ns) and not self.is_late(time_ns)
 
-class Cut:
-    """Gives what is left of the events of a capture, and counts."""
+
+class Cutter:
+    """Returns the selected events of a capture, and counts them."""
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
-        self._sessions: dict[int, _Session] = {}
+        self._sessions: dict[int, _CutSession] = {}
         self.sessions = 0
-        """Of how many something is left."""
+        """Sessions of which something is left."""
         self.kept = 0
         """Messages that are left."""
         self._seen = 0
 
     @property
     def left_out(self) -> int:
-        """How many are not."""
+        """Messages that are not left."""
         return self._seen - self.kept
 
-    def of(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Give what is left of some events; raises what they raise."""
+    def apply(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Return what is left of some events; raises what they raise."""
         for event in events:
             self._seen += _count(event)
             for left in self._take(event):
@@ -82,8 +86,8 @@ class Cut:
             self._sessions.clear()
             yield event
         elif isinstance(event, NotRecorded):
-            if not (self._selection.early(event.time_ns) or self._selection.late(event.time_ns)):
-                yield event  # nobody knows of which session it is
+            if self._selection.covers(event.time_ns):
+                yield event  # it may concern any session
         elif isinstance(event, SessionStarted):
             wanted = self._selection.sessions
             if wanted is None or event.info.number in wanted:
@@ -94,12 +98,11 @@ class Cut:
             yield from self._changed(self._sessions[event.info.number], event)
 
     def _started(self, event: SessionStarted) -> Iterator[Event]:
-        session = self._sessions[event.info.number] = _Session(event, self._selection)
-        late, early = self._selection.late(event.time_ns), self._selection.early(event.time_ns)
-        if self._selection.wanted is None and not early and not late:
+        session = self._sessions[event.info.number] = _CutSession(event, self._selection)
+        if self._selection.wanted is None and self._selection.covers(event.time_ns):
             yield from self._begin(session, event.time_ns)
 
-    def _begin(self, session: _Session, time_ns: int) -> Iterator[Event]:
+    def _begin(self, session: _CutSession, time_ns: int) -> Iterator[Event]:
         if not session.begun:
             self.sessions += 1
             yield from session.begin(time_ns)
@@ -110,13 +113,9 @@ class Cut:
             yield from self._begin(session, event.time_ns)
             yield msgspec.structs.replace(event, deliveries=tuple(left))
 
-    def _changed(
-        self,
-        session: _Session,
-        event: SessionEvent,
-    ) -> Iterator[Event]:
-        """Tell what became of a session, if something of it was told."""
-        late = self._selection.late(event.time_ns)
+    def _changed(self, session: _CutSession, event: SessionEvent) -> Iterator[Event]:
+        """Pass an event of a session on, if something of that session was passed on before."""
+        late = self._selection.is_late(event.time_ns)
         session.facts = event.info or session.facts
         if isinstance(event, CaptureSessionEnded):
             del self._sessions[event.info.number]
@@ -130,61 +129,61 @@ class Cut:
             yield event
 
 
-class _Session:
-    """What has to be known of a session to tell the rest of it alone."""
+class _CutSession:
+    """What has to be known about a session to pass on only a part of it."""
 
     def __init__(self, started: SessionStarted, selection: Selection) -> None:
         self.facts = started.info
         self.begun = False
-        """Whether it has been told that it began."""
+        """Whether its start has been passed on."""
         self.finished: list[Direction] = []
-        """What ended before that."""
+        """Directions that ended before that."""
         self.ending: End | None = None
-        """Why it ends, if that was told before."""
+        """Why it ends, if that was known before."""
         self._started = started
         self._selection = selection
-        self._first: tuple[bool, int | None] | None = None
+        self._progress_at_first: tuple[bool, int | None] | None = None
         self._version = started.protocol_version
-        self._whole = started.from_start
+        self._is_complete = started.from_start
         self._versions: dict[Direction, int] = {}
-        self._held: list[Delivered] = []
-        self._ways = {direction: _Way() for direction in Direction}
+        self._versions_kept: list[Delivered] = []
+        self._gaps = {direction: _GapMarker() for direction in Direction}
 
     def begin(self, time_ns: int) -> Iterator[Event]:
-        """Tell how far it had come."""
+        """Return its start, with the progress that it had made by then."""
         self.begun = True
-        time_ns = self._held[0].time_ns if self._held else time_ns
-        begun, version = self._first or self._place()
+        time_ns = self._versions_kept[0].time_ns if self._versions_kept else time_ns
+        begun, version = self._progress_at_first or self._progress()
         yield SessionStarted(self._started.info, time_ns, begun, version)
         if self.facts.local is not None:
             yield UpstreamConnected(self.facts, time_ns)
-        yield from self._held
-        self._held.clear()
+        yield from self._versions_kept
+        self._versions_kept.clear()
         if self.ending is not None:
             yield SessionEnding(self.facts, self.ending, time_ns)
         for direction in self.finished:
             yield DirectionClosed(self.facts, direction, time_ns)
 
-    def _place(self) -> tuple[bool, int | None]:
-        """Tell how far it has come now: whether all of it is told, else with what version."""
-        return self._whole, None if self._whole else self._version
+    def _progress(self) -> tuple[bool, int | None]:
+        """Return whether nothing has been left out so far, and otherwise the agreed version."""
+        return self._is_complete, None if self._is_complete else self._version
 
     def left(self, event: Delivered) -> list[Delivery]:
-        """Give what is wanted of what passed."""
+        """Return the deliveries of an event that are wanted."""
         self.facts = event.info
         left: list[Delivery] = []
-        in_time = not self._selection.early(event.time_ns)
-        if self._selection.late(event.time_ns):
+        in_time = not self._selection.is_early(event.time_ns)
+        if self._selection.is_late(event.time_ns):
             return left
         for delivery in event.deliveries:
             kept = self._wanted(delivery) if in_time else []
             if not kept and self._version is None and _is_version(delivery):
                 kept = self._hold(event, delivery, begun=self.begun or bool(left))
             elif not kept and not self.begun and not left:
-                self._whole = False
-            if kept and self._first is None:
-                self._first = self._place()
-            left += self._ways[event.direction].joined(delivery, kept)
+                self._is_complete = False
+            if kept and self._progress_at_first is None:
+                self._progress_at_first = self._progress()
+            left += self._gaps[event.direction].joined(delivery, kept)
             self._see(event.direction, delivery, begun=self.begun or bool(left))
         return left
 
@@ -203,15 +202,15 @@ class _Session:
         return [Delivery(entry.raw, (entry,)) for entry in found]
 
     def _hold(self, event: Delivered, delivery: Delivery, *, begun: bool) -> list[Delivery]:
-        """Keep a `version` that what is left is read with, if something is."""
+        """Keep a `version` message, with which the rest is decoded if any is left."""
         if begun:
             return [delivery]
-        if len(self._held) < MOST_VERSIONS:
-            self._held.append(msgspec.structs.replace(event, deliveries=(delivery,)))
+        if len(self._versions_kept) < MAX_VERSIONS:
+            self._versions_kept.append(msgspec.structs.replace(event, deliveries=(delivery,)))
         return []
 
     def _see(self, direction: Direction, delivery: Delivery, *, begun: bool) -> None:
-        """Take note of what the nodes agree on, as the session that reads them does."""
+        """Record what the nodes agree on, as the session core does."""
         if self._version is not None or not _is_version(delivery):
             return
         message = delivery.entries[0].message
@@ -221,30 +220,30 @@ class _Session:
         self._versions.setdefault(direction, message.record.version & 0xFFFFFFFF)
         if len(self._versions) == len(Direction):
             self._version = min(self._versions.values())
-            if not begun:  # it is said where the rest begins, and these are not needed
-                self._whole = False
-                self._held.clear()
+            if not begun:  # the start names the version, so these are not needed
+                self._is_complete = False
+                self._versions_kept.clear()
 
 
-class _Way:
-    """One direction: bytes that are no message may not run into what did not follow them."""
+class _GapMarker:
+    """Marks gaps in one direction: junk must not be joined to bytes that did not follow it."""
 
     def __init__(self) -> None:
-        self._behind_junk = False
+        self._after_junk = False
         self._skipped = 0
 
     def joined(self, delivery: Delivery, kept: list[Delivery]) -> list[Delivery]:
-        """Give what is kept of a delivery, behind a gap if something before it is missing."""
+        """Return what is kept of a delivery, after a gap if junk is not followed by it."""
         if not kept:
             self._skipped += len(delivery.raw)
             return kept
         first = kept[0].entries[0]
         skipped, self._skipped = self._skipped, 0
-        if kept[0] is not delivery:  # of a run, some
+        if kept[0] is not delivery:  # only some messages of a run
             left_out = itertools.takewhile(lambda each: each is not first, delivery.entries)
             skipped += sum(len(each.raw) for each in left_out)
-        gap = self._behind_junk and skipped
-        self._behind_junk = kept[-1].run is None and kept[-1].entries[-1].message is None
+        gap = self._after_junk and skipped
+        self._after_junk = kept[-1].run is None and kept[-1].entries[-1].message is None
         if not gap:
             return kept
         entry = msgspec.structs.replace(

@@ -1,8 +1,8 @@
-"""Captures put together in the order of time, as one.
+"""Merges captures into one, in order of time.
 
-Each file is read as it is needed. Sessions are numbered anew, in the order in which they begin.
-Files that follow one another, as rotated captures do, are parts of one: a connection that is open
-where one ends goes on in the next (`lbcproxy.capture.reading.parts`).
+Each file is read as it is needed. Sessions get new numbers, in the order in which they start.
+Files that follow one another, such as rotated captures, are parts of one: a connection that is open
+at the end of one file continues in the next (`lbcproxy.capture.reading.parts`).
 """
 
 from __future__ import annotations
@@ -26,41 +26,39 @@ from lbcproxy.errors import CaptureError
 from lbcproxy.session import Delivery, SessionInfo
 from lbcproxy.session.events import Delivered, NotRecorded, SessionStarted, UpstreamConnected
 
-__all__ = ["Merge", "Renumbered"]
+__all__ = ["Merger", "OnRenumbered"]
 
 replace = msgspec.structs.replace
 
-Renumbered: TypeAlias = Callable[[Path, int, int, str], object]
-"""Is told of each session: of which file, its number there, its new one, its network. Of one that
-goes on in several files it is told for each."""
+OnRenumbered: TypeAlias = Callable[[Path, int, int, str], object]
+"""Called for each session with its file, its number there, its new number and its network. If a
+session continues in several files, it is called for each."""
 
-_UNKNOWN = "0.0.0.0"  # noqa: S104  # an address that says there is none
+_UNKNOWN = "0.0.0.0"  # noqa: S104  # stands for an address that is not known
 
 
-class Merge:
-    """Gives the events of some captures as those of one, which is damaged where they are.
+class Merger:
+    """Returns the events of several captures as those of one."""
 
-    `renumbered` is told where each session came from, when it begins.
-    """
-
-    def __init__(self, captures: Sequence[Capture], renumbered: Renumbered) -> None:
+    def __init__(self, captures: Sequence[Capture], on_renumbered: OnRenumbered) -> None:
         self._parts = Parts()
         self._parts.on_continued = self._continued
         self._files = [_File(capture, self._parts) for capture in captures]
-        self._renumbered = renumbered
+        self._on_renumbered = on_renumbered
         self._numbers = itertools.count(1)
-        self._entries = 1  # the next one's number
-        self._facts: dict[int, tuple[SessionInfo, SessionInfo]] = {}  # by the number before
+        self._next_entry = 1
+        self._facts: dict[int, tuple[SessionInfo, SessionInfo]] = {}  # old and new, by old number
 
     @property
     def absent(self) -> list[str]:
-        """Names of parts that should be among the files, as far as these were read."""
+        """Names of parts that should be among the files but are not, as far as these were read."""
         return list(self._parts.absent)
 
     def events(self) -> Iterator[Event]:
-        """Give all that happened, in order of time; a file whose times run back keeps its order.
+        """Return everything that happened, in order of time.
 
-        Raises CaptureError for what is no capture at once, and for damaged files at the end.
+        A file whose times are not in order keeps its own order. Raises CaptureError at once for a
+        file that is not a capture, and at the end for damaged files.
         """
         with ExitStack() as stack:
             for file in self._files:
@@ -74,16 +72,16 @@ class Merge:
             file.count_comments()
         yield header
         pairing = Pairing()
-        for told in self._read(header):
-            for event in pairing.feed(told):
-                yield from self._told(event, header)
+        for each in self._read(header):
+            for event in pairing.feed(each):
+                yield from self._renumbered(event, header)
         for event in pairing.finish():
-            yield from self._told(event, header)
+            yield from self._renumbered(event, header)
         for file in self._files:
             file.check()
 
     def _header(self) -> SectionHeader:
-        """Give what holds for all: both legs, if one file has both."""
+        """Return the header for all files: it has both legs if one file has both."""
         headers = [file.header for file in self._files]
         named = {header.network for header in headers}
         return SectionHeader(
@@ -93,19 +91,19 @@ class Merge:
         )
 
     def _read(self, merged: SectionHeader) -> Iterator[AssemblerEvent]:
-        """Read all files as parts of one, and give what happened but their headers."""
-        # Of two at the same time the one that began before goes first: it may end there.
+        """Read all files as parts of one, and return what happened without their headers."""
+        # Of two files with the same time, the one that started earlier comes first: it may end.
         files = sorted(self._files, key=lambda each: each.first_ns)
-        streams = (file.told() for file in files)
-        for _, file, told in heapq.merge(*streams, key=lambda each: each[0]):
-            for each in told:
+        streams = (file.batches() for file in files)
+        for _, file, batch in heapq.merge(*streams, key=lambda each: each[0]):
+            for each in batch:
                 if isinstance(each, SectionHeader):
-                    file.take_header(each, merged)
+                    file.begin_section(each, merged)
                 else:
                     yield each
         yield from self._parts.finish()
 
-    def _told(self, event: Event, header: SectionHeader) -> Iterator[Event]:
+    def _renumbered(self, event: Event, header: SectionHeader) -> Iterator[Event]:
         assert not isinstance(event, SectionHeader)
         if isinstance(event, NotRecorded) or event.info is None:
             yield event
@@ -114,7 +112,7 @@ class Merge:
             path, number = self._parts.take_origin(event.info.number)
             new = replace(event.info, number=next(self._numbers))
             self._facts[event.info.number] = event.info, new
-            self._renumbered(path, number, new.number, new.network)
+            self._on_renumbered(path, number, new.number, new.network)
         facts = self._new(event.info)
         if isinstance(event, Delivered):
             yield replace(event, info=facts, deliveries=self._deliveries(event, facts.number))
@@ -125,20 +123,20 @@ class Merge:
         else:
             yield replace(event, info=facts)
         if isinstance(event, SessionStarted) and header.legs == "both" and self._has_one_leg(path):
-            # Its bytes are to stand on both legs, as those of the others do.
+            # Its bytes have to be on both legs, like those of the others.
             local = Endpoint(_UNKNOWN, event.info.client.port)
             yield UpstreamConnected(self._new(replace(event.info, local=local)), event.time_ns)
 
     def _continued(self, path: Path, number: object, facts: SessionInfo) -> None:
         if facts.number in self._facts and isinstance(number, int):
             new = self._facts[facts.number][1]
-            self._renumbered(path, number, new.number, new.network)
+            self._on_renumbered(path, number, new.number, new.network)
 
     def _has_one_leg(self, path: Path) -> bool:
         return any(file.path == path and file.header.legs != "both" for file in self._files)
 
     def _new(self, facts: SessionInfo) -> SessionInfo:
-        """Give a session's facts with its new number."""
+        """Return a session's facts with its new number."""
         known = self._facts[facts.number]
         if known[0] is not facts:
             known = facts, replace(facts, number=known[1].number)
@@ -149,20 +147,20 @@ class Merge:
         deliveries = []
         for each in event.deliveries:
             if each.run is not None:
-                run = each.run.numbered(self._entries, session)
+                run = each.run.numbered(self._next_entry, session)
                 deliveries.append(replace(each, entries=run, run=run))
             else:
                 entries = tuple(
                     replace(entry, session=session, number=number)
-                    for number, entry in enumerate(each.entries, self._entries)
+                    for number, entry in enumerate(each.entries, self._next_entry)
                 )
                 deliveries.append(replace(each, entries=entries))
-            self._entries += len(each.entries)
+            self._next_entry += len(each.entries)
         return tuple(deliveries)
 
 
 class _File:
-    """One of the captures."""
+    """One of the captures to be merged."""
 
     def __init__(self, capture: Capture, parts: Parts) -> None:
         self.path = capture.path
@@ -178,47 +176,47 @@ class _File:
         self.header = self._reader.header
 
     def count_comments(self) -> None:
-        """Count what others said of the file: it is not said of several."""
+        """Count the comments on a file of another program, which do not apply to several files."""
         if not self.header.network:
             self._capture.stats.not_kept["comments of the file"] += len(self.header.comments)
 
     def close(self) -> None:
-        """Close the file, wherever reading has come to."""
+        """Close the file, even if it has not been read to its end."""
         self._reader.close()
 
-    def told(self) -> Iterator[tuple[int, _File, list[AssemblerEvent]]]:
-        """Give what happened, each with its time; first nothing, at the time when it begins.
+    def batches(self) -> Iterator[tuple[int, _File, list[AssemblerEvent]]]:
+        """Return what happened in batches, each with its time; the first one is empty.
 
-        It is read when its turn comes, not before: those that end by then have left to it what they
-        have open.
+        The file is read when it is its turn and not earlier. By then, files that have ended have
+        shared what they have open.
         """
         time_ns = self.first_ns
         yield time_ns, self, []
-        together: list[AssemblerEvent] = []
+        batch: list[AssemblerEvent] = []
         try:
             for each in self._reader.events():
-                together.append(each)
-                if isinstance(each, RewritePending):  # of what comes next
+                batch.append(each)
+                if isinstance(each, RewritePending):  # belongs to the next event
                     continue
                 time_ns = time_ns if isinstance(each, SectionHeader | RewriteSent) else each.time_ns
-                yield time_ns, self, together
-                together = []
+                yield time_ns, self, batch
+                batch = []
         except CaptureError as error:
             if error.offset is None:
                 raise
             self._damage = error
 
-    def take_header(self, header: SectionHeader, merged: SectionHeader) -> None:
-        """Begin a section; raises CaptureError if what all have in common does not hold for it."""
+    def begin_section(self, header: SectionHeader, merged: SectionHeader) -> None:
+        """Begin a section; CaptureError if it does not fit the header of the merged file."""
         if (header.legs == "both" and merged.legs != "both") or header.changes > merged.changes:
             raise CaptureError(
-                f"{self.path} begins with one leg of each session, or with none changed, and "
-                "goes on otherwise: cut it in two by session, and merge these"
+                f"{self.path} starts with one leg of each session or without changes, and "
+                "continues differently: cut it in two by session, and merge those"
             )
         self.header = header
 
     def check(self) -> None:
-        """Raise what is wrong with it, once all are read."""
+        """Raise what is wrong with the file, once all files are read."""
         if self._damage is not None:
             raise CaptureError(f"{self.path}: {self._damage.what}", self._damage.offset)
         self._capture.check()

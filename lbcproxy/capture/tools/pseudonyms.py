@@ -1,8 +1,8 @@
-"""Other values in place of those that tell who somebody is: the same for the same, by a key.
+"""Pseudonyms for values that identify someone: equal values get equal pseudonyms.
 
-Nobody without the key can tell what stood there. IPv4 addresses are mapped into 240.0.0.0/4, which
-is reserved and nobody's, IPv6 addresses into 2001:db8::/32, which is for documentation (RFC 3849).
-Loopback and unspecified addresses tell nothing and stay.
+They depend on a key, without which the original values cannot be found. IPv4 addresses are mapped
+into 240.0.0.0/4, which is reserved, and IPv6 addresses into 2001:db8::/32, which is for
+documentation (RFC 3849). Loopback and unspecified addresses identify nobody and stay as they are.
 """
 
 from __future__ import annotations
@@ -12,41 +12,41 @@ import ipaddress
 
 from lbcproxy.endpoint import Endpoint
 
-__all__ = ["Disguise"]
+__all__ = ["Pseudonyms"]
 
 MAPPED = bytes(10) + b"\xff\xff"
-"""Before an IPv4 address in the 16 bytes of an IPv6 one."""
+"""The prefix of an IPv4-mapped IPv6 address."""
 ONIONCAT = bytes.fromhex("fd87d87eeb43")
-"""Before a Tor v2 name, likewise."""
+"""The prefix of a Tor v2 name in an IPv6 address."""
 DOCUMENTATION = bytes.fromhex("20010db8")
 IPV4, IPV6, TOR_V2, TOR_V3, I2P, CJDNS = 1, 2, 3, 4, 5, 6
 """Networks of `addrv2` (BIP155)."""
 
 
-class Disguise:
-    """Gives for each value another. `key` is 32 bytes."""
+class Pseudonyms:
+    """Returns a pseudonym for each value. `key` is 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def _bytes(self, kind: bytes, data: bytes, size: int) -> bytes:
-        # A sponge: the key before the data is all that it takes.
+        # SHAKE is a sponge: prefixing the key is enough, HMAC is not needed.
         return hashlib.shake_256(self._key + kind + b"\0" + data).digest(size)
 
     def nonce(self, value: int) -> int:
-        """Give another number of 64 bits."""
+        """Return another number of 64 bits."""
         return int.from_bytes(self._bytes(b"nonce", value.to_bytes(8, "little"), 8), "little")
 
     def user_agent(self, agent: bytes) -> bytes:
-        """Give a user agent that tells only which are the same; none stays none."""
+        """Return a user agent that shows only which ones are equal; an empty one stays empty."""
         return b"/agent-%s/" % self._bytes(b"agent", agent, 4).hex().encode() if agent else b""
 
     def endpoint(self, endpoint: Endpoint) -> Endpoint:
-        """Give another host, with the same port."""
+        """Return another host with the same port."""
         return Endpoint(self.host(endpoint.host), endpoint.port)
 
     def host(self, host: str) -> str:
-        """Give another address, or for a name another name."""
+        """Return another address, or another name for a name."""
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
@@ -56,15 +56,16 @@ class Disguise:
         return str(ipaddress.ip_address(mapped))
 
     def address(self, network: int, address: bytes) -> bytes:
-        """Give another address of the same network (BIP155's number) and length, which decodes.
+        """Return another valid address of the same network and length.
 
-        IPv6 may hold an IPv4 address or an onion name, as it does in `version` and `addr`.
+        `network` is BIP155's number, `address` is in network byte order. An IPv6 address may hold
+        an IPv4 address or an onion name, as it does in `version` and `addr`.
         """
         if network == IPV4 and len(address) == 4:
             return self._ipv4(address)
         if network == IPV6 and len(address) == 16:
             return self._ipv6(address)
-        kept = 1 if network == CJDNS else 0  # each begins with fc
+        kept = 1 if network == CJDNS else 0  # every CJDNS address starts with fc
         return (
             address[:kept]
             + self._bytes(b"address", bytes([network]) + address, len(address))[kept:]

@@ -1,7 +1,7 @@
-"""How long answers took, and what was never answered.
+"""Response times: how long answers took, and what was never answered.
 
-A row of `PAIRS` says what asks and what answers it. Either node may be the one that asks. What
-waits for an answer is bounded; what is let go for that is counted.
+Each row of `PAIRS` names a request and what answers it. Either node may send the request. The
+number of pending requests is bounded; those that are given up for that reason are counted.
 """
 
 from __future__ import annotations
@@ -10,30 +10,38 @@ import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
 from lbcproxy.session import Direction, Entry
 from lbcproxy.session.verdict import EntryVerdict
-from lbcproxy.wire.messages.inventory import InvType
+from lbcproxy.wire.messages.blocks import Block, MerkleBlock
+from lbcproxy.wire.messages.compact_blocks import CmpctBlock
+from lbcproxy.wire.messages.headers import GetHeaders, Headers
+from lbcproxy.wire.messages.inventory import GetData, Inv, InvType, NotFound
+from lbcproxy.wire.messages.keepalive import Ping, Pong
+from lbcproxy.wire.messages.transactions import Tx
 
-__all__ = ["PAIRS", "Answers", "Pair", "Times"]
+__all__ = ["PAIRS", "DurationHistogram", "Pair", "PairStatistics", "ResponseTimes"]
 
-MOST_WAITING = 50_000
-"""Requests that are waited for at a time; as many as one `getdata` may hold."""
+MAX_PENDING = 50_000
+"""Requests that may be pending at a time; one `getdata` may hold as many."""
 PRECISION = 1.02
-"""Times within two percent of one another are counted together."""
+"""Durations within two percent of each other are counted together."""
 _LOG = math.log(PRECISION)
 
 Names = tuple[Hashable, ...]
-Things = Callable[[Any], Iterable[Names]]
-"""What a record asks for, or what it gives: of each thing the names it may go by."""
+Objects = Callable[[Any], Iterable[Names]]
+"""Returns the objects that a record requests or delivers, each as the names it may have.
+
+A function accepts only records of its own command.
+"""
 
 OLDEST = object()
-"""The name of what answers anything: it is for what has waited longest."""
-MOST_NAMES = 40
-"""Of a locator: it thins out so fast that no chain needs more."""
+"""The name of an answer to any request: it answers the one that has been pending longest."""
+MAX_LOCATOR_HASHES = 40
+"""A locator thins out so fast that no chain needs more."""
 
 TXS = frozenset({InvType.TX, InvType.WTX, InvType.WITNESS_TX})
 BLOCKS = frozenset(
@@ -45,45 +53,48 @@ BLOCKS = frozenset(
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, and what answers it in the other direction."""
+    """A request, and what answers it in the opposite direction."""
 
     name: str
     request: str
-    wants: Things
-    answers: Mapping[str, Things]
-    """What the records of a command give."""
-    refusals: Mapping[str, Things] = {}
-    """What they say is not there."""
+    """The command that requests objects."""
+    wants: Objects
+    answers: Mapping[str, Objects]
+    """The commands that deliver objects."""
+    refusals: Mapping[str, Objects] = {}
+    """The commands that say that objects do not exist."""
 
 
-def _nonce(record: Any) -> Iterable[Names]:
+def _nonce(record: Ping | Pong) -> Iterable[Names]:
     if record.nonce is not None:
         yield (record.nonce,)
 
 
-def _listed(*kinds: InvType) -> Things:
-    """Give each thing of an inventory, of some kinds or of any."""
-    return lambda record: (
-        (each.hash,) for each in record.inventory if not kinds or each.type in kinds
-    )
+def _listed(*types: InvType) -> Objects:
+    """Return a function for the entries of an inventory that have one of these types, or any."""
+
+    def listed(record: Inv | GetData | NotFound) -> Iterable[Names]:
+        return ((each.hash,) for each in record.inventory if not types or each.type in types)
+
+    return listed
 
 
-def _block(record: Any) -> Iterable[Names]:
+def _block(record: Block | MerkleBlock | CmpctBlock) -> Iterable[Names]:
     yield (record.header.hash,)
 
 
-def _tx(record: Any) -> Iterable[Names]:
-    """Give both ids: the kind of the request says which of them it named."""
+def _tx(record: Tx) -> Iterable[Names]:
+    """Return both ids: a request may use either."""
     yield (record.txid, record.wtxid)
 
 
-def _behind(record: Any) -> Iterable[Names]:
-    """Ask for what is behind a locator; without one, for the header that is named."""
-    yield record.locator[:MOST_NAMES] or (record.hash_stop,)
+def _after_locator(record: GetHeaders) -> Iterable[Names]:
+    """Return what comes after a locator; without a locator, the header that is named."""
+    yield record.locator[:MAX_LOCATOR_HASHES] or (record.hash_stop,)
 
 
-def _headers(record: Any) -> Iterable[Names]:
-    """Give headers behind a block; none at all are an answer to anything."""
+def _headers(record: Headers) -> Iterable[Names]:
+    """Return headers by the block before them; an empty list answers any request."""
     first = record.headers[0] if record.headers else None
     yield (OLDEST,) if first is None else (first.prev_block, first.hash)
 
@@ -99,7 +110,7 @@ PAIRS = (
     Pair(
         name="getheaders-headers",
         request="getheaders",
-        wants=_behind,
+        wants=_after_locator,
         answers={"headers": _headers},
     ),
     Pair(name="inv-getdata", request="inv", wants=_listed(), answers={"getdata": _listed()}),
@@ -127,55 +138,56 @@ class _Role(Enum):
     REFUSES = 2
 
 
-def _roles() -> dict[str, list[tuple[_Role, str, Things]]]:
-    """Turn the table around: what a command does, in which pairs."""
-    roles: dict[str, list[tuple[_Role, str, Things]]] = {}
+def _roles() -> dict[str, list[tuple[_Role, str, Objects]]]:
+    """Return, for each command, its roles in the pairs of the table."""
+    roles: dict[str, list[tuple[_Role, str, Objects]]] = {}
     for pair in PAIRS:
         for role, commands in (
             (_Role.ANSWERS, pair.answers),
             (_Role.REFUSES, pair.refusals),
             (_Role.ASKS, {pair.request: pair.wants}),
         ):
-            for command, things in commands.items():
-                roles.setdefault(command, []).append((role, pair.name, things))
+            for command, objects in commands.items():
+                roles.setdefault(command, []).append((role, pair.name, objects))
     return roles
 
 
 _ROLES = _roles()
 
 
-class Times:
-    """A number of times, in as much memory for a million as for ten."""
+class DurationHistogram:
+    """A histogram of durations; its memory does not grow with their number."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.most = 0
-        """The longest, in nanoseconds."""
-        self._least = 0
+        self.longest_ns = 0
+        self._shortest_ns = 0
         self._counts: Counter[int] = Counter()
 
     def add(self, time_ns: int) -> None:
-        """Count a time; a clock that was set back gives 0."""
+        """Count a duration in nanoseconds; a negative one, from a clock that was set back, as 0."""
         time_ns = max(time_ns, 0)
-        self._least = min(self._least, time_ns) if self.count else time_ns
-        self.most = max(self.most, time_ns)
+        self._shortest_ns = min(self._shortest_ns, time_ns) if self.count else time_ns
+        self.longest_ns = max(self.longest_ns, time_ns)
         self.count += 1
         self._counts[round(math.log(time_ns or 1) / _LOG)] += 1
 
     def quantile(self, part: float) -> float | None:
-        """Return the seconds within which a part of them lies; None if there are no times.
+        """Return a quantile in seconds; None if there are no durations.
 
-        This is right to one percent, or to a nanosecond where that is more.
+        `part` is between 0 and 1. The result is accurate to one percent or one nanosecond,
+        whichever is more.
         """
         left = math.ceil(part * self.count)
         for exponent, count in sorted(self._counts.items()):
             left -= count
             if left <= 0:
-                return min(max(PRECISION**exponent, self._least), self.most) / 1e9
+                duration = min(max(PRECISION**exponent, self._shortest_ns), self.longest_ns)
+                return duration / 1e9
         return None
 
-    def curve(self) -> list[tuple[float, float]]:
-        """Give seconds, and the part of all times that is no longer, from the shortest on."""
+    def cumulative(self) -> list[tuple[float, float]]:
+        """Return durations in seconds, ascending, each with the share that takes no longer."""
         found, result = 0, []
         for exponent, count in sorted(self._counts.items()):
             found += count
@@ -183,147 +195,159 @@ class Times:
         return result
 
 
-class _Found(msgspec.Struct):
-    """What came of the requests of a pair, in one direction."""
+class PairStatistics(TypedDict):
+    """The requests of a pair in one direction; times are in seconds, None without an answer."""
+
+    pair: str
+    direction: str
+    requests: int
+    answered: int
+    not_found: int
+    unanswered: int
+    not_followed: int
+    median: float | None
+    p99: float | None
+    longest: float | None
+
+
+class _PairCounts(msgspec.Struct):
+    """What became of the requests of a pair, in one direction."""
 
     requests: int = 0
     refused: int = 0
-    let_go: int = 0
-    times: Times = msgspec.field(default_factory=Times)
+    given_up: int = 0
+    durations: DurationHistogram = msgspec.field(default_factory=DurationHistogram)
+
+    def statistics(self, pair: str, direction: Direction) -> PairStatistics:
+        durations = self.durations
+        return {
+            "pair": pair,
+            "direction": direction.value,
+            "requests": self.requests,
+            "answered": durations.count,
+            "not_found": self.refused,
+            "unanswered": self.requests - durations.count - self.refused - self.given_up,
+            "not_followed": self.given_up,
+            "median": durations.quantile(0.5),
+            "p99": durations.quantile(0.99),
+            "longest": durations.longest_ns / 1e9 if durations.count else None,
+        }
 
 
-class _Asked:
-    """One thing that was asked for and has not come yet."""
+class _PendingRequest:
+    """One object that was requested and has not come yet."""
 
-    __slots__ = ("found", "names", "time_ns", "waiting")
+    __slots__ = ("counts", "names", "pending", "time_ns")
 
-    def __init__(self, found: _Found, waiting: _Waiting, names: Names, time_ns: int) -> None:
-        self.found = found
-        self.waiting = waiting
+    def __init__(self, counts: _PairCounts, pending: _Pending, names: Names, time_ns: int) -> None:
+        self.counts = counts
+        self.pending = pending
         self.names = names
         self.time_ns = time_ns
         for name in names:
-            waiting.setdefault(name, []).append(self)
+            pending.setdefault(name, []).append(self)
 
     def remove(self) -> None:
-        """Wait no longer, under any of its names."""
+        """Stop waiting under all of its names."""
         for name in self.names:
-            same = self.waiting[name]
+            same = self.pending[name]
             same.remove(self)
             if not same:
-                del self.waiting[name]
+                del self.pending[name]
 
 
-_Waiting = dict[Hashable, list[_Asked]]
-"""What waits by name, the oldest first."""
+_Pending = dict[Hashable, list[_PendingRequest]]
+"""Pending requests by name, the oldest first."""
 
 
-class Answers:
-    """Counts, over entries in their order, what was asked and answered."""
+class ResponseTimes:
+    """Matches the requests and answers of entries, which are added in order."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, Direction], _Found] = {}
-        self._sessions: dict[int, dict[tuple[str, Direction], _Waiting]] = {}
-        self._order: OrderedDict[_Asked, None] = OrderedDict()
+        self._counts: dict[tuple[str, Direction], _PairCounts] = {}
+        self._sessions: dict[int, dict[tuple[str, Direction], _Pending]] = {}
+        self._order: OrderedDict[_PendingRequest, None] = OrderedDict()
         self._size = 0
 
-    def take(self, entry: Entry) -> None:
-        """Take note of an entry: its payload is decoded if it asks or answers."""
+    def add(self, entry: Entry) -> None:
+        """Add an entry; its payload is decoded if it is a request or an answer."""
         message = entry.message
         roles = None if message is None else _ROLES.get(message.command)
         if roles is None or message is None or message.error is not None:
             return
         record = message.record
-        for role, pair, things in roles if record is not None else ():
+        for role, pair, objects in roles if record is not None else ():
             if role is _Role.ASKS:
-                if (
-                    entry.verdict != EntryVerdict.DROP
-                ):  # it never arrived; an answer was given all the same
-                    self._asked(pair, entry, things(record))
+                # A dropped request never arrived, but a dropped answer was sent.
+                if entry.verdict != EntryVerdict.DROP:
+                    self._requested(pair, entry, objects(record))
                 continue
-            waiting = self._sessions.get(entry.session, {}).get((pair, entry.direction.other))
-            if waiting:  # for nobody no hashes are made
-                self._given(waiting, things(record), entry.time_ns, role is _Role.REFUSES)
+            pending = self._sessions.get(entry.session, {}).get((pair, entry.direction.other))
+            if pending:  # otherwise no hashes need to be computed
+                self._answered(pending, objects(record), entry.time_ns, role is _Role.REFUSES)
 
-    def ended(self, session: int) -> None:
-        """Wait no longer for answers in a session."""
-        for waiting in self._sessions.pop(session, {}).values():
-            for asked in {each for same in waiting.values() for each in same}:
-                self._forget(asked)
+    def session_ended(self, session: int) -> None:
+        """Stop waiting for answers in a session."""
+        for pending in self._sessions.pop(session, {}).values():
+            for request in {each for same in pending.values() for each in same}:
+                self._forget(request)
 
-    def times(self) -> dict[str, Times]:
-        """Give the times of each pair that was met, by its name and who asked."""
+    def histograms(self) -> dict[str, DurationHistogram]:
+        """Return the durations of each pair that was answered, by name and direction."""
         return {
-            f"{name} {direction.arrow}": found.times
-            for (name, direction), found in self._in_order()
-            if found.times.count
+            f"{name} {direction.arrow}": counts.durations
+            for (name, direction), counts in self._in_order()
+            if counts.durations.count
         }
 
-    def to_list(self) -> list[dict[str, Any]]:
-        """Give what was found as objects, one a pair and direction; the keys are public and stay.
+    def to_list(self) -> list[PairStatistics]:
+        """Return the statistics of each pair and direction; the keys are public."""
+        return [counts.statistics(*key) for key, counts in self._in_order()]
 
-        Times are in seconds, and null where nothing was answered.
-        """
-        return [
-            {
-                "pair": name,
-                "direction": direction.value,
-                "requests": found.requests,
-                "answered": found.times.count,
-                "not_found": found.refused,
-                "unanswered": found.requests - found.times.count - found.refused - found.let_go,
-                "not_followed": found.let_go,
-                "median": found.times.quantile(0.5),
-                "p99": found.times.quantile(0.99),
-                "longest": found.times.most / 1e9 if found.times.count else None,
-            }
-            for (name, direction), found in self._in_order()
-        ]
-
-    def _in_order(self) -> list[tuple[tuple[str, Direction], _Found]]:
+    def _in_order(self) -> list[tuple[tuple[str, Direction], _PairCounts]]:
         keys = ((pair.name, direction) for pair in PAIRS for direction in Direction)
-        return [(key, self._found[key]) for key in keys if key in self._found]
+        return [(key, self._counts[key]) for key in keys if key in self._counts]
 
-    def _asked(self, pair: str, entry: Entry, things: Iterable[Names]) -> None:
+    def _requested(self, pair: str, entry: Entry, objects: Iterable[Names]) -> None:
         key = pair, entry.direction
-        waiting = self._sessions.setdefault(entry.session, {}).setdefault(key, {})
-        found = self._found.get(key)
-        for names in things:
-            if found is None:
-                found = self._found[key] = _Found()
-            found.requests += 1
-            self._order[_Asked(found, waiting, names, entry.time_ns)] = None
+        pending = self._sessions.setdefault(entry.session, {}).setdefault(key, {})
+        counts = self._counts.get(key)
+        for names in objects:
+            if counts is None:
+                counts = self._counts[key] = _PairCounts()
+            counts.requests += 1
+            self._order[_PendingRequest(counts, pending, names, entry.time_ns)] = None
             self._size += len(names)
-        while self._size > MOST_WAITING:
-            asked = next(iter(self._order))
-            asked.found.let_go += 1
-            asked.remove()
-            self._forget(asked)
+        while self._size > MAX_PENDING:
+            oldest = next(iter(self._order))
+            oldest.counts.given_up += 1
+            oldest.remove()
+            self._forget(oldest)
 
-    def _given(
-        self, waiting: _Waiting, things: Iterable[Names], time_ns: int, refused: bool
+    def _answered(
+        self, pending: _Pending, objects: Iterable[Names], time_ns: int, refused: bool
     ) -> None:
-        for names in things:
-            asked = _the_oldest(waiting, names)
-            if asked is None:
+        for names in objects:
+            request = _oldest_with(pending, names)
+            if request is None:
                 continue
             if refused:
-                asked.found.refused += 1
+                request.counts.refused += 1
             else:
-                asked.found.times.add(time_ns - asked.time_ns)
-            asked.remove()
-            self._forget(asked)
+                request.counts.durations.add(time_ns - request.time_ns)
+            request.remove()
+            self._forget(request)
 
-    def _forget(self, asked: _Asked) -> None:
-        del self._order[asked]
-        self._size -= len(asked.names)
+    def _forget(self, request: _PendingRequest) -> None:
+        del self._order[request]
+        self._size -= len(request.names)
 
 
-def _the_oldest(waiting: _Waiting, names: Names) -> _Asked | None:
-    """Find what a thing answers, by any of its names."""
+def _oldest_with(pending: _Pending, names: Names) -> _PendingRequest | None:
+    """Return the oldest request with any of these names."""
     for name in names:
-        if name in waiting:
-            return waiting[name][0]
+        if name in pending:
+            return pending[name][0]
         if name is OLDEST:
-            return next((same[0] for same in waiting.values()), None)
+            return next((same[0] for same in pending.values()), None)
     return None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import Recorder, events, open_capture
-from lbcproxy.capture.tools.convert import choose_format, writing
+from lbcproxy.capture.tools.convert import choose_format, open_writer
 from lbcproxy.capture.writing import all_writers
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction
@@ -132,7 +132,7 @@ def test_a_pcap_has_the_packets_of_gaps_and_missing_beginnings(tmp_path: Path):
 
 def lacks(path: Path, out: Path) -> dict[str, int]:
     """What a format says that it cannot hold of a capture."""
-    with writing(out, choose_format(out, "core" if out.name == "core" else None)) as writer:
+    with open_writer(out, choose_format(out, "core" if out.name == "core" else None)) as writer:
         for event in events(open_capture(path)):
             writer.handle(event)
     return dict(writer.unsupported)
@@ -205,21 +205,21 @@ def test_two_sessions_of_one_address_have_two_folders(tmp_path: Path):
 def test_a_file_is_there_when_it_is_whole(tmp_path: Path):
     """Nothing half written lies about under its name; what was there before stays."""
     out = tmp_path / "x.pcapng"
-    with pytest.raises(ZeroDivisionError), writing(out, choose_format(out)):
+    with pytest.raises(ZeroDivisionError), open_writer(out, choose_format(out)):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
     out.write_bytes(b"mine")
-    with pytest.raises(FileExistsError), writing(out, choose_format(out)):
+    with pytest.raises(FileExistsError), open_writer(out, choose_format(out)):
         pass
     with (
         pytest.raises(CaptureError, match="no place"),
-        writing(out, choose_format(out), force=True),
+        open_writer(out, choose_format(out), force=True),
     ):
         raise CaptureError("no place")
     assert out.read_bytes() == b"mine"
     with (
         pytest.raises(CaptureError, match="at byte 7"),
-        writing(out, choose_format(out), force=True),
+        open_writer(out, choose_format(out), force=True),
     ):
         raise CaptureError("damaged", 7)
     assert entries_of(out) == []

@@ -8,7 +8,7 @@ import pytest
 
 from lbcproxy.capture import Recorder, events, open_capture
 from lbcproxy.capture.events import CaptureSessionEnded, SectionHeader
-from lbcproxy.capture.tools.merge import Merge
+from lbcproxy.capture.tools.merge import Merger
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import EventRouter
 from lbcproxy.session.entry import UNKNOWN_SIZE
@@ -26,9 +26,9 @@ ROTATED = sorted((CASES / "rotated").iterdir(), key=lambda path: (len(path.name)
 
 
 def merged(paths, out):
-    """Merge files; give what became of which session, and the names of absent parts."""
+    """Merger files; give what became of which session, and the names of absent parts."""
     became = []
-    merging = Merge([open_capture(path) for path in paths], lambda *each: became.append(each))
+    merging = Merger([open_capture(path) for path in paths], lambda *each: became.append(each))
     written(merging.events(), out)
     return [(path, before, after) for path, before, after, _ in became], merging.absent
 
@@ -310,7 +310,7 @@ def test_many_parts_are_not_all_kept(tmp_path):
     """Of those whose sessions are over nothing is kept."""
     whole = list(events(open_capture(SYNC)))
     paths = rotated(whole, tmp_path / "parts", 10)
-    merging = Merge([open_capture(path) for path in paths], lambda *_: None)
+    merging = Merger([open_capture(path) for path in paths], lambda *_: None)
     kept = 0
     for _ in merging.events():
         kept = max(kept, len(merging._parts._assemblers))

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
 from lbcproxy.capture.events import CaptureSessionEnded
-from lbcproxy.capture.tools.anonymise import AS_IT_IS, CHANGED, LEFT_OUT, Anonymiser
-from lbcproxy.capture.tools.cut import Cut, Selection
-from lbcproxy.capture.tools.pseudonyms import Disguise
-from lbcproxy.capture.tools.response_times import Answers
+from lbcproxy.capture.tools.anonymise import KEPT, REMOVED, REPLACED, Anonymiser
+from lbcproxy.capture.tools.cut import Cutter, Selection
+from lbcproxy.capture.tools.pseudonyms import Pseudonyms
+from lbcproxy.capture.tools.response_times import ResponseTimes
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.filters import parse
 from lbcproxy.session import Delivery, Direction, Entry, Message, Session, SessionInfo
@@ -170,7 +170,7 @@ def recorded(path, talk=TALK, trail=(f"quiet: drop 1: from {CLIENT}", "because o
 
 def anonymised(path, out, key=KEY):
     made = Anonymiser(key)
-    written(made.of(events(open_capture(path))), out)
+    written(made.apply(events(open_capture(path))), out)
     return made
 
 
@@ -237,9 +237,9 @@ def test_the_same_stays_the_same(tmp_path):
     assert new[1].addr == old[1].ip == ipaddress.ip_address(facts.upstream.host).packed
     assert old[2].ip == mapped(facts.client.host)
     assert facts.client.port == 40_001
-    answers = Answers()
+    answers = ResponseTimes()
     for entry in open_capture(out):
-        answers.take(entry)
+        answers.add(entry)
     [row] = [each for each in answers.to_list() if each["pair"] == "ping-pong"]
     assert row["answered"] == 2
 
@@ -301,12 +301,12 @@ def test_real_captures_stay_decodable(tmp_path, path):
     assert [each["command"] for each in found] == [each["command"] for each in left]
     for old, new in zip(left, found, strict=True):
         assert new["error"] is None
-        if old["command"] in AS_IT_IS:
+        if old["command"] in KEPT:
             assert (new["raw"], new["message"]) == (old["raw"], old["message"])
         elif old["command"] == "version":
             assert old["message"]["user_agent"].encode() not in new["raw"]
     assert made.messages == len(found)
-    assert made.as_it_is["tx messages"] == sum(each["command"] == "tx" for each in left)
+    assert made.kept["tx messages"] == sum(each["command"] == "tx" for each in left)
 
 
 def test_wireshark_finds_nothing_wrong(tmp_path):
@@ -323,15 +323,15 @@ def test_wireshark_finds_nothing_wrong(tmp_path):
 
 def test_every_message_is_judged():
     """Who adds a message says here what it may tell."""
-    assert sorted([*CHANGED, *AS_IT_IS, *LEFT_OUT]) == sorted(set(commands()))
+    assert sorted([*REPLACED, *KEPT, *REMOVED]) == sorted(set(commands()))
 
 
 @given(st.integers(0, 255), st.binary(max_size=64))
 def test_addresses_keep_their_length_and_decode(network, address):
     """Of any network, known or not."""
-    made = Disguise(KEY).address(network, address)
+    made = Pseudonyms(KEY).address(network, address)
     assert len(made) == len(address)
-    assert made == Disguise(KEY).address(network, address)
+    assert made == Pseudonyms(KEY).address(network, address)
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_addresses_keep_their_length_and_decode(network, address):
 )
 def test_addresses_are_mapped_into_what_is_nobodys(host, network):
     """Loopback stays."""
-    made = ipaddress.ip_address(Disguise(KEY).host(host))
+    made = ipaddress.ip_address(Pseudonyms(KEY).host(host))
     assert made in ipaddress.ip_network(network)
     stays = host in ("127.0.0.1", "::1", "::", "0.0.0.0")
     assert (str(made) == host) is stays
@@ -358,14 +358,14 @@ def test_addresses_are_mapped_into_what_is_nobodys(host, network):
 
 def test_names_of_hosts_are_mapped_too():
     """A UNIX socket as well; nothing stays nothing."""
-    disguise = Disguise(KEY)
-    assert disguise.host("node.example.com").endswith(".invalid")
-    assert disguise.host("node.example.com") != disguise.host("node2.example.com")
-    assert disguise.host("") == ""
-    assert disguise.user_agent(b"") == b""
+    pseudonyms = Pseudonyms(KEY)
+    assert pseudonyms.host("node.example.com").endswith(".invalid")
+    assert pseudonyms.host("node.example.com") != pseudonyms.host("node2.example.com")
+    assert pseudonyms.host("") == ""
+    assert pseudonyms.user_agent(b"") == b""
 
 
-@given(st.data(), st.sampled_from(sorted(CHANGED)), st.sampled_from([209, 31402, 60002, 70016]))
+@given(st.data(), st.sampled_from(sorted(REPLACED)), st.sampled_from([209, 31402, 60002, 70016]))
 def test_any_message_stays_one(data, command, protocol_version):
     """Whatever a node sends that can be read can be read again, and is of the same kind."""
     codec = Codec(NETWORK, protocol_version, encoding="auto")
@@ -377,7 +377,7 @@ def test_any_message_stays_one(data, command, protocol_version):
     if message.error is not None:
         return
     entry = Entry(number=1, time_ns=1, session=3, direction=UP, message=message)
-    [event] = Anonymiser(KEY).of([Delivered(FACTS, UP, (Delivery(message.raw, (entry,)),), 1)])
+    [event] = Anonymiser(KEY).apply([Delivered(FACTS, UP, (Delivery(message.raw, (entry,)),), 1)])
     [made] = event.deliveries[0].entries
     assert made.message.error is None
     assert Codec(NETWORK, protocol_version).decode(command, made.payload) is not None
@@ -405,9 +405,9 @@ def test_memory_does_not_grow(tmp_path, what):
     for count in (100, 400):
         told = events(open_capture(many(tmp_path / f"{count}.pcapng", count)))
         tracemalloc.start()
-        made = Anonymiser(KEY) if what == "anonymise" else Cut(Selection(wanted=parse("pong")))
+        made = Anonymiser(KEY) if what == "anonymise" else Cutter(Selection(wanted=parse("pong")))
         left = 0
-        for event in made.of(told):
+        for event in made.apply(told):
             left += isinstance(event, Delivered)
             if isinstance(event, CaptureSessionEnded) and event.info.number == count:
                 gc.collect()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
 from lbcproxy.capture.tools import cut as module
-from lbcproxy.capture.tools.cut import Cut, Selection
+from lbcproxy.capture.tools.cut import Cutter, Selection
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.filters import parse
 from lbcproxy.session import Direction, Session
@@ -28,12 +28,12 @@ MAGIC = networks.get("lbry-regtest").magic
 PROBE, SYNC = CAPTURES
 
 
-def cut(path: Path, out: Path, **selection) -> Cut:
+def cut(path: Path, out: Path, **selection) -> Cutter:
     """Cut a file and write what is left; a filter may be given as text."""
     if isinstance(selection.get("wanted"), str):
         selection["wanted"] = parse(selection["wanted"])
-    cutting = Cut(Selection(**selection))
-    written(cutting.of(events(open_capture(path))), out)
+    cutting = Cutter(Selection(**selection))
+    written(cutting.apply(events(open_capture(path))), out)
     return cutting
 
 
@@ -229,7 +229,7 @@ def test_what_is_no_message_swallows_nothing(tmp_path):
 
 def test_versions_that_are_held_are_bounded(tmp_path, monkeypatch):
     """A client may send them for ever."""
-    monkeypatch.setattr(module, "MOST_VERSIONS", 3)
+    monkeypatch.setattr(module, "MAX_VERSIONS", 3)
     version = next(e.raw for e in open_capture(SYNC) if e.command == "version")
     path = recorded(tmp_path, [(UP, version)] * 10 + [(DOWN, ping(1))])
     out = tmp_path / "left.pcapng"

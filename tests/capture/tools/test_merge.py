@@ -8,7 +8,7 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
-from lbcproxy.capture.tools.merge import Merge
+from lbcproxy.capture.tools.merge import Merger
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction, Session, SessionInfo
@@ -25,13 +25,13 @@ PROBE, SYNC = CAPTURES
 
 
 def merged(paths, out):
-    """Merge files; give what became of which session: by its new number, the file and the old."""
+    """Merger files; give what became of which session: by its new number, the file and the old."""
     became = {}
 
     def note(path, before, after, network):
         became[after] = path, before
 
-    merging = Merge([open_capture(path) for path in paths], note)
+    merging = Merger([open_capture(path) for path in paths], note)
     written(merging.events(), out)
     return became
 
@@ -168,7 +168,7 @@ def test_what_is_no_capture_is_told_at_once(tmp_path):
     empty = tmp_path / "empty.pcapng"
     empty.write_bytes(b"")
     with pytest.raises(CaptureError, match="empty file"):
-        next(Merge([open_capture(SYNC), open_capture(empty)], lambda *_: None).events())
+        next(Merger([open_capture(SYNC), open_capture(empty)], lambda *_: None).events())
 
 
 def test_a_file_whose_sections_differ_is_refused(tmp_path):
@@ -202,7 +202,7 @@ def test_memory_does_not_grow(tmp_path):
                 for direction in Direction:
                     recorder.finished(facts, direction, number)
         tracemalloc.start()
-        merging = Merge([open_capture(path), open_capture(path)], lambda *_: None)
+        merging = Merger([open_capture(path), open_capture(path)], lambda *_: None)
         messages = sum(isinstance(each, Delivered) for each in merging.events())
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lbcproxy.capture.formats import pcap, pcapng, read_packets
 from lbcproxy.capture.packet import Packet
 from lbcproxy.capture.spans import intact_length
-from lbcproxy.capture.tools.repair import copy_whole, cut_tail, survey
+from lbcproxy.capture.tools.repair import copy_intact, cut_tail, find_damage
 from lbcproxy.errors import CaptureError
 from tests.capture.formats.test_pcapng import BIG, LITTLE, Builder
 
@@ -72,8 +72,8 @@ def repaired(data: bytes, folder: Path) -> bytes:
     path, out = folder / "damaged", folder / "repaired"
     path.write_bytes(data)
     out.unlink(missing_ok=True)
-    found = survey(io.BytesIO(data))
-    copy_whole(path, out, found)
+    found = find_damage(io.BytesIO(data))
+    copy_intact(path, out, found)
     assert out.stat().st_size == found.kept
     return out.read_bytes()
 
@@ -82,7 +82,7 @@ def repaired(data: bytes, folder: Path) -> bytes:
 def test_a_whole_file_has_no_damage(parts, tmp_path):
     """Nothing is cut that need not be."""
     whole = b"".join(parts)
-    found = survey(io.BytesIO(whole))
+    found = find_damage(io.BytesIO(whole))
     assert (found.size, found.kept, found.damages) == (len(whole), len(whole), ())
     assert found.packets == len(packets(whole))
     assert repaired(whole, tmp_path) == whole
@@ -99,7 +99,7 @@ def test_every_prefix_is_cut_to_its_last_whole_record(parts, tmp_path):
     for size in range(len(parts[0]), len(whole) + 1):
         path.write_bytes(whole[:size])
         with path.open("rb") as file:
-            found = survey(file)
+            found = find_damage(file)
         last = max(end for end in ends if end <= size)
         assert found.only_tail
         assert (found.kept, bool(found.damages)) == (last, last < size)
@@ -112,7 +112,7 @@ def test_every_prefix_is_cut_to_its_last_whole_record(parts, tmp_path):
 def test_zeros_at_the_end_are_a_torn_tail(parts, tmp_path):
     """A power failure leaves a file as long as it was to be."""
     whole = b"".join(parts)
-    found = survey(io.BytesIO(whole + bytes(5_000)))
+    found = find_damage(io.BytesIO(whole + bytes(5_000)))
     assert (found.only_tail, found.kept) == (True, len(whole))
 
 
@@ -139,7 +139,7 @@ def test_damage_in_the_middle_costs_what_it_hit(parts, victim, damage, tmp_path)
     if data == b"".join(parts) or until_damage(data) == packets(b"".join(parts)):
         return  # this form of file has nothing there that could be hurt
     kept = packets(repaired(data, tmp_path))
-    found = survey(io.BytesIO(data))
+    found = find_damage(io.BytesIO(data))
     # A record that was cut short takes a part of what follows with it.
     assert len(kept) >= len(expected) - 1
     assert set(kept) <= {*expected, *packets(b"".join(parts))}
@@ -156,7 +156,7 @@ def test_damage_of_content_is_damage():
     data = b"".join(blocks)
     with pytest.raises(CaptureError, match="interface 7"):
         packets(data)
-    found = survey(io.BytesIO(data))
+    found = find_damage(io.BytesIO(data))
     [damage] = found.damages
     assert (damage.start, damage.end) == (len(b"".join(blocks[:4])), len(b"".join(blocks[:5])))
     assert damage.damage == "a packet of interface 7, which is unknown"
@@ -168,7 +168,7 @@ def test_several_damages_are_each_told():
     """What is between them is kept."""
     blocks = ng()
     blocks[3] = blocks[6] = bytes(16)
-    found = survey(io.BytesIO(b"".join(blocks)))
+    found = find_damage(io.BytesIO(b"".join(blocks)))
     assert [each.end - each.start for each in found.damages] == [16, 16]
     assert found.packets == len(SIZES) - 2 + 2
     assert not found.only_tail
@@ -178,7 +178,7 @@ def test_without_its_interface_a_section_is_lost_up_to_the_next():
     """Nothing says what its packets are."""
     blocks = ng()
     blocks[1] = b"\xff" * len(blocks[1])
-    found = survey(io.BytesIO(b"".join(blocks)))
+    found = find_damage(io.BytesIO(b"".join(blocks)))
     assert found.packets == 2
     [damage] = found.damages
     assert damage.end == len(b"".join(blocks[: 2 + len(SIZES)]))
@@ -188,7 +188,7 @@ def test_without_its_interface_a_section_is_lost_up_to_the_next():
 def test_what_is_no_capture_is_refused(size):
     """There is nothing to repair."""
     with pytest.raises(CaptureError, match="empty file|not a capture"):
-        survey(io.BytesIO(b"this is the text of a note"[:size]))
+        find_damage(io.BytesIO(b"this is the text of a note"[:size]))
 
 
 def test_a_file_that_grew_meanwhile_is_not_cut(tmp_path):
@@ -197,7 +197,7 @@ def test_a_file_that_grew_meanwhile_is_not_cut(tmp_path):
     path = tmp_path / "live.pcapng"
     path.write_bytes(whole[:-3])
     with path.open("rb") as file:
-        found = survey(file)
+        found = find_damage(file)
     path.write_bytes(whole)
     with pytest.raises(CaptureError, match="being written to"):
         cut_tail(path, found)
@@ -211,7 +211,7 @@ def test_damage_in_the_middle_is_never_cut_in_place(tmp_path):
     path = tmp_path / "hurt.pcapng"
     path.write_bytes(b"".join(blocks))
     with path.open("rb") as file:
-        found = survey(file)
+        found = find_damage(file)
     with pytest.raises(ValueError, match="not at its end"):
         cut_tail(path, found)
 
@@ -221,9 +221,9 @@ def test_files_are_never_written_over(tmp_path):
     path = tmp_path / "one.pcapng"
     path.write_bytes(b"".join(ng()))
     with path.open("rb") as file:
-        found = survey(file)
+        found = find_damage(file)
     with pytest.raises(FileExistsError):
-        copy_whole(path, path, found)
+        copy_intact(path, path, found)
     assert path.read_bytes() == b"".join(ng())
 
 
@@ -232,14 +232,14 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path, monkeypatch):
     path, out = tmp_path / "one.pcapng", tmp_path / "out.pcapng"
     path.write_bytes(b"".join(ng()))
     with path.open("rb") as file:
-        found = survey(file)
+        found = find_damage(file)
 
     def full(file, target, start, end):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("lbcproxy.capture.tools.repair._copy", full)
     with pytest.raises(CaptureError, match=r"cannot write .*out.pcapng: No space left on device"):
-        copy_whole(path, out, found)
+        copy_intact(path, out, found)
     assert not out.exists()
 
 
@@ -291,6 +291,6 @@ def test_the_border_of_what_is_searched_at_once_hides_nothing(monkeypatch):
         monkeypatch.setattr(module, "_SEARCH_CHUNK", 16)
         for size in range(16, 56):
             hurt = [*parts[:4], b"\xff" * size, *parts[4:]]
-            found = survey(io.BytesIO(b"".join(hurt)))
+            found = find_damage(io.BytesIO(b"".join(hurt)))
             [damage] = found.damages
             assert damage.end - damage.start == size

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.capture.tools import response_times as module
-from lbcproxy.capture.tools.response_times import PAIRS, Answers, Times
+from lbcproxy.capture.tools.response_times import PAIRS, DurationHistogram, ResponseTimes
 from lbcproxy.resources import folder
 from lbcproxy.session import Direction, Entry, Message
 from lbcproxy.wire import Codec
@@ -27,9 +27,9 @@ CAPTURES = folder("captures")
 
 def found(*said, session=1):
     """Give what is found of records that were said: direction, record, time, verdict."""
-    answers = Answers()
+    answers = ResponseTimes()
     for entry in entries(said, session):
-        answers.take(entry)
+        answers.add(entry)
     return {(each["pair"], each["direction"]): each for each in answers.to_list()}
 
 
@@ -184,27 +184,27 @@ def test_what_was_dropped_was_not_asked():
 
 def test_sessions_do_not_answer_each_other():
     """The same hash is asked for in many."""
-    answers = Answers()
+    answers = ResponseTimes()
     for entry in itertools.chain(
         entries([(UP, Ping(nonce=1), 0)], 1), entries([(DOWN, Pong(nonce=1), 1)], 2)
     ):
-        answers.take(entry)
-    answers.ended(1)
+        answers.add(entry)
+    answers.session_ended(1)
     for entry in entries([(DOWN, Pong(nonce=1), 1)], 1):
-        answers.take(entry)
+        answers.add(entry)
     [row] = answers.to_list()
     assert counts(row) == (1, 0, 0, 1)
 
 
 def test_what_waits_is_bounded_and_what_is_let_go_counted(monkeypatch):
     """A node may announce for ever what nobody wants."""
-    monkeypatch.setattr(module, "MOST_WAITING", 1_000)
-    answers = Answers()
+    monkeypatch.setattr(module, "MAX_PENDING", 1_000)
+    answers = ResponseTimes()
     for turn in range(50):
         hashes = (turn.to_bytes(16, "big") + each.to_bytes(16, "big") for each in range(100))
         said = [(DOWN, Inv(inventory=inventory(InvType.TX, *hashes)), turn)]
         for entry in entries(said):
-            answers.take(entry)
+            answers.add(entry)
         if turn == 20:
             tracemalloc.start()
             before = tracemalloc.get_traced_memory()[0]
@@ -215,14 +215,14 @@ def test_what_waits_is_bounded_and_what_is_let_go_counted(monkeypatch):
     assert grown < 1_000_000
     last = (49).to_bytes(16, "big") + (99).to_bytes(16, "big")
     for entry in entries([(UP, GetData(inventory=inventory(InvType.TX, last)), 50)]):
-        answers.take(entry)
+        answers.add(entry)
     rows = {each["pair"]: each for each in answers.to_list()}
     assert rows["inv-getdata"]["answered"] == 1
 
 
 def test_long_locators_count_for_what_they_are(monkeypatch):
     """Five hundred hashes each, of which the first tell enough."""
-    monkeypatch.setattr(module, "MOST_WAITING", 100)
+    monkeypatch.setattr(module, "MAX_PENDING", 100)
     rows = found(
         *(
             (
@@ -244,12 +244,12 @@ def test_long_locators_count_for_what_they_are(monkeypatch):
 @pytest.mark.parametrize("name", ["lbcd-sync", "lbcd-probe"])
 def test_real_conversations_add_up(name):
     """What is asked for is answered, refused or not; nobody waits behind the end."""
-    answers = Answers()
+    answers = ResponseTimes()
     capture = open_capture(CAPTURES / f"{name}.pcap")
-    capture.on_session_ended = lambda report: answers.ended(report.number)
+    capture.on_session_ended = lambda report: answers.session_ended(report.number)
     asked = 0
     for entry in capture:
-        answers.take(entry)
+        answers.add(entry)
         if entry.command == "getdata" and entry.error is None:
             asked += len(entry.message.record.inventory)
     rows = answers.to_list()
@@ -265,16 +265,16 @@ def test_real_conversations_add_up(name):
 @example([181, 183], 0.5)
 def test_quantiles_are_right_to_one_percent(times, part):
     """Of the nearest rank. No rounding to whole nanoseconds comes on top; 0 counts as one."""
-    counted = Times()
+    counted = DurationHistogram()
     for each in times:
         counted.add(each)
     exact = sorted(times)[math.ceil(part * len(times)) - 1]
     assert counted.quantile(part) * 1e9 == pytest.approx(exact, rel=0.01, abs=1)
-    assert counted.curve()[-1][1] == 1
+    assert counted.cumulative()[-1][1] == 1
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_times():
     """And no error."""
-    counted = Times()
+    counted = DurationHistogram()
     counted.add(-5)
     assert counted.quantile(0.5) == 0
