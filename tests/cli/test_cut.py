@@ -70,7 +70,7 @@ def test_wrong_words_are_told_before_anything_is_read(lbcproxy, captures, tmp_pa
         assert words in ended.err
     ended = lbcproxy("cut", path, tmp_path / "left.txt")
     assert ended.code == 2
-    assert "does not tell its format" in ended.err
+    assert "is not that of a format" in ended.err
     ended = lbcproxy("cut", path, out, "nosuchcommand")
     assert ended.code in (1, 2)
     assert list(tmp_path.iterdir()) == []

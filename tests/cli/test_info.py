@@ -362,10 +362,10 @@ def test_a_picture_that_cannot_be_drawn_is_refused(lbcproxy, captures, tmp_path,
 
 def test_lists_are_bounded(lbcproxy, captures, monkeypatch):
     """Memory must not grow with the file; what is not listed is counted."""
-    monkeypatch.setattr(summary, "MOST_SESSIONS", 2)
-    monkeypatch.setattr(summary, "MOST_LISTED", 1)
-    monkeypatch.setattr(summary, "MOST_COMMANDS", 5)
-    monkeypatch.setattr(summary, "MOST_NAMES", 2)
+    monkeypatch.setattr(summary, "MAX_SESSIONS", 2)
+    monkeypatch.setattr(summary, "MAX_LISTED", 1)
+    monkeypatch.setattr(summary, "MAX_COMMANDS", 5)
+    monkeypatch.setattr(summary, "MAX_NAMES", 2)
     [shown] = objects(lbcproxy("info", "-T", "json", captures / "lbcd-probe.pcap"))
     assert (len(shown["sessions"]), shown["session_count"]) == (2, 5)
     assert (len(shown["errors"]), shown["error_count"]) == (1, 2)

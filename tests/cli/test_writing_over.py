@@ -69,7 +69,7 @@ def test_what_is_read_is_not_written_over(lbcproxy, own, name, how, monkeypatch)
     out = spelt(own, how)
     ended = lbcproxy(*commands(own, out)[name], "--force")
     assert ended.code == 1
-    assert ended.err == f"lbcproxy: {own} is read: it is not written over without --in-place\n"
+    assert ended.err == f"lbcproxy: {own} is being read: overwrite it with --in-place\n"
     assert own.read_bytes() == before
     wanted = own.with_name("wanted.pcapng")
     assert lbcproxy(*commands(own, wanted)[name]).code == 0
@@ -96,7 +96,7 @@ def test_one_of_several(lbcproxy, own):
     """`merge` reads many."""
     ended = lbcproxy("merge", CASE, own, "-w", own, "--force")
     assert ended.code == 1
-    assert f"{own} is read" in ended.err
+    assert f"{own} is being read" in ended.err
     assert lbcproxy("merge", "-q", CASE, own, "-w", own, "--in-place").code == 0
     assert len(entries_of(own)) == 2 * len(entries_of(CASE))
 
@@ -120,7 +120,7 @@ def test_a_core_folder_is_never_written_over_itself(lbcproxy, tmp_path, below):
     for more in ([], ["--in-place"]):
         ended = lbcproxy("convert", source, folder, "-F", "core", "--force", *network, *more)
         assert ended.code == 1
-        assert "a folder cannot be written over itself" in ended.err
+        assert "a folder cannot be overwritten in place" in ended.err
     assert {path: path.read_bytes() for path in folder.rglob("*.dat")} == before
 
 

@@ -212,7 +212,7 @@ def test_damage_in_the_middle_is_never_cut_in_place(tmp_path):
     path.write_bytes(b"".join(blocks))
     with path.open("rb") as file:
         found = find_damage(file)
-    with pytest.raises(ValueError, match="not at its end"):
+    with pytest.raises(ValueError, match="before its end"):
         cut_tail(path, found)
 
 
