@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Connect to a node, ask for the headers behind the first block, print them, and leave.
+"""Connect to a node, ask for the headers after the first block, print them, and disconnect.
 
 Usage: python examples/headers.py NETWORK HOST:PORT
 
-as `python examples/headers.py lbry-regtest 127.0.0.1:29246`, with examples/listen.py or any node
-at the other end.
+For instance `python examples/headers.py lbry-regtest 127.0.0.1:29246`, with examples/listen.py or
+any node at the other end.
 """
 
 import sys
@@ -22,20 +22,20 @@ from lbcproxy.wire.messages.headers import Headers
 
 
 class Asker:
-    """The callbacks: what happens when the handshake is done, and when headers come."""
+    """The callbacks: of the completed handshake, and of headers."""
 
     def __init__(self, network: Network) -> None:
         self.first_block = sha256d(network.genesis)
         self.answered = False
 
     def on_ready(self, peer: Peer) -> None:
-        """Say who is there, and ask."""
+        """Print what the node is, and ask."""
         snapshot = peer.snapshot()
         print(f"{snapshot.user_agent!r} speaks version {snapshot.protocol_version}")
         peer.push_get_headers([self.first_block], bytes(32))
 
     def on_headers(self, peer: Peer, record: Headers) -> None:
-        """Print, and leave."""
+        """Print the headers, and disconnect."""
         for header in record.headers:
             print(display(header.hash))
         self.answered = True
@@ -55,7 +55,7 @@ async def main(reactor: Any, network_id: str, address: str) -> None:
         raise SystemExit(f"{address}: {error}") from None
     why = await peer.when_disconnected()
     if not asker.answered:
-        raise SystemExit(f"{address} gave no headers: {why}")
+        raise SystemExit(f"{address} sent no headers: {why}")
     print(why)
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Listen as a node that has three blocks, and give their headers to whoever asks.
+"""Listen as a node that has three blocks, and send their headers on request.
 
 Usage: python examples/listen.py NETWORK PORT
 
-as `python examples/listen.py lbry-regtest 29246`; examples/headers.py is one who asks. Ctrl-C
-ends it. The blocks are made up: no real node will take them.
+For instance `python examples/listen.py lbry-regtest 29246`; examples/headers.py asks for them.
+Ctrl-C ends it. The blocks are made up: no real node would accept them.
 """
 
 import sys
@@ -24,11 +24,11 @@ from lbcproxy.wire import Codec
 from lbcproxy.wire.messages.headers import BlockHeader, GetHeaders, Headers
 
 NODE_NETWORK = 1
-MOST_PEERS = 20
+MAX_PEERS = 20
 
 
-def blocks_behind_the_first(network: Network, count: int) -> tuple[BlockHeader, ...]:
-    """Make up headers, each of which names the one before it."""
+def headers_after_the_first(network: Network, count: int) -> tuple[BlockHeader, ...]:
+    """Return made-up headers, each of which refers to the one before it."""
     first = Codec(network).decode("headers", b"\1" + network.genesis + b"\0")
     assert isinstance(first, Headers)
     chain = [first.headers[0]]
@@ -38,10 +38,10 @@ def blocks_behind_the_first(network: Network, count: int) -> tuple[BlockHeader, 
 
 
 class Node(Factory):
-    """Makes a peer for each connection, and is the callbacks of all of them."""
+    """Makes a peer for each connection, and has the callbacks of all of them."""
 
     def __init__(self, network: Network, reactor: Any) -> None:
-        self.headers = blocks_behind_the_first(network, 3)
+        self.headers = headers_after_the_first(network, 3)
         self.reactor = reactor
         self.peers: set[Peer] = set()
         self.config = PeerConfig(
@@ -53,19 +53,19 @@ class Node(Factory):
         )
 
     def buildProtocol(self, addr: IAddress | None) -> Peer | None:
-        """Make the peer of a connection; None closes it: how many there are is for us to bound."""
-        if len(self.peers) >= MOST_PEERS:
+        """Return the peer for a connection; None closes it, once there are too many."""
+        if len(self.peers) >= MAX_PEERS:
             return None
         peer = Peer(self.config, inbound=True, clock=self.reactor, callbacks=self)
         self.peers.add(peer)
         return peer
 
     def on_ready(self, peer: Peer) -> None:
-        """Tell that the handshake is done."""
+        """Print the node's user agent."""
         print(f"{peer}: {peer.snapshot().user_agent!r}", flush=True)
 
     def on_getheaders(self, peer: Peer, record: GetHeaders) -> None:
-        """Give what we have."""
+        """Send the headers."""
         peer.send(Headers(self.headers))
 
     def on_disconnected(self, peer: Peer, why: str) -> None:

@@ -174,7 +174,7 @@ def test_the_example_says_why_it_has_no_headers():
         done = example("headers.py", "lbry-mainnet", f"127.0.0.1:{port}")
         assert (done.returncode, done.stderr) == (
             1,
-            f"127.0.0.1:{port} gave no headers: closed by the node\n",
+            f"127.0.0.1:{port} sent no headers: closed by the node\n",
         )
 
 

@@ -27,7 +27,7 @@ from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from tests.nodes import free_port
-from tests.peer.wires import REGTEST, Wire, encoded, version
+from tests.peer.builders import REGTEST, Wire, encoded, version
 from tests.proxy.loops import listening
 from tests.tools import REPOSITORY
 

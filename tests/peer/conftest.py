@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.peer import wires
+from tests.peer import builders
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_on_the_clock():
     """End every peer of the test, as its user would, and look at its clock."""
-    wires.MADE.clear()
+    builders.MADE.clear()
     yield
-    for wired in wires.MADE:
+    for wired in builders.MADE:
         wired.end()
-    assert [call for wired in wires.MADE for call in wired.clock.getDelayedCalls()] == []
+    assert [call for wired in builders.MADE for call in wired.clock.getDelayedCalls()] == []

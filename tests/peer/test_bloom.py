@@ -1,4 +1,4 @@
-"""Tests of bloom filter commands, which we may not have offered (PEER.md N, BIP111)."""
+"""Tests of bloom filter commands that we do not offer (docs/peer-lbcd.md N, BIP111)."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from lbcproxy.peer import PeerConfig, Policy
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.bloom import FilterAdd, FilterClear, FilterLoad
 from lbcproxy.wire.record import MessageRecord
-from tests.peer.test_log import Log
-from tests.peer.wires import MAINNET, Wired, connect, encoded
+from tests.peer.builders import MAINNET, Wired, connect, encoded
+from tests.peer.log_capture import LogCapture
 
 BLOOM = 1 << 2
 COMMANDS: list[MessageRecord] = [FilterLoad(b"\1", 1, 0, 0), FilterAdd(b"x"), FilterClear()]
@@ -34,7 +34,7 @@ def test_without_the_service_the_node_is_left_from_70011_on(
 ):
     """It must have known; whether it signals the service itself does not matter (N2)."""
     wired = meet(policy, 1, version, services=theirs)
-    with Log() as log:
+    with LogCapture() as log:
         wired.feed(record, GetAddr())
     assert wired.closed
     assert wired.commands == []
@@ -70,7 +70,7 @@ def test_with_the_service_it_is_told(
 def test_at_70000_it_is_malformed(record: MessageRecord, policy: Policy, ours: int):
     """The commands came with 70001; a `reject` cannot be sent either."""
     wired = meet(policy, ours, 70000)
-    with Log() as log:
+    with LogCapture() as log:
         wired.feed(encoded(record))
     assert wired.closed is (policy is Policy.STRICT)
     assert wired.commands == []

@@ -1,4 +1,4 @@
-"""Tests of callbacks: in order, one at a time, and what they do wrong (PEER.md A1, K; 15, 57)."""
+"""Tests of callbacks: their order, one at a time, and failures (docs/peer-lbcd.md A1, K)."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType
 from lbcproxy.wire.messages.keepalive import Ping, Pong
-from tests.peer.wires import CONFIG, Callbacks, Wired, connect, encoded, version
+from tests.peer.builders import CONFIG, Callbacks, Wired, connect, encoded, version
 from tests.vector_files import load, payload_of
 
 BLOCK = InventoryVector(InvType.BLOCK, bytes(32))
@@ -62,7 +62,7 @@ def test_the_callbacks_of_a_message_are_called_in_order():
 
 
 def one_of_each_command() -> list[dict[str, Any]]:
-    """A vector of each command that may come behind the handshake."""
+    """A vector of each command that may come after the handshake."""
     found: dict[str, dict[str, Any]] = {}
     for vector in load("vectors"):
         if vector["pver"] >= 70013 and len(payload_of(vector)) < 5000:
@@ -71,7 +71,7 @@ def one_of_each_command() -> list[dict[str, Any]]:
 
 
 HANDSHAKE = ("version", "verack", "sendaddrv2", "wtxidrelay")
-"""What is not taken after the handshake."""
+"""What is not accepted after the handshake."""
 
 
 @pytest.mark.parametrize("vector", one_of_each_command(), ids=lambda vector: vector["command"])
@@ -95,7 +95,7 @@ def test_callbacks_need_not_be_there():
 
 @pytest.mark.parametrize("through", ["coroutine", "deferred"])
 def test_later_messages_wait_for_a_slow_callback(through: str):
-    """One at a time, in wire order, and reading stops: what comes meanwhile stays with the node."""
+    """One at a time, in wire order, and reading stops: later bytes stay with the node."""
     callback = Slow()
 
     def deferred(peer: Peer, record: Any) -> Any:
@@ -250,14 +250,14 @@ def test_a_callback_that_fails_costs_its_peer_alone(name: str, broken: Any):
 
 @pytest.mark.parametrize("name", ["on_read", "on_write", "on_ready"])
 def test_other_callbacks_that_fail_cost_no_more(name: str):
-    """They are told of what has happened already."""
+    """They report what has already happened."""
     wired = connect(callbacks=Callbacks(**{name: defect}))
     wired.feed(version(), VerAck(), Ping(1)).read()
     assert wired.callbacks.of("on_disconnected") == [(f"{name} raised a defect",)]
 
 
 def test_a_defect_at_the_end_is_too_late_to_cost_anything():
-    """It is logged, and everybody else has been told."""
+    """It is logged, and everyone else has been notified."""
     wired = connect(callbacks=Callbacks(on_disconnected=defect)).shake_hands()
     told: list[str] = []
     wired.peer.when_disconnected().addCallback(told.append)
@@ -291,7 +291,7 @@ def test_a_connection_lost_in_the_middle_of_a_slow_callback_leaves_nothing(end: 
 
 @pytest.mark.parametrize("phase", ["on_version", "on_verack"])
 def test_a_connection_lost_while_the_handshake_waits_for_a_callback_leaves_nothing(phase: str):
-    """Nothing is written behind the end."""
+    """Nothing is written after the end."""
     callback = Slow()
     wired = connect(callbacks=Callbacks(**{phase: callback})).feed(version(), VerAck())
     before = wired.bytes_sent
@@ -340,7 +340,7 @@ def test_a_misspelt_callback_is_found_at_once():
 
 
 def test_strict_or_tolerant_callbacks_see_the_same():
-    """The policy says what is taken, not how it is told."""
+    """The policy decides what is accepted, not how it is reported."""
     both = [connect(policy=policy) for policy in (Policy.STRICT, Policy.TOLERANT)]
     names = [wired.feed(version(), VerAck(), Ping(1)).callbacks.names() for wired in both]
     assert names[0] == names[1]

@@ -1,4 +1,4 @@
-"""Tests of what a peer can be told: what would fail later is refused when the config is made."""
+"""Tests of PeerConfig: what would fail later is refused when the config is made."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from lbcproxy.peer import PeerConfig, Timeouts
-from tests.peer.wires import CONFIG
+from tests.peer.builders import CONFIG
 
 
 @pytest.mark.parametrize("name", Timeouts.__struct_fields__)

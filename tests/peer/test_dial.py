@@ -1,4 +1,4 @@
-"""Why there is no connection, in words for people."""
+"""Tests of connecting: which names are looked up, and why there is no connection."""
 
 import errno
 import re
@@ -39,7 +39,7 @@ SPECIAL = ["abc.onion", "ABC.ONION.", "onion", "x.b32.i2p", "no.such.invalid", "
 
 @pytest.mark.parametrize("host", SPECIAL)
 def test_names_that_are_nobodys_are_never_looked_up(host):
-    """Whoever runs a resolver would learn whom one wants to reach: RFC 7686, RFC 6761."""
+    """The resolver's operator would learn whom we want to reach (RFC 7686, RFC 6761)."""
     reactor = MemoryReactorClock()
     reactor.nameResolver = None  # whoever asks it fails otherwise
     failures = []

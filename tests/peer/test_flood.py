@@ -24,7 +24,7 @@ from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import FeeFilter, Ping
 from tests.nodes import wait_until
-from tests.peer.wires import CONFIG, MAINNET, Callbacks, connect, encoded, version
+from tests.peer.builders import CONFIG, MAINNET, Callbacks, connect, encoded, version
 from tests.proxy.loops import Loop
 from tests.proxy.transports import WATERMARK
 from tests.tools import REPOSITORY
@@ -81,7 +81,7 @@ class Pair:
             loop.call(peer.when_ready)
 
     def exchange(self, number: int) -> list[bool]:
-        """Have both send so many at once, and give what became of each."""
+        """Let both send so many at once, and return the results."""
 
         def begin() -> Deferred[Any]:
             come = [each.again(number) for each in self.heard]
@@ -232,7 +232,7 @@ def test_a_flood_of_versions_gets_one_answer():
 
 
 def test_a_flood_of_versions_before_the_handshake_costs_no_more():
-    """The same of who sends nothing else."""
+    """The same if it sends nothing else."""
     wired = connect(policy=Policy.STRICT)
     wired.feed(encoded(version()) * 10_000).read()
     assert wired.closed
@@ -310,7 +310,7 @@ def test_a_node_that_does_not_read_is_cut_when_its_time_is_up():
 
 
 def test_a_node_that_asks_and_never_reads_cannot_fill_us():
-    """A million pings are a million pongs, for whoever does not look."""
+    """A million pings would queue a million pongs."""
     config = msgspec.structs.replace(CONFIG, most_queued=256 * KIB)
     wired = connect(config).shake_hands()
     pings = encoded(Ping(nonce=1)) * 1_000
@@ -364,7 +364,7 @@ def test_small_messages_that_wait_are_counted_with_the_memory_they_take():
 
 
 def test_a_deaf_node_over_tcp_holds_nobody_up(loop: Loop, pair: Pair):
-    """The kernel's buffers are full, ours are bounded, and two others go on talking."""
+    """The kernel's buffers are full, ours are bounded, and two other peers are not affected."""
     config = PeerConfig(network=MAINNET, most_queued=2 * MIB, timeouts=Timeouts(close=0.5))
     peer = Peer(config, clock=loop.reactor, nonces=NonceCache())
     port = loop.listen(lambda: peer)
@@ -408,7 +408,7 @@ def test_a_claim_of_32_mib_costs_what_has_arrived():
 
 
 def test_a_node_that_takes_its_time_over_32_mib_is_not_waited_for():
-    """Bytes alone are no sign of life: without a whole message five minutes are enough."""
+    """Bytes alone are not a sign of life: without a complete message the timeout applies."""
     wired = connect().shake_hands()
     claim = MAINNET.magic + b"nobodyknows\0" + struct.pack("<I", 32 * MIB) + bytes(4)
     wired.feed(claim)
@@ -443,7 +443,7 @@ def test_ten_million_things_announced_to_us_leave_nothing():
 
 
 def test_what_we_have_to_announce_is_bounded():
-    """Of what nobody asks for the oldest is let go: here 1,000 are kept."""
+    """The oldest announcements are dropped: here 1,000 are kept."""
     config = msgspec.structs.replace(CONFIG, most_inventory=1_000)
     wired = connect(config).shake_hands()
     hashes = [number.to_bytes(32, "little") for number in range(100_000)]

@@ -1,4 +1,4 @@
-"""Tests of the handshake: what is said when, and how it may fail (PEER.md B, J)."""
+"""Tests of the handshake: its order, and how it may fail (docs/peer-lbcd.md B, J)."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from lbcproxy.wire.messages.handshake import SendAddrV2, SendTxRcncl, VerAck, Ve
 from lbcproxy.wire.messages.keepalive import Ping, SendHeaders
 from lbcproxy.wire.messages.reject import Reject, RejectCode
 from lbcproxy.wire.record import MessageRecord
-from tests.peer.wires import BITCOIN, CONFIG, NOW, Callbacks, Wired, connect, encoded, version
+from tests.peer.builders import BITCOIN, CONFIG, NOW, Callbacks, Wired, connect, encoded, version
 
 STRICT, TOLERANT = Policy.STRICT, Policy.TOLERANT
 BOTH = pytest.mark.parametrize("policy", [STRICT, TOLERANT], ids=lambda policy: policy.value)
@@ -26,7 +26,7 @@ MAGIC = CONFIG.network.magic
 
 
 def talk(one: Wired, other: Wired) -> None:
-    """Carry what two peers say to each other until both are silent."""
+    """Carry the bytes of two peers to each other until both are silent."""
     done = {one: 0, other: 0}
     moved = True
     while moved:
@@ -151,7 +151,7 @@ def test_an_inbound_peer_is_silent_until_the_node_has_spoken(policy: Policy):
     ids=["strict", "tolerant"],
 )
 def test_an_outbound_peer_speaks_first(policy: Policy, before_verack: list[str]):
-    """As lbcd, a strict one says `verack` last; as btcd now, a tolerant one answers at once."""
+    """A strict peer sends `verack` last, as lbcd; a tolerant one answers at once, as btcd now."""
     wired = connect(policy=policy, inbound=False)
     assert wired.commands == ["version"]
     wired.feed(version())
@@ -166,7 +166,7 @@ def test_an_outbound_peer_speaks_first(policy: Policy, before_verack: list[str])
     [(STRICT, False, 1), (STRICT, True, 2), (TOLERANT, False, 2), (TOLERANT, True, 2)],
 )
 def test_on_verack_is_called_as_lbcd_calls_it(policy: Policy, inbound: bool, sent: int):
-    """A strict outbound peer's own `verack` is not out yet: what it queues goes behind."""
+    """A strict outbound peer's own `verack` is not out yet: what it queues comes after it."""
     counts = []
     callbacks = Callbacks(on_verack=lambda peer, record: counts.append(len(wired.commands)))
     wired = connect(policy=policy, inbound=inbound, callbacks=callbacks)
@@ -177,7 +177,7 @@ def test_on_verack_is_called_as_lbcd_calls_it(policy: Policy, inbound: bool, sen
 @BOTH
 @EITHER_WAY
 def test_nothing_goes_out_before_our_verack(policy: Policy, inbound: bool):
-    """Nodes drop who sends anything else (Core's p2p_leak): all that is queued waits in order."""
+    """Nodes drop a peer that sends anything else (Core's p2p_leak); queued messages wait."""
 
     def queue(number: int) -> Any:
         return lambda peer, *_: peer.send(Ping(number))
@@ -195,7 +195,7 @@ def test_nothing_goes_out_before_our_verack(policy: Policy, inbound: bool):
     assert [each.nonce for each in wired.sent[2:]] == [1, 2, 3, 4]
 
 
-def test_what_is_ready_is_told_before_later_messages():
+def test_what_is_ready_is_reported_before_later_messages():
     """A user who sets up at `on_ready` must not see a message before, however it arrived."""
     waiting: Deferred[None] = Deferred()
     callbacks = Callbacks(on_verack=lambda peer, record: waiting)
@@ -214,7 +214,7 @@ FIRST = [VerAck(), Ping(1), GetAddr(), SendAddrV2()]
 
 @EITHER_WAY
 @pytest.mark.parametrize("first", FIRST, ids=lambda record: record.command)
-def test_a_first_message_that_is_no_version_is_rejected(first: MessageRecord, inbound: bool):
+def test_a_first_message_that_is_not_a_version_is_rejected(first: MessageRecord, inbound: bool):
     """One `reject` that names `version`, whatever came, and the end."""
     wired = connect(policy=STRICT, inbound=inbound).feed(first, version())
     reason = b"a version message must precede all others"
@@ -269,7 +269,7 @@ def test_an_unreadable_first_message_ends_it_without_a_word(
 
 @EITHER_WAY
 def test_regtest_forgives_nothing_in_the_handshake(inbound: bool):
-    """The exemption for lbcd's test tools begins behind the handshake (B3)."""
+    """The exemption for lbcd's test tools begins after the handshake (B3)."""
     config = msgspec.structs.replace(CONFIG, network=BITCOIN)
     wired = connect(config, inbound=inbound, host="127.0.0.1").feed(bytes(100))
     assert wired.closed
@@ -327,7 +327,7 @@ def test_what_is_offered_in_the_handshake_reaches_its_callbacks():
     assert (known.wants_headers, known.wants_wtxids, known.wants_addrv2) == (True, True, True)
 
 
-def test_sendaddrv2_behind_verack_ends_a_tolerant_peer():
+def test_sendaddrv2_after_verack_ends_a_tolerant_peer():
     """As btcd and Core do; lbcd only notes it."""
     assert connect().shake_hands().feed(SendAddrV2()).closed
     assert not connect(policy=STRICT).shake_hands().feed(SendAddrV2()).closed
@@ -349,7 +349,7 @@ def test_a_verack_with_a_payload_is_a_verack_to_a_tolerant_peer():
 
 @EITHER_WAY
 @BOTH
-def test_a_held_verack_goes_out_when_it_is_told_to(policy: Policy, inbound: bool):
+def test_a_held_verack_is_sent_on_request(policy: Policy, inbound: bool):
     """Once, and what is offered goes out before it."""
     config = PeerConfig(
         network=BITCOIN, policy=policy, protocol_version=70016, offers=(), hold_verack=True
@@ -438,7 +438,7 @@ def test_the_negotiation_timer_ends_with_the_handshake():
 
 
 def test_a_handshake_of_many_bytes_is_ended():
-    """32 MiB may not be held for whoever connects: no message of a handshake is so long."""
+    """Nobody who connects may make us hold 32 MiB: no message of a handshake is so long."""
     wired = connect()
     wired.feed(MAGIC + b"tx".ljust(12, b"\0") + (1 << 24).to_bytes(4, "little") + bytes(4))
     for _ in range(100):
@@ -448,7 +448,7 @@ def test_a_handshake_of_many_bytes_is_ended():
     assert wired.peer.snapshot().bytes_received < 70_000
 
 
-def test_a_long_message_behind_verack_in_one_segment_is_no_part_of_the_handshake():
+def test_a_long_message_after_verack_in_one_segment_is_not_part_of_the_handshake():
     """The limit must not hit a node that sends its first block at once."""
     header = MAGIC + b"block".ljust(12, b"\0") + (1 << 20).to_bytes(4, "little") + bytes(4)
     wired = connect().feed(version())
@@ -604,7 +604,7 @@ def test_peers_share_the_nonces_of_the_process_if_not_told_otherwise():
 
 @pytest.mark.parametrize("nonce", [0, None, 1])
 def test_other_nonces_are_not_ours(nonce: int | None):
-    """A nonce of zero, or none, is no sign of anything."""
+    """A nonce of zero, or none, proves nothing."""
     fields: dict[str, Any] = {"nonce": nonce}
     if nonce is None:
         fields |= {"user_agent": None, "start_height": None, "relay": None}

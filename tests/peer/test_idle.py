@@ -1,4 +1,4 @@
-"""Tests of the idle timeout: a node that says nothing for five minutes (PEER.md S1)."""
+"""Tests of the idle timeout: a node that is silent for five minutes (docs/peer-lbcd.md S1)."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from lbcproxy.wire.messages.addresses import GetAddr
-from tests.peer.wires import CONFIG, REGTEST, Callbacks, Wired, connect, encoded
+from tests.peer.builders import CONFIG, REGTEST, Callbacks, Wired, connect, encoded
 
 
 def ready(callbacks: Callbacks | None = None, **changes: Any) -> Wired:
-    """A peer behind its handshake."""
+    """A peer after its handshake."""
     config = msgspec.structs.replace(CONFIG, **changes)
     return connect(config, callbacks=callbacks, host="127.0.0.1").shake_hands()
 
@@ -46,7 +46,7 @@ def test_the_time_can_be_set():
     assert wired.closed
 
 
-def test_each_message_begins_the_time_anew():
+def test_each_message_restarts_the_time():
     """Any will do."""
     wired = ready()
     for _ in range(4):
@@ -93,7 +93,7 @@ def test_a_forgiven_mistake_counts():
 
 
 def test_an_unknown_command_counts():
-    """The tolerant peer ignores what it says, not that it spoke."""
+    """The tolerant peer ignores the message, not that it arrived."""
     wired = ready()
     wired.pass_time(200)
     wired.feed(encoded(GetAddr()).replace(b"getaddr", b"strange"))
@@ -102,7 +102,7 @@ def test_an_unknown_command_counts():
 
 
 def test_the_time_in_an_async_callback_does_not_count():
-    """Meanwhile we do not read, so the node cannot show anything; then it has the whole time."""
+    """Until then we do not read, so the node cannot show that it is alive."""
     done: Deferred[None] = Deferred()
     wired = ready(Callbacks(on_getaddr=waits_for(done)))
     wired.pass_time(100)
@@ -117,7 +117,7 @@ def test_the_time_in_an_async_callback_does_not_count():
 
 
 def test_the_time_in_a_plain_callback_does_not_count():
-    """It holds the reactor up, which is no fault of the node's."""
+    """It blocks the reactor, which is not the node's fault."""
     wired = ready(Callbacks(on_getaddr=lambda peer, record: peer._clock.advance(301)))
     wired.feed(GetAddr())
     wired.pass_time(1)
@@ -160,7 +160,7 @@ def test_a_pause_counts_until_its_last_reason_is_gone():
 
 
 @pytest.mark.parametrize("how", ["callback", "pause"])
-def test_coming_back_behind_the_end_leaves_no_timer(how: str):
+def test_resuming_after_the_end_leaves_no_timer(how: str):
     """An async callback may outlive the connection; the reactor must be left clean."""
     done: Deferred[None] = Deferred()
     wired = ready(Callbacks(on_getaddr=waits_for(done)))

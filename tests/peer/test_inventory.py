@@ -1,4 +1,4 @@
-"""Tests of announcements: when they go out, in what batches, and what is not told (PEER.md L)."""
+"""Tests of announcements: when, in what batches, and what is left out (docs/peer-lbcd.md L)."""
 
 import itertools
 import time
@@ -12,7 +12,7 @@ from lbcproxy.peer.inventory import Inventory
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
 from lbcproxy.wire.messages.transactions import Tx
-from tests.peer.wires import CONFIG, Wired, connect, version
+from tests.peer.builders import CONFIG, Wired, connect, version
 
 AT_ONCE = (InvType.BLOCK, InvType.WITNESS_BLOCK)
 TRICKLED = tuple(kind for kind in InvType if kind not in AT_ONCE)
@@ -29,7 +29,7 @@ def things(count: int) -> list[InventoryVector]:
 
 
 def ready(**changes: Any) -> Wired:
-    """A peer behind its handshake."""
+    """A peer after its handshake."""
     return connect(msgspec.structs.replace(CONFIG, **changes)).shake_hands()
 
 
@@ -42,8 +42,8 @@ def announced(wired: Wired) -> list[tuple[InventoryVector, ...]]:
 
 
 @pytest.mark.parametrize("kind", TRICKLED, ids=lambda kind: kind.name)
-def test_what_is_no_block_waits_for_the_tick(kind: InvType):
-    """The tick is 10 seconds behind the handshake, not behind the announcement."""
+def test_what_is_not_a_block_waits_for_the_tick(kind: InvType):
+    """The tick is 10 seconds after the handshake, not after the announcement."""
     wired = ready()
     wired.pass_time(4)
     wired.peer.queue_inventory(thing(1, kind))
@@ -55,7 +55,7 @@ def test_what_is_no_block_waits_for_the_tick(kind: InvType):
 
 @pytest.mark.parametrize("kind", AT_ONCE, ids=lambda kind: kind.name)
 def test_a_block_is_announced_at_once_and_alone(kind: InvType):
-    """Blocks must travel fast; what else waits goes on waiting."""
+    """Blocks must travel fast; everything else keeps waiting."""
     wired = ready()
     wired.peer.queue_inventory(thing(1))
     wired.peer.queue_inventory(thing(2, kind))
@@ -65,7 +65,7 @@ def test_a_block_is_announced_at_once_and_alone(kind: InvType):
 
 
 def test_a_block_is_announced_again_unless_it_is_known():
-    """That we announced it does not say that the node has it."""
+    """An announcement does not mean that the node has the block."""
     wired = ready()
     block = thing(1, InvType.BLOCK)
     wired.peer.queue_inventory(block)
@@ -76,7 +76,7 @@ def test_a_block_is_announced_again_unless_it_is_known():
 
 
 def test_an_empty_tick_sends_nothing():
-    """Neither does one behind which everything was filtered."""
+    """Neither does one after which everything was filtered."""
     wired = ready()
     wired.pass_time(35)
     wired.peer.queue_inventory(thing(1))
@@ -96,7 +96,7 @@ def test_ticks_follow_each_other():
 
 @pytest.mark.parametrize(("interval", "used"), [(3.0, 3), (0.5, 0.5), (0, 10), (-1, 10)])
 def test_the_interval_can_be_set(interval: float, used: float):
-    """One that is no time stands for the usual ten seconds."""
+    """One that is not positive means the default of ten seconds."""
     wired = ready(trickle_interval=interval)
     wired.peer.queue_inventory(thing(1))
     wired.pass_time(used - 0.1, step=0.1)
@@ -105,7 +105,7 @@ def test_the_interval_can_be_set(interval: float, used: float):
     assert announced(wired) == [(thing(1),)]
 
 
-def test_announcements_go_behind_messages_that_wait():
+def test_announcements_go_after_messages_that_wait():
     """A batch has no precedence over what was queued before it."""
     wired = ready()
     wired.peer.queue_inventory(thing(1))
@@ -156,7 +156,7 @@ def test_an_equal_thing_in_another_object_is_recognised():
 
 
 def test_what_becomes_known_before_the_tick_is_not_announced():
-    """The node may have told us of it meanwhile."""
+    """The node may have announced it to us by then."""
     wired = ready()
     for each in things(3):
         wired.peer.queue_inventory(each)
@@ -175,7 +175,7 @@ def test_a_duplicate_within_a_tick_is_announced_once():
 
 
 def test_what_was_announced_is_known():
-    """Two ticks do not tell the same."""
+    """Two ticks do not announce the same."""
     wired = ready()
     for _ in range(2):
         wired.peer.queue_inventory(thing(1))
@@ -195,7 +195,7 @@ def test_a_thousand_things_are_remembered():
 
 
 def test_asking_keeps_a_thing_in_memory():
-    """Whether it was looked up, not only told, counts as seen (L6)."""
+    """Being looked up counts as being seen (L6)."""
     wired = ready()
     for each in things(1000):
         wired.peer.add_known_inventory(each)
@@ -217,7 +217,7 @@ def test_a_transaction_with_and_without_witness_are_two_things():
 
 
 def test_what_arrives_is_not_taken_as_known():
-    """Whoever uses the peer decides what to take note of (L5)."""
+    """The user of the peer decides what the node knows (L5)."""
     wired = ready()
     wired.feed(Inv((thing(1),)), Tx(1, (), (), 0))
     wired.peer.queue_inventory(thing(1))
@@ -228,7 +228,7 @@ def test_what_arrives_is_not_taken_as_known():
 # Around the handshake and the end.
 
 
-def test_what_is_queued_before_the_handshake_is_announced_behind_it():
+def test_what_is_queued_before_the_handshake_is_announced_after_it():
     """Blocks as soon as it is done, the rest with the first tick; lbcd drops both."""
     wired = connect(opened=False)
     wired.peer.queue_inventory(thing(1))
@@ -246,8 +246,8 @@ def test_what_is_queued_before_the_handshake_is_announced_behind_it():
     ]
 
 
-def test_behind_the_end_nothing_is_kept():
-    """What waited is let go, what comes is not taken."""
+def test_after_the_end_nothing_is_kept():
+    """What waited is discarded, and what comes is not accepted."""
     wired = ready()
     wired.peer.queue_inventory(thing(1))
     wired.peer.disconnect()
@@ -273,7 +273,7 @@ def test_of_too_much_that_waits_the_oldest_is_let_go():
 
 
 def test_a_duplicate_pushes_nothing_out():
-    """When all places are taken, what waits already needs no new one."""
+    """A duplicate of what waits does not drop anything."""
     wired = ready(most_inventory=3)
     for number in (0, 1, 2, 2, 2, 1):
         wired.peer.queue_inventory(thing(number))

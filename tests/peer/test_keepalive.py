@@ -1,4 +1,4 @@
-"""Tests of our pings and the node's pongs, and the other way round (PEER.md P)."""
+"""Tests of our pings and the node's pongs, and the reverse (docs/peer-lbcd.md P)."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from lbcproxy.peer.liveness import Keepalive
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.keepalive import Ping, Pong
-from tests.peer.wires import CONFIG, NOW, Callbacks, Wired, connect, encoded
+from tests.peer.builders import CONFIG, NOW, Callbacks, Wired, connect, encoded
 
 
 def ready(number: int = 70013, callbacks: Callbacks | None = None, **changes: Any) -> Wired:
-    """A peer behind its handshake with a node of some version."""
+    """A peer after its handshake with a node of some version."""
     config = msgspec.structs.replace(CONFIG, **changes)
     return connect(config, callbacks=callbacks).shake_hands(number)
 
@@ -55,7 +55,7 @@ def test_the_interval_can_be_set():
 
 
 def test_nonces_are_random_and_not_zero():
-    """Zero stands for no ping; a nonce that can be guessed lets a node lie about its distance."""
+    """Zero means no ping; a nonce that can be guessed lets a node lie about its distance."""
     nonces = {Keepalive().make(70013).nonce for _ in range(200)}
     assert len(nonces) == 200
     assert None not in nonces
@@ -79,7 +79,7 @@ def test_a_pong_with_the_nonce_tells_how_long_it_took():
 
 
 def test_a_pong_with_another_nonce_means_nothing():
-    """But whoever looks at pongs sees it."""
+    """But callbacks receive it."""
     wired = ready()
     wired.pass_time(120)
     [ping] = pings(wired)
@@ -114,7 +114,7 @@ def test_a_second_pong_changes_nothing():
 
 
 def test_a_pong_without_a_ping_means_nothing():
-    """Not even with nonce 0, which stands for none."""
+    """Not even with nonce 0, which means none."""
     wired = ready()
     wired.feed(Pong(0))
     assert wired.peer.snapshot().ping_seconds is None
@@ -122,7 +122,7 @@ def test_a_pong_without_a_ping_means_nothing():
 
 
 def test_a_ping_of_the_user_s_is_measured_too():
-    """It is the last that counts, whoever queued it."""
+    """The last one counts, ours or the user's."""
     wired = ready()
     wired.peer.send(Ping(99))
     wired.pass_time(3)
@@ -209,7 +209,7 @@ def test_a_short_ping_or_pong_does_not_end_a_tolerant_connection(command: str, s
 
 
 def test_without_keepalive_we_neither_ping_nor_answer():
-    """For who passes pings on between two nodes."""
+    """For a user that passes pings on between two nodes."""
     wired = ready(keepalive=False)
     wired.feed(Ping(1))
     wired.pass_time(250)

@@ -1,4 +1,4 @@
-"""Tests of a peer's life: connections in every order, waiters, ends (PEER.md A, E, H)."""
+"""Tests of a peer's life: connections in every order, waiters, ends (docs/peer-lbcd.md A, E)."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType
 from lbcproxy.wire.messages.keepalive import FeeFilter, MemPool, Ping, SendHeaders
 from lbcproxy.wire.messages.reject import Alert
-from tests.peer.wires import CONFIG, REGTEST, Callbacks, Wire, Wired, connect, encoded, version
+from tests.peer.builders import CONFIG, REGTEST, Callbacks, Wire, Wired, connect, encoded, version
 
 EITHER_WAY = pytest.mark.parametrize("inbound", [True, False], ids=["inbound", "outbound"])
 BOTH = pytest.mark.parametrize("policy", [Policy.STRICT, Policy.TOLERANT], ids=lambda p: p.value)
 
 
 class Waiting:
-    """Keeps what waiters were told, in order."""
+    """Records how waiters were fired, in order."""
 
     def __init__(self, wired: Wired) -> None:
         self.wired = wired
@@ -141,7 +141,7 @@ def test_what_is_known_can_be_asked_at_any_time(inbound: bool):
     ],
 )
 def test_an_address_can_be_given(address: str, shown: str):
-    """Of who is behind a proxy, the transport knows nothing (E1)."""
+    """The transport does not know which node is behind a proxy (E1)."""
     wired = connect(inbound=False, address=address, opened=False)
     assert str(wired.peer.address) == shown
     assert wired.peer.snapshot().address == shown
@@ -168,7 +168,7 @@ def test_a_transport_without_an_ip_address_will_do(inbound: bool):
 
 @pytest.mark.parametrize("kind", [StringTransport, StringTransportWithDisconnection])
 def test_any_transport_will_do(kind: Any):
-    """Also one that is lost within `loseConnection`: everything is told once, in order."""
+    """Also one that is lost within `loseConnection`: everything is reported once, in order."""
     clock, callbacks = Clock(), Callbacks()
     peer = Peer(CONFIG, clock=clock, callbacks=callbacks, inbound=False)
     transport = kind()
@@ -200,7 +200,7 @@ def test_a_peer_that_speaks_needs_a_clock_and_a_transparent_one_an_owner():
 
 
 def test_each_waiter_has_a_deferred_of_its_own():
-    """One that is cancelled, or fails, harms no other (TWISTED 1)."""
+    """One that is cancelled, or fails, harms no other."""
     wired = connect()
     waiting = Waiting(wired)
     one, two = waiting.ready("one"), waiting.ready("two")
@@ -227,7 +227,7 @@ def test_each_waiter_has_a_deferred_of_its_own():
 
 
 def test_a_waiter_may_cancel_another():
-    """While they are being told."""
+    """While they are being fired."""
     wired = connect()
     waiting = Waiting(wired)
     others: list[Deferred[Any]] = []
@@ -243,7 +243,7 @@ def test_a_waiter_may_cancel_another():
 @BOTH
 @pytest.mark.parametrize("said", [[], [version()]], ids=["before version", "before verack"])
 @pytest.mark.parametrize("how", ["reset", "finish"])
-def test_a_connection_lost_in_the_handshake_tells_everybody(
+def test_a_connection_lost_in_the_handshake_notifies_everyone(
     how: str, said: list[Any], policy: Policy, inbound: bool
 ):
     """Ready waiters before those for the end, and nothing is left to be called (31)."""
@@ -260,8 +260,8 @@ def test_a_connection_lost_in_the_handshake_tells_everybody(
     assert not wired.peer.is_open
 
 
-def test_ready_is_told_before_the_end_even_if_both_come_at_once():
-    """A sync that starts at `ready` must not start behind the end (btcd PR 2480)."""
+def test_ready_is_reported_before_the_end_even_if_both_come_at_once():
+    """A sync that starts at `ready` must not start after the end (btcd PR 2480)."""
     wired = connect(callbacks=Callbacks(on_ready=lambda peer: peer.disconnect("at once")))
     waiting = Waiting(wired)
     waiting.gone("gone")
@@ -289,7 +289,7 @@ def test_ready_is_told_before_the_end_even_if_both_come_at_once():
         (lambda wired: wired.wire.reset(), "connection lost"),
     ],
 )
-def test_the_end_is_told_once_with_its_reason(end: Any, why: str):
+def test_the_end_is_reported_once_with_its_reason(end: Any, why: str):
     """However often, and by whom, it is asked for again."""
     wired = connect().shake_hands()
     waiting = Waiting(wired)
@@ -311,7 +311,7 @@ NAMES = ["on_version", "on_verack", "on_message", "on_read", "on_write", "on_rea
 @EITHER_WAY
 @pytest.mark.parametrize("name", NAMES)
 def test_every_callback_may_disconnect(name: str, inbound: bool):
-    """Twice, and once more at the end; nothing is called behind it but the end."""
+    """Twice, and once more at the end; nothing is called after it but the end."""
 
     def act(peer: Peer, *_: object) -> None:
         peer.disconnect("from a callback")
@@ -336,7 +336,7 @@ def test_a_deferred_of_the_end_may_disconnect():
 
 
 def test_a_node_that_closes_its_half_gets_what_was_written():
-    """And no more: what waits behind it is given up (59)."""
+    """And no more: what waits after it is given up (59)."""
     wired = connect().shake_hands()
     wired.peer.send(Alert(bytes(1 << 20), b""))
     fates: list[bool] = []

@@ -7,11 +7,11 @@ from twisted.internet.task import Clock
 
 from lbcproxy.peer.liveness import Timers, Wakeup
 from lbcproxy.wire.messages.handshake import VerAck
-from tests.peer.wires import connect, encoded, version
+from tests.peer.builders import connect, encoded, version
 
 
 def timers() -> Timers:
-    """Two deadlines, of which `idle` stands still while we are away."""
+    """Two deadlines, of which `idle` stands still while we do not read."""
     timers = Timers(frozenset({"idle"}))
     timers.set("idle", 5)
     timers.set("ping", 7)
@@ -19,7 +19,7 @@ def timers() -> Timers:
 
 
 def test_the_first_is_next():
-    """Whoever asks is woken for it."""
+    """That is when the peer is called next."""
     assert timers().next == 5
     assert Timers(frozenset()).next is None
 
@@ -40,7 +40,7 @@ def test_setting_again_takes_the_place():
 
 
 def test_what_is_cancelled_is_never_due():
-    """Cancelling what is not set is no mistake."""
+    """Cancelling what is not set does nothing."""
     some = timers()
     some.cancel("idle")
     some.cancel("idle")
@@ -49,7 +49,7 @@ def test_what_is_cancelled_is_never_due():
     assert some.next is None
 
 
-def test_what_waits_for_the_node_stands_still_while_we_are_away():
+def test_deadlines_of_the_node_stand_still_while_we_do_not_read():
     """The rest runs."""
     some = timers()
     some.pause("callback", 1)
@@ -60,7 +60,7 @@ def test_what_waits_for_the_node_stands_still_while_we_are_away():
 
 
 def test_only_the_last_reason_ends_it():
-    """And tells how long it was since the first."""
+    """It returns how long it was since the first."""
     some = timers()
     some.pause("a", 1)
     some.pause("b", 2)
@@ -75,7 +75,7 @@ def test_only_the_last_reason_ends_it():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc"))))
-def test_time_away_adds_up(steps: list[tuple[bool, str]]):
+def test_time_without_reading_adds_up(steps: list[tuple[bool, str]]):
     """Whatever the order of reasons, each second away is counted once."""
     some, reasons = Timers(frozenset()), set[str]()
     counted = away = 0.0
@@ -116,7 +116,7 @@ class Desk:
         self.heard = self.clock.seconds()
 
 
-def test_a_call_in_time_is_made_behind_what_is_read_in_its_turn():
+def test_a_call_in_time_is_made_after_what_is_read_in_its_turn():
     """What came up to the time counts as in time."""
     desk = Desk()
     wakeup = desk.wakeup(3)
@@ -127,7 +127,7 @@ def test_a_call_in_time_is_made_behind_what_is_read_in_its_turn():
 
 
 @pytest.mark.parametrize("at", [None, 2.9, 3.1])
-def test_a_late_one_waits_for_what_was_sent_meanwhile(at):
+def test_a_late_call_waits_for_what_was_sent_before_it(at):
     """The reactor may call first and read then, or have read in the turn before."""
     desk = Desk()
     wakeup = desk.wakeup(3)
@@ -149,8 +149,8 @@ def test_it_can_be_cancelled_at_any_time():
     wakeup.cancel()
 
 
-def test_a_handshake_whose_bytes_lay_there_gets_its_time_anew():
-    """Our process was stopped for a minute; the node had said all it has to say."""
+def test_a_handshake_whose_bytes_were_waiting_gets_more_time():
+    """Our process was stopped for a minute; the node had sent everything before."""
     wired = connect()
     wired.clock.callLater(30, wired.feed, encoded(version()))
     wired.clock.advance(60)
@@ -160,7 +160,7 @@ def test_a_handshake_whose_bytes_lay_there_gets_its_time_anew():
 
 
 def test_a_silent_node_gains_nothing_by_it():
-    """Nothing lay there."""
+    """No bytes were waiting."""
     wired = connect()
     wired.clock.advance(60)
     assert wired.closed

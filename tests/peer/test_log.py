@@ -1,10 +1,9 @@
-"""Tests of what a peer logs, at which level, and that it costs nothing unseen (PEER.md T)."""
+"""Tests of what a peer logs, at which level, and at what cost (docs/peer-lbcd.md T)."""
 
 import gc
 import io
 import weakref
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import pytest
 from twisted.logger import (
@@ -32,54 +31,11 @@ from lbcproxy.wire.messages.keepalive import MemPool, Ping, SendHeaders
 from lbcproxy.wire.messages.reject import Reject
 from lbcproxy.wire.messages.transactions import Tx
 from lbcproxy.wire.record import MessageRecord
-from tests.peer.wires import CONFIG, REGTEST, Callbacks, connect, encoded, version
+from tests.peer.builders import CONFIG, REGTEST, Callbacks, connect, encoded, version
+from tests.peer.log_capture import LogCapture
 
 ZERO = bytes(32)
 ZEROS = "00" * 32
-
-
-class Log:
-    """An observer that keeps the entries of lbcproxy as lines and as (level, namespace, line)."""
-
-    def __init__(self, level: LogLevel = LogLevel.debug) -> None:
-        self.entries: list[tuple[str, str, str]] = []
-        self._level = level
-
-    def __enter__(self) -> Self:
-        globalLogPublisher.addObserver(self)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        globalLogPublisher.removeObserver(self)
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        namespace = event.get("log_namespace", "")
-        if namespace.startswith("lbcproxy.peer") and event["log_level"] >= self._level:
-            self.entries.append((event["log_level"].name, namespace, formatEvent(event)))
-
-    @property
-    def lines(self) -> list[str]:
-        """The lines but those of the trace."""
-        return [line for _, namespace, line in self.entries if not namespace.endswith(".trace")]
-
-    @property
-    def traced(self) -> list[str]:
-        """The lines of the trace."""
-        return [line for _, namespace, line in self.entries if namespace.endswith(".trace")]
-
-    def level(self, words: str) -> str:
-        """The level of the entries with these words, those of the trace apart."""
-        [level] = {
-            level
-            for level, namespace, line in self.entries
-            if words in line and not namespace.endswith(".trace")
-        }
-        return level
 
 
 # What is said of a message.
@@ -125,9 +81,9 @@ SUMMARIES: list[tuple[MessageRecord, str]] = [
     ("record", "words"), SUMMARIES, ids=lambda each: getattr(each, "command", "")
 )
 def test_a_message_is_named_with_its_summary(record: MessageRecord, words: str):
-    """The same for both directions; without parentheses if there is nothing to say (T2, T3)."""
+    """The same for both directions; without parentheses if there is no summary (T2, T3)."""
     wired = connect().shake_hands()
-    with Log() as log:
+    with LogCapture() as log:
         wired.feed(record)
         wired.peer.send(record)
     received, sending = (
@@ -139,8 +95,8 @@ def test_a_message_is_named_with_its_summary(record: MessageRecord, words: str):
 
 
 def test_the_handshake_is_logged():
-    """At debug, with who the node is and what was agreed."""
-    with Log() as log:
+    """At debug, with the node's user agent and the negotiated version."""
+    with LogCapture() as log:
         connect(inbound=False).shake_hands(70001)
     assert {level for level, _, _ in log.entries} == {"debug"}
     peer = "10.0.0.1:9246 (outbound)"
@@ -155,7 +111,7 @@ def test_the_handshake_is_logged():
 
 
 def test_every_message_has_a_summary_that_is_text():
-    """Whatever is in the fields: an entry that cannot be formatted says nothing."""
+    """With any values: an entry that cannot be formatted would be useless."""
     for command in commands():
         record = record_of(command)
         assert record is not None
@@ -175,7 +131,7 @@ NASTY = "new\nline \x1b[31mred \u202eturned \x07\x00".encode()
 def test_what_the_node_chose_is_escaped(what: str, record: MessageRecord):
     """A node must not write lines of its own into the log, nor act on a terminal (T4)."""
     wired = connect()
-    with Log() as log:
+    with LogCapture() as log:
         if what == "reject":
             wired.shake_hands()
         wired.feed(record)
@@ -190,15 +146,15 @@ def test_what_the_node_chose_is_escaped(what: str, record: MessageRecord):
 def test_an_unknown_command_is_escaped():
     """Its twelve bytes are the node's choice too."""
     wired = connect().shake_hands()
-    with Log() as log:
+    with LogCapture() as log:
         wired.feed(encoded(GetAddr()).replace(b"getaddr", b"\x1b[31m\r\n"))
     assert log.lines
     assert all(line.isprintable() for line in log.lines)
 
 
 def test_the_command_of_a_frame_passed_on_is_escaped():
-    """It is the other node's choice; nothing else is said of it."""
-    with Log() as log:
+    """The node chose it; nothing else is logged about it."""
+    with LogCapture() as log:
         PeerLog("a peer").sending(RawFrame("\x1b[31m"), b"raw")
     assert log.lines == ["sending \\x1b[31m (as it came) to a peer"]
 
@@ -206,7 +162,7 @@ def test_the_command_of_a_frame_passed_on_is_escaped():
 def test_reasons_are_cut():
     """At 250 characters; commands at 12."""
     wired = connect().shake_hands()
-    with Log() as log:
+    with LogCapture() as log:
         wired.feed(Reject(b"c" * 50, 1, b"r" * 300))
     line = next(line for line in log.lines if line.startswith("received reject"))
     assert f"cmd {'c' * 12}..., code" in line
@@ -218,7 +174,7 @@ def test_reasons_are_cut():
 
 def test_levels_are_those_of_the_table():
     """T5: warn for what an operator may act on, error for what is broken, debug for the rest."""
-    with Log() as log:
+    with LogCapture() as log:
         connect().shake_hands().pass_time(300, step=5)
         broken = encoded(GetAddr())[:20] + b"\0\0\0\0"
         connect(host="10.0.0.2", policy=Policy.STRICT).shake_hands().feed(broken)
@@ -268,7 +224,7 @@ def test_a_callback_that_raises_is_logged_once_with_its_trace():
 def test_the_trace_has_the_whole_record_and_the_bytes():
     """Of what was received the payload, of what is sent the frame (T2)."""
     wired = connect().shake_hands()
-    with Log() as log:
+    with LogCapture() as log:
         wired.feed(Ping(0x0102030405060708))
     received, sent = log.traced
     assert received == (
@@ -336,7 +292,7 @@ def send_one_through(observer: Any) -> None:
 
 
 def filtered(**levels: LogLevel) -> tuple[io.StringIO, FilteringLogObserver]:
-    """An observer as docs/peer.md tells to make one, with levels for `peer` and `trace`."""
+    """Return an observer as docs/peer.md shows it, with levels for `peer` and `trace`."""
     predicate = LogLevelFilterPredicate(LogLevel.info)
     for name, level in levels.items():
         namespace = "lbcproxy.peer" + (".trace" if name == "trace" else "")
@@ -361,7 +317,7 @@ def test_at_debug_only_summaries_are_made(dumps: list[int]):
 
 
 def test_with_the_trace_all_is_made(dumps: list[int]):
-    """The peer's level is that of the trace if nothing else is said."""
+    """The peer's level is that of the trace unless it is set."""
     _, observer = filtered(peer=LogLevel.debug)
     send_one_through(observer)
     assert (Counted.described, dumps) == (["summary", "repr"], [32, 0])
@@ -393,10 +349,10 @@ def test_kept_entries_keep_no_message():
     ]
 
 
-def test_what_is_no_message_is_not_logged_as_one():
-    """The note about the error says it."""
+def test_what_is_not_a_message_is_not_logged_as_one():
+    """The entry about the error has it."""
     wired = connect().shake_hands()
-    with Log() as log:
+    with LogCapture() as log:
         wired.feed(encoded(SendAddrV2()).replace(b"sendaddrv2", b"sendaddrvX"))
     assert [line for line in log.lines if line.startswith("received")] == []
 
@@ -404,6 +360,6 @@ def test_what_is_no_message_is_not_logged_as_one():
 def test_what_is_logged_of_a_peer_acts_on_no_terminal():
     """Whatever observes the log of Twisted: that of twistd writes texts as they are."""
     log = Logger(namespace="lbcproxy.peer.test", observer=peer_log.LOG_FILTER)
-    with Log() as seen:
+    with LogCapture() as seen:
         log.warn("{words} {error} {count}", words="a\x1b[2J\nb", error=OSError("\x9b"), count=3)
     assert seen.entries[-1][-1].endswith(r"a\x1b[2J\nb \x9b 3")

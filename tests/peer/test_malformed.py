@@ -1,4 +1,4 @@
-"""Tests of what cannot be read, or must not come, behind the handshake (PEER.md B19, M)."""
+"""Tests of malformed and forbidden messages after the handshake (docs/peer-lbcd.md B19, M)."""
 
 import itertools
 import tracemalloc
@@ -16,7 +16,7 @@ from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.messages.reject import Alert, Reject, RejectCode
-from tests.peer.wires import CONFIG, REGTEST, Callbacks, Wired, connect, encoded, version
+from tests.peer.builders import CONFIG, REGTEST, Callbacks, Wired, connect, encoded, version
 
 STRICT, TOLERANT = Policy.STRICT, Policy.TOLERANT
 BOTH = pytest.mark.parametrize("policy", [STRICT, TOLERANT], ids=lambda policy: policy.value)
@@ -76,7 +76,7 @@ PLACES += [("regtest", "127.0.0.2"), ("regtest", "::1")]
 def test_what_is_malformed_ends_the_connection_but_for_a_neighbour_on_regtest(
     kind: str, place: str, host: str, policy: Policy
 ):
-    """One reject with the whole reason, behind it nothing; lbcd's test tools are forgiven (M1-M3).
+    """One reject with the whole reason, after it nothing; lbcd's test tools are forgiven (M1-M3).
 
     What is cut short is forgiven nobody; an empty `ping`, which lbcd takes for a close, neither.
     A tolerant peer leaves every frame out that it cannot read, as Core does.
@@ -188,7 +188,7 @@ def test_a_flood_of_versions_in_the_handshake_is_answered_once():
     ],
     ids=["magic", "magic, tolerant", "checksum", "duplicate"],
 )
-def test_nothing_is_read_behind_what_is_fatal(fatal: bytes, policy: Policy):
+def test_nothing_is_read_after_what_is_fatal(fatal: bytes, policy: Policy):
     """Neither in the same segment nor in a later one."""
     wired = connect(policy=policy).shake_hands()
     wired.feed(Ping(1), fatal, Ping(2))
@@ -199,7 +199,7 @@ def test_nothing_is_read_behind_what_is_fatal(fatal: bytes, policy: Policy):
 
 
 @BOTH
-def test_junk_behind_a_message_that_is_still_handled_is_found(policy: Policy):
+def test_junk_after_a_message_that_is_still_handled_is_found(policy: Policy):
     """It need not be followed by anything to be fatal, however the bytes were cut."""
     waiting: Deferred[None] = Deferred()
     callbacks = Callbacks(on_ping=lambda peer, record: waiting)
@@ -214,7 +214,7 @@ def test_junk_behind_a_message_that_is_still_handled_is_found(policy: Policy):
 
 
 def seen(wired: Wired) -> tuple[Any, ...]:
-    """What a peer did: what it told, sent and counted."""
+    """What a peer did: what it reported, sent and counted."""
     told = [
         (name, *(each for each in rest if isinstance(each, int | str | None)))
         for name, *rest in wired.told
@@ -263,7 +263,7 @@ def test_any_split_is_the_same(cuts: list[int], inbound: bool, policy: Policy):
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300), st.booleans(), st.booleans(), st.sampled_from([STRICT, TOLERANT]))
 def test_no_bytes_do_harm(data: bytes, inbound: bool, ready: bool, policy: Policy):
-    """Whatever comes, the peer goes on or ends in order, and nothing is left."""
+    """Whatever arrives, the peer continues or closes cleanly, and nothing is left."""
     config = msgspec.structs.replace(CONFIG, policy=policy, network=REGTEST)
     wired = connect(config, inbound=inbound, host="127.0.0.1")
     if ready:
@@ -314,7 +314,7 @@ def test_no_memory_is_taken_for_a_promise(command: bytes, length: int, fatal: bo
 )
 @BOTH
 def test_a_command_is_taken_by_its_exact_bytes(command: bytes, known: bool, policy: Policy):
-    """Nothing is trimmed but the NULs behind; what is no command is unknown, and does no harm."""
+    """Nothing is trimmed but the NULs at the end; what is not a command is unknown and harmless."""
     payload = bytes(8)
     raw = frame(MAGIC, "ping", payload)
     raw = raw[:4] + command.ljust(12, b"\0") + raw[16:]

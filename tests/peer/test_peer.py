@@ -12,7 +12,7 @@ NETWORK = networks.get("lbry-regtest")
 
 
 def test_a_transparent_peer_is_a_relay_peer_with_a_warning():
-    """Programs that were written for the first release go on working."""
+    """Programs that were written for the first release keep working."""
     config = PeerConfig(network=NETWORK, policy=Policy.TRANSPARENT)
     owner = Mock()
     with pytest.warns(DeprecationWarning, match=r"RelayPeer\(owner\)") as warned:

@@ -18,7 +18,7 @@ from lbcproxy.wire import Codec
 from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.messages.reject import Reject
 from lbcproxy.wire.record import MessageRecord
-from tests.peer.wires import NOW, REGTEST, Wired, connect
+from tests.peer.builders import NOW, REGTEST, Wired, connect
 
 PROBE = Path(__file__).parents[2] / "captures" / "lbcd-probe.pcap"
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
@@ -33,8 +33,8 @@ NEEDS_A_CHAIN = {
     "headers",  # to getheaders
     "inv",  # to getblocks and mempool, and of its own
     "block",  # to getdata
-    "merkleblock",  # to getdata behind filterload
-    "tx",  # to getdata, and behind a merkleblock
+    "merkleblock",  # to getdata after filterload
+    "tx",  # to getdata, and after a merkleblock
     "notfound",  # to getdata
     "getdata",  # to inv
     "cfcheckpt",  # to getcfcheckpt
@@ -46,7 +46,7 @@ NEEDS_A_CHAIN = {
 
 @pytest.fixture(scope="module")
 def entries() -> list[Entry]:
-    """All that is in the capture."""
+    """Everything in the capture."""
     return list(open_capture(PROBE))
 
 
@@ -61,7 +61,7 @@ def records(entries: list[Entry], session: int) -> list[MessageRecord]:
 
 
 def probed(entries: list[Entry], session: int, *, pieces: int = 0) -> Wired:
-    """Say to a peer of ours what the client said to the node, up to where it hangs up."""
+    """Send a peer of ours what the client sent to the node, until it disconnects."""
     [shown] = [each for each in records(entries, session) if isinstance(each, Version)] or [None]
     config = PeerConfig(
         network=REGTEST,
@@ -113,7 +113,7 @@ def test_our_strict_peer_answers_as_lbcd_did(entries: list[Entry], session: int,
 
 
 def test_what_is_left_out_is_in_the_capture(entries: list[Entry]):
-    """A name that lbcd never said would hide what we say by mistake."""
+    """A name that lbcd never sent would hide what we send by mistake."""
     theirs = {name(each) for session in SESSIONS for each in records(entries, session)}
     assert theirs >= NEEDS_A_CHAIN
     assert theirs - NEEDS_A_CHAIN == {"version", "verack", "pong", "reject version"}
@@ -140,7 +140,7 @@ def test_a_ping_is_answered(entries: list[Entry]):
 
 
 def test_a_command_that_lbcd_does_not_know_is_forgiven(entries: list[Entry]):
-    """On regtest, from 127.0.0.1: all behind the client's `sendcmpct` was still heard."""
+    """On regtest, from 127.0.0.1: all after the client's `sendcmpct` was still heard."""
     wired = probed(entries, 1)
     reads = wired.callbacks.of("on_read")
     [strange] = [each for each in reads if each[1] is not None and each[1].command == "sendcmpct"]
@@ -163,7 +163,7 @@ def test_a_command_that_its_version_does_not_have_is_forgiven(entries: list[Entr
 
 
 def test_a_second_version_is_refused(entries: list[Entry]):
-    """As a duplicate, and the connection ends behind it."""
+    """As a duplicate, and the connection ends after it."""
     wired = probed(entries, 3)
     assert wired.sent[-1] == Reject(b"version", 0x12, b"duplicate version message")
     assert wired.closed
@@ -179,7 +179,7 @@ def test_a_version_that_is_too_old_is_not_worth_a_byte(entries: list[Entry]):
 
 
 def test_a_cut_version_ends_the_connection(entries: list[Entry]):
-    """What ends too early is not forgiven, not even on regtest (PEER.md M3).
+    """What ends too early is not forgiven, not even on regtest (docs/peer-lbcd.md M3).
 
     lbcd had hung up before it came: on `headers` that its chain had not asked for.
     """

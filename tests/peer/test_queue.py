@@ -1,4 +1,4 @@
-"""Tests of the queue: in order, bounded, and everybody learns what became of it (PEER.md C)."""
+"""Tests of the send queue: order, bounds, and what is reported (docs/peer-lbcd.md C)."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from lbcproxy.wire.messages.inventory import GetData, Inv, InventoryVector, InvT
 from lbcproxy.wire.messages.keepalive import FeeFilter, Ping, Pong
 from lbcproxy.wire.messages.reject import Alert, Reject
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
-from tests.peer.wires import CONFIG, Callbacks, Wired, connect, encoded, version
+from tests.peer.builders import CONFIG, Callbacks, Wired, connect, encoded, version
 from tests.proxy.transports import WATERMARK
 
 EITHER_WAY = pytest.mark.parametrize("inbound", [True, False], ids=["inbound", "outbound"])
@@ -30,7 +30,7 @@ def big(size: int = 1 << 20) -> Alert:
 
 
 class Fates:
-    """What became of messages: `queue` one under a name, and see `told`."""
+    """The results of messages: `queue` one under a name, and look at `told`."""
 
     def __init__(self, wired: Wired) -> None:
         self.wired = wired
@@ -54,7 +54,7 @@ def nonces(wired: Wired) -> list[int | None]:
 
 
 def test_ten_thousand_messages_go_out_in_order():
-    """Each is told once that it was sent, in the same order, though the node reads in bits."""
+    """Each Deferred fires once, in order, though the node reads in small pieces."""
     wired = connect().shake_hands()
     fates = Fates(wired)
     for number in range(10_000):
@@ -67,7 +67,7 @@ def test_ten_thousand_messages_go_out_in_order():
     assert wired.peer.snapshot().queued_bytes == 0
 
 
-def test_a_message_is_told_sent_when_the_transport_has_it():
+def test_a_message_is_reported_sent_when_the_transport_has_it():
     """Not before: one that waits behind a full transport may still be given up."""
     wired = connect().shake_hands()
     fates = Fates(wired)
@@ -80,7 +80,7 @@ def test_a_message_is_told_sent_when_the_transport_has_it():
     assert wired.commands == ["alert", "getaddr"]
 
 
-def test_a_block_is_announced_behind_what_waits():
+def test_a_block_is_announced_after_what_waits():
     """It jumps no queue (C8)."""
     wired = connect().shake_hands()
     wired.peer.send(big(WATERMARK))
@@ -112,7 +112,7 @@ def test_writing_goes_on_while_a_callback_is_waited_for():
 
 
 def test_witnesses_go_out_for_whom_they_are_wanted():
-    """The queue's user says it message by message (A7)."""
+    """The user decides it for each message (A7)."""
     spent = TxIn(bytes(32), 0, b"", 0, witness=(b"w",))
     tx = Tx(1, (spent,), (TxOut(1, b""),), 0)
     wired = connect()
@@ -130,7 +130,7 @@ def test_witnesses_go_out_for_whom_they_are_wanted():
 
 @EITHER_WAY
 def test_what_is_queued_before_there_is_a_connection_waits_for_the_handshake(inbound: bool):
-    """Whoever makes a peer may ask it at once; lbcd lets that go (C2)."""
+    """A new peer can be used at once; lbcd drops such messages (C2)."""
     wired = connect(inbound=inbound, opened=False)
     fates = Fates(wired)
     fates.queue("early", Ping(1))
@@ -156,7 +156,7 @@ def test_what_is_queued_before_there_is_a_connection_waits_for_the_handshake(inb
     ],
     ids=["refused", "malformed", "too late", "reset", "closed", "by us", "obsolete"],
 )
-def test_a_failed_handshake_tells_all_who_queued(end: Any, inbound: bool):
+def test_a_failed_handshake_notifies_everyone_who_queued(end: Any, inbound: bool):
     """In lbcd they wait for ever (B18)."""
     wired = connect(inbound=inbound, opened=False, policy=Policy.STRICT)
     fates = Fates(wired)
@@ -168,7 +168,7 @@ def test_a_failed_handshake_tells_all_who_queued(end: Any, inbound: bool):
     assert "getaddr" not in wired.commands
 
 
-def test_what_is_queued_behind_the_end_is_told_at_once():
+def test_what_is_queued_after_the_end_is_reported_at_once():
     """Also while what was written still goes out, and after."""
     wired = connect().shake_hands()
     fates = Fates(wired)
@@ -188,7 +188,7 @@ def test_what_is_queued_behind_the_end_is_told_at_once():
 
 @pytest.mark.parametrize("name", ["on_disconnected", "on_write", "on_read", "on_ping"])
 def test_callbacks_may_queue(name: str):
-    """And are told; behind the end, that it was not sent."""
+    """And their Deferreds fire; after the end with False."""
     fates: list[Any] = []
 
     def act(peer: Any, *_: object) -> None:
@@ -293,7 +293,7 @@ def test_what_cannot_be_encoded_fails_alone(record: Any, ready: bool):
 
 
 def test_bytes_that_wait_are_bounded():
-    """A node that does not read must not cost us all memory; the others go on."""
+    """A node that does not read must not cost us all memory; others are not affected."""
     config = msgspec.structs.replace(CONFIG, most_queued=1 << 20)
     wired, other = connect(config).shake_hands(), connect(config).shake_hands()
     fates = Fates(wired)
@@ -338,7 +338,7 @@ def test_a_node_has_time_to_read_by_the_size_of_what_was_sent(size: int, seconds
     assert wired.closed
 
 
-def test_a_node_that_reads_in_time_has_the_time_anew():
+def test_a_node_that_reads_in_time_gets_the_full_time_again():
     """Slow is not silent."""
     wired = connect().shake_hands()
     for _ in range(5):
@@ -352,8 +352,8 @@ def test_a_node_that_reads_in_time_has_the_time_anew():
 # The end.
 
 
-def test_disconnecting_gives_the_queue_up():
-    """What the transport has is still read by the node; nothing else is handed to it (C5)."""
+def test_disconnecting_discards_the_queue():
+    """What the transport has is still read by the node; nothing else is passed to it (C5)."""
     wired = connect().shake_hands()
     fates = Fates(wired)
     fates.queue("out", big())
@@ -383,8 +383,8 @@ def test_a_node_that_does_not_read_is_cut_off(close: float):
     assert wired.callbacks.of("on_disconnected") == [("disconnected by us",)]
 
 
-def test_last_words_go_out_behind_all_that_waits():
-    """A reject is flushed with the queue before it, and everybody is told so (M1)."""
+def test_last_words_go_out_after_all_that_waits():
+    """A reject is flushed with the queue before it, and every Deferred fires (M1)."""
     wired = connect(policy=Policy.STRICT).shake_hands()
     fates = Fates(wired)
     for number in range(5):
@@ -427,7 +427,7 @@ def test_counters_hold_what_was_written():
 
 
 def test_disconnecting_in_on_write_cuts_nothing_in_half():
-    """What the core has said is sent whole: counters and Deferreds tell what is on the wire."""
+    """What the core wrote is sent whole: counters and Deferreds match the wire."""
     callbacks = Callbacks(on_write=lambda peer, size, record: peer.disconnect())
     wired = connect(callbacks=callbacks).feed(version())
     assert wired.commands == ["version", "verack"]
@@ -448,7 +448,7 @@ def test_disconnecting_in_on_write_gives_the_rest_up():
     assert sorted(fates.told) == [(0, True), (1, False), (2, False)]
 
 
-def test_inventory_of_the_node_is_not_queued_behind_a_reject():
+def test_inventory_of_the_node_is_not_queued_after_a_reject():
     """Nothing follows last words."""
     wired = connect(policy=Policy.STRICT).shake_hands()
     wired.feed(frame(MAGIC, "nonsense", b""), Inv((BLOCK,)), Ping(1))

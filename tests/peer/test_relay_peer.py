@@ -1,4 +1,4 @@
-"""Tests of RelayPeer: what it does to its transport, and what it tells its owner."""
+"""Tests of RelayPeer: what it does to its transport, and which events its owner gets."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.proxy.transports import WATERMARK, FakeTransport
 
 
 class RecordingOwner:
-    """Records what a peer tells its owner."""
+    """An owner that records the events of a peer."""
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
@@ -50,7 +50,7 @@ class Connected:
 
     @property
     def told(self) -> list[tuple[Any, ...]]:
-        """What was told after the connection was made."""
+        """The events after the connection was established."""
         return self.listener.told[1:]
 
     def said(self, *names: str) -> list[str]:
@@ -128,7 +128,7 @@ def test_bytes_go_in_and_out_as_they_are(chunks: list[bytes]):
 
 
 def test_each_reason_to_pause_has_to_be_taken_back():
-    """That one owner goes on must not undo what another one needs."""
+    """One owner's resume must not undo another's pause."""
     connected = Connected()
     connected.peer.pause("one")
     connected.peer.pause("other")
@@ -166,7 +166,7 @@ def test_nothing_is_read_while_paused():
     assert connected.told == [("received", b"data")]
 
 
-def test_reading_does_not_go_on_behind_the_node_s_end():
+def test_reading_does_not_go_on_after_the_node_s_end():
     """Twisted would report the same end once more."""
     connected = Connected()
     connected.wire.finish()
@@ -185,7 +185,7 @@ def test_after_the_end_pauses_do_not_touch_the_transport():
     assert connected.said("pause", "resume") == []
 
 
-def test_too_much_waiting_is_told_and_its_end_too():
+def test_too_much_waiting_is_reported_and_its_end_too():
     """More than 64 KiB is too much; room is when nothing waits any more."""
     connected = Connected()
     connected.peer.write(bytes(WATERMARK))
@@ -202,7 +202,7 @@ def test_too_much_waiting_is_told_and_its_end_too():
 # Ends.
 
 
-def test_a_half_close_by_the_node_is_told_and_writing_goes_on():
+def test_a_half_close_by_the_node_is_reported_and_writing_goes_on():
     """The other direction is still alive."""
     connected = Connected()
     connected.wire.arrive(b"last")
@@ -242,7 +242,7 @@ def test_close_sends_what_waits_first(waiting: int):
     assert connected.told[-1] == ("closed", False, False)
 
 
-def test_close_behind_a_half_close_ends_at_once():
+def test_close_after_a_half_close_ends_at_once():
     """Nothing waits then, so there is nothing to wait for."""
     connected = Connected()
     connected.peer.finish()
@@ -252,7 +252,7 @@ def test_close_behind_a_half_close_ends_at_once():
 
 
 def test_abort_drops_what_waits():
-    """The transport tells of the end in the next turn."""
+    """The transport reports the end in the next iteration of the reactor."""
     connected = Connected()
     connected.peer.write(bytes(10))
     connected.peer.abort()
@@ -263,7 +263,7 @@ def test_abort_drops_what_waits():
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])
-def test_the_end_is_told_once(how: str):
+def test_the_end_is_reported_once(how: str):
     """Owners forget the peer when they hear of it."""
     connected = Connected()
     for _ in range(3):
@@ -288,7 +288,7 @@ def test_abort_cuts_a_close_that_waits():
     assert connected.told == [("closed", True, False)]
 
 
-def test_a_reset_is_told_from_a_close():
+def test_a_reset_is_distinguished_from_a_close():
     """What the other leg mirrors depends on it."""
     connected = Connected()
     connected.wire.reset()

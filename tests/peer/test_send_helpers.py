@@ -1,4 +1,4 @@
-"""Tests of the messages a peer makes by itself when asked to (PEER.md Y)."""
+"""Tests of addresses, locator requests and rejects (docs/peer-lbcd.md Y)."""
 
 import math
 from collections import Counter
@@ -16,14 +16,14 @@ from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, GetAddr, T
 from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck
 from lbcproxy.wire.messages.headers import GetBlocks, GetHeaders
 from lbcproxy.wire.messages.reject import Reject
-from tests.peer.test_log import Log
-from tests.peer.wires import BITCOIN, CONFIG, Callbacks, Wired, connect, version
+from tests.peer.builders import BITCOIN, CONFIG, Callbacks, Wired, connect, version
+from tests.peer.log_capture import LogCapture
 
 A, B, C, ZERO = (bytes([number]) * 32 for number in (1, 2, 3, 0))
 
 
 def ready(number: int = 70013, callbacks: Callbacks | None = None) -> Wired:
-    """A peer behind its handshake."""
+    """A peer after its handshake."""
     return connect(callbacks=callbacks).shake_hands(number)
 
 
@@ -41,7 +41,7 @@ def new_addresses(count: int) -> list[AddressV2]:
 
 
 def test_no_addresses_send_nothing():
-    """An empty `addr` says nothing."""
+    """An empty `addr` is useless."""
     wired = ready()
     assert wired.peer.push_addr([]) == ()
     assert wired.commands == []
@@ -86,7 +86,7 @@ def test_the_choice_is_fair():
     assert chi < 50
 
 
-def test_addresses_pushed_in_the_handshake_go_out_behind_it():
+def test_addresses_pushed_in_the_handshake_go_out_after_it():
     """As any message."""
     wired = connect()
     wired.peer.push_addr(addresses(2))
@@ -94,7 +94,7 @@ def test_addresses_pushed_in_the_handshake_go_out_behind_it():
     assert wired.commands == ["version", "verack", "addr"]
 
 
-def test_addresses_that_cannot_be_sent_are_told_still():
+def test_addresses_that_cannot_be_sent_are_still_reported():
     """Behind the end nothing is sent; what was chosen is given all the same (Y1)."""
     wired = ready()
     wired.peer.disconnect()
@@ -197,7 +197,7 @@ def test_a_request_repeated_at_once_is_not_asked(
     wired = ready()
     hashes = {"A": A, "B": B, "C": C}
     given = []
-    with Log() as log:
+    with LogCapture() as log:
         for request in requests.split(","):
             locator = [bytes(bytearray(hashes[name])) for name in request.rstrip("!")]
             stop = C if request.endswith("!") else ZERO
@@ -242,7 +242,7 @@ def test_the_two_requests_are_remembered_apart():
 
 
 def test_a_new_connection_has_asked_nothing():
-    """A peer is one connection; the next one asks anew."""
+    """A peer is one connection; the next one starts without a memory."""
     for _ in range(2):
         assert ready().peer.push_get_blocks([A], ZERO)
 
@@ -266,7 +266,7 @@ def test_a_reject_has_a_hash_if_its_command_has(
 ):
     """Where it is missing that is our user's mistake, which is warned of (Y3)."""
     wired = ready()
-    with Log() as log:
+    with LogCapture() as log:
         done = wired.peer.push_reject(command, 0x10, "because", given)
     assert wired.sent == [Reject(command.encode(), 0x10, b"because", sent)]
     assert done.result is True
@@ -276,14 +276,14 @@ def test_a_reject_has_a_hash_if_its_command_has(
 
 @pytest.mark.parametrize(("number", "sent"), [(70001, False), (70002, True)])
 def test_a_reject_needs_version_70002(number: int, sent: bool):
-    """Below nothing is sent, which is no error."""
+    """Below that nothing is sent, without an error."""
     wired = ready(number)
     assert wired.peer.push_reject("inv", 1, "no").result is sent
     assert wired.commands == ["reject"] * sent
     assert not wired.closed
 
 
-def test_a_reject_behind_the_end_is_not_sent():
+def test_a_reject_after_the_end_is_not_sent():
     """And nobody waits for it."""
     wired = ready()
     wired.peer.disconnect()
@@ -292,7 +292,7 @@ def test_a_reject_behind_the_end_is_not_sent():
 
 @pytest.mark.parametrize(("command", "reason"), [("tx", "\ud800"), ("\ud800", "no")])
 def test_text_that_cannot_be_written_fails_the_deferred_alone(command: str, reason: str):
-    """As any message that cannot be encoded: nothing is raised, and the connection goes on."""
+    """As any message that cannot be encoded: nothing is raised, and the connection continues."""
     wired = connect().shake_hands()
     failed = wired.peer.push_reject(command, 0x10, reason)
     assert isinstance(failed.result, Failure)
@@ -301,8 +301,8 @@ def test_text_that_cannot_be_written_fails_the_deferred_alone(command: str, reas
     assert not wired.closed
 
 
-def test_a_reject_pushed_before_the_handshake_is_sent_behind_it():
-    """Unless the node turns out to have no `reject`, which its Deferred says."""
+def test_a_reject_pushed_before_the_handshake_is_sent_after_it():
+    """Unless the node turns out to have no `reject`, which its Deferred reports."""
     for number in (70002, 70001):
         wired = connect()
         done = wired.peer.push_reject("inv", 1, "no")

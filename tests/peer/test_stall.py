@@ -1,4 +1,4 @@
-"""Tests of who does not answer: each request, its answers and its deadline (PEER.md S2 to S7)."""
+"""Tests of overdue answers: requests, their answers, deadlines (docs/peer-lbcd.md S2 to S7)."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ from lbcproxy.wire.messages.inventory import GetData, Inv, InventoryVector, NotF
 from lbcproxy.wire.messages.keepalive import MemPool, Ping, Pong
 from lbcproxy.wire.messages.transactions import Tx
 from lbcproxy.wire.record import MessageRecord
-from tests.peer.test_log import Log
-from tests.peer.wires import CONFIG, Callbacks, Wired, connect, version
+from tests.peer.builders import CONFIG, Callbacks, Wired, connect, version
+from tests.peer.log_capture import LogCapture
 
 ZERO = bytes(32)
 HEADER = BlockHeader(1, ZERO, ZERO, ZERO, 0, 0, 0)
@@ -43,7 +43,7 @@ NO_ROWS = [
 
 
 def ready(callbacks: Callbacks | None = None, **changes: Any) -> Wired:
-    """A peer behind its handshake."""
+    """A peer after its handshake."""
     config = msgspec.structs.replace(CONFIG, **changes)
     return connect(config, callbacks=callbacks).shake_hands()
 
@@ -68,7 +68,7 @@ def test_the_table_is_that_of_the_reference():
 
 @pytest.mark.parametrize("asked", REQUESTS)
 def test_without_an_answer_the_node_is_left(asked: str):
-    """At the first look, each 15 seconds, at or behind the deadline."""
+    """At the first look, each 15 seconds, at or after the deadline."""
     wired = ready()
     wired.peer.send(REQUESTS[asked])
     assert ends_at(wired) == (90 if asked == "getheaders" else 30)
@@ -78,7 +78,7 @@ def test_without_an_answer_the_node_is_left(asked: str):
 
 @pytest.mark.parametrize(("asked", "end"), [("getdata", 45), ("getheaders", 105)])
 def test_the_cut_comes_with_the_next_look(asked: str, end: int):
-    """Up to 15 seconds behind the deadline (S4)."""
+    """Up to 15 seconds after the deadline (S4)."""
     wired = ready()
     wired.pass_time(0.5)
     wired.peer.send(REQUESTS[asked])
@@ -87,7 +87,7 @@ def test_the_cut_comes_with_the_next_look(asked: str, end: int):
 
 @pytest.mark.parametrize(("asked", "answer"), ROWS)
 def test_any_answer_of_the_group_will_do(asked: str, answer: str):
-    """One block, transaction or notfound stands for all that was asked for."""
+    """One block, transaction or notfound answers for everything requested."""
     wired = ready()
     wired.peer.send(REQUESTS[asked])
     wired.pass_time(29)
@@ -96,8 +96,8 @@ def test_any_answer_of_the_group_will_do(asked: str, answer: str):
 
 
 @pytest.mark.parametrize(("asked", "other"), NO_ROWS)
-def test_another_message_is_no_answer(asked: str, other: str):
-    """Whatever else the node says, it has not answered this."""
+def test_another_message_is_not_an_answer(asked: str, other: str):
+    """Whatever else the node sends, it has not answered this."""
     wired = ready()
     wired.peer.send(REQUESTS[asked])
     wired.pass_time(29)
@@ -136,7 +136,7 @@ def test_other_requests_keep_their_deadline():
 
 
 @pytest.mark.parametrize("record", [Ping(5), GetAddr(), Pong(1), Inv(())], ids=lambda r: r.command)
-def test_what_may_go_unanswered_is_no_stall(record: MessageRecord):
+def test_what_may_go_unanswered_is_not_a_stall(record: MessageRecord):
     """Scenario 44."""
     wired = ready()
     wired.peer.send(record)
@@ -153,7 +153,7 @@ def test_our_own_pings_are_no_stall():
     assert not wired.closed
 
 
-def test_the_handshake_itself_is_no_request():
+def test_the_handshake_itself_is_not_a_request():
     """Its `version` has a time limit of its own; nothing is left behind by it."""
     wired = connect(inbound=False).shake_hands()
     assert ends_at(wired) is None
@@ -167,7 +167,7 @@ def test_a_version_of_the_user_s_wants_a_verack():
 
 
 def test_the_time_begins_when_the_request_is_handed_to_the_transport():
-    """What waits behind much else was not asked yet."""
+    """What still waits in the queue was not requested yet."""
     wired = ready()
     wired.peer.core.sender.filled(0)
     wired.peer.send(REQUESTS["getdata"])
@@ -177,7 +177,7 @@ def test_the_time_begins_when_the_request_is_handed_to_the_transport():
 
 
 def test_a_request_queued_in_the_handshake_has_its_time_from_then_on():
-    """It is sent behind the handshake."""
+    """It is sent after the handshake."""
     wired = connect(opened=False)
     wired.peer.send(REQUESTS["getdata"])
     wired.open().pass_time(20)
@@ -202,7 +202,7 @@ def slow(seconds: float, done: "Deferred[None] | None" = None) -> Callbacks:
 
 
 def test_the_time_in_an_async_callback_is_not_counted():
-    """Nothing is read meanwhile: the answer may lie in the kernel."""
+    """Nothing is read until then: the answer may wait in the kernel."""
     done: Deferred[None] = Deferred()
     wired = ready(slow(0, done))
     wired.peer.send(REQUESTS["getdata"])
@@ -228,7 +228,7 @@ def test_the_time_in_earlier_callbacks_is_not_forgotten():
     assert 90 <= (ends_at(wired) or 0) < 106
 
 
-def test_an_answer_behind_a_slow_callback_is_in_time():
+def test_an_answer_after_a_slow_callback_is_in_time():
     """It waited in our own queue."""
     done: Deferred[None] = Deferred()
     wired = ready(slow(0, done))
@@ -239,8 +239,8 @@ def test_an_answer_behind_a_slow_callback_is_in_time():
     assert ends_at(wired, 300) is None
 
 
-def test_what_is_asked_in_a_slow_callback_has_its_time_behind_it():
-    """No less, and no more: what ran before it was asked is no excuse."""
+def test_what_is_asked_in_a_slow_callback_has_its_time_after_it():
+    """No less, and no more: the time before the request does not count."""
     done: Deferred[None] = Deferred()
     wired = ready(slow(0, done))
     wired.feed(GetAddr())
@@ -271,7 +271,7 @@ def test_the_time_of_a_pause_is_not_counted():
 def test_log_says_so_once_and_waits_on():
     """For a recorder, which must not end what it watches (S7)."""
     wired = ready(stall=StallMode.LOG)
-    with Log() as log:
+    with LogCapture() as log:
         wired.peer.send(REQUESTS["getheaders"])
         wired.peer.send(MemPool())
         assert ends_at(wired) is None
@@ -286,9 +286,9 @@ def test_log_says_so_once_and_waits_on():
 
 
 def test_off_does_nothing():
-    """Neither says nor does (S6)."""
+    """It neither logs nor disconnects (S6)."""
     wired = ready(stall=StallMode.OFF)
-    with Log() as log:
+    with LogCapture() as log:
         for request in REQUESTS.values():
             wired.peer.send(request)
         assert ends_at(wired) is None

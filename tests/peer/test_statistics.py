@@ -1,4 +1,4 @@
-"""Tests of what is counted, and of the snapshot (PEER.md Q)."""
+"""Tests of what is counted, and of the snapshot (docs/peer-lbcd.md Q)."""
 
 import tracemalloc
 from typing import Any
@@ -13,7 +13,7 @@ from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import GetData
 from lbcproxy.wire.messages.keepalive import FeeFilter, MemPool, Ping, Pong
-from tests.peer.wires import (
+from tests.peer.builders import (
     BITCOIN,
     CONFIG,
     NOW,
@@ -27,7 +27,7 @@ from tests.peer.wires import (
 
 
 def counts(wired: Wired) -> tuple[int, int]:
-    """The bytes a peer says it sent and received."""
+    """Return the bytes that a peer has counted as sent and received."""
     snapshot = wired.peer.snapshot()
     return snapshot.bytes_sent, snapshot.bytes_received
 
@@ -59,7 +59,7 @@ def test_before_the_connection_little_is_known():
 
 
 @pytest.mark.parametrize("inbound", [True, False])
-def test_behind_the_handshake_the_node_is_known(inbound: bool):
+def test_after_the_handshake_the_node_is_known(inbound: bool):
     """Both what it advertised and what was agreed (Q2)."""
     wired = connect(inbound=inbound, clock=None).shake_hands(
         80000, services=77, user_agent=b"/x/", start_height=5, timestamp=int(NOW) - 30
@@ -91,7 +91,7 @@ def test_snapshots_stay_as_they_are():
 
 
 def test_a_snapshot_can_be_taken_at_any_time():
-    """In each callback, while it connects, and behind the end (A2)."""
+    """In each callback, while it connects, and after the end (A2)."""
     taken: list[PeerStatistics] = []
 
     def take(peer: Peer, *arguments: Any) -> None:
@@ -127,7 +127,7 @@ def test_heights_never_fall():
 
 
 def test_the_block_announced_last_is_as_it_was_said():
-    """It may be taken back (A5)."""
+    """It may be reset to None (A5)."""
     peer = connect().shake_hands().peer
     assert peer.core.remote.last_announced is None
     peer.update_last_announced(bytes(32))
@@ -183,7 +183,7 @@ def test_bytes_are_those_on_the_wire_with_errors_too(what: str, handshake: str, 
 
 
 def test_forgiven_errors_are_counted():
-    """On regtest the connection goes on."""
+    """On regtest the connection continues."""
     config = msgspec.structs.replace(CONFIG, network=REGTEST)
     wired = connect(config, host="127.0.0.1").shake_hands()
     before = counts(wired)[1]
@@ -194,7 +194,7 @@ def test_forgiven_errors_are_counted():
 
 
 def test_what_was_not_sent_is_not_counted():
-    """What a disconnect gives up never went out."""
+    """What a disconnect discards was never sent."""
     wired = connect().shake_hands()
     before = counts(wired)[0]
     wired.peer.core.sender.filled(0)

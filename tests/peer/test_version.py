@@ -1,4 +1,4 @@
-"""Tests of `version`: what ours says, and what a node's means (PEER.md B.4, F, H, I)."""
+"""Tests of `version`: what we send, and what a node's means (docs/peer-lbcd.md B21, F, H, I)."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
 from lbcproxy.wire.messages.keepalive import FeeFilter, MemPool, Ping, SendHeaders
 from lbcproxy.wire.messages.reject import Reject, RejectCode
-from tests.peer.wires import CONFIG, NOW, Callbacks, Wired, connect, encoded, version
+from tests.peer.builders import CONFIG, NOW, Callbacks, Wired, connect, encoded, version
 
 STRICT, TOLERANT = Policy.STRICT, Policy.TOLERANT
 BOTH = pytest.mark.parametrize("policy", [STRICT, TOLERANT], ids=lambda policy: policy.value)
@@ -84,7 +84,7 @@ def test_the_highest_version_is_that_of_the_network(configured: int | None):
     ids=["mempool", "sendheaders", "feefilter", "filterclear", "reject", "pong"],
 )
 def test_a_command_is_malformed_below_its_version(since: int, record: Any, raw: bytes | None):
-    """What was agreed on decides what may be said; above, it is taken."""
+    """The negotiated version decides what may be sent; above it is accepted."""
     raw = encoded(record) if raw is None else raw
     config = changed(services=1 << 2)
     for policy in Policy:
@@ -112,8 +112,8 @@ FIELDS = ["addr_from", "nonce", "user_agent", "start_height", "relay"]
 
 @BOTH
 @pytest.mark.parametrize("last", range(len(FIELDS) + 1), ids=["addr_recv", *FIELDS])
-def test_a_version_may_end_behind_any_optional_field(last: int, policy: Policy):
-    """Old nodes end there; what is missing is unknown, and the handshake goes on (B26)."""
+def test_a_version_may_end_after_any_optional_field(last: int, policy: Policy):
+    """Old nodes end there; what is missing is unknown, and the handshake continues (B26)."""
     missing: dict[str, Any] = dict.fromkeys(FIELDS[last:])
     wired = connect(policy=policy).feed(version(**missing), VerAck())
     assert wired.peer.is_ready
@@ -154,7 +154,7 @@ def test_any_relay_byte_but_zero_is_a_yes(byte: int, relay: bool):
     assert record.relay is relay
 
 
-def test_bytes_behind_the_relay_byte_are_taken():
+def test_bytes_after_the_relay_byte_are_taken():
     """A later protocol may add fields; up to the cap of `version` they are passed over."""
     payload = encoded(version())[24:] + bytes(8)
     wired = connect().feed(frame(MAGIC, "version", payload), VerAck())
@@ -172,7 +172,7 @@ def test_the_time_offset_is_the_nodes_clock_less_ours(offset: int):
 
 
 def test_the_last_block_never_falls():
-    """It begins with the node's own word, and is raised by who sees a better one (A5)."""
+    """It starts as what the node claims, and its user raises it (A5)."""
     wired = connect().shake_hands(start_height=100)
     assert wired.peer.snapshot().starting_height == 100
     for height, last in ((99, 100), (100, 100), (101, 101), (50, 101)):
@@ -182,7 +182,7 @@ def test_the_last_block_never_falls():
 
 
 def test_the_last_announced_block_is_kept_as_given():
-    """It may be taken back."""
+    """It may be reset to None."""
     wired = connect().shake_hands()
     assert wired.peer.core.remote.last_announced is None
     for block in (b"a" * 32, b"b" * 32, None):
@@ -360,7 +360,7 @@ def test_a_config_cannot_be_changed():
 
 
 @pytest.mark.parametrize("interval", [0.0, -1.0])
-def test_an_interval_that_is_no_time_is_the_usual_one(interval: float):
+def test_an_interval_that_is_not_positive_is_the_default(interval: float):
     """D2."""
     assert changed(trickle_interval=interval).trickle == 10.0
 

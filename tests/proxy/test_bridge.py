@@ -18,7 +18,7 @@ from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
 from lbcproxy.wire.record import MessageRecord
-from tests.peer.wires import BITCOIN, CONFIG, connect, version
+from tests.peer.builders import BITCOIN, CONFIG, connect, version
 
 NETWORK = BITCOIN
 NODE, WITNESS = 1, 1 << 3

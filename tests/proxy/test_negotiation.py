@@ -14,7 +14,7 @@ from lbcproxy.wire.messages.compact_blocks import SendCmpct
 from lbcproxy.wire.messages.handshake import SendAddrV2, SendTxRcncl, VerAck, WtxidRelay
 from lbcproxy.wire.messages.inventory import GetData, Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import FeeFilter, Ping, Pong, SendHeaders
-from tests.peer.wires import version
+from tests.peer.builders import version
 from tests.proxy.test_terminate import INV, Scene, both_ways, encoded, frames, turned
 from tests.proxy.transports import NETWORK
 

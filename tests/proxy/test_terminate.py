@@ -23,7 +23,7 @@ from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck, Version
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.record import MessageRecord
-from tests.peer.wires import version
+from tests.peer.builders import version
 from tests.proxy.transports import (
     NETWORK,
     UPSTREAM,

@@ -30,8 +30,8 @@ from lbcproxy.wire.messages.headers import GetBlocks, GetHeaders
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType, NotFound
 from lbcproxy.wire.messages.keepalive import MemPool, Ping, SendHeaders
 from tests.nodes import wait_until
-from tests.peer.wires import Wire, encoded
-from tests.peer.wires import version as greeting
+from tests.peer.builders import Wire, encoded
+from tests.peer.builders import version as greeting
 from tests.replay.talks import BITCOIN, asks, says, talk, version
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
@@ -335,7 +335,7 @@ def test_who_asks_much_and_reads_nothing_is_waited_for(in_memory):
     for _ in range(30):
         wire.arrive(question)
         assert actor.core.sender.outbox.size < 1 << 21
-        assert actor.core.held <= len(question)
+        assert actor.core.receiver.buffered_bytes <= len(question)
     assert len(wire.incoming) > 5
     while wire.waiting or wire.incoming:
         wire.read()

@@ -1,7 +1,7 @@
-"""A full peer on a transport in memory, and the node at its other end, who is the test.
+"""A peer on a transport in memory. The test plays the node at the other end.
 
-`connect(CONFIG, inbound=False)` gives a `Wired`: its `peer`, its `clock`, what the peer `sent`,
-what it told its callbacks in `told`. The node speaks with `feed` and `shake_hands`.
+`connect(CONFIG, inbound=False)` returns a `Wired`: the `peer`, its `clock`, the messages it `sent`,
+and the calls of its callbacks in `told`. The node sends with `feed` and `shake_hands`.
 """
 
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ HIGHEST = 70016
 
 
 def version(number: int = 70013, **fields: Any) -> Version:
-    """A node's `version` message, with everything in it that is not said otherwise."""
+    """Return a node's `version` message with default values for the fields that are not given."""
     usual: dict[str, Any] = {
         "services": 1,
         "timestamp": int(NOW),
@@ -62,7 +62,7 @@ def version(number: int = 70013, **fields: Any) -> Version:
 def encoded(
     record: MessageRecord, at: int = HIGHEST, *, network: Network = MAINNET, witness: bool = True
 ) -> bytes:
-    """The frame of a message, written for a protocol version."""
+    """Return the frame of a message, encoded for a protocol version."""
     codec = Codec(network, at, "witness" if witness else "base")
     return frame(network.magic, record.command, codec.encode(record))
 
@@ -78,11 +78,11 @@ class Wire(FakeTransport):
 
 
 MADE: list["Wired"] = []
-"""Every one that was made since it was cleared."""
+"""All that were made since the list was cleared."""
 
 
 class Callbacks:
-    """Every callback of a peer. Each tells `told`; `on` says what else one does and answers.
+    """Every callback of a peer. Each call is recorded in `told`; `on` has what it does then.
 
     `Callbacks(on_version=lambda peer, record: Reject(...))`.
     """
@@ -136,18 +136,18 @@ class Wired:
         MADE.append(self)
 
     def end(self) -> None:
-        """Disconnect, and let the node read or be cut off."""
+        """Disconnect, and let the node read or be aborted."""
         self.peer.disconnect()
         self.read()
         self.clock.advance(self.config.timeouts.close)
         self.clock.advance(0)
 
     def open(self) -> "Wired":
-        """Make the connection."""
+        """Establish the connection."""
         self.peer.makeConnection(self.wire)
         return self
 
-    # What the node does.
+    # The node.
 
     def feed(self, *things: MessageRecord | bytes) -> "Wired":
         """Let the node send messages, or bytes as they are, in one segment."""
@@ -155,14 +155,14 @@ class Wired:
         return self
 
     def frame(self, thing: MessageRecord | bytes) -> bytes:
-        """The bytes of a message as the node writes it."""
+        """Return the bytes of a message as the node encodes it."""
         if isinstance(thing, bytes):
             return thing
         at = HIGHEST if isinstance(thing, Version) else self.peer.core.protocol_version
         return encoded(thing, at, network=self.config.network)
 
     def shake_hands(self, number: int = 70013, **fields: Any) -> "Wired":
-        """Let the node say `version` and `verack`; what was sent and told until then is forgotten.
+        """Complete the handshake; what was sent and recorded until then is discarded.
 
         The handshake has to succeed.
         """
@@ -174,7 +174,7 @@ class Wired:
         return self
 
     def read(self) -> "Wired":
-        """Let the node read all there is, and what follows from it happen."""
+        """Let the node read everything, and run what follows from that."""
         before = -1
         while before != (before := len(self.wire.got)):
             self.wire.read()
@@ -182,18 +182,18 @@ class Wired:
         return self
 
     def pass_time(self, seconds: float, step: float = 1.0) -> "Wired":
-        """Let time pass in steps, the node reading all along and saying nothing."""
+        """Let time pass in steps. The node reads and is silent."""
         whole, rest = divmod(seconds, step)
         for each in [step] * int(whole) + [rest] * (rest > 0):
             self.clock.advance(each)
             self.read()
         return self
 
-    # What is seen.
+    # What the node sees.
 
     @property
     def bytes_sent(self) -> bytes:
-        """All that was written to the transport, read by the node or not."""
+        """Everything written to the transport, whether the node has read it or not."""
         return self.wire.got + self.wire.waiting
 
     @property
@@ -208,17 +208,17 @@ class Wired:
 
     @property
     def told(self) -> list[tuple[Any, ...]]:
-        """What the callbacks were told."""
+        """The calls of the callbacks."""
         return self.callbacks.told
 
     @property
     def closed(self) -> bool:
-        """Whether the peer has ended the connection, or it is gone."""
+        """Whether the peer has ended the connection, or it is lost."""
         return not self.wire.connected or self.wire.disconnecting or self.wire.aborted
 
     @property
     def calls_left(self) -> int:
-        """How many delayed calls wait."""
+        """How many delayed calls are pending."""
         return len(self.clock.getDelayedCalls())
 
     def _frames(self) -> list[Frame]:
@@ -249,7 +249,7 @@ def connect(
     policy: Policy | None = None,
     **options: Any,
 ) -> Wired:
-    """Give a peer whose connection was just made; `opened=False` gives it before that.
+    """Return a peer whose connection was just established, or is not yet (`opened=False`).
 
     `policy` is short for a config with that policy; `options` are those of `Peer`.
     """
