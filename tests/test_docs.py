@@ -330,7 +330,9 @@ def test_the_recipe_for_a_mode_works(extended):
     assert done.returncode == 2
     assert "write callback@[HOST:]PORT" in done.stderr
     assert "callback: connects each client" in extended("options").stdout
-    assert "callback@[HOST:]PORT: connects each client" in " ".join(extended("run", "-h").stdout.split())
+    assert "callback@[HOST:]PORT: connects each client" in " ".join(
+        extended("run", "-h").stdout.split()
+    )
 
 
 def test_the_recipe_for_a_fault_works(extended, tmp_path):

@@ -13,7 +13,7 @@ from lbcproxy.plugins.hooks import Chain
 from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.plugin_host import PipelineOwner, PluginHost, chain_for
-from lbcproxy.proxy.settings import Plugins, RelaySettings, Runtime
+from lbcproxy.proxy.settings import RelaySettings, Runtime
 from lbcproxy.session import Direction, Session, SessionInfo
 
 __all__ = ["DirectForwarding", "Forwarding", "PluginForwarding", "Sender", "choose_forwarding"]
@@ -21,6 +21,8 @@ __all__ = ["DirectForwarding", "Forwarding", "PluginForwarding", "Sender", "choo
 
 class Sender(PipelineOwner, Protocol):
     """What a forwarding needs of its relay."""
+
+    session: Session
 
     def held_changed(self) -> None:
         """Tell the budget how much the session holds."""
@@ -149,15 +151,15 @@ class PluginForwarding:
 
 def choose_forwarding(
     relay: Sender,
-    session: Session,
     chain: Chain,
     inspector: Inspector,
-    plugins: Plugins,
+    settings: RelaySettings,
     runtime: Runtime,
 ) -> Forwarding:
     """Return how a relay forwards bytes: through plugins, if its chain has any."""
+    plugins = settings.plugins
     host = PluginHost(relay, runtime.clock, runtime.now, plugins.limit)
-    pipeline = host.pipeline(session, chain, plugins.policy)
+    pipeline = host.pipeline(relay.session, chain, plugins.policy)
     if pipeline is None:
         return DirectForwarding(relay, inspector)
     return PluginForwarding(relay, host, pipeline, inspector, runtime)

@@ -1,8 +1,14 @@
-"""A relay: a client's connection and the upstream's, joined. All that a session does to sockets.
+"""A relay: one session of the proxy, which joins a client's connection to one to the upstream.
 
-Bytes go on as they came, at once; then they are looked at. Reading stops while the other side
-cannot take more. What ends on one leg ends on the other in the same way: in order, half, or by a
-reset.
+It does three things, and everything that a session does to sockets is here:
+
+- It connects: when the client is there, it dials the upstream. Early data waits until then.
+- It forwards: bytes from one leg go to the forwarding (`forwarding.py`), which calls `send_on` with
+  what to write to the other leg. Reading stops while the other side cannot take more.
+- It closes: as one leg ends (in order, half-closed, reset), so does the other, after everything
+  that was received before has been sent.
+
+The inspector reads what passes and notifies the observers, such as the recorder.
 """
 
 from __future__ import annotations
@@ -37,13 +43,13 @@ __all__ = ["Relay"]
 
 
 class Relay:
-    """One session's two peers.
+    """One session: two legs, and what passes between them.
 
     Args:
-        number: The session's number.
+        number: The number of the session.
         settings: What the operator decided.
-        runtime: What it uses while it runs.
-        owner: Who is told that it has ended.
+        runtime: What the session uses while it runs: clock, observers, budget.
+        owner: Is told when the session has ended.
         answer: Returns what to send the client when dialling is over, from our address on the
             upstream leg or from the error. It is not part of the session's traffic.
         reached: The address that the client thinks it connected to, if that is not where we listen.
@@ -70,7 +76,7 @@ class Relay:
         self.client = RelayPeer(self)
         self.upstream = RelayPeer(self)
         chain = chain_for(number, settings, runtime)
-        self._session = Session(
+        self.session = Session(
             number,
             settings.network,
             client=self.client.side,
@@ -80,11 +86,9 @@ class Relay:
             wanted=chain.commands,
         )
         self._inspector = Inspector(
-            self._session, runtime.observers, runtime.now, runtime.inspections, self.held_changed
+            self.session, runtime.observers, runtime.now, runtime.inspections, self.held_changed
         )
-        self._forwarding = choose_forwarding(
-            self, self._session, chain, self._inspector, settings.plugins, runtime
-        )
+        self._forwarding = choose_forwarding(self, chain, self._inspector, settings, runtime)
         self._pipes = FaultPipes(self, runtime.clock, settings.seed, settings.faults)
         self._early = EarlyData()
         self._budgeted = 0  # bytes that the budget knows of
@@ -104,14 +108,9 @@ class Relay:
         )
 
     @property
-    def session(self) -> Session:
-        """The core, with what is known of both sides."""
-        return self._session
-
-    @property
     def held(self) -> int:
-        """Bytes of messages not whole yet, of what waits for the upstream, and in faults."""
-        return self._session.held + self._early.size + self._forwarding.held + self._pipes.held
+        """Bytes in memory: incomplete messages, early data, what plugins and faults hold."""
+        return self.session.held + self._early.size + self._forwarding.held + self._pipes.held
 
     def held_changed(self) -> None:
         """Tell the budget how much is held, if that has changed."""
@@ -121,7 +120,7 @@ class Relay:
             self._runtime.budget.update(self)
 
     def reduce_memory(self) -> None:
-        """Read the messages that are under way no further; end, if it waits for an upstream."""
+        """Release incomplete messages unread; end the session if that does not help."""
         self._forwarding.reduce_memory()
         if self._early.take():
             self._end(EndCause.LIMIT, "too much waits for the upstream, for all sessions together")
@@ -129,7 +128,7 @@ class Relay:
             self._end(EndCause.LIMIT, "too much waits in faults, for all sessions together")
 
     def plugins_changed(self) -> None:
-        """Have the plugins as their files are now."""
+        """Use the plugins as their files are now."""
         self._forwarding.change(self._settings)
 
     def stop(self, end: End = STOPPED) -> None:
@@ -167,10 +166,10 @@ class Relay:
         self._inspector.ending(End(EndCause.LOOP))
         self.abort()
 
-    # What the peers tell.
+    # Calls from the legs (`PeerOwner`).
 
     def peer_connected(self, peer: RelayPeer) -> None:
-        """Dial when the client is there; join when the upstream is."""
+        """Dial the upstream when the client has connected."""
         if peer is self.client:
             self._inspector.started(
                 SessionInfo(
@@ -191,7 +190,7 @@ class Relay:
             self._dialling.addCallbacks(self._joined, self._not_joined)
 
     def peer_received(self, peer: RelayPeer, data: bytes) -> None:
-        """Send bytes on, then look at them."""
+        """Give bytes that arrived on a leg to the forwarding."""
         direction = self._direction(peer)
         other = self._other(peer)
         if other in self._closed:
@@ -202,13 +201,13 @@ class Relay:
         self._forwarding.received(direction, data)
 
     def peer_finished(self, peer: RelayPeer) -> None:
-        """End the direction on the other leg too, behind what plugins hold."""
+        """End the direction on the other leg too, after what plugins still hold."""
         self._forwarding.finished(self._direction(peer))
 
-    # What the forwarding asks for.
+    # Calls from the forwarding (`Sender`).
 
     def send_on(self, direction: Direction, data: bytes) -> None:
-        """Send bytes on, or keep them until there is an upstream."""
+        """Write bytes to the receiver, or keep them until the upstream is connected."""
         receiver = self._receiver(direction)
         if receiver.is_open:
             self._pipes.to(receiver).write(data)
@@ -219,16 +218,16 @@ class Relay:
                 self.client.pause("upstream")
 
     def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        """Tell the observers what the plugins let pass, and what not."""
+        """Tell the observers what the plugins decided about messages."""
         self._inspector.delivered(direction, deliveries)
 
     def hold(self, direction: Direction, held: bool) -> None:
-        """Stop reading what comes in a direction, or go on."""
+        """Stop reading from the sender of a direction, or continue."""
         sender = self._other(self._receiver(direction))
         (sender.pause if held else sender.resume)("plugins")
 
     def is_full(self, direction: Direction) -> bool:
-        """Whether the receiver in a direction reads less than is sent."""
+        """Whether the receiver of a direction reads less than is sent."""
         return self._receiver(direction).full
 
     def finish_on(self, direction: Direction) -> None:
@@ -237,17 +236,17 @@ class Relay:
             return
         peer = self._other(self._receiver(direction))
         self._finished.add(direction)
-        if self._dialling is None:  # otherwise it may still turn out that there is no upstream
+        if self._dialling is None:  # otherwise the upstream may yet turn out to be unreachable
             self._inspector.ending(End(EndCause.CLOSED, direction))
         self._inspector.finished(direction)
         if peer in self._closed:
-            self._close_behind(self._other(peer))
+            self._close_after_faults(self._other(peer))
         if len(self._finished) == len(Direction):
             for each in (self.client, self.upstream):
-                self._close_behind(each)
+                self._close_after_faults(each)
         else:
             self._pipes.after(self._other(peer), self._other(peer).finish)
-            # Whoever has been thrown out may not stay for ever by saying nothing.
+            # A node that has been disconnected cannot keep the session open by staying silent.
             self._half = silence(self._runtime.clock, self._settings.linger, self.stop)
 
     def peer_closed(self, peer: RelayPeer, *, reset: bool) -> None:
@@ -268,18 +267,18 @@ class Relay:
                 self._closing.later(linger, other.abort)
         elif not self._broken:
             self.peer_finished(peer)
-            if direction in self._finished:  # else plugins still hold something
-                self._close_behind(other)
+            if direction in self._finished:  # otherwise plugins still hold something
+                self._close_after_faults(other)
         if self._dialling is not None:
             self._dialling.cancel()
         self._end_if_over()
 
     def peer_full(self, peer: RelayPeer) -> None:
-        """Read no more of what the peer cannot take."""
+        """Stop reading from the other side: this one cannot take more."""
         self._other(peer).pause("full")
 
     def peer_drained(self, peer: RelayPeer) -> None:
-        """Read on; or break off, if that was all that the other had sent before its reset."""
+        """Continue reading; or reset, if this was all that the other side sent before its reset."""
         if peer is self._closing.breaking:
             peer.abort()
         self._pipes.go_on(peer)
@@ -289,20 +288,20 @@ class Relay:
     # Faults.
 
     def change_faults(self, faults: Sequence[Fault]) -> None:
-        """Have other faults; what waits in those there were is not lost."""
+        """Use other faults; what waits in the previous ones is not lost."""
         self._pipes.change(faults)
         self._settings = msgspec.structs.replace(self._settings, faults=tuple(faults))
         self.plugins_changed()
 
     def faults_moved(self) -> None:
-        """Take note of what waits, and that bytes still pass."""
+        """Update the budget, and note that bytes still pass."""
         self._pipes.sweep()
         self.held_changed()
         if self._half is not None:
             self._half.alive()
 
     def fault_ended(self, target: RelayPeer, end: StreamEnd) -> None:
-        """End the session as a fault wants it: in order by way of one leg, or both by a reset."""
+        """End the session as a fault demands: close one leg in order, or reset both."""
         self._inspector.ending(End(EndCause.FAULT, name=end.by))
         if not end.reset:
             self._closing.close(target, self._settings.linger)
@@ -315,7 +314,7 @@ class Relay:
     # Connector.
 
     def _joined(self, _peer: RelayPeer) -> None:
-        """Send what the client said meanwhile, and read on."""
+        """Send the early data, and continue reading."""
         self._dialling = None
         self._inspector.connected(self.upstream.local_address, self._dial.leads_to)
         if not self._is_new(self.upstream, self.upstream.local_address, self.upstream.address):
@@ -332,7 +331,7 @@ class Relay:
             self._pipes.after(self.upstream, self.upstream.finish)
 
     def _not_joined(self, failure: Failure) -> None:
-        """End the client's leg: as a refused connection, unless something else has ended it."""
+        """End the client's leg: with a reset, unless something else has ended it."""
         self._dialling = None
         self._closed.add(self.upstream)
         if not failure.check(*CONNECT_ERRORS):
@@ -354,19 +353,19 @@ class Relay:
         self._end_if_over()
 
     def _is_new(self, peer: RelayPeer, *ends: Endpoint) -> bool:
-        """Whether a connection, by who dialled and who listened, does not lead from us to us."""
+        """Register a connection; return False if it leads from this process back to itself."""
         dialler, listener = self._ends[peer] = ends
         known = self._runtime.loop_guard
         return known.add(dialler, listener, self, dialled=peer is self.upstream)
 
     # GracefulClose.
 
-    def _close_behind(self, peer: RelayPeer) -> None:
-        """Close in order, when what waits in faults has gone."""
+    def _close_after_faults(self, peer: RelayPeer) -> None:
+        """Close in order, after what waits in faults has been sent."""
         self._pipes.after(peer, partial(self._closing.close, peer, self._settings.linger))
 
     def _cut(self) -> None:
-        """Take note of what will not be sent any more."""
+        """Record what will not be sent any more."""
         self._forwarding.cut()
         self._inspector.cut()
 
@@ -388,7 +387,7 @@ class Relay:
 
     def _is_ready(self) -> bool:
         self._inspector.catch_up()
-        return self._session.is_ready
+        return self.session.is_ready
 
     def _direction(self, peer: RelayPeer) -> Direction:
         return Direction.TO_UPSTREAM if peer is self.client else Direction.TO_CLIENT
