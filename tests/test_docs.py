@@ -25,7 +25,7 @@ from lbcproxy.filters import parse
 from lbcproxy.filters.fields import DERIVED
 from lbcproxy.networks import all_networks
 from lbcproxy.peer import Peer, PeerConfig, Timeouts
-from lbcproxy.replay.comparing.ignored_fields import VOLATILE
+from lbcproxy.replay.comparing.ignored_fields import VOLATILE_FIELDS
 from lbcproxy.wire import commands
 from tests.nodes import free_port
 
@@ -178,12 +178,12 @@ def test_the_example_says_why_it_has_no_headers():
         )
 
 
-@pytest.mark.parametrize("command", VOLATILE)
+@pytest.mark.parametrize("command", VOLATILE_FIELDS)
 def test_the_page_of_replay_names_what_is_not_compared(command):
     """Whoever wonders why there is no difference finds it there."""
     text = (ROOT / "docs" / "replay.md").read_text()
     [row] = [row for row in text.splitlines() if re.match(rf"\|.*`{command}`.*\|.*\|$", row)]
-    assert [name for name in VOLATILE[command] if f"`{name}`" not in row] == []
+    assert [name for name in VOLATILE_FIELDS[command] if f"`{name}`" not in row] == []
 
 
 @contextlib.contextmanager

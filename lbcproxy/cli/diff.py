@@ -15,7 +15,7 @@ from lbcproxy.cli.captures import open_for_command
 from lbcproxy.cli.options import compare_options, network_option, the_network
 
 if TYPE_CHECKING:
-    from lbcproxy.replay import Report
+    from lbcproxy.replay import ComparisonReport
 
 __all__ = ["command", "print_report", "print_title", "report_painter"]
 
@@ -70,14 +70,14 @@ def command(
     """
     from lbcproxy.capture import UnknownNetwork
     from lbcproxy.cli.progress import reading
-    from lbcproxy.replay import Diff, Ignored
+    from lbcproxy.replay import Diff, IgnoredFields
 
     match = PAIR.fullmatch(pair) if pair is not None else None
     if pair is not None and match is None:
         raise click.UsageError(f"--session: {pair!r} is not N:M, two session numbers")
     only = (int(match[1]), int(match[2])) if match is not None else None
     chain = None if network is None else the_network(network)
-    ignored = Ignored(ignore, heights=ignore_heights)
+    ignored = IgnoredFields(ignore, heights=ignore_heights)
     captures = open_for_command(one, chain), open_for_command(other, chain)
     diff = Diff(*captures, ignored, only=only)
     try:
@@ -104,7 +104,7 @@ def print_title(
         print(f"{name:<{width}}  {printable(source)}", file=stream)
 
 
-def print_report(report: Report, kind: str, stream: TextIO | None = None) -> None:
+def print_report(report: ComparisonReport, kind: str, stream: TextIO | None = None) -> None:
     """Print a report as lines, in colour on a terminal, or as one JSON object."""
     from lbcproxy.cli.terminal import closed_by_reader, has_colours
     from lbcproxy.text import printable_json

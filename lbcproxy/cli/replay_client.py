@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lbcproxy.endpoint import Endpoint
     from lbcproxy.networks import Network
     from lbcproxy.reactor import Reactor
-    from lbcproxy.replay import Conversation, Ignored, Pace, ReplayClient, Report
+    from lbcproxy.replay import ComparisonReport, Conversation, IgnoredFields, Pace, ReplayClient
     from lbcproxy.session import Message, Observer
 
 __all__ = ["command"]
@@ -85,7 +85,7 @@ def command(
     if nothing differs, 4 if something does.
     """
     from lbcproxy.endpoint import Endpoint
-    from lbcproxy.replay import Ignored, parse_pace
+    from lbcproxy.replay import IgnoredFields, parse_pace
 
     try:
         endpoint = Endpoint.parse(address)
@@ -94,7 +94,7 @@ def command(
         raise click.UsageError(str(error)) from None
     if not endpoint.host or not endpoint.port:
         raise click.UsageError(f"{address!r} is not HOST:PORT")
-    ignored = Ignored(ignore, heights=ignore_heights)
+    ignored = IgnoredFields(ignore, heights=ignore_heights)
     with load_conversation(file, session, network) as conversation:
         replay = _Replay(conversation, endpoint, output=output, kind=kind, verbose=verbose)
         return replay.run(ignored, parsed_pace, timeout)
@@ -124,7 +124,7 @@ class _Replay:
         self._report_stream = sys.stderr if output == "-" else sys.stdout
         self._message_stream = self._report_stream if kind == "text" else sys.stderr
 
-    def run(self, ignored: Ignored, pace: Pace, timeout: float) -> int:
+    def run(self, ignored: IgnoredFields, pace: Pace, timeout: float) -> int:
         """Replay, and print a report; return the exit code."""
         from lbcproxy.replay import ReplayClient
         from lbcproxy.service import run_reactor
@@ -180,7 +180,7 @@ class _Replay:
         client.stop()
         return succeed(None)
 
-    def _print(self, report: Report) -> int:
+    def _print(self, report: ComparisonReport) -> int:
         """Print the report; return the exit code."""
         from lbcproxy.cli.diff import print_report, print_title
         from lbcproxy.cli.exit_codes import ExitCode
@@ -274,7 +274,7 @@ class _ReplayScript(Protocol):
     """How far a replay is."""
 
     @property
-    def place(self) -> int:
+    def position(self) -> int:
         """The messages that have passed."""
 
     @property
@@ -318,7 +318,7 @@ class _Progress:
         seconds = self._reactor.seconds() - self._started
         speed = script.recorded_seconds / seconds if seconds else 0.0
         clock = f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
-        text = f"{script.place:,}/{self._total:,} msgs {speed:.1f}x {clock}"
+        text = f"{script.position:,}/{self._total:,} msgs {speed:.1f}x {clock}"
         click.echo(f"\r{text}\033[K", file=unwrapped(sys.stderr), nl=False)
         self._call = self._reactor.callLater(REDRAW_INTERVAL, self._draw)
 

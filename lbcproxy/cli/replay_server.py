@@ -15,7 +15,7 @@ from lbcproxy.cli.terminal import print_error
 if TYPE_CHECKING:
     from lbcproxy.cli.console import Console
     from lbcproxy.endpoint import Endpoint
-    from lbcproxy.replay import Conversation, Policy, ReplayServer
+    from lbcproxy.replay import Conversation, ReplayServer, UnansweredPolicy
     from lbcproxy.session import Observer
 
 __all__ = ["command"]
@@ -101,7 +101,7 @@ def command(
     before them in the recording. Ctrl-C stops the server.
     """
     from lbcproxy.endpoint import Endpoint
-    from lbcproxy.replay import BadPolicy, Policy
+    from lbcproxy.replay import BadPolicy, UnansweredPolicy
 
     try:
         address = options["listen"] if options["port"] is None else str(options["port"])
@@ -109,7 +109,7 @@ def command(
     except ValueError as error:
         raise click.UsageError(f"--listen: {error}") from None
     try:
-        policy = Policy.parse(options["unknown"])
+        policy = UnansweredPolicy.parse(options["unknown"])
     except BadPolicy as error:
         raise click.UsageError(f"--unknown: {error}") from None
     options["save_to"] = _save_path(file, policy, options["save_to"])
@@ -122,7 +122,7 @@ def command(
         conversation.close()
 
 
-def _save_path(file: Path, policy: Policy, given: Path | None) -> Path | None:
+def _save_path(file: Path, policy: UnansweredPolicy, given: Path | None) -> Path | None:
     """Return where new answers are saved, which is never an existing file; raises UsageError."""
     from lbcproxy.capture.recording.filename_pattern import format_problem
 
@@ -139,7 +139,7 @@ def _save_path(file: Path, policy: Policy, given: Path | None) -> Path | None:
 
 
 def _serve(
-    conversation: Conversation, listen: Endpoint, policy: Policy, options: ServerOptions
+    conversation: Conversation, listen: Endpoint, policy: UnansweredPolicy, options: ServerOptions
 ) -> int:
     """Run a server until it is stopped; return the exit code."""
     from lbcproxy.cli.console import Console
@@ -187,7 +187,7 @@ def _serve(
 def _server(
     conversation: Conversation,
     listen: Endpoint,
-    policy: Policy,
+    policy: UnansweredPolicy,
     options: ServerOptions,
     console: Console,
 ) -> ReplayServer:

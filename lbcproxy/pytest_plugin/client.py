@@ -9,7 +9,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.pytest_plugin.future import Answer
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.pytest_plugin.settings import Settings
-from lbcproxy.replay import Ignored, ReplayClient, Report, load
+from lbcproxy.replay import ComparisonReport, IgnoredFields, ReplayClient, load
 
 __all__ = ["Client", "Diverged"]
 
@@ -20,7 +20,7 @@ class Diverged(AssertionError):
     `report` has it in parts.
     """
 
-    def __init__(self, report: Report, shown: str) -> None:
+    def __init__(self, report: ComparisonReport, shown: str) -> None:
         self.report = report
         super().__init__(f"{report}\ncapture: {shown}")
 
@@ -34,12 +34,12 @@ class Client:
         self._loop = loop
         self._settings = settings
         self._shown = shown
-        self._answers: list[Answer[Report]] = []
+        self._answers: list[Answer[ComparisonReport]] = []
         self._running: set[ReplayClient] = set()
         self.path = path
         """The capture."""
 
-    def run(self, host: str, port: int, *, check: bool = True) -> Answer[Report]:
+    def run(self, host: str, port: int, *, check: bool = True) -> Answer[ComparisonReport]:
         """Play it to a node and give the report; fails with Diverged if the node is another.
 
         Without `check` the report alone says so. Fails with `replay.ReplayFailed` if there is no
@@ -70,7 +70,7 @@ class Client:
         self._loop.call(self._abort)
         return ""
 
-    async def _run(self, where: Endpoint, check: bool) -> Report:
+    async def _run(self, where: Endpoint, check: bool) -> ComparisonReport:
         settings = self._settings
         with load(
             self.path, session=settings.session, network=settings.chosen_network
@@ -79,12 +79,12 @@ class Client:
                 self._loop.reactor,
                 conversation,
                 where,
-                ignored=Ignored(settings.ignore),
+                ignored=IgnoredFields(settings.ignore),
                 timeout=settings.timeout,
             )
             self._running.add(client)
             try:
-                report: Report = await client.run()
+                report: ComparisonReport = await client.run()
             finally:
                 self._running.discard(client)
         if check and not report.same:

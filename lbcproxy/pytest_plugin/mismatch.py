@@ -7,7 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from lbcproxy.replay import Conversation, Ignored, Turn
+from lbcproxy.replay import Conversation, IgnoredFields, Turn
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.comparing.fields import ABSENT, FieldDifference, differing
 from lbcproxy.replay.comparing.normalize import items_of, plain
@@ -75,11 +75,9 @@ def _head(question: Message) -> str:
 
 def _recorded(question: Message, answers: Answers) -> Iterator[str]:
     name = printable(question.command)
-    recorded = answers.questions.get(question.command, [])
+    recorded = answers.requests.get(question.command, [])
     if not recorded:
-        others = ", ".join(
-            f"{command} {len(turns)}" for command, turns in answers.questions.items()
-        )
+        others = ", ".join(f"{command} {len(turns)}" for command, turns in answers.requests.items())
         yield f"no {name} was recorded; asked was: {others or 'nothing'}"
         return
     near = _nearest(question, answers.conversation, recorded)
@@ -114,7 +112,7 @@ def _thing(thing: tuple[int, bytes] | None) -> str:
 def _nearest(
     question: Message, conversation: Conversation, recorded: Sequence[Turn]
 ) -> Sequence[_Near]:
-    ignored = Ignored()
+    ignored = IgnoredFields()
     asked = plain(question, ignored)
     found = []
     for turn in recorded[-MOST_LOOKED_AT:]:
@@ -122,5 +120,5 @@ def _nearest(
         fields = list(_things(message, question) or differing(plain(message, ignored), asked))
         weight = sum(each.more or 1 for each in fields)
         found.append(_Near(weight, turn, message, fields))
-    found.sort(key=lambda each: (each.weight, each.turn.place))
+    found.sort(key=lambda each: (each.weight, each.turn.position))
     return found[:MOST_NEAR]

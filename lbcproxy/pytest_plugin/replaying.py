@@ -15,7 +15,7 @@ from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.pytest_plugin.settings import Settings
-from lbcproxy.replay import Conversation, Policy, ReplayServer, load
+from lbcproxy.replay import Conversation, ReplayServer, UnansweredPolicy, load
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.as_server.store import save
 from lbcproxy.session import Direction, Message
@@ -56,7 +56,7 @@ class Replayed:
     ) -> None:
         self._loop = loop
         self._cuts = settings.unknown == "fail"
-        policy = Policy(notfound=settings.unknown == "notfound", upstream=upstream)
+        policy = UnansweredPolicy(notfound=settings.unknown == "notfound", upstream=upstream)
         self._loaded = conversations(path, settings.chosen_network)
         played = [each for each in self._loaded if settings.session in (None, each.number)]
         if not played:
@@ -76,8 +76,8 @@ class Replayed:
         return sum(
             times
             for server in self.servers
-            for place, times in list(server.played.items())
-            if server.conversation.turns[place].command not in LIVE
+            for position, times in list(server.played.items())
+            if server.conversation.turns[position].command not in LIVE
         )
 
     def unplayed(self) -> Sequence[str]:
@@ -88,7 +88,7 @@ class Replayed:
             for turn in server.conversation.turns
             if turn.direction is server.answers.speaker
             and turn.command not in LIVE
-            and not server.played[turn.place]
+            and not server.played[turn.position]
         ]
 
     def words(self) -> str:
@@ -151,4 +151,4 @@ class _Clients(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         server = self._servers[min(self._met, len(self._servers) - 1)]
         self._met += 1
-        return server.new_actor()
+        return server.new_peer()

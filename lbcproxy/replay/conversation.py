@@ -1,6 +1,6 @@
-"""One recorded session, ready to be played: who spoke, and all they said, in order.
+"""A recorded session, ready for replay: both nodes and all their messages, in order.
 
-Messages are kept in a temporary file, so that a session of any length takes little memory.
+Messages are stored in a temporary file, so that a session of any length takes little memory.
 """
 
 from __future__ import annotations
@@ -26,40 +26,41 @@ from lbcproxy.wire.messages.handshake import Version
 __all__ = ["Conversation", "NoConversation", "Turn", "load"]
 
 IN_MEMORY = 8 << 20
-"""Bytes of messages that are kept without a file."""
+"""Bytes of messages that are kept in memory; with more, all are in a file."""
 HEAD = 256
-MOST_NAMED = 20
+MAX_NAMED = 20
 
 
 class NoConversation(LbcproxyError):
-    """A capture has no session that can be played, or not the one that was asked for."""
+    """A capture does not have a session that can be played, or not the requested one."""
 
 
 class Turn(msgspec.Struct, frozen=True, gc=False):
-    """One message of a conversation; `Conversation.message` gives its content."""
+    """One message of a conversation; `Conversation.message` returns its content."""
 
-    place: int
-    """Counted from 0 over both directions."""
+    position: int
+    """Index among the messages of both directions, from 0."""
     number: int
-    """Its number in the capture; 0 for what stands in none."""
+    """Its number in the capture; 0 if it is not in a capture."""
     direction: Direction
     time_ns: int
-    """When it had arrived, in the recording: nanoseconds since 1970."""
+    """When it arrived in the recording, in nanoseconds since 1970."""
     command: str
     length: int
-    """Bytes of payload."""
+    """Size of the payload in bytes."""
     error: str | None
-    """What is wrong with its frame."""
+    """What is wrong with its frame, or None."""
     at: int
-    """Where its bytes are kept, and how many there are."""
+    """Offset of its bytes in the temporary file; `size` is their number."""
     size: int
     codec: Codec
 
 
 class Conversation:
-    """What the two nodes of one session sent, in the order in which it arrived.
+    """What the two nodes of one session sent, in order of arrival.
 
-    What was put in while it was recorded is left out; what was dropped had been sent, and is here.
+    Messages that plugins injected are left out. Messages that plugins dropped are included,
+    because a node sent them.
     """
 
     def __init__(self, path: Path, number: int, network: Network, facts: SessionInfo) -> None:
@@ -68,18 +69,18 @@ class Conversation:
         """The session's number in the capture."""
         self.network = network
         self.facts = facts
-        """Between whom it was."""
+        """The addresses and the network of the session."""
         self.turns: list[Turn] = []
         self.versions: dict[Direction, Version] = {}
-        """The first `version` of each side, by the direction it went in."""
+        """The first `version` message in each direction."""
         self.junk = 0
-        """Bytes that were no message, and so are not played."""
+        """Bytes that are not part of a message, and are not played."""
         self.gaps = self.missing = 0
-        """Bytes that the capture lacks."""
+        """The number of gaps in the capture, and of bytes in those of known size."""
         self.damage: CaptureError | None = None
-        """Why the capture could not be read to its end; what stands before it is here."""
+        """Why the capture could not be read to its end; what precedes the damage is included."""
         self.not_read: list[str] = []
-        """What of the capture is not read, in words."""
+        """Descriptions of what the reader left out of the capture."""
         self._spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # kept open
         self._size = 0
         weakref.finalize(self, self._spool.close)
@@ -104,39 +105,41 @@ class Conversation:
 
     @property
     def is_playable(self) -> bool:
-        """Whether both sides told their version."""
+        """Whether both sides sent their version."""
         return len(self.versions) == len(Direction)
 
     @property
     def client(self) -> Version:
-        """What the client told of itself."""
+        """The client's `version`."""
         return self.versions[Direction.TO_UPSTREAM]
 
     @property
     def upstream(self) -> Version:
-        """What the node behind the proxy told of itself."""
+        """The upstream node's `version`."""
         return self.versions[Direction.TO_CLIENT]
 
     @property
     def notices(self) -> list[str]:
-        """What of the session cannot be played, in words; nothing where all can."""
+        """Descriptions of what cannot be played; empty if everything can."""
         found = list(self.not_read)
         if self.damage is not None:
-            found.append(f"{self.path} is damaged, what stands before it is played: {self.damage}")
+            found.append(
+                f"{self.path} is damaged, the part before the damage is played: {self.damage}"
+            )
         if self.gaps:
             count = f"{self.missing:,}" if self.missing else "an unknown number of"
             found.append(f"{count} bytes of the session are not in the capture")
         if self.junk:
-            found.append(f"{self.junk:,} bytes of the session are no message, and are not played")
+            found.append(f"{self.junk:,} bytes of the session are not messages, and are not played")
         return found
 
     def raw(self, turn: Turn) -> bytes:
-        """Return the bytes of a message, as they stood on the wire."""
+        """Return the bytes of a message as they were on the wire."""
         self._spool.seek(turn.at)
         return self._spool.read(turn.size)
 
     def glance(self, turn: Turn) -> Message:
-        """Return a message of which only the beginning is read, if it is long."""
+        """Return a message; only the beginning of a long one is read."""
         if turn.size <= HEAD:
             return self.message(turn)
         self._spool.seek(turn.at)
@@ -150,11 +153,11 @@ class Conversation:
         return Message(turn.command, turn.direction, self.raw(turn), turn.codec, error=turn.error)
 
     def close(self) -> None:
-        """Let go of what is kept."""
+        """Delete the temporary file."""
         self._spool.close()
 
     def add(self, entry: Entry) -> None:
-        """Take the next entry of the session."""
+        """Add the next entry of the session."""
         message = entry.message
         if message is None:
             self.junk += len(entry.junk)
@@ -166,11 +169,11 @@ class Conversation:
         self.append(message, entry.time_ns, entry.number)
 
     def append(self, message: Message, time_ns: int, number: int = 0) -> Turn:
-        """Have a message follow on what is there."""
+        """Append a message, and return its turn."""
         self._spool.seek(self._size)
         self._spool.write(message.raw)
         turn = Turn(
-            place=len(self.turns),
+            position=len(self.turns),
             number=number,
             direction=message.direction,
             time_ns=time_ns,
@@ -189,23 +192,31 @@ class Conversation:
 def load(
     path: Path | str, *, session: int | None = None, network: Network | None = None
 ) -> Conversation:
-    """Read one session of a capture: that with a number, or the first that has a handshake.
+    """Return one session of a capture: the one with a number, or the first with a handshake.
 
-    A handshake is a sound `version` of either side. A capture that is damaged gives what stands
-    before the damage. Raises NoConversation, which names the sessions there are; OSError,
-    CaptureError or UnknownNetwork for what cannot be read at all.
+    A handshake is a valid `version` of each side. Of a damaged capture, the part before the damage
+    is used.
+
+    Args:
+        path: The capture.
+        session: The number of the session; None for the first one with a handshake.
+        network: The network, if the capture does not say it.
+
+    Raises:
+        NoConversation: If there is no such session; the text lists those that there are.
+        OSError, CaptureError, UnknownNetwork: If the capture cannot be read at all.
     """
     return _Loading(open_capture(path, network), session).load()
 
 
 class _Loading:
-    """One pass over a capture: sessions are kept while they may be the one that is wanted."""
+    """One pass over a capture; sessions are kept while they may be the requested one."""
 
     def __init__(self, capture: Capture, wanted: int | None) -> None:
         self._capture = capture
         self._wanted = wanted
-        self._met: dict[int, set[Direction]] = {}  # which sides of which session told a version
-        self._kept: dict[int, Conversation | None] = {}
+        self._sessions: dict[int, set[Direction]] = {}  # by session, the sides that sent a version
+        self._candidates: dict[int, Conversation | None] = {}
         self._chosen: Conversation | None = None
 
     def load(self) -> Conversation:
@@ -213,22 +224,24 @@ class _Loading:
         try:
             for entry in self._capture:
                 if entry.verdict != EntryVerdict.INJECT:
-                    self._take(entry)
+                    self._add(entry)
         except CaptureError as error:
             damage = error
         chosen = self._chosen
         self._keep_only(chosen)
         if chosen is None:
-            if damage is not None and not self._met:
+            if damage is not None and not self._sessions:
                 raise damage
-            raise NoConversation(self._none() + (f"; {damage}" if damage is not None else ""))
+            raise NoConversation(
+                self._no_conversation_reason() + (f"; {damage}" if damage is not None else "")
+            )
         chosen.damage = damage
         chosen.not_read = self._capture.stats.notices
         return chosen
 
-    def _take(self, entry: Entry) -> None:
+    def _add(self, entry: Entry) -> None:
         number, chosen = entry.session, self._chosen
-        sides = self._met.setdefault(number, set())
+        sides = self._sessions.setdefault(number, set())
         if entry.command == "version" and entry.message is not None and entry.message.record:
             sides.add(entry.direction)
         if chosen is not None:
@@ -241,38 +254,38 @@ class _Loading:
                 self._keep_only(kept)
 
     def _candidate(self, entry: Entry) -> Conversation | None:
-        """Return the session of an entry if it may be played: each side begins with its version."""
+        """Return the session of an entry if it can be played: each side begins with its version."""
         number = entry.session
-        kept = self._kept.get(number)
-        if number not in self._kept:
+        kept = self._candidates.get(number)
+        if number not in self._candidates:
             facts = self._capture.stats.open_sessions.get(number)
             if facts is not None:
                 network = networks.get(facts.network)
                 kept = Conversation(self._capture.path, number, network, facts)
-        if kept is not None and entry.message and entry.direction not in self._met[number]:
+        if kept is not None and entry.message and entry.direction not in self._sessions[number]:
             kept.close()
             kept = None
-        self._kept[number] = kept
+        self._candidates[number] = kept
         return kept
 
     def _keep_only(self, chosen: Conversation | None) -> None:
-        for each in self._kept.values():
+        for each in self._candidates.values():
             if each is not None and each is not chosen:
                 each.close()
-        self._kept.clear()
+        self._candidates.clear()
 
-    def _none(self) -> str:
+    def _no_conversation_reason(self) -> str:
         path, wanted = self._capture.path, self._wanted
-        if not self._met:
-            return f"{path} holds no session"
-        able = [number for number, sides in self._met.items() if len(sides) == len(Direction)]
+        if not self._sessions:
+            return f"{path} has no session"
+        able = [number for number, sides in self._sessions.items() if len(sides) == len(Direction)]
         if wanted is None:
             return f"{path}: none of its sessions has a handshake that could be played"
-        what = "has no handshake" if wanted in self._met else "is not there"
+        what = "has no handshake" if wanted in self._sessions else "is not there"
         with_handshake = _listed(able) if able else "none"
         return f"{path}: session {wanted} {what}; with a handshake there are: {with_handshake}"
 
 
 def _listed(numbers: list[int]) -> str:
-    words = ", ".join(map(str, numbers[:MOST_NAMED]))
-    return f"{words} and {len(numbers) - MOST_NAMED} more" if len(numbers) > MOST_NAMED else words
+    words = ", ".join(map(str, numbers[:MAX_NAMED]))
+    return f"{words} and {len(numbers) - MAX_NAMED} more" if len(numbers) > MAX_NAMED else words

@@ -1,4 +1,4 @@
-"""What would these plugins have done? A capture through the pipeline, with its own time."""
+"""Runs a capture through plugins and faults, on the clock of the capture."""
 
 from __future__ import annotations
 
@@ -51,19 +51,26 @@ def offline(
     seed: int = 0,
     observer: Observer | None = None,
 ) -> Iterator[Entry]:
-    """Return the entries of a capture as they would be with these plugins and faults by message.
+    """Yield the entries of a capture as they would be with these plugins and message faults.
 
-    What nodes sent is taken as it came in; what was injected when it was recorded is left out. The
-    observer is told of the sessions as of live ones: a `Recorder` so makes another capture.
+    Messages that were injected during the recording are left out.
+
+    Args:
+        capture: The capture; entries are processed at their recorded time.
+        plugins: The plugins to run.
+        complain: Called with the text of each plugin failure.
+        faults: Faults that apply to messages.
+        seed: Seed of the faults' random numbers.
+        observer: Notified of the sessions like those of a proxy, such as a `Recorder`.
     """
-    run = _Run(capture, plugins, complain, tuple(faults), seed, observer)
+    run = _OfflineReplay(capture, plugins, complain, tuple(faults), seed, observer)
     for entry in capture:
-        yield from run.take(entry)
+        yield from run.process(entry)
     yield from run.finish()
 
 
-class _Run:
-    """All sessions of a capture, on one clock."""
+class _OfflineReplay:
+    """All sessions of a capture on one clock."""
 
     def __init__(
         self,
@@ -84,38 +91,38 @@ class _Run:
         self.interception = None
         self._capture = capture
         self.ends: dict[int, End] = {}
-        """Why the recorded sessions ended, those of which that is known so far."""
-        self._told_ended, capture.on_session_ended = capture.on_session_ended, self._ended
-        self._began: int | None = None
-        self._sessions: dict[int, _Replayed] = {}
+        """Why the recorded sessions ended, as far as known yet, by session number."""
+        self._previous_callback, capture.on_session_ended = capture.on_session_ended, self._ended
+        self._started_ns: int | None = None
+        self._sessions: dict[int, _OfflineSession] = {}
         self._number = 0
 
     def _ended(self, report: SessionReport) -> None:
-        self._told_ended(report)
+        self._previous_callback(report)
         if report.end not in (OPEN, SILENT):
             self.ends[report.number] = report.end
 
     def now(self) -> int:
-        """Return the capture's time."""
-        return (self._began or 0) + round(self.clock.seconds() * 1e9)
+        """Return the time of the capture in nanoseconds since 1970."""
+        return (self._started_ns or 0) + round(self.clock.seconds() * 1e9)
 
-    def take(self, entry: Entry) -> Iterator[Entry]:
-        """Take what a node sent, when it did."""
-        if self._began is None:
-            self._began = entry.time_ns
+    def process(self, entry: Entry) -> Iterator[Entry]:
+        """Process an entry at its recorded time, and yield what the plugins made of it."""
+        if self._started_ns is None:
+            self._started_ns = entry.time_ns
         self.clock.advance(max(0.0, (entry.time_ns - self.now()) / 1e9))
-        yield from self._given()
+        yield from self._outputs()
         if entry.verdict == EntryVerdict.INJECT:
             return
-        session = self._sessions.get(entry.session) or self._begun(entry)
+        session = self._sessions.get(entry.session) or self._begin_session(entry)
         if session is None:
             self.out.append(entry)
         else:
-            session.take(entry)
-        yield from self._given()
+            session.process(entry)
+        yield from self._outputs()
 
-    def _begun(self, entry: Entry) -> _Replayed | None:
-        """Begin the session of an entry, if its network is known."""
+    def _begin_session(self, entry: Entry) -> _OfflineSession | None:
+        """Start the session of an entry; return None if its network is unknown."""
         facts = self._capture.stats.open_sessions.get(entry.session)
         if entry.message is not None:
             network: Any = entry.message.codec.network
@@ -124,31 +131,31 @@ class _Run:
         else:
             return None
         facts = facts or _unknown(entry.session, network)
-        session = self._sessions[entry.session] = _Replayed(self, facts, network)
+        session = self._sessions[entry.session] = _OfflineSession(self, facts, network)
         return session
 
     def finish(self) -> Iterator[Entry]:
-        """Let pass what is still held."""
+        """Yield what is still held or delayed."""
         clock: Any = self.clock
         while calls := clock.getDelayedCalls():
             clock.advance(max(0.0, calls[0].getTime() - clock.seconds()))
         for session in self._sessions.values():
             session.finish()
-        yield from self._given()
+        yield from self._outputs()
 
-    def _given(self) -> Iterator[Entry]:
+    def _outputs(self) -> Iterator[Entry]:
         while self.out:
             self._number += 1
             yield msgspec.structs.replace(self.out.popleft(), number=self._number)
 
 
-class _Replayed:
-    """One session; it is what its plugins' host works for."""
+class _OfflineSession:
+    """One session: the connection that the plugin host sees."""
 
-    def __init__(self, run: _Run, facts: SessionInfo, network: Network) -> None:
+    def __init__(self, run: _OfflineReplay, facts: SessionInfo, network: Network) -> None:
         self.number = facts.number
         self._run = run
-        self._facts = facts
+        self._info = facts
         self._observer: SessionObserver | None = None
         if run.observer is not None:
             self._observer = run.observer.session_started(facts)
@@ -161,54 +168,54 @@ class _Replayed:
         self._pipeline = Pipeline(core, chain, host, run.plugins.policy)
         self._pipeline.start(facts)
 
-    def take(self, entry: Entry) -> None:
-        """Take what a node sent, or that something of it is not known."""
+    def process(self, entry: Entry) -> None:
+        """Pass an entry to the pipeline; a gap bypasses it."""
         if entry.missing:
             self.tell_passed(entry.direction, [Delivery(b"", (entry,))])
             return
         self._pipeline.receive(entry.direction, entry.raw, entry.time_ns)
 
     def finish(self) -> None:
-        """End it."""
+        """End the session."""
         for direction in Direction:
             self._pipeline.finish(direction, self._run.now())
         self._pipeline.cut(self._run.now())
         self._pipeline.end("the capture ends")
         if (end := self._run.ends.get(self.number)) is not None:
-            self._notify(SessionEnding(self._facts, end, self._run.now()))
+            self._notify(SessionEnding(self._info, end, self._run.now()))
         for direction in Direction:
-            self._notify(DirectionClosed(self._facts, direction, self._run.now()))
+            self._notify(DirectionClosed(self._info, direction, self._run.now()))
 
     def _notify(self, event: SessionEvent) -> None:
         if self._observer is not None:
             self._observer.handle(event)
 
-    # What the host asks for.
+    # Calls of the host.
 
     def send_on(self, direction: Direction, data: bytes) -> None:
-        """Nobody is there to get it."""
+        """Do nothing: there is no receiver."""
 
     def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        """Return what passed."""
-        self._notify(Delivered(self._facts, direction, deliveries, self._run.now()))
+        """Notify the observer of deliveries, and output their entries."""
+        self._notify(Delivered(self._info, direction, deliveries, self._run.now()))
         self._run.out.extend(entry for each in deliveries for entry in each.entries)
 
     def finish_on(self, direction: Direction) -> None:
-        """Nothing."""
+        """Do nothing: there is no connection."""
 
     def stop(self, end: End = STOPPED) -> None:
-        """The recorded session went on."""
+        """Do nothing: the recorded session continued."""
 
     def hold(self, direction: Direction, held: bool) -> None:
-        """Nothing can be held back of what has been."""
+        """Do nothing: a recorded sender cannot be paused."""
 
     def is_full(self, direction: Direction) -> bool:
-        """Nobody reads slowly."""
+        """Return False: there is no slow receiver."""
         return False
 
 
 def _unknown(number: int, network: Network) -> SessionInfo:
-    nobody = Endpoint("", 0)
+    unknown = Endpoint("", 0)
     return SessionInfo(
-        number=number, network=network.id, client=nobody, listen=nobody, upstream=nobody
+        number=number, network=network.id, client=unknown, listen=unknown, upstream=unknown
     )

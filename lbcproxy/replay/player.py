@@ -1,7 +1,7 @@
-"""Play both sides of a recorded conversation: one listens as the node, one connects as the client.
+"""Plays both sides of a recorded conversation: one listens as the node, the other connects.
 
-Each message is sent when the other side has received what went before it in the recording, so
-the order is that of the recording, however fast the way between the two is.
+A message is sent after the other side has received everything before it in the recording. So the
+order is that of the recording, whatever the speed of the connection.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ from lbcproxy.session import Direction
 
 __all__ = ["Diverged", "Play", "Player"]
 
-STALL = 30.0
+STALL_TIMEOUT = 30.0
 
 
 class Diverged(LbcproxyError):
-    """What arrived is not what was sent, or something never arrived."""
+    """Bytes arrived that were not sent, or bytes that were sent did not arrive."""
 
 
 class Play:
-    """A conversation on its way: who has sent and received how much of it.
+    """A conversation in progress: how much of it each side has sent and received.
 
-    `messages` is each message's direction and bytes, in order. `done` fires when all has arrived,
-    or fails with Diverged. `clock` is Twisted's `IReactorTime`: no progress for 30 s is a failure.
+    `done` fires when everything has arrived, or fails with `Diverged`. It also fails after 30
+    seconds without progress.
+
+    Args:
+        messages: The direction and the bytes of each message, in order.
+        clock: Measures the 30 seconds.
     """
 
     def __init__(self, messages: Sequence[tuple[Direction, bytes]], clock: Any) -> None:
@@ -44,30 +48,32 @@ class Play:
         self._arrived = 0
         self._players: dict[Direction, Player] = {}
         self.done: Deferred[None] = Deferred()
-        self._watchdog = clock.callLater(STALL, self._stalled)
+        self._watchdog = clock.callLater(STALL_TIMEOUT, self._stalled)
 
     def node(self) -> Factory:
         """Return the factory of the node's side, for a listener."""
         return _Players(self, Direction.TO_CLIENT)
 
     def client(self) -> Player:
-        """Return the client's side, to be connected."""
+        """Return the protocol of the client's side, for a connection."""
         return Player(self, Direction.TO_UPSTREAM)
 
     def joined(self, player: Player) -> None:
-        """Take note that a side is connected; begin when both are."""
+        """Record that a side is connected; start when both are."""
         self._players[player.sends] = player
         if len(self._players) == len(Direction):
             self._send()
 
     def received(self, player: Player, data: bytes) -> None:
-        """Compare what arrived at a side with what the other has sent."""
+        """Compare data that arrived at a side with what the other side sent."""
         if self.done.called:
             return
         direction, expected = self._turns[self._turn]
         wanted = expected[self._arrived : self._arrived + len(data)]
         if direction is player.sends or data != wanted:
-            self._finish(Diverged(f"in turn {self._turn + 1} other bytes arrived than were sent"))
+            self._finish(
+                Diverged(f"in turn {self._turn + 1} the received bytes differ from those sent")
+            )
             return
         self._arrived += len(data)
         if self._arrived == len(expected):
@@ -75,12 +81,12 @@ class Play:
             self._send()
 
     def lost(self, player: Player) -> None:
-        """Take note that a side lost its connection."""
+        """Record that a side lost its connection."""
         if not self.done.called:
             self._finish(Diverged(f"the connection was lost in turn {self._turn + 1}"))
 
     def _send(self) -> None:
-        self._watchdog.reset(STALL)
+        self._watchdog.reset(STALL_TIMEOUT)
         if self._turn == len(self._turns):
             self._finish(None)
             return
@@ -90,7 +96,9 @@ class Play:
     def _stalled(self) -> None:
         turns = len(self._turns)
         self._finish(
-            Diverged(f"nothing arrived for {STALL:.0f} s, in turn {self._turn + 1} of {turns}")
+            Diverged(
+                f"nothing arrived for {STALL_TIMEOUT:.0f} s, in turn {self._turn + 1} of {turns}"
+            )
         )
 
     def _finish(self, failure: Diverged | None) -> None:
@@ -113,20 +121,20 @@ class Player(Protocol):
 
     @property
     def wire(self) -> Any:
-        """The transport; Twisted's interfaces do not name all that TCP has."""
+        """The TCP transport; Twisted's interface does not declare all of its methods."""
         return self.transport
 
     def connectionMade(self) -> None:
-        """Take one's place."""
+        """Join the play."""
         self.wire.setTcpNoDelay(True)
         self._play.joined(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Have it compared."""
+        """Compare the data."""
         self._play.received(self, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Say so."""
+        """Report the loss."""
         self._play.lost(self)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
-from tests.replay.spoken import BLOCKS, DOWN, HEADERS, TALK, have, version, write
+from tests.replay.conversations import BLOCKS, DOWN, HEADERS, TALK, have, version, write
 
 SAME, ERROR, USAGE, DAMAGED, DIVERGED = 0, 1, 2, 3, 4
 OTHER = [TALK[0], (DOWN, version(2, height=6, agent=b"/node/")), *TALK[2:-1]]

@@ -18,7 +18,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.replay import ReplayServer, load
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import listening
-from tests.replay.spoken import TALK, write
+from tests.replay.conversations import TALK, write
 
 ERROR, USAGE, DAMAGED, DIVERGED, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -33,8 +33,8 @@ def file(tmp_path):
     [
         (("nowhere",), "is not HOST:PORT"),
         (("127.0.0.1:0",), "is not HOST:PORT"),
-        (("127.0.0.1:1", "--pace", "fast"), "no pace: causal, recorded, step"),
-        (("127.0.0.1:1", "--ignore", "versoin"), "is version meant?"),
+        (("127.0.0.1:1", "--pace", "fast"), "not a pace: causal, recorded, step"),
+        (("127.0.0.1:1", "--ignore", "versoin"), "did you mean version?"),
         (("127.0.0.1:1", "--timeout", "0"), "--timeout"),
         (("127.0.0.1:1", "--network", "x"), "--network"),
     ],
@@ -70,7 +70,7 @@ def test_nothing_is_written_over(lbcproxy, file):
 def test_progress_is_shown_on_a_terminal(capsys, monkeypatch):
     """Messages, speed, time; it is wiped away in the end."""
     clock = Clock()
-    script = SimpleNamespace(place=12_345, recorded_seconds=24.0)
+    script = SimpleNamespace(position=12_345, recorded_seconds=24.0)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     turns = SimpleNamespace(turns=range(40_000))
@@ -85,7 +85,7 @@ def test_progress_is_shown_on_a_terminal(capsys, monkeypatch):
 
 def test_progress_is_not_shown_elsewhere(capsys):
     clock = Clock()
-    script = SimpleNamespace(place=1, recorded_seconds=0.0)
+    script = SimpleNamespace(position=1, recorded_seconds=0.0)
     turns = SimpleNamespace(turns=range(2))
     progress = _Progress(SimpleNamespace(script=script), turns, clock, wanted=True)
     progress.start()
@@ -193,7 +193,7 @@ def test_a_node_that_hangs_up_has_diverged(file):
             out, _ = process.communicate(timeout=30)
     assert process.returncode == DIVERGED
     assert "closed: the node " in out
-    assert "behind message 1, version; of the messages recorded behind it 5 were not sent" in out
+    assert "after message 1, version; of the messages recorded after it 5 were not sent" in out
 
 
 def test_ctrl_c_ends_it_with_the_report(file):

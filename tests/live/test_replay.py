@@ -12,8 +12,8 @@ from lbcproxy.capture import open_capture
 from lbcproxy.wire.messages.handshake import VerAck
 from tests.live.proxies import Program, Proxy
 from tests.nodes import KINDS, Node, NodeKind, wait_until
-from tests.replay.spoken import DOWN, NETWORK, UP, Line, write
-from tests.replay.talks import version
+from tests.replay.conversations import DOWN, NETWORK, UP, Line, write
+from tests.replay.recordings import version
 from tests.replay.test_compact import compact
 
 pytestmark = pytest.mark.live

@@ -15,7 +15,7 @@ import pytest
 
 from lbcproxy.capture import open_capture
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.replay import ReplayClient, Report, load
+from lbcproxy.replay import ComparisonReport, ReplayClient, load
 from lbcproxy.wire.hashes import from_display
 from lbcproxy.wire.messages.headers import GetHeaders
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType
@@ -176,7 +176,7 @@ def test_the_report_is_read_at_two_in_the_morning(nodes: Nodes):
 def test_it_is_a_library_too(nodes: Nodes, loop: Loop):
     """As the pytest plugin uses it: start, wait, look at the differences."""
 
-    async def play(port: int) -> Report:
+    async def play(port: int) -> ComparisonReport:
         with load(nodes.light) as conversation:
             address = Endpoint("127.0.0.1", port)
             return await ReplayClient(loop.reactor, conversation, address).run(deadline=15)

@@ -7,19 +7,19 @@ import pytest
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.replay import ReplayClient, ReplayServer, Report, load
+from lbcproxy.replay import ComparisonReport, ReplayClient, ReplayServer, load
 from tests.nodes import wait_until
 from tests.proxy.loops import Loop
-from tests.replay.spoken import DOWN, write
+from tests.replay.conversations import DOWN, write
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
 SYNC = CAPTURES / "lbcd-sync.pcap"
 
 
-def played(loop: Loop, client: Path, node: Path) -> Report:
+def played(loop: Loop, client: Path, node: Path) -> ComparisonReport:
     """Play one capture's client against another's node."""
 
-    async def play() -> Report:
+    async def play() -> ComparisonReport:
         with load(client) as asking, load(node) as answering:
             server = ReplayServer(answering, loop.reactor, listen=Endpoint("127.0.0.1", 0))
             where = server.listen()
@@ -30,7 +30,7 @@ def played(loop: Loop, client: Path, node: Path) -> Report:
                 await server.stop()
 
     report = loop.call(play)
-    assert isinstance(report, Report)
+    assert isinstance(report, ComparisonReport)
     wait_until("the server has looked at all", lambda: not loop.call(loop.reactor.getDelayedCalls))
     return report
 

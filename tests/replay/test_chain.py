@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.replay.as_server.chain import Chain
-from tests.replay.talks import BITCOIN, blocks_on
+from lbcproxy.replay.as_server.chain import BlockChain
+from tests.replay.recordings import BITCOIN, blocks_on
 
 NAMES = st.integers(0, 8).map(lambda number: bytes([number]) * 32)
 
 
 def chain_of(*blocks):
     """A chain that knows some blocks."""
-    chain = Chain(BITCOIN)
+    chain = BlockChain(BITCOIN)
     for block in blocks:
         assert chain.add(block.header.to_bytes()) == block.header.hash
     return chain
@@ -25,7 +25,7 @@ def test_the_order_of_telling_does_not_matter():
     hashes = [block.header.hash for block in blocks]
     chain = chain_of(*reversed(blocks))
     assert chain.tip == hashes[-1]
-    assert chain.behind([chain.genesis], bytes(32), 10) == hashes
+    assert chain.blocks_after([chain.genesis], bytes(32), 10) == hashes
     assert chain.headers(hashes) == [block.header.to_bytes() for block in blocks]
 
 
@@ -34,10 +34,10 @@ def test_a_recording_may_begin_anywhere():
     blocks = blocks_on(b"?" * 32, 3)
     hashes = [block.header.hash for block in blocks]
     chain = chain_of(*blocks)
-    assert chain.behind([b"?" * 32], bytes(32), 10) == hashes
-    assert chain.behind([hashes[0]], hashes[1], 10) == [hashes[1]]
+    assert chain.blocks_after([b"?" * 32], bytes(32), 10) == hashes
+    assert chain.blocks_after([hashes[0]], hashes[1], 10) == [hashes[1]]
     assert chain.headers([b"?" * 32]) == []
-    assert chain.behind([b"!" * 32], bytes(32), 10) is None
+    assert chain.blocks_after([b"!" * 32], bytes(32), 10) is None
 
 
 def test_what_is_known_by_name_alone_is_named():
@@ -45,7 +45,7 @@ def test_what_is_known_by_name_alone_is_named():
     chain = chain_of()
     chain.link(b"a" * 32, chain.genesis)
     chain.link(b"b" * 32, b"a" * 32)
-    assert chain.behind([chain.genesis], bytes(32), 10) == [b"a" * 32, b"b" * 32]
+    assert chain.blocks_after([chain.genesis], bytes(32), 10) == [b"a" * 32, b"b" * 32]
     assert chain.headers([b"a" * 32]) == []
 
 
@@ -53,16 +53,16 @@ def test_an_empty_chain_is_the_first_block():
     """Who has it is told that there is no more."""
     chain = chain_of()
     assert chain.tip == chain.genesis
-    assert chain.behind([chain.genesis], bytes(32), 10) == []
-    assert chain.behind([], b"?" * 32, 10) is None
+    assert chain.blocks_after([chain.genesis], bytes(32), 10) == []
+    assert chain.blocks_after([], b"?" * 32, 10) is None
 
 
 @given(st.lists(st.tuples(NAMES, NAMES)), st.lists(NAMES, min_size=1), NAMES)
 def test_what_is_told_may_make_no_sense(links, locator, stop):
     """Circles, blocks before themselves: there is an answer, and an end."""
-    chain = Chain(BITCOIN)
+    chain = BlockChain(BITCOIN)
     for block, previous in links:
         chain.link(block, previous)
-    found = chain.behind(locator, stop, 5)
+    found = chain.blocks_after(locator, stop, 5)
     assert found is None or len(set(found)) == len(found) <= 5
     assert chain.tip is not None

@@ -12,7 +12,15 @@ from twisted.python.failure import Failure
 
 from lbcproxy.capture import Recorder, open_capture
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.replay import STEP, Conversation, Diff, Ignored, ReplayClient, ReplayFailed, load
+from lbcproxy.replay import (
+    STEP,
+    Conversation,
+    Diff,
+    IgnoredFields,
+    ReplayClient,
+    ReplayFailed,
+    load,
+)
 from lbcproxy.session import Direction
 from lbcproxy.wire import Frame, Framer
 from lbcproxy.wire.envelope import frame
@@ -20,7 +28,7 @@ from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.keepalive import Ping
 from tests.proxy.transports import FakeTransport, Recording
-from tests.replay.spoken import (
+from tests.replay.conversations import (
     BLOCKS,
     DOWN,
     HEADERS,
@@ -82,7 +90,7 @@ class Play:
         self.start(**options)
         self.accept()
 
-    def heard(self) -> list[str]:
+    def received(self) -> list[str]:
         """What has come since the last time: commands. Pings are answered at once."""
         self.wire.read()
         data, self.wire.got = self.wire.got, b""
@@ -95,15 +103,15 @@ class Play:
     def say(self, *said: Any) -> list[str]:
         """Say something, and give what comes then."""
         self.wire.arrive(b"".join(raw_of((DOWN, each)) for each in said))
-        return self.heard()
+        return self.received()
 
     def through(self) -> None:
         """Say all that was recorded."""
-        assert self.heard() == ["version"]
+        assert self.received() == ["version"]
         assert self.say(version(2, 5, b"/node/"), VerAck()) == ["verack", "getheaders"]
         assert self.say(Headers(HEADERS)) == ["getdata"]
         assert self.say(*BLOCKS[:3], TALK[14][1]) == ["ping"]
-        assert self.heard() == ["getdata"]
+        assert self.received() == ["getdata"]
         assert self.say(BLOCKS[3]) == ["ping"]
 
     def part(self) -> Any:
@@ -135,14 +143,14 @@ def test_a_conversation_is_played_to_its_end(play):
 def test_what_is_missing_is_waited_for(play):
     """Its timer is the only thing that wakes the replay."""
     play.begin()
-    play.heard()
+    play.received()
     play.say(version(2, 5, b"/node/"), VerAck())
     play.reactor.advance(9.9)
-    assert play.heard() == []
+    assert play.received() == []
     play.reactor.advance(0.1)
-    assert play.heard() == ["getdata"]
+    assert play.received() == ["getdata"]
     play.say(*BLOCKS[:3], TALK[14][1])
-    play.heard()
+    play.received()
     play.say(BLOCKS[3])
     [difference] = play.part().differences
     assert difference.command == "headers"
@@ -165,16 +173,16 @@ def test_a_connection_that_does_not_come_about_is_not_waited_for_for_ever(play):
 
 @pytest.mark.parametrize(
     ("end", "words"),
-    [("finish", "the node closed the connection"), ("reset", "the node broke the connection off")],
+    [("finish", "the node closed the connection"), ("reset", "the node reset the connection")],
 )
 def test_a_node_that_leaves_early_is_a_divergence(play, end, words):
     play.begin()
-    play.heard()
+    play.received()
     play.say(version(2, 5, b"/node/"), VerAck())
     getattr(play.wire, end)()
     report = play.part()
     [difference] = [each for each in report.differences if each.kind == "closed"]
-    assert difference.words.startswith(f"{words} behind message 5, getheaders;")
+    assert difference.words.startswith(f"{words} after message 5, getheaders;")
 
 
 def test_a_node_that_reads_nothing_is_not_flooded(tmp_path):
@@ -183,11 +191,11 @@ def test_a_node_that_reads_nothing_is_not_flooded(tmp_path):
     with load(write(tmp_path / "flood.pcapng", lines)) as conversation:
         play = Play(conversation)
         play.begin()
-        play.heard()
+        play.received()
         play.wire.arrive(b"".join(raw_of((DOWN, each[1])) for each in TALK[1:3]))
         assert len(play.wire.waiting) < 70_000
         sent = 0
-        while blocks := play.heard().count("block"):
+        while blocks := play.received().count("block"):
             sent += blocks
         assert sent == 2_000
         assert play.part().same
@@ -195,7 +203,7 @@ def test_a_node_that_reads_nothing_is_not_flooded(tmp_path):
 
 def test_a_stop_ends_it_where_it_is(play):
     play.begin()
-    play.heard()
+    play.received()
     play.client.stop()
     report = play.part()
     assert report.notices == ("5 of the client's messages were not sent",)
@@ -211,7 +219,7 @@ def test_a_stop_before_the_connection_ends_it_too(play):
 def test_a_deadline_ends_it(play):
     """For tests that must not hang."""
     play.begin(deadline=3.0)
-    play.heard()
+    play.received()
     play.reactor.advance(3)
     assert play.part().notices
 
@@ -233,10 +241,10 @@ def test_step_by_step_it_asks_before_each_message(conversation):
     shown: list[str] = []
     play = Play(conversation, pace=STEP, ask=lambda message: shown.append(message.command))
     play.begin()
-    assert play.heard() == []
+    assert play.received() == []
     assert shown == ["version"]
     play.client.step()
-    assert play.heard() == ["version"]
+    assert play.received() == ["version"]
     play.say(version(2, 5, b"/node/"), VerAck(), Ping(3))
     assert shown == ["version", "verack"]
     play.client.stop()
@@ -250,15 +258,15 @@ def test_the_live_conversation_can_be_recorded_and_compared_again(conversation, 
     with out.open("wb") as file:
         play = Play(conversation, observers=[Recorder(file.write, network=NETWORK.id), told])
         play.begin()
-        play.heard()
+        play.received()
         play.say(version(2, 6, b"/node/"), VerAck())
         play.say(Headers(HEADERS[:3]))
         play.say(*BLOCKS[:3], TALK[14][1])
-        play.heard()
+        play.received()
         play.say(BLOCKS[3])
         report = play.part()
     assert report.count == 2
-    again = Diff(open_capture(path), open_capture(out), Ignored()).run()
+    again = Diff(open_capture(path), open_capture(out), IgnoredFields()).run()
     assert again.differences == report.differences
     assert told.told[0] == ("started",)
     assert told.summaries[0].why == "played to the end"

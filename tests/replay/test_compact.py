@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lbcproxy.replay.as_server.compact import short_id
-from lbcproxy.replay.as_server.cursor import Unknown
+from lbcproxy.replay.as_server.cursor import UnansweredRequest
 from lbcproxy.wire import Codec, Framer
 from lbcproxy.wire.hashes import merkle_root, sha256d
 from lbcproxy.wire.messages.blocks import Block
@@ -22,8 +22,8 @@ from lbcproxy.wire.messages.compact_blocks import (
 from lbcproxy.wire.messages.headers import BlockHeader
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType, NotFound
 from lbcproxy.wire.messages.transactions import Tx
-from tests.replay.talks import BITCOIN, asks, says, talk, transaction
-from tests.replay.test_place import place_of
+from tests.replay.recordings import BITCOIN, asks, says, talk, transaction
+from tests.replay.test_cursor import cursor_of
 
 CODEC = Codec(BITCOIN, 70016)
 BARE = Codec(BITCOIN, 70016, "base")
@@ -63,10 +63,10 @@ def wants_at(block: Block, *indexes: int) -> GetBlockTxn:
     return GetBlockTxn(block.header.hash, deltas)
 
 
-def told(place: Any, record: Any) -> bytes | str:
+def told(cursor: Any, record: Any) -> bytes | str:
     """The payload of the answer, which comes first; "unknown" if there is none."""
-    first = next(place.take(asks(record)))
-    if isinstance(first, Unknown):
+    first = next(cursor.handle(asks(record)))
+    if isinstance(first, UnansweredRequest):
         return "unknown"
     [frame] = Framer(BITCOIN).feed(first[1])
     assert frame.error is None
@@ -82,9 +82,9 @@ WHOLE = block_of(*FIVE)
 def test_a_block_is_put_together_of_transactions_that_had_passed(number: int, speaker: str):
     """Whoever had sent them; the ids may be with witness or without."""
     sent = [(says if speaker == "node" else asks)(each) for each in FIVE[1:]]
-    place = place_of(talk(*sent, says(compact(WHOLE, number=number))))
-    assert told(place, wants(WHOLE)) == CODEC.encode(WHOLE)
-    assert told(place, wants(WHOLE, InvType.BLOCK)) == BARE.encode(WHOLE)
+    cursor = cursor_of(talk(*sent, says(compact(WHOLE, number=number))))
+    assert told(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
+    assert told(cursor, wants(WHOLE, InvType.BLOCK)) == BARE.encode(WHOLE)
 
 
 def test_a_block_is_put_together_of_what_was_asked_for_behind_it():
@@ -95,8 +95,8 @@ def test_a_block_is_put_together_of_what_was_asked_for_behind_it():
         asks(wants_at(WHOLE, 1, 3, 4)),
         says(BlockTxn(WHOLE.header.hash, (FIVE[1], FIVE[3], FIVE[4]))),
     )
-    place = place_of(conversation)
-    assert told(place, wants(WHOLE)) == CODEC.encode(WHOLE)
+    cursor = cursor_of(conversation)
+    assert told(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
 
 
 @pytest.mark.parametrize("indexes", [(0,), (2,), (1, 3), (0, 1, 2, 3, 4), (4,)])
@@ -108,23 +108,23 @@ def test_transactions_of_any_places_are_given(form: str, indexes: tuple[int, ...
     else:
         conversation = talk(*map(says, FIVE[1:4]), says(compact(WHOLE, (0, 4))))
     wanted = BlockTxn(WHOLE.header.hash, tuple(FIVE[at] for at in indexes))
-    assert told(place_of(conversation), wants_at(WHOLE, *indexes)) == CODEC.encode(wanted)
+    assert told(cursor_of(conversation), wants_at(WHOLE, *indexes)) == CODEC.encode(wanted)
 
 
 def test_what_is_known_of_a_block_is_given_though_the_rest_is_not():
     """The block is unknown then, and so are its other transactions."""
-    place = place_of(talk(says(FIVE[1]), says(compact(WHOLE))))
+    cursor = cursor_of(talk(says(FIVE[1]), says(compact(WHOLE))))
     one = BlockTxn(WHOLE.header.hash, FIVE[:2])
-    assert told(place, wants_at(WHOLE, 0, 1)) == CODEC.encode(one)
-    assert told(place, wants_at(WHOLE, 1, 2)) == "unknown"
-    assert told(place, wants(WHOLE)) == "unknown"
+    assert told(cursor, wants_at(WHOLE, 0, 1)) == CODEC.encode(one)
+    assert told(cursor, wants_at(WHOLE, 1, 2)) == "unknown"
+    assert told(cursor, wants(WHOLE)) == "unknown"
 
 
 def test_places_that_a_block_does_not_have_are_unknown():
     """Nobody may be told something made up."""
-    place = place_of(talk(asks(wants(WHOLE)), says(WHOLE)))
-    assert told(place, wants_at(WHOLE, 5)) == "unknown"
-    assert told(place, GetBlockTxn(b"?" * 32, (0,))) == "unknown"
+    cursor = cursor_of(talk(asks(wants(WHOLE)), says(WHOLE)))
+    assert told(cursor, wants_at(WHOLE, 5)) == "unknown"
+    assert told(cursor, GetBlockTxn(b"?" * 32, (0,))) == "unknown"
 
 
 def test_transactions_of_another_root_are_not_served():
@@ -133,23 +133,23 @@ def test_transactions_of_another_root_are_not_served():
     forged = compact(WHOLE)
     key_of = compact(Block(other.header, WHOLE.transactions))
     forged = CmpctBlock(other.header, forged.nonce, key_of.short_ids, forged.prefilled)
-    place = place_of(talk(*map(says, FIVE[1:]), says(forged)))
-    assert told(place, wants(other)) == "unknown"
+    cursor = cursor_of(talk(*map(says, FIVE[1:]), says(forged)))
+    assert told(cursor, wants(other)) == "unknown"
 
 
 def test_two_equal_short_ids_are_not_guessed():
     """Core asks for the whole block then."""
     made = compact(WHOLE)
     same = CmpctBlock(made.header, made.nonce, (made.short_ids[0],) * 4, made.prefilled)
-    place = place_of(talk(*map(says, FIVE[1:]), says(same)))
-    assert told(place, wants(WHOLE)) == "unknown"
-    assert told(place, wants_at(WHOLE, 0)) == CODEC.encode(BlockTxn(WHOLE.header.hash, FIVE[:1]))
+    cursor = cursor_of(talk(*map(says, FIVE[1:]), says(same)))
+    assert told(cursor, wants(WHOLE)) == "unknown"
+    assert told(cursor, wants_at(WHOLE, 0)) == CODEC.encode(BlockTxn(WHOLE.header.hash, FIVE[:1]))
 
 
 def test_a_second_compact_block_may_help_the_first():
     """Nodes send their own, with other transactions prefilled and another nonce."""
-    place = place_of(talk(says(compact(WHOLE, (0, 1, 2))), asks(compact(WHOLE, (0, 3, 4)))))
-    assert told(place, wants(WHOLE)) == CODEC.encode(WHOLE)
+    cursor = cursor_of(talk(says(compact(WHOLE, (0, 1, 2))), asks(compact(WHOLE, (0, 3, 4)))))
+    assert told(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
 
 
 def test_a_block_that_was_not_there_is_served_if_it_can_be_put_together():
@@ -158,26 +158,26 @@ def test_a_block_that_was_not_there_is_served_if_it_can_be_put_together():
     conversation = talk(
         asks(wants(WHOLE)), says(missing), *map(says, FIVE[1:]), says(compact(WHOLE))
     )
-    assert told(place_of(conversation), wants(WHOLE)) == CODEC.encode(WHOLE)
+    assert told(cursor_of(conversation), wants(WHOLE)) == CODEC.encode(WHOLE)
 
 
 def test_who_wants_a_compact_block_gets_the_whole_one_if_there_is_no_other():
     """Core does the same for all but the newest blocks."""
-    place = place_of(talk(asks(wants(WHOLE)), says(WHOLE)))
-    assert told(place, wants(WHOLE, InvType.CMPCT_BLOCK)) == CODEC.encode(WHOLE)
+    cursor = cursor_of(talk(asks(wants(WHOLE)), says(WHOLE)))
+    assert told(cursor, wants(WHOLE, InvType.CMPCT_BLOCK)) == CODEC.encode(WHOLE)
 
 
 def test_a_compact_block_is_named_to_a_client_that_does_not_take_any():
     """To lbcd it is an unknown command, and the end; then it asks for the block."""
     conversation = talk(asks(SendCmpct(True, 2)), *map(says, FIVE[1:]), says(compact(WHOLE)))
-    news = [command for command, _ in place_of(conversation).begin()]
+    news = [command for command, _ in cursor_of(conversation).begin()]
     assert news == ["tx"] * 4 + ["inv"]
-    place = place_of(conversation)
-    list(place.take(asks(SendCmpct(True, 2))))
-    assert [command for command, _ in place.begin()] == ["tx"] * 4 + ["cmpctblock"]
+    cursor = cursor_of(conversation)
+    list(cursor.handle(asks(SendCmpct(True, 2))))
+    assert [command for command, _ in cursor.begin()] == ["tx"] * 4 + ["cmpctblock"]
 
 
 def test_a_block_of_one_transaction_needs_no_other():
     """Most blocks of a regtest."""
     lone = block_of(FIVE[0])
-    assert told(place_of(talk(says(compact(lone)))), wants(lone)) == CODEC.encode(lone)
+    assert told(cursor_of(talk(says(compact(lone)))), wants(lone)) == CODEC.encode(lone)

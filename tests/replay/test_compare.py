@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.replay import BadIgnore, Ignored
+from lbcproxy.replay import BadIgnore, IgnoredFields
 from lbcproxy.replay.comparing import compare
 from lbcproxy.replay.comparing.compare import LIVE, RECORDED
-from lbcproxy.replay.comparing.normalize import Said
+from lbcproxy.replay.comparing.normalize import ComparedMessage
 from lbcproxy.session import Direction
 from lbcproxy.wire.messages.addresses import Addr
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.inventory import Inv
 from lbcproxy.wire.messages.keepalive import FeeFilter, Ping, Pong
-from tests.replay.spoken import (
+from tests.replay.conversations import (
     BLOCKS,
     DOWN,
     HEADERS,
@@ -37,15 +37,17 @@ OTHERS = tuple(header(number) for number in range(11, 16))
 """The headers of another chain."""
 
 
-def changed(place: int, *lines: Line) -> list[Line]:
+def changed(position: int, *lines: Line) -> list[Line]:
     """The talk with one line replaced by others."""
-    return [*TALK[:place], *lines, *TALK[place + 1 :]]
+    return [*TALK[:position], *lines, *TALK[position + 1 :]]
 
 
 def place_of(direction: Direction, kind: type) -> int:
     """Where in the talk the first message of a kind stands."""
     return next(
-        place for place, line in enumerate(TALK) if line[0] is direction and type(line[1]) is kind
+        position
+        for position, line in enumerate(TALK)
+        if line[0] is direction and type(line[1]) is kind
     )
 
 
@@ -88,8 +90,8 @@ def test_timing_is_no_difference(lines, sides):
 @given(st.permutations(range(3)))
 def test_answers_may_come_in_another_order(order):
     """Blocks are known by their hashes."""
-    place = TALK.index((DOWN, BLOCKS[0]))
-    lines = [*TALK[:place], *((DOWN, BLOCKS[each]) for each in order), *TALK[place + 3 :]]
+    position = TALK.index((DOWN, BLOCKS[0]))
+    lines = [*TALK[:position], *((DOWN, BLOCKS[each]) for each in order), *TALK[position + 3 :]]
     assert compared(TALK, lines).same
 
 
@@ -224,7 +226,7 @@ def test_a_difference_is_found_and_is_the_first(name):
 
     turned = compared([*planted.lines, at_the_end], TALK).differences
     kinds = {"missing": "extra", "extra": "missing", "different": "different"}
-    told = [(each.kind, each.command) for each in turned if each.place == turned[0].place]
+    told = [(each.kind, each.command) for each in turned if each.position == turned[0].position]
     assert (kinds[planted.kind], planted.command) in told
 
 
@@ -319,7 +321,7 @@ def test_heights_are_ignored_if_told():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("versoin", "is version meant"),
+        ("versoin", "did you mean version"),
         ("version.useragent", "user_agent"),
         ("verack.x", "there are none"),
     ],
@@ -327,7 +329,7 @@ def test_heights_are_ignored_if_told():
 def test_what_does_not_exist_cannot_be_ignored(text, words):
     """The error says what there is."""
     with pytest.raises(BadIgnore, match=words):
-        Ignored([text])
+        IgnoredFields([text])
 
 
 # Bounds.
@@ -335,7 +337,7 @@ def test_what_does_not_exist_cannot_be_ignored(text, words):
 
 @pytest.fixture
 def narrow(monkeypatch: Any) -> None:
-    monkeypatch.setattr(compare, "MOST_WAITING", 8)
+    monkeypatch.setattr(compare, "MAX_UNMATCHED", 8)
 
 
 @pytest.mark.usefixtures("narrow")
@@ -348,7 +350,7 @@ def test_what_waits_is_bounded():
     assert report.differences[0].fields[0].recorded == "50"
 
 
-def test_many_differences_are_counted_and_the_first_are_kept():
+def test_many_differences_are_counted_and_the_first_are_cache():
     """A report is bounded too."""
     report = compared([(DOWN, FeeFilter(number)) for number in range(1_200)], [])
     assert report.count == 1_200
@@ -360,18 +362,18 @@ def test_many_differences_are_counted_and_the_first_are_kept():
 
 def test_commands_without_a_message_are_forgotten(monkeypatch):
     """Whoever invents a thousand commands takes no memory with them."""
-    monkeypatch.setattr(compare, "MOST_LANES", 4)
+    monkeypatch.setattr(compare, "MAX_QUEUES", 4)
     lines: list[Line] = []
     for number in range(40):
         name = f"odd{number}".encode().ljust(12, b"\0")
         lines.append((UP, bytes.fromhex("fabfb5da") + name + bytes(4) + b"\x5d\xf6\xe0\xe2"))
     assert compared(lines, lines).same
     assert compared(lines, lines[1:]).differences[0].command == "odd0"
-    comparison = compare.Comparison(Ignored())
+    comparison = compare.Comparison(IgnoredFields())
     for entry in entries_of(lines):
         for side in (RECORDED, LIVE):
-            comparison.take(side, Said.of(entry))
-    assert len(comparison._lanes) <= 5
+            comparison.add_message(side, ComparedMessage.of(entry))
+    assert len(comparison._queues) <= 5
 
 
 def test_a_long_list_is_held_once():

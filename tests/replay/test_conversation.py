@@ -18,12 +18,12 @@ from lbcproxy.errors import CaptureError
 from lbcproxy.replay import NoConversation, load
 from lbcproxy.replay import conversation as module
 from lbcproxy.replay.as_server.answers import Answers
-from lbcproxy.replay.as_server.cursor import Place
+from lbcproxy.replay.as_server.cursor import ReplayCursor
 from lbcproxy.replay.as_server.store import save, whole_file
 from lbcproxy.session import Delivery, Direction, Message, SessionInfo
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
-from tests.replay.talks import BITCOIN, talk
+from tests.replay.recordings import BITCOIN, talk
 from tests.session.feed import Feed
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
@@ -62,10 +62,10 @@ def recorded(tmp_path):
 
 def _without(pcap: bytes, left_out: int) -> bytes:
     """Leave out the first packets of a classic pcap file."""
-    place = 24
+    position = 24
     for _ in range(left_out):
-        place += 16 + int.from_bytes(pcap[place + 8 : place + 12], "little")
-    return pcap[:24] + pcap[place:]
+        position += 16 + int.from_bytes(pcap[position + 8 : position + 12], "little")
+    return pcap[:24] + pcap[position:]
 
 
 @pytest.mark.parametrize("in_memory", [0, 1 << 30])
@@ -75,7 +75,7 @@ def test_all_that_was_said_is_there_in_order(in_memory, monkeypatch):
     entries = list(open_capture(SYNC))
     with load(SYNC) as conversation:
         turns = list(conversation)
-        assert [turn.place for turn, _ in turns] == list(range(len(entries)))
+        assert [turn.position for turn, _ in turns] == list(range(len(entries)))
         for (turn, message), entry in zip(turns, entries, strict=True):
             assert (turn.direction, turn.time_ns) == (entry.direction, entry.time_ns)
             assert (message.command, message.raw) == (entry.command, entry.raw)
@@ -178,8 +178,8 @@ def test_a_long_conversation_takes_little_memory(tmp_path):
         save(made, path)
         with load(path) as conversation:
             assert sum(turn.command == "block" for turn in conversation.turns) == 64
-            place = Place(Answers(conversation, Direction.TO_CLIENT), 70016, Counter())
-            assert sum(len(raw) for _, raw in place.begin()) == 64 * len(block)
+            position = ReplayCursor(Answers(conversation, Direction.TO_CLIENT), 70016, Counter())
+            assert sum(len(raw) for _, raw in position.begin()) == 64 * len(block)
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
         tracemalloc.stop()

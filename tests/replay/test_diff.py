@@ -4,14 +4,14 @@ import msgspec
 import pytest
 
 from lbcproxy.capture import open_capture
-from lbcproxy.replay import Comparison, Diff, Ignored
+from lbcproxy.replay import Comparison, Diff, IgnoredFields
 from lbcproxy.wire.messages.keepalive import FeeFilter
-from tests.replay.spoken import DOWN, HEADERS, TALK, have, write
+from tests.replay.conversations import DOWN, HEADERS, TALK, have, write
 
 
 def diff(one, other, **options):
     """Compare two files."""
-    return Diff(open_capture(one), open_capture(other), Ignored(), **options).run()
+    return Diff(open_capture(one), open_capture(other), IgnoredFields(), **options).run()
 
 
 OTHER = [*TALK, (DOWN, have(*HEADERS[:2]))]
@@ -55,7 +55,7 @@ def test_a_damaged_file_is_compared_as_far_as_it_goes(tmp_path):
     cut = tmp_path / "cut.pcapng"
     data = one.read_bytes()
     cut.write_bytes(data[: len(data) * 2 // 3] + b"\xff" * 64)
-    comparing = Diff(open_capture(one), open_capture(cut), Ignored())
+    comparing = Diff(open_capture(one), open_capture(cut), IgnoredFields())
     report = comparing.run()
     assert comparing.damage is not None
     assert "damaged" in report.notices[0]
@@ -71,7 +71,7 @@ def test_what_was_injected_is_left_out(tmp_path, monkeypatch):
         for entry in capture
     ]
     monkeypatch.setattr(type(capture), "__iter__", lambda self: iter(list(entries)))
-    assert Diff(capture, capture, Ignored()).run().recorded == len(TALK) - 4 - 1
+    assert Diff(capture, capture, IgnoredFields()).run().recorded == len(TALK) - 4 - 1
 
 
 @pytest.mark.parametrize("size", [777, 20_000])
@@ -79,7 +79,7 @@ def test_bytes_that_are_no_message_are_compared_however_they_were_cut(tmp_path, 
     """One file has them in one packet, the other in many."""
     junk = b"not a message at all" * 5_000
     one = write(tmp_path / "one.pcapng", [*TALK, (DOWN, junk), (DOWN, FeeFilter(1))])
-    cut = [(DOWN, junk[place : place + size]) for place in range(0, len(junk), size)]
+    cut = [(DOWN, junk[position : position + size]) for position in range(0, len(junk), size)]
     other = write(tmp_path / "other.pcapng", [*TALK, *cut, (DOWN, FeeFilter(1))], step=1)
     assert diff(one, other).same
     changed = [*TALK, (DOWN, junk[:-1] + b"?"), (DOWN, FeeFilter(1))]
@@ -90,14 +90,14 @@ def test_bytes_that_are_no_message_are_compared_however_they_were_cut(tmp_path, 
 def test_many_sessions_are_let_go_when_they_are_over(tmp_path, monkeypatch):
     """What is kept is what differs."""
     one = write(tmp_path / "one.pcapng", *[TALK[:5]] * 50)
-    comparing = Diff(open_capture(one), open_capture(one), Ignored())
-    most, take = [0], Comparison.take
+    comparing = Diff(open_capture(one), open_capture(one), IgnoredFields())
+    most, take = [0], Comparison.add_message
 
     def counting(*arguments):
         most[0] = max(most[0], len(comparing._pairs))
         take(*arguments)
 
-    monkeypatch.setattr(Comparison, "take", counting)
+    monkeypatch.setattr(Comparison, "add_message", counting)
     assert comparing.run().recorded == 250
     assert most[0] <= 2
     assert not any(comparing._by_number)

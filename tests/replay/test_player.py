@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from lbcproxy.replay.player import STALL, Diverged, Play
+from lbcproxy.replay.player import STALL_TIMEOUT, Diverged, Play
 from lbcproxy.session import Direction
 
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
@@ -62,7 +62,7 @@ def test_bytes_out_of_turn_are_a_divergence(stage):
 def test_silence_ends_it(stage):
     """A demo that hangs is worse than one that fails."""
     _, _, _, clock, outcome = stage
-    clock.advance(STALL)
+    clock.advance(STALL_TIMEOUT)
     assert "nothing arrived for 30 s, in turn 1 of 3" in str(outcome[0].value)
     assert clock.getDelayedCalls() == []
 

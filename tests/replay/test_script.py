@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lbcproxy.replay import STEP, Ignored, Pace, Report, load, parse_pace
+from lbcproxy.replay import STEP, ComparisonReport, IgnoredFields, Pace, load, parse_pace
 from lbcproxy.replay.as_client.script import ClientScript
 from lbcproxy.session import Entry
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.keepalive import FeeFilter, Ping, Pong
-from tests.replay.spoken import (
+from tests.replay.conversations import (
     BLOCKS,
     DOWN,
     HEADERS,
@@ -40,12 +40,12 @@ class Stage:
         self.conversation = load(path)
         nonces = iter(range(FAREWELL, 2 * FAREWELL))
         self.script = ClientScript(
-            self.conversation, Ignored(ignore), nonce=lambda: next(nonces), **options
+            self.conversation, IgnoredFields(ignore), nonce=lambda: next(nonces), **options
         )
         self.now = 0.0
         self.sent: list[Entry] = []
         self.script.begin(self.now)
-        self.go_on()
+        self.continue_unsolicited()
 
     @property
     def time_ns(self) -> int:
@@ -60,12 +60,12 @@ class Stage:
         """Have the node say something; give what is sent then."""
         for each in said:
             self.hear(raw_of((DOWN, each)))
-        return self.go_on()
+        return self.continue_unsolicited()
 
     def hear(self, data: bytes) -> None:
         self.script.receive(data, self.now, self.time_ns)
 
-    def go_on(self) -> list[str]:
+    def continue_unsolicited(self) -> list[str]:
         """Send what is to be sent."""
         before = len(self.sent)
         while deliveries := self.script.send(self.now, self.time_ns):
@@ -77,9 +77,9 @@ class Stage:
         deadline = self.script.deadline(self.now)
         assert deadline is not None
         self.now = deadline
-        return self.go_on()
+        return self.continue_unsolicited()
 
-    def part(self) -> Report:
+    def part(self) -> ComparisonReport:
         """Answer the farewell, and give the report."""
         ping = self.sent[-1].message
         assert ping is not None
@@ -184,7 +184,7 @@ def test_an_answer_that_does_not_come_is_waited_for_and_then_given_up(stage):
     stage.handshake()
     assert stage.script.deadline(stage.now) == 10.0
     stage.now = 9.9
-    assert stage.go_on() == []
+    assert stage.continue_unsolicited() == []
     assert stage.wait() == ["getdata"]
     assert stage.now == 10.0
     assert stage.say(*BLOCKS[:3]) == ["ping"]
@@ -257,15 +257,15 @@ def test_a_node_that_answers_no_pings_is_told_of(stage):
     assert (difference.kind, difference.command) == ("missing", "pong")
 
 
-def test_a_node_that_closes_early_is_told_with_the_message_it_closed_behind(stage):
+def test_a_node_that_closes_early_is_told_with_the_message_it_closed_after(stage):
     """And how much was left."""
     stage.handshake()
     stage.say(Headers(HEADERS))
     stage.script.closed(stage.time_ns, "the node closed the connection")
     [difference] = [each for each in stage.script.report().differences if each.kind == "closed"]
     assert difference.words == (
-        "the node closed the connection behind message 9, getdata; of the messages recorded behind"
-        " it 2 were not sent, 6 did not come"
+        "the node closed the connection after message 9, getdata; of the messages recorded after"
+        " it 2 were not sent, 6 did not arrive"
     )
 
 
@@ -306,10 +306,10 @@ def test_step_by_step_each_message_waits_for_a_word(path, play):
     stage = play(path, pace=STEP)
     for command in ("version", "verack", "getheaders", "getdata"):
         assert stage.script.next_step.command == command
-        assert stage.go_on() == []
+        assert stage.continue_unsolicited() == []
         assert stage.script.deadline(stage.now) is None
         stage.script.step()
-        assert stage.go_on() == [command]
+        assert stage.continue_unsolicited() == [command]
     assert stage.say(Ping(5)) == ["pong"]
 
 
@@ -323,7 +323,7 @@ def test_paces_are_read(text, pace):
 
 @pytest.mark.parametrize("text", ["", "fast", "0", "-1", "1e999", "x"])
 def test_what_is_no_pace_is_refused(text):
-    with pytest.raises(ValueError, match="is no pace"):
+    with pytest.raises(ValueError, match="is not a pace"):
         parse_pace(text)
 
 
@@ -358,6 +358,6 @@ def test_the_recorded_answers_are_no_divergence_however_they_come(path, seed):
             stage.now += chance.uniform(0, 9)
             stage.hear(stream[:cut])
             stream = stream[cut:]
-        stage.go_on()
+        stage.continue_unsolicited()
     assert stage.script.report().same
     stage.conversation.close()

@@ -16,10 +16,10 @@ from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.peer import Peer, PeerConfig
 from lbcproxy.proxy import CannotListen
-from lbcproxy.replay import BadPolicy, Policy, ReplayServer, load
+from lbcproxy.replay import BadPolicy, ReplayServer, UnansweredPolicy, load
 from lbcproxy.replay.as_server import server as server_module
 from lbcproxy.replay.as_server import upstream
-from lbcproxy.replay.as_server.questions import QUESTIONS
+from lbcproxy.replay.as_server.request_types import REQUEST_TYPES
 from lbcproxy.session import Direction, Message
 from lbcproxy.session.events import Delivered, SessionEnded
 from lbcproxy.wire import Codec, Framer
@@ -32,7 +32,7 @@ from lbcproxy.wire.messages.keepalive import MemPool, Ping, SendHeaders
 from tests.nodes import wait_until
 from tests.peer.builders import Wire, encoded
 from tests.peer.builders import version as greeting
-from tests.replay.talks import BITCOIN, asks, says, talk, version
+from tests.replay.recordings import BITCOIN, asks, says, talk, version
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
 SYNC, PROBE = CAPTURES / "lbcd-sync.pcap", CAPTURES / "lbcd-probe.pcap"
@@ -207,7 +207,7 @@ def test_pings_are_answered_live(loop, serve):
 @pytest.mark.parametrize(("policy", "heard"), [("notfound", [NotFound(STRANGE)]), ("silence", [])])
 def test_unknown_questions_are_dealt_with_as_told(loop, serve, policy, heard):
     """Silence, or what the protocol has for it; all of them are noted."""
-    server = serve(policy=Policy.parse(policy))
+    server = serve(policy=UnansweredPolicy.parse(policy))
     client = Client(loop, server)
     client.send(GetData(STRANGE), MemPool(), Ping(5))
     client.waits("pong")
@@ -219,8 +219,8 @@ def test_unknown_questions_are_dealt_with_as_told(loop, serve, policy, heard):
 
 def test_several_clients_are_each_at_their_own_place(loop, serve):
     """And the server tells of each what became of its questions."""
-    accounts = {}
-    server = serve(ended=lambda number, account: accounts.setdefault(number, account))
+    stats = {}
+    server = serve(ended=lambda number, each: stats.setdefault(number, each))
     one, other = Client(loop, server), Client(loop, server)
     assert server.clients == 2
     one.send(GetBlocks(70013, (GENESIS,), NO_STOP), MemPool())
@@ -230,9 +230,9 @@ def test_several_clients_are_each_at_their_own_place(loop, serve):
     one.close()
     other.close()
     wait_until("both are gone", lambda: server.clients == 0)
-    assert accounts[1].answered == accounts[2].answered == 1
-    assert (accounts[1].unknown, accounts[2].unknown) == ({"mempool": 1}, {})
-    assert accounts[1].unsent > 10
+    assert stats[1].answered == stats[2].answered == 1
+    assert (stats[1].unknown, stats[2].unknown) == ({"mempool": 1}, {})
+    assert stats[1].unsent > 10
 
 
 def test_the_client_s_side_can_be_played(loop, serve):
@@ -280,10 +280,10 @@ def test_what_passes_is_shown(loop, serve):
 def test_a_client_that_asks_nothing_more_is_led_on(loop, serve):
     """Announcements came by themselves, whatever the client did; at last all are said."""
     ended: list[Any] = []
-    server = serve(idle=0.001, ended=lambda _, account: ended.append(account))
+    server = serve(idle=0.001, ended=lambda _, stats: ended.append(stats))
     client = Client(loop, server)
-    [actor] = server._actors
-    wait_until("all is said", lambda: actor.account.unsent == 0)
+    [peer] = server._peers
+    wait_until("all is said", lambda: peer.stats.unsent == 0)
     client.close()
     wait_until("it is gone", lambda: ended)
     assert str(ended[0]) == "0 questions answered"
@@ -308,18 +308,18 @@ def test_garbage_costs_its_sender_the_connection_and_nobody_else(loop, serve):
 
 @pytest.fixture
 def in_memory():
-    """A client on a transport in memory, its handshake done: server, clock, actor, wire."""
+    """A client on a transport in memory, its handshake done: server, clock, peer, wire."""
     clock = Clock()
     with load(SYNC) as conversation:
         server = ReplayServer(conversation, clock, idle=None)
-        actor = server.new_actor()
-        assert actor is not None
-        wire = Wire(clock, actor, 1)
-        actor.makeConnection(wire)
+        peer = server.new_peer()
+        assert peer is not None
+        wire = Wire(clock, peer, 1)
+        peer.makeConnection(wire)
         wire.arrive(encoded(greeting(), network=NETWORK) + encoded(VerAck(), network=NETWORK))
-        assert actor.is_ready
-        yield server, clock, actor, wire
-        actor.disconnect()
+        assert peer.is_ready
+        yield server, clock, peer, wire
+        peer.disconnect()
         for _ in range(5):
             wire.read()
             clock.advance(60)
@@ -329,13 +329,13 @@ def in_memory():
 
 def test_who_asks_much_and_reads_nothing_is_waited_for(in_memory):
     """No more is read of it while it does not read, and none of what it wants is kept ready."""
-    _, clock, actor, wire = in_memory
+    _, clock, peer, wire = in_memory
     things = tuple(InventoryVector(InvType.BLOCK, each) for each in recorded_blocks())
     question = encoded(GetData(things), network=NETWORK)
     for _ in range(30):
         wire.arrive(question)
-        assert actor.core.sender.outbox.size < 1 << 21
-        assert actor.core.receiver.buffered_bytes <= len(question)
+        assert peer.core.sender.outbox.size < 1 << 21
+        assert peer.core.receiver.buffered_bytes <= len(question)
     assert len(wire.incoming) > 5
     while wire.waiting or wire.incoming:
         wire.read()
@@ -394,12 +394,12 @@ def test_a_port_in_use_is_named(loop, serve):
 def test_a_policy_that_means_nothing_is_refused(text):
     """At once, not with the first question."""
     with pytest.raises(BadPolicy):
-        Policy.parse(text)
+        UnansweredPolicy.parse(text)
 
 
 def test_too_many_clients_are_refused(loop, serve, monkeypatch):
     """And those that are there are served on."""
-    monkeypatch.setattr(server_module, "MOST_CLIENTS", 1)
+    monkeypatch.setattr(server_module, "MAX_CLIENTS", 1)
     server = serve()
     client = Client(loop, server)
     with socket.create_connection(("127.0.0.1", server.address.port), 10) as other:
@@ -411,33 +411,33 @@ def test_too_many_clients_are_refused(loop, serve, monkeypatch):
 
 def test_made_up_questions_are_not_remembered(in_memory, monkeypatch):
     """A client can make up as many as it likes: what is kept of them is bounded."""
-    monkeypatch.setattr(server_module, "MOST_UNKNOWN_BYTES", 1 << 20)
-    server, _, actor, wire = in_memory
+    monkeypatch.setattr(server_module, "MAX_UNKNOWN_BYTES", 1 << 20)
+    server, _, peer, wire = in_memory
     for number in range(10):
         hashes = (number.to_bytes(16, "big") + each.to_bytes(16, "big") for each in range(10_000))
         things = tuple(InventoryVector(InvType.TX, each) for each in hashes)
         wire.arrive(encoded(GetData(things), network=NETWORK))
         wire.arrive(encoded(GetHeaders(1, (things[1].hash,), NO_STOP), network=NETWORK))
-    assert actor.account.unknown == {"getdata": 100_000, "getheaders": 10}
+    assert peer.stats.unknown == {"getdata": 100_000, "getheaders": 10}
     assert [each.command for each in server.unknown] == ["getdata", "getheaders"] * 2
-    assert len(actor._place._times) == 0
+    assert len(peer._cursor._times) == 0
 
 
-@given(st.lists(st.tuples(st.sampled_from(sorted(QUESTIONS)), st.binary(max_size=80))))
+@given(st.lists(st.tuples(st.sampled_from(sorted(REQUEST_TYPES)), st.binary(max_size=80))))
 def test_whatever_is_asked_nothing_breaks(questions):
     """Payloads of any bytes, for all that is a question: refused by the peer, or dealt with."""
     clock = Clock()
     with talk() as conversation:
         server = ReplayServer(conversation, clock)
-        actor = server.new_actor()
-        assert actor is not None
-        wire = Wire(clock, actor, 1)
-        actor.makeConnection(wire)
+        peer = server.new_peer()
+        assert peer is not None
+        wire = Wire(clock, peer, 1)
+        peer.makeConnection(wire)
         wire.arrive(encoded(greeting(70016), network=BITCOIN), encoded(VerAck(), network=BITCOIN))
         for command, payload in questions:
             wire.arrive(frame(BITCOIN.magic, command, payload))
-        assert "raised" not in actor.core.closed
-        actor.disconnect()
+        assert "raised" not in peer.core.closed
+        peer.disconnect()
         wire.read()
         clock.advance(60)
 
@@ -445,11 +445,13 @@ def test_whatever_is_asked_nothing_breaks(questions):
 # A live node behind it.
 
 
-def test_what_is_not_known_is_asked_of_a_live_node_and_kept(loop, serve, tmp_path):
+def test_what_is_not_known_is_asked_of_a_live_node_and_cache(loop, serve, tmp_path):
     """The answers are the client's, then everybody's, then the new capture's."""
-    live = serve(SYNC, policy=Policy.parse("notfound"))
+    live = serve(SYNC, policy=UnansweredPolicy.parse("notfound"))
     path = tmp_path / "more.pcapng"
-    server = serve(PROBE, session=3, policy=Policy.parse(f"pass:{live.address}"), save_to=path)
+    server = serve(
+        PROBE, session=3, policy=UnansweredPolicy.parse(f"pass:{live.address}"), save_to=path
+    )
     wanted = list(recorded_blocks())[:40]
     question = GetData(tuple(InventoryVector(InvType.BLOCK, each) for each in wanted))
     first = Client(loop, server)
@@ -478,12 +480,12 @@ def test_a_live_node_that_does_not_answer_is_not_waited_for_long(
     loop, serve, tmp_path, monkeypatch, reachable
 ):
     """Nor one that is not there; the client is served on, and nothing is saved."""
-    monkeypatch.setattr(upstream, "PATIENCE", 0.1)
+    monkeypatch.setattr(upstream, "ANSWER_TIMEOUT", 0.1)
     live = serve(SYNC)
     if not reachable:
         loop.call(live.stop)
     path = tmp_path / "more.pcapng"
-    server = serve(policy=Policy.parse(f"pass:{live.address}"), save_to=path)
+    server = serve(policy=UnansweredPolicy.parse(f"pass:{live.address}"), save_to=path)
     client = Client(loop, server)
     client.send(GetData(STRANGE), MemPool(), GetBlocks(70013, (GENESIS,), NO_STOP))
     client.waits("inv")

@@ -1,1 +1,1 @@
-"""The recorded client, played against a node."""
+"""Replays the recorded client against a node."""

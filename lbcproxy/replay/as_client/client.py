@@ -1,4 +1,4 @@
-"""A recorded client played against a real node: the connection around its script."""
+"""Replays a recorded client against a real node: the connection that runs its script."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lbcproxy.peer import RelayPeer
 from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
 from lbcproxy.replay.as_client.pace import CAUSAL, Pace
 from lbcproxy.replay.as_client.script import ClientScript
-from lbcproxy.replay.comparing.difference import Report
-from lbcproxy.replay.comparing.ignored_fields import Ignored
+from lbcproxy.replay.comparing.difference import ComparisonReport
+from lbcproxy.replay.comparing.ignored_fields import IgnoredFields
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.session import (
     Delivery,
@@ -45,17 +45,17 @@ from lbcproxy.text import printable
 
 __all__ = ["ReplayClient", "ReplayFailed"]
 
-HOW = {
+CLOSE_REASONS = {
     EndCause.CLOSED: "the node closed the connection",
-    EndCause.RESET: "the node broke the connection off",
+    EndCause.RESET: "the node reset the connection",
 }
-"""What a report says of a node that ended the connection."""
+"""What a report says about a node that ended the connection."""
 LINGER = 5.0
-"""Seconds in which a node may read the last words."""
+"""Seconds in which the node may read what was sent last."""
 
 
 class ReplayFailed(LbcproxyError):
-    """There was no connection to play on; the text says to whom and why."""
+    """There was no connection to the node; the text has its address and the reason."""
 
 
 class ReplayClient:
@@ -65,10 +65,17 @@ class ReplayClient:
     report = await ReplayClient(reactor, load("sync.pcapng"), Endpoint("127.0.0.1", 18444)).run()
     assert report.same, str(report)
     ```
-    `timeout` is how long to wait for the connection, and for each answer, in seconds of `reactor`;
-    `now` gives the time of day in nanoseconds. Observers are told of the live conversation as of a
-    session of a proxy. With `pace=STEP`, `ask` is called with each message before it is sent, and
-    `step` sends it.
+
+    Args:
+        reactor: Twisted's reactor.
+        conversation: The recorded session.
+        address: The node to connect to.
+        ignored: The fields and commands that are not compared.
+        pace: When messages are sent.
+        timeout: Seconds to wait for the connection, and for each response.
+        observers: Notified of the live session, like the observers of a proxy.
+        ask: With `pace=STEP`, called with each message before it is sent; `step` sends it.
+        now: Returns the time in nanoseconds since 1970.
     """
 
     def __init__(
@@ -77,7 +84,7 @@ class ReplayClient:
         conversation: Conversation,
         address: Endpoint,
         *,
-        ignored: Ignored | None = None,
+        ignored: IgnoredFields | None = None,
         pace: Pace = CAUSAL,
         timeout: float = 10.0,
         observers: Sequence[Observer] = (),
@@ -92,25 +99,31 @@ class ReplayClient:
         self._ask = ask
         self._now = now
         self._network = conversation.network
-        self.script = ClientScript(conversation, ignored or Ignored(), pace=pace, timeout=timeout)
+        self.script = ClientScript(
+            conversation, ignored or IgnoredFields(), pace=pace, timeout=timeout
+        )
         self._peer = RelayPeer(self)
         self._connecting: Deferred[Any] | None = None
         self._info: SessionInfo | None = None
-        self._alarm: Any = None
-        self._asked: int | None = None
-        self._pumping = self._parting = False
+        self._timer: Any = None
+        self._asked_for: int | None = None
+        self._pumping = self._closing = False
         self._end: End | None = None
-        self._over: Deferred[None] = Deferred()
+        self._finished: Deferred[None] = Deferred()
 
-    async def run(self, deadline: float | None = None) -> Report:
-        """Connect, play, part, and say what differs; raises ReplayFailed without a connection.
+    async def run(self, deadline: float | None = None) -> ComparisonReport:
+        """Connect, play the conversation, disconnect, and return the differences.
 
-        `deadline` is in seconds from now: what has not been played then is left.
+        Args:
+            deadline: Seconds from now; messages that have not been played by then are left out.
+
+        Raises:
+            ReplayFailed: If there is no connection.
         """
         limit = None if deadline is None else self._reactor.callLater(deadline, self.stop)
         try:
             if await self._connect():
-                await self._over
+                await self._finished
         finally:
             if limit is not None and limit.active():
                 limit.cancel()
@@ -118,31 +131,31 @@ class ReplayClient:
 
     def step(self) -> None:
         """Send the message that `ask` was called with."""
-        self._asked = None
+        self._asked_for = None
         self.script.step()
-        self._go_on()
+        self._continue()
 
     def stop(self) -> None:
-        """End here; the report is of what was played."""
-        self._ends_by(End(EndCause.STOPPED, detail="stopped"))
+        """Stop; the report covers what was played so far."""
+        self._set_end(End(EndCause.STOPPED, detail="stopped"))
         self.script.stop()
         if self._peer.is_open:
-            self._go_on()
+            self._continue()
         elif self._connecting is not None:
             self._connecting.cancel()
 
     def abort(self) -> None:
-        """End at once."""
+        """Stop and abort the connection."""
         self.stop()
         self._peer.abort()
 
     async def _connect(self) -> bool:
-        """Connect; False if it was stopped before."""
+        """Connect; return False if it was stopped before."""
         if self.script.done:
             return False
         endpoint = client_endpoint(self._reactor, self._address, self._timeout + 1)
         self._connecting = connect(endpoint, self._peer)
-        self._connecting.addTimeout(self._timeout, self._reactor)  # of a name's look-up as well
+        self._connecting.addTimeout(self._timeout, self._reactor)  # covers name resolution too
         where = printable(str(self._address))
         try:
             await self._connecting
@@ -153,50 +166,50 @@ class ReplayClient:
             raise ReplayFailed(f"{where}: {reason_of(error)}") from None
         return self._info is not None
 
-    # What the peer tells.
+    # Callbacks of the peer.
 
     def peer_connected(self, peer: RelayPeer) -> None:
-        """Begin."""
-        self._guard(self._begin, peer)
+        """Start the script."""
+        self._call_safely(self._begin, peer)
 
     def peer_received(self, peer: RelayPeer, data: bytes) -> None:
-        """Hear what the node says, and go on."""
-        self._guard(self._hear, data)
+        """Process data from the node, and continue."""
+        self._call_safely(self._process, data)
 
     def peer_finished(self, peer: RelayPeer) -> None:
-        """End: a node that closes its half wants nothing more."""
-        self._guard(self._ended, EndCause.CLOSED)
+        """Close: a node that closes its sending side wants nothing more."""
+        self._call_safely(self._peer_ended, EndCause.CLOSED)
         self._close()
 
     def peer_closed(self, peer: RelayPeer, *, reset: bool) -> None:
-        """Say that it is over."""
+        """Report the end of the session."""
         broke = reset and not peer.aborted
-        self._guard(self._ended, EndCause.RESET if broke else EndCause.CLOSED)
-        self._disarm()
-        self._guard(self._sum_up)
-        if not self._over.called:
-            self._over.callback(None)
+        self._call_safely(self._peer_ended, EndCause.RESET if broke else EndCause.CLOSED)
+        self._cancel_timer()
+        self._call_safely(self._report_end)
+        if not self._finished.called:
+            self._finished.callback(None)
 
     def peer_full(self, peer: RelayPeer) -> None:
-        """Nothing: it is asked before each message."""
+        """Do nothing: `full` is checked before each message."""
 
     def peer_drained(self, peer: RelayPeer) -> None:
-        """Go on."""
-        self._go_on()
+        """Continue."""
+        self._continue()
 
-    # The play.
+    # Playing the script.
 
-    def _guard(self, call: Callable[..., None], *arguments: Any) -> None:
-        """Call something; what it raises is a defect, which `run` raises, and no divergence."""
+    def _call_safely(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Call a function; an exception is a defect, which `run` raises, not a difference."""
         try:
             call(*arguments)
         except Exception:
-            if not self._over.called:
-                self._over.errback(Failure())
+            if not self._finished.called:
+                self._finished.errback(Failure())
             self._peer.abort()
 
-    def _go_on(self) -> None:
-        self._guard(self._pump)
+    def _continue(self) -> None:
+        self._call_safely(self._pump)
 
     def _begin(self, peer: RelayPeer) -> None:
         self._info = SessionInfo(
@@ -214,15 +227,15 @@ class ReplayClient:
         self.script.begin(self._reactor.seconds())
         self._pump()
 
-    def _hear(self, data: bytes) -> None:
+    def _process(self, data: bytes) -> None:
         now = self._now()
         deliveries = self.script.receive(data, self._reactor.seconds(), now)
-        self._tell(Direction.TO_CLIENT, deliveries, now)
+        self._report_deliveries(Direction.TO_CLIENT, deliveries, now)
         self._pump()
 
     def _pump(self) -> None:
-        """Send what is to be sent, and be woken when more may be."""
-        if self._pumping or self._parting or self._info is None or not self._peer.is_open:
+        """Send what is due, and schedule a call for when more may be."""
+        if self._pumping or self._closing or self._info is None or not self._peer.is_open:
             return
         self._pumping = True
         try:
@@ -233,45 +246,49 @@ class ReplayClient:
                     break
                 for each in deliveries:
                     self._peer.write(each.raw)
-                self._tell(Direction.TO_UPSTREAM, deliveries, now)
+                self._report_deliveries(Direction.TO_UPSTREAM, deliveries, now)
         finally:
             self._pumping = False
-        self._disarm()
+        self._cancel_timer()
         if self.script.done:
-            self._ends_by(End(EndCause.PLAYED))
+            self._set_end(End(EndCause.PLAYED))
             self._finish(Direction.TO_UPSTREAM)
             self._close()
             return
-        if (message := self.script.next_step) is not None and self._asked != self.script.place:
-            self._asked = self.script.place
+        if (
+            message := self.script.next_step
+        ) is not None and self._asked_for != self.script.position:
+            self._asked_for = self.script.position
             self._ask(message)
         deadline = self.script.deadline(self._reactor.seconds())
         if deadline is not None and not self._peer.full:
             wait = max(0.0, deadline - self._reactor.seconds())
-            self._alarm = self._reactor.callLater(wait, self._go_on)
+            self._timer = self._reactor.callLater(wait, self._continue)
 
     def _close(self) -> None:
-        """Close in order; cut the connection if the node does not read the last words in time."""
-        self._parting = True
-        self._disarm()
+        """Close the connection; abort it if the node does not read the rest in time."""
+        self._closing = True
+        self._cancel_timer()
         self._peer.close()
         if self._peer.is_open:
-            self._alarm = self._reactor.callLater(LINGER, self._peer.abort)
+            self._timer = self._reactor.callLater(LINGER, self._peer.abort)
 
-    def _ends_by(self, end: End) -> None:
-        """Take note of why the session ends, and tell it; of several reasons the first stays."""
+    def _set_end(self, end: End) -> None:
+        """Record and report why the session ends; only the first reason counts."""
         if self._end is not None:
             return
         self._end = end
         if self._info is not None:
             self._notify(SessionEnding(self._info, end, self._now()))
 
-    def _ended(self, cause: EndCause) -> None:
+    def _peer_ended(self, cause: EndCause) -> None:
         now = self._now()
         if self._end is not None or self._info is None:
             return
-        self._tell(Direction.TO_CLIENT, self.script.closed(now, HOW[cause]), now)
-        self._ends_by(End(cause, Direction.TO_CLIENT))
+        self._report_deliveries(
+            Direction.TO_CLIENT, self.script.closed(now, CLOSE_REASONS[cause]), now
+        )
+        self._set_end(End(cause, Direction.TO_CLIENT))
         if cause is EndCause.RESET:
             self._notify(SessionReset(self._info, Direction.TO_CLIENT, now))
         else:
@@ -281,7 +298,7 @@ class ReplayClient:
         assert self._info is not None
         self._notify(DirectionClosed(self._info, direction, self._now()))
 
-    def _sum_up(self) -> None:
+    def _report_end(self) -> None:
         if self._info is None:
             return
         session = self.script.session
@@ -294,7 +311,9 @@ class ReplayClient:
         )
         self._notify(SessionEnded(summary, self._now()))
 
-    def _tell(self, direction: Direction, deliveries: Sequence[Delivery], now: int) -> None:
+    def _report_deliveries(
+        self, direction: Direction, deliveries: Sequence[Delivery], now: int
+    ) -> None:
         if deliveries and self._info is not None:
             self._notify(Delivered(self._info, direction, deliveries, now))
 
@@ -302,7 +321,7 @@ class ReplayClient:
         for observer in self._session_observers:
             observer.handle(event)
 
-    def _disarm(self) -> None:
-        if self._alarm is not None and self._alarm.active():
-            self._alarm.cancel()
-        self._alarm = None
+    def _cancel_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None

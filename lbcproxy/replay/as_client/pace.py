@@ -1,4 +1,4 @@
-"""When the messages of a recorded client are sent again."""
+"""When the messages of a recorded client are sent."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ RATIO = re.compile(r"([0-9]+(?:\.[0-9]+)?)x?")
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """What a message waits for."""
+    """What a message waits for: responses (by default), its recorded time, or a step."""
 
     ratio: float | None = None
-    """Its recorded time, where one second of ours is so many recorded ones; None for no time."""
+    """Recorded seconds per second, if messages wait for their recorded time; otherwise None."""
     steps: bool = False
-    """A word of whoever watches."""
+    """Whether each message waits for a call of `step`."""
 
     @property
     def is_causal(self) -> bool:
-        """Whether it waits for the answers that came before it."""
+        """Whether messages only wait for the responses that preceded them."""
         return self.ratio is None and not self.steps
 
 
@@ -31,9 +31,10 @@ STEP = Pace(steps=True)
 
 
 def parse_pace(text: str) -> Pace:
-    """Read `causal`, `recorded`, `step`, or how many times as fast, as `2` or `0.5x`.
+    """Return the pace for `causal`, `recorded`, `step`, or a speed such as `2` or `0.5x`.
 
-    Raises ValueError, which says what there is.
+    Raises:
+        ValueError: For any other text.
     """
     named = {"causal": CAUSAL, "recorded": Pace(1.0), "step": STEP}
     if text in named:
@@ -41,5 +42,7 @@ def parse_pace(text: str) -> Pace:
     found = RATIO.fullmatch(text)
     ratio = float(found[1]) if found is not None else 0.0
     if not 0 < ratio < math.inf:
-        raise ValueError(f"{text!r} is no pace: causal, recorded, step, or a number as 2 or 0.5x")
+        raise ValueError(
+            f"{text!r} is not a pace: causal, recorded, step, or a number such as 2 or 0.5x"
+        )
     return Pace(ratio)

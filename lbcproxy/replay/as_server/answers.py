@@ -1,4 +1,4 @@
-"""What a recorded node answers: every question of a conversation, and what was said unasked."""
+"""The messages of a recorded node: its responses by request, and its unsolicited messages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from lbcproxy.peer.handshake import NEGOTIATION
-from lbcproxy.replay.as_server.chain import Chain
+from lbcproxy.replay.as_server.chain import BlockChain
 from lbcproxy.replay.as_server.compact import CompactBlocks
-from lbcproxy.replay.as_server.questions import QUESTIONS, Key, Payload, is_bare, other_encoding
-from lbcproxy.replay.as_server.request_matcher import Asked, Pairing
+from lbcproxy.replay.as_server.request_matcher import PendingRequest, RequestMatcher
+from lbcproxy.replay.as_server.request_types import (
+    REQUEST_TYPES,
+    Key,
+    Payload,
+    is_bare,
+    other_encoding,
+)
 from lbcproxy.replay.conversation import Conversation, Turn
 from lbcproxy.session import Direction, Message
 from lbcproxy.wire.codec import Codec
@@ -22,85 +28,90 @@ from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.messages.inventory import InvType
 from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["Answers", "Reply", "Unasked"]
+__all__ = ["Answers", "Reply", "UnsolicitedMessage"]
 
 HANDSHAKE = ("version", "verack")
 BLOCKS = (InvType.BLOCK, InvType.WITNESS_BLOCK)
 PIECES = ("tx", "cmpctblock", "blocktxn")
-"""What blocks may be put together of."""
+"""Commands whose transactions blocks can be rebuilt from."""
 WITH_HEADER = ("block", "cmpctblock", "merkleblock")
 
 
 class Reply(NamedTuple):
-    """What answers one part of a question."""
+    """The response to one part of a request."""
 
     turns: Sequence[Turn] = ()
     """Recorded messages."""
     made: Sequence[Payload] = ()
-    """What a node with the recorded chain says."""
+    """Payloads that are computed from the recorded chain."""
     missing: bool = False
-    """Whether it is not there: said in one `notfound` for all that is not."""
+    """Whether the object is missing; one `notfound` lists all missing objects of a request."""
     strip: bool = False
-    """Whether it was recorded with witnesses and is wanted without."""
+    """Whether it was recorded with witnesses but requested without."""
 
 
-class Unasked(NamedTuple):
-    """A message that nobody had asked for."""
+class UnsolicitedMessage(NamedTuple):
+    """A message that was not requested."""
 
     after: int
-    """How much had been asked for before it."""
+    """Number of requested parts before it."""
     turn: Turn
 
 
 class Answers:
-    """The part of one node of a conversation: whoever plays it finds here what to say.
+    """What one node of a conversation answers. Shared by all clients of a replay.
 
-    `speaker` is the direction in which the node's messages went. It is made once and serves all
-    clients; what it is taught later (`take`) they all know.
+    Args:
+        conversation: The recorded session.
+        speaker: The direction of the node's messages.
     """
 
     def __init__(self, conversation: Conversation, speaker: Direction) -> None:
         self.conversation = conversation
         self.speaker = speaker
-        self.chain = Chain(conversation.network)
-        self.unasked: list[Unasked] = []
+        self.chain = BlockChain(conversation.network)
+        self.unsolicited: list[UnsolicitedMessage] = []
         self.offers: list[MessageRecord] = []
-        """What the node said between its `version` and `verack`."""
-        self.questions: dict[str, list[Turn]] = {}
-        """By command, the questions it was asked: to find what is near to an unknown one."""
+        """What the node sent between its `version` and `verack`."""
+        self.requests: dict[str, list[Turn]] = {}
+        """By command, the recorded requests: for finding those similar to an unknown one."""
         self.compact = CompactBlocks(conversation)
-        self._asked = 0
-        self._pairing = Pairing(self.chain)
-        self._replies: dict[Key, list[Asked]] = {}
-        self._held: dict[Key, Turn] = {}
-        self._met = False  # whether the node's verack has been seen
+        self._requested = 0
+        self._matcher = RequestMatcher(self.chain)
+        self._replies: dict[Key, list[PendingRequest]] = {}
+        self._objects: dict[Key, Turn] = {}
+        self._handshake_done = False  # whether the node's verack has been seen
         for turn in conversation.turns:
             self._learn_chain(turn)
         for turn in conversation.turns:
-            self._take(turn)
+            self._add(turn)
 
     @property
     def version(self) -> Version:
-        """What the node told of itself."""
+        """The node's `version`."""
         return self.conversation.versions[self.speaker]
 
-    def take(self, message: Message, time_ns: int) -> Turn:
-        """Learn a message that was not in the recording, as behind its end."""
+    def learn(self, message: Message, time_ns: int) -> Turn:
+        """Add a message that was not in the recording, as if it followed its end."""
         turn = self.conversation.append(message, time_ns)
         self._learn_chain(turn)
-        self._take(turn)
+        self._add(turn)
         return turn
 
     def is_recorded(self, key: Key) -> bool:
-        """Whether a part was asked for in the recording."""
+        """Return whether a part was requested in the recording."""
         return key in self._replies
 
     def find(self, key: Key, times: int = 0) -> Reply | None:
-        """Return the answer to a part that was asked for so many times before; None if unknown.
+        """Return the response to a part of a request, or None if there is none.
 
-        The recorded answer to the same question: the first time the first, and so on, then the
-        last again; silence, if the node did not answer. Else what the recording holds elsewhere,
-        else what follows from its chain.
+        It is the recorded response to the same request: the first one for the first request, and
+        so on, then the last one again; an empty one, if the node did not respond. Otherwise it is
+        a message from elsewhere in the recording, or computed from the recorded chain.
+
+        Args:
+            key: The part.
+            times: How often the client has requested it before.
         """
         recorded = self._recorded(key, times)
         if recorded is None and key[0] == "getdata":
@@ -109,34 +120,34 @@ class Answers:
                 recorded = recorded._replace(strip=is_bare(key))
         if recorded is not None and recorded.turns:
             return recorded
-        if (turn := self._held.get(key)) is not None:
+        if (turn := self._objects.get(key)) is not None:
             return Reply((turn,), strip=is_bare(key))
         if (made_up := self._from_pieces(key)) is not None:
             return made_up
         if recorded is not None:
             return recorded
-        made = QUESTIONS[key[0]].from_chain(key, self.chain)
+        made = REQUEST_TYPES[key[0]].from_chain(key, self.chain)
         return None if made is None else Reply(made=made)
 
     def _from_pieces(self, key: Key) -> Reply | None:
-        """Answer with a block, or transactions of one, that the recording holds in other forms."""
+        """Return a block, or transactions of one, that the recording has in other messages."""
         if key[0] == "getblocktxn":
             return self._transactions_of(key[1])
         if key[0] != "getdata" or key[1] not in (*BLOCKS, InvType.CMPCT_BLOCK):
             return None
-        if key[1] == InvType.CMPCT_BLOCK:  # a node that has none to give sends the block
-            held = self._held.get(("getdata", InvType.BLOCK, key[2]))
+        if key[1] == InvType.CMPCT_BLOCK:  # a node without a compact block sends the block
+            held = self._objects.get(("getdata", InvType.BLOCK, key[2]))
             return None if held is None else Reply((held,))
         block = self.compact.block(key[2])
         return None if block is None else Reply(made=[self._made(block, bare=is_bare(key))])
 
     def _transactions_of(self, payload: bytes) -> Reply | None:
-        """Answer a `getblocktxn` from a block that is known as far as it asks."""
+        """Return the response to a `getblocktxn`, if all requested transactions are known."""
         try:
             asked: Any = Codec(self.conversation.network).decode("getblocktxn", payload)
         except BadPayload:
             return None
-        held = self._held.get(("getdata", InvType.BLOCK, asked.block_hash))
+        held = self._objects.get(("getdata", InvType.BLOCK, asked.block_hash))
         if held is not None:
             whole: Any = self.conversation.message(held).record
             known = () if whole is None else whole.transactions
@@ -159,7 +170,7 @@ class Answers:
         one = asked[min(times, len(asked) - 1)]
         if one.missing:
             return Reply(missing=True)
-        return Reply([self.conversation.turns[place] for place in one.answers])
+        return Reply([self.conversation.turns[position] for position in one.answers])
 
     def _learn_chain(self, turn: Turn) -> None:
         if turn.error is not None:
@@ -173,50 +184,53 @@ class Answers:
             for header in getattr(record, "headers", ()):
                 self.chain.add(header.to_bytes())
 
-    def _take(self, turn: Turn) -> None:
+    def _add(self, turn: Turn) -> None:
         if turn.command in HANDSHAKE:
-            self._met = self._met or (turn.command, turn.direction) == ("verack", self.speaker)
+            self._handshake_done = self._handshake_done or (turn.command, turn.direction) == (
+                "verack",
+                self.speaker,
+            )
             return
         message = self._read(turn)
-        for question in QUESTIONS.values():
-            keys = question.holds.get(turn.command)
+        for request in REQUEST_TYPES.values():
+            keys = request.holds.get(turn.command)
             if keys is not None and turn.error is None:
-                self._held.update(dict.fromkeys(keys(message, self.chain), turn))
+                self._objects.update(dict.fromkeys(keys(message, self.chain), turn))
         if turn.error is None and turn.command in PIECES:
             head = message.head[HEADER_SIZE : HEADER_SIZE + self.chain.header_size]
-            self.compact.take(turn, message.record, sha256d(head))
+            self.compact.add(turn, message.record, sha256d(head))
         if turn.direction is not self.speaker:
-            self._was_asked(turn, message)
-        elif not self._met and turn.command in NEGOTIATION:
+            self._add_request(turn, message)
+        elif not self._handshake_done and turn.command in NEGOTIATION:
             if message.record is not None:
                 self.offers.append(message.record)
         else:
-            self._said(turn, message)
+            self._add_response(turn, message)
 
     def _read(self, turn: Turn) -> Message:
-        """Read a message; of a block, which may be long, the beginning is enough."""
+        """Return a message; only the beginning of a block, which may be long, is read."""
         read = self.conversation
         return read.glance(turn) if turn.command == "block" else read.message(turn)
 
-    def _was_asked(self, turn: Turn, message: Message) -> None:
-        asked = self._pairing.asked(message)
+    def _add_request(self, turn: Turn, message: Message) -> None:
+        asked = self._matcher.add_request(message)
         for each in asked:
             self._replies.setdefault(each.key, []).append(each)
         if asked:
-            self.questions.setdefault(turn.command, []).append(turn)
-            self._asked += len(asked) * (turn.command != "ping")
+            self.requests.setdefault(turn.command, []).append(turn)
+            self._requested += len(asked) * (turn.command != "ping")
 
-    def _said(self, turn: Turn, message: Message) -> None:
-        answered = self._pairing.said(message, turn.place)
+    def _add_response(self, turn: Turn, message: Message) -> None:
+        answered = self._matcher.match_answer(message, turn.position)
         if not answered:
             if turn.command not in ("ping", "pong"):
-                self.unasked.append(Unasked(self._asked, turn))
+                self.unsolicited.append(UnsolicitedMessage(self._requested, turn))
             return
         if turn.command == "inv" and answered[0].key[0] == "getblocks":
             self._learn_order(message)
 
     def _learn_order(self, message: Message) -> None:
-        """Learn from an `inv` that answers `getblocks`: it names blocks in the chain's order."""
+        """Add the blocks of an `inv` that answers `getblocks`: they are in chain order."""
         blocks = [each.hash for each in getattr(message.record, "inventory", ())]
         for before, block in itertools.pairwise(blocks):
             self.chain.link(block, before)

@@ -1,8 +1,8 @@
-"""Blocks that a recording holds in pieces: a compact block, and transactions from elsewhere in it.
+"""Rebuilds blocks from a compact block and transactions elsewhere in the recording.
 
-BIP152: a compact block names its transactions by six bytes of SipHash over their ids, with their
-witness (version 2) or without (version 1). A block is put together when somebody asks for it, and
-is served if its transactions are those of which its header has the root.
+BIP152: a compact block names its transactions by six bytes of SipHash over their wtxids (version
+2) or txids (version 1). A block is rebuilt when it is requested, and served if its transactions
+have the merkle root of its header.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from lbcproxy.wire.messages.transactions import HOGEX, Tx
 
 __all__ = ["CompactBlocks", "short_id"]
 
-MOST_KEPT = 4
-"""Blocks that are kept as they were put together."""
+MAX_CACHED = 4
+"""Maximum number of rebuilt blocks that are cached."""
 
 
 class CompactBlocks:
-    """The compact blocks of a conversation, and what their transactions may be found in."""
+    """The compact blocks of a conversation, and the messages that may have their transactions."""
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._blocks: dict[bytes, list[Turn]] = {}
         self._pieces: dict[bytes, list[Turn]] = {}
         self._transactions: list[tuple[int, bytes, bytes]] = []
-        """The places of `tx` messages, in order, with their wtxids and txids."""
-        self._kept: OrderedDict[bytes, list[Tx | None]] = OrderedDict()
+        """The positions of `tx` messages, in order, with their wtxids and txids."""
+        self._cache: OrderedDict[bytes, list[Tx | None]] = OrderedDict()
 
-    def take(self, turn: Turn, record: object, block: bytes = b"") -> None:
-        """Take a message of either node; `block` is the hash of a compact one."""
+    def add(self, turn: Turn, record: object, block: bytes = b"") -> None:
+        """Add a message of either node; `block` is the hash of a compact block."""
         if isinstance(record, Tx):
-            self._transactions.append((turn.place, record.wtxid, record.txid))
+            self._transactions.append((turn.position, record.wtxid, record.txid))
         elif isinstance(record, BlockTxn):
             self._pieces.setdefault(record.block_hash, []).append(turn)
         elif isinstance(record, CmpctBlock):
             self._blocks.setdefault(block, []).append(turn)
         else:
             return
-        self._kept.clear()
+        self._cache.clear()
 
     def block(self, block: bytes) -> Block | None:
-        """Return a block; None if not all of it is there."""
+        """Return a block, or None if a part of it is unknown."""
         found = self.transactions(block)
         if not found or None in found:
             return None
@@ -60,10 +60,10 @@ class CompactBlocks:
         return Block(compact.header, transactions, compact.mweb if ends_with_hogex else None)
 
     def transactions(self, block: bytes) -> list[Tx | None]:
-        """Return what is known of a block's transactions, in order; nothing of an unknown one."""
-        if block in self._kept:
-            self._kept.move_to_end(block)
-            return self._kept[block]
+        """Return a block's transactions in order, None for unknown ones; empty without a block."""
+        if block in self._cache:
+            self._cache.move_to_end(block)
+            return self._cache[block]
         best: list[Tx | None] = []
         for turn in self._blocks.get(block, ()):
             for with_witness in (True, False):
@@ -73,9 +73,9 @@ class CompactBlocks:
                 if best and None not in best:
                     break
         if best:
-            self._kept[block] = best
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+            self._cache[block] = best
+            if len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)
         return best
 
     def _compact(self, turn: Turn) -> CmpctBlock:
@@ -84,15 +84,18 @@ class CompactBlocks:
         return record
 
     def _rebuilt(self, block: bytes, turn: Turn, with_witness: bool) -> list[Tx | None]:
-        """Fill a compact block with what its short ids fit; nothing if the root is another."""
+        """Return the transactions that match the short ids of a compact block.
+
+        Only the prefilled ones if the merkle root is not the header's.
+        """
         compact = self._compact(turn)
         found = _prefilled(compact)
         free = [at for at, each in enumerate(found) if each is None]
         wanted = dict(zip(compact.short_ids, free, strict=True))
         if len(wanted) < len(free):
-            return found  # two of one short id: nobody can tell which is which
+            return found  # two transactions have the same short id
         key = _key(compact)
-        for wtxid, txid, where in self._candidates(block, turn.place):
+        for wtxid, txid, where in self._candidates(block, turn.position):
             if not wanted:
                 break
             at = wanted.pop(short_id(key, wtxid if with_witness else txid), None)
@@ -102,8 +105,11 @@ class CompactBlocks:
             return _prefilled(compact)
         return found
 
-    def _candidates(self, block: bytes, place: int) -> Iterator[tuple[bytes, bytes, Tx | int]]:
-        """Return what may be a block's, the likeliest first: both ids, and it or its place."""
+    def _candidates(self, block: bytes, position: int) -> Iterator[tuple[bytes, bytes, Tx | int]]:
+        """Yield transactions that may be in a block, the most likely first.
+
+        Each as its wtxid, its txid, and itself or its position.
+        """
         for turn in self._pieces.get(block, ()):
             record = self._conversation.message(turn).record
             assert isinstance(record, BlockTxn)
@@ -112,18 +118,18 @@ class CompactBlocks:
         for turn in self._blocks[block]:
             for entry in self._compact(turn).prefilled:
                 yield entry.tx.wtxid, entry.tx.txid, entry.tx
-        middle = bisect_left(self._transactions, (place,))
+        middle = bisect_left(self._transactions, (position,))
         before, after = self._transactions[:middle], self._transactions[middle:]
         for number, wtxid, txid in [*reversed(before), *after]:
             yield wtxid, txid, number
 
-    def _read(self, place: int) -> Tx | None:
-        record = self._conversation.message(self._conversation.turns[place]).record
+    def _read(self, position: int) -> Tx | None:
+        record = self._conversation.message(self._conversation.turns[position]).record
         return record if isinstance(record, Tx) else None
 
 
 def short_id(key: bytes, identity: bytes) -> bytes:
-    """Return the short id of a transaction with this wtxid, or txid (BIP152)."""
+    """Return the short id (6 bytes) of a transaction by its wtxid or txid (BIP152)."""
     return siphash24(key, identity).to_bytes(8, "little")[:6]
 
 
@@ -145,6 +151,6 @@ def _root(transactions: list[Tx | None]) -> bytes:
 
 
 def _in_block(tx: Tx) -> Tx:
-    """Return a transaction as blocks have it: its MWEB data are in the extension block."""
+    """Return a transaction as in a block, where its MWEB data are in the extension block."""
     own = tx.mweb is not None and tx.mweb != HOGEX
     return tx if not own else msgspec.structs.replace(tx, mweb=None)

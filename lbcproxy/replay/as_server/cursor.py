@@ -1,4 +1,4 @@
-"""Where one client is in a conversation, and what it is to be told next. No I/O."""
+"""The position of one client in a conversation, and what to send to it next. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from lbcproxy.replay.as_server.answers import Answers, Reply
-from lbcproxy.replay.as_server.questions import MOST_BLOCKS, QUESTIONS, Key, inventory
+from lbcproxy.replay.as_server.request_types import MAX_BLOCKS, REQUEST_TYPES, Key, inventory
 from lbcproxy.replay.conversation import Turn
 from lbcproxy.session import Message
 from lbcproxy.text import printable
@@ -19,27 +19,27 @@ from lbcproxy.wire.hashes import sha256d
 from lbcproxy.wire.messages.inventory import InvType
 from lbcproxy.wire.registry import record_of
 
-__all__ = ["Account", "Place", "Unknown"]
+__all__ = ["ReplayCursor", "ReplayStats", "UnansweredRequest"]
 
 
-class Unknown(msgspec.Struct, frozen=True):
-    """A question, or the part of it, that the recording has no answer to."""
+class UnansweredRequest(msgspec.Struct, frozen=True):
+    """A request, or a part of it, that the recording has no response to."""
 
     message: Message
 
 
-Said: TypeAlias = "tuple[str, bytes]"
-"""A command and its whole frame."""
+OutgoingMessage: TypeAlias = "tuple[str, bytes]"
+"""A command and the bytes of its frame."""
 
 
-class Account(msgspec.Struct, frozen=True):
-    """What became of a client's questions; each thing of a `getdata` counts as one."""
+class ReplayStats(msgspec.Struct, frozen=True):
+    """How a client's requests were answered; each object of a `getdata` counts as one."""
 
     answered: int
     unknown: dict[str, int]
-    """By command, those that the recording has no answer to."""
+    """By command, the number of requests that the recording has no response to."""
     unsent: int
-    """Messages that the recorded node had sent unasked, whose place never came."""
+    """Number of unsolicited messages of the recorded node that were not sent."""
 
     def __str__(self) -> str:
         words = f"{self.answered:,} question{'s' if self.answered != 1 else ''} answered"
@@ -51,15 +51,18 @@ class Account(msgspec.Struct, frozen=True):
         return words
 
 
-class Place:
-    """What one client asked so far, and what it is told.
+class ReplayCursor:
+    """Answers the requests of one client.
 
-    `version` is what was agreed with it. `played` counts, by the recording's place, the messages
-    that were sent.
+    An unsolicited message of the recorded node is sent when the client has requested as much as
+    the recorded client had before it. Each object of a `getdata` counts as one, a `ping` does not
+    count. It is sent after the responses. For an idle client there is `continue_unsolicited`.
 
-    What the recorded node said unasked is said when as much has been asked for as before it in the
-    recording: each thing of a `getdata` counts as one, a `ping` as none. It follows behind the
-    answers. A client that asks nothing more is led on with `go_on`.
+    Args:
+        answers: What the recorded node answers.
+        version: The negotiated protocol version.
+        played: Counts the messages that were sent, by their position in the recording.
+        addrv2: Whether the client accepts `addrv2`.
     """
 
     def __init__(
@@ -74,47 +77,47 @@ class Place:
         self._times: Counter[Key] = Counter()
         self._asked = 0
         self._next = 0
-        self._go_on_at: bytes | None = None
+        self._continue_at: bytes | None = None
         self._takes_compact = False
         self._answered = 0
         self._unknown: Counter[str] = Counter()
 
     @property
-    def account(self) -> Account:
-        """What became of all that was asked."""
-        unsent = len(self._answers.unasked) - self._next
-        return Account(self._answered, dict(self._unknown), unsent)
+    def stats(self) -> ReplayStats:
+        """How the requests were answered."""
+        unsent = len(self._answers.unsolicited) - self._next
+        return ReplayStats(self._answered, dict(self._unknown), unsent)
 
-    def begin(self) -> Iterator[Said]:
-        """Return what comes before any question, when the handshake is done."""
-        yield from self._due()
+    def begin(self) -> Iterator[OutgoingMessage]:
+        """Yield what precedes any request, after the handshake."""
+        yield from self._due_unsolicited()
 
     @property
     def is_over(self) -> bool:
-        """Whether all has been said that was said unasked."""
-        return self._next >= len(self._answers.unasked)
+        """Whether all unsolicited messages were sent."""
+        return self._next >= len(self._answers.unsolicited)
 
-    def go_on(self) -> Iterator[Said]:
-        """Return what comes next, up to the next question of the recording."""
+    def continue_unsolicited(self) -> Iterator[OutgoingMessage]:
+        """Yield the next unsolicited messages, up to the next request of the recording."""
         if not self.is_over:
-            self._asked = max(self._asked, self._answers.unasked[self._next].after)
-        yield from self._due()
+            self._asked = max(self._asked, self._answers.unsolicited[self._next].after)
+        yield from self._due_unsolicited()
 
-    def take(self, message: Message) -> Iterator[Said | Unknown]:
-        """Take what the client says, and say what is said to it.
+    def handle(self, message: Message) -> Iterator[OutgoingMessage | UnansweredRequest]:
+        """Yield the responses to a message of the client.
 
-        An Unknown stands where something is asked that has no answer: whoever has one sends it.
+        An `UnansweredRequest` is in the place of a response that the recording does not have.
         """
         self._takes_compact = self._takes_compact or message.command == "sendcmpct"
-        question = QUESTIONS.get(message.command)
-        if question is None or message.command == "ping":
+        request = REQUEST_TYPES.get(message.command)
+        if request is None or message.command == "ping":
             return
         unknown: list[Key] = []
         missing: list[Key] = []
-        for key in question.parts(message):
+        for key in request.parts(message):
             self._asked += 1
             reply = self._answers.find(key, self._times[key])
-            if self._answers.is_recorded(key):  # of others a client can make up any number
+            if self._answers.is_recorded(key):  # a client can make up any number of others
                 self._times[key] += 1
             if reply is None:
                 unknown.append(key)
@@ -122,25 +125,25 @@ class Place:
             self._answered += 1
             if reply.missing:
                 missing.append(key)
-            yield from self._say(key, reply)
+            yield from self._send(key, reply)
         if missing:
-            yield self.not_found(question.only(message, missing))
+            yield self.not_found(request.only(message, missing))
         if unknown:
             self._unknown[message.command] += len(unknown)
-            yield Unknown(question.only(message, unknown))
-        yield from self._due()
+            yield UnansweredRequest(request.only(message, unknown))
+        yield from self._due_unsolicited()
 
-    def not_found(self, question: Message) -> Said:
-        """Say that what a `getdata` asks for is not there."""
-        return "notfound", frame(self._codec.network.magic, "notfound", question.payload)
+    def not_found(self, request: Message) -> OutgoingMessage:
+        """Return the `notfound` for the objects of a `getdata`."""
+        return "notfound", frame(self._codec.network.magic, "notfound", request.payload)
 
-    def found(self, question: Message, parts: int) -> None:
-        """Take note that somebody else had the answer to parts of an Unknown."""
+    def found(self, request: Message, parts: int) -> None:
+        """Record that parts of an unanswered request were answered elsewhere."""
         self._answered += parts
-        self._unknown[question.command] -= parts
+        self._unknown[request.command] -= parts
         self._unknown = +self._unknown
 
-    def _say(self, key: Key, reply: Reply) -> Iterator[Said]:
+    def _send(self, key: Key, reply: Reply) -> Iterator[OutgoingMessage]:
         for turn in reply.turns:
             yield turn.command, self._raw(turn, strip=reply.strip)
         magic = self._codec.network.magic
@@ -148,41 +151,41 @@ class Place:
             yield command, frame(magic, command, payload)
         chain = self._answers.chain
         if key[0] == "getblocks" and reply.made:
-            # A node that has more than it may name tells its tip behind the last that it named.
-            blocks = chain.behind(key[1], key[2], MOST_BLOCKS) or [b""]
-            full = len(blocks) == MOST_BLOCKS and blocks[-1] not in (chain.tip, key[2])
-            self._go_on_at = blocks[-1] if full else None
-        elif key[0] == "getdata" and key[-1] == self._go_on_at and chain.tip is not None:
-            self._go_on_at = None
+            # A node with more blocks than it may list announces its tip after the last of them.
+            blocks = chain.blocks_after(key[1], key[2], MAX_BLOCKS) or [b""]
+            full = len(blocks) == MAX_BLOCKS and blocks[-1] not in (chain.tip, key[2])
+            self._continue_at = blocks[-1] if full else None
+        elif key[0] == "getdata" and key[-1] == self._continue_at and chain.tip is not None:
+            self._continue_at = None
             yield "inv", frame(magic, "inv", inventory(InvType.BLOCK, [chain.tip]))
 
-    def _due(self) -> Iterator[Said]:
-        unasked = self._answers.unasked
-        while not self.is_over and unasked[self._next].after <= self._asked:
-            turn = unasked[self._next].turn
+    def _due_unsolicited(self) -> Iterator[OutgoingMessage]:
+        unsolicited = self._answers.unsolicited
+        while not self.is_over and unsolicited[self._next].after <= self._asked:
+            turn = unsolicited[self._next].turn
             self._next += 1
             if turn.command == "cmpctblock" and not self._takes_compact:
-                yield self._news_of(turn)
-            elif self._fits(turn.command):
+                yield self._announcement_of(turn)
+            elif self._is_supported(turn.command):
                 yield turn.command, self._raw(turn, strip=False)
 
-    def _news_of(self, turn: Turn) -> Said:
-        """Name a compact block to a client that has not asked for such."""
-        self._played[turn.place] += 1
+    def _announcement_of(self, turn: Turn) -> OutgoingMessage:
+        """Return the `inv` of a compact block, for a client that did not ask for compact blocks."""
+        self._played[turn.position] += 1
         size = self._answers.chain.header_size
         head = self._answers.conversation.glance(turn).head[HEADER_SIZE : HEADER_SIZE + size]
         payload = inventory(InvType.BLOCK, [sha256d(head)])
         return "inv", frame(self._codec.network.magic, "inv", payload)
 
-    def _fits(self, command: str) -> bool:
-        """Whether the client may be told this, by what was agreed with it."""
+    def _is_supported(self, command: str) -> bool:
+        """Return whether the client's protocol version has a command."""
         record = record_of(command)
         if command == "addrv2":
             return self._addrv2
         return record is None or record.since <= self._version
 
     def _raw(self, turn: Turn, *, strip: bool) -> bytes:
-        self._played[turn.place] += 1
+        self._played[turn.position] += 1
         if not strip:
             return self._answers.conversation.raw(turn)
         message = self._answers.conversation.message(turn)

@@ -1,4 +1,4 @@
-"""The recorded node as one client meets it: our `Peer`, which says what a `Place` has it say."""
+"""The recorded node for one client: a `Peer` that sends what a `ReplayCursor` returns."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import NonceCache, Peer, PeerConfig, StallMode
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.replay.as_server.answers import Answers
-from lbcproxy.replay.as_server.cursor import Account, Place, Said, Unknown
-from lbcproxy.replay.as_server.questions import in_batches
+from lbcproxy.replay.as_server.cursor import (
+    OutgoingMessage,
+    ReplayCursor,
+    ReplayStats,
+    UnansweredRequest,
+)
+from lbcproxy.replay.as_server.request_types import in_batches
 from lbcproxy.replay.as_server.upstream import Upstream
 from lbcproxy.session import Direction, End, EndCause, Message, Session, SessionInfo
 
 if TYPE_CHECKING:
     from lbcproxy.replay.as_server.server import ReplayServer
 
-__all__ = ["Actor", "config_of"]
+__all__ = ["ReplayPeer", "config_of"]
 
-MOST_WAITING = 1 << 20
-"""Bytes that may wait to be sent to a client before the next message is read from the file."""
+MAX_WAITING = 1 << 20
+"""Bytes that may be queued for a client; then no further message is read from the file."""
 
 
 def config_of(answers: Answers) -> PeerConfig:
-    """Make a peer's config of what the recorded node told of itself."""
+    """Return a peer's config with the values of the recorded node's `version`."""
     version = answers.version
     height = version.start_height or 0
     return PeerConfig(
@@ -41,39 +46,39 @@ def config_of(answers: Answers) -> PeerConfig:
     )
 
 
-class Actor(Peer):
-    """One client's recorded node. Nothing is read from the client while it is being answered."""
+class ReplayPeer(Peer):
+    """The recorded node for one client. Nothing is read from the client while it is answered."""
 
     def __init__(self, server: ReplayServer, number: int) -> None:
         super().__init__(
             config_of(server.answers),
             inbound=True,
             clock=server.reactor,
-            callbacks=_Callbacks(self),
-            nonces=NonceCache(),  # who plays and who is tested may be one process
+            callbacks=_ReplayPeerCallbacks(self),
+            nonces=NonceCache(),  # the tested node may be in the same process
             receives=server.answers.speaker.other,
         )
         self.number = number
         self._server = server
-        self._place: Place | None = None
-        self._line = DeferredLock()
-        self._room: Deferred[None] | None = None
+        self._cursor: ReplayCursor | None = None
+        self._send_lock = DeferredLock()
+        self._outbox_room: Deferred[None] | None = None
         self._upstream: Upstream | None = None
         self._idle: Any = None
         session = Session(number, self.config.network, stream_above=server.stream_above)
         self._inspector = Inspector(session, server.observers, server.now, server.deferred)
 
     @property
-    def account(self) -> Account:
-        """What became of the client's questions."""
-        if self._place is None:
-            return Account(0, {}, len(self._server.answers.unasked))
-        return self._place.account
+    def stats(self) -> ReplayStats:
+        """How the client's requests were answered."""
+        if self._cursor is None:
+            return ReplayStats(0, {}, len(self._server.answers.unsolicited))
+        return self._cursor.stats
 
-    # What the connection tells, and the observers are told.
+    # Events of the connection, which observers are notified of.
 
     def opened(self) -> None:
-        """Tell who connected."""
+        """Report the client."""
         recorded = self._server.conversation.facts
         self._inspector.started(
             SessionInfo(
@@ -87,84 +92,86 @@ class Actor(Peer):
         super().opened()
 
     def received(self, data: bytes) -> None:
-        """Show what the client says."""
+        """Report what the client sent."""
         self._inspector.received(Direction.TO_UPSTREAM, data)
         super().received(data)
 
     def write(self, data: bytes) -> None:
-        """Show what it is told."""
+        """Report what is sent to the client."""
         self._inspector.received(Direction.TO_CLIENT, data)
         super().write(data)
 
-    # What the peer tells.
+    # Callbacks of the peer.
 
-    def become_ready(self) -> None:
-        """Return what comes before any question."""
+    def handshake_done(self) -> None:
+        """Send what precedes any request."""
         version, wants = self.core.protocol_version, self.core.handshake.wants_addrv2
-        self._place = Place(self._server.answers, version, self._server.played, addrv2=wants)
-        self._say_unasked(self._place.begin())
+        self._cursor = ReplayCursor(
+            self._server.answers, version, self._server.played, addrv2=wants
+        )
+        self._send_unsolicited(self._cursor.begin())
 
-    def wrote(self) -> None:
-        """Send on, if little enough waits."""
-        if self.core.sender.outbox.size <= MOST_WAITING:
-            self._go_on()
+    def data_written(self) -> None:
+        """Continue sending if little enough is queued."""
+        if self.core.sender.outbox.size <= MAX_WAITING:
+            self._continue_sending()
 
-    async def take(self, message: Message) -> None:
-        """Answer the client."""
-        if self._place is not None:
-            self._rest()
-            await self._say(self._place.take(message))
-            self._wait()
+    async def handle(self, message: Message) -> None:
+        """Answer a message of the client."""
+        if self._cursor is not None:
+            self._stop_idle_timer()
+            await self._send(self._cursor.handle(message))
+            self._start_idle_timer()
 
-    def gone(self, why: str) -> None:
-        """Tell that it is over."""
-        self._rest()
-        self._go_on()
+    def disconnected(self, why: str) -> None:
+        """Report the end of the session."""
+        self._stop_idle_timer()
+        self._continue_sending()
         if self._upstream is not None:
             self._upstream.close()
         self._inspector.cut()
         self._inspector.ending(self._end_of(why))
         self._inspector.ended()
-        self._server.actor_gone(self)
+        self._server.peer_gone(self)
 
     def _end_of(self, why: str) -> End:
-        """Return why the session ended: the node at the other end is the client."""
+        """Return why the session ended; only the client can be the cause at the other end."""
         cause = self.core.cause or EndCause.CLOSED
         if cause in (EndCause.CLOSED, EndCause.RESET):
             return End(cause, Direction.TO_UPSTREAM)
         return End(cause, detail=why)
 
-    async def _say(self, said: Iterator[Said | Unknown]) -> None:
-        """Send one after another, as the client reads."""
-        await self._line.acquire()
+    async def _send(self, said: Iterator[OutgoingMessage | UnansweredRequest]) -> None:
+        """Send messages one after another, as the client reads."""
+        await self._send_lock.acquire()
         try:
             for each in said:
                 if self.core.closed:
                     return
-                if isinstance(each, Unknown):
+                if isinstance(each, UnansweredRequest):
                     await self._unknown(each.message)
                     continue
                 self.forward(*each)
-                if self.core.sender.outbox.size > MOST_WAITING:
-                    self._room = Deferred()
-                    await self._room
+                if self.core.sender.outbox.size > MAX_WAITING:
+                    self._outbox_room = Deferred()
+                    await self._outbox_room
         finally:
-            self._line.release()
+            self._send_lock.release()
 
-    async def _unknown(self, question: Message) -> None:
-        """Do what is to be done about a question that the recording has no answer to."""
-        assert self._place is not None
+    async def _unknown(self, request: Message) -> None:
+        """Apply the policy to a request that the recording has no response to."""
+        assert self._cursor is not None
         policy = self._server.policy
         if policy.upstream is not None:
-            await self._pass(question, policy.upstream)
+            await self._ask_upstream(request, policy.upstream)
             return
-        self._server.note_unknown(question)
-        if policy.notfound and question.command == "getdata":
-            self.forward(*self._place.not_found(question))
+        self._server.note_unknown(request)
+        if policy.notfound and request.command == "getdata":
+            self.forward(*self._cursor.not_found(request))
 
-    async def _pass(self, question: Message, node: Endpoint) -> None:
-        """Have a live node answer, and learn what it says."""
-        assert self._place is not None
+    async def _ask_upstream(self, request: Message, node: Endpoint) -> None:
+        """Send a live node's responses, and add them to the conversation."""
+        assert self._cursor is not None
         answers = self._server.answers
         if self._upstream is None:
             client = self.core.remote.version
@@ -177,10 +184,10 @@ class Actor(Peer):
             self._upstream = Upstream(
                 self._server.reactor, node, config, answers.chain, answers.speaker
             )
-        for part in in_batches(question):
+        for part in in_batches(request):
             said, parts = await self._upstream.ask(part)
             if parts:
-                self._place.found(part, parts)
+                self._cursor.found(part, parts)
                 self._server.learn(part, said)
             else:
                 self._server.note_unknown(part)
@@ -189,51 +196,52 @@ class Actor(Peer):
             if self.core.closed:
                 return
 
-    def _go_on(self) -> None:
-        room, self._room = self._room, None
+    def _continue_sending(self) -> None:
+        room, self._outbox_room = self._outbox_room, None
         if room is not None:
             room.callback(None)
 
-    def _say_unasked(self, said: Iterator[Said]) -> None:
-        """Say something that no message of the client waits for."""
-        running: Deferred[None] = Deferred.fromCoroutine(self._say(said))
+    def _send_unsolicited(self, said: Iterator[OutgoingMessage]) -> None:
+        """Send messages that are not a response."""
+        running: Deferred[None] = Deferred.fromCoroutine(self._send(said))
         running.addCallbacks(
-            lambda _: self._wait(), lambda failure: self._callback_failed("replay", failure)
+            lambda _: self._start_idle_timer(),
+            lambda failure: self._callback_failed("replay", failure),
         )
 
-    def _wait(self) -> None:
-        """Lead the client on if it asks nothing for a while."""
-        self._rest()
-        if self._place is None or self._place.is_over or self.core.closed:
+    def _start_idle_timer(self) -> None:
+        """Start the timer that sends unsolicited messages to an idle client."""
+        self._stop_idle_timer()
+        if self._cursor is None or self._cursor.is_over or self.core.closed:
             return
         if self._server.idle is not None:
-            self._idle = self._server.reactor.callLater(self._server.idle, self._lead_on)
+            self._idle = self._server.reactor.callLater(self._server.idle, self._continue)
 
-    def _lead_on(self) -> None:
+    def _continue(self) -> None:
         self._idle = None
-        if self._place is not None:
-            self._say_unasked(self._place.go_on())
+        if self._cursor is not None:
+            self._send_unsolicited(self._cursor.continue_unsolicited())
 
-    def _rest(self) -> None:
+    def _stop_idle_timer(self) -> None:
         idle, self._idle = self._idle, None
         if idle is not None:
             idle.cancel()
 
 
-class _Callbacks:
-    """What the peer calls."""
+class _ReplayPeerCallbacks:
+    """The callbacks of the peer."""
 
-    def __init__(self, actor: Actor) -> None:
-        self._actor = actor
+    def __init__(self, peer: ReplayPeer) -> None:
+        self._peer = peer
 
     def on_ready(self, _: Peer) -> None:
-        self._actor.become_ready()
+        self._peer.handshake_done()
 
     async def on_message(self, _: Peer, message: Message) -> None:
-        await self._actor.take(message)
+        await self._peer.handle(message)
 
     def on_write(self, *_: object) -> None:
-        self._actor.wrote()
+        self._peer.data_written()
 
     def on_disconnected(self, _: Peer, why: str) -> None:
-        self._actor.gone(why)
+        self._peer.disconnected(why)

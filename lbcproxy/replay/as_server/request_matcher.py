@@ -1,18 +1,18 @@
-"""Which message of a node answers which question of the other."""
+"""Matches the responses of a node with the requests of the other."""
 
 from __future__ import annotations
 
 from collections import deque
 
-from lbcproxy.replay.as_server.chain import Chain
-from lbcproxy.replay.as_server.questions import QUESTIONS, Key, Question
+from lbcproxy.replay.as_server.chain import BlockChain
+from lbcproxy.replay.as_server.request_types import REQUEST_TYPES, Key, RequestType
 from lbcproxy.session import Message
 
-__all__ = ["Asked", "Pairing"]
+__all__ = ["PendingRequest", "RequestMatcher"]
 
 
-class Asked:
-    """One part of a question that was asked, and what answered it."""
+class PendingRequest:
+    """One part of a request, and its responses."""
 
     __slots__ = ("answers", "key", "missing", "number", "over")
 
@@ -20,75 +20,79 @@ class Asked:
         self.key = key
         self.number = number
         self.answers: list[int] = []
-        """The places of the messages that answered it."""
+        """The positions of the responses."""
         self.missing = False
-        """Whether the answer was that it is not there."""
+        """Whether the response was `notfound`."""
         self.over = False
-        """Whether it has its answer."""
+        """Whether the response is complete."""
 
 
-class Pairing:
-    """Takes what two nodes say in the order of a conversation; one asks, the other answers.
+class RequestMatcher:
+    """Matches requests and responses, both in the order of the conversation.
 
-    A node answers in the order it was asked: what is still open behind a later question's answer
-    is not answered any more. Only things by hash (`getdata`) may come in any order.
+    A node responds in order: a request that is still open after the response to a later one will
+    not be answered. Only the objects of a `getdata` may come in any order.
     """
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: BlockChain) -> None:
         self._chain = chain
-        self._open: dict[str, dict[Key, deque[Asked]]] = {command: {} for command in QUESTIONS}
-        self._kinds: dict[str, list[tuple[str, Question]]] = {}
-        for command, question in QUESTIONS.items():
-            for answer in question.answers:
-                self._kinds.setdefault(answer, []).append((command, question))
+        self._open: dict[str, dict[Key, deque[PendingRequest]]] = {
+            command: {} for command in REQUEST_TYPES
+        }
+        self._kinds: dict[str, list[tuple[str, RequestType]]] = {}
+        for command, request in REQUEST_TYPES.items():
+            for answer in request.answers:
+                self._kinds.setdefault(answer, []).append((command, request))
         self._number = 0
-        self._last: tuple[Message, Question, list[Asked]] | None = None
+        self._last: tuple[Message, RequestType, list[PendingRequest]] | None = None
 
-    def asked(self, message: Message) -> list[Asked]:
-        """Take a message of who asks; give the parts it asks for."""
-        question = QUESTIONS.get(message.command)
+    def add_request(self, message: Message) -> list[PendingRequest]:
+        """Add a message of the requesting node, and return the parts that it requests."""
+        request = REQUEST_TYPES.get(message.command)
         found = []
-        for key in question.parts(message) if question is not None else ():
+        for key in request.parts(message) if request is not None else ():
             self._number += 1
-            asked = Asked(key, self._number)
+            asked = PendingRequest(key, self._number)
             self._open[message.command].setdefault(key, deque()).append(asked)
             found.append(asked)
         return found
 
-    def said(self, message: Message, place: int) -> list[Asked]:
-        """Take a message of who answers; give the parts it answers: none if it was not asked."""
-        for command, question in self._kinds.get(message.command, ()):
+    def match_answer(self, message: Message, position: int) -> list[PendingRequest]:
+        """Return the parts that a message of the other node answers; empty if unsolicited."""
+        for command, request in self._kinds.get(message.command, ()):
             open_parts = self._open[command]
-            keys = question.answers[message.command](message, open_parts, self._chain)
+            keys = request.answers[message.command](message, open_parts, self._chain)
             if keys:
-                found = [self._answer(command, question, key, message) for key in keys]
+                found = [self._answer(command, request, key, message) for key in keys]
                 for asked in found:
-                    asked.answers.append(place)
+                    asked.answers.append(position)
                 if command != "getdata":
                     self._give_up(found[0].number)
-                self._last = (message, question, found)
+                self._last = (message, request, found)
                 return found
-        return self._behind_the_last(message, place)
+        return self._follows_last(message, position)
 
-    def _answer(self, command: str, question: Question, key: Key, message: Message) -> Asked:
+    def _answer(
+        self, command: str, request: RequestType, key: Key, message: Message
+    ) -> PendingRequest:
         waiting = self._open[command][key]
         asked = waiting[0]
         asked.missing = message.command == "notfound"
-        if question.is_last(key, message):
+        if request.is_last(key, message):
             asked.over = True
             waiting.popleft()
             if not waiting:
                 del self._open[command][key]
         return asked
 
-    def _behind_the_last(self, message: Message, place: int) -> list[Asked]:
-        """Take what belongs to the answer before it."""
+    def _follows_last(self, message: Message, position: int) -> list[PendingRequest]:
+        """Return the parts of the previous response, if a message belongs to it."""
         if self._last is not None:
-            answer, question, found = self._last
-            belongs = question.followed.get(message.command)
+            answer, request, found = self._last
+            belongs = request.followed.get(message.command)
             if belongs is not None and belongs(answer, message):
                 for asked in found:
-                    asked.answers.append(place)
+                    asked.answers.append(position)
                 return found
         self._last = None
         return []

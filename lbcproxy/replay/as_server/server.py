@@ -1,4 +1,4 @@
-"""A recorded node that listens: clients connect and find it as it was."""
+"""Replays a recorded node: listens, and answers clients as the node did."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ from lbcproxy.proxy import CannotListen
 from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.proxy.rejected_clients import RejectedClients
 from lbcproxy.replay.as_server.answers import Answers
-from lbcproxy.replay.as_server.cursor import Account
-from lbcproxy.replay.as_server.replay_peer import Actor
+from lbcproxy.replay.as_server.cursor import ReplayStats
+from lbcproxy.replay.as_server.replay_peer import ReplayPeer
 from lbcproxy.replay.as_server.store import save
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.session import Direction, Message, Observer
 from lbcproxy.text import printable
 
-__all__ = ["BadPolicy", "Policy", "ReplayServer"]
+__all__ = ["BadPolicy", "ReplayServer", "UnansweredPolicy"]
 
 LOG = Logger(namespace="lbcproxy.replay", observer=LOG_FILTER)
-MOST_CLIENTS = 1024
-MOST_UNKNOWN = 1000
-MOST_UNKNOWN_BYTES = 16 << 20
+MAX_CLIENTS = 1024
+MAX_UNKNOWN = 1000
+MAX_UNKNOWN_BYTES = 16 << 20
 IDLE = 1.0
 HERE = Endpoint("127.0.0.1", 0)
 
 
 class BadPolicy(ValueError):
-    """What is to be done about unknown questions is not understood; the text says why."""
+    """The policy for unanswered requests is invalid; the text says why."""
 
 
-class Policy(msgspec.Struct, frozen=True):
-    """What is done about a question that the recording has no answer to; by itself, nothing."""
+class UnansweredPolicy(msgspec.Struct, frozen=True):
+    """What to do about a request that the recording has no response to; by default, nothing."""
 
     notfound: bool = False
-    """Whether a `getdata` is answered with `notfound`. Other questions have no such answer."""
+    """Whether a `getdata` is answered with `notfound`. Other requests have no such response."""
     upstream: Endpoint | None = None
-    """A live node that is asked instead."""
+    """A live node that answers instead."""
 
     @classmethod
-    def parse(cls, text: str) -> Policy:
-        """Read `silence`, `notfound` or `pass:HOST:PORT`; raises BadPolicy."""
+    def parse(cls, text: str) -> UnansweredPolicy:
+        """Return the policy for `silence`, `notfound` or `pass:HOST:PORT`; raises BadPolicy."""
         kind, colon, rest = text.partition(":")
         if kind == "pass" and colon:
             try:
@@ -66,19 +66,28 @@ class Policy(msgspec.Struct, frozen=True):
         return cls(notfound=text == "notfound")
 
 
-SILENCE = Policy()
+SILENCE = UnansweredPolicy()
 
 
 class ReplayServer:
     """Plays one side of a conversation to every client that connects, each from its beginning.
 
-    `reactor` needs Twisted's time and TCP. `side` is the node that is played, by the direction in
-    which its messages went. A client that says nothing for `idle` seconds is told what comes next,
-    if the recorded node had said it unasked; None for never. `observers` are told what passes,
-    `ended` of each client that left and what became of its questions. With `save_to`, what a live
-    node answered is written there together with the conversation, whenever a client has left.
+    All methods must be called in the reactor's thread.
 
-    All is to be called in the reactor's thread.
+    Args:
+        conversation: The recorded session.
+        reactor: Twisted's reactor (time and TCP).
+        listen: Where to listen; port 0 for a free one.
+        side: The node that is played, by the direction of its messages.
+        policy: What to do about requests that the recording has no response to.
+        observers: Notified of the sessions, like the observers of a proxy.
+        stream_above: Messages with a longer payload (bytes) are passed to observers in parts.
+        idle: Seconds after which an idle client is sent the next unsolicited messages; None for
+            never.
+        save_to: Where the conversation is written, with the responses of a live node, whenever a
+            client has left.
+        ended: Called with the number of a client that left, and how its requests were answered.
+        now: Returns the time in nanoseconds since 1970.
     """
 
     def __init__(
@@ -88,12 +97,12 @@ class ReplayServer:
         *,
         listen: Endpoint = HERE,
         side: Direction = Direction.TO_CLIENT,
-        policy: Policy = SILENCE,
+        policy: UnansweredPolicy = SILENCE,
         observers: Sequence[Observer] = (),
         stream_above: int | None = None,
         idle: float | None = IDLE,
         save_to: Path | None = None,
-        ended: Callable[[int, Account], object] = lambda *_: None,
+        ended: Callable[[int, ReplayStats], object] = lambda *_: None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         self.conversation = conversation
@@ -105,35 +114,34 @@ class ReplayServer:
         self.deferred = DeferredInspection(reactor)
         self.answers = Answers(conversation, side)
         self.unknown: list[Message] = []
-        """Questions, or the parts of them, that the recording has no answer to: the first 1,000,
-        of 16 MiB at most."""
+        """Requests, or parts of them, without a response: the first 1,000, up to 16 MiB."""
         self._unknown_size = 0
         self.played: Counter[int] = Counter()
-        """How often each message was sent, by its place in the conversation."""
+        """How often each message was sent, by its position in the conversation."""
         self.idle = idle
         self._save_to = save_to
         self._saved = 0
         self.learned = 0
-        """Messages that were added to the conversation."""
+        """Number of messages that were added to the conversation."""
         self.address = listen
-        """Where it listens; with port 0, the real one once it does."""
+        """Where it listens; with port 0, the actual port once it does."""
         self.ended = ended
         self._port: Any = None
         self._numbers = itertools.count(1)
-        self._actors: set[Actor] = set()
+        self._peers: set[ReplayPeer] = set()
         self._refused = RejectedClients(reactor)
         self._empty: list[Deferred[None]] = []
 
     @property
     def clients(self) -> int:
-        """How many are connected."""
-        return len(self._actors)
+        """Number of connected clients."""
+        return len(self._peers)
 
     def listen(self) -> Endpoint:
-        """Begin to take clients, and give the address; raises CannotListen."""
+        """Start listening, and return the address; raises CannotListen."""
         host, port = self.address
         try:
-            self._port = self.reactor.listenTCP(port, _Clients(self), interface=host)
+            self._port = self.reactor.listenTCP(port, _ReplayPeerFactory(self), interface=host)
         except CannotListenError as error:
             why = getattr(error.socketError, "strerror", None) or str(error.socketError)
             raise CannotListen(f"cannot listen at {self.address}: {why}") from error
@@ -148,65 +156,65 @@ class ReplayServer:
         return self.address
 
     def stop(self) -> Deferred[Any]:
-        """Take no more clients and let go of those there are; fires when all are gone."""
+        """Stop listening and disconnect all clients; fires when all are gone."""
         waits: list[Deferred[Any]] = []
         if self._port is not None:
             port, self._port = self._port, None
             waits.append(maybeDeferred(port.stopListening))
-        if self._actors:
+        if self._peers:
             empty: Deferred[None] = Deferred()
             self._empty.append(empty)
             waits.append(empty)
-        for actor in list(self._actors):
-            actor.disconnect("replay stopped")
+        for peer in list(self._peers):
+            peer.disconnect("replay stopped")
         return DeferredList(waits)
 
     def abort(self) -> None:
-        """Cut all connections."""
-        for actor in list(self._actors):
-            actor.abort()
+        """Abort all connections."""
+        for peer in list(self._peers):
+            peer.abort()
 
-    def new_actor(self, address: str = "") -> Actor | None:
-        """Make the node for one more client; None if there are too many."""
-        if len(self._actors) >= MOST_CLIENTS:
-            why = f"there are {MOST_CLIENTS} clients already"
+    def new_peer(self, address: str = "") -> ReplayPeer | None:
+        """Return the node for a new client, or None if there are too many clients."""
+        if len(self._peers) >= MAX_CLIENTS:
+            why = f"there are {MAX_CLIENTS} clients already"
             self._refused.tell(self.address, address, why)
             return None
-        actor = Actor(self, next(self._numbers))
-        self._actors.add(actor)
-        return actor
+        peer = ReplayPeer(self, next(self._numbers))
+        self._peers.add(peer)
+        return peer
 
-    def actor_gone(self, actor: Actor) -> None:
-        """Take note that a client has left."""
-        self._actors.discard(actor)
-        account = actor.account
+    def peer_gone(self, peer: ReplayPeer) -> None:
+        """Record that a client has left."""
+        self._peers.discard(peer)
+        stats = peer.stats
         LOG.info(
-            "[#{session} {client}] replayed: {account}",
-            session=actor.number,
-            client=str(actor.address),
-            account=account,
+            "[#{session} {client}] replayed: {stats}",
+            session=peer.number,
+            client=str(peer.address),
+            stats=stats,
         )
         self._save()
-        self.ended(actor.number, account)
-        if not self._actors:
+        self.ended(peer.number, stats)
+        if not self._peers:
             waiting, self._empty = self._empty, []
             for each in waiting:
                 each.callback(None)
 
-    def note_unknown(self, question: Message) -> None:
-        """Take note of an unknown question."""
-        self._unknown_size += len(question.raw)
-        if len(self.unknown) < MOST_UNKNOWN and self._unknown_size < MOST_UNKNOWN_BYTES:
-            self.unknown.append(question)
+    def note_unknown(self, request: Message) -> None:
+        """Record a request without a response."""
+        self._unknown_size += len(request.raw)
+        if len(self.unknown) < MAX_UNKNOWN and self._unknown_size < MAX_UNKNOWN_BYTES:
+            self.unknown.append(request)
 
-    def learn(self, question: Message, answers: Sequence[Message]) -> None:
-        """Add a question and its answers to the conversation, for all who ask it from now on."""
-        for message in (question, *answers):
-            self.answers.take(message, self.now())
+    def learn(self, request: Message, answers: Sequence[Message]) -> None:
+        """Add a request and its responses to the conversation, for all later clients."""
+        for message in (request, *answers):
+            self.answers.learn(message, self.now())
         self.learned += 1 + len(answers)
 
     def _save(self) -> None:
-        """Write what was learned; a disk that refuses it costs no client anything."""
+        """Write the conversation if it has grown; an error does not affect clients."""
         if self._save_to is None or self._saved == self.learned:
             return
         try:
@@ -218,11 +226,11 @@ class ReplayServer:
         LOG.info("{path}: {new} new messages", path=str(self._save_to), new=new)
 
 
-class _Clients(Factory):
+class _ReplayPeerFactory(Factory):
     noisy = False
 
     def __init__(self, server: ReplayServer) -> None:
         self._server = server
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        return self._server.new_actor(str(getattr(addr, "host", "")))
+        return self._server.new_peer(str(getattr(addr, "host", "")))

@@ -1,4 +1,4 @@
-"""Captures that are written whole, or not at all; a conversation as one."""
+"""Writes captures atomically: complete, or not at all."""
 
 from __future__ import annotations
 
@@ -25,17 +25,24 @@ __all__ = ["save", "whole_file"]
 
 
 def save(conversation: Conversation, path: Path, *more: Conversation) -> None:
-    """Write a conversation, or several, in place of what is at a path; raises CaptureError."""
+    """Write one or more conversations to a capture, replacing it; raises CaptureError."""
     with whole_file(path) as write:
         _write([conversation, *more], write)
 
 
 @contextmanager
 def whole_file(path: Path, *, shared: bool = False) -> Iterator[Callable[[bytes], object]]:
-    """Return what writes a file, which takes its place at the path when all is written.
+    """Return a function that writes to a file, which replaces the path at the end.
 
-    So nobody ever finds half of it; if something is raised, there is none. A disk that refuses, a
-    file that another process writes, or a name that is not a pcapng's raises CaptureError.
+    A reader never sees an incomplete file. If the block raises, the path is unchanged.
+
+    Args:
+        path: The pcapng file.
+        shared: Whether a new file has the usual permissions, instead of the owner's alone.
+
+    Raises:
+        CaptureError: If the disk is full or read-only, another process writes the file, or the
+            name is not that of a pcapng file.
     """
     if (why := format_problem(str(path))) is not None:
         raise CaptureError(f"{path}: {why}")
@@ -89,7 +96,7 @@ def _mode_of(path: Path, *, shared: bool) -> int:
 
 
 def _umask() -> int:
-    """Return the process's mask; the system tells it only to who sets another."""
+    """Return the process's umask, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""A live node that is asked what the recording does not know."""
+"""A live node that answers the requests that the recording has no response to."""
 
 from __future__ import annotations
 
@@ -12,26 +12,37 @@ from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
 from lbcproxy.peer.log import LOG_FILTER
-from lbcproxy.replay.as_server.chain import Chain
-from lbcproxy.replay.as_server.request_matcher import Asked, Pairing
+from lbcproxy.replay.as_server.chain import BlockChain
+from lbcproxy.replay.as_server.request_matcher import PendingRequest, RequestMatcher
 from lbcproxy.session import Direction, Message
 
-__all__ = ["PATIENCE", "Upstream"]
+__all__ = ["ANSWER_TIMEOUT", "Upstream"]
 
 LOG = Logger(namespace="lbcproxy.replay", observer=LOG_FILTER)
-PATIENCE = 10.0
-"""Seconds for a connection, and for the answer to a question."""
+ANSWER_TIMEOUT = 10.0
+"""Seconds to wait for a connection, and for the response to a request."""
 
 
 class Upstream:
-    """A connection to a node, made at the first question, and again if it is lost.
+    """A connection to a node, opened for the first request, and again if it is lost.
 
-    Who asks waits for the answer before the next question. `speaks` is the direction that the
-    node's messages have.
+    The caller must await a response before the next request.
+
+    Args:
+        reactor: Twisted's reactor.
+        address: The node.
+        config: The config of the client's side.
+        chain: The recorded chain, for matching responses.
+        speaks: The direction of the node's messages.
     """
 
     def __init__(
-        self, reactor: Any, address: Endpoint, config: PeerConfig, chain: Chain, speaks: Direction
+        self,
+        reactor: Any,
+        address: Endpoint,
+        config: PeerConfig,
+        chain: BlockChain,
+        speaks: Direction,
     ) -> None:
         self._reactor = reactor
         self._address = address
@@ -39,13 +50,14 @@ class Upstream:
         self._chain = chain
         self._speaks = speaks
         self._peer: Peer | None = None
-        self._pairing = Pairing(chain)
-        self._waiting: _Waiting | None = None
+        self._matcher = RequestMatcher(chain)
+        self._waiting: _PendingAnswer | None = None
 
-    async def ask(self, question: Message) -> tuple[list[Message], int]:
-        """Return the node's answers to a question, and how many of its parts they answer.
+    async def ask(self, request: Message) -> tuple[list[Message], int]:
+        """Return the node's responses to a request, and the number of parts that they answer.
 
-        None of both if it cannot be reached or does not answer in time; why is logged.
+        No responses and 0 if it cannot be reached or does not respond in time; the reason is
+        logged.
         """
         try:
             peer = await self._connected()
@@ -53,10 +65,10 @@ class Upstream:
             why = reason_of(error)
             LOG.warn("cannot ask {where}: {why}", where=str(self._address), why=why)
             return [], 0
-        waiting = self._waiting = _Waiting(self._pairing.asked(question))
-        late = self._reactor.callLater(PATIENCE, waiting.end)
+        waiting = self._waiting = _PendingAnswer(self._matcher.add_request(request))
+        late = self._reactor.callLater(ANSWER_TIMEOUT, waiting.end)
         lost = peer.when_disconnected().addBoth(waiting.end)
-        peer.forward(question.command, question.raw)
+        peer.forward(request.command, request.raw)
         await waiting.done
         self._waiting = None
         lost.cancel()
@@ -66,68 +78,68 @@ class Upstream:
             LOG.warn(
                 "{where} has not answered {command}",
                 where=str(self._address),
-                command=question.command,
+                command=request.command,
             )
         return waiting.answers, waiting.over
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         if self._peer is not None:
             self._peer.disconnect("the client has left")
 
     async def _connected(self) -> Peer:
         if self._peer is not None and self._peer.is_ready:
             return self._peer
-        self._pairing = Pairing(self._chain)
+        self._matcher = RequestMatcher(self._chain)
         peer = self._peer = Peer(
             self._config,
             inbound=False,
             clock=self._reactor,
-            callbacks=_Callbacks(self),
+            callbacks=_UpstreamCallbacks(self),
             nonces=NonceCache(),
             receives=self._speaks,
         )
-        await connect(client_endpoint(self._reactor, self._address, PATIENCE), peer)
+        await connect(client_endpoint(self._reactor, self._address, ANSWER_TIMEOUT), peer)
         await peer.when_ready()
         return peer
 
-    def heard(self, message: Message) -> None:
-        """Take what the node says; what nobody asked it for is let go."""
+    def received(self, message: Message) -> None:
+        """Process a message of the node; unsolicited ones are ignored."""
         waiting = self._waiting
         if waiting is None:
             return
-        answered = self._pairing.said(message, len(waiting.answers))
+        answered = self._matcher.match_answer(message, len(waiting.answers))
         if any(each in waiting.asked for each in answered):
             waiting.answers.append(message)
             if waiting.over == len(waiting.asked):
-                # What belongs to the last answer may follow in the same read.
+                # Messages that belong to the last response may follow in the same read.
                 self._reactor.callLater(0, waiting.end)
 
 
-class _Waiting:
-    """A question that was put to the node."""
+class _PendingAnswer:
+    """A request that was sent to the node."""
 
-    def __init__(self, asked: list[Asked]) -> None:
+    def __init__(self, asked: list[PendingRequest]) -> None:
         self.asked = asked
         self.answers: list[Message] = []
         self.done: Deferred[None] = Deferred()
 
     @property
     def over(self) -> int:
-        """How many of its parts are answered."""
+        """Number of its parts that are answered."""
         return sum(each.over for each in self.asked)
 
     def end(self, _: object = None) -> None:
-        """Wait no longer."""
+        """Stop waiting."""
         if not self.done.called:
             self.done.callback(None)
 
 
-class _Callbacks:
-    """What the peer calls."""
+class _UpstreamCallbacks:
+    """The callbacks of the peer."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
     def on_message(self, _: Peer, message: Message) -> None:
-        self._upstream.heard(message)
+        self._upstream.received(message)

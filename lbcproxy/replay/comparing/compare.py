@@ -1,11 +1,11 @@
-"""Two conversations compared by what is said in them. No I/O.
+"""Compares the content of two conversations. No I/O.
 
-The messages of each direction and command are matched by meaning, in whatever order they came: an
-answer may stand before or behind an announcement. What is left of both sides is then put side by
-side: things with a hash by their hash, all else in order. Memory is bounded: a message is looked
-for among the last `MOST_WAITING` without a like, and those of `MOST_HELD` bytes.
+The messages of each direction and command are matched by content, in any order: a response may
+come before or after an announcement. Unmatched messages of both sides are then paired, objects
+with a hash by their hash, others in order. Memory is bounded: at most `MAX_UNMATCHED` unmatched
+messages and `MAX_MEMORY` bytes are kept.
 
-Signs of life are no matter of number: what counts is whether each ping was answered.
+The number of pings does not matter, only whether each was answered.
 """
 
 from __future__ import annotations
@@ -14,11 +14,23 @@ from collections.abc import Iterator
 from itertools import groupby, zip_longest
 from typing import TypeAlias
 
-from lbcproxy.replay.comparing.difference import MOST_DIFFERENCES, Difference, Report, Where
+from lbcproxy.replay.comparing.difference import (
+    MAX_DIFFERENCES,
+    ComparisonReport,
+    Difference,
+    MessageLocation,
+)
 from lbcproxy.replay.comparing.fields import ABSENT, FieldDifference, differing
-from lbcproxy.replay.comparing.ignored_fields import CHANCE, Ignored
-from lbcproxy.replay.comparing.match_queue import LIVE, RECORDED, Lane, Waiting
-from lbcproxy.replay.comparing.normalize import LISTS, NAMED, Said, items_of, meaning_of, plain
+from lbcproxy.replay.comparing.ignored_fields import TIMING_COMMANDS, IgnoredFields
+from lbcproxy.replay.comparing.match_queue import LIVE, RECORDED, MatchQueue, UnmatchedMessage
+from lbcproxy.replay.comparing.normalize import (
+    LISTS,
+    NAMED,
+    ComparedMessage,
+    digest_of,
+    items_of,
+    plain,
+)
 from lbcproxy.replay.comparing.pings import Pings
 from lbcproxy.session import Direction
 from lbcproxy.wire.hashes import display
@@ -26,126 +38,130 @@ from lbcproxy.wire.messages.inventory import type_name
 
 __all__ = ["LIVE", "RECORDED", "Comparison"]
 
-MOST_WAITING = 100_000
-MOST_HELD = 64 << 20
-MOST_LANES = 500
-"""Commands that are kept apart before those without a message are forgotten."""
-MOST_FIELDS = 12
-MOST_THINGS = 3
-MOST_SUMMARY = 160
+MAX_UNMATCHED = 100_000
+MAX_MEMORY = 64 << 20
+MAX_QUEUES = 500
+"""Maximum number of queues; then those without a message are removed."""
+MAX_FIELDS = 12
+MAX_THINGS = 3
+MAX_SUMMARY = 160
 
-Pair: TypeAlias = tuple[list[Waiting] | None, list[Waiting] | None]
-"""What of either side stands side by side: a message, or things of one."""
+UnmatchedPair: TypeAlias = tuple[list[UnmatchedMessage] | None, list[UnmatchedMessage] | None]
+"""What is paired of either side: a message, or objects of one."""
 
 
 class Comparison:
-    """Compares one session with another while messages of both are handed in, each side in order.
+    """Compares two sessions while their messages are added, each side in order.
 
-    `session` is its number in the first capture.
+    Args:
+        ignored: The fields and commands that are not compared.
+        session: The session's number in the first capture.
     """
 
-    def __init__(self, ignored: Ignored, session: int = 1) -> None:
+    def __init__(self, ignored: IgnoredFields, session: int = 1) -> None:
         self._ignored = ignored
         self.session = session
-        self._lanes: dict[tuple[Direction, str], Lane] = {}
+        self._queues: dict[tuple[Direction, str], MatchQueue] = {}
         self._pings = Pings(), Pings()
-        self._most_lanes = MOST_LANES
-        self._waits = self._held = 0
+        self._max_queues = MAX_QUEUES
+        self._unmatched = self._memory = 0
         self._differences: list[Difference] = []
         self._count = 0
         self.taken = [0, 0]
-        """Messages of each side that were compared."""
+        """Number of compared messages of each side."""
         self.matched = 0
 
-    def take(self, side: int, said: Said) -> None:
-        """Take the next message of a side."""
+    def add_message(self, side: int, said: ComparedMessage) -> None:
+        """Add the next message of a side."""
         if self._ignored.is_whole(said.command):
             return
         content = said.content()
-        place = self.taken[side]
-        asked = self._pings[side].see(place, said, content)
-        if asked or said.command in CHANCE:
+        position = self.taken[side]
+        asked = self._pings[side].see(position, said, content)
+        if asked or said.command in TIMING_COMMANDS:
             return
         self.taken[side] += 1
-        lane = self._lanes.setdefault((said.direction, said.command), Lane())
+        queue = self._queues.setdefault((said.direction, said.command), MatchQueue())
         items = items_of(content)
         if items:
             for index, (kind, hash_) in enumerate(items):
-                waiting = Waiting(said, side, place, index, (kind, hash_))
-                self._meet(lane, kind.to_bytes(4, "little") + hash_, waiting)
+                waiting = UnmatchedMessage(said, side, position, index, (kind, hash_))
+                self._match(queue, kind.to_bytes(4, "little") + hash_, waiting)
         else:
-            self._meet(lane, meaning_of(content, self._ignored), Waiting(said, side, place))
-        if self._held > MOST_HELD or self._waits > MOST_WAITING:
+            self._match(
+                queue, digest_of(content, self._ignored), UnmatchedMessage(said, side, position)
+            )
+        if self._memory > MAX_MEMORY or self._unmatched > MAX_UNMATCHED:
             self._settle_older_half()
-        if len(self._lanes) > self._most_lanes:
-            self._lanes = {key: each for key, each in self._lanes.items() if any(each.counts)}
-            self._most_lanes = max(MOST_LANES, 2 * len(self._lanes))
+        if len(self._queues) > self._max_queues:
+            self._queues = {key: each for key, each in self._queues.items() if any(each.counts)}
+            self._max_queues = max(MAX_QUEUES, 2 * len(self._queues))
 
-    def _meet(self, lane: Lane, meaning: bytes, waiting: Waiting) -> None:
-        other = lane.meet(meaning, waiting)
+    def _match(self, queue: MatchQueue, digest: bytes, waiting: UnmatchedMessage) -> None:
+        other = queue.match(digest, waiting)
         if other is None:
-            self._waits += 1
-            self._held += waiting.held
+            self._unmatched += 1
+            self._memory += waiting.memory
             return
-        self._waits -= 1
-        self._held -= other.held
+        self._unmatched -= 1
+        self._memory -= other.memory
         self.matched += 1
         if other.late:
             self._add_late(other, waiting)
 
-    # What a replay waits for.
+    # Expected messages.
 
-    def awaited(self, direction: Direction) -> int:
-        """Return how much that was recorded in a direction is still to come.
+    def count_awaited(self, direction: Direction) -> int:
+        """Return the number of recorded messages of a direction that are still expected.
 
-        What something else has come for is not: another answer, or `notfound`.
+        A message is not expected if another response, or `notfound`, came instead of it.
         """
         refused: set[bytes] | None = None
         count = 0
-        for (way, command), lane in self._lanes.items():
-            if way is not direction or not lane.counts[RECORDED]:
+        for (way, command), queue in self._queues.items():
+            if way is not direction or not queue.counts[RECORDED]:
                 continue
-            open_ = [each for each in lane.waiting(RECORDED) if not each.late]
+            open_ = [each for each in queue.unmatched(RECORDED) if not each.late]
             if command in NAMED:
                 if refused is None:
                     refused = self._refused(direction)
-                if known := refused | {each.name for each in lane.waiting(LIVE)}:
+                if known := refused | {each.name for each in queue.unmatched(LIVE)}:
                     open_ = [each for each in open_ if each.name not in known]
             elif command in LISTS:
-                others = {each.place for each in lane.waiting(LIVE)}
-                if len({each.place for each in open_}) <= len(others):
+                others = {each.position for each in queue.unmatched(LIVE)}
+                if len({each.position for each in open_}) <= len(others):
                     open_ = []
             else:
-                del open_[: lane.counts[LIVE]]
+                del open_[: queue.counts[LIVE]]
             count += len(open_)
         recorded, live = self._pings
         pongs = recorded.answered(direction) - live.answered(direction)
         return count + max(0, min(pongs, live.open(direction)))
 
     def _refused(self, direction: Direction) -> set[bytes]:
-        lane = self._lanes.get((direction, "notfound"))
-        return {each.thing[1] for each in lane.waiting(LIVE) if each.thing} if lane else set()
+        queue = self._queues.get((direction, "notfound"))
+        return {each.thing[1] for each in queue.unmatched(LIVE) if each.thing} if queue else set()
 
     def give_up(self, direction: Direction) -> None:
-        """Wait no longer for what has not come: if it still does, it is late."""
-        for (way, _), lane in self._lanes.items():
+        """Stop expecting messages of a direction; those that still arrive are late."""
+        for (way, _), queue in self._queues.items():
             if way is direction:
-                for each in lane.waiting(RECORDED):
+                for each in queue.unmatched(RECORDED):
                     each.late = True
         self._pings[LIVE].give_up(direction)
 
-    # What came of it.
+    # The result.
 
-    def add(self, difference: Difference) -> None:
-        """Take note of a difference that is none of messages."""
-        self._note(difference)
+    def add_difference(self, difference: Difference) -> None:
+        """Add a difference that is not about a message."""
+        self._record(difference)
 
-    def finish(self) -> Report:
-        """Settle what is left, and give the report."""
+    def finish(self) -> ComparisonReport:
+        """Pair the remaining messages, and return the report."""
         self._settle(tuple(self.taken))
         self._settle_pings()
-        differences = sorted(self._differences, key=lambda each: each.place)
-        return Report(
+        differences = sorted(self._differences, key=lambda each: each.position)
+        return ComparisonReport(
             differences=tuple(differences),
             count=self._count,
             matched=self.matched,
@@ -154,29 +170,31 @@ class Comparison:
         )
 
     def _settle_older_half(self) -> None:
-        places: list[int] = []
+        positions: list[int] = []
         for side in (RECORDED, LIVE):
             found = sorted(
-                each.place for lane in self._lanes.values() for each in lane.waiting(side)
+                each.position for queue in self._queues.values() for each in queue.unmatched(side)
             )
-            places.append(found[len(found) // 2] + 1 if found else 0)
-        self._settle((places[0], places[1]))
+            positions.append(found[len(found) // 2] + 1 if found else 0)
+        self._settle((positions[0], positions[1]))
 
     def _settle(self, before: tuple[int, ...]) -> None:
         found: list[Difference] = []
-        for (_, command), lane in sorted(self._lanes.items()):
-            one, other = (lane.take_out(side, before[side]) for side in (RECORDED, LIVE))
-            self._waits -= len(one) + len(other)
-            self._held -= sum(each.held for each in (*one, *other))
+        for (_, command), queue in sorted(self._queues.items()):
+            one, other = (queue.remove_before(side, before[side]) for side in (RECORDED, LIVE))
+            self._unmatched -= len(one) + len(other)
+            self._memory -= sum(each.memory for each in (*one, *other))
             for pair in _pairs(command, one, other):
-                if len(found) + self._count < MOST_DIFFERENCES:
+                if len(found) + self._count < MAX_DIFFERENCES:
                     found.append(self._difference(*pair))
                 else:
                     self._count += 1
-        for difference in sorted(found, key=lambda each: each.place):
-            self._note(difference)
+        for difference in sorted(found, key=lambda each: each.position):
+            self._record(difference)
 
-    def _difference(self, recorded: list[Waiting] | None, live: list[Waiting] | None) -> Difference:
+    def _difference(
+        self, recorded: list[UnmatchedMessage] | None, live: list[UnmatchedMessage] | None
+    ) -> Difference:
         [first, *_] = recorded or live or []
         kind = "different" if recorded and live else "missing" if recorded else "extra"
         fields: list[FieldDifference] = []
@@ -187,27 +205,27 @@ class Comparison:
             fields = list(_things(recorded or [], live or []))
         return Difference(
             kind=kind,
-            place=first.place,
+            position=first.position,
             session=self.session,
             direction=first.said.direction,
             command=first.said.command,
             recorded=_where(recorded),
             live=_where(live),
-            fields=tuple(fields[:MOST_FIELDS]),
-            words=f"{len(fields) - MOST_FIELDS:,} more fields" if len(fields) > MOST_FIELDS else "",
+            fields=tuple(fields[:MAX_FIELDS]),
+            words=f"{len(fields) - MAX_FIELDS:,} more fields" if len(fields) > MAX_FIELDS else "",
         )
 
-    def _add_late(self, recorded: Waiting, live: Waiting) -> None:
-        self._note(
+    def _add_late(self, recorded: UnmatchedMessage, live: UnmatchedMessage) -> None:
+        self._record(
             Difference(
                 kind="late",
-                place=recorded.place,
+                position=recorded.position,
                 session=self.session,
                 direction=recorded.said.direction,
                 command=recorded.said.command,
                 recorded=_where([recorded]),
                 live=_where([live]),
-                words="it came when it was no longer waited for",
+                words="it arrived after it was no longer expected",
             )
         )
 
@@ -221,11 +239,13 @@ class Comparison:
                     continue
                 asked = sides[side][0]
                 ping = asked.said
-                where = Where(ping.number, ping.time_ns, f"ping {ping.summary()} was not answered")
-                self._note(
+                where = MessageLocation(
+                    ping.number, ping.time_ns, f"ping {ping.summary()} was not answered"
+                )
+                self._record(
                     Difference(
                         kind=kind,
-                        place=asked.place,
+                        position=asked.position,
                         session=self.session,
                         direction=direction,
                         command="pong",
@@ -234,18 +254,20 @@ class Comparison:
                     )
                 )
 
-    def _note(self, difference: Difference) -> None:
+    def _record(self, difference: Difference) -> None:
         self._count += 1
-        if len(self._differences) < MOST_DIFFERENCES:
+        if len(self._differences) < MAX_DIFFERENCES:
             self._differences.append(difference)
 
 
-def _pairs(command: str, one: list[Waiting], other: list[Waiting]) -> Iterator[Pair]:
-    """Put side by side what is left of a command: things by name, all else in order."""
+def _pairs(
+    command: str, one: list[UnmatchedMessage], other: list[UnmatchedMessage]
+) -> Iterator[UnmatchedPair]:
+    """Yield pairs of the unmatched messages of a command: objects by hash, others in order."""
     if command in LISTS:
         yield from zip_longest(_by_message(one), _by_message(other))
     elif command in NAMED:
-        named: dict[bytes, list[Waiting]] = {}
+        named: dict[bytes, list[UnmatchedMessage]] = {}
         for each in other:
             named.setdefault(each.name, []).append(each)
         for each in one:
@@ -258,36 +280,38 @@ def _pairs(command: str, one: list[Waiting], other: list[Waiting]) -> Iterator[P
             yield [a] if a else None, [b] if b else None
 
 
-def _by_message(waiting: list[Waiting]) -> list[list[Waiting]]:
-    """Put the things of one message together."""
-    return [list(group) for _, group in groupby(waiting, key=lambda each: each.place)]
+def _by_message(waiting: list[UnmatchedMessage]) -> list[list[UnmatchedMessage]]:
+    """Return the objects grouped by message."""
+    return [list(group) for _, group in groupby(waiting, key=lambda each: each.position)]
 
 
-def _are_whole(waiting: list[Waiting]) -> bool:
-    """Whether all things of a message are left, and not some."""
+def _are_whole(waiting: list[UnmatchedMessage]) -> bool:
+    """Return whether all objects of a message are unmatched."""
     items = items_of(waiting[0].said.content())
     return items is None or len(items) == len(waiting)
 
 
-def _things(recorded: list[Waiting], live: list[Waiting]) -> Iterator[FieldDifference]:
-    """Name the first things that one side alone has."""
+def _things(
+    recorded: list[UnmatchedMessage], live: list[UnmatchedMessage]
+) -> Iterator[FieldDifference]:
+    """Yield the first objects that only one side has."""
     pairs = list(zip_longest(recorded, live))
-    for one, other in pairs[:MOST_THINGS]:
+    for one, other in pairs[:MAX_THINGS]:
         index = next(each.index for each in (one, other) if each is not None)
         yield FieldDifference(f"inventory[{index}]", _thing(one), _thing(other))
-    if len(pairs) > MOST_THINGS:
-        yield FieldDifference("inventory", more=len(pairs) - MOST_THINGS)
+    if len(pairs) > MAX_THINGS:
+        yield FieldDifference("inventory", more=len(pairs) - MAX_THINGS)
 
 
-def _thing(waiting: Waiting | None) -> str:
+def _thing(waiting: UnmatchedMessage | None) -> str:
     if waiting is None or waiting.thing is None:
         return ABSENT
     kind, hash_ = waiting.thing
     return f"{type_name(kind)} {display(hash_)}"
 
 
-def _where(waiting: list[Waiting] | None) -> Where | None:
+def _where(waiting: list[UnmatchedMessage] | None) -> MessageLocation | None:
     if not waiting:
         return None
     said = waiting[0].said
-    return Where(said.number, said.time_ns, said.summary()[:MOST_SUMMARY])
+    return MessageLocation(said.number, said.time_ns, said.summary()[:MAX_SUMMARY])

@@ -1,4 +1,4 @@
-"""Two captures compared as conversations, in one pass over both."""
+"""Compares two captures as conversations, in one pass over both."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import msgspec
 from lbcproxy.capture import Capture
 from lbcproxy.errors import CaptureError
 from lbcproxy.replay.comparing.compare import LIVE, RECORDED, Comparison
-from lbcproxy.replay.comparing.difference import MOST_DIFFERENCES, Difference, Report
-from lbcproxy.replay.comparing.ignored_fields import Ignored
-from lbcproxy.replay.comparing.normalize import Said
+from lbcproxy.replay.comparing.difference import MAX_DIFFERENCES, ComparisonReport, Difference
+from lbcproxy.replay.comparing.ignored_fields import IgnoredFields
+from lbcproxy.replay.comparing.normalize import ComparedMessage
 from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["Diff"]
@@ -22,34 +22,39 @@ NAMES = ("A", "B")
 class Diff:
     """A comparison of two captures.
 
-    The first session of one is compared with the first of the other, and so on, in the order in
-    which they begin; with `only`, the sessions of these two numbers. Both files are read side by
-    side and once; what was injected while they were recorded is left out.
+    The first session of one is compared with the first of the other, and so on, in the order of
+    their first messages. Both files are read once, in parallel. Injected messages are left out.
+
+    Args:
+        one: The first capture.
+        other: The second capture.
+        ignored: The fields and commands that are not compared.
+        only: The numbers of the two sessions to compare; None for all.
     """
 
     def __init__(
         self,
         one: Capture,
         other: Capture,
-        ignored: Ignored,
+        ignored: IgnoredFields,
         *,
         only: tuple[int, int] | None = None,
     ) -> None:
         self._captures = (one, other)
         self._ignored = ignored
         self._only = only
-        self._pairs: dict[int, _Pair] = {}
-        self._by_number: tuple[dict[int, _Pair], ...] = ({}, {})
+        self._pairs: dict[int, _SessionPair] = {}
+        self._by_number: tuple[dict[int, _SessionPair], ...] = ({}, {})
         self._met = [0, 0]
         self._gaps = [0, 0]  # how many
         self._missing = [0, 0]  # bytes in those of known size
         self._sums = [0, 0, 0, 0]
         self._found: list[tuple[int, Difference]] = []
         self.damage: CaptureError | None = None
-        """Why one of them could not be read to its end; what stands before it was compared."""
+        """Why one of them could not be read to its end; the part before it was compared."""
 
-    def run(self) -> Report:
-        """Read both and give the report; raises UnknownNetwork, OSError."""
+    def run(self) -> ComparisonReport:
+        """Read both and return the report; raises UnknownNetwork, OSError."""
         sides = [self._read(side) for side in (RECORDED, LIVE)]
         while sides:
             for each in list(sides):
@@ -58,7 +63,7 @@ class Diff:
         for pair in list(self._pairs.values()):
             self._finish(pair)
         count, matched, recorded, live = self._sums
-        return Report(
+        return ComparisonReport(
             differences=tuple(each for _, each in sorted(self._found, key=lambda each: each[0])),
             count=count,
             matched=matched,
@@ -69,7 +74,7 @@ class Diff:
         )
 
     def _read(self, side: int) -> Iterator[bool]:
-        """Take the messages of a side, one at a time."""
+        """Add the messages of a side, one for each step."""
         capture = self._captures[side]
         capture.on_session_ended = lambda report: self._ended(side, report.number)
         try:
@@ -80,49 +85,49 @@ class Diff:
                 elif entry.verdict != EntryVerdict.INJECT:
                     pair = self._pair(side, entry.session)
                     if pair is not None:
-                        pair.comparison.take(side, Said.of(entry))
+                        pair.comparison.add_message(side, ComparedMessage.of(entry))
                 yield True
         except CaptureError as error:
             if error.offset is None:
                 raise
             self.damage = self.damage or error
 
-    def _pair(self, side: int, number: int) -> _Pair | None:
+    def _pair(self, side: int, number: int) -> _SessionPair | None:
         """Return the pair of sessions that one belongs to."""
         pair = self._by_number[side].get(number)
         if pair is not None:
             return pair
         if self._only is not None and number != self._only[side]:
             return None
-        place = self._met[side]
+        position = self._met[side]
         self._met[side] += 1
-        pair = self._pairs.setdefault(place, _Pair(place))
+        pair = self._pairs.setdefault(position, _SessionPair(position))
         pair.begin(side, number, self._ignored)
         self._by_number[side][number] = pair
         return pair
 
     def _ended(self, side: int, number: int) -> None:
-        """Settle a pair whose sessions are both over."""
+        """Finish a pair if both of its sessions have ended."""
         pair = self._by_number[side].get(number)
         if pair is not None:
             pair.over.add(side)
             if len(pair.over) == len(NAMES):
                 self._finish(pair)
 
-    def _finish(self, pair: _Pair) -> None:
-        """Have the report of a pair, and forget it."""
-        del self._pairs[pair.place]
+    def _finish(self, pair: _SessionPair) -> None:
+        """Add the report of a pair to the result, and remove the pair."""
+        del self._pairs[pair.position]
         for side, number in pair.numbers.items():
             del self._by_number[side][number]
         report = pair.report()
         counts = report.count, report.matched, report.recorded, report.live
         self._sums = [one + other for one, other in zip(self._sums, counts, strict=True)]
-        room = MOST_DIFFERENCES - len(self._found)
-        self._found += [(pair.place, each) for each in report.differences[:room]]
+        room = MAX_DIFFERENCES - len(self._found)
+        self._found += [(pair.position, each) for each in report.differences[:room]]
 
     def _notices(self) -> Iterator[str]:
         if self.damage is not None:
-            yield "a file is damaged; what stands before it was compared"
+            yield "a file is damaged; the part before the damage was compared"
         for side, name in enumerate(NAMES):
             if self._gaps[side]:
                 count = self._missing[side]
@@ -133,22 +138,22 @@ class Diff:
                 yield f"there is no session {self._only[side]} in {name}"
 
 
-class _Pair:
-    """Two sessions, one of each file; or one, where the other file has no more."""
+class _SessionPair:
+    """Two sessions, one from each file; or one, if the other file has no more."""
 
-    def __init__(self, place: int) -> None:
-        self.place = place
+    def __init__(self, position: int) -> None:
+        self.position = position
         self.numbers: dict[int, int] = {}
         self.over: set[int] = set()
         self.comparison: Comparison
 
-    def begin(self, side: int, number: int, ignored: Ignored) -> None:
+    def begin(self, side: int, number: int, ignored: IgnoredFields) -> None:
         if not self.numbers:
             self.comparison = Comparison(ignored)
         self.numbers[side] = number
         self.comparison.session = self.numbers.get(RECORDED, number)
 
-    def report(self) -> Report:
+    def report(self) -> ComparisonReport:
         report = self.comparison.finish()
         if len(self.numbers) == len(NAMES):
             return report
@@ -156,7 +161,7 @@ class _Pair:
         messages = (report.recorded, report.live)[side]
         alone = Difference(
             kind=("missing", "extra")[side],
-            place=0,
+            position=0,
             session=number,
             words=f"the whole session, {messages:,} messages",
         )

@@ -1,4 +1,4 @@
-"""What two conversations differ in, and the report of it."""
+"""Differences between two conversations, and the report of them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from lbcproxy.replay.comparing.fields import FieldDifference
 from lbcproxy.session import Direction
 from lbcproxy.text import iso_time, printable
 
-__all__ = ["MOST_DIFFERENCES", "Difference", "Paint", "Report", "Where"]
+__all__ = ["MAX_DIFFERENCES", "ComparisonReport", "Difference", "MessageLocation", "Paint"]
 
 Paint = Callable[[str, str], str]
-"""Colours a text for what it is: `arrow`, `command`, `kind`, `recorded`, `live`, `head`, `dim`."""
+"""Colours a text by role: `arrow`, `command`, `kind`, `recorded`, `live`, `head`, `dim`."""
 
-MOST_DIFFERENCES = 1_000
-"""Differences that a report keeps; all are counted."""
+MAX_DIFFERENCES = 1_000
+"""Maximum number of differences in a report; all are counted."""
 
 
-class Where(msgspec.Struct, frozen=True):
-    """A message on one side: its number in the capture, when it came, what it holds in short."""
+class MessageLocation(msgspec.Struct, frozen=True):
+    """A message of one side: its number in the capture, its time and its summary."""
 
     number: int
     time_ns: int
@@ -29,24 +29,24 @@ class Where(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing in which two conversations differ."""
+    """A difference between two conversations."""
 
     kind: str
     """`different`, `missing` (only recorded), `extra` (only live), `late` or `closed`."""
-    place: int
-    """How far the conversation was: messages of the session before it, on its side."""
+    position: int
+    """Number of messages before it in the session, on its side."""
     session: int
     """The session's number in the first capture."""
     direction: Direction | None = None
     command: str = ""
-    recorded: Where | None = None
-    live: Where | None = None
+    recorded: MessageLocation | None = None
+    live: MessageLocation | None = None
     fields: tuple[FieldDifference, ...] = ()
     words: str = ""
-    """What there is to say besides."""
+    """Additional text."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return the difference as a JSON object."""
         return {
             "kind": self.kind,
             "session": self.session,
@@ -59,22 +59,23 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-class Report(msgspec.Struct, kw_only=True):
-    """How two conversations compare."""
+class ComparisonReport(msgspec.Struct, kw_only=True):
+    """The result of a comparison of two conversations."""
 
     differences: tuple[Difference, ...]
-    """In the order of the conversation, the first first; at most 1,000."""
+    """In the order of the conversation; at most 1,000."""
     count: int
-    """How many there are."""
+    """Number of all differences."""
     matched: int
-    """Messages, and things of lists, that both sides have."""
+    """Number of messages, and objects of lists, that both sides have."""
     recorded: int
-    """Messages of the first side that were compared."""
+    """Number of compared messages of the first side."""
     live: int
+    """Number of compared messages of the second side."""
     names: tuple[str, str] = ("recorded", "live")
-    """What the two sides are called."""
+    """The names of the two sides."""
     notices: tuple[str, ...] = ()
-    """What was not compared, in words."""
+    """Descriptions of what was not compared."""
 
     @property
     def same(self) -> bool:
@@ -83,14 +84,14 @@ class Report(msgspec.Struct, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """With what a program ends: 0, or 4 if they diverged."""
+        """The exit code of a program: 0, or 4 if there are differences."""
         return 4 if self.count else 0
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it; the keys are public and stay."""
+        """Return the report as a JSON object, whose keys are stable."""
         return {
             "same": self.same,
             "messages": {"recorded": self.recorded, "live": self.live},
@@ -100,9 +101,10 @@ class Report(msgspec.Struct, kw_only=True):
         }
 
     def lines(self, paint: Paint = lambda text, _: text, most: int = 20) -> Iterator[str]:
-        """Return the report for people: what came of it in a line, then the differences.
+        """Yield the report as text: the result in one line, then the differences.
 
-        Of those of the same kind, direction and command the first is shown, and the others counted.
+        Of those with the same kind, direction and command, the first is shown and the others are
+        counted.
         """
         one, other = self.names
         counts = f"{one} {_counted(self.recorded)}, {other} {self.live:,}"
@@ -166,7 +168,7 @@ def _clock(time_ns: int) -> str:
     return iso_time(time_ns)[11:23]
 
 
-def _where(where: Where | None) -> dict[str, Any] | None:
+def _where(where: MessageLocation | None) -> dict[str, Any] | None:
     if where is None:
         return None
     return {

@@ -1,4 +1,4 @@
-"""Two values of the same kind side by side: in which fields they differ."""
+"""The fields in which two values of the same type differ."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from lbcproxy.text import printable
 __all__ = ["ABSENT", "FieldDifference", "differing", "shown"]
 
 WIDTH = 64
-"""Characters that are shown of a long value: a hash is shown whole."""
+"""Maximum number of characters shown of a value; enough for a hash."""
 BEFORE = 16
-"""Of them, before the first difference."""
+"""Characters shown before the first difference."""
 ABSENT = "-"
 NAMES = ("hash", "txid", "type")
-"""Fields by which a whole record is called, the first that it has."""
+"""Fields that identify a whole record; the first one that it has is shown."""
 
 
 class FieldDifference(msgspec.Struct, frozen=True):
-    """One field that differs: its path, and what it is on either side, cut if it is long."""
+    """A field that differs: its path and its value on either side, shortened if it is long."""
 
     path: str
     recorded: str = ""
     live: str = ""
     more: int = 0
-    """Entries of a list that differ besides the one that is shown; then nothing else is said."""
+    """Number of further list entries that differ; then there are no values."""
 
 
 def differing(one: Any, other: Any, path: str = "") -> Iterator[FieldDifference]:
-    """Return the fields in which two plain values differ, in the order of the fields.
+    """Yield the fields in which two JSON values differ, in order.
 
-    Of a list the first element that differs is looked into; how many more do is one line.
+    Of a list, the fields of the first entry that differs, and the number of further ones.
     """
     if isinstance(one, dict) and isinstance(other, dict):
         for name in [*one, *(name for name in other if name not in one)]:
@@ -59,7 +59,7 @@ def _of_field(
 
 
 def _said_already(name: str, one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether a field is a text's twin in hexadecimal, and the text itself says what differs."""
+    """Return whether a field is the hexadecimal form of a text that already differs."""
     text = name.removesuffix("_hex")
     if text == name:
         return False
@@ -71,12 +71,12 @@ def _of_lists(one: list[Any], other: list[Any], path: str) -> Iterator[FieldDiff
     if len(one) != len(other):
         yield FieldDifference(path, _counted(one), _counted(other))
     common = min(len(one), len(other))
-    places = [place for place in range(common) if one[place] != other[place]]
-    if places:
-        first = places[0]
+    positions = [position for position in range(common) if one[position] != other[position]]
+    if positions:
+        first = positions[0]
         yield from differing(one[first], other[first], f"{path}[{first}]")
-        if len(places) > 1:
-            yield FieldDifference(path, more=len(places) - 1)
+        if len(positions) > 1:
+            yield FieldDifference(path, more=len(positions) - 1)
     elif len(one) != len(other):
         [left] = [shown(each[common])[0] for each in (one, other) if len(each) > common]
         pair = (left, ABSENT) if len(one) > common else (ABSENT, left)
@@ -88,26 +88,26 @@ def _counted(values: list[Any]) -> str:
 
 
 def shown(*values: Any) -> tuple[str, ...]:
-    """Write values for people, long ones cut around the first place in which they differ."""
+    """Return values as text; long ones are cut around the first character that differs."""
     texts = [_text(value) for value in values]
     if max(map(len, texts)) <= WIDTH:
         return tuple(texts)
-    place = 0
+    position = 0
     if len(texts) > 1:
         shortest = min(texts, key=len)
-        place = next(
+        position = next(
             (at for at, letter in enumerate(shortest) if any(each[at] != letter for each in texts)),
             len(shortest),
         )
-    begin = max(0, place - BEFORE) if place > WIDTH - BEFORE else 0
+    begin = max(0, position - BEFORE) if position > WIDTH - BEFORE else 0
     return tuple(_cut(text, begin) for text in texts)
 
 
 def _cut(text: str, begin: int) -> str:
     part = text[begin : begin + WIDTH]
     before = f"({begin:,} before) …" if begin else ""
-    behind = f"… ({len(text):,} in all)" if begin + WIDTH < len(text) else ""
-    return before + part + behind
+    after = f"… ({len(text):,} in all)" if begin + WIDTH < len(text) else ""
+    return before + part + after
 
 
 def _text(value: Any) -> str:

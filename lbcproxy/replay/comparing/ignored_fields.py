@@ -1,6 +1,6 @@
-"""What differs from one conversation to the next without meaning anything, in one table.
+"""What differs between conversations without significance, in one table.
 
-Fields are named by command and the path of `to_dict`, without the indexes of lists.
+Fields are named by command and path in `to_dict`, without list indexes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.wire.registry import OPAQUE, commands, record_of
 
-__all__ = ["CHANCE", "HEIGHTS", "VOLATILE", "BadIgnore", "Ignored"]
+__all__ = ["HEIGHT_FIELDS", "TIMING_COMMANDS", "VOLATILE_FIELDS", "BadIgnore", "IgnoredFields"]
 
-VOLATILE: dict[str, tuple[str, ...]] = {
+VOLATILE_FIELDS: dict[str, tuple[str, ...]] = {
     "version": ("nonce", "timestamp", "addr_recv", "addr_from"),
     "ping": ("nonce",),
     "pong": ("nonce",),
@@ -23,35 +23,40 @@ VOLATILE: dict[str, tuple[str, ...]] = {
     "cmpctblock": ("nonce", "short_ids"),  # the ids are made with the nonce
     "sendtxrcncl": ("salt",),
 }
-"""Fields that are random, or tell the time or who is near."""
+"""Fields that are random, or depend on the time or on addresses."""
 
-CHANCE = frozenset({"ping", "addr", "addrv2"})
-"""Commands of which there may be more or fewer: how often they come is a matter of time."""
+TIMING_COMMANDS = frozenset({"ping", "addr", "addrv2"})
+"""Commands whose number depends on timing, so there may be more or fewer of them."""
 
-HEIGHTS = ("version.start_height",)
-"""What tells how long a node's chain is."""
+HEIGHT_FIELDS = ("version.start_height",)
+"""Fields that depend on the length of a node's chain."""
 
 Path: TypeAlias = tuple[str, ...]
 
 
 class BadIgnore(LbcproxyError):
-    """Something to be ignored does not exist; the text says what there is."""
+    """A command or field to ignore does not exist; the text lists those that do."""
 
     exit_code = 2
 
 
-class Ignored:
-    """What is not looked at: the table, and what somebody adds as COMMAND or COMMAND.FIELD.
+class IgnoredFields:
+    """The fields and commands that are not compared: those of the table, and others.
 
-    Raises BadIgnore for a command or a field that does not exist.
+    Args:
+        more: Further ones, as COMMAND or COMMAND.FIELD.
+        heights: Whether the nodes' heights are ignored too.
+
+    Raises:
+        BadIgnore: For a command or a field that does not exist.
     """
 
     def __init__(self, more: Iterable[str] = (), *, heights: bool = False) -> None:
         self._whole: set[str] = set()
         self._paths: dict[str, set[Path]] = {
-            command: {(name,) for name in names} for command, names in VOLATILE.items()
+            command: {(name,) for name in names} for command, names in VOLATILE_FIELDS.items()
         }
-        for text in (*more, *(HEIGHTS if heights else ())):
+        for text in (*more, *(HEIGHT_FIELDS if heights else ())):
             self._add(text)
 
     def _add(self, text: str) -> None:
@@ -59,7 +64,7 @@ class Ignored:
         known = {*commands(), *OPAQUE}
         if command not in known:
             near = difflib.get_close_matches(command, known, 1)
-            meant = f": is {near[0]} meant?" if near else ""
+            meant = f"; did you mean {near[0]}?" if near else ""
             raise BadIgnore(f"{text!r}: there is no command {command!r}{meant}")
         if not path:
             self._whole.add(command)
@@ -73,15 +78,15 @@ class Ignored:
         self._paths.setdefault(command, set()).add(tuple(path.split(".")))
 
     def is_whole(self, command: str) -> bool:
-        """Whether messages of a command are not looked at at all."""
+        """Return whether messages of a command are ignored entirely."""
         return command in self._whole
 
     def is_partly(self, command: str) -> bool:
-        """Whether some fields of a command are not looked at."""
+        """Return whether some fields of a command are ignored."""
         return command in self._paths
 
     def without(self, command: str, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of a message that are looked at."""
+        """Return the fields of a message that are compared."""
         paths = self._paths.get(command)
         return fields if not paths else _without(fields, paths)
 
@@ -93,7 +98,7 @@ def _without(value: Any, paths: set[Path]) -> Any:
         return value
     kept = {}
     for name, inner in value.items():
-        plain = name.removesuffix("_hex")  # a string stands twice, as text and in hexadecimal
+        plain = name.removesuffix("_hex")  # a string appears twice, as text and in hexadecimal
         if (name,) in paths or ((plain,) in paths and plain in value):
             continue
         deeper = {path[1:] for path in paths if len(path) > 1 and path[0] == name}

@@ -1,4 +1,4 @@
-"""What a message means, for finding the same one in another conversation."""
+"""The content of a message in a form that can be compared between conversations."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import msgspec
 
-from lbcproxy.replay.comparing.ignored_fields import Ignored
+from lbcproxy.replay.comparing.ignored_fields import IgnoredFields
 from lbcproxy.session import Direction, Entry, Message
 from lbcproxy.text import printable
 
-__all__ = ["JUNK", "LISTS", "NAMED", "Said", "items_of", "meaning_of", "name_of", "plain"]
+__all__ = ["JUNK", "LISTS", "NAMED", "ComparedMessage", "digest_of", "items_of", "name_of", "plain"]
 
 JUNK = "(junk)"
-"""The command of bytes that are no message."""
+"""The command of bytes that are not a message."""
 
 LISTS = frozenset({"inv", "getdata", "notfound"})
-"""Lists of things, whose division into messages means nothing: things are matched one by one."""
+"""Lists of objects. How they are split into messages is irrelevant: objects are matched singly."""
 
 _NAMES: dict[str, Callable[[Any], bytes]] = {
     "block": lambda record: record.header.hash,
@@ -29,11 +29,11 @@ _NAMES: dict[str, Callable[[Any], bytes]] = {
     "cfilter": lambda record: record.block_hash,
 }
 NAMED = frozenset(_NAMES)
-"""Commands that carry a thing with a hash: another thing is another message, not a changed one."""
+"""Commands with an object that has a hash: another hash is another message, not a changed one."""
 
 
-class Said(msgspec.Struct, frozen=True):
-    """One message of a conversation that is compared."""
+class ComparedMessage(msgspec.Struct, frozen=True):
+    """A message of a conversation that is compared."""
 
     number: int
     """Its number in its capture."""
@@ -41,13 +41,13 @@ class Said(msgspec.Struct, frozen=True):
     direction: Direction
     command: str
     content: Callable[[], Message | bytes]
-    """Gives the message, or the bytes that are none."""
-    held: int = 0
-    """How many bytes are kept in memory for it."""
+    """Returns the message, or the bytes that are not one."""
+    memory: int = 0
+    """Bytes that are kept in memory for it."""
 
     @classmethod
-    def of(cls, entry: Entry) -> Said:
-        """Make it of an entry, which is kept."""
+    def of(cls, entry: Entry) -> ComparedMessage:
+        """Return the message of an entry, which is kept in memory."""
         content = entry.junk if entry.message is None else entry.message
         return cls(
             number=entry.number,
@@ -55,19 +55,19 @@ class Said(msgspec.Struct, frozen=True):
             direction=entry.direction,
             command=JUNK if entry.message is None else entry.command,
             content=lambda: content,
-            held=len(entry.raw),
+            memory=len(entry.raw),
         )
 
     def summary(self) -> str:
-        """Say in a few words what it holds."""
+        """Return a summary of its content."""
         content = self.content()
         if isinstance(content, bytes):
             return f"{len(content):,} bytes"
         return content.summary() or (f"! {printable(content.error)}" if content.error else "")
 
 
-def plain(content: Message | bytes, ignored: Ignored) -> dict[str, Any]:
-    """Return what is compared of a message: its fields, or its bytes if it cannot be read."""
+def plain(content: Message | bytes, ignored: IgnoredFields) -> dict[str, Any]:
+    """Return what is compared of a message: its fields, or its bytes if it cannot be decoded."""
     if isinstance(content, bytes):
         return {"bytes": content.hex()}
     record = content.record
@@ -83,8 +83,8 @@ def plain(content: Message | bytes, ignored: Ignored) -> dict[str, Any]:
     return fields
 
 
-def meaning_of(content: Message | bytes, ignored: Ignored) -> bytes:
-    """Return a digest that two messages share if nothing differs that is looked at."""
+def digest_of(content: Message | bytes, ignored: IgnoredFields) -> bytes:
+    """Return a digest that is equal for messages without a difference that is compared."""
     if isinstance(content, bytes):
         return sha256(content).digest()
     if not ignored.is_partly(content.command):  # nothing has to be decoded
@@ -96,7 +96,7 @@ def meaning_of(content: Message | bytes, ignored: Ignored) -> bytes:
 
 
 def items_of(content: Message | bytes) -> list[tuple[int, bytes]] | None:
-    """Return the things of a list, by number and hash; None if it cannot be read as one."""
+    """Return the objects of a list by type and hash; None if it cannot be decoded as a list."""
     if isinstance(content, bytes) or content.command not in LISTS:
         return None
     record: Any = content.record
@@ -106,7 +106,7 @@ def items_of(content: Message | bytes) -> list[tuple[int, bytes]] | None:
 
 
 def name_of(content: Message | bytes) -> bytes | None:
-    """Return the hash of the thing that a message carries; None if it carries none."""
+    """Return the hash of a message's object; None if it has none."""
     if isinstance(content, bytes) or content.record is None:
         return None
     name = _NAMES.get(content.command)

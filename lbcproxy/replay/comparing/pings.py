@@ -1,42 +1,42 @@
-"""Signs of life on one side of a comparison: which pings were answered."""
+"""The pings of one side of a comparison, and whether they were answered."""
 
 from __future__ import annotations
 
 import msgspec
 
-from lbcproxy.replay.comparing.normalize import Said
+from lbcproxy.replay.comparing.normalize import ComparedMessage
 from lbcproxy.session import Direction, Message
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 
-__all__ = ["Asked", "Pings"]
+__all__ = ["Pings", "SentPing"]
 
-MOST = 1_000
-"""Pings that may be open in a direction; more are forgotten, the oldest first."""
+MAX_OPEN_PINGS = 1_000
+"""Maximum number of open pings per direction; the oldest are forgotten first."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class SentPing(msgspec.Struct, frozen=True):
     """A ping that was sent."""
 
-    said: Said
+    said: ComparedMessage
     nonce: int
-    place: int
-    """How many messages that count were before it, on its side."""
+    position: int
+    """Number of compared messages before it on its side."""
     seen: int
-    """Its place among all messages of its side."""
+    """Its position among all messages of its side."""
 
 
 class Pings:
     """The pings and pongs of one side; directions are those of the pongs."""
 
     def __init__(self) -> None:
-        self._open: dict[Direction, list[Asked]] = {each: [] for each in Direction}
-        self._unanswered: dict[Direction, list[Asked]] = {each: [] for each in Direction}
+        self._open: dict[Direction, list[SentPing]] = {each: [] for each in Direction}
+        self._unanswered: dict[Direction, list[SentPing]] = {each: [] for each in Direction}
         self._answered = dict.fromkeys(Direction, 0)
         self._seen = 0
         self._last = dict.fromkeys(Direction, 0)
 
-    def see(self, place: int, said: Said, content: Message | bytes) -> bool:
-        """Take note of a message; whether it is a pong that somebody has asked for."""
+    def see(self, position: int, said: ComparedMessage, content: Message | bytes) -> bool:
+        """Record a message; return whether it is the pong to a ping."""
         self._seen += 1
         self._last[said.direction] = self._seen
         if said.command not in ("ping", "pong") or isinstance(content, bytes):
@@ -44,8 +44,8 @@ class Pings:
         record = content.record
         if isinstance(record, Ping) and record.nonce is not None:
             asked = self._open[said.direction.other]
-            asked.append(Asked(said, record.nonce, place, self._seen))
-            del asked[:-MOST]
+            asked.append(SentPing(said, record.nonce, position, self._seen))
+            del asked[:-MAX_OPEN_PINGS]
         if not isinstance(record, Pong):
             return False
         waiting = self._open[said.direction]
@@ -57,22 +57,22 @@ class Pings:
         return False
 
     def answered(self, direction: Direction) -> int:
-        """Return how many pings were answered in a direction."""
+        """Return the number of answered pings whose pongs have this direction."""
         return self._answered[direction]
 
     def open(self, direction: Direction) -> int:
-        """Return how many pings wait for a pong in a direction."""
+        """Return the number of pings that wait for a pong in this direction."""
         return len(self._open[direction])
 
     def give_up(self, direction: Direction) -> None:
-        """Wait no longer: the open ones are not answered."""
+        """Count the open pings as not answered."""
         self._unanswered[direction] += self._open[direction]
         self._open[direction] = []
 
-    def unanswered(self, direction: Direction) -> list[Asked]:
-        """Return the pings that were not answered, though both sides went on to say something.
+    def unanswered(self, direction: Direction) -> list[SentPing]:
+        """Return the pings that were not answered although both sides sent later messages.
 
-        What would have been said to those at the end of a conversation nobody knows.
+        Whether pings at the end of a conversation would have been answered is unknown.
         """
         last = min(self._last.values())
         return self._unanswered[direction] + [

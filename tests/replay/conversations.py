@@ -9,9 +9,9 @@ from lbcproxy import networks
 from lbcproxy.capture import Recorder
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
-from lbcproxy.replay import Comparison, Ignored, Report
+from lbcproxy.replay import Comparison, ComparisonReport, IgnoredFields
 from lbcproxy.replay.comparing.compare import LIVE, RECORDED
-from lbcproxy.replay.comparing.normalize import Said
+from lbcproxy.replay.comparing.normalize import ComparedMessage
 from lbcproxy.session import Direction, Entry, Message, Session, SessionInfo
 from lbcproxy.wire import Codec
 from lbcproxy.wire.messages.blocks import Block
@@ -117,8 +117,8 @@ def entries_of(lines: Iterable[Line], *, number: int = 1, step: int = SECOND) ->
     """What is said as the entries of a session."""
     session = Session(number, NETWORK, stream_above=None)
     found: list[Entry] = []
-    for place, line in enumerate(lines):
-        for delivery in session.receive(line[0], raw_of(line), START + place * step):
+    for position, line in enumerate(lines):
+        for delivery in session.receive(line[0], raw_of(line), START + position * step):
             found += delivery.entries
     return found
 
@@ -129,17 +129,17 @@ def compared(
     *ignore: str,
     sides: Sequence[int] = (),
     **options: Any,
-) -> Report:
+) -> ComparisonReport:
     """Compare two conversations, both handed in in turns, or in the order of `sides`."""
-    comparison = Comparison(Ignored(ignore, **options))
+    comparison = Comparison(IgnoredFields(ignore, **options))
     both = [iter(entries_of(each)) for each in (recorded, live)]
     for side in itertools.chain(sides, itertools.cycle((RECORDED, LIVE))):
         entry = next(both[side], None)
         if entry is not None:
-            comparison.take(side, Said.of(entry))
+            comparison.add_message(side, ComparedMessage.of(entry))
             continue
         for left in both[1 - side]:
-            comparison.take(1 - side, Said.of(left))
+            comparison.add_message(1 - side, ComparedMessage.of(left))
         break
     return comparison.finish()
 
@@ -160,8 +160,8 @@ def write(
             )
             session = Session(number, network, stream_above=None)
             recorder.started(facts, START)
-            for place, line in enumerate(lines):
-                time_ns = START + place * step
+            for position, line in enumerate(lines):
+                time_ns = START + position * step
                 deliveries = session.receive(line[0], raw_of(line), time_ns)
                 recorder.passed(facts, line[0], deliveries, time_ns)
             for direction in Direction:

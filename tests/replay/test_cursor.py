@@ -10,8 +10,8 @@ import pytest
 
 from lbcproxy.replay import load
 from lbcproxy.replay.as_server.answers import Answers
-from lbcproxy.replay.as_server.cursor import Place, Unknown
-from lbcproxy.replay.as_server.questions import QUESTIONS
+from lbcproxy.replay.as_server.cursor import ReplayCursor, UnansweredRequest
+from lbcproxy.replay.as_server.request_types import REQUEST_TYPES
 from lbcproxy.session import Direction, Message
 from lbcproxy.wire import Codec, Framer
 from lbcproxy.wire.messages.addresses import Addr, GetAddr
@@ -25,7 +25,7 @@ from lbcproxy.wire.messages.inventory import (
     NotFound,
 )
 from lbcproxy.wire.messages.keepalive import FeeFilter, MemPool, Ping, Pong, SendHeaders
-from tests.replay.talks import (
+from tests.replay.recordings import (
     BITCOIN,
     DOWN,
     UP,
@@ -44,18 +44,18 @@ NO_STOP = bytes(32)
 LIVE = ("version", "verack", "ping", "pong")
 
 
-def place_of(conversation, version=VERSION, side=DOWN):
+def cursor_of(conversation, version=VERSION, side=DOWN):
     """Begin a conversation as its client."""
-    return Place(Answers(conversation, side), version, Counter())
+    return ReplayCursor(Answers(conversation, side), version, Counter())
 
 
-def told(place, *records):
+def told(cursor, *records):
     """What the place says to these messages, the unknown left out: records, all of them sound."""
     found = []
     for record in records:
         question = record if isinstance(record, Message) else asks(record)
-        for each in place.take(question):
-            if not isinstance(each, Unknown):
+        for each in cursor.handle(question):
+            if not isinstance(each, UnansweredRequest):
                 command, raw = each
                 [frame] = Framer(BITCOIN).feed(raw)
                 assert frame.error is None
@@ -63,9 +63,11 @@ def told(place, *records):
     return found
 
 
-def unknown(place, record):
+def unknown(cursor, record):
     """What of a question the recording does not know."""
-    return [each.message for each in place.take(asks(record)) if isinstance(each, Unknown)]
+    return [
+        each.message for each in cursor.handle(asks(record)) if isinstance(each, UnansweredRequest)
+    ]
 
 
 def things(kind, *hashes):
@@ -84,12 +86,12 @@ def test_the_recorded_client_hears_all_that_the_node_had_said(path, session, sid
     """Message for message, whichever side is played; what is live is left out."""
     with load(path, session=session) as conversation:
         answers = Answers(conversation, side)
-        place = Place(answers, 70013, Counter())
-        heard = [raw for _, raw in place.begin()]
+        cursor = ReplayCursor(answers, 70013, Counter())
+        heard = [raw for _, raw in cursor.begin()]
         for turn, said in conversation:
             if turn.direction is side.other and turn.command not in LIVE:
-                for each in place.take(said):
-                    assert not isinstance(each, Unknown), each
+                for each in cursor.handle(said):
+                    assert not isinstance(each, UnansweredRequest), each
                     heard.append(each[1])
         recorded = [
             conversation.raw(turn)
@@ -97,8 +99,8 @@ def test_the_recorded_client_hears_all_that_the_node_had_said(path, session, sid
             if turn.direction is side and turn.command not in LIVE
         ]
         assert Counter(heard) == Counter(recorded)
-        assert place.account.unknown == {}
-        assert place.account.unsent == 0
+        assert cursor.stats.unknown == {}
+        assert cursor.stats.unsent == 0
 
 
 @pytest.mark.parametrize("path", [SYNC, PROBE])
@@ -108,17 +110,21 @@ def test_questions_are_answered_alike_in_any_order(path):
         answers = Answers(conversation, DOWN)
         parts = []
         for turn, said in conversation:
-            question = QUESTIONS.get(turn.command)
+            question = REQUEST_TYPES.get(turn.command)
             if turn.direction is UP and question is not None and turn.command != "ping":
                 keys = question.parts(said)
                 parts += [question.only(said, [key]) for key in keys]
         assert len(parts) >= 20
-        answers.unasked.clear()
+        answers.unsolicited.clear()
 
         def answered(order):
-            place = Place(answers, 70013, Counter())
+            cursor = ReplayCursor(answers, 70013, Counter())
             return {
-                each: [one for one in place.take(parts[each]) if not isinstance(one, Unknown)]
+                each: [
+                    one
+                    for one in cursor.handle(parts[each])
+                    if not isinstance(one, UnansweredRequest)
+                ]
                 for each in order
             }
 
@@ -131,12 +137,12 @@ def test_questions_are_answered_alike_in_any_order(path):
 
 
 def test_a_filtered_block_comes_with_its_transactions():
-    """BIP37 sends them behind it, unasked; they belong to it."""
+    """BIP37 sends them behind it, unsolicited; they belong to it."""
     with load(PROBE) as conversation:
         answers = Answers(conversation, DOWN)
-        place = Place(answers, 70013, Counter())
-        [turn] = [t for t in conversation.turns if t.command == "getdata" and t.place == 23]
-        said = [command for command, _ in place.take(conversation.message(turn))]
+        cursor = ReplayCursor(answers, 70013, Counter())
+        [turn] = [t for t in conversation.turns if t.command == "getdata" and t.position == 23]
+        said = [command for command, _ in cursor.handle(conversation.message(turn))]
         assert said[:6] == ["merkleblock", *["tx"] * 5]
 
 
@@ -144,10 +150,10 @@ def test_all_filters_of_a_range_belong_to_the_question():
     """A `getcfilters` has an answer for each block."""
     with load(PROBE) as conversation:
         answers = Answers(conversation, DOWN)
-        answers.unasked.clear()
-        place = Place(answers, 70013, Counter())
+        answers.unsolicited.clear()
+        cursor = ReplayCursor(answers, 70013, Counter())
         [turn] = [turn for turn in conversation.turns if turn.command == "getcfilters"]
-        assert [c for c, _ in place.take(conversation.message(turn))] == ["cfilter"] * 15
+        assert [c for c, _ in cursor.handle(conversation.message(turn))] == ["cfilter"] * 15
 
 
 # Locators.
@@ -170,10 +176,10 @@ def test_another_locator_is_answered_from_the_recorded_chain():
     conversation, blocks, genesis = chain_talk(10)
     headers = [block.header for block in blocks]
     hashes = [header.hash for header in headers]
-    place = place_of(conversation)
+    cursor = cursor_of(conversation)
 
     def asked(locator, stop=NO_STOP):
-        [answer] = told(place, GetHeaders(VERSION, locator, stop))
+        [answer] = told(cursor, GetHeaders(VERSION, locator, stop))
         return list(answer.headers)
 
     assert asked((hashes[3],)) == headers[4:]
@@ -181,8 +187,8 @@ def test_another_locator_is_answered_from_the_recorded_chain():
     assert asked((genesis,), hashes[4]) == headers[:5]
     assert asked((hashes[9],)) == []
     assert asked((), hashes[7]) == [headers[7]]
-    assert place.account.answered == 5
-    [question] = unknown(place, GetHeaders(VERSION, (b"?" * 32,), NO_STOP))
+    assert cursor.stats.answered == 5
+    [question] = unknown(cursor, GetHeaders(VERSION, (b"?" * 32,), NO_STOP))
     assert question.command == "getheaders"
 
 
@@ -190,11 +196,11 @@ def test_getblocks_is_answered_from_the_same_chain():
     """As inventory; a node that has no more says nothing, and that is an answer too."""
     conversation, blocks, _ = chain_talk(10)
     hashes = [block.header.hash for block in blocks]
-    place = place_of(conversation)
-    [inv] = told(place, GetBlocks(VERSION, (hashes[6],), NO_STOP))
+    cursor = cursor_of(conversation)
+    [inv] = told(cursor, GetBlocks(VERSION, (hashes[6],), NO_STOP))
     assert inv == Inv(things(InvType.BLOCK, *hashes[7:]))
-    assert told(place, GetBlocks(VERSION, (hashes[-1],), NO_STOP)) == []
-    assert place.account.unknown == {}
+    assert told(cursor, GetBlocks(VERSION, (hashes[-1],), NO_STOP)) == []
+    assert cursor.stats.unknown == {}
 
 
 def test_a_branch_leads_back_to_the_longest_chain():
@@ -203,9 +209,9 @@ def test_a_branch_leads_back_to_the_longest_chain():
     branch = blocks_on(blocks[4].header.hash, 2, salt=9)
     conversation.append(asks(branch[0]), 0)
     conversation.append(asks(branch[1]), 0)
-    place = place_of(conversation)
+    cursor = cursor_of(conversation)
     locator = (branch[1].header.hash,)
-    [answer] = told(place, GetHeaders(VERSION, locator, NO_STOP))
+    [answer] = told(cursor, GetHeaders(VERSION, locator, NO_STOP))
     assert list(answer.headers) == [block.header for block in blocks[5:]]
 
 
@@ -213,16 +219,16 @@ def test_more_blocks_than_may_be_named_are_led_to():
     """500 at a time; behind the last of them the tip is told, which makes a node ask on."""
     conversation, blocks, genesis = chain_talk(1200, *map(says, blocks_on(None, 1200)))
     hashes = [block.header.hash for block in blocks]
-    place = place_of(conversation)
-    place._next = len(place._answers.unasked)  # the blocks themselves came unasked
+    cursor = cursor_of(conversation)
+    cursor._next = len(cursor._answers.unsolicited)  # the blocks themselves came unsolicited
     locator, got = genesis, []
     while True:
-        answer = told(place, GetBlocks(VERSION, (locator,), NO_STOP))
+        answer = told(cursor, GetBlocks(VERSION, (locator,), NO_STOP))
         if not answer:
             break
         [inv] = answer
         got += [thing.hash for thing in inv.inventory]
-        told_with = told(place, GetData(inv.inventory))
+        told_with = told(cursor, GetData(inv.inventory))
         tip = [each for each in told_with if isinstance(each, Inv)]
         more = len(got) < 1200
         assert tip == ([Inv(things(InvType.BLOCK, hashes[-1]))] if more else [])
@@ -233,8 +239,8 @@ def test_more_blocks_than_may_be_named_are_led_to():
 def test_2000_headers_are_the_most():
     """Then the client asks on."""
     conversation, blocks, _ = chain_talk(2100)
-    place = place_of(conversation)
-    [answer] = told(place, GetHeaders(VERSION, (blocks[9].header.hash,), NO_STOP))
+    cursor = cursor_of(conversation)
+    [answer] = told(cursor, GetHeaders(VERSION, (blocks[9].header.hash,), NO_STOP))
     assert len(answer.headers) == 2000
     assert answer.headers[0] == blocks[10].header
 
@@ -244,8 +250,8 @@ def test_a_recorded_answer_goes_before_the_chain():
     conversation, blocks, genesis = chain_talk(3)
     later = blocks_on(blocks[-1].header.hash, 1)
     conversation.append(says(Headers((later[0].header,))), 0)
-    place = place_of(conversation)
-    [first] = told(place, GetHeaders(1, (genesis,), NO_STOP))[:1]
+    cursor = cursor_of(conversation)
+    [first] = told(cursor, GetHeaders(1, (genesis,), NO_STOP))[:1]
     assert len(first.headers) == 3
 
 
@@ -261,8 +267,8 @@ def test_an_announcement_is_no_answer():
         says(Inv(things(InvType.BLOCK, *hashes[:3]))),
     )
     answers = Answers(conversation, DOWN)
-    assert [each.turn.command for each in answers.unasked] == ["block"] * 4 + ["inv"]
-    assert conversation.raw(answers.unasked[-1].turn) == announced.raw
+    assert [each.turn.command for each in answers.unsolicited] == ["block"] * 4 + ["inv"]
+    assert conversation.raw(answers.unsolicited[-1].turn) == announced.raw
 
 
 def test_a_question_left_behind_is_not_answered_later():
@@ -274,10 +280,10 @@ def test_a_question_left_behind_is_not_answered_later():
         says(Inv(things(InvType.TX, b"t" * 32))),
     )
     answers = Answers(conversation, DOWN)
-    assert [each.turn.command for each in answers.unasked] == ["inv"]
-    place = Place(answers, VERSION, Counter())
-    assert [type(each) for each in told(place, MemPool())] == [Inv]
-    assert place.account.unknown == {}  # the recorded node had not answered either
+    assert [each.turn.command for each in answers.unsolicited] == ["inv"]
+    cursor = ReplayCursor(answers, VERSION, Counter())
+    assert [type(each) for each in told(cursor, MemPool())] == [Inv]
+    assert cursor.stats.unknown == {}  # the recorded node had not answered either
 
 
 # Things by hash.
@@ -292,26 +298,26 @@ def test_what_is_not_there_is_said_in_one_message():
         says(there),
         says(NotFound(things(InvType.TX, *hashes[:2]))),
     )
-    place = place_of(conversation)
+    cursor = cursor_of(conversation)
     asked = GetData(things(InvType.TX, hashes[1], hashes[2], hashes[0]))
-    assert told(place, asked) == [there, NotFound(things(InvType.TX, hashes[1], hashes[0]))]
+    assert told(cursor, asked) == [there, NotFound(things(InvType.TX, hashes[1], hashes[0]))]
 
 
 def test_what_is_unknown_is_told_apart():
     """Who decides about it gets the unknown things alone; the others are answered."""
     known = transaction(1)
     conversation = talk(asks(GetData(things(InvType.TX, known.txid))), says(known))
-    place = place_of(conversation)
+    cursor = cursor_of(conversation)
     strange = things(InvType.TX, b"a" * 32, b"b" * 32)
     mixed = GetData((strange[0], *things(InvType.TX, known.txid), strange[1]))
-    assert told(place_of(conversation), mixed) == [known]
-    [left] = unknown(place, mixed)
+    assert told(cursor_of(conversation), mixed) == [known]
+    [left] = unknown(cursor, mixed)
     assert left.record == GetData(strange)
-    command, raw = place.not_found(left)
+    command, raw = cursor.not_found(left)
     assert (command, raw) == ("notfound", says(NotFound(strange)).raw)
-    assert place.account.answered == 1
-    assert place.account.unknown == {"getdata": 2}
-    assert str(place.account) == "1 question answered, 2 unknown (getdata 2)"
+    assert cursor.stats.answered == 1
+    assert cursor.stats.unknown == {"getdata": 2}
+    assert str(cursor.stats) == "1 question answered, 2 unknown (getdata 2)"
 
 
 @pytest.mark.parametrize("asked_with", [True, False])
@@ -321,7 +327,7 @@ def test_witnesses_are_given_to_who_asks_for_them(asked_with):
     flag = WITNESS_FLAG if asked_with else 0
     kind = InvType.TX | WITNESS_FLAG
     conversation = talk(asks(GetData(things(kind, signed.txid))), says(signed))
-    [got] = told(place_of(conversation), GetData(things(InvType.TX | flag, signed.txid)))
+    [got] = told(cursor_of(conversation), GetData(things(InvType.TX | flag, signed.txid)))
     assert got.txid == signed.txid
     assert bool(got.inputs[0].witness) is asked_with
 
@@ -331,8 +337,8 @@ def test_what_was_recorded_without_witnesses_is_given_as_it_is():
     signed = transaction(1, witness=True)
     bare = message(signed, DOWN, encoding="base")
     conversation = talk(asks(GetData(things(InvType.TX, signed.txid))), bare)
-    place = place_of(conversation)
-    [(_, raw)] = place.take(asks(GetData(things(InvType.TX | WITNESS_FLAG, signed.txid))))
+    cursor = cursor_of(conversation)
+    [(_, raw)] = cursor.handle(asks(GetData(things(InvType.TX | WITNESS_FLAG, signed.txid))))
     assert raw == bare.raw
 
 
@@ -340,15 +346,15 @@ def test_a_transaction_has_two_names():
     """By wtxid (BIP339) it is the same one, with its witness."""
     signed = transaction(1, witness=True)
     conversation = talk(asks(GetData(things(InvType.TX | WITNESS_FLAG, signed.txid))), says(signed))
-    place = place_of(conversation)
-    assert told(place, GetData(things(InvType.WTX, signed.wtxid))) == [signed]
+    cursor = cursor_of(conversation)
+    assert told(cursor, GetData(things(InvType.WTX, signed.wtxid))) == [signed]
 
 
 def test_a_node_has_what_the_client_gave_it():
     """A block that the client had mined is on the node's chain from then on."""
     [block] = blocks_on(None, 1)
-    place = place_of(talk(asks(block)))
-    assert told(place, GetData(things(InvType.BLOCK, block.header.hash))) == [block]
+    cursor = cursor_of(talk(asks(block)))
+    assert told(cursor, GetData(things(InvType.BLOCK, block.header.hash))) == [block]
 
 
 # Times.
@@ -365,8 +371,8 @@ def test_the_same_question_again_gets_its_next_answer():
         asks(MemPool()),
         says(Inv(things(InvType.TX, one.txid, two.txid))),
     )
-    place = place_of(conversation)
-    sizes = [len(told(place, MemPool())[0].inventory) for _ in range(4)]
+    cursor = cursor_of(conversation)
+    sizes = [len(told(cursor, MemPool())[0].inventory) for _ in range(4)]
     assert sizes == [1, 2, 2, 2]
     assert first == second.record
 
@@ -375,7 +381,7 @@ def test_each_client_has_its_own_place():
     """What one has asked is no matter of the other's."""
     conversation, *_ = chain_talk(3, says(SendHeaders()))
     answers = Answers(conversation, DOWN)
-    one, other = (Place(answers, VERSION, Counter()) for _ in range(2))
+    one, other = (ReplayCursor(answers, VERSION, Counter()) for _ in range(2))
     question = GetHeaders(VERSION, (answers.chain.genesis,), NO_STOP)
     assert [type(each) for each in told(one, question)] == [Headers, SendHeaders]
     assert [type(each) for each in told(other, question)] == [Headers, SendHeaders]
@@ -396,31 +402,31 @@ def test_the_unasked_comes_when_as_much_has_been_asked():
         asks(GetAddr()),
         says(FeeFilter(3)),
     )
-    place = place_of(conversation)
+    cursor = cursor_of(conversation)
     codec = Codec(BITCOIN, VERSION)
-    assert [codec.decode(name, raw[24:]) for name, raw in place.begin()] == [FeeFilter(1)]
-    assert told(place, Ping(1)) == []
-    assert told(place, GetData(things(InvType.TX, ids[2]))) == [given[2]]
-    assert told(place, GetData(things(InvType.TX, ids[0]))) == [given[0]]
-    assert place.account.unsent == 2
-    assert told(place, GetData(things(InvType.TX, ids[1]))) == [given[1], FeeFilter(2)]
-    assert str(place.account) == "3 questions answered, 1 unrequested not reached"
+    assert [codec.decode(name, raw[24:]) for name, raw in cursor.begin()] == [FeeFilter(1)]
+    assert told(cursor, Ping(1)) == []
+    assert told(cursor, GetData(things(InvType.TX, ids[2]))) == [given[2]]
+    assert told(cursor, GetData(things(InvType.TX, ids[0]))) == [given[0]]
+    assert cursor.stats.unsent == 2
+    assert told(cursor, GetData(things(InvType.TX, ids[1]))) == [given[1], FeeFilter(2)]
+    assert str(cursor.stats) == "3 questions answered, 1 unrequested not reached"
 
 
 def test_a_client_is_told_what_its_version_has():
     """One of version 70011 does not know `sendheaders` and `feefilter`."""
     conversation = talk(says(SendHeaders()), says(FeeFilter(2)), says(Addr(())))
-    place = place_of(conversation, version=70011)
-    assert [command for command, _ in place.begin()] == ["addr"]
+    cursor = cursor_of(conversation, version=70011)
+    assert [command for command, _ in cursor.begin()] == ["addr"]
 
 
 def test_what_is_no_question_is_not_unknown():
     """Most of what a client says asks for nothing."""
-    place = place_of(talk())
+    cursor = cursor_of(talk())
     for record in (SendHeaders(), FeeFilter(1), Inv(things(InvType.TX, b"x" * 32)), Pong(3)):
-        assert list(place.take(asks(record))) == []
-    assert place.account.unknown == {}
-    assert [each.command for each in unknown(place, GetAddr())] == ["getaddr"]
+        assert list(cursor.handle(asks(record))) == []
+    assert cursor.stats.unknown == {}
+    assert [each.command for each in unknown(cursor, GetAddr())] == ["getaddr"]
 
 
 def test_the_offers_of_the_handshake_are_kept_apart():
