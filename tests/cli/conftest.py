@@ -53,5 +53,5 @@ def _would_run(**_: object) -> NoReturn:
 
 @pytest.fixture
 def captures() -> Path:
-    """Give the folder of real captures that lbcproxy comes with."""
+    """Return the folder of real captures that lbcproxy comes with."""
     return folder("captures")

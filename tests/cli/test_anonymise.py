@@ -7,7 +7,7 @@ from tests.capture.tools.test_anonymise import PRIVATE, recorded
 
 
 @pytest.mark.parametrize("suffix", [".pcapng", ".pcap"])
-def test_nothing_that_tells_is_in_the_file(lbcproxy, tmp_path, suffix):
+def test_no_identifying_data_is_left_in_the_file(lbcproxy, tmp_path, suffix):
     """Nor in what is printed."""
     path, out = recorded(tmp_path / "known.pcapng"), tmp_path / f"unknown{suffix}"
     ended = lbcproxy("anonymise", path, out)
@@ -17,7 +17,7 @@ def test_nothing_that_tells_is_in_the_file(lbcproxy, tmp_path, suffix):
     assert [each for each in PRIVATE if each in ended.out.encode()] == []
 
 
-def test_nothing_that_tells_is_in_ndjson(lbcproxy, tmp_path):
+def test_no_identifying_data_is_left_in_ndjson(lbcproxy, tmp_path):
     """Where bytes are written in hexadecimal."""
     path, out = recorded(tmp_path / "known.pcapng"), tmp_path / "unknown.ndjson"
     assert lbcproxy("anonymise", path, out).code == 0
@@ -27,7 +27,7 @@ def test_nothing_that_tells_is_in_ndjson(lbcproxy, tmp_path):
     assert len(entries_of(out)) == len(entries_of(path)) - 6
 
 
-def test_it_says_what_it_did(lbcproxy, captures, tmp_path):
+def test_a_summary_says_what_was_changed(lbcproxy, captures, tmp_path):
     """Changed, left out, kept: how many of each kind."""
     out = tmp_path / "unknown.pcapng"
     ended = lbcproxy("anonymise", captures / "lbcd-probe.pcap", out)

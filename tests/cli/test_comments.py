@@ -14,7 +14,7 @@ ENDS = bytes(4)
 
 
 def block(kind, body):
-    """Give a block of pcapng."""
+    """Return a block of pcapng."""
     return build_block(kind, body)
 
 
@@ -48,12 +48,12 @@ def commented(folder, comments, extra=()):
 
 
 def comments_of(path):
-    """Give the comments of each entry that has some, by its command."""
+    """Return the comments of each entry that has some, by its command."""
     return [(each.command, each.comments) for each in open_capture(path) if each.comments]
 
 
 def places(path):
-    """Give the numbers of packets that hold data."""
+    """Return the numbers of packets that hold data."""
     with path.open("rb") as file:
         return [n for n, each in enumerate(read_packets(file)) if len(each.data) > 40]
 
@@ -80,7 +80,7 @@ def test_comments_of_packets_stay_with_their_message(lbcproxy, tmp_path, command
         assert any(words in each for each in texts)
 
 
-def test_what_is_not_kept_is_counted(lbcproxy, tmp_path):
+def test_comments_that_are_not_kept_are_counted(lbcproxy, tmp_path):
     """Each kind of it, with how often."""
     extra = (block(4, ENDS), block(10, bytes(8)), block(0x0BAD, struct.pack("<I", 7)))
     path = commented(tmp_path, {0: ["of a SYN"], **SAID}, extra)
@@ -114,7 +114,7 @@ def test_formats_without_comments_say_so(lbcproxy, tmp_path, name):
 
 
 def test_anonymised_captures_have_none(lbcproxy, tmp_path):
-    """They may say anything about anybody."""
+    """They may contain anything about anyone."""
     path, out = commented(tmp_path, SAID), tmp_path / "x.pcapng"
     ended = lbcproxy("anonymise", path, out)
     assert "comments of messages 3" in ended.out
@@ -123,7 +123,7 @@ def test_anonymised_captures_have_none(lbcproxy, tmp_path):
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
-def test_ours_and_plain_files_have_nothing_to_count(lbcproxy, tmp_path, path):
+def test_captures_without_comments_report_nothing(lbcproxy, tmp_path, path):
     """What is kept by other means is not said to be lost."""
     out = tmp_path / "x.pcapng"
     assert lbcproxy("convert", path, out).err == ""

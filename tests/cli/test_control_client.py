@@ -15,7 +15,7 @@ from lbcproxy.cli.main import _run
 
 
 class Server:
-    """A server of something else: answers each connection as a function says."""
+    """A server that is not lbcproxy: a function answers each connection."""
 
     def __init__(self, answer: Callable[[socket.socket], object], family: str = "") -> None:
         if family:
@@ -150,7 +150,7 @@ ANSWERS = {
 
 @every_command
 @pytest.mark.parametrize("name", ANSWERS)
-def test_a_server_that_is_not_ours_is_told_in_a_sentence(serve, capsys, words, name):
+def test_a_foreign_server_is_reported_in_a_sentence(serve, capsys, words, name):
     """Whatever it answers; nothing of it reaches the terminal as it came."""
     data, why = ANSWERS[name]
     address = serve(says(data))
@@ -165,8 +165,8 @@ def test_a_server_that_is_not_ours_is_told_in_a_sentence(serve, capsys, words, n
 
 
 @pytest.mark.parametrize("words", [["record", "on"], ["record", "off"]])
-def test_where_there_is_no_proxy_nothing_is_switched(serve, capsys, words):
-    """An empty answer is one of lbcproxy without proxies, or of something else."""
+def test_recording_without_a_proxy_is_an_error(serve, capsys, words):
+    """An empty answer may come from lbcproxy without proxies, or from another server."""
     address = serve(says(http(b"{}")))
     assert _run([words[0], "--control", address, *words[1:]]) == 1
     out, err = capsys.readouterr()
@@ -174,8 +174,8 @@ def test_where_there_is_no_proxy_nothing_is_switched(serve, capsys, words):
 
 
 @every_command
-def test_an_answer_without_end_is_not_read_to_its_end(serve, capsys, monkeypatch, words):
-    """Neither a long one, nor one whose length nobody told."""
+def test_an_endless_response_is_bounded(serve, capsys, monkeypatch, words):
+    """Neither a long one, nor one of unknown length."""
     monkeypatch.setattr(control_client, "MAX_RESPONSE", 1 << 16)
 
     def answer(connection: socket.socket) -> None:
@@ -203,10 +203,10 @@ def drip(connection: socket.socket, data: bytes, ending: threading.Event) -> Non
 )
 @pytest.mark.parametrize("dripping", [True, False])
 @pytest.mark.parametrize("family", ["tcp", "unix"])
-def test_a_server_that_takes_too_long_is_waited_for_once(
+def test_a_slow_server_is_given_up_after_the_timeout(
     serve, capsys, tmp_path, monkeypatch, data, dripping, family
 ):
-    """For the whole answer: a byte now and then gains no time."""
+    """The timeout is for the complete response: sending a byte now and then does not extend it."""
     ending = threading.Event()
 
     def answer(connection: socket.socket) -> None:
@@ -225,7 +225,7 @@ def test_a_server_that_takes_too_long_is_waited_for_once(
     assert f"no control API at {address}: no answer in 0.3 s" in line
 
 
-def test_nobody_there_is_told_too(tmp_path, capsys):
+def test_a_missing_server_is_reported(tmp_path, capsys):
     """A port, a socket, a file that is none, and a folder."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -241,27 +241,27 @@ def test_nobody_there_is_told_too(tmp_path, capsys):
     "address",
     ["127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:99999999999", "a:\u00b2", "a b:80"],
 )
-def test_an_address_that_is_none_is_wrong_usage(address, capsys):
+def test_a_malformed_address_is_a_usage_error(address, capsys):
     """Said before anything is asked."""
     assert _run(["record", "--control", address]) == 2
     assert "is not HOST:PORT, or a path with a slash" in capsys.readouterr().err
 
 
-def test_a_host_that_no_resolver_takes_is_told(capsys):
+def test_an_unresolvable_host_is_reported(capsys):
     """It fails in the encoding of names, long before any network."""
     assert _run(["record", "--control", f"{'x' * 100}.invalid:80"]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("lbcproxy: ")
 
 
-def test_what_our_api_refuses_is_said_as_it_says_it(serve, capsys):
+def test_an_error_of_the_api_is_printed_as_it_is(serve, capsys):
     """Cleaned of what a terminal would act on."""
     body = json.dumps({"error": "proxy not found\x1b[2J", "status": 404}).encode()
     assert _run(["record", "--control", serve(says(http(body, "404 Not Found")))]) == 1
     assert capsys.readouterr().err == "lbcproxy: proxy not found\\x1b[2J\n"
 
 
-def test_names_of_another_process_are_printed_clean(serve, capsys):
+def test_names_from_the_server_are_escaped(serve, capsys):
     """They are its own."""
     session = {"session": 1, "client": "a\x1b[2J", "upstream": "b", "file": "c\x07", "ring": 0}
     state = {"enabled": True, "peers": {}, "file": "d\x1b", "ring": 0, "sessions": [session]}

@@ -17,7 +17,7 @@ SYNC = "lbcd-sync.pcap"
 @pytest.mark.parametrize(
     "name", ["x.pcapng", "x.pcap", "x.cap", "x.ndjson", "x.jsonl", "x.pcapng.gz", "x.ndjson.zst"]
 )
-def test_the_suffix_tells_the_format(lbcproxy, captures, tmp_path, name):
+def test_the_suffix_chooses_the_format(lbcproxy, captures, tmp_path, name):
     """And one sentence says what was written."""
     done = lbcproxy("convert", captures / SYNC, tmp_path / name)
     assert (done.code, done.err) == (0, "")
@@ -40,7 +40,7 @@ def test_a_gap_is_not_a_message(lbcproxy, tmp_path, name):
     assert done.out == f"Wrote 35 messages of 1 sessions to {tmp_path / name}.\n"
 
 
-def test_what_a_node_did_not_get_is_not_in_its_folder(lbcproxy, captures, tmp_path):
+def test_dropped_messages_are_not_in_a_core_folder(lbcproxy, captures, tmp_path):
     """A message that was dropped, or put in, is counted where it is written."""
     lbcproxy("convert", captures / "btcd-changed.pcapng", tmp_path / "x.ndjson")
     lines = (tmp_path / "x.ndjson").read_text().splitlines(keepends=True)
@@ -53,7 +53,7 @@ def test_what_a_node_did_not_get_is_not_in_its_folder(lbcproxy, captures, tmp_pa
     assert done.out.startswith(f"Wrote {len(shown.lines)} messages of 1 sessions")
 
 
-def test_a_format_may_be_named(lbcproxy, captures, tmp_path):
+def test_the_format_can_be_given(lbcproxy, captures, tmp_path):
     """Whatever the file is called."""
     out = tmp_path / "x.txt"
     assert lbcproxy("convert", captures / SYNC, out, "-F", "pcapng").code == 0
@@ -65,7 +65,7 @@ def test_a_format_may_be_named(lbcproxy, captures, tmp_path):
     assert lbcproxy("convert", captures / SYNC, out, "-F", "docx").code == 2
 
 
-def test_cores_folder_goes_out_and_in(lbcproxy, captures, tmp_path):
+def test_a_core_folder_can_be_written_and_read(lbcproxy, captures, tmp_path):
     """What it cannot hold is said in a line each; reading needs the network."""
     out = tmp_path / "message_capture"
     done = lbcproxy("convert", captures / SYNC, out, "-F", "core")
@@ -90,7 +90,7 @@ def test_cores_folder_goes_out_and_in(lbcproxy, captures, tmp_path):
     assert as_core_holds(back, REGTEST) == as_core_holds(captures / SYNC, REGTEST)
 
 
-def test_what_cannot_be_held_is_said(lbcproxy, tmp_path):
+def test_unsupported_content_is_reported(lbcproxy, tmp_path):
     """With how often."""
     path = record(tmp_path / "changed.pcapng", TALK)
     done = lbcproxy("convert", path, tmp_path / "x.pcap")
@@ -99,7 +99,7 @@ def test_what_cannot_be_held_is_said(lbcproxy, tmp_path):
     assert lbcproxy("convert", path, tmp_path / "x.ndjson").err == ""
 
 
-def test_nothing_is_written_over_unless_told(lbcproxy, captures, tmp_path):
+def test_an_existing_file_is_overwritten_only_with_force(lbcproxy, captures, tmp_path):
     """A typing error costs no capture."""
     out = tmp_path / "x.pcapng"
     out.write_bytes(b"mine")
@@ -121,7 +121,7 @@ def test_nothing_is_written_over_unless_told(lbcproxy, captures, tmp_path):
     assert as_core_holds(folder, REGTEST) == as_core_holds(captures / SYNC, REGTEST)
 
 
-def test_a_damaged_file_is_converted_as_far_as_it_is_good(lbcproxy, captures, tmp_path):
+def test_a_damaged_file_is_converted_up_to_the_damage(lbcproxy, captures, tmp_path):
     """Exit code 3, as everywhere."""
     damaged = tmp_path / "cut.pcap"
     damaged.write_bytes((captures / SYNC).read_bytes()[:100_000])
@@ -139,7 +139,7 @@ def test_a_damaged_file_is_converted_as_far_as_it_is_good(lbcproxy, captures, tm
 
 
 def damaged_as(captures: Path, tmp_path: Path) -> Path:
-    """The same as far as it is good, as a whole file."""
+    """The same content up to the damage, as a complete file."""
     data = (captures / SYNC).read_bytes()[:100_000]
     place = 24
     while place + 16 <= len(data):
@@ -152,7 +152,7 @@ def damaged_as(captures: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_no_capture_leaves_nothing(lbcproxy, tmp_path):
+def test_a_file_that_is_not_a_capture_leaves_no_output(lbcproxy, tmp_path):
     """A wrong file is not a damaged one."""
     other = tmp_path / "letter.txt"
     other.write_text("Dear all,\n" * 10)
@@ -170,7 +170,7 @@ def test_what_is_no_capture_leaves_nothing(lbcproxy, tmp_path):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["empty", "letter.txt"]
 
 
-def test_where_nothing_can_be_written_is_said(lbcproxy, captures, tmp_path):
+def test_an_unwritable_target_is_reported(lbcproxy, captures, tmp_path):
     """The folder is not there."""
     done = lbcproxy("convert", captures / SYNC, tmp_path / "no" / "x.pcapng")
     assert done.code == 1
@@ -203,8 +203,8 @@ def test_pipes(captures, tmp_path):
     assert entries_of(tmp_path / "y.pcapng") == entries_of(captures / SYNC)
 
 
-def test_the_standard_output_needs_a_format(lbcproxy, captures):
-    """There is no suffix; a folder cannot go there."""
+def test_standard_output_needs_a_format(lbcproxy, captures):
+    """There is no suffix, and a folder cannot be written to it."""
     for more in ([], ["-F", "core"]):
         done = lbcproxy("convert", captures / SYNC, "-", *more)
         assert done.code == 2
@@ -212,7 +212,7 @@ def test_the_standard_output_needs_a_format(lbcproxy, captures):
 
 
 @pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "x.ndjson.gz"])
-def test_what_is_written_is_for_its_owner_alone(lbcproxy, captures, tmp_path, name):
+def test_the_output_is_readable_only_by_its_owner(lbcproxy, captures, tmp_path, name):
     """As what is recorded; a file that is written over keeps its mode."""
     path = tmp_path / name
     assert lbcproxy("convert", captures / SYNC, path).code == 0
@@ -223,8 +223,8 @@ def test_what_is_written_is_for_its_owner_alone(lbcproxy, captures, tmp_path, na
 
 
 @pytest.mark.parametrize("name", ["x.pcapng", "x.ndjson.gz", "x.pcapng.zst", "core"])
-def test_a_disk_that_is_full_is_named_and_leaves_nothing(captures, tmp_path, name):
-    """A file that is too long for it stands for that."""
+def test_a_full_disk_is_reported_and_leaves_no_output(captures, tmp_path, name):
+    """Simulated by a limit on the size of files."""
     out = tmp_path / "out" / name
     out.parent.mkdir()
     form = ["-F", "core"] if name == "core" else []
@@ -243,7 +243,7 @@ def test_a_disk_that_is_full_is_named_and_leaves_nothing(captures, tmp_path, nam
     assert not list(out.parent.iterdir())
 
 
-def test_a_device_that_takes_nothing_is_named(lbcproxy, captures):
+def test_a_full_device_is_reported(lbcproxy, captures):
     """As a file is."""
     done = lbcproxy("convert", captures / SYNC, "/dev/full", "-F", "pcapng")
     assert (done.code, done.out) == (1, "")

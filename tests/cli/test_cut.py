@@ -12,7 +12,7 @@ from tests.capture.tools.test_cut import expected, without_numbers
 
 
 @pytest.mark.parametrize("suffix", [".pcapng", ".ndjson", ".pcapng.gz", ".ndjson.zst", ".pcap"])
-def test_the_name_says_the_format(lbcproxy, captures, tmp_path, suffix):
+def test_the_suffix_chooses_the_format(lbcproxy, captures, tmp_path, suffix):
     """What is left is the same in each."""
     path, out = captures / "lbcd-probe.pcap", tmp_path / f"left{suffix}"
     ended = lbcproxy("cut", path, out, "version", "or", "tx")
@@ -55,7 +55,7 @@ def test_a_time_is_chosen(lbcproxy, captures, tmp_path, relative):
     assert without_numbers(entries_of(out)) == left
 
 
-def test_wrong_words_are_told_before_anything_is_read(lbcproxy, captures, tmp_path):
+def test_invalid_options_are_reported_before_anything_is_read(lbcproxy, captures, tmp_path):
     """Exit code 2, and no file."""
     path, out = captures / "lbcd-probe.pcap", tmp_path / "left.pcapng"
     for arguments, words in (
@@ -93,7 +93,7 @@ def test_a_file_that_exists_is_kept(lbcproxy, captures, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["cut", "anonymise"])
-def test_of_a_damaged_file_what_is_before_is_written(lbcproxy, captures, tmp_path, name):
+def test_a_damaged_file_is_written_up_to_the_damage(lbcproxy, captures, tmp_path, name):
     """Exit code 3, and where the damage is."""
     whole = (captures / "lbcd-sync.pcap").read_bytes()
     path, out = tmp_path / "cut.pcap", tmp_path / "left.pcapng"
@@ -107,7 +107,7 @@ def test_of_a_damaged_file_what_is_before_is_written(lbcproxy, captures, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["cut", "anonymise"])
-def test_what_is_no_capture_leaves_nothing(lbcproxy, tmp_path, name):
+def test_a_file_that_is_not_a_capture_leaves_no_output(lbcproxy, tmp_path, name):
     """Empty, text, or not there."""
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "text").write_text("nothing to see")
@@ -137,8 +137,8 @@ def test_a_pipe_in_and_out(captures):
     assert done.stderr == "Wrote 32 messages of 1 sessions to -; left out 368 messages.\n"
 
 
-def test_every_beginning_of_a_file_is_cut(lbcproxy, captures, tmp_path):
-    """As far as it is good; the result is whole."""
+def test_every_prefix_of_a_file_can_be_cut(lbcproxy, captures, tmp_path):
+    """Up to the damage; the result is complete."""
     whole = (captures / "lbcd-probe.pcap").read_bytes()
     path, out = tmp_path / "cut.pcap", tmp_path / "left.pcapng"
     most = 0

@@ -16,13 +16,13 @@ def test_a_payload_becomes_json(lbcproxy):
     assert json.loads(ended.out) == {"nonce": 7}
 
 
-def test_a_tree_for_people(lbcproxy):
+def test_a_payload_becomes_a_tree(lbcproxy):
     """`-V` as in `show`."""
     ended = lbcproxy("decode", "--network", "lbry-regtest", "-V", "ping", NONCE)
     assert ended.lines == ["nonce: 7"]
 
 
-def test_the_standard_input_is_read_for_a_dash(lbcproxy):
+def test_a_dash_reads_standard_input(lbcproxy):
     """A block does not fit on a command line; line ends in the text do not matter."""
     text = f"{NONCE[:8]}\n{NONCE[8:]}\n"
     ended = lbcproxy("decode", "--network", "lbry-regtest", "ping", "-", stdin=text)
@@ -56,8 +56,8 @@ def test_the_chain_matters(lbcproxy, captures):
     assert "trailing bytes" in bitcoin.err
 
 
-def test_trailing_bytes_are_told_apart(lbcproxy):
-    """They are no error, but must not go unseen."""
+def test_trailing_bytes_are_reported_separately(lbcproxy):
+    """They are not an error, but must not go unnoticed."""
     ended = lbcproxy("decode", "--network", "lbry-regtest", "getaddr", "abcd")
     # getaddr is empty: two bytes are above its maximum, which is refused unread.
     assert ended.code == 1

@@ -48,8 +48,8 @@ def test_demo_shows_records_and_ends_by_itself(tmp_path, captures):
     assert recorded == played
 
 
-def test_demo_says_what_it_can_be_followed_by(tmp_path):
-    """The command it names works as it stands."""
+def test_demo_suggests_next_steps(tmp_path):
+    """The command it suggests works as printed."""
     run(["-m", "lbcproxy", "demo", "-w", "my.pcapng"], tmp_path)
     shown = run(["-m", "lbcproxy", "show", "my.pcapng"], tmp_path)
     assert shown.returncode == 0
@@ -65,7 +65,7 @@ def test_demo_can_continue_a_recording(tmp_path):
         assert len(list(open_capture(tmp_path / "my.pcapng"))) == 400 * sessions
 
 
-def test_demo_does_not_write_over_other_files(tmp_path):
+def test_demo_does_not_overwrite_other_files(tmp_path):
     """A slip of the keyboard must not cost a file."""
     path = tmp_path / "letter.txt"
     path.write_text("Dear reader")
@@ -103,7 +103,7 @@ def test_the_comparison_finds(captures, change, words):
         _compare(change(played), path, False)
 
 
-def test_demo_into_a_pipe_leaves_text_to_the_standard_error(tmp_path):
+def test_demo_writes_text_to_standard_error_if_it_records_to_a_pipe(tmp_path):
     """As with `run -w -`: what comes out is a capture and nothing else."""
     done = subprocess.run(
         [sys.executable, "-m", "lbcproxy", "demo", "-w", "-"],

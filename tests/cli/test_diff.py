@@ -28,7 +28,7 @@ def test_a_capture_is_the_same_as_itself(lbcproxy, captures, name):
     assert ended.lines[2].startswith("no difference: A ")
 
 
-def test_differences_are_told_the_first_first(lbcproxy, files):
+def test_differences_are_listed_in_order(lbcproxy, files):
     """Both files are named, the sides are called as they are there."""
     ended = lbcproxy("diff", *files)
     assert (ended.code, ended.err) == (DIVERGED, "")
@@ -121,8 +121,8 @@ def test_a_file_that_cannot_be_read_is_an_error(lbcproxy, files, tmp_path):
     assert ended.err == f"lbcproxy: cannot read {tmp_path / 'nothing'}: No such file or directory\n"
 
 
-def test_of_a_damaged_file_what_is_good_is_compared(lbcproxy, files, tmp_path):
-    """Then the damage is told, with its place, and its exit code."""
+def test_a_damaged_file_is_compared_up_to_the_damage(lbcproxy, files, tmp_path):
+    """Then the damage is reported with its offset and exit code."""
     data = files[0].read_bytes()
     damaged = tmp_path / "damaged.pcapng"
     damaged.write_bytes(data + b"\xff" * 64 + data)

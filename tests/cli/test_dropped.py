@@ -1,4 +1,4 @@
-"""What TCP's receivers did not take is told by every command, never lost without a word."""
+"""Every command reports what TCP receivers did not accept."""
 
 import json
 import struct
@@ -53,7 +53,7 @@ def lbcproxy(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("reason", CASES)
-def test_what_no_receiver_took_is_counted_and_told(tmp_path: Path, reason: str):
+def test_undelivered_bytes_are_counted_and_reported(tmp_path: Path, reason: str):
     """The two messages are shown, and a line says what is not."""
     path = written(tmp_path / "x.pcap", CASES[reason])
     shown = lbcproxy("show", path)

@@ -9,7 +9,7 @@ MODE = ("--network", "lbry-regtest", "--mode", "reverse:127.0.0.1:1@0")
 
 
 def numbers(ended):
-    """Give the numbers of the objects that were printed."""
+    """Return the numbers of the objects that were printed."""
     assert ended.code == 0, ended.err
     return [json.loads(line)["number"] for line in ended.lines]
 
@@ -27,7 +27,7 @@ def numbers(ended):
     ids=" ".join,
 )
 def test_lines_are_those_of_the_messages_it_matches(lbcproxy, captures, words):
-    """As text, as a tree and in hexadecimal; words may stand alone or in quotes."""
+    """As text, as a tree and in hexadecimal; with or without quotes."""
     path = captures / "lbcd-probe.pcap"
     options = [word for word in words if word.startswith("-")]
     text = " ".join(word for word in words if not word.startswith("-"))
@@ -68,16 +68,16 @@ def test_claims_are_those_of_lbcd_in_filters_and_lists(lbcproxy):
     assert len(empty) == 2
 
 
-def test_who_talks_can_be_asked_for(lbcproxy, captures):
-    """The addresses of a session stand in no entry."""
+def test_filters_can_select_by_address(lbcproxy, captures):
+    """Entries do not contain the addresses of their session."""
     path = captures / "lbcd-sync.pcap"
     assert len(lbcproxy("show", path, 'client == "127.0.0.1:32946"').lines) == 400
     assert lbcproxy("show", path, 'client != "127.0.0.1:32946"').lines == []
 
 
 @pytest.mark.parametrize("begin", [("show", "captures/lbcd-sync.pcap"), ("run", *MODE)], ids=str)
-def test_a_wrong_filter_is_wrong_usage(lbcproxy, tmp_path, monkeypatch, begin):
-    """Exit code 2, the place, and nothing was begun."""
+def test_an_invalid_filter_is_a_usage_error(lbcproxy, tmp_path, monkeypatch, begin):
+    """Exit code 2 and the position of the error, before anything starts."""
     monkeypatch.chdir(tmp_path)
     ended = lbcproxy(*begin, "inv", "or", "tx.outptus")
     assert (ended.code, ended.out) == (2, "")
@@ -90,7 +90,7 @@ def test_a_wrong_filter_is_wrong_usage(lbcproxy, tmp_path, monkeypatch, begin):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_network_does_not_have_is_refused(lbcproxy, captures):
+def test_fields_of_other_networks_are_refused(lbcproxy, captures):
     """Of a chain that was named, more is known."""
     path = captures / "lbcd-sync.pcap"
     ended = lbcproxy("show", "--network", "bitcoin-regtest", path, "tx.claims")

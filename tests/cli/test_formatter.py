@@ -31,16 +31,16 @@ KEYS = [
 TIME = 1_795_419_753_123_456_789
 EVIL = "\x1b[31m\r\n\u202eagent\x07"
 END_OF_SIZE = 29
-"""Where the B of a size stands in a line, for sessions up to 999."""
+"""The column of the B of a size, for sessions up to 999."""
 
 
 def text(*, tree=False, hexdump=False, colour=False):
-    """Make the look of lines for people."""
+    """Return the formatter of text lines."""
     return make_formatter("text", tree=tree, hexdump=hexdump, fields=(), colour=colour)
 
 
 def entries(*pieces, number=1):
-    """Let a session read bytes from its client, and give the entries."""
+    """Feed a session bytes from its client, and return the entries."""
     session = Session(number, NETWORK)
     deliveries = []
     for piece in pieces:
@@ -50,20 +50,20 @@ def entries(*pieces, number=1):
 
 
 def message(command, payload=b"", number=1):
-    """Give the entry of one message."""
+    """Return the entry of one message."""
     [entry] = entries(frame(NETWORK.magic, command, payload), number=number)
     return entry
 
 
 def version(user_agent):
-    """Give the entry of a `version`."""
+    """Return the entry of a `version`."""
     address = NetAddress(0, bytes(16), 0)
     record = Version(70013, 0, 0, address, address, 0, user_agent, 0, True)
     return message("version", Codec(NETWORK).encode(record))
 
 
 def decided(verdict, *trail):
-    """Give the entry of a message that did not simply pass."""
+    """Return the entry of a message that did not simply pass."""
     return msgspec.structs.replace(message("mempool"), verdict=verdict, trail=trail)
 
 
@@ -79,7 +79,7 @@ def test_columns_are_aligned(captures):
 
 
 def test_a_line_has_direction_command_size_and_summary():
-    """The whole line, as people see it."""
+    """The complete line as it is printed."""
     line = text()(message("ping", bytes(7) + b"\x01"))
     assert line == "#1   -> ping                8B  nonce=0100000000000000"
 
@@ -97,14 +97,14 @@ def test_claims_are_named(captures):
     assert lines[312].endswith('claim "name-40-1", claim "name-10-0", claim "name-26-0", 443 more')
 
 
-def test_an_error_stands_in_the_line():
-    """Behind an exclamation mark, with the place and the reason."""
+def test_an_error_is_part_of_the_line():
+    """After an exclamation mark, with the position and the reason."""
     line = text()(message("inv", b"\x01\x01\x00\x00\x00\xff"))
     assert line.endswith("6B  ! inventory[0].hash at byte 5: 32 bytes needed, 1 left")
 
 
 @pytest.mark.parametrize("verdict", VERDICT_COLOURS)
-def test_a_verdict_stands_last_and_names_who_decided(verdict):
+def test_a_verdict_comes_last_and_names_who_decided(verdict):
     """Without colours there is not one escape in the line."""
     line = text()(decided(verdict, "quiet", "no memory"))
     assert line == f"#1   -> mempool             0B  {verdict}:quiet:no memory"
@@ -173,7 +173,7 @@ def test_other_ways_to_harm_a_terminal_are_escaped_too(evil):
 
 
 def test_objects_are_one_line_whatever_they_hold():
-    """JSON escapes what ends lines; who reads lines gets whole objects."""
+    """JSON escapes line breaks, so a program that reads lines gets complete objects."""
     look = make_formatter("ndjson", tree=False, hexdump=False, fields=(), colour=False)
     printed = look(version(EVIL.encode()))
     assert "\n" not in printed
@@ -204,7 +204,7 @@ def test_junk_is_shown_once_a_run():
 
 
 def test_a_hexdump_shows_all_junk():
-    """Who asks for bytes gets every one."""
+    """A hex dump contains every byte."""
     found = entries(b"\xee" * 200_000)
     printed = "\n".join(text(hexdump=True)(entry) for entry in found)
     assert printed.count(" ee") == 200_000

@@ -1,4 +1,4 @@
-"""Whoever writes a capture, or speaks to a node, does not write on the terminal of who reads it."""
+"""The author of a capture, or a peer, cannot control the terminal of its reader."""
 
 import json
 import re
@@ -105,7 +105,7 @@ def write(path: Path, said: list[dict[str, Any]]) -> Path:
 
 
 def strings(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return where texts stand in a value."""
+    """Return the paths of the texts in a value."""
     if isinstance(value, str):
         return [place]
     if not isinstance(value, dict | list):
@@ -115,7 +115,7 @@ def strings(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def with_evil(value: Any, place: tuple[Any, ...]) -> Any:
-    """Return a value in which one text has something evil behind it."""
+    """Return a value in which something evil is appended to one text."""
     if not place:
         return value + EVIL
     key, *rest = place
@@ -178,7 +178,7 @@ KEYS = ("command", "message", "error", "verdict", "trail", "claims", "partial")
 
 
 def test_nothing_in_a_capture_acts_on_the_terminal(hostile, lbcproxy, tmp_path):
-    """Whatever stands in it, and whatever is done with it."""
+    """Whatever it contains, and whatever is done with it."""
     seen = 0
     for number, path in enumerate(hostile):
         for place, command in enumerate(commands(path, tmp_path / f"{number}")):
@@ -225,8 +225,8 @@ def test_an_endpoint_refuses_control_characters(host):
     assert Endpoint("exämple.org", 1) == ("exämple.org", 1)
 
 
-def test_an_output_is_screened_but_for_our_own_colours():
-    """What stands in a line is made printable there; this is for what nobody thought of."""
+def test_output_is_sanitized_except_for_our_own_colours():
+    """Parts of a line are made printable where it is built; this catches everything else."""
     assert sanitize("a\n\tb é") == "a\n\tb é"
     assert sanitize("a\x1b[31mb\r\x07") == r"a\x1b[31mb\r\x07"
     assert sanitize("\x1b[1;31mred\x1b[0m", styles=True) == "\x1b[1;31mred\x1b[0m"

@@ -30,12 +30,12 @@ SERVER = 29300
 
 
 def objects(ended):
-    """Give the objects of `-T json`, a line each."""
+    """Return the objects of `-T json`, a line each."""
     return [json.loads(line) for line in ended.lines]
 
 
 def truth(captures, name):
-    """Give what tcpdump's capture really holds: by direction, messages and bytes by command."""
+    """Return what tcpdump's capture really holds: by direction, messages and bytes by command."""
     found = {"to_upstream": Counter(), "to_client": Counter()}
     sizes = {"to_upstream": Counter(), "to_client": Counter()}
     for each in json.loads((captures / f"{name}.truth.json").read_text()):
@@ -127,7 +127,7 @@ def test_tables_are_plain_text_in_a_pipe(lbcproxy, captures):
     assert any(line.endswith("services at byte 4: 8 bytes needed, 6 left") for line in ended.lines)
 
 
-def test_several_files_are_told_of_one_by_one(lbcproxy, captures):
+def test_several_files_are_summarised_separately(lbcproxy, captures):
     """An object a line, in the order asked for."""
     paths = [captures / "lbcd-sync.pcap", captures / "lbcd-probe.pcap"]
     ended = lbcproxy("info", "-T", "json", *paths)
@@ -141,7 +141,7 @@ def test_quick_decodes_nothing(lbcproxy, captures):
     assert sum(each["count"] for each in shown["messages"].values()) == 104
 
 
-def test_a_damaged_file_is_told_of_as_far_as_it_is_good(lbcproxy, captures, tmp_path):
+def test_a_damaged_file_is_summarised_up_to_the_damage(lbcproxy, captures, tmp_path):
     """Exit code 3, the place on standard error, and in the object."""
     whole = (captures / "lbcd-sync.pcap").read_bytes()
     path = tmp_path / "cut.pcap"
@@ -171,7 +171,7 @@ def test_a_bad_file_hides_no_other(lbcproxy, captures, tmp_path):
     assert second == f"lbcproxy: cannot read {tmp_path}/absent.pcap: No such file or directory"
 
 
-def test_a_network_is_asked_for_where_the_magic_does_not_tell(lbcproxy, captures, tmp_path):
+def test_the_network_must_be_given_if_the_magic_is_ambiguous(lbcproxy, captures, tmp_path):
     """As `show` does."""
     shared = (captures / "lbcd-probe.pcap").read_bytes()
     path = tmp_path / "simnet.pcap"
@@ -224,13 +224,13 @@ END = 100 + len(PING)
     ],
 )
 def test_how_a_session_ended(lbcproxy, tmp_path, more, how):
-    """The first to close, or who broke it off."""
+    """The first to close, or the one that reset it."""
     [shown] = objects(lbcproxy("info", "-T", "json", written([*FLOW, *more], tmp_path)))
     [session] = shown["sessions"]
     assert session["how"] == how
 
 
-def test_a_session_met_in_its_middle_says_so(lbcproxy, tmp_path):
+def test_a_session_without_its_start_says_so(lbcproxy, tmp_path):
     """Its beginning is not that of the conversation."""
     path = written(FLOW[1:], tmp_path)
     [shown] = objects(lbcproxy("info", "-T", "json", path))
@@ -242,7 +242,7 @@ def test_a_session_met_in_its_middle_says_so(lbcproxy, tmp_path):
 
 
 def test_verdicts_and_both_legs_of_our_captures(lbcproxy, tmp_path):
-    """In terminate mode each node is who came in on its leg; sessions are counted once."""
+    """In terminate mode each node is the one on its leg; sessions are counted once."""
     path = tmp_path / "own.pcapng"
     record(path, TALK)
     [shown] = objects(lbcproxy("info", "-T", "json", path))
@@ -279,7 +279,7 @@ def test_who_decided_is_named_once_a_message(lbcproxy, tmp_path):
     ]
 
 
-def test_rates_peers_and_agents_are_told(lbcproxy, captures):
+def test_rates_peers_and_agents_are_listed(lbcproxy, captures):
     """As the tables of all sessions have it."""
     [shown] = objects(lbcproxy("info", "-T", "json", captures / "lbcd-probe.pcap"))
     assert shown["rates"]["messages"] == pytest.approx(104 / shown["seconds"])
@@ -414,7 +414,7 @@ def test_memory_does_not_grow_with_the_file(captures, tmp_path):
 
 
 def on_terminal(*arguments, columns=100, error_too=True, environment=None, long=None):
-    """Run the command with a terminal for its output; give what is shown there."""
+    """Run the command on a terminal; return what it shows."""
     code = "from lbcproxy.cli import main, progress\n"
     code += "" if long is None else f"progress.SUMMARY_AFTER = {long}\n"
     master, slave = pty.openpty()
@@ -447,7 +447,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 @pytest.mark.parametrize("columns", [80, 100, 200])
 def test_tables_fit_the_terminal(captures, columns):
-    """Lines that wrap are no table."""
+    """Lines that wrap are not a table."""
     shown = on_terminal("info", captures / "lbcd-probe.pcap", columns=columns, error_too=False)
     lines = [ESCAPES.sub("", line) for line in shown.split("\r\n")]
     table = lines[lines.index("Sessions") :]
@@ -464,8 +464,8 @@ def test_colours_can_be_refused(captures):
 
 
 @pytest.mark.parametrize("name", ["info", "repair"])
-def test_a_bar_is_shown_on_a_terminal_and_taken_away(captures, name):
-    """Bytes of the file; what is printed comes behind it."""
+def test_a_progress_bar_is_shown_on_a_terminal_and_removed(captures, name):
+    """It counts bytes of the file; the output follows it."""
     shown = on_terminal(name, captures / "lbcd-sync.pcap")
     assert "lbcd-sync.pcap" in shown.split("226.2/226.2 kB")[0]
     assert "226.2/226.2 kB" in shown
@@ -473,8 +473,8 @@ def test_a_bar_is_shown_on_a_terminal_and_taken_away(captures, name):
 
 
 @pytest.mark.parametrize("name", ["info", "repair", "cut", "merge", "anonymise"])
-def test_what_takes_long_says_how_fast_it_was(captures, tmp_path, name):
-    """Behind the bar, on standard error; all files together are one bar."""
+def test_a_long_read_reports_its_speed(captures, tmp_path, name):
+    """After the bar, on standard error; all files share one bar."""
     files = [str(captures / "lbcd-sync.pcap"), str(captures / "lbcd-probe.pcap")]
     out = str(tmp_path / "out.pcapng")
     arguments = {"merge": [*files, "-w", out], "info": files[:1], "repair": files[:1]}
@@ -492,7 +492,7 @@ def test_messages_on_a_terminal_are_not_mangled_by_a_bar(captures):
 
 
 def test_show_into_a_pipe_has_a_bar_on_the_terminal(captures, tmp_path):
-    """The output is somewhere else, so one sees that it goes on."""
+    """The output goes elsewhere, so the bar is what shows progress."""
     master, slave = pty.openpty()
     with (tmp_path / "out").open("wb") as out:
         process = subprocess.Popen(
@@ -539,7 +539,7 @@ def test_a_pipe_is_read_once(captures, name):
         assert "  messages  400, 208,415 bytes" in done.stdout
 
 
-def test_who_reads_only_the_beginning_is_no_error(captures):
+def test_a_reader_that_stops_early_is_not_an_error(captures):
     """`lbcproxy info FILE... | head -1`."""
     files = " ".join([f"{captures}/lbcd-sync.pcap"] * 10)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a capture lacks is told when it is read, in every format that can say it."""
+"""Losses in a capture are reported when it is read, in every format that can hold them."""
 
 import errno
 import json
@@ -22,7 +22,7 @@ SAID = "lbcproxy: 2 messages (64 bytes of capture) were not recorded\n"
 
 
 class Disk:
-    """A disk that takes so many bytes in all, and a recording on it."""
+    """A disk that accepts a number of bytes in total, and a recording on it."""
 
     def __init__(self, folder, monkeypatch, *, changes=False):
         self.room = 1 << 30
@@ -65,8 +65,8 @@ def lost_in(path):
     return capture.stats.lost.messages, capture.stats.lost.size, capture.stats.lost.packets
 
 
-def test_sessions_and_ends_that_are_lost_are_told(lbcproxy, tmp_path, monkeypatch):
-    """950 messages were lost and told by `run` once, and `info` said "gaps none"."""
+def test_lost_sessions_and_ends_are_reported(lbcproxy, tmp_path, monkeypatch):
+    """950 lost messages were once reported by `run`, while `info` said "gaps none"."""
     disk = Disk(tmp_path, monkeypatch)
     disk.play.begin(1)
     disk.play.pass_on(1, ping(1))
@@ -136,7 +136,7 @@ def test_a_session_whose_beginning_is_lost_is_one_session(tmp_path, monkeypatch,
     assert told == {1: (True, "10.0.0.3:9246"), 2: (False, "10.0.0.3:9246")}
 
 
-def test_what_plugins_make_of_a_capture_lacks_it_too(lbcproxy, tmp_path):
+def test_an_offline_replay_reports_the_same_losses(lbcproxy, tmp_path):
     """`replay offline -w`."""
     path = with_losses(tmp_path / "x.pcapng", *[LOSSES[0]] * 150)
     shown = lbcproxy("replay", "offline", path, "-w", tmp_path / "y.pcapng", "-q")
@@ -145,7 +145,7 @@ def test_what_plugins_make_of_a_capture_lacks_it_too(lbcproxy, tmp_path):
 
 
 @pytest.mark.parametrize("spare", [0, 3, 20, 59, 100, 200])
-def test_a_disk_that_stays_full_has_room_to_say_so(tmp_path, monkeypatch, spare):
+def test_a_disk_that_stays_full_still_records_the_loss(tmp_path, monkeypatch, spare):
     """The last packet makes room: a file that does not tell what it lacks is worse."""
     disk = Disk(tmp_path, monkeypatch)
     disk.play.begin(1)
@@ -249,7 +249,7 @@ def test_what_a_format_cannot_say_is_counted(lbcproxy, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("command", ["cut", "merge", "anonymise", "convert"])
-def test_every_command_says_and_keeps_it(lbcproxy, tmp_path, command):
+def test_every_command_reports_and_preserves_losses(lbcproxy, tmp_path, command):
     """Whatever is made of a capture that lacks something lacks it too."""
     path = with_losses(tmp_path / "x.pcapng", LOSSES[0])
     out = tmp_path / "y.pcapng"
@@ -318,7 +318,7 @@ def foreign(lbcproxy, path, *blocks):
         ([statistics(interface=9, dropped=3)], 0),
     ],
 )
-def test_drop_counts_of_others_are_told(lbcproxy, tmp_path, blocks, packets):
+def test_drop_counts_of_other_programs_are_reported(lbcproxy, tmp_path, blocks, packets):
     """As dumpcap and tcpdump leave them."""
     path = foreign(lbcproxy, tmp_path / "x.pcapng", *blocks)
     assert lost_in(path) == (0, 0, packets)
@@ -332,8 +332,8 @@ def test_drop_counts_of_others_are_told(lbcproxy, tmp_path, blocks, packets):
     assert (words in listed.err) is bool(packets)
 
 
-def test_all_counts_of_an_interface_are_told(lbcproxy, tmp_path):
-    """Who looks for a loss wants to know where it was."""
+def test_all_counters_of_an_interface_are_reported(lbcproxy, tmp_path):
+    """Anyone who looks for a loss wants to know where it was."""
     said = statistics(received=100, dropped=12, accepted=88)
     path = foreign(lbcproxy, tmp_path / "x.pcapng", said)
     shown = lbcproxy("info", path)
@@ -353,7 +353,7 @@ def test_all_counts_of_an_interface_are_told(lbcproxy, tmp_path):
 
 
 def test_what_is_listed_is_bounded(tmp_path):
-    """A file may say it a million times."""
+    """A file may contain a million of them."""
     path = with_losses(tmp_path / "x.pcapng", *[Lost(messages=1, size=1)] * 500)
     told = summarise(open_capture(path)).to_dict()
     assert told["lost"]["messages"] == 500

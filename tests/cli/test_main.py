@@ -10,7 +10,7 @@ from lbcproxy.cli.main import COMMANDS
 from lbcproxy.wire.engine import ENGINES
 
 
-def test_version_names_the_program_and_what_it_stands_on(lbcproxy):
+def test_version_names_the_program_and_its_libraries(lbcproxy):
     """The block that belongs into a report of a defect."""
     ended = lbcproxy("--version")
     assert ended.code == 0
@@ -31,7 +31,7 @@ def test_version_says_what_is_slower_without_the_native_engine(lbcproxy, monkeyp
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_lists_every_command(lbcproxy, flag):
-    """Who knows nothing begins here."""
+    """New users start here."""
     ended = lbcproxy(flag)
     assert ended.code == 0
     assert ended.err == ""

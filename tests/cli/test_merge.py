@@ -7,7 +7,7 @@ from tests.capture.tools.test_merge import talk
 from tests.tools import CASES
 
 
-def test_it_says_which_session_is_which(lbcproxy, captures, tmp_path):
+def test_the_new_number_of_each_session_is_listed(lbcproxy, captures, tmp_path):
     """A line for each; -q leaves them out."""
     one, other = captures / "lbcd-probe.pcap", captures / "lbcd-sync.pcap"
     out = tmp_path / "all.pcapng"
@@ -42,8 +42,8 @@ def test_networks_side_by_side(lbcproxy, tmp_path):
     assert lbcproxy("merge", one, one, "-w", out).code == 0
 
 
-def test_damage_is_told_behind_the_rest(lbcproxy, captures, tmp_path):
-    """Exit code 3; the good file is whole in it."""
+def test_damage_is_reported_after_the_rest(lbcproxy, captures, tmp_path):
+    """Exit code 3; the good file is included completely."""
     path, out = tmp_path / "cut.pcap", tmp_path / "all.pcapng"
     whole = (captures / "lbcd-sync.pcap").read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -55,7 +55,7 @@ def test_damage_is_told_behind_the_rest(lbcproxy, captures, tmp_path):
 
 
 @pytest.mark.parametrize("bad", ["empty", "absent"])
-def test_what_is_no_capture_leaves_nothing(lbcproxy, captures, tmp_path, bad):
+def test_a_file_that_is_not_a_capture_leaves_no_output(lbcproxy, captures, tmp_path, bad):
     """All files are looked at first."""
     (tmp_path / "empty").write_bytes(b"")
     out = tmp_path / "all.pcapng"
@@ -77,7 +77,7 @@ def test_a_file_that_exists_is_kept(lbcproxy, captures, tmp_path):
 
 
 def test_parts_of_a_recording(lbcproxy, tmp_path):
-    """Each is said to be of the one session; one that is absent by its name is told."""
+    """Each is listed with its session, and a missing file is reported by name."""
     paths = [CASES / "rotated" / name for name in ("a-2.pcapng", "a.pcapng", "a-4.pcapng")]
     out = tmp_path / "all.pcapng"
     ended = lbcproxy("merge", *paths, "-w", out)

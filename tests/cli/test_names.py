@@ -24,7 +24,7 @@ PROMISES = {
 
 
 def commands(captures, out):
-    """Give each command that records what happens live."""
+    """Return each command that records what happens live."""
     sync = captures / "lbcd-sync.pcap"
     return {
         "run": ("run", "--network", "lbry-regtest", "-m", "reverse:127.0.0.1:1@0", "-w", out),
@@ -36,8 +36,10 @@ def commands(captures, out):
 
 @pytest.mark.parametrize("name", PROMISES)
 @pytest.mark.parametrize("command", ["run", "demo", "client", "server"])
-def test_a_recording_has_no_false_name(lbcproxy, captures, tmp_path, name, command):
-    """It is pcapng; what else is asked for is refused before anything happens."""
+def test_a_recording_with_the_suffix_of_another_format_is_refused(
+    lbcproxy, captures, tmp_path, name, command
+):
+    """Recordings are pcapng; other formats are refused before anything happens."""
     out = tmp_path / name
     ended = lbcproxy(*commands(captures, out)[command])
     assert ended.code in (1, 2)
@@ -47,8 +49,8 @@ def test_a_recording_has_no_false_name(lbcproxy, captures, tmp_path, name, comma
 
 
 @pytest.mark.parametrize("key", ["record", "ring_file"])
-def test_a_config_has_none_either(tmp_path, key):
-    """The place is told."""
+def test_a_config_with_the_suffix_of_another_format_is_refused(tmp_path, key):
+    """The error names its line."""
     path = tmp_path / "config.yaml"
     proxy = {"network": "lbry-regtest", "listen": 1, "upstream": "127.0.0.1:1", key: "x.pcap"}
     path.write_text(yaml.safe_dump({"proxies": [{**proxy, "name": "a"}]}))
@@ -84,7 +86,7 @@ def test_what_is_repaired_keeps_its_format(lbcproxy, tmp_path, name):
     assert not out.exists()
 
 
-def test_other_names_are_anyones(lbcproxy, tmp_path):
+def test_other_names_are_allowed(lbcproxy, tmp_path):
     """What promises nothing is not refused."""
     out = tmp_path / "x.copy"
     assert lbcproxy("repair", OWN, "-o", out).code == 0

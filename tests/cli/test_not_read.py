@@ -1,4 +1,4 @@
-"""What of a capture is not read: every command that reads one says so."""
+"""Every command reports what it did not read of a capture."""
 
 import json
 import struct
@@ -46,7 +46,7 @@ NAMES = ["show", "convert", "cut", "merge", "anonymise", "replay offline"]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tunnel_is_named_on_standard_error(lbcproxy, make, tmp_path, name):
-    """One line, and what is read is read; DNS is no reason to worry where there is TCP."""
+    """One line is printed, and the rest is read; next to TCP, DNS is not worth a notice."""
     path = make(ESP, DNS, ESP, DNS, ESP)
     ended = lbcproxy(*commands(path, tmp_path)[name])
     assert ended.code == 0
@@ -56,7 +56,7 @@ def test_a_tunnel_is_named_on_standard_error(lbcproxy, make, tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_ordinary_protocols_are_named_if_there_is_no_tcp(lbcproxy, make, tmp_path, name):
-    """Whoever captured on the wrong card sees what there was."""
+    """A capture of the wrong interface shows what was on it."""
     ended = lbcproxy(*commands(make(DNS, DNS, real=False), tmp_path)[name])
     assert ended.code == 0
     assert "lbcproxy: 2 packets hold no TCP that is read: UDP 2\n" in ended.err
@@ -64,7 +64,7 @@ def test_ordinary_protocols_are_named_if_there_is_no_tcp(lbcproxy, make, tmp_pat
 
 @pytest.mark.parametrize("name", [*NAMES, "info"])
 def test_a_file_of_a_tunnel_alone_fails_with_its_name(lbcproxy, make, tmp_path, name):
-    """What is in it cannot be told, and that is not success."""
+    """Its content is unknown, which is not a success."""
     path = make(ESP, DNS, real=False)
     ended = lbcproxy(*{**commands(path, tmp_path), "info": ("info", path)}[name])
     assert ended.code == 1
@@ -77,7 +77,7 @@ def test_diff_says_it_of_either_file(lbcproxy, make, captures):
     assert "1 packet holds no TCP that is read: ESP 1" in ended.out
 
 
-def test_info_tells_ordinary_protocols_too(lbcproxy, make):
+def test_info_lists_ordinary_protocols_too(lbcproxy, make):
     """In text, and as data."""
     path = make(DNS, ESP, DNS)
     ended = lbcproxy("info", path)

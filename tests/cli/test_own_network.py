@@ -40,7 +40,7 @@ def test_a_capture_of_ours_names_its_own_network(lbcproxy, tmp_path):
 
 
 @pytest.mark.parametrize("said", SAID)
-def test_for_others_one_says_which_network_it_is(lbcproxy, as_pcap, said):
+def test_other_captures_need_a_network_option(lbcproxy, as_pcap, said):
     """By challenge or by magic; the same messages come of it."""
     path = as_pcap(SIGNET)
     assert lbcproxy("show", path).code != 0
@@ -52,8 +52,8 @@ def test_for_others_one_says_which_network_it_is(lbcproxy, as_pcap, said):
     assert sum(each["count"] for each in info["messages"].values()) == 3
 
 
-def test_a_shared_magic_is_assumed_to_be_bitcoins_and_everybody_is_told(lbcproxy, as_pcap):
-    """A notice names the other network, and what to say to have it."""
+def test_a_shared_magic_is_assumed_to_be_bitcoins_with_a_notice(lbcproxy, as_pcap):
+    """A notice names the other network, and the option that chooses it."""
     path = as_pcap(networks.get("litecoin-regtest"))
     words = (
         "magic fabfb5da is taken for that of bitcoin-regtest; it is that of litecoin-regtest too: "
@@ -77,8 +77,8 @@ def test_a_shared_magic_is_assumed_to_be_bitcoins_and_everybody_is_told(lbcproxy
         (["--network", "nowhere", "--magic", "01020304"], "--network: no network 'nowhere'"),
     ],
 )
-def test_what_cannot_be_is_wrong_usage(lbcproxy, said, words):
-    """Told by the option that is wrong."""
+def test_an_impossible_network_is_a_usage_error(lbcproxy, said, words):
+    """The error names the wrong option."""
     done = lbcproxy("decode", *said, "ping", "0102030405060708")
     assert done.code == 2
     assert words in done.err

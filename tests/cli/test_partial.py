@@ -19,7 +19,7 @@ REASON = "error parsing message"
 NETWORK = networks.get("lbry-regtest")
 
 
-def test_the_line_has_what_was_read_beside_the_error(lbcproxy):
+def test_the_line_shows_the_decoded_part_and_the_error(lbcproxy):
     """The reason of a reject is what one looks for, and old nodes send it without the hash."""
     for arguments in ([], ["-V"]):
         ended = lbcproxy("show", *arguments, FILE, "reject")
@@ -54,7 +54,7 @@ def test_ndjson_has_partial_where_message_is_null(lbcproxy):
         ('reject and not reject.hash == "' + "00" * 32 + '"', 2),
     ],
 )
-def test_filters_ask_for_what_was_read(lbcproxy, text, count):
+def test_filters_match_decoded_parts(lbcproxy, text, count):
     """What was not is absent."""
     assert len(lbcproxy("show", FILE, text).lines) == count
 
@@ -73,7 +73,7 @@ def test_a_message_below_its_version_shows_its_contents(lbcproxy, tmp_path):
     assert entry.message.partial.reason == b"too old"
 
 
-def test_a_plugin_asks_a_message_for_what_was_read():
+def test_a_plugin_can_use_the_decoded_part():
     """`record` stays None: nothing that decides by it decides otherwise."""
     seen = []
 
@@ -86,7 +86,7 @@ def test_a_plugin_asks_a_message_for_what_was_read():
     assert seen == [(None, b"dust", None)]
 
 
-def test_decode_prints_what_was_read_before_the_error(lbcproxy):
+def test_decode_prints_the_decoded_part_before_the_error(lbcproxy):
     """And fails as before."""
     payload = Codec(NETWORK).encode(Reject(b"tx", 0x10, b"dust", bytes(32)))[:-1].hex()
     ended = lbcproxy("decode", "--network", NETWORK.id, "reject", payload)

@@ -68,13 +68,13 @@ class Printing:
                 connection.recv(1000)
 
     def end(self, number: int | None = None) -> int:
-        """Send a signal, if one is given, and give the exit code."""
+        """Send a signal, if one is given, and return the exit code."""
         if number is not None:
             self.process.send_signal(number)
         return self.process.wait(PATIENCE)
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Clean up."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(PATIENCE)
@@ -95,8 +95,8 @@ def printing(tmp_path, node):
         each.close()
 
 
-def test_a_device_that_is_full_is_named_and_what_is_lost_counted(printing):
-    """The traffic goes on; the exit code tells that not all was printed."""
+def test_a_full_device_is_reported_and_lost_lines_are_counted(printing):
+    """The traffic goes on; the exit code says that not everything was printed."""
     with Path("/dev/full").open("wb") as full:
         proxy = printing("-T", "ndjson", stdout=full)
         port = proxy.port()
@@ -109,7 +109,7 @@ def test_a_device_that_is_full_is_named_and_what_is_lost_counted(printing):
     assert "Traceback" not in proxy.said
 
 
-def test_lines_for_people_into_a_full_device_are_no_secret_either(printing):
+def test_lost_text_lines_are_reported_too(printing):
     """The log is lost with them, and standard error says why."""
     with Path("/dev/full").open("wb") as full:
         proxy = printing(stdout=full)
@@ -118,8 +118,8 @@ def test_lines_for_people_into_a_full_device_are_no_secret_either(printing):
     assert "lines could not be printed: No space left on device" in proxy.said
 
 
-def test_a_file_that_may_grow_no_more_is_tried_again(printing, tmp_path):
-    """As a disk that is full: each line is whole, and none is lost once there is room."""
+def test_a_file_at_its_size_limit_is_retried(printing, tmp_path):
+    """Like a full disk: every line is complete, and none is lost once there is space."""
     out = tmp_path / "out"
 
     def limit() -> None:
@@ -178,7 +178,7 @@ def test_a_reader_of_the_log_alone_may_leave(printing):
     assert proxy.end(signal.SIGTERM) == 1
 
 
-def test_a_log_on_a_full_device_is_told_and_counted(printing, tmp_path):
+def test_a_log_on_a_full_device_is_reported_and_counted(printing, tmp_path):
     """On the terminal, which is there beside it."""
     with (tmp_path / "out").open("wb") as out:
         proxy = printing("-q", "--log-file", "/dev/full", stdout=out)
@@ -191,7 +191,7 @@ def test_a_log_on_a_full_device_is_told_and_counted(printing, tmp_path):
 
 
 def test_recording_into_a_pipe_does_not_wait_for_its_reader(printing, tmp_path):
-    """It starts, the traffic flows, and who reads later gets all of it."""
+    """It starts, the traffic flows, and a later reader gets everything."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     proxy = printing("-T", "ndjson", "-w", str(pipe), stdout=subprocess.DEVNULL)

@@ -52,7 +52,7 @@ class Scene:
         return self
 
     def shake_hands(self, number=70013, **fields):
-        """Let the node say `version` and `verack`."""
+        """Make the node send `version` and `verack`."""
         return self.connect().say(version(number, **fields), VerAck())
 
     def pong(self):
@@ -68,7 +68,7 @@ class Scene:
         return self
 
     def heard(self):
-        """Give the frames the probe has sent since it was last asked."""
+        """Return the frames the probe has sent since it was last asked."""
         self.wire.read()
         data, self.wire.got = self.wire.got, b""
         return list(Framer(REGTEST).feed(data))
@@ -79,26 +79,26 @@ class Scene:
         return self
 
     def report(self):
-        """Give the report; there must be one."""
+        """Return the report; there must be one."""
         [result] = self.results
         if isinstance(result, Failure):
             result.raiseException()
         return result
 
     def error(self):
-        """Give why there is none."""
+        """Return why there is none."""
         [failure] = self.results
         assert failure.check(ProbeFailed)
         return str(failure.value)
 
 
 def lines(scene):
-    """Give what is printed of a scene's report."""
+    """Return what is printed of a scene's report."""
     return as_lines(as_object(scene.report(), "lbry-regtest"))
 
 
-def test_without_questions_it_shakes_hands_and_leaves():
-    """Who is there, and nothing more is said."""
+def test_without_questions_it_does_the_handshake_and_disconnects():
+    """The report describes the node, and nothing else is sent."""
     scene = Scene().shake_hands(services=0b1101, user_agent=b"/node:1.0/", start_height=1234)
     report = scene.report()
     assert report.complete
@@ -112,7 +112,7 @@ def test_without_questions_it_shakes_hands_and_leaves():
     assert "height      1,234" in said
 
 
-def test_what_the_node_chose_is_escaped():
+def test_text_from_the_node_is_escaped():
     """A user agent cannot act on the terminal, in lines or in JSON."""
     scene = Scene().shake_hands(user_agent=b"/\x1b[2Jevil\n/")
     shown = as_object(scene.report(), "lbry-regtest")
@@ -150,7 +150,7 @@ def test_addresses_are_collected_for_the_whole_time():
 
 
 def test_transactions_of_the_mempool_are_counted():
-    """An announced block is no answer."""
+    """An announced block is not an answer."""
     scene = Scene("mempool").shake_hands(services=5).pong()
     scene.say(Inv((InventoryVector(InvType.BLOCK, bytes(32)), TX))).pong()
     found = {"count": 1, "transactions": [display(TX.hash)]}
@@ -158,7 +158,7 @@ def test_transactions_of_the_mempool_are_counted():
 
 
 def test_a_mempool_that_comes_in_several_messages_is_counted_to_its_end():
-    """An `inv` holds 50,000; the pong to a ping that is sent at the first comes behind the last."""
+    """An `inv` holds 50,000; the pong to a ping sent after the first one comes after the last."""
     full = Inv(tuple(InventoryVector(InvType.TX, bytes([each]) * 32) for each in (1, 2)))
     scene = Scene("mempool").shake_hands(services=5).pong()
     scene.say(full)
@@ -187,7 +187,7 @@ def test_an_empty_mempool_is_an_answer():
     assert "mempool     0" in lines(scene)
 
 
-def test_silence_is_no_empty_mempool():
+def test_silence_is_not_an_empty_mempool():
     """A node that does not even answer a ping has said nothing of its mempool."""
     scene = Scene("mempool", timeout=3).shake_hands(services=5)
     scene.wait(3.5)
@@ -203,7 +203,7 @@ def test_a_node_without_bloom_that_ignores_mempool():
 
 
 def test_a_node_too_old_for_a_question():
-    """It cannot be asked, which is no silence of the node's."""
+    """It cannot be asked, which is different from silence of the node."""
     scene = Scene("ping", "mempool").shake_hands(number=60000)
     answers = scene.report().answers
     assert answers["ping"]["error"].startswith("cannot be asked: ")
@@ -211,7 +211,7 @@ def test_a_node_too_old_for_a_question():
 
 
 @pytest.mark.parametrize("question", ["addresses", "mempool"])
-def test_what_is_gathered_is_bounded(monkeypatch, question):
+def test_collected_items_are_bounded(monkeypatch, question):
     """A node that never stops costs time, not memory without end."""
     monkeypatch.setattr(prober, "MAX_COLLECTED", 4)
     scene = Scene(question).shake_hands(services=5)
@@ -244,7 +244,7 @@ def test_no_headers_are_an_answer():
 
 
 def test_a_node_without_bloom_that_hangs_up_on_mempool():
-    """The likely reason is said."""
+    """The likely reason is reported."""
     scene = Scene("mempool").shake_hands(services=1)
     scene.wire.finish()
     scene.wire.read()
@@ -252,7 +252,7 @@ def test_a_node_without_bloom_that_hangs_up_on_mempool():
     assert scene.report().answers == {"mempool": {"error": error}}
 
 
-def test_a_node_that_goes_between_questions():
+def test_a_node_that_disconnects_between_questions():
     """The rest is not waited for."""
     scene = Scene("headers", "ping").shake_hands()
     scene.wire.reset()
@@ -302,7 +302,7 @@ PATIENCE = 20
 
 
 def command(*arguments, network="lbry-regtest"):
-    """Give a command line."""
+    """Return a command line."""
     return [sys.executable, "-m", "lbcproxy", "probe", "--network", network, *arguments]
 
 
@@ -313,7 +313,7 @@ def run(*arguments, **options):
     )
 
 
-def test_it_meets_a_listener():
+def test_it_probes_a_real_listener():
     """The example that listens answers, as lines and as one JSON object."""
     port = str(free_port())
     listen = [sys.executable, "examples/listen.py", "lbry-regtest", port]
@@ -402,7 +402,7 @@ class AnsweringNode:
 
 @pytest.fixture
 def answering(loop):
-    """Listen as a node of protocol version 70016, and give the port."""
+    """Listen as a node of protocol version 70016, and return the port."""
     config = PeerConfig(
         network=networks.get("bitcoin-regtest"), services=Service.NETWORK | Service.BLOOM
     )

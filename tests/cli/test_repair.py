@@ -1,4 +1,4 @@
-"""`lbcproxy repair`: keep what is whole, say what was cut, harm nothing."""
+"""`lbcproxy repair`: recover what is readable, report what was cut, damage nothing."""
 
 import io
 import re
@@ -82,7 +82,7 @@ def test_a_classic_capture_is_cut_too(lbcproxy, captures, tmp_path):
 def test_damage_in_the_middle_is_not_touched_without_a_new_file(
     lbcproxy, own, captures, tmp_path, form
 ):
-    """In place only what a crash leaves is cut. With `-o`, all before and behind is written."""
+    """In place, only what a crash leaves is cut. With `-o`, all before and after is kept."""
     path = own if form == "pcapng" else tmp_path / "hurt.pcap"
     whole = (own if form == "pcapng" else captures / "lbcd-sync.pcap").read_bytes()
     raws = [entry.raw for entry in open_capture(captures / "lbcd-sync.pcap")]
@@ -112,7 +112,7 @@ def test_damage_in_the_middle_is_not_touched_without_a_new_file(
     tshark("-r", str(out))
 
 
-def test_a_new_file_is_never_one_that_is_there(lbcproxy, own, tmp_path):
+def test_the_output_must_not_exist(lbcproxy, own, tmp_path):
     """Exit code 1, nothing is written."""
     out = tmp_path / "notes"
     out.write_text("important")
@@ -123,7 +123,7 @@ def test_a_new_file_is_never_one_that_is_there(lbcproxy, own, tmp_path):
     assert lbcproxy("repair", own, "-o", own).code == 1
 
 
-def test_a_new_file_is_written_of_a_whole_one_too(lbcproxy, own, tmp_path):
+def test_an_intact_file_is_copied_too(lbcproxy, own, tmp_path):
     """A script finds what it asked for."""
     out = tmp_path / "copy.pcapng"
     assert lbcproxy("repair", own, "-o", out).code == 0
@@ -141,7 +141,7 @@ def test_a_new_file_is_written_of_a_whole_one_too(lbcproxy, own, tmp_path):
     ],
     ids=["absent", "empty", "text", "no byte order", "half a header"],
 )
-def test_what_cannot_be_repaired_is_left_alone(lbcproxy, tmp_path, content, text):
+def test_an_unrepairable_file_is_left_alone(lbcproxy, tmp_path, content, text):
     """With a word on why."""
     path = tmp_path / "file"
     if content is not None:

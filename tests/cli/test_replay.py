@@ -72,7 +72,7 @@ def test_a_client_is_served_and_shown(serve):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_ends_it_in_order(serve, number, code):
-    """Its clients are let go and accounted for."""
+    """Its clients are disconnected and reported."""
     program = serve("-q", "-p", 0)
     with Client(NETWORK, program.port) as client:
         client.greet()
@@ -83,7 +83,7 @@ def test_a_signal_ends_it_in_order(serve, number, code):
     assert "Traceback" not in program.output
 
 
-def test_a_port_in_use_is_told(captures):
+def test_a_port_in_use_is_reported(captures):
     """In words, with exit code 1."""
     with listening() as taken:
         port = taken.getsockname()[1]
@@ -100,8 +100,8 @@ def test_a_port_in_use_is_told(captures):
     )
 
 
-def test_a_damaged_capture_serves_what_is_good(serve, captures, tmp_path):
-    """And says what is missing, before all else."""
+def test_a_damaged_capture_is_served_up_to_the_damage(serve, captures, tmp_path):
+    """It reports what is missing before anything else."""
     whole = (captures / "lbcd-sync.pcap").read_bytes()
     path = tmp_path / "cut.pcap"
     path.write_bytes(whole[: len(whole) // 2])
@@ -126,7 +126,9 @@ def test_a_damaged_capture_serves_what_is_good(serve, captures, tmp_path):
         (("--side", "both"), 2, "'both' is not one of 'upstream', 'client'"),
     ],
 )
-def test_what_cannot_be_served_is_told_at_once(lbcproxy, captures, arguments, code, words):
+def test_invalid_captures_and_options_are_reported_at_once(
+    lbcproxy, captures, arguments, code, words
+):
     """With the reason, and what there is instead."""
     ended = lbcproxy("replay", "server", captures / "lbcd-probe.pcap", *arguments)
     assert ended.code == code
@@ -134,7 +136,7 @@ def test_what_cannot_be_served_is_told_at_once(lbcproxy, captures, arguments, co
     assert ended.out == ""
 
 
-def test_files_that_hold_no_conversation_are_told(lbcproxy, tmp_path):
+def test_files_without_a_conversation_are_reported(lbcproxy, tmp_path):
     """Absent, empty, something else."""
     absent = lbcproxy("replay", "server", tmp_path / "no.pcap")
     assert (absent.code, "No such file" in absent.err) == (1, True)
@@ -146,7 +148,7 @@ def test_files_that_hold_no_conversation_are_told(lbcproxy, tmp_path):
         assert ended.err.startswith("lbcproxy: ")
 
 
-def test_new_messages_are_never_written_over_a_file(lbcproxy, captures, tmp_path):
+def test_new_messages_never_overwrite_a_file(lbcproxy, captures, tmp_path):
     """Neither over the capture itself nor over what was learned before."""
     path = tmp_path / "sync.pcap"
     path.write_bytes((captures / "lbcd-sync.pcap").read_bytes())
@@ -162,7 +164,7 @@ def test_new_messages_are_never_written_over_a_file(lbcproxy, captures, tmp_path
 # Offline.
 
 
-def test_nothing_to_put_it_through_changes_nothing(lbcproxy, captures, tmp_path):
+def test_without_plugins_nothing_changes(lbcproxy, captures, tmp_path):
     """What is written holds the same messages as what was read, and is shown the same."""
     path, out = captures / "lbcd-probe.pcap", tmp_path / "out.pcapng"
     ended = lbcproxy("replay", "offline", path, "-w", out)
@@ -198,7 +200,7 @@ def test_plugins_and_faults_leave_their_verdicts_in_what_is_written(lbcproxy, ca
     assert raw == sorted((each.direction, each.raw) for each in open_capture(path))
 
 
-def test_a_damaged_capture_is_written_as_far_as_it_is_good(lbcproxy, captures, tmp_path):
+def test_a_damaged_capture_is_written_up_to_the_damage(lbcproxy, captures, tmp_path):
     """Exit code 3, and the file is there."""
     whole = (captures / "lbcd-sync.pcap").read_bytes()
     path, out = tmp_path / "cut.pcap", tmp_path / "out.pcapng"
@@ -209,7 +211,7 @@ def test_a_damaged_capture_is_written_as_far_as_it_is_good(lbcproxy, captures, t
     assert len(list(open_capture(out))) == len(ended.lines) > 50
 
 
-def test_what_is_there_is_not_written_over(lbcproxy, captures, tmp_path):
+def test_an_existing_file_is_not_overwritten(lbcproxy, captures, tmp_path):
     """Nothing is lost by a name typed twice."""
     out = tmp_path / "out.pcapng"
     out.write_text("precious")

@@ -60,7 +60,7 @@ def test_a_file_that_is_not_there_is_an_error(lbcproxy, tmp_path):
     assert "No such file" in ended.err
 
 
-def test_nothing_is_written_over(lbcproxy, file):
+def test_an_existing_recording_is_not_overwritten(lbcproxy, file):
     """A recording of the replay is a new file."""
     ended = lbcproxy("replay", "client", file, "127.0.0.1:1", "-w", file)
     assert ended.code == USAGE
@@ -98,7 +98,7 @@ def test_progress_is_not_shown_elsewhere(capsys):
 
 @pytest.fixture
 def node(loop) -> Iterator[Callable[[Path], str]]:
-    """Begin recorded nodes; give where they are."""
+    """Begin recorded nodes; return where they are."""
     servers: list[ReplayServer] = []
     conversations = []
 
@@ -163,7 +163,7 @@ def test_messages_can_be_watched(node, file):
     assert done.stderr.startswith("#1   -> version ")
 
 
-def test_the_recording_can_go_to_the_standard_output(node, file, tmp_path):
+def test_the_recording_can_go_to_standard_output(node, file, tmp_path):
     """Then all text goes to the standard error."""
     done = run(file, node(file), "-w", "-", text=False)
     out = tmp_path / "out.pcapng"
@@ -173,7 +173,7 @@ def test_the_recording_can_go_to_the_standard_output(node, file, tmp_path):
     assert [entry.command for entry in open_capture(out)][:2] == ["version"] * 2
 
 
-def test_a_refused_connection_is_an_error_in_words(file):
+def test_a_refused_connection_is_an_error_message(file):
     port = free_port()
     done = run(file, f"127.0.0.1:{port}")
     assert (done.returncode, done.stdout) == (ERROR, "")
@@ -181,7 +181,7 @@ def test_a_refused_connection_is_an_error_in_words(file):
 
 
 def test_a_node_that_hangs_up_has_diverged(file):
-    """The report names the message behind which it did."""
+    """The report names the message after which it did."""
     with listening() as server:
         process = subprocess.Popen(
             command(file, f"127.0.0.1:{server.getsockname()[1]}"), stdout=subprocess.PIPE, text=True
@@ -213,8 +213,8 @@ def test_ctrl_c_ends_it_with_the_report(file):
     assert "note: 5 of the client's messages were not sent" in out
 
 
-def test_of_a_damaged_capture_what_is_good_is_played(node, file, tmp_path):
-    """Then the damage is told."""
+def test_a_damaged_capture_is_played_up_to_the_damage(node, file, tmp_path):
+    """Then the damage is reported."""
     damaged = tmp_path / "damaged.pcapng"
     damaged.write_bytes(file.read_bytes() + b"\xff" * 64)
     done = run(damaged, node(file))

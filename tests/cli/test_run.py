@@ -80,7 +80,7 @@ class Program:
             self._news.put((name, data))
 
     def wait_for(self, pattern, stream="out"):
-        """Wait until something is printed that a pattern describes, and give the match."""
+        """Wait until something is printed that a pattern describes, and return the match."""
         deadline = time.monotonic() + PATIENCE
         while not (found := re.search(pattern.encode(), self.printed[stream])):
             try:
@@ -91,12 +91,12 @@ class Program:
         return found
 
     def address(self, stream="out"):
-        """Give where it listens, once it does."""
+        """Return where it listens, once it does."""
         found = self.wait_for(r"listening at ([\d.]+):(\d+), leading to [\d.:]+\n", stream)
         return found[1].decode(), int(found[2])
 
     def end(self, number=None):
-        """Send a signal, if one is given, wait for the end, and give the exit code."""
+        """Send a signal, if one is given, wait for the end, and return the exit code."""
         if number is not None:
             self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
@@ -108,11 +108,11 @@ class Program:
         return code
 
     def text(self, stream="out"):
-        """Give what was printed, as text."""
+        """Return what was printed, as text."""
         return self.printed[stream].decode()
 
     def close(self):
-        """Leave nothing behind."""
+        """Clean up."""
         if self.process.poll() is None:
             self.process.kill()
         self.end()
@@ -122,7 +122,7 @@ class Program:
 
 @pytest.fixture
 def node():
-    """Run a server to lead to."""
+    """Run a server as the upstream."""
     node = Node()
     yield node
     node.close()
@@ -130,7 +130,7 @@ def node():
 
 @pytest.fixture
 def program(tmp_path, node):
-    """Start `lbcproxy run` leading to the node, with more arguments."""
+    """Start `lbcproxy run` with the node as upstream, with more arguments."""
     started = []
 
     def start(*arguments):
@@ -156,7 +156,7 @@ def talk(address):
 
 
 def test_a_session_is_shown_and_recorded(program, tmp_path):
-    """The main job: who connected, what passed, how it ended, and a file that has it all."""
+    """Who connected, which messages passed, how it ended, and a complete recording."""
     proxy = program()
     talk(proxy.address())
     end = proxy.wait_for(r"\[#1 127\.0\.0\.1:\d+\] end: (.+)\n")
@@ -191,7 +191,7 @@ def test_a_signal_ends_it_in_order(program, number, code):
     assert "recorded in open.pcapng" in proxy.text().splitlines()[-1]
 
 
-def test_a_recording_to_the_standard_output_leaves_text_to_the_other(program, tmp_path):
+def test_with_a_recording_on_standard_output_text_goes_to_standard_error(program, tmp_path):
     """So that it can be piped into Wireshark."""
     proxy = program("-w", "-")
     talk(proxy.address("err"))
@@ -213,8 +213,8 @@ def test_a_pipe_gets_each_message_as_it_passes(program):
         assert proxy.process.poll() is None
 
 
-def test_objects_have_the_standard_output_to_themselves(program):
-    """Every line is JSON; what happens is told on the standard error."""
+def test_with_objects_on_standard_output_the_log_goes_to_standard_error(program):
+    """Every line is JSON; the log goes to standard error."""
     proxy = program("-T", "ndjson", "-x")
     talk(proxy.address("err"))
     proxy.wait_for("end: client closed", "err")
@@ -249,7 +249,7 @@ def test_a_filter_chooses_what_is_printed_and_all_is_recorded(program, node, tmp
 
 
 @pytest.mark.parametrize(("text", "shown"), [("tx.outputs", True), ("tx and size > 3", False)])
-def test_a_filter_by_fields_sees_long_messages_whole(program, text, shown):
+def test_a_filter_by_fields_sees_complete_long_messages(program, text, shown):
     """What asks for fields holds a long message; what asks for its header lets it through."""
     script = bytes(10_000)  # the longest a script may be: ten inputs make a long message
     spent = bytes(36) + b"\xfd" + len(script).to_bytes(2, "little") + script + bytes(4)
@@ -275,7 +275,7 @@ def test_faults_come_from_the_command_line(program):
     assert proxy.end(signal.SIGTERM) == 0
 
 
-def test_quiet_shows_what_happens_and_no_messages(program):
+def test_quiet_prints_the_log_but_no_messages(program):
     """For a proxy that only records."""
     proxy = program("-q")
     talk(proxy.address())
@@ -284,7 +284,7 @@ def test_quiet_shows_what_happens_and_no_messages(program):
     assert not [line for line in proxy.text().splitlines() if line.startswith("#")]
 
 
-def test_recording_can_be_left(program, tmp_path):
+def test_recording_can_be_turned_off(program, tmp_path):
     """Nothing is written, and the farewell names no file."""
     proxy = program("--no-record")
     talk(proxy.address())
@@ -324,7 +324,7 @@ class Shown:
         self.pings = []
 
     def on_version(self, peer, record):
-        """Keep who the other claims to be."""
+        """Store the identity that the other node claims."""
         self.versions.append(record)
 
     def on_ping(self, peer, record):
@@ -332,7 +332,7 @@ class Shown:
         self.pings.append(record.nonce)
 
 
-def test_the_upstream_is_shown_what_the_options_say(tmp_path, loop):
+def test_the_upstream_sees_the_identity_of_the_options(tmp_path, loop):
     """All that is said of terminate mode reaches it, and the client's pings do."""
     shown, network = Shown(), networks.get("lbry-regtest")
     options = {"clock": loop.reactor, "callbacks": shown, "nonces": NonceCache()}
@@ -355,7 +355,7 @@ def test_the_upstream_is_shown_what_the_options_say(tmp_path, loop):
 
 
 def test_an_upstream_that_is_not_there_ends_the_session(tmp_path):
-    """The client sees a reset, the operator the reason; the proxy goes on."""
+    """The client sees a reset, the operator sees the reason, and the proxy goes on."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
     proxy = Program(tmp_path, "--mode", f"reverse:127.0.0.1:{port}@0")
@@ -428,7 +428,7 @@ NETWORK = ("--network", "lbry-regtest")
     ],
 )
 def test_wrong_usage_says_what_is_wrong(lbcproxy, tmp_path, monkeypatch, arguments, text):
-    """Exit code 2, a hint where to read on, and nothing was begun."""
+    """Exit code 2 and a hint, before anything starts."""
     monkeypatch.chdir(tmp_path)
     ended = lbcproxy("run", *arguments)
     assert (ended.code, ended.out) == (2, "")
@@ -437,7 +437,7 @@ def test_wrong_usage_says_what_is_wrong(lbcproxy, tmp_path, monkeypatch, argumen
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_capture_is_not_written_over(lbcproxy, tmp_path):
+def test_a_file_that_is_not_a_capture_is_not_overwritten(lbcproxy, tmp_path):
     """A slip of the keyboard must not cost a file."""
     path = tmp_path / "letter.txt"
     path.write_text("Dear reader")
@@ -448,7 +448,7 @@ def test_a_file_that_is_no_capture_is_not_written_over(lbcproxy, tmp_path):
 
 
 def test_a_control_api_alone_is_enough_to_run(tmp_path):
-    """Whoever asks it makes the proxies."""
+    """Its clients create the proxies."""
     log = tmp_path / "output.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -31,20 +31,20 @@ def test_every_command_is_described(lbcproxy, command):
         assert ended.lines[-1] == "no fields"
 
 
-def test_a_limit_of_the_chain_is_said_for_each_chain(lbcproxy):
+def test_a_limit_that_depends_on_the_chain_is_listed_for_each(lbcproxy):
     """LBRY allows blocks of 8 MB, Bitcoin of 4."""
     text = lbcproxy("schema", "block").out
     assert "8,000,000 on lbry, 4,000,000 on bitcoin" in text
 
 
-def test_a_gate_is_said(lbcproxy):
-    """Who sends a message must know from which version on it may."""
+def test_the_minimum_version_is_listed(lbcproxy):
+    """A sender has to know from which version on a message is valid."""
     assert "valid from protocol version 70001 on" in lbcproxy("schema", "filterload").out
 
 
 @pytest.mark.parametrize("command", OPAQUE)
 def test_known_commands_without_a_record_say_so(lbcproxy, command):
-    """They pass and are recorded; nobody should look for their fields."""
+    """They pass and are recorded, but their fields are unknown."""
     ended = lbcproxy("schema", command)
     assert ended.code == 0
     assert ended.lines == [

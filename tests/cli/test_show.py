@@ -24,7 +24,7 @@ def streams(rows):
 
 
 def truth(captures, name):
-    """Give what tcpdump's capture really holds, a list a direction."""
+    """Return what tcpdump's capture really holds, a list a direction."""
     lists = json.loads((captures / f"{name}.truth.json").read_text())
     return sorted(
         (each["dst"] == SERVER, *map(tuple, each["messages"])) for each in lists if each["messages"]
@@ -115,15 +115,15 @@ def test_chosen_fields_are_separated_by_tabs(lbcproxy, captures):
     assert tx[3].startswith("clip-151-1,clip-")
 
 
-def test_claims_and_addresses_stand_in_the_tree(lbcproxy, captures):
-    """What LBRY people look for is readable."""
+def test_claims_and_addresses_are_in_the_tree(lbcproxy, captures):
+    """Readable, because that is what LBRY developers look for."""
     ended = lbcproxy("show", "-V", captures / "lbcd-sync.pcap")
     assert "                name: clip-140-1" in ended.lines
     assert any(line.strip().startswith("claim_id: ") for line in ended.lines)
     assert any(line.strip().startswith("address: ") for line in ended.lines)
 
 
-def test_a_damaged_file_is_shown_as_far_as_it_is_good(lbcproxy, captures, tmp_path):
+def test_a_damaged_file_is_shown_up_to_the_damage(lbcproxy, captures, tmp_path):
     """Exit code 3 and the place, after everything before the damage."""
     whole = (captures / "lbcd-sync.pcap").read_bytes()
     path = tmp_path / "cut.pcap"
@@ -178,7 +178,7 @@ def test_a_file_that_is_not_there_is_an_error(lbcproxy, tmp_path):
     )
 
 
-def test_a_file_that_is_no_capture_is_an_error(lbcproxy, tmp_path):
+def test_a_file_that_is_not_a_capture_is_an_error(lbcproxy, tmp_path):
     """It says what it begins with and what would be understood."""
     path = tmp_path / "text.pcap"
     path.write_text("this is text")
@@ -205,7 +205,7 @@ def test_options_that_do_not_fit_are_usage_errors(lbcproxy, captures, options, t
     assert text in ended.err
 
 
-def test_a_terminal_of_another_character_set_is_no_obstacle(captures, tmp_path):
+def test_a_terminal_with_another_character_set_works(captures, tmp_path):
     """A node's user agent may be in any script; what cannot be written is escaped."""
     raw = (captures / "lbcd-probe.pcap").read_bytes()
     path = tmp_path / "agent.pcap"

@@ -12,7 +12,7 @@ CASE = CASES / "rotated" / "a.pcapng"
 
 
 def commands(path, out):
-    """Give each command that writes a capture, of a path into another."""
+    """Return each command that writes a capture, of a path into another."""
     return {
         "convert": ("convert", path, out),
         "cut": ("cut", path, out, "ping"),
@@ -42,7 +42,7 @@ def held(own):
 
 
 def spelt(own, how):
-    """Give another name of a file."""
+    """Return another name of a file."""
     other = own.with_name("other.pcapng")
     if how == "symbolic link":
         other.symlink_to(own.name)
@@ -62,7 +62,7 @@ WAYS = ("itself", "symbolic link", "hard link", "another spelling", "relative")
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("how", WAYS)
-def test_what_is_read_is_not_written_over(lbcproxy, own, name, how, monkeypatch):
+def test_an_input_is_not_overwritten(lbcproxy, own, name, how, monkeypatch):
     """--force alone is not enough; --in-place replaces it when all is written."""
     monkeypatch.chdir(own.parent.parent)
     before = own.read_bytes()
@@ -82,7 +82,7 @@ def test_what_is_read_is_not_written_over(lbcproxy, own, name, how, monkeypatch)
     assert out.is_symlink() is (how == "symbolic link")
 
 
-def test_in_place_is_of_what_is_read_alone(lbcproxy, own):
+def test_in_place_overwrites_only_an_input(lbcproxy, own):
     """Any other file still needs --force."""
     other = own.with_name("other.pcapng")
     other.write_text("mine")
@@ -101,7 +101,7 @@ def test_one_of_several(lbcproxy, own):
     assert len(entries_of(own)) == 2 * len(entries_of(CASE))
 
 
-def test_a_failure_leaves_what_was_read(lbcproxy, own):
+def test_a_failure_leaves_the_input_unchanged(lbcproxy, own):
     """Where the end of the file is damage and nothing is written."""
     before = own.read_bytes()
     ended = lbcproxy("convert", own, own, "--in-place", "--network", "nowhere")
@@ -110,7 +110,7 @@ def test_a_failure_leaves_what_was_read(lbcproxy, own):
 
 
 @pytest.mark.parametrize("below", [False, True])
-def test_a_core_folder_is_never_written_over_itself(lbcproxy, tmp_path, below):
+def test_a_core_folder_never_overwrites_itself(lbcproxy, tmp_path, below):
     """It would be read while it is written."""
     folder = tmp_path / "core"
     assert lbcproxy("convert", CASE, folder, "-F", "core").code == 0
@@ -125,7 +125,7 @@ def test_a_core_folder_is_never_written_over_itself(lbcproxy, tmp_path, below):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_proxy_writes_is_not_written_over(lbcproxy, held, name):
+def test_a_file_that_a_proxy_writes_is_not_overwritten(lbcproxy, held, name):
     """Its recording would go on into a file that has no name any more."""
     before = held.read_bytes()
     ended = lbcproxy(*commands(CASE, held)[name], "--force")
@@ -137,7 +137,7 @@ def test_what_a_proxy_writes_is_not_written_over(lbcproxy, held, name):
     assert [each.name for each in held.parent.iterdir()] == [held.name]
 
 
-def test_what_a_proxy_writes_is_not_repaired(lbcproxy, held):
+def test_a_file_that_a_proxy_writes_is_not_repaired(lbcproxy, held):
     """What looks torn may be a block that is being written."""
     with held.open("ab") as file:
         file.write(b"\x06\0\0\0")
@@ -151,6 +151,6 @@ def test_what_a_proxy_writes_is_not_repaired(lbcproxy, held):
     assert lbcproxy("repair", held, "-o", held.with_name("whole.pcapng")).code == 0
 
 
-def test_what_is_being_written_can_be_read(lbcproxy, held):
-    """A lock is for those who write."""
+def test_a_file_that_is_being_written_can_be_read(lbcproxy, held):
+    """The lock is only for writers."""
     assert lbcproxy("convert", held, held.with_name("other.pcapng")).code == 0

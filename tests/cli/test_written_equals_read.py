@@ -28,19 +28,19 @@ PLAIN = ("x.pcapng", "x.pcap", "x.ndjson", "core/")
 
 
 def network_of(path: Path) -> str | None:
-    """Give the network that has to be said: Core's files name none."""
+    """Return the network that has to be given, because Core's files do not name one."""
     return "bitcoin-mainnet" if path.name.startswith("core_") else None
 
 
 def said_of(network: str | None) -> tuple[str, ...]:
-    """Give the option for it."""
+    """Return the option for it."""
     return () if network is None else ("--network", network)
 
 
 def convert(
     path: Path, folder: Path, name: str, network: str | None
 ) -> tuple[Path, dict[str, int]]:
-    """Write a capture in a format; give what that could not hold."""
+    """Write a capture in a format; return what that could not hold."""
     out = folder / name
     (out if name.endswith("/") else folder).mkdir(parents=True)
     with open_writer(out, choose_format(out)) as writer:
@@ -50,7 +50,7 @@ def convert(
 
 
 def of_sessions(path: Path, network: str | None) -> list[tuple[object, ...]]:
-    """Give the sessions of a capture: who, whether its beginning is there, how it ended."""
+    """Return the sessions of a capture: who, whether its beginning is there, how it ended."""
     told = list(events(open_capture(path, network)))
     begun = {each.info.number: each for each in told if isinstance(each, SessionStarted)}
     return sorted(
@@ -70,7 +70,7 @@ def of_sessions(path: Path, network: str | None) -> list[tuple[object, ...]]:
 
 
 def in_pcap(entries: list[dict[str, object]], lacks: dict[str, int]) -> list[dict[str, object]]:
-    """Give what a pcap can hold of entries.
+    """Return what a pcap can hold of entries.
 
     Where it lacks the version that was agreed before, messages may be read as something else.
     """
@@ -81,7 +81,7 @@ def in_pcap(entries: list[dict[str, object]], lacks: dict[str, int]) -> list[dic
 
 
 def in_core(entries: list[dict[str, object]]) -> list[tuple[object, ...]]:
-    """Give what Core's files can hold of entries: messages, with microseconds.
+    """Return what Core's files can hold of entries: messages, with microseconds.
 
     In what order those of one microsecond came is not said.
     """
@@ -139,7 +139,7 @@ def test_every_format_into_every_other(tmp_path: Path, case: str, first: str, se
 
 
 def written_by(lbcproxy, command: str, path: Path, out: Path) -> int:
-    """Call a command that writes a capture; give how many messages it says it wrote."""
+    """Call a command that writes a capture; return how many messages it says it wrote."""
     more = said_of(network_of(path))
     form = ("-F", "core") if out.suffix == "" else ()
     arguments = {
@@ -158,8 +158,10 @@ def written_by(lbcproxy, command: str, path: Path, out: Path) -> int:
 @pytest.mark.parametrize("name", ["x.pcapng", "x.pcap.gz", "x.ndjson", "core"])
 @pytest.mark.parametrize("command", ["convert", "cut", "merge", "anonymise"])
 @pytest.mark.parametrize("case", INPUTS)
-def test_what_commands_say_they_wrote(lbcproxy, tmp_path: Path, case: str, command: str, name: str):
-    """Their count is what reading gives; gaps and bytes that are no message are none."""
+def test_commands_report_what_they_wrote(
+    lbcproxy, tmp_path: Path, case: str, command: str, name: str
+):
+    """Their count is what reading returns, without gaps and bytes that are not a message."""
     path, out = BY_NAME[case], tmp_path / name
     count = written_by(lbcproxy, command, path, out)
     first = entries_of(path, network_of(path))
@@ -173,7 +175,7 @@ def test_what_commands_say_they_wrote(lbcproxy, tmp_path: Path, case: str, comma
 
 @pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "x.ndjson.gz"])
 @pytest.mark.parametrize("case", INPUTS)
-def test_what_is_made_offline(lbcproxy, tmp_path: Path, case: str, name: str):
+def test_an_offline_replay_writes_what_it_prints(lbcproxy, tmp_path: Path, case: str, name: str):
     """What `replay offline` prints is what it wrote."""
     path, out = BY_NAME[case], tmp_path / name
     network = said_of(network_of(path))
@@ -186,5 +188,5 @@ def test_what_is_made_offline(lbcproxy, tmp_path: Path, case: str, name: str):
 
 
 def by_direction(line: str) -> bool:
-    """Give what to sort lines by so that each direction keeps its order."""
+    """Return what to sort lines by so that each direction keeps its order."""
     return line.startswith("to_client")

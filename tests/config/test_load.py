@@ -1,4 +1,4 @@
-"""Reading a config: what it gives, and what each mistake is told as."""
+"""Loading a config: the result, and the message for each error."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_the_reference_is_a_config_of_defaults():
 
 @pytest.mark.parametrize("name", Config.__struct_fields__)
 def test_every_setting_has_its_help(name):
-    """And its type in words; a proxy's own stand below `proxies`."""
+    """And its type; those that only a proxy has come below `proxies`."""
     lines = describe().splitlines()
     [place] = [number for number, line in enumerate(lines) if line.startswith(f"{name}:")]
     above = "\n".join(lines[max(0, place - 8) : place])
@@ -53,7 +53,7 @@ def test_every_setting_has_its_help(name):
     assert name == "proxies" or "Type" in above
 
 
-def test_a_proxy_has_what_stands_at_the_top(tmp_path):
+def test_a_proxy_inherits_the_settings_at_the_top(tmp_path):
     """Unless it says otherwise."""
     made = config(
         """
@@ -91,7 +91,7 @@ def test_upstreams_may_be_a_list(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["socks5", "transparent"])
-def test_where_clients_say_where_they_go_there_is_no_upstream(mode, tmp_path):
+def test_modes_in_which_clients_choose_have_no_upstream(mode, tmp_path):
     """Left out, or null."""
     for upstream in ("", ", upstream: null"):
         text = f"proxies: [{{network: lbry-regtest, listen: 1080, mode: {mode}{upstream}}}]"
@@ -113,7 +113,7 @@ def test_each_listener_has_a_file_of_its_own_name():
 
 
 def test_a_session_of_its_own_file_has_a_name_with_its_number():
-    """Else all would collide."""
+    """Otherwise all of them would collide."""
     [made] = load({"proxies": [{**PROXY, "record_per": "session"}]}).proxies
     assert "{session}" in made.record
 
@@ -238,7 +238,7 @@ ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
         ("5: 6\n" + ONE % "", "5: unknown setting"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(text, words, tmp_path):
+def test_an_error_names_the_setting_and_its_line(text, words, tmp_path):
     """Which file, which line, which setting, and what would be right."""
     with pytest.raises(ConfigError) as raised:
         config(text, tmp_path)
@@ -257,7 +257,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
         load({"record_compress": "zst", **both({}, {"listen": 2})})
 
 
-def test_who_records_on_demand_may_share_a_file_with_who_does_not():
+def test_proxies_with_and_without_record_on_demand_may_share_a_file():
     """It is the proxy's own affair; what becomes of files is not."""
     load({"record": "x", **both({"record_on_demand": True}, {"listen": 2})})
     with pytest.raises(ConfigError, match="records to the same file, with other settings"):
@@ -265,7 +265,7 @@ def test_who_records_on_demand_may_share_a_file_with_who_does_not():
 
 
 def both(first, second):
-    """Give a config of two proxies."""
+    """Return a config of two proxies."""
     return {"proxies": [{**PROXY, **first}, {**PROXY, **second}]}
 
 
@@ -288,8 +288,8 @@ def both(first, second):
         ),
     ],
 )
-def test_proxies_that_are_in_each_others_way_are_refused(first, second, words):
-    """They would not start, or lead in a circle for ever."""
+def test_proxies_that_conflict_are_refused(first, second, words):
+    """They would not start, or form a loop."""
     with pytest.raises(ConfigError) as raised:
         load(both(first, second))
     assert words in str(raised.value)
@@ -306,13 +306,13 @@ def test_proxies_that_are_in_each_others_way_are_refused(first, second, words):
         {"listen": 9002, "record": "{name}", "rotate_every": 5},
     ],
 )
-def test_proxies_that_only_look_so_are_not(second):
-    """One may lead to another, or wait to be enabled."""
+def test_proxies_that_only_seem_to_conflict_are_not(second):
+    """One may connect to another, or be disabled."""
     assert len(load(both({}, second)).proxies) == 2
 
 
-def test_many_upstreams_are_looked_at_once():
-    """Each leads to all behind it: there are more ways than could ever be gone."""
+def test_the_search_for_loops_visits_each_upstream_once():
+    """Each connects to all after it: there are too many paths to follow each."""
     proxies = [
         {**PROXY, "listen": port, "upstream": [f"127.0.0.1:{to}" for to in range(port + 1, 9100)]}
         for port in range(9000, 9099)
@@ -338,8 +338,8 @@ NAMES = st.sampled_from(Config.__struct_fields__) | st.text(max_size=10)
 
 
 @given(top=st.dictionaries(NAMES, VALUES, max_size=4), own=st.dictionaries(NAMES, VALUES))
-def test_whatever_stands_there_is_taken_or_refused(top, own):
-    """No other error comes out of it."""
+def test_any_content_is_loaded_or_refused(top, own):
+    """No other exception is raised."""
     for values in (top, {**top, "proxies": [{**PROXY, **own}]}):
         try:
             load(values)
@@ -401,7 +401,7 @@ def test_faults_are_read_with_their_attributes(tmp_path):
         ("network:", "seed: -1\nnetwork:", "line 1: seed: Expected `int` >= 0"),
     ],
 )
-def test_a_mistake_in_a_fault_is_told_with_its_line(before, after, words, tmp_path):
+def test_an_error_in_a_fault_names_its_line(before, after, words, tmp_path):
     """As any other."""
     assert before in FAULTY
     with pytest.raises(ConfigError) as caught:
@@ -421,7 +421,7 @@ def test_a_mistake_in_a_fault_is_told_with_its_line(before, after, words, tmp_pa
         (None, None),
     ],
 )
-def test_the_control_api_listens_here_alone_unless_it_is_said(given, address):
+def test_the_control_api_listens_on_loopback_by_default(given, address):
     """An address of others has to be written."""
     assert control_address(given) == address
 
@@ -450,14 +450,14 @@ def test_a_magic_of_its_own_makes_a_network_of_its_own():
     assert made.proxies[2].network == "bitcoin-signet@54d26fbd"
 
 
-def test_a_challenge_alone_is_that_of_a_signet():
-    """There is no other network that has one."""
+def test_a_challenge_alone_chooses_a_signet():
+    """No other network has a challenge."""
     made = load({"signet_challenge": "51", "proxies": [{"listen": 1, "upstream": "127.0.0.1:2"}]})
     assert made.proxies[0].network == "bitcoin-signet@54d26fbd"
 
 
 @pytest.mark.parametrize("wrong", [{"magic": "0102"}, {"signet_challenge": "5x"}])
-def test_a_wrong_magic_is_told_where_it_stands(wrong):
+def test_an_invalid_magic_names_its_line(wrong):
     """Not as a mistake in the network."""
     [setting] = wrong
     top = {"network": "bitcoin-signet", **wrong}
@@ -466,7 +466,7 @@ def test_a_wrong_magic_is_told_where_it_stands(wrong):
     load({**top, "proxies": [PROXY]})  # it does not belong to that one's network
 
 
-def test_a_socks_proxy_does_not_lead_through_itself():
+def test_a_socks_proxy_does_not_connect_through_itself():
     """Each client would be one more, without end; through another one of ours is fine."""
     one = {"network": "lbry-regtest", "mode": "socks5", "listen": 9001}
     other = {"network": "lbry-regtest", "mode": "socks5", "listen": 9002}
@@ -486,14 +486,14 @@ def test_a_socks_proxy_does_not_lead_through_itself():
         ({"socks_deny": ["a b"]}, "is not a network"),
     ],
 )
-def test_wrong_bounds_are_told(setting, words):
+def test_invalid_socks_rules_are_reported(setting, words):
     """A rule that means nothing would deny nothing."""
     proxy = {"network": "lbry-regtest", "mode": "socks5", "listen": 9001}
     with pytest.raises(ConfigError, match=words):
         load({"proxies": [{**proxy, **setting}]})
 
 
-def test_bounds_without_a_socks_proxy_are_an_error():
+def test_socks_rules_without_a_socks_proxy_are_an_error():
     """Nothing would come of them."""
     with pytest.raises(ConfigError, match="no effect without a proxy of mode socks5"):
         load({"socks_deny": ["private"], "proxies": [PROXY]})

@@ -11,7 +11,7 @@ from tests.proxy.loops import Loop
 
 @pytest.fixture
 def serving(loop: Loop, tmp_path: Path) -> Iterator[Serving]:
-    """Give a service that is stopped in the end."""
+    """Return a service that is stopped in the end."""
     serving = Serving(loop, tmp_path)
     yield serving
     serving.stop()

@@ -42,11 +42,11 @@ class Serving:
         return self
 
     def configure(self, **settings: Any) -> None:
-        """Say what the config is, for the start and for `hang_up`."""
+        """Write the config, for the start and for `hang_up`."""
         self.next = {"network": NETWORK.id, "record": None, **settings}
 
     def hang_up(self) -> None:
-        """Have the config read again."""
+        """Reload the config."""
         self.loop.call(self.service.hang_up)
 
     @property
@@ -63,7 +63,7 @@ class Serving:
     def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:
-        """Ask, and give the code and what was answered; a body that is no bytes goes as JSON."""
+        """Send a request; return status and answer. A body other than bytes is sent as JSON."""
         connection: http.client.HTTPConnection
         if "/" in self.api:
             connection = UnixConnection(self.api)
@@ -81,7 +81,7 @@ class Serving:
             connection.close()
 
     def run(self, command: str, *words: object, code: int = 0) -> str:
-        """Run one of our commands against it; give what it prints, of an error that."""
+        """Run a command against it; return its output, or its error output if it fails."""
         done = subprocess.run(
             [sys.executable, "-m", "lbcproxy", command, "--control", self.api, *map(str, words)],
             capture_output=True,

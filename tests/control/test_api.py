@@ -18,7 +18,7 @@ LATENCY = {"type": "latency", "attributes": {"latency": 100}}
 
 
 def proxy(server: socket.socket, **settings: Any) -> dict[str, Any]:
-    """A proxy called `one` that leads to a listening socket."""
+    """A proxy called `one` whose upstream is a listening socket."""
     upstream = f"127.0.0.1:{server.getsockname()[1]}"
     return {"name": "one", "listen": f"127.0.0.1:{free_port()}", "upstream": upstream, **settings}
 
@@ -29,13 +29,13 @@ def port_of(shown: dict[str, Any]) -> int:
 
 
 def refuses(port: int) -> bool:
-    """Whether nobody listens at a port."""
+    """Whether a port is free."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_a_proxy_that_is_made_passes_and_records_as_others_do(serving: Serving, tmp_path: Path):
-    """It has what stands at the top of the config: the network, the recording."""
+def test_a_created_proxy_forwards_and_records(serving: Serving, tmp_path: Path):
+    """It inherits the settings at the top of the config: the network, the recording."""
     path = tmp_path / "x.pcapng"
     serving.start(proxies=[], record=str(path))
     with listening() as server:
@@ -74,7 +74,7 @@ def test_disabling_ends_the_sessions(serving: Serving):
 
 
 def test_a_fault_is_added_to_a_session_that_is_open(serving: Serving):
-    """And taken away again: the session goes on, and what was held goes out."""
+    """And removed again: the session goes on, and held bytes are sent."""
     with listening() as server:
         serving.start(proxies=[proxy(server)])
         port = port_of(serving.ask("GET", "/proxies/one")[1])
@@ -93,7 +93,7 @@ def test_a_fault_is_added_to_a_session_that_is_open(serving: Serving):
     assert "proxy one: no faults" in serving.log
 
 
-def test_the_file_says_again_what_is(serving: Serving):
+def test_a_reload_restores_the_settings_of_the_file(serving: Serving):
     """SIGHUP undoes what was changed by the API, without an end of sessions for faults."""
     with listening() as server:
         one = proxy(server, faults=[LATENCY])
@@ -109,8 +109,8 @@ def test_the_file_says_again_what_is(serving: Serving):
             assert node.recv(100) == PING
 
 
-def test_the_schedule_is_told_where_there_is_one(serving: Serving):
-    """It is ours; who does not know it is not bothered with it."""
+def test_a_schedule_is_returned_if_there_is_one(serving: Serving):
+    """It is an extension, which other clients do not see."""
     serving.start(proxies=[{"name": "one", "listen": 0, "upstream": "127.0.0.1:1"}])
     timed = {**LATENCY, "after_bytes": 100, "for_seconds": 2.5}
     made = serving.ask("POST", "/proxies/one/toxics", timed)[1]
@@ -121,8 +121,8 @@ def test_the_schedule_is_told_where_there_is_one(serving: Serving):
     assert changed["for_seconds"] == 2.5
 
 
-def test_what_cannot_listen_is_as_it_was(serving: Serving):
-    """The answer says why; there is no half of a proxy."""
+def test_a_proxy_that_cannot_move_stays(serving: Serving):
+    """The answer says why; nothing is half changed."""
     with listening() as server:
         taken = f"127.0.0.1:{server.getsockname()[1]}"
         serving.start(proxies=[proxy(server, upstream="127.0.0.1:1")])
@@ -136,7 +136,7 @@ def test_what_cannot_listen_is_as_it_was(serving: Serving):
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_populate_makes_all_or_none(serving: Serving, place: int):
+def test_populate_creates_all_or_none(serving: Serving, place: int):
     """What it was to change is as it was, and the answer says which proxy could not be had."""
     with listening() as server:
         serving.start(proxies=[{"name": "old", "listen": 0, "upstream": "127.0.0.1:1"}])
@@ -153,7 +153,7 @@ def test_populate_makes_all_or_none(serving: Serving, place: int):
         assert serving.ask("GET", "/proxies") == before
 
 
-def test_populate_changes_nothing_if_one_proxy_cannot_be(serving: Serving):
+def test_populate_changes_nothing_if_one_proxy_is_invalid(serving: Serving):
     """It is named by its number, as a field that is missing is."""
     serving.start(proxies=[])
     good = {"name": "good", "upstream": "127.0.0.1:1"}
@@ -176,7 +176,7 @@ def test_populate_is_one_change(serving: Serving):
     assert serving.log.count("changed by the control API: ") == 1
 
 
-def test_populate_takes_a_name_twice(serving: Serving):
+def test_populate_accepts_a_repeated_name(serving: Serving):
     """The last counts, as when the proxies were made one by one."""
     serving.start(proxies=[])
     one = {"name": "one", "upstream": "127.0.0.1:1"}
@@ -272,7 +272,7 @@ BODIES = {
 }
 
 
-def test_what_cannot_be_is_refused_in_words(serving: Serving):
+def test_invalid_requests_get_an_error_message(serving: Serving):
     """Whatever the body, the answer is JSON with toxiproxy's code, and all is as it was."""
     there = {"type": "latency", "name": "there", "attributes": {"latency": 1}}
     one = {"name": "one", "listen": 0, "upstream": "127.0.0.1:1", "faults": [there]}
@@ -303,15 +303,17 @@ def test_what_cannot_be_is_refused_in_words(serving: Serving):
         ({"User-Agent": "Mozilla/5.0"}, 403),
     ],
 )
-def test_a_web_page_cannot_ask(serving: Serving, headers: dict[str, str], status: int):
-    """A browser would let any page send to 127.0.0.1, by a name that leads there as well."""
+def test_requests_from_a_web_page_are_refused(
+    serving: Serving, headers: dict[str, str], status: int
+):
+    """A browser lets any page send to 127.0.0.1, also by a name that resolves to it."""
     serving.start(proxies=[])
     code, answer = serving.ask("GET", "/proxies", headers=headers)
     assert code == status
     assert (code == 200) is (answer == {})
 
 
-def test_a_body_without_end_is_not_kept(serving: Serving):
+def test_an_endless_body_is_not_buffered(serving: Serving):
     """It is dropped as it comes, and its sender cut off."""
     serving.start(proxies=[])
     host, _, port = serving.api.partition(":")
@@ -326,7 +328,7 @@ def test_a_body_without_end_is_not_kept(serving: Serving):
 
 
 def test_a_unix_socket_is_for_this_user_alone(serving: Serving, tmp_path: Path):
-    """Where a path says so; what a crash left there is no obstacle."""
+    """If the address is a path; a socket that a crash left there does not matter."""
     path = tmp_path / "control.sock"
     serving.start(control=str(path), proxies=[])
     assert path.stat().st_mode & 0o777 == 0o600

@@ -18,12 +18,12 @@ def ping(nonce):
 
 
 def intercept(serving, *words, code=0):
-    """Run the command against a service; give what it prints."""
+    """Run the command against a service; return what it prints."""
     return serving.run("intercept", *words, code=code)
 
 
 def waiting(serving, count):
-    """Wait until so many messages are held, and give them."""
+    """Wait until so many messages are held, and return them."""
 
     def enough():
         held = serving.ask("GET", "/intercept")[1]["held"]
@@ -82,7 +82,7 @@ def test_messages_are_held_released_edited_and_dropped(serving, control):
     ],
 )
 def test_wrong_settings_change_nothing(serving, body, words):
-    """And say what would be right."""
+    """And the error says what is allowed."""
     serving.start(proxies=[])
     status, answer = serving.ask("POST", "/intercept", body)
     assert status == 400
@@ -102,16 +102,16 @@ def test_wrong_settings_change_nothing(serving, body, words):
         ({"do": "edit"}, 404, "message 7 is not held"),
     ],
 )
-def test_what_does_not_wait_cannot_be_decided_about(serving, body, status, words):
-    """It may have gone meanwhile."""
+def test_a_message_that_is_not_held_cannot_be_decided_about(serving, body, status, words):
+    """It may have been released in the meantime."""
     serving.start(proxies=[])
     found, answer = serving.ask("POST", "/intercept/7", body)
     assert found == status
     assert words in answer["error"]
 
 
-def test_the_command_says_what_is_wrong(serving):
-    """With the words of the API; or that nobody is there."""
+def test_the_command_prints_errors(serving):
+    """With the text of the API, or that there is no server."""
     serving.start(proxies=[])
     assert "did you mean ping?" in intercept(serving, "pign", code=1)
     assert "message 3 is not held" in intercept(serving, "--drop", 3, code=1)

@@ -14,12 +14,12 @@ def ping(nonce):
 
 
 def record(serving, *words, code=0):
-    """Run the command against a service; give what it prints."""
+    """Run the command against a service; return what it prints."""
     return serving.run("record", *words, code=code)
 
 
 def nonces(path):
-    """Give those of a file's pings."""
+    """Return those of a file's pings."""
     return [each.message.record.nonce for each in open_capture(path)]
 
 
@@ -42,7 +42,7 @@ def proxied(server, name, **settings):
     return {"listen": free_port(), "upstream": upstream, "name": name, **settings}
 
 
-def test_recording_is_switched_while_sessions_last(serving):
+def test_recording_is_turned_on_and_off_during_sessions(serving):
     """On in a session's middle, off, and on again: three states, two files."""
     with listening() as server:
         main = proxied(server, "main")
@@ -70,7 +70,7 @@ def test_recording_is_switched_while_sessions_last(serving):
     assert nonces(serving.folder / "x-2.pcapng") == [4]
 
 
-def test_one_session_or_peer_is_switched(serving):
+def test_recording_is_turned_on_and_off_for_a_session_or_peer(serving):
     """The others stay as they are; of a peer those to come, too."""
     with listening() as server, listening() as other:
         pair = proxied(server, "a"), proxied(other, "b")
@@ -172,7 +172,7 @@ def test_a_choice_outlives_other_changes(serving):
         ("rings/main", {"enabled": True}, 400, "no setting 'enabled'"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(serving, path, body, status, words):
+def test_invalid_requests_get_an_error_message(serving, path, body, status, words):
     """And changes nothing."""
     with listening() as server:
         pair = [proxied(server, "main"), proxied(server, "quiet", record=None)]
@@ -184,8 +184,8 @@ def test_what_cannot_be_is_refused_in_words(serving, path, body, status, words):
         assert serving.ask("GET", "/recordings")[1] == before
 
 
-def test_what_cannot_be_recorded_is_told_to_who_asks(serving):
-    """At once; traffic goes on."""
+def test_a_recording_failure_is_returned_to_the_client(serving):
+    """At once, while the traffic goes on."""
     (serving.folder / "file").write_text("")
     with listening() as server:
         main = proxied(server, "main")
@@ -208,7 +208,7 @@ def test_too_many_choices_are_refused(serving):
         assert (status, "1000 peers" in answer["error"]) == (409, True)
 
 
-def test_the_command_says_what_is_wrong(serving):
+def test_the_command_prints_errors(serving):
     """As the others do."""
     serving.start(proxies=[])
     assert "exclude each other" in record(serving, "on", "--session", 1, "--peer", "x", code=2)

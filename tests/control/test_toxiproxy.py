@@ -18,7 +18,7 @@ SERVER = "github.com/Shopify/toxiproxy/v2/cmd/server"
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build toxiproxy's server and a program that uses its client; give their folder."""
+    """Build toxiproxy's server and a program that uses its client; return their folder."""
     go = program("go", "install Go, to have toxiproxy's client drive ours")
     folder = tmp_path_factory.mktemp("go")
     for name, package in (("client", "."), ("server", SERVER)):
@@ -31,7 +31,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def toxiproxy(programs: Path) -> Iterator[str]:
-    """Run toxiproxy, and give where its API is."""
+    """Run toxiproxy, and return where its API is."""
     port = free_port()
     process = subprocess.Popen(
         [programs / "server", "-host", "127.0.0.1", "-port", str(port)],
@@ -52,7 +52,7 @@ def _listens(port: int) -> bool:
 
 
 def drive(programs: Path, api: str) -> list[str]:
-    """Have the client go through its list; give what it says."""
+    """Run the list of requests with the client; return its output."""
     listens = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     command = [str(programs / "client"), api, *listens]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
@@ -69,7 +69,7 @@ def test_the_go_client_sees_no_difference(programs: Path, toxiproxy: str, servin
 
 @pytest.fixture
 def python_client(serving: Serving) -> Any:
-    """Give toxiproxy-python, with its default address changed to ours."""
+    """Return toxiproxy-python, with its default address changed to ours."""
     try:
         from toxiproxy import Toxiproxy
     except ImportError:
@@ -80,7 +80,7 @@ def python_client(serving: Serving) -> Any:
     return client
 
 
-def test_the_python_client_drives_us(python_client: Any):
+def test_the_python_client_works(python_client: Any):
     """Populate, add, list, remove, disable, reset, destroy."""
     assert python_client.running()
     upstream = f"127.0.0.1:{free_port()}"
@@ -103,7 +103,7 @@ def test_the_python_client_drives_us(python_client: Any):
     assert python_client.proxies() == {}
 
 
-def test_the_python_client_hears_of_mistakes(python_client: Any):
+def test_the_python_client_gets_errors(python_client: Any):
     """Its own exceptions hang on the codes."""
     from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 

@@ -1,4 +1,4 @@
-"""`twistd` without `-n`: a daemon, and the twistd that waits until it has begun."""
+"""`twistd` without `-n`: a daemon, and the twistd that waits until it has started."""
 
 import contextlib
 import os
@@ -53,7 +53,7 @@ def is_alive(number: int) -> bool:
     return False
 
 
-def test_a_daemon_relays_and_records_until_it_is_told_to_end(daemon, tmp_path):
+def test_a_daemon_forwards_and_records_until_it_is_stopped(daemon, tmp_path):
     """Its files are where twistd was called, though a daemon has no terminal."""
     port = free_port()
     with closing(Echo()) as echo:
@@ -69,8 +69,8 @@ def test_a_daemon_relays_and_records_until_it_is_told_to_end(daemon, tmp_path):
     assert not (tmp_path / "twistd.pid").exists()
 
 
-def test_a_daemon_that_cannot_begin_is_an_error(daemon, tmp_path):
-    """Who started it is told, and does not wait for ever; nothing is left behind."""
+def test_a_daemon_that_cannot_start_is_an_error(daemon, tmp_path):
+    """The caller gets the error without waiting for ever, and nothing is left running."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, said = daemon({"listen": port, "upstream": "127.0.0.1:1"})

@@ -36,7 +36,7 @@ SIZES = (8, 8, 8, 40, 300, 300, 2_000, 30_000, 200_000)
 RATE = 1_500_000
 """Bytes a second that each client sends, in bursts: a file must be read in the test's time."""
 HURRY = 0.1
-"""Seconds before the kill in which they send without a pause, so that it meets a busy disk."""
+"""Seconds before the kill in which they send without a pause, so that the disk is busy."""
 SEED = int(os.environ.get("LBCPROXY_TEST_SEED", random.randrange(1 << 32)))
 
 
@@ -82,7 +82,7 @@ class Traffic:
 
 
 def completed(chunks: list[tuple[float, bytes]], until: float) -> list[bytes]:
-    """Give the messages that a tap saw whole before a moment."""
+    """Return the messages that a tap saw whole before a moment."""
     data = memoryview(b"".join(each for moment, each in list(chunks) if moment < until))
     found = []
     while len(data) >= 24 and len(data) >= (size := 24 + int.from_bytes(data[16:20], "little")):
@@ -92,7 +92,7 @@ def completed(chunks: list[tuple[float, bytes]], until: float) -> list[bytes]:
 
 
 def oldest_missing(chunks: list[tuple[float, bytes]], size: int) -> float | None:
-    """Give the moment of the first chunk that is not within so many bytes; None if all are."""
+    """Return the moment of the first chunk that is not within so many bytes; None if all are."""
     total = 0
     for moment, data in list(chunks):
         total += len(data)
@@ -112,7 +112,7 @@ def echo() -> Iterator[Echo]:
 def run_until_killed(
     folder: Path, config: dict[str, Any], command: tuple[str, ...], chance: random.Random
 ) -> tuple[float, list[TappedConnection]]:
-    """Run it with traffic, kill it at a random moment; give that and what a tap saw."""
+    """Run it with traffic, kill it at a random moment; return that and what a tap saw."""
     seconds, hurry = chance.uniform(AGE + 0.1, AGE + 0.6), chance.uniform(0, HURRY)
     say(f"kill -9 after {seconds + hurry:.3f} s")
     with closing(Service(folder, config, command)) as service:
@@ -128,7 +128,7 @@ def run_until_killed(
 
 @pytest.mark.parametrize("number", range(FILES))
 def test_what_passed_a_second_before_a_kill_is_recorded(tmp_path, echo, number, count):
-    """And the next run goes on in the same file, after `repair` or without it."""
+    """And the next run continues the same file, with or without `repair`."""
     chance = random.Random(SEED + number)
     path = tmp_path / "it.pcapng"
     proxy = {"listen": 0, "upstream": f"127.0.0.1:{echo.port}"}
@@ -170,7 +170,7 @@ def talking(tap: Tap) -> int:
 
 
 def is_torn(path: Path) -> bool:
-    """Whether a crash left something unfinished at a file's end; all before must be whole."""
+    """Whether a crash left an incomplete block at the end of a file; the rest must be complete."""
     with path.open("rb") as file:
         found = find_damage(file)
     say(f"{found.size:,} bytes, of which {found.size - found.kept:,} are torn")

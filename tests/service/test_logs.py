@@ -1,4 +1,4 @@
-"""The log: lines and JSON, levels, files, and what nobody may smuggle into it."""
+"""The log: lines and JSON, levels, files, and escaping."""
 
 import errno
 import json
@@ -49,8 +49,8 @@ def test_a_line_names_time_session_and_what():
     assert plain.endswith(".250] listening")
 
 
-def test_an_object_has_the_facts_by_name():
-    """For whoever collects logs."""
+def test_an_object_has_the_values_by_name():
+    """For programs that collect logs."""
     assert json.loads(json_line(EVENT)) == {
         "time": "2023-11-14T22:13:20.250+00:00",
         "level": "warn",
@@ -96,7 +96,7 @@ def test_below_the_level_nothing_is_even_formatted(logs):
     assert logs.lines[-1][0].endswith("now")
 
 
-def test_of_others_only_warnings_are_shown(logs):
+def test_only_warnings_of_other_libraries_are_logged(logs):
     """Twisted tells of every port it opens."""
     logs.set(level="debug", path=None, json=False)
     OTHERS.info("chatter")
@@ -104,8 +104,8 @@ def test_of_others_only_warnings_are_shown(logs):
     assert [line.partition("] ")[2] for line, _ in logs.lines] == ["trouble"]
 
 
-def test_a_file_takes_the_terminals_place(logs, tmp_path):
-    """Folders are made; it is added to, and opened anew when it was moved."""
+def test_a_log_file_replaces_the_terminal(logs, tmp_path):
+    """Folders are created; the file is appended to, and reopened after it was moved."""
     path = tmp_path / "logs" / "x.log"
     path.parent.mkdir()
     path.write_text("before\n")
@@ -135,7 +135,7 @@ def test_a_log_that_cannot_be_opened_is_named(logs, tmp_path):
 
 
 class Disk:
-    """Stands in for `os.write` on a disk with so much room."""
+    """Replaces `os.write` by a disk with limited space."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
         self.room = room
@@ -152,7 +152,9 @@ class Disk:
 
 @pytest.mark.parametrize("json_lines", [False, True])
 @pytest.mark.parametrize("room", [0, 10])
-def test_a_log_on_a_full_disk_says_so_and_goes_on(logs, tmp_path, monkeypatch, room, json_lines):
+def test_a_log_on_a_full_disk_is_reported_and_recovers(
+    logs, tmp_path, monkeypatch, room, json_lines
+):
     """What is missing is counted, in the log too; a line that was cut is completed."""
     path = tmp_path / "log"
     logs.set(level="info", path=str(path), json=json_lines)
@@ -193,7 +195,7 @@ def test_what_was_lost_is_known_after_the_file_was_changed(logs, tmp_path, monke
     assert logs.lost == 2
 
 
-def test_a_log_into_a_pipe_waits_for_nobody(logs, tmp_path):
+def test_a_log_to_a_pipe_never_blocks(logs, tmp_path):
     """Neither for a reader at the start, nor for one that is slow."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -205,7 +207,7 @@ def test_a_log_into_a_pipe_waits_for_nobody(logs, tmp_path):
         assert reading.read(20_000).count(b"x" * 100 + b"\n") > 100
 
 
-def test_a_log_is_for_its_owner_alone(tmp_path):
+def test_a_log_is_readable_only_by_its_owner(tmp_path):
     """It holds what nodes said; one that is there keeps its mode."""
     log = Logs(lambda line, bad: None)
     old = tmp_path / "old.log"

@@ -36,7 +36,7 @@ def config(server, **settings):
 
 @pytest.fixture
 def start(tmp_path):
-    """Give what starts a program, which is ended in the end."""
+    """Return a function that starts a program, which is stopped at the end."""
     started = []
 
     def begin(server, command=RUN, **settings):
@@ -50,7 +50,7 @@ def start(tmp_path):
 
 
 def record(service, *words):
-    """Run the command against its socket; give what it prints."""
+    """Run the command against its socket; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "lbcproxy", "record", "--control", "./control.sock", *words],
         cwd=service.folder,
@@ -63,11 +63,11 @@ def record(service, *words):
 
 
 def nonces(path):
-    """Give those of a file's pings."""
+    """Return those of a file's pings."""
     return [each.message.record.nonce for each in open_capture(path)]
 
 
-def test_a_program_is_switched_off_and_on_and_its_rings_are_written(tmp_path, start):
+def test_recording_is_turned_off_and_on_and_rings_are_written(tmp_path, start):
     """By its socket; a node that breaks off leaves what it said last, recorded or not."""
     with listening() as server:
         service = start(server, control="./control.sock", ring=3, ring_file="ring-{session}.pcapng")
@@ -88,7 +88,7 @@ def test_a_program_is_switched_off_and_on_and_its_rings_are_written(tmp_path, st
     assert nonces(tmp_path / "x-2.pcapng") == [6]
 
 
-def test_old_files_are_compressed_and_deleted_behind_a_rotation(tmp_path, start):
+def test_old_files_are_compressed_and_deleted_after_a_rotation(tmp_path, start):
     """Those of an earlier run as well; what is there in the end is what may be."""
     settings = {
         "record": "x-%Y%m%d-%H%M%S.pcapng",
@@ -126,7 +126,7 @@ def test_old_files_are_compressed_and_deleted_behind_a_rotation(tmp_path, start)
 @pytest.mark.parametrize("command", [RUN, TWISTD])
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGQUIT, signal.SIGTERM])
 def test_the_rings_of_a_program_that_dies_are_written(tmp_path, start, command, number):
-    """By a watchdog's signal; an orderly stop is no death."""
+    """By a watchdog's signal; an orderly stop does not count."""
     with listening() as server:
         service = start(server, command, record=None, ring=9, ring_file="ring-{session}.pcapng")
         with connect(service.ports[0], server) as (client, node):
@@ -144,7 +144,7 @@ def test_the_rings_of_a_program_that_dies_are_written(tmp_path, start, command, 
 
 
 def test_a_stop_is_a_reason_if_it_is_asked_for(tmp_path, start):
-    """Written behind the ends of the sessions, before the program is gone."""
+    """Written after the sessions end, before the program exits."""
     with listening() as server:
         service = start(
             server, record=None, ring=2, ring_on=["stop"], ring_file="ring-{session}.pcapng"

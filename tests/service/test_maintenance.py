@@ -1,4 +1,4 @@
-"""Old captures are tidied in a thread that nobody waits for."""
+"""Retention of old captures in a background thread."""
 
 import threading
 
@@ -25,7 +25,7 @@ class Scene:
         )
 
     def apply(self, pattern="x-{session}.pcapng", **keeping):
-        """Give who is told of a file that is closed."""
+        """Return what to call when a file is closed."""
         return self.work.apply(
             str(self.folder / pattern), RetentionPolicy(**keeping), network=NETWORK.id, name="main"
         )
@@ -38,7 +38,7 @@ def scene(tmp_path):
     scene.work.close()
 
 
-def test_files_are_tidied_when_one_is_closed_and_when_it_is_asked_for(scene):
+def test_retention_runs_when_a_file_is_closed_and_on_request(scene):
     """Those of its pattern; of the other when all are."""
     closed = scene.apply(age=50.0)
     scene.apply("y-{session}.pcapng", age=50.0)
@@ -51,7 +51,7 @@ def test_files_are_tidied_when_one_is_closed_and_when_it_is_asked_for(scene):
     assert len(scene.told) == 2
 
 
-def test_what_is_not_to_be_kept_otherwise_needs_no_thread(scene):
+def test_without_a_policy_nothing_runs(scene):
     """As by default."""
     before = threading.active_count()
     scene.apply()(None)
@@ -60,7 +60,7 @@ def test_what_is_not_to_be_kept_otherwise_needs_no_thread(scene):
     assert threading.active_count() == before
 
 
-def test_files_of_one_pattern_are_tidied_once(scene, monkeypatch):
+def test_retention_of_one_pattern_runs_once(scene, monkeypatch):
     """However many recordings ask for it, and however often while it is under way."""
     assert scene.apply(size=1) is not None
     scene.apply(size=1)
@@ -85,7 +85,7 @@ def test_files_of_one_pattern_are_tidied_once(scene, monkeypatch):
     assert len(times) == 2
 
 
-def test_behind_the_end_nothing_is_touched(scene):
+def test_nothing_is_touched_after_the_end(scene):
     """What is left is done at the next start."""
     closed = scene.apply(age=50.0, compress="gz")
     scene.work.close()
@@ -96,7 +96,7 @@ def test_behind_the_end_nothing_is_touched(scene):
     assert path.exists()
 
 
-def test_what_was_written_before_it_was_to_be_deleted_is_known(scene):
+def test_files_finished_before_a_policy_applies_are_known(scene):
     """The config may be read again, and the clock jump: a file is as old as it is."""
     mine = capture(scene.folder / "x-1.pcapng", age=10**9)
     file = CaptureFile(str(mine), Background(0), print)

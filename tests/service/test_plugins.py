@@ -1,4 +1,4 @@
-"""Plugins of a config: named in it, loaded again when they change, refused when they are wrong."""
+"""Plugins of a config: loaded, reloaded when they change, refused if they are invalid."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def config(server, *plugins):
 
 
 @pytest.mark.parametrize("command", [RUN, TWISTD], ids=["run", "twistd"])
-def test_a_plugin_that_changes_is_loaded_again_and_sessions_are_kept(tmp_path, command):
+def test_a_changed_plugin_is_reloaded_and_sessions_are_kept(tmp_path, command):
     """The new file is at work from the next message on; a broken one changes nothing."""
     path = tmp_path / "drops.py"
     path.write_text(DROPS.format(command="ping"))
@@ -79,8 +79,8 @@ class Leaves(Plugin):
 
 
 @pytest.mark.parametrize("command", [RUN, TWISTD], ids=["run", "twistd"])
-def test_a_plugin_that_wants_to_leave_leaves_alone(tmp_path, command):
-    """Out of a hook, at import and at the end: it is named, reloading goes on, SIGTERM ends."""
+def test_a_plugin_that_exits_stops_only_itself(tmp_path, command):
+    """In a hook, at import and at the end: it is reported, reloading goes on, SIGTERM works."""
     path = tmp_path / "leaves.py"
     path.write_text(LEAVES.format(error="SystemExit(3)"))
     with listening() as server:
@@ -104,7 +104,7 @@ def test_a_plugin_that_wants_to_leave_leaves_alone(tmp_path, command):
             service.close()
 
 
-def test_sighup_gives_sessions_to_come_other_plugins(tmp_path):
+def test_sighup_changes_the_plugins_of_new_sessions(tmp_path):
     """Open ones keep theirs."""
     (tmp_path / "drops.py").write_text(DROPS.format(command="ping"))
     with listening() as server:
@@ -137,7 +137,7 @@ def test_sighup_gives_sessions_to_come_other_plugins(tmp_path):
         (["slow_inventory second=1"], "has no setting 'second': seconds"),
     ],
 )
-def test_a_wrong_plugin_is_an_error_at_the_start(tmp_path, plugins, words):
+def test_an_invalid_plugin_is_an_error_at_the_start(tmp_path, plugins, words):
     """Before anything listens."""
     options = [part for each in plugins for part in ("-s", each)]
     mode = "reverse:127.0.0.1:1@0"

@@ -26,7 +26,7 @@ def refuses(*_):
 
 
 @pytest.mark.parametrize("stop", [refuses, lambda: fail(OSError()), lambda: succeed(None)])
-def test_a_signal_ends_the_program_though_stopping_fails(stop):
+def test_a_signal_ends_the_program_even_if_stopping_fails(stop):
     """Nothing a session or plugin does may keep the process."""
     reactor = Reactor()
     ending = Shutdown(stop, bool, reactor)
@@ -35,7 +35,7 @@ def test_a_signal_ends_the_program_though_stopping_fails(stop):
     assert (ending.failure is None) == (stop is not refuses)
 
 
-def test_a_reactor_that_does_not_hear_of_sigterm_is_killed(monkeypatch):
+def test_a_reactor_that_ignores_sigterm_is_killed(monkeypatch):
     """A plugin in an endless loop keeps it; what rings hold is saved first."""
     done, alarms, handlers = [], [], {}
     monkeypatch.setattr(signal, "alarm", alarms.append)
@@ -59,7 +59,7 @@ def test_a_reactor_that_does_not_hear_of_sigterm_is_killed(monkeypatch):
     assert alarms == [STUCK_TIMEOUT, 0]
 
 
-def test_the_second_signal_ends_the_program_though_the_sessions_cannot_be_broken_off():
+def test_the_second_signal_ends_the_program_even_if_aborting_fails():
     """The first waits for something that does not come."""
     reactor = Reactor()
     ending = Shutdown(Deferred, refuses, reactor)

@@ -22,7 +22,7 @@ def config(server, **settings):
 
 
 def recorded(tmp_path, wanted):
-    """Have some messages pass; give what was recorded."""
+    """Send some messages; return what was recorded."""
     stream = b"".join(map(ping, range(100))) + BLOCK + b"junk" + ping(100)
     with listening() as server:
         service = Service(tmp_path, config(server, record_filter=wanted), RUN)
@@ -46,7 +46,7 @@ def test_only_what_the_filter_matches_is_recorded(tmp_path):
     assert recorded(tmp_path / "c", "tx") == []
 
 
-def test_a_wrong_filter_is_an_error_at_its_line(tmp_path):
+def test_an_invalid_filter_is_an_error_with_its_line(tmp_path):
     """Before anything listens."""
     (tmp_path / "config.yaml").write_text(
         "network: lbry-regtest\nrecord_filter: pign\nproxies: [{listen: 0, upstream: 'x:1'}]\n"

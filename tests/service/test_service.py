@@ -56,7 +56,7 @@ class Served:
         return self
 
     def hang_up(self) -> None:
-        """Have the config read again."""
+        """Reload the config."""
         self.loop.call(self.service.hang_up)
 
     def stop(self) -> None:
@@ -76,14 +76,14 @@ class Served:
 
 @pytest.fixture
 def served(loop: Loop, tmp_path: Path) -> Iterator[Served]:
-    """Give a service that is stopped in the end."""
+    """Return a service that is stopped in the end."""
     served = Served(loop, tmp_path)
     yield served
     served.stop()
 
 
 def proxy(server: socket.socket, **settings: Any) -> dict[str, Any]:
-    """A proxy that leads to a listening socket."""
+    """A proxy whose upstream is a listening socket."""
     upstream = f"127.0.0.1:{server.getsockname()[1]}"
     return {"listen": free_port(), "upstream": upstream, **settings}
 
@@ -108,7 +108,7 @@ def count(path: Path) -> int:
 
 
 def test_all_proxies_of_a_config_are_started(served: Served):
-    """Each leads to its own; one that is not enabled does not listen."""
+    """Each has its own upstream; one that is not enabled does not listen."""
     with listening() as one, listening() as other:
         first, second = proxy(one), proxy(other, name="second", record=None)
         third = proxy(other, enabled=False)
@@ -124,7 +124,7 @@ def test_all_proxies_of_a_config_are_started(served: Served):
 
 
 @pytest.mark.parametrize("built", [True, False])
-def test_a_missing_native_engine_is_said_once(served: Served, monkeypatch, built: bool):
+def test_a_missing_native_engine_is_logged_once(served: Served, monkeypatch, built: bool):
     """At the start, with what it costs and how to get it."""
     monkeypatch.setattr("lbcproxy.wire.engine.ENGINES", {"native": None} if built else {})
     with listening() as node:
@@ -132,7 +132,7 @@ def test_a_missing_native_engine_is_said_once(served: Served, monkeypatch, built
     assert served.log.count("the native engine is not built") == (not built)
 
 
-def test_what_is_added_removed_and_kept(served: Served):
+def test_proxies_are_added_removed_and_kept(served: Served):
     """A change is only a change: a session of what stays does not notice."""
     with listening() as one, listening() as other:
         kept, gone = proxy(one, name="kept"), proxy(other, name="gone")
@@ -170,7 +170,7 @@ def test_another_upstream_is_another_proxy(served: Served):
             echo(client, node)
 
 
-def test_other_settings_hold_for_sessions_to_come(served: Served):
+def test_other_settings_apply_to_new_sessions(served: Served):
     """Those there are go on, into the file they were recorded in."""
     with listening() as server:
         main = proxy(server, name="main")
@@ -193,7 +193,7 @@ def test_other_settings_hold_for_sessions_to_come(served: Served):
     assert "refused: there are 2 sessions already (max_sessions)" in served.log
 
 
-def test_other_rotation_begins_another_file(served: Served):
+def test_changed_rotation_starts_another_file(served: Served):
     """The one there is still has sessions; nothing is written over, nothing torn."""
     with listening() as server:
         main = proxy(server, name="main")
@@ -211,7 +211,7 @@ def test_other_rotation_begins_another_file(served: Served):
     assert count(served.folder / "x-2.pcapng") == 2
 
 
-def test_nothing_changed_is_nothing_done(served: Served):
+def test_without_changes_nothing_happens(served: Served):
     """A SIGHUP to be sure costs nothing."""
     with listening() as server:
         main = proxy(server)
@@ -224,7 +224,7 @@ def test_nothing_changed_is_nothing_done(served: Served):
 
 
 @pytest.mark.parametrize("text", ["proxies: [", "proxies: []", "network: nope\n"])
-def test_a_config_that_is_wrong_changes_nothing(served: Served, text: str):
+def test_an_invalid_config_changes_nothing(served: Served, text: str):
     """The log says what and where."""
     with listening() as server:
         main = proxy(server)
@@ -236,7 +236,7 @@ def test_a_config_that_is_wrong_changes_nothing(served: Served, text: str):
     assert f"the config is unchanged: {served.path}" in served.log
 
 
-def test_a_listener_that_cannot_be_opened_costs_no_other(served: Served):
+def test_a_listener_that_cannot_be_opened_affects_no_other(served: Served):
     """At a change it is said, and the rest holds; at the start it is an error."""
     with listening() as server, listening() as busy:
         main, taken = proxy(server, name="main"), proxy(server, name="taken")
@@ -264,7 +264,7 @@ def test_a_capture_that_cannot_be_written_is_an_error_at_the_start(served: Serve
     served.service = None
 
 
-def test_files_that_were_moved_are_opened_anew(served: Served):
+def test_files_that_were_moved_are_reopened(served: Served):
     """The capture and the log, as log rotation wants it."""
     with listening() as server:
         main = proxy(server)
@@ -283,7 +283,7 @@ def test_files_that_were_moved_are_opened_anew(served: Served):
 
 
 @pytest.mark.parametrize("policy", ["continue", "stop"])
-def test_a_disk_that_takes_nothing_ends_all_or_nothing(served: Served, policy: str):
+def test_a_failing_disk_ends_all_sessions_or_none(served: Served, policy: str):
     """As the operator wants it; it is said in either case."""
     with listening() as server:
         main = proxy(server)
@@ -324,7 +324,7 @@ def test_what_has_a_file_of_its_own(served: Served, per: str, files: int):
         assert [file.name for file in found] == ["a.pcapng", "b.pcapng"]
 
 
-def test_a_place_that_cannot_be_had_leaves_what_there_is(served: Served):
+def test_an_address_in_use_leaves_the_proxy_as_it_is(served: Served):
     """A mistyped port must not cost the sessions; the right one moves the proxy."""
     with listening() as server, listening() as busy:
         main = proxy(server, name="main")
@@ -347,7 +347,7 @@ def test_a_place_that_cannot_be_had_leaves_what_there_is(served: Served):
     assert served.log.count("proxy main stops") == 1
 
 
-def test_of_changes_that_come_together_the_last_counts(served: Served, loop: Loop):
+def test_of_simultaneous_changes_the_last_wins(served: Served, loop: Loop):
     """While a port is being freed another change may come, or the end."""
     with listening() as server, listening() as other:
         first = proxy(server, name="main")
@@ -377,7 +377,7 @@ def test_of_changes_that_come_together_the_last_counts(served: Served, loop: Loo
         assert not accepts(last["listen"])
 
 
-def test_a_recording_that_was_replaced_is_opened_anew_too(served: Served):
+def test_a_replaced_recording_is_reopened_too(served: Served):
     """It has sessions yet, and log rotation takes its file away as any other."""
     with listening() as server:
         main = proxy(server, name="main")

@@ -63,7 +63,7 @@ def echo():
 
 @pytest.fixture
 def start(tmp_path, echo):
-    """Start a service that leads to the node."""
+    """Start a service whose upstream is the node."""
     started = []
 
     def begin(command):
@@ -114,7 +114,7 @@ def test_the_first_signal_sends_what_has_been_received(start, command, echo):
 
 
 @each_command
-def test_a_node_that_never_reads_holds_the_first_signal_up_for_a_while(start, command):
+def test_a_node_that_never_reads_delays_the_first_signal(start, command):
     """It has five seconds; an init system waits longer than that before it kills."""
     service = start(command)
     with closing(Flood(service.ports[0])) as flood:

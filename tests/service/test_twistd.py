@@ -45,7 +45,7 @@ def echo():
 
 @pytest.fixture
 def config(echo):
-    """A config of one proxy, called one, that leads to the node."""
+    """A config with one proxy, called one, whose upstream is the node."""
     proxy = {"name": "one", "listen": 0, "upstream": f"127.0.0.1:{echo.port}"}
     return {"network": "lbry-regtest", "record": "it.pcapng", "proxies": [proxy]}
 
@@ -109,8 +109,8 @@ def test_a_proxy_that_is_removed_ends_its_sessions(start, config):
     assert service.end() == 0
 
 
-def test_a_proxy_that_leads_elsewhere_begins_anew(start, config):
-    """Its sessions end; whoever connects again is led to the new place."""
+def test_a_proxy_with_another_upstream_is_restarted(start, config):
+    """Its sessions end; new clients are connected to the new upstream."""
     service = start(config)
     other = Echo()
     with closing(other), connect(service.ports[0]) as old:
@@ -125,7 +125,7 @@ def test_a_proxy_that_leads_elsewhere_begins_anew(start, config):
         assert service.end() == 0
 
 
-def test_a_changed_limit_holds_for_clients_to_come(start, config):
+def test_a_changed_limit_applies_to_new_clients(start, config):
     """What changed is applied, to whom it concerns."""
     service = start(config)
     with connect(service.ports[0]) as first, connect(service.ports[0]) as second:
@@ -157,7 +157,7 @@ def test_a_changed_limit_holds_for_clients_to_come(start, config):
     ids=["not valid YAML", "unknown key", "no port"],
 )
 @each_command
-def test_a_broken_config_leaves_all_as_it_was(start, config, text, says, command):
+def test_an_invalid_config_leaves_everything_as_it_was(start, config, text, says, command):
     """The operator reads where the mistake is; the traffic does not learn of it."""
     service = start(config, command)
     with connect(service.ports[0]) as connection:
@@ -175,7 +175,7 @@ def test_a_broken_config_leaves_all_as_it_was(start, config, text, says, command
 
 
 @each_command
-def test_a_log_that_was_moved_is_begun_anew(start, config, command, tmp_path):
+def test_a_log_that_was_moved_is_reopened(start, config, command, tmp_path):
     """As logrotate does it: move the file, send SIGHUP."""
     service = start(config, command)
     log, port = tmp_path / "logs" / "proxy.log", service.ports[0]
@@ -198,7 +198,7 @@ def test_a_log_that_was_moved_is_begun_anew(start, config, command, tmp_path):
 
 
 @each_command
-def test_a_capture_that_was_moved_is_begun_anew(start, config, command, tmp_path):
+def test_a_capture_that_was_moved_is_reopened(start, config, command, tmp_path):
     """Sessions that are open go on in the new file, which can be read without the old one."""
     service = start(config, command)
     with connect(service.ports[0]) as connection:
@@ -214,8 +214,8 @@ def test_a_capture_that_was_moved_is_begun_anew(start, config, command, tmp_path
     assert streams(whole) == {port: (ping(2), ping(2))}
 
 
-def test_files_that_were_moved_are_begun_anew_though_the_config_is_broken(start, config, tmp_path):
-    """What rotates logs does not know of the mistake, and would take the files away."""
+def test_moved_files_are_reopened_even_if_the_config_is_invalid(start, config, tmp_path):
+    """A log rotator does not know about the error, and moves the files away."""
     log, capture = tmp_path / "proxy.log", tmp_path / "it.pcapng"
     service = start({**config, "log_file": log.name})
     with connect(service.ports[0]) as connection:
@@ -231,7 +231,7 @@ def test_files_that_were_moved_are_begun_anew_though_the_config_is_broken(start,
     assert list(streams(capture).values()) == [(ping(2), ping(2))]
 
 
-def test_flags_go_before_the_file_when_it_is_read_again_too(start, config):
+def test_options_still_take_precedence_after_a_reload(start, config):
     """What was said on the command line holds until the end."""
     service = start(config, (*RUN, "-w", "flag.pcapng", "--max-sessions", "1"))
     with connect(service.ports[0]) as connection:
@@ -246,8 +246,8 @@ def test_flags_go_before_the_file_when_it_is_read_again_too(start, config):
 
 
 @each_command
-def test_a_hang_up_without_a_change_changes_nothing(start, config, command):
-    """Files are opened anew only where they were moved."""
+def test_a_reload_without_changes_changes_nothing(start, config, command):
+    """Files are reopened only if they were moved."""
     service = start(config, command)
     with connect(service.ports[0]) as connection:
         swap(connection, 1)
@@ -269,8 +269,8 @@ def test_a_recording_that_fails_ends_it_as_a_failure(start, config, command):
 
 
 @each_command
-def test_what_was_not_recorded_makes_a_failure_of_the_end(start, config, command):
-    """The traffic went on; who looks at the exit code alone learns that something is missing."""
+def test_lost_messages_make_the_exit_code_a_failure(start, config, command):
+    """The traffic went on; the exit code says that something is missing."""
     service = start({**config, "record": "/dev/full"}, command)
     with connect(service.ports[0]) as connection:
         swap(connection, 1)
@@ -281,7 +281,7 @@ def test_what_was_not_recorded_makes_a_failure_of_the_end(start, config, command
 
 
 @each_command
-def test_faults_are_changed_without_an_end_of_sessions(start, config, command):
+def test_faults_change_without_ending_sessions(start, config, command):
     """What waits in a fault that is gone from the file arrives."""
     config = {**config, "control": "./control.sock", "seed": 7}
     service = start(config, command)
