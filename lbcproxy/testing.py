@@ -79,7 +79,7 @@ class Trial:
         """Directions in which nobody reads; the test says it."""
         self._sent: dict[Direction, bytes] = dict.fromkeys(Direction, b"")
         chain = Chain([Hooks(type(each).__name__, each) for each in plugins])
-        self._core = Session(1, self.network, wanted=chain.commands)
+        self._core = Session(1, self.network, buffered_commands=chain.commands)
         self._hosting = PluginHost(self, self.clock, self._now, limit, self.complaints.append)
         self.pipeline = Pipeline(self._core, chain, self._hosting, policy)
         here = Endpoint("127.0.0.1", 9246)

@@ -23,7 +23,7 @@ from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Delivery
 from lbcproxy.session.info import SessionInfo
 from lbcproxy.session.message import Message
-from lbcproxy.session.salvage import SafeReading
+from lbcproxy.session.salvage import SafeReader
 from lbcproxy.session.session import Session
 from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.record import MessageRecord
@@ -46,7 +46,7 @@ class Pipeline:
         self.core = core
         self.host = host
         self.facts: SessionInfo | None = None
-        self._safe = SafeReading(core)
+        self._safe = SafeReader(core)
         self._chain = chain
         self._policy = policy
         self._lines = {direction: Line() for direction in Direction}
@@ -61,7 +61,7 @@ class Pipeline:
         self._chain = chain
         for plugin in chain.plugins:
             self._sessions[plugin] = LiveSession(self, self.core, plugin.name)
-        self.core.want(chain.commands)
+        self.core.set_buffered_commands(chain.commands)
 
     @property
     def chain(self) -> Chain:
@@ -85,17 +85,17 @@ class Pipeline:
     def receive(self, direction: Direction, data: bytes, time_ns: int) -> None:
         """Take bytes as they came from one node."""
         line = self._lines[direction]
-        if line.is_idle and self.core.passes(direction, data):
+        if line.is_idle and self.core.can_forward_unparsed(direction, data):
             self.host.send(direction, data)  # before it is hashed: the node need not wait for that
             deliveries = self._safe.receive(direction, data, time_ns)
             line.passed(deliveries)
             self.host.tell(direction, deliveries)
             return
-        waited = self.core.waits(direction)
+        waited = self.core.is_partial(direction)
         deliveries = self._safe.receive(direction, data, time_ns)
         if line.is_idle and not any(self._is_asked(each) for each in deliveries):
             line.passed(deliveries)
-            if not waited and not self.core.waits(direction):
+            if not waited and not self.core.is_partial(direction):
                 self._pass(direction, deliveries, data)
             elif deliveries:
                 self._pass(direction, deliveries)
@@ -295,7 +295,7 @@ class Pipeline:
         to_client = self._shown.get(Direction.TO_CLIENT, upstream.version)
         to_upstream = self._shown.get(Direction.TO_UPSTREAM, client.version)
         if (to_client, to_upstream) != (upstream.version, client.version):
-            self.core.legs_agreed(
+            self.core.set_versions(
                 min(client.version & 0xFFFFFFFF, to_client & 0xFFFFFFFF),
                 min(upstream.version & 0xFFFFFFFF, to_upstream & 0xFFFFFFFF),
             )
@@ -352,7 +352,7 @@ class Pipeline:
 
     def _injection(self, made: Message | Raw, direction: Direction, words: str) -> Delivery:
         given = made if isinstance(made, Message) else made.raw
-        return self.core.injected(direction, self.host.now(), given, (words,))
+        return self.core.inject(direction, self.host.now(), given, (words,))
 
     # What is told to plugins.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+
+from lbcproxy.clock import Clock, DelayedCall
 
 __all__ = ["DeferredInspection"]
 
@@ -18,15 +19,15 @@ class DeferredInspection:
     """What has still to be inspected, of all sessions.
 
     A node that waits for an answer should not have to wait until we have framed and recorded its
-    question. One queue for all sessions keeps a capture in the order of time. `clock` is a Twisted
-    clock; without one, nothing is deferred.
+    question. One queue for all sessions keeps a capture in the order of time. Without a clock,
+    nothing is deferred.
     """
 
-    def __init__(self, clock: Any = None) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock
         self._pending: deque[Callable[[], object]] = deque()
         self._size = 0
-        self._timer: Any = None
+        self._timer: DelayedCall | None = None
 
     def add(self, inspect: Callable[[], object], size: int) -> None:
         """Have `size` bytes inspected by calling `inspect`."""

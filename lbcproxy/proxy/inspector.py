@@ -39,7 +39,7 @@ from lbcproxy.session.events import (
     UpstreamConnected,
 )
 from lbcproxy.session.observer import SessionObservers
-from lbcproxy.session.salvage import SafeReading
+from lbcproxy.session.salvage import SafeReader
 
 __all__ = ["Inspector"]
 
@@ -66,7 +66,7 @@ class Inspector:
         inspected: Callable[[], object] = bool,
     ) -> None:
         self._session = session
-        self._reader = SafeReading(session)
+        self._reader = SafeReader(session)
         self._observers = observers
         self._defect: Exception | None = None
         self._now = now

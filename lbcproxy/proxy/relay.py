@@ -83,7 +83,7 @@ class Relay:
             upstream=self.upstream.side,
             numbers=runtime.numbers,
             stream_above=settings.stream_above,
-            wanted=chain.commands,
+            buffered_commands=chain.commands,
         )
         self._inspector = Inspector(
             self.session, runtime.observers, runtime.now, runtime.inspections, self.held_changed
@@ -110,7 +110,8 @@ class Relay:
     @property
     def held(self) -> int:
         """Bytes in memory: incomplete messages, early data, what plugins and faults hold."""
-        return self.session.held + self._early.size + self._forwarding.held + self._pipes.held
+        waiting = self._early.size + self._forwarding.held + self._pipes.held
+        return self.session.buffered_bytes + waiting
 
     def held_changed(self) -> None:
         """Tell the budget how much is held, if that has changed."""

@@ -85,7 +85,7 @@ class TerminatingBridge:
         """Take note of what is read and written on a leg from now on."""
         encoding = "auto" if reads_witness(leg) else "base"
         network = self._session.settings.network
-        self._core.leg_speaks(receives, Codec(network, leg.core.protocol_version, encoding))
+        self._core.set_codec(receives, Codec(network, leg.core.protocol_version, encoding))
         if self._pipeline is not None:
             self._pipeline.look_ready()
 

@@ -163,7 +163,7 @@ class _OfflineSession:
         joined = msgspec.structs.replace(facts, local=facts.local or facts.client)
         self._notify(UpstreamConnected(joined, run.now()))
         chain = chain_for(self.number, run, run)
-        core = Session(self.number, network, stream_above=None, wanted=chain.commands)
+        core = Session(self.number, network, stream_above=None, buffered_commands=chain.commands)
         host = PluginHost(self, run.clock, run.now, run.plugins.limit, run.complain)
         self._pipeline = Pipeline(core, chain, host, run.plugins.policy)
         self._pipeline.start(facts)

@@ -1,4 +1,4 @@
-"""The two directions in which messages pass through a session."""
+"""The two directions of a session."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Direction"]
 
 
 class Direction(StrEnum):
-    """Where a message is going: from the client to the upstream, or back."""
+    """Where a message goes: from the client to the upstream, or back."""
 
     TO_UPSTREAM = "to_upstream"
     TO_CLIENT = "to_client"
@@ -20,7 +20,7 @@ class Direction(StrEnum):
 
     @property
     def arrow(self) -> str:
-        """The direction as people read it in a line: `->` leaves the client."""
+        """The direction as it is printed: `->` for bytes that the client sent."""
         return "->" if self is Direction.TO_UPSTREAM else "<-"
 
 

@@ -1,4 +1,4 @@
-"""Why a session ended, as a value: programs read the cause and who, people read the text."""
+"""Why a session ended, as a value: the cause and the node for programs, the text for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lbcproxy.session.direction import Direction
 __all__ = ["OPEN", "SILENT", "STOPPED", "STOPPED_AT_ONCE", "End", "EndCause"]
 
 _MAX_TEXT = 2_000
-"""Characters kept of a name or a detail that stands in a file."""
+"""Characters that are kept of a name or a detail in a file."""
 
 
 class EndCause(StrEnum):
@@ -21,11 +21,11 @@ class EndCause(StrEnum):
     CLOSED = "closed"
     """A node closed its connection in order."""
     RESET = "reset"
-    """A node broke its connection off, or the connection to it was lost."""
+    """A node reset its connection, or the connection to it was lost."""
     UNREACHABLE = "unreachable"
-    """There was no connection to the upstream."""
+    """The upstream could not be connected to."""
     PROTOCOL = "protocol"
-    """A node did not keep to the protocol, and we ended the session (mode `terminate`)."""
+    """A node violated the protocol, and we ended the session (mode `terminate`)."""
     PLUGIN = "plugin"
     """A plugin ended it."""
     FAULT = "fault"
@@ -33,7 +33,7 @@ class EndCause(StrEnum):
     TIMEOUT = "timeout"
     """Something did not happen in time, and we ended the session."""
     LIMIT = "limit"
-    """It held more than it may, and we ended it."""
+    """It used more memory than it may, and we ended it."""
     LOOP = "loop"
     """The proxy was its own upstream."""
     FAILURE = "failure"
@@ -41,11 +41,11 @@ class EndCause(StrEnum):
     STOPPED = "stopped"
     """The proxy or the program was stopped."""
     PLAYED = "played"
-    """The replay of a recording came to its end."""
+    """The replay of a recording was complete."""
     OPEN = "open"
     """It has not ended: the capture ends first."""
     SILENT = "silent"
-    """It has not ended: it was silent for so long that the reader of a capture forgot it."""
+    """It has not ended: it was silent for so long that the reader of the capture gave it up."""
 
 
 _BY_NODES = frozenset({EndCause.CLOSED, EndCause.RESET})
@@ -65,27 +65,27 @@ class End(msgspec.Struct, frozen=True):
     by: Direction | None = None
     """The node that ended it, as the direction in which that node sends; None if we did.
 
-    The upstream if it could not be reached.
+    It is the upstream if that could not be reached.
     """
     detail: str = ""
-    """More about it, for people. It is only ever shown: nothing may depend on it."""
+    """More about it, for display only: nothing may depend on it."""
     name: str = ""
     """The plugin or fault that ended it."""
 
     @property
     def who(self) -> str:
-        """Return who ended it: `client`, `upstream`, or `proxy` for us; nothing if nobody did."""
+        """Who ended it: `client`, `upstream`, or `proxy` for us; empty if nobody did."""
         if self.by is not None:
             return "client" if self.by is Direction.TO_UPSTREAM else "upstream"
         return "" if self.cause in (EndCause.OPEN, EndCause.SILENT) else "proxy"
 
     @property
     def text(self) -> str:
-        """Return it in words, as plugins get it in `on_end`; a plugin's own words stand alone."""
+        """The end in words, as plugins get it in `on_end`; a plugin's own words as they are."""
         return self._words(self.who)
 
     def describe(self, upstream: str = "upstream") -> str:
-        """Return it in words that say who ended it; `upstream` is what that node is called."""
+        """Return the end in words that say who ended it; `upstream` is the name of that node."""
         words = self._words(upstream if self.by is Direction.TO_CLIENT else self.who)
         named = self.cause is EndCause.PLUGIN and self.name and self.detail
         return f"plugin {self.name}: {words}" if named else words
@@ -102,16 +102,16 @@ class End(msgspec.Struct, frozen=True):
         return self.detail or _TEXTS.get(self.cause, self.cause.value)
 
     def to_dict(self) -> dict[str, str]:
-        """Return it as an object for JSON; without what is empty."""
+        """Return it as an object for JSON, without values that are empty."""
         values = self.cause.value, self.who, self.name[:_MAX_TEXT], self.detail[:_MAX_TEXT]
         return {key: value for key, value in zip(_KEYS, values, strict=True) if value}
 
     @classmethod
-    def from_dict(cls, said: object) -> End | None:
-        """Read what `to_dict` gave; None if it is anything else, as it may be in a file."""
-        if not isinstance(said, Mapping):
+    def from_dict(cls, value: object) -> End | None:
+        """Return what `to_dict` was called on; None for any other value, as a file may have it."""
+        if not isinstance(value, Mapping):
             return None
-        cause, by, name, detail = (str(said.get(key, "")) for key in _KEYS)
+        cause, by, name, detail = (str(value.get(key, "")) for key in _KEYS)
         if cause not in _ENDS:
             return None
         return cls(EndCause(cause), _NODES.get(by), detail[:_MAX_TEXT], name[:_MAX_TEXT])

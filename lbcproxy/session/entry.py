@@ -1,4 +1,4 @@
-"""Entries: messages with when they passed and what became of them."""
+"""Entries: messages, with when they passed and what happened to them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from lbcproxy.wire.framer import Run
 __all__ = ["UNKNOWN_SIZE", "Delivery", "Entry", "RunEntries"]
 
 UNKNOWN_SIZE = -1
-"""The size of a gap where nothing tells how many bytes are missing."""
+"""The size of a gap if it is not known how many bytes are missing."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One message of a session, or bytes that are none, as captures and sinks get it."""
+    """One message of a session, or bytes that are no message, as captures and lines have it."""
 
     number: int
-    """Counted from 1 over all sessions of a run or a file."""
+    """Counted from 1, over all sessions of a run or a file."""
     time_ns: int
-    """When the read that completed it arrived: nanoseconds since 1970, UTC."""
+    """When the read that completed it arrived, in nanoseconds since 1970, UTC."""
     session: int
     direction: Direction
     message: Message | None
-    """The message; None for bytes that are none."""
+    """The message; None for bytes that are no message."""
     junk: bytes = b""
     """Those bytes."""
     why: str | None = None
     """Why they are no message."""
     continued: bool = False
-    """Whether it goes on where junk of the entry before, in this direction, ended."""
+    """Whether this is junk that continues the junk of the previous entry of its direction."""
     missing: int = 0
-    """How many bytes a capture lacks here, or `UNKNOWN_SIZE`; such an entry holds nothing."""
+    """How many bytes a capture lacks here, or `UNKNOWN_SIZE`; such an entry has no bytes."""
     verdict: str = EntryVerdict.PASS
-    """What happened to it."""
+    """What happened to it: an `EntryVerdict`, or the word of a file."""
     trail: tuple[str, ...] = ()
     """Who decided what, in order."""
     comments: tuple[str, ...] = ()
-    """What people, or other programs, wrote on its packets in a capture."""
+    """Comments on its packets in a capture, by people or other programs."""
 
     @property
     def command(self) -> str:
@@ -57,12 +57,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     @property
     def raw(self) -> bytes:
-        """The bytes as they stood on the wire."""
+        """The bytes as they were on the wire."""
         return self.junk if self.message is None else self.message.raw
 
     @property
     def length(self) -> int:
-        """Bytes of payload, or of what is no message."""
+        """Number of bytes of payload, or of junk."""
         return len(self.junk) if self.message is None else self.message.length
 
     @property
@@ -72,9 +72,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class RunEntries(Sequence[Entry]):
-    """The entries of messages that passed together, none with anything remarkable.
+    """The entries of valid messages that passed together, without verdicts or comments.
 
-    They are made when somebody looks at them: most of what passes nobody does.
+    They are made when they are used, because most are not.
     """
 
     def __init__(
@@ -96,12 +96,12 @@ class RunEntries(Sequence[Entry]):
         self._made: list[Entry] | None = None
 
     def unread(self) -> RunEntries:
-        """Give the same with no entry made, for who keeps many."""
+        """Return a copy whose entries are not made yet, to save memory."""
         return self.numbered(self._number)
 
     @property
     def made(self) -> Sequence[Entry]:
-        """The entries, if somebody has looked at them."""
+        """The entries, if they have been used."""
         return self._made or ()
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ class RunEntries(Sequence[Entry]):
         return iter(self._entries())
 
     def numbered(self, number: int, session: int | None = None) -> RunEntries:
-        """Give the same entries with other numbers, from this one on; of another session too."""
+        """Return the same entries numbered from `number` on, and of another session if given."""
         return RunEntries(
             self.frames,
             self.codec,
@@ -144,14 +144,14 @@ class RunEntries(Sequence[Entry]):
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
-    """Bytes that passed, and the entries they complete: several where messages came together."""
+    """Bytes that passed, and the entries that they complete."""
 
     raw: bytes
-    """As they came in; empty for what we put in ourselves."""
+    """The bytes as they were received; empty for what we injected."""
     entries: Sequence[Entry] = ()
     sent: bytes | None = None
-    """What went out in their place, where it is not the same; empty for what was held back."""
+    """The bytes that were sent instead, if they differ; empty for what was dropped."""
     run: RunEntries | None = None
-    """The entries once more, where they are a run: for who need not look at each."""
+    """The entries again if they are a run, for code that does not need each of them."""
     unread: bool = False
-    """Whether reading has failed, so that nothing is known of these bytes."""
+    """Whether reading failed, so that nothing is known of these bytes."""

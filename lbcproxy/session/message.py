@@ -1,6 +1,6 @@
-"""A message: a frame one may read.
+"""A message: a frame that can be read.
 
-Nothing is decoded before somebody asks. A message that was not changed keeps its bytes.
+Nothing is decoded before it is used. A message that was not changed keeps its bytes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lbcproxy.wire.registry import record_of
 __all__ = ["Message"]
 
 HEAD = 256
+"""Bytes that are kept of a long message."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -28,14 +29,15 @@ class Failure(msgspec.Struct, frozen=True):
 
     error: str
     cut_short: bool
-    """Whether what is wrong is that it ends too early."""
+    """Whether the problem is that it ends too early."""
 
 
 class _Fields:
-    """Where a message keeps what it is made of.
+    """The attributes of a message.
 
-    `Message` refuses to have its attributes set. It is made as one of these, and then becomes a
-    `Message`: so neither making one nor reading its attributes costs more than with plain ones.
+    `Message` does not allow its attributes to be set. It is made as an instance of this class,
+    which then becomes a `Message`: so neither making one nor reading its attributes costs more than
+    with an ordinary class.
     """
 
     __slots__ = (
@@ -58,26 +60,34 @@ class _Fields:
     _codec: Codec
     _frame_error: str | None
     _record: Any
-    """What the payload holds; `_UNREAD` until somebody asks."""
+    """What the payload holds; `_UNREAD` until it is used."""
     _failure: Failure
-    """Set where it cannot be read."""
+    """Set if it cannot be read."""
     _partial: Partial | None
-    """Set where somebody asked what of it can be read."""
+    """Set if the part that can be read was used."""
     _start: bytes
-    """Set of a long message: the beginning of its bytes."""
+    """Set for a long message: the beginning of its bytes."""
 
 
 _UNREAD = object()
 
 
 class Message(_Fields):
-    """One frame in a session, read on demand with the codec its session had agreed on.
+    """One frame of a session, decoded on demand with the codec that the nodes had negotiated.
 
-    It cannot be changed: `replace` makes another, which a plugin returns as `Replace(...)`. So what
-    is recorded of it is what its sender has sent.
+    It cannot be changed: `replace` makes another, which a plugin returns as `Replace(...)`. So the
+    recording always has what the sender sent.
 
-    A long frame that nobody asked to read passes in parts; its message has a `length` and the
-    beginning of its bytes in `head`, but no `raw`, no `payload` and no `record`.
+    A long frame that nothing reads passes in parts. Its message has a `length` and the beginning of
+    its bytes in `head`, but no `raw`, no `payload` and no `record`.
+
+    Args:
+        command: The command, as `ping`.
+        direction: Where the message goes.
+        raw: The bytes of the frame, or the beginning of a long one.
+        codec: Reads the payload.
+        error: What is wrong with the frame; None if nothing is.
+        length: Only for a long frame that passed in parts: the bytes of its payload.
     """
 
     __slots__ = ()
@@ -92,7 +102,7 @@ class Message(_Fields):
         error: str | None = None,
         length: int | None = None,
     ) -> Self:
-        """Make one of a frame."""
+        """Make a message of a frame."""
         self: Any = _Fields()
         self.command = command
         self.direction = direction
@@ -135,7 +145,7 @@ class Message(_Fields):
 
     @property
     def payload(self) -> bytes:
-        """The bytes behind the header."""
+        """The bytes after the header."""
         return self.raw[HEADER_SIZE:]
 
     @property
@@ -146,9 +156,10 @@ class Message(_Fields):
 
     @property
     def partial(self) -> Partial | None:
-        """The fields before the one that cannot be read, where there is no record.
+        """The fields before the one that cannot be read, if there is no record.
 
-        Also of a message that the agreed protocol version does not have. None if none was read.
+        A message that the negotiated protocol version does not have has one, too. None if no field
+        could be read.
         """
         if not self.raw or self.record is not None:
             return None
@@ -160,36 +171,37 @@ class Message(_Fields):
 
     @property
     def error(self) -> str | None:
-        """What is wrong with it, and where; None if it is sound, as far as it can be read."""
+        """What is wrong with it, and where; None if it is valid, as far as it can be read."""
         failure = self._failed
         return self._frame_error or (None if failure is None else failure.error)
 
     @property
     def frame_error(self) -> str | None:
-        """What is wrong with the frame; the payload is not looked into."""
+        """What is wrong with the frame; the payload is not decoded for this."""
         return self._frame_error
 
     @property
     def known_error(self) -> str | None:
-        """What is wrong with it as far as is known: the payload counts if somebody has read it."""
+        """What is known to be wrong with it: the payload counts only if it was decoded before."""
         failure = getattr(self, "_failure", None)
         return self._frame_error or (None if failure is None else failure.error)
 
     @property
     def cut_short(self) -> bool:
-        """Whether what is wrong is that the payload ends too early."""
+        """Whether the problem is that the payload ends too early."""
         failure = self._failed
         return failure is not None and failure.cut_short
 
     @property
     def codec(self) -> Codec:
-        """The codec it is read with."""
+        """The codec that reads it."""
         return self._codec
 
     def summary(self) -> str:
-        """Say in a few words what it holds, of a long one what its beginning tells.
+        """Return in a few words what it holds.
 
-        Of one that cannot be read to its end, what was read.
+        For a long message this is what its beginning shows; for one that cannot be read to its end,
+        what was read.
         """
         if self.record is not None:
             trailing = len(self.record.trailing)
@@ -207,14 +219,16 @@ class Message(_Fields):
         return f"{words} (long, not read)".lstrip()
 
     def to_dict(self) -> dict[str, Any] | None:
-        """Give the record's `to_dict`, or None if there is no record."""
+        """Return the record's `to_dict`, or None if there is no record."""
         return None if self.record is None else self.record.to_dict()
 
-    def replace(self, **changes: Any) -> Message:
-        """Make a message with some fields of its record changed, encoded anew.
+    def replace(self, **changes: object) -> Message:
+        """Return a message with some fields of the record changed, encoded again.
 
-        Raises ValueError if there is no record, TypeError for a field it does not have,
-        `wire.BadRecord` if the new values cannot be encoded.
+        Raises:
+            ValueError: If there is no record.
+            TypeError: If the record does not have such a field.
+            BadRecord: If the new values cannot be encoded (`wire.BadRecord`).
         """
         if self.record is None:
             raise ValueError(f"{self!r} cannot be read, so it cannot be changed: {self.error}")
@@ -223,7 +237,11 @@ class Message(_Fields):
 
     @classmethod
     def of(cls, record: MessageRecord, direction: Direction, codec: Codec) -> Message:
-        """Frame a record; raises `wire.BadRecord` if it cannot be encoded."""
+        """Return the message of a record.
+
+        Raises:
+            BadRecord: If the record cannot be encoded (`wire.BadRecord`).
+        """
         raw = frame(codec.network.magic, record.command, codec.encode(record))
         return cls(record.command, direction, raw, codec)
 
@@ -234,19 +252,19 @@ class Message(_Fields):
         return getattr(self, "_failure", None)
 
     def _read(self) -> MessageRecord | None:
-        """Read the payload, once."""
+        """Decode the payload, once."""
         record = None
         try:
             record = self._codec.decode(self.command, self.raw[HEADER_SIZE:])
         except UnknownCommand:
-            pass  # the framer has said so where it matters
+            pass  # the framer reports it if it matters
         except BadPayload as error:
             _set_failure(self, Failure(str(error), error.cut_short))
         _set_record(self, record)
         return record
 
 
-# Past `Message.__setattr__`: what it remembers of having been read.
+# These bypass `Message.__setattr__`, to keep what was decoded.
 _set_record: Callable[[Message, object], None] = vars(_Fields)["_record"].__set__
 _set_partial: Callable[[Message, Partial | None], None] = vars(_Fields)["_partial"].__set__
 _set_failure: Callable[[Message, Failure], None] = vars(_Fields)["_failure"].__set__

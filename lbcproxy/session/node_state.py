@@ -1,4 +1,4 @@
-"""What is known of one of the two nodes, from what it sent."""
+"""What is known of one of the two nodes, from the messages it sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["HANDSHAKE", "NodeState", "NodeStatistics", "Stage"]
 
 
 class Stage(Enum):
-    """How far a node is in its handshake, by what it has sent."""
+    """How far a node is in its handshake, judged by what it has sent."""
 
     NEW = "new"
     VERSION_SEEN = "version seen"
@@ -25,17 +25,17 @@ class Stage(Enum):
     """Both nodes have sent `version` and `verack`."""
 
 
-# What a command does to the stage; any other command, or the same again, leaves it.
+# The stage after a command; any other command, or the same again, does not change it.
 TRANSITIONS = {
     (Stage.NEW, "version"): Stage.VERSION_SEEN,
     (Stage.VERSION_SEEN, "verack"): Stage.VERACK_SEEN,
 }
 HANDSHAKE = frozenset(command for _, command in TRANSITIONS)
-"""The commands that matter for it."""
+"""The commands of the handshake."""
 
 
 class NodeStatistics(msgspec.Struct, frozen=True):
-    """What a node has told of itself and how much it has sent, at one moment."""
+    """What a node has said of itself and how much it has sent, at one moment."""
 
     stage: Stage
     version: int | None
@@ -49,23 +49,23 @@ class NodeStatistics(msgspec.Struct, frozen=True):
     junk_bytes: int
     messages: int
     commands: dict[str, int]
-    """Messages by command; of unknown ones the first hundred, the rest as `(others)`."""
+    """Messages by command; unknown commands after the first hundred as `(others)`."""
     protocol_version: int | None = None
-    """The version the two agreed on: the lower of both, once both are known."""
+    """The negotiated version: the lower of both, once both are known."""
 
     def not_ready(self) -> NodeStatistics:
-        """Return the same of a node whose opposite has not finished the handshake."""
+        """Return the same, for a node whose peer has not finished the handshake."""
         if self.stage is not Stage.READY:
             return self
         return msgspec.structs.replace(self, stage=Stage.VERACK_SEEN)
 
 
 class NodeState:
-    """One node as its messages show it. Watches only; role-blind."""
+    """The state of one node, as its messages show it; the same for client and upstream."""
 
     def __init__(self) -> None:
         self.other: NodeState | None = None
-        """The node at the other end of the session, where there is a session."""
+        """The other node of the session, if there is one."""
         self._sent = Stage.NEW
         self.version: Version | None = None
         self.protocol_version: int | None = None
@@ -76,7 +76,7 @@ class NodeState:
 
     @property
     def stage(self) -> Stage:
-        """How far it is in its handshake, which is over when the other node's is, too."""
+        """How far it is in its handshake; it is ready when the other node is, too."""
         if self._sent is not Stage.VERACK_SEEN:
             return self._sent
         other = self.other
@@ -84,7 +84,7 @@ class NodeState:
         return Stage.READY if ready else Stage.VERACK_SEEN
 
     def see(self, message: Message) -> None:
-        """Take note of a message the node has sent."""
+        """Record a message that the node has sent."""
         self.commands[self._names.counted_as(message.command)] += 1
         stage = TRANSITIONS.get((self._sent, message.command))
         if stage is None:
@@ -92,18 +92,18 @@ class NodeState:
         if stage is Stage.VERSION_SEEN:
             record = message.record
             if not isinstance(record, Version) or message.error is not None:
-                return  # no node would take it for a version either
+                return  # no node would accept it as a version either
             self.version = record
         elif message.frame_error not in (None, message.codec.refusal("verack", message.length)):
-            return  # its checksum is wrong; Core takes one that is only too long
+            return  # its checksum is wrong; Core accepts one that is only too long
         self._sent = stage
 
     def see_run(self, run: Run) -> None:
-        """Take note of several messages at once, of which none is of the handshake."""
+        """Record several messages at once, none of which belongs to the handshake."""
         self.commands.update(run.commands)
 
     def statistics(self) -> NodeStatistics:
-        """Give what is known now, as a value that does not change."""
+        """Return what is known now, as a value that does not change."""
         version = self.version
         return NodeStatistics(
             stage=self.stage,

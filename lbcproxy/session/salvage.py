@@ -12,13 +12,13 @@ from lbcproxy.wire.framer import FrameEnd, Framer, StreamItem
 if TYPE_CHECKING:
     from lbcproxy.session.session import Session
 
-__all__ = ["SafeReading", "salvaged"]
+__all__ = ["SafeReader", "salvaged"]
 
 
-class SafeReading:
-    """Reads for a session; where that fails, by a defect or for want of memory, bytes pass unread.
+class SafeReader:
+    """Reads for a session. If that fails, by a defect or for lack of memory, bytes pass unread.
 
-    A node must not suffer because we cannot read it, and a recording needs no reading.
+    A node must not suffer because we cannot read what it sends, and recording needs no reading.
     """
 
     def __init__(self, session: Session) -> None:
@@ -49,11 +49,16 @@ class SafeReading:
 def salvaged(
     framer: Framer, items: Sequence[StreamItem], data: bytes, expected: int
 ) -> tuple[list[bytes], int]:
-    """Return the bytes of a stream that have not passed yet, and how many more are lost.
+    """Return the bytes of a stream that have not been delivered, and how many more are lost.
 
-    `items` were cut but not passed, and `data` was being read when that failed: whether the framer
-    had taken it already shows in how many bytes there are of the `expected`. Nothing is copied:
-    there may be no memory for it.
+    Args:
+        framer: The framer of the stream, which gives up its buffer.
+        items: What the framer completed and was not delivered.
+        data: The bytes whose reading failed. Whether the framer had taken them already shows in
+            the number of bytes that there are.
+        expected: How many bytes there should be.
+
+    Nothing is copied, because there may be no memory for it.
     """
     found = [each.raw for each in items if not isinstance(each, FrameEnd)]
     found.append(cast("bytes", framer.release()))

@@ -30,6 +30,7 @@ from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.settings import Plugins
 from lbcproxy.session import Direction, Session
 from lbcproxy.session.node_state import NodeState
+from lbcproxy.session.stream_reader import StreamReader
 from lbcproxy.wire import Framer
 from lbcproxy.wire.envelope import frame
 from tests.proxy.test_terminate import Scene as TerminateScene
@@ -104,7 +105,7 @@ DEFECTS = {
     "run": (Framer, "_run", 4),
     "take": (Framer, "_take", 2),
     "see": (NodeState, "see_run", 2),
-    "entry": (Session, "_pass", 2),
+    "entry": (StreamReader, "_deliver", 2),
 }
 
 

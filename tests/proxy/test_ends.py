@@ -131,7 +131,7 @@ def test_a_plugin_may_end_a_session_while_the_upstream_is_dialled(tmp_path, plug
     assert taped.report().end == summary.end
     assert taped.report().how == f"plugin guard: {summary.end.detail}"
     assert not taped.has_reset
-    assert reason_of_end(summary, broken=False) == ("refused", "dropped")
+    assert reason_of_end(summary, was_reset=False) == ("refused", "dropped")
 
 
 def test_a_client_that_closes_while_the_upstream_is_dialled_has_ended_the_session(tmp_path):
@@ -169,7 +169,7 @@ def test_an_upstream_that_cannot_be_reached_is_why(tmp_path, error, half_closed)
     assert (summary.end.cause, summary.end.by) == (EndCause.UNREACHABLE, DOWN)
     assert taped.report().end == summary.end
     assert taped.has_reset
-    assert reason_of_end(summary, broken=True) == ()
+    assert reason_of_end(summary, was_reset=True) == ()
 
 
 def test_a_socks_client_of_an_unreachable_upstream_is_told_and_closed_in_order(tmp_path):
@@ -232,7 +232,7 @@ def test_no_detail_changes_what_is_decided(tmp_path_factory, cause, by, name, wo
         assert summary.end == report.end == end
         found.append(
             (
-                reason_of_end(summary, broken=False),
+                reason_of_end(summary, was_reset=False),
                 report.end.cause,
                 report.end.by,
                 scene.client.got,

@@ -70,7 +70,7 @@ def test_the_log_a_ring_and_info_say_the_same(tmp_path, order, said, monkeypatch
     play.end(1, End(EndCause.CLOSED, UP))
     ready = said == 4
     assert lines[-1].endswith(", no handshake") is not ready
-    assert ("refused" in reason_of_end(summaries[0], broken=False)) is not ready
+    assert ("refused" in reason_of_end(summaries[0], was_reset=False)) is not ready
     path = tmp_path / "x.pcapng"
     path.write_bytes(file.getvalue())
     [found] = summarise(open_capture(path)).to_dict()["sessions"]

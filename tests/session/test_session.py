@@ -434,7 +434,7 @@ def test_a_stream_whose_first_bytes_are_missing_is_of_no_other_kind():
 
 def test_a_conversation_met_in_its_middle_leads_in_with_what_is_no_message():
     """Up to the first magic: the rest of a message that began before."""
-    core = Session(1, networks.get("lbry-regtest"), begins=False)
+    core = Session(1, networks.get("lbry-regtest"), at_stream_start=False)
     chance = ping()[:4] + bytes(40)  # a magic in a block, by chance or on purpose
     lead_in, first = entries(core.receive(UP, ping()[9:] + chance + ping(2), NOW))
     assert lead_in.error == "the beginning of this message is not in the capture"

@@ -250,7 +250,7 @@ class Assembler:
             network,
             numbers=itertools.repeat(0),
             stream_above=None,
-            begins=begun,
+            at_stream_start=begun,
             protocol_version=version,
         )
 

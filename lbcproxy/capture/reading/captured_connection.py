@@ -96,7 +96,7 @@ class CapturedConnection:
     @property
     def buffered_bytes(self) -> int:
         """Bytes of messages that are not complete yet."""
-        return len(self._outgoing) + (0 if self.session is None else self.session.held)
+        return len(self._outgoing) + (0 if self.session is None else self.session.buffered_bytes)
 
     def is_outgoing(self, direction: Direction) -> bool:
         """Whether the proxy sent this direction on this leg, and received it on the other."""
@@ -166,7 +166,7 @@ class CapturedConnection:
     def injected(self, direction: Direction, message: bytes, time_ns: int) -> Iterator[Delivery]:
         """Read a message that no node has sent."""
         if self.session is not None:
-            yield self.session.injected(direction, time_ns, message, ())
+            yield self.session.inject(direction, time_ns, message, ())
 
     def gap(self, direction: Direction, missing: int, time_ns: int) -> Iterator[Delivery]:
         """Skip bytes that are not in the capture."""

@@ -22,7 +22,7 @@ PING = frame(REGTEST.magic, "ping", bytes(8))
 def connection(budget, *, begun=True, network=None):
     """A connection of others' traffic."""
     opened = Opened(1, Endpoint("10.0.0.1", 50000), Endpoint("10.0.0.2", 9246), 5, begun)
-    made = lambda network: Session(1, network, stream_above=None, begins=begun)  # noqa: E731
+    made = lambda network: Session(1, network, stream_above=None, at_stream_start=begun)  # noqa: E731
     return CapturedConnection(
         opened, made, network=network, received=None, upstream=None, budget=budget
     )
