@@ -66,7 +66,7 @@ class Recorded:
             network=NETWORK.id,
             name="main",
             changes=scene is TerminateScene,
-            wanted=parse(wanted) if wanted else None,
+            selection=parse(wanted) if wanted else None,
             now=lambda: 1,
         )
         self.recording.open()
