@@ -721,8 +721,7 @@ def test_a_session_and_its_recording_leave_nothing_behind():
     scene.session.stop()
     scene.settle()
     scene.assert_over()
-    assert not recorder._open
-    assert not recorder._early
+    assert recorder.is_idle
 
 
 @pytest.mark.parametrize("number", [0, 100, 208])
