@@ -1,6 +1,6 @@
-"""The names that a plugin is written with: `from lbcproxy.plugin import Plugin, Drop`.
+"""The API of plugins: `from lbcproxy.plugin import Plugin, Drop`.
 
-`lbcproxy.plugins.api` says what a plugin is; this is where people import it from.
+These are the public names of `lbcproxy.plugins.api`, whose docstring describes plugins.
 """
 
 from lbcproxy.plugins.api import (

@@ -19,8 +19,8 @@ from twisted.internet.task import Clock
 from lbcproxy import networks
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.plugin import Plugin
-from lbcproxy.plugins.hooks import Chain, Hooks
-from lbcproxy.plugins.loader import Loaded, PluginSpec
+from lbcproxy.plugins.hooks import Hooks, PluginChain
+from lbcproxy.plugins.loader import PluginFile, PluginSpec
 from lbcproxy.plugins.pipeline import OPEN, Pipeline
 from lbcproxy.proxy.plugin_host import PluginHost
 from lbcproxy.session import Delivery, Direction, End, Entry, Message, Session, SessionInfo
@@ -42,7 +42,7 @@ def _version(number: int, nonce: int, agent: bytes) -> Version:
 
 def load_plugin(file: str, **settings: Any) -> list[Any]:
     """Make the plugins of a file, as `run -s` would; raises `loading.BadPlugin`."""
-    return [hooks.plugin for hooks in Loaded(PluginSpec(file, settings)).hooks()]
+    return [hooks.plugin for hooks in PluginFile(PluginSpec(file, settings)).hooks()]
 
 
 class Trial:
@@ -78,7 +78,7 @@ class Trial:
         self.full: set[Direction] = set()
         """Directions in which nobody reads; the test says it."""
         self._sent: dict[Direction, bytes] = dict.fromkeys(Direction, b"")
-        chain = Chain([Hooks(type(each).__name__, each) for each in plugins])
+        chain = PluginChain([Hooks(type(each).__name__, each) for each in plugins])
         self._core = Session(1, self.network, buffered_commands=chain.commands)
         self._hosting = PluginHost(self, self.clock, self._now, limit, self.complaints.append)
         self.pipeline = Pipeline(self._core, chain, self._hosting, policy)

@@ -63,7 +63,7 @@ def through_plugins(
         seed: The seed of the random numbers that faults use.
         observer: Notified of the sessions as if they were live.
     """
-    from lbcproxy.plugins.loader import Loaded, parse_spec
+    from lbcproxy.plugins.loader import PluginFile, parse_spec
     from lbcproxy.proxy import Plugins
     from lbcproxy.replay import offline
 
@@ -71,5 +71,5 @@ def through_plugins(
     for fault in parsed:
         if not fault.by_message:
             raise click.UsageError(f"--fault: {fault.type} acts on bytes, so it needs a connection")
-    loaded = Plugins(tuple(Loaded(parse_spec(text)) for text in plugins))
+    loaded = Plugins(tuple(PluginFile(parse_spec(text)) for text in plugins))
     return offline(capture, loaded, print_error, faults=parsed, seed=seed, observer=observer)

@@ -12,8 +12,8 @@ __all__ = [
     "NEVER",
     "Action",
     "CloseMode",
+    "FaultItem",
     "StreamEnd",
-    "StreamItem",
     "StreamState",
     "close",
     "drop",
@@ -35,7 +35,7 @@ class StreamEnd(msgspec.Struct, frozen=True):
     """Whether a fault resets the connection instead of closing it."""
 
 
-class StreamItem(msgspec.Struct):
+class FaultItem(msgspec.Struct):
     """Bytes as they were read, or what is left of them; or the end of the direction."""
 
     arrived: float

@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 
 from lbcproxy import discover
-from lbcproxy.faults.action import Action, StreamItem, StreamState
+from lbcproxy.faults.action import Action, FaultItem, StreamState
 
 __all__ = ["ByteFault", "amount", "byte_faults"]
 
@@ -31,7 +31,7 @@ class ByteFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     closes_when_removed: ClassVar[bool] = False
     """Whether removing it closes its sessions: what they have lost makes them useless."""
 
-    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+    def next(self, head: FaultItem | None, state: StreamState, now: float) -> Action | None:
         """Decide what happens to the head of the queue.
 
         Called once for each head, and again when the attributes change.

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from lbcproxy.faults.action import NEVER, StreamEnd, StreamItem
+from lbcproxy.faults.action import NEVER, FaultItem, StreamEnd
 from lbcproxy.faults.fault import Fault
 from lbcproxy.faults.stage import FaultStage
 
@@ -25,7 +25,7 @@ class FaultChain:
     ) -> None:
         self._random = random
         self._stages: list[FaultStage] = []
-        self._out: deque[StreamItem] = deque()
+        self._out: deque[FaultItem] = deque()
         self.change(faults, now)
 
     @property
@@ -46,7 +46,7 @@ class FaultChain:
 
     def put(self, what: bytes | StreamEnd, now: float) -> None:
         """Accept bytes or an end."""
-        item = StreamItem(now, end=what) if isinstance(what, StreamEnd) else StreamItem(now, what)
+        item = FaultItem(now, end=what) if isinstance(what, StreamEnd) else FaultItem(now, what)
         self._put(0, item)
 
     def next(self, now: float) -> bytes | StreamEnd | None:
@@ -99,7 +99,7 @@ class FaultChain:
         for item in items:
             yield bytes(item.data) if item.end is None else item.end
 
-    def _put(self, index: int, item: StreamItem) -> None:
+    def _put(self, index: int, item: FaultItem) -> None:
         if index < len(self._stages):
             self._stages[index].put(item)
         else:
@@ -120,7 +120,7 @@ class FaultChain:
         closes = fault.closes_when_removed and stage.is_active(now) and not stage.ended
         items = stage.release()
         if closes:
-            items.append(StreamItem(now, end=StreamEnd(by=stage.fault.name)))
+            items.append(FaultItem(now, end=StreamEnd(by=stage.fault.name)))
         for item in items:
             item.arrived = now
             self._put(index + 1, item)

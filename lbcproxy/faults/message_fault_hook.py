@@ -25,7 +25,7 @@ class SessionView(Protocol):
         """Its number."""
 
     @property
-    def facts(self) -> SessionInfo:
+    def info(self) -> SessionInfo:
         """Its addresses."""
 
 
@@ -64,7 +64,7 @@ class MessageFaultHook:
         if message.direction not in STREAMS.get(self.fault.stream, tuple(Direction)):
             return False
         selected = self._filter
-        return selected is None or selected.matches(message, session.number, session.facts)
+        return selected is None or selected.matches(message, session.number, session.info)
 
     def _is_active(self) -> bool:
         since = self._seconds() - self._started - self.fault.from_seconds

@@ -9,8 +9,8 @@ from lbcproxy.faults.action import (
     NEVER,
     Action,
     CloseMode,
+    FaultItem,
     StreamEnd,
-    StreamItem,
     StreamState,
     forward,
 )
@@ -31,7 +31,7 @@ class FaultStage:
         """Bytes of memory that the queue takes."""
         self.ended = False
         """Whether the fault has ended the direction: nothing passes any more."""
-        self._queue: deque[StreamItem] = deque()
+        self._queue: deque[FaultItem] = deque()
         self._state = StreamState(random)
         self._roll = random.random()
         self._created = now
@@ -45,7 +45,7 @@ class FaultStage:
         """Whether its toxicity lets it act on this session."""
         return self._roll < self.fault.toxicity
 
-    def put(self, item: StreamItem) -> None:
+    def put(self, item: FaultItem) -> None:
         """Queue an item."""
         if self.ended:
             return
@@ -72,12 +72,12 @@ class FaultStage:
         action = self.plan(now)
         return min(self._plan_valid_until, NEVER if action is None else action.at)
 
-    def perform(self) -> list[StreamItem]:
+    def perform(self) -> list[FaultItem]:
         """Perform the planned action, which is due; return what goes to the next fault."""
         action = self._planned
         assert action is not None
         self._plan_valid_until = -NEVER
-        sent: list[StreamItem] = []
+        sent: list[FaultItem] = []
         if self._queue:
             sent = self._consume(action)
         state = self._state
@@ -86,10 +86,10 @@ class FaultStage:
         if action.end is not None:
             self._finish()
             end = StreamEnd(by=self.fault.name, reset=action.end is CloseMode.RESET)
-            sent.append(StreamItem(action.at, end=end))
+            sent.append(FaultItem(action.at, end=end))
         return sent
 
-    def release(self) -> list[StreamItem]:
+    def release(self) -> list[FaultItem]:
         """Empty the queue and return its items as they are."""
         items = list(self._queue)
         self._clear()
@@ -129,14 +129,14 @@ class FaultStage:
             size = left
         return forward(head.arrived, size)
 
-    def _consume(self, action: Action) -> list[StreamItem]:
+    def _consume(self, action: Action) -> list[FaultItem]:
         """Remove from the head what the action consumes, and return what of it is sent."""
         head = self._queue[0]
         if head.end is not None:
             if action.end is not None:
                 return []
             self._pop()
-            return [StreamItem(max(action.at, head.arrived), end=head.end)]
+            return [FaultItem(max(action.at, head.arrived), end=head.end)]
         data, size = head.data, action.size
         if size < len(data):
             rest = memoryview(data)
@@ -149,7 +149,7 @@ class FaultStage:
             return []
         if self._started is not None:
             self._state.passed += size
-        return [StreamItem(max(action.at, head.arrived), data)]
+        return [FaultItem(max(action.at, head.arrived), data)]
 
     def _pop(self) -> None:
         item = self._queue.popleft()

@@ -1,1 +1,1 @@
-"""Plugins: what one is written with, how files of them are loaded, how messages pass through."""
+"""Plugins: the API, the loader of plugin files, and the pipeline that messages pass through."""

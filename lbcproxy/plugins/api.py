@@ -1,7 +1,7 @@
-"""What a plugin is written with: `from lbcproxy.plugins.api import Plugin, Drop`.
+"""The API of plugins: import it as `from lbcproxy.plugin import Plugin, Drop`.
 
-A plugin is a file with a subclass of `Plugin`. There is an instance for each session, so what a
-session is remembered by is kept in `self`. Hooks are methods found by their names:
+A plugin is a file with a subclass of `Plugin`. Each session has its own instance, so a plugin can
+keep what it remembers of a session in `self`. Hooks are methods, found by their names:
 
     on_start(self, session)                 a client has connected
     on_handshake(self, session)             both nodes have finished the handshake
@@ -10,10 +10,10 @@ session is remembered by is kept in `self`. Hooks are methods found by their nam
     on_error(self, session, message)        any message with something wrong: `message.error`
     on_end(self, session, why)              the session is over
 
-Each may be `async`. What a hook for messages returns says what becomes of the message: None lets
-it pass; `Drop`, `Replace`, `Delay`, `Inject`, `Close`, or a list of them. Only messages that are
-asked for are held and read; all others pass as if there were no plugin. A plugin whose commands
-are a setting has `asks_for(self)`, which gives those that `on_message` is for.
+Each may be `async`. What a hook for messages returns decides what happens to the message: None lets
+it pass; otherwise return `Drop`, `Replace`, `Delay`, `Inject`, `Close`, or a list of them. Only
+messages that have a hook are held and decoded; all others pass as if there were no plugin. A plugin
+whose commands are a setting has a method `asks_for(self)` that returns those `on_message` is for.
 
 Annotated attributes with a default are settings, checked when the plugin is loaded:
 
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 import msgspec
 
@@ -67,36 +67,44 @@ NO_DEFAULT = object()
 
 
 class BadSetting(ValueError):
-    """A setting that a plugin does not have, or a value it cannot have; the text says which."""
+    """A setting that a plugin does not have, or a wrong value; the message says which."""
 
 
 class Plugin:
-    """Base of all plugins; see the top of this module."""
+    """The base class of all plugins; the docstring of `lbcproxy.plugins.api` describes hooks."""
 
 
-def settings_of(kind: type[Plugin]) -> Iterator[tuple[str, Any, Any]]:
-    """Give the name, type and default of each setting of a plugin."""
-    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+def settings_of(plugin: type[Plugin]) -> Iterator[tuple[str, object, object]]:
+    """Return the name, type and default of each setting of a plugin."""
+    for name, hint in typing.get_type_hints(plugin, include_extras=True).items():
         if not name.startswith("_") and typing.get_origin(hint) is not ClassVar:
-            yield name, hint, getattr(kind, name, NO_DEFAULT)
+            yield name, hint, getattr(plugin, name, NO_DEFAULT)
 
 
-def make(kind: type[Plugin], values: Mapping[str, Any]) -> Plugin:
-    """Make an instance with settings; raises BadSetting."""
-    known = {name: (hint, default) for name, hint, default in settings_of(kind)}
+def make(plugin_class: type[Plugin], values: Mapping[str, object]) -> Plugin:
+    """Return an instance of a plugin with settings.
+
+    Args:
+        plugin_class: The plugin.
+        values: Settings by name; strings are converted to the setting's type.
+
+    Raises:
+        BadSetting: The plugin has no such setting, or the value is wrong.
+    """
+    known = {name: (hint, default) for name, hint, default in settings_of(plugin_class)}
     for name in values:
         if name not in known:
             there = ", ".join(known) or "it has none"
-            raise BadSetting(f"{kind.__name__} has no setting {name!r}: {there}")
-    plugin = kind()
+            raise BadSetting(f"{plugin_class.__name__} has no setting {name!r}: {there}")
+    plugin = plugin_class()
     for name, (hint, default) in known.items():
         if name not in values:
             if default is NO_DEFAULT:
-                raise BadSetting(f"{kind.__name__} needs the setting {name!r}")
+                raise BadSetting(f"{plugin_class.__name__} needs the setting {name!r}")
             continue
         try:
-            value = msgspec.convert(values[name], hint, strict=False)
+            value = msgspec.convert(values[name], cast("type[object]", hint), strict=False)
         except msgspec.ValidationError as error:
-            raise BadSetting(f"{kind.__name__}.{name}: {error}") from None
+            raise BadSetting(f"{plugin_class.__name__}.{name}: {error}") from None
         setattr(plugin, name, value)
     return plugin

@@ -1,4 +1,4 @@
-"""A line: what waits in one direction for a decision, or for its time, in the order it came."""
+"""What waits in one direction for a decision or for its time, in the order in which it arrived."""
 
 from __future__ import annotations
 
@@ -11,129 +11,141 @@ from lbcproxy.session.end import End
 from lbcproxy.session.entry import Delivery, Entry
 from lbcproxy.session.verdict import EntryVerdict
 
-__all__ = ["Line", "Step", "not_sent"]
+__all__ = ["DeliveryQueue", "QueuedDelivery", "not_sent"]
 
 
-class Step:
-    """What goes on in one piece: deliveries, once they are decided and due."""
+class QueuedDelivery:
+    """Deliveries that are sent together, once they are decided and due."""
 
-    __slots__ = ("added", "added_size", "close", "deliveries", "entry", "ready", "size", "waits")
+    __slots__ = (
+        "close",
+        "deliveries",
+        "entry",
+        "injected",
+        "injected_bytes",
+        "is_queued",
+        "ready",
+        "size",
+    )
 
     def __init__(
-        self, deliveries: Sequence[Delivery], entry: Entry | None = None, *, added: int = 0
+        self, deliveries: Sequence[Delivery], entry: Entry | None = None, *, injected: int = 0
     ) -> None:
         self.deliveries = deliveries
         self.entry = entry
-        """Of the message that is to be decided about; None where nobody asked."""
+        """The message that plugins decide about; None if no plugin asks for it."""
         self.ready = entry is None
         self.close: End | None = None
         """Why the session ends after it, if it does."""
         self.size = _size(deliveries)
-        self.waits = False
-        """Whether it is in a line."""
-        self.added = added
-        """Messages of it that plugins put in."""
-        self.added_size = self.size if added else 0
+        self.is_queued = False
+        self.injected = injected
+        """How many of its messages plugins have injected."""
+        self.injected_bytes = self.size if injected else 0
         """Their bytes."""
 
 
-class Line:
-    """One direction's steps. Bytes are counted as long as they wait."""
+class DeliveryQueue:
+    """The queue of one direction."""
 
     def __init__(self) -> None:
-        self._steps: deque[Step] = deque()
-        self._undecided: deque[Step] = deque()
-        self._behind_frame: list[Step] = []
+        self._queue: deque[QueuedDelivery] = deque()
+        self._undecided: deque[QueuedDelivery] = deque()
+        self._after_frame: list[QueuedDelivery] = []
         self._in_frame = False
-        self.held = 0
-        """Bytes that wait."""
-        self.added = 0
-        """Messages that plugins put in and that wait."""
+        self.buffered_bytes = 0
+        self.injected = 0
+        """Messages in the queue that plugins have injected."""
         self.deciding = False
-        """Whether a decision is under way: the next begins when it is taken."""
+        """Whether plugins are deciding about a message; the next one has to wait."""
         self.ended = False
-        """Whether nothing more will come."""
+        """Whether nothing more will arrive."""
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._queue)
 
     @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits: what comes may go on as it came."""
-        return not (self._steps or self._behind_frame)
+    def is_empty(self) -> bool:
+        """Whether nothing waits, so that what arrives can be forwarded at once."""
+        return not (self._queue or self._after_frame)
 
-    def passed(self, deliveries: Sequence[Delivery]) -> None:
-        """Take note of what has gone on without waiting."""
+    def forwarded(self, deliveries: Sequence[Delivery]) -> None:
+        """Record that deliveries were forwarded without waiting."""
         if deliveries:
             self._in_frame = not deliveries[-1].entries
 
-    def put(self, step: Step) -> None:
-        """Take what came, in order."""
-        self._append(step)
-        # A message that passes in parts ends with an entry; nothing may come between.
-        self._in_frame = step.entry is None and not step.deliveries[-1].entries
+    def put(self, queued: QueuedDelivery) -> None:
+        """Append what has arrived."""
+        self._append(queued)
+        # A message that is forwarded in parts ends with an entry; nothing may come between.
+        self._in_frame = queued.entry is None and not queued.deliveries[-1].entries
         if not self._in_frame:
-            self._steps.extend(self._behind_frame)
-            self._behind_frame.clear()
+            self._queue.extend(self._after_frame)
+            self._after_frame.clear()
 
-    def inject(self, step: Step) -> None:
-        """Take what we put in ourselves: at once, but not into a message."""
+    def inject(self, queued: QueuedDelivery) -> None:
+        """Append what a plugin injects: now, or after the message that is being forwarded."""
         if self._in_frame and not self.ended:
-            self._behind_frame.append(step)
-            self._enter(step)
+            self._after_frame.append(queued)
+            self._enter(queued)
         else:
-            self._append(step)
+            self._append(queued)
 
-    def settle(
-        self, step: Step, deliveries: Sequence[Delivery], *, added: int, added_size: int
+    def replace(
+        self,
+        queued: QueuedDelivery,
+        deliveries: Sequence[Delivery],
+        *,
+        injected: int,
+        injected_bytes: int,
     ) -> None:
-        """Take what has become of a step that waits, and how much of it plugins put in."""
-        waits = step.waits  # if it does not, the line was given up meanwhile
-        if waits:
-            self._leave(step)
-        step.deliveries, step.size = deliveries, _size(deliveries)
-        step.added, step.added_size = added, added_size
-        if waits:
-            self._enter(step)
+        """Set what is sent in place of a message, and how much of it plugins have injected."""
+        is_queued = queued.is_queued  # it is not if the queue was cleared while plugins decided
+        if is_queued:
+            self._leave(queued)
+        queued.deliveries, queued.size = deliveries, _size(deliveries)
+        queued.injected, queued.injected_bytes = injected, injected_bytes
+        if is_queued:
+            self._enter(queued)
 
-    def undecided(self) -> Step | None:
-        """Take out the first step that nobody has decided about, to decide about it."""
+    def next_undecided(self) -> QueuedDelivery | None:
+        """Return the first message that plugins have not decided about, once; None if none is."""
         return self._undecided.popleft() if self._undecided else None
 
-    def take_ready(self) -> list[Step]:
-        """Take out what may go on."""
+    def pop_ready(self) -> list[QueuedDelivery]:
+        """Remove and return what can be sent."""
         ready = []
-        while self._steps and self._steps[0].ready:
-            step = self._steps.popleft()
-            self._leave(step)
-            ready.append(step)
+        while self._queue and self._queue[0].ready:
+            queued = self._queue.popleft()
+            self._leave(queued)
+            ready.append(queued)
         return ready
 
-    def clear(self) -> list[Step]:
-        """Take out all, for who gives up."""
-        steps = [*self._steps, *self._behind_frame]
-        self._steps.clear()
+    def clear(self) -> list[QueuedDelivery]:
+        """Remove and return everything."""
+        removed = [*self._queue, *self._after_frame]
+        self._queue.clear()
         self._undecided.clear()
-        self._behind_frame.clear()
-        for step in steps:
-            self._leave(step)
-        return steps
+        self._after_frame.clear()
+        for queued in removed:
+            self._leave(queued)
+        return removed
 
-    def _append(self, step: Step) -> None:
-        self._steps.append(step)
-        if step.entry is not None:
-            self._undecided.append(step)
-        self._enter(step)
+    def _append(self, queued: QueuedDelivery) -> None:
+        self._queue.append(queued)
+        if queued.entry is not None:
+            self._undecided.append(queued)
+        self._enter(queued)
 
-    def _enter(self, step: Step) -> None:
-        step.waits = True
-        self.held += step.size
-        self.added += step.added
+    def _enter(self, queued: QueuedDelivery) -> None:
+        queued.is_queued = True
+        self.buffered_bytes += queued.size
+        self.injected += queued.injected
 
-    def _leave(self, step: Step) -> None:
-        step.waits = False
-        self.held -= step.size
-        self.added -= step.added
+    def _leave(self, queued: QueuedDelivery) -> None:
+        queued.is_queued = False
+        self.buffered_bytes -= queued.size
+        self.injected -= queued.injected
 
 
 def _size(deliveries: Sequence[Delivery]) -> int:
@@ -141,7 +153,7 @@ def _size(deliveries: Sequence[Delivery]) -> int:
 
 
 def not_sent(delivery: Delivery) -> Delivery:
-    """Say of what was held when the session broke off that it went nowhere."""
+    """Return a delivery that was still queued when the session broke off, as dropped."""
     entries = tuple(
         msgspec.structs.replace(
             each, verdict=EntryVerdict.DROP, trail=(*each.trail, "the session broke off")

@@ -1,4 +1,4 @@
-"""What a plugin is asked: its hooks, found by the names of its methods."""
+"""The hooks of a plugin, found by the names of its methods."""
 
 from __future__ import annotations
 
@@ -9,64 +9,69 @@ from typing import Any, TypeAlias
 
 from lbcproxy.wire.registry import OPAQUE, commands
 
-__all__ = ["EVENTS", "BadHook", "Chain", "Hook", "Hooks", "Standing"]
+__all__ = ["EVENTS", "BadHook", "Hook", "Hooks", "PluginChain", "PluginHealth"]
 
-MOST_BREACHES = 3
+MAX_STALLS = 3
 
 Hook: TypeAlias = Callable[..., Any]
 
 ARGUMENTS = {"start": ("session",), "handshake": ("session",), "end": ("session", "why")}
 EVENTS = tuple(ARGUMENTS)
-"""What a plugin is told of a session, besides messages."""
+"""The events of a session that have hooks, besides messages."""
 MESSAGES = ("message", "error")
-"""What it is asked of every message, and of each with something wrong."""
+"""Hooks for every message, and for every message with something wrong."""
 
 
 class BadHook(TypeError):
-    """A method that looks like a hook and is none; the text says what might be meant."""
+    """A method that looks like a hook and is not; the message says what might be meant."""
 
 
-class Standing:
-    """How a plugin stands, over all sessions."""
+class PluginHealth:
+    """Whether a plugin behaves, over all sessions."""
 
     def __init__(self) -> None:
-        self.asked = True
-        """Whether it is asked at all."""
-        self._breaches = 0
+        self.enabled = True
+        """Whether its hooks are called at all."""
+        self._stalls = 0
 
-    def breach(self) -> bool:
-        """Take note that it kept all sessions waiting; True if that was once too often."""
-        self._breaches += 1
-        self.asked = self._breaches < MOST_BREACHES
-        return not self.asked
+    def record_stall(self) -> bool:
+        """Record that a hook blocked all sessions; return True if that disables the plugin."""
+        self._stalls += 1
+        self.enabled = self._stalls < MAX_STALLS
+        return not self.enabled
 
 
 class Hooks:
-    """The hooks of one plugin in one session; `standing` is that of the plugin in all."""
+    """The hooks of one plugin in one session; `health` is that of the plugin in all sessions."""
 
-    def __init__(self, name: str, plugin: object, standing: Standing | None = None) -> None:
+    def __init__(self, name: str, plugin: object, health: PluginHealth | None = None) -> None:
         self.name = name
         self.plugin = plugin
-        self.standing = standing or Standing()
+        self.health = health or PluginHealth()
         self.origin: object = None
-        """Where it was loaded from: what has the same is the same plugin."""
-        self.settings: Mapping[str, Any] = {}
+        """Where it was loaded from; equal for the same plugin."""
+        self.settings: Mapping[str, object] = {}
         """The settings that it was loaded with."""
-        self.patience: float | None = getattr(plugin, "patience", None)
-        """Seconds that its hooks may wait, if not as long as all others'."""
+        self.timeout: float | None = getattr(plugin, "hook_timeout", None)
+        """Seconds that its `async` hooks may take, if that differs from all other plugins."""
         self._by_name = dict(_hooks(plugin))
-        self._only = _only(plugin)
+        self._requested = _requested_commands(plugin)
 
     def event(self, name: str) -> Hook | None:
-        """Give the hook for an event."""
-        return self._by_name.get(name) if self.standing.asked else None
+        """Return the hook for an event; None if there is none."""
+        return self._by_name.get(name) if self.health.enabled else None
 
-    def of(self, command: str, *, error: bool) -> Sequence[Hook]:
-        """Give the hooks that are asked of a message, in order."""
-        if not self.standing.asked:
+    def for_message(self, command: str, *, error: bool) -> Sequence[Hook]:
+        """Return the hooks that are called with a message, in order.
+
+        Args:
+            command: The message's command.
+            error: Whether something is wrong with the message.
+        """
+        if not self.health.enabled:
             return ()
         names = [command]
-        if self._only is None or command in self._only:
+        if self._requested is None or command in self._requested:
             names.append("message")
         if error:
             names.append("error")
@@ -74,11 +79,12 @@ class Hooks:
 
     @property
     def commands(self) -> frozenset[str] | None:
-        """The commands it asks for; None for all."""
-        if "error" in self._by_name or ("message" in self._by_name and self._only is None):
+        """The commands that it asks for; None for all."""
+        requested = self._requested
+        if "error" in self._by_name or ("message" in self._by_name and requested is None):
             return None
         named = frozenset(self._by_name.keys() - {*EVENTS, *MESSAGES})
-        return named | self._only if self._only is not None else named
+        return named if requested is None else named | requested
 
     @property
     def wants_errors(self) -> bool:
@@ -95,11 +101,11 @@ def _hooks(plugin: object) -> Iterator[tuple[str, Hook]]:
         where = f"{type(plugin).__name__}.{attribute}"
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            meant = f": is on_{near[0]} meant?" if near else ", and no command is called so"
-            raise BadHook(f"{where} is no hook{meant}")
+            meant = f": is on_{near[0]} meant?" if near else ", and there is no such command"
+            raise BadHook(f"{where} is not a hook{meant}")
         hook = getattr(plugin, attribute)
         if not callable(hook):
-            raise BadHook(f"{where} is no method")
+            raise BadHook(f"{where} is not a method")
         arguments = ARGUMENTS.get(name, ("session", "message"))
         try:
             inspect.signature(hook).bind(*arguments)
@@ -108,8 +114,8 @@ def _hooks(plugin: object) -> Iterator[tuple[str, Hook]]:
         yield name, hook
 
 
-def _only(plugin: object) -> frozenset[str] | None:
-    """Give the commands that `on_message` is for, if the plugin says so."""
+def _requested_commands(plugin: object) -> frozenset[str] | None:
+    """Return the commands that `on_message` is for, if the plugin has `asks_for`."""
     asks_for = getattr(plugin, "asks_for", None)
     if asks_for is None:
         return None
@@ -117,7 +123,7 @@ def _only(plugin: object) -> frozenset[str] | None:
     if found is None:
         return None
     if isinstance(found, str) or not all(isinstance(each, str) for each in found):
-        raise BadHook(f"{type(plugin).__name__}.asks_for must give commands, not {found!r}")
+        raise BadHook(f"{type(plugin).__name__}.asks_for must return commands, not {found!r}")
     known = {*commands(), *OPAQUE}
     for each in found:
         if each not in known:
@@ -126,7 +132,7 @@ def _only(plugin: object) -> frozenset[str] | None:
     return frozenset(found)
 
 
-class Chain:
+class PluginChain:
     """The plugins of one session, in order."""
 
     def __init__(self, plugins: Sequence[Hooks]) -> None:
@@ -144,17 +150,17 @@ class Chain:
 
     @property
     def wants_errors(self) -> bool:
-        """Whether any of them asks for all that is malformed."""
+        """Whether any of them asks for all malformed messages."""
         return any(plugin.wants_errors for plugin in self.plugins)
 
-    def asked(self, command: str, *, error: bool) -> bool:
-        """Whether any of them asks for a message."""
-        return any(plugin.of(command, error=error) for plugin in self.plugins)
+    def asks_for(self, command: str, *, error: bool) -> bool:
+        """Return whether any of them has a hook for a message."""
+        return any(plugin.for_message(command, error=error) for plugin in self.plugins)
 
-    def waits(self, command: str, *, error: bool) -> bool:
-        """Whether any of those that ask for it may wait for something else."""
+    def is_async(self, command: str, *, error: bool) -> bool:
+        """Return whether any of the hooks for a message is `async`."""
         return any(
             inspect.iscoroutinefunction(hook)
             for plugin in self.plugins
-            for hook in plugin.of(command, error=error)
+            for hook in plugin.for_message(command, error=error)
         )

@@ -1,56 +1,62 @@
-"""Who runs a pipeline: the clock, the connections and the log that the core does not have."""
+"""What runs a pipeline: the clock, the connections and the log that the core does not have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Protocol, TypeVar
 
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End
 from lbcproxy.session.entry import Delivery
 
-__all__ = ["Host"]
+__all__ = ["PipelineHost"]
+
+T = TypeVar("T")
 
 
-class Host(Protocol):
-    """Who runs a pipeline."""
+class PipelineHost(Protocol):
+    """What runs a pipeline; `lbcproxy.proxy.plugin_host` is the implementation with Twisted."""
 
     def send(self, direction: Direction, data: bytes) -> None:
-        """Send bytes on."""
+        """Send bytes in a direction."""
 
     def tell(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        """Tell the observers what has passed."""
+        """Report deliveries to the observers of the session."""
 
     def finish(self, direction: Direction) -> None:
-        """End a direction: all that came in it has gone."""
+        """Close a direction: everything that arrived in it has been sent."""
 
     def close(self, end: End) -> None:
-        """End the session in order."""
+        """Close the session on both sides."""
 
     def hold(self, direction: Direction, held: bool) -> None:
-        """Stop reading what comes in a direction, or go on."""
+        """Stop reading what arrives in a direction, or resume."""
 
     def is_full(self, direction: Direction) -> bool:
-        """Whether the receiver in a direction reads less than is sent."""
+        """Return whether the receiver in a direction reads less than is sent."""
 
     def now(self) -> int:
-        """Give the time of day in nanoseconds."""
+        """Return the time of day in nanoseconds since 1970, UTC."""
 
-    def run(self, work: Coroutine[Any, Any, Any], done: Callable[[], object]) -> None:
-        """Run what may wait, and call `done` behind it."""
+    def run(self, work: Coroutine[object, object, None], done: Callable[[], object]) -> None:
+        """Start a coroutine, and call `done` when it has ended, unless the session is over."""
 
-    def limited(self, answer: Coroutine[Any, Any, Any], limit: float | None) -> Any:
-        """Give something to await that ends with TimeoutError if a hook takes too long.
+    def limited(self, answer: Coroutine[object, object, T], limit: float | None) -> Awaitable[T]:
+        """Return an awaitable of a hook's answer that raises TimeoutError if it takes too long.
 
-        What the hook raises comes as an Exception, whatever it is. A GeneratorExit out of it says
-        that nobody waits any more.
+        Whatever the hook raises is raised as an Exception. A GeneratorExit out of the awaitable
+        means that the session is over.
+
+        Args:
+            answer: The coroutine of the hook.
+            limit: Seconds; None for the limit of all plugins.
         """
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
-        """Call something later, unless the session has ended by then."""
+        """Call a function later, unless the session is over by then."""
 
-    def sleep(self, seconds: float) -> Any:
-        """Give what a hook can await."""
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        """Return an awaitable that ends after so many seconds."""
 
     def complain(self, words: str, error: BaseException | None) -> None:
-        """Tell the operator what a plugin did wrong."""
+        """Report to the operator what a plugin did wrong."""

@@ -1,4 +1,4 @@
-"""Plugin files: found, loaded, checked before any session, loaded again when they change."""
+"""Plugin files: found, loaded, checked before any session, and reloaded when they change."""
 
 from __future__ import annotations
 
@@ -10,40 +10,48 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TypeGuard
 
 import msgspec
 
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.interrupt import is_ctrl_c, words_of
 from lbcproxy.plugins.api import BadSetting, Plugin, make
-from lbcproxy.plugins.hooks import BadHook, Chain, Hooks, Standing
+from lbcproxy.plugins.hooks import BadHook, Hooks, PluginChain, PluginHealth
 from lbcproxy.plugins.session_view import LiveSession
 from lbcproxy.resources import folder
 from lbcproxy.session import Message
 
-__all__ = ["BadPlugin", "Loaded", "PluginSpec", "chain_of", "parse_spec", "renewed", "trimmed"]
+__all__ = [
+    "BadPlugin",
+    "PluginFile",
+    "PluginSpec",
+    "chain_of",
+    "describe_error",
+    "parse_spec",
+    "reloaded_chain",
+]
 
 
 class BadPlugin(LbcproxyError):
-    """A plugin that cannot be used; the text says which file, where, and why."""
+    """A plugin that cannot be used; the message says which file, where, and why."""
 
     exit_code = 2
     hint = "`lbcproxy.plugin` says what a plugin is; docs/plugins.md has examples"
 
 
 class PluginSpec(msgspec.Struct, frozen=True):
-    """Which plugin, with which settings."""
+    """A plugin and its settings."""
 
     file: str
-    """A path, or the name of one that comes with lbcproxy."""
-    settings: dict[str, Any] = {}
+    """A path, or the name of a plugin that comes with lbcproxy."""
+    settings: dict[str, object] = {}
 
 
 def parse_spec(text: str) -> PluginSpec:
-    """Read `FILE [NAME=VALUE ...]`; raises BadPlugin."""
+    """Parse `FILE [NAME=VALUE ...]`; raises BadPlugin."""
     file, *words = shlex.split(text) or [""]
-    settings = {}
+    settings: dict[str, object] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
@@ -52,49 +60,56 @@ def parse_spec(text: str) -> PluginSpec:
     return PluginSpec(file, settings)
 
 
-class Loaded:
-    """A plugin file in use. Raises BadPlugin when it is made of one that is none."""
+class PluginFile:
+    """A loaded plugin file.
+
+    Args:
+        spec: The plugin and its settings.
+
+    Raises:
+        BadPlugin: The file cannot be loaded, or has no plugin.
+    """
 
     def __init__(self, spec: PluginSpec) -> None:
         self.spec = spec
         self.path = _path(spec.file)
-        self.standing = Standing()
-        self._kinds = self._load()
+        self.health = PluginHealth()
+        self._classes = self._load()
         self._stamp = self._stat()
 
     @property
     def name(self) -> str:
-        """How it is called in lines and captures."""
+        """Its name in log lines and captures."""
         return self.path.stem
 
     def has_changed(self) -> bool:
-        """Whether the file is another than the one that was loaded."""
+        """Return whether the file has changed since it was loaded."""
         stamp = self._stat()
         return stamp[0] is not None and stamp != self._stamp
 
-    def load_again(self) -> None:
-        """Take the file as it is now; raises BadPlugin, and what was loaded stays."""
+    def reload(self) -> None:
+        """Load the file as it is now; if that raises BadPlugin, what was loaded stays."""
         before = self._stat()
         try:
-            self._kinds = self._load()
+            self._classes = self._load()
         finally:
-            # The file as it was when it was read, and the helpers that it has now.
+            # The file as it was before it was read, and the helpers that it has now.
             self._stamp = (before[0], *self._stat()[1:])
-        self.standing = Standing()
+        self.health = PluginHealth()
 
     def hooks(self) -> list[Hooks]:
-        """Make its plugins for a session."""
-        return [self._hooks(kind) for kind in self._kinds]
+        """Return its plugins, new for a session."""
+        return [self._hooks(each) for each in self._classes]
 
-    def _hooks(self, kind: type[Plugin]) -> Hooks:
-        """Make one plugin; if it cannot be made for this session, one that says so when asked."""
+    def _hooks(self, plugin_class: type[Plugin]) -> Hooks:
+        """Return one plugin; if it cannot be made for this session, one whose hooks say so."""
         try:
-            hooks = Hooks(self.name, make(kind, self.spec.settings), self.standing)
+            hooks = Hooks(self.name, make(plugin_class, self.spec.settings), self.health)
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
-            hooks = Hooks(self.name, _Unmade(error), self.standing)
-        hooks.origin = (self.path, kind.__name__)
+            hooks = Hooks(self.name, _FailedPlugin(error), self.health)
+        hooks.origin = (self.path, plugin_class.__name__)
         hooks.settings = self.spec.settings
         return hooks
 
@@ -103,50 +118,52 @@ class Loaded:
 
     def _load(self) -> list[type[Plugin]]:
         module = _module(self.path)
-        kinds = [each for each in vars(module).values() if _is_plugin(each, module)]
-        if not kinds:
+        classes = [each for each in vars(module).values() if _is_plugin(each, module)]
+        if not classes:
             raise BadPlugin(f"{self.path}: has no subclass of lbcproxy.plugin.Plugin")
         try:
-            for kind in kinds:
-                Hooks(self.name, make(kind, self.spec.settings))
+            for each in classes:
+                Hooks(self.name, make(each, self.spec.settings))
         except (BadHook, BadSetting) as error:
             raise BadPlugin(f"{self.path}: {error}") from None
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
-            raise BadPlugin(f"{self.path}: cannot be made: {trimmed(error, self.path)}") from error
-        return kinds
+            raise BadPlugin(
+                f"{self.path}: cannot be made: {describe_error(error, self.path)}"
+            ) from error
+        return classes
 
 
-def chain_of(loaded: Sequence[Loaded]) -> Chain:
-    """Make the plugins of a session."""
-    return Chain([hooks for each in loaded for hooks in each.hooks()])
+def chain_of(files: Sequence[PluginFile]) -> PluginChain:
+    """Return the plugins of a session."""
+    return PluginChain([hooks for each in files for hooks in each.hooks()])
 
 
-class _Unmade(Plugin):
-    """Stands for a plugin that could not be made for a session: each of its hooks fails as it did.
+class _FailedPlugin(Plugin):
+    """Replaces a plugin that could not be made for a session: its hooks raise the same error.
 
-    So the failure is told by the plugin's name, and nothing passes if nothing may pass without it.
+    So the failure is reported under the plugin's name, and the failure policy applies.
     """
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
 
     def on_start(self, session: LiveSession) -> None:
-        """Fail."""
+        """Raise the error."""
         raise self._error
 
     def on_message(self, session: LiveSession, message: Message) -> None:
-        """Fail."""
+        """Raise the error."""
         raise self._error
 
 
-def renewed(chain: Chain, loaded: Sequence[Loaded]) -> Chain:
-    """Make the plugins of a session anew, which remember what those before them did.
+def reloaded_chain(chain: PluginChain, files: Sequence[PluginFile]) -> PluginChain:
+    """Return new plugins for a running session, with the attributes of those they replace.
 
-    A plugin is the same if it is of the same file and class. Settings that have changed count.
+    A plugin replaces one of the same file and class. Settings that have changed are not copied.
     """
-    new = chain_of(loaded)
+    new = chain_of(files)
     before = list(chain.plugins)
     for each in new.plugins:
         same = [old for old in before if old.origin is not None and old.origin == each.origin]
@@ -154,7 +171,7 @@ def renewed(chain: Chain, loaded: Sequence[Loaded]) -> Chain:
             continue
         old = next((old for old in same if old.settings == each.settings), same[0])
         before.remove(old)
-        if isinstance(old.plugin, _Unmade) or isinstance(each.plugin, _Unmade):
+        if isinstance(old.plugin, _FailedPlugin) or isinstance(each.plugin, _FailedPlugin):
             continue
         changed = {name for name, value in each.settings.items() if old.settings.get(name) != value}
         kept = {name: value for name, value in vars(old.plugin).items() if name not in changed}
@@ -162,8 +179,8 @@ def renewed(chain: Chain, loaded: Sequence[Loaded]) -> Chain:
     return new
 
 
-def trimmed(error: BaseException, path: Path | None = None) -> str:
-    """Say what was raised, and at which line of the plugin."""
+def describe_error(error: BaseException, path: Path | None = None) -> str:
+    """Return what was raised, and at which line of the plugin."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [each for each in frames if path is None or each.filename == str(path)]
     where = f" (line {own[-1].lineno})" if own else ""
@@ -180,16 +197,16 @@ def _path(file: str) -> Path:
     if path.name == file and shipped.is_file():
         return shipped
     there = ", ".join(sorted(each.stem for each in folder("plugins").glob("*.py")))
-    raise BadPlugin(f"no plugin file {file!r}; there come with lbcproxy: {there or 'none'}")
+    raise BadPlugin(f"no plugin file {file!r}; these come with lbcproxy: {there or 'none'}")
 
 
 def _module_name(path: Path) -> str:
-    """Return a name that no other file's module has: annotations are looked up by it."""
+    """Return a module name that is unique to a file: annotations are looked up by it."""
     return f"lbcproxy_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:16]}"
 
 
 def _helpers(path: Path) -> list[Path]:
-    """Return the files beside a plugin that it has imported: `from . import helper`."""
+    """Return the files next to a plugin that it has imported: `from . import helper`."""
     prefix = f"{_module_name(path)}."
     found = {name: module for name, module in sys.modules.items() if name.startswith(prefix)}
     files = (getattr(found[name], "__file__", None) for name in sorted(found))
@@ -206,18 +223,18 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 def _module(path: Path) -> ModuleType:
     name = _module_name(path)
-    # It is a package of the files beside it, so that its helpers are its own too.
+    # It is a package of the files next to it, so that its helpers are its own too.
     spec = importlib.util.spec_from_file_location(
         name, path, submodule_search_locations=[str(path.parent)]
     )
     if spec is None or spec.loader is None:
-        raise BadPlugin(f"{path}: is no Python file")
+        raise BadPlugin(f"{path}: is not a Python file")
     module = importlib.util.module_from_spec(spec)
     before = {each: sys.modules.pop(each) for each in _modules(name)}
     importlib.invalidate_caches()  # a helper may be new
     sys.modules[name] = module  # annotations are looked up there
     try:
-        # Not through the loader: it would take the bytecode of the same second for current.
+        # Not through the loader, which takes bytecode of the same second for current.
         exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)  # noqa: S102
     except BaseException as error:
         for each in _modules(name):
@@ -225,16 +242,16 @@ def _module(path: Path) -> ModuleType:
         sys.modules.update(before)  # what was loaded stays
         if is_ctrl_c(error):
             raise
-        raise BadPlugin(f"{path}: {trimmed(error, path)}") from error
+        raise BadPlugin(f"{path}: {describe_error(error, path)}") from error
     return module
 
 
 def _modules(name: str) -> list[str]:
-    """Return the names in use of a plugin's module and of its helpers."""
+    """Return the names of a plugin's module and of its helpers in `sys.modules`."""
     return [each for each in sys.modules if each == name or each.startswith(f"{name}.")]
 
 
-def _is_plugin(thing: object, module: ModuleType) -> bool:
+def _is_plugin(thing: object, module: ModuleType) -> TypeGuard[type[Plugin]]:
     return (
         isinstance(thing, type)
         and issubclass(thing, Plugin)

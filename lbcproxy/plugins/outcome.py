@@ -1,12 +1,13 @@
-"""What the verdicts of all plugins make of one message."""
+"""The outcome for one message: what the verdicts of all plugins make of it together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import msgspec
 
-from lbcproxy.plugins.injections import MAX_MESSAGES
+from lbcproxy.plugins.injection_limit import MAX_MESSAGES
 from lbcproxy.plugins.verdicts import (
     Close,
     Delay,
@@ -25,67 +26,81 @@ from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["Outcome"]
 
-Make = Callable[[Sendable, Direction], Message | Raw]
-Check = Callable[[Direction, int, int], None]
+Frame: TypeAlias = Callable[[Sendable, Direction], Message | Raw]
+CheckLimit: TypeAlias = Callable[[Direction, int, int], None]
 
 
 class Outcome:
-    """A message on its way through the plugins; `make` frames what they put in its place.
+    """One message and what plugins have decided about it so far.
 
-    `check` raises OverflowError if so many bytes and messages are too many to be put into a
-    direction. Raises, from `apply`, that and `wire.BadRecord` for what cannot be framed.
+    Args:
+        message: The message as it arrived.
+        frame: Frames what plugins send, for a direction.
+        check_limit: Raises OverflowError if so many bytes and messages are too many to be injected
+            into a direction.
     """
 
-    def __init__(self, message: Message, make: Make, check: Check) -> None:
+    def __init__(self, message: Message, frame: Frame, check_limit: CheckLimit) -> None:
         self.message = message
         self.messages: list[Message | Raw] = [message]
-        """What goes on in its place."""
+        """What is sent in its place; at first the message itself."""
         self.before: list[Message | Raw] = []
-        self.behind: list[Message | Raw] = []
+        self.after: list[Message | Raw] = []
         self.across: list[Message | Raw] = []
         """What is injected into the other direction."""
         self.delay = 0.0
         self.close: End | None = None
         self.trail: list[str] = []
-        self._make = make
-        self._check = check
+        self._frame = frame
+        self._check_limit = check_limit
 
-    def apply(self, who: str, verdicts: Sequence[Verdict], message: Message) -> None:
-        """Do what a plugin has decided about one of the messages: all of it, or nothing."""
+    def apply(self, name: str, verdicts: Sequence[Verdict], message: Message) -> None:
+        """Apply a plugin's verdicts on one of the messages: all of them, or none.
+
+        Args:
+            name: The plugin's name.
+            verdicts: What it returned.
+            message: The message that it was called with.
+
+        Raises:
+            OverflowError: More is injected than the receiver reads.
+            BadRecord: A message cannot be encoded.
+            ValueError: Two verdicts exclude each other.
+        """
         before = {
             name: list(value) if isinstance(value, list) else value
             for name, value in vars(self).items()
         }
         try:
-            _check_count(verdicts)  # before anything is made of them
+            _check_count(verdicts)  # before anything is framed
             for verdict in verdicts:
-                self._apply(who, verdict, message)
-            self._check_added()
+                self._apply(name, verdict, message)
+            self._check_injected()
         except BaseException:
             vars(self).update(before)
             raise
 
-    def _apply(self, who: str, verdict: Verdict, message: Message) -> None:
+    def _apply(self, name: str, verdict: Verdict, message: Message) -> None:
         direction = self.message.direction
         if isinstance(verdict, Drop):
-            self._put([], message)
-            self._say(who, "drop", verdict)
+            self._replace(message, [])
+            self._note(name, "drop", verdict)
         elif isinstance(verdict, Replace):
-            new = [self._make(each, direction) for each in verdict.messages]
-            self._put(new, message)
-            self._say(who, f"rewrite {_sizes([message])} -> {_sizes(new)}", verdict)
+            new = [self._frame(each, direction) for each in verdict.messages]
+            self._replace(message, new)
+            self._note(name, f"rewrite {_sizes([message])} -> {_sizes(new)}", verdict)
         elif isinstance(verdict, Delay):
             self.delay += verdict.seconds
-            self._say(who, f"delay {verdict.seconds:g} s", verdict)
+            self._note(name, f"delay {verdict.seconds:g} s", verdict)
         elif isinstance(verdict, Inject):
             into = verdict.direction or direction
-            new = [self._make(each, into) for each in verdict.messages]
-            where = self.before if verdict.before else self.behind
-            (where if into is direction else self.across).extend(new)
-            self._say(who, f"inject {_sizes(new)} {into.arrow}", verdict)
+            new = [self._frame(each, into) for each in verdict.messages]
+            place = self.before if verdict.before else self.after
+            (place if into is direction else self.across).extend(new)
+            self._note(name, f"inject {_sizes(new)} {into.arrow}", verdict)
         elif isinstance(verdict, Close):
-            self.close = End(EndCause.PLUGIN, detail=verdict.why, name=who)
-            self._say(who, "close", verdict)
+            self.close = End(EndCause.PLUGIN, detail=verdict.why, name=name)
+            self._note(name, "close", verdict)
 
     @property
     def verdict(self) -> EntryVerdict:
@@ -99,50 +114,55 @@ class Outcome:
     def deliveries(
         self, entry: Entry, inject: Callable[[Message | Raw, str], Delivery]
     ) -> list[Delivery]:
-        """Say what passes: the message's own delivery, and those of what is put around it."""
+        """Return what is sent: the message's own delivery, and those of what is injected around it.
+
+        Args:
+            entry: The entry of the message.
+            inject: Makes a delivery of an injected message and the trail that led to it.
+        """
         trail = tuple(self.trail)
         changed = self.messages != [self.message]
         sent = b"".join(each.raw for each in self.messages) if changed else None
         decided = msgspec.structs.replace(entry, verdict=self.verdict, trail=trail)
-        words = "; ".join(trail)
+        joined = "; ".join(trail)
         return [
-            *(inject(each, words) for each in self.before),
+            *(inject(each, joined) for each in self.before),
             Delivery(self.message.raw, (decided,), sent),
-            *(inject(each, words) for each in self.behind),
+            *(inject(each, joined) for each in self.after),
         ]
 
     @property
-    def added(self) -> int:
-        """How many messages plugins put into its own direction."""
-        return len(self.before) + len(self.behind) + max(0, len(self.messages) - 1)
+    def injected(self) -> int:
+        """How many messages plugins add in its own direction."""
+        return len(self.before) + len(self.after) + max(0, len(self.messages) - 1)
 
     @property
-    def added_size(self) -> int:
-        """Their bytes, with those by which the message itself has grown."""
+    def injected_bytes(self) -> int:
+        """Their bytes, and those by which the message itself has grown."""
         grown = _bytes(self.messages) - len(self.message.raw)
-        return _bytes(self.before) + _bytes(self.behind) + max(0, grown)
+        return _bytes(self.before) + _bytes(self.after) + max(0, grown)
 
-    def _check_added(self) -> None:
+    def _check_injected(self) -> None:
         direction = self.message.direction
-        if self.added or self.added_size:
-            self._check(direction, self.added_size, self.added)
+        if self.injected or self.injected_bytes:
+            self._check_limit(direction, self.injected_bytes, self.injected)
         if self.across:
-            self._check(direction.other, _bytes(self.across), len(self.across))
+            self._check_limit(direction.other, _bytes(self.across), len(self.across))
 
-    def fail(self, who: str, why: str) -> None:
-        """Drop what is left: a plugin failed that nothing may pass without."""
+    def fail(self, name: str, why: str) -> None:
+        """Drop the message: its plugin failed, and the policy is to drop messages then."""
         self.messages = []
-        self.trail.append(f"{who}: drop: {why}")
+        self.trail.append(f"{name}: drop: {why}")
 
-    def _put(self, new: list[Message | Raw], message: Message) -> None:
-        for place, each in enumerate(self.messages):
+    def _replace(self, message: Message, new: list[Message | Raw]) -> None:
+        for index, each in enumerate(self.messages):
             if each is message:
-                self.messages[place : place + 1] = new
+                self.messages[index : index + 1] = new
                 return
         raise ValueError("two verdicts that exclude each other")
 
-    def _say(self, who: str, what: str, verdict: Verdict) -> None:
-        self.trail.append(f"{who}: {what}" + (f": {verdict.why}" if verdict.why else ""))
+    def _note(self, name: str, what: str, verdict: Verdict) -> None:
+        self.trail.append(f"{name}: {what}" + (f": {verdict.why}" if verdict.why else ""))
 
 
 def _bytes(messages: Sequence[Message | Raw]) -> int:
@@ -157,7 +177,7 @@ def _sizes(messages: list[Message] | list[Message | Raw]) -> str:
 
 
 def _check_count(verdicts: Sequence[Verdict]) -> None:
-    """Raise OverflowError if verdicts put in more messages than could ever wait."""
+    """Raise OverflowError if verdicts inject more messages than could ever be queued."""
     count = sum(len(each.messages) for each in verdicts if isinstance(each, Inject | Replace))
     if max(count, len(verdicts)) > MAX_MESSAGES:
         raise OverflowError(f"more is injected than is read: {MAX_MESSAGES:,} messages wait")

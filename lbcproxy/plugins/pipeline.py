@@ -1,24 +1,21 @@
-"""The pipeline of a session: what was received, through the plugins, to what is sent.
+"""The pipeline of a session: from what was received, through the plugins, to what is sent.
 
-Order is kept in each direction: what is delayed, or waits for a decision, holds what is behind it.
-No socket and no clock of its own: whoever runs it is its `Host`.
+The order in each direction stays: what is delayed or waits for a decision holds what is after it.
+The pipeline has no socket and no clock: its `PipelineHost` has them.
 """
 
 from __future__ import annotations
 
-import inspect
-import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from lbcproxy.interrupt import is_ctrl_c, words_of
-from lbcproxy.plugins.delivery_queue import Line, Step, not_sent
-from lbcproxy.plugins.hooks import Chain, Hooks
-from lbcproxy.plugins.host import Host
-from lbcproxy.plugins.injections import Injections
+from lbcproxy.plugins.delivery_queue import DeliveryQueue, QueuedDelivery, not_sent
+from lbcproxy.plugins.hook_caller import FailurePolicy, HookCaller
+from lbcproxy.plugins.hooks import Hooks, PluginChain
+from lbcproxy.plugins.host import PipelineHost
+from lbcproxy.plugins.injection_limit import InjectionLimit
 from lbcproxy.plugins.outcome import Outcome
 from lbcproxy.plugins.session_view import LiveSession
-from lbcproxy.plugins.verdicts import Raw, Sendable, Verdict
+from lbcproxy.plugins.verdicts import Raw, Sendable
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Delivery
 from lbcproxy.session.info import SessionInfo
@@ -30,248 +27,196 @@ from lbcproxy.wire.record import MessageRecord
 
 __all__ = ["CLOSED", "OPEN", "Pipeline"]
 
-MOST_HELD = 16 << 20
-"""Bytes that may wait in one direction before the sender is read no more."""
-MOST_STEPS = 10_000
-SLOW = 0.25
-"""Seconds that a hook which does not wait may take: all sessions stand still meanwhile."""
-OPEN, CLOSED = "open", "closed"
-"""What becomes of a message whose plugin fails: it passes as it was, or is dropped."""
+MAX_BUFFERED_BYTES = 16 << 20
+"""Bytes that may wait in one direction before its sender is no longer read."""
+MAX_QUEUED = 10_000
+OPEN, CLOSED = FailurePolicy.OPEN, FailurePolicy.CLOSED
 
 
 class Pipeline:
-    """One session's plugins at work."""
+    """The queues of one session: what plugins decide about, in order, and what is sent.
 
-    def __init__(self, core: Session, chain: Chain, host: Host, policy: str = OPEN) -> None:
+    Args:
+        core: The session's core, which parses what is received.
+        chain: The plugins.
+        host: What runs the pipeline.
+        policy: What happens to a message whose plugin fails, a `FailurePolicy` or its value.
+    """
+
+    def __init__(
+        self, core: Session, chain: PluginChain, host: PipelineHost, policy: str = OPEN
+    ) -> None:
         self.core = core
         self.host = host
-        self.facts: SessionInfo | None = None
-        self._safe = SafeReader(core)
-        self._chain = chain
-        self._policy = policy
-        self._lines = {direction: Line() for direction in Direction}
-        self._sessions = {plugin: LiveSession(self, core, plugin.name) for plugin in chain.plugins}
-        self._injections = {way: Injections(line) for way, line in self._lines.items()}
+        self.info: SessionInfo | None = None
+        self._reader = SafeReader(core)
+        self._queues = {direction: DeliveryQueue() for direction in Direction}
+        self._limits = {each: InjectionLimit(queue) for each, queue in self._queues.items()}
         self._held: set[Direction] = set()
-        self._shown: dict[Direction, int] = {}  # the versions that plugins have put in place
+        self._versions_shown: dict[Direction, int] = {}
         self._ready = False
+        self._plugins = HookCaller(chain, host, self._view, policy)
 
-    def change(self, chain: Chain) -> None:
-        """Have other plugins from the next message on."""
-        self._chain = chain
-        for plugin in chain.plugins:
-            self._sessions[plugin] = LiveSession(self, self.core, plugin.name)
+    def _view(self, plugin: Hooks) -> LiveSession:
+        return LiveSession(self, self.core, plugin.name)
+
+    def change(self, chain: PluginChain) -> None:
+        """Use other plugins from the next message on."""
+        self._plugins.change(chain)
         self.core.set_buffered_commands(chain.commands)
 
     @property
-    def chain(self) -> Chain:
+    def chain(self) -> PluginChain:
         """The plugins."""
-        return self._chain
+        return self._plugins.chain
 
     @property
-    def held(self) -> int:
+    def buffered_bytes(self) -> int:
         """Bytes that wait for a decision or for their time."""
-        return sum(line.held for line in self._lines.values())
+        return sum(queue.buffered_bytes for queue in self._queues.values())
 
     def is_waiting(self, direction: Direction) -> bool:
-        """Whether something of a direction waits for a decision or for its time."""
-        return not self._lines[direction].is_idle
+        """Return whether something in a direction waits for a decision or for its time."""
+        return not self._queues[direction].is_empty
 
-    def start(self, facts: SessionInfo) -> None:
-        """Tell the plugins that the session begins."""
-        self.facts = facts
-        self._event("start")
+    def start(self, info: SessionInfo) -> None:
+        """Start the session: call the plugins' `on_start`."""
+        self.info = info
+        self._plugins.event("start")
 
     def receive(self, direction: Direction, data: bytes, time_ns: int) -> None:
-        """Take bytes as they came from one node."""
-        line = self._lines[direction]
-        if line.is_idle and self.core.can_forward_unparsed(direction, data):
+        """Process bytes that have arrived from one node."""
+        queue = self._queues[direction]
+        if queue.is_empty and self.core.can_forward_unparsed(direction, data):
             self.host.send(direction, data)  # before it is hashed: the node need not wait for that
-            deliveries = self._safe.receive(direction, data, time_ns)
-            line.passed(deliveries)
+            deliveries = self._reader.receive(direction, data, time_ns)
+            queue.forwarded(deliveries)
             self.host.tell(direction, deliveries)
             return
         waited = self.core.is_partial(direction)
-        deliveries = self._safe.receive(direction, data, time_ns)
-        if line.is_idle and not any(self._is_asked(each) for each in deliveries):
-            line.passed(deliveries)
+        deliveries = self._reader.receive(direction, data, time_ns)
+        if queue.is_empty and not any(self._is_asked_for(each) for each in deliveries):
+            queue.forwarded(deliveries)
             if not waited and not self.core.is_partial(direction):
-                self._pass(direction, deliveries, data)
+                self._send(direction, deliveries, data)
             elif deliveries:
-                self._pass(direction, deliveries)
+                self._send(direction, deliveries)
         else:
             for delivery in deliveries:
-                self._take(direction, delivery)
-            self._go_on(direction)
-        self.look_ready()
+                self._put(direction, delivery)
+            self._advance(direction)
+        self.check_handshake()
 
     def offer(self, direction: Direction, delivery: Delivery) -> None:
-        """Take a message that somebody else has framed."""
-        self._take(direction, delivery)
-        self._go_on(direction)
+        """Process a message that has been framed elsewhere."""
+        self._put(direction, delivery)
+        self._advance(direction)
 
     def finish(self, direction: Direction, time_ns: int) -> None:
-        """Take note that a node sends no more: the end waits behind what is held."""
-        for delivery in self._safe.end(direction, time_ns):
-            self._take(direction, delivery)
-        self._lines[direction].ended = True
-        self._go_on(direction)
+        """Close a direction when everything in its queue has been sent."""
+        for delivery in self._reader.end(direction, time_ns):
+            self._put(direction, delivery)
+        self._queues[direction].ended = True
+        self._advance(direction)
 
-    def let_go(self, time_ns: int) -> None:
-        """Hold no message that is not whole yet."""
+    def release_partial(self, time_ns: int) -> None:
+        """Forward messages that have not fully arrived, to free their memory."""
         for direction in Direction:
-            for delivery in self._safe.release_partial(direction, time_ns):
-                self._take(direction, delivery)
-            self._go_on(direction)
+            for delivery in self._reader.release_partial(direction, time_ns):
+                self._put(direction, delivery)
+            self._advance(direction)
 
     def cut(self, time_ns: int) -> None:
-        """Give up what waits: the session is broken off."""
-        for direction, line in self._lines.items():
-            deliveries = [not_sent(each) for step in line.clear() for each in step.deliveries]
-            deliveries += map(not_sent, self._safe.end(direction, time_ns))
+        """Drop everything in the queues: the session broke off."""
+        for direction, queue in self._queues.items():
+            deliveries = [not_sent(each) for queued in queue.clear() for each in queued.deliveries]
+            deliveries += map(not_sent, self._reader.end(direction, time_ns))
             if deliveries:
                 self.host.tell(direction, deliveries)
 
     def end(self, why: str) -> None:
-        """Tell the plugins that it is over."""
-        self._event("end", why)
+        """End the session: call the plugins' `on_end`."""
+        self._plugins.event("end", why)
+
+    def check_handshake(self) -> None:
+        """Call the plugins' `on_handshake`, once, when both nodes have finished the handshake."""
+        if not self._ready and self.core.is_ready:
+            self._ready = True
+            self._plugins.event("handshake")
+
+    # What plugins do through their `LiveSession`.
 
     def inject(
-        self, who: str, direction: Direction, messages: Sequence[Sendable], why: str = ""
+        self, name: str, direction: Direction, messages: Sequence[Sendable], why: str = ""
     ) -> None:
-        """Put something into a direction."""
-        made = [self._made(each, direction) for each in messages]
-        self._inject(direction, made, f"{who}: inject" + (f": {why}" if why else ""))
+        """Send messages of a plugin in a direction; see `LiveSession.inject`."""
+        framed = [self._framed(each, direction) for each in messages]
+        self._inject(direction, framed, f"{name}: inject" + (f": {why}" if why else ""))
 
-    def _inject(self, direction: Direction, made: Sequence[Message | Raw], words: str) -> None:
-        """Put what is framed into a direction; raises OverflowError if nobody reads it."""
-        self._check(direction, sum(len(each.raw) for each in made), len(made))
-        for each in made:
-            step = Step([self._injection(each, direction, words)], added=1)
-            self._lines[direction].inject(step)
-        self._go_on(direction)
-
-    def _check(self, direction: Direction, size: int, messages: int) -> None:
-        full = self.host.is_full(direction)
-        self._injections[direction].check(size, messages, full=full)
-
-    def later(self, who: str, seconds: float, call: Callable[[], object]) -> None:
-        """Call what a plugin wants to be called later, and name it if that fails."""
-
-        def due() -> None:
-            try:
-                call()
-            except BaseException as error:
-                if is_ctrl_c(error):
-                    raise
-                words = f"plugin {who}: what it wanted later failed: {words_of(error)}"
-                self.host.complain(words, error)
-
-        self.host.later(seconds, due)
+    def later(self, name: str, seconds: float, call: Callable[[], object]) -> None:
+        """Call a plugin's function later."""
+        self._plugins.later(name, seconds, call)
 
     # One message.
 
-    def _take(self, direction: Direction, delivery: Delivery) -> None:
-        entry = delivery.entries[0] if self._is_asked(delivery) else None
-        self._lines[direction].put(Step([delivery], entry))
+    def _put(self, direction: Direction, delivery: Delivery) -> None:
+        entry = delivery.entries[0] if self._is_asked_for(delivery) else None
+        self._queues[direction].put(QueuedDelivery([delivery], entry))
 
-    def _is_asked(self, delivery: Delivery) -> bool:
+    def _is_asked_for(self, delivery: Delivery) -> bool:
         if delivery.run is not None or not delivery.entries:
             return False
         message = delivery.entries[0].message
         if message is None or not message.raw:
-            return False  # junk, or a long message that has passed
-        return self._chain.asked(message.command, error=self._is_wrong(message))
+            return False  # junk, or a long message that was forwarded in parts
+        return self._plugins.is_for(message)
 
-    def _is_wrong(self, message: Message) -> bool:
-        return self._chain.wants_errors and message.error is not None
-
-    def _go_on(self, direction: Direction) -> None:
-        line = self._lines[direction]
-        while not line.deciding:
-            step = line.undecided()
-            if step is None:
+    def _advance(self, direction: Direction) -> None:
+        """Decide about what waits for a decision, and send what is ready."""
+        queue = self._queues[direction]
+        while not queue.deciding:
+            queued = queue.next_undecided()
+            if queued is None:
                 break
-            line.deciding = True
-            self._decide(direction, step)
+            queue.deciding = True
+            self._decide(direction, queued)
         self._flush(direction)
 
-    def _decide(self, direction: Direction, step: Step) -> None:
-        entry = step.entry
+    def _decide(self, direction: Direction, queued: QueuedDelivery) -> None:
+        entry = queued.entry
         assert entry is not None
         assert entry.message is not None
-        message = entry.message
-        outcome = Outcome(message, self._made, self._check)
-        wrong = self._is_wrong(message)
-        waits = self._chain.waits(message.command, error=wrong)
-        work = self._ask(outcome, wrong, waits)
-        if waits:
-            self.host.run(work, lambda: self._decided(direction, step, outcome))
+        outcome = Outcome(entry.message, self._framed, self._check_limit)
+        work, may_await = self._plugins.decide(outcome)
+        if may_await:
+
+            def decided() -> None:
+                self._settle(direction, queued, outcome)
+                self._advance(direction)
+
+            self.host.run(work, decided)
             return
         try:
             work.send(None)
         except StopIteration:
-            self._settle(direction, step, outcome)
+            self._settle(direction, queued, outcome)
 
-    async def _ask(self, outcome: Outcome, wrong: bool, waits: bool) -> None:
-        """Ask the plugins in order, each about what those before it have left."""
-        for plugin in tuple(self._chain.plugins):
-            for message in tuple(outcome.messages):
-                if isinstance(message, Message):
-                    await self._ask_one(plugin, outcome, message, wrong, waits)
-
-    async def _ask_one(
-        self, plugin: Hooks, outcome: Outcome, message: Message, wrong: bool, waits: bool
-    ) -> None:
-        for hook in plugin.of(message.command, error=wrong):
-            began = time.perf_counter()
-            try:
-                answer = hook(self._sessions[plugin], message)
-                if inspect.iscoroutine(answer) and not waits:
-                    answer.close()
-                    raise TypeError("a hook that waits is written with `async def`")
-                if inspect.iscoroutine(answer):
-                    began = float("inf")  # it may take its time
-                    answer = await self.host.limited(answer, plugin.patience)
-                self._apply(plugin, outcome, answer, message)
-            except BaseException as error:
-                stopped = began == float("inf") and not isinstance(error, Exception)
-                if stopped or is_ctrl_c(error):
-                    raise
-                self._failed(plugin, hook.__name__, error)
-                if self._policy == CLOSED:
-                    outcome.fail(plugin.name, f"{hook.__name__} failed")
-                return
-            if time.perf_counter() - began > SLOW:
-                self._breach(plugin, f"{hook.__name__} took {time.perf_counter() - began:.1f} s")
-            if not any(each is message for each in outcome.messages):
-                return
-
-    def _apply(self, plugin: Hooks, outcome: Outcome, answer: Any, message: Message) -> None:
-        answers = answer if isinstance(answer, list | tuple) else (answer,)
-        verdicts = [each for each in answers if each is not None]
-        for each in verdicts:
-            if not isinstance(each, Verdict):
-                raise TypeError(
-                    f"{each!r} is no verdict: return None, Drop, Replace, Delay, Inject or Close"
-                )
-        if verdicts:
-            outcome.apply(plugin.name, verdicts, message)
-
-    def _decided(self, direction: Direction, step: Step, outcome: Outcome) -> None:
-        self._settle(direction, step, outcome)
-        self._go_on(direction)
-
-    def _settle(self, direction: Direction, step: Step, outcome: Outcome) -> None:
-        line = self._lines[direction]
-        line.deciding = False
-        assert step.entry is not None
-        if outcome.trail:  # otherwise nobody had anything to say: it passes as it is
+    def _settle(self, direction: Direction, queued: QueuedDelivery, outcome: Outcome) -> None:
+        """Carry out what the plugins have decided about a message."""
+        queue = self._queues[direction]
+        queue.deciding = False
+        assert queued.entry is not None
+        if outcome.trail:  # otherwise no plugin decided anything: it is sent as it arrived
             deliveries = outcome.deliveries(
-                step.entry, lambda each, words: self._injection(each, direction, words)
+                queued.entry, lambda each, trail: self._injected(each, direction, trail)
             )
-            line.settle(step, deliveries, added=outcome.added, added_size=outcome.added_size)
-        step.close = outcome.close
+            queue.replace(
+                queued,
+                deliveries,
+                injected=outcome.injected,
+                injected_bytes=outcome.injected_bytes,
+            )
+        queued.close = outcome.close
         if outcome.message.command == "version":
             self._note_version(direction, outcome.messages)
         if outcome.across:
@@ -280,47 +225,49 @@ class Pipeline:
             except OverflowError as error:
                 self.host.complain(f"{'; '.join(outcome.trail)}: {error}", None)
         if outcome.delay:
-            self.host.later(outcome.delay, lambda: self._due(direction, step))
+            self.host.later(outcome.delay, lambda: self._due(direction, queued))
         else:
-            step.ready = True
+            queued.ready = True
 
     def _note_version(self, direction: Direction, shown: Sequence[Message | Raw]) -> None:
-        """Remember what a node is shown of the other: each leg has its own agreed version."""
+        """Remember the version that a node is shown: each leg has its own agreed version."""
         for each in shown:
             if isinstance(each, Message) and isinstance(each.record, Version):
-                self._shown[direction] = each.record.version
+                self._versions_shown[direction] = each.record.version
         client, upstream = self.core.client.version, self.core.upstream.version
         if client is None or upstream is None:
             return
-        to_client = self._shown.get(Direction.TO_CLIENT, upstream.version)
-        to_upstream = self._shown.get(Direction.TO_UPSTREAM, client.version)
+        to_client = self._versions_shown.get(Direction.TO_CLIENT, upstream.version)
+        to_upstream = self._versions_shown.get(Direction.TO_UPSTREAM, client.version)
         if (to_client, to_upstream) != (upstream.version, client.version):
             self.core.set_versions(
                 min(client.version & 0xFFFFFFFF, to_client & 0xFFFFFFFF),
                 min(upstream.version & 0xFFFFFFFF, to_upstream & 0xFFFFFFFF),
             )
 
-    def _due(self, direction: Direction, step: Step) -> None:
-        step.ready = True
+    def _due(self, direction: Direction, queued: QueuedDelivery) -> None:
+        queued.ready = True
         self._flush(direction)
 
+    # Sending.
+
     def _flush(self, direction: Direction) -> None:
-        line = self._lines[direction]
-        steps = line.take_ready()
-        deliveries = [each for step in steps for each in step.deliveries]
+        queue = self._queues[direction]
+        ready = queue.pop_ready()
+        deliveries = [each for queued in ready for each in queued.deliveries]
         if deliveries:
-            self._pass(direction, deliveries)
-            if added := [step for step in steps if step.added_size]:
-                self._injections[direction].sent(added, full=self.host.is_full(direction))
-        close = next((step.close for step in steps if step.close is not None), None)
+            self._send(direction, deliveries)
+            if injected := [queued for queued in ready if queued.injected_bytes]:
+                self._limits[direction].sent(injected, full=self.host.is_full(direction))
+        close = next((queued.close for queued in ready if queued.close is not None), None)
         if close is not None:
             self.host.close(close)
-        self._bound(direction, line)
-        if line.ended and not len(line):
-            line.ended = False
+        self._hold_if_full(direction, queue)
+        if queue.ended and not len(queue):
+            queue.ended = False
             self.host.finish(direction)
 
-    def _pass(
+    def _send(
         self, direction: Direction, deliveries: Sequence[Delivery], sent: bytes | None = None
     ) -> None:
         if sent is None:
@@ -329,64 +276,39 @@ class Pipeline:
         self.host.send(direction, sent)
         self.host.tell(direction, deliveries)
 
-    def _bound(self, direction: Direction, line: Line) -> None:
-        """Read no more while too much waits, and go on when half of it has gone."""
+    def _hold_if_full(self, direction: Direction, queue: DeliveryQueue) -> None:
+        """Stop reading while too much waits, and resume when half of it is gone."""
         if direction not in self._held:
-            if line.held > MOST_HELD or len(line) > MOST_STEPS:
+            if queue.buffered_bytes > MAX_BUFFERED_BYTES or len(queue) > MAX_QUEUED:
                 self._held.add(direction)
                 self.host.hold(direction, True)
-        elif line.held <= MOST_HELD // 2 and len(line) <= MOST_STEPS // 2:
+        elif queue.buffered_bytes <= MAX_BUFFERED_BYTES // 2 and len(queue) <= MAX_QUEUED // 2:
             self._held.remove(direction)
             self.host.hold(direction, False)
 
-    # What plugins make.
+    # Injecting.
 
-    def _made(self, sendable: Sendable, direction: Direction) -> Message | Raw:
+    def _inject(self, direction: Direction, framed: Sequence[Message | Raw], trail: str) -> None:
+        """Queue messages; raises OverflowError if the receiver does not read."""
+        self._check_limit(direction, sum(len(each.raw) for each in framed), len(framed))
+        for each in framed:
+            queued = QueuedDelivery([self._injected(each, direction, trail)], injected=1)
+            self._queues[direction].inject(queued)
+        self._advance(direction)
+
+    def _check_limit(self, direction: Direction, size: int, messages: int) -> None:
+        full = self.host.is_full(direction)
+        self._limits[direction].check(size, messages, full=full)
+
+    def _framed(self, sendable: Sendable, direction: Direction) -> Message | Raw:
         codec = self.core.codec_to(direction)
         if isinstance(sendable, MessageRecord):
             return Message.of(sendable, direction, codec)
         if isinstance(sendable, Message) and sendable.codec.params != codec.params:
-            record = sendable.record  # the receiver reads another version, or no witness
+            record = sendable.record  # the receiver expects another version, or no witness
             return sendable if record is None else Message.of(record, direction, codec)
         return sendable
 
-    def _injection(self, made: Message | Raw, direction: Direction, words: str) -> Delivery:
-        given = made if isinstance(made, Message) else made.raw
-        return self.core.inject(direction, self.host.now(), given, (words,))
-
-    # What is told to plugins.
-
-    def look_ready(self) -> None:
-        """Tell the plugins, once, when both sides have finished the handshake."""
-        if not self._ready and self.core.is_ready:
-            self._ready = True
-            self._event("handshake")
-
-    def _event(self, name: str, *arguments: Any) -> None:
-        for plugin in tuple(self._chain.plugins):
-            hook = plugin.event(name)
-            if hook is None:
-                continue
-            try:
-                answer = hook(self._sessions[plugin], *arguments)
-            except BaseException as error:
-                if is_ctrl_c(error):
-                    raise
-                self._failed(plugin, hook.__name__, error)
-                continue
-            if inspect.iscoroutine(answer):
-                self.host.run(self._told(plugin, hook.__name__, answer), bool)
-
-    async def _told(self, plugin: Hooks, hook: str, answer: Coroutine[Any, Any, Any]) -> None:
-        try:
-            await self.host.limited(answer, plugin.patience)
-        except Exception as error:
-            self._failed(plugin, hook, error)
-
-    def _failed(self, plugin: Hooks, hook: str, error: BaseException) -> None:
-        self.host.complain(f"plugin {plugin.name}: {hook} failed: {words_of(error)}", error)
-
-    def _breach(self, plugin: Hooks, words: str) -> None:
-        self.host.complain(f"plugin {plugin.name}: {words}, and all sessions stood still", None)
-        if plugin.standing.breach():
-            self.host.complain(f"plugin {plugin.name}: is asked no more", None)
+    def _injected(self, framed: Message | Raw, direction: Direction, trail: str) -> Delivery:
+        given = framed if isinstance(framed, Message) else framed.raw
+        return self.core.inject(direction, self.host.now(), given, (trail,))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
-from lbcproxy.plugins.host import Host
+from lbcproxy.plugins.host import PipelineHost
 from lbcproxy.plugins.verdicts import Sendable
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
@@ -15,125 +16,137 @@ from lbcproxy.session.node_state import NodeState, NodeStatistics, Stage
 from lbcproxy.session.session import Session
 from lbcproxy.wire.messages.handshake import Version
 
-__all__ = ["Injecting", "LiveSession", "SideView"]
+__all__ = ["Injector", "LiveSession", "NodeView"]
 
 
-class Injecting(Protocol):
-    """What of a pipeline it needs."""
+class Injector(Protocol):
+    """What a `LiveSession` needs of the pipeline."""
 
-    host: Host
-    facts: SessionInfo | None
+    host: PipelineHost
+    info: SessionInfo | None
 
     def inject(
-        self, who: str, direction: Direction, messages: Sequence[Sendable], why: str = ...
+        self, name: str, direction: Direction, messages: Sequence[Sendable], why: str = ...
     ) -> None:
-        """Put something into a direction."""
+        """Send messages of a plugin in a direction."""
 
-    def later(self, who: str, seconds: float, call: Callable[[], object]) -> None:
-        """Call something later."""
+    def later(self, name: str, seconds: float, call: Callable[[], object]) -> None:
+        """Call a plugin's function later."""
 
 
-class SideView:
-    """One of the two nodes, as a plugin sees it: there is nothing to be set."""
+class NodeView:
+    """One of the two nodes, read-only."""
 
-    __slots__ = ("_side",)
+    __slots__ = ("_state",)
 
-    def __init__(self, side: NodeState) -> None:
-        self._side = side
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
 
     @property
     def stage(self) -> Stage:
-        """How far it is in its handshake."""
-        return self._side.stage
+        """The stage of its handshake."""
+        return self._state.stage
 
     @property
     def version(self) -> Version | None:
-        """The `version` that it has sent."""
-        return self._side.version
+        """The `version` message that it has sent; None before."""
+        return self._state.version
 
     @property
     def protocol_version(self) -> int | None:
-        """The version that is spoken on its leg, once it was agreed."""
-        return self._side.protocol_version
+        """The protocol version of its leg; None before it is negotiated."""
+        return self._state.protocol_version
 
     @property
     def bytes(self) -> int:
-        """Bytes that it has sent."""
-        return self._side.bytes
+        """The number of bytes that it has sent."""
+        return self._state.bytes
 
     @property
     def junk_bytes(self) -> int:
-        """Those of them that were no message."""
-        return self._side.junk_bytes
+        """The number of those bytes that were not part of a message."""
+        return self._state.junk_bytes
 
     @property
     def commands(self) -> Counter[str]:
-        """How many messages of which command it has sent, up to now."""
-        return self._side.commands.copy()
+        """How many messages of each command it has sent so far."""
+        return self._state.commands.copy()
 
     def statistics(self) -> NodeStatistics:
-        """Return all of that as it is now, as a value that does not change."""
-        return self._side.statistics()
+        """Return all of that at this moment, as a value that does not change."""
+        return self._state.statistics()
 
 
 class LiveSession:
-    """A session, as a plugin sees it."""
+    """The session that hooks are called with."""
 
-    def __init__(self, pipeline: Injecting, core: Session, who: str) -> None:
+    def __init__(self, pipeline: Injector, core: Session, name: str) -> None:
         self._pipeline = pipeline
         self._core = core
-        self._who = who
+        self._name = name
 
     def __repr__(self) -> str:
         return f"<LiveSession {self.number}>"
 
     @property
     def number(self) -> int:
-        """Its number, as in captures and lines."""
+        """Its number, as in captures and log lines."""
         return self._core.number
 
     @property
     def network(self) -> str:
-        """The network's id."""
+        """The network's id, as `lbry-mainnet`."""
         return self._core.network.id
 
     @property
+    def info(self) -> SessionInfo:
+        """Its number, network and addresses."""
+        assert self._pipeline.info is not None
+        return self._pipeline.info
+
+    @property
     def facts(self) -> SessionInfo:
-        """Between which addresses it is."""
-        assert self._pipeline.facts is not None
-        return self._pipeline.facts
+        """The old name of `info`."""
+        warnings.warn("session.facts is now session.info", DeprecationWarning, stacklevel=2)
+        return self.info
 
     @property
-    def client(self) -> SideView:
-        """What the client has told of itself."""
-        return SideView(self._core.client)
+    def client(self) -> NodeView:
+        """What is known of the client."""
+        return NodeView(self._core.client)
 
     @property
-    def upstream(self) -> SideView:
-        """What the upstream has told of itself."""
-        return SideView(self._core.upstream)
+    def upstream(self) -> NodeView:
+        """What is known of the upstream."""
+        return NodeView(self._core.upstream)
 
     @property
     def protocol_version(self) -> int | None:
-        """The version the two have agreed on."""
+        """The protocol version of the session; None before it is negotiated."""
         return self._core.protocol_version
 
     def inject(self, direction: Direction, *messages: Sendable, why: str = "") -> None:
-        """Send something in a direction, behind all that waits there.
+        """Send messages in a direction, after everything that waits there.
 
-        Raises `wire.BadRecord` for what cannot be encoded, OverflowError if the receiver does not
-        read what was injected before.
+        Args:
+            direction: The direction.
+            messages: Messages, records or `Raw` bytes.
+            why: The reason, for the capture and the log line.
+
+        Raises:
+            BadRecord: A record cannot be encoded.
+            OverflowError: The receiver has not read what was injected before.
         """
-        self._pipeline.inject(self._who, Direction(direction), messages, why)
+        self._pipeline.inject(self._name, Direction(direction), messages, why)
 
     def close(self, why: str = "") -> None:
-        """End the session in order."""
-        self._pipeline.host.close(End(EndCause.PLUGIN, detail=why, name=self._who))
+        """Close the session on both sides, after what is being sent; `why` is the reason."""
+        self._pipeline.host.close(End(EndCause.PLUGIN, detail=why, name=self._name))
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
-        """Call something later, unless the session is over by then."""
-        self._pipeline.later(self._who, seconds, call)
+        """Call a function after so many seconds, unless the session is over by then."""
+        self._pipeline.later(self._name, seconds, call)
 
-    def sleep(self, seconds: float) -> Any:
-        """Give something to await, for hooks that are `async`: so many seconds pass."""
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        """Return an awaitable that ends after so many seconds, for `async` hooks."""
         return self._pipeline.host.sleep(seconds)

@@ -1,7 +1,6 @@
-"""Verdicts: what a plugin returns to say what becomes of a message.
+"""Verdicts: what a hook returns to decide what happens to a message.
 
-A message is never edited in place, so that what was decided can be said of it afterwards: by whom,
-and why.
+A message is never edited in place, so a capture can record which plugin decided what,
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from lbcproxy.wire.record import MessageRecord
 __all__ = ["Close", "Delay", "Drop", "Inject", "Raw", "Replace", "Sendable", "Verdict"]
 
 
-class _Fixed:
-    """A value that cannot be changed once it is made: what was decided stays decided."""
+class _Immutable:
+    """A value that cannot be changed: a decision is final."""
 
     __slots__ = ()
 
@@ -40,8 +39,12 @@ class _Fixed:
         return self
 
 
-class Raw(_Fixed):
-    """Bytes to be sent as they are, malformed on purpose as it may be: a frame, or none."""
+class Raw(_Immutable):
+    """Bytes that are sent as they are; they need not be a valid frame.
+
+    Args:
+        data: The bytes.
+    """
 
     __slots__ = ("raw",)
 
@@ -57,11 +60,11 @@ class Raw(_Fixed):
 
 
 Sendable: TypeAlias = Message | MessageRecord | Raw
-"""What can be put on the wire: a message, a record that is to be framed, or bytes."""
+"""What can be sent: a message, a record, which is framed, or bytes."""
 
 
-class Verdict(_Fixed):
-    """What becomes of a message; None, in place of one, lets it pass."""
+class Verdict(_Immutable):
+    """What happens to a message. A hook that returns None lets it pass."""
 
     __slots__ = ("why",)
 
@@ -69,7 +72,11 @@ class Verdict(_Fixed):
 
 
 class Drop(Verdict):
-    """Let it not pass; the other side never hears of it."""
+    """Do not send the message.
+
+    Args:
+        why: The reason, for the capture and the log line.
+    """
 
     __slots__ = ()
 
@@ -78,7 +85,12 @@ class Drop(Verdict):
 
 
 class Replace(Verdict):
-    """Send something else in its place; several messages are sent in order."""
+    """Send something else in its place.
+
+    Args:
+        messages: What is sent, in this order: messages, records or `Raw` bytes.
+        why: The reason, for the capture and the log line.
+    """
 
     __slots__ = ("messages",)
 
@@ -91,7 +103,12 @@ class Replace(Verdict):
 
 
 class Delay(Verdict):
-    """Hold it for some seconds; what comes behind it in its direction waits too."""
+    """Send the message later; what follows it in its direction waits too.
+
+    Args:
+        seconds: The delay, 0 or more.
+        why: The reason, for the capture and the log line.
+    """
 
     __slots__ = ("seconds",)
 
@@ -104,9 +121,13 @@ class Delay(Verdict):
 
 
 class Inject(Verdict):
-    """Let it pass, and send something more behind it (or `before` it).
+    """Let the message pass, and send more.
 
-    `direction` is its own unless said otherwise.
+    Args:
+        messages: What is sent, in this order: messages, records or `Raw` bytes.
+        direction: The direction; by default that of the message.
+        before: Send it before the message instead of after it.
+        why: The reason, for the capture and the log line.
     """
 
     __slots__ = ("before", "direction", "messages")
@@ -128,7 +149,11 @@ class Inject(Verdict):
 
 
 class Close(Verdict):
-    """Let it pass, then end the session on both sides."""
+    """Let the message pass, then close the session on both sides.
+
+    Args:
+        why: The reason, for the capture and the log line.
+    """
 
     __slots__ = ()
 
@@ -138,12 +163,12 @@ class Close(Verdict):
 
 def _text(why: str) -> str:
     if not isinstance(why, str):
-        raise TypeError(f"why is text, not {why!r}")
+        raise TypeError(f"why is a string, not {why!r}")
     return why
 
 
 def _sendable(messages: Sequence[Sendable]) -> tuple[Sendable, ...]:
     for each in messages:
         if not isinstance(each, Message | MessageRecord | Raw):
-            raise TypeError(f"{each!r} cannot be sent: give a message, a record or Raw bytes")
+            raise TypeError(f"{each!r} cannot be sent: use a message, a record or Raw bytes")
     return tuple(messages)

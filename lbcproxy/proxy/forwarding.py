@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lbcproxy.plugins.hooks import Chain
+from lbcproxy.plugins.hooks import PluginChain
 from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.plugin_host import PipelineOwner, PluginHost, chain_for
@@ -113,7 +113,7 @@ class PluginForwarding:
     @property
     def held(self) -> int:
         """Bytes of messages that wait for a decision."""
-        return self._pipeline.held
+        return self._pipeline.buffered_bytes
 
     def start(self, info: SessionInfo) -> None:
         """Call the plugins' `on_start`."""
@@ -137,7 +137,7 @@ class PluginForwarding:
 
     def reduce_memory(self) -> None:
         """Hold no incomplete message any longer; it passes unread."""
-        self._pipeline.let_go(self._runtime.now())
+        self._pipeline.release_partial(self._runtime.now())
 
     def cut(self) -> None:
         """Give up what is held: nothing can be sent any more."""
@@ -151,7 +151,7 @@ class PluginForwarding:
 
 def choose_forwarding(
     relay: Sender,
-    chain: Chain,
+    chain: PluginChain,
     inspector: Inspector,
     settings: RelaySettings,
     runtime: Runtime,

@@ -123,7 +123,7 @@ class Interception:
 class _Asking:
     """Asks by hand, as a plugin is asked."""
 
-    patience = float("inf")
+    hook_timeout = float("inf")
 
     def __init__(self, interception: Interception) -> None:
         self._interception = interception

@@ -14,8 +14,8 @@ from lbcproxy.clock import Clock
 from lbcproxy.faults import Fault, MessageFaultHook, random_of
 from lbcproxy.interrupt import is_ctrl_c, words_of
 from lbcproxy.peer.log import LOG_FILTER
-from lbcproxy.plugins.hooks import Chain, Hooks
-from lbcproxy.plugins.loader import chain_of, renewed, trimmed
+from lbcproxy.plugins.hooks import Hooks, PluginChain
+from lbcproxy.plugins.loader import chain_of, describe_error, reloaded_chain
 from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.settings import Plugins
@@ -79,8 +79,8 @@ class ChainRuntime(Protocol):
 
 
 def chain_for(
-    number: int, settings: ChainSettings, runtime: ChainRuntime, before: Chain | None = None
-) -> Chain:
+    number: int, settings: ChainSettings, runtime: ChainRuntime, before: PluginChain | None = None
+) -> PluginChain:
     """Return what a session's messages go through: plugins, faults by message, interception.
 
     Args:
@@ -94,7 +94,7 @@ def chain_for(
         The new chain.
     """
     loaded = settings.plugins.loaded
-    chain = chain_of(loaded) if before is None else renewed(before, loaded)
+    chain = chain_of(loaded) if before is None else reloaded_chain(before, loaded)
     known = {
         each.name: each
         for each in ([] if before is None else before.plugins)
@@ -135,7 +135,7 @@ def _contained(failure: Failure) -> Failure:
 
 
 class PluginHost:
-    """A `session.host.Host`; `limit` is how many seconds a hook may wait.
+    """A `PluginHost`; `limit` is how many seconds a hook may wait.
 
     What a plugin does wrong is logged, or told to `complain`.
     """
@@ -163,7 +163,7 @@ class PluginHost:
         self.hold = runs.hold
         self.is_full = runs.is_full
 
-    def pipeline(self, core: Session, chain: Chain, policy: str) -> Pipeline | None:
+    def pipeline(self, core: Session, chain: PluginChain, policy: str) -> Pipeline | None:
         """Make the pipeline of a session; None if there are no plugins."""
         return Pipeline(core, chain, self, policy) if chain.plugins else None
 
@@ -235,9 +235,8 @@ class PluginHost:
         if self._over:
             return
         if error is not None:
-            words = (
-                f"{words} [{trimmed(error.error if isinstance(error, EscapedError) else error)}]"
-            )
+            cause = error.error if isinstance(error, EscapedError) else error
+            words = f"{words} [{describe_error(cause)}]"
         self._complain(words)
 
     def _log(self, words: str) -> None:

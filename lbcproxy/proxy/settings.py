@@ -13,7 +13,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
 from lbcproxy.peer.connection import Connection
-from lbcproxy.plugins.loader import Loaded
+from lbcproxy.plugins.loader import PluginFile
 from lbcproxy.plugins.pipeline import OPEN
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.deferred_inspection import DeferredInspection
@@ -51,7 +51,7 @@ class IdentityOverrides(msgspec.Struct, frozen=True, kw_only=True):
 class Plugins(msgspec.Struct, frozen=True):
     """The plugins of a listener's sessions."""
 
-    loaded: tuple[Loaded, ...] = ()
+    loaded: tuple[PluginFile, ...] = ()
     """In the order in which they are asked."""
     policy: str = OPEN
     """What becomes of a message whose plugin fails: `open`, it passes; `closed`, it does not."""

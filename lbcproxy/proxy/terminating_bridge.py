@@ -70,7 +70,7 @@ class TerminatingBridge:
     @property
     def held(self) -> int:
         """Bytes that plugins hold."""
-        return 0 if self._pipeline is None else self._pipeline.held
+        return 0 if self._pipeline is None else self._pipeline.buffered_bytes
 
     def is_waiting(self, direction: Direction) -> bool:
         """Whether plugins hold something of a direction."""
@@ -87,7 +87,7 @@ class TerminatingBridge:
         network = self._session.settings.network
         self._core.set_codec(receives, Codec(network, leg.core.protocol_version, encoding))
         if self._pipeline is not None:
-            self._pipeline.look_ready()
+            self._pipeline.check_handshake()
 
     def plugins_changed(self) -> None:
         """Have the plugins as their files are now, and the faults that there are."""

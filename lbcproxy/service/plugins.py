@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from lbcproxy.clock import Clock
 from lbcproxy.config import Proxy
 from lbcproxy.peer.log import LOG_FILTER
-from lbcproxy.plugins.loader import BadPlugin, Loaded, PluginSpec, parse_spec
+from lbcproxy.plugins.loader import BadPlugin, PluginFile, PluginSpec, parse_spec
 from lbcproxy.proxy import Plugins
 
 __all__ = ["PluginFiles"]
@@ -32,7 +32,7 @@ class PluginFiles:
 
     def __init__(self, clock: Clock, on_reload: Callable[[], object]) -> None:
         self._on_reload = on_reload
-        self._loaded: list[Loaded] = []
+        self._loaded: list[PluginFile] = []
         self._checking = LoopingCall(self._check)
         self._checking.clock = cast("IReactorTime", clock)
 
@@ -46,10 +46,10 @@ class PluginFiles:
         if self._checking.running:
             self._checking.stop()
 
-    def _load(self, spec: PluginSpec) -> Loaded:
+    def _load(self, spec: PluginSpec) -> PluginFile:
         found = next((each for each in self._loaded if each.spec == spec), None)
         if found is None:
-            found = Loaded(spec)
+            found = PluginFile(spec)
             self._loaded.append(found)
             LOG.info("plugin {path}", path=str(found.path))
         if not self._checking.running:
@@ -60,7 +60,7 @@ class PluginFiles:
         changed = [each for each in self._loaded if each.has_changed()]
         for each in changed:
             try:
-                each.load_again()
+                each.reload()
                 LOG.info("plugin {path} reloaded", path=str(each.path))
             except BadPlugin as error:
                 LOG.error("{error}; the version loaded before stays in use", error=str(error))

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from lbcproxy.plugin import Drop, Plugin
-from lbcproxy.plugins.loader import BadPlugin, Loaded, PluginSpec, chain_of, renewed
+from lbcproxy.plugins.loader import BadPlugin, PluginFile, PluginSpec, chain_of, reloaded_chain
 from lbcproxy.plugins.pipeline import CLOSED, OPEN
 from lbcproxy.testing import Trial
 from lbcproxy.wire.messages.keepalive import Ping
@@ -124,7 +124,7 @@ def written(folder, text, name="mine"):
 
 
 def loaded(path, **settings):
-    return Loaded(PluginSpec(str(path), settings))
+    return PluginFile(PluginSpec(str(path), settings))
 
 
 BAD = {
@@ -145,10 +145,10 @@ def test_a_file_that_raises_is_a_bad_plugin_and_what_was_loaded_stays(tmp_path, 
     one = loaded(path)
     path.write_text(HEAD + bad)
     with pytest.raises(BadPlugin, match=r"mine\.py"):
-        one.load_again()
+        one.reload()
     assert chain_of([one]).commands == {"ping"}
     path.write_text(HEAD + "class P(Plugin):\n  def on_pong(self, s, m): return Drop()")
-    one.load_again()
+    one.reload()
     assert chain_of([one]).commands == {"pong"}
 
 
@@ -189,9 +189,9 @@ def test_two_files_of_one_name_have_nothing_in_common(tmp_path):
     for _ in range(2):
         chain = chain_of([first, second])
         assert [each.plugin.limit for each in chain.plugins] == [5, "5"]
-        first.load_again()
+        first.reload()
     chain.plugins[0].plugin.seen, chain.plugins[1].plugin.seen = "first", "second"
-    new = renewed(chain, [second, first])
+    new = reloaded_chain(chain, [second, first])
     assert [(each.plugin.limit, each.plugin.seen) for each in new.plugins] == [
         ("5", "second"),
         (5, "first"),
@@ -205,12 +205,12 @@ def test_one_file_with_two_settings_is_two_plugins(tmp_path):
     chain = chain_of([one, two])
     chain.plugins[0].plugin.seen, chain.plugins[1].plugin.seen = "one", "two"
     for order, limits in (((one, two), (1, 2)), ((two, one), (2, 1))):
-        new = renewed(chain, order)
+        new = reloaded_chain(chain, order)
         assert tuple(each.plugin.limit for each in new.plugins) == limits
         assert [each.plugin.seen for each in new.plugins] == [
             {1: "one", 2: "two"}[each] for each in limits
         ]
-    [changed] = renewed(chain_of([one]), [loaded(path, limit=7)]).plugins
+    [changed] = reloaded_chain(chain_of([one]), [loaded(path, limit=7)]).plugins
     assert changed.plugin.limit == 7
 
 
@@ -228,7 +228,7 @@ def test_helpers_beside_a_plugin_are_its_own(tmp_path):
     (tmp_path / "a" / "helper.py").write_text("NAME = 'mempool'")
     os.utime(tmp_path / "a" / "helper.py", ns=(10**18, 10**18))
     assert [each.has_changed() for each in found] == [True, False]
-    found[0].load_again()
+    found[0].reload()
     assert [chain_of([each]).commands for each in found] == [{"mempool"}, {"pong"}]
     assert not found[0].has_changed()
 

@@ -78,8 +78,8 @@ SESSION = {
     for name in ("version", "stage", "protocol_version", "bytes", "junk_bytes", "commands", "more")
 }
 SESSION |= {
-    "facts.network": lambda session, _: setattr(session.facts, "network", "x"),
-    "facts.client.host": lambda session, _: setattr(session.facts.client, "host", "x"),
+    "facts.network": lambda session, _: setattr(session.info, "network", "x"),
+    "facts.client.host": lambda session, _: setattr(session.info.client, "host", "x"),
     "version": lambda session, _: setattr(session.client.version, "services", 0),
     "codec": lambda _, message: setattr(message.codec, "protocol_version", 209),
     "params": lambda _, message: setattr(message.codec.params, "witness", False),

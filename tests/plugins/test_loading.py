@@ -4,7 +4,14 @@ import os
 
 import pytest
 
-from lbcproxy.plugins.loader import BadPlugin, Loaded, PluginSpec, chain_of, parse_spec, renewed
+from lbcproxy.plugins.loader import (
+    BadPlugin,
+    PluginFile,
+    PluginSpec,
+    chain_of,
+    parse_spec,
+    reloaded_chain,
+)
 
 HEAD = "from lbcproxy.plugin import *\n"
 
@@ -16,19 +23,19 @@ def written(tmp_path, text, name="mine"):
 
 
 def loaded(path, **settings):
-    return Loaded(PluginSpec(str(path), settings))
+    return PluginFile(PluginSpec(str(path), settings))
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("class P(Plugin):\n  def on_pign(self, session, message): pass", "is on_ping meant?"),
-        ("class P(Plugin):\n  def on_zebra_crossing(self, s, m): pass", "no command is called so"),
+        ("class P(Plugin):\n  def on_zebra_crossing(self, s, m): pass", "there is no such command"),
         ("class P(Plugin):\n  def on_ping(self, session): pass", "must take (self, session, mess"),
         ("class P(Plugin):\n  def on_start(self): pass", "must take (self, session)"),
-        ("class P(Plugin):\n  on_ping = 7", "is no method"),
+        ("class P(Plugin):\n  on_ping = 7", "is not a method"),
         ("class P(Plugin):\n  def asks_for(self): return ['pign']", "is ping meant?"),
-        ("class P(Plugin):\n  def asks_for(self): return 'ping'", "must give commands"),
+        ("class P(Plugin):\n  def asks_for(self): return 'ping'", "must return commands"),
         (
             "class P(Plugin):\n  def __init__(self): 1 / 0",
             "division by zero (line 3)",
@@ -81,8 +88,8 @@ def test_a_spec_is_a_file_and_settings():
 def test_a_file_that_is_not_there_is_said_with_those_that_are():
     """Names of shipped ones help."""
     with pytest.raises(BadPlugin, match="slow_inventory"):
-        Loaded(PluginSpec("slow_inventroy"))
-    assert Loaded(PluginSpec("slow-inventory")).name == "slow_inventory"
+        PluginFile(PluginSpec("slow_inventroy"))
+    assert PluginFile(PluginSpec("slow-inventory")).name == "slow_inventory"
 
 
 def test_each_session_has_its_own_instance(tmp_path):
@@ -104,14 +111,14 @@ def test_a_changed_file_is_loaded_again_and_sessions_keep_what_they_know(tmp_pat
     path.write_text(HEAD + "class P(Plugin):\n  def on_pong(self, s, m): return Drop()")
     os.utime(path, ns=(1, 1))
     assert one.has_changed()
-    one.load_again()
+    one.reload()
     assert not one.has_changed()
-    new = renewed(chain, [one])
+    new = reloaded_chain(chain, [one])
     assert new.commands == {"pong"}
     assert new.plugins[0].plugin.count == 7
     path.write_text("class (")
     os.utime(path, ns=(2, 2))
     with pytest.raises(BadPlugin, match="SyntaxError"):
-        one.load_again()
+        one.reload()
     assert not one.has_changed()
     assert chain_of([one]).commands == {"pong"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import open_capture
-from lbcproxy.plugins.loader import Loaded, PluginSpec
+from lbcproxy.plugins.loader import PluginFile, PluginSpec
 from lbcproxy.proxy import Plugins
 from lbcproxy.replay import offline
 
@@ -65,8 +65,8 @@ def through(tmp_path_factory):
 
     def run(name):
         complaints = []
-        loaded = Loaded(PluginSpec(str(path)))
-        seen = loaded._kinds[0].on_start.__globals__["SEEN"]
+        loaded = PluginFile(PluginSpec(str(path)))
+        seen = loaded._classes[0].on_start.__globals__["SEEN"]
         seen.clear()
         capture = open_capture(CAPTURES / f"{name}.pcap")
         after = list(offline(capture, Plugins((loaded,)), complaints.append))

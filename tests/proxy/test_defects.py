@@ -24,7 +24,7 @@ from lbcproxy.capture.recording.switch import SwitchedSession
 from lbcproxy.capture.writing.capture_writer import CaptureWriter
 from lbcproxy.capture.writing.recorder import SessionRecorder
 from lbcproxy.filters import parse
-from lbcproxy.plugins.loader import Loaded, parse_spec
+from lbcproxy.plugins.loader import PluginFile, parse_spec
 from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.proxy.settings import Plugins
@@ -137,7 +137,7 @@ def test_what_cannot_be_read_is_recorded(
     settings = {}
     if plugin:
         (tmp_path / "quiet.py").write_text(PLUGIN)
-        settings["plugins"] = Plugins((Loaded(parse_spec(str(tmp_path / "quiet.py"))),))
+        settings["plugins"] = Plugins((PluginFile(parse_spec(str(tmp_path / "quiet.py"))),))
     recorded = Recorded(tmp_path, **settings)
     owner, method, at = DEFECTS[name]
     monkeypatch.setattr(owner, method, failing(getattr(owner, method), at, error))
@@ -265,7 +265,7 @@ def test_a_defect_in_the_pipeline_ends_the_session_and_counts(
 ):
     """Nobody knows what has become of the bytes."""
     (tmp_path / "quiet.py").write_text(PLUGIN)
-    plugins = Plugins((Loaded(parse_spec(str(tmp_path / "quiet.py"))),))
+    plugins = Plugins((PluginFile(parse_spec(str(tmp_path / "quiet.py"))),))
     recorded = Recorded(tmp_path, plugins=plugins)
     recorded.scene.answer()
     recorded.scene.client.arrive(ping(1))

@@ -17,7 +17,7 @@ from lbcproxy.capture.ip.segments import dissect
 from lbcproxy.capture.packet import RST, Section
 from lbcproxy.capture.recording.triggers import reason_of_end
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.plugins.loader import Loaded, PluginSpec
+from lbcproxy.plugins.loader import PluginFile, PluginSpec
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.socks import reply_to
 from lbcproxy.session import Direction, End, EndCause
@@ -75,7 +75,7 @@ def plugins(tmp_path):
     def load(text):
         path = tmp_path / "guard.py"
         path.write_text(text)
-        return Plugins((Loaded(PluginSpec(str(path))),))
+        return Plugins((PluginFile(PluginSpec(str(path))),))
 
     return load
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lbcproxy import networks
-from lbcproxy.plugins.loader import Loaded, parse_spec
+from lbcproxy.plugins.loader import PluginFile, parse_spec
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.negotiation import HOLD
 from lbcproxy.wire.envelope import frame
@@ -185,7 +185,7 @@ def plugged(tmp_path: Any, body: str) -> Scene:
     """A scene with a plugin."""
     path = tmp_path / "tried.py"
     path.write_text(f"from lbcproxy.plugin import *\nclass Tried(Plugin):\n  {body}\n")
-    return Scene(settings={"plugins": Plugins((Loaded(parse_spec(str(path))),))})
+    return Scene(settings={"plugins": Plugins((PluginFile(parse_spec(str(path))),))})
 
 
 def test_a_plugin_may_take_an_offer_out(tmp_path: Any):

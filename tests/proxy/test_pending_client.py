@@ -14,7 +14,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import parse_fault
-from lbcproxy.plugins.loader import Loaded, parse_spec
+from lbcproxy.plugins.loader import PluginFile, parse_spec
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.modes.transparent import SO_ORIGINAL_DST, redirected_from
@@ -176,7 +176,7 @@ def test_a_session_that_has_been_led_has_the_plugins_as_they_are_now(tmp_path):
         "class Quiet(Plugin):\n  def on_{}(self, s, m): return Drop()\n"
     )
     path.write_text(text.format("pong"))
-    loaded = Loaded(parse_spec(str(path)))
+    loaded = PluginFile(parse_spec(str(path)))
     scene = Scene("socks5", plugins=Plugins((loaded,)))
     scene.session.plugins_changed()  # before there is anything to ask about
     scene.client.arrive(ANYBODY)
@@ -184,7 +184,7 @@ def test_a_session_that_has_been_led_has_the_plugins_as_they_are_now(tmp_path):
     upstream = scene.answer()
     scene.client.arrive(PING)
     path.write_text(text.format("ping"))
-    loaded.load_again()
+    loaded.reload()
     scene.session.plugins_changed()
     scene.client.arrive(PING)
     scene.client.arrive(PONG)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lbcproxy.plugins.loader import Loaded, PluginSpec
+from lbcproxy.plugins.loader import PluginFile, PluginSpec
 from lbcproxy.proxy import Plugins
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
@@ -24,7 +24,7 @@ def scene_with(tmp_path):
     def make(text, **others):
         path = tmp_path / "tried.py"
         path.write_text("from lbcproxy.plugin import *\n" + text)
-        plugins = Plugins((Loaded(PluginSpec(str(path))),))
+        plugins = Plugins((PluginFile(PluginSpec(str(path))),))
         scene = Scene(plugins=plugins, **others)
         scene.path = path
         return scene
@@ -111,7 +111,7 @@ def test_a_changed_plugin_begins_with_the_next_message(scene_with):
         "from lbcproxy.plugin import *\n"
         "class Slow(Plugin):\n  def on_pong(self, s, m): return Drop('now')\n"
     )
-    loaded.load_again()
+    loaded.reload()
     scene.relay.plugins_changed()
     scene.client.arrive(PING, PONG)
     scene.upstream.read()

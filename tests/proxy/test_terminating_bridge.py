@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lbcproxy.faults import parse_fault
-from lbcproxy.plugins.loader import Loaded, parse_spec
+from lbcproxy.plugins.loader import PluginFile, parse_spec
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.terminating_bridge import GONE
 from lbcproxy.session import Direction
@@ -36,7 +36,7 @@ def scene_with(tmp_path):
             "from lbcproxy.wire.messages.keepalive import FeeFilter\n"
             f"class Tried(Plugin):\n  {body}\n"
         )
-        plugins = Plugins((Loaded(parse_spec(str(path))),), policy=policy)
+        plugins = Plugins((PluginFile(parse_spec(str(path))),), policy=policy)
         return Scene(settings={"plugins": plugins, **others})
 
     return make

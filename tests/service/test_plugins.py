@@ -165,4 +165,4 @@ def test_a_plugin_over_a_capture(tmp_path):
     command = [sys.executable, "-m", "lbcproxy", "show", "-s", str(tmp_path / "fails.py"), capture]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert len(done.stdout.splitlines()) == len(list(open_capture(capture)))
-    assert "plugin fails: on_getaddr failed: 7 is no verdict" in done.stderr
+    assert "plugin fails: on_getaddr failed: 7 is not a verdict" in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.action import NEVER, Action, StreamItem, StreamState, forward
+from lbcproxy.faults.action import NEVER, Action, FaultItem, StreamState, forward
 from lbcproxy.faults.byte_fault import ByteFault, amount
 
 __all__ = ["FAULT", "Bandwidth"]
@@ -20,7 +20,7 @@ class Bandwidth(ByteFault, frozen=True):
 
     rate: Annotated[int, amount("kilobytes a second")] = 0
 
-    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+    def next(self, head: FaultItem | None, state: StreamState, now: float) -> Action | None:
         """Forward a piece when its last byte would have arrived; the end follows the last piece."""
         if head is None:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.action import Action, StreamItem, StreamState, forward
+from lbcproxy.faults.action import Action, FaultItem, StreamState, forward
 from lbcproxy.faults.byte_fault import ByteFault, amount
 
 __all__ = ["FAULT", "Latency"]
@@ -18,7 +18,7 @@ class Latency(ByteFault, frozen=True):
     latency: Annotated[int, amount("milliseconds")] = 0
     jitter: Annotated[int, amount("milliseconds")] = 0
 
-    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+    def next(self, head: FaultItem | None, state: StreamState, now: float) -> Action | None:
         """Delay bytes from their arrival; the end only waits for the bytes before it."""
         if head is None:
             return None

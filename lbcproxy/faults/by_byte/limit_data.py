@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.action import Action, StreamItem, StreamState, close, forward
+from lbcproxy.faults.action import Action, FaultItem, StreamState, close, forward
 from lbcproxy.faults.byte_fault import ByteFault, amount
 
 __all__ = ["FAULT", "LimitData"]
@@ -17,7 +17,7 @@ class LimitData(ByteFault, frozen=True):
 
     bytes: Annotated[int, amount("bytes")] = 0
 
-    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+    def next(self, head: FaultItem | None, state: StreamState, now: float) -> Action | None:
         """Forward what is left of the limit, then close; a limit of 0 closes at the first byte."""
         left = max(0, self.bytes - state.passed)
         if head is None:

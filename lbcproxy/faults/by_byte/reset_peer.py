@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.action import Action, StreamItem, StreamState, reset
+from lbcproxy.faults.action import Action, FaultItem, StreamState, reset
 from lbcproxy.faults.byte_fault import ByteFault, amount
 
 __all__ = ["FAULT", "ResetPeer"]
@@ -17,7 +17,7 @@ class ResetPeer(ByteFault, frozen=True):
 
     timeout: Annotated[int, amount("milliseconds")] = 0
 
-    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+    def next(self, head: FaultItem | None, state: StreamState, now: float) -> Action | None:
         """Wait from the arrival of the first bytes."""
         return None if head is None else reset(head.arrived + self.timeout / 1000)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.action import Action, StreamItem, StreamState, forward
+from lbcproxy.faults.action import Action, FaultItem, StreamState, forward
 from lbcproxy.faults.byte_fault import ByteFault, amount
 
 __all__ = ["FAULT", "Slicer"]
@@ -23,7 +23,7 @@ class Slicer(ByteFault, frozen=True):
         if self.size_variation >= self.average_size:
             raise ValueError("size_variation: Expected fewer bytes than average_size")
 
-    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+    def next(self, head: FaultItem | None, state: StreamState, now: float) -> Action | None:
         """Forward a piece, and the next one after the delay."""
         if head is None:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.action import Action, StreamItem, StreamState, forward
+from lbcproxy.faults.action import Action, FaultItem, StreamState, forward
 from lbcproxy.faults.byte_fault import ByteFault, amount
 
 __all__ = ["FAULT", "SlowClose"]
@@ -17,7 +17,7 @@ class SlowClose(ByteFault, frozen=True):
 
     delay: Annotated[int, amount("milliseconds")] = 0
 
-    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+    def next(self, head: FaultItem | None, state: StreamState, now: float) -> Action | None:
         """Forward bytes at once, and the end after the delay."""
         if head is None:
             return None

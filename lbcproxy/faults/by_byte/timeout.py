@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lbcproxy.faults.action import Action, StreamItem, StreamState, close, drop, forward
+from lbcproxy.faults.action import Action, FaultItem, StreamState, close, drop, forward
 from lbcproxy.faults.byte_fault import ByteFault, amount
 
 __all__ = ["FAULT", "Timeout"]
@@ -18,7 +18,7 @@ class Timeout(ByteFault, frozen=True):
 
     timeout: Annotated[int, amount("milliseconds")] = 0
 
-    def next(self, head: StreamItem | None, state: StreamState, now: float) -> Action | None:
+    def next(self, head: FaultItem | None, state: StreamState, now: float) -> Action | None:
         """Discard bytes and forward the sender's end; close when the time is up."""
         if head is not None:
             size = len(head.data)

@@ -3,8 +3,8 @@
 import pytest
 
 from lbcproxy.plugin import Delay, Drop, Inject, Plugin, Raw, Replace
-from lbcproxy.plugins.injections import MAX_BYTES, MAX_MESSAGES
-from lbcproxy.plugins.loader import Loaded, PluginSpec
+from lbcproxy.plugins.injection_limit import MAX_BYTES, MAX_MESSAGES
+from lbcproxy.plugins.loader import PluginFile, PluginSpec
 from lbcproxy.plugins.outcome import Outcome
 from lbcproxy.plugins.pipeline import CLOSED
 from lbcproxy.proxy import Plugins
@@ -48,7 +48,7 @@ def test_what_verdicts_put_in_is_bounded_in_bytes(verdicts):
     trial.full.add(UP)
     for number in range(20):
         trial.to_upstream(Ping(number))
-    held = trial.pipeline.held + len(trial.bytes_to(UP))
+    held = trial.pipeline.buffered_bytes + len(trial.bytes_to(UP))
     assert held <= MAX_BYTES + 20 * len(PING)
     assert held >= 10 << 20  # some of it passed
     assert len(trial.complaints) == 19
@@ -63,7 +63,7 @@ def test_many_at_once_are_bounded_before_any_is_sent(verdicts):
     """All that one read brought is decided about before it goes on."""
     trial = Trial(Answering(*verdicts))
     trial.to_upstream(PING * 20)
-    assert trial.pipeline.held + len(trial.bytes_to(UP)) <= MAX_BYTES + 20 * len(PING)
+    assert trial.pipeline.buffered_bytes + len(trial.bytes_to(UP)) <= MAX_BYTES + 20 * len(PING)
     assert len(trial.complaints) == 19
 
 
@@ -132,7 +132,7 @@ def test_what_waits_for_the_end_of_a_long_message_counts():
         plugin.session.inject(UP, MUCH)
     trial.pipeline.receive(UP, block[70_000:], 1)
     assert trial.bytes_to(UP) == block + 16 * MUCH.raw
-    assert trial.pipeline.held == 0
+    assert trial.pipeline.buffered_bytes == 0
 
 
 def test_a_node_that_does_not_read_holds_no_more_than_that(tmp_path):
@@ -145,7 +145,7 @@ def test_a_node_that_does_not_read_holds_no_more_than_that(tmp_path):
         "  def on_ping(self, session, message):\n"
         "    return [Inject(*[MUCH] * 8, direction='to_client'), Inject(*[MUCH] * 8)]\n"
     )
-    scene = Scene(plugins=Plugins((Loaded(PluginSpec(str(path))),))).answer()
+    scene = Scene(plugins=Plugins((PluginFile(PluginSpec(str(path))),))).answer()
     for _ in range(20):
         scene.client.incoming.append(PING)
         scene.client.reading = True
