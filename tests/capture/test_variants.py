@@ -12,7 +12,7 @@ import pytest
 
 from lbcproxy.capture import open_capture
 from lbcproxy.capture.formats import read_packets
-from tests.capture.formats.test_pcapng import BIG, LITTLE, Builder
+from tests.capture.formats.pcapng_builder import BIG, LITTLE, Builder
 from tests.tools import tshark
 
 SYNC = Path(__file__).parents[2] / "captures" / "lbcd-sync.pcap"

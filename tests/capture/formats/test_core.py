@@ -1,8 +1,6 @@
-"""Bitcoin Core's capture files, against a reader written here from WIRE.md 8."""
+"""Bitcoin Core's capture files, against a reader that shares no code with lbcproxy's."""
 
-import struct
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -15,51 +13,19 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
+from tests.capture.formats.core_files import (
+    BITCOIN,
+    START,
+    Said,
+    core_record,
+    folder,
+    independently,
+    told,
+)
 from tests.capture.test_verdicts import TALK, record
 from tests.capture.told import CAPTURES, converted, entries_of, read_on
 
 UP, DOWN = Direction
-BITCOIN = networks.get("bitcoin-regtest")
-START = 1_700_000_000_000_000
-
-
-class Said(NamedTuple):
-    """What one record of Core's says."""
-
-    micros: int
-    command: bytes
-    payload: bytes
-
-
-def independently(data: bytes) -> list[Said]:
-    """Read records as WIRE.md 8 has them, with nothing of lbcproxy's.
-
-    `time u64 LE, microseconds since the epoch | message type 12 bytes NUL padded | length u32 LE |
-    payload`, back to back, no file header.
-    """
-    found = []
-    place = 0
-    while place < len(data):
-        micros = int.from_bytes(data[place : place + 8], "little")
-        command = data[place + 8 : place + 20]
-        length = int.from_bytes(data[place + 20 : place + 24], "little")
-        place += 24
-        assert place + length <= len(data)
-        name = command.rstrip(b"\0")
-        assert name == command[: len(name)]
-        found.append(Said(micros, name, data[place : place + length]))
-        place += length
-    return found
-
-
-def core_record(micros: int, command: bytes, payload: bytes = b"") -> bytes:
-    """Write one record, likewise."""
-    return (
-        struct.pack("<Q", micros)
-        + command.ljust(12, b"\0")
-        + struct.pack("<I", len(payload))
-        + payload
-    )
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
@@ -89,25 +55,6 @@ def test_files_come_back_byte_for_byte(tmp_path: Path, path: Path):
     again = converted(out, tmp_path / "2", "core/", "lbry-regtest")
     files = {each.relative_to(out): each.read_bytes() for each in out.rglob("*.dat")}
     assert {each.relative_to(again): each.read_bytes() for each in again.rglob("*.dat")} == files
-
-
-def folder(
-    tmp_path: Path, received: bytes | None, sent: bytes | None, name="10.0.0.1_8333"
-) -> Path:
-    """A peer's folder as Core would leave it."""
-    path = tmp_path / "message_capture" / name
-    path.mkdir(parents=True)
-    for data, file in ((received, "msgs_recv.dat"), (sent, "msgs_sent.dat")):
-        if data is not None:
-            (path / file).write_bytes(data)
-    return path
-
-
-def told(path: Path) -> list[tuple[Direction, str, int]]:
-    return [
-        (each.direction, each.command, each.time_ns // 1_000 - START)
-        for each in open_capture(path, BITCOIN)
-    ]
 
 
 def hello(micros: int) -> bytes:

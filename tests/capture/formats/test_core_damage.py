@@ -14,7 +14,7 @@ from lbcproxy.capture.reader import events
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction
 from lbcproxy.session.events import SessionStarted
-from tests.capture.formats.test_core import BITCOIN, START, core_record, folder, told
+from tests.capture.formats.core_files import BITCOIN, START, core_record, folder, told
 from tests.capture.told import FORMATS, converted, entries_of, read_on
 from tests.tools import REPOSITORY
 

@@ -14,7 +14,7 @@ from lbcproxy.session import EventRouter
 from lbcproxy.session.entry import UNKNOWN_SIZE
 from lbcproxy.session.events import Delivered, SessionStarted, UpstreamConnected
 from lbcproxy.wire.envelope import frame
-from tests.capture.recording.test_recording import NETWORK, UP, Scene, ping
+from tests.capture.recording.recorded_sessions import NETWORK, UP, Scene, ping
 from tests.capture.test_reader import TALK, recorded
 from tests.capture.test_verdicts import TALK as CHANGED
 from tests.capture.test_verdicts import record

@@ -10,44 +10,12 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.capture import Recorder, Retention, RetentionPolicy, file_name
+from lbcproxy.capture import Retention, RetentionPolicy, file_name
 from lbcproxy.capture.compression import KINDS, has_same_content
-from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.recording.file_ages import TRUST_DELAY, FinishedFiles
 from lbcproxy.capture.recording.filename_pattern import FilesOfPattern
-from lbcproxy.capture.writing.pcapng_blocks import build_block
-from tests.capture.scenes import MIDNIGHT, NETWORK, SECOND, Play, ping
-
-NOW = MIDNIGHT + 1000 * SECOND
-DAY = 86_400 * SECOND
-
-
-def capture(path, *, age=0, messages=10):
-    """Write a capture of ours, last written so many seconds ago."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    parts = []
-    play = Play(Recorder(parts.append, network=NETWORK.id))
-    play.begin(1)
-    for number in range(messages):
-        play.pass_on(1, ping(number))
-    play.end(1)
-    path.write_bytes(b"".join(parts))
-    dated(path, age)
-    return path
-
-
-def dated(path, age):
-    """Have it been written last so many seconds ago."""
-    moment = NOW - age * SECOND
-    os.utime(path, ns=(moment, moment))
-
-
-def foreign(path, *, age=0):
-    """Write a pcapng of others."""
-    section = build_block(pcapng.SECTION, b"\x4d\x3c\x2b\x1a\x01\x00\x00\x00" + b"\xff" * 8)
-    path.write_bytes(section + bytes(5000))
-    dated(path, age)
-    return path
+from tests.capture.recording.aged_files import DAY, NOW, capture, dated, foreign
+from tests.capture.scenes import NETWORK, SECOND
 
 
 class Scene:

@@ -14,7 +14,7 @@ from lbcproxy.capture.packet import Packet
 from lbcproxy.capture.spans import intact_length
 from lbcproxy.capture.tools.repair import copy_intact, cut_tail, find_damage
 from lbcproxy.errors import CaptureError
-from tests.capture.formats.test_pcapng import BIG, LITTLE, Builder
+from tests.capture.formats.pcapng_builder import BIG, LITTLE, Builder
 
 SIZES = [0, 7, 60, 1, 200, 33, 90, 12]
 
