@@ -1,4 +1,6 @@
-"""A session in memory, to test plugins with: no socket, no sleep.
+"""A session in memory to test plugins with, without sockets and without sleeping.
+
+Usage::
 
 from lbcproxy.testing import Trial
 from lbcproxy.wire.messages.keepalive import Ping
@@ -12,7 +14,6 @@ assert trial.upstream_got == []
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from twisted.internet.task import Clock
 
@@ -36,20 +37,34 @@ EPOCH_NS = 1_700_000_000_000_000_000
 
 
 def _version(number: int, nonce: int, agent: bytes) -> Version:
-    nobody = NetAddress(0, bytes(16), 0)
-    return Version(number, 1, EPOCH_NS // 10**9, nobody, nobody, nonce, agent, 0, True)
+    unknown = NetAddress(0, bytes(16), 0)
+    return Version(number, 1, EPOCH_NS // 10**9, unknown, unknown, nonce, agent, 0, True)
 
 
-def load_plugin(file: str, **settings: Any) -> list[Any]:
-    """Make the plugins of a file, as `run -s` would; raises `loading.BadPlugin`."""
-    return [hooks.plugin for hooks in PluginFile(PluginSpec(file, settings)).hooks()]
+def load_plugin(file: str, **settings: object) -> list[Plugin]:
+    """Return the plugins of a file, loaded as `run -s` does.
+
+    Args:
+        file: A path, or the name of a plugin that comes with lbcproxy.
+        settings: The settings of the plugins.
+
+    Raises:
+        BadPlugin: The file cannot be loaded, or has no plugin.
+    """
+    loaded = PluginFile(PluginSpec(file, settings)).hooks()
+    return [hooks.plugin for hooks in loaded if isinstance(hooks.plugin, Plugin)]
 
 
 class Trial:
-    """A client, an upstream and plugins between them; `clock` is Twisted's, moved by `advance`.
+    """A client, an upstream, and plugins between them.
 
-    The handshake is done already, unless `handshake` says no; the two agree on `protocol_version`,
-    or on the network's.
+    Args:
+        plugins: The plugins, in order.
+        network: The network's id.
+        policy: What happens to a message whose plugin fails: `open` or `closed`.
+        limit: Seconds that an `async` hook may take.
+        protocol_version: The version that the nodes negotiate; the network's by default.
+        handshake: Whether the nodes have finished the handshake when the trial starts.
     """
 
     number = 1
@@ -66,22 +81,22 @@ class Trial:
         self.network = networks.get(network)
         self.clock = Clock()
         self.complaints: list[str] = []
-        """What plugins did wrong, in words."""
+        """What plugins did wrong, for people."""
         self.entries: list[Entry] = []
-        """All that passed or did not, as a capture has it."""
+        """What a capture of the session contains."""
         self.closed: str | None = None
-        """Why a plugin has ended the session, if one has."""
+        """Why a plugin closed the session; None if none did."""
         self.ended: set[Direction] = set()
-        """Directions whose end has gone through."""
+        """Directions that are closed."""
         self.held: set[Direction] = set()
-        """Directions that are not read, as too much waits."""
+        """Directions that are not read because too much waits."""
         self.full: set[Direction] = set()
-        """Directions in which nobody reads; the test says it."""
+        """Directions whose receiver does not read; a test adds them."""
         self._sent: dict[Direction, bytes] = dict.fromkeys(Direction, b"")
         chain = PluginChain([Hooks(type(each).__name__, each) for each in plugins])
         self._core = Session(1, self.network, buffered_commands=chain.commands)
-        self._hosting = PluginHost(self, self.clock, self._now, limit, self.complaints.append)
-        self.pipeline = Pipeline(self._core, chain, self._hosting, policy)
+        self._host = PluginHost(self, self.clock, self._now, limit, self.complaints.append)
+        self.pipeline = Pipeline(self._core, chain, self._host, policy)
         here = Endpoint("127.0.0.1", 9246)
         self.pipeline.start(
             SessionInfo(
@@ -98,64 +113,71 @@ class Trial:
     # What the nodes do.
 
     def to_upstream(self, *messages: MessageRecord | bytes) -> str:
-        """Have the client send records or bytes; give the verdict on the last."""
+        """Send from the client.
+
+        Args:
+            messages: Records, or bytes as they are on the wire.
+
+        Returns:
+            The verdict on the last message, as `pass` or `drop`; `held` if it waits.
+        """
         return self._send(Direction.TO_UPSTREAM, messages)
 
     def to_client(self, *messages: MessageRecord | bytes) -> str:
-        """Have the upstream send."""
+        """Send from the upstream; see `to_upstream`."""
         return self._send(Direction.TO_CLIENT, messages)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock by so many seconds."""
         self.clock.advance(seconds)
 
     def end(self, why: str = "client closed") -> None:
-        """End the session."""
+        """End the session; `why` is passed to the plugins' `on_end`."""
         for direction in Direction:
             self.pipeline.finish(direction, self._now())
         self.pipeline.end(why)
-        self._hosting.stop()
+        self._host.stop()
 
-    # What came of it.
+    # What the nodes have received.
 
     @property
     def upstream_got(self) -> list[Message]:
-        """What the upstream has received since the handshake."""
+        """The messages that the upstream has received since the handshake."""
         return self._got(Direction.TO_UPSTREAM)
 
     @property
     def client_got(self) -> list[Message]:
-        """What the client has received since the handshake."""
+        """The messages that the client has received since the handshake."""
         return self._got(Direction.TO_CLIENT)
 
     def bytes_to(self, direction: Direction) -> bytes:
-        """Give the bytes that went in a direction since the handshake."""
+        """Return the bytes that were sent in a direction since the handshake."""
         return self._sent[direction]
 
-    # What the plugins' host asks for.
+    # What `PluginHost` needs of a relay.
 
     def send_on(self, direction: Direction, data: bytes) -> None:
-        """Keep what goes out."""
+        """Record bytes that are sent."""
         self._sent[direction] += data
 
     def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        """Keep what is told."""
+        """Record entries."""
         self.entries += [entry for each in deliveries for entry in each.entries]
 
     def finish_on(self, direction: Direction) -> None:
-        """Keep that a direction has ended."""
+        """Record that a direction is closed."""
         self.ended.add(direction)
 
     def stop(self, end: End = STOPPED) -> None:
-        """Keep that the session is to end."""
+        """Record why the session is closed."""
         self.closed = end.text
 
     def hold(self, direction: Direction, held: bool) -> None:
-        """Keep whether a direction is read."""
+        """Record whether a direction is read."""
         (self.held.add if held else self.held.discard)(direction)
 
     def is_full(self, direction: Direction) -> bool:
-        """Say whether anybody reads in a direction."""
+        """Return whether the receiver in a direction does not read."""
         return direction in self.full
 
     def _send(self, direction: Direction, messages: Sequence[MessageRecord | bytes]) -> str:

@@ -1,14 +1,14 @@
-"""Make one transaction disappear: nobody hears of it, asks for it, or gets it.
+"""Hide one transaction: it is not announced, requested or sent.
 
 Usage: lbcproxy run ... -s "black_hole txid=4a5e1e4b..." (all 64 digits, as explorers show them)
 
-Without a txid every transaction that is announced disappears.
+Without a txid every transaction is hidden.
 """
 
 from lbcproxy.plugin import Drop, Plugin, Replace
 
 TRANSACTIONS = (1, 5, 0x40000001)
-"""The kinds of inventory that are transactions: tx, wtx, tx with witness."""
+"""The types of inventory that are transactions: tx, wtx, tx with witness."""
 
 
 class BlackHole(Plugin):

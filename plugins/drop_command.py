@@ -1,4 +1,4 @@
-"""Let messages of some commands not pass.
+"""Drop messages of some commands.
 
 Usage: lbcproxy run ... -s "drop_command commands=mempool,getaddr direction=to_upstream"
 """
@@ -17,5 +17,5 @@ class DropCommand(Plugin):
 
     def on_message(self, session, message):
         if self.direction in ("", message.direction):
-            return Drop(f"{message.command} is not let through")
+            return Drop(f"{message.command} is not allowed")
         return None

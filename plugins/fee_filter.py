@@ -1,4 +1,4 @@
-"""Tell each node that the other wants only transactions above another fee than it said.
+"""Change the minimum fee that each node asks the other to respect.
 
 Usage: lbcproxy run ... -s "fee_filter min_fee=100000"
 """
@@ -7,7 +7,7 @@ from lbcproxy.plugin import Plugin, Replace
 
 
 class FeeFilter(Plugin):
-    """Rewrite `feefilter`; the fee is in base units a 1,000 bytes."""
+    """Rewrite `feefilter`; the fee is in base units per 1,000 bytes."""
 
     min_fee: int = 0
 

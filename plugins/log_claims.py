@@ -10,24 +10,24 @@ from lbcproxy.wire.claims import claims_of
 
 
 class LogClaims(Plugin):
-    """Look at transactions, alone and in blocks; change nothing."""
+    """Read transactions, alone and in blocks; change nothing."""
 
     def __init__(self):
         self.seen = Counter()
 
     def on_tx(self, session, message):
         if message.record is not None:
-            self._look(session, [message.record])
+            self._log(session, [message.record])
 
     def on_block(self, session, message):
         if message.record is not None:
-            self._look(session, message.record.transactions)
+            self._log(session, message.record.transactions)
 
     def on_end(self, session, why):
         for (kind, name), count in sorted(self.seen.items()):
             print(f"{count:6} {kind:8} {name}")
 
-    def _look(self, session, transactions):
+    def _log(self, session, transactions):
         for txid, claim in claims_of(transactions):
             self.seen[claim.kind, claim.name] += 1
             print(f"#{session.number} {claim.kind} {claim.name!r} {claim.claim_id} in {txid}")

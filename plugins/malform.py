@@ -1,9 +1,9 @@
-"""Send messages malformed on purpose, to see what the node makes of them.
+"""Send malformed messages, to see how a node reacts.
 
 Usage: lbcproxy run ... -s "malform commands=inv,tx how=checksum each=10"
 
-`how` is checksum, magic, length (claims a byte more), truncate (the payload lacks its last byte,
-soundly framed) or trailing (a byte behind it, soundly framed).
+`how` is checksum, magic, length (one too many), truncate (the payload lacks its last byte, in a
+valid frame) or trailing (one byte after the payload, in a valid frame).
 """
 
 from typing import Literal
@@ -13,7 +13,7 @@ from lbcproxy.wire.envelope import frame
 
 
 class Malform(Plugin):
-    """Spoil each nth message of some commands."""
+    """Malform every nth message of some commands."""
 
     commands: str
     how: Literal["checksum", "magic", "length", "truncate", "trailing"] = "checksum"
@@ -29,9 +29,9 @@ class Malform(Plugin):
         self.count += 1
         if self.count % self.each:
             return None
-        return Replace(Raw(self._spoiled(message)), why=f"{self.how} malformed on purpose")
+        return Replace(Raw(self._malformed(message)), why=f"{self.how} malformed on purpose")
 
-    def _spoiled(self, message):
+    def _malformed(self, message):
         raw = bytearray(message.raw)
         if self.how == "checksum":
             raw[20] ^= 0xFF

@@ -1,8 +1,8 @@
-"""Put one address in place of all that nodes tell each other: whoever learns it comes to us.
+"""Replace all addresses that nodes send each other by one, as that of the proxy.
 
 Usage: lbcproxy run ... -s "pin_addresses host=10.0.0.5 port=9246"
 
-Without it a node learns the others' real addresses through the proxy, and connects past it.
+Otherwise a node learns the real addresses of others and connects to them without the proxy.
 """
 
 import ipaddress

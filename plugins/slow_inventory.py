@@ -1,4 +1,4 @@
-"""Announce everything late: each `inv` waits, and what is behind it in its direction too.
+"""Delay announcements: each `inv` waits, and everything after it in its direction.
 
 Usage: lbcproxy run ... -s "slow_inventory seconds=2"
 """

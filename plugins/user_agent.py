@@ -1,4 +1,4 @@
-"""Show both nodes another user agent than the other's.
+"""Replace the user agent that each node sends.
 
 Usage: lbcproxy run ... -s "user_agent agent=/quiet:1.0/"
 """

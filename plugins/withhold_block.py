@@ -1,8 +1,8 @@
-"""Keep each block back for a while, then send it; everything else passes meanwhile.
+"""Withhold each block for a while, then send it; everything else passes.
 
 Usage: lbcproxy run ... -s "withhold_block seconds=30"
 
-With block_hash=... only that block. A node that waits for it may ask again, or hang up.
+With block_hash=... only that block. A node that waits for it may ask again, or disconnect.
 """
 
 from lbcproxy.plugin import Drop, Plugin
