@@ -20,7 +20,7 @@ from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Delivery
 from lbcproxy.session.info import SessionInfo
 from lbcproxy.session.message import Message
-from lbcproxy.session.salvage import SafeReader
+from lbcproxy.session.safe_reader import SafeReader
 from lbcproxy.session.session import Session
 from lbcproxy.wire.messages.handshake import Version
 from lbcproxy.wire.record import MessageRecord

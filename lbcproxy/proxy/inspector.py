@@ -39,7 +39,7 @@ from lbcproxy.session.events import (
     UpstreamConnected,
 )
 from lbcproxy.session.observer import SessionObservers
-from lbcproxy.session.salvage import SafeReader
+from lbcproxy.session.safe_reader import SafeReader
 
 __all__ = ["Inspector"]
 
