@@ -3,7 +3,7 @@
 Our own declarations cannot be compiled to what they mean: construct takes a record's layout for a
 Struct and so makes a Container of it, and our kinds of field in it stay interpreted. The constructs
 here are plain ones: they make Containers and check no limit. Compiled they take cut input for
-whole in places, which lbcproxy may not (DESIGN 4); they are a rival, no more.
+whole in places, which lbcproxy must not; they are a rival, no more.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Absent(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A ratio of two figures of one work that has to be reached (DESIGN 7).
+    """A ratio of two figures of one work that has to be reached.
 
     `rival` is None where the figure itself is bounded.
     """

@@ -350,7 +350,7 @@ class Bloomless(Node):
 def test_a_node_without_bloom_filters_hangs_up_on_who_sends_one(
     loop: Loop, a: Node, tmp_path: Path
 ):
-    """As our own peers do (PEER.md N): the node's behaviour is the measure."""
+    """As our own peers do: the node's behaviour is the measure."""
     node = Bloomless(a.kind, tmp_path)
     try:
         node.start()

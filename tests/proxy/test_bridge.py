@@ -148,7 +148,7 @@ def test_a_version_that_changes_nothing_leaves_the_bytes():
 @pytest.mark.parametrize("number", [70016, 70013])
 @pytest.mark.parametrize("kind", ["tx", "block"])
 def test_a_node_without_witness_gets_none(kind: str, number: int):
-    """It would misread the marker as "no inputs" (WIRE.md 3.4)."""
+    """It would misread the marker as "no inputs" (BIP144)."""
     source = leg()
     signed = transaction(b"signature", b"key")
     record = signed if kind == "tx" else block(transaction(), signed)

@@ -1,4 +1,4 @@
-"""Summaries: a few words on a message, as lbcd logs them (PEER.md T3)."""
+"""Summaries: a few words on a message, as lbcd logs them (`peer/log.go`)."""
 
 import pytest
 
