@@ -17,8 +17,8 @@ from lbcproxy.peer.effects import Deliver, Disconnect, Effect, Log, Read, Ready
 from lbcproxy.peer.handshake import MIN_VERSION, Handshake, Phase, Response, make_version
 from lbcproxy.peer.inventory import Inventory
 from lbcproxy.peer.liveness import Liveness
-from lbcproxy.peer.receiver import Receiver
-from lbcproxy.peer.sender import Sender, resolve
+from lbcproxy.peer.receiver import MessageReceiver
+from lbcproxy.peer.sender import MessageSender, resolve
 from lbcproxy.peer.statistics import Counters, RemoteNode
 from lbcproxy.session import Direction, EndCause, Message
 from lbcproxy.wire import Junk
@@ -74,8 +74,8 @@ class PeerCore:
         self._new_id = new_id
         self._wall = wall
         self.liveness = Liveness(config)
-        self.sender = Sender(config, self.counters, self.liveness, wall)
-        self.receiver = Receiver(config, self.counters, direction, wall)
+        self.sender = MessageSender(config, self.counters, self.liveness, wall)
+        self.receiver = MessageReceiver(config, self.counters, direction, wall)
         self._address = Endpoint("", 0)
         self._delivering: Message | None = None
 

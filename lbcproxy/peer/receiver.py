@@ -10,13 +10,13 @@ from lbcproxy.peer.statistics import Counters
 from lbcproxy.session import Direction, Message
 from lbcproxy.wire import Codec, Frame, Framer, Junk
 
-__all__ = ["Receiver"]
+__all__ = ["MessageReceiver"]
 
 MAX_HANDSHAKE_FRAME = 65_536
 """Bytes of an unfinished frame in the handshake, at most: its messages are small."""
 
 
-class Receiver:
+class MessageReceiver:
     """Frames bytes and counts the messages. It holds what the core has not taken yet."""
 
     def __init__(

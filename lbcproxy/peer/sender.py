@@ -16,7 +16,7 @@ from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.errors import BadRecord
 from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["Outbox", "Queued", "Sender", "resolve"]
+__all__ = ["MessageSender", "Outbox", "Queued", "resolve"]
 
 BYTES_A_SECOND = 256 * 1024
 """A node is given a second more to read for each of so many bytes of a message."""
@@ -80,7 +80,7 @@ class Outbox:
         return dropped
 
 
-class Sender:
+class MessageSender:
     """Sends in order. Until the handshake is complete only its own messages are sent."""
 
     def __init__(
