@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from lbcproxy import networks
-from lbcproxy.peer import Peer, PeerConfig, Policy
+from lbcproxy.peer import Peer, PeerConfig, Policy, Timeouts
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
@@ -331,6 +331,14 @@ def test_a_callback_has_an_hour(keepalive: bool):
     wired.read().pass_time(5)
     assert not wired.wire.connected
     assert wired.calls_left == 0
+
+
+def test_the_hour_ends_with_the_callback():
+    """A peer whose callbacks return is not disconnected an hour after the last one."""
+    config = msgspec.structs.replace(CONFIG, timeouts=Timeouts(callback=50, idle=1000))
+    wired = connect(config).shake_hands()
+    wired.feed(Ping(1)).pass_time(60)
+    assert not wired.closed
 
 
 def test_a_misspelt_callback_is_found_at_once():

@@ -448,6 +448,15 @@ def test_a_handshake_of_many_bytes_is_ended():
     assert wired.peer.snapshot().bytes_received < 70_000
 
 
+def test_an_unfinished_frame_of_64_kib_is_the_most_in_the_handshake():
+    """One byte more ends it."""
+    header = MAGIC + b"tx".ljust(12, b"\0") + (1 << 24).to_bytes(4, "little") + bytes(4)
+    wired = connect().feed(header + bytes(65_536 - len(header)))
+    assert not wired.closed
+    wired.feed(b"\0")
+    assert wired.closed
+
+
 def test_a_long_message_after_verack_in_one_segment_is_not_part_of_the_handshake():
     """The limit must not hit a node that sends its first block at once."""
     header = MAGIC + b"block".ljust(12, b"\0") + (1 << 20).to_bytes(4, "little") + bytes(4)

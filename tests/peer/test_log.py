@@ -363,3 +363,9 @@ def test_what_is_logged_of_a_peer_acts_on_no_terminal():
     with LogCapture() as seen:
         log.warn("{words} {error} {count}", words="a\x1b[2J\nb", error=OSError("\x9b"), count=3)
     assert seen.entries[-1][-1].endswith(r"a\x1b[2J\nb \x9b 3")
+
+
+def test_the_log_filter_s_former_name_still_works():
+    """Plugins that log through it keep working for a release."""
+    with pytest.warns(DeprecationWarning, match="LOG_FILTER"):
+        assert peer_log.GATE is peer_log.LOG_FILTER

@@ -308,6 +308,19 @@ def test_bytes_that_wait_are_bounded():
     assert wired.peer.snapshot().queued_bytes == 0
 
 
+def test_the_bound_itself_may_wait():
+    """Each message counts its bytes and an overhead of 450."""
+    size = len(encoded(Ping(1))) + 450
+    config = msgspec.structs.replace(CONFIG, most_queued=3 * size)
+    wired = connect(config).shake_hands()
+    wired.peer.core.sender.filled(0)
+    for _ in range(3):
+        wired.peer.send(Ping(1))
+    assert not wired.closed
+    wired.peer.send(Ping(1))
+    assert wired.closed
+
+
 def test_a_node_that_asks_and_never_reads_is_ended():
     """Answers to a flood of pings wait in the bounded queue; time is bounded too (C9)."""
     wired = connect().shake_hands()
