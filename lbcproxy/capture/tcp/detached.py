@@ -1,6 +1,6 @@
-"""Segments that no receiver could take by what is known, and what they may yet prove.
+"""Segments that no receiver would accept so far, and what they may still turn out to be.
 
-Nothing here decides; `TcpConnection` does.
+Nothing is decided here; `TcpConnection` does that.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ __all__ = ["MAX_WINDOW", "SEGMENT_COST", "WRAP", "Detached", "PendingReset"]
 
 WRAP = 1 << 32
 MAX_WINDOW = 16 * 2**20
-"""Bytes ahead of the one awaited that are believed without evidence, whatever the window."""
+"""Bytes ahead of the next one that are accepted without evidence, whatever the window."""
 SEGMENT_COST = 200
-"""What a segment that is held costs beside its bytes: many tiny ones must not escape the bounds."""
+"""The memory of a buffered segment besides its bytes: many tiny ones have to be bounded too."""
 
 
 class PendingReset:
-    """An RST in the window, but not at the byte awaited: RFC 5961 has it answered, not obeyed."""
+    """An RST in the window but not at the next byte: RFC 5961 requires a challenge ACK."""
 
     __slots__ = ("is_contradicted", "is_early", "offset", "time_ns")
 
@@ -25,30 +25,30 @@ class PendingReset:
         self.offset = offset
         self.time_ns = time_ns
         self.is_early = is_early
-        """Whether it came before the bytes that it follows."""
+        """Whether it was captured before the bytes that precede it in the stream."""
         self.is_contradicted = False
-        """Whether the last new bytes of its side came after it and end before its number."""
+        """Whether the last new bytes of its sender came after it and end before its number."""
 
 
 class Detached:
-    """Segments near each other that do not fit the numbers of their direction."""
+    """Segments near each other whose sequence numbers do not fit their direction."""
 
     __slots__ = ("_fresh", "cost", "is_acknowledged", "low", "segments", "since", "size", "stays")
 
     def __init__(self, sequence: int, packets: int, time_ns: int) -> None:
         self.since = (packets, time_ns)
-        """When (packets, time) it began, or the stream went on elsewhere since."""
+        """When (packets, time) it started, or when the stream last continued elsewhere."""
         self.low = sequence
         """The lowest sequence number in it."""
         self.size = 0
         """How many sequence numbers it spans."""
         self.cost = 0
         self.segments: list[tuple[Segment, int]] = []
-        """With when they were captured."""
+        """Each with the time when it was captured."""
         self.is_acknowledged = False
-        """Whether the receiver has acknowledged bytes of it."""
+        """Whether the receiver has acknowledged bytes in it."""
         self.stays = False
-        """Whether the sender stays there: several segments say so, the last of all that came."""
+        """Whether the sender continues here: several segments show it, including the last one."""
         self._fresh = False
 
     @property
@@ -58,38 +58,38 @@ class Detached:
 
     @property
     def time_ns(self) -> int:
-        """When its first bytes were captured."""
+        """The time when its first bytes were captured."""
         return self.segments[0][1]
 
     @property
     def is_stale(self) -> bool:
-        """Whether the stream went on elsewhere, and nothing came here since."""
+        """Whether the stream continued elsewhere and nothing has come here since."""
         return not self._fresh
 
-    def takes(self, sequence: int) -> bool:
+    def is_near(self, sequence: int) -> bool:
         """Return whether a sequence number is near those of the group."""
         return (sequence - self.low + MAX_WINDOW) % WRAP <= 2 * MAX_WINDOW
 
     def has(self, number: int) -> bool:
-        """Return whether a receiver that acknowledges this number has bytes of the group."""
+        """Return whether an acknowledgment of this number covers bytes of the group."""
         return 0 < (number - self.low) % WRAP <= self.size
 
     def ends_at(self, sequence: int) -> bool:
-        """Return whether a number is the next after all of the group, a FIN counted or not."""
+        """Return whether a number comes directly after the group, with or without a FIN."""
         return (sequence - self.low - self.size) % WRAP <= 1
 
     def sender_is_at(self, sequence: int) -> None:
-        """Take note that the sender goes on after this number, as a segment without bytes tells."""
+        """Record that the sender continues at this number, as a segment without bytes shows."""
         if sequence == (self.low + self.size) % WRAP and self.size:
             self.stays = self._fresh = True
 
     def went_elsewhere(self, packets: int, time_ns: int) -> None:
-        """Take note that the stream went on where it was."""
+        """Record that the stream continued outside the group."""
         self.since = (packets, time_ns)
         self.stays = self._fresh = False
 
     def add(self, segment: Segment, time_ns: int) -> int:
-        """Take a segment; return what it costs."""
+        """Add a segment and return the memory that it takes."""
         ahead = (segment.sequence - self.low + MAX_WINDOW) % WRAP - MAX_WINDOW
         if self.segments and segment.sequence != self.segments[0][0].sequence:
             self.stays = True

@@ -116,7 +116,7 @@ class TcpIdentity(TcpStreams):
         It does not if it may be from before the end: the SYN may be late as well.
         """
         pending = self.pending
-        if pending is None or not pending.takes(segment) or pending.refuses(segment):
+        if pending is None or not pending.accepts(segment) or pending.refuses(segment):
             return False
         if pending.server_syn is not None or pending.is_refused_by(segment):
             return True

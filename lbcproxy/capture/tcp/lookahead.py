@@ -1,10 +1,10 @@
-"""Packets as captured, but each connection's beginning first.
+"""Reorders packets so that the start of each connection comes first.
 
-Captures of several network cards or queues have packets out of order, by little. Where a stream
-has begun, the reassembler puts that right. Where one begins is only known from its SYN. So a packet
-of a connection that is not known waits a little, and all others after it, until what comes next has
-been looked through: the SYNs of its connection go before it. Of a connection without a SYN, the
-earliest bytes of each direction do.
+Captures of several network cards or queues have packets slightly out of order. Once a stream has
+started, the reassembler handles that. But only a SYN tells where a stream starts. So a packet of an
+unknown connection waits briefly, together with all packets after it, until the next packets have
+been searched. The SYNs of its connection are moved before it; if there are none, the earliest bytes
+of each direction are.
 """
 
 from collections import deque
@@ -14,38 +14,40 @@ from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Packet, Segment
 
 __all__ = ["Lookahead"]
 
-_MOST_PACKETS = 256
-_MOST_NS = 1_000_000_000
-_WRAP = 1 << 32
-_FAR = 16 * 2**20  # bytes that are not out of order, but of another time
-_MOST_EARLY = 2**20  # bytes that may be captured before their SYN
+MAX_PACKETS = 256
+MAX_WAIT_NS = 1_000_000_000
+WRAP = 1 << 32
+MAX_DISORDER = 16 * 2**20
+"""Bytes further apart than this are not out of order but from another connection."""
+MAX_BEFORE_SYN = 2**20
+"""Bytes that may be captured before their SYN."""
 
 Captured = tuple[Packet, Segment]
 
 
 class Lookahead:
-    """A window of packets; `known` tells whether a segment is of a connection met before."""
+    """A window of packets; `known` returns whether the connection of a segment is known."""
 
     def __init__(self, known: Callable[[Segment], bool]) -> None:
         self._known = known
         self._window: deque[Captured] = deque()
 
     def feed(self, packet: Packet, segment: Segment) -> Iterable[Captured]:
-        """Take the next packet and return those whose turn it is.
+        """Accept the next packet and return those that need not wait any longer.
 
-        Each must have been read before the next one is asked for.
+        The caller must process each of them before it asks for the next one.
         """
         if not self._window and self._has_begun(segment):
             return ((packet, segment),)
         return self._wait(packet, segment)
 
     def finish(self) -> Iterator[Captured]:
-        """Give all that are left."""
+        """Return all packets that are left."""
         while self._window:
             yield from self._next()
 
     def _wait(self, packet: Packet, segment: Segment) -> Iterator[Captured]:
-        yield from self._due(packet.time_ns)  # what is due by now does not see this packet
+        yield from self._due(packet.time_ns)  # these are ordered without this packet
         self._window.append((packet, segment))
         yield from self._due(packet.time_ns)
 
@@ -53,13 +55,13 @@ class Lookahead:
         window = self._window
         while window:
             first, segment = window[0]
-            is_full = len(window) >= _MOST_PACKETS or time_ns - first.time_ns > _MOST_NS
+            is_full = len(window) >= MAX_PACKETS or time_ns - first.time_ns > MAX_WAIT_NS
             if not is_full and not self._has_begun(segment):
                 return
             yield from self._next()
 
     def _has_begun(self, segment: Segment) -> bool:
-        """Whether nothing can come that a segment must wait for."""
+        """Whether a segment need not wait for anything."""
         flags = segment.flags
         if not segment.payload and not flags & (SYN | FIN | RST):
             return True
@@ -74,7 +76,7 @@ class Lookahead:
         yield first
 
     def _of_the_same(self, first: Captured) -> list[Captured]:
-        """Return what follows of a connection, up to where its ports may be another's."""
+        """Return the later packets of a connection, until the ports may belong to another one."""
         ends = {first[1].source, first[1].target}
         found: list[Captured] = []
         syn_acks: list[Captured] = []
@@ -86,7 +88,7 @@ class Lookahead:
                 continue
             is_same_side = segment.source == first[1].source or first[1].flags & RST
             if segment.payload and is_same_side and self._known(segment):
-                break  # the connection that is known goes on
+                break  # a known connection continues
             if _opens(segment):
                 if not _begins(segment, first[1]) or opening not in (None, segment.sequence):
                     break
@@ -94,13 +96,13 @@ class Lookahead:
             elif segment.flags & SYN and not _begins(segment, first[1]):
                 syn_acks.append(each)
                 continue
-            # After a reset only its SYNs are of it, which came before on the wire.
+            # After a reset, only SYNs that were before it on the wire belong to the connection.
             if not is_reset or segment.flags & SYN:
                 found.append(each)
             is_reset = is_reset or bool(segment.flags & RST)
         if first[1].flags & RST:
             return found
-        # The numbers of the first may be made up, but not what answers the SYN.
+        # The sequence numbers of the first may be forged, but not the answer to the SYN.
         return found + [
             each
             for each in syn_acks
@@ -113,11 +115,11 @@ def _opens(segment: Segment) -> bool:
 
 
 def _answers(syn_ack: Segment, opening: int) -> bool:
-    return syn_ack.acknowledgment == (opening + 1) % _WRAP
+    return syn_ack.acknowledgment == (opening + 1) % WRAP
 
 
 def _begins(syn: Segment, segment: Segment) -> bool:
-    """Whether a SYN is of the connection that a segment is of, by their numbers."""
+    """Whether a SYN belongs to the connection of a segment, by their sequence numbers."""
     if segment.source == syn.source:
         ahead = segment.sequence - syn.sequence - 1
     elif syn.flags & ACK:
@@ -125,14 +127,14 @@ def _begins(syn: Segment, segment: Segment) -> bool:
     elif segment.flags & ACK:
         ahead = segment.acknowledgment - syn.sequence - 1
         if segment.flags & SYN:
-            return ahead % _WRAP == 0
+            return ahead % WRAP == 0
     else:
-        return not segment.flags & RST  # nothing tells; only one that acknowledges is an answer
-    return ahead % _WRAP < _MOST_EARLY or ahead == -1
+        return not segment.flags & RST  # without an ACK a reset does not answer a SYN
+    return ahead % WRAP < MAX_BEFORE_SYN or ahead == -1
 
 
 def _beginning(first: Captured, others: list[Captured]) -> list[Captured]:
-    """Give those of a connection's other packets that its first one must not go before."""
+    """Return those of a connection's other packets that have to come before its first one."""
     source, flags = first[1].source, first[1].flags
     syns = [each for each in others if each[1].flags & SYN]
     syns.sort(key=lambda each: each[1].flags & ACK)
@@ -144,7 +146,7 @@ def _beginning(first: Captured, others: list[Captured]) -> list[Captured]:
     for each in others:
         segment = each[1]
         if segment.source == source and segment.payload:
-            ahead = (earliest[1].sequence - segment.sequence) % _WRAP
-            if 0 < ahead < _FAR:
+            ahead = (earliest[1].sequence - segment.sequence) % WRAP
+            if 0 < ahead < MAX_DISORDER:
                 earliest = each
     return syns if earliest is first else [*syns, earliest]

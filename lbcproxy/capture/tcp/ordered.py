@@ -1,8 +1,8 @@
 """The streams of a capture that lbcproxy wrote itself.
 
-Its packets stand in the order in which things happened, none is repeated, and no two open
-connections have the same addresses and ports. So nothing waits here and nothing is guessed: a SYN
-begins a connection, and a sequence number that is not the next is a gap.
+Its packets are in order, none is repeated, and no two open connections have the same addresses and
+ports. So nothing waits here and nothing is guessed: a SYN starts a connection, and an unexpected
+sequence number is a gap.
 """
 
 from __future__ import annotations
@@ -10,18 +10,24 @@ from __future__ import annotations
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
 from lbcproxy.capture.tcp.detached import WRAP
 from lbcproxy.capture.tcp.receiver import gap_size
-from lbcproxy.capture.tcp.stream_events import Closed, Data, Forgotten, Gap, Opened, StreamEvent
+from lbcproxy.capture.tcp.stream_events import (
+    MAX_OPEN,
+    Closed,
+    Data,
+    Forgotten,
+    Gap,
+    Opened,
+    StreamEvent,
+)
 from lbcproxy.endpoint import Endpoint
 
 __all__ = ["OrderedStreams"]
 
-_MAX_OPEN = 16_384
-
 Key = tuple[Endpoint, Endpoint]
 
 
-class _Connection:
-    """A connection while it is open."""
+class _OpenConnection:
+    """An open connection."""
 
     __slots__ = ("closed", "key", "last", "next", "number")
 
@@ -30,28 +36,28 @@ class _Connection:
         self.key = key
         self.last = 0
         self.next: dict[bool, int] = {}
-        """By whether the client sends: the sequence number that comes next."""
+        """The next sequence number, by whether the client sends."""
         self.closed: set[bool] = set()
 
 
 class OrderedStreams:
-    """Turns segments into events, as `Reassembler` does for captures of others."""
+    """Turns segments into events, as `Reassembler` does for captures of other programs."""
 
     def __init__(self) -> None:
         self._count = 0
         self._packets = 0
-        self._open: dict[Key, _Connection] = {}
+        self._open: dict[Key, _OpenConnection] = {}
 
     def feed(
         self, time_ns: int, segment: Segment, *, missing: int | None = None, begins: bool = False
     ) -> list[StreamEvent]:
-        """Take the next segment and return what it makes known, in order.
+        """Accept the next segment and return the events that follow from it, in order.
 
         Args:
             time_ns: When it was captured, in nanoseconds since 1970.
             segment: The segment.
-            missing: How many bytes a note says are missing before it.
-            begins: Whether a note says that it is the first of a connection.
+            missing: How many bytes are missing before it, according to its annotations.
+            begins: Whether its annotations say that it is the first of a connection.
         """
         self._packets += 1
         events: list[StreamEvent] = []
@@ -74,12 +80,12 @@ class OrderedStreams:
         return events
 
     def finish(self) -> list[StreamEvent]:
-        """Forget all connections: the capture tells no more of them."""
+        """Forget all connections at the end of the capture."""
         self._open.clear()
         return []
 
     def tick(self, time_ns: int) -> list[StreamEvent]:
-        """Take note that time has passed; nothing waits here."""
+        """Do nothing: no event depends on time."""
         return []
 
     def has(self, segment: Segment) -> bool:
@@ -87,11 +93,11 @@ class OrderedStreams:
         return self._find(segment)[0] is not None
 
     def open_ends(self) -> list[frozenset[Endpoint]]:
-        """Return between whom connections are open."""
+        """Return the ends of all open connections."""
         return list(map(frozenset, self._open))
 
-    def _find(self, segment: Segment) -> tuple[_Connection | None, bool]:
-        """Find the connection a segment is of, and whether the client sent it."""
+    def _find(self, segment: Segment) -> tuple[_OpenConnection | None, bool]:
+        """Return the connection of a segment, and whether the client sent it."""
         found = self._open.get((segment.source, segment.target))
         if found is not None:
             return found, True
@@ -99,7 +105,7 @@ class OrderedStreams:
 
     def _opened(
         self, segment: Segment, time_ns: int, events: list[StreamEvent], *, begun: bool = True
-    ) -> _Connection:
+    ) -> _OpenConnection:
         key = segment.source, segment.target
         if segment.flags & (SYN | ACK) == SYN | ACK:
             key = key[::-1]
@@ -107,16 +113,16 @@ class OrderedStreams:
             before = self._open.pop(each, None)
             if before is not None:
                 events.append(Forgotten(before.number, time_ns))
-        if len(self._open) >= _MAX_OPEN:
+        if len(self._open) >= MAX_OPEN:
             self._forget(time_ns, events)
         self._count += 1
-        opened = self._open[key] = _Connection(self._count, key)
+        opened = self._open[key] = _OpenConnection(self._count, key)
         events.append(Opened(opened.number, *key, time_ns, begun))
         return opened
 
     def _take(
         self,
-        connection: _Connection,
+        connection: _OpenConnection,
         from_client: bool,
         segment: Segment,
         time_ns: int,
@@ -139,7 +145,7 @@ class OrderedStreams:
 
     def _close(
         self,
-        connection: _Connection,
+        connection: _OpenConnection,
         from_client: bool,
         reset: bool,
         time_ns: int,
@@ -153,8 +159,8 @@ class OrderedStreams:
             del self._open[connection.key]
 
     def _forget(self, time_ns: int, events: list[StreamEvent]) -> None:
-        """Let go of the half of all connections that were silent for longest."""
-        oldest = sorted(self._open.values(), key=lambda each: each.last)[: _MAX_OPEN // 2]
+        """Forget the half of all connections that has been silent longest."""
+        oldest = sorted(self._open.values(), key=lambda each: each.last)[: MAX_OPEN // 2]
         for connection in oldest:
             del self._open[connection.key]
             events.append(Forgotten(connection.number, time_ns))

@@ -1,4 +1,4 @@
-"""A SYN in an open connection (RFC 5961, 4): a stray, or the beginning of the next connection."""
+"""A SYN in an open connection (RFC 5961, 4): a stray, or the start of the next connection."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from lbcproxy.endpoint import Endpoint
 __all__ = ["FIRST_WINDOW", "PendingSyn", "scale_of"]
 
 FIRST_WINDOW = 65_536
-"""The largest window of a connection that was just opened: it is not scaled."""
+"""The largest window before any scaling applies."""
 
 
 def scale_of(segment: Segment) -> int:
-    """Return the window scale in a SYN, or `NO_SCALE`."""
+    """Return the window scale in a SYN; `NO_SCALE` if it has none."""
     return NO_SCALE if segment.window_scale is None else segment.window_scale
 
 
 class PendingSyn:
-    """Such a SYN, while it waits for what proves one or the other."""
+    """Such a SYN, until a later segment shows which of the two it is."""
 
     __slots__ = ("client", "client_syn", "is_attempt", "server", "server_syn", "syns", "time_ns")
 
@@ -29,30 +29,30 @@ class PendingSyn:
         self.client_syn = client_syn
         self.server_syn: int | None = None
         self.is_attempt = False
-        """Whether it cannot be a stray, since no connection was open."""
+        """Whether it cannot be a stray because no connection was open."""
         self.syns: dict[Endpoint, tuple[int, int]] = {}
-        """The window and its scale in each side's SYN that was seen."""
+        """Window and window scale of each SYN that was seen, by sender."""
         self.time_ns = time_ns
 
-    def take(self, syn: Segment) -> None:
-        """Take note of what a SYN says of its sender."""
+    def record(self, syn: Segment) -> None:
+        """Record what a SYN says about its sender."""
         self.syns[syn.source] = (syn.window, scale_of(syn))
 
     def refuses(self, segment: Segment) -> bool:
-        """Return whether the client resets what it is said to have begun."""
+        """Return whether the client resets this SYN, which it has not sent."""
         return segment.source == self.client and bool(segment.flags & RST)
 
     def is_answered_by(self, segment: Segment) -> bool:
-        """Return whether the server acknowledges just this SYN."""
+        """Return whether the server acknowledges this very SYN."""
         number = (self.client_syn + 1) % WRAP
         return bool(segment.flags & ACK) and segment.acknowledgment == number
 
     def is_refused_by(self, segment: Segment) -> bool:
-        """Return whether the server resets what this SYN would begin."""
+        """Return whether the server refuses this SYN."""
         return bool(segment.flags & RST) and self.is_answered_by(segment)
 
-    def takes(self, segment: Segment) -> bool:
-        """Return whether a segment may be the next of the connection that this SYN begins."""
+    def accepts(self, segment: Segment) -> bool:
+        """Return whether a segment may be the next one of the connection that this SYN starts."""
         acknowledgment = segment.acknowledgment if segment.flags & ACK else None
         if segment.source == self.client:
             if segment.flags & RST and segment.sequence != (self.client_syn + 1) % WRAP:
@@ -60,7 +60,7 @@ class PendingSyn:
             return _is_soon_after(self.client_syn, segment.sequence) and _is_soon_after(
                 self.server_syn, acknowledgment
             )
-        if self.server_syn is None:  # what the client sends before an answer is not acknowledged
+        if self.server_syn is None:  # until it answers, the server acknowledges only the SYN
             return self.is_answered_by(segment)
         return (
             acknowledgment is not None
@@ -70,5 +70,5 @@ class PendingSyn:
 
 
 def _is_soon_after(syn: int | None, number: int | None) -> bool:
-    """Return whether a number may be one of the first after a SYN, as far as both are known."""
+    """Return whether a number is shortly after a SYN; also true if one of them is not known."""
     return syn is None or number is None or (number - syn - 1) % WRAP < FIRST_WINDOW

@@ -167,7 +167,7 @@ class Reassembler(OpenConnections):
             pending = PendingSyn(segment.source, segment.target, segment.sequence, now)
             pending.is_attempt = not is_again and not found.is_established
             found.pending = pending
-        pending.take(segment)
+        pending.record(segment)
         return None
 
     def _finish_pending(self, found: TcpConnection, events: list[StreamEvent]) -> TcpConnection:
@@ -213,7 +213,7 @@ class Reassembler(OpenConnections):
         now = self._moment.time_ns
         found.pending = pending = PendingSyn(segment.target, segment.source, client_syn, now)
         pending.server_syn = segment.sequence
-        pending.take(segment)
+        pending.record(segment)
         return None
 
     def _resolve(
@@ -231,12 +231,12 @@ class Reassembler(OpenConnections):
         if not by_client:
             acknowledged = other.first is None or other.fits(segment.acknowledgment, 0)
             is_old = acknowledged and (is_old or half.first is None)
-        if found.is_unanswered and pending.takes(segment):
+        if found.is_unanswered and pending.accepts(segment):
             is_old = False  # the client has sent nothing yet that an answer did not allow
         if is_old:
             if by_client and segment.payload and not half.covers(number, length):
                 self._drop_pending(found)
-        elif pending.takes(segment):
+        elif pending.accepts(segment):
             if pending.server_syn is not None and pending.refuses(segment):
                 self._drop_pending(found)  # the client has not sent the SYN that was answered
                 found.drop(DropReason.IGNORED_RESET)

@@ -285,7 +285,7 @@ class Receiver:
 
     def group_of(self, sequence: int) -> Detached | None:
         """Return the group of segments that fit nowhere which a sequence number is near."""
-        return next((each for each in self.detached if each.takes(sequence)), None)
+        return next((each for each in self.detached if each.is_near(sequence)), None)
 
     def detach(self, segment: Segment, packets: int, time_ns: int) -> Detached | None:
         """Keep a segment that fits nowhere; return the oldest group if there are too many."""

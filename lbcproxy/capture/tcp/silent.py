@@ -1,4 +1,4 @@
-"""Connections on which no byte was sent: what became of them, counted by server."""
+"""Connections on which no byte was sent, counted by server and outcome."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from lbcproxy.endpoint import Endpoint
 
 __all__ = ["Silence", "SilentConnections", "SilentCount", "silent_sentences"]
 
-_MAX_SERVERS = 1_000
-"""A scan of ports has very many: of the others only the number is told."""
-_MAX_SENTENCES = 8
+MAX_SERVERS = 1_000
+"""Port scans have very many servers; the rest are counted together."""
+MAX_SENTENCES = 8
 
 
 class Silence(StrEnum):
-    """What became of a connection without a byte."""
+    """The outcome of a connection without data."""
 
     REFUSED = "refused"
     """The server answered the SYN with a reset."""
     UNANSWERED = "unanswered"
-    """The server said nothing."""
+    """The server did not answer."""
     SILENT = "silent"
-    """It was opened."""
+    """It was opened, but neither side sent anything."""
 
 
-_WORDS = {
+_DESCRIPTIONS = {
     Silence.REFUSED: "refused",
     Silence.UNANSWERED: "not answered",
     Silence.SILENT: "opened, but no byte was sent",
@@ -35,7 +35,7 @@ _WORDS = {
 
 
 class SilentCount(TypedDict):
-    """One line of them, as `info -T json` prints it."""
+    """The connections to one server with one outcome, as `info -T json` prints them."""
 
     server: str | None
     outcome: str
@@ -50,18 +50,18 @@ class SilentConnections:
 
     @property
     def total(self) -> int:
-        """How many there were."""
+        """The number of such connections."""
         return self._counts.total()
 
     def add(self, server: Endpoint, silence: Silence) -> None:
-        """Count one."""
+        """Count a connection."""
         key: tuple[Endpoint | None, Silence] = server, silence
-        if key not in self._counts and len(self._counts) >= _MAX_SERVERS:
+        if key not in self._counts and len(self._counts) >= MAX_SERVERS:
             key = None, silence
         self._counts[key] += 1
 
     def to_list(self) -> list[SilentCount]:
-        """Return all counts as data, the most frequent first; server None is all other servers."""
+        """Return all counts, the most frequent first; server None stands for all other servers."""
         return [
             SilentCount(
                 server=None if server is None else str(server),
@@ -72,18 +72,18 @@ class SilentConnections:
         ]
 
     def sentences(self) -> list[str]:
-        """Return them in words, as `3 connections to 10.0.0.2:29246: refused`."""
+        """Return the counts in words, such as `3 connections to 10.0.0.2:29246: refused`."""
         return silent_sentences(self.to_list())
 
 
 def silent_sentences(counts: Sequence[SilentCount]) -> list[str]:
-    """Return in words what `SilentConnections.to_list` has as data."""
+    """Return in words what `SilentConnections.to_list` returns as data."""
     found = [
         f"{_connections(each['connections'])} to {each['server'] or 'other servers'}: "
-        f"{_WORDS[Silence(each['outcome'])]}"
-        for each in counts[:_MAX_SENTENCES]
+        f"{_DESCRIPTIONS[Silence(each['outcome'])]}"
+        for each in counts[:MAX_SENTENCES]
     ]
-    rest = sum(each["connections"] for each in counts[_MAX_SENTENCES:])
+    rest = sum(each["connections"] for each in counts[MAX_SENTENCES:])
     if rest:
         found.append(f"{_connections(rest)} more on which no byte was sent")
     return found

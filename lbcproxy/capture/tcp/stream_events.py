@@ -1,6 +1,6 @@
-"""What happens on connections: what TCP makes of packets, or what a file of messages tells.
+"""The events of TCP connections, assembled from packets or read from a file of messages.
 
-Nothing here computes.
+These are plain values without behaviour.
 """
 
 from collections.abc import Mapping
@@ -14,22 +14,22 @@ __all__ = ["MAX_OPEN", "Closed", "Data", "Forgotten", "Gap", "Happened", "Opened
 
 
 MAX_OPEN = 16_384
-"""Connections that may be open at once; of more, those that were silent for longest are let go."""
+"""Connections that may be open at once; beyond that, those silent longest are forgotten."""
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):
-    """A connection was seen for the first time; connections count from 1."""
+    """A connection was seen for the first time; connections are numbered from 1."""
 
     connection: int
     client: Endpoint
     server: Endpoint
     time_ns: int
     begun: bool = True
-    """Whether its beginning was captured."""
+    """Whether its start was captured."""
 
 
 class Data(msgspec.Struct, frozen=True, gc=False):
-    """The next bytes of one direction; the time is that of the packet that completed them."""
+    """The next bytes of one direction, with the time of the packet that completed them."""
 
     connection: int
     from_client: bool
@@ -38,9 +38,9 @@ class Data(msgspec.Struct, frozen=True, gc=False):
 
 
 class Gap(msgspec.Struct, frozen=True, gc=False):
-    """So many bytes of one direction were not captured; what comes next is from after them.
+    """Bytes of one direction were not captured; the next ones come after them.
 
-    `missing` is `UNKNOWN_SIZE` where sequence numbers do not tell how many.
+    `missing` is their number, or `UNKNOWN_SIZE` if sequence numbers do not determine it.
     """
 
     connection: int
@@ -50,10 +50,10 @@ class Gap(msgspec.Struct, frozen=True, gc=False):
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """One side sends no more; after a reset neither does, and nothing follows.
+    """One side sends no more; after a reset, neither side does and nothing follows.
 
-    A reset may come after the same side's orderly end. A connection that was still open when a
-    new one took its addresses counts as reset.
+    A reset may come after a FIN of the same side. If a new connection takes the addresses and ports
+    of one that is still open, the old one counts as reset.
     """
 
     connection: int
@@ -63,7 +63,7 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Forgotten(msgspec.Struct, frozen=True, gc=False):
-    """A connection was silent for longer than many others were open; nothing follows."""
+    """A connection was forgotten because too many were open; nothing follows."""
 
     connection: int
     time_ns: int
@@ -73,13 +73,13 @@ StreamEvent: TypeAlias = Opened | Data | Gap | Closed | Forgotten
 
 
 class Happened(msgspec.Struct, frozen=True, gc=False):
-    """Something on a connection, with what the file says of it.
+    """An event of a connection, with the annotations that the file has for it.
 
-    The facts are those of docs/capture-format.md. Formats that hold messages and no packets give
-    these.
+    Formats that hold messages instead of packets return these. docs/capture-format.md describes
+    the annotations.
     """
 
     event: StreamEvent
     facts: Mapping[str, Any] = {}
     whole: bool = True
-    """Whether a piece that a note is about ends with these bytes."""
+    """Whether the bytes end what the annotations are about."""
