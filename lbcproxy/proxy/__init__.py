@@ -1,4 +1,4 @@
-"""The Twisted shell: listeners, and the relays that join two peers."""
+"""The proxy on Twisted: listeners, and the sessions that connect clients to upstreams."""
 
 from lbcproxy.proxy.destinations import Destinations
 from lbcproxy.proxy.mode import (

@@ -1,7 +1,7 @@
-"""Between two legs that did not agree on the same: what a message must look like on the other.
+"""Convert a message for a node that agreed on another protocol version or encoding.
 
-Bytes go verbatim wherever they may. Encoded anew is what the other side's version or encoding
-reads differently; left out is what it cannot be told at all.
+A message is forwarded verbatim where both nodes read it the same way. Otherwise it is encoded
+again. A message that the target cannot receive at all is dropped.
 """
 
 from __future__ import annotations
@@ -22,39 +22,40 @@ from lbcproxy.wire.record import MessageRecord
 __all__ = ["Bridged", "bridge", "reads_witness"]
 
 IPV4, IPV6 = 1, 2
-ADDRESS_TIMES = 31402
-"""The lowest protocol version at which the addresses of `addr` have times."""
-PING_NONCES = 60001
+"""Network ids of BIP155."""
+ADDR_TIME_VERSION = 31402
+"""The lowest protocol version at which the addresses of `addr` have a timestamp."""
+PING_NONCE_VERSION = 60001
 """The lowest protocol version at which a `ping` has a nonce."""
 
 
 class Bridged(msgspec.Struct, frozen=True):
-    """What goes out for a message."""
+    """What is sent for a message."""
 
     raw: bytes
-    """The frame; empty if nothing does."""
+    """The frame; empty if nothing is sent."""
     verdict: str = EntryVerdict.PASS
     trail: tuple[str, ...] = ()
 
 
 def bridge(message: Message, source: Peer, target: Peer) -> Bridged:
-    """Make the frame for the target of a message that came from the source."""
+    """Return the frame to send to `target` for a message from `source`."""
     record = message.record
     if record is None:
         return Bridged(message.raw)
     if isinstance(record, AddrV2) and not target.core.handshake.wants_addrv2:
         addr = _as_addr(record)
-        if not addr.addresses:  # nodes cut whoever sends an empty one
+        if not addr.addresses:  # nodes disconnect a peer that sends an empty addr
             return Bridged(
-                b"", EntryVerdict.DROP, ("terminate", "none of its addresses fits into addr")
+                b"", EntryVerdict.DROP, ("terminate", "addr can hold none of its addresses")
             )
         return _encoded(addr, target, "addrv2 to addr")
     base = message.command in WITH_TRANSACTIONS and not reads_witness(target)
     same = source.core.protocol_version == target.core.protocol_version
     if same and not base:
         return Bridged(message.raw)
-    why = "for a node without witness" if base else "for another protocol version"
-    bridged = _encoded(record, target, why, "base" if base else "witness")
+    reason = "for a node without witness" if base else "for another protocol version"
+    bridged = _encoded(record, target, reason, "base" if base else "witness")
     return Bridged(message.raw) if bridged.raw == message.raw else bridged
 
 
@@ -64,30 +65,32 @@ def reads_witness(peer: Peer) -> bool:
     return version is not None and bool(version.services & Service.WITNESS)
 
 
-def _encoded(record: MessageRecord, target: Peer, why: str, encoding: str = "witness") -> Bridged:
+def _encoded(
+    record: MessageRecord, target: Peer, reason: str, encoding: str = "witness"
+) -> Bridged:
     network = target.config.network
-    at = target.core.protocol_version
+    version = target.core.protocol_version
     try:
-        payload = Codec(network, at, encoding).encode(_without_news(record, at))
+        payload = Codec(network, version, encoding).encode(_without_later_fields(record, version))
     except BadRecord as error:
-        return Bridged(b"", EntryVerdict.DROP, ("terminate", f"cannot be sent {why}: {error}"))
+        return Bridged(b"", EntryVerdict.DROP, ("terminate", f"cannot be sent {reason}: {error}"))
     return Bridged(
-        frame(network.magic, record.command, payload), EntryVerdict.REWRITE, ("terminate", why)
+        frame(network.magic, record.command, payload), EntryVerdict.REWRITE, ("terminate", reason)
     )
 
 
-def _without_news(record: MessageRecord, at: int) -> MessageRecord:
-    """Leave out the fields that a message has from a later protocol version on."""
-    if isinstance(record, Addr) and at < ADDRESS_TIMES:
+def _without_later_fields(record: MessageRecord, version: int) -> MessageRecord:
+    """Return a record without the fields that a later protocol version introduced."""
+    if isinstance(record, Addr) and version < ADDR_TIME_VERSION:
         old = tuple(msgspec.structs.replace(each, timestamp=None) for each in record.addresses)
         return msgspec.structs.replace(record, addresses=old)
-    if isinstance(record, Ping) and at < PING_NONCES:
+    if isinstance(record, Ping) and version < PING_NONCE_VERSION:
         return msgspec.structs.replace(record, nonce=None)
     return record
 
 
 def _as_addr(record: AddrV2) -> Addr:
-    """Give the addresses that `addr` has room for: IPv4 and IPv6."""
+    """Return the addresses that `addr` can hold: IPv4 and IPv6."""
     mapped = bytes(10) + b"\xff\xff"
     return Addr(
         tuple(

@@ -1,4 +1,4 @@
-"""One bound for what all sessions hold in memory together."""
+"""One limit for the bytes that all sessions buffer together."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ __all__ = ["Budget", "BudgetHolder"]
 
 
 class BudgetHolder(Protocol):
-    """A session that holds bytes."""
+    """A session, or a ring, that buffers bytes."""
 
     number: int
 
     @property
     def held(self) -> int:
-        """How many bytes it holds."""
+        """Bytes that it buffers."""
 
     def reduce_memory(self) -> None:
-        """Hold less: let go of what can be passed unread, or end."""
+        """Buffer less: pass unread what can be passed unread, or end."""
 
 
 class Budget:
-    """Bytes that sessions may hold together.
+    """The bytes that all sessions may buffer together.
 
-    They are of messages not whole yet, of what waits until there is an upstream, and of rings.
-    Whoever holds most gives way first; `gives` of one says what it costs, if it is not that a long
-    message is not read.
+    These are bytes of incomplete messages, of data that waits for an upstream, and of rings. Above
+    the limit the largest holder has to reduce its memory first. A holder's attribute `gives` says
+    what that costs, for the log; by default its long messages pass unread.
+
+    Args:
+        most: The limit in bytes.
     """
 
     log = Logger(observer=LOG_FILTER)
@@ -38,27 +41,27 @@ class Budget:
         self.most = most
         self._held: dict[BudgetHolder, int] = {}
         self._total = 0
-        self._said = False
+        self._warned = False
 
     @property
     def held(self) -> int:
-        """Bytes that are held now."""
+        """Bytes that are buffered now."""
         return self._total
 
     def update(self, holder: BudgetHolder) -> None:
-        """Take note of what a session holds now; while that is too much in all, somebody sheds."""
+        """Record how much a holder buffers now; above the limit the largest ones are reduced."""
         self._count(holder)
         while self._total > self.most:
             biggest = max(self._held, key=self._held.__getitem__)
             before = self._held[biggest]
-            self._say(biggest, before)
+            self._log_reduction(biggest, before)
             biggest.reduce_memory()
             self._count(biggest)
-            if self._held.get(biggest, 0) >= before:  # it cannot: its end will be told
+            if self._held.get(biggest, 0) >= before:  # it cannot, so it is ending
                 self.forget(biggest)
 
     def forget(self, holder: BudgetHolder) -> None:
-        """Count a session no longer."""
+        """Stop counting a holder."""
         self._total -= self._held.pop(holder, 0)
 
     def _count(self, holder: BudgetHolder) -> None:
@@ -67,12 +70,12 @@ class Budget:
         if held:
             self._held[holder] = held
 
-    def _say(self, holder: BudgetHolder, held: int) -> None:
-        say = self.log.debug if self._said else self.log.warn
-        self._said = True
-        say(
-            "[#{session}] more than {most} bytes are held by all sessions together: the {held} of "
-            "this one, which are the most, are let go; {gives}",
+    def _log_reduction(self, holder: BudgetHolder, held: int) -> None:
+        log = self.log.debug if self._warned else self.log.warn
+        self._warned = True
+        log(
+            "[#{session}] all sessions together hold more than {most} bytes: this one, which holds "
+            "the most, releases its {held}; {gives}",
             session=holder.number,
             gives=getattr(holder, "gives", "its long messages pass unread"),
             most=self.most,

@@ -1,25 +1,29 @@
-"""The times after which a session is ended, where the operator wants that."""
+"""Timeouts after which a session is ended, if the operator has set any."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+from lbcproxy.clock import Clock
 from lbcproxy.peer.liveness import Wakeup
 
 __all__ = ["Deadlines", "silence"]
 
 
 class Deadlines:
-    """Ends a session without a handshake, or without a byte, in a number of seconds.
+    """Ends a session that has not completed its handshake, or that is idle, for too long.
 
-    None is for never; `clock` is Twisted's `IReactorTime`; `end` is told why, once.
+    Args:
+        clock: Twisted's reactor, or a test's clock.
+        handshake: Seconds for the handshake; None for no limit.
+        idle: Seconds without a byte; None for no limit.
+        end: Called once, with the reason.
     """
 
     def __init__(
         self,
-        clock: Any,
+        clock: Clock,
         *,
         handshake: float | None,
         idle: float | None,
@@ -33,46 +37,46 @@ class Deadlines:
         self._calls: dict[str, Wakeup] = {}
 
     def start(self, is_ready: Callable[[], bool]) -> None:
-        """Begin; `is_ready` says whether both nodes have finished the handshake."""
+        """Start the timers; `is_ready` returns whether both nodes have completed the handshake."""
         self.alive()
         if self._handshake is not None:
-            self._later("handshake", self._handshake, partial(self._look_ready, is_ready))
+            self._later("handshake", self._handshake, partial(self._check_ready, is_ready))
         if self._idle is not None:
-            self._later("idle", self._idle, self._look_idle)
+            self._later("idle", self._idle, self._check_idle)
 
     def alive(self) -> None:
-        """Take note that a byte came. Nothing is set anew for it: the time is looked at later."""
+        """Record that bytes came. No timer is reset; it checks this time when it is due."""
         self._last = self._clock.seconds()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Cancel the timers."""
         for call in self._calls.values():
             call.cancel()
 
-    def _later(self, name: str, seconds: float, look: Callable[[bool], None]) -> None:
+    def _later(self, name: str, seconds: float, check: Callable[[bool], None]) -> None:
         at = self._clock.seconds() + seconds
-        self._calls[name] = Wakeup(self._clock, at, lambda: self._last, look)
+        self._calls[name] = Wakeup(self._clock, at, lambda: self._last, check)
 
-    def _look_ready(self, is_ready: Callable[[], bool], came_meanwhile: bool) -> None:
+    def _check_ready(self, is_ready: Callable[[], bool], read_late: bool) -> None:
         if is_ready():
             return
         assert self._handshake is not None
-        if came_meanwhile:
-            self._later("handshake", self._handshake, partial(self._look_ready, is_ready))
+        if read_late:
+            self._later("handshake", self._handshake, partial(self._check_ready, is_ready))
         else:
             self._end(f"no handshake in {self._handshake:g} s")
 
-    def _look_idle(self, _: bool) -> None:
+    def _check_idle(self, _: bool) -> None:
         assert self._idle is not None
         left = self._last + self._idle - self._clock.seconds()
         if left > 0:
-            self._later("idle", left, self._look_idle)
+            self._later("idle", left, self._check_idle)
         else:
             self._end(f"not a byte in {self._idle:g} s")
 
 
-def silence(clock: Any, seconds: float, end: Callable[[], object]) -> Deadlines:
-    """Have something ended when not a byte has come for so long."""
+def silence(clock: Clock, seconds: float, end: Callable[[], object]) -> Deadlines:
+    """Return started deadlines that call `end` after so many seconds without a byte."""
     deadlines = Deadlines(clock, handshake=None, idle=seconds, end=lambda _: end())
     deadlines.start(lambda: True)
     return deadlines

@@ -1,14 +1,15 @@
-"""What a client says before its upstream is connected."""
+"""Data that a client sends before its upstream is connected."""
 
 from __future__ import annotations
 
 __all__ = ["EarlyData"]
 
-_ENOUGH = 262_144
+MAX_BUFFERED = 262_144
+"""Bytes above which no more is read from the client."""
 
 
 class EarlyData:
-    """Bytes that wait for an upstream, in order."""
+    """Bytes that wait for the upstream, in order."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -16,8 +17,8 @@ class EarlyData:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more should be read."""
-        return self.size > _ENOUGH
+        """Whether reading from the client should stop."""
+        return self.size > MAX_BUFFERED
 
     def add(self, data: bytes) -> None:
         """Keep bytes."""
@@ -25,6 +26,6 @@ class EarlyData:
         self.size += len(data)
 
     def take(self) -> list[bytes]:
-        """Return all that waits, and forget it."""
+        """Return all bytes that wait, and empty the buffer."""
         parts, self._parts, self.size = self._parts, [], 0
         return parts

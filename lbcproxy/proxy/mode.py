@@ -1,8 +1,8 @@
-"""Modes: what the proxy listens at and where it leads, as the operator writes it.
+"""Modes: where the proxy listens and where it connects to, as the operator writes them.
 
-`KIND:HOST:PORT[,...]@[HOST:]PORT`, KIND one of `proxy/modes/`; `KIND@[HOST:]PORT` where a
-client itself says where it is to be led. Without a listening host the proxy listens at 127.0.0.1
-alone.
+`KIND:HOST:PORT[,...]@[HOST:]PORT`, where KIND is one of `proxy/modes/`. If each client chooses its
+own destination, it is `KIND@[HOST:]PORT`. Without a listening host the proxy listens at 127.0.0.1
+only.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from lbcproxy.proxy.modes import all_modes
 
 __all__ = ["BadMode", "Mode", "parse_listen", "parse_mode", "parse_upstreams", "syntax"]
 
-HERE = "127.0.0.1"
+DEFAULT_HOST = "127.0.0.1"
 LISTEN = "[HOST:]PORT"
 UPSTREAMS = "HOST:PORT[,...]"
-ASKED = "wherever a client asks for"
+CLIENTS_CHOICE = "wherever a client asks for"
 
 
 class BadMode(LbcproxyError, ValueError):
-    """A mode that cannot be understood; the text says which part and what would be right."""
+    """A mode cannot be parsed. The text says which part is wrong and what is expected."""
 
 
 class Mode(msgspec.Struct, frozen=True):
-    """One listener and where it leads."""
+    """A listener and its upstreams."""
 
     kind: str
     upstreams: tuple[Endpoint, ...]
-    """In the order in which they are tried; none where each client says its own."""
+    """In the order in which they are tried; empty if each client chooses its destination."""
     listen: Endpoint
 
     def __str__(self) -> str:
@@ -41,17 +41,17 @@ class Mode(msgspec.Struct, frozen=True):
 
     @property
     def leads_to(self) -> str:
-        """Where it leads, in words."""
-        return ", else ".join(map(str, self.upstreams)) or ASKED
+        """A description of its upstreams."""
+        return ", otherwise ".join(map(str, self.upstreams)) or CLIENTS_CHOICE
 
 
 def syntax(kind: str) -> str:
-    """Say how a mode of a kind is written."""
+    """Return how a mode of a kind is written."""
     return f"{kind}:{UPSTREAMS}@{LISTEN}" if all_modes()[kind].upstream else f"{kind}@{LISTEN}"
 
 
 def parse_mode(text: str) -> Mode:
-    """Read a mode; raises BadMode."""
+    """Parse a mode; raises BadMode."""
     before, at, listen = text.rpartition("@")
     kind, colon, upstreams = (before if at else text).partition(":")
     if kind not in all_modes():
@@ -67,19 +67,19 @@ def parse_mode(text: str) -> Mode:
 
 
 def parse_upstreams(texts: Iterable[str]) -> tuple[Endpoint, ...]:
-    """Read what a proxy leads to; raises BadMode."""
+    """Parse the upstreams of a proxy; raises BadMode."""
     found = tuple(_address(text, None) for text in texts)
-    for number, each in enumerate(found):
+    for index, each in enumerate(found):
         if each.port == 0:
             raise BadMode("0 is not a TCP port to connect to")
-        if each in found[:number]:
-            raise BadMode(f"{each} is there twice")
+        if each in found[:index]:
+            raise BadMode(f"{each} is listed twice")
     return found
 
 
 def parse_listen(text: str) -> Endpoint:
-    """Read where a proxy listens; raises BadMode."""
-    return _address(text, HERE)
+    """Parse where a proxy listens; raises BadMode."""
+    return _address(text, DEFAULT_HOST)
 
 
 def _address(text: str, default_host: str | None) -> Endpoint:

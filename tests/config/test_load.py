@@ -176,7 +176,7 @@ ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
         (ONE.replace("'h:1'", "['h:1', h]") % "", "proxies[0].upstream: 'h' is not HOST:PORT"),
         (ONE.replace("'h:1'", "[1]") % "", "proxies[0].upstream[0]: Expected `str`, got `int`"),
         (ONE.replace("'h:1'", "1") % "", "allowed: text or list of texts or null"),
-        (ONE.replace("h:1", "h:1,h:1") % "", "proxies[0].upstream: h:1 is there twice"),
+        (ONE.replace("h:1", "h:1,h:1") % "", "proxies[0].upstream: h:1 is listed twice"),
         (ONE.replace("'h:1'", "['h:1', '127.0.0.1:9001']") % "", "it leads back to itself"),
         (ONE % ", mode: socks5", "upstream: in mode socks5 each client chooses"),
         (ONE.replace("upstream: 'h:1'", "mode: terminate") % "", "`upstream` is missing"),

@@ -277,7 +277,7 @@ def test_an_addrv2_with_nothing_for_the_target_is_left_out():
     source = leg()
     bridged = bridge(came(source, AddrV2(MIXED[1:2])), source, leg(70013))
     assert (bridged.raw, bridged.verdict) == (b"", "drop")
-    assert bridged.trail == ("terminate", "none of its addresses fits into addr")
+    assert bridged.trail == ("terminate", "addr can hold none of its addresses")
 
 
 def test_an_empty_addrv2_is_left_out_as_well():

@@ -11,7 +11,7 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.task import Clock
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy.connector import PAUSE, Connector
+from lbcproxy.proxy.connector import RETRY_INTERVAL, Connector
 
 A, B = Endpoint("a", 1), Endpoint("b", 2)
 
@@ -86,7 +86,7 @@ def test_all_are_tried_again_until_the_time_is_over():
     for _ in range(2):
         network.refuse()
         network.refuse()
-        network.clock.advance(PAUSE)
+        network.clock.advance(RETRY_INTERVAL)
     assert network.tried == [A, B, A, B, A]
     network.refuse()
     assert network.results == []
@@ -100,10 +100,10 @@ def test_a_node_that_is_back_is_found():
     network = Network(A, retry=60)
     for _ in range(100):
         network.refuse()
-        network.clock.advance(PAUSE)
+        network.clock.advance(RETRY_INTERVAL)
     network.accept()
     assert network.results == ["peer"]
-    assert network.clock.seconds() == 100 * PAUSE
+    assert network.clock.seconds() == 100 * RETRY_INTERVAL
 
 
 @pytest.mark.parametrize("pausing", [False, True])

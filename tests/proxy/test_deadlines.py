@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy.deadlines import Deadlines
-from lbcproxy.proxy.rejected_clients import PAUSE, RejectedClients
+from lbcproxy.proxy.rejected_clients import LOG_INTERVAL, RejectedClients
 from lbcproxy.wire.envelope import frame
 from tests.proxy.transports import LINGER, NETWORK, Scene
 from tests.session.frames import verack, version
@@ -113,7 +113,7 @@ def test_refusals_are_told_once_a_minute(monkeypatch):
     for _ in range(1000):
         refusals.tell(Endpoint("127.0.0.1", 1), "10.0.0.1", "full")
     assert [facts["more"] for facts in told] == [""]
-    clock.advance(PAUSE)
+    clock.advance(LOG_INTERVAL)
     refusals.tell(Endpoint("127.0.0.1", 1), "10.0.0.1", "full")
     assert told[-1]["more"] == "; 999 more since the last such line"
 

@@ -54,7 +54,7 @@ def test_a_mode_is_read(text: str, upstream: tuple[str, int], listen: tuple[str,
         ("reverse@2", "write reverse:HOST:PORT[,...]@[HOST:]PORT"),
         ("reverse:a:1,@2", "'' is not HOST:PORT"),
         ("reverse:a:1,b@2", "'b' is not HOST:PORT"),
-        ("reverse:a:1,b:2,a:1@2", "a:1 is there twice"),
+        ("reverse:a:1,b:2,a:1@2", "a:1 is listed twice"),
         ("socks5", "write socks5@[HOST:]PORT"),
         ("socks5@", "'' is not HOST:PORT"),
         ("socks5:a:1@2", "write socks5@[HOST:]PORT"),
@@ -89,7 +89,7 @@ def test_upstreams_have_an_order():
     """The first that answers is taken."""
     mode = parse_mode("reverse:a:1,[::1]:2,b:1@3")
     assert mode.upstreams == (("a", 1), ("::1", 2), ("b", 1))
-    assert mode.leads_to == "a:1, else [::1]:2, else b:1"
+    assert mode.leads_to == "a:1, otherwise [::1]:2, otherwise b:1"
 
 
 @pytest.mark.parametrize("kind", all_modes())
