@@ -1,4 +1,4 @@
-"""Files of sessions: written as they happen, read as entries. One file a format."""
+"""Captures: files of sessions, written while sessions last and read as entries or events."""
 
 from lbcproxy.capture.events import Event, tell
 from lbcproxy.capture.reader import Capture, events, open_capture

@@ -95,7 +95,7 @@ def test_unsupported_content_is_reported(lbcproxy, tmp_path):
     path = record(tmp_path / "changed.pcapng", TALK)
     done = lbcproxy("convert", path, tmp_path / "x.pcap")
     changed = sum(each.verdict != "pass" for each in TALK)
-    assert f"lbcproxy: pcap cannot hold verdicts and who decided: {changed}\n" in done.err
+    assert f"lbcproxy: pcap cannot hold verdicts and what decided them: {changed}\n" in done.err
     assert lbcproxy("convert", path, tmp_path / "x.ndjson").err == ""
 
 

@@ -100,14 +100,14 @@ def compare(before: Path, after: Path, name: str, lacks: dict[str, int], network
         found = entries_of(after, network)
         assert in_core(found) == in_core(wanted)
         assert lacks.get("gaps", 0) == sum(bool(each["missing"]) for each in wanted)
-        assert lacks.get("pieces that are no message", 0) == sum(
+        assert lacks.get("pieces that are not messages", 0) == sum(
             each["network"] is None and not each["missing"] for each in wanted
         )
     elif ".pcap" in name and ".pcapng" not in name:
         found = entries_of(after, network)
         assert in_pcap(found, lacks) == in_pcap(wanted, lacks)
         judged = sum(each["verdict"] != "pass" for each in wanted)
-        assert lacks.get("verdicts and who decided", 0) == judged
+        assert lacks.get("verdicts and what decided them", 0) == judged
     else:
         assert not lacks
         assert entries_of(after, network) == wanted

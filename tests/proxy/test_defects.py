@@ -110,7 +110,7 @@ DEFECTS = {
 
 
 def play(scene: Any) -> tuple[bytes, bytes]:
-    """Have both nodes say something, in pieces that are no messages; return what they said."""
+    """Have both nodes say something, in pieces that are not messagess; return what they said."""
     scene.answer()
     said = {UP: b"", DOWN: b""}
     for number in range(8):

@@ -1,1 +1,1 @@
-"""Sessions into files as they happen: names, rotation, rings, retention."""
+"""Records sessions to files as they happen: file names, rotation, rings, retention."""

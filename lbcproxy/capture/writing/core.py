@@ -50,7 +50,7 @@ class CoreWriter(Writer):
         self._folders: dict[int, _Folder] = {}
         self._taken: set[str] = set()
         self._open: dict[Path, BinaryIO] = {}
-        self._begun: set[Path] = set()
+        self._started: set[Path] = set()
         make_folders(path)
 
     def header(self, header: SectionHeader) -> None:
@@ -113,11 +113,11 @@ class CoreWriter(Writer):
         self._open.clear()
 
     def _count(self, entry: Entry) -> None:
-        self.count_unsupported("verdicts and who decided", entry.verdict != EntryVerdict.PASS)
+        self.count_unsupported("verdicts and what decided them", entry.verdict != EntryVerdict.PASS)
         self.count_unsupported("comments of messages", len(entry.comments))
         self.count_unsupported("nanoseconds of times", entry.time_ns % 1_000 != 0)
         if entry.message is None:
-            self.count_unsupported("gaps" if entry.missing else "pieces that are no message")
+            self.count_unsupported("gaps" if entry.missing else "pieces that are not messages")
         elif (entry.message.frame_error or "").startswith("checksum"):
             self.count_unsupported("checksums, which become right")
 
@@ -133,7 +133,7 @@ class CoreWriter(Writer):
             if isinstance(item, Frame):
                 yield item.raw
             elif isinstance(item, Junk) and entry.message is not None:
-                self.count_unsupported("pieces that are no message")
+                self.count_unsupported("pieces that are not messages")
 
     def _write(self, folder: _Folder, direction: Direction, raw: bytes, time_ns: int) -> None:
         micros = time_ns // 1_000
@@ -152,9 +152,9 @@ class CoreWriter(Writer):
                 self._open.pop(oldest).close()
             make_folders(path.parent)
             file = open_to_append(path)
-            if path not in self._begun:
+            if path not in self._started:
                 file.truncate(0)
-            self._begun.add(path)
+            self._started.add(path)
         self._open[path] = file
         return file
 

@@ -32,7 +32,7 @@ _RECORD_HEADER = struct.Struct("<IIII")
 _MAX_SECONDS = 2**32 - 1
 _CLIENT_PORTS = 32_768
 """The first port that systems assign to clients; lower ones belong to servers."""
-VERDICTS = "verdicts and who decided"
+VERDICTS = "verdicts and what decided them"
 COMMENTS = "comments of messages"
 
 

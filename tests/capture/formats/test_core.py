@@ -63,7 +63,7 @@ def hello(micros: int) -> bytes:
 
 @pytest.mark.parametrize("first", ["received", "sent"])
 def test_both_files_are_one_session_in_the_order_of_time(tmp_path: Path, first: str):
-    """Who says hello first is who has connected."""
+    """The side that sends `version` first has connected."""
     early, late = hello(0) + core_record(START + 20, b"verack"), hello(10)
     pair = (early, late) if first == "received" else (late, early)
     path = folder(tmp_path, *pair)
@@ -78,7 +78,7 @@ def test_both_files_are_one_session_in_the_order_of_time(tmp_path: Path, first: 
 
 @pytest.mark.parametrize(("which", "way"), [("received", UP), ("sent", DOWN)])
 def test_one_file_alone_is_read_too(tmp_path: Path, which: str, way: Direction):
-    """The peer is taken for the client; the file's name says who was heard."""
+    """The peer is taken for the client; the file's name says which side was received."""
     data = hello(0) + core_record(START + 5, b"ping", bytes(8))
     path = folder(tmp_path, *((data, None) if which == "received" else (None, data)))
     [file] = path.iterdir()

@@ -59,7 +59,7 @@ def test_real_captures_go_from_any_format_to_any(tmp_path: Path, path: Path, pai
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("kind", ["auto", "client", "both"])
 def test_junk_and_wrong_frames_are_kept(tmp_path: Path, name: str, kind: str):
-    """Bytes that are no message, wrong checksums, unfinished messages; both legs if there."""
+    """Bytes that are not messages, wrong checksums, unfinished messages; both legs if there."""
     path = recorded(tmp_path, PLAIN, kind)
     other = converted(path, tmp_path / "1", name)
     assert entries_of(other) == entries_of(path)
@@ -112,7 +112,7 @@ def test_gaps_and_missing_beginnings_are_kept(tmp_path: Path, name: str):
     path = pcap_of([*segments[:3], *segments[4:9], *segments[11:]], tmp_path)
     other = converted(path, tmp_path / "1", name)
     assert [each["missing"] for each in entries_of(other) if each["missing"]] == [100, 200]
-    # Where bytes that are no message end is known when the next message comes.
+    # Where bytes that are not a message end is known when the next message comes.
     said = [[each | {"time_ns": 0} for each in entries_of(one)] for one in (path, other)]
     assert said[0] == said[1]
 
@@ -147,7 +147,7 @@ def test_what_a_format_cannot_hold_is_counted(tmp_path: Path):
     assert lacks(path, tmp_path / "x.pcap") == {
         "addresses of upstreams": 1,
         "comments of the file": 1,
-        "verdicts and who decided": changed,
+        "verdicts and what decided them": changed,
         "which connections are the legs of one session": 1,
     }
     assert lacks(path, tmp_path / "core") == {
@@ -155,8 +155,8 @@ def test_what_a_format_cannot_hold_is_counted(tmp_path: Path):
         "comments of the file": 1,
         "ends of sessions": 1,
         "networks: say --network": 1,
-        "pieces that are no message": 2,
-        "verdicts and who decided": changed,
+        "pieces that are not messages": 2,
+        "verdicts and what decided them": changed,
     }
 
 

@@ -225,7 +225,7 @@ def test_every_beginning_gives_what_is_whole(tmp_path: Path):
 
 
 def test_a_line_that_does_not_end_takes_no_more_memory_than_it_may(tmp_path: Path, monkeypatch):
-    """100 MB of anything: it is no message, or none that can be."""
+    """100 MB of anything: not a message, or an impossible one."""
     monkeypatch.setattr(ndjson, "MAX_LINE", 4 << 20)
     path = tmp_path / "long.ndjson"
     start = b"".join(json.dumps(each).encode() + b"\n" for each in GOOD)

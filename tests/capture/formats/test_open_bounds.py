@@ -23,13 +23,13 @@ SECTION = {"event": "section", "network": "lbry-regtest", "legs": "client", "cha
 
 @pytest.fixture(autouse=True)
 def bound(monkeypatch):
-    """Have a small bound."""
+    """Use a small limit."""
     monkeypatch.setattr(_ndjson_events, "MAX_OPEN", MOST)
     monkeypatch.setattr(core, "MAX_OPEN", MOST)
 
 
 def started(number, **more):
-    """Say that a session began."""
+    """Return the line of a session that began."""
     return {
         "event": "started",
         "time": iso_time(number * 1_000),
@@ -43,7 +43,7 @@ def started(number, **more):
 
 
 def ping(number, session):
-    """Say that a ping passed."""
+    """Return the line of a ping."""
     return {
         "number": number,
         "time": iso_time(number * 1_000),
@@ -55,7 +55,7 @@ def ping(number, session):
 
 
 def finished(number, direction):
-    """Say that one side closed."""
+    """Return the line of one side that closed."""
     time = iso_time(number * 1_000)
     return {"event": "finished", "time": time, "session": number, "direction": direction}
 
@@ -69,12 +69,12 @@ def lines(path, said):
 
 
 def never_ending(count):
-    """Say of sessions that they began, and nothing more."""
+    """Return the lines of sessions that begin, and nothing more."""
     return (started(number) for number in range(1, count + 1))
 
 
 def ending(count):
-    """Say of sessions that they began and ended."""
+    """Return the lines of sessions that begin and end."""
     for number in range(1, count + 1):
         yield started(number)
         yield ping(number, number)

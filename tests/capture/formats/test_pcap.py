@@ -153,7 +153,7 @@ def test_an_unknown_file_is_told_what_would_be_understood():
 
 
 def test_the_format_is_chosen_by_content_and_the_file_is_left_open():
-    """Names lie, pipes have none, and who opened a file closes it."""
+    """Names lie, pipes have none, and a file is closed by whoever opened it."""
     file = io.BytesIO(pcap_file())
     packets = read_packets(file)
     assert [packet.data for packet in packets if isinstance(packet, Packet)] == FRAMES
@@ -165,7 +165,7 @@ class Pipe(io.BytesIO):
     """A file that cannot be wound back."""
 
     def seekable(self) -> bool:
-        """Say no, as a pipe does."""
+        """Refuse to seek, as a pipe does."""
         return False
 
     def seek(self, *_: object) -> int:

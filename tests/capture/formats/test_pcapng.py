@@ -57,7 +57,7 @@ def test_everything_is_read_in_either_byte_order(build: Builder):
 
 
 def test_sections_of_different_byte_order_follow_each_other():
-    """Files are appended to, and joined; interfaces count anew in each section."""
+    """Files are appended to, and joined; interfaces are numbered again in each section."""
     first = b"".join(small(LITTLE))
     second = BIG.section() + BIG.interface(link=1) + BIG.packet(b"far", time=3)
     items = read(first + second)
@@ -126,7 +126,7 @@ def test_every_prefix_gives_what_is_before_the_cut(build: Builder):
 
 
 def test_the_whole_length_ends_before_what_a_crash_leaves():
-    """Zeros, or the beginning of a block: what is appended behind them could never be read."""
+    """Zeros, or the beginning of a block: what is appended after them could never be read."""
     whole = b"".join(small())
     block = LITTLE.packet(b"cut short")
     for tail in (bytes(4096), block[:3], block[:11], block[:-1], b""):
@@ -135,7 +135,7 @@ def test_the_whole_length_ends_before_what_a_crash_leaves():
 
 
 def test_damage_that_is_no_torn_tail_is_not_taken_for_one():
-    """There may be gigabytes of good blocks behind it: nothing must be cut off."""
+    """Gigabytes of good blocks may follow: nothing must be cut off."""
     first, *others = small()
     packet = LITTLE.packet(b"data")
     damaged = packet[:4] + b"\xee" * 4 + packet[8:]
@@ -220,7 +220,7 @@ class Endless(io.RawIOBase):
             yield LITTLE.packet(bytes(1000))
 
     def read(self, size: int = -1) -> bytes:
-        """Give as much as was asked for."""
+        """Return as much as was asked for."""
         while len(self._rest) < size:
             self._rest += next(self._blocks)
         data, self._rest = self._rest[:size], self._rest[size:]

@@ -26,7 +26,7 @@ def capture(path, *, age=0, messages=10):
 
 
 def dated(path, age):
-    """Have it been written last so many seconds ago."""
+    """Set the time of the last write to some seconds ago."""
     moment = NOW - age * SECOND
     os.utime(path, ns=(moment, moment))
 

@@ -47,7 +47,7 @@ class Scene:
         self.sessions = {}
 
     def begin(self, number):
-        """Have a client connect, and its upstream."""
+        """Let a client connect, and its upstream."""
         facts = SessionInfo(
             number=number,
             network=NETWORK.id,
@@ -62,13 +62,13 @@ class Scene:
         self.feed.upstream_connected(joined, self.now)
 
     def pass_on(self, number, data, direction=UP):
-        """Have bytes pass."""
+        """Let bytes pass."""
         core, facts = self.sessions[number]
         deliveries = core.receive(direction, data, self.now)
         self.feed.passed(facts, direction, deliveries, self.now)
 
     def end(self, number):
-        """Have both sides close."""
+        """Let both sides close."""
         core, facts = self.sessions.pop(number)
         for direction in Direction:
             self.feed.finished(facts, direction, self.now)
@@ -83,12 +83,12 @@ class Scene:
         self.feed.ended(summary, self.now)
 
     def close(self):
-        """Have everything on the disk, and give the files in the order of their names."""
+        """Wait for the disk, and return the files by name."""
         self.recording.close()
         assert self.disk.close(10)
         return self.files
 
     @property
     def files(self):
-        """Give the files there are."""
+        """Return the existing files."""
         return sorted(self.folder.rglob("*.pcapng"))

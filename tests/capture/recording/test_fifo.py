@@ -88,7 +88,7 @@ def test_a_pipe_that_is_read_already_is_written_at_once(pipe, told):
 
 
 def test_what_waits_for_a_reader_is_bounded(pipe, told):
-    """What finds no room is lost, counted and said: also to the reader, behind what was held."""
+    """What does not fit is lost, counted and reported, to the reader too, after what was held."""
     disk = Background(1000)
     file = CaptureFile(str(pipe), disk, told).open()
     file.write(HEAD)
@@ -125,7 +125,7 @@ def test_a_pipe_that_nobody_ever_reads_is_a_loss(pipe, told):
 
 
 def test_a_pipe_into_which_nothing_was_to_be_written_lost_nothing(pipe, told):
-    """A header alone is no loss."""
+    """A header alone does not count as a loss."""
     disk = Background(1 << 20)
     file = CaptureFile(str(pipe), disk, told).open()
     file.write(HEAD)

@@ -34,7 +34,7 @@ class Disk(Background):
 
 @pytest.fixture
 def disk():
-    """Give a disk, and end its thread."""
+    """Yield a disk, and end its thread."""
     disk = Disk()
     yield disk
     assert disk.close(10)
@@ -51,8 +51,8 @@ def test_new_file_and_its_folder_are_made(tmp_path, disk):
     assert not file.continued
 
 
-def test_existing_capture_is_continued_behind_its_last_whole_block(tmp_path, disk):
-    """A crash leaves a torn block; what is written behind it would be unreadable."""
+def test_existing_capture_is_continued_after_its_last_complete_block(tmp_path, disk):
+    """A crash leaves a torn block; what is written after it would be unreadable."""
     path = tmp_path / "old.pcapng"
     with path.open("wb") as old:
         Recorder(old.write, network="lbry-regtest")
@@ -91,7 +91,7 @@ def test_a_file_has_one_writer(tmp_path, disk):
 
 
 def test_a_fresh_file_takes_the_next_free_name(tmp_path, disk):
-    """Two files begun in one second do not collide, nor does one that was there before."""
+    """Two files that begin in the same second do not collide, nor does an existing one."""
     (tmp_path / "x.pcapng").write_bytes(HEAD)
     (tmp_path / "x-2.pcapng").write_bytes(HEAD)
     file = disk.file(tmp_path / "x.pcapng", fresh=True)
@@ -118,7 +118,7 @@ def test_a_name_whose_file_was_compressed_is_not_free(tmp_path, disk, fresh, suf
 
 
 def test_who_asks_is_told_when_a_file_is_whole(tmp_path, disk):
-    """Once, behind the last write."""
+    """Once, after the last write."""
     whole = []
     file = disk.file(tmp_path / "x.pcapng", on_closed=lambda each: whole.append(each.path))
     file.write(HEAD)
@@ -161,7 +161,7 @@ class FullDisk:
 
 @pytest.fixture
 def lay(monkeypatch):
-    """Have all files lie on a disk of another kind."""
+    """Put all files on a disk of another kind."""
 
     def lay(disk):
         monkeypatch.setattr("lbcproxy.capture.recording.file.write_all", disk.write_all)
@@ -207,7 +207,7 @@ def test_a_full_disk_is_said_once_and_tried_again(tmp_path, disk, lay):
 
 
 def test_a_file_begins_with_its_head_however_late(tmp_path, disk, lay):
-    """Without it nothing behind could be read."""
+    """Without it nothing after it could be read."""
     path = tmp_path / "x.pcapng"
     file = disk.file(path)
     full = lay(FullDisk(0))
@@ -318,7 +318,7 @@ def test_an_error_at_the_end_of_a_file_costs_no_other(tmp_path, disk):
     other.close()
 
 
-def test_a_loss_stands_behind_what_came_before_it(tmp_path, lay):
+def test_a_loss_is_written_after_what_came_before_it(tmp_path, lay):
     """What waited already is not missing."""
     disk = Disk(1000)
     path = tmp_path / "x.pcapng"
@@ -341,7 +341,7 @@ def test_a_loss_stands_behind_what_came_before_it(tmp_path, lay):
 
 
 def test_a_new_file_that_nothing_fits_into_is_not_left_behind(tmp_path, disk, lay):
-    """An empty file is no capture."""
+    """An empty file is not a capture."""
     path = tmp_path / "x.pcapng"
     file = disk.file(path, fresh=True)
     full = lay(FullDisk(0))

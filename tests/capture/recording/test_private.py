@@ -1,4 +1,4 @@
-"""What is recorded nobody else may read; no name that we make leads to what is there already."""
+"""Nobody else may read recordings, and no name that we make leads to an existing file."""
 
 import os
 import stat
@@ -75,7 +75,7 @@ class Scene:
         self.told.append((text, bad))
 
     def play(self):
-        """Have a session recorded that is broken off."""
+        """Record a session that is reset."""
         self.recording.open()
         for observer in (self.recording, self.rings):
             play = Play(observer)
@@ -117,7 +117,7 @@ def test_what_is_there_keeps_its_mode(tmp_path):
 
 
 def planted(path, what, target):
-    """Have somebody put something where a recording is expected."""
+    """Put something where a recording is expected."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if what == "link":
         target.write_bytes(b"")
@@ -254,7 +254,7 @@ def test_a_compressed_copy_follows_no_link(tmp_path, what, ending):
 
 
 def test_a_file_is_created_or_refused(tmp_path):
-    """There is no moment at which others may read it."""
+    """Others cannot read it at any moment."""
     before = os.umask(0)
     try:
         descriptor = create(tmp_path / "x")

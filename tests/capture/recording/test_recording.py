@@ -1,4 +1,4 @@
-"""Recordings: which file a session goes to, when a new one is begun, and what it then holds."""
+"""Recordings: which file a session goes to, when the next one begins, and what it holds."""
 
 import os
 
@@ -24,7 +24,7 @@ from tests.session.frames import verack, version
 
 
 def held(path):
-    """Give what a file holds, by session: the frames of each direction."""
+    """Return the frames in a file, by session and direction."""
     found = {}
     for entry in open_capture(path):
         assert entry.error is None, entry
@@ -33,7 +33,7 @@ def held(path):
 
 
 def test_all_sessions_go_to_one_file(tmp_path):
-    """Unless something else is said."""
+    """That is the default."""
     scene = Scene(tmp_path)
     for number in (1, 2):
         scene.begin(number)
@@ -45,7 +45,7 @@ def test_all_sessions_go_to_one_file(tmp_path):
 
 
 def test_each_session_may_have_its_file(tmp_path):
-    """Named by its number, begun when it begins, closed when it ends."""
+    """It is named by its number, begins with it and is closed at its end."""
     scene = Scene(tmp_path, pattern=str(tmp_path / "{name}-{session}.pcapng"), per="session")
     assert scene.files == []
     for number in (1, 2, 3):
@@ -120,7 +120,7 @@ def test_a_message_that_never_ends_does_not_hold_the_next_file_up(tmp_path):
     assert len(scene.files) > 2
 
 
-def test_a_new_file_is_begun_at_the_hour(tmp_path):
+def test_a_new_file_begins_at_the_hour(tmp_path):
     """By the clock on the wall, not by when the program was started."""
     pattern = str(tmp_path / "%Y" / "%m%d-%H%M.pcapng")
     scene = Scene(tmp_path, pattern=pattern, rotate_every=3600.0)
@@ -172,7 +172,7 @@ def test_a_later_file_knows_the_version_that_was_agreed(tmp_path):
     assert f'"protocol_version":{NETWORK.protocol_version}'.encode() in text
 
 
-def test_a_file_that_was_moved_away_is_begun_anew(tmp_path):
+def test_a_file_that_was_moved_away_is_replaced_by_a_new_one(tmp_path):
     """On SIGHUP; one that is where it was goes on."""
     scene = Scene(tmp_path)
     scene.begin(1)
@@ -296,7 +296,7 @@ def test_a_file_of_yesterday_is_not_continued_for_long(tmp_path):
     assert [sum(map(len, held(file).values())) for file in files] == [1, 0]
 
 
-def test_no_file_is_begun_while_the_disk_fails(tmp_path):
+def test_no_file_begins_while_the_disk_fails(tmp_path):
     """It would fail as well; and the one there has to say what is missing."""
     scene = Scene(tmp_path, rotate_size=4096)
     scene.begin(1)

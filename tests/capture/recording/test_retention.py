@@ -40,7 +40,7 @@ class Scene:
         )
 
     def write(self, number, *, at=None):
-        """Have this process finish a file, whose time is that of the wall clock."""
+        """Finish a file as this process, at the time of the wall clock."""
         path = capture(self.path(number))
         moment = self.now if at is None else at
         os.utime(path, ns=(moment, moment))
@@ -58,7 +58,7 @@ class Scene:
         return self.steps >= 0
 
     def path(self, number, suffix="pcapng"):
-        """Give a name the pattern may have made."""
+        """Return a name that the pattern can have made."""
         return self.folder / f"x-20241004-{number:06}-{NETWORK.id}.{suffix}"
 
     def tidy(self):
@@ -299,7 +299,7 @@ def test_compressed_files_are_deleted_as_the_others(tmp_path, kind):
 
 
 def test_who_stops_leaves_the_original(tmp_path):
-    """And nothing else; the next time it is done."""
+    """And nothing else. It is done the next time."""
     scene = Scene(tmp_path, compress="gz")
     path = capture(scene.path(1))
     scene.steps = 1  # the file is looked at, its first piece is not
@@ -325,7 +325,7 @@ def test_what_a_crash_has_left_is_tidied(tmp_path):
 
 
 def test_a_copy_that_another_process_makes_is_left_to_it(tmp_path):
-    """It has the original locked meanwhile."""
+    """It holds the lock of the original."""
     scene = Scene(tmp_path, compress="gz")
     path = capture(scene.path(1))
     part = Path(f"{path}.gz.part")

@@ -65,27 +65,27 @@ class Scene(Play):
 
     @property
     def files(self):
-        """Give what has been written, when all is."""
+        """Return what was written, once everything is."""
         assert self.disk.drain(10)
         assert not [text for text, bad in self.told if bad]
         return sorted(self.folder.rglob("*.pcapng"))
 
     @property
     def file(self):
-        """Give the only one."""
+        """Return the only file."""
         [file] = self.files
         return file
 
 
 def raws(path):
-    """Give the messages of a file, none of them damaged."""
+    """Return the messages of a file, none of them damaged."""
     entries = list(open_capture(path))
     assert [each.error for each in entries if each.error] == []
     return [each.raw for each in entries]
 
 
 def end_of(path):
-    """Give how its session ended."""
+    """Return how its session ended."""
     reports = []
     capture = open_capture(path)
     capture.on_session_ended = reports.append
@@ -95,7 +95,7 @@ def end_of(path):
 
 
 def reason_of(path):
-    """Give why it was written, as it says itself."""
+    """Return why it was written, from the file itself."""
     return path.read_bytes().partition(b'"ring":"')[2].partition(b'"')[0].decode()
 
 
@@ -151,7 +151,7 @@ def test_of_messages_that_came_together_at_least_so_many_are_kept(tmp_path):
 
 
 def test_bytes_bound_it_as_well(tmp_path):
-    """What is longer than the ring is not kept; what comes behind it is."""
+    """A message longer than the ring is not kept; what comes after it is."""
     scene = Scene(tmp_path, messages=1000, size=20_000)
     scene.begin(1)
     for number in range(1000):
@@ -231,7 +231,7 @@ def test_what_was_decoded_of_it_is_not_kept(tmp_path):
     core, facts = scene.sessions[1]
     [delivery] = core.receive(UP, ping(1), scene.tick())
     scene.observer.passed(facts, UP, [delivery], scene.now)
-    assert delivery.entries[0].message.record is not None  # an observer behind it reads it
+    assert delivery.entries[0].message.record is not None  # a later observer reads it
     [kept] = scene.rings.rings[0].items[-1].event.deliveries
     assert kept.run._made is None
 

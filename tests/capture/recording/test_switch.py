@@ -40,7 +40,7 @@ class Scene(Play):
         self.observer = self.switch = Switch(self.recording, Choice(on), self.tick)
 
     def close(self):
-        """Have everything on the disk, and give the files in the order of their names."""
+        """Wait for the disk, and return the files by name."""
         self.recording.close()
         assert self.disk.close(10)
         assert not [text for text, bad in self.told if bad]
@@ -48,7 +48,7 @@ class Scene(Play):
 
 
 def raws(path):
-    """Give the messages of a file."""
+    """Return the messages of a file."""
     entries = list(open_capture(path))
     assert [each.error for each in entries if each.error] == []
     return [each.raw for each in entries]
@@ -83,7 +83,7 @@ def test_a_session_is_recorded_from_its_middle(tmp_path, changes):
 
 
 def test_a_message_under_way_is_not_recorded(tmp_path):
-    """What begins behind it is, in either direction at once."""
+    """What begins after it is, in either direction at once."""
     scene = Scene(tmp_path, on=False)
     scene.begin(1)
     scene.pass_on(1, ping(1) + LONG[:70_000])
@@ -168,7 +168,7 @@ def test_a_peer_may_be_chosen_or_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["reset", "end"])
-def test_what_is_over_is_not_begun_again(tmp_path, how):
+def test_a_session_that_is_over_does_not_start_again(tmp_path, how):
     """Both ends are told before the session is."""
     scene = Scene(tmp_path, on=True)
     scene.begin(1)

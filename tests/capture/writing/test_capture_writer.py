@@ -226,7 +226,7 @@ def test_a_note_stands_on_the_last_packet_of_its_piece():
 
 
 def test_a_note_without_bytes_is_kept():
-    """The result of a message that was cut through may come behind its last byte."""
+    """The result of a message that was cut through may come after its last byte."""
     recording = Recording()
     recording.open()
     recording.data(UP, Chunk(b"", PacketNote("bad checksum", {})))
