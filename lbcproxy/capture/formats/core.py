@@ -134,7 +134,7 @@ class _PeerFolder:
     def _begin(
         self, side: _DirectionFile, other: _DirectionFile | None, network: Network
     ) -> Iterator[Happened]:
-        """End the session before and begin another, in which the first `version` is the client's."""
+        """End the session before, and begin another; whoever sends `version` first connected."""
         assert side.next is not None
         yield from self.forget()
         self._number = next(self._numbers)
