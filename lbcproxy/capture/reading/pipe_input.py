@@ -77,7 +77,7 @@ def _read(items: Iterator[T], queue: Queue[T | _EndOfInput[T]], stopped: threadi
         for item in items:
             if not _put(queue, item, stopped):
                 return
-    except BaseException as raised:  # noqa: BLE001: it is raised again in the consumer's thread
+    except BaseException as raised:  # it is raised again in the consumer's thread
         error = raised
     _put(queue, _EndOfInput(error), stopped)
 

@@ -1,4 +1,4 @@
-"""A TCP connection as a tap sees it: which of its segments its receivers took.
+"""A TCP connection as a tap sees it: which segments its receivers accepted.
 
 Segments are judged by RFC 9293 (3.10.7) and RFC 5961.
 """
@@ -16,16 +16,16 @@ from lbcproxy.capture.tcp.stream_events import Data, StreamEvent
 
 __all__ = ["TcpConnection"]
 
-_MAX_SCALE = 14  # RFC 7323; assumed where a SYN was not captured
+_MAX_SCALE = 14  # RFC 7323; assumed if a SYN was not captured
 
 
 class TcpConnection(TcpIdentity):
-    """Takes the segments of one connection, which events are made of."""
+    """Accepts the segments of one connection and turns them into events."""
 
     __slots__ = ()
 
     def receive(self, segment: Segment, events: list[StreamEvent]) -> None:
-        """Take a segment; one with a SYN is of this connection's beginning."""
+        """Accept a segment; a SYN is the one that started this connection."""
         self.last = self._moment.packets
         half, other = self.halves_of(segment.source)
         flags = segment.flags
@@ -49,7 +49,7 @@ class TcpConnection(TcpIdentity):
         self.advance(half, events)
 
     def receive_next(self, segment: Segment) -> list[StreamEvent] | None:
-        """Take a segment that is just what comes next, if it is one: the usual case, quickly."""
+        """Accept a segment if it is exactly the next one (the usual case); otherwise None."""
         half, other = self.halves_of(segment.source)
         if (
             self.over
@@ -79,9 +79,9 @@ class TcpConnection(TcpIdentity):
         return [Data(self.number, half.from_client, payload, half.time_ns)]
 
     def _acknowledges(self, half: Receiver, segment: Segment) -> bool:
-        """Return whether the other side would take the acknowledgment and window of a segment.
+        """Return whether the other side would use the acknowledgment and window of a segment.
 
-        Those of a segment that no receiver takes say nothing (RFC 9293, 3.10.7.4).
+        It ignores those of segments that it does not accept (RFC 9293, 3.10.7.4).
         """
         if segment.flags & (SYN | RST):
             return not segment.flags & RST
@@ -89,9 +89,9 @@ class TcpConnection(TcpIdentity):
         return is_new and not self._is_of_an_ended_one(segment)
 
     def _is_late(self, half: Receiver, other: Receiver, segment: Segment) -> bool:
-        """Return whether a segment is of an earlier connection whose SYN was answered once more.
+        """Return whether a segment belongs to an earlier connection on the same ports.
 
-        Its acknowledgment is one that this connection's other side resets (RFC 9293, 3.10.7.4).
+        The other side of this connection answers it with a reset (RFC 9293, 3.10.7.4).
         """
         if half.syn is None or other.syn is None or segment.flags & (SYN | RST):
             return False
@@ -113,7 +113,7 @@ class TcpConnection(TcpIdentity):
         ):
             return True
         if segment.flags & SYN and not segment.flags & ACK:
-            return True  # both have opened it at the same time (RFC 9293, 3.5)
+            return True  # a simultaneous open (RFC 9293, 3.5)
         if segment.sequence == half.acked_number:
             return True  # the SYN-ACK was not captured, but the other side has it
         if segment.flags & RST:
@@ -125,7 +125,7 @@ class TcpConnection(TcpIdentity):
         return False
 
     def _acknowledge(self, half: Receiver, other: Receiver, segment: Segment) -> None:
-        """Take note of what the sender of a segment says it has received."""
+        """Record what the sender of a segment acknowledges."""
         number, shift = segment.acknowledgment, 0
         if not segment.flags & SYN and NO_SCALE not in (half.scale, other.scale):
             # Windows are scaled only with the option in both SYNs (RFC 7323, 2.2).
@@ -138,7 +138,7 @@ class TcpConnection(TcpIdentity):
                 group.is_acknowledged = True
 
     def _take(self, half: Receiver, other: Receiver, segment: Segment, time_ns: int) -> None:
-        """Put the bytes of a segment, and its end of the stream, where they belong."""
+        """Buffer the bytes and the FIN of a segment at their offsets."""
         flags, payload, sequence = segment.flags, segment.payload, segment.sequence
         if flags & SYN:
             half.syn = sequence
@@ -188,7 +188,7 @@ class TcpConnection(TcpIdentity):
             self._take_news(half, other, end + is_fin, time_ns)
 
     def _take_news(self, half: Receiver, other: Receiver, end: int, time_ns: int) -> None:
-        """Take note that a side goes on where it was, with something that ends there."""
+        """Record that a side continues where it was, with something that ends at an offset."""
         self._doubt(half, other, time_ns)
         reset = half.pending_reset
         if reset is not None and end > reset.offset:
@@ -199,7 +199,7 @@ class TcpConnection(TcpIdentity):
             group.went_elsewhere(self._moment.packets, self._moment.time_ns)
 
     def _detach(self, half: Receiver, segment: Segment) -> None:
-        """Keep a segment apart that fits nowhere, unless it is known what it is."""
+        """Keep a segment that does not fit apart, unless it is clear what it is."""
         if self.is_of_an_earlier_one(segment):
             self.drop(DropReason.OLDER_CONNECTION, segment)
         elif half.closed:
@@ -217,9 +217,9 @@ class TcpConnection(TcpIdentity):
                 self._forget(half, oldest)
 
     def _take_reset(self, half: Receiver, other: Receiver, segment: Segment) -> None:
-        """Take a reset as its receiver does (RFC 9293, 3.5.3; RFC 5961, 3.2).
+        """Handle a reset as its receiver does (RFC 9293, 3.5.3; RFC 5961, 3.2).
 
-        Its payload, if any, is a remark of the sender's and no part of the stream.
+        Its payload, if any, is a message of the sender and not part of the stream.
         """
         if half.first is None:
             if not _may_begin(half, other, segment):
@@ -228,7 +228,7 @@ class TcpConnection(TcpIdentity):
             half.begin(segment.sequence)
         offset = half.offset_of(segment.sequence)
         near = half.group_of(segment.sequence)
-        # What the tap saw may not have arrived: the receiver awaits what it has not acknowledged.
+        # What the tap saw may not have arrived: the receiver expects what it has not acknowledged.
         limit = half.limit if other.first is not None else half.next
         if half.acknowledged <= offset <= max(limit, half.next + 1):
             is_early = offset > max(half.next + half.closed, half.acknowledged)
@@ -244,7 +244,7 @@ class TcpConnection(TcpIdentity):
             self.drop(DropReason.IGNORED_RESET)
 
     def _doubt(self, half: Receiver, other: Receiver, time_ns: int) -> None:
-        """Take something new as proof that a reset was not obeyed, unless it was under way."""
+        """Treat new data as proof that a reset was ignored, unless it was in flight."""
         for each in (half, other):
             reset = each.pending_reset
             if reset is not None and time_ns - reset.time_ns > GRACE_NS:
@@ -259,12 +259,12 @@ class TcpConnection(TcpIdentity):
 
 
 def _may_begin(half: Receiver, other: Receiver, segment: Segment) -> bool:
-    """Return whether a reset may be the first that is seen of a direction."""
+    """Return whether a reset may be the first segment that is seen of a direction."""
     acked = half.acked_number
     if acked is not None:
         return (segment.sequence - acked) % WRAP <= MAX_WINDOW
     if segment.flags & ACK and other.first is not None:
-        # What answers a SYN acknowledges no more than was sent (RFC 9293, 3.10.7.3).
+        # The answer to a SYN acknowledges no more than was sent (RFC 9293, 3.10.7.3).
         most = other.next if other.syn is not None else other.next + FIRST_WINDOW
         return 0 <= other.offset_of(segment.acknowledgment) <= most
     return True

@@ -1,7 +1,7 @@
-"""What the segments of a TCP connection make known: bytes in order, gaps, ends.
+"""Delivers the streams of a TCP connection: bytes in order, gaps, ends.
 
-`TcpConnection` puts into the two directions what its segments say. Here that is given out, and what
-waits is decided on.
+`TcpConnection` puts the content of segments into the two directions. The code here passes it on,
+and decides about what waits.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ __all__ = ["GRACE_NS", "Moment", "TcpStreams", "is_version"]
 
 _GRACE_PACKETS = 256
 GRACE_NS = 1_000_000_000
-"""How long packets are waited for that may only be out of order, and bytes that are under way."""
+"""How long to wait for packets that may be out of order, and for bytes in flight."""
 _INACTIVE_NS = 20 * 60 * 1_000_000_000
-"""How long no node is silent: Bitcoin Core ends a connection then (TIMEOUT_INTERVAL)."""
+"""No node is silent for longer: Bitcoin Core disconnects then (TIMEOUT_INTERVAL)."""
 _VERSION = b"version".ljust(12, b"\0")  # after a magic of 4 bytes
 
 
 def is_version(payload: bytes) -> bool:
-    """Return whether bytes begin with the first message of a conversation."""
+    """Return whether bytes start with a `version`, the first message of a session."""
     return payload[4:16] == _VERSION
 
 
 class Moment:
-    """Where in a capture a reader is; one value for all of its connections."""
+    """The current position in a capture, shared by all of its connections."""
 
     __slots__ = ("keep", "packets", "time_ns")
 
@@ -39,18 +39,18 @@ class Moment:
         self.packets = 0
         self.time_ns = 0
         self.keep = 0
-        """Bytes of each direction that are kept after they were given out."""
+        """Bytes of each direction that are kept after they were delivered."""
 
     def is_late(self, since: tuple[int, int]) -> bool:
-        """Return whether so much came since then that packets are not merely out of order."""
+        """Return whether too much has come since then for packets to be merely out of order."""
         packets, time_ns = since
         return self.packets - packets > _GRACE_PACKETS or self.time_ns - time_ns > GRACE_NS
 
 
 class TcpStreams:
-    """The two directions of a connection, and what is to be given out of them.
+    """The two directions of a connection and their delivery.
 
-    `dropped` counts the segments that are not.
+    `dropped` counts the segments that are not delivered.
     """
 
     __slots__ = (
@@ -84,21 +84,21 @@ class TcpStreams:
         self.accepted = False
         """Whether the server has said anything but a reset."""
         self.last = 0
-        """Which packet of the capture was its last one."""
+        """The number of its last packet in the capture."""
         self.last_ns = moment.time_ns
-        """When bytes came last."""
+        """The time when bytes came last."""
         self.pending: PendingSyn | None = None
         self.successor: list[tuple[int, Segment]] = []
-        """The segments, with times, of a conversation that began here without a SYN captured."""
+        """The segments, with times, of a connection that started on its ports without a SYN."""
         self.counted = 0
-        """What its owner has counted as its cost."""
+        """The cost that `OpenConnections` has counted for it."""
         self._was_reset = False
         self._moment = moment
         self._dropped = dropped
 
     @property
     def silence(self) -> Silence | None:
-        """How it went, if no byte was sent; None if some were."""
+        """The outcome if no byte was sent; None if bytes were sent."""
         if any(each.next or each.waits for each in self.halves):
             return None
         if self.accepted:
@@ -107,16 +107,16 @@ class TcpStreams:
 
     @property
     def waits(self) -> bool:
-        """Whether something is held that later packets decide on."""
+        """Whether something is buffered that depends on later packets."""
         return not self.over and any(each.waits for each in self.halves)
 
     @property
     def cost(self) -> int:
-        """Bytes of memory for what is held."""
+        """Bytes of memory for what is buffered."""
         return self.halves[0].cost + self.halves[1].cost
 
     def halves_of(self, source: Endpoint) -> tuple[Receiver, Receiver]:
-        """Return the direction in which an end sends, then the other."""
+        """Return the direction in which an end sends, and the opposite one."""
         one, other = self.halves
         return (one, other) if source == self.key[0] else (other, one)
 
@@ -125,18 +125,18 @@ class TcpStreams:
         return self.halves[1] if half.from_client else self.halves[0]
 
     def drop(self, reason: DropReason, segment: Segment | None = None) -> None:
-        """Count a segment that is not given out."""
+        """Count a segment that is not delivered."""
         self._dropped.add(reason, payload=0 if segment is None else len(segment.payload))
 
     def skip_to(self, segment: Segment, events: list[StreamEvent]) -> None:
-        """Give up what is missing before a segment: it is known that it never comes."""
+        """Give up what is missing before a segment, because it is known to be lost."""
         half, _ = self.halves_of(segment.source)
         if half.first is None or half.closed:
             return
         self._give_up_before(half, half.offset_of(segment.sequence), events)
 
     def advance(self, half: Receiver, events: list[StreamEvent]) -> None:
-        """Give out what is in order now, and what need not wait any longer."""
+        """Deliver what is in order now, and what need not wait any longer."""
         self._deliver(half, events)
         while not half.closed and (end := half.hole_end()) is not None:
             if not self._is_lost(half, end):
@@ -148,7 +148,7 @@ class TcpStreams:
         self._settle_reset(half, events)
 
     def relieve(self, events: list[StreamEvent]) -> None:
-        """Hold nothing that waits for missing bytes any longer."""
+        """Stop waiting for missing bytes, to free memory."""
         for half in self.halves:
             self._give_up_before(half, None, events)
             for group in list(half.detached):
@@ -161,10 +161,10 @@ class TcpStreams:
                     self._forget(half, group)
 
     def flush(self, events: list[StreamEvent]) -> None:
-        """Give out all that waits: nothing comes any more."""
+        """Deliver everything that waits, because nothing follows."""
         self.relieve(events)
         for half in self.halves:
-            # One byte more than was sent is a FIN that was not captured.
+            # An acknowledgment of one byte more than was sent is for a FIN that was not captured.
             if not half.closed and half.acknowledged > half.next + 1:
                 self._skip(half, half.acknowledged, events)
         for half in self.halves:
@@ -177,7 +177,7 @@ class TcpStreams:
                 self._reset(half, events)
 
     def displace(self, events: list[StreamEvent]) -> None:
-        """End it, since a new connection has taken its addresses and ports."""
+        """End the connection because a new one has taken its addresses and ports."""
         self.flush(events)
         for half in self.halves:
             if not half.closed and not self.over:
@@ -185,7 +185,7 @@ class TcpStreams:
                 self._reset(half, events)
 
     def _deliver(self, half: Receiver, events: list[StreamEvent]) -> None:
-        """Give out all that is in order now, then the end if it is reached."""
+        """Deliver everything that is in order now, then the end if it is reached."""
         for payload, time_ns in half.pop():
             half.deliver(payload, time_ns, self._moment.keep)
             events.append(Data(self.number, half.from_client, payload, half.time_ns))
@@ -194,10 +194,10 @@ class TcpStreams:
             self._close(half, False, self._moment.time_ns, events)
 
     def _is_lost(self, half: Receiver, hole_end: int) -> bool:
-        """Whether missing bytes will not be in the capture any more.
+        """Return whether missing bytes are lost.
 
-        The receiver has them, so the tap has lost them; unless packets are merely out of order,
-        for which there is some grace.
+        If the receiver has them, the tap has lost them. There is a grace period, since packets may
+        merely be out of order.
         """
         if half.cost > MAX_WINDOW:
             return True
@@ -217,7 +217,7 @@ class TcpStreams:
     def _give_up_before(
         self, half: Receiver, offset: int | None, events: list[StreamEvent]
     ) -> None:
-        """Skip what is missing before an offset, or before all that waits."""
+        """Skip what is missing before an offset, or before everything that is buffered."""
         self._deliver(half, events)
         while not half.closed:
             end = half.hole_end() if offset is None else offset
@@ -228,7 +228,7 @@ class TcpStreams:
             self._deliver(half, events)
 
     def _settle(self, half: Receiver, events: list[StreamEvent]) -> None:
-        """Decide on segments that fitted nowhere, as far as that can be told by now."""
+        """Decide about segments that did not fit, as far as that is possible by now."""
         for group in list(half.detached):
             if half.closed or group not in half.detached:
                 return
@@ -242,7 +242,7 @@ class TcpStreams:
                 self._forget(half, group)
 
     def _jump(self, half: Receiver, group: Detached, events: list[StreamEvent]) -> None:
-        """Go on where a group of segments is: what is between was not captured."""
+        """Continue at a group of segments: what comes before it was not captured."""
         if is_version(group.first.payload):
             self._end_before()
             return
@@ -257,7 +257,7 @@ class TcpStreams:
         self._readmit(half, group, events)
 
     def _end_before(self) -> None:
-        """Set aside what begins another conversation, in both directions."""
+        """Set the segments aside that start another connection, in both directions."""
         for half in self.halves:
             for each in list(half.detached):
                 half.remove(each)
@@ -265,7 +265,7 @@ class TcpStreams:
         self.successor.sort(key=lambda each: each[0])
 
     def _readmit(self, half: Receiver, group: Detached, events: list[StreamEvent]) -> None:
-        """Take segments again that fitted nowhere and do now."""
+        """Process segments again that did not fit before and do now."""
         half.remove(group)
         for segment, time_ns in group.segments:
             self._take_again(half, segment, time_ns)
@@ -283,11 +283,11 @@ class TcpStreams:
         self.drop(DropReason.IGNORED_RESET)
 
     def _settle_reset(self, half: Receiver, events: list[StreamEvent]) -> None:
-        """Believe a reset at the byte that is awaited, or one after which nothing more comes."""
+        """Accept a reset at the next expected byte, or one after which nothing more comes."""
         reset = half.pending_reset
         if reset is None or self.over:
             return
-        # After a FIN, which counts as a byte, either number is seen.
+        # After a FIN, which counts as a byte, both numbers occur.
         exact = reset.offset in ((half.next, half.next + 1) if half.closed else (half.next,))
         if exact and not reset.is_early:
             other = self.other_of(half)
@@ -306,7 +306,7 @@ class TcpStreams:
             self._reset(half, events)
 
     def _reset(self, half: Receiver, events: list[StreamEvent]) -> None:
-        """End both directions by a reset that waits: nothing comes after it."""
+        """End both directions with a pending reset."""
         reset, half.pending_reset = half.pending_reset, None
         assert reset is not None
         self.over = self._was_reset = True
@@ -315,7 +315,7 @@ class TcpStreams:
             for group in list(each.detached):
                 self._forget(each, group)
         if all(each.closed for each in self.halves):
-            return  # both had ended in order before
+            return  # both had sent a FIN before
         if not half.closed and reset.offset > half.next:
             self._skip(half, reset.offset, events)
         self._close(half, True, max(reset.time_ns, self.last_ns), events)
@@ -332,5 +332,5 @@ class TcpStreams:
                 self._disbelieve(each)
 
     def _take_again(self, half: Receiver, segment: Segment, time_ns: int) -> None:
-        """Take a segment of a direction that fitted nowhere when it came, and does now."""
+        """Process a segment again that did not fit when it came."""
         raise NotImplementedError

@@ -1,6 +1,6 @@
-"""Which segments may be of a TCP connection, by their numbers, and which are of one before it.
+"""Which segments may belong to a TCP connection, and which to an earlier one on the same ports.
 
-Ports are used again, and segments of an earlier connection come late.
+Ports are reused, and segments of an earlier connection may come late.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_EARLIER = 8
 
 
 class TcpIdentity(TcpStreams):
-    """Tells segments of a connection from others between the same addresses and ports."""
+    """Distinguishes the segments of a connection from others on the same addresses and ports."""
 
     __slots__ = ("previous",)
 
@@ -41,21 +41,21 @@ class TcpIdentity(TcpStreams):
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether it is an attempt, and nothing has come back so far."""
+        """Whether it is an attempt to which nothing has come back so far."""
         is_attempt = self.halves[0].syn is not None and not self.is_established
         return is_attempt and not self.accepted and not self.over
 
     def knows(self, segment: Segment) -> bool:
-        """Return whether it is known where the stream begins that a segment is of."""
+        """Return whether the start of a segment's stream is known."""
         if self.over:
             return bool(segment.payload) and self.repeats(segment)
         half, other = self.halves_of(segment.source)
-        if half.first is None:  # an answer is known by the SYN that it acknowledges
+        if half.first is None:  # an answer acknowledges the SYN
             is_answer = bool(segment.flags & (SYN | RST)) and other.syn is not None
             return is_answer and other.is_at(segment.acknowledgment)
         if half.is_at(segment.sequence):
             return True
-        # Out of order, it may also be of the next connection, whose SYN is still to come.
+        # If it is out of order, it may belong to the next connection, whose SYN is yet to come.
         return self.fits(segment) and (
             not segment.acknowledgment or other.fits(segment.acknowledgment, 0)
         )
@@ -66,17 +66,17 @@ class TcpIdentity(TcpStreams):
         return half.covers(segment.sequence, len(segment.payload))
 
     def fits(self, segment: Segment) -> bool:
-        """Return whether a segment may be of this connection, by its numbers."""
+        """Return whether a segment may belong to this connection, by its sequence numbers."""
         half, _ = self.halves_of(segment.source)
         return half.fits(segment.sequence, len(segment.payload))
 
     def is_behind(self, segment: Segment) -> bool:
-        """Return whether a segment is from before what was seen of the connection, by little."""
+        """Return whether a segment comes shortly before what was seen of the connection."""
         half, _ = self.halves_of(segment.source)
         return half.is_behind(segment.sequence, len(segment.payload))
 
     def is_in_flight(self, segment: Segment) -> bool:
-        """Return whether new bytes may have been under way when the connection ended."""
+        """Return whether new bytes may have been in flight when the connection ended."""
         half, _ = self.halves_of(segment.source)
         if half.first is None:
             acked = half.acked_number
@@ -84,7 +84,7 @@ class TcpIdentity(TcpStreams):
                 return False
             return (segment.sequence - acked) % WRAP < MAX_WINDOW
         offset = half.offset_of(segment.sequence)
-        # After a FIN nothing can be; what overlaps it is no new conversation, though.
+        # After a FIN nothing is; but what overlaps it does not start a new connection.
         return 0 <= offset <= (half.limit if self._was_reset else half.next)
 
     def is_next(self, segment: Segment) -> bool:
@@ -104,16 +104,16 @@ class TcpIdentity(TcpStreams):
         return False
 
     def had_syn(self, source: Endpoint, sequence: int) -> bool:
-        """Return whether a SYN is of this connection after its end, or of the one before it."""
+        """Return whether a SYN belongs to this connection after its end, or to an earlier one."""
         half, _ = self.halves_of(source)
         if half.syn == sequence:
             return self.over
         return any(each.halves_of(source)[0].syn == sequence for each in self.earlier())
 
     def is_of_pending(self, segment: Segment) -> bool:
-        """Return whether a segment after the end tells that the SYN which waits began another.
+        """Return whether a segment after the end shows that the pending SYN started a connection.
 
-        It does not if it may be from before the end: the SYN may be late as well.
+        A segment that may be from before the end does not show it: the SYN may be late as well.
         """
         pending = self.pending
         if pending is None or not pending.accepts(segment) or pending.refuses(segment):
@@ -123,14 +123,14 @@ class TcpIdentity(TcpStreams):
         return not (self.fits(segment) or self.is_in_flight(segment))
 
     def earlier(self) -> Iterator[TcpIdentity]:
-        """Return the connections that had the same addresses and ports before, the last first."""
+        """Return earlier connections with the same addresses and ports, the latest first."""
         previous = self.previous
         while previous is not None:
             yield previous
             previous = previous.previous
 
     def is_of_an_earlier_one(self, segment: Segment) -> bool:
-        """Return whether a segment is a late one of an earlier connection."""
+        """Return whether a segment is a late one of an earlier connection on the same ports."""
         if any(each.repeats(segment) for each in self.earlier()):
             return True
         return not is_version(segment.payload) and any(
@@ -156,8 +156,8 @@ class TcpIdentity(TcpStreams):
         )
 
     def succeed(self, previous: TcpIdentity) -> None:
-        """Remember the connection before, and some of those before that one."""
+        """Remember the previous connection, and some of those before it."""
         self.previous = previous
-        for place, each in enumerate(self.earlier(), 1):
-            if place == _MAX_EARLIER:
+        for count, each in enumerate(self.earlier(), 1):
+            if count == _MAX_EARLIER:
                 each.previous = None

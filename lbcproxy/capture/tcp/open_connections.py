@@ -1,4 +1,4 @@
-"""The connections that a reader of captures has open, and the bounds of what they hold."""
+"""The open connections of a capture, and the bounds of what they buffer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lbcproxy.endpoint import Endpoint
 __all__ = ["MAX_COST", "SWEEP_NS", "OpenConnections"]
 
 MAX_COST = 64 * 2**20
-"""Bytes that all connections together may hold while they wait."""
+"""Bytes that all connections together may buffer."""
 _MAX_KEPT = 32 * 2**20
-"""The same of bytes given out, to be compared with those that are sent again."""
+"""Bytes that all connections together keep to compare repetitions with."""
 _MAX_KEPT_EACH = 32 * 2**10
 # Closed connections whose late repetitions are still recognised.
 _MAX_REMEMBERED = 256
@@ -25,7 +25,7 @@ Key = tuple[Endpoint, Endpoint]
 
 
 class OpenConnections:
-    """Connections by their ends: those that are open, and some that were."""
+    """Connections by their ends: the open ones, and some that have ended."""
 
     def __init__(
         self, dropped: Dropped | None, silent: SilentConnections | None, max_cost: int
@@ -45,7 +45,7 @@ class OpenConnections:
         self._keep()
 
     def _succeed(self, old: TcpConnection, events: list[StreamEvent]) -> TcpConnection:
-        """Open the conversation that has begun on a connection's ports without a SYN."""
+        """Open the connection that has started on the ports of another without a SYN."""
         raise NotImplementedError
 
     def _drop_pending(self, connection: TcpConnection) -> None:
@@ -54,7 +54,7 @@ class OpenConnections:
             connection.drop(DropReason.IGNORED_SYN)
 
     def _look_after(self, connection: TcpConnection, events: list[StreamEvent]) -> None:
-        """Put a connection where it belongs after something happened on it."""
+        """Update the bookkeeping of a connection after an event."""
         number = connection.number
         if connection.successor:
             self._succeed(connection, events)
@@ -87,7 +87,7 @@ class OpenConnections:
     # Bounds
 
     def _sweep(self, events: list[StreamEvent]) -> None:
-        """Decide what need not wait any longer, on all connections."""
+        """Process what need not wait any longer, on all connections."""
         self._swept_ns = self._moment.time_ns
         for connection in list(self._waiting.values()):
             for half in connection.halves:
@@ -96,7 +96,7 @@ class OpenConnections:
             self._look_after(connection, events)
 
     def _bound(self, events: list[StreamEvent]) -> None:
-        """Hold all that waits together below the bound, by giving up what the most wait for."""
+        """If too much is buffered, give up what the largest connections wait for."""
         if self._cost <= self._max_cost:
             return
         for connection in sorted(self._waiting.values(), key=lambda each: -each.cost):
@@ -106,7 +106,7 @@ class OpenConnections:
                 return
 
     def _make_room(self, events: list[StreamEvent]) -> None:
-        """Let go of the half of all connections that were silent for longest, if many are open."""
+        """If too many are open, forget the half of them that has been silent longest."""
         if len(self._open) < _MAX_OPEN:
             return
         for connection in sorted(self._open.values(), key=lambda each: each.last)[: _MAX_OPEN // 2]:

@@ -1,11 +1,11 @@
-"""The streams of bytes in captured TCP segments, put in order as their receivers did.
+"""Reassembles the byte streams of captured TCP segments as their receivers did.
 
 Segments go in as they were captured: repeated, overlapping, out of order, of many connections that
-may use the same ports one after the other. Events come out. `TcpConnection` judges the numbers of
-one connection; here it is decided which connection a segment is of.
+may use the same ports one after another. Events come out. `TcpConnection` judges the sequence
+numbers of one connection; the reassembler decides which connection a segment belongs to.
 
-A SYN in an open connection does not end it (RFC 5961, 4): it waits until the other side accepts it,
-or bytes come that fit the new numbers alone.
+A SYN in an open connection does not end it (RFC 5961, 4). It waits until the other side accepts it,
+or until bytes come that fit only the new sequence numbers.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Reassembler(OpenConnections):
     """Turns segments into events, for any number of connections at once.
 
     Args:
-        dropped: Where segments are counted that are not given out.
-        silent: Where connections are counted on which no byte was sent.
-        server_ports: Ports that tell a server where no SYN was captured.
-        max_cost: Bytes that may wait for others before them, of all connections together.
+        dropped: Counts the segments that are not passed on.
+        silent: Counts the connections on which no byte was sent.
+        server_ports: Ports that identify a server if no SYN was captured.
+        max_cost: Bytes that all connections together may buffer.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Reassembler(OpenConnections):
         self._servers = ServerGuess(server_ports)
 
     def knows(self, segment: Segment) -> bool:
-        """Return whether it is known where the stream begins that a segment is of."""
+        """Return whether the start of a segment's stream is known."""
         found = self._connections.get((segment.source, segment.target))
         return found is not None and found.knows(segment)
 
@@ -62,18 +62,18 @@ class Reassembler(OpenConnections):
         return found is not None and not found.over
 
     def open_ends(self) -> list[frozenset[Endpoint]]:
-        """Return between whom connections are open."""
+        """Return the ends of all open connections."""
         return [frozenset(each.key) for each in self._open.values()]
 
     def feed(
         self, time_ns: int, segment: Segment, *, missing: int | None = None, begins: bool = False
     ) -> list[StreamEvent]:
-        """Take the next captured segment and return what it makes known, in order.
+        """Accept the next captured segment and return the events that follow from it, in order.
 
         Args:
             time_ns: When it was captured, in nanoseconds since 1970.
             segment: The segment.
-            missing: How many bytes a note says are missing before it; they never come.
+            missing: How many bytes are missing before it for good, according to its annotations.
             begins: Whether it is known to be the first of a connection, which has a SYN.
         """
         moment = self._moment
@@ -97,16 +97,16 @@ class Reassembler(OpenConnections):
         return events
 
     def tick(self, time_ns: int) -> list[StreamEvent]:
-        """Take note that time has passed without a packet, and return what that decides."""
+        """Record that time has passed without a packet, and return the resulting events."""
         events: list[StreamEvent] = []
         self._moment.time_ns = max(time_ns, self._moment.time_ns)
         self._sweep(events)
         return events
 
     def finish(self) -> list[StreamEvent]:
-        """Return what still waits: no segment will come any more.
+        """Return the events of everything that still waits, because no segment follows.
 
-        Directions that were not closed stay so. The reassembler is empty afterwards.
+        Directions that are open are not closed by this. The reassembler is empty afterwards.
         """
         events: list[StreamEvent] = []
         for connection in list(dict.fromkeys(self._connections.values())):
@@ -121,12 +121,12 @@ class Reassembler(OpenConnections):
             each.clear()
         return events
 
-    # Which connection a segment is of
+    # Which connection a segment belongs to
 
     def _connection_of(
         self, segment: Segment, begins: bool, events: list[StreamEvent]
     ) -> TcpConnection | None:
-        """Find the connection a segment belongs to, opened if it is new; None for neither."""
+        """Return the connection of a segment, which is opened if it is new; None if it has none."""
         found = self._connections.get((segment.source, segment.target))
         if segment.flags & SYN and not segment.flags & RST:
             if found is None or begins:
@@ -147,7 +147,7 @@ class Reassembler(OpenConnections):
     def _of_syn(
         self, found: TcpConnection, segment: Segment, events: list[StreamEvent]
     ) -> TcpConnection | None:
-        """Find out whether a SYN is of this connection, or begins the next."""
+        """Decide whether a SYN belongs to this connection or starts the next one."""
         half, _ = found.halves_of(segment.source)
         if half.syn == segment.sequence and not found.over:
             return None  # sent again
@@ -171,7 +171,7 @@ class Reassembler(OpenConnections):
         return None
 
     def _finish_pending(self, found: TcpConnection, events: list[StreamEvent]) -> TcpConnection:
-        """Open what a SYN began that nobody answered, if it did not stand in an open connection."""
+        """Open the connection of an unanswered SYN, unless the SYN was in an open connection."""
         pending = found.pending
         is_open = found.is_established and not found.over
         if pending is None or not pending.is_attempt or is_open:
@@ -181,7 +181,7 @@ class Reassembler(OpenConnections):
     def _of_syn_ack(
         self, found: TcpConnection, segment: Segment, events: list[StreamEvent]
     ) -> TcpConnection | None:
-        """Find out whether a SYN-ACK is of this connection, or of one whose SYN was not seen."""
+        """Decide whether a SYN-ACK belongs to this connection, or to one whose SYN was not seen."""
         half, other = found.halves_of(segment.source)
         client_syn = (segment.acknowledgment - 1) % WRAP
         pending = found.pending
@@ -204,7 +204,7 @@ class Reassembler(OpenConnections):
         ):
             return found
         if pending is not None and pending.server_syn is None and pending.server == segment.source:
-            found.drop(DropReason.IGNORED_SYN)  # it answers another SYN than the one that waits
+            found.drop(DropReason.IGNORED_SYN)  # it answers a SYN other than the pending one
             return None
         self._drop_pending(found)
         if half.syn is not None and other.syn == client_syn:
@@ -223,7 +223,7 @@ class Reassembler(OpenConnections):
         segment: Segment,
         events: list[StreamEvent],
     ) -> TcpConnection | None:
-        """Tell by a segment whether a SYN began a new connection, or the old one goes on."""
+        """Decide by a segment whether a SYN started a new connection or the old one continues."""
         half, other = found.halves_of(segment.source)
         by_client = segment.source == pending.client
         number, length = segment.sequence, len(segment.payload)
@@ -232,7 +232,7 @@ class Reassembler(OpenConnections):
             acknowledged = other.first is None or other.fits(segment.acknowledgment, 0)
             is_old = acknowledged and (is_old or half.first is None)
         if found.is_unanswered and pending.accepts(segment):
-            is_old = False  # the client has sent nothing yet that an answer did not allow
+            is_old = False  # the client may not send anything before it has an answer
         if is_old:
             if by_client and segment.payload and not half.covers(number, length):
                 self._drop_pending(found)
@@ -244,7 +244,7 @@ class Reassembler(OpenConnections):
             return self._opened_from(pending, events)
         return found
 
-    # Beginning and ending
+    # Opening and closing
 
     def _opened_by(self, segment: Segment, events: list[StreamEvent]) -> TcpConnection:
         """Open the connection of a SYN or SYN-ACK."""
@@ -254,14 +254,14 @@ class Reassembler(OpenConnections):
         previous = self._connections.get((client, server))
         opened = self._opened(client, server, events)
         if segment.flags & ACK:
-            # A SYN that was not answered so far may be by what comes next.
+            # The next segments may answer a SYN that has not been answered so far.
             opened.pending = previous.pending if previous is not None else None
             opened.halves[0].begin(segment.acknowledgment)
             opened.halves[0].syn = (segment.acknowledgment - 1) % WRAP
         return opened
 
     def _opened_from(self, pending: PendingSyn, events: list[StreamEvent]) -> TcpConnection:
-        """Open the connection of a SYN that has waited."""
+        """Open the connection of a pending SYN."""
         opened = self._opened(pending.client, pending.server, events, time_ns=pending.time_ns)
         syns = (pending.client_syn, pending.server_syn)
         for half, end, syn in zip(opened.halves, opened.key, syns, strict=True):
@@ -276,7 +276,7 @@ class Reassembler(OpenConnections):
     def _opened_in_middle(
         self, segment: Segment, events: list[StreamEvent], time_ns: int | None = None
     ) -> TcpConnection:
-        """Open the connection of a segment before which no SYN was seen."""
+        """Open the connection of a segment whose SYN was not seen."""
         client, server = segment.source, segment.target
         if self._servers.is_answer(segment):
             client, server = server, client
@@ -291,7 +291,7 @@ class Reassembler(OpenConnections):
         time_ns: int | None = None,
         begun: bool = True,
     ) -> TcpConnection:
-        """Open a connection; one that has its addresses and ports is over by that."""
+        """Open a connection; this ends one with the same addresses and ports."""
         while (previous := self._connections.get((client, server))) and not previous.over:
             previous.displace(events)
             self._look_after(previous, events)
@@ -312,7 +312,7 @@ class Reassembler(OpenConnections):
         return opened
 
     def _succeed(self, old: TcpConnection, events: list[StreamEvent]) -> TcpConnection:
-        """Open the conversation that has begun on a connection's ports without a SYN."""
+        """Open the connection that has started on the ports of another without a SYN."""
         segments, old.successor = old.successor, []
         time_ns, first = next(each for each in segments if is_version(each[1].payload))
         opened = self._opened_in_middle(first, events, time_ns)

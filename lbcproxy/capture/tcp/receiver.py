@@ -1,12 +1,12 @@
-"""What one side of a TCP connection has been sent, put in order as its receiver would.
+"""One direction of a TCP connection, put in order as its receiver would.
 
 A tap sees what reaches the receiver, and more: strays, repetitions, forged resets. It also misses
-some of what the receiver got. So a segment is judged as RFC 9293 (3.10.7.4) and RFC 5961 have a
-receiver judge it, and one that no receiver could take is kept apart until later segments show
-which of the two it was: a stray, or the stream after packets that the tap has lost.
+some of what the receiver got. So segments are judged as RFC 9293 (3.10.7.4) and RFC 5961 tell a
+receiver to judge them. A segment that no receiver would accept is kept apart until later segments
+show what it is: a stray, or the stream after packets that the tap has lost.
 
-Offsets count from the first byte of a direction and do not wrap around. Only `Receiver.offset_of`
-knows sequence numbers.
+Offsets count from the first byte of a direction and do not wrap around. `Receiver.offset_of`
+converts sequence numbers to offsets.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from lbcproxy.session import UNKNOWN_SIZE
 __all__ = ["NO_SCALE", "Receiver", "gap_size"]
 
 NO_SCALE = -1
-"""What stands for the window scale of a SYN without that option."""
+"""The window scale of a SYN that does not have the option."""
 
 _MIN_WINDOW = 65_536
-_MAX_DETACHED = 4
+MAX_DETACHED = 4
+"""Groups of segments that do not fit; each direction keeps as many."""
 
 
 def gap_size(distance: int) -> int:
-    """Return how many bytes are missing between two sequence numbers that far from each other.
+    """Return how many bytes are missing between two sequence numbers with this distance.
 
-    Above half the sequence space, the second number may as well be the lower one.
+    Above half the sequence space the order of the two is ambiguous, so the size is unknown.
     """
     return distance if distance < WRAP // 2 else UNKNOWN_SIZE
 
@@ -44,7 +45,7 @@ def gap_size(distance: int) -> int:
 class Receiver:
     """One direction of a connection.
 
-    Of bytes that come twice and differ, those that came first are kept, in order or waiting.
+    If the same bytes come twice and differ, those that came first are kept.
     """
 
     __slots__ = (
@@ -75,121 +76,121 @@ class Receiver:
         self.syn: int | None = None
         """The sequence number of the sender's SYN."""
         self.scale: int | None = None
-        """The window scale in it, or `NO_SCALE`; None while the SYN was not seen."""
+        """The window scale in it, or `NO_SCALE`; None until the SYN is seen."""
         self.time_ns = 0
-        """When the last byte before `next` was captured."""
+        """The time when the last byte before `next` was captured."""
         self.first: int | None = None
         """The sequence number of offset 0."""
         self.next = 0
-        """The offset of the byte that is awaited."""
+        """The offset of the next expected byte (RCV.NXT)."""
         self.acknowledged = 0
         """The offset up to which the receiver has acknowledged."""
         self.acked_number: int | None = None
-        """The sequence number that the receiver acknowledged last, also where `first` is None."""
+        """The sequence number that the receiver acknowledged last, even if `first` is None."""
         self.edge: int | None = None
-        """The offset up to which the receiver has had room; None while no window was seen."""
+        """The right edge of the receiver's window so far; None until a window is seen."""
         self.grace: tuple[int, int] | None = None
-        """Since when (packets, time) bytes have been missing that the receiver has."""
+        """When (packets, time) bytes were first missing that the receiver has acknowledged."""
         self.cost = 0
-        """Bytes of memory for what waits."""
+        """Bytes of memory for what is buffered."""
         self.end: int | None = None
         """The offset of the FIN."""
         self.pending_reset: PendingReset | None = None
         self.closed = False
         self.detached: list[Detached] = []
-        """Segments that fit nowhere, oldest group first."""
+        """Segments that do not fit, the oldest group first."""
         self._offsets: list[int] = []
         self._queue: list[tuple[bytes, int]] = []
-        self._recent: deque[tuple[int, bytes]] | None = None  # made when it is needed
+        self._recent: deque[tuple[int, bytes]] | None = None  # created when needed
         self._recent_size = 0
 
     @property
     def waits(self) -> bool:
-        """Whether something is held that later segments decide on."""
+        """Whether something is buffered that depends on later segments."""
         return self.cost > 0 or self.pending_reset is not None
 
     @property
     def limit(self) -> int:
-        """The offset up to which a receiver could take bytes."""
+        """The offset up to which the receiver may accept bytes."""
         base = max(self.next, self.acknowledged)
         if self.edge is None:
             return base + MAX_WINDOW
         return min(max(self.edge, base + _MIN_WINDOW), base + MAX_WINDOW)
 
     def begin(self, sequence: int) -> None:
-        """Take note of the sequence number of the first byte."""
+        """Record the sequence number of the first byte."""
         self.first = sequence % WRAP
 
     def may_begin_with(self, sequence: int) -> bool:
-        """Return whether this may be the number of the first byte, by what was seen so far."""
+        """Return whether the first byte may have this number, given what was seen so far."""
         if self.first is not None:
             return (self.first - sequence) % WRAP < _MIN_WINDOW
         return self.acked_number is None or (self.acked_number - sequence) % WRAP <= MAX_WINDOW
 
     def offset_of(self, sequence: int) -> int:
-        """Return the offset that a sequence number means: the one nearest to the byte awaited."""
+        """Return the offset of a sequence number: of all candidates, the one nearest to `next`."""
         assert self.first is not None
         half = WRAP // 2
         return self.next + (sequence - self.first - self.next + half) % WRAP - half
 
     def is_at(self, sequence: int) -> bool:
-        """Return whether a number is that of the byte awaited."""
+        """Return whether a sequence number is that of the next expected byte."""
         assert self.first is not None
         return (sequence - self.first - self.next) % WRAP == 0
 
     def fits(self, sequence: int, length: int) -> bool:
-        """Return whether bytes may be of this stream: new ones in the window, or repeated ones."""
+        """Return whether bytes may belong to this stream: new in the window, or repeated."""
         if self.first is None:
             return True
         offset = self.offset_of(sequence)
         if offset + length <= self.next:
             return self.covers(sequence, length)
-        if self.closed:  # nothing follows a FIN, which has a number itself
+        if self.closed:  # nothing follows a FIN, which has a sequence number itself
             return offset + length <= self.next + 1
         return -_MIN_WINDOW < offset <= self.limit
 
     def is_new(self, sequence: int, length: int) -> bool:
-        """Return whether a receiver would take a segment, which is not a repetition then."""
+        """Return whether the receiver would accept a segment that is not a repetition."""
         if self.first is None:
             return True
         end = self.offset_of(sequence) + length
         return self.fits(sequence, length) and end >= self.next + bool(length)
 
     def is_at_end(self, number: int) -> bool:
-        """Return whether a number is that after the last byte, or after the FIN."""
+        """Return whether a sequence number follows the last byte or the FIN."""
         return self.first is not None and self.offset_of(number) - self.next in (0, 1)
 
     def covers(self, sequence: int, length: int) -> bool:
-        """Return whether bytes have all been received before."""
+        """Return whether all bytes have been received before."""
         if self.first is None:
             return False
         offset = self.offset_of(sequence)
-        # A keep-alive repeats the last byte of a stream, or stands before its first.
+        # A keep-alive repeats the last byte of a stream, or has the number before its first.
         return max(-1, self.next - MAX_WINDOW) <= offset and offset + length <= self.next
 
     def is_behind(self, sequence: int, length: int) -> bool:
-        """Return whether bytes are from before the first that was seen, by little."""
+        """Return whether bytes come shortly before the first one that was seen."""
         if self.first is None:
             return False
         offset = self.offset_of(sequence)
         return self.next - MAX_WINDOW <= offset and offset + length <= self.next
 
     def is_long_acknowledged(self, sequence: int) -> bool:
-        """Return whether a number is far below what was acknowledged, while `first` is unknown."""
+        """Return whether a number is far below what was acknowledged, if `first` is unknown."""
         acked = self.acked_number
         return acked is not None and _MIN_WINDOW <= (acked - sequence) % WRAP < WRAP // 2
 
     @property
     def is_reset_acknowledged(self) -> bool:
-        """Whether a reset waits at the byte that the receiver awaits, by what it acknowledged."""
+        """Whether a reset is pending at the offset that the receiver has acknowledged."""
         reset = self.pending_reset
         return reset is not None and reset.offset == self.acknowledged
 
     def acknowledge(self, number: int, window: int) -> bool:
-        """Take an acknowledgment of the receiver's and the room it has, in bytes.
+        """Record an acknowledgment of the receiver, and its window in bytes.
 
-        Numbers that no receiver would send are passed over (RFC 5961, 5). Return whether it is one
-        of this stream.
+        Numbers that no receiver would send are ignored (RFC 5961, 5). Return whether the number
+        belongs to this stream.
         """
         self.acked_number = number or self.acked_number  # some tools leave it zero
         if self.first is None:
@@ -201,7 +202,7 @@ class Receiver:
         return self.acknowledged - _MIN_WINDOW < offset <= self.limit
 
     def queue(self, offset: int, payload: bytes, time_ns: int) -> bool:
-        """Keep bytes from some offset on, those that are new; return whether others differ."""
+        """Buffer the new ones of some bytes; return whether the repeated ones differ."""
         differ = False
         if offset < self.next:
             differ = self._differs(offset, payload[: self.next - offset])
@@ -230,7 +231,7 @@ class Receiver:
         self.cost += len(payload) + SEGMENT_COST
 
     def pop(self) -> list[tuple[bytes, int]]:
-        """Take out all that is in order now, with when it was captured."""
+        """Remove and return everything that is in order now, with the times of capture."""
         awaited, count = self.next, 0
         for offset, (payload, _) in zip(self._offsets, self._queue, strict=True):
             if offset != awaited:
@@ -244,7 +245,7 @@ class Receiver:
         return ready
 
     def deliver(self, payload: bytes, time_ns: int, keep: int) -> None:
-        """Count bytes as received; about `keep` of all are kept, to see what is sent again."""
+        """Count bytes as received; about `keep` bytes are kept to compare repetitions with."""
         if self._recent is None:
             self._recent = deque()
         self._recent.append((self.next, payload))
@@ -256,16 +257,16 @@ class Receiver:
         self.grace = None
 
     def repeats(self, offset: int, payload: bytes) -> bool:
-        """Take bytes that have all been received before; return whether they differ now.
+        """Return whether repeated bytes differ from those that were received before.
 
-        A keep-alive has a byte of no meaning (RFC 9293, 3.8.4).
+        A keep-alive may have one arbitrary byte (RFC 9293, 3.8.4).
         """
         return not (len(payload) == 1 and offset == self.next - 1) and self._differs(
             offset, payload
         )
 
     def _differs(self, offset: int, payload: bytes) -> bool:
-        """Whether bytes are not those that were received there, as far as these are kept."""
+        """Return whether bytes differ from those received there, as far as these are kept."""
         end = offset + len(payload)
         for at, held in reversed(self._recent or ()):
             low, high = max(at, offset), min(at + len(held), end)
@@ -276,35 +277,35 @@ class Receiver:
         return False
 
     def hole_end(self) -> int | None:
-        """Return the offset where something is known after missing bytes."""
+        """Return the offset of the first known byte after missing ones, or of the FIN."""
         return self._offsets[0] if self._offsets else self.end
 
     def waiting_since(self) -> int | None:
-        """Return when the first bytes after missing ones were captured, if there are any."""
+        """Return the time when the first bytes after missing ones were captured, if any."""
         return self._queue[0][1] if self._queue else None
 
     def group_of(self, sequence: int) -> Detached | None:
-        """Return the group of segments that fit nowhere which a sequence number is near."""
+        """Return the group of segments that do not fit and are near a sequence number."""
         return next((each for each in self.detached if each.is_near(sequence)), None)
 
     def detach(self, segment: Segment, packets: int, time_ns: int) -> Detached | None:
-        """Keep a segment that fits nowhere; return the oldest group if there are too many."""
+        """Keep a segment that does not fit; return the oldest group if there are too many."""
         group = self.group_of(segment.sequence)
         if group is None:
             group = Detached(segment.sequence, packets, time_ns)
             self.detached.append(group)
         self.cost += group.add(segment, time_ns)
-        return self.detached[0] if len(self.detached) > _MAX_DETACHED else None
+        return self.detached[0] if len(self.detached) > MAX_DETACHED else None
 
     def remove(self, group: Detached) -> None:
-        """Keep a group of segments no longer."""
+        """Remove a group of segments."""
         self.detached.remove(group)
         self.cost -= group.cost
 
     def jump_to(self, group: Detached) -> int:
-        """Go on where a group of segments is; return how many bytes are missing, modulo 2**32.
+        """Continue at a group of segments; return how many bytes are missing, modulo 2**32.
 
-        Nothing may wait in the queue any more.
+        The queue must be empty.
         """
         assert self.first is not None
         missing = (group.low - self.first - self.next) % WRAP
@@ -316,7 +317,7 @@ class Receiver:
         return missing
 
     def clear(self) -> None:
-        """Forget all that waits."""
+        """Discard everything that is buffered."""
         self._offsets.clear()
         self._queue.clear()
         self._recent = None
