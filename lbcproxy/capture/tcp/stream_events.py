@@ -4,7 +4,7 @@ These are plain values without behaviour.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -80,6 +80,6 @@ class Happened(msgspec.Struct, frozen=True, gc=False):
     """
 
     event: StreamEvent
-    facts: Mapping[str, Any] = {}
+    facts: Mapping[str, object] = {}
     whole: bool = True
     """Whether the bytes end what the annotations are about."""
