@@ -26,8 +26,8 @@ __all__ = [
     "SCHEMA",
     "SECTION",
     "STATISTICS",
-    "Block",
     "BlockReader",
+    "PcapngBlock",
     "is_section",
     "read_blocks",
 ]
@@ -83,7 +83,7 @@ _READ_OPTIONS = {
 """Options that are read, apart from lbcproxy's own texts."""
 
 
-class Block(msgspec.Struct, frozen=True, gc=False):
+class PcapngBlock(msgspec.Struct, frozen=True, gc=False):
     """One block without its lengths; `order` is the byte order of its section."""
 
     kind: int
@@ -124,7 +124,7 @@ class BlockReader:
         other.order, other._interfaces = self.order, self._interfaces.copy()
         return other
 
-    def item(self, block: Block) -> Packet | Section | Statistics | None:
+    def item(self, block: PcapngBlock) -> Packet | Section | Statistics | None:
         """Return what a block holds; None for a block without an item of its own."""
         if block.kind == SECTION:
             self._interfaces = []
@@ -148,7 +148,7 @@ class BlockReader:
             self._not_kept[_SKIPPED_BLOCKS.get(block.kind, "blocks of other kinds")] += 1
         return None
 
-    def _count_options(self, where: str, block: Block, start: int) -> None:
+    def _count_options(self, where: str, block: PcapngBlock, start: int) -> None:
         if self._is_ours:
             return
         own = struct.pack(block.order + "I", PEN)
@@ -164,7 +164,7 @@ def is_section(head: bytes) -> bool:
     return head[:4] == SECTION.to_bytes(4)
 
 
-def read_blocks(file: BinaryIO, reader: BlockReader, offset: int = 0) -> Iterator[Block]:
+def read_blocks(file: BinaryIO, reader: BlockReader, offset: int = 0) -> Iterator[PcapngBlock]:
     """Split a file into blocks; CaptureError at the first that is not intact."""
     order = reader.order
     while head := file.read(8):
@@ -188,11 +188,11 @@ def read_blocks(file: BinaryIO, reader: BlockReader, offset: int = 0) -> Iterato
         if rest[-4:] != head[4:]:
             raise CaptureError("a block's length differs at its two ends", offset)
         reader.order = order  # only now: of a section whose header is lost nothing is read
-        yield Block(kind, start + rest[:-4], order, offset)
+        yield PcapngBlock(kind, start + rest[:-4], order, offset)
         offset += length
 
 
-def _section(block: Block) -> Section:
+def _section(block: PcapngBlock) -> Section:
     if len(block.body) < 16:
         raise CaptureError("a section header is too short", block.offset)
     major, minor = struct.unpack_from(block.order + "HH", block.body, 4)
@@ -202,7 +202,7 @@ def _section(block: Block) -> Section:
     return Section(custom, comments, block.offset)
 
 
-def _interface(block: Block) -> _Interface:
+def _interface(block: PcapngBlock) -> _Interface:
     if len(block.body) < 8:
         raise CaptureError("an interface is too short", block.offset)
     link_type, _, snap_length = struct.unpack_from(block.order + "HHI", block.body)
@@ -217,7 +217,7 @@ def _interface(block: Block) -> _Interface:
     return _Interface(link_type, snap_length, units, time_offset)
 
 
-def _packet(block: Block, interfaces: list[_Interface]) -> Packet:
+def _packet(block: PcapngBlock, interfaces: list[_Interface]) -> Packet:
     """Return the packet of an enhanced or of an obsolete packet block."""
     if len(block.body) < 20:
         raise CaptureError("a packet's block is too short", block.offset)
@@ -245,7 +245,7 @@ def _packet(block: Block, interfaces: list[_Interface]) -> Packet:
     )
 
 
-def _simple_packet(block: Block, interfaces: list[_Interface]) -> Packet:
+def _simple_packet(block: PcapngBlock, interfaces: list[_Interface]) -> Packet:
     if not interfaces:
         raise CaptureError("a packet of interface 0, which is unknown", block.offset)
     if len(block.body) < 4:
@@ -260,7 +260,7 @@ def _simple_packet(block: Block, interfaces: list[_Interface]) -> Packet:
     return Packet(0, interface.link_type, block.body[4 : 4 + length], block.offset)
 
 
-def _statistics(block: Block, interfaces: list[_Interface]) -> Statistics | None:
+def _statistics(block: PcapngBlock, interfaces: list[_Interface]) -> Statistics | None:
     """Return what a block of statistics says; a malformed one must not end the reading."""
     if len(block.body) < 12:
         return None
@@ -285,7 +285,7 @@ def _statistics(block: Block, interfaces: list[_Interface]) -> Statistics | None
     )
 
 
-def _texts(block: Block, start: int) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+def _texts(block: PcapngBlock, start: int) -> tuple[tuple[str, ...], tuple[str, ...], int]:
     """Return a block's comments and lbcproxy's own texts, and how many packets were dropped."""
     if start >= len(block.body):
         return (), (), 0
@@ -301,7 +301,7 @@ def _texts(block: Block, start: int) -> tuple[tuple[str, ...], tuple[str, ...], 
     return tuple(comments), tuple(custom), dropped
 
 
-def _options(block: Block, start: int) -> Iterator[tuple[int, bytes]]:
+def _options(block: PcapngBlock, start: int) -> Iterator[tuple[int, bytes]]:
     """Return the options of a block, from an index into its body on."""
     body = block.body
     while start + 4 <= len(body):

@@ -83,7 +83,7 @@ def spans(file: BinaryIO) -> Iterator[Span]:
         end = start
 
 
-class _Layout(msgspec.Struct, frozen=True):
+class _PcapHeader(msgspec.Struct, frozen=True):
     """What the file header says about the packets."""
 
     head: bytes
@@ -97,7 +97,7 @@ class _Layout(msgspec.Struct, frozen=True):
     """Return seconds, fraction, length in the file and length on the wire from it."""
 
 
-def _read_layout(file: BinaryIO) -> _Layout:
+def _read_layout(file: BinaryIO) -> _PcapHeader:
     head = file.read(_FILE_HEADER)
     if not matches(head):
         raise CaptureError(f"not a pcap file: it begins with {head[:4].hex()}", 0)
@@ -108,7 +108,7 @@ def _read_layout(file: BinaryIO) -> _Layout:
     link_type = struct.unpack_from(order + "I", head, 20)[0] & 0xFFFF
     record = struct.Struct(f"{order}IIII{rest}")
     header = _header_reader(record, struct.unpack_from(order + "HH", head, 4))
-    return _Layout(head[:8], order, unit, link_type, record.size, header)
+    return _PcapHeader(head[:8], order, unit, link_type, record.size, header)
 
 
 def _header_reader(
@@ -133,7 +133,7 @@ def _header_reader(
     return sorted_by_size if version == (2, 3) else record.unpack
 
 
-def _packets(file: BinaryIO, layout: _Layout, offset: int) -> Iterator[Packet]:
+def _packets(file: BinaryIO, layout: _PcapHeader, offset: int) -> Iterator[Packet]:
     size, zeros = layout.size, bytes(layout.size)
     while header := file.read(size):
         if len(header) < size:
@@ -153,7 +153,7 @@ def _packets(file: BinaryIO, layout: _Layout, offset: int) -> Iterator[Packet]:
         offset += size + length
 
 
-def _is_tail(file: BinaryIO, layout: _Layout, offset: int) -> bool:
+def _is_tail(file: BinaryIO, layout: _PcapHeader, offset: int) -> bool:
     size = file.seek(0, 2)
     file.seek(offset)
     header = file.read(layout.size)
@@ -165,7 +165,7 @@ def _is_tail(file: BinaryIO, layout: _Layout, offset: int) -> bool:
     return only_zeros(file, offset)
 
 
-def _resume(file: BinaryIO, layout: _Layout, offset: int, seconds: int) -> int | None:
+def _resume(file: BinaryIO, layout: _PcapHeader, offset: int, seconds: int) -> int | None:
     """Return the offset where packets begin again after damage; None if they do not."""
     # The upper half of the seconds changes every 18 hours.
     halves = {max(seconds // 65_536 + step, 0) & 0xFFFF for step in (-1, 0, 1)}
@@ -185,7 +185,7 @@ def _resume(file: BinaryIO, layout: _Layout, offset: int, seconds: int) -> int |
         offset += len(data) - 3
 
 
-def _are_packets(file: BinaryIO, layout: _Layout, offset: int, seconds: int) -> bool:
+def _are_packets(file: BinaryIO, layout: _PcapHeader, offset: int, seconds: int) -> bool:
     """Return whether several packets follow each other here, or one up to the end of the file."""
     size = file.seek(0, 2)
     for number in range(_PACKETS_IN_A_ROW):

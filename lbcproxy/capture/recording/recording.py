@@ -23,7 +23,7 @@ from lbcproxy.session.events import (
     SessionStarted,
 )
 
-__all__ = ["PER", "Recording", "RecordingSettings", "SessionRecording"]
+__all__ = ["PER", "RecordedSession", "Recording", "RecordingSettings"]
 
 
 class Recording:
@@ -65,7 +65,7 @@ class Recording:
             on_closed=on_closed,
         )
         self._selection = selection
-        self._sessions: dict[int, SessionRecording] = {}
+        self._sessions: dict[int, RecordedSession] = {}
         self._retired = False
 
     @property
@@ -141,9 +141,9 @@ class Recording:
             rotation.shared.file.close()
             rotation.shared = None
 
-    def session_started(self, info: SessionInfo) -> SessionRecording:
+    def session_started(self, info: SessionInfo) -> RecordedSession:
         """Return what records one session; the recording stays open until that is over."""
-        session = SessionRecording(self, self._rotation, self._selection, info.number)
+        session = RecordedSession(self, self._rotation, self._selection, info.number)
         self._sessions[info.number] = session
         return session
 
@@ -154,7 +154,7 @@ class Recording:
             self.close()
 
 
-class SessionRecording:
+class RecordedSession:
     """Records one session, in the shared file or in one of its own."""
 
     def __init__(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from lbcproxy.capture.recording.recording import Recording, SessionRecording
+from lbcproxy.capture.recording.recording import RecordedSession, Recording
 from lbcproxy.capture.writing.session_state import SessionState, from_next_message
 from lbcproxy.session import Direction, SessionInfo
 from lbcproxy.session.events import (
@@ -100,7 +100,7 @@ class SwitchedSession:
     def __init__(
         self,
         info: SessionInfo,
-        recording: SessionRecording,
+        recording: RecordedSession,
         on: bool,
         forget: Callable[[int], object],
     ) -> None:
