@@ -42,7 +42,7 @@ class RunningProxy(msgspec.Struct):
         """Log where it listens and where it forwards to."""
         for mode in self.modes:
             LOG.info(
-                "{network}: listening at {listen}, leading to {upstream}",
+                "{network}: listening at {listen}, forwarding to {upstream}",
                 network=self.proxy.network,
                 listen=mode.listen,
                 upstream=mode.leads_to,

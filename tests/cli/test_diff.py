@@ -105,7 +105,7 @@ def test_sessions_can_be_chosen(lbcproxy, captures, tmp_path):
         (("--session", "3"), "--session: '3' is not N:M"),
         (("--session", "0:1"), "is not N:M"),
         (("--network", "x"), "--network"),
-        (("--ignore", "tax"), "is tx meant?"),
+        (("--ignore", "tax"), "did you mean tx?"),
         (("--ignore", "version.agent"), "user_agent"),
     ],
 )

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lbcproxy.capture import open_capture
-from tests.cli.test_run import PATIENCE, PING, Node
+from tests.cli.pong_server import PING, TIMEOUT, PongServer
 from tests.nodes import wait_until
 
 PROBE = Path(__file__).parent.parent.parent / "captures" / "lbcd-probe.pcap"
@@ -25,7 +25,7 @@ PROBE = Path(__file__).parent.parent.parent / "captures" / "lbcd-probe.pcap"
 @pytest.fixture
 def node():
     """A node that answers."""
-    made = Node()
+    made = PongServer()
     yield made
     made.close()
 
@@ -33,7 +33,7 @@ def node():
 class Printing:
     """`lbcproxy run -T ndjson` whose outputs the test chooses; standard error goes to a file."""
 
-    def __init__(self, folder: Path, node: Node, *arguments: str, **options: Any) -> None:
+    def __init__(self, folder: Path, node: PongServer, *arguments: str, **options: Any) -> None:
         self.errors = folder / "errors"
         self._file = self.errors.open("wb")
         where = f"reverse:127.0.0.1:{node.port}@0"
@@ -56,13 +56,13 @@ class Printing:
         """Where it listens, as its log says."""
         log = self.errors if where is None else where
         text = wait_until(
-            "it listens", lambda: (text := log.read_text()).count("leading to") and text
+            "it listens", lambda: (text := log.read_text()).count("forwarding to") and text
         )
         return int(text.partition("listening at 127.0.0.1:")[2].partition(",")[0])
 
     def talk(self, port: int, pings: int) -> None:
         """Have messages pass."""
-        with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection:
             for _ in range(pings):
                 connection.sendall(PING)
                 connection.recv(1000)
@@ -71,13 +71,13 @@ class Printing:
         """Send a signal, if one is given, and return the exit code."""
         if number is not None:
             self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
     def close(self) -> None:
         """Clean up."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
         self._file.close()
 
 
@@ -147,7 +147,7 @@ def test_a_reader_that_leaves_ends_it_in_order(printing, kind):
     log = proxy.errors.parent / "log"
     wait_until("it logs", log.exists)
     port = proxy.port(log)
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection:
         connection.sendall(PING)
         assert os.read(reading, 10)
         os.close(reading)
@@ -168,7 +168,7 @@ def test_a_reader_of_the_log_alone_may_leave(printing):
     proxy = printing("-q", stdout=writing)
     os.close(writing)
     first = b""
-    while b"leading to" not in first:
+    while b"forwarding to" not in first:
         first += os.read(reading, 1000)
     os.close(reading)
     port = int(first.decode().partition("listening at 127.0.0.1:")[2].partition(",")[0])
@@ -202,7 +202,7 @@ def test_recording_into_a_pipe_does_not_wait_for_its_reader(printing, tmp_path):
     thread.start()
     wait_until("it has a reader", lambda: f"{pipe} has a reader" in proxy.said)
     assert proxy.end(signal.SIGTERM) == 0
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert [entry.command for entry in open_capture(copy)] == ["ping", "pong"] * 3
 
 
@@ -239,7 +239,7 @@ def test_other_commands_name_a_full_output_too(words):
             [sys.executable, "-m", "lbcproxy", *words],
             stdout=full,
             stderr=subprocess.PIPE,
-            timeout=PATIENCE * 3,
+            timeout=TIMEOUT * 3,
             check=False,
         )
     [line] = done.stderr.decode().splitlines()

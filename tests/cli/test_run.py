@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 
 import pytest
 
@@ -19,40 +19,9 @@ from lbcproxy.capture import open_capture
 from lbcproxy.filters import parse
 from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.wire.envelope import frame
+from tests.cli.pong_server import MAGIC, PING, PONG, TIMEOUT, PongServer
 from tests.live.proxies import Client
 from tests.nodes import wait_until
-
-MAGIC = networks.get("lbry-regtest").magic
-PING = frame(MAGIC, "ping", bytes(7) + b"\x01")
-PONG = frame(MAGIC, "pong", bytes(7) + b"\x01")
-PATIENCE = 20
-"""Seconds until something that should happen counts as not happening."""
-
-
-class Node:
-    """A TCP server that answers whatever it gets with a `pong`, until the client closes."""
-
-    def __init__(self):
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self):
-        while True:
-            try:
-                connection, _ = self._listening.accept()
-            except OSError:
-                return
-            with connection, suppress(ConnectionResetError):
-                while connection.recv(65536):
-                    connection.sendall(PONG)
-
-    def close(self):
-        """Listen no more."""
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self._thread.join(PATIENCE)
 
 
 class Program:
@@ -81,7 +50,7 @@ class Program:
 
     def wait_for(self, pattern, stream="out"):
         """Wait until something is printed that a pattern describes, and return the match."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not (found := re.search(pattern.encode(), self.printed[stream])):
             try:
                 name, data = self._news.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -92,16 +61,16 @@ class Program:
 
     def address(self, stream="out"):
         """Return where it listens, once it does."""
-        found = self.wait_for(r"listening at ([\d.]+):(\d+), leading to [\d.:]+\n", stream)
+        found = self.wait_for(r"listening at ([\d.]+):(\d+), forwarding to [\d.:]+\n", stream)
         return found[1].decode(), int(found[2])
 
     def end(self, number=None):
         """Send a signal, if one is given, wait for the end, and return the exit code."""
         if number is not None:
             self.process.send_signal(number)
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(TIMEOUT)
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
         while not self._news.empty():
             name, data = self._news.get()
             self.printed[name] += data
@@ -123,7 +92,7 @@ class Program:
 @pytest.fixture
 def node():
     """Run a server as the upstream."""
-    node = Node()
+    node = PongServer()
     yield node
     node.close()
 
@@ -145,7 +114,7 @@ def program(tmp_path, node):
 
 def talk(address):
     """Be a client: send a `ping`, wait for the `pong`, close."""
-    with socket.create_connection(address, PATIENCE) as connection:
+    with socket.create_connection(address, TIMEOUT) as connection:
         connection.sendall(PING)
         got = b""
         while len(got) < len(PONG):
@@ -182,7 +151,7 @@ def test_a_signal_ends_it_in_order(program, number, code):
     """An open session is ended and recorded to its end; the exit code tells the signal."""
     proxy = program("-w", "open.pcapng")
     address = proxy.address()
-    with socket.create_connection(address, PATIENCE) as connection:
+    with socket.create_connection(address, TIMEOUT) as connection:
         connection.sendall(PING)
         proxy.wait_for("<- pong ")
         assert proxy.end(number) == code
@@ -207,7 +176,7 @@ def test_with_a_recording_on_standard_output_text_goes_to_standard_error(program
 def test_a_pipe_gets_each_message_as_it_passes(program):
     """Wireshark shows a session while it lasts, not after."""
     proxy = program("-w", "-")
-    with socket.create_connection(proxy.address("err"), PATIENCE) as connection:
+    with socket.create_connection(proxy.address("err"), TIMEOUT) as connection:
         connection.sendall(PING)
         proxy.wait_for("ping" + r"\0" * 8)
         assert proxy.process.poll() is None
@@ -256,7 +225,7 @@ def test_a_filter_by_fields_sees_complete_long_messages(program, text, shown):
     output = bytes(8) + b"\x01\x51"
     tx = frame(MAGIC, "tx", bytes(4) + b"\x0a" + spent * 10 + b"\x01" + output + bytes(4))
     proxy = program("--no-record", text)
-    with socket.create_connection(proxy.address(), PATIENCE) as connection:
+    with socket.create_connection(proxy.address(), TIMEOUT) as connection:
         connection.sendall(tx)
         proxy.wait_for("#1   -> tx ")
     proxy.wait_for("end: client ")
@@ -267,7 +236,7 @@ def test_a_filter_by_fields_sees_complete_long_messages(program, text, shown):
 def test_faults_come_from_the_command_line(program):
     """In the place of what a file has; the line says which did what."""
     proxy = program("--fault", "drop filter=pong", "--fault", "latency latency=1", "--no-record")
-    with socket.create_connection(proxy.address(), PATIENCE) as connection:
+    with socket.create_connection(proxy.address(), TIMEOUT) as connection:
         connection.sendall(PING)
         proxy.wait_for(r"#1   <- pong +8B  .* drop:drop_both")
     proxy.wait_for("end: client closed")
@@ -360,8 +329,8 @@ def test_an_upstream_that_is_not_there_ends_the_session(tmp_path):
         port = taken.getsockname()[1]
     proxy = Program(tmp_path, "--mode", f"reverse:127.0.0.1:{port}@0")
     try:
-        with socket.create_connection(proxy.address(), PATIENCE) as connection:
-            connection.settimeout(PATIENCE)
+        with socket.create_connection(proxy.address(), TIMEOUT) as connection:
+            connection.settimeout(TIMEOUT)
             with pytest.raises(ConnectionResetError):
                 connection.recv(65536)
         proxy.wait_for(r"end: upstream unreachable: ")

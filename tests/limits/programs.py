@@ -140,7 +140,7 @@ class Program:
 
     def ports(self, count: int = 1) -> list[int]:
         """Give where it listens, in the order of its proxies, once it does."""
-        line = r"listening at [\d.]+:(\d+), leading to \S+\n"
+        line = r"listening at [\d.]+:(\d+), forwarding to \S+\n"
         self.wait_for(f"(?s)(?:{line}.*){{{count}}}")
         return [int(port) for port in re.findall(line, self.text)]
 

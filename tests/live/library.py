@@ -42,7 +42,7 @@ ALL = bytes(32)
 
 
 class Scene:
-    """Node A with a chain, lbcproxy leading to it, and a tap on either side of that."""
+    """Node A with a chain, lbcproxy forwarding to it, and a tap on either side of that."""
 
     def __init__(self, folder: Path, name: str, blocks: int, *options: str) -> None:
         self.folder = folder
