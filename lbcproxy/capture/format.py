@@ -11,13 +11,13 @@ import msgspec
 
 from lbcproxy.capture.packet import Packet, Section, Statistics
 from lbcproxy.capture.spans import Span
-from lbcproxy.capture.tcp.stream_events import Happened
+from lbcproxy.capture.tcp.stream_events import AnnotatedEvent
 from lbcproxy.networks import Network
 
 __all__ = ["Format", "Item", "Source"]
 
-Item = Packet | Section | Happened | Statistics
-"""What a file holds. A file of messages has `Happened`: what TCP would have made of packets."""
+Item = Packet | Section | AnnotatedEvent | Statistics
+"""What a file holds. A file of messages has an `AnnotatedEvent` where others have packets."""
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from lbcproxy.capture.reading.parts import Part, Parts
 from lbcproxy.capture.reading.pipe_input import Idle, is_pipe, with_idle
 from lbcproxy.capture.reading.read_stats import ReadStats
 from lbcproxy.capture.session_report import SessionReport
-from lbcproxy.capture.tcp.stream_events import Happened
+from lbcproxy.capture.tcp.stream_events import AnnotatedEvent
 from lbcproxy.errors import CaptureError, LbcproxyError, UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.session import Entry
@@ -180,7 +180,7 @@ class CaptureReader:
             if len(first) == 1:
                 self.header = section_header(item)
         self._items = itertools.chain(first, items)
-        if isinstance(item, Happened):
+        if isinstance(item, AnnotatedEvent):
             return item.event.time_ns
         return 0 if item is None else item.time_ns
 

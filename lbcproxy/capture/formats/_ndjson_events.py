@@ -16,11 +16,11 @@ from lbcproxy.capture.formats._pcapng_blocks import SCHEMA
 from lbcproxy.capture.packet import Leg, Section, Statistics
 from lbcproxy.capture.tcp.stream_events import (
     MAX_OPEN,
+    AnnotatedEvent,
     Closed,
     Data,
     Forgotten,
     Gap,
-    Happened,
     Opened,
 )
 from lbcproxy.endpoint import Endpoint
@@ -51,7 +51,7 @@ class _Connections:
         self.network = network
         self.legs = {Leg.CLIENT: client}
         self.finished: set[Direction] = set()
-        self.early: list[Happened] = []
+        self.early: list[AnnotatedEvent] = []
         self.early_size = 0
         self.end: dict[str, object] = {}
 
@@ -70,7 +70,7 @@ class LineReader:
         self._early_size = 0
         self._by_leg = False
 
-    def read(self, line: JsonLine, offset: int) -> Iterator[Section | Happened | Statistics]:
+    def read(self, line: JsonLine, offset: int) -> Iterator[Section | AnnotatedEvent | Statistics]:
         """Return the events of a line."""
         if line.event == "section":
             yield self._section(line, offset)
@@ -98,13 +98,15 @@ class LineReader:
         else:
             raise ValueError(f"unknown event {line.event[:20]!r}")
 
-    def _ended(self, line: JsonLine, session: _Connections, time_ns: int) -> Iterator[Happened]:
+    def _ended(
+        self, line: JsonLine, session: _Connections, time_ns: int
+    ) -> Iterator[AnnotatedEvent]:
         """Return the end of a direction (`finished`) or of both (`reset`), on each leg."""
         direction, is_reset = _direction(line), line.event == "reset"
         from_client = direction is Direction.TO_UPSTREAM
         for connection in session.legs.values():
             closed = Closed(connection, from_client, is_reset, time_ns)
-            yield Happened(closed, {"end": session.end})
+            yield AnnotatedEvent(closed, {"end": session.end})
         session.finished |= set(Direction) if is_reset else {direction}
         if len(session.finished) == len(Direction):
             self._close(session)
@@ -124,7 +126,7 @@ class LineReader:
         }
         return Section((msgspec.json.encode(facts).decode(),), line.comments, offset)
 
-    def _started(self, line: JsonLine, number: int, time_ns: int) -> Iterator[Happened]:
+    def _started(self, line: JsonLine, number: int, time_ns: int) -> Iterator[AnnotatedEvent]:
         client = _endpoint(_required(line.client, "client"))
         listen = _endpoint(_required(line.listen, "listen"))
         upstream = listen if line.upstream is None else _endpoint(line.upstream)
@@ -147,7 +149,7 @@ class LineReader:
         }
         if not line.begun:
             facts |= {"continued": True, "protocol_version": line.protocol_version}
-        yield Happened(opened, facts)
+        yield AnnotatedEvent(opened, facts)
 
     def _close(self, session: _Connections) -> None:
         """Count a session as over, though more lines about it may follow."""
@@ -158,10 +160,10 @@ class LineReader:
         if len(self._closed) > MAX_CLOSED:
             del self._closed[next(iter(self._closed))]
 
-    def _forget(self, session: _Connections, time_ns: int) -> Iterator[Happened]:
+    def _forget(self, session: _Connections, time_ns: int) -> Iterator[AnnotatedEvent]:
         self._close(session)
         for connection in session.legs.values():
-            yield Happened(Forgotten(connection, time_ns))
+            yield AnnotatedEvent(Forgotten(connection, time_ns))
 
     def _session(self, number: int) -> _Connections:
         session = self._sessions.get(number) or self._closed.get(number)
@@ -171,12 +173,12 @@ class LineReader:
 
     def _connected(
         self, session: _Connections, local: Endpoint, time_ns: int
-    ) -> Iterator[Happened]:
+    ) -> Iterator[AnnotatedEvent]:
         if Leg.UPSTREAM in session.legs:
             return
         opened = Opened(next(self._connections), local, session.upstream, time_ns)
         session.legs[Leg.UPSTREAM] = opened.connection
-        yield Happened(opened, {"session": session.number, "leg": "upstream"})
+        yield AnnotatedEvent(opened, {"session": session.number, "leg": "upstream"})
         early, session.early = session.early, []
         self._early_size -= session.early_size
         session.early_size = 0
@@ -186,7 +188,7 @@ class LineReader:
             )
             yield msgspec.structs.replace(each, event=event)
 
-    def _message(self, line: JsonLine, number: int, time_ns: int) -> Iterator[Happened]:
+    def _message(self, line: JsonLine, number: int, time_ns: int) -> Iterator[AnnotatedEvent]:
         direction = _direction(line)
         session = self._sessions.pop(number, None)
         if session is None:  # printed by `show`: messages only
@@ -308,12 +310,12 @@ def _data(
     line: JsonLine,
     time_ns: int,
     facts: dict[str, object],
-) -> Happened:
+) -> AnnotatedEvent:
     from_client = direction is Direction.TO_UPSTREAM
     if line.missing:
         gap = Gap(connection, from_client, line.missing, time_ns)
-        return Happened(gap, {"missing": line.missing})
-    return Happened(Data(connection, from_client, data, time_ns), facts)
+        return AnnotatedEvent(gap, {"missing": line.missing})
+    return AnnotatedEvent(Data(connection, from_client, data, time_ns), facts)
 
 
 def _lost(line: JsonLine, time_ns: int, offset: int) -> Statistics:

@@ -32,7 +32,14 @@ from lbcproxy.capture.formats._core_records import (
     RecordReader,
     Unreadable,
 )
-from lbcproxy.capture.tcp.stream_events import MAX_OPEN, Data, Forgotten, Gap, Happened, Opened
+from lbcproxy.capture.tcp.stream_events import (
+    MAX_OPEN,
+    AnnotatedEvent,
+    Data,
+    Forgotten,
+    Gap,
+    Opened,
+)
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError, UnknownNetwork
 from lbcproxy.networks import Network
@@ -89,7 +96,7 @@ class _PeerFolder:
         # The first command of the session that each side sent.
         self._firsts: dict[bool, str] = {}
 
-    def events(self, network: Network) -> Iterator[Happened]:
+    def events(self, network: Network) -> Iterator[AnnotatedEvent]:
         """Return the messages of both files in order of time, received before sent."""
         while left := [side for side in self._sides if side.next is not None]:
             side = min(left, key=_time_of)
@@ -103,16 +110,18 @@ class _PeerFolder:
                 if record.problem is None:
                     self._firsts.setdefault(side.received, record.command)
                 raw = _frame(network.magic, record)
-                yield Happened(Data(self._number, from_client, raw, record.time_ns))
+                yield AnnotatedEvent(Data(self._number, from_client, raw, record.time_ns))
             elif network.magic in record.raw:  # a frame: the bytes after it would seem part of it
-                yield Happened(Gap(self._number, from_client, len(record.raw), record.time_ns))
+                yield AnnotatedEvent(
+                    Gap(self._number, from_client, len(record.raw), record.time_ns)
+                )
             else:
-                yield Happened(Data(self._number, from_client, record.raw, record.time_ns))
+                yield AnnotatedEvent(Data(self._number, from_client, record.raw, record.time_ns))
 
-    def forget(self) -> Iterator[Happened]:
+    def forget(self) -> Iterator[AnnotatedEvent]:
         """Return the event that nothing more is known about the session."""
         if self._number:
-            yield Happened(Forgotten(self._number, self._time_ns))
+            yield AnnotatedEvent(Forgotten(self._number, self._time_ns))
 
     def _comes_back(self, side: _DirectionFile, other: _DirectionFile | None) -> bool:
         """Return whether what comes next begins another session: a `version` that is not first.
@@ -133,7 +142,7 @@ class _PeerFolder:
 
     def _begin(
         self, side: _DirectionFile, other: _DirectionFile | None, network: Network
-    ) -> Iterator[Happened]:
+    ) -> Iterator[AnnotatedEvent]:
         """End the session before, and begin another; whoever sends `version` first connected."""
         assert side.next is not None
         yield from self.forget()
@@ -147,7 +156,7 @@ class _PeerFolder:
         begun = side.is_version or (
             isinstance(side.next, CapturedMessage) and bool(side.next.problem)
         )
-        yield Happened(Opened(self._number, client, server, side.next.time_ns, begun))
+        yield AnnotatedEvent(Opened(self._number, client, server, side.next.time_ns, begun))
 
 
 def _time_of(side: _DirectionFile) -> tuple[int, bool]:
@@ -169,7 +178,7 @@ def matches(head: bytes) -> bool:
     return time < TIME_LIMIT and length <= MAX_PAYLOAD and command_problem(command) is None
 
 
-def read_file(source: Source) -> Iterator[Happened]:
+def read_file(source: Source) -> Iterator[AnnotatedEvent]:
     """Return the messages of one of the two files.
 
     Raises UnknownNetwork if no network is given.
@@ -183,7 +192,7 @@ def read_file(source: Source) -> Iterator[Happened]:
         raise side.damage
 
 
-def read_folder(path: Path, network: Network | None) -> Iterator[Happened]:
+def read_folder(path: Path, network: Network | None) -> Iterator[AnnotatedEvent]:
     """Return the messages of a peer's folder, or of all peers in a folder, in order of time.
 
     A damaged file is read as far as it is good. CaptureError is raised once all others are read.

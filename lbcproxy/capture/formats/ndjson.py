@@ -17,7 +17,7 @@ from lbcproxy.capture.format import Format, Source
 from lbcproxy.capture.formats._ndjson_events import LineReader
 from lbcproxy.capture.formats._ndjson_line import JsonLine
 from lbcproxy.capture.packet import Section, Statistics
-from lbcproxy.capture.tcp.stream_events import Happened
+from lbcproxy.capture.tcp.stream_events import AnnotatedEvent
 from lbcproxy.errors import CaptureError
 
 __all__ = ["FORMAT", "MAX_LINE", "matches", "read_events"]
@@ -34,7 +34,7 @@ def matches(head: bytes) -> bool:
     return head.lstrip()[:1] == b"{"
 
 
-def read_events(source: Source) -> Iterator[Section | Happened | Statistics]:
+def read_events(source: Source) -> Iterator[Section | AnnotatedEvent | Statistics]:
     """Return the events in the lines; CaptureError at the first bad line, with its offset.
 
     Raises UnknownNetwork for a session that names no network, if none is given.

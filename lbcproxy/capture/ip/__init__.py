@@ -1,1 +1,1 @@
-"""Packets to TCP segments: link layers, tunnels, fragments."""
+"""From packets to TCP segments: link layers, tunnels, fragments."""

@@ -1,1 +1,1 @@
-"""A file's packets or messages, put together to sessions and entries."""
+"""From the packets or messages of a file to sessions and entries."""

@@ -34,7 +34,14 @@ from lbcproxy.capture.reading.session_numbers import SessionNumbers
 from lbcproxy.capture.tcp.lookahead import Lookahead
 from lbcproxy.capture.tcp.ordered import OrderedStreams
 from lbcproxy.capture.tcp.reassembler import Reassembler
-from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Happened, Opened, StreamEvent
+from lbcproxy.capture.tcp.stream_events import (
+    AnnotatedEvent,
+    Closed,
+    Data,
+    Gap,
+    Opened,
+    StreamEvent,
+)
 from lbcproxy.networks import Network
 from lbcproxy.session import Delivery, Direction, End, Session
 from lbcproxy.session.end import OPEN, SILENT
@@ -91,7 +98,9 @@ class Assembler:
         # If the file has one leg only, it has no second copy of anything.
         self._by_leg = header.changes and header.legs == "both"
 
-    def feed(self, item: Packet | Section | Happened | Statistics) -> Iterator[AssemblerEvent]:
+    def feed(
+        self, item: Packet | Section | AnnotatedEvent | Statistics
+    ) -> Iterator[AssemblerEvent]:
         """Accept the next item of a file and return what it completes."""
         if isinstance(item, Packet):  # the most frequent case first
             yield from self._packet(item)
@@ -104,10 +113,11 @@ class Assembler:
             for comment in item.comments:
                 self._stats.add_comment(comment)
             yield header
-        elif isinstance(item, Happened):
+        elif isinstance(item, AnnotatedEvent):
             self._last_time = item.event.time_ns
             self._stats.record_time(item.event.time_ns)
-            yield from self._happened(item.event, cast("Annotations", item.facts), item.whole)
+            annotations = cast("Annotations", item.annotations)
+            yield from self._happened(item.event, annotations, item.complete)
         else:
             yield from self._losses.in_statistics(item)
 

@@ -1,1 +1,1 @@
-"""TCP segments to streams of bytes, put in order as their receivers did."""
+"""From TCP segments to byte streams, in order as their receivers got them."""

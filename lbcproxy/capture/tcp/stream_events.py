@@ -10,7 +10,16 @@ import msgspec
 
 from lbcproxy.endpoint import Endpoint
 
-__all__ = ["MAX_OPEN", "Closed", "Data", "Forgotten", "Gap", "Happened", "Opened", "StreamEvent"]
+__all__ = [
+    "MAX_OPEN",
+    "AnnotatedEvent",
+    "Closed",
+    "Data",
+    "Forgotten",
+    "Gap",
+    "Opened",
+    "StreamEvent",
+]
 
 
 MAX_OPEN = 16_384
@@ -72,7 +81,7 @@ class Forgotten(msgspec.Struct, frozen=True, gc=False):
 StreamEvent: TypeAlias = Opened | Data | Gap | Closed | Forgotten
 
 
-class Happened(msgspec.Struct, frozen=True, gc=False):
+class AnnotatedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event of a connection, with the annotations that the file has for it.
 
     Formats that hold messages instead of packets return these. docs/capture-format.md describes
@@ -80,6 +89,6 @@ class Happened(msgspec.Struct, frozen=True, gc=False):
     """
 
     event: StreamEvent
-    facts: Mapping[str, object] = {}
-    whole: bool = True
+    annotations: Mapping[str, object] = {}
+    complete: bool = True
     """Whether the bytes end what the annotations are about."""

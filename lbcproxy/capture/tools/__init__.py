@@ -1,1 +1,1 @@
-"""What is done with whole captures: told of, converted, cut, merged, anonymised, repaired."""
+"""Tools for whole captures: summarise, convert, cut, merge, anonymise, repair."""
