@@ -12,7 +12,7 @@ from typing import cast
 
 from lbcproxy.filters.errors import NotComparable, did_you_mean
 from lbcproxy.filters.expressions import Condition, Expression, Operator, intersection
-from lbcproxy.filters.fields import Context
+from lbcproxy.filters.fields import FilterContext
 from lbcproxy.filters.types import ABSENT, COMMAND, Family, ValueType
 from lbcproxy.patterns import BadPattern, searcher
 from lbcproxy.text import any_time
@@ -55,7 +55,7 @@ def comparison(name: str, left: Expression, right: Expression) -> Condition:
         if left.type is COMMAND and name == "==" and wanted is not None:
             where = intersection(where, frozenset({str(wanted)}))
 
-        def with_constant(context: Context) -> bool:
+        def with_constant(context: FilterContext) -> bool:
             value = get(context)
             if value is ABSENT:
                 return False
@@ -66,7 +66,7 @@ def comparison(name: str, left: Expression, right: Expression) -> Condition:
 
         return Condition(with_constant, where)
 
-    def with_other(context: Context) -> bool:
+    def with_other(context: FilterContext) -> bool:
         first, second = get(context), other(context)
         if first is ABSENT or second is ABSENT:
             return False
@@ -166,7 +166,7 @@ def containment(left: Expression, right: Expression, negated: bool) -> Condition
         wanted = literal(left.constant, value_type, exact=right.type.family is Family.LIST)
         get = lambda _: wanted  # noqa: E731  # the same value, converted once
 
-    def found(context: Context) -> bool:
+    def found(context: FilterContext) -> bool:
         value, among = get(context), entries(context)
         if value is ABSENT or among is ABSENT or among is None:
             return False
@@ -191,7 +191,7 @@ def one_of(left: Expression, values: list[Expression], negated: bool) -> Conditi
         where = intersection(where, cast("frozenset[str]", wanted))
     get = left.get
 
-    def found(context: Context) -> bool:
+    def found(context: FilterContext) -> bool:
         value = get(context)
         return value is not ABSENT and (value in wanted) is not negated
 
@@ -210,7 +210,7 @@ def matching(left: Expression, pattern: str) -> Condition:
         raise NotComparable(what, error.hint, offset=error.place) from None
     get = left.get
 
-    def found(context: Context) -> bool:
+    def found(context: FilterContext) -> bool:
         value = get(context)
         return isinstance(value, str) and is_in(value)
 

@@ -33,7 +33,7 @@ from lbcproxy.filters.expressions import (
     negation,
     total,
 )
-from lbcproxy.filters.fields import ENTRY_FIELDS, Context, members_of
+from lbcproxy.filters.fields import ENTRY_FIELDS, FilterContext, members_of
 from lbcproxy.filters.parser import raw_text
 from lbcproxy.filters.types import (
     ABSENT,
@@ -198,7 +198,7 @@ class Compiler(ErrorLocator):
             raise self.error(node, f"{command} is known, but is not decoded: it has no fields")
         self.decodes = True
 
-        def get(context: Context) -> object:
+        def get(context: FilterContext) -> object:
             message = context.entry.message
             if message is None or message.command != command:
                 return ABSENT
@@ -284,7 +284,7 @@ class Compiler(ErrorLocator):
                 raise self.error(argument, f"{name}() takes a list, as any(x > 3 for x in LIST)")
         get = values.get
 
-        def is_true(context: Context) -> bool:
+        def is_true(context: FilterContext) -> bool:
             found = get(context)
             if found is ABSENT or found is None:
                 return False
@@ -359,7 +359,7 @@ def _always(value: bool) -> Condition:
 
 
 def _command_is(command: str) -> Condition:
-    def is_true(context: Context) -> bool:
+    def is_true(context: FilterContext) -> bool:
         return context.entry.command == command
 
     return Condition(is_true, frozenset({command}))

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from lbcproxy.filters.errors import NotComparable
-from lbcproxy.filters.fields import Context, Getter
+from lbcproxy.filters.fields import FilterContext, Getter
 from lbcproxy.filters.types import ABSENT, NUMBER, Convert, Family, RecordGetter, ValueType
 from lbcproxy.wire.partial import NotRead
 
@@ -41,7 +41,7 @@ __all__ = [
 
 Commands: TypeAlias = frozenset[str] | None
 """Some commands; None for any command, known or not."""
-Predicate: TypeAlias = Callable[[Context], bool]
+Predicate: TypeAlias = Callable[[FilterContext], bool]
 Operator: TypeAlias = Callable[[Any, Any], Any]
 """A function of two values, as those of the module `operator`."""
 
@@ -129,7 +129,7 @@ def attribute(
     It is also absent if the record could not be read that far.
     """
 
-    def value(context: Context) -> object:
+    def value(context: FilterContext) -> object:
         record = owner(context)
         if record is ABSENT or record is None:
             return ABSENT
@@ -146,7 +146,7 @@ def entry_of(owner: Getter, index: int, value_type: ValueType) -> Getter:
     """Return a getter of one entry of a list; it is absent if the list is too short."""
     convert = value_type.convert
 
-    def value(context: Context) -> object:
+    def value(context: FilterContext) -> object:
         entries = owner(context)
         if entries is ABSENT or entries is None:
             return ABSENT
@@ -168,10 +168,10 @@ class Clause(msgspec.Struct, frozen=True):
     conditions: tuple[Predicate, ...]
 
 
-def loop(clauses: Sequence[Clause], element: Callable[[Context], Any]) -> Getter:
+def loop(clauses: Sequence[Clause], element: Callable[[FilterContext], Any]) -> Getter:
     """Return a getter that iterates over nested lists lazily; it is absent if the first list is."""
 
-    def iterate(context: Context, depth: int, entries: Iterable[Any]) -> Iterator[object]:
+    def iterate(context: FilterContext, depth: int, entries: Iterable[Any]) -> Iterator[object]:
         clause = clauses[depth]
         variables, slot, convert = context.variables, clause.variable, clause.convert
         for each in entries:
@@ -183,7 +183,7 @@ def loop(clauses: Sequence[Clause], element: Callable[[Context], Any]) -> Getter
             else:
                 yield from iterate(context, depth + 1, clauses[depth + 1].entries(context) or ())
 
-    def value(context: Context) -> object:
+    def value(context: FilterContext) -> object:
         entries = clauses[0].entries(context)
         if entries is ABSENT or entries is None:
             return ABSENT
@@ -210,7 +210,7 @@ def calculated(sign: type[ast.operator], left: Expression, right: Expression) ->
         return Expression(NUMBER, lambda _: result, constant=result)
     get, other = left.get, right.get
 
-    def value(context: Context) -> object:
+    def value(context: FilterContext) -> object:
         first, second = get(context), other(context)
         missing = first is ABSENT or first is None or second is ABSENT or second is None
         return ABSENT if missing else calculate(first, second)
@@ -244,7 +244,7 @@ def _number_of(found: Iterable[object]) -> int:
 def _counted(of: Expression, count: Convert) -> Expression:
     get = of.get
 
-    def value(context: Context) -> object:
+    def value(context: FilterContext) -> object:
         found = get(context)
         return ABSENT if found is ABSENT or found is None else count(found)
 

@@ -40,15 +40,15 @@ from lbcproxy.wire.record import Record
 __all__ = [
     "DERIVED",
     "ENTRY_FIELDS",
-    "Context",
     "EntryField",
+    "FilterContext",
     "Getter",
     "SeenClaim",
     "members_of",
 ]
 
 
-class Context:
+class FilterContext:
     """One entry that a filter is called with, and the variables of the filter's loops."""
 
     __slots__ = ("entry", "facts", "variables")
@@ -68,7 +68,7 @@ class Context:
             return None
 
 
-Getter: TypeAlias = Callable[[Context], Any]
+Getter: TypeAlias = Callable[[FilterContext], Any]
 """Returns a value of any type, or ABSENT."""
 
 
@@ -83,20 +83,20 @@ class EntryField(msgspec.Struct, frozen=True):
     """Whether it needs the decoded payload."""
 
 
-def _command(context: Context) -> str | None:
+def _command(context: FilterContext) -> str | None:
     message = context.entry.message
     return None if message is None else message.command
 
 
 def _of_session(name: str) -> Getter:
-    def get(context: Context) -> object:
+    def get(context: FilterContext) -> object:
         value = ABSENT if context.facts is None else getattr(context.facts, name)
         return value if value is ABSENT or value is None else str(value)
 
     return get
 
 
-def _network(context: Context) -> object:
+def _network(context: FilterContext) -> object:
     message = context.entry.message
     if message is not None:
         return message.codec.network.id

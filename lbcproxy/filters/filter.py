@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lbcproxy.filters.compiler import Compiler
 from lbcproxy.filters.expressions import Commands, Condition
-from lbcproxy.filters.fields import Context
+from lbcproxy.filters.fields import FilterContext
 from lbcproxy.filters.parser import parse_tree
 from lbcproxy.networks import Network
 from lbcproxy.session import Entry, Message, SessionInfo
@@ -42,7 +42,7 @@ class Filter:
             facts: Its session; without it `client`, `upstream` and `listen` are absent.
         """
         try:
-            return self._is_true(Context(entry, facts, self._variables))
+            return self._is_true(FilterContext(entry, facts, self._variables))
         except Exception:  # from a record's own code: a filter must not stop traffic
             return False
 

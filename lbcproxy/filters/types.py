@@ -67,7 +67,7 @@ ABSENT: Final = _Absent()
 Convert: TypeAlias = Callable[[Any], Any]
 """From one form of a value to another."""
 RecordGetter: TypeAlias = Callable[[Any, Any], Any]
-"""From a record and the `Context` to a value."""
+"""From a record and the `FilterContext` to a value."""
 
 
 class Family(enum.StrEnum):
@@ -107,7 +107,7 @@ class RecordField(msgspec.Struct, frozen=True):
 
     type: ValueType
     get: RecordGetter
-    """Called with the record and the `Context`."""
+    """Called with the record and the `FilterContext`."""
     rule: str = ""
     """The rule of the chains that have it, as `claim_trie`; empty if all chains have it."""
 

@@ -112,7 +112,7 @@ class Interception:
 
     def _is_meant(self, session: Any, message: Message) -> bool:
         wanted = self.filter
-        return wanted is not None and wanted.matches(message, session.number, session.facts)
+        return wanted is not None and wanted.matches(message, session.number, session.info)
 
     def _too_long(self, number: int) -> None:
         if number in self._held:

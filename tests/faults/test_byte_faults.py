@@ -20,7 +20,7 @@ def test_the_kinds_are_those_of_toxiproxy():
 
 
 def test_latency_delays_everything_by_the_same():
-    """From when it came, however much comes; the end is behind the last byte."""
+    """Bytes are delayed from their arrival; the end follows the last byte."""
     line = DrivenChain(fault("latency", latency=1000))
     line.put(b"a").run(0.5).put(b"b").close().run()
     assert line.out == [(1.0, b"a"), (1.5, b"b"), (1.5, "end")]
@@ -52,7 +52,7 @@ def test_jitter_is_on_both_sides():
 
 
 def test_bandwidth_spreads_bytes_over_time():
-    """10 KB/s are a piece of 1,000 bytes each tenth of a second; the end is behind the last."""
+    """10 KB/s is a piece of 1,000 bytes every tenth of a second; the end follows the last piece."""
     line = DrivenChain(fault("bandwidth", rate=10))
     line.put(bytes(2500)).close().run()
     sizes = [(at, len(each)) for at, each in line.out[:-1]]
@@ -109,7 +109,7 @@ def test_a_timeout_that_is_removed_closes():
 
 
 def test_reset_peer_resets_after_the_first_bytes():
-    """They are lost, and what comes meanwhile."""
+    """They are lost, and so is what arrives before the reset."""
     line = DrivenChain(fault("reset_peer", timeout=500)).run(3)
     line.put(b"a").run(0.2).put(b"b").run()
     assert line.out == [(3.5, "reset")]
@@ -117,7 +117,7 @@ def test_reset_peer_resets_after_the_first_bytes():
 
 
 def test_slicer_cuts_and_waits():
-    """Pieces of about the size, a delay apart; the end behind the last delay."""
+    """Pieces of about the size, a delay apart; the end follows the last delay."""
     line = DrivenChain(fault("slicer", average_size=10, size_variation=3, delay=100_000))
     data = bytes(range(250))
     line.put(data).close().run()

@@ -34,7 +34,7 @@ KEEPING = st.one_of(
 
 
 def named(faults: Sequence[Fault]) -> list[Fault]:
-    """Give each a name of its own."""
+    """Return the faults, each with a name of its own."""
     return [replace(each, name=f"{number}") for number, each in enumerate(faults)]
 
 
@@ -44,7 +44,7 @@ pieces = st.lists(st.integers(1, 700), max_size=12)
 
 @given(chains, pieces)
 def test_every_byte_comes_in_order_and_then_the_end(faults: list[Fault], sizes: list[int]):
-    """Whatever delays, cuts and slows, one behind the other."""
+    """Faults that delay, cut and slow down, one after the other."""
     line = DrivenChain(*faults)
     data = sent(line, sizes)
     line.close().run()

@@ -92,7 +92,7 @@ def test_delay():
 
 
 def test_replay():
-    """An earlier one comes again behind each."""
+    """An earlier message is sent again after each."""
     got = nonces(sent("replay of=2", 4).upstream_got)
     assert len(got) == 7
     assert got[:3] == [0, 1, 0]

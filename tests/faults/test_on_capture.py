@@ -30,7 +30,7 @@ CUT = {
 
 @pytest.fixture(scope="module")
 def streams():
-    """Give the bytes of the conversation, to the upstream and back."""
+    """Return the bytes of the conversation, to the upstream and back."""
     found = dict.fromkeys(Direction, b"")
     for entry in open_capture(CAPTURE):
         found[entry.direction] += entry.raw
@@ -115,7 +115,7 @@ def test_what_only_slows_down_keeps_every_byte_in_order(loop, streams, kind):
 
 
 def test_all_that_slow_down_together(loop, streams):
-    """One behind the other."""
+    """One after the other."""
     faults = [Fault(type=kind, attributes=values) for kind, values in WHOLE.items()]
     up, down, _ = passed(loop, streams, *faults)
     assert (up, down) == streams
@@ -123,7 +123,7 @@ def test_all_that_slow_down_together(loop, streams):
 
 @pytest.mark.parametrize("kind", sorted(CUT))
 def test_what_ends_a_session_says_so(loop, streams, kind):
-    """And nothing arrives behind it."""
+    """And nothing arrives after it."""
     up, down, observer = passed(loop, streams, Fault(type=kind, attributes=CUT[kind]), ends=False)
     if kind == "limit_data":
         assert down == streams[1][:5000]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lbcproxy.capture import open_capture
 from lbcproxy.filters import BadFilter, parse
-from lbcproxy.filters.fields import ENTRY_FIELDS, Context
+from lbcproxy.filters.fields import ENTRY_FIELDS, FilterContext
 from lbcproxy.resources import folder
 
 WORDS = [
@@ -25,7 +25,7 @@ WORDS = [
 
 @functools.cache
 def entries():
-    """Give one entry of each command in a capture, and of each size."""
+    """Return one entry of each command in a capture, and of each size."""
     every = open_capture(folder("captures") / "lbcd-probe.pcap")
     return tuple({(each.command, each.length): each for each in every}.values())
 
@@ -41,7 +41,7 @@ def hold(text):
         assert caret.strip() == "^"
         return
     for entry in entries():
-        answer = wanted._is_true(Context(entry, None, wanted._variables))
+        answer = wanted._is_true(FilterContext(entry, None, wanted._variables))
         assert type(answer) is bool
         if answer and wanted.commands is not None:
             assert entry.command in wanted.commands
@@ -50,7 +50,7 @@ def hold(text):
 @settings(max_examples=1500, deadline=None, database=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join))
 def test_words_of_the_language_in_any_order(text):
-    """Most make no sense; the rest is asked."""
+    """Most are errors; the others are evaluated."""
     hold(text)
 
 

@@ -18,7 +18,7 @@ NETWORK = networks.get("lbry-regtest")
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Give the commands that are decoded, in order."""
+    """Return the commands that are decoded, in order."""
     found = []
     decode = Codec.decode
 
@@ -31,7 +31,7 @@ def decoded(monkeypatch):
 
 
 def fresh():
-    """Give the entries of a capture of which only the handshake has been decoded."""
+    """Return the entries of a capture of which only the handshake has been decoded."""
     return list(open_capture(folder("captures") / "lbcd-sync.pcap"))
 
 

@@ -19,34 +19,34 @@ NETWORK = networks.get("lbry-regtest")
 
 @functools.cache
 def entries(name):
-    """Give the entries of one of the captures that lbcproxy comes with."""
+    """Return the entries of one of the captures that lbcproxy comes with."""
     return tuple(open_capture(folder("captures") / f"{name}.pcap"))
 
 
 def both():
-    """Give the entries of both."""
+    """Return the entries of both."""
     return entries("lbcd-sync") + entries("lbcd-probe")
 
 
 def record(entry, command):
-    """Give an entry's record, if it has that command."""
+    """Return an entry's record, if it has that command."""
     return entry.message.record if entry.command == command else None
 
 
 def txs(entry):
-    """Give the transaction of a `tx`, as a list."""
+    """Return the transaction of a `tx`, as a list."""
     found = record(entry, "tx")
     return [] if found is None else [found]
 
 
 def blocks(entry):
-    """Give the block of a `block`, as a list."""
+    """Return the block of a `block`, as a list."""
     found = record(entry, "block")
     return [] if found is None else [found]
 
 
 def claims(transactions):
-    """Give their claims."""
+    """Return their claims."""
     return [claim for _, claim in claims_of(transactions)]
 
 
@@ -283,7 +283,7 @@ def test_the_commands_it_can_match(text, commands):
     ],
 )
 def test_whether_the_payload_is_needed(text, needed):
-    """The same question, of what is asked."""
+    """The same question in Python."""
     assert parse(text).needs_record is needed
 
 

@@ -30,7 +30,7 @@ class Greeting(MessageRecord, frozen=True, gc=False):
         return self.mood > 3
 
     def derived(self) -> dict[str, Any]:
-        """Give the mood in a word."""
+        """Return the mood in a word."""
         return {"cheerful": self.cheerful}
 
 

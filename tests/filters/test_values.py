@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lbcproxy import networks
 from lbcproxy.filters import parse
-from lbcproxy.filters.fields import Context, members_of
+from lbcproxy.filters.fields import FilterContext, members_of
 from lbcproxy.filters.types import Family, RecordField, ValueType, fields_of
 from lbcproxy.session import Direction, Entry, Message
 from lbcproxy.wire import Codec, commands
@@ -37,7 +37,7 @@ def entry_of(command, payload, codec=CODEC):
 
 
 def seen(kind, value, context):
-    """Give a value as a filter sees it, all the way down."""
+    """Return a value as a filter sees it, all the way down."""
     if value is None:
         return None
     if kind.family == "list":
@@ -74,14 +74,14 @@ def comparable(value):
 @pytest.mark.parametrize("params", [PARAMS, BITCOIN, LITECOIN], ids=["lbry", "bitcoin", "litecoin"])
 @pytest.mark.parametrize("command", commands())
 def test_values_are_those_of_to_dict(command, params):
-    """What is read off a printed object can be asked for, by the same name, in the same form."""
+    """What a printed object shows can be used in a filter, by the same name and in the same form."""
     record = record_of(command)
     assert record is not None
 
     @settings(max_examples=25, deadline=None, suppress_health_check=SLOW, database=None)
     @given(records(record, params))
     def compare(made):
-        context = Context(entry_of(command, b""), None, 0)
+        context = FilterContext(entry_of(command, b""), None, 0)
         kind = ValueType(family=Family.RECORD, description="", record=record)
         assert comparable(seen(kind, made, context)) == comparable(made.to_dict())
 
@@ -95,7 +95,7 @@ def test_the_exceptions_are_needed():
 
 
 def paths(kind, name, depth=0):
-    """Give filters that touch everything below a value."""
+    """Return filters that touch everything below a value."""
     if kind.family == "list":
         yield f"len({name}) > 1"
         yield f"{name}[0] == null"
@@ -115,7 +115,7 @@ def paths(kind, name, depth=0):
 
 
 def of_command(command):
-    """Give filters that ask for every field of a command."""
+    """Return filters that use every field of a command."""
     record = record_of(command)
     return [
         parse(text)
@@ -137,7 +137,7 @@ def test_a_filter_never_fails(command):
     def ask(payload):
         entry = entry_of(command, payload)
         for each in filters:
-            assert each._is_true(Context(entry, None, each._variables)) in (True, False)
+            assert each._is_true(FilterContext(entry, None, each._variables)) in (True, False)
             assert type(each(entry)) is bool
 
     ask()

@@ -65,7 +65,7 @@ def test_what_a_hook_raises_is_named_and_the_traffic_goes_on(error, waits, polic
 @pytest.mark.parametrize("event", ["start", "handshake", "end"])
 @pytest.mark.parametrize("error", ESCAPES)
 def test_what_a_hook_for_events_raises_is_named(error, event, waits):
-    """Another plugin is told all the same; an end that fails is no reason not to end."""
+    """Other plugins are still called; an `on_end` that fails does not keep the session open."""
     told = []
     other = plugin(**{f"on_{event}": lambda self, *arguments: told.append(event)})
     trial = Trial(plugin(**{f"on_{event}": raising(error, waits=waits)}), other)

@@ -1,4 +1,4 @@
-"""What plugins put into a session is bounded, however they do it, and a refusal is told."""
+"""What plugins inject into a session is bounded, whatever they use, and a rejection is reported."""
 
 import pytest
 
@@ -42,7 +42,7 @@ WAYS = {
 
 @pytest.mark.parametrize("verdicts", WAYS.values(), ids=WAYS)
 def test_what_verdicts_put_in_is_bounded_in_bytes(verdicts):
-    """20 pings once made 4 GB: nobody asked whether they were read."""
+    """20 pings once took 4 GB: nothing checked whether they were read."""
     plugin = Answering(*verdicts)
     trial = Trial(plugin)
     trial.full.add(UP)
@@ -136,7 +136,7 @@ def test_what_waits_for_the_end_of_a_long_message_counts():
 
 
 def test_a_node_that_does_not_read_holds_no_more_than_that(tmp_path):
-    """In a session, with a socket's buffer behind it; pings go on."""
+    """In a session with a socket's buffer; pings continue."""
     path = tmp_path / "answers.py"
     path.write_text(
         "from lbcproxy.plugin import *\n"

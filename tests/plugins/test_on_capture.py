@@ -59,7 +59,7 @@ class Everything(Plugin):
 
 @pytest.fixture(scope="module")
 def through(tmp_path_factory):
-    """Take a capture through the plugin: what was, what became of it, what the plugin saw."""
+    """Send a capture through the plugin; return its messages, their verdicts, and what it saw."""
     path = tmp_path_factory.mktemp("plugin") / "everything.py"
     path.write_text(PLUGIN)
 

@@ -380,7 +380,7 @@ def test_injections_of_a_long_session_are_no_flood():
 
 
 def test_what_a_plugin_wanted_later_is_named_if_it_fails():
-    """Nobody else is there to be told."""
+    """Only the log can report it."""
     hooks = {"on_start": lambda self, session: session.later(5, lambda: 1 / 0)}
     trial = Trial(plugin(**hooks))
     trial.advance(5)
@@ -494,3 +494,13 @@ def test_each_leg_has_the_version_that_its_ends_agree_on():
         60000,
         trial.network.protocol_version,
     )
+
+
+def test_the_old_name_of_the_addresses_warns():
+    """`session.facts` still works, and says that it is `session.info`."""
+    found = []
+    trial = Trial(plugin(on_ping=lambda self, session, _: found.append(session)))
+    trial.to_upstream(Ping(1))
+    [session] = found
+    with pytest.warns(DeprecationWarning, match=r"session\.facts is now session\.info"):
+        assert session.facts is session.info

@@ -34,7 +34,7 @@ def version(agent=b"/real:1/", height=0):
 
 @pytest.fixture(scope="module")
 def captured():
-    """Give the messages of a real conversation of two lbcd nodes."""
+    """Return the messages of a real conversation of two lbcd nodes."""
     entries = list(open_capture(CAPTURE))
     return {
         command: [each for each in entries if each.command == command]
@@ -61,7 +61,7 @@ def test_drop_command():
 
 
 def test_slow_inventory():
-    """What is behind it waits too."""
+    """What follows it waits too."""
     slow = trial("slow_inventory", seconds=2)
     slow.to_client(Inv((InventoryVector(1, bytes(32)),)), Ping(1))
     assert slow.client_got == []
@@ -95,7 +95,7 @@ def test_pin_addresses(host, kind):
 
 
 def test_black_hole(captured):
-    """Not announced, not asked for, not delivered."""
+    """It is not announced, requested or sent."""
     tx = captured["tx"][0].message
     other = InventoryVector(1, bytes(32))
     it = InventoryVector(1, tx.record.txid)
@@ -109,7 +109,7 @@ def test_black_hole(captured):
 
 
 def test_withhold_block(captured):
-    """It comes later, byte for byte; everything else passes meanwhile."""
+    """It is sent later, byte for byte; everything else passes."""
     block = captured["block"][0].message
     held = trial("withhold_block", seconds=30)
     assert held.to_client(block.raw) == "drop"
@@ -178,7 +178,7 @@ def test_malform(how, words):
 
 @pytest.mark.parametrize("how", ["magic", "length"])
 def test_malformed_headers(how):
-    """What comes behind cannot be found by its place."""
+    """What follows cannot be found by its offset."""
     bad = trial("malform", commands="ping", how=how)
     bad.to_upstream(Ping(1))
     [raw] = {bad.bytes_to(UP)}

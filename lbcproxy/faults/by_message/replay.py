@@ -11,13 +11,13 @@ from lbcproxy.faults.message_fault import MessageFault, MessageFaultState
 from lbcproxy.plugins.verdicts import Inject, Verdict
 from lbcproxy.session import Message
 
-__all__ = ["FAULT", "Replay"]
+__all__ = ["FAULT", "ReplayMessage"]
 
 MAX_KEPT_SIZE = 1 << 20
 """Bytes of a message; a longer one is not remembered."""
 
 
-class Replay(MessageFault, frozen=True):
+class ReplayMessage(MessageFault, frozen=True):
     """Send one of the last `of` selected messages again, after this one."""
 
     type = "replay"
@@ -33,4 +33,4 @@ class Replay(MessageFault, frozen=True):
         return [Inject(state.random.choice(earlier), why="an earlier one")] if earlier else []
 
 
-FAULT = Replay
+FAULT = ReplayMessage
