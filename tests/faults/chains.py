@@ -13,7 +13,7 @@ OWN = ("name", "toxicity", "stream")
 def fault(
     kind: str, *, after: int = 0, start: float = 0, lasts: float | None = None, **given: Any
 ) -> Fault:
-    """Return a fault with attributes and a schedule; `name`, `toxicity` and `stream` are its own."""
+    """Return a fault; what is not a setting is one of its attributes."""
     own = {name: given.pop(name) for name in OWN if name in given}
     schedule = {"after_bytes": after, "from_seconds": start, "for_seconds": lasts}
     return Fault(type=kind, attributes=given, **schedule, **own)

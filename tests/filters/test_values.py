@@ -74,7 +74,7 @@ def comparable(value):
 @pytest.mark.parametrize("params", [PARAMS, BITCOIN, LITECOIN], ids=["lbry", "bitcoin", "litecoin"])
 @pytest.mark.parametrize("command", commands())
 def test_values_are_those_of_to_dict(command, params):
-    """What a printed object shows can be used in a filter, by the same name and in the same form."""
+    """What a printed object shows can be used in a filter, by the same name and form."""
     record = record_of(command)
     assert record is not None
 
