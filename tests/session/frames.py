@@ -3,7 +3,18 @@
 from typing import Any
 
 from lbcproxy import networks
-from lbcproxy.session import Delivery, Direction, Entry, Session
+from lbcproxy.session import (
+    Delivery,
+    Direction,
+    End,
+    EndCause,
+    Entry,
+    NodeState,
+    Session,
+    SessionInfo,
+    SessionSummary,
+)
+from lbcproxy.session.events import SessionEnded
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
@@ -20,6 +31,7 @@ __all__ = [
     "ping",
     "raw",
     "session",
+    "session_ended",
     "verack",
     "version",
 ]
@@ -78,3 +90,16 @@ def raw(deliveries: list[Delivery]) -> bytes:
 def session(stream_above: int | None = None, **rest: Any) -> Session:
     """A session that reads messages whole, if not told otherwise."""
     return Session(1, NETWORK, stream_above=stream_above, **rest)
+
+
+def session_ended(info: SessionInfo, time_ns: int) -> SessionEnded:
+    """Return the end of a session in which nothing was said."""
+    nothing = NodeState().statistics()
+    summary = SessionSummary(
+        info=info,
+        end=End(EndCause.CLOSED, UP),
+        protocol_version=None,
+        client=nothing,
+        upstream=nothing,
+    )
+    return SessionEnded(summary, time_ns)
