@@ -1,6 +1,6 @@
-"""The pytest plugin: captures beside tests, played and recorded. Installed with lbcproxy.
+"""The pytest plugin: replays and records captures that are stored beside tests.
 
-What is heavy is imported by the fixtures: who uses none of them pays nothing.
+The fixtures import what is expensive, so that the plugin costs nothing where it is not used.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ MARK = (
     "captures/MODULE/TEST.pcapng"
 )
 NOTE = "lbcproxy"
-"""The name under which reports carry what is to be said at the end, from workers as well."""
+"""The property of reports that has the text for the end of the run; xdist's workers send it."""
 
 
-class Used(Protocol):
-    """Something that a test was given."""
+class TestResource(Protocol):
+    """An object that a fixture has provided to a test."""
 
     def problem(self) -> str:
-        """Return why the test has failed, nothing if it has not."""
+        """Return why the test fails; empty if it does not."""
 
     def words(self) -> str:
-        """Return what a failed test should know."""
+        """Return what helps to explain a failure."""
 
     def finish(self, *, passed: bool) -> str:
-        """End; give what is to be said at the end of the run."""
+        """Release resources; return the text for the end of the run."""
 
 
-USED = pytest.StashKey[list[Used]]()
+RESOURCES = pytest.StashKey[list[TestResource]]()
 PASSED = pytest.StashKey[bool]()
 LOOP = pytest.StashKey[Any]()
 GUARD = pytest.StashKey[Any]()
 
 
-# Options. pytest-recording has some of the same names: who of both is installed shares them.
+# Options. pytest-recording has some of the same names; if both are installed, they share them.
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, None, None]:
-    """Add options when all other plugins have: what is there already is used, not added again."""
+    """Add options after all other plugins; options that exist already are used."""
     yield
     group = parser.getgroup("lbcproxy", "lbcproxy: captures of peer-to-peer conversations")
     modes = ("none", "once", "new_episodes", "all", "rewrite")
@@ -68,18 +68,19 @@ def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, None
         "--record-mode": {
             "default": None,
             "choices": modes,
-            "help": "What becomes of captures: none (default) plays them; once records those that "
-            "are missing; new_episodes adds what they have no answer to; all records anew; rewrite "
-            "too, and deletes what a test no longer needs. Only a test that passes changes one.",
+            "help": "How captures are used: none (default) replays them; once records missing "
+            "ones; new_episodes also adds responses that a capture lacks; all records every "
+            "capture again; rewrite does too, and deletes captures that a test no longer needs. "
+            "Only a passing test changes a capture.",
         },
         "--block-network": {
             "action": "store_true",
             "default": False,
-            "help": "Let tests connect to loopback alone.",
+            "help": "Let tests connect to loopback addresses only.",
         },
         "--allowed-hosts": {
             "default": None,
-            "help": "Regular expressions, separated by commas, for hosts that are not blocked.",
+            "help": "Hosts that are not blocked: regular expressions, separated by commas.",
         },
     }
     for name, settings in options.items():
@@ -90,9 +91,9 @@ def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, None
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known, and be told of reports."""
+    """Register the mark, and the plugin that collects texts from reports."""
     config.addinivalue_line("markers", MARK)
-    config.pluginmanager.register(_Notes(), "lbcproxy-notes")
+    config.pluginmanager.register(_EndNotes(), "lbcproxy-notes")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -102,19 +103,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         loop.stop()
 
 
-class _Notes:
-    """What became of captures, said at the end of the run."""
+class _EndNotes:
+    """Prints what happened to captures at the end of the run."""
 
     def __init__(self) -> None:
         self._notes: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what a test has to say; also of one that ran elsewhere."""
+        """Collect the texts of a test, which may have run in another process."""
         if report.when == "teardown":
             self._notes += [str(text) for name, text in report.user_properties if name == NOTE]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say it."""
+        """Print the texts."""
         if self._notes:
             terminalreporter.section("lbcproxy")
             for note in self._notes:
@@ -126,16 +127,16 @@ class _Notes:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Block the network while a test runs, with its fixtures."""
+    """Block the network while a test and its fixtures run."""
     config = item.config
     if not config.getoption("block_network", False):
         return (yield)
-    from lbcproxy.pytest_plugin.network import Guard
+    from lbcproxy.pytest_plugin.network import NetworkGuard
 
     guard = config.stash.get(GUARD, None)
     if guard is None:
         allowed = config.getoption("allowed_hosts", None)
-        guard = config.stash[GUARD] = Guard(allowed.split(",") if allowed else ())
+        guard = config.stash[GUARD] = NetworkGuard(allowed.split(",") if allowed else ())
     guard.close(item.nodeid)
     try:
         return (yield)
@@ -148,7 +149,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that has passed by itself for what its node, client or peer has seen."""
+    """Fail a passing test if its node, client or peer has a problem."""
     result = yield
     problem = _problem(item)
     if problem and not getattr(item, "_excinfo", None):  # pytest's failures of a unittest.TestCase
@@ -160,9 +161,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell behind a failure what was seen meanwhile: that may well be its cause.
+    """Add what was observed to a failure, because it may be the cause.
 
-    And note whether a test has passed: only then what it recorded is kept.
+    Also record whether the test has passed: only then is its recording kept.
     """
     report = yield
     if call.when == "call":
@@ -173,13 +174,13 @@ def pytest_runtest_makereport(
 
 
 def _problem(item: pytest.Item) -> str:
-    problems = [used.problem() for used in item.stash.get(USED, ())]
+    problems = [used.problem() for used in item.stash.get(RESOURCES, ())]
     return "\n\n".join(filter(None, problems))
 
 
 def _tell(item: pytest.Item, report: pytest.TestReport) -> None:
     guard = item.config.stash.get(GUARD, None)
-    words = [used.words() for used in item.stash.get(USED, ())]
+    words = [used.words() for used in item.stash.get(RESOURCES, ())]
     words += guard.blocked if guard is not None else ()
     if any(words):
         report.sections.append(("lbcproxy", "\n".join(filter(None, words)) + "\n"))
@@ -198,7 +199,7 @@ def _tell(item: pytest.Item, report: pytest.TestReport) -> None:
 
 @pytest.fixture
 def lbcproxy_config() -> dict[str, Any]:
-    """Settings of captures; override it in a conftest.py, and say them closer in marks."""
+    """Settings of captures; override it in a conftest.py. Marks take precedence."""
     return {}
 
 
@@ -206,7 +207,7 @@ def lbcproxy_config() -> dict[str, Any]:
 def recorded_node(
     request: pytest.FixtureRequest, lbcproxy_config: object
 ) -> Generator[Node, None, None]:
-    """Return a node to connect to: played or recorded, as the record mode says."""
+    """Return a node to connect to, replayed or recorded, depending on the record mode."""
     settings = _settings(request, lbcproxy_config, request.config.getoption("record_mode", None))
     yield from _node(request, settings)
 
@@ -215,7 +216,7 @@ def recorded_node(
 def replayed_node(
     request: pytest.FixtureRequest, lbcproxy_config: object
 ) -> Generator[Node, None, None]:
-    """Return a node that is played from its capture, whatever the record mode."""
+    """Return a node that is replayed from its capture in every record mode."""
     yield from _node(request, _settings(request, lbcproxy_config, "none"))
 
 
@@ -223,7 +224,7 @@ def replayed_node(
 def replayed_client(
     request: pytest.FixtureRequest, lbcproxy_config: object
 ) -> Generator[Client, None, None]:
-    """Return the client of a capture, to be played to a node."""
+    """Return the client of a capture, which can be replayed against a node."""
     from lbcproxy.pytest_plugin.client import Client
 
     settings = _settings(request, lbcproxy_config, "none")
@@ -237,7 +238,7 @@ def replayed_client(
 def make_scripted_peer(
     request: pytest.FixtureRequest, lbcproxy_config: object
 ) -> Generator[Callable[..., ScriptedPeer], None, None]:
-    """Return what makes scripted peers; its arguments are fields of their `PeerConfig`."""
+    """Return a function that makes scripted peers; its arguments are fields of `PeerConfig`."""
     from lbcproxy.peer import PeerConfig
     from lbcproxy.pytest_plugin.peer import ScriptedPeer
 
@@ -261,7 +262,7 @@ def make_scripted_peer(
 
 @pytest.fixture
 def scripted_peer(make_scripted_peer: Callable[..., ScriptedPeer]) -> ScriptedPeer:
-    """Return a peer that the test moves: it expects messages and sends them."""
+    """Return a peer that the test controls: it expects messages and sends them."""
     return make_scripted_peer()
 
 
@@ -275,9 +276,9 @@ def _node(request: pytest.FixtureRequest, settings: Settings) -> Generator[Node,
 
 
 def _use(request: pytest.FixtureRequest, used: Any) -> Generator[Any, None, None]:
-    """Have something looked at behind the test, and ended in its teardown."""
+    """Provide an object that is checked after the test, and finished in its teardown."""
     item = request.node
-    item.stash.setdefault(USED, []).append(used)
+    item.stash.setdefault(RESOURCES, []).append(used)
     yield used
     note = used.finish(passed=item.stash.get(PASSED, False))
     if note:
@@ -300,7 +301,7 @@ def _capture(request: pytest.FixtureRequest) -> tuple[Path, str]:
 
 
 def _loop(config: pytest.Config) -> Loop:
-    """Return the loop of this process; it begins with the first test that needs it."""
+    """Return the loop of this process, which is started by the first test that needs it."""
     loop = config.stash.get(LOOP, None)
     if loop is None:
         from lbcproxy.pytest_plugin.loop import Loop
@@ -314,7 +315,7 @@ def _loop(config: pytest.Config) -> Loop:
 
 @contextmanager
 def _in_words(path: Path | None = None) -> Iterator[None]:
-    """Turn what a person did wrong into a failure without a traceback of ours."""
+    """Convert a user's error to a failure without an internal traceback."""
     from lbcproxy.errors import CaptureError, LbcproxyError
 
     try:

@@ -1,12 +1,11 @@
-"""A recorded client, played to the code under test that listens as a node."""
+"""A recorded client, replayed against the code under test, which listens as a node."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.pytest_plugin.future import Answer
+from lbcproxy.pytest_plugin.future import PendingResult
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.pytest_plugin.settings import Settings
 from lbcproxy.replay import ComparisonReport, IgnoredFields, ReplayClient, load
@@ -15,9 +14,9 @@ __all__ = ["Client", "Diverged"]
 
 
 class Diverged(AssertionError):
-    """A node answered a recorded client otherwise than the recorded node; the text is the report.
+    """A node answered a recorded client differently from the recorded node.
 
-    `report` has it in parts.
+    The text is that of `report`.
     """
 
     def __init__(self, report: ComparisonReport, shown: str) -> None:
@@ -26,7 +25,7 @@ class Diverged(AssertionError):
 
 
 class Client:
-    """The client of a capture; `run` plays it, as often as wanted."""
+    """The client of a capture; `run` replays it, any number of times."""
 
     def __init__(self, loop: Loop, settings: Settings, path: Path, shown: str) -> None:
         if not path.exists():
@@ -34,16 +33,21 @@ class Client:
         self._loop = loop
         self._settings = settings
         self._shown = shown
-        self._answers: list[Answer[ComparisonReport]] = []
+        self._answers: list[PendingResult[ComparisonReport]] = []
         self._running: set[ReplayClient] = set()
         self.path = path
         """The capture."""
 
-    def run(self, host: str, port: int, *, check: bool = True) -> Answer[ComparisonReport]:
-        """Play it to a node and give the report; fails with Diverged if the node is another.
+    def run(self, host: str, port: int, *, check: bool = True) -> PendingResult[ComparisonReport]:
+        """Replay the client against a node.
 
-        Without `check` the report alone says so. Fails with `replay.ReplayFailed` if there is no
-        connection.
+        Args:
+            host: The node's host.
+            port: The node's port.
+            check: Whether the result fails with `Diverged` if there are differences.
+
+        Returns:
+            The report. Fails with `replay.ReplayFailed` if there is no connection.
         """
         answer = self._loop.start(
             f"the recorded client at {Endpoint(host, port)}", self._run, Endpoint(host, port), check
@@ -51,22 +55,20 @@ class Client:
         self._answers.append(answer)
         return answer
 
-    # What the plugin asks for.
+    # Called by the plugin.
 
     def problem(self) -> str:
-        """Say if a run was never waited for."""
+        """Return an error if a run was never awaited."""
         if all(each.asked for each in self._answers):
             return ""
-        return (
-            "a replayed client was never waited for: await what run() gives, or call its result()"
-        )
+        return "a replayed client was never awaited: await what run() returns, or call its result()"
 
     def words(self) -> str:
-        """Nothing: a report says it all."""
+        """Return nothing: the report is complete."""
         return ""
 
     def finish(self, *, passed: bool) -> str:
-        """End what still runs."""
+        """Abort the runs that are in progress."""
         self._loop.call(self._abort)
         return ""
 
@@ -75,7 +77,7 @@ class Client:
         with load(
             self.path, session=settings.session, network=settings.chosen_network
         ) as conversation:
-            client: Any = ReplayClient(
+            client = ReplayClient(
                 self._loop.reactor,
                 conversation,
                 where,

@@ -1,4 +1,4 @@
-"""What is not there yet: waited for by a plain test, an asyncio one, or one of Twisted."""
+"""A result that arrives later, for plain tests and those of asyncio and Twisted."""
 
 from __future__ import annotations
 
@@ -10,35 +10,41 @@ from typing import Any, Generic, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-__all__ = ["Answer"]
+__all__ = ["PendingResult"]
 
 T = TypeVar("T")
 
 
-class Answer(Generic[T]):
-    """Something to come.
+class PendingResult(Generic[T]):
+    """A result that arrives later.
 
-    A plain test calls `result()`, an `async def` of asyncio or Twisted awaits it, and who wants a
-    Deferred of the reactor that `twisted.internet.reactor` means calls `deferred()`.
+    A plain test calls `result()`, and a coroutine of asyncio or Twisted awaits it. `deferred()`
+    returns a Deferred of the global reactor.
     """
 
     def __init__(self, future: Future[T], what: str) -> None:
         self._future = future
         self._what = what
         self.asked = False
-        """Whether anybody has waited for it."""
+        """Whether it was awaited or requested."""
 
     def __repr__(self) -> str:
-        return f"<Answer {self._what}{': there' if self.done() else ''}>"
+        return f"<PendingResult {self._what}{': there' if self.done() else ''}>"
 
     def done(self) -> bool:
-        """Whether it is there, or has failed."""
+        """Return whether it has arrived or failed."""
         return self._future.done()
 
     def result(self, timeout: float | None = None) -> T:
-        """Wait and give it; raises what it failed with, or TimeoutError after so many seconds.
+        """Wait for the result, and return it.
 
-        Raises RuntimeError in a coroutine of asyncio: nothing else would run meanwhile.
+        Args:
+            timeout: Seconds to wait; None for no limit.
+
+        Raises:
+            TimeoutError: If it does not arrive in time.
+            RuntimeError: In a coroutine of asyncio, whose loop would be blocked.
+            Exception: The exception that it failed with.
         """
         self.asked = True
         if not self._future.done() and _in_asyncio():
@@ -46,7 +52,7 @@ class Answer(Generic[T]):
         return self._future.result(timeout)
 
     def deferred(self) -> Deferred[T]:
-        """Return a Deferred of it; to be called and used in the global reactor's thread."""
+        """Return a Deferred of the result; call and use it in the global reactor's thread."""
         from twisted.internet import reactor  # noqa: TID251 # the test's own, which waits for us
 
         self.asked = True
@@ -72,7 +78,7 @@ class Answer(Generic[T]):
 
 
 def _in_asyncio() -> bool:
-    """Whether a coroutine of asyncio runs; one of Twisted may, on a reactor that is asyncio's."""
+    """Return whether a coroutine of asyncio is running; false for one of Twisted's."""
     try:
         return asyncio.current_task() is not None
     except RuntimeError:

@@ -1,58 +1,67 @@
-"""A reactor of our own in a thread, so that tests may have any loop, or none.
+"""A separate reactor in a thread, so that tests may use any event loop, or none.
 
-It is not the reactor that `twisted.internet.reactor` means: trial and pytest-twisted run that one.
+It is not the global `twisted.internet.reactor`, which trial and pytest-twisted run.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 
-from lbcproxy.pytest_plugin.future import Answer
+from lbcproxy.pytest_plugin.future import PendingResult
+from lbcproxy.reactor import Reactor
 
 __all__ = ["Loop"]
 
-T = TypeVar("T")
+Outcome: TypeAlias = Any
+"""What a function returns, or what its Deferred or coroutine results in."""
 
-SECONDS = 60.0
-"""After which what is asked of the loop is given up; nothing takes nearly so long."""
+CALL_TIMEOUT = 60.0
+"""Seconds to wait for a call; no call takes nearly as long."""
 
 
 class Loop:
     """A reactor that runs until `stop`."""
 
     def __init__(self) -> None:
-        self.reactor: Any = _make_reactor()
+        self.reactor: Reactor = _make_reactor()
         self._thread = threading.Thread(target=self._run, name="lbcproxy", daemon=True)
         self._thread.start()
 
     @property
     def thread_id(self) -> int | None:
-        """The thread it runs in."""
+        """The id of its thread."""
         return self._thread.ident
 
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function in the reactor's thread and give what it, or its Deferred, comes to."""
-        return self._begin(function, arguments).result(SECONDS)
+    def call(self, function: Callable[..., object], *arguments: object) -> Outcome:
+        """Call a function in the reactor's thread, wait, and return its result.
 
-    def start(self, what: str, function: Callable[..., Any], *arguments: Any) -> Answer[Any]:
-        """Do the same, and do not wait; `what` says in words what is awaited."""
-        return Answer(self._begin(function, arguments), what)
+        The function may return a Deferred or a coroutine.
+        """
+        return self._begin(function, arguments).result(CALL_TIMEOUT)
+
+    def start(
+        self, what: str, function: Callable[..., object], *arguments: object
+    ) -> PendingResult[Outcome]:
+        """Call a function like `call`, but do not wait; `what` describes the result."""
+        return PendingResult(self._begin(function, arguments), what)
 
     def stop(self) -> None:
         """Stop the reactor and wait for its thread."""
         self.reactor.callFromThread(self.reactor.stop)
-        self._thread.join(SECONDS)
+        self._thread.join(CALL_TIMEOUT)
 
-    def _begin(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()  # who waits no longer does not end what it waited for
+    def _begin(
+        self, function: Callable[..., object], arguments: tuple[object, ...]
+    ) -> Future[Outcome]:
+        future: Future[Outcome] = Future()
+        future.set_running_or_notify_cancel()  # a caller that times out does not cancel the call
         self.reactor.callFromThread(_begin, future, function, arguments)
         return future
 
@@ -60,23 +69,24 @@ class Loop:
         self.reactor.run(installSignalHandlers=False)
 
 
-def _begin(future: Future[Any], function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _begin(
+    future: Future[Outcome], function: Callable[..., object], arguments: tuple[object, ...]
+) -> None:
     waiting = maybeDeferred(_called, function, arguments)
     waiting.addCallbacks(future.set_result, lambda failure: _fail(future, failure))
 
 
-def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _called(function: Callable[..., object], arguments: tuple[object, ...]) -> object:
     result = function(*arguments)
-    return Deferred.fromCoroutine(result) if hasattr(result, "send") else result
+    return Deferred.fromCoroutine(result) if isinstance(result, Coroutine) else result
 
 
-def _fail(future: Future[Any], failure: Failure) -> None:
-    error: Any = failure.value
-    future.set_exception(error)
+def _fail(future: Future[Outcome], failure: Failure) -> None:
+    future.set_exception(failure.value)
 
 
-def _make_reactor() -> Any:
-    """Make the kind that Twisted chooses by itself on this system, as far as it has it."""
+def _make_reactor() -> Reactor:
+    """Return a reactor of the type that Twisted uses by default on this system."""
     try:
         from twisted.internet.epollreactor import EPollReactor
     except ImportError:

@@ -1,4 +1,4 @@
-"""What to say of a question without an answer: which, what was recorded, what differs."""
+"""Describes a request without a recorded response, and the most similar recorded requests."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from lbcproxy.wire.messages.inventory import type_name
 
 __all__ = ["Played", "describe", "field_lines"]
 
-MOST_QUESTIONS = 5
-MOST_LOOKED_AT = 200
-MOST_NEAR = 3
-MOST_FIELDS = 6
+MAX_REQUESTS = 5
+MAX_LOOKED_AT = 200
+MAX_NEAR = 3
+MAX_FIELDS = 6
 WIDE = 120
 
 
 class Played(NamedTuple):
-    """What is being played, in words."""
+    """The capture that is replayed."""
 
     path: Path
     mode: str
     hint: str
-    """What would record the answer."""
+    """How to record the response."""
 
 
 class _Near(NamedTuple):
@@ -42,20 +42,20 @@ class _Near(NamedTuple):
 
 
 def describe(played: Played, questions: Sequence[tuple[Message, Answers]]) -> str:
-    """Tell of each question, with the nearest of those that were recorded."""
-    first, *more = questions[:MOST_QUESTIONS]
+    """Return a description of each request, with the most similar recorded ones."""
+    first, *more = questions[:MAX_REQUESTS]
     lines = [_head(first[0]), f"capture: {played.path} (record mode {played.mode})"]
     lines += _recorded(*first)
     for question, answers in more:
         lines += ["", _head(question), *_recorded(question, answers)]
-    if len(questions) > MOST_QUESTIONS:
-        lines += ["", f"and to {len(questions) - MOST_QUESTIONS:,} more"]
+    if len(questions) > MAX_REQUESTS:
+        lines += ["", f"and to {len(questions) - MAX_REQUESTS:,} more"]
     return "\n".join([*lines, "", played.hint])
 
 
 def field_lines(fields: Sequence[FieldDifference], names: tuple[str, str]) -> Iterator[str]:
-    """Put the two sides of fields under each other."""
-    shown = fields[:MOST_FIELDS]
+    """Yield the fields with their two values below each other."""
+    shown = fields[:MAX_FIELDS]
     wide = max((len(each.path) for each in shown), default=0)
     wide_name = max(map(len, names))
     for each in shown:
@@ -64,12 +64,12 @@ def field_lines(fields: Sequence[FieldDifference], names: tuple[str, str]) -> It
             continue
         yield f"{each.path:<{wide}}  {names[0]:<{wide_name}}  {each.recorded}"
         yield f"{'':<{wide}}  {names[1]:<{wide_name}}  {each.live}"
-    if len(fields) > MOST_FIELDS:
-        yield f"{len(fields) - MOST_FIELDS:,} more fields differ"
+    if len(fields) > MAX_FIELDS:
+        yield f"{len(fields) - MAX_FIELDS:,} more fields differ"
 
 
 def _head(question: Message) -> str:
-    """Return what pytest shows of a failure in its last lines."""
+    """Return the line that pytest shows in its summary."""
     return f"no recorded answer: {printable(question.command)} {_summary(question)}".rstrip()
 
 
@@ -96,7 +96,7 @@ def _summary(message: Message) -> str:
 
 
 def _things(recorded: Message, asked: Message) -> Sequence[FieldDifference]:
-    """Compare lists of things by name; nothing for messages that are none."""
+    """Return the differences between two lists of objects; empty for other messages."""
     sides = items_of(recorded), items_of(asked)
     return [
         FieldDifference(f"inventory[{index}]", _thing(one), _thing(other))
@@ -115,10 +115,10 @@ def _nearest(
     ignored = IgnoredFields()
     asked = plain(question, ignored)
     found = []
-    for turn in recorded[-MOST_LOOKED_AT:]:
+    for turn in recorded[-MAX_LOOKED_AT:]:
         message = conversation.message(turn)
         fields = list(_things(message, question) or differing(plain(message, ignored), asked))
         weight = sum(each.more or 1 for each in fields)
         found.append(_Near(weight, turn, message, fields))
     found.sort(key=lambda each: (each.weight, each.turn.position))
-    return found[:MOST_NEAR]
+    return found[:MAX_NEAR]

@@ -1,4 +1,4 @@
-"""No way out: while it holds, nothing of this process connects to anything but loopback."""
+"""Blocks connections of this process to anything but loopback addresses."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ import re
 import socket
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-__all__ = ["Guard", "NetworkBlocked", "is_loopback"]
+__all__ = ["NetworkBlocked", "NetworkGuard", "is_loopback"]
 
+Host: TypeAlias = str | bytes | None
+SocketAddress: TypeAlias = Any
+"""An address as the socket module takes it: a tuple for IPv4 and IPv6."""
 PATCHED = ("connect", "connect_ex", "sendto")
 
 
 class NetworkBlocked(RuntimeError):
-    """A test wanted to leave loopback; no OSError, which code that tries again would swallow."""
+    """A test tried to connect to another machine.
+
+    Not an OSError, because code that retries would hide it.
+    """
 
 
-class Guard:
-    """Stands before sockets from `close` to `open`; all `allowed` are regular expressions."""
+class NetworkGuard:
+    """Checks the addresses of sockets between `close` and `open`.
+
+    Args:
+        allowed: Regular expressions for hosts that are not blocked.
+    """
 
     def __init__(self, allowed: Sequence[str] = ()) -> None:
         self._allowed = [re.compile(each) for each in allowed]
@@ -28,12 +38,12 @@ class Guard:
         self._resolve: Any = None
         self._test = ""
         self.blocked: list[str] = []
-        """Where the test wanted to go."""
+        """Descriptions of the blocked connections of the test."""
         self.free: set[int | None] = set()
-        """Threads that may go anywhere: the one that records."""
+        """Ids of threads that are not blocked: the one that records."""
 
     def close(self, test: str) -> None:
-        """Let nothing out while a test runs."""
+        """Block connections while a test runs."""
         self._test = test
         self.blocked = []
         for name in PATCHED:
@@ -41,7 +51,7 @@ class Guard:
             setattr(socket.socket, name, _guarded(self, name, original))
         self._resolve, original = socket.getaddrinfo, socket.getaddrinfo
 
-        def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        def getaddrinfo(host: Host, *arguments: Any, **options: Any) -> Any:
             if not self._may(host) and not _is_number(host):
                 raise socket.gaierror(socket.EAI_FAIL, self._note(host, "look up"))
             return original(host, *arguments, **options)
@@ -49,22 +59,26 @@ class Guard:
         socket.getaddrinfo = getaddrinfo
 
     def open(self) -> None:
-        """Take it away."""
+        """Stop blocking."""
         for name, original in self._before.items():
             setattr(socket.socket, name, original)
         socket.getaddrinfo = self._resolve
 
-    def check(self, name: str, family: int, address: Any) -> int:
-        """Say 0 if a socket may go there; raises NetworkBlocked, or gives an error's number."""
+    def check(self, name: str, family: int, address: SocketAddress) -> int:
+        """Return 0 if a socket may use an address, an errno for `connect_ex`.
+
+        Raises:
+            NetworkBlocked: If it may not.
+        """
         if family not in (socket.AF_INET, socket.AF_INET6) or self._may(address[0]):
             return 0
         where = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
         what = self._note(f"{where}:{address[1]}", "connect to")
-        if name == "connect_ex":  # who calls it wants a number, and has no way to take an exception
+        if name == "connect_ex":  # its callers expect a number, not an exception
             return errno.EACCES
         raise NetworkBlocked(what)
 
-    def _may(self, host: Any) -> bool:
+    def _may(self, host: Host) -> bool:
         if threading.get_ident() in self.free or host in (None, "", b"", "localhost", b"localhost"):
             return True
         text = host.decode(errors="replace") if isinstance(host, bytes) else str(host)
@@ -78,8 +92,8 @@ class Guard:
         return words
 
 
-def _guarded(guard: Guard, name: str, original: Any) -> Any:
-    """Make a method of a socket that asks first; the address is its last argument."""
+def _guarded(guard: NetworkGuard, name: str, original: Any) -> Any:
+    """Return a socket method that checks the address, which is the last argument, first."""
 
     def method(self: socket.socket, *arguments: Any) -> Any:
         number = guard.check(name, self.family, arguments[-1]) if arguments else 0
@@ -89,11 +103,11 @@ def _guarded(guard: Guard, name: str, original: Any) -> Any:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is an address of this machine alone; a name is none."""
+    """Return whether a host is a loopback address; false for names."""
     return _is_number(host) and ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
 
-def _is_number(host: Any) -> bool:
+def _is_number(host: Host) -> bool:
     try:
         text = host.decode() if isinstance(host, bytes) else str(host)
         ipaddress.ip_address(text.partition("%")[0])

@@ -1,4 +1,4 @@
-"""The node a test connects to: played from a capture, or a real one that is recorded."""
+"""The node that a test connects to: replayed from a capture, or a real one that is recorded."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.pytest_plugin.mismatch import Played, describe
-from lbcproxy.pytest_plugin.recording import Recorded
-from lbcproxy.pytest_plugin.replaying import Replayed
+from lbcproxy.pytest_plugin.recording import RecordingProxy
+from lbcproxy.pytest_plugin.replaying import CaptureReplay
 from lbcproxy.pytest_plugin.settings import SUFFIX, Settings
 from lbcproxy.session import Message
 
@@ -17,9 +17,13 @@ __all__ = ["Node"]
 
 
 class Node:
-    """Where a test's client connects to, and what became of it.
+    """The node that a test's client connects to.
 
-    `shown` is the capture's path for people.
+    Args:
+        loop: Where the node runs.
+        settings: The settings of the test.
+        path: The capture.
+        shown: The capture's path for display.
     """
 
     def __init__(self, loop: Loop, settings: Settings, path: Path, shown: str) -> None:
@@ -39,13 +43,13 @@ class Node:
                 raise ValueError(f"cannot record {shown}: the name must end in {SUFFIX}")
         elif not path.exists():
             raise ValueError(f"there is no capture {shown}; {self._hint}")
-        self._part: Recorded | Replayed
+        self._part: RecordingProxy | CaptureReplay
         if records and upstream is not None:
             network = settings.needed_network
-            self._part = Recorded(loop, network, upstream, settings.timeout)
+            self._part = RecordingProxy(loop, network, upstream, settings.timeout)
         else:
             passed_on = upstream if self.mode == "new_episodes" else None
-            self._part = Replayed(loop, settings, path, passed_on)
+            self._part = CaptureReplay(loop, settings, path, passed_on)
         self.address: Endpoint = self._part.address
         """Host and port, as a tuple that prints as HOST:PORT."""
 
@@ -64,30 +68,32 @@ class Node:
 
     @property
     def is_recording(self) -> bool:
-        """Whether all that passes comes from the real node."""
-        return isinstance(self._part, Recorded)
+        """Whether it is a real node that is recorded."""
+        return isinstance(self._part, RecordingProxy)
 
     @property
     def unknown(self) -> Sequence[Message]:
-        """The questions that the capture has no answer to."""
-        return [] if isinstance(self._part, Recorded) else [q for q, _ in self._part.unknown()]
+        """The requests that the capture has no response to."""
+        return (
+            [] if isinstance(self._part, RecordingProxy) else [q for q, _ in self._part.unknown()]
+        )
 
     @property
     def play_count(self) -> int:
-        """How many recorded messages were sent, besides handshake and pings."""
-        return 0 if isinstance(self._part, Recorded) else self._part.play_count()
+        """Number of recorded messages that were sent, without handshake and pings."""
+        return 0 if isinstance(self._part, RecordingProxy) else self._part.play_count()
 
     @property
     def all_played(self) -> bool:
-        """Whether each recorded message of the node was sent, besides handshake and pings."""
-        return isinstance(self._part, Recorded) or not self._part.unplayed()
+        """Whether all recorded messages of the node were sent, without handshake and pings."""
+        return isinstance(self._part, RecordingProxy) or not self._part.unplayed()
 
-    # What the plugin asks for.
+    # Called by the plugin.
 
     def problem(self) -> str:
-        """Return why the test has failed, nothing if it has not."""
+        """Return why the test fails; empty if it does not."""
         part = self._part
-        if isinstance(part, Recorded):
+        if isinstance(part, RecordingProxy):
             return ""
         questions = part.unknown() if self._settings.unknown == "fail" else []
         if questions:
@@ -103,11 +109,11 @@ class Node:
         return ""
 
     def words(self) -> str:
-        """Return what a failed test should know."""
+        """Return what helps to explain a failure."""
         return self._part.words()
 
     def finish(self, *, passed: bool) -> str:
-        """End; keep what was recorded if the test has passed. Gives what there is to say of it."""
+        """Stop; keep the recording if the test has passed. Return what happened to the capture."""
         try:
             self._part.stop()
             new = self._part.new

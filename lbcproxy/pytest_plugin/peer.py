@@ -1,10 +1,9 @@
-"""A peer that does what a test says: it expects messages, and sends them."""
+"""A peer that a test controls: it expects messages, and sends them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -12,33 +11,36 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
+from lbcproxy.clock import DelayedCall
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
-from lbcproxy.pytest_plugin.future import Answer
+from lbcproxy.pytest_plugin.future import PendingResult
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.pytest_plugin.mismatch import field_lines
+from lbcproxy.reactor import ListeningPort, Reactor
 from lbcproxy.replay.comparing.fields import differing
 from lbcproxy.session import Message
 from lbcproxy.text import printable
 from lbcproxy.wire import Codec
+from lbcproxy.wire.construct_types import FieldValue
 from lbcproxy.wire.record import MessageRecord
 from lbcproxy.wire.registry import record_of
 
 __all__ = ["ScriptedPeer", "Unmet"]
 
-MOST_NAMED = 30
+MAX_NAMED = 30
 
 
 class Unmet(AssertionError):
-    """The code under test did not do what a scripted peer expected of it."""
+    """The code under test did not do what a scripted peer expected."""
 
 
 class ScriptedPeer:
-    """One end of a connection, moved by a test: it shakes hands and answers pings by itself.
+    """One end of a connection that a test controls. Handshake and pongs are automatic.
 
-    It listens from when its address is asked for, or connects. One client at a time: another may
-    come when the one before has left. All methods may be called from any thread.
+    It starts to listen when its address is read, or it connects. It accepts one client at a time;
+    another may connect after that one has left. All methods may be called from any thread.
     """
 
     def __init__(self, loop: Loop, config: PeerConfig, timeout: float) -> None:
@@ -47,12 +49,12 @@ class ScriptedPeer:
         self._codec = Codec(config.network)
         self._timeout = timeout
         self._address: Endpoint | None = None
-        self._answers: list[Answer[Any]] = []
+        self._answers: list[PendingResult[FieldValue]] = []
 
     def __repr__(self) -> str:
         return f"<ScriptedPeer {self._address or 'not listening'}>"
 
-    # Where it is.
+    # Addresses and connecting.
 
     @property
     def address(self) -> Endpoint:
@@ -71,135 +73,156 @@ class ScriptedPeer:
         """The port to connect to."""
         return self.address.port
 
-    def connect(self, host: str, port: int) -> Answer[None]:
-        """Connect to code that listens; there when the handshake is done."""
+    def connect(self, host: str, port: int) -> PendingResult[None]:
+        """Connect to the code under test; the result arrives after the handshake."""
         where = Endpoint(host, port)
         return self._wait(f"a handshake with {where}", self._script.connect, where)
 
-    # What it does.
+    # The script.
 
-    def expect(self, command: str, timeout: float | None = None, **fields: Any) -> Answer[Any]:
-        """Wait for the next message of a command that was not expected before; gives its record.
+    def expect(
+        self, command: str, timeout: float | None = None, **fields: FieldValue
+    ) -> PendingResult[FieldValue]:
+        """Wait for the next message of a command that has not been expected before.
 
-        Messages of other commands stay, to be expected later. With fields, the message must have
-        them. Fails with `Unmet`, an AssertionError, if the message has others, if none comes in
-        time, or if the connection ends before. Raises ValueError for a command without a record,
-        TypeError for a field it has not.
+        Messages of other commands are kept and can be expected later.
+
+        Args:
+            command: The command.
+            timeout: Seconds to wait; None for the timeout of the settings.
+            fields: Values that the message must have.
+
+        Returns:
+            The record. Fails with `Unmet`, an AssertionError, if a field has another value, the
+            message does not arrive in time, or the connection ends first.
+
+        Raises:
+            ValueError: For a command without a record.
+            TypeError: For a field that the command does not have.
         """
         record = record_of(command)
         if record is None:
-            raise ValueError(f"{command!r} is no command that can be read, so none to expect")
+            raise ValueError(f"{command!r} has no record, so it cannot be expected")
         if strange := sorted(fields.keys() - set(record.__struct_fields__)):
             raise TypeError(f"{command} has no field {', '.join(strange)}")
         seconds = self._timeout if timeout is None else timeout
         return self._wait(command, self._script.expect, command, seconds, fields)
 
-    def send(self, message: MessageRecord | str, **fields: Any) -> None:
-        """Send a record, or one of a command made of its fields, when the handshake is done.
+    def send(self, message: MessageRecord | str, **fields: FieldValue) -> None:
+        """Send a message after the handshake.
 
-        Raises ValueError for a command without a record, TypeError for wrong fields,
-        `wire.BadRecord` for what cannot be encoded, Unmet if the connection has ended.
+        Args:
+            message: A record, or a command.
+            fields: The fields of the command's record.
+
+        Raises:
+            ValueError: For a command without a record.
+            TypeError: For wrong fields.
+            wire.BadRecord: If the record cannot be encoded.
+            Unmet: If the connection has ended.
         """
         if isinstance(message, str):
             kind = record_of(message)
             if kind is None:
-                raise ValueError(f"{message!r} is no command with a record: use send_bytes")
+                raise ValueError(f"{message!r} has no record: use send_bytes")
             message = kind(**fields)
-        self._codec.encode(message)  # what is wrong with it is told here
+        self._codec.encode(message)  # raises in the test's thread
         self._loop.call(self._script.do, lambda peer: peer.send(message, witness=True))
 
     def send_bytes(self, data: bytes) -> None:
-        """Write bytes as they are, right or wrong, at once behind what was sent before."""
+        """Write raw bytes, valid or not, directly after what was sent before."""
         self._loop.call(self._script.do, lambda peer: peer.write(data))
 
     def disconnect(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._loop.call(self._script.do, lambda peer: peer.disconnect("the script says so"))
 
-    def when_ready(self) -> Answer[None]:
+    def when_ready(self) -> PendingResult[None]:
         """Wait for the handshake."""
         return self._wait("the handshake", self._script.ready, self._timeout)
 
-    def when_disconnected(self) -> Answer[str]:
-        """Wait for the end of the connection; gives why."""
+    def when_disconnected(self) -> PendingResult[str]:
+        """Wait for the end of the connection; the result is the reason."""
         return self._wait("the end of the connection", self._script.gone, self._timeout)
 
     @property
     def received(self) -> Sequence[Message]:
-        """All messages that came, expected or not, in order."""
+        """All received messages, expected or not, in order."""
         messages: list[Message] = self._loop.call(lambda: list(self._script.received))
         return messages
 
-    # What the plugin asks for.
+    # Called by the plugin.
 
     def problem(self) -> str:
-        """Return what the test expected and never looked at."""
+        """Return an error if the test never awaited an expectation."""
         forgotten = [repr(each) for each in self._answers if not each.asked]
         if not forgotten:
             return ""
         return (
-            f"expected and never waited for: {', '.join(forgotten)}\n"
-            "await what expect() gives, or call its result()"
+            f"expected but never awaited: {', '.join(forgotten)}\n"
+            "await what expect() returns, or call its result()"
         )
 
     def words(self) -> str:
-        """Return what came."""
+        """Return the received commands."""
         return f"scripted peer: {self._loop.call(self._script.story)}"
 
     def finish(self, *, passed: bool) -> str:
-        """End."""
+        """Stop the peer."""
         self._loop.call(self._script.stop)
         return ""
 
-    def _wait(self, what: str, function: Callable[..., Any], *arguments: Any) -> Answer[Any]:
+    def _wait(
+        self, what: str, function: Callable[..., object], *arguments: object
+    ) -> PendingResult[FieldValue]:
         answer = self._loop.start(what, function, *arguments)
         self._answers.append(answer)
         return answer
 
 
-class _Waiting:
-    """Somebody who waits: for a command, for the handshake, or for the end."""
+class _Expectation:
+    """A wait for a command, the handshake, or the end of the connection."""
 
-    def __init__(self, what: str, fields: dict[str, Any]) -> None:
+    def __init__(self, what: str, fields: dict[str, FieldValue]) -> None:
         self.what = what
         self.fields = fields
-        self.done: Deferred[Any] = Deferred()
-        self.alarm: Any = None
+        self.done: Deferred[object] = Deferred()
+        self.timer: DelayedCall | None = None
 
 
 READY, GONE = "(ready)", "(gone)"
 
 
 class _Script(Factory):
-    """What happens in the loop's thread; it is the callbacks of its peers."""
+    """The part in the loop's thread; the callbacks of its peers."""
 
     noisy = False
 
-    def __init__(self, reactor: Any, config: PeerConfig, timeout: float) -> None:
+    def __init__(self, reactor: Reactor, config: PeerConfig, timeout: float) -> None:
         self._reactor = reactor
         self._config = config
         self._timeout = timeout
-        self._port: Any = None
+        self._port: ListeningPort | None = None
         self._peer: Peer | None = None
         self._ended = ""
         self._pending: list[Callable[[Peer], object]] = []
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_Expectation] = []
         self._unexpected: deque[Message] = deque()
         self.received: list[Message] = []
 
     # Connections.
 
     def listen(self) -> Endpoint:
-        """Begin to take clients."""
+        """Start listening."""
         self._port = self._reactor.listenTCP(0, self, interface="127.0.0.1")
         return Endpoint("127.0.0.1", self._port.getHost().port)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """Take a client, if there is none."""
+        """Accept a client if there is none."""
         return None if self._peer is not None else self._new(inbound=True)
 
     async def connect(self, where: Endpoint) -> None:
-        """Connect and shake hands."""
+        """Connect, and wait for the handshake."""
         if self._peer is not None:
             raise Unmet(f"connected already, with {self._peer.address}")
         peer = self._new(inbound=False)
@@ -211,7 +234,7 @@ class _Script(Factory):
         await self.ready(self._timeout)
 
     async def stop(self) -> None:
-        """End everything; who still waits does not any more."""
+        """Stop listening, close the connection, and fail all waits."""
         for each in list(self._waiting):
             self._fail(each, "the test is over")
         if self._port is not None:
@@ -229,7 +252,7 @@ class _Script(Factory):
             inbound=inbound,
             clock=self._reactor,
             callbacks=self,
-            nonces=NonceCache(),  # the code under test may be of this process
+            nonces=NonceCache(),  # the code under test may be in this process
         )
         self._ended = ""
         pending, self._pending = self._pending, []
@@ -237,10 +260,10 @@ class _Script(Factory):
             each(peer)
         return peer
 
-    # What the test says.
+    # Calls of the test.
 
     def do(self, what: Callable[[Peer], object]) -> None:
-        """Do something with the connection; if nobody ever came, when somebody does."""
+        """Call a function with the connection, once there is one."""
         if self._peer is not None:
             what(self._peer)
         elif self._ended:
@@ -248,9 +271,11 @@ class _Script(Factory):
         else:
             self._pending.append(what)
 
-    def expect(self, command: str, seconds: float, fields: dict[str, Any]) -> Deferred[Any]:
+    def expect(
+        self, command: str, seconds: float, fields: dict[str, FieldValue]
+    ) -> Deferred[object]:
         """Wait for a message."""
-        waiting = _Waiting(command, fields)
+        waiting = _Expectation(command, fields)
         for message in self._unexpected:
             if message.command == command:
                 self._unexpected.remove(message)
@@ -258,35 +283,35 @@ class _Script(Factory):
                 return waiting.done
         return self._wait(waiting, seconds)
 
-    def ready(self, seconds: float) -> Deferred[Any]:
+    def ready(self, seconds: float) -> Deferred[object]:
         """Wait for the handshake."""
-        waiting = _Waiting(READY, {})
+        waiting = _Expectation(READY, {})
         if self._peer is not None and self._peer.is_ready:
             waiting.done.callback(None)
             return waiting.done
         return self._wait(waiting, seconds)
 
-    def gone(self, seconds: float) -> Deferred[Any]:
+    def gone(self, seconds: float) -> Deferred[object]:
         """Wait for the end."""
-        waiting = _Waiting(GONE, {})
+        waiting = _Expectation(GONE, {})
         if self._ended:
             waiting.done.callback(self._ended)
             return waiting.done
         return self._wait(waiting, seconds)
 
     def story(self) -> str:
-        """Return what came, and whether anybody is there."""
+        """Return what was received, and the state of the connection."""
         names = [printable(each.command) for each in self.received]
-        more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
-        came = f"received {', '.join(names[:MOST_NAMED])}{more}" if names else "received nothing"
+        more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
+        came = f"received {', '.join(names[:MAX_NAMED])}{more}" if names else "received nothing"
         if self._peer is not None:
             return came
         return f"{came}; the connection ended: {self._ended}" if self._ended else "nobody connected"
 
-    # What the peer tells.
+    # Callbacks of the peer.
 
     def on_message(self, peer: Peer, message: Message) -> None:
-        """Return it to who waits for it, or keep it."""
+        """Complete the wait for a message, or keep the message."""
         self.received.append(message)
         for each in self._waiting:
             if each.what == message.command:
@@ -296,11 +321,11 @@ class _Script(Factory):
         self._unexpected.append(message)
 
     def on_ready(self, peer: Peer) -> None:
-        """Tell who waits for it."""
+        """Complete the waits for the handshake."""
         self._tell(READY, None)
 
     def on_disconnected(self, peer: Peer, why: str) -> None:
-        """Tell everybody."""
+        """Complete the waits for the end, and fail all others."""
         if peer is self._peer:
             self._peer = None
             self._ended = why
@@ -308,31 +333,31 @@ class _Script(Factory):
             for each in list(self._waiting):
                 self._fail(each, f"the connection ended before: {why}")
 
-    def _wait(self, waiting: _Waiting, seconds: float) -> Deferred[Any]:
+    def _wait(self, waiting: _Expectation, seconds: float) -> Deferred[object]:
         self._waiting.append(waiting)
-        waiting.alarm = self._reactor.callLater(
-            seconds, self._fail, waiting, f"it did not come within {seconds:g} s"
+        waiting.timer = self._reactor.callLater(
+            seconds, self._fail, waiting, f"it did not arrive within {seconds:g} s"
         )
         return waiting.done
 
-    def _take(self, waiting: _Waiting) -> None:
+    def _take(self, waiting: _Expectation) -> None:
         self._waiting.remove(waiting)
-        if waiting.alarm.active():
-            waiting.alarm.cancel()
+        if waiting.timer is not None and waiting.timer.active():
+            waiting.timer.cancel()
 
     def _tell(self, what: str, value: object) -> None:
         for each in [each for each in self._waiting if each.what == what]:
             self._take(each)
             each.done.callback(value)
 
-    def _fail(self, waiting: _Waiting, why: str) -> None:
+    def _fail(self, waiting: _Expectation, why: str) -> None:
         self._take(waiting)
         what = {READY: "a handshake", GONE: "the end of the connection"}.get(
             waiting.what, waiting.what
         )
         waiting.done.errback(Failure(Unmet(f"expected {what}: {why}\n{self.story()}")))
 
-    def _meet(self, waiting: _Waiting, message: Message) -> None:
+    def _meet(self, waiting: _Expectation, message: Message) -> None:
         record = message.record
         if record is None:
             waiting.done.errback(Failure(Unmet(f"expected {waiting.what}: {message.error}")))

@@ -1,4 +1,4 @@
-"""A real node, recorded: a proxy before it, whose capture is kept only if the test passes."""
+"""Records a real node by a proxy in front of it; the capture is kept if the test passes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lbcproxy.replay.as_server.store import whole_file
 from lbcproxy.session import SessionInfo
 from lbcproxy.session.events import Delivered, SessionEnded, SessionEvent
 
-__all__ = ["Recorded"]
+__all__ = ["RecordingProxy"]
 
-PATIENCE = 5.0
-"""Seconds that sessions have to end in order when the test is over."""
+STOP_TIMEOUT = 5.0
+"""Seconds in which sessions may close after the test."""
 
 
-class Recorded:
-    """A recording proxy before `upstream`."""
+class RecordingProxy:
+    """A recording proxy in front of `upstream`."""
 
     def __init__(self, loop: Loop, network: Network, upstream: Endpoint, timeout: float) -> None:
         self._loop = loop
@@ -31,7 +31,7 @@ class Recorded:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # kept open
         self._ends: list[str] = []
         self.new = 0
-        """Messages that were recorded."""
+        """Number of recorded messages."""
         recorder = Recorder(self._file.write, network=network.id)
         mode = Mode("reverse", (upstream,), Endpoint("127.0.0.1", 0))
         settings = ProxySettings(
@@ -43,7 +43,7 @@ class Recorded:
 
     # What the proxy tells.
 
-    def session_started(self, _info: SessionInfo) -> Recorded:
+    def session_started(self, _info: SessionInfo) -> RecordingProxy:
         """Return itself: all sessions are counted together."""
         return self
 
@@ -56,10 +56,10 @@ class Recorded:
                 end = event.summary.end.describe()
                 self._ends.append(f"session {event.info.number}: {end}")
 
-    # What the plugin asks for.
+    # Called by the plugin.
 
     def words(self) -> str:
-        """Return how sessions ended: a node that could not be reached is among it."""
+        """Return how sessions ended; this shows if the node could not be reached."""
         ends = self._loop.call(lambda: list(self._ends))
         return "\n".join((f"recording from {self._upstream}, {self.new:,} messages", *ends))
 
@@ -68,18 +68,18 @@ class Recorded:
         self._loop.call(self._stop)
 
     def keep(self, path: Path) -> None:
-        """Write the capture, in place of what is there: whole, or not at all."""
+        """Write the capture atomically, replacing an existing one."""
         self._file.seek(0)
         with whole_file(path, shared=True) as write:
             while data := self._file.read(1 << 20):
                 write(data)
 
     def close(self) -> None:
-        """Let go of what is kept."""
+        """Delete the temporary file."""
         self._file.close()
 
     def _stop(self) -> Deferred[object]:
-        late = self._loop.reactor.callLater(PATIENCE, self._service.abort)
+        late = self._loop.reactor.callLater(STOP_TIMEOUT, self._service.abort)
         stopped = self._service.stopService()
 
         def over(result: object) -> object:

@@ -1,4 +1,4 @@
-"""A recorded node: each client meets a session of the capture."""
+"""Replays a capture as a node: each client gets a session of it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
 from lbcproxy.pytest_plugin.loop import Loop
 from lbcproxy.pytest_plugin.settings import Settings
+from lbcproxy.reactor import Reactor
 from lbcproxy.replay import Conversation, ReplayServer, UnansweredPolicy, load
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.as_server.store import save
 from lbcproxy.session import Direction, Message
 from lbcproxy.session.verdict import EntryVerdict
 
-__all__ = ["Replayed", "conversations"]
+__all__ = ["CaptureReplay", "conversations"]
 
 LIVE = frozenset({"version", "verack", "ping", "pong"})
-"""Said live, so that it is no matter whether the recorded ones were."""
+"""Commands that are sent live, so that recorded ones need not be played."""
 
 
 def conversations(path: Path, network: Network | None) -> Sequence[Conversation]:
-    """Read the sessions of a capture that have a handshake.
+    """Return the sessions of a capture that have a handshake.
 
-    Raises NoConversation if there is none, OSError, CaptureError or UnknownNetwork if the file
-    cannot be read.
+    Raises:
+        NoConversation: If there is none.
+        OSError, CaptureError, UnknownNetwork: If the file cannot be read.
     """
     sides: dict[int, set[Direction]] = {}
     try:
@@ -39,15 +41,15 @@ def conversations(path: Path, network: Network | None) -> Sequence[Conversation]
             if entry.command == "version" and entry.verdict != EntryVerdict.INJECT:
                 sides.setdefault(entry.session, set()).add(entry.direction)
     except CaptureError:
-        pass  # what stands before the damage is played
+        pass  # the part before the damage is played
     numbers = [number for number, met in sides.items() if len(met) == len(Direction)]
     if len(numbers) < 2:
         return [load(path, network=network)]
     return [load(path, session=number, network=network) for number in numbers]
 
 
-class Replayed:
-    """Plays all sessions of a capture; with `upstream`, what it does not know is asked there."""
+class CaptureReplay:
+    """Replays all sessions of a capture; `upstream` answers the requests that it cannot."""
 
     new: int = 0
 
@@ -68,11 +70,11 @@ class Replayed:
         self.address = loop.call(self._listen)
 
     def unknown(self) -> Sequence[tuple[Message, Answers]]:
-        """Return the questions without an answer, and who was asked."""
+        """Return the requests without a response, and what the session of each answers."""
         return [(each, server.answers) for server in self.servers for each in list(server.unknown)]
 
     def play_count(self) -> int:
-        """Count the recorded messages that were sent."""
+        """Return the number of recorded messages that were sent."""
         return sum(
             times
             for server in self.servers
@@ -81,7 +83,7 @@ class Replayed:
         )
 
     def unplayed(self) -> Sequence[str]:
-        """Name what the recorded node said and nobody was told."""
+        """Return descriptions of the node's recorded messages that were not sent."""
         return [
             f"{turn.number:,} {turn.command} {server.conversation.glance(turn).summary()}".rstrip()
             for server in self.servers
@@ -92,26 +94,26 @@ class Replayed:
         ]
 
     def words(self) -> str:
-        """Return what of the capture could not be played."""
+        """Return descriptions of what could not be played."""
         return "\n".join(self._notices)
 
     def stop(self) -> None:
-        """Let all clients go."""
+        """Disconnect all clients."""
         self._loop.call(self._stop)
         self.new = sum(server.learned for server in self.servers)
 
     def keep(self, path: Path) -> None:
-        """Write all sessions together with what was learned."""
+        """Write all sessions, with the responses that were added."""
         first, *more = self._loaded
         save(first, path, *more)
 
     def close(self) -> None:
-        """Let go of what is kept."""
+        """Delete the temporary files."""
         for each in self._loaded:
             each.close()
 
     def _listen(self) -> Endpoint:
-        port: Any = self._loop.reactor.listenTCP(0, _Clients(self.servers), interface="127.0.0.1")
+        port = self._loop.reactor.listenTCP(0, _SessionFactory(self.servers), interface="127.0.0.1")
         self._port = port
         return Endpoint("127.0.0.1", port.getHost().port)
 
@@ -124,23 +126,23 @@ class Replayed:
 
 
 class _Server(ReplayServer):
-    """One session; a question without an answer ends the connection at once, if it is to."""
+    """One session; with `cuts`, a request without a response ends the connection at once."""
 
     def __init__(
-        self, conversation: Conversation, reactor: Any, *, cuts: bool, **more: Any
+        self, conversation: Conversation, reactor: Reactor, *, cuts: bool, **more: Any
     ) -> None:
         super().__init__(conversation, reactor, **more)
         self._cuts = cuts
 
     def note_unknown(self, question: Message) -> None:
-        """Take note of it; who waits for the answer is not to wait until it gives up."""
+        """Record the request; the client should not have to wait for its timeout."""
         super().note_unknown(question)
         if self._cuts:
-            self.reactor.callLater(0, self.stop)  # lets go of all clients
+            self.reactor.callLater(0, self.stop)  # disconnects all clients
 
 
-class _Clients(Factory):
-    """The first client meets the first session, the next the next; more meet the last."""
+class _SessionFactory(Factory):
+    """Assigns sessions to clients in order; further clients get the last session."""
 
     noisy = False
 

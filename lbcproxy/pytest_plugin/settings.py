@@ -1,4 +1,4 @@
-"""What a test says of its capture: the fixture `lbcproxy_config`, then marks, the nearest last."""
+"""The settings of a test: from the fixture `lbcproxy_config`, overridden by marks."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from lbcproxy import networks
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.json_types import JsonObject
 from lbcproxy.networks import Network
 
 __all__ = ["MODES", "SUFFIX", "UNKNOWN", "Settings", "capture_path", "settings_of", "shown_path"]
@@ -21,47 +21,46 @@ MODES = ("none", "once", "new_episodes", "all", "rewrite")
 UNKNOWN = ("fail", "silence", "notfound")
 SUFFIX = ".pcapng"
 LONGEST = 120
-"""Characters of a file's name that is made of a test's."""
+"""Maximum number of characters of a file name that is derived from a test's name."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that may be said, in `@pytest.mark.capture(...)` and in `lbcproxy_config`."""
+    """The settings of `@pytest.mark.capture(...)` and `lbcproxy_config`."""
 
     network: str | None = None
-    """The network's id; needed to record and to be a scripted peer, and where a capture of
-    somebody else's does not tell it."""
+    """The network's id; required for recording and scripted peers, and for captures of other
+    programs, if they do not say it."""
     upstream: str | None = None
     """HOST:PORT of the real node that is recorded."""
     record_mode: str = "none"
-    """One of `MODES`; the command line goes before."""
+    """One of `MODES`; the command line takes precedence."""
     session: int | None = None
-    """The session of the capture that every client meets; left out, the first client meets the
-    first, the next the next."""
+    """The session of the capture that every client gets; None to assign sessions in order."""
     unknown: str = "fail"
-    """What becomes of a question without an answer: `fail` cuts the connection and fails the test,
-    `silence` and `notfound` answer so and let it pass."""
+    """What to do about a request without a response: `fail` closes the connection and fails the
+    test; `silence` and `notfound` do not fail it."""
     strict: bool = False
-    """Whether all that the recorded node said must have been said."""
+    """Whether all recorded messages of the node must have been sent."""
     timeout: float = 10.0
-    """Seconds for a connection and for each answer that is waited for."""
+    """Seconds to wait for a connection, and for each response."""
     ignore: tuple[str, ...] = ()
     """COMMAND or COMMAND.FIELD that a replayed client does not compare."""
-    peer: dict[str, Any] = {}
+    peer: dict[str, object] = {}
     """Fields of the scripted peer's `PeerConfig`."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a word that means nothing."""
+        """Raise ValueError for an unknown value."""
         _one_of("record_mode", self.record_mode, MODES)
         _one_of("unknown", self.unknown, UNKNOWN)
 
     @property
     def chosen_network(self) -> Network | None:
-        """The network, if it was said."""
+        """The network, or None if it is not set."""
         return None if self.network is None else networks.get(self.network)
 
     @property
     def needed_network(self) -> Network:
-        """The network; raises ValueError if it was not said."""
+        """The network; raises ValueError if it is not set."""
         if self.network is None:
             raise ValueError('which network? say network="lbry-regtest", or another')
         return networks.get(self.network)
@@ -78,10 +77,10 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def settings_of(item: pytest.Item, config: object, record_mode: str | None) -> Settings:
-    """Put together what holds for a test; raises ValueError for what cannot be understood."""
+    """Return the settings of a test; raises ValueError for invalid ones."""
     if not isinstance(config, Mapping):
-        raise ValueError(f"the fixture lbcproxy_config gives {config!r}, and not a dict")
-    said: dict[str, Any] = dict(config)
+        raise ValueError(f"the fixture lbcproxy_config returns {config!r}, which is not a dict")
+    said: JsonObject = dict(config)
     for mark in reversed(list(item.iter_markers("capture"))):  # the nearest comes first
         said |= mark.kwargs
     if record_mode is not None:
@@ -114,7 +113,7 @@ def capture_path(item: pytest.Item) -> Path:
 
 
 def file_name(test: str) -> str:
-    """Make a file's name of a test's; two tests never get the same."""
+    """Return a file name for a test's name; two tests never have the same."""
     safe = re.sub(r"[^\w.\[\]+=,-]", "-", test)[:LONGEST]
     if safe == test:
         return safe
@@ -122,5 +121,5 @@ def file_name(test: str) -> str:
 
 
 def shown_path(path: Path, folder: Path) -> str:
-    """Return a path as it is seen from a folder."""
+    """Return a path relative to a folder, if it is below it."""
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 import msgspec
 
@@ -23,8 +23,10 @@ from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.messages.handshake import Version
 
-__all__ = ["Conversation", "NoConversation", "Turn", "load"]
+__all__ = ["Conversation", "DecodedRecord", "NoConversation", "Turn", "load"]
 
+DecodedRecord: TypeAlias = Any
+"""A record whose class depends on its command."""
 IN_MEMORY = 8 << 20
 """Bytes of messages that are kept in memory; with more, all are in a file."""
 HEAD = 256

@@ -15,22 +15,23 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from lbcproxy.clock import Clock
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.session import Direction
 
-__all__ = ["Diverged", "Play", "Player"]
+__all__ = ["Play", "PlaybackFailed", "Player"]
 
 STALL_TIMEOUT = 30.0
 
 
-class Diverged(LbcproxyError):
+class PlaybackFailed(LbcproxyError):
     """Bytes arrived that were not sent, or bytes that were sent did not arrive."""
 
 
 class Play:
     """A conversation in progress: how much of it each side has sent and received.
 
-    `done` fires when everything has arrived, or fails with `Diverged`. It also fails after 30
+    `done` fires when everything has arrived, or fails with `PlaybackFailed`. It also fails after 30
     seconds without progress.
 
     Args:
@@ -38,7 +39,7 @@ class Play:
         clock: Measures the 30 seconds.
     """
 
-    def __init__(self, messages: Sequence[tuple[Direction, bytes]], clock: Any) -> None:
+    def __init__(self, messages: Sequence[tuple[Direction, bytes]], clock: Clock) -> None:
         self._turns = [
             (direction, b"".join(raw for _, raw in group))
             for direction, group in itertools.groupby(messages, key=lambda each: each[0])
@@ -72,7 +73,9 @@ class Play:
         wanted = expected[self._arrived : self._arrived + len(data)]
         if direction is player.sends or data != wanted:
             self._finish(
-                Diverged(f"in turn {self._turn + 1} the received bytes differ from those sent")
+                PlaybackFailed(
+                    f"in turn {self._turn + 1} the received bytes differ from those sent"
+                )
             )
             return
         self._arrived += len(data)
@@ -83,7 +86,7 @@ class Play:
     def lost(self, player: Player) -> None:
         """Record that a side lost its connection."""
         if not self.done.called:
-            self._finish(Diverged(f"the connection was lost in turn {self._turn + 1}"))
+            self._finish(PlaybackFailed(f"the connection was lost in turn {self._turn + 1}"))
 
     def _send(self) -> None:
         self._watchdog.reset(STALL_TIMEOUT)
@@ -96,12 +99,12 @@ class Play:
     def _stalled(self) -> None:
         turns = len(self._turns)
         self._finish(
-            Diverged(
+            PlaybackFailed(
                 f"nothing arrived for {STALL_TIMEOUT:.0f} s, in turn {self._turn + 1} of {turns}"
             )
         )
 
-    def _finish(self, failure: Diverged | None) -> None:
+    def _finish(self, failure: PlaybackFailed | None) -> None:
         if self._watchdog.active():
             self._watchdog.cancel()
         for player in self._players.values():

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeAlias
 
+from construct import Construct
+
 from lbcproxy.wire.rules import Params
 
-__all__ = ["Context", "FieldValue"]
+__all__ = ["Context", "FieldType", "FieldValue"]
 
+FieldType: TypeAlias = Construct
+"""A field of a record: any construct."""
 FieldValue: TypeAlias = Any
 """A field's value in its record; the type depends on the field."""
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable
 from enum import IntEnum, IntFlag
-from typing import Any
 
+from lbcproxy.json_types import JsonObject
 from lbcproxy.networks import Network, all_networks
 from lbcproxy.wire.codec import WITH_TRANSACTIONS
+from lbcproxy.wire.construct_types import FieldType
 from lbcproxy.wire.fields import (
     CompactSize,
     Fixed,
@@ -39,7 +40,7 @@ from lbcproxy.wire.schema import describe
 
 __all__ = ["Table", "tables"]
 
-Table = dict[str, Any]
+Table = JsonObject
 """A table of strings, numbers, booleans, lists and tables."""
 
 SIZES = {"b": 1, "h": 2, "l": 4, "q": 8}
@@ -133,7 +134,7 @@ def _layout(record: type[Record], found: dict[str, Table]) -> Table:
     return result
 
 
-def _names(hint: Any) -> Table:
+def _names(hint: object) -> Table:
     """Return the names that a field's numbers or bits have, if the declaration tells them."""
     for extra in getattr(hint, "__metadata__", ()):
         if isinstance(extra, type) and issubclass(extra, IntFlag):
@@ -143,14 +144,14 @@ def _names(hint: Any) -> Table:
     return {}
 
 
-def _field(field: Any, found: dict[str, Table]) -> Table:
+def _field(field: FieldType, found: dict[str, Table]) -> Table:
     for kind, describe_it in KINDS:
         if isinstance(field, kind):
             return describe_it(field, found)
     return _number(field)
 
 
-def _number(field: Any) -> Table:
+def _number(field: FieldType) -> Table:
     code = getattr(field, "fmtstr", "")
     size = SIZES.get(code[1:].lower())
     if size is not None and code[0] in "<>":
@@ -159,10 +160,10 @@ def _number(field: Any) -> Table:
     return {"kind": "bool" if type(field).__name__ == "Flag" else "unknown"}
 
 
-def _wrapped(kind: str, **more: str) -> Callable[[Any, dict[str, Table]], Table]:
+def _wrapped(kind: str, **more: str) -> Callable[[FieldType, dict[str, Table]], Table]:
     """Describe a field around another; `more` names what else of it counts."""
 
-    def describe_it(field: Any, found: dict[str, Table]) -> Table:
+    def describe_it(field: FieldType, found: dict[str, Table]) -> Table:
         facts = {name: getattr(field, attribute) for name, attribute in more.items()}
         return {"kind": kind, **facts, "item": _field(field.subcon, found)}
 
@@ -191,7 +192,7 @@ def _record(field: Layout, found: dict[str, Table]) -> Table:
     return {"kind": "record", "record": _name(field.record, found)}
 
 
-KINDS: tuple[tuple[type, Callable[[Any, dict[str, Table]], Table]], ...] = (
+KINDS: tuple[tuple[type, Callable[[FieldType, dict[str, Table]], Table]], ...] = (
     (Layout, _record),
     (Many, _many),
     (VarBytes, _counted),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+
+from lbcproxy.json_types import JsonValue
 
 __all__ = ["lua"]
 
@@ -17,7 +18,7 @@ RESERVED = frozenset(
 )
 
 
-def lua(value: Any, indent: str = "") -> str:
+def lua(value: JsonValue, indent: str = "") -> str:
     """Write a value of strings, numbers, booleans, lists and dictionaries as a Lua expression."""
     if isinstance(value, bool):
         return "true" if value else "false"

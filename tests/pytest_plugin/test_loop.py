@@ -44,7 +44,7 @@ def test_who_waits_no_longer_does_no_harm(own_loop):
             await asyncio.wait_for(answer, 0.01)
 
     asyncio.run(main())
-    assert repr(answer) == "<Answer it>"
+    assert repr(answer) == "<PendingResult it>"
     own_loop.call(there.callback, 7)
     assert answer.result() == 7
     assert answer.done()

@@ -65,7 +65,7 @@ first.cancel(), second.cancel()
     [
         (
             'await peer.expect("getheaders", timeout=0.05)',
-            ["*Unmet: expected getheaders: it did not come within 0.05 s", "*received version*"],
+            ["*Unmet: expected getheaders: it did not arrive within 0.05 s", "*received version*"],
         ),
         (
             'await client.close()\nawait peer.expect("getheaders")',
@@ -77,7 +77,7 @@ first.cancel(), second.cancel()
         ),
         (
             'peer.expect("getheaders")',
-            ["expected and never waited for: <Answer getheaders>"],
+            ["expected but never awaited: <PendingResult getheaders>"],
         ),
         ('peer.expect("getheader")', ["*ValueError: 'getheader' is no command *"]),
         ('peer.expect("ping", nonsense=1)', ["*TypeError: ping has no field nonsense"]),
@@ -223,7 +223,7 @@ def test_a_report_that_nobody_looks_at_fails_the_test(project, upstream):
     project.tests(CLIENT.format(config=NODE, end="pass"))
     result = project.run("--record-mode=once")
     assert outcome(result) == {"passed": 1, "failed": 1}
-    result.stdout.fnmatch_lines(["a replayed client was never waited for*"])
+    result.stdout.fnmatch_lines(["a replayed client was never awaited*"])
 
 
 def test_a_report_alone_if_it_is_asked_for(project, upstream):

@@ -63,7 +63,7 @@ async def test_unmet(scripted_peer):
     )
     result = project.run()
     assert outcome(result) == {"passed": 2, "failed": 1}
-    result.stdout.fnmatch_lines(["*Unmet: expected getheaders: it did not come within 0.05 s"])
+    result.stdout.fnmatch_lines(["*Unmet: expected getheaders: it did not arrive within 0.05 s"])
 
 
 TRIAL = (
@@ -117,7 +117,7 @@ def test_trial_tests(project):
     project.tests(TRIAL)
     result = project.run_apart()
     assert outcome(result) == {"passed": 3, "failed": 1}
-    result.stdout.fnmatch_lines(["*Unmet: expected version: it did not come within 0.05 s"])
+    result.stdout.fnmatch_lines(["*Unmet: expected version: it did not arrive within 0.05 s"])
 
 
 def test_what_a_trial_test_has_seen_is_told(project):
@@ -197,7 +197,7 @@ def test_plain(replayed_node):
         wanted = () if reactor == "default" else ("-k", "not plain")
         result = project.run_apart(f"--reactor={reactor}", *wanted)
         assert outcome(result).items() >= {"passed": passed, "failed": 1}.items()
-        result.stdout.fnmatch_lines(["*Unmet: expected version: it did not come within 0.05 s"])
+        result.stdout.fnmatch_lines(["*Unmet: expected version: it did not arrive within 0.05 s"])
 
 
 def test_nothing_of_ours_installs_a_reactor(project, upstream):

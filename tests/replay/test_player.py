@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from lbcproxy.replay.player import STALL_TIMEOUT, Diverged, Play
+from lbcproxy.replay.player import STALL_TIMEOUT, Play, PlaybackFailed
 from lbcproxy.session import Direction
 
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
@@ -49,14 +49,14 @@ def test_other_bytes_than_were_sent_are_a_divergence(stage):
     """A proxy that changes a byte must not pass."""
     _, _, node, _, outcome = stage
     node.dataReceived(b"hellO")
-    assert isinstance(outcome[0].value, Diverged)
+    assert isinstance(outcome[0].value, PlaybackFailed)
 
 
 def test_bytes_out_of_turn_are_a_divergence(stage):
     """So must one that makes up bytes."""
     _, client, _, _, outcome = stage
     client.dataReceived(b"hi")
-    assert isinstance(outcome[0].value, Diverged)
+    assert isinstance(outcome[0].value, PlaybackFailed)
 
 
 def test_silence_ends_it(stage):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.error import ConnectingCancelledError
 from twisted.python.failure import Failure
 
+from lbcproxy.clock import DelayedCall
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer import RelayPeer
 from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
+from lbcproxy.reactor import Reactor
 from lbcproxy.replay.as_client.pace import CAUSAL, Pace
 from lbcproxy.replay.as_client.script import ClientScript
 from lbcproxy.replay.comparing.difference import ComparisonReport
@@ -80,7 +81,7 @@ class ReplayClient:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         conversation: Conversation,
         address: Endpoint,
         *,
@@ -103,9 +104,9 @@ class ReplayClient:
             conversation, ignored or IgnoredFields(), pace=pace, timeout=timeout
         )
         self._peer = RelayPeer(self)
-        self._connecting: Deferred[Any] | None = None
+        self._connecting: Deferred[object] | None = None
         self._info: SessionInfo | None = None
-        self._timer: Any = None
+        self._timer: DelayedCall | None = None
         self._asked_for: int | None = None
         self._pumping = self._closing = False
         self._end: End | None = None
@@ -155,7 +156,7 @@ class ReplayClient:
             return False
         endpoint = client_endpoint(self._reactor, self._address, self._timeout + 1)
         self._connecting = connect(endpoint, self._peer)
-        self._connecting.addTimeout(self._timeout, self._reactor)  # covers name resolution too
+        self._connecting.addTimeout(self._timeout, self._reactor)  # type: ignore[arg-type]  # covers name resolution too
         where = printable(str(self._address))
         try:
             await self._connecting
@@ -199,7 +200,7 @@ class ReplayClient:
 
     # Playing the script.
 
-    def _call_safely(self, call: Callable[..., None], *arguments: Any) -> None:
+    def _call_safely(self, call: Callable[..., None], *arguments: object) -> None:
         """Call a function; an exception is a defect, which `run` raises, not a difference."""
         try:
             call(*arguments)

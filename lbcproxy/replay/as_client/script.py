@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from lbcproxy.replay.as_client.pace import CAUSAL, Pace
 from lbcproxy.replay.comparing.compare import LIVE, RECORDED, Comparison
@@ -237,7 +236,7 @@ class ClientScript:
         if message.error is not None:
             return message
         if isinstance(record, Version):
-            changes: dict[str, Any] = {"timestamp": time_ns // 1_000_000_000}
+            changes: dict[str, object] = {"timestamp": time_ns // 1_000_000_000}
             if record.nonce is not None:
                 changes["nonce"] = self._nonce()
             return message.replace(**changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lbcproxy.peer.handshake import NEGOTIATION
 from lbcproxy.replay.as_server.chain import BlockChain
@@ -17,7 +17,7 @@ from lbcproxy.replay.as_server.request_types import (
     is_bare,
     other_encoding,
 )
-from lbcproxy.replay.conversation import Conversation, Turn
+from lbcproxy.replay.conversation import Conversation, DecodedRecord, Turn
 from lbcproxy.session import Direction, Message
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import HEADER_SIZE
@@ -144,12 +144,12 @@ class Answers:
     def _transactions_of(self, payload: bytes) -> Reply | None:
         """Return the response to a `getblocktxn`, if all requested transactions are known."""
         try:
-            asked: Any = Codec(self.conversation.network).decode("getblocktxn", payload)
+            asked: DecodedRecord = Codec(self.conversation.network).decode("getblocktxn", payload)
         except BadPayload:
             return None
         held = self._objects.get(("getdata", InvType.BLOCK, asked.block_hash))
         if held is not None:
-            whole: Any = self.conversation.message(held).record
+            whole: DecodedRecord = self.conversation.message(held).record
             known = () if whole is None else whole.transactions
         else:
             known = self.compact.transactions(asked.block_hash)

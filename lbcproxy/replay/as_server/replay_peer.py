@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, DeferredLock
 
+from lbcproxy.clock import DelayedCall
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import NonceCache, Peer, PeerConfig, StallMode
 from lbcproxy.proxy.inspector import Inspector
@@ -64,7 +65,7 @@ class ReplayPeer(Peer):
         self._send_lock = DeferredLock()
         self._outbox_room: Deferred[None] | None = None
         self._upstream: Upstream | None = None
-        self._idle: Any = None
+        self._idle: DelayedCall | None = None
         session = Session(number, self.config.network, stream_above=server.stream_above)
         self._inspector = Inspector(session, server.observers, server.now, server.deferred)
 

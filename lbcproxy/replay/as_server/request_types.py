@@ -7,10 +7,12 @@ To support another request, add a row to `REQUEST_TYPES`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from lbcproxy.replay.as_server.chain import BlockChain
+from lbcproxy.replay.conversation import DecodedRecord
 from lbcproxy.session import Message
+from lbcproxy.wire.construct_types import FieldValue
 from lbcproxy.wire.envelope import HEADER_SIZE
 from lbcproxy.wire.fields import COMPACT_SIZE as COUNT
 from lbcproxy.wire.hashes import sha256d
@@ -30,7 +32,7 @@ __all__ = [
     "other_encoding",
 ]
 
-Key: TypeAlias = tuple[Any, ...]
+Key: TypeAlias = tuple[FieldValue, ...]
 """Identifies a requested part: the command, and the values that make it unique."""
 AnswerMatcher: TypeAlias = Callable[[Message, Collection[Key], BlockChain], Sequence[Key]]
 """Returns which of the open parts a message answers."""
@@ -97,7 +99,7 @@ def _same_transactions(key: Key, answer: Message, _: BlockChain) -> bool:
 
 
 def _only_transactions(_: Key, answer: Message, __: BlockChain) -> bool:
-    record: Any = answer.record
+    record: DecodedRecord = answer.record
     return record is not None and all(each.type in TRANSACTIONS for each in record.inventory)
 
 
@@ -105,12 +107,12 @@ def _only_transactions(_: Key, answer: Message, __: BlockChain) -> bool:
 
 
 def _locator(message: Message) -> Sequence[Key]:
-    record: Any = message.record
+    record: DecodedRecord = message.record
     return () if record is None else [(message.command, record.locator, record.hash_stop)]
 
 
 def _headers_behind(key: Key, answer: Message, chain: BlockChain) -> bool:
-    record: Any = answer.record
+    record: DecodedRecord = answer.record
     if record is None or not record.headers:
         return record is not None
     first = record.headers[0]
@@ -121,7 +123,7 @@ def _headers_behind(key: Key, answer: Message, chain: BlockChain) -> bool:
 
 
 def _blocks_behind(key: Key, answer: Message, chain: BlockChain) -> bool:
-    record: Any = answer.record
+    record: DecodedRecord = answer.record
     if record is None or not record.inventory:
         return False
     if any(each.type not in BLOCKS for each in record.inventory):
@@ -166,7 +168,7 @@ def is_bare(key: Key) -> bool:
 
 
 def _things(message: Message) -> Sequence[Key]:
-    record: Any = message.record
+    record: DecodedRecord = message.record
     things = () if record is None else record.inventory
     return [("getdata", each.type, each.hash) for each in things]
 
@@ -186,7 +188,7 @@ def _with_header(kind: int) -> Callable[[Message, BlockChain], Sequence[Key]]:
 
 
 def _transaction(message: Message, _: BlockChain) -> Sequence[Key]:
-    record: Any = message.record
+    record: DecodedRecord = message.record
     if record is None:
         return ()
     return [*_both(InvType.TX, record.txid), ("getdata", InvType.WTX, record.wtxid)]

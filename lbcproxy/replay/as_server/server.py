@@ -22,6 +22,7 @@ from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy import CannotListen
 from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.proxy.rejected_clients import RejectedClients
+from lbcproxy.reactor import ListeningPort, Reactor
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.as_server.cursor import ReplayStats
 from lbcproxy.replay.as_server.replay_peer import ReplayPeer
@@ -93,7 +94,7 @@ class ReplayServer:
     def __init__(
         self,
         conversation: Conversation,
-        reactor: Any,
+        reactor: Reactor,
         *,
         listen: Endpoint = HERE,
         side: Direction = Direction.TO_CLIENT,
@@ -126,7 +127,7 @@ class ReplayServer:
         self.address = listen
         """Where it listens; with port 0, the actual port once it does."""
         self.ended = ended
-        self._port: Any = None
+        self._port: ListeningPort | None = None
         self._numbers = itertools.count(1)
         self._peers: set[ReplayPeer] = set()
         self._refused = RejectedClients(reactor)
@@ -155,7 +156,7 @@ class ReplayServer:
         )
         return self.address
 
-    def stop(self) -> Deferred[Any]:
+    def stop(self) -> Deferred[list[tuple[bool, object]]]:
         """Stop listening and disconnect all clients; fires when all are gone."""
         waits: list[Deferred[Any]] = []
         if self._port is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -12,6 +10,7 @@ from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
 from lbcproxy.peer.log import LOG_FILTER
+from lbcproxy.reactor import Reactor
 from lbcproxy.replay.as_server.chain import BlockChain
 from lbcproxy.replay.as_server.request_matcher import PendingRequest, RequestMatcher
 from lbcproxy.session import Direction, Message
@@ -38,7 +37,7 @@ class Upstream:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         address: Endpoint,
         config: PeerConfig,
         chain: BlockChain,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import msgspec
 
+from lbcproxy.json_types import JsonObject
 from lbcproxy.replay.comparing.fields import FieldDifference
 from lbcproxy.session import Direction
 from lbcproxy.text import iso_time, printable
@@ -45,7 +45,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     words: str = ""
     """Additional text."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the difference as a JSON object."""
         return {
             "kind": self.kind,
@@ -90,7 +90,7 @@ class ComparisonReport(msgspec.Struct, kw_only=True):
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the report as a JSON object, whose keys are stable."""
         return {
             "same": self.same,
@@ -115,7 +115,7 @@ class ComparisonReport(msgspec.Struct, kw_only=True):
             yield paint(f"{what}: {counts}", "head")
         for notice in self.notices:
             yield paint(f"note: {notice}", "dim")
-        alike: dict[tuple[Any, ...], list[Difference]] = {}
+        alike: dict[tuple[object, ...], list[Difference]] = {}
         for each in self.differences:
             key = (each.session, each.direction, each.command, each.kind)
             alike.setdefault(key, []).append(each)
@@ -168,7 +168,7 @@ def _clock(time_ns: int) -> str:
     return iso_time(time_ns)[11:23]
 
 
-def _where(where: MessageLocation | None) -> dict[str, Any] | None:
+def _where(where: MessageLocation | None) -> JsonObject | None:
     if where is None:
         return None
     return {
@@ -178,7 +178,7 @@ def _where(where: MessageLocation | None) -> dict[str, Any] | None:
     }
 
 
-def _field(field: FieldDifference) -> dict[str, Any]:
+def _field(field: FieldDifference) -> JsonObject:
     if field.more:
         return {"path": field.path, "more": field.more}
     return {"path": field.path, "recorded": field.recorded, "live": field.live}

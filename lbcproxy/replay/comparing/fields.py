@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
+from lbcproxy.json_types import JsonObject, JsonValue
 from lbcproxy.text import printable
 
 __all__ = ["ABSENT", "FieldDifference", "differing", "shown"]
@@ -30,7 +30,7 @@ class FieldDifference(msgspec.Struct, frozen=True):
     """Number of further list entries that differ; then there are no values."""
 
 
-def differing(one: Any, other: Any, path: str = "") -> Iterator[FieldDifference]:
+def differing(one: JsonValue, other: JsonValue, path: str = "") -> Iterator[FieldDifference]:
     """Yield the fields in which two JSON values differ, in order.
 
     Of a list, the fields of the first entry that differs, and the number of further ones.
@@ -48,7 +48,7 @@ def differing(one: Any, other: Any, path: str = "") -> Iterator[FieldDifference]
 
 
 def _of_field(
-    one: dict[str, Any], other: dict[str, Any], name: str, path: str
+    one: JsonObject, other: JsonObject, name: str, path: str
 ) -> Iterator[FieldDifference]:
     if name not in one:
         yield FieldDifference(path, ABSENT, shown(other[name])[0])
@@ -58,7 +58,7 @@ def _of_field(
         yield from differing(one[name], other[name], path)
 
 
-def _said_already(name: str, one: dict[str, Any], other: dict[str, Any]) -> bool:
+def _said_already(name: str, one: JsonObject, other: JsonObject) -> bool:
     """Return whether a field is the hexadecimal form of a text that already differs."""
     text = name.removesuffix("_hex")
     if text == name:
@@ -67,7 +67,7 @@ def _said_already(name: str, one: dict[str, Any], other: dict[str, Any]) -> bool
     return None not in pair and pair[0] != pair[1]
 
 
-def _of_lists(one: list[Any], other: list[Any], path: str) -> Iterator[FieldDifference]:
+def _of_lists(one: list[JsonValue], other: list[JsonValue], path: str) -> Iterator[FieldDifference]:
     if len(one) != len(other):
         yield FieldDifference(path, _counted(one), _counted(other))
     common = min(len(one), len(other))
@@ -83,11 +83,11 @@ def _of_lists(one: list[Any], other: list[Any], path: str) -> Iterator[FieldDiff
         yield FieldDifference(f"{path}[{common}]", *pair)
 
 
-def _counted(values: list[Any]) -> str:
+def _counted(values: list[JsonValue]) -> str:
     return "1 entry" if len(values) == 1 else f"{len(values):,} entries"
 
 
-def shown(*values: Any) -> tuple[str, ...]:
+def shown(*values: JsonValue) -> tuple[str, ...]:
     """Return values as text; long ones are cut around the first character that differs."""
     texts = [_text(value) for value in values]
     if max(map(len, texts)) <= WIDTH:
@@ -110,7 +110,7 @@ def _cut(text: str, begin: int) -> str:
     return before + part + after
 
 
-def _text(value: Any) -> str:
+def _text(value: JsonValue) -> str:
     if value is None:
         return ABSENT
     if isinstance(value, bool):

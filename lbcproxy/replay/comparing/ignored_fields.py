@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from lbcproxy.errors import LbcproxyError
+from lbcproxy.json_types import JsonObject, JsonValue
 from lbcproxy.wire.registry import OPAQUE, commands, record_of
 
 __all__ = ["HEIGHT_FIELDS", "TIMING_COMMANDS", "VOLATILE_FIELDS", "BadIgnore", "IgnoredFields"]
@@ -85,13 +86,13 @@ class IgnoredFields:
         """Return whether some fields of a command are ignored."""
         return command in self._paths
 
-    def without(self, command: str, fields: dict[str, Any]) -> dict[str, Any]:
+    def without(self, command: str, fields: JsonObject) -> JsonObject:
         """Return the fields of a message that are compared."""
         paths = self._paths.get(command)
         return fields if not paths else _without(fields, paths)
 
 
-def _without(value: Any, paths: set[Path]) -> Any:
+def _without(value: JsonValue, paths: set[Path]) -> JsonValue:
     if isinstance(value, list):
         return [_without(each, paths) for each in value]
     if not isinstance(value, dict):

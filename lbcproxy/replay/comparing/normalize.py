@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
 
 import msgspec
 
+from lbcproxy.json_types import JsonObject
 from lbcproxy.replay.comparing.ignored_fields import IgnoredFields
+from lbcproxy.replay.conversation import DecodedRecord
 from lbcproxy.session import Direction, Entry, Message
 from lbcproxy.text import printable
 
@@ -20,7 +21,7 @@ JUNK = "(junk)"
 LISTS = frozenset({"inv", "getdata", "notfound"})
 """Lists of objects. How they are split into messages is irrelevant: objects are matched singly."""
 
-_NAMES: dict[str, Callable[[Any], bytes]] = {
+_NAMES: dict[str, Callable[[DecodedRecord], bytes]] = {
     "block": lambda record: record.header.hash,
     "merkleblock": lambda record: record.header.hash,
     "cmpctblock": lambda record: record.header.hash,
@@ -66,12 +67,12 @@ class ComparedMessage(msgspec.Struct, frozen=True):
         return content.summary() or (f"! {printable(content.error)}" if content.error else "")
 
 
-def plain(content: Message | bytes, ignored: IgnoredFields) -> dict[str, Any]:
+def plain(content: Message | bytes, ignored: IgnoredFields) -> JsonObject:
     """Return what is compared of a message: its fields, or its bytes if it cannot be decoded."""
     if isinstance(content, bytes):
         return {"bytes": content.hex()}
     record = content.record
-    fields: dict[str, Any] = {}
+    fields: JsonObject = {}
     if record is None:
         fields["payload"] = content.payload.hex()
     else:
@@ -99,7 +100,7 @@ def items_of(content: Message | bytes) -> list[tuple[int, bytes]] | None:
     """Return the objects of a list by type and hash; None if it cannot be decoded as a list."""
     if isinstance(content, bytes) or content.command not in LISTS:
         return None
-    record: Any = content.record
+    record: DecodedRecord = content.record
     if record is None or record.trailing or content.error is not None:
         return None
     return [(each.type, each.hash) for each in record.inventory]
