@@ -72,11 +72,7 @@ class Play:
         direction, expected = self._turns[self._turn]
         wanted = expected[self._arrived : self._arrived + len(data)]
         if direction is player.sends or data != wanted:
-            self._finish(
-                PlaybackFailed(
-                    f"in turn {self._turn + 1} the received bytes differ from those sent"
-                )
-            )
+            self._finish(PlaybackFailed(f"in turn {self._turn + 1} the received bytes differ"))
             return
         self._arrived += len(data)
         if self._arrived == len(expected):
