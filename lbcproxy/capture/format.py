@@ -14,9 +14,9 @@ from lbcproxy.capture.spans import Span
 from lbcproxy.capture.tcp.stream_events import AnnotatedEvent
 from lbcproxy.networks import Network
 
-__all__ = ["Format", "Item", "Source"]
+__all__ = ["FileItem", "Format", "Source"]
 
-Item = Packet | Section | AnnotatedEvent | Statistics
+FileItem = Packet | Section | AnnotatedEvent | Statistics
 """What a file holds. A file of messages has an `AnnotatedEvent` where others have packets."""
 
 
@@ -43,12 +43,12 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     """Of file names, each with its dot."""
     matches: Callable[[bytes], bool]
     """Return whether a file that begins with these bytes has the format."""
-    read: Callable[[Source], Iterator[Item]]
+    read: Callable[[Source], Iterator[FileItem]]
     """Return the items of a file in order, holding one at a time.
 
     Raises CaptureError where the file is damaged, after everything before the damage.
     """
-    read_folder: Callable[[Path, Network | None], Iterator[Item]] | None = None
+    read_folder: Callable[[Path, Network | None], Iterator[FileItem]] | None = None
     """Return the items of a folder in order of time."""
     spans: Callable[[BinaryIO], Iterator[Span]] | None = None
     """Return the intact and the damaged spans of a file; None if files cannot be repaired."""

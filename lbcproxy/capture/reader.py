@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from lbcproxy import networks
 from lbcproxy.capture.events import CaptureSessionEnded, Event, SectionHeader
-from lbcproxy.capture.format import Item
+from lbcproxy.capture.format import FileItem
 from lbcproxy.capture.formats import folder_format, recognise
 from lbcproxy.capture.packet import Section
 from lbcproxy.capture.reading.annotations import section_header
@@ -165,14 +165,14 @@ class CaptureReader:
         self._part = part
         self._stats = capture.stats = ReadStats()
         self._stack = ExitStack()
-        self._items: Iterator[Item] | None = None
+        self._items: Iterator[FileItem] | None = None
         self._is_decompressed: Callable[[], bool] = lambda: False
         self._damage: CaptureError | None = None
 
     def begin(self) -> int:
         """Read up to the first packet and return its time; CaptureError if it is not a capture."""
         items = self._items = self._until_damage(self._open())
-        first: list[Item] = []
+        first: list[FileItem] = []
         while (item := next(items, None)) is not None:
             first.append(item)
             if not isinstance(item, Section):
@@ -221,13 +221,13 @@ class CaptureReader:
         if self._damage is not None:
             raise self._damage
 
-    def _until_damage(self, items: Iterator[Item]) -> Iterator[Item]:
+    def _until_damage(self, items: Iterator[FileItem]) -> Iterator[FileItem]:
         try:
             yield from items
         except CaptureError as error:
             self._damage = _with_place(error, decompressed=self._is_decompressed())
 
-    def _open(self) -> Iterator[Item]:
+    def _open(self) -> Iterator[FileItem]:
         path = self.capture.path
         if path.is_dir():
             folder = folder_format()

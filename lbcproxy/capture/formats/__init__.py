@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from lbcproxy import discover
 from lbcproxy.capture.compression import SUFFIXES, decompressing, suffix_of
-from lbcproxy.capture.format import Format, Item, Source
+from lbcproxy.capture.format import FileItem, Format, Source
 from lbcproxy.capture.packet import Packet, Section
 from lbcproxy.errors import CaptureError
 from lbcproxy.networks import Network
@@ -45,7 +45,9 @@ class RecognisedFile(NamedTuple):
     is_offset_decompressed: Callable[[], bool]
     """Return whether the offset of an error counts bytes of the decompressed content."""
 
-    def read(self, path: Path, network: Network | None, not_kept: Counter[str]) -> Iterator[Item]:
+    def read(
+        self, path: Path, network: Network | None, not_kept: Counter[str]
+    ) -> Iterator[FileItem]:
         """Return the items in the file; CaptureError where it is damaged, after all before that.
 
         Anything else in the file is counted in `not_kept`, by description.
