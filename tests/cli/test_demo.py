@@ -71,7 +71,7 @@ def test_demo_does_not_overwrite_other_files(tmp_path):
     path.write_text("Dear reader")
     done = run(["-m", "lbcproxy", "demo", "-w", "letter.txt"], tmp_path)
     assert done.returncode == 1
-    assert "letter.txt exists and is no pcapng: it is not written over" in done.stderr
+    assert "letter.txt exists and is not a pcapng: it is not overwritten" in done.stderr
     assert path.read_text() == "Dear reader"
 
 

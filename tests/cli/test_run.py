@@ -412,7 +412,7 @@ def test_a_file_that_is_not_a_capture_is_not_overwritten(lbcproxy, tmp_path):
     path.write_text("Dear reader")
     ended = lbcproxy("run", *NETWORK, *MODE, "-w", path)
     assert (ended.code, ended.out) == (1, "")
-    assert "exists and is no pcapng: it is not written over" in ended.err
+    assert "exists and is not a pcapng: it is not overwritten" in ended.err
     assert path.read_text() == "Dear reader"
 
 
