@@ -1,6 +1,6 @@
-"""Stand between two nodes of LBRY's or Bitcoin's network: understand, show, record, answer.
+"""A proxy for the peer-to-peer protocol of LBRY and Bitcoin: decodes, records and replays it.
 
-`lbcproxy.wire` turns bytes into typed records and back, `lbcproxy.networks` knows the chains,
+`lbcproxy.wire` converts bytes to typed records and back, `lbcproxy.networks` has the chains,
 `lbcproxy.peer` is a protocol endpoint, `lbcproxy.capture` reads and writes files of sessions.
 """
 

@@ -1,4 +1,4 @@
-"""Writing in a thread of its own, so that a slow disk, pipe or terminal stops nobody."""
+"""Writing in a separate thread, so that a slow disk, pipe or terminal blocks nothing else."""
 
 from __future__ import annotations
 
@@ -16,31 +16,35 @@ __all__ = ["Background", "PlainOutput", "Sink", "TextOutput", "write_all"]
 
 BATCH = 1 << 20
 GATHERED = 0.005
-"""Seconds for which bytes are gathered, unless a batch is full or somebody waits for it."""
+"""Seconds for which bytes are gathered, unless a batch is full or `drain` waits."""
 MOST_TEXT = 4 << 20
 RETRY = 1.0
-"""Seconds until a full disk is tried again."""
+"""Seconds until a write to a full disk is retried."""
 MOST_PARTS = 1024
-"""What Linux takes in one call (IOV_MAX)."""
+"""The maximum number of buffers of one call on Linux (IOV_MAX)."""
 
 
 class Sink(Protocol):
-    """Where bytes end."""
+    """The destination of bytes."""
 
     def write_out(self, parts: list[bytes], count: int) -> object:
-        """Write bytes that came with a count of things in them; in the writing thread.
+        """Write bytes, in the writing thread; must handle its own errors.
 
-        It deals with its own errors.
+        Args:
+            parts: The bytes.
+            count: The sum of the counts that were passed with them.
         """
 
 
 class Background:
-    """Takes bytes at once and writes them in order, as fast as their sinks take them.
+    """Queues bytes, and writes them in order, as fast as their sinks accept them.
 
-    At most `most` bytes wait, of all sinks together. One thread writes them, in batches: it is
-    woken where nothing has been written for a while, and then gathers for 5 ms, since to be woken
-    for each piece would cost the thread that gives more than the writing. A function that is to be
-    run behind what a sink was given before goes the same way.
+    One thread writes in batches. When it wakes up, it first gathers bytes for 5 ms: waking it for
+    each piece would cost the calling thread more than the writing. Functions can be queued too;
+    they run after everything that was queued before.
+
+    Args:
+        most: The maximum number of queued bytes of all sinks together.
     """
 
     def __init__(self, most: int) -> None:
@@ -50,17 +54,17 @@ class Background:
         self._busy = False
         self._changed = threading.Condition()
         self._idle = True
-        self._urgent = 0  # who waits for all to be done
+        self._urgent = 0  # number of callers that wait for the queue to be empty
         self._thread: threading.Thread | None = None
         self._over = False
 
     @property
     def size(self) -> int:
-        """Bytes that wait."""
+        """Number of queued bytes."""
         return self._size
 
     def put(self, sink: Sink, data: bytes, count: int = 0) -> bool:
-        """Take bytes to be written; False if too many wait."""
+        """Queue bytes; return False, and drop them, if the queue is full."""
         with self._changed:
             before, after = self._size, self._size + len(data)
             if after > self.most or self._over:
@@ -72,13 +76,13 @@ class Background:
         return True
 
     def call(self, function: Callable[[], object]) -> None:
-        """Have a function run, behind all that was given before; in the writing thread."""
+        """Queue a function, which runs in the writing thread after everything queued before."""
         with self._changed:
             self._waiting.append(function)
             self._wake()
 
     def drain(self, seconds: float) -> bool:
-        """Wait until all is done, so long at most; False if it is not."""
+        """Wait until the queue is empty; return False if it is not within these seconds."""
         with self._changed:
             self._urgent += 1
             self._changed.notify_all()
@@ -88,7 +92,7 @@ class Background:
                 self._urgent -= 1
 
     def close(self, seconds: float) -> bool:
-        """Do the same, and end the thread; nothing more is taken."""
+        """Accept nothing more, drain the queue, and end the thread."""
         with self._changed:
             self._over = True
             self._changed.notify_all()
@@ -97,7 +101,7 @@ class Background:
     def _wake(self) -> None:
         self._idle = False
         if self._thread is None:
-            # A daemon: one that hangs in a write must not keep the program from ending.
+            # A daemon, so that a hanging write does not keep the program from exiting.
             self._thread = threading.Thread(target=self._run, name="background writer", daemon=True)
             self._thread.start()
         self._changed.notify_all()
@@ -128,7 +132,7 @@ class Background:
         return self._size >= BATCH or self._over or self._urgent > 0 or callable(self._waiting[-1])
 
     def _take(self) -> tuple[dict[Sink, tuple[list[bytes], int]], Callable[[], object] | None]:
-        """Take out what may be written together: a row for each sink, up to the next function."""
+        """Remove and return one batch: the parts of each sink, up to the next function."""
         batch: dict[Sink, tuple[list[bytes], int]] = {}
         size = 0
         while self._waiting and size < BATCH:
@@ -144,7 +148,7 @@ class Background:
 
 
 def write_all(descriptor: int, parts: Sequence[bytes]) -> None:
-    """Write bytes from where they are: to put them together first costs more than the writing."""
+    """Write parts without joining them first, which would cost more than the writing."""
     for begin in range(0, len(parts), MOST_PARTS):
         some = parts[begin : begin + MOST_PARTS]
         written = os.writev(descriptor, some)
@@ -156,7 +160,7 @@ def write_all(descriptor: int, parts: Sequence[bytes]) -> None:
 
 
 def _guarded(function: Callable[[], object]) -> None:
-    """Run what must not end the thread: everybody else's bytes wait behind it."""
+    """Call a function whose exceptions must not end the thread."""
     try:
         function()
     except Exception:
@@ -164,11 +168,17 @@ def _guarded(function: Callable[[], object]) -> None:
 
 
 class TextOutput:
-    """A stream for lines, written in the background; lines are lost while it cannot keep up.
+    """A stream for lines, written in the background; lines are lost if it cannot keep up.
 
-    A disk that is full is tried again, and what waits goes on where it stopped; a pipe whose reader
-    has gone is not. `told` hears, in the writing thread, why nothing is written, or that it goes
-    on; `gone` is called when it never will.
+    A full disk is retried, and writing continues where it stopped; a pipe without a reader is not.
+
+    Args:
+        descriptor: The file descriptor.
+        encoding: The encoding of the text.
+        told: Called in the writing thread with the reason when writing fails, and when it works
+            again.
+        gone: Called when writing has failed for good.
+        write: Writes to the descriptor, like `os.write`.
     """
 
     def __init__(
@@ -179,7 +189,7 @@ class TextOutput:
         gone: Callable[[], object] = bool,
         write: Callable[[int, memoryview], int] = os.write,
     ) -> None:
-        os.set_blocking(descriptor, True)  # whoever had it before may have wanted otherwise
+        os.set_blocking(descriptor, True)  # it may have been inherited as non-blocking
         self._descriptor = descriptor
         self._encoding = encoding
         self._told = told
@@ -193,12 +203,12 @@ class TextOutput:
         self._failing = False
         self._gone = False
         self.lost = 0
-        """Lines that were not written, or not whole."""
+        """Number of lines that were not written, or only in part."""
         self.why = "nobody read them in time"
-        """Why the last of them were not."""
+        """Why the last of them were lost."""
 
     def write(self, text: str) -> int:
-        """Take text to be written: whole lines."""
+        """Queue text, which must be complete lines."""
         data = text.encode(self._encoding, "backslashreplace")
         lines = data.count(b"\n")
         with self._lock:
@@ -208,17 +218,17 @@ class TextOutput:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: all is written as soon as it can be."""
+        """Do nothing: everything is written as soon as possible."""
 
     def drain(self, seconds: float = 5.0) -> None:
-        """Wait until all is written, but not for ever; a full disk is tried once more."""
+        """Wait until everything is written, at most this long; a full disk is retried once."""
         self._ending.set()
         if not self._background.drain(seconds):
             self._gone = True
             self._lose(self._waiting)
 
     def write_out(self, parts: list[bytes], count: int) -> None:
-        """Write in the background."""
+        """Write parts, in the writing thread."""
         rest = memoryview(b"".join(parts))
         last_try = False
         while rest and not self._gone:
@@ -254,7 +264,7 @@ class TextOutput:
 
 
 class PlainOutput:
-    """The same for a stream that takes everything at once."""
+    """Has the interface of `TextOutput`, but writes immediately."""
 
     lost = 0
     why = ""

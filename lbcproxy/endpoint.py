@@ -1,4 +1,4 @@
-"""A host and a TCP port, as every part of the program writes them."""
+"""A host and a TCP port, with one text form for the whole program."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class _HostAndPort(NamedTuple):
 class Endpoint(_HostAndPort):
     """One end of a connection: a host, by address or name, and a TCP port.
 
-    Raises ValueError for a host with characters that a terminal would act on: files and peers name
-    hosts, and every part of the program prints them.
+    Raises ValueError for a host with control characters: hosts come from files and peers, and are
+    printed to terminals.
     """
 
     __slots__ = ()
@@ -32,9 +32,9 @@ class Endpoint(_HostAndPort):
 
     @classmethod
     def parse(cls, text: str, default_host: str | None = None) -> Endpoint:
-        """Read "host:port", or a port alone if there is a default for its host.
+        """Return the endpoint of "host:port", or of a port alone if there is a default host.
 
-        Raises ValueError, which says what is wrong; 0 is a port.
+        Port 0 is valid. Raises ValueError for anything else.
         """
         found = HOST_AND_PORT.fullmatch(text)
         if found is None:
@@ -48,9 +48,9 @@ class Endpoint(_HostAndPort):
 
     @classmethod
     def from_text(cls, text: str) -> Endpoint:
-        """Read what `str` has written, whatever the host: the path of a UNIX socket too.
+        """Return the endpoint of text that `str` returned; the host may be a socket's path.
 
-        Raises ValueError if it is not that.
+        Raises ValueError for other text.
         """
         host, colon, digits = text.rpartition(":")
         if not colon or re.fullmatch(r"[0-9]{1,5}", digits) is None or int(digits) > 65535:

@@ -1,25 +1,24 @@
-"""The base of every error lbcproxy raises on purpose.
+"""The base class of all errors that lbcproxy raises deliberately.
 
-Each package adds its own below; whatever else comes out of a public call is a bug.
+Each package has subclasses. Any other exception from a public function is a bug.
 """
 
 __all__ = ["CaptureError", "LbcproxyError", "UnknownNetwork"]
 
 
 class LbcproxyError(Exception):
-    """Something is wrong that a person can do something about; the text says what and where."""
+    """An error that a user can act on; the text says what is wrong and where."""
 
     hint = ""
-    """What might help, where there is more to say than what is wrong."""
+    """Advice beyond the text, if any."""
     exit_code = 1
-    """With what the program ends if it ends for this."""
+    """The exit code of the program if this error ends it."""
 
 
 class CaptureError(LbcproxyError):
-    """A capture file cannot be read on from some place, or cannot be written.
+    """A capture file cannot be read from some offset on, or cannot be written.
 
-    `offset` is the place in bytes from the start of the file, or None where there is none.
-    What was read before it is good.
+    `offset` is in bytes from the start of the file, or None. What was read before it is valid.
     """
 
     def __init__(self, what: str, offset: int | None = None) -> None:
@@ -29,4 +28,4 @@ class CaptureError(LbcproxyError):
 
 
 class UnknownNetwork(LbcproxyError):
-    """A capture does not tell which network its traffic belongs to; the text names candidates."""
+    """A capture does not say which network its traffic belongs to; the text lists candidates."""

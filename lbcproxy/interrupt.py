@@ -1,7 +1,6 @@
-"""Exceptions out of other people's code: any is contained, but Ctrl-C means the program.
+"""Exceptions from plugin code: all are contained, except the one that Ctrl-C causes.
 
-A plugin may raise SystemExit and KeyboardInterrupt itself, and an exception whose text cannot be
-had.
+A plugin may raise SystemExit and KeyboardInterrupt itself, and exceptions whose `str` raises.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ RAISE = frozenset(opcode.opmap[name] for name in ("RAISE_VARARGS", "RERAISE"))
 
 
 def is_ctrl_c(error: BaseException | None) -> bool:
-    """Return whether an exception is the one that Python makes of SIGINT.
+    """Return whether an exception was raised by Python for SIGINT.
 
-    Python raises it between two instructions, so where it began no instruction raises.
+    Python raises it between two instructions, so its first frame is not at a raise instruction.
     """
     if not isinstance(error, KeyboardInterrupt):
         return False
@@ -27,7 +26,7 @@ def is_ctrl_c(error: BaseException | None) -> bool:
 
 
 def words_of(error: BaseException) -> str:
-    """Return the text of an exception, whatever its class makes of that."""
+    """Return the text of an exception, even if its `str` raises."""
     try:
         return str(error)
     except BaseException as second:

@@ -1,8 +1,8 @@
-"""Regular expressions as users write them, searched in time linear in the text.
+"""Regular expressions of users, searched in time linear in the text.
 
-What they search was chosen by a peer: in Python's own engine 27 letters of a user agent can take
-seconds, and each more twice as long. RE2 never steps back; it has no look-around and no
-back-references for that. It bounds what it compiles too.
+The searched text is chosen by a peer: in Python's engine, 27 letters of a user agent can take
+seconds, and each further letter doubles that. RE2 does not backtrack, so it has no look-around and
+no back-references. It also bounds the size of compiled patterns.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import re2
 __all__ = ["MAX_PROGRAM", "BadPattern", "searcher"]
 
 MAX_PROGRAM = 2_000
-"""Instructions of a compiled pattern: at worst each byte of a text is shown to each of them."""
+"""Maximum number of instructions of a pattern; the time per byte is proportional to it."""
 MAX_MEMORY = 1 << 20
-"""Bytes that a compiled pattern takes, with its cache."""
+"""Maximum size of a compiled pattern and its cache in bytes."""
 MAX_KNOWN, MAX_KNOWN_LENGTH = 256, 64
-"""How many texts a pattern remembers the answer for, and how long they are."""
+"""Maximum number, and length in characters, of texts whose results a pattern caches."""
 UP_TO = re.compile(r"(?<!\\)\{,[0-9]+\}")
 MISSING = {
     "(?=": "look-aheads",
@@ -46,7 +46,7 @@ INSTEAD = {
 
 
 class BadPattern(ValueError):
-    """A pattern that cannot be used; `place` counts characters into it, if it is known."""
+    """An invalid pattern; `place` is the index of the character that is wrong, if known."""
 
     def __init__(self, what: str, place: int | None = None, hint: str = "") -> None:
         self.place = place
@@ -55,7 +55,7 @@ class BadPattern(ValueError):
 
 
 def searcher(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool]:
-    """Return a function that says whether the pattern is found in a text; raises BadPattern."""
+    """Return a function that returns whether a text contains the pattern; raises BadPattern."""
     if (found := UP_TO.search(pattern)) is not None:  # for RE2 it is plain text
         hint = f"write {found[0].replace(',', '0,')}"
         raise BadPattern("repetition without a least number", found.start(), hint)
@@ -73,16 +73,16 @@ def searcher(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool
     search = compiled.search
 
     def found_in(text: str) -> bool:
-        # As bytes: of a str it would count the characters up to the match.
+        # As bytes: for a str, re2 would count the characters before the match.
         return search(text.encode("utf-8", "surrogatepass")) is not None
 
-    # Commands, hosts and user agents come again and again, and RE2 takes its time to be called.
+    # Commands, hosts and user agents are repeated often, and calling RE2 is slow.
     known = functools.lru_cache(MAX_KNOWN)(found_in)
     return lambda text: known(text) if len(text) <= MAX_KNOWN_LENGTH else found_in(text)
 
 
 def _bad(pattern: str, error: Exception) -> BadPattern:
-    """Return what is wrong with a pattern; in Python's words if it is wrong for Python too."""
+    """Return the error of a pattern; Python's own text if Python rejects it too."""
     if isinstance(error, UnicodeEncodeError):
         return BadPattern("half of a surrogate pair is not a character", error.start)
     what, _, piece = error.args[0].decode("utf-8", "replace").partition(": ")
@@ -105,5 +105,5 @@ def _bad(pattern: str, error: Exception) -> BadPattern:
 
 
 def _missing(rest: str) -> str | None:
-    """Return what of Python's patterns stands at a place and is not there in RE2."""
+    """Return the name of the Python syntax that a text begins with, if RE2 lacks it."""
     return next((name for begin, name in MISSING.items() if rest.startswith(begin)), None)

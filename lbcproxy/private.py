@@ -1,4 +1,4 @@
-"""Files and folders that nobody else may read: captures and logs hold what people sent."""
+"""Files and folders that other users cannot read: captures and logs contain private data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ACCESS", "OWNER", "Access", "create", "make_folders", "open_to_appen
 
 
 class Access(NamedTuple):
-    """Who may read what we make: the modes of new files and folders."""
+    """The modes of new files and folders."""
 
     file: int
     folder: int
@@ -24,9 +24,9 @@ _NEW = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def make_folders(folder: Path, access: Access = OWNER, *, trusted: Path | None = None) -> None:
-    """Make a folder, and those above it that are missing; one that is there stays as it is.
+    """Make a folder and its missing parents; existing ones are not changed.
 
-    Below a `trusted` folder no symbolic link is followed: that raises OSError.
+    Raises OSError if there is a symbolic link in the path below a `trusted` folder.
     """
     missing = []
     for each in (folder, *folder.parents):
@@ -39,26 +39,26 @@ def make_folders(folder: Path, access: Access = OWNER, *, trusted: Path | None =
     for each in reversed(missing):
         with suppress(FileExistsError):
             each.mkdir(access.folder)
-            each.chmod(access.folder)  # whatever the umask is
+            each.chmod(access.folder)  # regardless of the umask
     if not folder.is_dir():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
 
 
 def create(path: Path, access: Access = OWNER, *, flags: int = os.O_WRONLY) -> int:
-    """Create a file and return its descriptor; FileExistsError for whatever has the name.
+    """Create a file and return its descriptor; raises FileExistsError if the name is taken.
 
-    A symbolic link is neither followed nor replaced, whether it leads somewhere or not.
+    A symbolic link is neither followed nor replaced, even if its target does not exist.
     """
     descriptor = os.open(path, flags | _NEW, access.file)
-    os.fchmod(descriptor, access.file)  # whatever the umask is
+    os.fchmod(descriptor, access.file)  # regardless of the umask
     return descriptor
 
 
 def open_to_append(path: Path, access: Access = OWNER) -> BinaryIO:
-    """Open a file to append to it, or create it; one that is there keeps its mode."""
+    """Open a file for appending, or create it; an existing file keeps its mode."""
     flags = os.O_WRONLY | os.O_APPEND
     try:
         descriptor = create(path, access, flags=flags)
-    except FileExistsError:  # or a link that leads nowhere yet
+    except FileExistsError:  # or a link whose target does not exist
         descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, access.file)
     return os.fdopen(descriptor, "ab", buffering=0)

@@ -1,6 +1,6 @@
-"""Where the folders lie that travel with the program: example captures, example plugins.
+"""The folders that are shipped with the program: example captures and plugins.
 
-In a source tree they stand at its top; in an installation below the package.
+In a source tree they are at the top; in an installation they are inside the package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent
 
 
 def folder(name: str) -> Path:
-    """Return the shipped folder `captures` or `plugins`; FileNotFoundError if it is not there."""
+    """Return the shipped folder `captures` or `plugins`; raises FileNotFoundError."""
     for place in (PACKAGE / f"_{name}", PACKAGE.parent / name):
         if (place / "README.md").is_file():
             return place

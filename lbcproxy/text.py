@@ -1,4 +1,4 @@
-"""Text that came from the network, made fit for terminals and logs."""
+"""Makes text from the network safe for terminals and logs; formats and parses times."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ ISO_TIME = re.compile(
 
 
 def printable(text: str | bytes, most: int | None = None) -> str:
-    """Escape what a terminal would act on: control characters, and those that turn text around.
+    """Return text with control characters and characters that change text direction escaped.
 
-    Bytes are read as UTF-8 where they are, else escaped. With `most`, longer text is cut there.
+    Args:
+        text: Text, or bytes; those that are not UTF-8 are escaped.
+        most: The maximum number of characters; longer text is cut.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace")
@@ -42,9 +44,9 @@ def printable(text: str | bytes, most: int | None = None) -> str:
 
 
 def printable_values(value: Any) -> Any:
-    """Return dictionaries and lists with every text in them made printable.
+    """Return a JSON value with all texts in it made printable.
 
-    What is printable already is returned as it is, without a copy.
+    A value that needs no change is returned without a copy.
     """
     if isinstance(value, str):
         return printable(value)
@@ -60,19 +62,19 @@ def printable_values(value: Any) -> Any:
 
 
 def _are_same(one: Iterable[Any], other: Iterable[Any]) -> bool:
-    """Whether two collections of one length hold the same objects."""
+    """Return whether two collections of equal length have the same objects."""
     return all(map(operator.is_, one, other))
 
 
 def printable_json(text: str) -> str:
-    """Escape the same in a JSON text, where it stays the same JSON."""
+    """Return JSON text with the same characters escaped, so that its value is unchanged."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def unix_time(seconds: int) -> str:
-    """Write unix seconds for people, in UTC; what no calendar holds stays a number."""
+    """Return Unix seconds as text in UTC; a number if they are outside the calendar."""
     try:
         return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")
     except OverflowError:
@@ -80,7 +82,7 @@ def unix_time(seconds: int) -> str:
 
 
 def iso_time(time_ns: int) -> str:
-    """Write nanoseconds since 1970 as ISO 8601 in UTC, all nine digits."""
+    """Return nanoseconds since 1970 as ISO 8601 in UTC, with nine digits."""
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
     try:
         when = (EPOCH + timedelta(seconds=seconds)).isoformat()  # strftime makes 999 of year 0999
@@ -90,11 +92,11 @@ def iso_time(time_ns: int) -> str:
 
 
 def any_time(text: str) -> int:
-    """Read a time as people write it, ISO 8601 in any length: nanoseconds since 1970.
+    """Return the nanoseconds since 1970 of an ISO 8601 time with any number of digits.
 
-    Without a zone it is UTC. Raises ValueError.
+    Without a time zone it is UTC. Raises ValueError.
     """
-    found = FRACTION.match(text)  # Python alone would round it
+    found = FRACTION.match(text)  # Python would round it
     whole, digits = (found[1] + (found[3] or ""), found[2]) if found else (text, "")
     time = datetime.fromisoformat(whole)
     since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH
@@ -102,12 +104,12 @@ def any_time(text: str) -> int:
 
 
 def time_of_iso(text: str) -> int:
-    """Read what `iso_time` writes, fewer digits too; raises ValueError."""
+    """Return the nanoseconds of text from `iso_time`, also with fewer digits; raises ValueError."""
     found = ISO_TIME.fullmatch(text)
     if found is None:
         raise ValueError("no time as 2026-01-31T12:00:00.000000000Z")
     if found[1] is not None:
         seconds = (datetime.fromisoformat(found[1] + "+00:00") - EPOCH) // timedelta(seconds=1)
     else:
-        seconds = int(found[2])  # of a time that no calendar holds
+        seconds = int(found[2])  # a time outside the calendar
     return seconds * 1_000_000_000 + int((found[3] or "").ljust(9, "0"))

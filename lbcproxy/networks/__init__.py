@@ -1,6 +1,6 @@
-"""The networks lbcproxy knows, a chain to a file; the files are found, not listed.
+"""The networks that lbcproxy supports, one file per chain. New files are found by themselves.
 
-To add a network, add a file with a tuple `NETWORKS`.
+To add a network, add a file with a tuple `NETWORKS` of `Network` objects.
 """
 
 from lbcproxy.networks._network import AddressPrefixes, Network

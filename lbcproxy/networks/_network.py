@@ -1,4 +1,4 @@
-"""What makes a network: how its frames begin, where its nodes listen, what its blocks look like."""
+"""The parameters of a network: magic, port, limits, address formats and genesis block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["AddressPrefixes", "Network"]
 
 
 class AddressPrefixes(msgspec.Struct, frozen=True):
-    """How addresses of outputs are written."""
+    """The prefixes of addresses of outputs."""
 
     pubkey_hash: int
     """Version byte of a base58 address of a public key's hash."""
@@ -21,12 +21,12 @@ class AddressPrefixes(msgspec.Struct, frozen=True):
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """One network, as `lbry-mainnet`."""
+    """A network, such as `lbry-mainnet`."""
 
     id: str
-    """The name everybody uses: the options, the captures, `networks.get`."""
+    """The name, as in options, captures and `networks.get`."""
     magic: bytes
-    """The four bytes that begin every frame, as they stand on the wire."""
+    """The four bytes that begin every frame, in wire order."""
     port: int
     """The TCP port at which nodes listen."""
     protocol_version: int
@@ -34,13 +34,13 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     rules: ChainRules
     """The wire limits."""
     addresses: AddressPrefixes
-    """How addresses are written."""
+    """The prefixes of addresses."""
     genesis: bytes
     """The header of the first block, as on the wire."""
     assumed: bool = False
-    """Whether the magic alone means this network, though another has it too; readers say so."""
+    """Whether the magic means this network although others share it; readers report that."""
     names: tuple[str, ...] = ()
-    """Other names by which `networks.get` knows it."""
+    """Other names that `networks.get` accepts."""
 
     @property
     def family(self) -> str:
@@ -48,5 +48,5 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         return self.id.partition("-")[0]
 
     def has(self, rule: str) -> bool:
-        """Return whether the chain has a rule of `ChainRules`; the empty one all have."""
+        """Return whether the chain has a rule of `ChainRules`; always true for an empty name."""
         return not rule or bool(getattr(self.rules, rule))

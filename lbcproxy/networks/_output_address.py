@@ -1,4 +1,4 @@
-"""The address that stands for an output's script, as wallets of the network write it."""
+"""The address of an output script, in the format of the network's wallets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ OP_CHECKSIG = 0xAC
 
 
 def output_address(script: bytes, network: Network) -> str | None:
-    """Return the address of a script (of the script behind a claim, if it is one), or None.
+    """Return the address of a script, or None; for a claim, that of the script after the claim.
 
-    Knows public key and script hashes, bare public keys, and witness programs (BIP173, BIP350).
+    Supports public key and script hashes, bare public keys, and witness programs (BIP173, BIP350).
     """
     claim = read_claim_script(script)
     if claim is not None:

@@ -1,4 +1,4 @@
-"""Find the networks of the files beside this one."""
+"""Finds the networks that the files of this package declare."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lbcproxy.wire.hashes import sha256d
 __all__ = ["SIGNET", "all_networks", "custom", "get", "meant_by", "whose_magic", "with_magic"]
 
 SIGNET = "bitcoin-signet"
-"""The network whose challenge may be another."""
+"""The network for which a custom challenge can be set."""
 
 
 @functools.cache
 def all_networks() -> dict[str, Network]:
-    """Return every network by its id."""
+    """Return all networks by id."""
     found: dict[str, Network] = {}
     for module in entries("lbcproxy.networks"):
         for network in module.NETWORKS:
@@ -30,9 +30,10 @@ def all_networks() -> dict[str, Network]:
 
 
 def get(name: str) -> Network:
-    """Return the network of this id, or of one of its other names; KeyError names those there are.
+    """Return the network with this id or other name.
 
-    `ID@MAGIC`, as `bitcoin-signet@7ec653a5`, is a network like that one with a magic of its own.
+    `ID@MAGIC`, such as `bitcoin-signet@7ec653a5`, is that network with another magic. Raises
+    KeyError, which lists the known networks.
     """
     like, own, magic = name.partition("@")
     for network in all_networks().values():
@@ -42,16 +43,16 @@ def get(name: str) -> Network:
 
 
 def custom(name: str, magic: str | None = None, signet_challenge: str | None = None) -> Network:
-    """Return a network with a magic of its own, or that of a signet by its challenge.
+    """Return a network with a custom magic, or the one of a signet's challenge.
 
     Args:
-        name: The network it is like. Only Bitcoin's signets have a challenge.
-        magic: Four bytes in hexadecimal, in the order of the wire.
+        name: The network that it is based on. Only Bitcoin's signets have a challenge.
+        magic: Four bytes in hexadecimal, in wire order.
         signet_challenge: The block script of the signet in hexadecimal (BIP325).
 
     Raises:
         KeyError: For an unknown network.
-        ValueError: For a magic or challenge that none can be; the text says why.
+        ValueError: For an invalid magic or challenge; the text says why.
     """
     network = get(name)
     if signet_challenge is not None:
@@ -75,7 +76,7 @@ def signet_magic(challenge: str) -> bytes:
     except ValueError:
         raise ValueError(f"{challenge!r} is not hexadecimal") from None
     if not script:
-        raise ValueError("a challenge of no bytes is none")
+        raise ValueError("the challenge is empty")
     return sha256d(_size(len(script)) + script)[:4]
 
 
@@ -99,7 +100,7 @@ def _with_own_magic(network: Network, text: str) -> Network:
 
 
 def meant_by(magic: bytes) -> Network | None:
-    """Return the network that a magic means where nobody says which; None if it means none."""
+    """Return the network of a magic if the user names none; None if it is unknown or ambiguous."""
     known = with_magic(magic)
     if len(known) == 1:
         return known[0]
@@ -107,12 +108,12 @@ def meant_by(magic: bytes) -> Network | None:
 
 
 def with_magic(magic: bytes) -> tuple[Network, ...]:
-    """Return the networks whose frames begin with these four bytes; two chains may share them."""
+    """Return the networks with this magic; several chains may share one."""
     return tuple(each for each in all_networks().values() if each.magic == magic)
 
 
 def whose_magic(network: Network, raw: bytes) -> str:
-    """Return which other network's frames begin like this: the operator may have meant it."""
+    """Return a hint if data begins with another network's magic; otherwise an empty string."""
     magic = raw[:4]
     known = [each.id for each in sorted(with_magic(magic), key=lambda each: not each.assumed)]
     if not known or magic == network.magic:

@@ -54,7 +54,7 @@ NETWORKS = (
         addresses=AddressPrefixes(0x6F, 0xC4, "rlbc"),
         genesis=_genesis("01", "33193156ffff7f2001000000"),
     ),
-    # simnet and signet have Bitcoin's magics: only the operator can tell them apart.
+    # simnet and signet have Bitcoin's magics: only the user can say which network is meant.
     Network(
         id="lbry-simnet",
         magic=bytes.fromhex("161c1412"),

@@ -9,7 +9,7 @@ from lbcproxy.networks.bitcoin import RULES
 
 __all__ = ["NETWORKS"]
 
-# An extension block of up to 11 MB comes on top of the 4 MB of a block's transactions.
+# A block may have an extension block of up to 11 MB in addition to 4 MB of transactions.
 MWEB_RULES = msgspec.structs.replace(RULES, mweb=True, block_payload=16_000_000)
 
 MERKLE_ROOT = "d9ced4ed1130f7b7faad9be25323ffafa33232a17c3edf6cfd97bee6bafbdd97"
@@ -20,7 +20,7 @@ def _genesis(rest: str) -> bytes:
     return bytes.fromhex("01000000" + "00" * 32 + MERKLE_ROOT + rest)
 
 
-# Scripts' addresses have the newer prefix, which nodes write; the older (5, 196) is Bitcoin's.
+# Script addresses have the newer prefix, which nodes use; the older one (5, 196) is Bitcoin's.
 NETWORKS = (
     Network(
         id="litecoin-mainnet",
@@ -42,7 +42,7 @@ NETWORKS = (
         genesis=_genesis("f60ba158f0ff0f1ee1790400"),
         names=("litecoin-testnet4",),
     ),
-    # It has the magic of Bitcoin's regtest, which is meant where nobody says which.
+    # It has the magic of Bitcoin's regtest, which is assumed if the user does not say which.
     Network(
         id="litecoin-regtest",
         magic=bytes.fromhex("fabfb5da"),

@@ -1,4 +1,4 @@
-"""Wireshark: a dissector in Lua made from the records, and where to put it."""
+"""A Lua dissector for Wireshark, generated from the records, and its installation."""
 
 from lbcproxy.wireshark.install import FILE_NAME, NotOurs, install, plugin_folder, uninstall
 from lbcproxy.wireshark.plugin import dissector

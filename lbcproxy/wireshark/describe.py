@@ -1,7 +1,7 @@
-"""Records, networks and limits as plain tables: what the dissector in Lua is made from.
+"""Converts records, networks and limits to tables for the Lua dissector.
 
-Everything comes from the declarations. A construct that is not known here becomes `unknown`: the
-dissector shows the bytes from there on and reads no further.
+Everything comes from the declarations. An unsupported construct becomes `unknown`: the dissector
+shows the remaining bytes without parsing them.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ Table = JsonObject
 """A table of strings, numbers, booleans, lists and tables."""
 
 SIZES = {"b": 1, "h": 2, "l": 4, "q": 8}
-"""Bytes of a number by construct's letter for it, large without a sign."""
+"""Size of a number in bytes by construct's format letter; upper case for unsigned."""
 INSIDE: dict[type[Record], tuple[str, str, type[Record]]] = {Alert: ("payload", "alert", AlertBody)}
-"""Records that have another in the bytes of a field: which field, under what name, and which."""
+"""Records with another record in the bytes of a field: the field, its name and its class."""
 
 
 def tables() -> Table:
-    """Describe every command, record and network."""
+    """Return the tables of all commands, records and networks."""
     found: dict[str, Table] = {}
     known = [record for name in commands() if (record := record_of(name)) is not None]
     return {
@@ -96,7 +96,7 @@ def _network(network: Network) -> Table:
 
 
 def _rules(rules: ChainRules) -> Table:
-    """Return the numbers of a chain, those included that are computed from others."""
+    """Return the numbers of a chain, including the computed ones."""
     computed = (name for name, value in vars(ChainRules).items() if isinstance(value, property))
     return {name: getattr(rules, name) for name in (*rules.__struct_fields__, *computed)}
 
@@ -110,10 +110,10 @@ def _limit(limit: Limit) -> int | Table:
 
 
 def _name(record: type[Record], found: dict[str, Table]) -> str:
-    """Describe a record, if that is not done yet, and give the name of its table."""
+    """Describe a record, if it has not been described yet, and return its table's name."""
     name = record.__name__
     if name not in found:
-        found[name] = {}  # it is known from here on
+        found[name] = {}  # so that a recursive record ends
         found[name] |= _layout(record, found)
     return name
 
@@ -135,7 +135,7 @@ def _layout(record: type[Record], found: dict[str, Table]) -> Table:
 
 
 def _names(hint: object) -> Table:
-    """Return the names that a field's numbers or bits have, if the declaration tells them."""
+    """Return the names of a field's numbers or bits, if the declaration has them."""
     for extra in getattr(hint, "__metadata__", ()):
         if isinstance(extra, type) and issubclass(extra, IntFlag):
             return {"bits": {each.bit_length() - 1: each.name for each in extra}}
@@ -161,7 +161,7 @@ def _number(field: FieldType) -> Table:
 
 
 def _wrapped(kind: str, **more: str) -> Callable[[FieldType, dict[str, Table]], Table]:
-    """Describe a field around another; `more` names what else of it counts."""
+    """Return a function that describes a field around another; `more` names its attributes."""
 
     def describe_it(field: FieldType, found: dict[str, Table]) -> Table:
         facts = {name: getattr(field, attribute) for name, attribute in more.items()}
@@ -209,4 +209,4 @@ KINDS: tuple[tuple[type, Callable[[FieldType, dict[str, Table]], Table]], ...] =
     (Bare, _wrapped("bare")),
     (Elsewhere, _wrapped("elsewhere")),
 )
-"""What describes a construct, by its class; the first that fits."""
+"""The functions that describe constructs, by class; the first match is used."""

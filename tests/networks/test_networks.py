@@ -145,7 +145,7 @@ def test_a_network_with_a_magic_of_its_own_is_found_by_its_id():
         ({"name": "bitcoin-regtest", "magic": "0102030405"}, "is not a magic"),
         ({"name": "bitcoin-regtest", "signet_challenge": "51"}, "only bitcoin-signet has"),
         ({"name": "bitcoin-signet", "signet_challenge": "5"}, "'5' is not hexadecimal"),
-        ({"name": "bitcoin-signet", "signet_challenge": ""}, "no bytes"),
+        ({"name": "bitcoin-signet", "signet_challenge": ""}, "is empty"),
         ({"name": "bitcoin-signet", "signet_challenge": "51", "magic": "01020304"}, "not both"),
     ],
 )
