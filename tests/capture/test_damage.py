@@ -20,7 +20,7 @@ from lbcproxy.capture import UnknownNetwork
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
 from lbcproxy.errors import CaptureError
-from tests.capture.test_verdicts import TALK, Step, record
+from tests.capture.changed_traffic import TALK, Step, record
 from tests.capture.told import CAPTURES, FORMATS, converted, entries_of, read_on
 
 REGTEST = "lbry-regtest"

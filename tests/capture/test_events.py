@@ -24,9 +24,7 @@ from lbcproxy.session.events import (
     UpstreamConnected,
 )
 from lbcproxy.wire.envelope import frame
-from tests.capture.test_reader import TALK as PLAIN
-from tests.capture.test_reader import pcap_of, recorded, segments_of
-from tests.capture.test_verdicts import (
+from tests.capture.changed_traffic import (
     NETWORK,
     TALK,
     TALK_UP,
@@ -42,6 +40,8 @@ from tests.capture.test_verdicts import (
     record,
     rewritten,
 )
+from tests.capture.recordings import TALK as PLAIN
+from tests.capture.recordings import pcap_of, recorded, segments_of
 from tests.capture.told import CAPTURES, conversation, entries_of, retold
 from tests.session.feed import Feed
 

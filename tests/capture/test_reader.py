@@ -5,29 +5,30 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from lbcproxy import networks
-from lbcproxy.capture import Recorder, UnknownNetwork, open_capture
-from lbcproxy.capture.ip.segments import build
+from lbcproxy.capture import UnknownNetwork, open_capture
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
-from lbcproxy.session import Direction, Session, SessionInfo
+from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
-from tests.session.feed import Feed
+from tests.capture.recordings import (
+    CLIENT,
+    DOWN,
+    NODE,
+    PING,
+    PONG,
+    REGTEST,
+    TALK,
+    UP,
+    pcap_of,
+    recorded,
+    segments_of,
+)
 
 CAPTURES = Path(__file__).parents[2] / "captures"
-REGTEST = networks.get("lbry-regtest")
-UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
-FACTS = SessionInfo(
-    number=1,
-    network="lbry-regtest",
-    client=Endpoint("127.0.0.1", 40000),
-    listen=Endpoint("127.0.0.1", 29246),
-    upstream=Endpoint("127.0.0.1", 29247),
-)
 
 
 def truth_of(name):
@@ -67,35 +68,6 @@ def test_entries_are_numbered_in_order_of_time():
     assert [entry.time_ns for entry in entries] == sorted(entry.time_ns for entry in entries)
 
 
-def recorded(tmp_path, session_data, legs="auto", network="lbry-regtest"):
-    """Record some data as a proxy would, and give the file."""
-    path = tmp_path / "own.pcapng"
-    with path.open("ab") as file:
-        recorder = Feed(Recorder(file.write, network=network, legs=legs))
-        session = Session(1, networks.get(network), stream_above=65_536)
-        recorder.started(msgspec.structs.replace(FACTS, network=network), 1_000)
-        recorder.upstream_connected(FACTS_WITH_LOCAL, 1_500)
-        for time, (direction, data) in enumerate(session_data, 2_000):
-            recorder.passed(FACTS, direction, session.receive(direction, data, time), time)
-        for direction in Direction:
-            recorder.passed(FACTS, direction, session.end(direction, 9_000), 9_000)
-            recorder.finished(FACTS, direction, 9_001)
-    return path
-
-
-FACTS_WITH_LOCAL = msgspec.structs.replace(FACTS, local=Endpoint("127.0.0.1", 50000))
-PING = frame(REGTEST.magic, "ping", b"12345678")
-PONG = frame(REGTEST.magic, "pong", b"12345678")
-TALK = [
-    (UP, PING + PING[:10]),
-    (UP, PING[10:]),
-    (DOWN, PONG),
-    (UP, b"rubbish" * 5),
-    (UP, PING[:20] + bytes(4) + PING[24:]),
-    (DOWN, frame(REGTEST.magic, "block", bytes(100_000))),
-]
-
-
 @pytest.mark.parametrize("legs", ["auto", "client", "both"])
 def test_own_capture_gives_what_was_recorded(tmp_path, legs):
     """Both legs hold the same messages; they are given once."""
@@ -132,21 +104,6 @@ def test_appended_recordings_are_read_one_after_the_other(tmp_path):
     recorded(tmp_path, TALK[:1])
     path = recorded(tmp_path, TALK[:3])
     assert [entry.session for entry in open_capture(path)] == [1, 1, 2, 2, 2]
-
-
-def pcap_of(segments, tmp_path):
-    """Write segments as tcpdump's classic format, raw IP, little endian, microseconds."""
-    path = tmp_path / "other.pcap"
-    blocks = [bytes.fromhex("d4c3b2a10200040000000000000000000000040065000000")]
-    for number, segment in enumerate(segments):
-        packet = build(segment)
-        sizes = len(packet).to_bytes(4, "little") * 2
-        blocks.append((number).to_bytes(4, "little") + bytes(4) + sizes + packet)
-    path.write_bytes(b"".join(blocks))
-    return path
-
-
-CLIENT, NODE = Endpoint("10.0.0.1", 50000), Endpoint("10.0.0.2", 9246)
 
 
 def conversation(data, syn=True, finish=True):
@@ -254,14 +211,6 @@ def test_unknown_network_is_an_error_of_the_call():
     """The same."""
     with pytest.raises(KeyError, match="known:"):
         open_capture(CAPTURES / "lbcd-sync.pcap", "lbry-main")
-
-
-def segments_of(data, size, *, start=1000, source=CLIENT, target=NODE):
-    """Cut bytes into segments of a size."""
-    return [
-        Segment(source, target, start + at, 1, PSH | ACK, data[at : at + size])
-        for at in range(0, len(data), size)
-    ]
 
 
 @pytest.mark.parametrize("network", [None, "lbry-regtest"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.capture.test_verdicts import TALK, record
+from tests.capture.changed_traffic import TALK, record
 from tests.capture.told import as_core_holds, entries_of
 from tests.tools import CASES
 

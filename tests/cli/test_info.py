@@ -19,9 +19,9 @@ from lbcproxy.capture.tools import summary
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Delivery, Direction, Session
 from lbcproxy.wire.envelope import frame
+from tests.capture.changed_traffic import TALK, record
+from tests.capture.recordings import FACTS_WITH_LOCAL as FACTS
 from tests.capture.test_disorder import segments, written
-from tests.capture.test_reader import FACTS_WITH_LOCAL as FACTS
-from tests.capture.test_verdicts import TALK, record
 from tests.session.feed import Feed
 
 MAGIC = networks.get("lbry-regtest").magic

@@ -7,9 +7,9 @@ import pytest
 
 from lbcproxy.capture import events, open_capture
 from lbcproxy.capture.events import SectionHeader
+from tests.capture.changed_traffic import legs
 from tests.capture.formats.core_files import independently
 from tests.capture.formats.test_formats import EXACT, PAIRS
-from tests.capture.test_verdicts import legs
 from tests.capture.told import as_core_holds, conversation, converted, entries_of
 from tests.live.proxies import Proxy
 from tests.nodes import KINDS, Node, wait_until

@@ -10,7 +10,7 @@ from lbcproxy.networks import Network, all_networks
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector
-from tests.capture.test_verdicts import TALK, record
+from tests.capture.changed_traffic import TALK, record
 from tests.wireshark.captured import handshake, write
 from tests.wireshark.judging import compared, dissected, run_tshark
 

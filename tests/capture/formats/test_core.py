@@ -13,6 +13,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
+from tests.capture.changed_traffic import TALK, record
 from tests.capture.formats.core_files import (
     BITCOIN,
     START,
@@ -22,7 +23,6 @@ from tests.capture.formats.core_files import (
     independently,
     told,
 )
-from tests.capture.test_verdicts import TALK, record
 from tests.capture.told import CAPTURES, converted, entries_of, read_on
 
 UP, DOWN = Direction

@@ -13,9 +13,7 @@ from lbcproxy.capture.tools.convert import choose_format, open_writer
 from lbcproxy.capture.writing import all_writers
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction
-from tests.capture.test_reader import TALK as PLAIN
-from tests.capture.test_reader import pcap_of, recorded, segments_of
-from tests.capture.test_verdicts import (
+from tests.capture.changed_traffic import (
     TALK,
     TALK_UP,
     Step,
@@ -28,6 +26,8 @@ from tests.capture.test_verdicts import (
     record,
     rewritten,
 )
+from tests.capture.recordings import TALK as PLAIN
+from tests.capture.recordings import pcap_of, recorded, segments_of
 from tests.capture.told import (
     CAPTURES,
     FORMATS,

@@ -16,9 +16,9 @@ from lbcproxy.capture.writing import ndjson as writing
 from lbcproxy.session.events import SessionStarted
 from lbcproxy.text import iso_time, time_of_iso
 from lbcproxy.wire.envelope import frame
-from tests.capture.test_reader import TALK as PLAIN
-from tests.capture.test_reader import recorded
-from tests.capture.test_verdicts import TALK, record
+from tests.capture.changed_traffic import TALK, record
+from tests.capture.recordings import TALK as PLAIN
+from tests.capture.recordings import recorded
 from tests.capture.told import CAPTURES, converted, entries_of, read_on
 
 REGTEST = networks.get("lbry-regtest")

@@ -14,10 +14,10 @@ from lbcproxy.session import EventRouter
 from lbcproxy.session.entry import UNKNOWN_SIZE
 from lbcproxy.session.events import Delivered, SessionStarted, UpstreamConnected
 from lbcproxy.wire.envelope import frame
+from tests.capture.changed_traffic import TALK as CHANGED
+from tests.capture.changed_traffic import record
 from tests.capture.recording.recorded_sessions import NETWORK, UP, Scene, ping
-from tests.capture.test_reader import TALK, recorded
-from tests.capture.test_verdicts import TALK as CHANGED
-from tests.capture.test_verdicts import record
+from tests.capture.recordings import TALK, recorded
 from tests.capture.told import CAPTURES, converted, entries_of, written
 from tests.tools import CASES
 

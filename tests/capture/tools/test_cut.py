@@ -15,10 +15,10 @@ from lbcproxy.filters import parse
 from lbcproxy.session import Direction, Session
 from lbcproxy.session.events import Delivered, SessionStarted
 from lbcproxy.wire.envelope import frame
+from tests.capture.changed_traffic import TALK as CHANGED
+from tests.capture.changed_traffic import inv, long, ping, record
+from tests.capture.recordings import FACTS, TALK, recorded
 from tests.capture.test_events import retold
-from tests.capture.test_reader import FACTS, TALK, recorded
-from tests.capture.test_verdicts import TALK as CHANGED
-from tests.capture.test_verdicts import inv, long, ping, record
 from tests.capture.told import CAPTURES, entries_of, written
 from tests.session.feed import Feed
 from tests.tools import tshark

@@ -14,9 +14,9 @@ from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction, Session, SessionInfo
 from lbcproxy.session.events import Delivered, UpstreamConnected
 from lbcproxy.wire.envelope import frame
-from tests.capture.test_reader import TALK, recorded
-from tests.capture.test_verdicts import TALK as CHANGED
-from tests.capture.test_verdicts import ping, record
+from tests.capture.changed_traffic import TALK as CHANGED
+from tests.capture.changed_traffic import ping, record
+from tests.capture.recordings import TALK, recorded
 from tests.capture.told import CAPTURES, conversation, entries_of, written
 from tests.session.feed import Feed
 

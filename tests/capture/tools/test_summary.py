@@ -9,8 +9,8 @@ from lbcproxy.service.events import Events
 from lbcproxy.session import Direction, Session
 from lbcproxy.session.events import Delivered
 from lbcproxy.wire.envelope import frame
+from tests.capture.recordings import REGTEST, TALK, recorded
 from tests.capture.scenes import Play
-from tests.capture.test_reader import REGTEST, TALK, recorded
 
 PING = frame(REGTEST.magic, "ping", bytes(8))
 

@@ -18,7 +18,7 @@ from lbcproxy.capture.tcp.stream_events import StreamEvent as Event
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import UNKNOWN_SIZE
 
-CAPTURES = Path(__file__).parents[2] / "captures"
+CAPTURES = Path(__file__).parents[3] / "captures"
 CLIENT, SERVER = Endpoint("10.0.0.1", 40000), Endpoint("10.0.0.2", 9246)
 WRAP = 2**32
 
