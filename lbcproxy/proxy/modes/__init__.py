@@ -42,5 +42,5 @@ class ModeKind(msgspec.Struct, frozen=True, kw_only=True):
 @functools.cache
 def all_modes() -> dict[str, ModeKind]:
     """Return every mode by its name."""
-    found = [module.MODE for module in entries("lbcproxy.proxy.modes")]
+    found = entries("lbcproxy.proxy.modes", "MODE", ModeKind)
     return {mode.name: mode for mode in found}
