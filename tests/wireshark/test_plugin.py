@@ -244,4 +244,4 @@ def test_a_folder_alone_is_a_mistake(tmp_path: Path):
     """It would be printed, and not put there."""
     done = lbcproxy("wireshark-plugin", "--folder", tmp_path)
     assert done.returncode == 2
-    assert "--folder goes with --install" in done.stderr
+    assert "--folder needs --install" in done.stderr
