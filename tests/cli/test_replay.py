@@ -107,7 +107,7 @@ def test_a_damaged_capture_is_served_up_to_the_damage(serve, captures, tmp_path)
     path.write_bytes(whole[: len(whole) // 2])
     program = serve(path=path)
     first = program.output.splitlines()[0]
-    assert first.startswith(f"lbcproxy: {path} is damaged, what stands before it is played: ")
+    assert first.startswith(f"lbcproxy: {path} is damaged, the part before the damage is played: ")
     assert "of the file)" in first
     with socket.create_connection(("127.0.0.1", program.port), 5):
         wait_until("it is met", lambda: "client connect" in program.output)
