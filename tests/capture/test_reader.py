@@ -334,3 +334,15 @@ def test_connections_that_say_nothing_any_more_are_forgotten(tmp_path, monkeypat
     assert ends[clients[0]][1].to_upstream.messages == 12
     assert ends[clients[-1]][0] == "open at the end"
     assert sum(entry.raw == PING for entry in entries) == 20 + 11
+
+
+def test_old_names_of_a_capture_work_with_a_warning():
+    """Programs written for an earlier release keep working for one more."""
+    capture = open_capture(CAPTURES / "lbcd-sync.pcap")
+    with pytest.warns(DeprecationWarning, match=r"Capture\.met is deprecated, use Capture\.stats"):
+        assert capture.met is capture.stats
+    reports = []
+    with pytest.warns(DeprecationWarning, match=r"use Capture\.on_session_ended"):
+        capture.ended = reports.append
+    list(capture)
+    assert [report.number for report in reports] == [1]
