@@ -1,6 +1,6 @@
 """How the bytes of a session get from one leg to the other.
 
-The relay connects, closes and keeps back-pressure; a forwarding decides what is sent on, and when.
+The relay connects, closes and keeps back-pressure; a forwarder decides what is sent on, and when.
 Without plugins bytes are written at once and inspected afterwards. With plugins they go through a
 pipeline, which inspects them first and may hold, change or drop messages.
 """
@@ -16,11 +16,11 @@ from lbcproxy.proxy.plugin_host import PipelineOwner, PluginHost, chain_for
 from lbcproxy.proxy.settings import RelaySettings, Runtime
 from lbcproxy.session import Direction, Session, SessionInfo
 
-__all__ = ["DirectForwarding", "Forwarding", "PluginForwarding", "Sender", "choose_forwarding"]
+__all__ = ["DirectForwarder", "Forwarder", "PluginForwarder", "Sender", "choose_forwarder"]
 
 
 class Sender(PipelineOwner, Protocol):
-    """What a forwarding needs of its relay."""
+    """What a forwarder needs of its relay."""
 
     session: Session
 
@@ -28,7 +28,7 @@ class Sender(PipelineOwner, Protocol):
         """Tell the budget how much the session holds."""
 
 
-class Forwarding(Protocol):
+class Forwarder(Protocol):
     """What becomes of bytes between the legs of a session."""
 
     @property
@@ -57,7 +57,7 @@ class Forwarding(Protocol):
         """Tell the plugins that the session is over, and stop their timers."""
 
 
-class DirectForwarding:
+class DirectForwarder:
     """Bytes are written at once and inspected afterwards, so that no node waits for us."""
 
     held = 0
@@ -92,7 +92,7 @@ class DirectForwarding:
         """Do nothing."""
 
 
-class PluginForwarding:
+class PluginForwarder:
     """Bytes go through a pipeline of plugins; what they decide is sent on in order."""
 
     def __init__(
@@ -149,17 +149,17 @@ class PluginForwarding:
         self._host.stop()
 
 
-def choose_forwarding(
+def choose_forwarder(
     relay: Sender,
     chain: PluginChain,
     inspector: Inspector,
     settings: RelaySettings,
     runtime: Runtime,
-) -> Forwarding:
+) -> Forwarder:
     """Return how a relay forwards bytes: through plugins, if its chain has any."""
     plugins = settings.plugins
     host = PluginHost(relay, runtime.clock, runtime.now, plugins.limit)
     pipeline = host.pipeline(relay.session, chain, plugins.policy)
     if pipeline is None:
-        return DirectForwarding(relay, inspector)
-    return PluginForwarding(relay, host, pipeline, inspector, runtime)
+        return DirectForwarder(relay, inspector)
+    return PluginForwarder(relay, host, pipeline, inspector, runtime)

@@ -2,8 +2,8 @@
 
 It does three things, and everything that a session does to sockets is here:
 
-- It connects: when the client is there, it dials the upstream. Early data waits until then.
-- It forwards: bytes from one leg go to the forwarding (`forwarding.py`), which calls `send_on` with
+- It connects: it dials the upstream. What the client sends meanwhile is kept (early data).
+- It forwards: bytes from one leg go to the forwarder (`forwarding.py`), which calls `send_on` with
   what to write to the other leg. Reading stops while the other side cannot take more.
 - It closes: as one leg ends (in order, half-closed, reset), so does the other, after everything
   that was received before has been sent.
@@ -31,7 +31,7 @@ from lbcproxy.proxy.connector import unreachable
 from lbcproxy.proxy.deadlines import Deadlines, silence
 from lbcproxy.proxy.early_data import EarlyData
 from lbcproxy.proxy.fault_pipe import FaultPipes
-from lbcproxy.proxy.forwarding import choose_forwarding
+from lbcproxy.proxy.forwarding import choose_forwarder
 from lbcproxy.proxy.graceful_close import GracefulClose
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.plugin_host import chain_for
@@ -50,8 +50,8 @@ class Relay:
         settings: What the operator decided.
         runtime: What the session uses while it runs: clock, observers, budget.
         owner: Is told when the session has ended.
-        answer: Returns what to send the client when dialling is over, from our address on the
-            upstream leg or from the error. It is not part of the session's traffic.
+        answer: Returns what to send the client when dialling is over, such as a SOCKS reply, from
+            our address on the upstream leg or from the error. It is not part of the traffic.
         reached: The address that the client thinks it connected to, if that is not where we listen.
     """
 
@@ -88,17 +88,17 @@ class Relay:
         self._inspector = Inspector(
             self.session, runtime.observers, runtime.now, runtime.inspections, self.held_changed
         )
-        self._forwarding = choose_forwarding(self, chain, self._inspector, settings, runtime)
+        self._forwarder = choose_forwarder(self, chain, self._inspector, settings, runtime)
         self._pipes = FaultPipes(self, runtime.clock, settings.seed, settings.faults)
         self._early = EarlyData()
         self._budgeted = 0  # bytes that the budget knows of
-        self._half: Deadlines | None = None
+        self._half_closed: Deadlines | None = None
         self._dial = runtime.dial(settings.upstreams)
         self._dialling: Deferred[Any] | None = None
         self._finished: set[Direction] = set()
         self._closed: set[RelayPeer] = set()
-        self._ends: dict[RelayPeer, tuple[Endpoint, ...]] = {}
-        self._broken = self._stopped = False
+        self._registered: dict[RelayPeer, tuple[Endpoint, ...]] = {}
+        self._was_reset = self._stopped = False
         self._closing = GracefulClose(runtime.clock)
         self._deadlines = Deadlines(
             runtime.clock,
@@ -110,7 +110,7 @@ class Relay:
     @property
     def held(self) -> int:
         """Bytes in memory: incomplete messages, early data, what plugins and faults hold."""
-        waiting = self._early.size + self._forwarding.held + self._pipes.held
+        waiting = self._early.size + self._forwarder.held + self._pipes.held
         return self.session.buffered_bytes + waiting
 
     def held_changed(self) -> None:
@@ -122,7 +122,7 @@ class Relay:
 
     def reduce_memory(self) -> None:
         """Release incomplete messages unread; end the session if that does not help."""
-        self._forwarding.reduce_memory()
+        self._forwarder.reduce_memory()
         if self._early.take():
             self._end(EndCause.LIMIT, "too much waits for the upstream, for all sessions together")
         elif self._pipes.held:
@@ -130,7 +130,7 @@ class Relay:
 
     def plugins_changed(self) -> None:
         """Use the plugins as their files are now."""
-        self._forwarding.change(self._settings)
+        self._forwarder.change(self._settings)
 
     def stop(self, end: End = STOPPED) -> None:
         """End the session: send what has been received, then close both legs."""
@@ -149,8 +149,8 @@ class Relay:
     def abort(self) -> None:
         """End the session at once."""
         self._inspector.ending(STOPPED_AT_ONCE)
-        self._broken = True
-        self._cut()
+        self._was_reset = True
+        self._record_unsent()
         self._pipes.stop()
         if self._dialling is not None:
             self._dialling.cancel()
@@ -183,36 +183,36 @@ class Relay:
                 upstream_known=len(self._settings.upstreams) == 1,
             )
             reached = self._reached or peer.local_address
-            if not self._is_new(peer, peer.address, reached):
+            if not self._register(peer, peer.address, reached):
                 return
-            self._forwarding.start(self._inspector.info)
+            self._forwarder.start(self._inspector.info)
             self._deadlines.start(self._is_ready)
             self._dialling = connect(self._dial, self.upstream)
             self._dialling.addCallbacks(self._joined, self._not_joined)
 
     def peer_received(self, peer: RelayPeer, data: bytes) -> None:
-        """Give bytes that arrived on a leg to the forwarding."""
+        """Give bytes that arrived on a leg to the forwarder."""
         direction = self._direction(peer)
         other = self._other(peer)
         if other in self._closed:
             return  # nobody will ever get it
         self._deadlines.alive()
-        if self._half is not None:
-            self._half.alive()
-        self._forwarding.received(direction, data)
+        if self._half_closed is not None:
+            self._half_closed.alive()
+        self._forwarder.received(direction, data)
 
     def peer_finished(self, peer: RelayPeer) -> None:
         """End the direction on the other leg too, after what plugins still hold."""
-        self._forwarding.finished(self._direction(peer))
+        self._forwarder.finished(self._direction(peer))
 
-    # Calls from the forwarding (`Sender`).
+    # Calls from the forwarder (`Sender`).
 
     def send_on(self, direction: Direction, data: bytes) -> None:
         """Write bytes to the receiver, or keep them until the upstream is connected."""
         receiver = self._receiver(direction)
         if receiver.is_open:
             self._pipes.to(receiver).write(data)
-        elif receiver not in self._closed:
+        elif receiver not in self._closed:  # the upstream, which is still being dialled
             self._early.add(data)
             self.held_changed()
             if self._early.is_full:
@@ -248,31 +248,31 @@ class Relay:
         else:
             self._pipes.after(self._other(peer), self._other(peer).finish)
             # A node that has been disconnected cannot keep the session open by staying silent.
-            self._half = silence(self._runtime.clock, self._settings.linger, self.stop)
+            self._half_closed = silence(self._runtime.clock, self._settings.linger, self.stop)
 
     def peer_closed(self, peer: RelayPeer, *, reset: bool) -> None:
         """Close the other leg in the same way."""
         self._closed.add(peer)
         self._pipes.forget(peer)
-        if peer in self._ends:
-            dialler, listener = self._ends.pop(peer)
+        if peer in self._registered:
+            dialler, listener = self._registered.pop(peer)
             self._runtime.loop_guard.remove(dialler, listener, dialled=peer is self.upstream)
         direction, other = self._direction(peer), self._other(peer)
-        if reset and not peer.aborted and not self._broken:
-            self._broken = True
+        if reset and not peer.aborted and not self._was_reset:
+            self._was_reset = True
             self._inspector.ending(End(EndCause.RESET, direction))
-            self._cut()
+            self._record_unsent()
             self._inspector.reset(direction)
             linger = self._settings.linger
             if self._pipes.after(other, partial(self._closing.abort_soon, other, linger)):
                 self._closing.later(linger, other.abort)
-        elif not self._broken:
+        elif not self._was_reset:
             self.peer_finished(peer)
             if direction in self._finished:  # otherwise plugins still hold something
                 self._close_after_faults(other)
         if self._dialling is not None:
             self._dialling.cancel()
-        self._end_if_over()
+        self._end_if_closed()
 
     def peer_full(self, peer: RelayPeer) -> None:
         """Stop reading from the other side: this one cannot take more."""
@@ -298,27 +298,27 @@ class Relay:
         """Update the budget, and note that bytes still pass."""
         self._pipes.sweep()
         self.held_changed()
-        if self._half is not None:
-            self._half.alive()
+        if self._half_closed is not None:
+            self._half_closed.alive()
 
     def fault_ended(self, target: RelayPeer, end: StreamEnd) -> None:
         """End the session as a fault demands: close one leg in order, or reset both."""
         self._inspector.ending(End(EndCause.FAULT, name=end.by))
         if not end.reset:
             self._closing.close(target, self._settings.linger)
-        elif not self._broken:
-            self._broken = True
+        elif not self._was_reset:
+            self._was_reset = True
             self._inspector.reset(self._direction(self._other(target)))
             self.client.abort()
             self.upstream.abort()
 
-    # Connector.
+    # Dialling.
 
     def _joined(self, _peer: RelayPeer) -> None:
         """Send the early data, and continue reading."""
         self._dialling = None
         self._inspector.connected(self.upstream.local_address, self._dial.leads_to)
-        if not self._is_new(self.upstream, self.upstream.local_address, self.upstream.address):
+        if not self._register(self.upstream, self.upstream.local_address, self.upstream.address):
             return
         if answer := self._answer(self.upstream.local_address):
             self.client.write(answer)
@@ -340,10 +340,10 @@ class Relay:
         assert failure.value is not None
         if self.client in self._closed:
             self._inspector.ending(End(EndCause.CLOSED, Direction.TO_UPSTREAM))
-        elif not self._broken:
+        elif not self._was_reset:
             self._inspector.ending(unreachable(failure.value))
             if not self._stopped:
-                self._broken = True
+                self._was_reset = True
                 self._inspector.reset(Direction.TO_CLIENT)
             answer = self._answer(failure.value)
             self.client.write(answer)
@@ -351,37 +351,37 @@ class Relay:
                 self._closing.close(self.client, self._settings.stop_linger)
             else:
                 self.client.abort()
-        self._end_if_over()
+        self._end_if_closed()
 
-    def _is_new(self, peer: RelayPeer, *ends: Endpoint) -> bool:
+    def _register(self, peer: RelayPeer, *ends: Endpoint) -> bool:
         """Register a connection; return False if it leads from this process back to itself."""
-        dialler, listener = self._ends[peer] = ends
+        dialler, listener = self._registered[peer] = ends
         known = self._runtime.loop_guard
         return known.add(dialler, listener, self, dialled=peer is self.upstream)
 
-    # GracefulClose.
+    # Closing.
 
     def _close_after_faults(self, peer: RelayPeer) -> None:
         """Close in order, after what waits in faults has been sent."""
         self._pipes.after(peer, partial(self._closing.close, peer, self._settings.linger))
 
-    def _cut(self) -> None:
+    def _record_unsent(self) -> None:
         """Record what will not be sent any more."""
-        self._forwarding.cut()
+        self._forwarder.cut()
         self._inspector.cut()
 
-    def _end_if_over(self) -> None:
+    def _end_if_closed(self) -> None:
         if self.client not in self._closed or not self._inspector.running:
             return
         if self.upstream not in self._closed and self.upstream.is_open:
             return
         self._closing.stop()
         self._deadlines.stop()
-        self._cut()
-        self._forwarding.end(self._inspector.why)
+        self._record_unsent()
+        self._forwarder.end(self._inspector.why)
         self._pipes.stop()
-        if self._half is not None:
-            self._half.stop()
+        if self._half_closed is not None:
+            self._half_closed.stop()
         self._runtime.budget.forget(self)
         self._inspector.ended()
         self._owner.session_ended(self)
