@@ -1,28 +1,28 @@
-"""The faults of a session at work: what stands between what a relay reads and what it writes.
+"""Apply the faults of a session to its bytes, between what a relay reads and what it writes.
 
-A direction without faults has no pipe: the relay then writes to the peer itself.
+A direction without faults has no pipe: the relay then writes directly to the peer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 from typing import Protocol as Interface
 
 from twisted.logger import Logger
 
+from lbcproxy.clock import Clock, DelayedCall
 from lbcproxy.faults import Fault, FaultChain, StreamEnd, random_of
 from lbcproxy.peer import RelayPeer
 from lbcproxy.peer.log import LOG_FILTER
 
 __all__ = ["FaultOwner", "FaultPipe", "FaultPipes"]
 
-MOST = 4 << 20
-"""Bytes that may wait in one direction; above, its source is not read."""
-LONGEST = 3600.0
-"""Seconds for which a timer is set at once: no system takes any number."""
-FULL = "faults"
+MAX_BUFFERED = 4 << 20
+"""Bytes that may wait in one direction; above that its source is not read."""
+MAX_TIMER = 3600.0
+"""Seconds of the longest timer: operating systems limit them. A longer wait takes several."""
+PAUSE_REASON = "faults"
 LOG = Logger(namespace="lbcproxy.session", observer=LOG_FILTER)
 
 
@@ -34,45 +34,50 @@ class FaultOwner(Interface):
     upstream: RelayPeer
 
     def faults_moved(self) -> None:
-        """Something went out, or waits."""
+        """Bytes were written, or the number that waits has changed."""
 
     def fault_ended(self, target: RelayPeer, end: StreamEnd) -> None:
-        """A fault ends the session, by way of the leg that it acts on."""
+        """A fault ends the session, starting with the leg that it acts on."""
 
 
 class FaultPipe:
     """One direction, from a peer that is read to one that is written to."""
 
     def __init__(
-        self, chain: FaultChain, source: RelayPeer, target: RelayPeer, clock: Any, owner: FaultOwner
+        self,
+        chain: FaultChain,
+        source: RelayPeer,
+        target: RelayPeer,
+        clock: Clock,
+        owner: FaultOwner,
     ) -> None:
         self.chain = chain
         self._source = source
         self._target = target
         self._clock = clock
         self._owner = owner
-        self._timer: Any = None
+        self._timer: DelayedCall | None = None
         self._pumping = False
         self._stopped = False
 
     def write(self, data: bytes) -> None:
-        """Take what was read."""
+        """Pass bytes through the faults to the target."""
         self.chain.put(data, self._clock.seconds())
         self.pump()
 
     def end(self, then: Callable[[], object]) -> None:
-        """Do something when all that was written before has gone out."""
+        """Call `then` after everything written before has been sent."""
         self.chain.put(StreamEnd(then), self._clock.seconds())
         self.pump()
 
     def change(self, faults: Sequence[Fault]) -> None:
-        """Have other faults; nothing of what waits is lost."""
+        """Replace the faults; no bytes that wait are lost."""
         self.chain.change(faults, self._clock.seconds())
         self.pump()
 
     def pump(self) -> None:
-        """Let go out what is due and the target takes; see when to come again."""
-        if self._pumping or not self._runs():
+        """Write what is due, as long as the target accepts it, and set the next timer."""
+        if self._pumping or self._stopped:
             return
         self._pumping = True
         try:
@@ -82,38 +87,35 @@ class FaultPipe:
                 self._do(what)
         finally:
             self._pumping = False
-        if self._runs():  # what came out may have ended the session
+        if not self._stopped:  # what was written may have ended the session
             self._settle()
 
     def _settle(self) -> None:
-        """See when to come again, and whether to read on meanwhile."""
+        """Set the next timer, and pause or resume the source."""
         self._arm()
         held = self.chain.buffered_bytes
-        if held > MOST:
-            self._source.pause(FULL)
-        elif held <= MOST // 2:
-            self._source.resume(FULL)
+        if held > MAX_BUFFERED:
+            self._source.pause(PAUSE_REASON)
+        elif held <= MAX_BUFFERED // 2:
+            self._source.resume(PAUSE_REASON)
         self._owner.faults_moved()
 
     def release(self) -> None:
-        """Let all go out at once; there are no faults from then on."""
+        """Write everything at once, and stop."""
         for what in self.chain.release():
             self._do(what)
         self.stop()
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Stop: cancel the timer and let the source be read."""
         self._stopped = True
         self._disarm()
-        self._source.resume(FULL)
+        self._source.resume(PAUSE_REASON)
 
     def _disarm(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-
-    def _runs(self) -> bool:
-        return not self._stopped
 
     def _do(self, what: bytes | StreamEnd) -> None:
         if isinstance(what, bytes):
@@ -124,19 +126,19 @@ class FaultPipe:
             self._owner.fault_ended(self._target, what)
 
     def _arm(self) -> None:
-        """Set a timer for what is due next; while the target is full, its drain is awaited."""
+        """Set a timer for what is due next. A full target calls again when it has drained."""
         self._disarm()
         now = self._clock.seconds()
         due = None if self._target.full else self.chain.due(now)
         if due is not None:
-            wait = min(max(0.0, due - now), LONGEST)
+            wait = min(max(0.0, due - now), MAX_TIMER)
             self._timer = self._clock.callLater(wait, self.pump)
 
 
 class FaultPipes:
-    """Both directions of a session. Faults act from when both legs are there."""
+    """The pipes of both directions. Faults take effect once both legs are connected."""
 
-    def __init__(self, owner: FaultOwner, clock: Any, seed: int, faults: Sequence[Fault]) -> None:
+    def __init__(self, owner: FaultOwner, clock: Clock, seed: int, faults: Sequence[Fault]) -> None:
         self._owner = owner
         self._clock = clock
         self._seed = seed
@@ -150,17 +152,17 @@ class FaultPipes:
         return sum(pipe.chain.buffered_bytes for pipe in self._by_target.values())
 
     @property
-    def words(self) -> str:
-        """The faults that act on this session, in words."""
+    def description(self) -> str:
+        """The faults that affect this session, for the log."""
         acting = [each for pipe in self._by_target.values() for each in pipe.chain.faults]
         return ", ".join(str(fault) for fault in acting)
 
     def to(self, target: RelayPeer) -> RelayPeer | FaultPipe:
-        """Give what takes the bytes for a peer: the peer itself, where there are no faults."""
+        """Return where to write the bytes for a peer: to the peer itself if there are no faults."""
         return self._by_target.get(target, target)
 
     def after(self, target: RelayPeer, then: Callable[[], object]) -> bool:
-        """Do something when all that waits for a peer has gone out; give whether it may take."""
+        """Call `then` after all bytes that wait for a peer; return whether that may take time."""
         pipe = self._by_target.get(target)
         if pipe is None:
             then()
@@ -169,25 +171,25 @@ class FaultPipes:
         return True
 
     def begin(self) -> None:
-        """Act from now on, and say in the log which faults there are for this session."""
+        """Start to apply the faults, and log them."""
         self._begun = True
         self.change(self._faults)
-        if words := self.words:
+        if description := self.description:
             number, client = self._owner.number, self._owner.client.address
-            text = f"faults: {words}"
+            text = f"faults: {description}"
             LOG.info("[#{session} {client}] {text}", session=number, client=client, text=text)
 
     def change(self, faults: Sequence[Fault]) -> None:
-        """Have other faults."""
+        """Replace the faults of both directions."""
         self._faults = tuple(faults)
         if not self._begun:
             return
         owner = self._owner
-        ways = (
+        directions = (
             ("upstream", owner.client, owner.upstream),
             ("downstream", owner.upstream, owner.client),
         )
-        for stream, source, target in ways:
+        for stream, source, target in directions:
             own = [
                 fault for fault in self._faults if fault.stream == stream and not fault.by_message
             ]
@@ -198,19 +200,19 @@ class FaultPipes:
                 self._by_target[target] = self._make(own, source, target)
 
     def go_on(self, target: RelayPeer) -> None:
-        """Write on: a peer takes more again."""
+        """Continue to write to a peer that has drained."""
         if (pipe := self._by_target.get(target)) is not None:
             pipe.pump()
 
     def sweep(self) -> None:
-        """Forget the directions that have no faults any more."""
+        """Remove the pipes that have no faults any more."""
         for target, pipe in list(self._by_target.items()):
             if pipe.chain.is_empty:
                 pipe.stop()
                 del self._by_target[target]
 
     def release(self) -> None:
-        """Let all go out at once, without faults from then on."""
+        """Write everything at once, and apply no faults from then on."""
         self._begun = False
         pipes = dict(self._by_target)
         self._by_target.clear()
@@ -218,12 +220,12 @@ class FaultPipes:
             pipe.release()
 
     def forget(self, target: RelayPeer) -> None:
-        """Write no more to a peer, whose connection is gone."""
+        """Stop writing to a peer whose connection is gone."""
         if (pipe := self._by_target.pop(target, None)) is not None:
             pipe.stop()
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Stop both pipes."""
         self._begun = False
         for pipe in self._by_target.values():
             pipe.stop()

@@ -1,16 +1,16 @@
-"""An entrance: a client's connection before it is known where the client is to be led.
+"""A client's connection before its destination is known.
 
-Then it is handed over to a relay, which begins as with any other client.
+Once it is known, the connection is handed over to a relay, which starts as for any other client.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from twisted.logger import Logger
 
+from lbcproxy.clock import DelayedCall
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault
 from lbcproxy.peer import RelayPeer
@@ -27,17 +27,17 @@ from lbcproxy.proxy.settings import (
 from lbcproxy.session import End
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 
-__all__ = ["PATIENCE", "PendingClient"]
+__all__ = ["DESTINATION_TIMEOUT", "PendingClient"]
 
-PATIENCE = 10.0
-"""Seconds that a client has to say where it wants to go, and then to read why it may not."""
+DESTINATION_TIMEOUT = 10.0
+"""Seconds that a client has to name its destination, and then to read why it is refused."""
 
 
 class PendingClient:
-    """One session, which becomes a relay's; a subclass finds out where it leads.
+    """A session whose destination is not known yet.
 
-    It calls `lead` or `refuse`. Of a client that is refused observers are not told, since there is
-    no session to tell of: the log says it in one line.
+    A subclass finds it out, and calls `lead` or `refuse`. A client that is refused never has a
+    session that observers see: only the log has a line about it.
     """
 
     log = Logger(observer=LOG_FILTER)
@@ -50,8 +50,8 @@ class PendingClient:
         self.runtime = runtime
         self._owner = owner
         self._relay: Relay | None = None
-        self._why = ""
-        self._timer: Any = None
+        self._refused = ""
+        self._timer: DelayedCall | None = None
         self.client = RelayPeer(self)
 
     # What a subclass calls.
@@ -64,11 +64,15 @@ class PendingClient:
         answer: Answer = no_answer,
         reached: Endpoint | None = None,
     ) -> None:
-        """Hand the connection over; `early` is what the client has said already to the upstream.
+        """Hand the connection over to a relay.
 
-        See `Relay` for the others.
+        Args:
+            upstream: The destination.
+            early: What the client has already sent to the upstream.
+            answer: See `Relay`.
+            reached: See `Relay`.
         """
-        if self._why:
+        if self._refused:
             return
         self._stop_timer()
         self.log.info(
@@ -85,69 +89,71 @@ class PendingClient:
         if early:
             self._relay.client.dataReceived(early)
 
-    def refuse(self, why: str) -> None:
-        """End the connection, after what has been written, with one line in the log."""
-        if self._why:
+    def refuse(self, reason: str) -> None:
+        """Log a reason and close the connection, after what has been written."""
+        if self._refused:
             return
-        self._why = why
+        self._refused = reason
         self._stop_timer()
         self.log.warn(
             "[#{session} {client}] refused: {why}",
             session=self.number,
             client=self.client.address,
-            why=why,
+            why=reason,
         )
         self.client.close()
         if self.client.is_open:
-            self._timer = self.runtime.clock.callLater(PATIENCE, self.client.abort)
+            self._timer = self.runtime.clock.callLater(DESTINATION_TIMEOUT, self.client.abort)
 
-    # What the client's connection tells.
+    # Events of the client's connection.
 
     def peer_connected(self, peer: RelayPeer) -> None:
-        """Wait for what the client says, but not for ever."""
+        """Start the timeout for the destination."""
         self._timer = self.runtime.clock.callLater(
-            PATIENCE, self.refuse, f"it has not said in {PATIENCE:g} s where it wants to go"
+            DESTINATION_TIMEOUT,
+            self.refuse,
+            f"it has not said in {DESTINATION_TIMEOUT:g} s where it wants to go",
         )
 
     def peer_received(self, peer: RelayPeer, data: bytes) -> None:
-        """Listen to what the client says."""
+        """Ignore bytes; a subclass reads the destination from them."""
 
     def peer_finished(self, peer: RelayPeer) -> None:
-        """End: there is nothing more to be heard."""
+        """Refuse the client: it cannot name a destination any more."""
         self.refuse("it closed before it had said where it wants to go")
 
     def peer_closed(self, peer: RelayPeer, *, reset: bool) -> None:
-        """Be forgotten."""
-        self.refuse("it broke off before it had said where it wants to go")
+        """Notify the owner that the session has ended."""
+        self.refuse("it disconnected before it had said where it wants to go")
         self._stop_timer()
         self._owner.session_ended(self)
 
     def peer_full(self, peer: RelayPeer) -> None:
-        """Nothing: what it is told are a few bytes."""
+        """Do nothing: we only send a few bytes."""
 
     def peer_drained(self, peer: RelayPeer) -> None:
-        """Nothing either."""
+        """Do nothing."""
 
-    # What the service asks.
+    # What the service calls.
 
     def plugins_changed(self) -> None:
-        """Have the plugins as their files are now; before it is led they are asked nothing."""
+        """Use the plugins as they have been reloaded; before there is a relay none are asked."""
         if self._relay is not None:
             self._relay.plugins_changed()
 
     def change_faults(self, faults: Sequence[Fault]) -> None:
-        """Have other faults, from where it is led on."""
+        """Replace the faults, or those of the relay to come."""
         self.settings = msgspec.structs.replace(self.settings, faults=tuple(faults))
         if self._relay is not None:
             self._relay.change_faults(faults)
 
     @property
     def held(self) -> int:
-        """Bytes that the session holds; what a client says before is a kilobyte at most."""
+        """Bytes that the relay buffers. Before there is one they are a kilobyte at most."""
         return 0 if self._relay is None else self._relay.held
 
     def reduce_memory(self) -> None:
-        """Hold less."""
+        """Buffer less, if there is a relay."""
         if self._relay is not None:
             self._relay.reduce_memory()
 
@@ -161,13 +167,13 @@ class PendingClient:
     def abort(self) -> None:
         """End the session at once."""
         if self._relay is None:
-            self._why = STOPPED_AT_ONCE.text
+            self._refused = STOPPED_AT_ONCE.text
             self.client.abort()
         else:
             self._relay.abort()
 
     def session_ended(self, relay: ProxySession) -> None:
-        """Pass on that the session is over."""
+        """Notify the owner that the session is over."""
         self._owner.session_ended(self)
 
     def _stop_timer(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from lbcproxy import networks
 from lbcproxy.plugins.loader import PluginFile, parse_spec
 from lbcproxy.proxy import Plugins
-from lbcproxy.proxy.negotiation import HOLD
+from lbcproxy.proxy.negotiation import MAX_VERACK_DELAY
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.compact_blocks import SendCmpct
@@ -119,7 +119,7 @@ def test_an_old_node_is_offered_nothing_it_may_not_know(sender: str):
 def test_a_node_that_is_slow_does_not_hold_up_the_other(sender: str):
     """After a while our `verack` goes out, and what is offered then goes nowhere."""
     scene = met().says(sender, VerAck())
-    scene.clock.advance(HOLD - 0.1)
+    scene.clock.advance(MAX_VERACK_DELAY - 0.1)
     assert scene.commands(sender) == ["version"]
     assert not getattr(scene.session, sender).is_ready
     scene.clock.advance(0.1)

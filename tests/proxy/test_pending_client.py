@@ -18,7 +18,7 @@ from lbcproxy.plugins.loader import PluginFile, parse_spec
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.modes import all_modes
 from lbcproxy.proxy.modes.transparent import SO_ORIGINAL_DST, redirected_from
-from lbcproxy.proxy.pending_client import PATIENCE
+from lbcproxy.proxy.pending_client import DESTINATION_TIMEOUT
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
 from tests.proxy.test_socks import ANYBODY, NO_ADDRESS, TALKS, TO_IPV4
@@ -247,7 +247,7 @@ def test_a_client_that_says_too_little_is_ended(said: bytes, lines):
     """In a given time, whatever it says meanwhile, with one line."""
     scene = Scene("socks5")
     scene.client.arrive(said)
-    scene.clock.advance(PATIENCE - 0.1)
+    scene.clock.advance(DESTINATION_TIMEOUT - 0.1)
     assert lines == []
     scene.clock.advance(0.1)
     scene.client.read()
@@ -261,7 +261,7 @@ def test_a_client_that_says_a_byte_now_and_then_is_ended():
     scene = Scene("socks5")
     for byte in b"\5\xff" + bytes(255):
         scene.client.arrive(bytes((byte,)))
-        scene.clock.advance(PATIENCE / 20)
+        scene.clock.advance(DESTINATION_TIMEOUT / 20)
         scene.client.read()
     assert scene.over
 
@@ -273,7 +273,7 @@ def test_a_client_that_speaks_otherwise_is_ended_at_once(lines):
     assert len(lines) == 1
     assert "none is known" in lines[0]
     assert scene.client.connected
-    scene.clock.advance(PATIENCE)
+    scene.clock.advance(DESTINATION_TIMEOUT)
     assert scene.client.aborted
     scene.clock.advance(0)
     assert len(lines) == 1

@@ -27,7 +27,7 @@ from lbcproxy.proxy.connector import unreachable
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.leg import TerminatingLeg
 from lbcproxy.proxy.modes import ModeKind
-from lbcproxy.proxy.negotiation import HOLD, Negotiation, came_early
+from lbcproxy.proxy.negotiation import MAX_VERACK_DELAY, Negotiation, came_early
 from lbcproxy.proxy.settings import Dial, RelaySettings, Runtime, SessionOwner
 from lbcproxy.proxy.terminating_bridge import TerminatingBridge
 from lbcproxy.session import (
@@ -72,7 +72,7 @@ class TerminatingSession:
         self.upstream: TerminatingLeg | None = None
         self._core = Session(number, settings.network, numbers=runtime.numbers, stream_above=None)
         self._exchange = TerminatingBridge(self, self._core)
-        hold = min(HOLD, (settings.handshake_timeout or Timeouts().negotiate) / 2)
+        hold = min(MAX_VERACK_DELAY, (settings.handshake_timeout or Timeouts().negotiate) / 2)
         is_waiting = self._exchange.is_waiting
         self.negotiation = Negotiation(runtime.clock, hold, self.leg_to, is_waiting)
         self._inspector = Inspector(self._core, runtime.observers, runtime.now, runtime.inspections)
