@@ -17,7 +17,7 @@ from lbcproxy.session.events import Delivered, SessionEvent
 __all__ = ["Console"]
 
 
-class TextOutput(Protocol):
+class TextSink(Protocol):
     """Where lines are printed: a stream, or one that is written in the background."""
 
     def write(self, text: str, /) -> object:
@@ -44,8 +44,8 @@ class Console:
     def __init__(
         self,
         look: Formatter | None,
-        messages: TextOutput,
-        events: TextOutput,
+        messages: TextSink,
+        events: TextSink,
         *,
         colour: bool,
         wanted: Filter | None = None,
@@ -79,7 +79,7 @@ class Console:
             text = click.style(text, fg="red" if bad else "bright_black")
         self._print(self._events, text)
 
-    def _print(self, stream: TextOutput, text: str) -> None:
+    def _print(self, stream: TextSink, text: str) -> None:
         try:
             stream.write(sanitize(text, styles=self._colour) + "\n")
             stream.flush()

@@ -63,7 +63,7 @@ def command(
     if after is not None:
         change["after"] = after
     method = "POST" if change else "GET"
-    _print(client.request(method, "/intercept", _Interception, change or None))
+    _print(client.request(method, "/intercept", _InterceptState, change or None))
 
 
 class _HeldMessage(msgspec.Struct):
@@ -78,7 +78,7 @@ class _HeldMessage(msgspec.Struct):
     summary: str
 
 
-class _Interception(msgspec.Struct):
+class _InterceptState(msgspec.Struct):
     """Which messages are held, and the ones that are."""
 
     filter: str | None
@@ -105,7 +105,7 @@ def _edit_body(raw: str | None, words: tuple[str, ...]) -> dict[str, object]:
     return {"fields": fields}
 
 
-def _print(state: _Interception) -> None:
+def _print(state: _InterceptState) -> None:
     if state.filter is None:
         click.echo("nothing is held", err=True)
     else:

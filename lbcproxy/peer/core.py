@@ -15,7 +15,7 @@ from lbcproxy.peer.caches import NonceCache
 from lbcproxy.peer.config import PeerConfig, StallMode
 from lbcproxy.peer.effects import Deliver, Disconnect, Effect, Log, Read, Ready
 from lbcproxy.peer.handshake import MIN_VERSION, Handshake, Phase, Response, make_version
-from lbcproxy.peer.inventory import Inventory
+from lbcproxy.peer.inventory import PeerInventory
 from lbcproxy.peer.liveness import Liveness
 from lbcproxy.peer.receiver import MessageReceiver
 from lbcproxy.peer.sender import MessageSender, resolve
@@ -63,7 +63,7 @@ class PeerCore:
         self.config = config
         self.inbound = inbound
         self.handshake = Handshake(config, inbound=inbound)
-        self.inventory = Inventory(config.most_inventory)
+        self.inventory = PeerInventory(config.most_inventory)
         self.counters = Counters()
         self.remote = RemoteNode()
         self.closed = ""

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from lbcproxy.peer.caches import KnownSet
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
 
-__all__ = ["Inventory"]
+__all__ = ["PeerInventory"]
 
 MAX_KNOWN = 1000
 BATCH_SIZE = 1000
 IMMEDIATE = (InvType.BLOCK, InvType.WITNESS_BLOCK)
 
 
-class Inventory:
+class PeerInventory:
     """The announcements that wait for a node, and what it is known to have."""
 
     def __init__(self, max_waiting: int) -> None:

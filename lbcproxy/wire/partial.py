@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
+
+import msgspec
 
 from lbcproxy.json_types import JsonObject
 from lbcproxy.text import printable
 from lbcproxy.wire.construct_types import FieldValue
-
-if TYPE_CHECKING:
-    from lbcproxy.wire.record import Record
 
 __all__ = ["NotRead", "Partial"]
 
@@ -20,6 +19,17 @@ MAX_LISTED_FIELDS = 5
 
 class NotRead(AttributeError):
     """A field after the one that could not be read."""
+
+
+class PartialSchema(Protocol):
+    """What a partial record needs of the schema of its class; `Schema` in `record.py` has it."""
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """The construct of each field."""
+
+    def plain(self, record: Partial, /) -> JsonObject:
+        """Return the fields as a JSON object."""
 
 
 class Partial(Mapping[str, FieldValue]):
@@ -34,7 +44,7 @@ class Partial(Mapping[str, FieldValue]):
     """
 
     def __init__(
-        self, kind: type[Record], fields: Mapping[str, FieldValue], trailing: bytes = b""
+        self, kind: type[msgspec.Struct], fields: Mapping[str, FieldValue], trailing: bytes = b""
     ) -> None:
         self.kind = kind
         """The class of the record."""
@@ -64,7 +74,7 @@ class Partial(Mapping[str, FieldValue]):
 
     def to_dict(self) -> JsonObject:
         """Return the fields in the form of the record's own `to_dict`, without computed entries."""
-        return self.kind.schema.plain(self)
+        return _schema_of(self.kind).plain(self)
 
     def summary(self) -> str:
         """Return the record's own summary if it needs no missing field, otherwise the fields."""
@@ -85,13 +95,19 @@ class _Summarized:
         kind = self._partial.kind
         if name in self._partial:
             return self._partial[name]
-        field = kind.schema.fields.get(name)
+        field = _schema_of(kind).fields.get(name)
         if field is None:
             derived = getattr(kind, name)
             return derived.__get__(self) if hasattr(derived, "__get__") else derived
         if not hasattr(field, "sibling"):
             raise NotRead(f"{name!r} was not read")
         return None  # such as the hash of a reject: the fields before it suffice for the summary
+
+
+def _schema_of(kind: type[msgspec.Struct]) -> PartialSchema:
+    # `Record` has it, but cannot be named here: records import this module.
+    schema: PartialSchema = kind.schema  # type: ignore[attr-defined]
+    return schema
 
 
 def _listed(fields: Mapping[str, FieldValue]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from lbcproxy.peer.inventory import Inventory
+from lbcproxy.peer.inventory import PeerInventory
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
 from lbcproxy.wire.messages.transactions import Tx
@@ -292,7 +292,7 @@ def test_with_no_place_nothing_waits():
 
 def test_a_flood_of_announcements_stays_within_its_bound():
     """Memory follows `most_inventory`, not what was queued."""
-    inventory = Inventory(5_000)
+    inventory = PeerInventory(5_000)
     tracemalloc.start()
     try:
         for number in range(200_000):
@@ -309,7 +309,7 @@ def test_a_flood_costs_the_same_for_each_announcement():
     """The time for one does not grow with how many may wait."""
 
     def seconds(most: int) -> float:
-        inventory = Inventory(most)
+        inventory = PeerInventory(most)
         flood = things(most + 20_000)
         for each in flood[:most]:
             inventory.queue(each)

@@ -234,7 +234,7 @@ class _PairCounts(msgspec.Struct):
         }
 
 
-class _PendingRequest:
+class _OpenRequest:
     """One object that was requested and has not come yet."""
 
     __slots__ = ("counts", "names", "pending", "time_ns")
@@ -256,7 +256,7 @@ class _PendingRequest:
                 del self.pending[name]
 
 
-_Pending = dict[Hashable, list[_PendingRequest]]
+_Pending = dict[Hashable, list[_OpenRequest]]
 """Pending requests by name, the oldest first."""
 
 
@@ -266,7 +266,7 @@ class ResponseTimes:
     def __init__(self) -> None:
         self._counts: dict[tuple[str, Direction], _PairCounts] = {}
         self._sessions: dict[int, dict[tuple[str, Direction], _Pending]] = {}
-        self._order: OrderedDict[_PendingRequest, None] = OrderedDict()
+        self._order: OrderedDict[_OpenRequest, None] = OrderedDict()
         self._size = 0
 
     def add(self, entry: Entry) -> None:
@@ -316,7 +316,7 @@ class ResponseTimes:
             if counts is None:
                 counts = self._counts[key] = _PairCounts()
             counts.requests += 1
-            self._order[_PendingRequest(counts, pending, names, entry.time_ns)] = None
+            self._order[_OpenRequest(counts, pending, names, entry.time_ns)] = None
             self._size += len(names)
         while self._size > MAX_PENDING:
             oldest = next(iter(self._order))
@@ -338,12 +338,12 @@ class ResponseTimes:
             request.remove()
             self._forget(request)
 
-    def _forget(self, request: _PendingRequest) -> None:
+    def _forget(self, request: _OpenRequest) -> None:
         del self._order[request]
         self._size -= len(request.names)
 
 
-def _oldest_with(pending: _Pending, names: Names) -> _PendingRequest | None:
+def _oldest_with(pending: _Pending, names: Names) -> _OpenRequest | None:
     """Return the oldest request with any of these names."""
     for name in names:
         if name in pending:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock
 
 from lbcproxy.clock import DelayedCall
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer import NonceCache, Peer, PeerConfig, StallMode
+from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.proxy.inspector import Inspector
+from lbcproxy.reactor import Reactor
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.as_server.cursor import (
     OutgoingMessage,
@@ -18,14 +21,13 @@ from lbcproxy.replay.as_server.cursor import (
     ReplayStats,
     UnansweredRequest,
 )
+from lbcproxy.replay.as_server.policy import UnansweredPolicy
 from lbcproxy.replay.as_server.request_types import in_batches
 from lbcproxy.replay.as_server.upstream import Upstream
-from lbcproxy.session import Direction, End, EndCause, Message, Session, SessionInfo
+from lbcproxy.replay.conversation import Conversation
+from lbcproxy.session import Direction, End, EndCause, Message, Observer, Session, SessionInfo
 
-if TYPE_CHECKING:
-    from lbcproxy.replay.as_server.server import ReplayServer
-
-__all__ = ["ReplayPeer", "config_of"]
+__all__ = ["ReplayOwner", "ReplayPeer", "config_of"]
 
 MAX_WAITING = 1 << 20
 """Bytes that may be queued for a client; then no further message is read from the file."""
@@ -47,10 +49,34 @@ def config_of(answers: Answers) -> PeerConfig:
     )
 
 
+class ReplayOwner(Protocol):
+    """The server that plays a recorded node to its clients; `ReplayServer` describes the rest."""
+
+    conversation: Conversation
+    answers: Answers
+    reactor: Reactor
+    policy: UnansweredPolicy
+    observers: tuple[Observer, ...]
+    stream_above: int | None
+    now: Callable[[], int]
+    deferred: DeferredInspection
+    played: Counter[int]
+    idle: float | None
+
+    def peer_gone(self, peer: ReplayPeer) -> None:
+        """A client has left."""
+
+    def note_unknown(self, request: Message) -> None:
+        """The recording has no response to a request."""
+
+    def learn(self, request: Message, answers: Sequence[Message]) -> None:
+        """A live node has responded to a request."""
+
+
 class ReplayPeer(Peer):
     """The recorded node for one client. Nothing is read from the client while it is answered."""
 
-    def __init__(self, server: ReplayServer, number: int) -> None:
+    def __init__(self, server: ReplayOwner, number: int) -> None:
         super().__init__(
             config_of(server.answers),
             inbound=True,

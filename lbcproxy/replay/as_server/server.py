@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress
@@ -25,6 +24,7 @@ from lbcproxy.proxy.rejected_clients import RejectedClients
 from lbcproxy.reactor import ListeningPort, Reactor
 from lbcproxy.replay.as_server.answers import Answers
 from lbcproxy.replay.as_server.cursor import ReplayStats
+from lbcproxy.replay.as_server.policy import SILENCE, BadPolicy, UnansweredPolicy
 from lbcproxy.replay.as_server.replay_peer import ReplayPeer
 from lbcproxy.replay.as_server.store import save
 from lbcproxy.replay.conversation import Conversation
@@ -39,35 +39,6 @@ MAX_UNKNOWN = 1000
 MAX_UNKNOWN_BYTES = 16 << 20
 IDLE = 1.0
 HERE = Endpoint("127.0.0.1", 0)
-
-
-class BadPolicy(ValueError):
-    """The policy for unanswered requests is invalid; the text says why."""
-
-
-class UnansweredPolicy(msgspec.Struct, frozen=True):
-    """What to do about a request that the recording has no response to; by default, nothing."""
-
-    notfound: bool = False
-    """Whether a `getdata` is answered with `notfound`. Other requests have no such response."""
-    upstream: Endpoint | None = None
-    """A live node that answers instead."""
-
-    @classmethod
-    def parse(cls, text: str) -> UnansweredPolicy:
-        """Return the policy for `silence`, `notfound` or `pass:HOST:PORT`; raises BadPolicy."""
-        kind, colon, rest = text.partition(":")
-        if kind == "pass" and colon:
-            try:
-                return cls(upstream=Endpoint.parse(rest))
-            except ValueError as error:
-                raise BadPolicy(str(error)) from None
-        if text not in ("silence", "notfound"):
-            raise BadPolicy(f"{text!r} is not silence, notfound or pass:HOST:PORT")
-        return cls(notfound=text == "notfound")
-
-
-SILENCE = UnansweredPolicy()
 
 
 class ReplayServer:
