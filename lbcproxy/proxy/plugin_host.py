@@ -1,16 +1,17 @@
-"""Where a relay runs its plugins: the clock, the sockets and the log of a pipeline."""
+"""Run the plugins of a session on Twisted: the clock, the connections and the log of a pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Protocol, TypeVar, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lbcproxy.clock import Clock
+from lbcproxy.clock import Clock, DelayedCall
 from lbcproxy.faults import Fault, MessageFaultHook, random_of
 from lbcproxy.interrupt import is_ctrl_c, words_of
 from lbcproxy.peer.log import LOG_FILTER
@@ -23,31 +24,32 @@ from lbcproxy.session import Delivery, Direction, End, EndCause, Session
 
 __all__ = ["EscapedError", "PipelineOwner", "PluginHost", "chain_for"]
 
+T = TypeVar("T")
 LOG = Logger(namespace="lbcproxy.plugins", observer=LOG_FILTER)
 
 
 class PipelineOwner(Protocol):
-    """What of a relay a pipeline needs."""
+    """What a pipeline needs of its session."""
 
     number: int
 
     def send_on(self, direction: Direction, data: bytes) -> None:
-        """Send bytes on."""
+        """Send bytes in a direction."""
 
     def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        """Tell the observers."""
+        """Report deliveries to the observers."""
 
     def finish_on(self, direction: Direction) -> None:
-        """End a direction on the other leg too."""
+        """Close a direction on the other leg too."""
 
     def stop(self, end: End = ...) -> None:
         """End the session in order."""
 
     def hold(self, direction: Direction, held: bool) -> None:
-        """Stop reading what comes in a direction, or go on."""
+        """Stop reading what arrives in a direction, or resume."""
 
     def is_full(self, direction: Direction) -> bool:
-        """Whether the receiver in a direction reads less than is sent."""
+        """Whether the receiver in a direction reads more slowly than is sent."""
 
 
 class ChainSettings(Protocol):
@@ -112,15 +114,15 @@ def chain_for(
             chain.plugins.append(old)
             continue
         random = random_of(settings.seed, number, fault)
-        meeting = MessageFaultHook(fault, random, runtime.clock.seconds)
-        chain.plugins.append(Hooks(fault.name, meeting))
+        hook = MessageFaultHook(fault, random, runtime.clock.seconds)
+        chain.plugins.append(Hooks(fault.name, hook))
     if runtime.interception is not None:
         chain.plugins.append(runtime.interception.hooks())
     return chain
 
 
 class EscapedError(Exception):
-    """A hook raised something that is not an Exception, as SystemExit."""
+    """A hook raised something that is not an Exception, for example SystemExit."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(words_of(error))
@@ -135,15 +137,20 @@ def _contained(failure: Failure) -> Failure:
 
 
 class PluginHost:
-    """A `PluginHost`; `limit` is how many seconds a hook may wait.
+    """The `PipelineHost` of a session, with Twisted's clock.
 
-    What a plugin does wrong is logged, or told to `complain`.
+    Args:
+        runs: The session.
+        clock: Twisted's reactor, or a test's clock.
+        now: Returns the time of day in nanoseconds since 1970, UTC.
+        limit: Seconds that a hook may wait.
+        complain: Receives a description of what a plugin did wrong; by default it is logged.
     """
 
     def __init__(
         self,
         runs: PipelineOwner,
-        clock: Any,
+        clock: Clock,
         now: Callable[[], int],
         limit: float,
         complain: Callable[[str], object] | None = None,
@@ -152,8 +159,8 @@ class PluginHost:
         self._clock = clock
         self._limit = limit
         self._complain = complain or self._log
-        self._calls: set[Any] = set()
-        self._works: set[Deferred[Any]] = set()
+        self._calls: set[DelayedCall] = set()
+        self._running: set[Deferred[None]] = set()
         self._over = False
         self.now = now
         self.send = runs.send_on
@@ -164,13 +171,13 @@ class PluginHost:
         self.is_full = runs.is_full
 
     def pipeline(self, core: Session, chain: PluginChain, policy: str) -> Pipeline | None:
-        """Make the pipeline of a session; None if there are no plugins."""
+        """Return the pipeline of a session; None if there are no plugins."""
         return Pipeline(core, chain, self, policy) if chain.plugins else None
 
     def receive(
         self, pipeline: Pipeline, direction: Direction, data: bytes, lost: Callable[[int], object]
     ) -> None:
-        """Have bytes go through a pipeline; a defect in it ends the session, and they are lost."""
+        """Pass bytes to a pipeline. If it raises, the session ends and `lost` is called."""
         try:
             pipeline.receive(direction, data, self.now())
         except Exception:
@@ -179,45 +186,45 @@ class PluginHost:
             self.close(End(EndCause.FAILURE, detail="a defect in what runs plugins"))
 
     def stop(self) -> None:
-        """Let nothing happen any more."""
+        """Cancel all timers and hooks: the session is over."""
         self._over = True
         for call in tuple(self._calls):
             if call.active():
                 call.cancel()
-        for work in tuple(self._works):
-            work.cancel()
+        for running in tuple(self._running):
+            running.cancel()
 
-    def run(self, work: Coroutine[Any, Any, Any], done: Callable[[], object]) -> None:
-        """Run what may wait, and call `done` behind it."""
-        running = Deferred.fromCoroutine(work)
-        self._works.add(running)
+    def run(self, work: Coroutine[object, object, None], done: Callable[[], object]) -> None:
+        """Start a coroutine, and call `done` when it has ended, unless the session is over."""
+        running = Deferred.fromCoroutine(cast("Coroutine[Deferred[object], object, None]", work))
+        self._running.add(running)
         interrupts: list[BaseException] = []  # a Deferred would swallow them
 
-        def over(result: Any) -> None:
-            self._works.discard(running)
+        def ended(result: object) -> None:
+            self._running.discard(running)
             error = result.value if isinstance(result, Failure) else None
             if error is not None and is_ctrl_c(error):
                 interrupts.append(error)
             elif not self._over:
                 done()
 
-        running.addBoth(over)
+        running.addBoth(ended)
         if interrupts:
             raise interrupts[0]
 
     def limited(
-        self, answer: Coroutine[Any, Any, Any], limit: float | None = None
-    ) -> Deferred[Any]:
-        """Give something to await that ends with TimeoutError if a hook takes too long."""
-        waiting = Deferred.fromCoroutine(answer)
+        self, answer: Coroutine[object, object, T], limit: float | None = None
+    ) -> Deferred[T]:
+        """Return a hook's answer as a Deferred. It fails with TimeoutError if it takes too long."""
+        waiting = Deferred.fromCoroutine(cast("Coroutine[Deferred[object], object, T]", answer))
         waiting.addErrback(_contained)
         seconds = self._limit if limit is None else limit
         if seconds < float("inf"):
-            waiting.addTimeout(seconds, self._clock, self._too_long)
+            waiting.addTimeout(seconds, cast("IReactorTime", self._clock), _timed_out)
         return waiting
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
-        """Call something later, unless the session has ended by then."""
+        """Call a function later, unless the session is over by then."""
 
         def due() -> None:
             self._calls.discard(timer)
@@ -227,11 +234,11 @@ class PluginHost:
         self._calls.add(timer)
 
     def sleep(self, seconds: float) -> Deferred[None]:
-        """Give what a hook can await."""
-        return deferLater(self._clock, seconds, lambda: None)
+        """Return a Deferred that fires after so many seconds."""
+        return deferLater(cast("IReactorTime", self._clock), seconds, lambda: None)
 
     def complain(self, words: str, error: BaseException | None) -> None:
-        """Tell the operator what a plugin did wrong."""
+        """Report to the operator what a plugin did wrong."""
         if self._over:
             return
         if error is not None:
@@ -242,5 +249,6 @@ class PluginHost:
     def _log(self, words: str) -> None:
         LOG.warn("[#{session}] {words}", session=self._runs.number, words=words)
 
-    def _too_long(self, result: Any, seconds: float) -> Any:
-        raise TimeoutError(f"no answer in {seconds:g} s")
+
+def _timed_out(_: object, seconds: float) -> None:
+    raise TimeoutError(f"no answer in {seconds:g} s")

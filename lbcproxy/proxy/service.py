@@ -1,4 +1,4 @@
-"""The proxy as a Twisted service: listeners, the sessions behind them, start and stop."""
+"""The proxy as a Twisted service: its listeners and sessions, start and stop."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
+from lbcproxy.clock import Clock
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.faults import Fault
 from lbcproxy.networks import Network
 from lbcproxy.peer.dial import client_endpoint
 from lbcproxy.proxy.budget import Budget
-from lbcproxy.proxy.connector import Connector
+from lbcproxy.proxy.connector import ClientEndpoint, Connector
 from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.proxy.destinations import Destinations
 from lbcproxy.proxy.interception import Interception
@@ -41,6 +42,7 @@ from lbcproxy.proxy.settings import (
     Runtime,
 )
 from lbcproxy.proxy.socks_client import SocksEndpoint
+from lbcproxy.reactor import ListeningPort
 from lbcproxy.session import Observer
 
 __all__ = [
@@ -54,63 +56,64 @@ __all__ = [
 ]
 
 MEMORY = 512 << 20
-"""Bytes that all sessions may hold together, unless said otherwise."""
+"""Bytes that all sessions may buffer together by default."""
 MAX_SESSIONS = 4096
+"""Sessions at once by default."""
 BACKLOG = 1024
-"""Clients that may wait to be accepted: as many as may come back at once when a node restarts."""
+"""Clients that may wait to be accepted: many reconnect at once when a node restarts."""
 
 
 class CannotListen(LbcproxyError):
-    """A listener cannot be opened; the text says which and why."""
+    """A listener cannot be opened. The text says which one and why."""
 
-    hint = "name another port behind the @, or 0 for any that is free"
+    hint = "write another port after the @, or 0 for any free port"
 
 
 class Shared:
-    """What all proxies of a process share: how sessions and entries are counted, and bounds."""
+    """What all proxies of a process share: the numbering of sessions and entries, and limits."""
 
-    def __init__(self, memory: int = MEMORY, clock: Any = None) -> None:
+    def __init__(self, memory: int = MEMORY, clock: Clock | None = None) -> None:
         self.numbers: Iterator[int] = itertools.count(1)
         self.sessions: Iterator[int] = itertools.count(1)
         self.budget = Budget(memory)
         self.inspections = DeferredInspection(clock)
         self.interception: Interception | None = None
-        """Who holds messages by hand, if anybody may."""
+        """Holds messages until the operator decides, if that is enabled."""
         self.loop_guard = LoopGuard()
 
 
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a proxy is started with; times in seconds."""
+    """The settings of a proxy; times in seconds."""
 
     network: Network
     modes: tuple[Mode, ...]
     dial_timeout: float = 30.0
     dial_retry: float = 0.0
-    """For how long an upstream that does not answer is tried again, for each client."""
+    """For how long upstreams that do not answer are tried again for a client."""
     handshake_timeout: float | None = None
-    """After how long a session without a handshake is ended; None for never."""
+    """A session without a handshake ends after this time; None for never."""
     idle_timeout: float | None = None
-    """The same of one in which not a byte passes."""
+    """A session in which no byte passes ends after this time; None for never."""
     max_sessions: int = MAX_SESSIONS
-    """How many there may be at once; further clients are refused."""
+    """Sessions at once; further clients are refused."""
     max_sessions_per_address: int | None = None
-    """How many of one address; None for no bound of its own."""
+    """Sessions at once from one address; None for no such limit."""
     stream_above: int | None
-    """Payloads above this pass in parts; None where an observer reads every message."""
+    """Payloads above this many bytes pass in parts; None if every message is read whole."""
     plugins: Plugins = Plugins()
     shown: IdentityOverrides = IdentityOverrides()
-    """What each side sees of the other in terminate mode."""
+    """What each node is shown of the other in mode `terminate`."""
     faults: tuple[Fault, ...] = ()
     seed: int = 0
-    """What the chances of faults are made of."""
+    """The seed of the faults' random numbers."""
     socks_upstream: Endpoint | None = None
-    """The SOCKS proxy through which clients are led that say themselves where they go."""
+    """The SOCKS proxy through which clients that choose their own destination are connected."""
     destinations: Destinations = Destinations()
-    """Where those may be led."""
+    """The destinations that those clients may choose."""
 
 
 class Listener(Factory):
-    """One mode at work: makes a relay for each client."""
+    """Accepts the clients of one mode, and makes a session for each."""
 
     def __init__(self, mode: Mode, service: ProxyService) -> None:
         self.mode = mode
@@ -118,7 +121,7 @@ class Listener(Factory):
         self.noisy = False
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """Give the client's peer of a new relay; None, which closes it, if there are too many."""
+        """Return the protocol of a new session; None closes the connection: there are too many."""
         relay = self._service.new_session(self.mode, str(getattr(addr, "host", "")))
         return None if relay is None else relay.client
 
@@ -126,12 +129,17 @@ class Listener(Factory):
 class ProxyService(Service):
     """Several listeners and all their sessions.
 
-    `reactor` needs Twisted's time, TCP and names; `now` is the time of day in nanoseconds.
+    Args:
+        reactor: Twisted's reactor, or a test's: its clock, TCP and name resolver are used.
+        settings: The settings of the proxy.
+        observers: Are notified of all sessions, in this order.
+        now: Returns the time of day in nanoseconds since 1970, UTC.
+        shared: What it shares with other proxies of the process.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         settings: ProxySettings,
         observers: Sequence[Observer],
         now: Callable[[], int] = time.time_ns,
@@ -142,14 +150,14 @@ class ProxyService(Service):
         self._observers = tuple(observers)
         self._now = now
         self._shared = shared or Shared(clock=reactor)
-        self._ports: list[Any] = []
+        self._ports: list[ListeningPort] = []
         self._relays: dict[ProxySession, str] = {}
         self._addresses: Counter[str] = Counter()
         self._refused = RejectedClients(reactor)
-        self._emptied: list[Deferred[None]] = []
+        self._waiting_for_end: list[Deferred[None]] = []
 
     async def listen(self) -> list[Mode]:
-        """Open every listener and give the modes with the ports they got; raises CannotListen."""
+        """Open all listeners; return the modes with their actual ports. Raises CannotListen."""
         opened = []
         for mode in self._settings.modes:
             listener = Listener(mode, self)
@@ -157,7 +165,7 @@ class ProxyService(Service):
                 port = await self._server_endpoint(mode.listen).listen(listener)
             except Exception as error:
                 await self.stopService()
-                raise CannotListen(f"cannot listen at {mode.listen}: {_why(error)}") from error
+                raise CannotListen(f"cannot listen at {mode.listen}: {_reason(error)}") from error
             self._ports.append(port)
             real = Endpoint(mode.listen.host, port.getHost().port)
             listener.mode = msgspec.structs.replace(mode, listen=real)
@@ -166,16 +174,16 @@ class ProxyService(Service):
 
     @property
     def sessions(self) -> Sequence[ProxySession]:
-        """The sessions there are now."""
+        """The current sessions."""
         return tuple(self._relays)
 
     def plugins_changed(self) -> None:
-        """Have all sessions ask their plugins as the files are now."""
+        """Have all sessions use the plugins as they have been reloaded."""
         for relay in self.sessions:
             relay.plugins_changed()
 
     def change(self, settings: ProxySettings, observers: Sequence[Observer]) -> None:
-        """Have other settings for the sessions to come, other faults for all; modes stay."""
+        """Change the settings of new sessions, and the faults of all. The modes do not change."""
         before = self._settings.faults
         self._settings = settings
         self._observers = tuple(observers)
@@ -185,10 +193,10 @@ class ProxyService(Service):
                     relay.change_faults(settings.faults)
 
     def new_session(self, mode: Mode, address: str) -> ProxySession | None:
-        """Make a new session, of the mode's kind; None if there are too many already."""
-        why = self._too_many(address)
-        if why:
-            self._refused.tell(mode.listen, address, why)
+        """Return a new session for a client's address; None if there are too many already."""
+        reason = self._reason_to_refuse(address)
+        if reason:
+            self._refused.tell(mode.listen, address, reason)
             return None
         number = next(self._shared.sessions)
         relay = all_modes()[mode.kind].make(
@@ -198,45 +206,45 @@ class ProxyService(Service):
         self._addresses[address] += 1
         return relay
 
-    def _too_many(self, address: str) -> str:
-        most, each = self._settings.max_sessions, self._settings.max_sessions_per_address
-        if len(self._relays) >= most:
-            return f"there are {most} sessions already (max_sessions)"
-        if each is not None and self._addresses[address] >= each:
-            return f"it has {each} sessions already (max_sessions_per_address)"
+    def _reason_to_refuse(self, address: str) -> str:
+        limit, per_address = self._settings.max_sessions, self._settings.max_sessions_per_address
+        if len(self._relays) >= limit:
+            return f"there are {limit} sessions already (max_sessions)"
+        if per_address is not None and self._addresses[address] >= per_address:
+            return f"it has {per_address} sessions already (max_sessions_per_address)"
         return ""
 
     def session_ended(self, relay: ProxySession) -> None:
-        """Forget a session."""
+        """Remove a session that has ended."""
         address = self._relays.pop(relay, "")
         self._addresses[address] -= 1
         if self._addresses[address] <= 0:
             del self._addresses[address]
         if not self._relays:
-            waiting, self._emptied = self._emptied, []
+            waiting, self._waiting_for_end = self._waiting_for_end, []
             for deferred in waiting:
                 deferred.callback(None)
 
     def stop_listening(self) -> Deferred[Any]:
-        """Take no more clients; fires when the ports are free."""
+        """Accept no more clients; the Deferred fires when the ports are free."""
         stopped = [port.stopListening() for port in self._ports]
         self._ports.clear()
         return DeferredList([each for each in stopped if each is not None])
 
     def stopService(self) -> Deferred[Any]:
-        """Stop listening, end every session in order; fires when all are gone."""
+        """Stop listening and end all sessions in order; the Deferred fires when all have ended."""
         super().stopService()  # type: ignore[no-untyped-call]
         stopped = [self.stop_listening()]
         for relay in self.sessions:
             relay.stop()
         if self._relays:
-            emptied: Deferred[None] = Deferred()
-            self._emptied.append(emptied)
-            stopped.append(emptied)
+            ended: Deferred[None] = Deferred()
+            self._waiting_for_end.append(ended)
+            stopped.append(ended)
         return DeferredList(stopped)
 
     def abort(self) -> None:
-        """End every session at once."""
+        """End all sessions at once."""
         for relay in self.sessions:
             relay.abort()
 
@@ -273,8 +281,8 @@ class ProxyService(Service):
             interception=self._shared.interception,
         )
 
-    def _client_endpoint(self, mode: Mode) -> Callable[[Any, Endpoint, float], Any]:
-        """Return what makes the way to an upstream; only where clients choose it has it bounds."""
+    def _client_endpoint(self, mode: Mode) -> Callable[[Any, Endpoint, float], ClientEndpoint]:
+        """Return what makes the endpoint of an upstream. Rules only apply if clients choose it."""
         rules, proxy = self._settings.destinations, self._settings.socks_upstream
         if mode.kind != SOCKS5.name:
             return client_endpoint
@@ -287,6 +295,6 @@ class ProxyService(Service):
         return kind(self._reactor, address.port, backlog=BACKLOG, interface=address.host)
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     reason = getattr(error, "socketError", error)
     return str(getattr(reason, "strerror", None) or reason)

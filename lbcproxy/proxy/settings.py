@@ -1,10 +1,10 @@
-"""What the sessions of a listener have in common."""
+"""What the sessions of a listener have in common: their settings, and what they use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, runtime_checkable
 from typing import Protocol as Interface
+from typing import runtime_checkable
 
 import msgspec
 
@@ -16,6 +16,7 @@ from lbcproxy.peer.connection import Connection
 from lbcproxy.plugins.loader import PluginFile
 from lbcproxy.plugins.pipeline import OPEN
 from lbcproxy.proxy.budget import Budget
+from lbcproxy.proxy.connector import ClientEndpoint
 from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.loop_guard import LoopGuard
@@ -37,7 +38,7 @@ __all__ = [
 
 
 class IdentityOverrides(msgspec.Struct, frozen=True, kw_only=True):
-    """What each side is shown of the other in terminate mode; None is the other side's own."""
+    """What each node is shown of the other in mode `terminate`; None shows the real value."""
 
     user_agent: bytes | None = None
     services: int | None = None
@@ -45,29 +46,26 @@ class IdentityOverrides(msgspec.Struct, frozen=True, kw_only=True):
     relay: bool | None = None
     height: int | None = None
     pass_pings: bool = False
-    """Whether pings go through to the other side, or are answered by us."""
+    """Whether pings are forwarded to the other node. Otherwise we answer them."""
 
 
 class Plugins(msgspec.Struct, frozen=True):
     """The plugins of a listener's sessions."""
 
     loaded: tuple[PluginFile, ...] = ()
-    """In the order in which they are asked."""
+    """In the order in which messages pass them."""
     policy: str = OPEN
-    """What becomes of a message whose plugin fails: `open`, it passes; `closed`, it does not."""
+    """What happens to a message whose plugin fails: `open` passes it, `closed` drops it."""
     limit: float = 10.0
-    """Seconds that a hook may wait for something."""
+    """Seconds that a hook may wait."""
 
 
-class Dial(Interface):
-    """One client's way to an upstream; Twisted's `IStreamClientEndpoint`."""
+class Dial(ClientEndpoint, Interface):
+    """Connects one client's session to an upstream."""
 
     @property
     def leads_to(self) -> Endpoint:
-        """The upstream that is connected, or being tried."""
-
-    def connect(self, factory: Any) -> Any:
-        """Give a Deferred of the factory's protocol, connected."""
+        """The upstream that is connected or being tried."""
 
 
 class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +90,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What each node is shown of the other in mode `terminate`."""
     plugins: Plugins = Plugins()
     faults: tuple[Fault, ...] = ()
-    """In the order in which bytes meet them."""
+    """In the order in which bytes pass them."""
     seed: int = 0
     """The seed of the faults' random numbers."""
 
@@ -108,49 +106,49 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     dial: Callable[[tuple[Endpoint, ...]], Dial]
     """Makes the endpoint that connects to the first of some upstreams that answers."""
     observers: tuple[Observer, ...]
-    """In the order in which they are told."""
+    """In the order in which they are notified."""
     clock: Clock
     now: Callable[[], int]
     """The time of day in nanoseconds since 1970, UTC."""
     numbers: Iterator[int]
     """Numbers the entries of all sessions."""
     budget: Budget
-    """Bounds what all sessions hold together."""
+    """Limits what all sessions buffer together."""
     inspections: DeferredInspection = msgspec.field(default_factory=DeferredInspection)
     """What has been forwarded and is still to be inspected, of all sessions."""
     loop_guard: LoopGuard = msgspec.field(default_factory=LoopGuard)
-    """The connections of all sessions, to find those that lead back to us."""
+    """The connections of all sessions, to detect those that lead back to us."""
     interception: Interception | None = None
-    """Holds messages by hand, if that is possible."""
+    """Holds messages until the operator decides, if that is enabled."""
 
 
 Answer = Callable[[Endpoint | BaseException], bytes]
-"""Returns what to send a client when dialling is over; see `Relay`."""
+"""Returns what to send a client when dialling is over, from our address or the error."""
 
 
 def no_answer(_: Endpoint | BaseException) -> bytes:
-    """Send the client nothing: an upstream that cannot be reached is then a reset."""
+    """Send the client nothing. If the upstream cannot be reached, the client is then reset."""
     return b""
 
 
 class ProxySession(Interface):
-    """A session as the service knows it: what a mode's `make` gives."""
+    """A session as the service knows it: what a mode's `make` returns."""
 
     number: int
 
     @property
     def client(self) -> Connection:
-        """What the client's connection is given to."""
+        """The protocol of the client's connection."""
 
     @property
     def held(self) -> int:
-        """Bytes it holds: messages not whole yet, and what waits for an upstream."""
+        """Bytes that it buffers: incomplete messages, and what waits for an upstream."""
 
     def reduce_memory(self) -> None:
-        """Hold less, or end."""
+        """Buffer less, or end."""
 
     def plugins_changed(self) -> None:
-        """Have the plugins as their files are now."""
+        """Use the plugins as they have been reloaded."""
 
     def stop(self, end: End = STOPPED) -> None:
         """End the session in order."""
@@ -161,14 +159,14 @@ class ProxySession(Interface):
 
 @runtime_checkable
 class HasFaults(Interface):
-    """A session, or a kind of session, in which there may be faults."""
+    """A session whose faults can be changed."""
 
     def change_faults(self, faults: Sequence[Fault]) -> None:
-        """Have other faults from now on."""
+        """Replace the faults from now on."""
 
 
 class SessionOwner(Interface):
-    """Who keeps the sessions."""
+    """What has the sessions."""
 
     def session_ended(self, relay: ProxySession) -> None:
-        """Both legs are gone."""
+        """A session has ended: both legs are gone."""

@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 
 from lbcproxy.filters import BadFilter
 from lbcproxy.plugins.verdicts import Drop
-from lbcproxy.proxy.interception import MOST, Interception
+from lbcproxy.proxy.interception import MAX_HELD, Interception
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.errors import BadRecord
 from tests.proxy.transports import NETWORK, Scene
@@ -117,6 +117,6 @@ def test_the_end_of_a_session_lets_go_of_what_it_holds(scene):
 def test_what_is_held_is_bounded(scene):
     """Further ones pass."""
     scene.interception.hold("ping or pong")
-    scene.interception._held = dict.fromkeys(range(-MOST, 0))
+    scene.interception._held = dict.fromkeys(range(-MAX_HELD, 0))
     scene.client.arrive(ping(1))
     assert got(scene) == ping(1)
