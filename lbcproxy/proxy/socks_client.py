@@ -1,21 +1,22 @@
-"""The client's side of SOCKS 5 (RFC 1928): the way to a host through another SOCKS proxy, as Tor.
+"""The client side of SOCKS 5 (RFC 1928): connect to a host through another SOCKS proxy, as Tor.
 
-Names are passed on as they are, and looked up there.
+Names are sent to the proxy, which looks them up.
 """
 
 from __future__ import annotations
 
 import errno
 from ipaddress import IPv4Address, ip_address
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.error import ConnectionRefusedError as ConnectRefused
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
+from lbcproxy.clock import Clock
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.dial import client_endpoint, connect, reason_of
 from lbcproxy.proxy.destinations import Destinations, NotAllowed
@@ -24,9 +25,9 @@ __all__ = ["SocksEndpoint", "SocksRequest"]
 
 VERSION = 5
 CONNECT = 1
-NO_PASSWORD = 0
-IPV4, NAME, IPV6 = 1, 3, 4
-HELLO = bytes((VERSION, 1, NO_PASSWORD))
+NO_AUTHENTICATION = 0
+IPV4, DOMAIN_NAME, IPV6 = 1, 3, 4
+GREETING = bytes((VERSION, 1, NO_AUTHENTICATION))
 FAILURES = {
     1: "general failure",
     2: "not allowed there",
@@ -41,8 +42,8 @@ FAILURES = {
     0xF1: "onion service descriptor is not valid",
     0xF2: "onion service did not answer",
     0xF3: "onion service could not be reached",
-    0xF4: "onion service wants a key",
-    0xF5: "onion service takes no such key",
+    0xF4: "onion service requires client authorization",
+    0xF5: "onion service rejects the client authorization",
     0xF6: "onion address is not valid",
     0xF7: "onion service did not answer in time",
 }
@@ -50,47 +51,47 @@ ERRNO = {3: errno.ENETUNREACH, 4: errno.EHOSTUNREACH}
 
 
 class SocksRequest:
-    """What is said to the proxy, without I/O: bytes in, bytes out."""
+    """The exchange with the proxy, without I/O: bytes in, bytes out."""
 
     def __init__(self, target: Endpoint) -> None:
         self._request = _request(target)
         self._buffer = b""
         self._greeted = False
         self.rest: bytes | None = None
-        """What came after the proxy's answer, once it has said yes."""
+        """The bytes after the proxy's reply, once the connection is there; None before."""
         self.error: Exception | None = None
-        """Why there is no connection, once that is known."""
+        """Why there is no connection; None unless it has failed."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes as they came, and return those that are to be sent."""
+        """Process received bytes; return the bytes to send."""
         self._buffer += data
         if not self._greeted:
             if len(self._buffer) < 2:
                 return b""
-            if self._buffer[:2] != bytes((VERSION, NO_PASSWORD)):
+            if self._buffer[:2] != bytes((VERSION, NO_AUTHENTICATION)):
                 self.error = ConnectError(
                     string=f"the SOCKS proxy answers {self._buffer[:2].hex(' ')} to a greeting "
-                    "without a password"
+                    "without authentication"
                 )
                 return b""
             self._greeted, self._buffer = True, self._buffer[2:]
             return self._request + self.feed(b"")
         size = self._size()
         if size and len(self._buffer) >= size and self.rest is None and self.error is None:
-            self._answered(size)
+            self._process_reply(size)
         return b""
 
     def _size(self) -> int:
-        """Return how long the answer is; 0 while that is not known."""
+        """Return the length of the reply; 0 while it is not known."""
         if len(self._buffer) < 5:
             return 0
         kind, first = self._buffer[3], self._buffer[4]
-        return {IPV4: 10, IPV6: 22, NAME: 7 + first}.get(kind, 5)
+        return {IPV4: 10, IPV6: 22, DOMAIN_NAME: 7 + first}.get(kind, 5)
 
-    def _answered(self, size: int) -> None:
+    def _process_reply(self, size: int) -> None:
         version, code, _, kind = self._buffer[:4]
-        if version != VERSION or (not code and kind not in (IPV4, NAME, IPV6)):
-            self.error = ConnectError(string=f"no answer of SOCKS 5: {self._buffer[:4].hex(' ')}")
+        if version != VERSION or (not code and kind not in (IPV4, DOMAIN_NAME, IPV6)):
+            self.error = ConnectError(string=f"not a SOCKS 5 reply: {self._buffer[:4].hex(' ')}")
         elif code:
             self.error = _error(code)
         else:
@@ -102,7 +103,7 @@ class SocksEndpoint:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         address: Endpoint,
         timeout: float,
         *,
@@ -114,74 +115,74 @@ class SocksEndpoint:
         self._proxy = proxy
         self._endpoint = client_endpoint(reactor, proxy, timeout)
 
-    def connect(self, factory: Any) -> Deferred[Any]:
-        """Connect; the Deferred fires with the factory's protocol when the proxy has said yes."""
-        self._connected: Deferred[Any] = Deferred(self._give_up)
+    def connect(self, factory: Factory) -> Deferred[Protocol]:
+        """Connect; the Deferred fires with the factory's protocol once the proxy has connected."""
+        self._connected: Deferred[Protocol] = Deferred(self._cancel)
         if not self._allowed:
             self._connected.errback(NotAllowed("not allowed"))
             return self._connected
-        self._talk = _Talk(self._address, factory, self._connected)
-        self._dialling = connect(self._endpoint, self._talk)
-        self._dialling.addErrback(self._no_proxy)
+        self._tunnel = _SocksTunnel(self._address, factory, self._connected)
+        self._dialling = connect(self._endpoint, self._tunnel)
+        self._dialling.addErrback(self._proxy_failed)
         return self._connected
 
-    def _give_up(self, _: Deferred[Any]) -> None:
+    def _cancel(self, _: Deferred[Protocol]) -> None:
         self._dialling.cancel()
-        self._talk.give_up()
+        self._tunnel.cancel()
 
-    def _no_proxy(self, failure: Failure) -> None:
+    def _proxy_failed(self, failure: Failure) -> None:
         if not self._connected.called:
-            why = f"the SOCKS proxy {self._proxy}: {reason_of(failure.value)}"
-            self._connected.errback(ConnectError(string=why))
+            reason = f"the SOCKS proxy {self._proxy}: {reason_of(failure.value)}"
+            self._connected.errback(ConnectError(string=reason))
 
 
-class _Talk(Protocol):
-    """The connection to the proxy until it leads where we want; then it is the factory's."""
+class _SocksTunnel(Protocol):
+    """The connection to the proxy. Once it reaches the target, it is the factory's protocol's."""
 
-    def __init__(self, target: Endpoint, factory: Any, connected: Deferred[Any]) -> None:
+    def __init__(self, target: Endpoint, factory: Factory, connected: Deferred[Protocol]) -> None:
         self._request = SocksRequest(target)
         self._factory = factory
         self._connected = connected
 
     def connectionMade(self) -> None:
-        self._wire().write(HELLO)
+        self._connection().write(GREETING)
 
     def dataReceived(self, data: bytes) -> None:
         answer = self._request.feed(data)
         if answer:
-            self._wire().write(answer)
+            self._connection().write(answer)
         if self._request.error is not None:
             self._fail(self._request.error)
         elif self._request.rest is not None and not self._connected.called:
-            self._lead(self._request.rest)
+            self._hand_over(self._request.rest)
 
     def connectionLost(self, reason: Failure = Failure(ConnectError())) -> None:  # noqa: B008
         if not self._connected.called:
-            self._connected.errback(ConnectError(string="the SOCKS proxy hung up"))
+            self._connected.errback(ConnectError(string="the SOCKS proxy closed the connection"))
 
-    def give_up(self) -> None:
-        """Close: nobody waits any more."""
+    def cancel(self) -> None:
+        """Abort the connection, if there is one."""
         if self.transport is not None:
-            self._wire().abortConnection()
+            self._connection().abortConnection()
 
-    def _lead(self, rest: bytes) -> None:
-        wire = self._wire()
-        protocol = self._factory.buildProtocol(wire.getPeer())
+    def _hand_over(self, rest: bytes) -> None:
+        transport = self._connection()
+        protocol = self._factory.buildProtocol(transport.getPeer())
         if protocol is None:
-            self._fail(ConnectError(string="the connection is not wanted any more"))
+            self._fail(ConnectError(string="the connection is no longer needed"))
             return
-        wire.protocol = protocol
-        protocol.makeConnection(wire)
-        self._connected.callback(protocol)
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        self._connected.callback(cast("Protocol", protocol))
         if rest:
             protocol.dataReceived(rest)
 
     def _fail(self, error: Exception) -> None:
         if not self._connected.called:
             self._connected.errback(error)
-        self._wire().abortConnection()
+        self._connection().abortConnection()
 
-    def _wire(self) -> Any:
+    def _connection(self) -> Any:
         return self.transport
 
 
@@ -191,7 +192,7 @@ def _request(target: Endpoint) -> bytes:
         address = ip_address(target.host)
     except ValueError:
         name = target.host.encode("idna" if not target.host.isascii() else "ascii")[:255]
-        where = bytes((NAME, len(name))) + name
+        where = bytes((DOMAIN_NAME, len(name))) + name
     else:
         kind = IPV4 if isinstance(address, IPv4Address) else IPV6
         where = bytes((kind,)) + address.packed
@@ -199,12 +200,12 @@ def _request(target: Endpoint) -> bytes:
 
 
 def _error(code: int) -> Exception:
-    """Return the error that a code stands for, as if we had dialled ourselves."""
+    """Return the error for a code: the one that dialling directly would have raised."""
     if code == 5:
         return ConnectRefused(errno.ECONNREFUSED)
     if code == 6:
         return ConnectTimeout(string="no answer in time")
     if code == 2:
         return NotAllowed("the SOCKS proxy does not allow it")
-    words = FAILURES.get(code, f"code {code:02x}")
-    return ConnectError(ERRNO.get(code), f"the SOCKS proxy says: {words}")
+    failure = FAILURES.get(code, f"code {code:02x}")
+    return ConnectError(ERRNO.get(code), f"the SOCKS proxy says: {failure}")

@@ -16,7 +16,7 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy.socks import SocksServer, reply, reply_to
 
-ANYBODY = b"\5\1\0"
+NO_AUTH = b"\5\1\0"
 PASSWORD = b"\5\1\2" + b"\1\4name\6secret"
 REQUEST = b"\5\1\0"
 TO_IPV4 = REQUEST + b"\1\12\0\0\1\x24\x1e"
@@ -39,17 +39,17 @@ def heard(data: bytes, *sizes: int) -> tuple[bytes, Endpoint | None, str, bytes]
 
 
 TALKS = {
-    "anybody": ANYBODY + TO_IPV4,
+    "anybody": NO_AUTH + TO_IPV4,
     "password": PASSWORD + TO_IPV4,
     "both": b"\5\2\2\0" + TO_IPV4,
-    "name": ANYBODY + to_name(b"node.example"),
-    "ipv6": ANYBODY + REQUEST + b"\4" + ip_address("2001:db8::1").packed + b"\x24\x1e",
-    "early": ANYBODY + TO_IPV4 + b"early",
+    "name": NO_AUTH + to_name(b"node.example"),
+    "ipv6": NO_AUTH + REQUEST + b"\4" + ip_address("2001:db8::1").packed + b"\x24\x1e",
+    "early": NO_AUTH + TO_IPV4 + b"early",
     "no method": b"\5\2\1\3" + b"more",
-    "bind": ANYBODY + b"\5\2\0\1\12\0\0\1\x24\x1e",
-    "kind": ANYBODY + b"\5\1\0\5\12\0\0\1\x24\x1e",
+    "bind": NO_AUTH + b"\5\2\0\1\12\0\0\1\x24\x1e",
+    "kind": NO_AUTH + b"\5\1\0\5\12\0\0\1\x24\x1e",
     "socks 4": b"\4\1\x24\x1e\12\0\0\1\0",
-    "no name": ANYBODY + to_name(b""),
+    "no name": NO_AUTH + to_name(b""),
 }
 
 
@@ -80,25 +80,37 @@ def test_what_is_said_behind_the_request_is_kept():
 @pytest.mark.parametrize(
     ("data", "answers", "words"),
     [
-        (TALKS["no method"], b"\5\xff", "of the ways to log in it offers (01 03) none is known"),
+        (
+            TALKS["no method"],
+            b"\5\xff",
+            "it offers (01 03), no supported authentication method",
+        ),
         (b"\5\0", b"\5\xff", "offers (none)"),
         (TALKS["socks 4"], b"", "does not speak SOCKS 5: its first byte is 04"),
         (b"GET / HTTP/1.1\r\n", b"", "first byte is 47"),
-        (b"\5\1\2\2", b"\5\2\1\1", "password is of an unknown form: 02"),
+        (b"\5\1\2\2", b"\5\2\1\1", "password has an unknown version: 02"),
         (TALKS["bind"], b"\5\0\5\7" + NO_ADDRESS, "asks for BIND, not CONNECT"),
-        (ANYBODY + b"\5\3\0\1", b"\5\0\5\7" + NO_ADDRESS, "asks for UDP ASSOCIATE"),
+        (NO_AUTH + b"\5\3\0\1", b"\5\0\5\7" + NO_ADDRESS, "asks for UDP ASSOCIATE"),
         (
-            ANYBODY + b"\5\xf0\0\3",
+            NO_AUTH + b"\5\xf0\0\3",
             b"\5\0\5\7" + NO_ADDRESS,
             "asks for Tor's RESOLVE, not CONNECT: start btcd and lbcd with --noonion",
         ),
-        (ANYBODY + b"\5\x55\0\3", b"\5\0\5\7" + NO_ADDRESS, "asks for command 55"),
+        (NO_AUTH + b"\5\x55\0\3", b"\5\0\5\7" + NO_ADDRESS, "asks for command 55"),
         (TALKS["kind"], b"\5\0\5\10" + NO_ADDRESS, "address of unknown type 05"),
-        (ANYBODY + b"\4\1\0\1", b"\5\0\5\1" + NO_ADDRESS, "not of SOCKS 5: 04"),
-        (TALKS["no name"], b"\5\0\5\4" + NO_ADDRESS, "asks for :9246, which is no address"),
-        (ANYBODY + to_name(b"a b"), b"\5\0\5\4" + NO_ADDRESS, "a b:9246, which is no address"),
-        (ANYBODY + to_name(b"\x1b[2J"), b"\5\0\5\4" + NO_ADDRESS, "which is no address"),
-        (ANYBODY + to_name(b"a", 0), b"\5\0\5\4" + NO_ADDRESS, "asks for a:0"),
+        (NO_AUTH + b"\4\1\0\1", b"\5\0\5\1" + NO_ADDRESS, "not SOCKS 5: 04"),
+        (TALKS["no name"], b"\5\0\5\4" + NO_ADDRESS, "asks for :9246, which is not an address"),
+        (
+            NO_AUTH + to_name(b"a b"),
+            b"\5\0\5\4" + NO_ADDRESS,
+            "a b:9246, which is not an address",
+        ),
+        (
+            NO_AUTH + to_name(b"\x1b[2J"),
+            b"\5\0\5\4" + NO_ADDRESS,
+            "which is not an address",
+        ),
+        (NO_AUTH + to_name(b"a", 0), b"\5\0\5\4" + NO_ADDRESS, "asks for a:0"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_code_for_it(data: bytes, answers: bytes, words: str):
@@ -122,7 +134,7 @@ def test_what_cannot_be_is_refused_with_the_code_for_it(data: bytes, answers: by
 )
 def test_an_address_may_be_given_as_a_name(name: bytes, host: str):
     """As btcd and lbcd do with every address."""
-    assert heard(ANYBODY + to_name(name))[1] == Endpoint(host, 9246)
+    assert heard(NO_AUTH + to_name(name))[1] == Endpoint(host, 9246)
 
 
 @pytest.mark.parametrize("name", TALKS)
@@ -152,7 +164,15 @@ def test_any_split_is_the_same(name: str, sizes: list[int]):
     assert destination is None or rest == heard(TALKS[name])[3]
 
 
-openings = st.sampled_from([b"", ANYBODY, PASSWORD, ANYBODY + REQUEST, ANYBODY + REQUEST + b"\3"])
+openings = st.sampled_from(
+    [
+        b"",
+        NO_AUTH,
+        PASSWORD,
+        NO_AUTH + REQUEST,
+        NO_AUTH + REQUEST + b"\3",
+    ]
+)
 
 
 @given(openings, st.binary(max_size=2000), st.integers(0, 2000))

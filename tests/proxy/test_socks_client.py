@@ -13,7 +13,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.dial import reason_of
 from lbcproxy.proxy import Destinations, ProxyService, ProxySettings, parse_mode
 from lbcproxy.proxy.destinations import NotAllowed
-from lbcproxy.proxy.socks_client import HELLO, SocksRequest
+from lbcproxy.proxy.socks_client import GREETING, SocksRequest
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import Loop, listening, read_to_end
 from tests.proxy.transports import NETWORK, Recording
@@ -58,8 +58,8 @@ def test_a_host_is_asked_for_as_it_was_named(host, request_, answer):
         (b"\5\0\5\1\0\1" + bytes(6), ConnectError, "general failure"),
         (b"\5\0\5\xf0\0\1" + bytes(6), ConnectError, "onion service not found"),
         (b"\5\0\5\x55\0\1" + bytes(6), ConnectError, "code 55"),
-        (b"\5\0\4\0\0\1" + bytes(6), ConnectError, "no answer of SOCKS 5: 04 00"),
-        (b"\5\0\5\0\0\7" + bytes(6), ConnectError, "no answer of SOCKS 5"),
+        (b"\5\0\4\0\0\1" + bytes(6), ConnectError, "not a SOCKS 5 reply: 04 00"),
+        (b"\5\0\5\0\0\7" + bytes(6), ConnectError, "not a SOCKS 5 reply"),
     ],
 )
 def test_a_refusal_is_told_as_if_we_had_dialled(answer, kind, words):
@@ -142,7 +142,7 @@ def test_an_onion_name_is_passed_on_as_it_is(chain):
             client.sendall(b"\5\1\0" + ask)
             with tor.accept()[0] as heard:
                 heard.settimeout(10)
-                assert _exactly(heard, len(HELLO)) == HELLO
+                assert _exactly(heard, len(GREETING)) == GREETING
                 heard.sendall(b"\5\0")
                 assert _exactly(heard, len(ask)) == ask
                 heard.sendall(b"\5\0\0\1" + bytes(6) + b"first words")
@@ -192,7 +192,7 @@ def test_a_proxy_that_hangs_up_is_no_connection(chain):
         with socket.create_connection(("127.0.0.1", first.port), 10) as client:
             client.sendall(b"\5\1\0\5\1\0\1\x0a\0\0\1\0\1")
             with tor.accept()[0] as heard:
-                _exactly(heard, len(HELLO))
+                _exactly(heard, len(GREETING))
             assert read_to_end(client)[:4] == b"\5\0\5\1"
 
 

@@ -10,7 +10,7 @@ from twisted.logger import globalLogPublisher
 from lbcproxy.proxy import ProxyService, ProxySettings, parse_mode
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import Loop, listening, read_to_end
-from tests.proxy.test_socks import ANYBODY, NO_ADDRESS, to_name
+from tests.proxy.test_socks import NO_ADDRESS, NO_AUTH, to_name
 from tests.proxy.transports import NETWORK, Recording
 
 Make = Callable[..., socks.socksocket]
@@ -121,7 +121,7 @@ def test_a_name_that_cannot_be_is_not_found(proxy: Proxy, name: bytes):
 
     globalLogPublisher.addObserver(observe)
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as raw:
-        raw.sendall(ANYBODY + to_name(name))
+        raw.sendall(NO_AUTH + to_name(name))
         assert read_to_end(raw) == b"\5\0" + b"\5\4" + NO_ADDRESS
     globalLogPublisher.removeObserver(observe)
     assert failures == []
@@ -130,7 +130,7 @@ def test_a_name_that_cannot_be_is_not_found(proxy: Proxy, name: bytes):
 def test_a_client_that_wants_us_to_listen_is_told(proxy: Proxy):
     """Only CONNECT is understood."""
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as raw:
-        raw.sendall(ANYBODY + b"\5\2\0\1\x7f\0\0\1\0\1")
+        raw.sendall(NO_AUTH + b"\5\2\0\1\x7f\0\0\1\0\1")
         assert read_to_end(raw) == b"\5\0" + b"\5\7" + NO_ADDRESS
 
 

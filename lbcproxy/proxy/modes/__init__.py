@@ -1,6 +1,6 @@
-"""The modes of the proxy, one a file; the files are found, not listed.
+"""The modes of the proxy, one per file. The files are discovered, not listed.
 
-Each exports `MODE`, a `ModeKind`. That value determines how the mode is written, in flags and in
+Each exports `MODE`, a `ModeKind`. It determines how the mode is written on the command line and in
 the config, and what help and errors say about it.
 """
 
@@ -27,15 +27,15 @@ class MakeSession(Protocol):
 
 
 class ModeKind(msgspec.Struct, frozen=True, kw_only=True):
-    """A mode: how clients come in, and who decides where they are led."""
+    """A kind of mode: how clients connect, and who chooses their upstream."""
 
     name: str
     help: str
-    """What it does, in a sentence."""
+    """What it does, in one sentence."""
     upstream: bool
-    """Whether the operator says where it leads; otherwise each client does."""
+    """Whether the operator names the upstreams. Otherwise each client chooses its destination."""
     changes: bool = False
-    """Whether what goes out on one leg may differ from what came in on the other."""
+    """Whether the bytes sent on one leg may differ from those received on the other."""
     make: MakeSession
 
 

@@ -1,4 +1,4 @@
-"""`reverse:HOST:PORT@[HOST:]PORT`: the nodes talk to each other, and we watch."""
+"""`reverse:HOST:PORT@[HOST:]PORT`: the nodes talk to each other, and we observe."""
 
 from lbcproxy.proxy.modes import ModeKind
 from lbcproxy.proxy.relay import Relay

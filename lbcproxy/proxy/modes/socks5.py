@@ -1,6 +1,6 @@
-"""`socks5@[HOST:]PORT`: each client asks for the node it wants, then we watch as with reverse.
+"""`socks5@[HOST:]PORT`: each client asks for a node, then we observe as in mode `reverse`.
 
-A node with `--proxy` so shows every connection that it makes.
+A node that is started with `--proxy` makes all its outbound connections through us.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ __all__ = ["MODE", "SocksClient"]
 
 
 class SocksClient(PendingClient):
-    """One client that says in SOCKS where it wants to go. That is no part of what is recorded."""
+    """A client that names its destination by SOCKS. That exchange is not recorded."""
 
-    _talk: SocksServer
+    _socks: SocksServer
 
     def peer_connected(self, peer: RelayPeer) -> None:
-        """Begin to listen."""
-        self._talk = SocksServer()
+        """Start the exchange."""
+        self._socks = SocksServer()
         super().peer_connected(peer)
 
     def peer_received(self, peer: RelayPeer, data: bytes) -> None:
-        """Answer; go where the client asks for once it has."""
-        answer = self._talk.feed(data)
+        """Answer the client, and connect it once it has named its destination."""
+        answer = self._socks.feed(data)
         if answer:
             peer.write(answer)
-        if self._talk.refused:
-            self.refuse(self._talk.refused)
-        elif self._talk.destination is not None:
-            self.lead(self._talk.destination, early=self._talk.rest, answer=reply_to)
+        if self._socks.refused:
+            self.refuse(self._socks.refused)
+        elif self._socks.destination is not None:
+            self.lead(self._socks.destination, early=self._socks.rest, answer=reply_to)
 
 
 MODE = ModeKind(
