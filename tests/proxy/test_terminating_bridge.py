@@ -7,7 +7,7 @@ import pytest
 from lbcproxy.faults import parse_fault
 from lbcproxy.plugins.loader import PluginFile, parse_spec
 from lbcproxy.proxy import Plugins
-from lbcproxy.proxy.terminating_bridge import GONE
+from lbcproxy.proxy.terminating_bridge import OTHER_SIDE_GONE
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector
@@ -147,7 +147,7 @@ def test_plugins_hear_of_start_handshake_and_end(scene_with):
     scene.says("upstream", frame(NETWORK.magic, "verack", b"")).settle()
     assert scene.client.got.endswith(encoded(FeeFilter(2)))
     assert scene.upstream.got.endswith(encoded(FeeFilter(3)))
-    [hooks] = scene.session._exchange._pipeline.chain.plugins
+    [hooks] = scene.session._bridge._pipeline.chain.plugins
     scene.client.finish()
     scene.settle()
     assert hooks.plugin.said == ["start", CLIENT.user_agent, "client: closed by the node"]
@@ -201,7 +201,7 @@ def test_a_message_for_nobody_is_said_to_be_lost(scene_with):
     scene.session.upstream.core.close("gone")
     scene.clock.advance(1)
     scene.settle()
-    assert decided(scene)[0] == ("inv", "drop", ("tried: delay 1 s", "terminate", GONE))
+    assert decided(scene)[0] == ("inv", "drop", ("tried: delay 1 s", "terminate", OTHER_SIDE_GONE))
 
 
 def test_the_codec_of_a_leg_is_what_was_agreed_on_it(scene_with):

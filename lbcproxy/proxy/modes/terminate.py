@@ -1,9 +1,9 @@
-"""`terminate:HOST:PORT@[HOST:]PORT`: each side talks to us.
+"""`terminate:HOST:PORT@[HOST:]PORT`: each node has a connection with us.
 
-Two full peers: the client shakes hands with one, the other with the upstream. What each is shown
-of the other (user agent, services, version, height) is the other's own, or what is configured.
-Messages then go through verbatim where both sides agreed on the same, and are encoded anew where
-not. What we say and hear ourselves is in the capture as injected and dropped.
+There are two full peers: one completes the handshake with the client, the other with the upstream.
+Each node is shown the user agent, services, version and height of the other, or what is configured.
+Messages are then forwarded verbatim if both nodes agreed on the same version and encoding, and
+encoded again otherwise. Our own messages are recorded as injected, those meant for us as dropped.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ from lbcproxy.wire.registry import record_of
 
 __all__ = ["MODE", "TerminatingSession"]
 
-OURS = frozenset({"version", "verack"})
-"""Commands of the handshake, which each side has with us."""
-HIGHEST = 70017
-"""The highest protocol version of which we know what it brings."""
+HANDSHAKE = frozenset({"version", "verack"})
+"""Commands of the handshake that each node has with us."""
+MAX_PROTOCOL_VERSION = 70017
+"""The highest protocol version that we know."""
 PINGS = frozenset({"ping", "pong"})
 
 
 class TerminatingSession:
-    """One session whose both sides talk to us."""
+    """A session of two nodes that each have a connection with us."""
 
     log = Logger(observer=LOG_FILTER)
 
@@ -71,128 +71,128 @@ class TerminatingSession:
         self.client = TerminatingLeg(self, Direction.TO_UPSTREAM, self._config())
         self.upstream: TerminatingLeg | None = None
         self._core = Session(number, settings.network, numbers=runtime.numbers, stream_above=None)
-        self._exchange = TerminatingBridge(self, self._core)
+        self._bridge = TerminatingBridge(self, self._core)
         hold = min(MAX_VERACK_DELAY, (settings.handshake_timeout or Timeouts().negotiate) / 2)
-        is_waiting = self._exchange.is_waiting
+        is_waiting = self._bridge.is_waiting
         self.negotiation = Negotiation(runtime.clock, hold, self.leg_to, is_waiting)
         self._inspector = Inspector(self._core, runtime.observers, runtime.now, runtime.inspections)
-        self._dial_out: Dial | None = None
+        self._dialler: Dial | None = None
         self._dialling: Deferred[Any] | None = None
         self._upstream_version: Deferred[Version | None] = Deferred()
         self._gone: set[TerminatingLeg] = set()
 
     @property
     def held(self) -> int:
-        """Bytes of messages that are not whole yet, or wait to be passed on."""
+        """Bytes of messages that are incomplete, or that wait to be forwarded."""
         legs = [leg for leg in (self.client, self.upstream) if leg is not None]
         own = sum(leg.core.receiver.buffered_bytes + leg.core.sender.outbox.size for leg in legs)
-        return own + self._exchange.held
+        return own + self._bridge.held
 
     def reduce_memory(self) -> None:
-        """End: what passes here has to be read whole."""
+        """End the session: messages have to be read whole here."""
         self._end(End(EndCause.LIMIT, detail="more is held than all sessions together may"))
 
     def plugins_changed(self) -> None:
-        """Have the plugins as their files are now."""
-        self._exchange.plugins_changed()
+        """Use the plugins as they have been reloaded."""
+        self._bridge.plugins_changed()
 
     def change_faults(self, faults: Sequence[Fault]) -> None:
-        """Have other faults from the next message on: those by message, there are no others."""
+        """Replace the faults from the next message on; only faults by message apply here."""
         self.settings = msgspec.structs.replace(self.settings, faults=tuple(faults))
-        self._exchange.plugins_changed()
+        self._bridge.plugins_changed()
 
     def stop(self, end: End = STOPPED) -> None:
-        """End both sides in order."""
+        """End both legs in order."""
         self._end(end)
 
     def abort(self) -> None:
-        """End both sides at once."""
+        """End both legs at once."""
         self._end(STOPPED_AT_ONCE)
         for leg in (self.client, self.upstream):
             if leg is not None:
                 leg.abort()
 
-    # What the legs tell.
+    # Events of the legs.
 
     async def version_came(self, leg: TerminatingLeg, version: Version) -> None:
-        """Show each side what the other has said of itself."""
+        """Show each node what the other has sent in its `version`."""
         if leg is self.upstream:
             if not self._upstream_version.called:
                 self.negotiation.begin()
                 self._upstream_version.callback(version)
             return
         if version.version < MIN_VERSION:
-            return  # the leg refuses it; the upstream need not hear of it
+            return  # the leg refuses it; there is no need to dial
         self._dial(version)
-        theirs = await self._upstream_version
-        if theirs is not None:
-            leg.show(**self._shown(theirs))
+        upstream_version = await self._upstream_version
+        if upstream_version is not None:
+            leg.show(**self._identity(upstream_version))
 
     def read(self, leg: TerminatingLeg, read: Read) -> None:
-        """Take what came on a leg: keep it, pass it on, or let the peer refuse it."""
+        """Decide what to do with what a leg has read: keep it, forward it, or drop it."""
         direction, message, error = leg.receives, read.message, read.error
         side = self._core.client if leg is self.client else self._core.upstream
         side.bytes += read.size
         if message is None:
             side.junk_bytes += read.size
             advice = networks.whose_magic(self.settings.network, read.junk)
-            self._tell_junk(direction, read, f"{error}{advice}")
+            self._notify_junk(direction, read, f"{error}{advice}")
             if advice and leg.core.closed:
                 self._inspector.ending(self._end_of(leg, f"{leg.core.closed}{advice}"))
             return
         side.see(message)
         other = self._other(leg)
-        mine = message.command in OURS or (
+        for_us = message.command in HANDSHAKE or (
             message.command in PINGS and not self.settings.shown.pass_pings
         )
         unknown = record_of(message.command) is None
-        # A leg that is closed already has ended for this message, or can send nothing any more.
+        # A leg that is already closed was closed by this message, or cannot send any more.
         over = other is None or bool(leg.core.closed or other.core.closed)
-        early = "" if message.command in OURS else came_early(leg, message.command)
-        if other is None or over or mine or early or (error is not None and not unknown):
+        early = "" if message.command in HANDSHAKE else came_early(leg, message.command)
+        if other is None or over or for_us or early or (error is not None and not unknown):
             trail = ("terminate", early) if early else ("terminate",)
-            self._tell(direction, message, EntryVerdict.DROP, trail, message.raw, b"")
+            self._notify(direction, message, EntryVerdict.DROP, trail, message.raw, b"")
         else:
             entry = self._entry(direction, message, EntryVerdict.PASS, ())
-            self._exchange.take(Delivery(message.raw, (entry,)))
+            self._bridge.forward(Delivery(message.raw, (entry,)))
 
     def unreadable(self, leg: TerminatingLeg, size: int) -> None:
-        """End: a defect in reading a leg leaves nothing that could be passed on."""
-        self.log.failure("session {number}: cannot be read on", number=self.number)
+        """End the session: after a bug in reading a leg nothing more can be forwarded."""
+        self.log.failure("session {number}: reading failed", number=self.number)
         self._inspector.lost(size)
         try:
             self._end(End(EndCause.FAILURE, detail=f"a defect in reading the {self._name(leg)}"))
         except Exception:
-            leg.abort()  # which ends the other one too
+            leg.abort()  # this also ends the other leg
 
     def wrote(self, leg: TerminatingLeg, raw: bytes) -> None:
-        """Tell what a leg has said by itself."""
+        """Report a message that a leg has sent by itself."""
         direction = leg.receives.other
         codec = Codec(self.settings.network, leg.core.protocol_version, "auto")
         message = Message(unpack(raw).command, direction, raw, codec)
-        self._tell(direction, message, EntryVerdict.INJECT, ("terminate",), b"", raw)
+        self._notify(direction, message, EntryVerdict.INJECT, ("terminate",), b"", raw)
 
     def leg_full(self, leg: TerminatingLeg) -> None:
-        """Have the other side wait, and not be blamed for it."""
+        """Pause the other leg, whose deadlines stop too."""
         other = self._other(leg)
         if other is not None:
             other.pause("full")
 
     def leg_drained(self, leg: TerminatingLeg) -> None:
-        """Have the other side go on."""
+        """Resume the other leg."""
         other = self._other(leg)
         if other is not None:
             other.resume("full")
 
     def leg_ready(self, leg: TerminatingLeg) -> None:
-        """Take note of the version that a side has agreed on with us."""
-        self._exchange.leg_ready(leg, leg.receives)
+        """Set the codec of a leg, and resume the other one."""
+        self._bridge.leg_ready(leg, leg.receives)
         other = self._other(leg)
         if other is not None:
             other.resume("waiting")
 
     def leg_gone(self, leg: TerminatingLeg, why: str) -> None:
-        """End the other side, and the session behind it."""
+        """End the other leg; the session has ended when both are gone."""
         self._gone.add(leg)
         if leg is self.client and self.upstream is not None and not self._upstream_version.called:
             why = f"{why}, waiting for the upstream"
@@ -201,7 +201,7 @@ class TerminatingSession:
             self._upstream_version.callback(None)
         other = self._other(leg)
         if (other is None or other in self._gone) and self._inspector.running:
-            self._exchange.end(self._inspector.why)
+            self._bridge.end(self._inspector.why)
             if (end := self._inspector.end) is not None and end.cause is EndCause.RESET:
                 self._inspector.reset(leg.receives if end.by is None else end.by)
             self.runtime.budget.forget(self)
@@ -211,10 +211,10 @@ class TerminatingSession:
     # The session itself.
 
     def leg_opened(self, leg: TerminatingLeg) -> None:
-        """Tell that a connection is there."""
+        """Report that a leg is connected."""
         if leg is not self.client:
-            assert self._dial_out is not None
-            self._inspector.connected(leg.local_address, self._dial_out.leads_to)
+            assert self._dialler is not None
+            self._inspector.connected(leg.local_address, self._dialler.leads_to)
             return
         self._inspector.started(
             SessionInfo(
@@ -226,16 +226,16 @@ class TerminatingSession:
             ),
             upstream_known=len(self.settings.upstreams) == 1,
         )
-        self._exchange.start(self._inspector.info)
+        self._bridge.start(self._inspector.info)
 
-    # What the exchange asks.
+    # What the bridge calls.
 
     def leg_to(self, direction: Direction) -> TerminatingLeg | None:
-        """Give the leg on which a direction's messages go out, if there is one yet."""
+        """Return the leg on which the messages of a direction are sent, if there is one yet."""
         return self.client if direction is Direction.TO_CLIENT else self.upstream
 
-    def tell(self, direction: Direction, delivery: Delivery) -> None:
-        """Tell the observers."""
+    def notify(self, direction: Direction, delivery: Delivery) -> None:
+        """Report a delivery to the observers."""
         self._inspector.catch_up()
         self._inspector.delivered(direction, [delivery])
 
@@ -246,16 +246,18 @@ class TerminatingSession:
         return self.upstream if leg is self.client else self.client
 
     def _dial(self, version: Version) -> None:
-        upstream = TerminatingLeg(self, Direction.TO_CLIENT, self._config(**self._shown(version)))
+        upstream = TerminatingLeg(
+            self, Direction.TO_CLIENT, self._config(**self._identity(version))
+        )
         self.upstream = upstream
-        self._dial_out = self.runtime.dial(self.settings.upstreams)
-        self._dialling = connect(self._dial_out, upstream)
-        self._dialling.addCallbacks(self._joined, self._not_joined)
+        self._dialler = self.runtime.dial(self.settings.upstreams)
+        self._dialling = connect(self._dialler, upstream)
+        self._dialling.addCallbacks(self._upstream_connected, self._dial_failed)
 
-    def _joined(self, _: Peer) -> None:
+    def _upstream_connected(self, _: Peer) -> None:
         self._dialling = None
 
-    def _not_joined(self, failure: Failure) -> None:
+    def _dial_failed(self, failure: Failure) -> None:
         self._dialling = None
         if not failure.check(*CONNECT_ERRORS):
             self.log.failure("session {number}: cannot dial", failure, number=self.number)
@@ -264,7 +266,7 @@ class TerminatingSession:
         self.upstream.disconnect(self._inspector.why, EndCause.UNREACHABLE)
 
     def _end_of(self, leg: TerminatingLeg, why: str) -> End:
-        """Return the end that a leg whose connection is over makes of the session."""
+        """Return why the session ends, if it ends because a leg is gone."""
         cause = leg.core.cause or EndCause.CLOSED
         if cause in (EndCause.CLOSED, EndCause.RESET):
             return End(cause, leg.receives, why)
@@ -279,7 +281,7 @@ class TerminatingSession:
                 leg.disconnect(self._inspector.why, end.cause)
         self.negotiation.end()
 
-    def _config(self, **shown: Any) -> PeerConfig:
+    def _config(self, **identity: Any) -> PeerConfig:
         idle = self.settings.idle_timeout or Timeouts().idle
         return PeerConfig(
             network=self.settings.network,
@@ -291,17 +293,17 @@ class TerminatingSession:
             timeouts=Timeouts(
                 negotiate=self.settings.handshake_timeout or Timeouts().negotiate,
                 idle=idle,
-                ping=min(Timeouts().ping, idle / 3),  # a quiet node is asked before it is given up
+                ping=min(Timeouts().ping, idle / 3),  # a quiet node gets a ping before it times out
             ),
-            **shown,
+            **identity,
         )
 
-    def _shown(self, version: Version) -> dict[str, Any]:
-        """Say what a side is shown, of what the other has said."""
+    def _identity(self, version: Version) -> dict[str, Any]:
+        """Return what a node is shown, made of the `version` of the other."""
         shown = self.settings.shown
         height = version.start_height if shown.height is None else shown.height
         own = self.settings.network.protocol_version
-        seen = min(version.version & 0xFFFFFFFF, max(own, HIGHEST))
+        seen = min(version.version & 0xFFFFFFFF, max(own, MAX_PROTOCOL_VERSION))
         return {
             "user_agent": version.user_agent if shown.user_agent is None else shown.user_agent,
             "services": version.services if shown.services is None else shown.services,
@@ -310,13 +312,13 @@ class TerminatingSession:
             "newest_block": lambda: (bytes(32), height or 0),
         }
 
-    def _tell_junk(self, direction: Direction, read: Read, why: str) -> None:
+    def _notify_junk(self, direction: Direction, read: Read, why: str) -> None:
         entry = self._entry(
             direction, None, EntryVerdict.DROP, ("terminate",), junk=read.junk, why=why
         )
-        self.tell(direction, Delivery(read.junk, (entry,), b""))
+        self.notify(direction, Delivery(read.junk, (entry,), b""))
 
-    def _tell(
+    def _notify(
         self,
         direction: Direction,
         message: Message,
@@ -325,7 +327,7 @@ class TerminatingSession:
         raw: bytes,
         sent: bytes,
     ) -> None:
-        self.tell(
+        self.notify(
             direction, Delivery(raw, (self._entry(direction, message, verdict, trail),), sent)
         )
 
@@ -335,7 +337,8 @@ class TerminatingSession:
         message: Message | None,
         verdict: str,
         trail: tuple[str, ...],
-        **junk: Any,
+        junk: bytes = b"",
+        why: str | None = None,
     ) -> Entry:
         return Entry(
             number=next(self.runtime.numbers),
@@ -345,13 +348,14 @@ class TerminatingSession:
             message=message,
             verdict=verdict,
             trail=trail,
-            **junk,
+            junk=junk,
+            why=why,
         )
 
 
 MODE = ModeKind(
     name="terminate",
-    help="completes the handshake with each side itself",
+    help="completes the handshake with each node itself",
     upstream=True,
     changes=True,
     make=TerminatingSession,
