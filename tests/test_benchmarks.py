@@ -15,6 +15,8 @@ from benchmarks.traffic import HELLO, VERACK, blocks, buffer_of, filler, transac
 from lbcproxy.session import Direction, Session
 from tests.tools import absent
 
+pytestmark = pytest.mark.slow
+
 TINY = 0.002
 OURS = (contestants.DIRECT, contestants.TWISTED, contestants.LBCPROXY)
 """Those that are there wherever the tests are."""

@@ -324,6 +324,7 @@ def test_the_recipe_for_a_network_works(extended):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_recipe_for_a_mode_works(extended):
     """A class in a file, and flags, errors and config know how the mode is written."""
     done = extended("run", "--network", "own-testnet", "--mode", "callback:host:1@2")

@@ -14,6 +14,8 @@ import pytest
 from lbcproxy.capture import open_capture
 from tests.wheels import CLEAN, ROOT, run, tracked
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = ROOT / "examples" / "light-client"
 FIRST_BLOCK = "tests/captures/test_chain/test_first_block.pcapng"
 USUAL = ("-m", "pytest", "-p", "no:cacheprovider", "--strict-config")

@@ -16,6 +16,8 @@ from lbcproxy.wireshark.plugin import MODULES
 from tests.services import RUN, Service
 from tests.wheels import CLEAN, PIP, ROOT, copy_sources, require_compiler, run, tracked
 
+pytestmark = pytest.mark.slow
+
 CAPTURES = {
     "lbcd-sync.pcap",
     "lbcd-sync.truth.json",

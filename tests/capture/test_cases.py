@@ -47,6 +47,7 @@ def test_a_case_is_read_right(name: str, messages: int, sessions: int, tshark: o
     assert [entry for entry in entries if entry.message is None and not entry.missing] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "messages", "sessions", "tshark"), RIGHT)
 def test_tshark_agrees_or_it_is_said_where_not(
     tmp_path: Path, name: str, messages: int, sessions: int, tshark: tuple[int, int] | None
@@ -75,6 +76,7 @@ def lbcproxy(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["pcapng", "pcap", "ndjson"])
 def test_a_gap_of_unknown_size_stays_one_in_other_formats(tmp_path: Path, suffix: str):
     """Each format has its own way to say so."""

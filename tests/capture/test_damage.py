@@ -68,6 +68,7 @@ def messages(entries: list[Any]) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_beginning_of_a_file(tmp_path: Path, short: dict[str, bytes], name: str):
     """Everything before the cut, and nothing twice; an error with a place inside the file."""
@@ -91,6 +92,7 @@ def test_every_beginning_of_a_file(tmp_path: Path, short: dict[str, bytes], name
         assert most >= len(wanted) - 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_any_bit_may_be_wrong(tmp_path: Path, files: dict[str, bytes], name: str):
     """Something is said, or something else is read; never another exception."""

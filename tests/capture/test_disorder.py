@@ -104,6 +104,7 @@ def disordered(seed: int, share: float, window: int) -> list[Segment]:
     return [made[at] for _, at in sorted(order)]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.sampled_from([0, 0.1, 0.5]), st.sampled_from([0, 1, 3, 8, 20]))
 @settings(max_examples=100, deadline=None)
 def test_any_segments_order_and_repetition_give_the_same_messages(
@@ -121,6 +122,7 @@ DATA = st.deferred(
 )
 
 
+@pytest.mark.slow
 @given(DATA, st.integers(0, 5000), st.integers(1, 1500))
 @settings(max_examples=150, deadline=None)
 def test_a_lost_segment_costs_the_messages_it_touched_and_one_report(

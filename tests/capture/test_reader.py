@@ -184,6 +184,7 @@ def test_damaged_file_gives_all_before_the_damage_then_the_place(tmp_path):
     assert caught.value.offset is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 7])
 def test_no_prefix_of_a_file_makes_anything_but_a_capture_error(tmp_path, step):
     """Every way a file can be cut short, and never more than it holds."""

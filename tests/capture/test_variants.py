@@ -72,6 +72,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "unit"), VARIANTS.values(), ids=VARIANTS)
 def test_every_form_holds_the_same_messages_at_the_same_times(tmp_path, make, unit):
     """Whoever wrote the file, on whatever machine."""

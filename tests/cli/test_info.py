@@ -314,6 +314,7 @@ def test_answer_times_are_those_of_the_packets(lbcproxy, captures):
     assert quick["answers"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".SVG"])
 def test_a_picture_is_drawn(lbcproxy, captures, tmp_path, suffix):
     """Beside the tables; an SVG says in text what is in it."""
@@ -380,6 +381,7 @@ def test_lists_are_bounded(lbcproxy, captures, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(captures, tmp_path):
     """A capture of a month is read as one of a minute."""
     packets = segments()

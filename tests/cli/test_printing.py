@@ -138,6 +138,7 @@ def test_a_file_at_its_size_limit_is_retried(printing, tmp_path):
     assert [json.loads(line)["number"] for line in lines] == list(range(1, 41))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ndjson", "text"])
 def test_a_reader_that_leaves_ends_it_in_order(printing, kind):
     """As `| head` ends any program; sessions are ended as by a signal, and it is said why."""
@@ -219,6 +220,7 @@ def test_a_pipe_that_nobody_reads_costs_the_exit_code(printing, tmp_path):
     assert "were not recorded" in log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -342,6 +342,7 @@ def test_a_refused_port():
     assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("silent_at", ["version", "getheaders", "mempool"])
 def test_it_is_ended_by_ctrl_c(silent_at):
     """Even while a node keeps silent, in the handshake or when it was asked something."""
@@ -413,6 +414,7 @@ def answering(loop):
     loop.call(port.stopListening)
 
 
+@pytest.mark.slow
 def test_addrv2_and_a_large_mempool_over_tcp(answering):
     """A node of today tells addresses of every network, and its mempool in three messages."""
     asked = ("--addresses", "--mempool", "--json", "--timeout", "2")

@@ -70,6 +70,7 @@ def test_a_client_is_served_and_shown(serve):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_ends_it_in_order(serve, number, code):
     """Its clients are disconnected and reported."""

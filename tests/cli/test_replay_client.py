@@ -131,6 +131,7 @@ def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[Any]:
     return subprocess.run(command(*arguments), check=False, **options)
 
 
+@pytest.mark.slow
 def test_against_the_recorded_node_nothing_differs(node, captures, tmp_path):
     """And the live conversation, recorded, is the same as a capture."""
     sync, out = captures / "lbcd-sync.pcap", tmp_path / "out.pcapng"
@@ -148,6 +149,7 @@ def test_against_the_recorded_node_nothing_differs(node, captures, tmp_path):
     assert again.returncode == 0, again.stdout
 
 
+@pytest.mark.slow
 def test_messages_can_be_watched(node, file):
     """As `run` shows them; with an object on the standard output they go elsewhere."""
     where = node(file)

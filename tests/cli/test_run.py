@@ -146,6 +146,7 @@ def test_a_session_is_shown_and_recorded(program, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_ends_it_in_order(program, number, code):
     """An open session is ended and recorded to its end; the exit code tells the signal."""
@@ -197,6 +198,7 @@ def test_with_objects_on_standard_output_the_log_goes_to_standard_error(program)
     assert found[0]["payload"] == PING[24:].hex()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("legs", ["client", "both"])
 def test_a_filter_chooses_what_is_printed_and_all_is_recorded(program, node, tmp_path, legs):
     """The recording is for later questions, between whom it was too."""
@@ -274,6 +276,7 @@ def test_both_legs_are_recorded_when_asked(program, tmp_path):
     assert [entry.raw for entry in open_capture(path)] == [PING, PONG]
 
 
+@pytest.mark.slow
 def test_a_recording_is_continued(program, tmp_path):
     """A second run adds to the file; both are read."""
     for _ in range(2):

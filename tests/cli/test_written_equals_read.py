@@ -124,6 +124,7 @@ def test_every_format_of_every_case(tmp_path: Path, case: str, name: str):
     compare(path, out, name, lacks, network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), product(PLAIN, PLAIN))
 @pytest.mark.parametrize("case", INPUTS)
 def test_every_format_into_every_other(tmp_path: Path, case: str, first: str, second: str):

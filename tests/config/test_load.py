@@ -43,6 +43,7 @@ def test_the_reference_is_a_config_of_defaults():
     assert made == load({"proxies": [same]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", Config.__struct_fields__)
 def test_every_setting_has_its_help(name):
     """And its type; those that only a proxy has come below `proxies`."""

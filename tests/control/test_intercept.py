@@ -32,6 +32,7 @@ def waiting(serving, count):
     return wait_until(f"{count} messages are held", enough)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("control", [0, "unix"])
 def test_messages_are_held_released_edited_and_dropped(serving, control):
     """From the command line, while the session is open."""

@@ -60,6 +60,7 @@ def drive(programs: Path, api: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_the_go_client_sees_no_difference(programs: Path, toxiproxy: str, serving: Serving):
     """Its answers, its errors, and what becomes of traffic are those of toxiproxy, line by line."""
     ours = drive(programs, serving.start(proxies=[]).api)

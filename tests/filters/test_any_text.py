@@ -2,6 +2,7 @@
 
 import functools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,6 +92,7 @@ TESTS = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None, database=None)
 @given(TESTS)
 def test_what_is_well_formed(text):

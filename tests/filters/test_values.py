@@ -71,6 +71,7 @@ def comparable(value):
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", [PARAMS, BITCOIN, LITECOIN], ids=["lbry", "bitcoin", "litecoin"])
 @pytest.mark.parametrize("command", commands())
 def test_values_are_those_of_to_dict(command, params):

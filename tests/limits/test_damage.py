@@ -16,6 +16,8 @@ from lbcproxy.session import Direction, Session, SessionInfo
 from tests.limits.programs import ENVIRONMENT, NETWORK, PATIENCE, message
 from tests.session.feed import Feed
 
+pytestmark = pytest.mark.slow
+
 FACTS = SessionInfo(
     number=1,
     network=NETWORK.id,

@@ -33,6 +33,8 @@ from tests.limits.programs import (
     write_config,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOM = 256 << 10
 PART = message("unheard", bytes(30_000))
 PARTS = 20

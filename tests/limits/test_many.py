@@ -28,6 +28,8 @@ from tests.limits.programs import (
 from tests.nodes import wait_until
 from tests.proxy.loops import break_off
 
+pytestmark = pytest.mark.slow
+
 SESSIONS = 1000
 SECONDS = 3.0
 """How long their traffic lasts."""

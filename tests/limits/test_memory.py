@@ -10,6 +10,8 @@ import pytest
 from tests.limits.memory import MIB, cut_open, one_session
 from tests.limits.programs import STALL
 
+pytestmark = pytest.mark.slow
+
 SPARE = 16 * MIB
 """What a session of any kind may take beside what is budgeted."""
 

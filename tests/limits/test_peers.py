@@ -35,6 +35,8 @@ from tests.limits.programs import (
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import break_off
 
+pytestmark = pytest.mark.slow
+
 HANDSHAKE = 0.8
 IDLE = 1.5
 DIAL = 0.7

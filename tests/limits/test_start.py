@@ -31,6 +31,8 @@ from tests.limits.programs import (
 from tests.nodes import free_port, wait_until
 from tests.tools import absent
 
+pytestmark = pytest.mark.slow
+
 TOP = "network: lbry-regtest\nrecord: null\n"
 HINT = "Hint: `lbcproxy options` lists every setting"
 

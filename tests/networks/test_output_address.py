@@ -53,6 +53,7 @@ def test_address_of_a_claim_is_that_of_the_script_behind_it():
     assert output_address(claim, LBRY) == output_address(pay, LBRY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", networks.all_networks().values(), ids=lambda each: each.id)
 @given(digest=st.binary(min_size=20, max_size=20))
 def test_addresses_read_back_to_their_hash(network, digest):

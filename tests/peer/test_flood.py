@@ -150,6 +150,7 @@ def resident() -> int:
 # Two peers.
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_messages_each_way_at_once(pair: Pair):
     """None is lost, none overtakes another, and everybody learns that each was sent."""
     assert pair.exchange(MANY) == [True] * (2 * MANY)
@@ -164,6 +165,7 @@ def test_a_hundred_thousand_messages_each_way_at_once(pair: Pair):
         assert peer.is_ready
 
 
+@pytest.mark.slow
 def test_an_exchange_leaves_nothing_in_memory(pair: Pair):
     """Eighteen thousand messages leave the room they needed, not a trace of each."""
     pair.exchange(3_000)  # what is made once is made now
@@ -309,6 +311,7 @@ def test_a_node_that_does_not_read_is_cut_when_its_time_is_up():
     assert not other.closed
 
 
+@pytest.mark.slow
 def test_a_node_that_asks_and_never_reads_cannot_fill_us():
     """A million pings would queue a million pongs."""
     config = msgspec.structs.replace(CONFIG, most_queued=256 * KIB)
@@ -344,6 +347,7 @@ def fill_with_small_messages() -> tuple[int, int, str]:
     return peak, len(outcomes), wired.peer.core.closed
 
 
+@pytest.mark.slow
 def test_small_messages_that_wait_are_counted_with_the_memory_they_take():
     """A ping is 32 bytes on the wire and 450 in memory: the bound is one of memory.
 
@@ -424,6 +428,7 @@ def test_a_node_that_takes_its_time_over_32_mib_is_not_waited_for():
 # Inventory.
 
 
+@pytest.mark.slow
 def test_ten_million_things_announced_to_us_leave_nothing():
     """Two hundred messages of 50,000, as large as they may be."""
     things = tuple(InventoryVector(1, number.to_bytes(32, "little")) for number in range(50_000))
@@ -442,6 +447,7 @@ def test_ten_million_things_announced_to_us_leave_nothing():
     assert not wired.closed
 
 
+@pytest.mark.slow
 def test_what_we_have_to_announce_is_bounded():
     """The oldest announcements are dropped: here 1,000 are kept."""
     config = msgspec.structs.replace(CONFIG, most_inventory=1_000)

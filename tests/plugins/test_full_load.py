@@ -4,6 +4,8 @@ import hashlib
 import socket
 import threading
 
+import pytest
+
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.wire.envelope import frame
@@ -30,6 +32,7 @@ class OneInAThousand(Plugin):
 """
 
 
+@pytest.mark.slow
 def test_one_in_a_thousand_is_altered_and_all_others_are_exact(tmp_path):
     """In order, byte for byte, and the capture has each alteration with its reason."""
     (tmp_path / "altering.py").write_text(PLUGIN)

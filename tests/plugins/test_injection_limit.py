@@ -67,6 +67,7 @@ def test_many_at_once_are_bounded_before_any_is_sent(verdicts):
     assert len(trial.complaints) == 19
 
 
+@pytest.mark.slow
 def test_who_reads_gets_all_of_it():
     """The bound is of what nobody reads."""
     trial = Trial(Answering(Inject(*[MUCH] * 10)))

@@ -213,6 +213,7 @@ TEXTS = st.text(max_size=60) | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(
     cause=CAUSES, by=st.sampled_from([None, *Direction]), name=TEXTS, words=st.tuples(TEXTS, TEXTS)
 )

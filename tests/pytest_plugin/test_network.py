@@ -9,6 +9,8 @@ import pytest
 from lbcproxy.pytest_plugin import network
 from tests.pytest_plugin.test_modes import CHAIN, outcome
 
+pytestmark = pytest.mark.slow
+
 WAYS = {
     "connect": ("AF_INET, socket.SOCK_STREAM", 'made.connect(("192.0.2.1", 9246))'),
     "datagram": ("AF_INET, socket.SOCK_DGRAM", 'made.sendto(b"x", ("192.0.2.1", 9246))'),

@@ -9,6 +9,8 @@ import pytest
 from lbcproxy.pytest_plugin.settings import MODES, file_name
 from tests.pytest_plugin.test_modes import CHAIN, FILE, outcome
 
+pytestmark = pytest.mark.slow
+
 OTHER = '''
 """Has the options of pytest-recording, as it has them."""
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from lbcproxy.pytest_plugin.peer import ScriptedPeer
 from lbcproxy.pytest_plugin.settings import MODES, UNKNOWN, Settings
 from tests.pytest_plugin.test_modes import outcome
 from tests.wheels import ROOT
+
+pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs" / "testing.md").read_text()
 

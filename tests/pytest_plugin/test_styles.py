@@ -11,6 +11,8 @@ import pytest
 from tests.pytest_plugin.test_modes import outcome
 from tests.tools import absent
 
+pytestmark = pytest.mark.slow
+
 HEAD = 'pytestmark = pytest.mark.capture("captures/sync.pcap", network="lbry-regtest")\n'
 TWISTED_CLIENT = """
 from twisted.internet import defer, endpoints, protocol, reactor

@@ -26,6 +26,8 @@ from tests.nodes import wait_until
 from tests.services import PATIENCE, RUN, TWISTD, Service, messages
 from tests.taps import Tap, TappedConnection
 
+pytestmark = pytest.mark.slow
+
 FILES, KILLS = 4, 5
 SESSIONS = 3
 AGE = 1.0

@@ -15,6 +15,8 @@ from tests.nodes import wait_until
 from tests.proxy.loops import break_off, connect, listening
 from tests.services import RUN, TWISTD, Service
 
+pytestmark = pytest.mark.slow
+
 NETWORK = networks.get("lbry-regtest")
 
 

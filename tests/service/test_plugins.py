@@ -11,6 +11,8 @@ from lbcproxy.wire.envelope import frame
 from tests.proxy.loops import connect, listening
 from tests.services import RUN, TWISTD, Service
 
+pytestmark = pytest.mark.slow
+
 NETWORK = networks.get("lbry-regtest")
 PING, PONG = (frame(NETWORK.magic, name, bytes(8)) for name in ("ping", "pong"))
 DROPS = """

@@ -2,6 +2,8 @@
 
 import subprocess
 
+import pytest
+
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.wire.envelope import frame
@@ -39,6 +41,7 @@ def recorded(tmp_path, wanted):
     return [each.raw for each in open_capture(tmp_path / "x.pcapng")]
 
 
+@pytest.mark.slow
 def test_only_what_the_filter_matches_is_recorded(tmp_path):
     """All of it passes; a capture of some commands of a busy node stays small."""
     assert recorded(tmp_path / "a", "ping and ping.nonce > 97") == [ping(98), ping(99), ping(100)]

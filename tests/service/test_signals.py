@@ -15,6 +15,8 @@ from tests.echo import Echo
 from tests.nodes import wait_until
 from tests.services import PATIENCE, RUN, TWISTD, Service, streams
 
+pytestmark = pytest.mark.slow
+
 MAGIC = networks.get("lbry-regtest").magic
 ONE = frame(MAGIC, "bulk", bytes(50_000))
 LINGER = 5.0

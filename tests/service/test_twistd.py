@@ -14,6 +14,8 @@ from tests.echo import Echo
 from tests.nodes import wait_until
 from tests.services import PATIENCE, RUN, TWISTD, Service, streams
 
+pytestmark = pytest.mark.slow
+
 MAGIC = networks.get("lbry-regtest").magic
 COMMANDS = {"twistd": TWISTD, "run": RUN}
 each_command = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)

@@ -51,6 +51,7 @@ def pair_of(vector: dict[str, Any]) -> Pair:
     return Pair(vector["network"], vector["pver"], vector["encoding"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", wire.commands())
 def test_vectors_are_the_same_to_both(command, count):
     """Values, and what is written again; or words, place and offset of the refusal."""
@@ -62,6 +63,7 @@ def test_vectors_are_the_same_to_both(command, count):
         count("vectors through both engines")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", wire.commands())
 def test_cut_vectors_are_the_same_to_both(command, count):
     """Short ones cut at every byte; long ones near both ends and in a few other places."""
@@ -80,6 +82,7 @@ def test_cut_vectors_are_the_same_to_both(command, count):
             count("cut vectors through both engines")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", FAMILIES)
 @pytest.mark.parametrize("command", wire.commands())
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))

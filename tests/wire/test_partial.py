@@ -106,6 +106,7 @@ def ends_of(record: Any, codec: wire.Codec) -> dict[str, tuple[int, list[int]]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_prefix_has_the_fields_that_lie_wholly_before_the_cut(count):
     """No less and no more; of a list the elements that do."""
     for vector, codec, _, payload, cut in cut_vectors():

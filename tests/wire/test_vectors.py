@@ -24,6 +24,7 @@ def ids(vectors: list[dict[str, Any]]) -> list[str]:
     return [vector["id"] for vector in vectors]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vector", GOOD, ids=ids(GOOD))
 def test_good_vector_decodes_to_its_fields_and_encodes_to_its_bytes(vector, count):
     """The reference's reading of its own bytes is the yardstick of the codec."""

@@ -25,6 +25,8 @@ from tests.capture.tcp_pcap import commands, messages, packet, write_pcap
 from tests.capture.tcp_truth import Connection
 from tests.wireshark.judging import dissected, run_tshark
 
+pytestmark = pytest.mark.slow
+
 REASSEMBLE = ("-o", "tcp.reassemble_out_of_order:TRUE")
 Talks = Counter[tuple[tuple[str, ...], tuple[str, ...]]]
 """The commands of client and server by conversation, and how often each such pair occurs."""

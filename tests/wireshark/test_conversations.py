@@ -14,6 +14,8 @@ from tests.capture.changed_traffic import TALK, record
 from tests.wireshark.captured import handshake, write
 from tests.wireshark.judging import compared, dissected, run_tshark
 
+pytestmark = pytest.mark.slow
+
 LBRY = networks.get("lbry-regtest")
 BITCOIN = networks.get("bitcoin-regtest")
 PING = bytes(range(8))

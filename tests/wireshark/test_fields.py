@@ -19,6 +19,8 @@ from tests.vector_files import load, payload_of
 from tests.wireshark.captured import write
 from tests.wireshark.judging import compared, dissected, printed, run_tshark
 
+pytestmark = pytest.mark.slow
+
 CAPTURES = [REPOSITORY / "captures" / name for name in ("lbcd-sync.pcap", "lbcd-probe.pcap")]
 CASES = REPOSITORY / "tests" / "cases"
 HUGE = 300_000

@@ -18,6 +18,8 @@ from lbcproxy.wireshark.plugin import MODULES
 from tests.tools import REPOSITORY, program
 from tests.wireshark.judging import run_tshark
 
+pytestmark = pytest.mark.slow
+
 RUNTIME = REPOSITORY / "lbcproxy" / "wireshark" / "runtime"
 SYNC = REPOSITORY / "captures" / "lbcd-sync.pcap"
 FOREIGN = b"-- somebody else's\n"

@@ -43,6 +43,7 @@ EXACT = ("x.pcapng", "x.ndjson", "x.pcapng.gz", "x.ndjson.zst")
 PAIRS = list(itertools.product(FORMATS, FORMATS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", PAIRS, ids=" to ".join)
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 def test_real_captures_go_from_any_format_to_any(tmp_path: Path, path: Path, pair):
@@ -235,6 +236,7 @@ def test_a_packed_file_is_what_other_programs_unpack(tmp_path: Path):
     assert again.read_bytes() == packed.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "x.ndjson.gz", "x.pcapng.zst", "core/"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str):
     """Nothing of what was read is kept, nor of what was written."""

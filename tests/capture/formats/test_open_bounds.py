@@ -91,6 +91,7 @@ def taken_again(count):
     return (started(1) for _ in range(count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [never_ending, ending, printed, taken_again])
 def test_memory_does_not_grow_with_the_number_of_sessions(tmp_path, said):
     """Neither of open ones nor of those that are over."""

@@ -238,6 +238,7 @@ def test_fragments_inside_and_around_at_once(name: str):
     assert found_in(packets) == [V4]
 
 
+@pytest.mark.slow
 def test_tshark_puts_together_the_same_fragments(tmp_path):
     """The conversations in tunnels' fragments, by an outside judge."""
     packets = []

@@ -91,6 +91,7 @@ def test_a_scan_of_ports_is_bounded():
     assert len(silent.sentences()) <= 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["show", "info", "convert"])
 def test_every_command_says_it_and_succeeds(tmp_path: Path, command: str):
     """It never said more than that no connection begins with a known magic, with exit code 2."""

@@ -88,6 +88,7 @@ def test_the_model_recovers_from_a_restart_as_rfc_9293_says():
 # The reader.
 
 
+@pytest.mark.slow
 @given(scenes(PLAIN, connections=1))
 @settings(SETTINGS, max_examples=100)
 @pytest.mark.parametrize("tap", TAPS)
@@ -96,6 +97,7 @@ def test_a_connection_is_read_as_its_ends_had_it(tap, scene):
     hold(scene, tap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 4, 5, 6, 7])
 def test_whatever_happens_is_read_as_the_ends_had_it(seed):
     """Ports used again, strays, resets, restarts; half of the taps miss nothing.

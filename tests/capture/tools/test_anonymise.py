@@ -398,6 +398,7 @@ def many(path, count):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["anonymise", "cut"])
 def test_memory_does_not_grow(tmp_path, what):
     """Nothing of a session is kept when it is over."""

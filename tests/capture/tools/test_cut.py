@@ -240,6 +240,7 @@ def test_versions_that_are_held_are_bounded(tmp_path, monkeypatch):
 COMMANDS = ("version", "verack", "ping", "tx", "inv", "headers", "getdata", "filterload")
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

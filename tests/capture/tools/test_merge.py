@@ -45,6 +45,7 @@ def alike(path, session):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paths", [(SYNC,), (SYNC, PROBE), (PROBE, SYNC), (PROBE, PROBE, SYNC)])
 def test_every_session_is_there_as_it_was(tmp_path, paths):
     """Also of a file that is given twice: the same connections, at the same time."""
@@ -179,6 +180,7 @@ def test_a_file_whose_sections_differ_is_refused(tmp_path):
         merged([path, SYNC], tmp_path / "merged.pcapng")
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow(tmp_path):
     """Neither with the length of files, nor with the number of sessions."""
     peaks = []

@@ -88,6 +88,7 @@ def test_a_whole_file_has_no_damage(parts, tmp_path):
     assert repaired(whole, tmp_path) == whole
 
 
+@pytest.mark.slow
 @each_file
 def test_every_prefix_is_cut_to_its_last_whole_record(parts, tmp_path):
     """A crash leaves a file that ends anywhere."""

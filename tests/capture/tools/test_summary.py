@@ -86,6 +86,7 @@ def test_a_payload_that_was_read_and_is_wrong_counts_live_too(together):
     assert live.errors == 4
 
 
+@pytest.mark.slow
 def test_every_beginning_of_a_file_is_told_of(tmp_path):
     """As far as it is good, and where that ends."""
     whole = recorded(tmp_path, TALK[:5]).read_bytes()
