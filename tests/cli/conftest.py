@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import pytest
+from twisted.logger import globalLogPublisher
 
 from lbcproxy.cli.main import main
 from lbcproxy.resources import folder
@@ -34,6 +35,8 @@ def lbcproxy(capsys, monkeypatch) -> Callable[..., Ended]:
     What is to run until a signal comes has no place here: it fails when it would begin.
     """
     monkeypatch.setattr("twisted.internet.reactor.run", _would_run)
+    # Twisted warns, in the log, if logging begins twice in a process.
+    monkeypatch.setattr("lbcproxy.service.logs.globalLogBeginner", _LogBeginner())
 
     def call(*arguments: object, stdin: str = "") -> Ended:
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
@@ -45,6 +48,15 @@ def lbcproxy(capsys, monkeypatch) -> Callable[..., Ended]:
         return Ended(code or 0, out, err)
 
     return call
+
+
+class _LogBeginner:
+    """Begins to log as Twisted's does in a process of its own."""
+
+    def beginLoggingTo(self, observers, **_: object) -> None:
+        """Add the observers."""
+        for each in observers:
+            globalLogPublisher.addObserver(each)
 
 
 def _would_run(**_: object) -> NoReturn:
