@@ -97,7 +97,7 @@ def old_address() -> TimedAddress:
     ids=lambda record: record.command,
 )
 def test_what_both_agreed_on_passes_as_the_very_bytes(record: MessageRecord):
-    """What need not be encoded anew is not even copied: nothing can go wrong with it."""
+    """A message that need not be encoded again is not even copied."""
     source = leg()
     message = came(source, record)
     bridged = bridge(message, source, leg())
@@ -105,14 +105,14 @@ def test_what_both_agreed_on_passes_as_the_very_bytes(record: MessageRecord):
     assert (bridged.verdict, bridged.trail) == ("pass", ())
 
 
-def test_bytes_behind_what_a_message_needs_pass_too():
+def test_extra_bytes_after_the_fields_of_a_message_pass_too():
     """Nodes ignore them; that they are there may be why somebody watches."""
     source = leg()
     raw = frame(NETWORK.magic, "ping", bytes(8) + b"more")
     assert bridge(came_raw(source, "ping", raw), source, leg()).raw == raw
 
 
-def test_bytes_behind_a_message_survive_another_encoding():
+def test_extra_bytes_survive_another_encoding():
     """They are the sender's words as well."""
     source = leg()
     payload = Codec(NETWORK, 70016).encode(Addr((old_address(),))) + b"more"
@@ -134,7 +134,7 @@ def test_what_is_not_understood_passes(command: str, target: int):
 
 
 def test_a_version_that_changes_nothing_leaves_the_bytes():
-    """Most messages look the same at any version; encoding them anew gives what came."""
+    """Most messages look the same at any version; encoding them again gives the same bytes."""
     source = leg()
     message = came(source, Inv((InventoryVector(2, bytes(32)),)))
     bridged = bridge(message, source, leg(70012))
@@ -185,7 +185,7 @@ def test_a_witness_passes_between_versions():
 
 
 def test_no_other_message_is_touched_for_want_of_witness():
-    """The bit tells of transactions alone."""
+    """The service bit only concerns transactions."""
     source = leg()
     message = came(source, Inv((InventoryVector(0x40000001, bytes(32)),)))
     assert bridge(message, source, leg(services=NODE)).raw is message.raw
@@ -194,7 +194,7 @@ def test_no_other_message_is_touched_for_want_of_witness():
 # Versions.
 
 
-def test_addresses_lose_their_times_where_nobody_reads_them():
+def test_addresses_lose_their_times_for_an_old_node():
     """Below 31402 an `addr` is 4 bytes shorter an address."""
     source = leg()
     bridged = bridge(came(source, Addr((old_address(),))), source, leg(31401))
@@ -207,7 +207,7 @@ def test_addresses_lose_their_times_where_nobody_reads_them():
     assert len(bridged.raw) == 24 + 1 + 26
 
 
-def test_a_ping_loses_its_nonce_where_nobody_answers():
+def test_a_ping_loses_its_nonce_for_an_old_node():
     """Up to 60000 a ping is empty (BIP31)."""
     source = leg()
     bridged = bridge(came(source, Ping(nonce=5)), source, leg(60000))
@@ -224,7 +224,7 @@ def test_a_ping_loses_its_nonce_where_nobody_answers():
     ids=["addr", "ping"],
 )
 def test_what_a_message_does_not_have_is_not_made_up(record: MessageRecord, at: int):
-    """A time or a nonce that nobody gave would be our invention."""
+    """We do not make up a time or a nonce."""
     source = leg(at)
     bridged = bridge(came(source, record), source, leg())
     assert bridged.raw == b""
@@ -251,7 +251,7 @@ MIXED = (
 )
 
 
-def test_addresses_of_any_kind_pass_to_who_asked_for_them():
+def test_addrv2_is_forwarded_to_a_node_that_asked_for_it():
     """`sendaddrv2` said so."""
     source = leg()
     message = came(source, AddrV2(MIXED))
@@ -259,7 +259,7 @@ def test_addresses_of_any_kind_pass_to_who_asked_for_them():
 
 
 @pytest.mark.parametrize("number", [70016, 70013, 60000])
-def test_who_did_not_ask_gets_what_the_old_message_has_room_for(number: int):
+def test_a_node_that_did_not_ask_gets_the_addresses_that_addr_can_hold(number: int):
     """IPv4 and IPv6; an address of Tor or I2P cannot be said in 16 bytes."""
     source = leg()
     bridged = bridge(came(source, AddrV2(MIXED)), source, leg(number))
@@ -281,6 +281,6 @@ def test_an_addrv2_with_nothing_for_the_target_is_left_out():
 
 
 def test_an_empty_addrv2_is_left_out_as_well():
-    """It has nothing for anybody who did not ask for it."""
+    """A node that did not ask for addrv2 cannot use any of its addresses."""
     source = leg()
     assert bridge(came(source, AddrV2(())), source, leg(70013)).verdict == "drop"

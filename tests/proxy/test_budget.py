@@ -1,4 +1,4 @@
-"""The bound of what all sessions hold together: who gives way, and how."""
+"""The limit of what all sessions buffer together: which session is reduced, and how."""
 
 import pytest
 
@@ -10,7 +10,7 @@ LONG = frame(NETWORK.magic, "block", bytes(60_000))
 
 
 class Holding:
-    """A session that holds what it is told to, and lets go of all of it."""
+    """A session that holds as many bytes as a test sets, and releases all of them."""
 
     def __init__(self, number, budget, stubborn=False):
         self.number = number
@@ -29,7 +29,7 @@ class Holding:
             self.held = 0
 
 
-def test_below_the_bound_nobody_gives_way():
+def test_below_the_limit_nothing_is_reduced():
     """It is counted, and forgotten with the session."""
     budget = Budget(100)
     sessions = [Holding(number, budget) for number in range(3)]
@@ -42,7 +42,7 @@ def test_below_the_bound_nobody_gives_way():
     assert budget.held == 40
 
 
-def test_above_it_who_holds_most_gives_way():
+def test_above_the_limit_the_largest_holder_is_reduced():
     """Not the one that came last."""
     budget = Budget(100)
     small, big, last = (Holding(number, budget) for number in range(3))
@@ -53,7 +53,7 @@ def test_above_it_who_holds_most_gives_way():
     assert budget.held == 40
 
 
-def test_one_that_cannot_let_go_is_counted_no_longer():
+def test_a_holder_that_cannot_reduce_is_no_longer_counted():
     """It ends; nothing loops for ever."""
     budget = Budget(100)
     stubborn, other = Holding(1, budget, stubborn=True), Holding(2, budget)
@@ -64,7 +64,7 @@ def test_one_that_cannot_let_go_is_counted_no_longer():
 
 
 def test_a_relay_reads_a_long_message_no_further():
-    """Its bytes have gone on long before; it is told as one that nobody read."""
+    """Its bytes were forwarded long before; it is reported as unread."""
     scene = Scene(stream_above=None)
     scene.answer()
     scene.client.arrive(LONG[:40_000])
@@ -83,7 +83,7 @@ def test_a_relay_reads_a_long_message_no_further():
 
 
 def test_a_relay_whose_upstream_is_not_there_ends():
-    """What waits for it cannot be let go and still be sent on."""
+    """What waits for the upstream cannot be released and still be forwarded."""
     scene = Scene()
     scene.client.arrive(LONG)
     assert scene.relay.held > 0
@@ -94,7 +94,7 @@ def test_a_relay_whose_upstream_is_not_there_ends():
 
 
 @pytest.mark.parametrize("cut", [0, 10, 24, 25, 24 + 60_000])
-def test_nothing_is_lost_wherever_it_is_let_go(cut):
+def test_nothing_is_lost_wherever_memory_is_reduced(cut):
     """Also between messages, and in a header."""
     scene = Scene(stream_above=None)
     scene.answer()

@@ -63,7 +63,7 @@ def test_each_client_begins_with_the_first():
     assert Network(A, B).tried == Network(A, B).tried == [A]
 
 
-def test_a_refusal_is_told_at_once_as_it_was():
+def test_a_refusal_fails_at_once_with_its_error():
     """Without a time to try again nothing waits."""
     network = Network(A)
     network.refuse()
@@ -72,7 +72,7 @@ def test_a_refusal_is_told_at_once_as_it_was():
     assert network.clock.getDelayedCalls() == []
 
 
-def test_the_last_failure_is_told():
+def test_the_last_failure_is_reported():
     """The others are in the log."""
     network = Network(A, B)
     network.refuse()
@@ -108,7 +108,7 @@ def test_a_node_that_is_back_is_found():
 
 @pytest.mark.parametrize("pausing", [False, True])
 def test_a_client_that_leaves_ends_it(pausing: bool):
-    """Nothing goes on for nobody, in an attempt or between two."""
+    """No attempt continues after that, whether cancelled in an attempt or between two."""
     network = Network(A, B, retry=60)
     if pausing:
         network.refuse()
@@ -137,7 +137,7 @@ def test_a_name_that_cannot_be_is_not_found():
 
 
 def test_a_look_up_that_is_cancelled_is_not_followed_by_another():
-    """Twisted's endpoint then says that there is no such name."""
+    """Twisted's endpoint then reports that there is no such name."""
     network = Network(A, B, retry=60)
     network.attempt._canceller = lambda attempt: attempt.errback(DNSLookupError("no such host"))
     network.connected.cancel()

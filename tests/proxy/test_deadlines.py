@@ -26,7 +26,7 @@ def test_none_is_never():
 
 
 def test_an_idle_session_is_ended_at_its_time():
-    """A byte gives it the whole time anew, with no timer set for it."""
+    """A byte restarts the time, without setting a timer."""
     clock, ends = Clock(), []
     deadlines = Deadlines(clock, handshake=None, idle=10.0, end=ends.append)
     deadlines.start(lambda: True)
@@ -53,7 +53,7 @@ def test_a_handshake_has_its_time(ready):
 
 
 def test_what_has_stopped_ends_nothing():
-    """And leaves nothing behind."""
+    """And it leaves no timers."""
     clock, ends = Clock(), []
     deadlines = Deadlines(clock, handshake=1.0, idle=1.0, end=ends.append)
     deadlines.start(lambda: False)
@@ -103,7 +103,7 @@ def test_a_relay_that_is_idle_is_ended():
     assert scene.clock.getDelayedCalls() == []
 
 
-def test_refusals_are_told_once_a_minute(monkeypatch):
+def test_refusals_are_logged_once_a_minute(monkeypatch):
     """There may be thousands a second; none is forgotten."""
     clock, told = Clock(), []
     refusals = RejectedClients(clock)
@@ -138,8 +138,8 @@ def test_a_half_closed_relay_has_its_time(who):
     assert scene.clock.getDelayedCalls() == []
 
 
-def test_who_spoke_while_the_process_stood_still_is_not_ended():
-    """The machine was asleep: what the nodes sent meanwhile is read before anybody is judged."""
+def test_a_node_that_sent_while_the_process_was_stopped_is_not_ended():
+    """After the machine was asleep, what the nodes sent is read before any deadline is checked."""
     clock, ends, ready = Clock(), [], []
     deadlines = Deadlines(clock, handshake=3.0, idle=5.0, end=ends.append)
     deadlines.start(lambda: bool(ready))
@@ -153,7 +153,7 @@ def test_who_spoke_while_the_process_stood_still_is_not_ended():
     assert ends == ["not a byte in 5 s"]
 
 
-def test_who_did_not_is_ended():
+def test_a_node_that_did_not_is_ended():
     """At once, where nothing lay there."""
     clock, ends = Clock(), []
     Deadlines(clock, handshake=3.0, idle=None, end=ends.append).start(lambda: False)

@@ -74,7 +74,7 @@ class Recorded:
         self.scene = scene(before=[switch], **settings)
 
     def close(self) -> None:
-        """Have everything on the disk."""
+        """Write everything to the disk."""
         self.recording.close()
         assert self.disk.close(10)
 
@@ -110,7 +110,7 @@ DEFECTS = {
 
 
 def play(scene: Any) -> tuple[bytes, bytes]:
-    """Have both nodes say something, in pieces that are not messagess; return what they said."""
+    """Have both nodes send something, in pieces that are not messages; return what they sent."""
     scene.answer()
     said = {UP: b"", DOWN: b""}
     for number in range(8):
@@ -150,7 +150,7 @@ def test_what_cannot_be_read_is_recorded(
     assert not recorded.recording.lost
 
 
-def test_a_filter_does_not_leave_out_what_nobody_can_read(
+def test_a_filter_does_not_leave_out_what_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """It may be what was to be recorded."""
@@ -198,7 +198,7 @@ def test_what_cannot_be_written_at_all_counts_as_lost(
     assert [each.missing for each in entries] == [0, 2 * len(ping(1)), 0]
 
 
-def test_an_observer_that_fails_is_told_how_much_it_was_not_told(
+def test_an_observer_that_fails_is_notified_how_much_it_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A defect in the switch itself costs the session's recording, and that is counted."""
@@ -229,7 +229,7 @@ def test_a_console_that_fails_is_no_loss(tmp_path: Path):
 def test_a_ring_that_failed_is_written_when_its_session_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """It may have ended badly, which the ring was not told; what it lacks counts."""
+    """It may have ended badly, which the ring was not notified of; what it lacks counts."""
     disk = Background(1 << 24)
     settings = RingSettings(
         messages=100, size=1 << 20, pattern=str(tmp_path / "ring.pcapng"), reasons=("death",)

@@ -46,7 +46,7 @@ def test_this_machine_has_a_name_however_it_is_written(host):
     ["Private", "PRIVATE", "10.0.0.0/8", "::ffff:10.0.0.0/104", "64:ff9b::a00:0/104"],
 )
 def test_a_rule_means_the_same_however_it_is_written(rule):
-    """A range in capitals is no host by that name; an IPv4 network may be written as IPv6."""
+    """A range in capitals is not a host of that name; an IPv4 network may be written as IPv6."""
     assert not rules(deny=rule).allows("10.1.2.3")
     assert not rules(deny=rule).allows("::ffff:10.1.2.3")
     assert rules(deny=rule).allows("8.8.8.8")
@@ -78,7 +78,7 @@ def test_rules_mean_what_they_say(allow, deny, host, allowed):
     assert rules(allow=allow, deny=deny).allows(host) is allowed
 
 
-def test_a_name_that_is_looked_up_elsewhere_must_be_allowed_as_a_name():
+def test_a_name_that_the_proxy_looks_up_must_be_allowed_as_a_name():
     """Nobody can tell which addresses it has there."""
     assert not rules(allow="10.0.0.0/8").allows("any.example", resolves=False)
     assert rules(allow="any.example").allows("any.example", resolves=False)
@@ -122,7 +122,7 @@ class Names:
 
 
 class Reactor(MemoryReactorClock):
-    """A reactor that connects to nobody, and looks names up where it is told."""
+    """A reactor that connects to no address, and has the names that a test gives it."""
 
     def __init__(self, names: Names) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ def dial(names: Names, rules: Destinations, host: str = "name.example") -> tuple
     return (failures[0].value if failures else None), dialled
 
 
-def test_a_name_that_leads_to_a_denied_address_is_not_dialled():
+def test_a_name_with_a_denied_address_is_not_dialled():
     """Whatever its owner says that its address is."""
     failure, dialled = dial(Names(("127.0.0.1", "::1")), rules(deny="loopback"))
     assert isinstance(failure, NotAllowed)

@@ -51,7 +51,7 @@ class Taped:
         self.scene = Scene(before=[recorder], **others)
 
     def report(self):
-        """Give what the capture says of its session."""
+        """Return what the capture has about its session."""
         self.path.write_bytes(self.written.getvalue())
         found = []
         capture = open_capture(self.path)
@@ -135,7 +135,7 @@ def test_a_plugin_may_end_a_session_while_the_upstream_is_dialled(tmp_path, plug
 
 
 def test_a_client_that_closes_while_the_upstream_is_dialled_has_ended_the_session(tmp_path):
-    """It is nobody else's doing; a capture once had a reset by the node behind it."""
+    """No node caused it; a capture once had a reset by the node after it."""
     taped = Taped(tmp_path / "x.pcapng")
     scene = taped.scene
     scene.client.arrive(PING)
@@ -172,7 +172,7 @@ def test_an_upstream_that_cannot_be_reached_is_why(tmp_path, error, half_closed)
     assert reason_of_end(summary, was_reset=True) == ()
 
 
-def test_a_socks_client_of_an_unreachable_upstream_is_told_and_closed_in_order(tmp_path):
+def test_a_socks_client_of_an_unreachable_upstream_gets_a_reply_and_is_closed_in_order(tmp_path):
     """A reset could overtake the answer; the capture has what the upstream did."""
     taped = Taped(tmp_path / "x.pcapng", answer=reply_to)
     scene = taped.scene
@@ -194,7 +194,7 @@ def test_a_socks_client_is_closed_in_order_by_a_stop(tmp_path):
     assert not taped.has_reset
 
 
-def test_who_closes_first_is_who_ended_it(tmp_path):
+def test_the_node_that_closes_first_ended_the_session(tmp_path):
     """By what was seen of both sides, and so does the capture have it."""
     for number, sender in enumerate(Direction):
         taped = Taped(tmp_path / f"{number}.pcapng")

@@ -1,4 +1,4 @@
-"""Sessions with several upstreams: nothing is told until it is known which one it is."""
+"""Sessions with several upstreams: observers are notified once one is connected."""
 
 import io
 from pathlib import Path
@@ -22,7 +22,7 @@ FIRST = Endpoint("10.0.0.9", 9246)
 
 
 class Facts(Recording):
-    """Keeps which upstream each call was told, and when."""
+    """Keeps the upstream of each notification, and when it came."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Facts(Recording):
         super().handle(event)
 
 
-def test_observers_are_told_the_upstream_that_was_taken():
+def test_observers_are_notified_of_the_upstream_that_was_connected():
     """When it is known, and with the time of that: the times of a capture do not go back."""
     scene = Scene(Facts(), upstreams=(FIRST, UPSTREAM))
     scene.client.arrive(PING)
@@ -54,7 +54,7 @@ def test_observers_are_told_the_upstream_that_was_taken():
 
 
 @pytest.mark.parametrize("gives_up", [False, True])
-def test_a_session_that_comes_to_nothing_is_told_too(gives_up: bool):
+def test_a_session_that_never_connects_is_reported_too(gives_up: bool):
     """Whether all refuse, or the client goes."""
     scene = Scene(upstreams=(FIRST, UPSTREAM))
     scene.client.arrive(PING)
@@ -87,7 +87,7 @@ def test_a_capture_has_the_upstream_that_was_taken(tmp_path: Path):
     assert found == [str(UPSTREAM)]
 
 
-def test_terminate_tells_the_upstream_that_was_taken():
+def test_terminate_reports_the_upstream_that_was_connected():
     """What the client said before comes first, as it happened."""
     scene = TerminateScene(upstreams=(FIRST, UPSTREAM))
     scene.says("client", CLIENT)

@@ -26,7 +26,7 @@ def scene_with(*faults: Fault, **others: object) -> Scene:
 
 
 def pass_time(scene: Scene, seconds: float) -> None:
-    """Let time pass in small steps, and all happen that can."""
+    """Advance the clock in small steps, and settle after each."""
     for _ in range(round(seconds * 10)):
         scene.clock.advance(0.1)
         scene.settle()
@@ -115,7 +115,7 @@ def test_all_bytes_arrive_in_order_and_then_the_ends(chunks: list[tuple[str, byt
     assert scene.calls_left == 0
 
 
-def test_half_a_close_comes_behind_the_bytes():
+def test_a_half_close_comes_after_the_bytes():
     """And the way back stays open."""
     scene = scene_with(UPWARDS)
     scene.client.arrive(PING)
@@ -132,7 +132,7 @@ def test_half_a_close_comes_behind_the_bytes():
     assert len(scene.ended) == 1
 
 
-def test_a_reset_comes_behind_the_bytes():
+def test_a_reset_comes_after_the_bytes():
     """As without faults."""
     scene = scene_with(UPWARDS)
     scene.client.arrive(PING)
@@ -221,7 +221,7 @@ def test_a_reset_of_a_fault_is_one_on_both_legs():
 
 
 def test_a_timeout_closes_without_a_byte():
-    """Also where nobody says anything."""
+    """Also where no node sends anything."""
     scene = scene_with(fault("timeout", timeout=500))
     pass_time(scene, 0.4)
     assert scene.client.connected
@@ -231,7 +231,7 @@ def test_a_timeout_closes_without_a_byte():
 
 
 def test_faults_come_and_go_in_an_open_session():
-    """In front of what is added nothing waits; behind what is removed nothing is lost."""
+    """Nothing waits before a fault that is added; nothing is lost after one that is removed."""
     scene = scene_with()
     scene.client.arrive(b"1")
     scene.relay.change_faults([UPWARDS])
@@ -268,7 +268,7 @@ def test_a_session_that_is_stopped_sends_what_it_holds():
 
 
 @pytest.mark.parametrize("way", ["abort", "reduce_memory"])
-def test_a_session_that_must_let_go_leaves_nothing(way: str):
+def test_a_session_that_must_reduce_memory_leaves_nothing(way: str):
     """No timer stays, and nothing is held."""
     scene = scene_with(UPWARDS)
     scene.client.arrive(PING)

@@ -20,7 +20,7 @@ PONG = frame(NETWORK.magic, "pong", bytes(8))
 
 @pytest.fixture
 def scene():
-    """Give a scene whose pings are held."""
+    """Return a scene whose pings are held."""
     interception = Interception(Clock())
     interception.hold("ping")
     scene = Scene(interception=interception)
@@ -34,7 +34,7 @@ def got(scene):
     return scene.upstream.got
 
 
-def test_what_the_filter_matches_waits_and_what_is_behind_it_too(scene):
+def test_what_the_filter_matches_waits_and_what_comes_after_it_too(scene):
     """The other direction goes on."""
     scene.client.arrive(PONG, ping(1), PONG)
     assert got(scene) == PONG
@@ -75,7 +75,7 @@ def test_an_edit_that_cannot_be_leaves_the_message_waiting(scene):
 
 
 @pytest.mark.parametrize(("after", "passes"), [("release", True), ("drop", False)])
-def test_nobody_is_waited_for_for_ever(scene, after, passes):
+def test_a_decision_is_not_awaited_for_ever(scene, after, passes):
     """By the policy."""
     scene.interception.timeout, scene.interception.after = 10, after
     scene.client.arrive(ping(1), PONG)

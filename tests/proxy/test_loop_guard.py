@@ -9,7 +9,7 @@ A, B, C = (Endpoint("127.0.0.1", port) for port in (1, 2, 3))
 
 
 class Session:
-    """A session by where its client came in; what it was told."""
+    """A session by its listener; records whether it was ended."""
 
     def __init__(self, listen):
         self.listen = listen
@@ -20,7 +20,7 @@ class Session:
 
 
 def way(connections, *listens, port=1000):
-    """Have sessions at listeners, each dialled by the one before; whether each was new."""
+    """Add sessions at listeners, each dialled by the previous one; return what `add` returned."""
     sessions = [Session(listen) for listen in listens]
     news = []
     for number, (one, next_) in enumerate(itertools.pairwise(sessions)):
@@ -37,7 +37,7 @@ def test_one_proxy_may_lead_to_another():
     assert [each.ended for each in sessions] == [0, 0, 0]
 
 
-def test_a_proxy_that_leads_to_itself_is_ended():
+def test_a_session_that_leads_to_its_own_listener_is_ended():
     """At both ends of the connection that closed the circle."""
     sessions, news = way(LoopGuard(), A, A)
     assert news == [True, False]
@@ -51,7 +51,7 @@ def test_a_circle_over_others_is_ended_too():
     assert [each.ended for each in sessions] == [0, 0, 1, 1]
 
 
-def test_the_order_in_which_both_ends_are_told_does_not_matter():
+def test_the_order_in_which_both_ends_are_added_does_not_matter():
     """The reactor may tell of the accepted one first."""
     connections, first, second = LoopGuard(), Session(A), Session(A)
     ends = Endpoint("127.0.0.1", 1000), A
@@ -61,7 +61,7 @@ def test_the_order_in_which_both_ends_are_told_does_not_matter():
 
 
 def test_an_address_that_means_the_same_is_the_same():
-    """Any address is loopback for who dials it, and IPv6 may hold IPv4."""
+    """Dialling an unspecified address reaches loopback, and IPv6 may contain IPv4."""
     connections, first, second = LoopGuard(), Session(A), Session(A)
     dialler = Endpoint("127.0.0.1", 1000)
     assert connections.add(dialler, Endpoint("0.0.0.0", 1), first, dialled=True)

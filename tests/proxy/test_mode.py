@@ -64,7 +64,7 @@ def test_a_mode_is_read(text: str, upstream: tuple[str, int], listen: tuple[str,
     ],
 )
 def test_what_is_wrong_with_a_mode_is_named(text: str, part: str):
-    """Whoever mistypes a mode is told which part it is, and sees the whole as it was typed."""
+    """The error for a mistyped mode names the wrong part and quotes the whole."""
     with pytest.raises(BadMode) as caught:
         parse_mode(text)
     assert part in str(caught.value)
@@ -72,7 +72,7 @@ def test_what_is_wrong_with_a_mode_is_named(text: str, part: str):
 
 
 def test_an_ipv6_address_without_brackets_says_how_to_write_it():
-    """The colons of a bare IPv6 address cannot be told from the one before the port."""
+    """The colons of a bare IPv6 address cannot be distinguished from the one before the port."""
     with pytest.raises(BadMode, match=r"IPv6 as \[::1\]:9246"):
         parse_mode("reverse:2001:db8::1:9246@9246")
 

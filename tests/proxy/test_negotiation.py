@@ -117,7 +117,7 @@ def test_an_old_node_is_offered_nothing_it_may_not_know(sender: str):
 
 @both_ways
 def test_a_node_that_is_slow_does_not_hold_up_the_other(sender: str):
-    """After a while our `verack` goes out, and what is offered then goes nowhere."""
+    """After the timeout our `verack` is sent, and later offers are dropped."""
     scene = met().says(sender, VerAck())
     scene.clock.advance(MAX_VERACK_DELAY - 0.1)
     assert scene.commands(sender) == ["version"]
@@ -131,7 +131,7 @@ def test_a_node_that_is_slow_does_not_hold_up_the_other(sender: str):
 
 
 @both_ways
-def test_nobody_hears_anything_before_verack(sender: str):
+def test_nothing_is_forwarded_before_verack(sender: str):
     """Core ends the connection for it; the other may have been quick."""
     scene = met().says(sender, VerAck(), INV, GetAddr(), FeeFilter(1)).settle()
     assert scene.commands(turned(sender)) == ["version", "verack"]
@@ -189,7 +189,7 @@ def plugged(tmp_path: Any, body: str) -> Scene:
 
 
 def test_a_plugin_may_take_an_offer_out(tmp_path: Any):
-    """It is asked about what one node tells the other."""
+    """The plugin is called for what one node sends the other."""
     scene = plugged(tmp_path, "def on_wtxidrelay(self, s, m): return Drop('no')")
     scene.says("client", PEER).answer().says("upstream", CORE, *OFFERS[:2], VerAck()).settle()
     assert scene.commands("client") == ["version", "sendaddrv2", "verack"]
@@ -225,7 +225,7 @@ def test_a_short_handshake_timeout_shortens_the_wait():
 
 
 def test_the_highest_version_is_that_of_the_newest_offer():
-    """BIP434's `feature` came with 70017; it is passed on to who speaks that."""
+    """BIP434's `feature` came with 70017; it is forwarded to nodes of that version."""
     newest = version(70017, services=9)
     scene = met(newest, newest)
     feature = frame(NETWORK.magic, "feature", b"\1a\0")

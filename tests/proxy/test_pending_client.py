@@ -28,7 +28,7 @@ PING, PONG = (frame(NETWORK.magic, each, bytes(8)) for each in ("ping", "pong"))
 TARGET = Endpoint("10.0.0.1", 9246)
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 GRANTED = b"\5\0\0\1\12\0\0\2\0\2"
-"""What a client is told: our address on the upstream leg."""
+"""The reply to a client: our address on the upstream leg."""
 
 
 class Redirected:
@@ -86,7 +86,7 @@ class Scene:
         self.ended.append(session)
 
     def answer(self) -> FakeTransport:
-        """Let the upstream accept."""
+        """Have the upstream accept."""
         peer = self.factory.buildProtocol(None)
         upstream = FakeTransport(self.clock, peer, 2)
         peer.makeConnection(upstream)
@@ -94,7 +94,7 @@ class Scene:
         return upstream
 
     def refuse(self, error: BaseException) -> None:
-        """Let it refuse."""
+        """Have the upstream refuse."""
         self.dialling.errback(error)
 
     @property
@@ -105,7 +105,7 @@ class Scene:
 
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
-    """What is logged meanwhile."""
+    """The lines that are logged during the test."""
     found: list[str] = []
 
     def observe(event: Any) -> None:
@@ -117,7 +117,7 @@ def lines() -> Iterator[list[str]]:
 
 
 def test_a_client_is_led_where_it_asks_for(lines):
-    """Then it is a session as any other, and what was said in SOCKS is no part of it."""
+    """Then it is a session as any other, and the SOCKS exchange is not part of it."""
     scene = Scene("socks5")
     scene.client.arrive(NO_AUTH)
     scene.client.read()
@@ -203,7 +203,7 @@ def test_what_a_client_says_early_is_not_lost(wait: bool):
     assert scene.observer.passed_bytes(UP) == PING
 
 
-def test_an_upstream_that_refuses_is_told_as_such():
+def test_an_upstream_that_refuses_is_reported_as_such():
     """With the code for it, and a close in order: a reset could overtake it."""
     scene = Scene("socks5")
     scene.client.arrive(TALKS["early"])
@@ -220,7 +220,7 @@ def test_an_upstream_that_refuses_is_told_as_such():
 
 
 def test_a_client_that_leaves_while_we_dial_ends_it():
-    """Nobody is told anything any more."""
+    """Nothing is sent and nothing is reported after that."""
     scene = Scene("socks5")
     scene.client.arrive(TALKS["anybody"])
     scene.client.reset()
@@ -228,7 +228,7 @@ def test_a_client_that_leaves_while_we_dial_ends_it():
     assert scene.over
 
 
-def test_a_stop_while_we_dial_is_told():
+def test_a_stop_while_we_dial_is_reported():
     """The client hears that it failed, in time."""
     scene = Scene("socks5")
     scene.client.arrive(TALKS["anybody"])
@@ -244,7 +244,7 @@ SILENT = {"nothing": b"", "half a greeting": b"\5", "half a request": NO_AUTH + 
 
 @pytest.mark.parametrize("said", SILENT.values(), ids=SILENT)
 def test_a_client_that_says_too_little_is_ended(said: bytes, lines):
-    """In a given time, whatever it says meanwhile, with one line."""
+    """After the timeout, whatever it has sent, with one line in the log."""
     scene = Scene("socks5")
     scene.client.arrive(said)
     scene.clock.advance(DESTINATION_TIMEOUT - 0.1)
@@ -267,7 +267,7 @@ def test_a_client_that_says_a_byte_now_and_then_is_ended():
 
 
 def test_a_client_that_speaks_otherwise_is_ended_at_once(lines):
-    """And that it does not read is no reason to keep it."""
+    """Even if it does not read."""
     scene = Scene("socks5")
     scene.client.arrive(TALKS["no method"] * 100)
     assert len(lines) == 1
@@ -290,7 +290,7 @@ def test_a_client_that_leaves_before_it_asks_is_forgotten(way: str, lines):
     assert scene.over
 
 
-def test_a_stop_ends_who_has_not_asked_yet():
+def test_a_stop_ends_a_client_that_has_not_asked_yet():
     """In order, or at once."""
     for end in ("stop", "abort"):
         scene = Scene("socks5")
@@ -321,7 +321,7 @@ def test_linux_knows_where_a_connection_was_to_go(local, asked, answer, wanted):
 
 
 def test_a_redirected_client_is_led_where_it_was_to_go():
-    """It is told nothing, since it knows nothing."""
+    """It gets no reply, since it does not know of the proxy."""
     scene = Scene("transparent", Redirected(IPV4))
     assert scene.dials == [(TARGET,)]
     upstream = scene.answer()

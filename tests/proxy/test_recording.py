@@ -49,7 +49,7 @@ class Recorded:
 
 @pytest.mark.parametrize("legs", ["auto", "client"])
 def test_the_client_leg_is_recorded(legs: str):
-    """While nothing can change a message the client's leg tells all there is."""
+    """If nothing can change a message, the client's leg has everything."""
     recorded = Recorded(legs)
     scene = recorded.scene.answer()
     scene.client.arrive(PING)
@@ -87,7 +87,7 @@ def test_what_a_client_said_early_is_on_both_legs():
 
 @pytest.mark.parametrize("legs", ["client", "both"])
 @pytest.mark.parametrize("direction", Direction)
-def test_a_reset_is_recorded_behind_what_passed(direction: Direction, legs: str):
+def test_a_reset_is_recorded_after_what_passed(direction: Direction, legs: str):
     """What the nodes had sent before one crashed is in the file, half messages too."""
     recorded = Recorded(legs)
     scene = recorded.scene.answer()
@@ -101,7 +101,7 @@ def test_a_reset_is_recorded_behind_what_passed(direction: Direction, legs: str)
     assert recorded.streams() == [passed] * (1 + (legs == "both"))
 
 
-def test_an_abort_is_recorded_behind_what_passed():
+def test_an_abort_is_recorded_after_what_passed():
     """The second Ctrl-C cuts the session, not its recording."""
     recorded = Recorded("both")
     scene = recorded.scene.answer()

@@ -232,7 +232,7 @@ def test_a_client_that_gives_up_during_the_dial_ends_the_session(warnings: list[
 
 
 def test_stopping_during_the_dial_ends_the_session(warnings: list[str]):
-    """Ctrl-C while dialling is no defect to be logged with a traceback."""
+    """Ctrl-C while dialling is not a bug to be logged with a traceback."""
     scene = Scene()
     scene.relay.stop()
     scene.settle()
@@ -306,7 +306,7 @@ def test_a_reset_is_mirrored_as_one(sender: str):
 
 
 @both_ways
-def test_a_reset_is_told_of_the_side_that_sent_it_alone(sender: str):
+def test_a_reset_is_reported_only_for_the_side_that_sent_it(sender: str):
     """Our own abort of the other leg is the mirror image, not a second reset by a node."""
     scene = Scene().answer()
     source, _, direction = sides(scene, sender)
@@ -347,7 +347,7 @@ def test_what_comes_after_the_other_side_is_gone_is_not_said_to_have_passed(send
 
 
 def test_stop_sends_what_has_been_received_and_closes():
-    """A stop is no crash: nobody loses what the other one has sent."""
+    """A stop is not a crash: neither node loses what the other has sent."""
     scene = Scene().answer()
     scene.client.arrive(PING)
     scene.upstream.arrive(PONG)
@@ -405,7 +405,7 @@ def test_an_abort_is_said_to_be_the_proxy_s():
 
 
 @both_ways
-def test_an_unfinished_message_is_told_at_the_end(sender: str):
+def test_an_incomplete_message_is_reported_at_the_end(sender: str):
     """The half message before a crash is what one looks for."""
     scene = Scene().answer()
     source, _, direction = sides(scene, sender)
@@ -554,5 +554,5 @@ def test_whatever_happens_a_session_ends_and_leaves_nothing(steps: list[tuple[st
 
 
 def test_a_read_fills_packets_of_a_capture():
-    """A read of any other size would leave a small packet behind each large one."""
+    """A read of any other size would leave a small packet after each large one."""
     assert LARGE_READ % MAX_PAYLOAD == 0

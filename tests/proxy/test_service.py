@@ -139,7 +139,7 @@ def test_a_half_close_passes(start: Start):
 
 @pytest.mark.parametrize("who", ["client", "upstream"])
 def test_a_reset_passes(start: Start, who: str):
-    """A crash on one side is a crash on the other, behind what was sent before it."""
+    """A crash on one side is a crash on the other, after what was sent before it."""
     with listening() as server:
         proxy = start(leading_to(server))
         with connect(proxy.ports[0], server) as (client, node):
@@ -263,7 +263,7 @@ def test_proxies_may_be_chained(loop: Loop):
     assert shared.loop_guard._holders == shared.loop_guard._before == {}
 
 
-def test_a_proxy_that_leads_to_itself_makes_no_flood(loop: Loop):
+def test_a_proxy_that_leads_to_itself_does_not_flood(loop: Loop):
     """Two sessions, or three; not as many as there are ports."""
     port = free_port()
     proxy = Started(loop, f"reverse:localhost:{port}@{port}")

@@ -68,7 +68,7 @@ def test_a_client_says_where_it_wants_to_go(name: str, answers: bytes, host: str
     assert heard(TALKS[name]) == (answers, Endpoint(host, 9246), "", b"")
 
 
-def test_what_is_said_behind_the_request_is_kept():
+def test_what_is_sent_after_the_request_is_kept():
     """A client that does not wait for the answer loses nothing."""
     assert heard(TALKS["early"]) == (b"\5\0", Endpoint("10.0.0.1", 9246), "", b"early")
     talk = SocksServer()
@@ -201,12 +201,12 @@ def test_nonsense_comes_to_an_end(opening: bytes, data: bytes, size: int):
         (OSError("odd"), 1),
     ],
 )
-def test_a_failure_has_the_code_that_tells_it(error: BaseException, code: int):
-    """A node that is told "refused" does other things than one that is told "unreachable"."""
+def test_a_failure_has_its_code(error: BaseException, code: int):
+    """Nodes treat "refused" and "unreachable" differently."""
     assert reply_to(error) == bytes((5, code)) + NO_ADDRESS
 
 
-def test_a_success_tells_our_address():
+def test_a_success_contains_our_address():
     """RFC 1928 has it so, whoever may use it."""
     assert reply_to(Endpoint("10.0.0.2", 258)) == b"\5\0\0\1\12\0\0\2\1\2"
     assert reply(0, Endpoint("::1", 1)) == b"\5\0\0\4" + bytes(15) + b"\1\0\1"

@@ -62,7 +62,7 @@ def test_a_host_is_asked_for_as_it_was_named(host, request_, answer):
         (b"\5\0\5\0\0\7" + bytes(6), ConnectError, "not a SOCKS 5 reply"),
     ],
 )
-def test_a_refusal_is_told_as_if_we_had_dialled(answer, kind, words):
+def test_a_refusal_raises_what_dialling_would_have_raised(answer, kind, words):
     """With the system's words where there is a code for them."""
     talk = SocksRequest(Endpoint("seed.example", 1))
     talk.feed(answer)

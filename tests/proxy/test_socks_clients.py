@@ -113,7 +113,7 @@ def test_a_client_hears_why_it_does_not(client: Make, host: str, words: str):
 
 @pytest.mark.parametrize("name", [b"a..b", b"x" * 255, b"-", b"_a.invalid", b"xn--a.invalid"])
 def test_a_name_that_cannot_be_is_not_found(proxy: Proxy, name: bytes):
-    """Whatever it is that Twisted makes of it: that is no defect of ours."""
+    """However Twisted reports it, it is not a bug of ours."""
     failures: list[object] = []
 
     def observe(event) -> None:
@@ -127,7 +127,7 @@ def test_a_name_that_cannot_be_is_not_found(proxy: Proxy, name: bytes):
     assert failures == []
 
 
-def test_a_client_that_wants_us_to_listen_is_told(proxy: Proxy):
+def test_a_client_that_asks_for_bind_gets_an_error(proxy: Proxy):
     """Only CONNECT is understood."""
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as raw:
         raw.sendall(NO_AUTH + b"\5\2\0\1\x7f\0\0\1\0\1")

@@ -1,4 +1,4 @@
-"""Tests of terminate mode over transports in memory: who is told what, and what passes."""
+"""Tests of mode terminate over transports in memory: what each node gets, and what passes."""
 
 import io
 from collections.abc import Sequence
@@ -90,13 +90,13 @@ class Scene:
         return dialling
 
     def session_ended(self, relay: Any) -> None:
-        """Take note, as the owner."""
+        """Record the end, as the owner."""
         self.ended.append(relay)
 
     # What the nodes do.
 
     def answer(self) -> "Scene":
-        """Let the upstream accept."""
+        """Have the upstream accept."""
         factory, dialling = self.dials[-1]
         peer = factory.buildProtocol(None)
         self.upstream = FakeTransport(self.clock, peer, 2)
@@ -105,12 +105,12 @@ class Scene:
         return self
 
     def says(self, side: str, *things: MessageRecord | bytes) -> "Scene":
-        """Let a node send messages, in one segment."""
+        """Have a node send messages in one segment."""
         getattr(self, side).arrive(b"".join(map(encoded, things)))
         return self
 
     def greet(self, client: Version = CLIENT, node: Version = NODE, *offers: Any) -> "Scene":
-        """Let both shake hands; what they got is forgotten."""
+        """Complete both handshakes, and forget what the nodes received."""
         self.says("client", client)
         self.answer()
         self.says("upstream", node, *offers, VerAck())
@@ -124,7 +124,7 @@ class Scene:
         return self
 
     def settle(self) -> "Scene":
-        """Let everything happen that can: nodes read, what has arrived is read, calls are due."""
+        """Run until nothing happens any more: nodes read, bytes arrive, due calls are made."""
         before: Any = None
         while before != (before := [self.state(each) for each in (self.client, self.upstream)]):
             for transport in (self.client, self.upstream):
@@ -159,7 +159,7 @@ class Scene:
         return summary.why
 
     def assert_over(self) -> None:
-        """Nothing is left: no connection, no call, and everybody was told once."""
+        """Nothing is left: no connection and no call, and the end was reported once."""
         assert self.ended == [self.session]
         assert len(self.observer.summaries) == 1
         assert self.clock.getDelayedCalls() == []
@@ -192,7 +192,7 @@ both_ways = pytest.mark.parametrize("sender", ["client", "upstream"])
 # The two handshakes.
 
 
-def test_nobody_is_dialled_before_the_client_has_said_who_it_is():
+def test_the_upstream_is_not_dialled_before_the_client_sent_its_version():
     """What the upstream is shown is the client's: it has to be known first."""
     scene = Scene()
     assert scene.dials == []
@@ -202,7 +202,7 @@ def test_nobody_is_dialled_before_the_client_has_said_who_it_is():
     assert len(scene.dials) == 1
 
 
-def test_the_client_hears_our_version_behind_that_of_the_upstream():
+def test_the_client_gets_our_version_after_that_of_the_upstream_came():
     """What the client is shown is the upstream's: it has to wait for it."""
     scene = Scene().says("client", CLIENT)
     assert frames(scene.client) == []
@@ -248,7 +248,7 @@ def test_both_are_shown_what_is_configured():
         assert (shown.relay, shown.start_height) == (True, 4)
 
 
-def test_nobody_is_shown_a_version_that_we_do_not_speak():
+def test_no_node_is_shown_a_version_that_we_do_not_know():
     """We could not read what a node of the future says to another."""
     scene = Scene().says("client", version(80000)).answer().says("upstream", version(70015))
     assert scene.version_shown("upstream").version == 70017
@@ -345,7 +345,7 @@ def test_we_ping_each_side_by_ourselves():
     assert scene.session.client.snapshot().ping_seconds is not None
 
 
-def test_what_the_other_cannot_be_told_is_dropped_with_the_reason():
+def test_what_the_other_node_cannot_receive_is_dropped_with_the_reason():
     """A message that the upstream's old version does not have would cost the connection."""
     scene = Scene(protocol_version=70013).greet(CLIENT, version(70011))
     scene.says("client", frame(NETWORK.magic, "sendheaders", b"")).settle()
@@ -391,7 +391,7 @@ def test_a_side_that_is_full_again_at_once_keeps_the_other_paused(sender: str):
 
 @both_ways
 def test_a_side_that_never_reads_ends_both(sender: str):
-    """It has 20 s, and 5 more for our last words; it is named, not the one who had to wait."""
+    """It has 20 s, and 5 more to read the rest; it is named, not the node that had to wait."""
     scene = Scene().greet()
     scene.says(sender, HUGE)
     for _ in range(26):
@@ -419,7 +419,7 @@ def test_bytes_of_both_sides_are_counted():
     assert summary.upstream.user_agent == b"/node:2/"
 
 
-def test_the_summary_tells_what_each_side_has_agreed_on():
+def test_the_summary_has_what_each_side_agreed_on():
     """With us, not with each other: it may differ."""
     scene = Scene(protocol_version=70013).greet(CLIENT, version(70001))
     scene.session.stop()
@@ -429,7 +429,7 @@ def test_the_summary_tells_what_each_side_has_agreed_on():
     assert summary.upstream.protocol_version == 70001
 
 
-def test_the_summary_tells_of_no_agreement_that_there_was_not():
+def test_the_summary_has_no_version_without_a_handshake():
     """The client has only said what it speaks."""
     scene = Scene().says("client", CLIENT)
     scene.session.stop()
@@ -445,7 +445,7 @@ def test_the_summary_tells_of_no_agreement_that_there_was_not():
 
 @both_ways
 def test_a_side_that_closes_ends_both(sender: str):
-    """There is nobody left to talk to."""
+    """Neither node is connected any more."""
     scene = Scene().greet()
     getattr(scene, sender).finish()
     scene.settle()
@@ -476,7 +476,7 @@ def test_a_side_that_breaks_off_ends_both(sender: str):
 @pytest.mark.parametrize("number", [70013, 70016])
 @both_ways
 def test_a_malformed_message_is_left_out(sender: str, number: int, raw: bytes):
-    """As Core does; it is told with what is wrong, and nobody is sent a `reject`."""
+    """As Core does: it is reported with its error, and no `reject` is sent."""
     both = version(number, services=9)
     scene = Scene(protocol_version=number).greet(both, both)
     scene.says(sender, raw, INV).settle()
@@ -513,7 +513,7 @@ def test_a_message_that_costs_its_sender_the_connection_does_not_pass(sender: st
 
 @both_ways
 def test_what_comes_when_the_other_is_closing_is_said_to_be_dropped(sender: str):
-    """A capture must not say of a message that it passed if nobody ever got it."""
+    """A capture must not report a message as passed if no node ever got it."""
     scene = Scene().greet()
     other = turned(sender)
     scene.says(other, JUNK)  # its last words are not read yet
@@ -535,7 +535,7 @@ def test_an_upstream_that_refuses_ends_the_client():
 
 
 def test_a_client_that_goes_while_we_dial_ends_the_dial():
-    """Or a connection would be made for nobody."""
+    """Otherwise a connection would be made for a client that is gone."""
     scene = Scene().says("client", CLIENT)
     scene.client.reset()
     scene.settle()
@@ -544,8 +544,8 @@ def test_a_client_that_goes_while_we_dial_ends_the_dial():
     assert scene.why == "client: connection lost, waiting for the upstream"
 
 
-def test_a_client_that_never_says_who_it_is_is_let_go():
-    """Within the 30 s of any handshake; nobody was dialled for it."""
+def test_a_client_that_never_sends_its_version_is_ended():
+    """Within the 30 s of any handshake; no upstream was dialled."""
     scene = Scene()
     scene.clock.advance(30)
     scene.settle()
@@ -578,7 +578,7 @@ def test_an_upstream_that_never_answers_the_dial_ends_both():
     scene.assert_over()
 
 
-def test_who_was_waited_for_is_named():
+def test_the_node_that_was_waited_for_is_named():
     """The client has done its part; that it waited in vain is not its fault."""
     scene = Scene().says("client", CLIENT).answer()
     scene.clock.advance(30)
@@ -613,7 +613,7 @@ def test_stop_does_not_wait_for_a_side_that_does_not_read():
 
 
 def test_abort_ends_both_at_once():
-    """The second Ctrl-C waits for nobody."""
+    """The second Ctrl-C does not wait."""
     scene = Scene().greet()
     scene.says("client", HUGE)
     scene.session.abort()
@@ -669,7 +669,7 @@ def test_an_observer_that_fails_costs_the_traffic_nothing():
 
 
 @both_ways
-def test_bytes_that_are_no_message_are_told(sender: str):
+def test_junk_is_reported(sender: str):
     """A recording without the rubbish that ended the session would not explain its end."""
     scene = Scene().greet()
     scene.says(sender, b"rubbish" * 10).settle()
@@ -679,7 +679,7 @@ def test_bytes_that_are_no_message_are_told(sender: str):
 @pytest.mark.parametrize("when", ["handshake", "behind it"])
 @both_ways
 def test_another_networks_messages_end_with_advice(sender: str, when: str):
-    """The operator may have named the wrong network, and is told which it is."""
+    """The operator may have named the wrong network; the error names the right one."""
     scene = Scene()
     if when != "handshake":
         scene.greet()
@@ -712,7 +712,7 @@ def test_rubbish_that_is_forgiven_is_not_why_a_session_ends_later(
     assert scene.why == "client: closed by the node"
 
 
-def test_a_session_and_its_recording_leave_nothing_behind():
+def test_a_session_and_its_recording_leave_no_garbage():
     """A recorder writes each message with what became of it, and closes both legs."""
     file = io.BytesIO()
     recorder = Recorder(file.write, network=NETWORK.id, changes=True)

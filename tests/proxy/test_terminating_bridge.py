@@ -53,7 +53,7 @@ def decided(scene: Scene) -> list[tuple[str, str, tuple[str, ...]]]:
 
 @pytest.mark.parametrize("sender", ["client", "upstream"])
 def test_a_dropped_message_does_not_go_on(scene_with, sender):
-    """What is behind it does, and it is said who dropped it."""
+    """What comes after it passes, and the entry names the plugin that dropped it."""
     other = "upstream" if sender == "client" else "client"
     scene = scene_with("def on_inv(self, s, m): return Drop('quiet')").greet()
     scene.says(sender, INV, UNKNOWN).settle()
@@ -77,7 +77,7 @@ def test_a_replaced_message_goes_out_in_its_place(scene_with):
     assert trail[0].startswith("tried: rewrite inv 37 B -> inv 1 B, feefilter 8 B")
 
 
-def test_what_a_plugin_sends_is_encoded_for_who_gets_it(scene_with):
+def test_what_a_plugin_sends_is_encoded_for_its_receiver(scene_with):
     """A node that reads no witness is not sent one, nor one of an old version new fields."""
     scene = scene_with("def on_tx(self, s, m): return Replace(m.replace(lock_time=9))")
     scene.greet(CLIENT, NODE)  # of the two the client has no witness service
@@ -101,7 +101,7 @@ def test_what_passes_plugins_is_bridged_as_ever(scene_with):
     assert trail == ("tried: delay 1 s", "terminate", "for a node without witness")
 
 
-def test_what_is_delayed_holds_what_is_behind_it(scene_with):
+def test_what_is_delayed_holds_what_comes_after_it(scene_with):
     """In its direction."""
     scene = scene_with("def on_inv(self, s, m): return Delay(2)").greet()
     scene.says("client", INV, FEE)
@@ -194,7 +194,7 @@ def test_faults_by_message_come_and_go():
     assert scene.upstream.got == encoded(INV) + encoded(FEE) * 2
 
 
-def test_a_message_for_nobody_is_said_to_be_lost(scene_with):
+def test_a_message_to_a_side_that_is_gone_is_dropped(scene_with):
     """The upstream has gone while a plugin had it."""
     scene = scene_with("def on_inv(self, s, m): return Delay(1)").greet()
     scene.says("client", INV).settle()

@@ -48,7 +48,7 @@ FIN, RST = object(), object()
 
 
 class FakeTransport:
-    """A connection to a node, who is played by `arrive`, `finish`, `reset` and `read`.
+    """A connection to a node, which is simulated by `arrive`, `finish`, `reset` and `read`.
 
     As Twisted's: above 64 KiB waiting the producer is paused, and resumed when nothing waits; with
     a producer registered nothing is closed; an abort is told in the next turn of the clock.
@@ -76,7 +76,7 @@ class FakeTransport:
         self.arrive(FIN)
 
     def reset(self) -> None:
-        """The node sends an RST, which nobody has to read to notice."""
+        """The node sends an RST, which is noticed without reading."""
         self._lost(LostConnection())
 
     def deliver(self) -> None:
@@ -239,7 +239,7 @@ def settings_of(
 
 
 def a_dial() -> Deferred[Any]:
-    """Give what an endpoint's `connect` does: cancelled, it fails as Twisted's."""
+    """Return what an endpoint's `connect` returns; when cancelled, it fails as Twisted's does."""
     error = ConnectingCancelledError(IPv4Address("TCP", UPSTREAM.host, UPSTREAM.port))
     return Deferred(lambda deferred: deferred.errback(error))
 
@@ -277,17 +277,17 @@ class Scene:
         return self.dialling
 
     def session_ended(self, relay: Relay) -> None:
-        """Take note, as the owner."""
+        """Record the end, as the owner."""
         self.ended.append(relay)
 
     def answer(self) -> "Scene":
-        """Let the upstream accept."""
+        """Have the upstream accept."""
         self.relay.upstream.makeConnection(self.upstream)
         self.dialling.callback(self.relay.upstream)
         return self
 
     def settle(self, *, reading: Sequence[FakeTransport] | None = None) -> None:
-        """Let everything happen that can: nodes read, what has arrived is read, calls are due."""
+        """Run until nothing happens any more: nodes read, bytes arrive, due calls are made."""
         before = None
         while before != (before := self._state()):
             for transport in (self.client, self.upstream):
