@@ -145,3 +145,22 @@ def test_a_dangling_name_is_found():
     """The test above can fail."""
     text = "see GONE" + ".md B21 and docs/peer.md"
     assert dangling(text, frozenset({"peer.md"})) == ["GONE" + ".md"]
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+FOLDERS = (PACKAGE, PACKAGE / "capture", PACKAGE / "capture" / "tools", ROOT)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/]+\.(?:pyx?|h))`", ARCHITECTURE))))
+def test_a_file_in_architecture_exists(name):
+    """Whoever follows the path of a byte finds each file."""
+    assert any((folder / name).is_file() for folder in (*FOLDERS, PACKAGE / "wire"))
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([A-Z]\w+(?:\.\w+)?)`", ARCHITECTURE))))
+def test_a_class_in_architecture_exists(name):
+    """A class and its method have the name that the page gives them."""
+    text = "\n".join(path.read_text() for path in MODULES)
+    owner, _, member = name.partition(".")
+    assert re.search(rf"^(?:class )?{owner}\b", text, re.MULTILINE)
+    assert not member or re.search(rf"\b{member}\b", text)
