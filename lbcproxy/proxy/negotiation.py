@@ -55,7 +55,7 @@ class Negotiation:
             self._timer = self._clock.callLater(self._delay, self._send_veracks)
 
     async def verack_came(self, direction: Direction) -> None:
-        """Record the `verack` of a node; return once ours has been sent to it, before all else."""
+        """Record the `verack` of a node; return once ours has been sent to that node."""
         self._ended.add(direction)
         self.look(direction)
         if not self._over:

@@ -137,7 +137,7 @@ class PendingClient:
     # What the service calls.
 
     def plugins_changed(self) -> None:
-        """Use the plugins as they have been reloaded; before there is a relay none are asked."""
+        """Use the plugins as they have been reloaded. Before there is a relay there are none."""
         if self._relay is not None:
             self._relay.plugins_changed()
 

@@ -137,7 +137,7 @@ class SocksEndpoint:
 
 
 class _SocksTunnel(Protocol):
-    """The connection to the proxy. Once it reaches the target, it is the factory's protocol's."""
+    """The connection to the proxy. It is handed to the factory's protocol once it is through."""
 
     def __init__(self, target: Endpoint, factory: Factory, connected: Deferred[Protocol]) -> None:
         self._request = SocksRequest(target)

@@ -16,7 +16,7 @@ from tests.proxy.transports import NETWORK, Recording
 Make = Callable[..., socks.socksocket]
 
 
-MOST = 5
+MAX_SESSIONS = 5
 
 
 class Proxy:
@@ -29,7 +29,7 @@ class Proxy:
             modes=(parse_mode("socks5@0"),),
             dial_timeout=5,
             stream_above=None,
-            max_sessions=MOST,
+            max_sessions=MAX_SESSIONS,
         )
         self.service = ProxyService(loop.reactor, settings, [self.observer])
         [mode] = loop.call(self.service.listen)
@@ -136,8 +136,8 @@ def test_a_client_that_asks_for_bind_gets_an_error(proxy: Proxy):
 
 def test_clients_that_say_nothing_are_counted(proxy: Proxy):
     """They hold a place each, of which there are so many."""
-    silent = [socket.create_connection(("127.0.0.1", proxy.port), 10) for _ in range(MOST)]
-    wait_until("all are there", lambda: len(proxy.service.sessions) == MOST)
+    silent = [socket.create_connection(("127.0.0.1", proxy.port), 10) for _ in range(MAX_SESSIONS)]
+    wait_until("all are there", lambda: len(proxy.service.sessions) == MAX_SESSIONS)
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as another:
         assert read_to_end(another) == b""
     for each in silent:
