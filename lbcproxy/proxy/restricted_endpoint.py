@@ -61,7 +61,7 @@ class RestrictedEndpoint:
         return failure
 
 
-class _Receiver(Interface):
+class _AddressReceiver(Interface):
     """What is notified of the addresses of a name (Twisted's `IResolutionReceiver`)."""
 
     def resolutionBegan(self, resolution: object) -> None: ...
@@ -75,7 +75,7 @@ class _Resolver(Interface):
     """What looks up names (Twisted's `IHostnameResolver`)."""
 
     def resolveHostName(
-        self, receiver: _Receiver, name: str, /, *more: Any, **options: Any
+        self, receiver: _AddressReceiver, name: str, /, *more: Any, **options: Any
     ) -> object: ...
 
 
@@ -88,7 +88,9 @@ class _CheckedNames:
         self._rules = rules
         self.refused: list[str] = []
 
-    def resolveHostName(self, receiver: _Receiver, name: str, *more: Any, **options: Any) -> object:
+    def resolveHostName(
+        self, receiver: _AddressReceiver, name: str, *more: Any, **options: Any
+    ) -> object:
         """Look up a name."""
         checked = _CheckedAddresses(receiver, name, self._rules, self.refused)
         return self._names.resolveHostName(checked, name, *more, **options)
@@ -97,7 +99,7 @@ class _CheckedNames:
 @implementer(IResolutionReceiver)
 class _CheckedAddresses:
     def __init__(
-        self, receiver: _Receiver, name: str, rules: Destinations, refused: list[str]
+        self, receiver: _AddressReceiver, name: str, rules: Destinations, refused: list[str]
     ) -> None:
         self._receiver = receiver
         self._name = name
