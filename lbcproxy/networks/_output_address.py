@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import base58
 import bech32m
 
@@ -33,6 +35,7 @@ def output_address(script: bytes, network: Network) -> str | None:
     return _witness_address(script, network.addresses.bech32)
 
 
+@functools.lru_cache(maxsize=4096)  # the same wallets pay and claim again and again
 def _base58(version: int, digest: bytes) -> str:
     return base58.b58encode_check(bytes((version,)) + digest).decode("ascii")
 
