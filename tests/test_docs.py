@@ -162,6 +162,7 @@ def test_the_examples_of_the_peer_meet(tmp_path):
         assert "closed by the node" in listener.stdout.readline()
 
 
+@pytest.mark.slow
 def test_the_example_says_why_it_has_no_headers():
     """Nobody listens, or on another network."""
     port = str(free_port())

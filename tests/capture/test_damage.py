@@ -184,6 +184,7 @@ def test_a_length_is_not_believed(tmp_path: Path, data: bytes):
     assert peak < 4 << 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
 def test_a_bomb_is_read_piece_by_piece(tmp_path: Path, suffix: str):
     """A megabyte that unpacks to a gigabyte of zeros is damage at its beginning."""

@@ -208,6 +208,7 @@ def test_what_ended_how_is_told(tmp_path: Path):
         assert retold(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_damage_comes_behind_all_that_was_before(tmp_path: Path):
     """No event is lost, those that waited for more included."""
     path = record(tmp_path / "whole.pcapng", TALK)

@@ -199,6 +199,7 @@ def test_the_client_leg_alone_is_no_lie(tmp_path: Path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 61])
 def test_a_recording_that_was_cut_short_tells_nothing_twice(tmp_path: Path, step: int):
     """After a crash as well: a beginning of what happened, and not a message more."""

@@ -196,6 +196,7 @@ def drip(connection: socket.socket, data: bytes, ending: threading.Event) -> Non
         connection.sendall(b"a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data",
     [b"", b"HTTP/1.1 200 OK\r\nX-", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"],

@@ -14,6 +14,7 @@ REGTEST = "lbry-regtest"
 SYNC = "lbcd-sync.pcap"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["x.pcapng", "x.pcap", "x.cap", "x.ndjson", "x.jsonl", "x.pcapng.gz", "x.ndjson.zst"]
 )

@@ -52,6 +52,7 @@ def lbcproxy(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", CASES)
 def test_undelivered_bytes_are_counted_and_reported(tmp_path: Path, reason: str):
     """The two messages are shown, and a line says what is not."""

@@ -333,6 +333,7 @@ def test_a_picture_is_drawn(lbcproxy, captures, tmp_path, suffix):
         assert comment in data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_picture_of_what_there_is(lbcproxy, captures, tmp_path, damaged):
     """Of a damaged file what is before it; of an empty one nothing, and no error."""
@@ -344,6 +345,7 @@ def test_a_picture_of_what_there_is(lbcproxy, captures, tmp_path, damaged):
     assert (b"<!-- no messages -->" in picture.read_bytes()) is not damaged
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_drawn_is_refused(lbcproxy, captures, tmp_path, monkeypatch):
     """Before a long file is read."""
     one = captures / "lbcd-sync.pcap"
@@ -474,6 +476,7 @@ def test_a_progress_bar_is_shown_on_a_terminal_and_removed(captures, name):
     assert "\x1b[2K" in shown.split("226.2/226.2 kB")[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["info", "repair", "cut", "merge", "anonymise"])
 def test_a_long_read_reports_its_speed(captures, tmp_path, name):
     """After the bar, on standard error; all files share one bar."""

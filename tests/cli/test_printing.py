@@ -118,6 +118,7 @@ def test_lost_text_lines_are_reported_too(printing):
     assert "lines could not be printed: No space left on device" in proxy.said
 
 
+@pytest.mark.slow
 def test_a_file_at_its_size_limit_is_retried(printing, tmp_path):
     """Like a full disk: every line is complete, and none is lost once there is space."""
     out = tmp_path / "out"

@@ -114,6 +114,7 @@ def compare(before: Path, after: Path, name: str, lacks: dict[str, int], network
         assert of_sessions(after, network) == of_sessions(before, network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("case", INPUTS)
 def test_every_format_of_every_case(tmp_path: Path, case: str, name: str):
@@ -156,6 +157,7 @@ def written_by(lbcproxy, command: str, path: Path, out: Path) -> int:
     return int(found[1].replace(",", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.pcapng", "x.pcap.gz", "x.ndjson", "core"])
 @pytest.mark.parametrize("command", ["convert", "cut", "merge", "anonymise"])
 @pytest.mark.parametrize("case", INPUTS)

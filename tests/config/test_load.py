@@ -148,6 +148,7 @@ def test_sizes_have_units(text, size, tmp_path):
 ONE = "proxies: [{network: lbry-regtest, listen: 9001, upstream: 'h:1'%s}]\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -338,6 +339,7 @@ VALUES = st.recursive(
 NAMES = st.sampled_from(Config.__struct_fields__) | st.text(max_size=10)
 
 
+@pytest.mark.slow
 @given(top=st.dictionaries(NAMES, VALUES, max_size=4), own=st.dictionaries(NAMES, VALUES))
 def test_any_content_is_loaded_or_refused(top, own):
     """No other exception is raised."""

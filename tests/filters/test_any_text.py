@@ -48,6 +48,7 @@ def hold(text):
             assert entry.command in wanted.commands
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None, database=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join))
 def test_words_of_the_language_in_any_order(text):

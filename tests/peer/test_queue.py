@@ -321,6 +321,7 @@ def test_the_bound_itself_may_wait():
     assert wired.closed
 
 
+@pytest.mark.slow
 def test_a_node_that_asks_and_never_reads_is_ended():
     """Answers to a flood of pings wait in the bounded queue; time is bounded too (C9)."""
     wired = connect().shake_hands()

@@ -60,6 +60,7 @@ first.cancel(), second.cancel()
     assert outcome(project.run()) == {"passed": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "lines"),
     [
@@ -183,6 +184,7 @@ def test_same(replayed_client, make_scripted_peer):
 NODE = "user_agent=b'/LBRY.GO:1/', protocol_version=70013, newest_block=lambda: (bytes(32), 300)"
 
 
+@pytest.mark.slow
 def test_a_recorded_client_fails_the_test_if_the_node_is_another(project, upstream):
     """The report says what is different."""
     project.config(network="lbry-regtest", upstream=upstream.address)
@@ -226,6 +228,7 @@ def test_a_report_that_nobody_looks_at_fails_the_test(project, upstream):
     result.stdout.fnmatch_lines(["a replayed client was never awaited*"])
 
 
+@pytest.mark.slow
 def test_a_report_alone_if_it_is_asked_for(project, upstream):
     """Who compares by himself."""
     project.config(network="lbry-regtest", upstream=upstream.address)

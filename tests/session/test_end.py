@@ -62,6 +62,7 @@ def test_very_long_words_are_cut_in_a_file():
     assert (found.cause, len(found.detail), len(found.name)) == (EndCause.PLUGIN, 2_000, 2_000)
 
 
+@pytest.mark.slow
 def test_no_other_code_reads_a_detail():
     """It is only ever shown, so nothing else has any use for it."""
     root = Path(lbcproxy.__file__).parent

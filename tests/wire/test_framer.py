@@ -97,6 +97,7 @@ def test_parts_joined_are_what_comes_without_parts(stream, data, above):
         assert parts == whole
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(pieces=st.lists(chunks(), max_size=8), data=st.data(), begins=st.booleans())
 def test_what_passes_by_its_headers_is_parts_alone(pieces, data, begins):
@@ -131,6 +132,7 @@ def one_by_one(items):
     return [each for item in items for each in (item.each() if isinstance(item, Run) else [item])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["native", "python"])
 @settings(max_examples=400, deadline=None)
 @given(stream=STREAMS, data=st.data(), above=st.sampled_from((None, 0, 20)))

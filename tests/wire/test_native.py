@@ -144,6 +144,7 @@ def test_a_claimed_count_costs_no_memory():
     )
 
 
+@pytest.mark.slow
 def test_memory_stays_flat():
     """Over reading and writing, good and bad; a long run is for script/fuzz."""
     source = random.Random(7)

@@ -75,6 +75,7 @@ def cut_vectors() -> Iterator[tuple[dict[str, Any], wire.Codec, wire.Codec, byte
             yield vector, pair["construct"], pair["native"], payload, cut
 
 
+@pytest.mark.slow
 def test_both_engines_read_the_same_of_every_prefix(count):
     """Wherever a payload ends."""
     require_native()

@@ -68,6 +68,7 @@ def same_as_construct(tree: Any, record: Any, params: Params = PARAMS) -> bytes 
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", FAMILIES)
 @pytest.mark.parametrize("command", wire.commands())
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
@@ -121,6 +122,7 @@ def variants(value: Any) -> Iterator[Any]:
         yield from (Int(value), float(value), str(value), ~value, value + 2**32, value + 2**64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", FAMILIES)
 @pytest.mark.parametrize("command", wire.commands())
 def test_a_wrong_value_at_every_place(network, command, count):

@@ -263,6 +263,7 @@ KEYS = [*STARTED, *MESSAGE, "upstream", "local", "missing", "sent", "header", "v
 EVENTS = ["section", "started", "connected", "finished", "reset", "left"]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
 def test_any_lines_are_read_or_refused(tmp_path_factory, data: st.DataObject):

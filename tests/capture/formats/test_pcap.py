@@ -72,6 +72,7 @@ def test_stretches_of_variants_are_whole(variant: Variant):
         assert length == max(end for end in ends if end <= cut)
 
 
+@pytest.mark.slow
 def test_tshark_reads_variants_in_the_same_way(tmp_path: Path):
     """The files are made here by hand; those that an outside judge reads at all, it reads so."""
     ping = build(Segment(Endpoint("10.0.0.1", 5), Endpoint("10.0.0.2", 6), 7, 9, 0x18, b"payload"))

@@ -200,6 +200,7 @@ def test_all_rings_together_are_bounded(tmp_path):
     assert raws(two)[-1] == ping(99)
 
 
+@pytest.mark.slow
 def test_memory_is_flat(tmp_path):
     """After a hundred thousand messages it is what it was after one thousand."""
     scene = Scene(tmp_path, messages=200)

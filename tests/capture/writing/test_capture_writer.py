@@ -442,6 +442,7 @@ def test_sequence_numbers_wrap_around(tmp_path: Path):
     assert followed(path)[0] == b"x" * 250_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", [(CLIENT, PROXY), (CLIENT6, PROXY6)], ids=["ipv4", "ipv6"])
 def test_tshark_has_nothing_to_remark_and_follows_the_bytes(
     ends: tuple[Endpoint, Endpoint], tmp_path: Path
@@ -495,6 +496,7 @@ def test_tshark_sees_only_reused_ports_when_ports_are_reused(tmp_path: Path):
     ]
 
 
+@pytest.mark.slow
 def test_forty_megabytes_one_way_trouble_no_analysis(tmp_path: Path):
     """A first sync is one-way for hours: the window must not look full, nor memory grow."""
     recording = Recording()
@@ -514,6 +516,7 @@ def test_forty_megabytes_one_way_trouble_no_analysis(tmp_path: Path):
     assert data == b"".join(bytes([number % 256]) * 100_000 for number in range(400))
 
 
+@pytest.mark.slow
 def test_one_piece_of_the_largest_message(tmp_path: Path):
     """32 MiB is the most a message may have."""
     recording = Recording()
