@@ -361,6 +361,9 @@ def test_the_recipes_for_a_format_and_a_command_work(extended, tmp_path):
     assert (done.returncode, done.stdout) == (0, "104\n"), done.stderr
     file.write_bytes(raw[:-1])
     assert extended("show", file).returncode == 3
+    refused = extended("convert", file, tmp_path / "out.bin", "-F", "raw")
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+    assert "can be written" in extended("convert", file, tmp_path / "out.rawpkts").stderr
 
 
 def test_the_tests_that_the_page_beside_lbcd_names_exist():

@@ -29,7 +29,9 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., object])
 
-FORMATS = tuple(names("lbcproxy.capture.formats"))
+WRITERS = frozenset(names("lbcproxy.capture.writing"))
+FORMATS = tuple(name for name in names("lbcproxy.capture.formats") if name in WRITERS)
+"""The formats that can be written. Their modules are not imported for this."""
 
 
 class OutputOptions(TypedDict):

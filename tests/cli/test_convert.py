@@ -61,7 +61,7 @@ def test_the_format_can_be_given(lbcproxy, captures, tmp_path):
     assert out.read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"
     done = lbcproxy("convert", captures / SYNC, tmp_path / "y.txt")
     assert done.code == 2
-    assert "y.txt is not that of a format (.cap, .dmp, .jsonl" in done.err
+    assert "y.txt is not that of a format that can be written (.cap, .dmp, .jsonl" in done.err
     assert "choose -F, one of core, ndjson, pcap, pcapng" in done.err
     assert lbcproxy("convert", captures / SYNC, out, "-F", "docx").code == 2
 

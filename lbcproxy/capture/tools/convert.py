@@ -34,9 +34,11 @@ def choose_format(path: Path, name: str | None = None) -> FormatWriter:
         return all_writers()[name]
     found = writer_for(path)
     if found is None:
-        suffixes = sorted(suffix for each in all_formats() for suffix in each.suffixes)
+        written = [each for each in all_formats() if each.name in all_writers()]
+        suffixes = sorted(suffix for each in written for suffix in each.suffixes)
         raise CaptureError(
-            f"the suffix of {path} is not that of a format ({', '.join(suffixes)}, "
+            f"the suffix of {path} is not that of a format that can be written "
+            f"({', '.join(suffixes)}, "
             "optionally followed by .gz or .zst)"
         )
     return found
