@@ -1,5 +1,7 @@
 """What all tests share: a running reactor, the wheel, and counts that pytest's last lines show."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator
 
