@@ -21,7 +21,7 @@ from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
 from lbcproxy.errors import CaptureError
 from tests.capture.changed_traffic import TALK, Step, record
-from tests.capture.told import CAPTURES, FORMATS, converted, entries_of, read_on
+from tests.capture.roundtrip import CAPTURES, FORMATS, converted, entries_of, read_until_error
 
 REGTEST = "lbry-regtest"
 NAMES = [name for name in FORMATS if name != "core/"] + ["core"]
@@ -57,7 +57,7 @@ def bare(entries: list[dict[str, Any]]) -> list[Any]:
 
 def read(path: Path, data: bytes) -> tuple[list[Any], CaptureError | None]:
     path.write_bytes(data)
-    found, error = read_on(path, REGTEST)
+    found, error = read_until_error(path, REGTEST)
     return bare(found), error
 
 
@@ -177,7 +177,7 @@ def test_a_length_is_not_believed(tmp_path: Path, data: bytes):
     """What a file claims is not allocated for."""
     (tmp_path / "x").write_bytes(data)
     tracemalloc.start()
-    _, error = read_on(tmp_path / "x", REGTEST)
+    _, error = read_until_error(tmp_path / "x", REGTEST)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert error is not None
@@ -202,7 +202,7 @@ def test_a_bomb_is_read_piece_by_piece(tmp_path: Path, suffix: str):
     (tmp_path / "x").write_bytes(out.getvalue())
     wanted = entries_of(CAPTURES[0])
     tracemalloc.start()
-    found, error = read_on(tmp_path / "x")
+    found, error = read_until_error(tmp_path / "x")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found == wanted
@@ -222,11 +222,11 @@ def test_all_before_damage_in_a_packed_file_is_given(tmp_path: Path):
     before = len(unpacker.decompress(packed[:place]))
     path = tmp_path / "x.pcap.gz"
     path.write_bytes(packed[:place])
-    found, error = read_on(path)
+    found, error = read_until_error(path)
     assert error is not None
     assert str(error) == f"the gzip stream is cut (at byte {place:,} of the file)"
     (tmp_path / "y.pcap").write_bytes(whole[:before])
-    unpacked, _ = read_on(tmp_path / "y.pcap")
+    unpacked, _ = read_until_error(tmp_path / "y.pcap")
     assert found == unpacked
     assert 0 < len(found) < len(wanted)
 
@@ -234,7 +234,7 @@ def test_all_before_damage_in_a_packed_file_is_given(tmp_path: Path):
     data = bytearray(packed)
     data[-6] ^= 1  # the checksum
     path.write_bytes(data)
-    found, error = read_on(path)
+    found, error = read_until_error(path)
     assert found == wanted
     assert error is not None
     assert "damaged" in str(error)
@@ -252,10 +252,10 @@ def test_all_before_damage_in_a_packed_file_is_given(tmp_path: Path):
     path.write_bytes(packed)
     assert entries_of(path) == wanted
     (tmp_path / "y.pcap").write_bytes(whole[:120_000])
-    unpacked, _ = read_on(tmp_path / "y.pcap")
+    unpacked, _ = read_until_error(tmp_path / "y.pcap")
     for data in (packed[: size + 100], packed[:size] + b"\xff" * 100 + packed[size + 100 :]):
         path.write_bytes(data)
-        found, error = read_on(path)
+        found, error = read_until_error(path)
         assert found == unpacked
         assert error is not None
         assert error.offset == size
@@ -265,7 +265,7 @@ def test_zstd_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """It is an extra."""
     path = converted(CAPTURES[0], tmp_path, "x.pcap.zst")
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
-    _, error = read_on(path)
+    _, error = read_until_error(path)
     assert error is not None
     assert error.offset is None
     assert str(error) == "zstd needs the package zstandard: pip install 'lbcproxy[zstd]'"
@@ -280,7 +280,7 @@ def test_frames_of_zstd_that_are_to_be_skipped_are(tmp_path: Path):
     path.write_bytes(b"".join(parts))
     assert entries_of(path) == entries_of(CAPTURES[0])
     path.write_bytes(b"".join(parts)[: len(parts[0]) + 10])
-    _, error = read_on(path)
+    _, error = read_until_error(path)
     assert error is not None
 
 
@@ -325,7 +325,7 @@ def test_notes_may_say_anything(tmp_path: Path, where: str, note: str):
         place += size
     path = tmp_path / "b.pcapng"
     path.write_bytes(b"".join(blocks))
-    read_on(path)
+    read_until_error(path)
 
 
 def with_note(block: bytes, where: str, note: str) -> bytes:

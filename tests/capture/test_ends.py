@@ -15,8 +15,8 @@ from lbcproxy.proxy import Plugins
 from lbcproxy.replay.offline import offline
 from lbcproxy.session import Direction, End, EndCause
 from lbcproxy.session.events import SessionEnding
-from tests.capture.scenes import NETWORK, Play, ping
-from tests.capture.told import written
+from tests.capture.fake_sessions import NETWORK, FakeSessions, ping
+from tests.capture.roundtrip import write_events
 
 UP, DOWN = Direction
 ENDS = [
@@ -30,17 +30,17 @@ ENDS = [
 def recorded(path, ends, legs="client"):
     """Write a capture whose sessions ended so; by a FIN, by one FIN, or by a reset."""
     with path.open("wb") as file:
-        play = Play(Recorder(file.write, network=NETWORK.id, legs=legs))
+        play = FakeSessions(Recorder(file.write, network=NETWORK.id, legs=legs))
         for number, end in enumerate(ends, 1):
-            play.begin(number, host=f"10.0.{number >> 8}.{number & 255}")
+            play.start(number, host=f"10.0.{number >> 8}.{number & 255}")
             facts = play.sessions[number][1]
-            play.pass_on(number, ping(number))
+            play.receive(number, ping(number))
             play.observer.ending(facts, end, play.tick())
             if number % 3 == 0:
                 play.observer.reset(facts, UP, play.tick())
             elif number % 3 == 1:
                 play.observer.finished(facts, DOWN, play.tick())
-            play.over(number, end)
+            play.finish(number, end)
 
 
 def ends_of(path):
@@ -98,13 +98,13 @@ def test_tools_keep_it(tmp_path):
     """`anonymise` leaves out the words, in which there may be addresses."""
     path, out = tmp_path / "a.pcapng", tmp_path / "out.pcapng"
     recorded(path, ENDS)
-    written(Cutter(Selection()).apply(events(open_capture(path))), out)
+    write_events(Cutter(Selection()).apply(events(open_capture(path))), out)
     assert ends_of(out) == ENDS
-    written(Merger([open_capture(path)], lambda *_: None).events(), out)
+    write_events(Merger([open_capture(path)], lambda *_: None).events(), out)
     assert ends_of(out) == ENDS
     bare = [End(each.cause, each.by, "", each.name) for each in ENDS]
     anonymiser = Anonymiser(b"key")
-    written(anonymiser.apply(events(open_capture(path))), out)
+    write_events(anonymiser.apply(events(open_capture(path))), out)
     assert ends_of(out) == bare
     told = [
         each.end

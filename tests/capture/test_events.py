@@ -42,7 +42,7 @@ from tests.capture.changed_traffic import (
 )
 from tests.capture.recordings import TALK as PLAIN
 from tests.capture.recordings import pcap_of, recorded, segments_of
-from tests.capture.told import CAPTURES, conversation, entries_of, retold
+from tests.capture.roundtrip import CAPTURES, entries_of, session_events, write_again
 from tests.session.feed import Feed
 
 UP, DOWN = Direction
@@ -62,20 +62,20 @@ def sent_of(path: Path) -> list[bytes | None]:
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
 def test_a_capture_of_others_is_retold(tmp_path: Path, path: Path):
     """Every message of it, with its time, and what is known of its sessions."""
-    again = retold(path, tmp_path / "again.pcapng")
+    again = write_again(path, tmp_path / "again.pcapng")
     assert entries_of(again) == entries_of(path)
-    assert conversation(again) == conversation(path)
+    assert session_events(again) == session_events(path)
     # And once more, of ours: not a byte differs.
-    assert retold(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
+    assert write_again(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["auto", "client", "both"])
 def test_a_relays_capture_is_retold(tmp_path: Path, kind: str):
     """Both legs where both are recorded; junk and what is wrong with messages too."""
     path = recorded(tmp_path, PLAIN, kind)
-    again = retold(path, tmp_path / "again.pcapng")
+    again = write_again(path, tmp_path / "again.pcapng")
     assert entries_of(again) == entries_of(path)
-    assert conversation(again) == conversation(path)
+    assert session_events(again) == session_events(path)
     assert legs(again) == legs(path)
 
 
@@ -85,7 +85,7 @@ def test_verdicts_and_both_legs_are_retold(tmp_path: Path, connected: int, ends:
     """Also what went out long after it came in, and what never did."""
     talk = TALK if connected == 0 else TALK_UP
     path = record(tmp_path / "changed.pcapng", talk, connected=connected, ends=ends)
-    again = retold(path, tmp_path / "again.pcapng")
+    again = write_again(path, tmp_path / "again.pcapng")
     assert legs(again) == legs(path)
     assert sorted(map(str, entries_of(again))) == sorted(map(str, entries_of(path)))
     assert [each.verdict for each in open_capture(again)] == [
@@ -95,19 +95,19 @@ def test_verdicts_and_both_legs_are_retold(tmp_path: Path, connected: int, ends:
         assert entries_of(again) == entries_of(path)
         assert sent_of(path) == [None if e.verdict == "pass" else e.sent for e in talk]
     if connected < 99:
-        assert conversation(again) == conversation(path)
-    assert retold(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
+        assert session_events(again) == session_events(path)
+    assert write_again(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
 
 
 def test_one_leg_of_changed_traffic_is_retold(tmp_path: Path):
     """What went out is not in the file, and nothing is made up for it."""
     path = tmp_path / "client.pcapng"
     both = record(tmp_path / "both.pcapng", TALK)
-    retold(both, path, legs="client")
-    again = retold(path, tmp_path / "again.pcapng")
+    write_again(both, path, legs="client")
+    again = write_again(path, tmp_path / "again.pcapng")
     assert entries_of(again) == entries_of(path)
     assert legs(again) == legs(path)
-    assert retold(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
+    assert write_again(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
 
 
 def test_long_messages_and_junk_with_verdicts_are_retold(tmp_path: Path):
@@ -127,7 +127,7 @@ def test_long_messages_and_junk_with_verdicts_are_retold(tmp_path: Path):
     path = record(tmp_path / "long.pcapng", steps)
     told = [(each.verdict, each.raw) for each in open_capture(path)]
     assert told == [(each.verdict, each.frame) for each in steps]
-    again = retold(path, tmp_path / "again.pcapng")
+    again = write_again(path, tmp_path / "again.pcapng")
     assert entries_of(again) == entries_of(path)
     assert legs(again) == legs(path)
     assert (
@@ -145,9 +145,9 @@ def test_an_appended_file_is_retold_section_by_section(tmp_path: Path):
     assert [(each.network, each.legs, each.changes) for each in headers] == [
         (NETWORK.id, "both", True)
     ] * 2
-    again = retold(path, tmp_path / "again.pcapng")
+    again = write_again(path, tmp_path / "again.pcapng")
     assert entries_of(again) == entries_of(path)
-    assert conversation(again) == conversation(path)
+    assert session_events(again) == session_events(path)
 
 
 def test_missing_bytes_are_retold_at_their_place(tmp_path: Path):
@@ -157,10 +157,10 @@ def test_missing_bytes_are_retold_at_their_place(tmp_path: Path):
     path = pcap_of([*segments[:3], *segments[4:9], *segments[11:]], tmp_path)
     found = entries_of(path)
     assert [each["missing"] for each in found if each["missing"]] == [100, 200]
-    again = retold(path, tmp_path / "again.pcapng")
+    again = write_again(path, tmp_path / "again.pcapng")
     assert entries_of(again) == found
-    assert conversation(again) == conversation(path)
-    assert retold(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
+    assert session_events(again) == session_events(path)
+    assert write_again(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
 
 
 def test_sessions_met_in_their_middle_are_retold(tmp_path: Path):
@@ -168,7 +168,7 @@ def test_sessions_met_in_their_middle_are_retold(tmp_path: Path):
     path = pcap_of(segments_of(ping(1)[10:] + ping(2) + b"rest", 20), tmp_path)
     started = [each for each in events(open_capture(path)) if isinstance(each, SessionStarted)]
     assert [each.from_start for each in started] == [False]
-    again = retold(path, tmp_path / "again.pcapng")
+    again = write_again(path, tmp_path / "again.pcapng")
     # Where bytes that are no message end is known when the next message comes.
     told = [[each | {"time_ns": None} for each in entries_of(each)] for each in (path, again)]
     assert told[0] == told[1]
@@ -205,7 +205,7 @@ def test_what_ended_how_is_told(tmp_path: Path):
         ]
         assert (told[-1].report.how, told[-1].closed) == (end, how != "")
         assert told[-1].summary.info == facts(1)
-        assert retold(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
+        assert write_again(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
 
 
 @pytest.mark.slow
@@ -265,11 +265,11 @@ def test_any_talk_is_retold(tmp_path_factory, data: st.DataObject):
         connected=connected,
         together=connected == 0 and data.draw(st.booleans()),
     )
-    again = retold(path, folder / "again.pcapng")
+    again = write_again(path, folder / "again.pcapng")
     assert legs(again) == legs(path)
     if connected == 0:
         assert entries_of(again) == entries_of(path)
-        assert conversation(again) == conversation(path)
+        assert session_events(again) == session_events(path)
 
 
 # What waits.
@@ -338,7 +338,7 @@ def test_sessions_of_several_networks_are_retold(tmp_path: Path):
         frame(bitcoin.magic, "ping", bytes(8)), 100, source=facts(2).client, target=facts(2).listen
     )
     path = pcap_of([*one, *other], tmp_path)
-    again = retold(path, tmp_path / "again.pcapng")
+    again = write_again(path, tmp_path / "again.pcapng")
     assert entries_of(again) == entries_of(path)
     assert [each.message.codec.network.id for each in open_capture(again)] == [
         "lbry-regtest",
@@ -371,7 +371,7 @@ def test_a_gap_is_where_it_was_whatever_came_the_other_way(tmp_path: Path):
         (DOWN, 0, 1_005),
         (UP, 0, 1_006),
     ]
-    assert retold(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
+    assert write_again(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
 
 
 def test_what_is_left_of_a_message_is_told_before_its_end(tmp_path: Path):
@@ -379,7 +379,7 @@ def test_what_is_left_of_a_message_is_told_before_its_end(tmp_path: Path):
     steps = [passed(DOWN, ping(1)), passed(DOWN, ping(2)[:20])]
     path = record(tmp_path / "cut.pcapng", steps)
     assert [each.raw for each in open_capture(path)] == [ping(1), ping(2)[:20]]
-    again = retold(path, tmp_path / "again.pcapng")
+    again = write_again(path, tmp_path / "again.pcapng")
     assert entries_of(again) == entries_of(path)
     assert legs(again) == legs(path)
 

@@ -7,7 +7,7 @@ import pytest
 from lbcproxy.capture import open_capture
 from lbcproxy.capture.formats import pcapng, read_packets
 from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
-from tests.capture.told import CAPTURES
+from tests.capture.roundtrip import CAPTURES
 from tests.tools import CASES
 
 ENDS = bytes(4)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.capture.changed_traffic import TALK, record
-from tests.capture.told import as_core_holds, entries_of
+from tests.capture.roundtrip import core_messages, entries_of
 from tests.tools import CASES
 
 REGTEST = "lbry-regtest"
@@ -88,7 +88,7 @@ def test_a_core_folder_can_be_written_and_read(lbcproxy, captures, tmp_path):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["message_capture"]
     back = tmp_path / "x.pcapng"
     assert lbcproxy("convert", out, back, "--network", REGTEST).code == 0
-    assert as_core_holds(back, REGTEST) == as_core_holds(captures / SYNC, REGTEST)
+    assert core_messages(back, REGTEST) == core_messages(captures / SYNC, REGTEST)
 
 
 def test_unsupported_content_is_reported(lbcproxy, tmp_path):
@@ -119,7 +119,7 @@ def test_an_existing_file_is_overwritten_only_with_force(lbcproxy, captures, tmp
     assert lbcproxy("convert", captures / SYNC, folder, "--force").code == 0
     assert lbcproxy("convert", captures / SYNC, folder, "--force").code == 0
     # Beside what was there, and not behind what it had written before.
-    assert as_core_holds(folder, REGTEST) == as_core_holds(captures / SYNC, REGTEST)
+    assert core_messages(folder, REGTEST) == core_messages(captures / SYNC, REGTEST)
 
 
 def test_a_damaged_file_is_converted_up_to_the_damage(lbcproxy, captures, tmp_path):
@@ -135,8 +135,8 @@ def test_a_damaged_file_is_converted_up_to_the_damage(lbcproxy, captures, tmp_pa
         assert done.code == 3
         assert "the last packet is cut" in done.err
         assert "at byte 99" in done.err
-        found = as_core_holds(tmp_path / name, REGTEST)
-        assert found == as_core_holds(damaged_as(captures, tmp_path), REGTEST)
+        found = core_messages(tmp_path / name, REGTEST)
+        assert found == core_messages(damaged_as(captures, tmp_path), REGTEST)
 
 
 def damaged_as(captures: Path, tmp_path: Path) -> Path:

@@ -7,7 +7,7 @@ import pytest
 
 from lbcproxy.capture.formats import read_packets
 from lbcproxy.text import any_time
-from tests.capture.told import entries_of
+from tests.capture.roundtrip import entries_of
 from tests.capture.tools.test_cut import expected, without_numbers
 
 

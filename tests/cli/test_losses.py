@@ -16,7 +16,7 @@ from lbcproxy.capture.writing.notes import lost_block
 from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
 from lbcproxy.session import Lost
 from lbcproxy.session.events import NotRecorded
-from tests.capture.scenes import DOWN, MIDNIGHT, NETWORK, UP, Play, ping
+from tests.capture.fake_sessions import DOWN, MIDNIGHT, NETWORK, UP, FakeSessions, ping
 
 SAID = "lbcproxy: 2 messages (64 bytes of capture) were not recorded\n"
 
@@ -40,7 +40,7 @@ class Disk:
             now=lambda: MIDNIGHT,
         )
         self.recording.open()
-        self.play = Play(self.recording)
+        self.play = FakeSessions(self.recording)
 
     def write_all(self, descriptor, parts):
         data = b"".join(parts)
@@ -68,15 +68,15 @@ def lost_in(path):
 def test_lost_sessions_and_ends_are_reported(lbcproxy, tmp_path, monkeypatch):
     """950 lost messages were once reported by `run`, while `info` said "gaps none"."""
     disk = Disk(tmp_path, monkeypatch)
-    disk.play.begin(1)
-    disk.play.pass_on(1, ping(1))
+    disk.play.start(1)
+    disk.play.receive(1, ping(1))
     disk.drain()
     disk.room = 0
-    disk.play.pass_on(1, ping(2))  # the end of one session, and all of another
+    disk.play.receive(1, ping(2))  # the end of one session, and all of another
     disk.play.end(1)
-    disk.play.begin(2)
+    disk.play.start(2)
     for number in range(50):
-        disk.play.pass_on(2, ping(number), DOWN)
+        disk.play.receive(2, ping(number), DOWN)
     disk.play.end(2)
     disk.drain()
     disk.room = 1 << 20
@@ -107,17 +107,17 @@ def test_a_session_whose_beginning_is_lost_is_one_session(tmp_path, monkeypatch,
     disk = Disk(tmp_path, monkeypatch, changes=changes)
     file, seconds = disk.recording.last, [0.0]
     file._clock = lambda: seconds[0]
-    disk.play.begin(1)
-    disk.play.pass_on(1, ping(1))
+    disk.play.start(1)
+    disk.play.receive(1, ping(1))
     disk.drain()
     disk.room = 0
-    disk.play.begin(2, agreed=60_001)
-    disk.play.pass_on(2, ping(2))
+    disk.play.start(2, version=60_001)
+    disk.play.receive(2, ping(2))
     disk.drain()
     disk.room, seconds[0] = 1 << 20, RETRY_INTERVAL
     for number, way in enumerate((UP, DOWN, DOWN, UP), 3):
-        disk.play.pass_on(2, ping(number) + ping(100 + number), way)
-        disk.play.pass_on(1, ping(200 + number), way)
+        disk.play.receive(2, ping(number) + ping(100 + number), way)
+        disk.play.receive(1, ping(200 + number), way)
         disk.drain()
     disk.play.end(1)
     disk.play.end(2)
@@ -148,9 +148,9 @@ def test_an_offline_replay_reports_the_same_losses(lbcproxy, tmp_path):
 def test_a_disk_that_stays_full_still_records_the_loss(tmp_path, monkeypatch, spare):
     """The last packet makes room: a file that does not tell what it lacks is worse."""
     disk = Disk(tmp_path, monkeypatch)
-    disk.play.begin(1)
+    disk.play.start(1)
     for number in range(10):
-        disk.play.pass_on(1, ping(number))
+        disk.play.receive(1, ping(number))
     disk.drain()
     size = disk.path.stat().st_size
 
@@ -163,7 +163,7 @@ def test_a_disk_that_stays_full_still_records_the_loss(tmp_path, monkeypatch, sp
 
     monkeypatch.setattr("lbcproxy.capture.recording.file.write_all", write_all)
     for number in range(10, 30):
-        disk.play.pass_on(1, ping(number) * 3)
+        disk.play.receive(1, ping(number) * 3)
     disk.drain()
     path = disk.close()
     assert path.stat().st_size <= size + spare
@@ -181,15 +181,15 @@ def test_each_loss_counts_once(tmp_path, monkeypatch):
     file = disk.recording.last
     file._clock = lambda: disk.now
     disk.now = 0.0
-    disk.play.begin(1)
+    disk.play.start(1)
     for number in range(3):
-        disk.play.pass_on(1, ping(3 * number))
+        disk.play.receive(1, ping(3 * number))
         disk.drain()
         disk.room = 0
-        disk.play.pass_on(1, ping(3 * number + 1))
+        disk.play.receive(1, ping(3 * number + 1))
         disk.drain()
         disk.room, disk.now = 1 << 20, disk.now + RETRY_INTERVAL
-        disk.play.pass_on(1, ping(3 * number + 2))
+        disk.play.receive(1, ping(3 * number + 2))
         disk.drain()
     path = disk.close()
     assert lost_in(path)[0] == 3
@@ -209,11 +209,11 @@ def dropped_counts(path):
 def with_losses(path, *losses):
     """Write a capture of ours that lacks something in its middle."""
     parts = []
-    play = Play(Recorder(parts.append, network=NETWORK.id))
-    play.begin(1)
-    play.pass_on(1, ping(1))
+    play = FakeSessions(Recorder(parts.append, network=NETWORK.id))
+    play.start(1)
+    play.receive(1, ping(1))
     parts += [lost_block(each, MIDNIGHT + 5_000_000) for each in losses]
-    play.pass_on(1, ping(2))
+    play.receive(1, ping(2))
     play.end(1)
     path.write_bytes(b"".join(parts))
     return path

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.capture.told import entries_of
+from tests.capture.roundtrip import entries_of
 from tests.capture.tools.test_merge import talk
 from tests.tools import CASES
 

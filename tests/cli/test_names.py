@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from lbcproxy.config import ConfigError, load, read
-from tests.capture.told import entries_of
+from tests.capture.roundtrip import entries_of
 from tests.tools import CASES
 
 OWN = CASES / "rotated" / "a.pcapng"

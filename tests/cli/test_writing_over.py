@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.capture.told import entries_of
+from tests.capture.roundtrip import entries_of
 from tests.tools import CASES
 
 CASE = CASES / "rotated" / "a.pcapng"

@@ -14,7 +14,7 @@ from lbcproxy.capture import events, open_capture
 from lbcproxy.capture.events import CaptureSessionEnded
 from lbcproxy.capture.tools.convert import choose_format, open_writer
 from lbcproxy.session.events import Delivered, SessionStarted
-from tests.capture.told import CAPTURES, FORMATS, entries_of
+from tests.capture.roundtrip import CAPTURES, FORMATS, entries_of
 from tests.tools import CASES
 
 BY_NAME = {

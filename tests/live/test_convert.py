@@ -10,7 +10,7 @@ from lbcproxy.capture.events import SectionHeader
 from tests.capture.changed_traffic import legs
 from tests.capture.formats.core_files import independently
 from tests.capture.formats.test_formats import EXACT, PAIRS
-from tests.capture.told import as_core_holds, conversation, converted, entries_of
+from tests.capture.roundtrip import converted, core_messages, entries_of, session_events
 from tests.live.proxies import Proxy
 from tests.nodes import KINDS, Node, wait_until
 from tests.tools import tshark
@@ -63,7 +63,7 @@ def test_it_comes_back_whole(recording: Path, tmp_path: Path, name: str):
     back = converted(other, tmp_path / "2", "x.pcapng")
     for each in (other, back):
         assert entries_of(each) == entries_of(recording)
-        assert conversation(each) == conversation(recording)
+        assert session_events(each) == session_events(recording)
     assert legs(back) == legs(recording)
 
 
@@ -74,7 +74,7 @@ def test_it_goes_from_any_format_to_any(recording: Path, tmp_path: Path, pair):
     second = converted(first, tmp_path / "2", pair[1], KIND.network_id)
     changed = any(each["verdict"] != "pass" for each in entries_of(recording))
     if not changed:
-        assert as_core_holds(second, KIND.network_id) == as_core_holds(recording, KIND.network_id)
+        assert core_messages(second, KIND.network_id) == core_messages(recording, KIND.network_id)
     elif "core/" not in pair and not any("pcap." in each + "." for each in pair):
         assert entries_of(second) == entries_of(recording)
     elif "core/" not in pair:

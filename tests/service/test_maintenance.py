@@ -7,8 +7,8 @@ import pytest
 from lbcproxy.background import Background
 from lbcproxy.capture import CaptureFile, RetentionPolicy
 from lbcproxy.service.maintenance import Maintenance
+from tests.capture.fake_sessions import NETWORK
 from tests.capture.recording.aged_files import NOW, capture
-from tests.capture.scenes import NETWORK
 from tests.nodes import wait_until
 
 

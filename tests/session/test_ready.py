@@ -14,7 +14,7 @@ from lbcproxy.session import End, EndCause, Stage
 from lbcproxy.session.events import SessionEnded
 from lbcproxy.testing import Trial
 from lbcproxy.wire.messages.handshake import VerAck
-from tests.capture.scenes import DOWN, NETWORK, UP, Play
+from tests.capture.fake_sessions import DOWN, NETWORK, UP, FakeSessions
 from tests.session.frames import session, verack, version
 
 SAYINGS = [
@@ -54,10 +54,10 @@ def test_the_log_a_ring_and_info_say_the_same(tmp_path, order, said, monkeypatch
     lines, summaries = [], []
     events = Events()
     monkeypatch.setattr(events, "_log", lambda _, text: lines.append(text))
-    play = Play(Recorder(file.write, network=NETWORK.id))
-    play.begin(1)
+    play = FakeSessions(Recorder(file.write, network=NETWORK.id))
+    play.start(1)
     for direction, raw in told(order)[:said]:
-        play.pass_on(1, raw, direction)
+        play.receive(1, raw, direction)
     record = play.observer.handle
 
     def handle(event):

@@ -23,7 +23,7 @@ from tests.capture.formats.core_files import (
     independently,
     told,
 )
-from tests.capture.told import CAPTURES, converted, entries_of, read_on
+from tests.capture.roundtrip import CAPTURES, converted, entries_of, read_until_error
 
 UP, DOWN = Direction
 
@@ -151,7 +151,7 @@ def test_damage_of_one_file_costs_no_other(tmp_path: Path):
     good = hello(0) + core_record(START + 5, b"ping", bytes(8))
     sent = hello(1) + core_record(START + 9, b"pong", bytes(8))
     path = folder(tmp_path, good + b"\1\2\3", sent)
-    found, error = read_on(path, BITCOIN.id)
+    found, error = read_until_error(path, BITCOIN.id)
     assert error is not None
     assert "10.0.0.1_8333/msgs_recv.dat: the header of the last" in str(error)
     assert error.offset == len(good)

@@ -15,7 +15,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction
 from lbcproxy.session.events import SessionStarted
 from tests.capture.formats.core_files import BITCOIN, START, core_record, folder, told
-from tests.capture.told import FORMATS, converted, entries_of, read_on
+from tests.capture.roundtrip import FORMATS, converted, entries_of, read_until_error
 from tests.tools import REPOSITORY
 
 UP, DOWN = Direction
@@ -163,7 +163,7 @@ def test_any_unreadable_type_costs_no_other_record(
         {"first": [bad, *good], "middle": [good[0], bad, *good[1:]], "last": [*good, bad]}[place]
     )
     path = folder(tmp_path, data, None)
-    found, error = read_on(path, BITCOIN.id)
+    found, error = read_until_error(path, BITCOIN.id)
     assert error is None
     broken = [each for each in found if each["error"] is not None and len(each["raw"]) == 24 + 9]
     assert [each["raw"][24:] for each in broken] == [bytes([n] * 9) for n in range(count)]
@@ -202,7 +202,7 @@ def test_damage_in_the_middle_costs_what_it_hit(tmp_path: Path, name: str):
     after = [said(1_000 + n, b"ping", bytes([n] * 8)) for n in range(20)]
     data = version(0) + said(10, b"verack", b"") + DAMAGES[name] + b"".join(after)
     path = folder(tmp_path, data, version(5))
-    found, error = read_on(path, BITCOIN.id)
+    found, error = read_until_error(path, BITCOIN.id)
     pings = [
         each["raw"][24:] for each in found if each["command"] == "ping" and each["error"] is None
     ]
@@ -216,7 +216,7 @@ def test_damage_in_the_middle_costs_what_it_hit(tmp_path: Path, name: str):
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_at_the_end_is_said(tmp_path: Path, name: str):
     data = version(0) + said(10, b"verack", b"") + DAMAGES[name]
-    found, error = read_on(folder(tmp_path, data, version(5)), BITCOIN.id)
+    found, error = read_until_error(folder(tmp_path, data, version(5)), BITCOIN.id)
     assert [each["command"] for each in found[:3]] == ["version", "version", "verack"]
     assert error is not None
 
@@ -225,7 +225,7 @@ def test_damage_at_the_beginning_costs_no_session(tmp_path: Path):
     """Not even where it stands in both files."""
     received = b"\1" * 50 + said(30) + said(40)
     sent = b"\2" * 70 + said(35, b"pong") + said(45, b"pong")
-    found, error = read_on(folder(tmp_path, received, sent), BITCOIN.id)
+    found, error = read_until_error(folder(tmp_path, received, sent), BITCOIN.id)
     assert error is not None
     assert [each["command"] for each in found if not each["junk"]] == ["ping", "pong"] * 2
     assert {each["session"] for each in found} == {1}
@@ -314,6 +314,6 @@ def test_networks_are_not_needed_to_see_damage(tmp_path: Path):
     """Any chain's folders are read alike."""
     path = folder(tmp_path, version(0) + b"\xff" * 60 + said(10), None)
     lbry = networks.get("lbry-regtest")
-    found, error = read_on(path, lbry.id)
+    found, error = read_until_error(path, lbry.id)
     assert error is not None
     assert [each["command"] for each in found if not each["junk"]] == ["version", "ping"]

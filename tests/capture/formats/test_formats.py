@@ -28,13 +28,13 @@ from tests.capture.changed_traffic import (
 )
 from tests.capture.recordings import TALK as PLAIN
 from tests.capture.recordings import pcap_of, recorded, segments_of
-from tests.capture.told import (
+from tests.capture.roundtrip import (
     CAPTURES,
     FORMATS,
-    as_core_holds,
-    conversation,
     converted,
+    core_messages,
     entries_of,
+    session_events,
 )
 
 UP, DOWN = Direction
@@ -51,10 +51,10 @@ def test_real_captures_go_from_any_format_to_any(tmp_path: Path, path: Path, pai
     first = converted(path, tmp_path / "1", pair[0])
     second = converted(first, tmp_path / "2", pair[1], REGTEST)
     if "core/" in pair:
-        assert as_core_holds(second, REGTEST) == as_core_holds(path, REGTEST)
+        assert core_messages(second, REGTEST) == core_messages(path, REGTEST)
     else:
         assert entries_of(second) == entries_of(path)
-        assert conversation(second) == conversation(path)
+        assert session_events(second) == session_events(path)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -64,7 +64,7 @@ def test_junk_and_wrong_frames_are_kept(tmp_path: Path, name: str, kind: str):
     path = recorded(tmp_path, PLAIN, kind)
     other = converted(path, tmp_path / "1", name)
     assert entries_of(other) == entries_of(path)
-    assert conversation(other) == conversation(path)
+    assert session_events(other) == session_events(path)
     back = converted(other, tmp_path / "2", "x.pcapng")
     assert legs(back) == legs(path)
     assert back.read_bytes() == converted(path, tmp_path / "3", "x.pcapng").read_bytes()
@@ -89,7 +89,7 @@ def test_verdicts_trails_and_what_went_out_are_kept(tmp_path: Path, name: str):
     record(path, TALK)  # a second section
     other = converted(path, tmp_path / "1", name)
     assert entries_of(other) == entries_of(path)
-    assert conversation(other) == conversation(path)
+    assert session_events(other) == session_events(path)
     back = converted(other, tmp_path / "2", "x.pcapng")
     assert legs(back) == legs(path)
     assert back.read_bytes() == converted(path, tmp_path / "3", "x.pcapng").read_bytes()

@@ -19,7 +19,7 @@ from lbcproxy.wire.envelope import frame
 from tests.capture.changed_traffic import TALK, record
 from tests.capture.recordings import TALK as PLAIN
 from tests.capture.recordings import recorded
-from tests.capture.told import CAPTURES, converted, entries_of, read_on
+from tests.capture.roundtrip import CAPTURES, converted, entries_of, read_until_error
 
 REGTEST = networks.get("lbry-regtest")
 PING = frame(REGTEST.magic, "ping", bytes(8))
@@ -89,7 +89,7 @@ def test_verdicts_that_show_prints_are_read(tmp_path: Path):
 def test_lines_without_payload_say_what_is_missing(tmp_path: Path):
     """They cannot be read again, and say what can be done."""
     printed = shown(CAPTURES[0], payload=False)
-    found, error = read_on(lines(tmp_path, *printed), REGTEST.id)
+    found, error = read_until_error(lines(tmp_path, *printed), REGTEST.id)
     assert found == []
     assert "line 1: it has no payload; `show -T ndjson -x` prints it" in str(error)
     assert error is not None
@@ -177,7 +177,7 @@ NOT_GOOD = {
 def test_a_bad_line_is_an_error_with_its_place(tmp_path: Path, line):
     """Everything before it is given; what it is about is said, not repeated at any length."""
     path = lines(tmp_path, *GOOD, line, MESSAGE)
-    found, error = read_on(path)
+    found, error = read_until_error(path)
     assert [each["raw"] for each in found] == [PING]
     assert error is not None
     assert "line 3" in str(error)
@@ -194,7 +194,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path):
         )
         with path.open("ab") as file:
             file.write(bad + b"\n")
-        found, error = read_on(path)
+        found, error = read_until_error(path)
         assert len(found) == 1
         assert error is not None
 
@@ -214,7 +214,7 @@ def test_every_beginning_gives_what_is_whole(tmp_path: Path):
     most = 0
     for size in range(1, len(whole), 11):
         path.write_bytes(whole[:size])
-        found, error = read_on(path)
+        found, error = read_until_error(path)
         bare = [[each | {"message": None} for each in one] for one in (found, wanted)]
         assert bare[0] == bare[1][: len(found)]
         assert len(found) >= most
@@ -235,7 +235,7 @@ def test_a_line_that_does_not_end_takes_no_more_memory_than_it_may(tmp_path: Pat
             for _ in range(100):
                 file.write(b"0" * (1 << 20))
         tracemalloc.start()
-        found, error = read_on(path)
+        found, error = read_until_error(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 20 << 20
@@ -282,4 +282,4 @@ def test_any_lines_are_read_or_refused(tmp_path_factory, data: st.DataObject):
             base[data.draw(st.sampled_from(KEYS))] = data.draw(VALUES)
         objects.append(base)
     path = lines(tmp_path_factory.mktemp("any"), *objects)
-    read_on(path, data.draw(st.sampled_from([None, REGTEST.id])) or REGTEST.id)
+    read_until_error(path, data.draw(st.sampled_from([None, REGTEST.id])) or REGTEST.id)

@@ -14,8 +14,8 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Session, SessionInfo
 from lbcproxy.session.events import SessionStarted, UpstreamConnected
 from lbcproxy.wire.envelope import frame
-from tests.capture.scenes import NETWORK, Play
-from tests.capture.told import FORMATS, converted
+from tests.capture.fake_sessions import NETWORK, FakeSessions
+from tests.capture.roundtrip import FORMATS, converted
 from tests.tools import REPOSITORY
 
 ONION = "abcdefghij234567abcdefghij234567abcdefghij234567abcdefgh.onion"
@@ -110,7 +110,7 @@ def test_any_two_ends_come_back(tmp_path: Path, client: Endpoint, listen: Endpoi
     """UNIX sockets, transports of tests, both ends alike: each session is read."""
     path = tmp_path / "live.pcapng"
     with path.open("wb") as file:
-        play = Play(Recorder(file.write, network=NETWORK.id))
+        play = FakeSessions(Recorder(file.write, network=NETWORK.id))
         for number in (1, 2):
             facts = SessionInfo(
                 number=number, network=NETWORK.id, client=client, listen=listen, upstream=listen
@@ -120,7 +120,7 @@ def test_any_two_ends_come_back(tmp_path: Path, client: Endpoint, listen: Endpoi
         for number in (1, 2):
             for direction in Direction:
                 raw = frame(NETWORK.magic, "ping", bytes([number] * 8))
-                play.pass_on(number, raw, direction)
+                play.receive(number, raw, direction)
     out = converted(path, tmp_path / "out", name)
     for each in (path, out):
         assert len(list(open_capture(each))) == 4
@@ -137,7 +137,7 @@ def test_an_upstream_that_is_named_keeps_its_name_on_both_legs(tmp_path: Path):
     path = tmp_path / "socks.pcapng"
     upstream = Endpoint(ONION, 9246)
     with path.open("wb") as file:
-        play = Play(Recorder(file.write, network=NETWORK.id, legs="both", changes=True))
+        play = FakeSessions(Recorder(file.write, network=NETWORK.id, legs="both", changes=True))
         for number in (1, 2):
             facts = SessionInfo(
                 number=number,
@@ -152,7 +152,7 @@ def test_an_upstream_that_is_named_keeps_its_name_on_both_legs(tmp_path: Path):
             play.observer.upstream_connected(facts, play.tick())
         for number in (1, 2):
             for direction in Direction:
-                play.pass_on(number, frame(NETWORK.magic, "ping", bytes([number] * 8)), direction)
+                play.receive(number, frame(NETWORK.magic, "ping", bytes([number] * 8)), direction)
     assert len(list(open_capture(path))) == 4
     found = list(all_events(open_capture(path)))
     locals_ = {each.info.local for each in found if isinstance(each, UpstreamConnected)}
@@ -171,9 +171,9 @@ def test_nonsense_for_names_is_passed_over(tmp_path: Path):
     for value in (7, "x:1", ["x"], ["x", -1], ["x", 70_000], [7, 7], {"x": 1}, None, ["x", 1, 2]):
         path = tmp_path / "crafted.pcapng"
         with path.open("wb") as file:
-            play = Play(Recorder(file.write, network=NETWORK.id))
-            play.begin(1, host="node.example", joined=False)
-            play.pass_on(1, frame(NETWORK.magic, "ping", bytes(8)))
+            play = FakeSessions(Recorder(file.write, network=NETWORK.id))
+            play.start(1, host="node.example", connected=False)
+            play.receive(1, frame(NETWORK.magic, "ping", bytes(8)))
         data = path.read_bytes()
         good = msgspec.json.encode(["node.example", 1001])
         assert good in data

@@ -16,9 +16,10 @@ from lbcproxy.session.events import Delivered, SessionStarted, UpstreamConnected
 from lbcproxy.wire.envelope import frame
 from tests.capture.changed_traffic import TALK as CHANGED
 from tests.capture.changed_traffic import record
-from tests.capture.recording.recorded_sessions import NETWORK, UP, Scene, ping
+from tests.capture.fake_sessions import NETWORK, UP, ping
+from tests.capture.recording.recorded_sessions import RecordedSessions
 from tests.capture.recordings import TALK, recorded
-from tests.capture.told import CAPTURES, converted, entries_of, written
+from tests.capture.roundtrip import CAPTURES, converted, entries_of, write_events
 from tests.tools import CASES
 
 PROBE, SYNC = CAPTURES
@@ -29,7 +30,7 @@ def merged(paths, out):
     """Merger files; give what became of which session, and the names of absent parts."""
     became = []
     merging = Merger([open_capture(path) for path in paths], lambda *each: became.append(each))
-    written(merging.events(), out)
+    write_events(merging.events(), out)
     return [(path, before, after) for path, before, after, _ in became], merging.absent
 
 
@@ -200,16 +201,16 @@ def test_both_legs_of_sessions_and_what_was_decided(tmp_path, every, legs):
 def test_a_message_of_ours_across_a_border_is_whole(tmp_path):
     """A file does not wait for the end of a long one for ever."""
     long = frame(NETWORK.magic, "block", bytes(100_000))
-    scene = Scene(tmp_path, rotate_size=4096)
-    scene.begin(1)
-    scene.begin(2)
+    sessions = RecordedSessions(tmp_path, rotate_size=4096)
+    sessions.start(1)
+    sessions.start(2)
     for start in range(0, len(long), 1_500):
-        scene.now += 1_000
-        scene.pass_on(1, long[start : start + 1_500])
-        scene.pass_on(2, ping(start))
-    scene.end(1)
-    scene.end(2)
-    paths = scene.close()
+        sessions.now += 1_000
+        sessions.receive(1, long[start : start + 1_500])
+        sessions.receive(2, ping(start))
+    sessions.end(1)
+    sessions.end(2)
+    paths = sessions.close()
     assert len(paths) > 3
     out = tmp_path / "out" / "merged.pcapng"
     out.parent.mkdir()
@@ -221,13 +222,13 @@ def test_a_message_of_ours_across_a_border_is_whole(tmp_path):
 
 def many_parts(tmp_path):
     """Record pings of one session into several files; give them in order."""
-    scene = Scene(tmp_path, rotate_size=2000)
-    scene.begin(1)
+    sessions = RecordedSessions(tmp_path, rotate_size=2000)
+    sessions.start(1)
     for number in range(100):
-        scene.now += 1_000_000
-        scene.pass_on(1, ping(number))
-    scene.end(1)
-    return sorted(scene.close(), key=lambda path: (len(path.name), path.name))
+        sessions.now += 1_000_000
+        sessions.receive(1, ping(number))
+    sessions.end(1)
+    return sorted(sessions.close(), key=lambda path: (len(path.name), path.name))
 
 
 def test_a_part_that_is_not_there_is_a_gap(tmp_path):
@@ -328,17 +329,17 @@ def test_a_part_of_an_older_recording_is_not_there(tmp_path):
 
 def test_recording_that_was_off_meanwhile(tmp_path):
     """The file that goes on says that nobody knows what passed."""
-    scene = Scene(tmp_path)
-    scene.begin(1)
-    scene.pass_on(1, ping(1))
-    session = scene.recording._sessions[1]
+    sessions = RecordedSessions(tmp_path)
+    sessions.start(1)
+    sessions.receive(1, ping(1))
+    session = sessions.recording._sessions[1]
     state = session._session.state.copy()
     session.leave()
-    scene.now += 1_000_000
-    session.join(state, scene.now)
-    scene.pass_on(1, ping(3))
-    scene.end(1)
-    paths = scene.close()
+    sessions.now += 1_000_000
+    session.join(state, sessions.now)
+    sessions.receive(1, ping(3))
+    sessions.end(1)
+    paths = sessions.close()
     assert len(paths) == 2
     out = tmp_path / "out" / "merged.pcapng"
     out.parent.mkdir()

@@ -5,7 +5,7 @@ import os
 from lbcproxy.capture import Recorder
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.writing.pcapng_blocks import build_block
-from tests.capture.scenes import MIDNIGHT, NETWORK, SECOND, Play, ping
+from tests.capture.fake_sessions import MIDNIGHT, NETWORK, SECOND, FakeSessions, ping
 
 NOW = MIDNIGHT + 1000 * SECOND
 DAY = 86_400 * SECOND
@@ -15,10 +15,10 @@ def capture(path, *, age=0, messages=10):
     """Write a capture of ours, last written so many seconds ago."""
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = []
-    play = Play(Recorder(parts.append, network=NETWORK.id))
-    play.begin(1)
+    play = FakeSessions(Recorder(parts.append, network=NETWORK.id))
+    play.start(1)
     for number in range(messages):
-        play.pass_on(1, ping(number))
+        play.receive(1, ping(number))
     play.end(1)
     path.write_bytes(b"".join(parts))
     dated(path, age)

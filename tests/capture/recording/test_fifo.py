@@ -16,22 +16,22 @@ HEAD = build_block(pcapng.SECTION, bytes(16))
 PATIENCE = 20
 
 
-class Told:
+class Notices:
     """What a recording says, from whatever thread."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.texts: list[str] = []
         self.reader = threading.Event()
 
     def __call__(self, text: str, bad: bool) -> None:
-        self.said.append(text)
+        self.texts.append(text)
         if text.endswith("has a reader"):
             self.reader.set()
 
 
 @pytest.fixture
-def told():
-    return Told()
+def notices():
+    return Notices()
 
 
 @pytest.fixture
@@ -53,18 +53,18 @@ def reader_of(path):
     return thread, found
 
 
-def test_a_pipe_is_written_when_its_reader_comes(pipe, told):
+def test_a_pipe_is_written_when_its_reader_comes(pipe, notices):
     """Until then all is held, in order; nothing waits for it, and nothing is lost."""
     disk = Background(1 << 20)
-    file = CaptureFile(str(pipe), disk, told).open()
-    assert told.said == [f"recording: waiting for a reader of {pipe}"]
+    file = CaptureFile(str(pipe), disk, notices).open()
+    assert notices.texts == [f"recording: waiting for a reader of {pipe}"]
     file.write(HEAD)
     for number in range(50):
         file.messages = 1
         file.write(b"%04d" % number)
     assert disk.drain(PATIENCE)
     thread, found = reader_of(pipe)
-    assert told.reader.wait(PATIENCE)
+    assert notices.reader.wait(PATIENCE)
     file.write(b"late")
     file.close()
     assert disk.close(PATIENCE)
@@ -73,33 +73,33 @@ def test_a_pipe_is_written_when_its_reader_comes(pipe, told):
     assert not file.lost
 
 
-def test_a_pipe_that_is_read_already_is_written_at_once(pipe, told):
+def test_a_pipe_that_is_read_already_is_written_at_once(pipe, notices):
     """As before: `wireshark -k -i pipe` may be first."""
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     disk = Background(1 << 20)
-    file = CaptureFile(str(pipe), disk, told).open()
+    file = CaptureFile(str(pipe), disk, notices).open()
     file.write(HEAD)
     file.write(b"data")
     file.close()
     assert disk.close(PATIENCE)
     assert os.read(reading, 1000) == HEAD + b"data"
     os.close(reading)
-    assert told.said == []
+    assert notices.texts == []
 
 
-def test_what_waits_for_a_reader_is_bounded(pipe, told):
+def test_what_waits_for_a_reader_is_bounded(pipe, notices):
     """What does not fit is lost, counted and reported, to the reader too, after what was held."""
     disk = Background(1000)
-    file = CaptureFile(str(pipe), disk, told).open()
+    file = CaptureFile(str(pipe), disk, notices).open()
     file.write(HEAD)
     for _ in range(5):
         file.messages = 2
         file.write(bytes(300))
         assert disk.drain(PATIENCE)
     assert (file.lost.messages, file.lost.size) == (4, 600)
-    assert told.said[1:] == [f"recording into {pipe} fails: nobody reads it, and 0 MiB wait"]
+    assert notices.texts[1:] == [f"recording into {pipe} fails: nobody reads it, and 0 MiB wait"]
     thread, found = reader_of(pipe)
-    assert told.reader.wait(PATIENCE)
+    assert notices.reader.wait(PATIENCE)
     assert disk.drain(PATIENCE)
     file.close()
     assert disk.close(PATIENCE)
@@ -109,25 +109,25 @@ def test_what_waits_for_a_reader_is_bounded(pipe, told):
     assert b"4 messages (600 bytes of capture) were not recorded before this" in got[900:]
 
 
-def test_a_pipe_that_nobody_ever_reads_is_a_loss(pipe, told):
+def test_a_pipe_that_nobody_ever_reads_is_a_loss(pipe, notices):
     """Said and counted at the end, so that `run` ends with 1."""
     disk = Background(1 << 20)
-    file = CaptureFile(str(pipe), disk, told).open()
+    file = CaptureFile(str(pipe), disk, notices).open()
     file.write(HEAD)
     file.messages = 3
     file.write(b"data")
     file.close()
     assert disk.close(PATIENCE)
     assert (file.lost.messages, file.lost.size) == (3, 4)
-    assert told.said[1:] == [f"recording into {pipe} fails: nobody has read it"]
+    assert notices.texts[1:] == [f"recording into {pipe} fails: nobody has read it"]
     assert file.is_done
     os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))  # lets the thread that waits go
 
 
-def test_a_pipe_into_which_nothing_was_to_be_written_lost_nothing(pipe, told):
+def test_a_pipe_into_which_nothing_was_to_be_written_lost_nothing(pipe, notices):
     """A header alone does not count as a loss."""
     disk = Background(1 << 20)
-    file = CaptureFile(str(pipe), disk, told).open()
+    file = CaptureFile(str(pipe), disk, notices).open()
     file.write(HEAD)
     file.close()
     assert disk.close(PATIENCE)

@@ -17,19 +17,19 @@ HEAD = build_block(pcapng.SECTION, bytes(16))
 
 
 class Disk(Background):
-    """A background that says what it was told."""
+    """A disk that keeps the warnings of its files."""
 
     def __init__(self, most=1 << 20):
         super().__init__(most)
-        self.said = []
+        self.warnings = []
         self.now = 0.0
 
     def file(self, path, **options):
-        return CaptureFile(str(path), self, self.told, clock=lambda: self.now, **options)
+        return CaptureFile(str(path), self, self.notify, clock=lambda: self.now, **options)
 
-    def told(self, text, bad):
+    def notify(self, text, bad):
         assert bad
-        self.said.append(text)
+        self.warnings.append(text)
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_full_disk_is_said_once_and_tried_again(tmp_path, disk, lay):
     put(disk, file, b"abcdefgh", 2)
     put(disk, file, b"ijkl", 1)
     assert path.read_bytes() == HEAD + b"12345678"
-    [said] = disk.said
+    [said] = disk.warnings
     assert said == f"recording into {path} fails: No space left on device"
     assert (file.lost.messages, file.lost.size) == (3, 12)
     full.room = 1000
@@ -199,7 +199,7 @@ def test_a_full_disk_is_said_once_and_tried_again(tmp_path, disk, lay):
     assert build_block(5, block[8:-4]) == block
     assert b"4 messages (20 bytes of capture) were not recorded before this" in block
     assert path.read_bytes().endswith(b"again")
-    assert disk.said[1:] == [
+    assert disk.warnings[1:] == [
         f"recording into {path} goes on: 4 messages (20 bytes of capture) were not recorded"
     ]
     assert str(file.lost) == "4 messages (20 bytes of capture) were not recorded"
@@ -259,15 +259,15 @@ def test_a_disk_that_hangs_holds_nobody_up(tmp_path, lay):
     file.messages = 3
     file.write(bytes(600))
     file.write(b"small, but there is no going on yet")
-    assert len(disk.said) == 1
-    assert "wait to be written" in disk.said[0]
+    assert len(disk.warnings) == 1
+    assert "wait to be written" in disk.warnings[0]
     assert file.lost.messages == 3
     stuck.end.set()
     assert disk.drain(10)
     file.write(b"on")
     assert disk.drain(10)
-    assert len(disk.said) == 2
-    assert "goes on: 3 messages" in disk.said[1]
+    assert len(disk.warnings) == 2
+    assert "goes on: 3 messages" in disk.warnings[1]
     file.close()
     assert disk.close(10)
 
@@ -283,7 +283,7 @@ def test_a_pipe_whose_reader_has_gone_is_not_tried_again(tmp_path, disk):
     put(disk, file, b"one", 1)
     disk.now += 10 * RETRY_INTERVAL
     put(disk, file, b"two", 1)
-    assert disk.said == [f"recording into {tmp_path / 'pipe'} fails: Broken pipe"]
+    assert disk.warnings == [f"recording into {tmp_path / 'pipe'} fails: Broken pipe"]
     assert file.lost.messages == 2
     file.close()
 
@@ -311,7 +311,7 @@ def test_an_error_at_the_end_of_a_file_costs_no_other(tmp_path, disk):
     file.close()
     assert disk.drain(10)
     assert file.is_done
-    assert disk.said == [f"recording into {path} fails at its end: Input/output error"]
+    assert disk.warnings == [f"recording into {path} fails at its end: Input/output error"]
     other = disk.file(tmp_path / "y.pcapng")
     put(disk, other, HEAD)
     assert (tmp_path / "y.pcapng").read_bytes() == HEAD

@@ -20,7 +20,7 @@ from lbcproxy.capture.recording.filename_pattern import fixed_folder, has_genera
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import ACCESS, create, make_folders
 from lbcproxy.proxy.budget import Budget
-from tests.capture.scenes import MIDNIGHT, NETWORK, Play, ping
+from tests.capture.fake_sessions import MIDNIGHT, NETWORK, FakeSessions, ping
 
 NAME = "20241004-000000"
 
@@ -43,7 +43,7 @@ class Scene:
 
     def __init__(self, folder, pattern="a/%Y%m%d-%H%M%S.pcapng", access="owner", **settings):
         self.folder = folder
-        self.told = []
+        self.notices = []
         self.disk = Background(1 << 24)
         self.recording = Recording(
             RecordingSettings(pattern=str(folder / pattern), access=ACCESS[access], **settings),
@@ -72,15 +72,15 @@ class Scene:
         )
 
     def say(self, text, bad):
-        self.told.append((text, bad))
+        self.notices.append((text, bad))
 
     def play(self):
         """Record a session that is reset."""
         self.recording.open()
         for observer in (self.recording, self.rings):
-            play = Play(observer)
-            play.begin(1)
-            play.pass_on(1, ping(1))
+            play = FakeSessions(observer)
+            play.start(1)
+            play.receive(1, ping(1))
             play.reset(1)
         self.recording.close()
         assert self.disk.close(10)

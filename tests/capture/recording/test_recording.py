@@ -11,73 +11,67 @@ from lbcproxy.capture import (
 )
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
-from tests.capture.recording.recorded_sessions import (
+from tests.capture.fake_sessions import (
     DOWN,
     MIDNIGHT,
     NETWORK,
     SECOND,
     UP,
-    Scene,
+    frames_by_session,
     ping,
 )
+from tests.capture.recording.recorded_sessions import RecordedSessions
 from tests.session.frames import verack, version
-
-
-def held(path):
-    """Return the frames in a file, by session and direction."""
-    found = {}
-    for entry in open_capture(path):
-        assert entry.error is None, entry
-        found.setdefault((entry.session, entry.direction), []).append(entry.raw)
-    return found
 
 
 def test_all_sessions_go_to_one_file(tmp_path):
     """That is the default."""
-    scene = Scene(tmp_path)
+    recorded = RecordedSessions(tmp_path)
     for number in (1, 2):
-        scene.begin(number)
-        scene.pass_on(number, ping(number))
-    scene.end(1)
-    scene.pass_on(2, ping(3), DOWN)
-    [file] = scene.close()
-    assert held(file) == {(1, UP): [ping(1)], (2, UP): [ping(2)], (2, DOWN): [ping(3)]}
+        recorded.start(number)
+        recorded.receive(number, ping(number))
+    recorded.end(1)
+    recorded.receive(2, ping(3), DOWN)
+    [file] = recorded.close()
+    assert frames_by_session(file) == {(1, UP): [ping(1)], (2, UP): [ping(2)], (2, DOWN): [ping(3)]}
 
 
 def test_each_session_may_have_its_file(tmp_path):
     """It is named by its number, begins with it and is closed at its end."""
-    scene = Scene(tmp_path, pattern=str(tmp_path / "{name}-{session}.pcapng"), per="session")
-    assert scene.files == []
+    recorded = RecordedSessions(
+        tmp_path, pattern=str(tmp_path / "{name}-{session}.pcapng"), per="session"
+    )
+    assert recorded.files == []
     for number in (1, 2, 3):
-        scene.begin(number)
-        scene.pass_on(number, ping(number))
-    scene.end(2)
-    assert scene.disk.drain(10)
-    sessions = scene.recording._sessions
+        recorded.start(number)
+        recorded.receive(number, ping(number))
+    recorded.end(2)
+    assert recorded.disk.drain(10)
+    sessions = recorded.recording._sessions
     assert set(sessions) == {1, 3}
-    files = scene.close()
+    files = recorded.close()
     assert [file.name for file in files] == [f"main-{number}.pcapng" for number in (1, 2, 3)]
     for number, file in enumerate(files, 1):
-        assert held(file) == {(number, UP): [ping(number)]}
+        assert frames_by_session(file) == {(number, UP): [ping(number)]}
 
 
 def test_a_file_that_is_full_is_followed_by_another(tmp_path):
     """Every file can be read alone, and together they hold everything, once."""
-    scene = Scene(tmp_path, rotate_size=4096)
-    scene.begin(1)
-    scene.begin(2)
+    recorded = RecordedSessions(tmp_path, rotate_size=4096)
+    recorded.start(1)
+    recorded.start(2)
     for number in range(200):
-        scene.pass_on(1 + number % 2, ping(number), DOWN if number % 3 else UP)
-    scene.end(1)
-    scene.end(2)
-    files = scene.close()
+        recorded.receive(1 + number % 2, ping(number), DOWN if number % 3 else UP)
+    recorded.end(1)
+    recorded.end(2)
+    files = recorded.close()
     assert len(files) > 3
     assert files[0].name == "x-2.pcapng" or files[0].name == "x.pcapng"
     order = sorted(files, key=lambda file: int(file.stem.partition("-")[2] or 1))
     got = {}
     for file in order:
         assert file.stat().st_size < 8192
-        for key, frames in held(file).items():
+        for key, frames in frames_by_session(file).items():
             got.setdefault(key, []).extend(frames)
     want = {}
     for number in range(200):
@@ -89,19 +83,19 @@ def test_a_file_that_is_full_is_followed_by_another(tmp_path):
 def test_no_message_is_cut_by_a_new_file(tmp_path):
     """It waits for the end of a long one, up to twice its size; then it waits no more."""
     long = frame(NETWORK.magic, "block", bytes(100_000))
-    scene = Scene(tmp_path, rotate_size=60_000)
-    scene.begin(1)
-    scene.begin(2)
-    scene.pass_on(1, long[:70_000])
-    scene.pass_on(2, ping(1))  # too long already, but a message is under way
-    assert scene.disk.drain(10)
-    assert len(scene.files) == 1
-    scene.pass_on(1, long[70_000:90_000])
-    scene.pass_on(1, long[90_000:])
-    scene.pass_on(2, ping(2))
-    assert scene.disk.drain(10)
-    assert len(scene.files) == 2
-    files = scene.close()
+    recorded = RecordedSessions(tmp_path, rotate_size=60_000)
+    recorded.start(1)
+    recorded.start(2)
+    recorded.receive(1, long[:70_000])
+    recorded.receive(2, ping(1))  # too long already, but a message is under way
+    assert recorded.disk.drain(10)
+    assert len(recorded.files) == 1
+    recorded.receive(1, long[70_000:90_000])
+    recorded.receive(1, long[90_000:])
+    recorded.receive(2, ping(2))
+    assert recorded.disk.drain(10)
+    assert len(recorded.files) == 2
+    files = recorded.close()
     assert [len(entry.raw) for entry in open_capture(min(files, key=lambda f: len(f.name)))] == [
         32,
         len(long),
@@ -110,51 +104,51 @@ def test_no_message_is_cut_by_a_new_file(tmp_path):
 
 def test_a_message_that_never_ends_does_not_hold_the_next_file_up(tmp_path):
     """Somebody may claim 32 MiB and say no more; a file has an end all the same."""
-    scene = Scene(tmp_path, rotate_size=4096)
-    scene.begin(1)
-    scene.begin(2)
-    scene.pass_on(1, frame(NETWORK.magic, "block", bytes(100_000))[:70])
+    recorded = RecordedSessions(tmp_path, rotate_size=4096)
+    recorded.start(1)
+    recorded.start(2)
+    recorded.receive(1, frame(NETWORK.magic, "block", bytes(100_000))[:70])
     for number in range(400):
-        scene.pass_on(2, ping(number))
-    assert all(file.stat().st_size < 12_288 for file in scene.close())
-    assert len(scene.files) > 2
+        recorded.receive(2, ping(number))
+    assert all(file.stat().st_size < 12_288 for file in recorded.close())
+    assert len(recorded.files) > 2
 
 
 def test_a_new_file_begins_at_the_hour(tmp_path):
     """By the clock on the wall, not by when the program was started."""
     pattern = str(tmp_path / "%Y" / "%m%d-%H%M.pcapng")
-    scene = Scene(tmp_path, pattern=pattern, rotate_every=3600.0)
-    scene.now = MIDNIGHT + 59 * 60 * SECOND
-    scene.begin(1)
-    scene.pass_on(1, ping(1))
-    scene.now = MIDNIGHT + 60 * 60 * SECOND
-    scene.pass_on(1, ping(2))
-    scene.now += 59 * 60 * SECOND
-    scene.pass_on(1, ping(3))
-    scene.now += 10 * 3600 * SECOND
-    scene.pass_on(1, ping(4))
-    files = scene.close()
+    recorded = RecordedSessions(tmp_path, pattern=pattern, rotate_every=3600.0)
+    recorded.now = MIDNIGHT + 59 * 60 * SECOND
+    recorded.start(1)
+    recorded.receive(1, ping(1))
+    recorded.now = MIDNIGHT + 60 * 60 * SECOND
+    recorded.receive(1, ping(2))
+    recorded.now += 59 * 60 * SECOND
+    recorded.receive(1, ping(3))
+    recorded.now += 10 * 3600 * SECOND
+    recorded.receive(1, ping(4))
+    files = recorded.close()
     assert [file.relative_to(tmp_path).as_posix() for file in files] == [
         "2024/1004-0000.pcapng",
         "2024/1004-0100.pcapng",
         "2024/1004-1159.pcapng",
     ]
-    assert [sum(map(len, held(file).values())) for file in files] == [1, 2, 1]
+    assert [sum(map(len, frames_by_session(file).values())) for file in files] == [1, 2, 1]
 
 
 def test_a_clock_that_is_put_back_does_not_keep_a_file_for_ever(tmp_path):
     """It was a year ahead: the file would have grown for a year."""
     pattern = str(tmp_path / "%Y%m%d-%H%M.pcapng")
-    scene = Scene(tmp_path, pattern=pattern, rotate_every=3600.0)
-    scene.now = MIDNIGHT + 365 * 86_400 * SECOND
-    scene.recording.reopen()
-    scene.begin(1)
-    scene.now = MIDNIGHT
+    recorded = RecordedSessions(tmp_path, pattern=pattern, rotate_every=3600.0)
+    recorded.now = MIDNIGHT + 365 * 86_400 * SECOND
+    recorded.recording.reopen()
+    recorded.start(1)
+    recorded.now = MIDNIGHT
     for number in range(3):
-        scene.pass_on(1, ping(number))
-        scene.now += 3600 * SECOND
-    files = scene.close()
-    held_by = {file.name: sum(map(len, held(file).values())) for file in files}
+        recorded.receive(1, ping(number))
+        recorded.now += 3600 * SECOND
+    files = recorded.close()
+    held_by = {file.name: sum(map(len, frames_by_session(file).values())) for file in files}
     assert held_by["20251004-0000.pcapng"] == 0
     assert held_by["20241004-0000-2.pcapng"] == 1
     assert sum(held_by.values()) == 3
@@ -162,11 +156,11 @@ def test_a_clock_that_is_put_back_does_not_keep_a_file_for_ever(tmp_path):
 
 def test_a_later_file_knows_the_version_that_was_agreed(tmp_path):
     """Else its messages would be read as of another."""
-    scene = Scene(tmp_path, rotate_size=700)
-    scene.begin(1)
+    recorded = RecordedSessions(tmp_path, rotate_size=700)
+    recorded.start(1)
     for number in range(10):
-        scene.pass_on(1, ping(number))
-    files = scene.close()
+        recorded.receive(1, ping(number))
+    files = recorded.close()
     text = b"".join(file.read_bytes() for file in files)
     assert text.count(b'"continued":true') == len(files) - 1
     assert f'"protocol_version":{NETWORK.protocol_version}'.encode() in text
@@ -174,46 +168,46 @@ def test_a_later_file_knows_the_version_that_was_agreed(tmp_path):
 
 def test_a_file_that_was_moved_away_is_replaced_by_a_new_one(tmp_path):
     """On SIGHUP; one that is where it was goes on."""
-    scene = Scene(tmp_path)
-    scene.begin(1)
-    scene.pass_on(1, ping(1))
-    assert scene.disk.drain(10)
-    scene.recording.reopen()
-    scene.pass_on(1, ping(2))
-    assert scene.disk.drain(10)
+    recorded = RecordedSessions(tmp_path)
+    recorded.start(1)
+    recorded.receive(1, ping(1))
+    assert recorded.disk.drain(10)
+    recorded.recording.reopen()
+    recorded.receive(1, ping(2))
+    assert recorded.disk.drain(10)
     (tmp_path / "x.pcapng").rename(tmp_path / "old.pcapng")
-    scene.recording.reopen()
-    scene.pass_on(1, ping(3))
-    scene.close()
-    assert held(tmp_path / "old.pcapng") == {(1, UP): [ping(1), ping(2)]}
-    assert held(tmp_path / "x.pcapng") == {(1, UP): [ping(3)]}
+    recorded.recording.reopen()
+    recorded.receive(1, ping(3))
+    recorded.close()
+    assert frames_by_session(tmp_path / "old.pcapng") == {(1, UP): [ping(1), ping(2)]}
+    assert frames_by_session(tmp_path / "x.pcapng") == {(1, UP): [ping(3)]}
 
 
 def test_a_recording_that_is_no_longer_wanted_ends_with_its_last_session(tmp_path):
     """A change of the config loses nothing."""
-    scene = Scene(tmp_path)
-    scene.begin(1)
-    scene.recording.retire()
-    scene.pass_on(1, ping(1))
-    scene.end(1)
-    assert scene.disk.drain(10)
-    assert scene.recording.last.is_done
-    assert held(tmp_path / "x.pcapng") == {(1, UP): [ping(1)]}
-    assert scene.disk.close(1)
+    recorded = RecordedSessions(tmp_path)
+    recorded.start(1)
+    recorded.recording.retire()
+    recorded.receive(1, ping(1))
+    recorded.end(1)
+    assert recorded.disk.drain(10)
+    assert recorded.recording.last.is_done
+    assert frames_by_session(tmp_path / "x.pcapng") == {(1, UP): [ping(1)]}
+    assert recorded.disk.close(1)
 
 
 def test_losses_are_summed_over_files(tmp_path):
     """Those of files long closed too."""
-    scene = Scene(tmp_path, pattern=str(tmp_path / "{session}.pcapng"), per="session")
-    scene.disk.most = 100
+    recorded = RecordedSessions(tmp_path, pattern=str(tmp_path / "{session}.pcapng"), per="session")
+    recorded.disk.most = 100
     for number in (1, 2, 3):
-        scene.begin(number)
-        scene.pass_on(number, ping(1) * 10)
-        scene.end(number)
-        assert scene.disk.drain(10)
-    assert scene.recording.lost.messages == 30
-    assert len([text for text, bad in scene.told if bad and "fails" in text]) == 3
-    scene.close()
+        recorded.start(number)
+        recorded.receive(number, ping(1) * 10)
+        recorded.end(number)
+        assert recorded.disk.drain(10)
+    assert recorded.recording.lost.messages == 30
+    assert len([text for text, bad in recorded.notices if bad and "fails" in text]) == 3
+    recorded.close()
 
 
 @pytest.mark.parametrize(
@@ -241,15 +235,15 @@ def test_a_pattern_that_means_nothing_is_refused(pattern):
 
 def test_a_later_file_is_read_with_the_numbers_and_the_version_of_the_first(tmp_path):
     """`feefilter` is none at 60000, and session 7 is session 7 in every file."""
-    scene = Scene(tmp_path, rotate_size=1500)
-    scene.begin(6)
-    scene.begin(7)
+    recorded = RecordedSessions(tmp_path, rotate_size=1500)
+    recorded.start(6)
+    recorded.start(7)
     for direction in Direction:
-        scene.pass_on(7, version(60_000) + verack(), direction)
+        recorded.receive(7, version(60_000) + verack(), direction)
     fee = frame(NETWORK.magic, "feefilter", bytes(8))
     for _ in range(20):
-        scene.pass_on(7, fee)
-    files = scene.close()
+        recorded.receive(7, fee)
+    files = recorded.close()
     assert len(files) > 2
     entries = [entry for file in files for entry in open_capture(file)]
     assert {entry.session for entry in entries} == {7}
@@ -261,54 +255,54 @@ def test_a_later_file_is_read_with_the_numbers_and_the_version_of_the_first(tmp_
 def test_a_second_run_in_a_file_has_other_numbers(tmp_path):
     """Each counts from 1; a file does not mix them up."""
     for _ in range(2):
-        scene = Scene(tmp_path)
-        scene.begin(1)
-        scene.pass_on(1, ping(1))
-        scene.end(1)
-        scene.close()
+        recorded = RecordedSessions(tmp_path)
+        recorded.start(1)
+        recorded.receive(1, ping(1))
+        recorded.end(1)
+        recorded.close()
     assert [entry.session for entry in open_capture(tmp_path / "x.pcapng")] == [1, 2]
 
 
 def test_a_file_that_is_continued_is_as_long_as_it_is(tmp_path):
     """A service that is started each hour has files of a size all the same."""
     for _ in range(4):
-        scene = Scene(tmp_path, rotate_size=4096)
-        scene.begin(1)
+        recorded = RecordedSessions(tmp_path, rotate_size=4096)
+        recorded.start(1)
         for number in range(20):
-            scene.pass_on(1, ping(number))
-        scene.end(1)
-        scene.close()
-    assert len(scene.files) > 1
-    assert all(file.stat().st_size < 8192 for file in scene.files)
+            recorded.receive(1, ping(number))
+        recorded.end(1)
+        recorded.close()
+    assert len(recorded.files) > 1
+    assert all(file.stat().st_size < 8192 for file in recorded.files)
 
 
 def test_a_file_of_yesterday_is_not_continued_for_long(tmp_path):
     """With a file each day, what comes today is not in it."""
-    scene = Scene(tmp_path)
-    scene.begin(1)
-    scene.end(1)
-    [old] = scene.close()
+    recorded = RecordedSessions(tmp_path)
+    recorded.start(1)
+    recorded.end(1)
+    [old] = recorded.close()
     os.utime(old, ns=(MIDNIGHT - SECOND, MIDNIGHT - SECOND))
-    scene = Scene(tmp_path, rotate_every=86400.0)
-    scene.begin(1)
-    scene.pass_on(1, ping(1))
-    files = scene.close()
-    assert [sum(map(len, held(file).values())) for file in files] == [1, 0]
+    recorded = RecordedSessions(tmp_path, rotate_every=86400.0)
+    recorded.start(1)
+    recorded.receive(1, ping(1))
+    files = recorded.close()
+    assert [sum(map(len, frames_by_session(file).values())) for file in files] == [1, 0]
 
 
 def test_no_file_begins_while_the_disk_fails(tmp_path):
     """It would fail as well; and the one there has to say what is missing."""
-    scene = Scene(tmp_path, rotate_size=4096)
-    scene.begin(1)
-    scene.disk.most = 1
+    recorded = RecordedSessions(tmp_path, rotate_size=4096)
+    recorded.start(1)
+    recorded.disk.most = 1
     for number in range(200):
-        scene.pass_on(1, ping(number))
-    assert scene.disk.drain(10)
-    assert len(scene.files) == 1
-    scene.disk.most = 1 << 20
-    scene.pass_on(1, ping(200))
-    scene.pass_on(1, ping(201))
-    files = scene.close()
-    assert len([text for text, bad in scene.told if "fails" in text]) == 1
+        recorded.receive(1, ping(number))
+    assert recorded.disk.drain(10)
+    assert len(recorded.files) == 1
+    recorded.disk.most = 1 << 20
+    recorded.receive(1, ping(200))
+    recorded.receive(1, ping(201))
+    files = recorded.close()
+    assert len([text for text, bad in recorded.notices if "fails" in text]) == 1
     text = b"".join(file.read_bytes() for file in files)
     assert text.count(b"200 messages (") == 1

@@ -14,8 +14,8 @@ from lbcproxy.capture import Retention, RetentionPolicy, file_name
 from lbcproxy.capture.compression import KINDS, has_same_content
 from lbcproxy.capture.recording.file_ages import TRUST_DELAY, FinishedFiles
 from lbcproxy.capture.recording.filename_pattern import FilesOfPattern
+from tests.capture.fake_sessions import NETWORK, SECOND
 from tests.capture.recording.aged_files import DAY, NOW, capture, dated, foreign
-from tests.capture.scenes import NETWORK, SECOND
 
 
 class Scene:
@@ -26,12 +26,12 @@ class Scene:
         self.seconds = 0.0
         self.written = FinishedFiles(lambda: self.seconds)
         self.folder = folder
-        self.told = []
+        self.notices = []
         self.steps = 1 << 30
         self.tidier = Retention(
             str(folder / pattern),
             RetentionPolicy(**keeping),
-            lambda text, bad: self.told.append((text, bad)),
+            lambda text, bad: self.notices.append((text, bad)),
             network=NETWORK.id,
             name="main",
             now=lambda: self.now,
@@ -138,7 +138,7 @@ def test_the_oldest_are_deleted_while_all_are_too_much(tmp_path):
     sizes = [capture(scene.path(number), age=100 - number).stat().st_size for number in range(5)]
     scene = Scene(tmp_path, size=sum(sizes[2:]))
     assert scene.tidy() == [scene.path(number).name for number in (2, 3, 4)]
-    assert [text for text, _ in scene.told] == [
+    assert [text for text, _ in scene.notices] == [
         f"deleted {scene.path(number)}, {sizes[number]:,} bytes: more than record_keep_size"
         for number in (0, 1)
     ]
@@ -151,7 +151,7 @@ def test_those_that_are_too_old_are_deleted(tmp_path):
     for number, age in ((1, 49), (2, 51), (3, 5000)):
         capture(scene.path(number), age=age)
     assert scene.tidy() == [scene.path(1).name]
-    assert all("record_keep_age" in text for text, _ in scene.told)
+    assert all("record_keep_age" in text for text, _ in scene.notices)
 
 
 @pytest.mark.parametrize("begin", [0, 1_500_000_000 * SECOND, NOW - 30 * DAY, NOW + 9000 * DAY])
@@ -232,7 +232,7 @@ def test_what_is_not_ours_is_never_touched(tmp_path, keeping):
     before = sorted(tmp_path.rglob("*"))
     scene.tidy()
     assert sorted(tmp_path.rglob("*")) == before
-    assert scene.told == []
+    assert scene.notices == []
 
 
 def test_files_of_others_do_not_count(tmp_path):
@@ -280,7 +280,7 @@ def test_what_is_whole_is_compressed(tmp_path, kind):
     assert len(raw) < len(data) / 2
     assert packed.stat().st_mtime_ns == state.st_mtime_ns
     assert packed.stat().st_mode == state.st_mode
-    [(text, bad)] = scene.told
+    [(text, bad)] = scene.notices
     assert text == f"compressed {path} to {packed}: {len(data):,} to {len(raw):,} bytes"
     assert not bad
     assert scene.tidy() == [packed.name]
@@ -318,10 +318,10 @@ def test_what_a_crash_has_left_is_tidied(tmp_path):
     Path(f"{third}.gz").write_bytes(gzip.compress(b"something else"))
     names = [f"{first.name}.gz", f"{second.name}.gz", third.name, f"{third.name}.gz"]
     assert scene.tidy() == names
-    bad = [text for text, bad in scene.told if bad]
+    bad = [text for text, bad in scene.notices if bad]
     assert bad == [f"cannot compress {third}: it already exists"]
     assert scene.tidy() == names
-    assert len([text for text, bad in scene.told if bad]) == 1
+    assert len([text for text, bad in scene.notices if bad]) == 1
 
 
 def test_a_copy_that_another_process_makes_is_left_to_it(tmp_path):
@@ -353,7 +353,7 @@ def test_wherever_it_ends_nothing_is_lost(tmp_path, monkeypatch, moment):
         else:
             patch.setattr(Path, moment, fail)
         scene.tidier.apply()
-    assert any(bad and "No space left" in text for text, bad in scene.told)
+    assert any(bad and "No space left" in text for text, bad in scene.notices)
     assert not list(tmp_path.glob("*.part"))
     if moment == "unlink":
         assert gzip.decompress(Path(f"{path}.gz").read_bytes()) == data

@@ -17,14 +17,14 @@ from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import End, EndCause
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 from lbcproxy.wire.envelope import frame
-from tests.capture.scenes import DOWN, NETWORK, UP, Play, ping
+from tests.capture.fake_sessions import DOWN, NETWORK, UP, FakeSessions, ping
 
 BAD = ping(1)[:-1] + b"x"
 LONG = frame(NETWORK.magic, "block", bytes(100_000))
 REJECT = frame(NETWORK.magic, "reject", b"\x02tx\x10\x00" + bytes(32))
 
 
-class Scene(Play):
+class Scene(FakeSessions):
     """Rings below a folder; `memory` is what all of them may take."""
 
     def __init__(
@@ -39,14 +39,14 @@ class Scene(Play):
     ):
         super().__init__()
         self.folder = folder
-        self.told = []
+        self.notices = []
         self.disk = Background(1 << 24)
         self.budget = Budget(memory)
         pattern = str(folder / "{name}" / "{session}.pcapng")
         self.observer = self.rings = Rings(
             RingSettings(messages=messages, size=size, pattern=pattern, reasons=tuple(on)),
             self.disk,
-            lambda text, bad: self.told.append((text, bad)),
+            lambda text, bad: self.notices.append((text, bad)),
             self.budget,
             network=NETWORK.id,
             name="main",
@@ -67,7 +67,7 @@ class Scene(Play):
     def files(self):
         """Return what was written, once everything is."""
         assert self.disk.drain(10)
-        assert not [text for text, bad in self.told if bad]
+        assert not [text for text, bad in self.notices if bad]
         return sorted(self.folder.rglob("*.pcapng"))
 
     @property
@@ -102,9 +102,9 @@ def reason_of(path):
 def test_the_last_messages_are_written_when_a_node_breaks_off(tmp_path):
     """As a session that goes on, with the version that was agreed, to its end."""
     scene = Scene(tmp_path, messages=5)
-    scene.begin(3, agreed=60_001)
+    scene.start(3, version=60_001)
     for number in range(100):
-        scene.pass_on(3, ping(number), DOWN if number % 3 else UP)
+        scene.receive(3, ping(number), DOWN if number % 3 else UP)
     scene.reset(3)
     assert raws(scene.file) == [ping(number) for number in range(95, 100)]
     assert end_of(scene.file) == "server reset"
@@ -113,7 +113,7 @@ def test_the_last_messages_are_written_when_a_node_breaks_off(tmp_path):
     assert b'"protocol_version":60001' in text
     assert reason_of(scene.file) == "reset"
     assert scene.file == tmp_path / "main" / "3.pcapng"
-    assert scene.told == [(f"session 3: reset, its last 5 messages are in {scene.file}", False)]
+    assert scene.notices == [(f"session 3: reset, its last 5 messages are in {scene.file}", False)]
     assert scene.rings.is_idle
     assert scene.budget.held == 0
 
@@ -121,8 +121,8 @@ def test_the_last_messages_are_written_when_a_node_breaks_off(tmp_path):
 def test_a_session_that_is_short_is_written_whole(tmp_path):
     """With its beginning: nothing was let go of."""
     scene = Scene(tmp_path, messages=100)
-    scene.begin(1)
-    scene.pass_on(1, ping(1))
+    scene.start(1)
+    scene.receive(1, ping(1))
     scene.reset(1)
     assert raws(scene.file) == [ping(1)]
     assert b"continued" not in scene.file.read_bytes()
@@ -132,9 +132,9 @@ def test_a_session_that_is_short_is_written_whole(tmp_path):
 def test_both_legs_are_in_it_where_messages_may_change(tmp_path, changes):
     """As in a recording."""
     scene = Scene(tmp_path, messages=3, changes=changes)
-    scene.begin(1)
+    scene.start(1)
     for number in range(10):
-        scene.pass_on(1, ping(number))
+        scene.receive(1, ping(number))
     scene.reset(1)
     assert raws(scene.file) == [ping(7), ping(8), ping(9)]
     assert scene.file.read_bytes().count(ping(9)) == 1 + changes
@@ -143,9 +143,9 @@ def test_both_legs_are_in_it_where_messages_may_change(tmp_path, changes):
 def test_of_messages_that_came_together_at_least_so_many_are_kept(tmp_path):
     """What one read brought is kept or not as a whole."""
     scene = Scene(tmp_path, messages=5)
-    scene.begin(1)
+    scene.start(1)
     for number in range(0, 40, 4):
-        scene.pass_on(1, b"".join(map(ping, range(number, number + 4))))
+        scene.receive(1, b"".join(map(ping, range(number, number + 4))))
     scene.reset(1)
     assert raws(scene.file) == [ping(number) for number in range(32, 40)]
 
@@ -153,13 +153,13 @@ def test_of_messages_that_came_together_at_least_so_many_are_kept(tmp_path):
 def test_bytes_bound_it_as_well(tmp_path):
     """A message longer than the ring is not kept; what comes after it is."""
     scene = Scene(tmp_path, messages=1000, size=20_000)
-    scene.begin(1)
+    scene.start(1)
     for number in range(1000):
-        scene.pass_on(1, ping(number))
+        scene.receive(1, ping(number))
         assert scene.rings.rings[0].held <= 20_000
-    scene.pass_on(1, LONG)
+    scene.receive(1, LONG)
     assert scene.rings.rings[0].held == 0
-    scene.pass_on(1, ping(1))
+    scene.receive(1, ping(1))
     scene.reset(1)
     assert raws(scene.file) == [ping(1)]
 
@@ -171,11 +171,11 @@ def test_it_begins_where_a_message_does(tmp_path_factory, cuts, messages):
     sent = [ping(1), LONG, ping(2), ping(3), LONG[:24] + LONG[24:], ping(4)]
     stream, place = b"".join(sent), 0
     scene = Scene(tmp_path_factory.mktemp("ring"), messages=messages)
-    scene.begin(1)
+    scene.start(1)
     for cut in cuts:
-        scene.pass_on(1, stream[place : place + cut])
+        scene.receive(1, stream[place : place + cut])
         place += cut
-    scene.pass_on(1, stream[place:])
+    scene.receive(1, stream[place:])
     scene.reset(1)
     found = raws(scene.file)
     assert found == sent[len(sent) - len(found) :]
@@ -186,13 +186,13 @@ def test_all_rings_together_are_bounded(tmp_path):
     """The biggest is emptied, and goes on from there."""
     scene = Scene(tmp_path, messages=1000, memory=100_000)
     for session in (1, 2):
-        scene.begin(session)
+        scene.start(session)
     for number in range(100):
-        scene.pass_on(1, ping(number))
+        scene.receive(1, ping(number))
     for number in range(100):
-        scene.pass_on(2, ping(number))
+        scene.receive(2, ping(number))
     assert scene.budget.held <= 100_000
-    scene.pass_on(1, ping(5))
+    scene.receive(1, ping(5))
     for session in (1, 2):
         scene.reset(session)
     one, two = scene.files
@@ -204,7 +204,7 @@ def test_all_rings_together_are_bounded(tmp_path):
 def test_memory_is_flat(tmp_path):
     """After a hundred thousand messages it is what it was after one thousand."""
     scene = Scene(tmp_path, messages=200)
-    scene.begin(1)
+    scene.start(1)
     runs = [b"".join(map(ping, range(start, start + 10))) for start in range(0, 1000, 10)]
 
     def used():
@@ -214,11 +214,11 @@ def test_memory_is_flat(tmp_path):
     tracemalloc.start()
     try:
         for run in runs:
-            scene.pass_on(1, run)
+            scene.receive(1, run)
         before = used()
         for _ in range(100):
             for run in runs:
-                scene.pass_on(1, run)
+                scene.receive(1, run)
         assert used() < before + 20_000
         assert before < 2 * scene.rings.rings[0].held + 100_000
     finally:
@@ -228,7 +228,7 @@ def test_memory_is_flat(tmp_path):
 def test_what_was_decoded_of_it_is_not_kept(tmp_path):
     """A block's record is many times as long as its bytes."""
     scene = Scene(tmp_path)
-    scene.begin(1)
+    scene.start(1)
     core, facts = scene.sessions[1]
     [delivery] = core.receive(UP, ping(1), scene.tick())
     scene.observer.passed(facts, UP, [delivery], scene.now)
@@ -243,16 +243,16 @@ def test_what_was_decoded_of_it_is_not_kept(tmp_path):
 def test_bytes_that_are_wrong_are_written_at_once_and_once_each_way(tmp_path):
     """A node that goes on sending rubbish does not fill the disk; the session goes on."""
     scene = Scene(tmp_path)
-    scene.begin(1)
-    scene.pass_on(1, ping(1) + BAD)
+    scene.start(1)
+    scene.receive(1, ping(1) + BAD)
     file = scene.file
     assert [each.error is None for each in open_capture(file)] == [True, False]
     assert reason_of(file) == "error"
     for _ in range(10):
-        scene.pass_on(1, BAD)
-        scene.pass_on(1, b"rubbish" * 10)
+        scene.receive(1, BAD)
+        scene.receive(1, b"rubbish" * 10)
     assert len(scene.files) == 1
-    scene.pass_on(1, BAD, DOWN)
+    scene.receive(1, BAD, DOWN)
     assert len(scene.files) == 2
 
 
@@ -261,8 +261,8 @@ def test_a_reject_is_written(tmp_path, more):
     """Among others or alone; with `reject` not among the reasons it is not."""
     for number, (on, files) in enumerate(((DEFAULT_REASONS, 1), (("reset",), 0))):
         scene = Scene(tmp_path / str(number), on=on)
-        scene.begin(1)
-        scene.pass_on(1, more + REJECT, DOWN)
+        scene.start(1)
+        scene.receive(1, more + REJECT, DOWN)
         assert [reason_of(each) for each in scene.files] == ["reject"] * files
 
 
@@ -289,7 +289,7 @@ ENDS = {
 def test_an_end_is_a_reason_of_one_kind(tmp_path, end, reason, on):
     """Written are those that are asked for."""
     scene = Scene(tmp_path, on=(on,))
-    scene.begin(1, agreed=70_000)
+    scene.start(1, version=70_000)
     scene.end(1, end)
     assert [reason_of(each) for each in scene.files] == ([on] if on == reason else [])
 
@@ -307,8 +307,8 @@ def test_an_end_is_a_reason_of_one_kind(tmp_path, end, reason, on):
 def test_a_plugin_that_ends_a_session_has_its_ring_written_whatever_it_says(tmp_path, words):
     """Its words are for people: they once switched the ring off, or gave another reason."""
     scene = Scene(tmp_path)
-    scene.begin(1, agreed=70_000)
-    scene.pass_on(1, ping(1))
+    scene.start(1, version=70_000)
+    scene.receive(1, ping(1))
     scene.end(1, End(EndCause.PLUGIN, detail=words, name="guard"))
     assert reason_of(scene.file) == "dropped"
 
@@ -316,9 +316,9 @@ def test_a_plugin_that_ends_a_session_has_its_ring_written_whatever_it_says(tmp_
 def test_an_end_before_the_handshake_is_a_refusal(tmp_path):
     """Whoever closes; but not of an upstream that was never there."""
     scene = Scene(tmp_path, on=("refused",))
-    scene.begin(1)
+    scene.start(1)
     scene.end(1, End(EndCause.CLOSED, DOWN))
-    scene.begin(2, joined=False)
+    scene.start(2, connected=False)
     scene.end(2, End(EndCause.UNREACHABLE, DOWN, "connection refused"))
     assert [reason_of(each) for each in scene.files] == ["refused"]
 
@@ -327,10 +327,10 @@ def test_one_may_ask_for_it(tmp_path):
     """Of all, or of some; the session goes on, and so does its ring."""
     scene = Scene(tmp_path, on=())
     for number in (1, 2):
-        scene.begin(number, host=f"10.0.0.{number}")
-        scene.pass_on(number, ping(number))
+        scene.start(number, host=f"10.0.0.{number}")
+        scene.receive(number, ping(number))
     assert scene.rings.write_all("by hand", lambda facts: facts.number == 2) == 1
-    scene.pass_on(2, ping(3))
+    scene.receive(2, ping(3))
     assert raws(scene.file) == [ping(2)]
     assert scene.rings.write_all("by hand") == 2
     assert [raws(file) for file in scene.files] == [[ping(1)], [ping(2), ping(3)], [ping(2)]]
@@ -343,12 +343,12 @@ def test_what_cannot_be_written_is_told_and_counted(tmp_path):
     """A folder that is a file, say."""
     (tmp_path / "main").write_text("")
     scene = Scene(tmp_path)
-    scene.begin(1)
-    scene.pass_on(1, ping(1))
+    scene.start(1)
+    scene.receive(1, ping(1))
     scene.reset(1)
     assert scene.disk.drain(10)
     assert scene.rings.lost.messages == 1
-    [(text, bad)] = scene.told
+    [(text, bad)] = scene.notices
     assert bad
     assert "fails" in text
 
@@ -372,9 +372,9 @@ def test_of_a_ring_on_a_full_disk_the_newest_is_written(tmp_path, monkeypatch, r
     """Whole and readable, with what is missing said in it; all of it when there is room again."""
     scene = Scene(tmp_path, messages=100)
     disk = Full(monkeypatch)
-    scene.begin(1)
+    scene.start(1)
     for number in range(60):
-        scene.pass_on(1, ping(number), DOWN if number % 3 else UP)
+        scene.receive(1, ping(number), DOWN if number % 3 else UP)
     disk.room = room
     scene.reset(1)
     assert scene.disk.drain(10)
@@ -388,20 +388,20 @@ def test_of_a_ring_on_a_full_disk_the_newest_is_written(tmp_path, monkeypatch, r
     assert scene.rings.lost.messages == 60 - len(some)
     lost = 60 - len(some)
     assert f"{lost:,} messages".encode() in file.read_bytes()
-    [(text, bad)] = scene.told
+    [(text, bad)] = scene.notices
     assert bad
     assert text.startswith(f"session 1: reset: writing its ring to {file} fails: No space left on")
     assert text.endswith(f"{file} has the last {len(some)} of its 60 messages so far")
     scene.wait(RETRY_INTERVAL / 2)
     scene.wait()
-    assert len(scene.told) == 1
+    assert len(scene.notices) == 1
     disk.room = 1 << 30
     scene.wait()
     [again] = tmp_path.rglob("*.pcapng")
     assert again == file
     assert raws(file) == [ping(number) for number in range(60)]
     assert not scene.rings.lost
-    assert scene.told[1:] == [(f"session 1: reset, its last 60 messages are in {file}", False)]
+    assert scene.notices[1:] == [(f"session 1: reset, its last 60 messages are in {file}", False)]
 
 
 @pytest.mark.parametrize("room", [0, 10, 300])
@@ -409,8 +409,8 @@ def test_where_nothing_fits_nothing_is_left_and_the_ring_is_kept(tmp_path, monke
     """A file without its beginning cannot be read, and its name would be taken."""
     scene = Scene(tmp_path)
     disk = Full(monkeypatch)
-    scene.begin(1)
-    scene.pass_on(1, ping(1))
+    scene.start(1)
+    scene.receive(1, ping(1))
     disk.room = room
     scene.reset(1)
     assert scene.disk.drain(10)
@@ -428,14 +428,14 @@ def test_a_ring_that_could_never_be_written_counts_as_lost(tmp_path, monkeypatch
     """`run` then ends with exit code 1."""
     scene = Scene(tmp_path)
     Full(monkeypatch).room = 0
-    scene.begin(1)
-    scene.pass_on(1, ping(1))
+    scene.start(1)
+    scene.receive(1, ping(1))
     scene.reset(1)
     scene.rings.close()
     assert scene.disk.drain(10)
     assert scene.rings.lost.messages == 1
     assert not scene.rings.is_waiting
-    assert scene.told[-1][0].startswith("session 1: reset: its ring is given up: 1 messages")
+    assert scene.notices[-1][0].startswith("session 1: reset: its ring is given up: 1 messages")
 
 
 def test_a_ring_whose_place_cannot_be_written_is_kept(tmp_path):
@@ -444,8 +444,8 @@ def test_a_ring_whose_place_cannot_be_written_is_kept(tmp_path):
     blocked.write_text("")
     scene = Scene(tmp_path)
     for number in (1, 2):
-        scene.begin(number)
-        scene.pass_on(number, ping(number))
+        scene.start(number)
+        scene.receive(number, ping(number))
         scene.reset(number)
     scene.wait()
     assert scene.rings.lost.messages == 2
@@ -454,8 +454,8 @@ def test_a_ring_whose_place_cannot_be_written_is_kept(tmp_path):
     assert [raws(each) for each in sorted(tmp_path.rglob("*.pcapng"))] == [[ping(1)], [ping(2)]]
     assert not scene.rings.lost
     shutil.rmtree(blocked)
-    scene.begin(3)
-    scene.pass_on(3, ping(3))
+    scene.start(3)
+    scene.receive(3, ping(3))
     scene.reset(3)
     assert scene.disk.drain(10)
     assert raws(blocked / "3.pcapng") == [ping(3)]
@@ -468,8 +468,8 @@ def test_rings_that_wait_for_a_disk_are_bounded(tmp_path, monkeypatch):
     disk = Full(monkeypatch)
     disk.room = 0
     for number in range(20):
-        scene.begin(number)
-        scene.pass_on(number, ping(number))
+        scene.start(number)
+        scene.receive(number, ping(number))
         scene.reset(number)
     assert scene.disk.drain(10)
     assert scene.rings.lost.messages == 20

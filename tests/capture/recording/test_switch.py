@@ -12,24 +12,24 @@ from lbcproxy.capture import (
     open_capture,
 )
 from lbcproxy.wire.envelope import frame
-from tests.capture.scenes import DOWN, NETWORK, UP, Play, held, ping
+from tests.capture.fake_sessions import DOWN, NETWORK, UP, FakeSessions, frames_by_session, ping
 
 FEE = frame(NETWORK.magic, "feefilter", bytes(8))
 LONG = frame(NETWORK.magic, "block", bytes(100_000))
 
 
-class Scene(Play):
+class Scene(FakeSessions):
     """A recording with its switch."""
 
     def __init__(self, folder, *, on, pattern="x.pcapng", changes=False, **settings):
         super().__init__()
         self.folder = folder
-        self.told = []
+        self.notices = []
         self.disk = Background(1 << 24)
         self.recording = Recording(
             RecordingSettings(pattern=str(folder / pattern), **settings),
             self.disk,
-            lambda text, bad: self.told.append((text, bad)),
+            lambda text, bad: self.notices.append((text, bad)),
             network=NETWORK.id,
             name="main",
             changes=changes,
@@ -43,7 +43,7 @@ class Scene(Play):
         """Wait for the disk, and return the files by name."""
         self.recording.close()
         assert self.disk.close(10)
-        assert not [text for text, bad in self.told if bad]
+        assert not [text for text, bad in self.notices if bad]
         return sorted(self.folder.rglob("*.pcapng"))
 
 
@@ -57,8 +57,8 @@ def raws(path):
 def test_nothing_is_recorded_and_no_file_made_before_it_is_asked_for(tmp_path):
     """Nor is there a file of headers only."""
     scene = Scene(tmp_path, on=False)
-    scene.begin(1)
-    scene.pass_on(1, ping(1))
+    scene.start(1)
+    scene.receive(1, ping(1))
     scene.end(1)
     assert scene.close() == []
 
@@ -67,11 +67,11 @@ def test_nothing_is_recorded_and_no_file_made_before_it_is_asked_for(tmp_path):
 def test_a_session_is_recorded_from_its_middle(tmp_path, changes):
     """The file can be read alone: it knows the version that was agreed."""
     scene = Scene(tmp_path, on=False, changes=changes)
-    scene.begin(1, agreed=60_000)
-    scene.pass_on(1, ping(1))
+    scene.start(1, version=60_000)
+    scene.receive(1, ping(1))
     assert scene.switch.turn(True) == 1
-    scene.pass_on(1, FEE)
-    scene.pass_on(1, ping(2), DOWN)
+    scene.receive(1, FEE)
+    scene.receive(1, ping(2), DOWN)
     scene.end(1)
     [file] = scene.close()
     entries = list(open_capture(file))
@@ -85,12 +85,12 @@ def test_a_session_is_recorded_from_its_middle(tmp_path, changes):
 def test_a_message_under_way_is_not_recorded(tmp_path):
     """What begins after it is, in either direction at once."""
     scene = Scene(tmp_path, on=False)
-    scene.begin(1)
-    scene.pass_on(1, ping(1) + LONG[:70_000])
+    scene.start(1)
+    scene.receive(1, ping(1) + LONG[:70_000])
     scene.switch.turn(True)
-    scene.pass_on(1, ping(2), DOWN)
-    scene.pass_on(1, LONG[70_000:90_000])
-    scene.pass_on(1, LONG[90_000:] + ping(3) + LONG)
+    scene.receive(1, ping(2), DOWN)
+    scene.receive(1, LONG[70_000:90_000])
+    scene.receive(1, LONG[90_000:] + ping(3) + LONG)
     [file] = scene.close()
     assert raws(file) == [ping(2), ping(3), LONG]
 
@@ -99,16 +99,16 @@ def test_a_message_under_way_is_not_recorded(tmp_path):
 def test_a_session_that_was_off_goes_on_in_another_file(tmp_path, changes):
     """With all others: no file has a hole in a session, and of those nothing is missing."""
     scene = Scene(tmp_path, on=True, changes=changes)
-    scene.begin(1, agreed=70_000)
-    scene.begin(2)
-    scene.pass_on(1, ping(1))
+    scene.start(1, version=70_000)
+    scene.start(2)
+    scene.receive(1, ping(1))
     scene.switch.turn(False, lambda facts: facts.number == 1)
-    scene.pass_on(1, ping(2))
-    scene.pass_on(2, ping(3))
+    scene.receive(1, ping(2))
+    scene.receive(2, ping(3))
     assert scene.recording.files == 1
     scene.switch.turn(True, lambda facts: facts.number == 1)
-    scene.pass_on(1, ping(4))
-    scene.pass_on(2, ping(5), DOWN)
+    scene.receive(1, ping(4))
+    scene.receive(2, ping(5), DOWN)
     scene.end(1)
     scene.end(2)
     second, first = scene.close()
@@ -119,14 +119,14 @@ def test_a_session_that_was_off_goes_on_in_another_file(tmp_path, changes):
 def test_off_closes_the_file_and_on_begins_another(tmp_path):
     """So that one can be taken away while the proxy runs."""
     scene = Scene(tmp_path, on=True)
-    scene.begin(1)
-    scene.pass_on(1, ping(1))
+    scene.start(1)
+    scene.receive(1, ping(1))
     scene.switch.turn_all(False)
     assert scene.disk.drain(10)
     assert scene.recording.last.is_done
-    scene.pass_on(1, ping(2))
+    scene.receive(1, ping(2))
     scene.switch.turn(True)
-    scene.pass_on(1, ping(3))
+    scene.receive(1, ping(3))
     scene.end(1)
     first, second = scene.close()
     assert (first.name, second.name) == ("x-2.pcapng", "x.pcapng")
@@ -136,15 +136,15 @@ def test_off_closes_the_file_and_on_begins_another(tmp_path):
 def test_a_session_with_a_file_of_its_own_begins_another(tmp_path):
     """What was recorded before stays as it is."""
     scene = Scene(tmp_path, on=True, pattern="{session}.pcapng", per="session")
-    scene.begin(1)
-    scene.begin(2)
-    scene.pass_on(1, ping(1))
+    scene.start(1)
+    scene.start(2)
+    scene.receive(1, ping(1))
     scene.switch.turn(False, involves_host("10.0.0.1"))
     assert scene.disk.drain(10)  # each has its name
-    scene.pass_on(1, ping(2))
+    scene.receive(1, ping(2))
     scene.switch.turn(True, lambda facts: facts.number == 1)
-    scene.pass_on(1, ping(3))
-    scene.pass_on(2, ping(4))
+    scene.receive(1, ping(3))
+    scene.receive(2, ping(4))
     scene.end(1)
     scene.end(2)
     files = scene.close()
@@ -156,13 +156,13 @@ def test_a_peer_may_be_chosen_or_left_out(tmp_path):
     """The sessions to come of a host, whichever side it is on."""
     scene = Scene(tmp_path, on=False)
     scene.switch.choice.peers["10.9.9.9"] = True
-    scene.begin(1, host="10.9.9.9")
-    scene.begin(2)
+    scene.start(1, host="10.9.9.9")
+    scene.start(2)
     for number in (1, 2):
-        scene.pass_on(number, ping(number))
+        scene.receive(number, ping(number))
     scene.switch.choice.peers["10.0.0.3"] = True  # every upstream
-    scene.begin(3)
-    scene.pass_on(3, ping(3))
+    scene.start(3)
+    scene.receive(3, ping(3))
     [file] = scene.close()
     assert raws(file) == [ping(1), ping(3)]
 
@@ -171,7 +171,7 @@ def test_a_peer_may_be_chosen_or_left_out(tmp_path):
 def test_a_session_that_is_over_does_not_start_again(tmp_path, how):
     """Both ends are told before the session is."""
     scene = Scene(tmp_path, on=True)
-    scene.begin(1)
+    scene.start(1)
     _, facts = scene.sessions[1]
     if how == "reset":
         scene.observer.reset(facts, DOWN, scene.tick())
@@ -180,7 +180,7 @@ def test_a_session_that_is_over_does_not_start_again(tmp_path, how):
             scene.observer.finished(facts, direction, scene.tick())
     scene.switch.turn(False)
     scene.switch.turn(True)
-    scene.over(1, "whatever")
+    scene.finish(1, "whatever")
     assert len(scene.close()) == 1
     assert scene.switch.is_idle
 
@@ -188,10 +188,10 @@ def test_a_session_that_is_over_does_not_start_again(tmp_path, how):
 def test_a_side_that_has_closed_stays_closed(tmp_path):
     """The file says so where the session goes on in it."""
     scene = Scene(tmp_path, on=False)
-    scene.begin(1)
+    scene.start(1)
     scene.observer.finished(scene.sessions[1][1], UP, scene.tick())
     scene.switch.turn(True)
-    scene.pass_on(1, ping(1), DOWN)
+    scene.receive(1, ping(1), DOWN)
     scene.end(1)
     [file] = scene.close()
     reports = []
@@ -204,23 +204,23 @@ def test_a_side_that_has_closed_stays_closed(tmp_path):
 def test_a_recording_no_longer_wanted_waits_for_sessions_that_are_off(tmp_path):
     """They may yet be switched on."""
     scene = Scene(tmp_path, on=False)
-    scene.begin(1)
+    scene.start(1)
     scene.recording.retire()
     assert not scene.recording.is_closed
     scene.switch.turn(True)
-    scene.pass_on(1, ping(1))
+    scene.receive(1, ping(1))
     scene.end(1)
     assert scene.recording.is_closed
-    assert held(scene.close()[0]) == {(1, UP): [ping(1)]}
+    assert frames_by_session(scene.close()[0]) == {(1, UP): [ping(1)]}
 
 
 def test_a_session_that_is_recorded_late_keeps_its_number(tmp_path):
     """As in the log, though others of the file have begun before it was recorded."""
     scene = Scene(tmp_path, on=False)
     for number in (3, 5):
-        scene.begin(number)
+        scene.start(number)
     for number in (5, 3):
         scene.switch.turn(True, lambda facts, number=number: facts.number == number)
     for number in (3, 5):
-        scene.pass_on(number, ping(number))
-    assert held(scene.close()[0]) == {(3, UP): [ping(3)], (5, UP): [ping(5)]}
+        scene.receive(number, ping(number))
+    assert frames_by_session(scene.close()[0]) == {(3, UP): [ping(3)], (5, UP): [ping(5)]}

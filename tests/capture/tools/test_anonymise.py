@@ -27,7 +27,7 @@ from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddre
 from lbcproxy.wire.messages.handshake import NetAddress, SendTxRcncl, Version
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.messages.reject import Reject
-from tests.capture.told import CAPTURES, entries_of, written
+from tests.capture.roundtrip import CAPTURES, entries_of, write_events
 from tests.session.feed import Feed
 from tests.strategies import records
 from tests.tools import tshark
@@ -170,7 +170,7 @@ def recorded(path, talk=TALK, trail=(f"quiet: drop 1: from {CLIENT}", "because o
 
 def anonymised(path, out, key=KEY):
     made = Anonymiser(key)
-    written(made.apply(events(open_capture(path))), out)
+    write_events(made.apply(events(open_capture(path))), out)
     return made
 
 

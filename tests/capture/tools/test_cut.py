@@ -18,8 +18,7 @@ from lbcproxy.wire.envelope import frame
 from tests.capture.changed_traffic import TALK as CHANGED
 from tests.capture.changed_traffic import inv, long, ping, record
 from tests.capture.recordings import FACTS, TALK, recorded
-from tests.capture.test_events import retold
-from tests.capture.told import CAPTURES, entries_of, written
+from tests.capture.roundtrip import CAPTURES, entries_of, write_again, write_events
 from tests.session.feed import Feed
 from tests.tools import tshark
 
@@ -33,7 +32,7 @@ def cut(path: Path, out: Path, **selection) -> Cutter:
     if isinstance(selection.get("wanted"), str):
         selection["wanted"] = parse(selection["wanted"])
     cutting = Cutter(Selection(**selection))
-    written(cutting.apply(events(open_capture(path))), out)
+    write_events(cutting.apply(events(open_capture(path))), out)
     return cutting
 
 
@@ -56,7 +55,7 @@ def test_nothing_asked_for_leaves_all(tmp_path, path):
     """Byte for byte what telling it again gives."""
     out = tmp_path / "all.pcapng"
     cutting = cut(path, out)
-    assert out.read_bytes() == retold(path, tmp_path / "again.pcapng").read_bytes()
+    assert out.read_bytes() == write_again(path, tmp_path / "again.pcapng").read_bytes()
     assert (cutting.kept, cutting.left_out) == (len(entries_of(path)), 0)
 
 

@@ -17,7 +17,7 @@ from lbcproxy.wire.envelope import frame
 from tests.capture.changed_traffic import TALK as CHANGED
 from tests.capture.changed_traffic import ping, record
 from tests.capture.recordings import TALK, recorded
-from tests.capture.told import CAPTURES, conversation, entries_of, written
+from tests.capture.roundtrip import CAPTURES, entries_of, session_events, write_events
 from tests.session.feed import Feed
 
 UP, DOWN = Direction
@@ -32,7 +32,7 @@ def merged(paths, out):
         became[after] = path, before
 
     merging = Merger([open_capture(path) for path in paths], note)
-    written(merging.events(), out)
+    write_events(merging.events(), out)
     return became
 
 
@@ -66,7 +66,7 @@ def test_what_is_told_of_sessions_is_told_of_the_same(tmp_path):
     out = tmp_path / "merged.pcapng"
     became = merged([PROBE], out)
     assert became == {number: (PROBE, number) for number in range(1, 6)}
-    assert conversation(out) == conversation(PROBE)
+    assert session_events(out) == session_events(PROBE)
 
 
 def talk(path, number, times, network="lbry-regtest"):

@@ -9,8 +9,8 @@ from lbcproxy.service.events import Events
 from lbcproxy.session import Direction, Session
 from lbcproxy.session.events import Delivered
 from lbcproxy.wire.envelope import frame
+from tests.capture.fake_sessions import FakeSessions
 from tests.capture.recordings import REGTEST, TALK, recorded
-from tests.capture.scenes import Play
 
 PING = frame(REGTEST.magic, "ping", bytes(8))
 
@@ -57,8 +57,8 @@ def test_live_and_in_info_the_same_is_an_error(tmp_path, order):
     core, live = Session(1, REGTEST), Events()
     path = tmp_path / "x.pcapng"
     with path.open("wb") as file:
-        play = Play(Recorder(file.write, network=REGTEST.id))
-        play.begin(1)
+        play = FakeSessions(Recorder(file.write, network=REGTEST.id))
+        play.start(1)
         facts = play.sessions[1][1]
         for start in range(0, len(data), 29):
             part = data[start : start + 29]
@@ -73,8 +73,12 @@ def test_live_and_in_info_the_same_is_an_error(tmp_path, order):
 @pytest.mark.parametrize("together", [True, False])
 def test_a_payload_that_was_read_and_is_wrong_counts_live_too(together):
     """The lines on the console show it as an error; counting it costs no reading of its own."""
-    core, live, play = Session(1, REGTEST), Events(), Play(Recorder(len, network=REGTEST.id))
-    play.begin(1)
+    core, live, play = (
+        Session(1, REGTEST),
+        Events(),
+        FakeSessions(Recorder(len, network=REGTEST.id)),
+    )
+    play.start(1)
     short = frame(REGTEST.magic, "pong", b"1")
     items = [PING, short, PING, short, short, BAD]
     for part in [b"".join(items)] if together else items:

@@ -20,7 +20,7 @@ def down(sequence, payload=b"", flags=ACK, ack=0):
     return Segment(SERVER, CLIENT, sequence % WRAP, ack % WRAP, flags, payload)
 
 
-def told(*segments, apart=20 * MS):
+def summarize(*segments, apart=20 * MS):
     """What is told of segments that are so far apart, in short."""
     events, dropped = read((at * apart, each) for at, each in enumerate(segments))
     short = []
@@ -38,7 +38,12 @@ def told(*segments, apart=20 * MS):
 OPEN = (up(99, flags=SYN), down(499, flags=SYN | ACK, ack=100), up(100, ack=500))
 END = (up(110, flags=FIN | ACK, ack=510), down(510, flags=FIN | ACK, ack=111))
 TALK = (up(100, b"0123456789", ack=500), down(500, b"abcdefghij", ack=110))
-TOLD = [(1, "up", b"0123456789"), (1, "down", b"abcdefghij"), (1, "up", "FIN"), (1, "down", "FIN")]
+TALK_SUMMARY = [
+    (1, "up", b"0123456789"),
+    (1, "down", b"abcdefghij"),
+    (1, "up", "FIN"),
+    (1, "down", "FIN"),
+]
 SECOND = tuple(
     Segment(
         each.source,
@@ -63,6 +68,6 @@ THIRD = tuple(
 )
 
 
-def again(number):
+def talk_summary(number):
     """What is told of the same talk as another connection."""
-    return [(number, side, what) for _, side, what in TOLD]
+    return [(number, side, what) for _, side, what in TALK_SUMMARY]

@@ -16,20 +16,20 @@ from lbcproxy.session.events import SessionStarted
 __all__ = [
     "CAPTURES",
     "FORMATS",
-    "as_core_holds",
-    "conversation",
     "converted",
+    "core_messages",
     "entries_of",
-    "entry_facts",
-    "read_on",
-    "retold",
-    "written",
+    "entry_fields",
+    "read_until_error",
+    "session_events",
+    "write_again",
+    "write_events",
 ]
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcap"))
 
 
-def entry_facts(entry: Entry) -> dict[str, Any]:
+def entry_fields(entry: Entry) -> dict[str, Any]:
     """All that there is of an entry, to be compared."""
     return {
         "number": entry.number,
@@ -52,23 +52,23 @@ def entry_facts(entry: Entry) -> dict[str, Any]:
 
 def entries_of(path: Path, network: str | None = None) -> list[dict[str, Any]]:
     """Give all entries of a capture, to be compared."""
-    return [entry_facts(each) for each in open_capture(path, network)]
+    return [entry_fields(each) for each in open_capture(path, network)]
 
 
-def read_on(
+def read_until_error(
     path: Path, network: str | None = None
 ) -> tuple[list[dict[str, Any]], CaptureError | None]:
     """Read as far as it goes; give the entries, and what is wrong behind them."""
     found = []
     try:
         for entry in open_capture(path, network):
-            found.append(entry_facts(entry))
+            found.append(entry_fields(entry))
     except CaptureError as error:
         return found, error
     return found, None
 
 
-def conversation(path: Path, network: str | None = None) -> list[Any]:
+def session_events(path: Path, network: str | None = None) -> list[Any]:
     """Give what a capture tells beside its messages: files, sessions, beginnings and ends."""
     found: list[Any] = []
     for event in events(open_capture(path, network)):
@@ -81,12 +81,12 @@ def conversation(path: Path, network: str | None = None) -> list[Any]:
     return sorted(found, key=lambda each: (each[0] == "Ended", each[0] == "Ended" and repr(each)))
 
 
-def retold(path: Path, out: Path, legs: str | None = None) -> Path:
+def write_again(path: Path, out: Path, legs: str | None = None) -> Path:
     """Write a capture again from what happened in it."""
-    return written(events(open_capture(path)), out, legs)
+    return write_events(events(open_capture(path)), out, legs)
 
 
-def written(told: Iterable[Event], out: Path, legs: str | None = None) -> Path:
+def write_events(told: Iterable[Event], out: Path, legs: str | None = None) -> Path:
     """Write a capture from events."""
     with out.open("wb") as file:
         router: EventRouter | None = None
@@ -127,7 +127,7 @@ def converted(path: Path, folder: Path, name: str, network: str | None = None) -
     return out
 
 
-def as_core_holds(path: Path, network: str) -> dict[str, list[tuple[str, int, str, bytes]]]:
+def core_messages(path: Path, network: str) -> dict[str, list[tuple[str, int, str, bytes]]]:
     """What Core's files can hold of a capture in which nothing was changed: messages by client."""
     capture = open_capture(path, network)
     found: dict[str, list[tuple[str, int, str, bytes]]] = {}
