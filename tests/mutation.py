@@ -1,241 +1,203 @@
-"""Small changes to a module, one at a time, and whether the tests beside it notice.
+"""Small changes to modules, one at a time, and whether the tests beside them notice.
 
-`script/mutate lbcproxy/wire/framer.py --seed 1 --count 50 --jobs 2` samples changes of single
-expressions or statements. On each it runs the tests of the module's package, the module's own test
-first, and prints what no test noticed. A change that hangs counts as noticed.
+`script/mutate lbcproxy/session --seed 1 2 3` samples changes of single expressions or statements,
+for each seed 50 over all modules of a folder. On each change it runs the tests of the module's
+package, the module's own first, and prints the first test that failed, or that none did. A change
+that hangs counts as noticed. Changes that change nothing are listed in `tests/mutants`, each with
+its reason.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import random
-import shutil
-import subprocess
+import contextlib
+import os
+import signal
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
-NEEDED = ("lbcproxy", "tests", "captures", "plugins", "examples", "docs", "twisted", "script")
-MIN_TIMEOUT = 60.0
+from tests.mutation_changes import Change, Equivalent, Key, Source, read_equivalents, sample
+from tests.mutation_workshop import ROOT, Workshop, warm_up
+
+MIN_TIMEOUT = 20.0
 """Seconds that the tests of one change may take at least."""
+MAX_SECONDS = 3600.0
+"""Seconds that all tests may take without a change."""
 
-COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-}
-OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.FloorDiv,
-    ast.FloorDiv: ast.Mult,
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
-    ast.LShift: ast.RShift,
-    ast.RShift: ast.LShift,
-}
+Stages = list[list[Path]]
+"""Test files in the order in which they are run."""
 
 
-class Change(NamedTuple):
-    """A part of a module's source, and what takes its place."""
+def nearest_tests(module: Path, root: Path = ROOT) -> Stages:
+    """Return the test files beside a module, nearest first.
 
-    start: int
-    end: int
-    """Offsets in the source's bytes."""
-    line: int
-    text: str
-
-
-class Source:
-    """A module's source, and the changes that can be made to it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.data = path.read_bytes()
-        self._starts = [0]
-        for line in self.data.splitlines(keepends=True):
-            self._starts.append(self._starts[-1] + len(line))
-
-    def changes(self) -> list[Change]:
-        """Return every change, in the order of the source."""
-        found = [
-            Change(*self._span(node), node.lineno, ast.unparse(new))
-            for node, new in _mutants(ast.parse(self.data))
-        ]
-        return sorted(
-            each for each in found if self.data[each.start : each.end].decode() != each.text
-        )
-
-    def with_change(self, change: Change) -> bytes:
-        """Return the source with a change made."""
-        text = change.text.encode()
-        if not text.startswith((b"return", b"pass", b"break", b"continue")):
-            text = b"(" + text + b")"  # precedence stays what the tree says
-        return self.data[: change.start] + text + self.data[change.end :]
-
-    def describe(self, change: Change) -> str:
-        """Return a line for people: where, what was there, what took its place."""
-        old = self.data[change.start : change.end].decode()
-        return f"{self.path}:{change.line}: {' '.join(old.split())}  ->  {change.text}"
-
-    def _span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
-        assert node.end_lineno is not None
-        assert node.end_col_offset is not None
-        start = self._starts[node.lineno - 1] + node.col_offset
-        return start, self._starts[node.end_lineno - 1] + node.end_col_offset
-
-
-def _mutants(tree: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, ast.expr | ast.stmt]]:
-    """Yield each node that can be changed, with what takes its place."""
-    for node in _code(tree):
-        match node:
-            case ast.Compare(ops=[op]) if type(op) in COMPARISONS:
-                yield node, ast.Compare(node.left, [COMPARISONS[type(op)]()], node.comparators)
-            case ast.BinOp() if type(node.op) in OPERATORS:
-                yield node, ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right)
-            case ast.BoolOp():
-                other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
-                yield node, ast.BoolOp(other, node.values)
-            case ast.UnaryOp(op=ast.Not()):
-                yield node, node.operand
-            case ast.Constant(value=bool()):
-                yield node, ast.Constant(not node.value)
-            case ast.Constant(value=int()):
-                yield node, ast.Constant(node.value + 1)
-            case ast.If() | ast.While() | ast.IfExp():
-                yield node.test, ast.UnaryOp(ast.Not(), node.test)
-            case ast.Return(value=ast.expr()) if not _is_none(node.value):
-                yield node, ast.Return(ast.Constant(None))
-            case ast.Break():
-                yield node, ast.Continue()
-            case ast.Continue():
-                yield node, ast.Break()
-            case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Delete():
-                yield node, ast.Pass()
-            case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
-                yield node, ast.Pass()
-
-
-def _code(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk what runs: no annotations, no docstrings, no f-strings, no lists of exports."""
-    for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list", "type_params", "bases"):
-            continue
-        for child in value if isinstance(value, list) else [value]:
-            if not isinstance(child, ast.AST) or isinstance(child, ast.JoinedStr | ast.Raise):
-                continue
-            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
-                continue
-            if isinstance(child, ast.Assign) and ast.unparse(child.targets[0]) == "__all__":
-                continue
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                continue
-            yield child
-            yield from _code(child)
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
-
-
-def nearest_tests(module: Path) -> list[str]:
-    """Return the tests beside a module: its own first, then those of its folder and above it."""
-    folder = Path("tests", *module.parts[1:-1])
-    own = sorted((ROOT / "tests" / module.parts[1]).rglob(f"test_{module.stem}.py"))
-    while not (ROOT / folder).is_dir():
+    Its own; those of its package that share a word of its name; the rest of its folder; and those
+    in the folders above, up to the package.
+    """
+    package, folder = Path("tests", module.parts[1]), Path("tests", *module.parts[1:-1])
+    while not (root / folder).is_dir():
         folder = folder.parent
-    if folder == Path("tests"):
-        return [str(each.relative_to(ROOT)) for each in own] or ["tests"]
-    return [*(str(each.relative_to(ROOT)) for each in own), str(folder)]
+    if (root / package).is_dir():
+        files = (root / package).rglob("test_*.py")
+    else:
+        files = (root / "tests").glob("test_*.py")
+    words = set(module.stem.split("_"))
+    groups: list[Callable[[Path], bool]] = [
+        lambda test: test.stem == f"test_{module.stem}",
+        lambda test: bool(words & set(test.stem.split("_")[1:])),
+        lambda test: test.is_relative_to(folder),
+        lambda test: folder.is_relative_to(test.parent),
+    ]
+    stages: Stages = [[] for _ in groups]
+    for test in sorted(each.relative_to(root) for each in files):
+        for stage, belongs in zip(stages, groups, strict=True):
+            if belongs(test):
+                stage.append(test)
+                break
+    return [stage for stage in stages if stage]
 
 
-class Workshop:
-    """A copy of the project in which a change can be tried."""
+class Trial:
+    """The tests of one change, one stage after the other."""
 
-    def __init__(self, folder: Path, module: Path, tests: list[str]) -> None:
-        self._folder, self._module, self._tests = folder, module, tests
-        self.timeout = 600.0
-        for name in NEEDED:
-            shutil.copytree(ROOT / name, folder / name, symlinks=True)
-        for name in ("pyproject.toml", "config.yaml", "README.md", "CHANGELOG.md"):
-            shutil.copy(ROOT / name, folder / name)
+    def __init__(
+        self, source: Source, change: Change, stages: Stages, seconds: Mapping[str, float]
+    ) -> None:
+        self.change = change
+        self._data = source.with_change(change)
+        self._stages = iter(stages)
+        self._seconds = seconds
 
-    def passes(self, source: bytes) -> bool:
-        """Whether the tests pass with the module's source replaced."""
-        (self._folder / self._module).write_bytes(source)
-        command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        command += ["-m", "not live and not slow", *self._tests]
-        try:
-            done = subprocess.run(
-                command, cwd=self._folder, capture_output=True, check=False, timeout=self.timeout
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        return done.returncode == 0
+    def begin(self, shop: Workshop) -> int:
+        """Make the change, start the first stage, and return the id of its process."""
+        self.shop = shop
+        self._changed = contextlib.ExitStack()
+        self._changed.enter_context(shop.changed(self.change.path, self._data))
+        return self._start(next(self._stages))
+
+    def go_on(self, failure: str) -> int | None:
+        """Start the next stage, if nothing has failed; otherwise undo the change."""
+        tests = None if failure else next(self._stages, None)
+        if tests is not None:
+            return self._start(tests)
+        self._changed.close()
+        return None
+
+    def _start(self, tests: Sequence[Path]) -> int:
+        quickest_first = sorted(tests, key=lambda test: self._seconds.get(str(test), 0.0))
+        usual = sum(self._seconds.get(str(test), 0.0) for test in tests)
+        return self.shop.start(quickest_first, MIN_TIMEOUT + 5 * usual)
+
+
+def outcomes(trials: Iterable[Trial], shops: Sequence[Workshop]) -> Iterator[tuple[Change, str]]:
+    """Run trials, as many at a time as there are workshops; yield what noticed each change."""
+    waiting, free, running = iter(trials), list(shops), dict[int, Trial]()
+    try:
+        while True:
+            while free and (trial := next(waiting, None)) is not None:
+                running[trial.begin(free.pop())] = trial
+            if not running:
+                return
+            pid, status = os.wait()
+            trial = running.pop(pid)
+            failure = trial.shop.found(pid, status).failure
+            following = trial.go_on(failure)
+            if following is not None:
+                running[following] = trial
+            else:
+                free.append(trial.shop)
+                yield trial.change, failure
+    finally:
+        for pid in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def workshops(
+    scratch: Path, jobs: int, stages: Iterable[Stages]
+) -> tuple[list[Workshop], dict[str, float]]:
+    """Return copies of the project, and how long each test file takes without a change."""
+    tests = sorted({test for each in stages for stage in each for test in stage})
+    shop = Workshop(scratch / "0")
+    found = shop.found(*os.waitpid(shop.start(tests, MAX_SECONDS, to_the_end=True), 0))
+    if found.failure:
+        raise SystemExit(
+            f"{shop.output.read_text()}\nthe tests fail without a change: {found.failure}"
+        )
+    print(f"{len(tests)} test files take {sum(found.seconds.values()):.0f} s without a change")
+    warm_up(found.modules)
+    others = [Workshop(scratch / str(number), shop.folder) for number in range(1, jobs)]
+    return [shop, *others], found.seconds
+
+
+def modules_of(paths: Sequence[Path]) -> list[Path]:
+    """Return the modules that some paths name: files, or all in a folder."""
+    found = []
+    for path in paths:
+        if not (ROOT / path).exists():
+            raise SystemExit(f"{path} does not exist")
+        inside = sorted((ROOT / path).rglob("*.py"))
+        found += [each.relative_to(ROOT) for each in inside] or [path]
+    return found
+
+
+def report(
+    seed: int,
+    tried: Sequence[Change],
+    unnoticed: Container[Change],
+    known: Mapping[Key, Equivalent],
+) -> None:
+    """Print how many changes of a sample were noticed, and which were not."""
+    equivalent = [known[each.key] for each in tried if each.key in known]
+    missed = [each for each in tried if each in unnoticed]
+    count = len(tried) - len(equivalent)
+    noticed = count - len(missed)
+    print(
+        f"seed {seed}: {noticed} of {count} changes noticed ({noticed / max(count, 1):.0%});"
+        f" {len(equivalent)} more change nothing"
+    )
+    for change in missed:
+        print(f"  not noticed: {change}")
+    for each in equivalent:
+        print(f"  changes nothing: {each.place}: {each.change}: {each.reason}")
 
 
 def main() -> int:
-    """Try a sample of changes and print what the tests did not notice."""
+    """Try a sample of changes and print what the tests noticed of it."""
     parser = argparse.ArgumentParser(prog="script/mutate", description=__doc__)
-    parser.add_argument("module", type=Path, help="such as lbcproxy/wire/framer.py")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=50, help="changes to try (50)")
+    parser.add_argument("paths", type=Path, nargs="+", help="modules, or folders of modules")
+    parser.add_argument("--seed", type=int, nargs="+", default=[1])
+    parser.add_argument("--count", type=int, default=50, help="changes to try for each seed (50)")
     parser.add_argument("--jobs", type=int, default=2, help="changes tried at the same time (2)")
-    parser.add_argument("--tests", nargs="+", help="in place of the tests beside the module")
+    parser.add_argument("--tests", type=Path, nargs="+", help="in place of those beside the module")
     arguments = parser.parse_args()
-    module = arguments.module
-    source = Source(module)
-    changes = source.changes()
-    count = min(arguments.count, len(changes))
-    sample = sorted(random.Random(arguments.seed).sample(changes, count))
-    tests = arguments.tests or nearest_tests(module)
+    sources = {path: Source(path, ROOT) for path in modules_of(arguments.paths)}
+    changes = [change for source in sources.values() for change in source.changes()]
+    known = {each.key: each for each in read_equivalents(ROOT / "tests" / "mutants")}
+    samples = {seed: sample(changes, seed, arguments.count) for seed in arguments.seed}
+    wanted = sorted({each for some in samples.values() for each in some if each.key not in known})
+    stages = {
+        path: [arguments.tests] if arguments.tests else nearest_tests(path) for path in sources
+    }
+    unnoticed = set()
     with tempfile.TemporaryDirectory() as scratch:
-        shops: SimpleQueue[Workshop] = SimpleQueue()
-        for number in range(arguments.jobs):
-            shops.put(Workshop(Path(scratch) / str(number), module, tests))
-        start = time.monotonic()
-        first = shops.get()
-        if not first.passes(source.data):
-            print(f"the tests fail without a change: {' '.join(tests)}")
-            return 2
-        timeout = max(MIN_TIMEOUT, 5 * (time.monotonic() - start))
-        shops.put(first)
-
-        def survives(change: Change) -> bool:
-            shop = shops.get()
-            shop.timeout = timeout
-            try:
-                return shop.passes(source.with_change(change))
-            finally:
-                shops.put(shop)
-
-        with ThreadPoolExecutor(arguments.jobs) as pool:
-            unnoticed = [
-                change
-                for change, passed in zip(sample, pool.map(survives, sample), strict=True)
-                if passed
-            ]
-    for change in unnoticed:
-        print(source.describe(change))
-    noticed = count - len(unnoticed)
-    print(
-        f"{module}: {noticed} of {count} changes noticed ({noticed / max(count, 1):.0%}),"
-        f" seed {arguments.seed}, of {len(changes)} possible; tests: {' '.join(tests)}"
-    )
+        shops, seconds = workshops(
+            Path(scratch), arguments.jobs, [stages[each.path] for each in wanted]
+        )
+        trials = (Trial(sources[each.path], each, stages[each.path], seconds) for each in wanted)
+        for change, failure in outcomes(trials, shops):
+            print(change, f": noticed by {failure}" if failure else ": NOT NOTICED", flush=True)
+            if not failure:
+                unnoticed.add(change)
+    print(f"{len(changes)} changes are possible")
+    for seed, some in samples.items():
+        report(seed, some, unnoticed, known)
+    keys = {each.key for each in changes}
+    for each in known.values():
+        if each.path in sources and each.key not in keys:
+            print(f"listed as changing nothing, but there is no such line: {each}")
     return 0
 
 
