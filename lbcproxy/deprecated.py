@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
-__all__ = ["deprecated_names"]
+__all__ = ["DeprecatedAttribute", "deprecated_names"]
 
 
 def deprecated_names(module: str, names: Mapping[str, str]) -> Callable[[str], object]:
@@ -25,3 +26,26 @@ def deprecated_names(module: str, names: Mapping[str, str]) -> Callable[[str], o
         return getattr(sys.modules[module], new)
 
     return resolve
+
+
+class DeprecatedAttribute:
+    """An old name of a method or attribute: `meets = DeprecatedAttribute("matches")` in a class.
+
+    Args:
+        new: The name it has now, on the same object.
+    """
+
+    def __init__(self, new: str) -> None:
+        self._new = new
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._old = name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        """Return what the new name has, with a warning; of the class, this description."""
+        if instance is None:
+            return self
+        warnings.warn(
+            f"{owner.__name__}.{self._old} is now {self._new}", DeprecationWarning, stacklevel=2
+        )
+        return getattr(instance, self._new)

@@ -47,7 +47,7 @@ def print_report(summary: Object, stream: TextIO) -> None:
 
 def _print(summary: Object, console: Console) -> None:
     console.print(summary["file"], style="bold", soft_wrap=True)
-    for name, value in _facts(summary):
+    for name, value in _rows(summary):
         console.print(f"  {name:<9} {value}", soft_wrap=True)
     for title, table in (
         ("Sessions", _sessions(summary)),
@@ -66,7 +66,7 @@ def _print(summary: Object, console: Console) -> None:
     console.print()
 
 
-def _facts(summary: Object) -> Iterable[tuple[str, str]]:
+def _rows(summary: Object) -> Iterable[tuple[str, str]]:
     size = "" if summary["size"] is None else f"{summary['size']:,} bytes, "
     yield "format", f"{summary['format']}, {size}{summary['packets']:,} packets"
     for comment in summary["comments"]:

@@ -51,11 +51,11 @@ __all__ = [
 class FilterContext:
     """One entry that a filter is called with, and the variables of the filter's loops."""
 
-    __slots__ = ("entry", "facts", "variables")
+    __slots__ = ("entry", "info", "variables")
 
-    def __init__(self, entry: Entry, facts: SessionInfo | None, variables: int) -> None:
+    def __init__(self, entry: Entry, info: SessionInfo | None, variables: int) -> None:
         self.entry = entry
-        self.facts = facts
+        self.info = info
         self.variables: list[object] = [None] * variables
 
     @property
@@ -90,7 +90,7 @@ def _command(context: FilterContext) -> str | None:
 
 def _of_session(name: str) -> Getter:
     def get(context: FilterContext) -> object:
-        value = ABSENT if context.facts is None else getattr(context.facts, name)
+        value = ABSENT if context.info is None else getattr(context.info, name)
         return value if value is ABSENT or value is None else str(value)
 
     return get
@@ -100,7 +100,7 @@ def _network(context: FilterContext) -> object:
     message = context.entry.message
     if message is not None:
         return message.codec.network.id
-    return ABSENT if context.facts is None else context.facts.network
+    return ABSENT if context.info is None else context.info.network
 
 
 _SIZE = EntryField(NUMBER, lambda context: context.entry.length, "bytes of payload")

@@ -34,26 +34,26 @@ class Filter:
     def __repr__(self) -> str:
         return f"<Filter {self.text}>"
 
-    def __call__(self, entry: Entry, facts: SessionInfo | None = None) -> bool:
+    def __call__(self, entry: Entry, info: SessionInfo | None = None) -> bool:
         """Return whether the filter matches an entry. It never raises, whatever a node has sent.
 
         Args:
             entry: The entry.
-            facts: Its session; without it `client`, `upstream` and `listen` are absent.
+            info: Its session; without it `client`, `upstream` and `listen` are absent.
         """
         try:
-            return self._is_true(FilterContext(entry, facts, self._variables))
+            return self._is_true(FilterContext(entry, info, self._variables))
         except Exception:  # from a record's own code: a filter must not stop traffic
             return False
 
-    def matches(self, message: Message, session: int, facts: SessionInfo) -> bool:
+    def matches(self, message: Message, session: int, info: SessionInfo) -> bool:
         """Return whether the filter matches a message that is not an entry yet.
 
         The message has no number, time and verdict.
         """
         direction = message.direction
         entry = Entry(number=0, time_ns=0, session=session, direction=direction, message=message)
-        return self(entry, facts)
+        return self(entry, info)
 
 
 def parse(text: str, network: Network | None = None) -> Filter:

@@ -16,6 +16,7 @@ import msgspec
 
 from lbcproxy import networks
 from lbcproxy.capture import Capture, open_capture
+from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.errors import CaptureError, LbcproxyError
 from lbcproxy.networks import Network
 from lbcproxy.session import Direction, Entry, Message, SessionInfo
@@ -65,12 +66,12 @@ class Conversation:
     because a node sent them.
     """
 
-    def __init__(self, path: Path, number: int, network: Network, facts: SessionInfo) -> None:
+    def __init__(self, path: Path, number: int, network: Network, info: SessionInfo) -> None:
         self.path = path
         self.number = number
         """The session's number in the capture."""
         self.network = network
-        self.facts = facts
+        self.info = info
         """The addresses and the network of the session."""
         self.turns: list[Turn] = []
         self.versions: dict[Direction, Version] = {}
@@ -86,6 +87,8 @@ class Conversation:
         self._spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # kept open
         self._size = 0
         weakref.finalize(self, self._spool.close)
+
+    facts = DeprecatedAttribute("info")
 
     def __repr__(self) -> str:
         return f"<Conversation {self.path.name} #{self.number} {len(self.turns)} messages>"
@@ -260,10 +263,10 @@ class _Loading:
         number = entry.session
         kept = self._candidates.get(number)
         if number not in self._candidates:
-            facts = self._capture.stats.open_sessions.get(number)
-            if facts is not None:
-                network = networks.get(facts.network)
-                kept = Conversation(self._capture.path, number, network, facts)
+            info = self._capture.stats.open_sessions.get(number)
+            if info is not None:
+                network = networks.get(info.network)
+                kept = Conversation(self._capture.path, number, network, info)
         if kept is not None and entry.message and entry.direction not in self._sessions[number]:
             kept.close()
             kept = None

@@ -123,15 +123,15 @@ class _OfflineReplay:
 
     def _begin_session(self, entry: Entry) -> _OfflineSession | None:
         """Start the session of an entry; return None if its network is unknown."""
-        facts = self._capture.stats.open_sessions.get(entry.session)
+        info = self._capture.stats.open_sessions.get(entry.session)
         if entry.message is not None:
             network: Any = entry.message.codec.network
-        elif facts is not None and facts.network:
-            network = networks.get(facts.network)
+        elif info is not None and info.network:
+            network = networks.get(info.network)
         else:
             return None
-        facts = facts or _unknown(entry.session, network)
-        session = self._sessions[entry.session] = _OfflineSession(self, facts, network)
+        info = info or _unknown(entry.session, network)
+        session = self._sessions[entry.session] = _OfflineSession(self, info, network)
         return session
 
     def finish(self) -> Iterator[Entry]:
@@ -152,21 +152,21 @@ class _OfflineReplay:
 class _OfflineSession:
     """One session: the connection that the plugin host sees."""
 
-    def __init__(self, run: _OfflineReplay, facts: SessionInfo, network: Network) -> None:
-        self.number = facts.number
+    def __init__(self, run: _OfflineReplay, info: SessionInfo, network: Network) -> None:
+        self.number = info.number
         self._run = run
-        self._info = facts
+        self._info = info
         self._observer: SessionObserver | None = None
         if run.observer is not None:
-            self._observer = run.observer.session_started(facts)
-        self._notify(SessionStarted(facts, run.now()))
-        joined = msgspec.structs.replace(facts, local=facts.local or facts.client)
+            self._observer = run.observer.session_started(info)
+        self._notify(SessionStarted(info, run.now()))
+        joined = msgspec.structs.replace(info, local=info.local or info.client)
         self._notify(UpstreamConnected(joined, run.now()))
         chain = chain_for(self.number, run, run)
         core = Session(self.number, network, stream_above=None, buffered_commands=chain.commands)
         host = PluginHost(self, run.clock, run.now, run.plugins.limit, run.complain)
         self._pipeline = Pipeline(core, chain, host, run.plugins.policy)
-        self._pipeline.start(facts)
+        self._pipeline.start(info)
 
     def process(self, entry: Entry) -> None:
         """Pass an entry to the pipeline; a gap bypasses it."""

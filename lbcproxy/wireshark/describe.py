@@ -164,8 +164,8 @@ def _wrapped(kind: str, **more: str) -> Callable[[FieldType, dict[str, Table]], 
     """Return a function that describes a field around another; `more` names its attributes."""
 
     def describe_it(field: FieldType, found: dict[str, Table]) -> Table:
-        facts = {name: getattr(field, attribute) for name, attribute in more.items()}
-        return {"kind": kind, **facts, "item": _field(field.subcon, found)}
+        attributes = {name: getattr(field, attribute) for name, attribute in more.items()}
+        return {"kind": kind, **attributes, "item": _field(field.subcon, found)}
 
     return describe_it
 

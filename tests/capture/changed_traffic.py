@@ -89,7 +89,7 @@ def rewritten(direction: Direction, raw: bytes, sent: bytes, session: int = 1) -
     return Step(direction, "rewrite", raw, sent, session)
 
 
-def facts(session: int) -> SessionInfo:
+def session_info(session: int) -> SessionInfo:
     return SessionInfo(
         number=session,
         network=NETWORK.id,
@@ -113,9 +113,9 @@ def record(
         numbers = itertools.count(1)
         sessions = sorted({each.session for each in steps} | {1})
         for session in sessions:
-            recorder.started(facts(session), next(times))
+            recorder.started(session_info(session), next(times))
             if connected == 0:
-                recorder.upstream_connected(facts(session), next(times))
+                recorder.upstream_connected(session_info(session), next(times))
         groups = itertools.groupby(
             enumerate(steps), lambda one: (one[1].session, one[1].direction, together or one[0])
         )
@@ -123,10 +123,10 @@ def record(
             batch = [step for _, step in group]
             time = next(times)
             deliveries = [delivery_of(step, next(numbers), time) for step in batch]
-            recorder.passed(facts(batch[0].session), batch[0].direction, deliveries, time)
+            recorder.passed(session_info(batch[0].session), batch[0].direction, deliveries, time)
             if index == connected:
                 for session in sessions:
-                    recorder.upstream_connected(facts(session), next(times))
+                    recorder.upstream_connected(session_info(session), next(times))
         if ends:
             for session in sessions:
                 recorder.ended(summary_of(session), next(times))
@@ -151,7 +151,7 @@ def delivery_of(step: Step, number: int, time_ns: int) -> Delivery:
 def summary_of(session: int) -> SessionSummary:
     sides = Session(session, NETWORK)
     return SessionSummary(
-        info=facts(session),
+        info=session_info(session),
         end=End(EndCause.CLOSED, Direction.TO_UPSTREAM),
         protocol_version=None,
         client=sides.client.statistics(),

@@ -17,7 +17,7 @@ REGTEST = networks.get("lbry-regtest")
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 
 
-FACTS = SessionInfo(
+INFO = SessionInfo(
     number=1,
     network="lbry-regtest",
     client=Endpoint("127.0.0.1", 40000),
@@ -32,17 +32,17 @@ def recorded(tmp_path, session_data, legs="auto", network="lbry-regtest"):
     with path.open("ab") as file:
         recorder = Feed(Recorder(file.write, network=network, legs=legs))
         session = Session(1, networks.get(network), stream_above=65_536)
-        recorder.started(msgspec.structs.replace(FACTS, network=network), 1_000)
-        recorder.upstream_connected(FACTS_WITH_LOCAL, 1_500)
+        recorder.started(msgspec.structs.replace(INFO, network=network), 1_000)
+        recorder.upstream_connected(INFO_WITH_LOCAL, 1_500)
         for time, (direction, data) in enumerate(session_data, 2_000):
-            recorder.passed(FACTS, direction, session.receive(direction, data, time), time)
+            recorder.passed(INFO, direction, session.receive(direction, data, time), time)
         for direction in Direction:
-            recorder.passed(FACTS, direction, session.end(direction, 9_000), 9_000)
-            recorder.finished(FACTS, direction, 9_001)
+            recorder.passed(INFO, direction, session.end(direction, 9_000), 9_000)
+            recorder.finished(INFO, direction, 9_001)
     return path
 
 
-FACTS_WITH_LOCAL = msgspec.structs.replace(FACTS, local=Endpoint("127.0.0.1", 50000))
+INFO_WITH_LOCAL = msgspec.structs.replace(INFO, local=Endpoint("127.0.0.1", 50000))
 
 
 PING = frame(REGTEST.magic, "ping", b"12345678")

@@ -33,13 +33,13 @@ def recorded(path, ends, legs="client"):
         play = FakeSessions(Recorder(file.write, network=NETWORK.id, legs=legs))
         for number, end in enumerate(ends, 1):
             play.start(number, host=f"10.0.{number >> 8}.{number & 255}")
-            facts = play.sessions[number][1]
+            info = play.sessions[number][1]
             play.receive(number, ping(number))
-            play.observer.ending(facts, end, play.tick())
+            play.observer.ending(info, end, play.tick())
             if number % 3 == 0:
-                play.observer.reset(facts, UP, play.tick())
+                play.observer.reset(info, UP, play.tick())
             elif number % 3 == 1:
-                play.observer.finished(facts, DOWN, play.tick())
+                play.observer.finished(info, DOWN, play.tick())
             play.finish(number, end)
 
 

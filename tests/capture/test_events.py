@@ -30,7 +30,6 @@ from tests.capture.changed_traffic import (
     TALK_UP,
     Step,
     dropped,
-    facts,
     injected,
     inv,
     legs,
@@ -39,6 +38,7 @@ from tests.capture.changed_traffic import (
     ping,
     record,
     rewritten,
+    session_info,
 )
 from tests.capture.recordings import TALK as PLAIN
 from tests.capture.recordings import pcap_of, recorded, segments_of
@@ -185,14 +185,14 @@ def test_what_ended_how_is_told(tmp_path: Path):
         path = tmp_path / f"{how}.pcapng"
         with path.open("wb") as file:
             recorder = Feed(Recorder(file.write, network=NETWORK.id, changes=True))
-            recorder.started(facts(1), 1)
-            recorder.upstream_connected(facts(1), 2)
-            recorder.passed(facts(1), UP, Session(1, NETWORK).receive(UP, ping(1), 3), 3)
+            recorder.started(session_info(1), 1)
+            recorder.upstream_connected(session_info(1), 2)
+            recorder.passed(session_info(1), UP, Session(1, NETWORK).receive(UP, ping(1), 3), 3)
             if how == "reset":
-                recorder.reset(facts(1), UP, 4)
+                recorder.reset(session_info(1), UP, 4)
             if how == "finish":
-                recorder.finished(facts(1), UP, 4)
-                recorder.finished(facts(1), DOWN, 5)
+                recorder.finished(session_info(1), UP, 4)
+                recorder.finished(session_info(1), DOWN, 5)
         told = list(events(open_capture(path)))
         kinds = {"finish": [DirectionClosed, DirectionClosed], "reset": [SessionReset], "": []}[how]
         assert [type(each) for each in told] == [
@@ -204,7 +204,7 @@ def test_what_ended_how_is_told(tmp_path: Path):
             CaptureSessionEnded,
         ]
         assert (told[-1].report.how, told[-1].closed) == (end, how != "")
-        assert told[-1].summary.info == facts(1)
+        assert told[-1].summary.info == session_info(1)
         assert write_again(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
 
 
@@ -280,7 +280,7 @@ def waiting(session: int, number: int, verdict: str = "pass") -> Delivered:
     deliveries = Session(session, NETWORK).receive(UP, ping(number), number)
     [entry] = deliveries[0].entries
     entry = msgspec.structs.replace(entry, number=number, session=session, verdict=verdict)
-    return Delivered(facts(session), UP, (Delivery(ping(number), (entry,)),), number)
+    return Delivered(session_info(session), UP, (Delivery(ping(number), (entry,)),), number)
 
 
 def numbers(told: list) -> list[int]:
@@ -326,16 +326,19 @@ def test_what_nobody_waits_for_is_not_kept(monkeypatch: pytest.MonkeyPatch):
     [ended, *_] = [
         each for each in events(open_capture(CAPTURES[0])) if isinstance(each, CaptureSessionEnded)
     ]
-    list(pairing.feed(session_ended(facts(1), ended.report, True, 5)))
+    list(pairing.feed(session_ended(session_info(1), ended.report, True, 5)))
     assert not pairing._early
 
 
 def test_sessions_of_several_networks_are_retold(tmp_path: Path):
     """One tcpdump may have both; each session says of which it is."""
     bitcoin = networks.get("bitcoin-regtest")
-    one = segments_of(ping(1), 100, source=facts(1).client, target=facts(1).listen)
+    one = segments_of(ping(1), 100, source=session_info(1).client, target=session_info(1).listen)
     other = segments_of(
-        frame(bitcoin.magic, "ping", bytes(8)), 100, source=facts(2).client, target=facts(2).listen
+        frame(bitcoin.magic, "ping", bytes(8)),
+        100,
+        source=session_info(2).client,
+        target=session_info(2).listen,
     )
     path = pcap_of([*one, *other], tmp_path)
     again = write_again(path, tmp_path / "again.pcapng")
@@ -353,7 +356,7 @@ def test_a_gap_is_where_it_was_whatever_came_the_other_way(tmp_path: Path):
     path = tmp_path / "gap.pcapng"
     with path.open("wb") as file:
         recorder = Feed(Recorder(file.write, network=NETWORK.id))
-        recorder.started(facts(1), next(times))
+        recorder.started(session_info(1), next(times))
         for direction, number in ((UP, 1), (DOWN, 2), (UP, 0), (DOWN, 3), (DOWN, 4), (UP, 5)):
             time = next(times)
             deliveries = (
@@ -361,7 +364,7 @@ def test_a_gap_is_where_it_was_whatever_came_the_other_way(tmp_path: Path):
                 if number
                 else session.gap(direction, 700, time)
             )
-            recorder.passed(facts(1), direction, deliveries, time)
+            recorder.passed(session_info(1), direction, deliveries, time)
     found = [(each.direction, each.missing, each.time_ns) for each in open_capture(path)]
     assert found == [
         (UP, 0, 1_001),
@@ -392,9 +395,9 @@ def test_a_session_that_is_left_gives_its_addresses_free(tmp_path: Path):
     ]
     with path.open("wb") as file:
         recorder = Feed(Recorder(file.write, network=NETWORK.id))
-        recorder.started(facts(1), 1_000_000)
-        recorder.left(msgspec.structs.replace(ended.summary, info=facts(1)), 1_000_001)
-        second = msgspec.structs.replace(facts(1), number=2)
+        recorder.started(session_info(1), 1_000_000)
+        recorder.left(msgspec.structs.replace(ended.summary, info=session_info(1)), 1_000_001)
+        second = msgspec.structs.replace(session_info(1), number=2)
         recorder.started(second, 2_000_000)
     started = [each.info for each in events(open_capture(path)) if isinstance(each, SessionStarted)]
-    assert [each.client for each in started] == [facts(1).client] * 2
+    assert [each.client for each in started] == [session_info(1).client] * 2

@@ -24,7 +24,6 @@ from tests.capture.changed_traffic import (
     Step,
     delivery_of,
     dropped,
-    facts,
     injected,
     inv,
     legs,
@@ -33,6 +32,7 @@ from tests.capture.changed_traffic import (
     ping,
     record,
     rewritten,
+    session_info,
     summary_of,
 )
 from tests.session.feed import Feed
@@ -170,10 +170,10 @@ def relayed(path: Path, kind: str) -> None:
     with path.open("ab") as file:
         recorder = Feed(Recorder(file.write, network=NETWORK.id, legs=kind))
         session = Session(1, NETWORK)
-        recorder.started(facts(1), 1_000)
-        recorder.upstream_connected(facts(1), 2_000)
+        recorder.started(session_info(1), 1_000)
+        recorder.upstream_connected(session_info(1), 2_000)
         for time, direction, raw in ((3_000, UP, ping(1)), (4_000, DOWN, ping(2))):
-            recorder.passed(facts(1), direction, session.receive(direction, raw, time), time)
+            recorder.passed(session_info(1), direction, session.receive(direction, raw, time), time)
         recorder.ended(summary_of(1), 5_000)
 
 
@@ -182,10 +182,12 @@ def test_the_client_leg_alone_is_no_lie(tmp_path: Path):
     path = tmp_path / "client.pcapng"
     with path.open("wb") as file:
         recorder = Feed(Recorder(file.write, network=NETWORK.id, legs="client", changes=True))
-        recorder.started(facts(1), 1)
-        recorder.upstream_connected(facts(1), 2)
+        recorder.started(session_info(1), 1)
+        recorder.upstream_connected(session_info(1), 2)
         for number, step in enumerate(TALK, 1):
-            recorder.passed(facts(1), step.direction, [delivery_of(step, number, number)], number)
+            recorder.passed(
+                session_info(1), step.direction, [delivery_of(step, number, number)], number
+            )
         recorder.ended(summary_of(1), 99)
     on_wire = [
         Step(each.direction, each.verdict, raw, raw)

@@ -20,7 +20,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Delivery, Direction, Session
 from lbcproxy.wire.envelope import frame
 from tests.capture.changed_traffic import TALK, record
-from tests.capture.recordings import FACTS_WITH_LOCAL as FACTS
+from tests.capture.recordings import INFO_WITH_LOCAL as INFO
 from tests.capture.test_disorder import segments, written
 from tests.session.feed import Feed
 
@@ -266,13 +266,13 @@ def test_who_decided_is_named_once_a_message(lbcproxy, tmp_path):
     deciders = [("quiet: drop: no pings", "slow: delay 2 s", "quiet: close"), ("terminate", "why")]
     with path.open("wb") as file:
         recorder = Feed(Recorder(file.write, network="lbry-regtest", changes=True))
-        recorder.started(FACTS, 1)
-        recorder.upstream_connected(FACTS, 1)
+        recorder.started(INFO, 1)
+        recorder.upstream_connected(INFO, 1)
         session = Session(1, networks.get("lbry-regtest"), stream_above=None)
         for time, trail in enumerate(deciders, 2):
             [delivery] = session.receive(Direction.TO_UPSTREAM, PING, time)
             entry = msgspec.structs.replace(delivery.entries[0], verdict="drop", trail=trail)
-            recorder.passed(FACTS, Direction.TO_UPSTREAM, [Delivery(PING, (entry,), b"")], time)
+            recorder.passed(INFO, Direction.TO_UPSTREAM, [Delivery(PING, (entry,), b"")], time)
     [shown] = objects(lbcproxy("info", "-T", "json", path))
     assert shown["deciders"] == [
         {"verdict": "drop", "who": who, "count": 1} for who in ("quiet", "slow", "terminate")

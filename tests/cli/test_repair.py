@@ -20,7 +20,7 @@ from tests.tools import tshark
 def own(captures, tmp_path):
     """A capture of ours, as bytes: the sync, recorded by our writer."""
     path = tmp_path / "own.pcapng"
-    facts = SessionInfo(
+    info = SessionInfo(
         number=1,
         network="lbry-regtest",
         client=Endpoint("127.0.0.1", 40000),
@@ -30,10 +30,10 @@ def own(captures, tmp_path):
     with path.open("ab") as file:
         recorder = Feed(Recorder(file.write, network="lbry-regtest"))
         session = Session(1, get("lbry-regtest"))
-        recorder.started(facts, 1_000)
+        recorder.started(info, 1_000)
         for entry in open_capture(captures / "lbcd-sync.pcap"):
             deliveries = session.receive(entry.direction, entry.raw, entry.time_ns)
-            recorder.passed(facts, entry.direction, deliveries, entry.time_ns)
+            recorder.passed(info, entry.direction, deliveries, entry.time_ns)
     return path
 
 

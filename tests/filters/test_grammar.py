@@ -97,7 +97,7 @@ CASES = {
     'network == "lbry-regtest"': lambda e: True,
     "true": lambda e: True,
     "false": lambda e: False,
-    # without the session's facts
+    # without the session's info
     'client == "127.0.0.1:32946"': lambda e: False,
     'client != "127.0.0.1:32946"': lambda e: False,
     # fields
@@ -290,7 +290,7 @@ def test_whether_the_payload_is_needed(text, needed):
 def test_the_facts_of_a_session_can_be_asked_for():
     """Who talks to whom is not in an entry."""
     entry = entries("lbcd-probe")[0]
-    facts = SessionInfo(
+    info = SessionInfo(
         number=1,
         network="lbry-regtest",
         client=Endpoint("10.0.0.7", 4000),
@@ -298,7 +298,7 @@ def test_the_facts_of_a_session_can_be_asked_for():
         upstream=Endpoint("::1", 29246),
     )
     for text in ('client == "10.0.0.7:4000"', 'upstream =~ "^\\[::1]:"', 'listen =~ ":9246$"'):
-        assert parse(text)(entry, facts)
+        assert parse(text)(entry, info)
         assert not parse(text)(entry)
 
 

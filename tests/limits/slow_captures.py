@@ -56,7 +56,7 @@ def write(path: Path, size: int) -> None:
 
 
 def _record(recorder: Recorder, number: int, talk: list[tuple[Direction, bytes]]) -> None:
-    facts = SessionInfo(
+    info = SessionInfo(
         number=number,
         network=NETWORK.id,
         client=Endpoint(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 40_000),
@@ -65,12 +65,12 @@ def _record(recorder: Recorder, number: int, talk: list[tuple[Direction, bytes]]
     )
     session = Session(number, NETWORK)
     times = itertools.count(1_700_000_000_000_000_000 + number * SESSION, 1_000_000)
-    recorder.started(facts, next(times))
+    recorder.started(info, next(times))
     for direction, raw in talk:
         time_ns = next(times)
-        recorder.passed(facts, direction, session.receive(direction, raw, time_ns), time_ns)
+        recorder.passed(info, direction, session.receive(direction, raw, time_ns), time_ns)
     for direction in Direction:
-        recorder.finished(facts, direction, next(times))
+        recorder.finished(info, direction, next(times))
 
 
 def _long_block() -> bytes:

@@ -18,7 +18,7 @@ from tests.session.feed import Feed
 
 pytestmark = pytest.mark.slow
 
-FACTS = SessionInfo(
+INFO = SessionInfo(
     number=1,
     network=NETWORK.id,
     client=Endpoint("127.0.0.1", 40000),
@@ -69,11 +69,11 @@ def whole() -> tuple[bytes, list[int]]:
     """Give a capture of ours, and where its blocks begin."""
     parts: list[bytes] = []
     recorder, session = Feed(Recorder(parts.append, network=NETWORK.id)), Session(1, NETWORK)
-    recorder.started(FACTS, 1_000)
+    recorder.started(INFO, 1_000)
     for number in range(40):
         ping = message("ping", number.to_bytes(8, "little"))
         deliveries = session.receive(Direction.TO_UPSTREAM, ping, number)
-        recorder.passed(FACTS, Direction.TO_UPSTREAM, deliveries, number)
+        recorder.passed(INFO, Direction.TO_UPSTREAM, deliveries, number)
     raw, starts, place = b"".join(parts), [], 0
     while place < len(raw):
         starts.append(place)

@@ -108,11 +108,11 @@ def test_refusals_are_logged_once_a_minute(monkeypatch):
     clock, told = Clock(), []
     refusals = RejectedClients(clock)
     clock.advance(1)
-    log = SimpleNamespace(warn=lambda words, **facts: told.append(facts))
+    log = SimpleNamespace(warn=lambda words, **fields: told.append(fields))
     monkeypatch.setattr(RejectedClients, "log", log)
     for _ in range(1000):
         refusals.tell(Endpoint("127.0.0.1", 1), "10.0.0.1", "full")
-    assert [facts["more"] for facts in told] == [""]
+    assert [fields["more"] for fields in told] == [""]
     clock.advance(LOG_INTERVAL)
     refusals.tell(Endpoint("127.0.0.1", 1), "10.0.0.1", "full")
     assert told[-1]["more"] == "; 999 more since the last such line"

@@ -83,8 +83,8 @@ def test_a_client_comes_where_it_wants(proxy: Proxy, client: Make, user, host, r
             assert read_to_end(node) == b""
         assert read_to_end(each) == b""
     wait_until("the session is over", lambda: proxy.service.sessions == ())
-    facts = proxy.observer.summaries[-1].info
-    assert facts.upstream == (host if rdns else "127.0.0.1", port)
+    info = proxy.observer.summaries[-1].info
+    assert info.upstream == (host if rdns else "127.0.0.1", port)
 
 
 def test_an_ipv6_address_is_understood(client: Make):

@@ -151,7 +151,7 @@ def write(
     with path.open("wb") as file:
         recorder = Feed(Recorder(file.write, network=network.id))
         for number, lines in enumerate(sessions, 1):
-            facts = SessionInfo(
+            info = SessionInfo(
                 number=number,
                 network=network.id,
                 client=Endpoint("127.0.0.1", 50_000 + number),
@@ -159,11 +159,11 @@ def write(
                 upstream=Endpoint("127.0.0.1", 18444),
             )
             session = Session(number, network, stream_above=None)
-            recorder.started(facts, START)
+            recorder.started(info, START)
             for position, line in enumerate(lines):
                 time_ns = START + position * step
                 deliveries = session.receive(line[0], raw_of(line), time_ns)
-                recorder.passed(facts, line[0], deliveries, time_ns)
+                recorder.passed(info, line[0], deliveries, time_ns)
             for direction in Direction:
-                recorder.finished(facts, direction, START + 3600 * SECOND)
+                recorder.finished(info, direction, START + 3600 * SECOND)
     return path

@@ -61,8 +61,8 @@ def talk(
 ) -> Conversation:
     """A conversation that begins with a handshake, a second for each message."""
     client, node = Endpoint("127.0.0.1", 50_000), Endpoint("127.0.0.1", network.port)
-    facts = SessionInfo(number=1, network=network.id, client=client, listen=node, upstream=node)
-    made = Conversation(Path("made-up.pcapng"), 1, network, facts)
+    info = SessionInfo(number=1, network=network.id, client=client, listen=node, upstream=node)
+    made = Conversation(Path("made-up.pcapng"), 1, network, info)
     made.versions = {UP: version(b"/client:1/", 0), DOWN: version()}
     shake = shake or [asks(made.client), says(made.upstream), says(VerAck()), asks(VerAck())]
     for second, each in enumerate([*shake, *messages]):

@@ -36,7 +36,7 @@ def recorded(tmp_path):
     """Give a capture of ours, of a proxy that dropped `getaddr` and put a `ping` before it."""
     path = tmp_path / "recorded.pcapng"
     network = networks.get("lbry-regtest")
-    facts = SessionInfo(
+    info = SessionInfo(
         number=1,
         network=network.id,
         client=Endpoint("127.0.0.1", 50_000),
@@ -46,8 +46,8 @@ def recorded(tmp_path):
     )
     with path.open("wb") as file:
         recorder = Feed(Recorder(file.write, network=network.id, changes=True))
-        recorder.started(facts, 1)
-        recorder.upstream_connected(facts, 1)
+        recorder.started(info, 1)
+        recorder.upstream_connected(info, 1)
         for time_ns, entry in enumerate(itertools.islice(open_capture(SYNC), 12), 2):
             deliveries = [Delivery(entry.raw, (entry,))]
             if entry.command == "getaddr":
@@ -56,7 +56,7 @@ def recorded(tmp_path):
                 put = msgspec.structs.replace(entry, message=ping, verdict="inject")
                 dropped = msgspec.structs.replace(entry, verdict="drop")
                 deliveries = [Delivery(b"", (put,), raw), Delivery(entry.raw, (dropped,), b"")]
-            recorder.passed(facts, entry.direction, deliveries, time_ns)
+            recorder.passed(info, entry.direction, deliveries, time_ns)
     return path
 
 
@@ -98,7 +98,7 @@ def test_who_spoke_is_known():
     """The addresses, the network and both versions."""
     with load(SYNC) as conversation:
         assert conversation.network is networks.get("lbry-regtest")
-        assert conversation.facts.upstream == Endpoint("127.0.0.1", 29300)
+        assert conversation.info.upstream == Endpoint("127.0.0.1", 29300)
         assert (conversation.client.start_height, conversation.upstream.start_height) == (0, 300)
         assert conversation.number == 1
 
@@ -191,7 +191,7 @@ def test_what_is_saved_is_loaded_again(tmp_path):
     with load(SYNC) as conversation:
         save(conversation, tmp_path / "again.pcapng")
         with load(tmp_path / "again.pcapng") as again:
-            assert again.facts == conversation.facts
+            assert again.info == conversation.info
             said = [(turn.direction, turn.time_ns, each.raw) for turn, each in again]
             assert said == [(turn.direction, turn.time_ns, each.raw) for turn, each in conversation]
         with pytest.raises(CaptureError, match="cannot write .*nowhere"):

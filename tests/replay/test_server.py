@@ -269,8 +269,8 @@ def test_what_passes_is_shown(loop, serve):
     client.close()
     wait_until("it is gone", lambda: server.clients == 0)
     up, down = Direction.TO_UPSTREAM, Direction.TO_CLIENT
-    facts, *passed, why = told
-    assert facts.listen == server.address
+    info, *passed, why = told
+    assert info.listen == server.address
     assert passed[:2] == [(up, "version"), (down, "version")]
     assert (up, "ping") in passed
     assert (down, "pong") in passed

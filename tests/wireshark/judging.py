@@ -130,8 +130,8 @@ def _claims(body: ET.Element) -> Iterator[dict[str, Any]]:
         if not outputs.get("name", "").endswith(".outputs.count"):
             continue
         for index, output in enumerate(outputs):
-            facts = {each.get("name", "").rpartition(".")[2]: each for each in output}
-            claim = facts.get("claim")
+            fields = {each.get("name", "").rpartition(".")[2]: each for each in output}
+            claim = fields.get("claim")
             if claim is None:
                 continue
             said = {each.get("name", "").rpartition(".")[2]: each for each in claim}
@@ -141,8 +141,8 @@ def _claims(body: ET.Element) -> Iterator[dict[str, Any]]:
                 "name": said["name"].get("show"),
                 "claim_id": said["claim_id"].get("show") if "claim_id" in said else None,
                 "value": said["value"].get("value", "") if "value" in said else None,
-                "amount": int(facts["value"].get("show", "")),
-                "address": facts["address"].get("show") if "address" in facts else None,
+                "amount": int(fields["value"].get("show", "")),
+                "address": fields["address"].get("show") if "address" in fields else None,
             }
 
 

@@ -117,14 +117,14 @@ class LineReader:
         self._seen.clear()
         self._has_forgotten, self._early_size = False, 0
         self._by_leg = line.changes and line.legs == "both"
-        facts: dict[str, object] = {
+        annotations: dict[str, object] = {
             **line.metadata,
             "schema": SCHEMA,
             "network": line.network,
             "legs": line.legs,
             "changes": line.changes,
         }
-        return Section((msgspec.json.encode(facts).decode(),), line.comments, offset)
+        return Section((msgspec.json.encode(annotations).decode(),), line.comments, offset)
 
     def _started(self, line: JsonLine, number: int, time_ns: int) -> Iterator[AnnotatedEvent]:
         client = _endpoint(_required(line.client, "client"))
@@ -141,15 +141,15 @@ class LineReader:
             self._has_forgotten = True
         opened = Opened(next(self._connections), client, listen, time_ns, line.begun)
         self._sessions[number] = _Connections(number, opened.connection, network, upstream)
-        facts: dict[str, object] = {
+        annotations: dict[str, object] = {
             "session": number,
             "leg": "client",
             "network": network.id,
             "upstream": str(upstream),
         }
         if not line.begun:
-            facts |= {"continued": True, "protocol_version": line.protocol_version}
-        yield AnnotatedEvent(opened, facts)
+            annotations |= {"continued": True, "protocol_version": line.protocol_version}
+        yield AnnotatedEvent(opened, annotations)
 
     def _close(self, session: _Connections) -> None:
         """Count a session as over, though more lines about it may follow."""
@@ -197,13 +197,17 @@ class LineReader:
             self._sessions[number] = session  # now the last in line to be forgotten
         session = self._sessions[number]
         raw = _raw(line, session.network)
-        facts: dict[str, object] = {}
+        annotations: dict[str, object] = {}
         if line.verdict != EntryVerdict.PASS:
-            facts |= {"number": line.number, "verdict": line.verdict, "trail": list(line.trail)}
+            annotations |= {
+                "number": line.number,
+                "verdict": line.verdict,
+                "trail": list(line.trail),
+            }
         if line.comments:
-            facts["comments"] = list(line.comments)
+            annotations["comments"] = list(line.comments)
         if not self._by_leg:
-            yield _data(session.legs[Leg.CLIENT], direction, raw, line, time_ns, facts)
+            yield _data(session.legs[Leg.CLIENT], direction, raw, line, time_ns, annotations)
             return
         if direction is Direction.TO_CLIENT and line.verdict != EntryVerdict.INJECT:
             yield from self._connected(
@@ -217,7 +221,7 @@ class LineReader:
                 continue
             if not (data or line.missing):
                 continue
-            happened = _data(session.legs.get(leg, 0), direction, data, line, time_ns, facts)
+            happened = _data(session.legs.get(leg, 0), direction, data, line, time_ns, annotations)
             if leg in session.legs:
                 yield happened
             elif self._early_size + len(data) <= MAX_EARLY:
@@ -309,13 +313,13 @@ def _data(
     data: bytes,
     line: JsonLine,
     time_ns: int,
-    facts: dict[str, object],
+    annotations: dict[str, object],
 ) -> AnnotatedEvent:
     from_client = direction is Direction.TO_UPSTREAM
     if line.missing:
         gap = Gap(connection, from_client, line.missing, time_ns)
         return AnnotatedEvent(gap, {"missing": line.missing})
-    return AnnotatedEvent(Data(connection, from_client, data, time_ns), facts)
+    return AnnotatedEvent(Data(connection, from_client, data, time_ns), annotations)
 
 
 def _lost(line: JsonLine, time_ns: int, offset: int) -> Statistics:

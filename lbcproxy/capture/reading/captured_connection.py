@@ -211,7 +211,7 @@ class CapturedConnection:
             self._release()
             self._forget_maker()
 
-    def facts(self, number: int, network: Network | None) -> SessionInfo:
+    def session_info(self, number: int, network: Network | None) -> SessionInfo:
         """Return the endpoints of the session; if only two are known, the server is upstream."""
         client, server = self.opened.client, self.opened.server
         try:

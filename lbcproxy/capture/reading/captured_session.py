@@ -33,7 +33,7 @@ class CapturedSession:
         self.number = number
         self.own_number: object = None
         """The number that the file gives it, if the file is one of ours."""
-        self.facts: SessionInfo | None = None
+        self.info: SessionInfo | None = None
         """Its endpoints, once its network is known."""
         self.legs: list[CapturedConnection] = []
         """The legs that are open."""
@@ -47,26 +47,26 @@ class CapturedSession:
     @property
     def is_connected(self) -> bool:
         """Whether the upstream leg has been reported."""
-        return self.facts is not None and self.facts.local is not None
+        return self.info is not None and self.info.local is not None
 
     def start(self, connection: CapturedConnection, network: Network | None) -> Iterator[Event]:
         """Report that it started, the first time that this is called."""
-        if self.facts is None:
-            self.facts = connection.facts(self.number, network)
+        if self.info is None:
+            self.info = connection.session_info(self.number, network)
             opened = connection.opened
-            yield SessionStarted(self.facts, opened.time_ns, self.begun, self.protocol_version)
+            yield SessionStarted(self.info, opened.time_ns, self.begun, self.protocol_version)
 
     def connected(self, local: Endpoint, time_ns: int) -> Iterator[Event]:
         """Report that the upstream leg is connected."""
-        if self.facts is not None:
-            self.facts = msgspec.structs.replace(self.facts, local=local)
-            yield UpstreamConnected(self.facts, time_ns)
+        if self.info is not None:
+            self.info = msgspec.structs.replace(self.info, local=local)
+            yield UpstreamConnected(self.info, time_ns)
 
     def passed(self, deliveries: Iterable[Delivery]) -> Iterator[Event]:
         """Report what passed, with the direction and time of its entries."""
-        assert self.facts is not None
+        assert self.info is not None
         for (direction, time_ns), group in groupby(deliveries, _direction_and_time):
-            yield Delivered(self.facts, direction, tuple(group), time_ns)
+            yield Delivered(self.info, direction, tuple(group), time_ns)
 
     def closed(
         self,
@@ -79,9 +79,9 @@ class CapturedSession:
 
         `stated` is the end of the session that the capture itself states, if it does.
         """
-        if stated is not None and not self._is_ending and self.facts is not None:
+        if stated is not None and not self._is_ending and self.info is not None:
             self._is_ending = True
-            yield SessionEnding(self.facts, stated, closed.time_ns)
+            yield SessionEnding(self.info, stated, closed.time_ns)
         if closed.reset:
             self._reset = self._reset or (direction, closed.time_ns)
             return
@@ -89,9 +89,9 @@ class CapturedSession:
             each.received is direction for each in self.legs
         ):
             return  # the leg that received this direction reports its end
-        if direction not in self._finished and self.facts is not None:
+        if direction not in self._finished and self.info is not None:
             self._finished.add(direction)
-            yield DirectionClosed(self.facts, direction, closed.time_ns)
+            yield DirectionClosed(self.info, direction, closed.time_ns)
 
     def leg_ended(self, connection: CapturedConnection, time_ns: int) -> Iterator[Event]:
         """Record that a leg has ended, and report the end of the session if it was the last."""
@@ -102,12 +102,12 @@ class CapturedSession:
             legs = (report, self._report) if is_client_leg else (self._report, report)
             report = _combined(*legs)
         self._report = report
-        if self.legs or self.facts is None:
+        if self.legs or self.info is None:
             return
         if self._reset is not None:
-            yield SessionReset(self.facts, *self._reset)
+            yield SessionReset(self.info, *self._reset)
         closed = self._reset is not None or len(self._finished) == len(Direction)
-        yield session_ended(self.facts, report, closed, time_ns)
+        yield session_ended(self.info, report, closed, time_ns)
 
 
 def _direction_and_time(delivery: Delivery) -> tuple[Direction, int]:

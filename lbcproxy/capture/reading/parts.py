@@ -94,7 +94,7 @@ class Parts:
         self._by_ends: dict[Ends, ResumableAssembler] = {}
         self._sessions: dict[Key, list[OpenSession]] = {}
         self.on_continued: Callable[[Path, object, SessionInfo], object] = lambda *_: None
-        """Called for each continued session: with the file, the session's number there, the facts
+        """Called for each continued session: with the file, the session's number there, the info
         of the session that it continues."""
         self.absent: dict[str, None] = {}
         """Names of parts that should be among the files but are not."""
@@ -223,9 +223,9 @@ class Part:
         is_unknown = bool(annotations.get("unrecorded")) or (
             part_missing and "position" not in annotations
         )
-        assembler, facts_before = session.assembler, session.session.facts
-        if leg is Leg.CLIENT and facts_before is not None:
-            self.parts.on_continued(self.path, annotations.get("session"), facts_before)
+        assembler, info_before = session.assembler, session.session.info
+        if leg is Leg.CLIENT and info_before is not None:
+            self.parts.on_continued(self.path, annotations.get("session"), info_before)
         number, events = assembler.reopen(session.session, leg, event, annotations)
         self._connections[event.connection] = assembler, number
         yield from events

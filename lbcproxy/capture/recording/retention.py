@@ -225,8 +225,8 @@ def _is_own_capture(path: Path) -> bool:
 
 def _schema(text: bytes | str) -> object:
     with suppress(msgspec.DecodeError):
-        facts = msgspec.json.decode(text)
-        return facts.get("schema") if isinstance(facts, dict) else None
+        header = msgspec.json.decode(text)
+        return header.get("schema") if isinstance(header, dict) else None
     return None
 
 

@@ -118,7 +118,7 @@ class Anonymiser:
 
     def __init__(self, key: bytes) -> None:
         self._pseudonyms = Pseudonyms(key)
-        self._facts: dict[int, tuple[SessionInfo, SessionInfo]] = {}
+        self._infos: dict[int, tuple[SessionInfo, SessionInfo]] = {}
         self.changed: Counter[str] = Counter()
         """How often values were replaced, by kind."""
         self.left_out: Counter[str] = Counter()
@@ -139,21 +139,21 @@ class Anonymiser:
             if isinstance(event, NotRecorded) or event.info is None:
                 yield event
                 continue
-            facts = self._between(event.info)
+            info = self._between(event.info)
             if isinstance(event, Delivered):
                 deliveries = tuple(self._deliveries(event))
                 if deliveries:
                     self.messages += sum(len(each.entries) for each in deliveries)
-                    yield replace(event, info=facts, deliveries=deliveries)
+                    yield replace(event, info=info, deliveries=deliveries)
             elif isinstance(event, SessionEnding):
                 self.left_out["details of ends"] += bool(event.end.detail)
-                yield replace(event, info=facts, end=replace(event.end, detail=""))
+                yield replace(event, info=info, end=replace(event.end, detail=""))
             elif isinstance(event, CaptureSessionEnded):
                 report = self._report(event.report)
-                yield session_ended(facts, report, event.closed, event.time_ns)
-                self._facts.pop(facts.number, None)
+                yield session_ended(info, report, event.closed, event.time_ns)
+                self._infos.pop(info.number, None)
             else:
-                yield replace(event, info=facts)
+                yield replace(event, info=info)
 
     # Values.
 
@@ -186,26 +186,26 @@ class Anonymiser:
 
     # Sessions.
 
-    def _between(self, facts: SessionInfo) -> SessionInfo:
-        known = self._facts.get(facts.number)
-        if known is not None and known[0] is facts:
+    def _between(self, info: SessionInfo) -> SessionInfo:
+        known = self._infos.get(info.number)
+        if known is not None and known[0] is info:
             return known[1]
-        local = None if facts.local is None else self._pseudonyms.endpoint(facts.local)
+        local = None if info.local is None else self._pseudonyms.endpoint(info.local)
         new = replace(
-            facts,
-            client=self._pseudonyms.endpoint(facts.client),
-            listen=self._pseudonyms.endpoint(facts.listen),
-            upstream=self._pseudonyms.endpoint(facts.upstream),
+            info,
+            client=self._pseudonyms.endpoint(info.client),
+            listen=self._pseudonyms.endpoint(info.listen),
+            upstream=self._pseudonyms.endpoint(info.upstream),
             local=local,
         )
         if known is None:
             for before, after in (
-                (facts.client, new.client),
-                (facts.listen, new.listen),
-                (facts.upstream, new.upstream),
+                (info.client, new.client),
+                (info.listen, new.listen),
+                (info.upstream, new.upstream),
             ):
                 self.changed["addresses of sessions"] += before != after
-        self._facts[facts.number] = facts, new
+        self._infos[info.number] = info, new
         return new
 
     def _report(self, report: SessionReport) -> SessionReport:

@@ -116,7 +116,7 @@ class Cutter:
     def _changed(self, session: _CutSession, event: SessionEvent) -> Iterator[Event]:
         """Pass an event of a session on, if something of that session was passed on before."""
         late = self._selection.is_late(event.time_ns)
-        session.facts = event.info or session.facts
+        session.info = event.info or session.info
         if isinstance(event, CaptureSessionEnded):
             del self._sessions[event.info.number]
             if session.begun:
@@ -133,7 +133,7 @@ class _CutSession:
     """What has to be known about a session to pass on only a part of it."""
 
     def __init__(self, started: SessionStarted, selection: Selection) -> None:
-        self.facts = started.info
+        self.info = started.info
         self.begun = False
         """Whether its start has been passed on."""
         self.finished: list[Direction] = []
@@ -155,14 +155,14 @@ class _CutSession:
         time_ns = self._versions_kept[0].time_ns if self._versions_kept else time_ns
         begun, version = self._progress_at_first or self._progress()
         yield SessionStarted(self._started.info, time_ns, begun, version)
-        if self.facts.local is not None:
-            yield UpstreamConnected(self.facts, time_ns)
+        if self.info.local is not None:
+            yield UpstreamConnected(self.info, time_ns)
         yield from self._versions_kept
         self._versions_kept.clear()
         if self.ending is not None:
-            yield SessionEnding(self.facts, self.ending, time_ns)
+            yield SessionEnding(self.info, self.ending, time_ns)
         for direction in self.finished:
-            yield DirectionClosed(self.facts, direction, time_ns)
+            yield DirectionClosed(self.info, direction, time_ns)
 
     def _progress(self) -> tuple[bool, int | None]:
         """Return whether nothing has been left out so far, and otherwise the agreed version."""
@@ -170,7 +170,7 @@ class _CutSession:
 
     def left(self, event: Delivered) -> list[Delivery]:
         """Return the deliveries of an event that are wanted."""
-        self.facts = event.info
+        self.info = event.info
         left: list[Delivery] = []
         in_time = not self._selection.is_early(event.time_ns)
         if self._selection.is_late(event.time_ns):
@@ -193,10 +193,10 @@ class _CutSession:
             return [delivery]
         run = delivery.run
         if run is None:
-            return [delivery] if any(wanted(e, self.facts) for e in delivery.entries) else []
+            return [delivery] if any(wanted(e, self.info) for e in delivery.entries) else []
         if wanted.commands is not None and wanted.commands.isdisjoint(run.frames.commands):
             return []
-        found = [entry for entry in delivery.entries if wanted(entry, self.facts)]
+        found = [entry for entry in delivery.entries if wanted(entry, self.info)]
         if len(found) == len(run):
             return [delivery]
         return [Delivery(entry.raw, (entry,)) for entry in found]

@@ -47,7 +47,7 @@ class Merger:
         self._on_renumbered = on_renumbered
         self._numbers = itertools.count(1)
         self._next_entry = 1
-        self._facts: dict[int, tuple[SessionInfo, SessionInfo]] = {}  # old and new, by old number
+        self._infos: dict[int, tuple[SessionInfo, SessionInfo]] = {}  # old and new, by old number
 
     @property
     def absent(self) -> list[str]:
@@ -111,36 +111,36 @@ class Merger:
         if isinstance(event, SessionStarted):
             path, number = self._parts.take_origin(event.info.number)
             new = replace(event.info, number=next(self._numbers))
-            self._facts[event.info.number] = event.info, new
+            self._infos[event.info.number] = event.info, new
             self._on_renumbered(path, number, new.number, new.network)
-        facts = self._new(event.info)
+        info = self._new(event.info)
         if isinstance(event, Delivered):
-            yield replace(event, info=facts, deliveries=self._deliveries(event, facts.number))
+            yield replace(event, info=info, deliveries=self._deliveries(event, info.number))
         elif isinstance(event, CaptureSessionEnded):
-            report = replace(event.report, number=facts.number)
-            yield session_ended(facts, report, event.closed, event.time_ns)
-            del self._facts[event.info.number]
+            report = replace(event.report, number=info.number)
+            yield session_ended(info, report, event.closed, event.time_ns)
+            del self._infos[event.info.number]
         else:
-            yield replace(event, info=facts)
+            yield replace(event, info=info)
         if isinstance(event, SessionStarted) and header.legs == "both" and self._has_one_leg(path):
             # Its bytes have to be on both legs, like those of the others.
             local = Endpoint(_UNKNOWN, event.info.client.port)
             yield UpstreamConnected(self._new(replace(event.info, local=local)), event.time_ns)
 
-    def _continued(self, path: Path, number: object, facts: SessionInfo) -> None:
-        if facts.number in self._facts and isinstance(number, int):
-            new = self._facts[facts.number][1]
+    def _continued(self, path: Path, number: object, info: SessionInfo) -> None:
+        if info.number in self._infos and isinstance(number, int):
+            new = self._infos[info.number][1]
             self._on_renumbered(path, number, new.number, new.network)
 
     def _has_one_leg(self, path: Path) -> bool:
         return any(file.path == path and file.header.legs != "both" for file in self._files)
 
-    def _new(self, facts: SessionInfo) -> SessionInfo:
-        """Return a session's facts with its new number."""
-        known = self._facts[facts.number]
-        if known[0] is not facts:
-            known = facts, replace(facts, number=known[1].number)
-            self._facts[facts.number] = known
+    def _new(self, info: SessionInfo) -> SessionInfo:
+        """Return a session's info with its new number."""
+        known = self._infos[info.number]
+        if known[0] is not info:
+            known = info, replace(info, number=known[1].number)
+            self._infos[info.number] = known
         return known[1]
 
     def _deliveries(self, event: Delivered, session: int) -> tuple[Delivery, ...]:

@@ -92,7 +92,7 @@ class CaptureWriter:
         source: Endpoint,
         target: Endpoint,
         time_ns: int,
-        facts: Mapping[str, object],
+        fields: Mapping[str, object],
         position: Mapping[Direction, int] | None = None,
     ) -> None:
         """Record that a leg was connected.
@@ -103,7 +103,7 @@ class CaptureWriter:
             source: The address that connects.
             target: The address that it connects to.
             time_ns: Nanoseconds since 1970.
-            facts: What the note on the first packet says.
+            fields: What the note on the first packet says.
             position: For a leg continued from another file: the bytes of each direction so far.
         """
         if (session, leg) in self._flows:
@@ -116,7 +116,7 @@ class CaptureWriter:
         for direction, size in (position or {}).items():
             flow.halves[direction].position = size
         named = host_name_annotations(source, target, (shown_source, target))
-        noted = {"session": session, "leg": leg.value, **facts, **named}
+        noted = {"session": session, "leg": leg.value, **fields, **named}
         if position is not None:
             noted["position"] = position
         options = note_options(PacketNote(text, noted))

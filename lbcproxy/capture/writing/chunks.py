@@ -70,7 +70,7 @@ def with_note(chunk: Chunk, note: PacketNote) -> list[Chunk]:
     """Return a chunk with a note on its first message, in addition to the one it may have."""
     if chunk.note is not None:
         both = PacketNote(
-            f"{note.comment}; {chunk.note.comment}", {**note.facts, **chunk.note.facts}
+            f"{note.comment}; {chunk.note.comment}", {**note.fields, **chunk.note.fields}
         )
         return [msgspec.structs.replace(chunk, note=both)]
     size = min(chunk.ends[0] if chunk.ends else len(chunk.raw), MAX_PAYLOAD)
@@ -121,18 +121,18 @@ def _note(entry: Entry) -> PacketNote | None:
         error is None and entry.verdict == EntryVerdict.PASS and not entry.comments
     ):
         return None  # a run of junk has one note, at its start
-    facts: dict[str, object] = {"session": entry.session, "number": entry.number}
+    fields: dict[str, object] = {"session": entry.session, "number": entry.number}
     if entry.verdict != EntryVerdict.PASS:
-        facts["verdict"], facts["trail"] = entry.verdict, entry.trail
+        fields["verdict"], fields["trail"] = entry.verdict, entry.trail
     if error is not None:
-        facts["error"] = error
+        fields["error"] = error
     if entry.missing:
-        facts["missing"] = entry.missing
+        fields["missing"] = entry.missing
     if entry.comments:
-        facts["comments"] = entry.comments
+        fields["comments"] = entry.comments
     parts = [f"#{entry.session}", printable(entry.command) or ("gap" if entry.missing else "junk")]
     if entry.verdict != EntryVerdict.PASS:
         parts.append(f"verdict={entry.verdict}")
         parts += [f"by {printable('; '.join(entry.trail))}"] if entry.trail else []
     parts += [f"error={error}"] if error is not None else []
-    return PacketNote("\n".join([" ".join(parts), *entry.comments]), facts)
+    return PacketNote("\n".join([" ".join(parts), *entry.comments]), fields)

@@ -20,10 +20,10 @@ _MAX_COUNT = 2**64 - 1
 
 
 class PacketNote(msgspec.Struct, frozen=True, gc=False):
-    """What a note says: a comment for people, and facts for lbcproxy's reader."""
+    """What a note says: a comment for people, and fields for lbcproxy's reader."""
 
     comment: str
-    facts: Mapping[str, object]
+    fields: Mapping[str, object]
 
 
 def note_options(note: PacketNote | None) -> bytes:
@@ -32,7 +32,7 @@ def note_options(note: PacketNote | None) -> bytes:
         return b""
     return build_options(
         (pcapng.OPTION_COMMENT, comment_of(note.comment)),
-        (pcapng.OPTION_CUSTOM, custom_of(note.facts)),
+        (pcapng.OPTION_CUSTOM, custom_of(note.fields)),
     )
 
 
@@ -58,26 +58,26 @@ def comment_of(text: str) -> bytes:
     return cut.decode(errors="ignore").encode()
 
 
-def custom_of(facts: Mapping[str, object]) -> bytes:
-    """Return the value of a custom option with facts.
+def custom_of(fields: Mapping[str, object]) -> bytes:
+    """Return the value of a custom option with fields.
 
     An option holds 64 KiB. If that is not enough, the longest values are left out and their keys
     listed under `omitted`: a very long reason must not stop a recording.
     """
-    everything = {"schema": SCHEMA, **facts}
+    everything = {"schema": SCHEMA, **fields}
     text = msgspec.json.encode(everything)
     if len(text) > _MAX_JSON:
         text = _shortened(everything)
     return pcapng.PEN.to_bytes(4, "little") + text
 
 
-def _shortened(facts: dict[str, object]) -> bytes:
+def _shortened(fields: dict[str, object]) -> bytes:
     omitted: list[str] = []
-    facts = {**facts, "omitted": omitted}
-    lengths = {key: len(msgspec.json.encode(value)) for key, value in facts.items()}
+    fields = {**fields, "omitted": omitted}
+    lengths = {key: len(msgspec.json.encode(value)) for key, value in fields.items()}
     by_length = sorted(lengths.keys() - {"schema", "omitted"}, key=lambda key: lengths[key])
-    while by_length and len(msgspec.json.encode(facts)) > _MAX_JSON:
+    while by_length and len(msgspec.json.encode(fields)) > _MAX_JSON:
         longest = by_length.pop()
-        del facts[longest]
+        del fields[longest]
         omitted.append(longest[:100])
-    return msgspec.json.encode(facts)
+    return msgspec.json.encode(fields)

@@ -190,8 +190,8 @@ class SessionRecorder:
         info = self.state.info
         self._recorder.open_sessions[info.number] = self
         self._legs, self._unannounced = [Leg.CLIENT], set()
-        facts = {"network": info.network, "upstream": str(info.upstream), **more}
-        self._open_leg(Leg.CLIENT, info.client, info.listen, time_ns, facts, before)
+        fields = {"network": info.network, "upstream": str(info.upstream), **more}
+        self._open_leg(Leg.CLIENT, info.client, info.listen, time_ns, fields, before)
 
     def _open_leg(
         self,
@@ -199,11 +199,11 @@ class SessionRecorder:
         source: Endpoint,
         target: Endpoint,
         time_ns: int,
-        facts: Mapping[str, object],
+        fields: Mapping[str, object],
         before: CaptureWriter | None,
     ) -> None:
         position = None if before is None else before.position(self._number, leg)
-        self._recorder.writer.open(self._number, leg, source, target, time_ns, facts, position)
+        self._recorder.writer.open(self._number, leg, source, target, time_ns, fields, position)
 
     def _connect(
         self, info: SessionInfo, time_ns: int, before: CaptureWriter | None = None
@@ -257,7 +257,7 @@ class SessionRecorder:
 
     def _identity(self, leg: Leg) -> PacketNote:
         info = self.state.info
-        facts = {
+        fields = {
             "session": info.number,
             "leg": leg.value,
             "network": info.network,
@@ -265,7 +265,7 @@ class SessionRecorder:
             "continued": True,
             "protocol_version": self.state.protocol_version,
         }
-        return PacketNote(f"session {info.number} {leg} leg goes on", facts)
+        return PacketNote(f"session {info.number} {leg} leg goes on", fields)
 
     def deliver_unread(
         self,

@@ -106,7 +106,7 @@ class ReplayPeer(Peer):
 
     def opened(self) -> None:
         """Report the client."""
-        recorded = self._server.conversation.facts
+        recorded = self._server.conversation.info
         self._inspector.started(
             SessionInfo(
                 number=self.number,

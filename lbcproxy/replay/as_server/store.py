@@ -70,7 +70,7 @@ def _write(conversations: Sequence[Conversation], write: Callable[[bytes], objec
     router = EventRouter(Recorder(write, network=conversations[0].network.id))
     numbers = itertools.count(1)
     for session, conversation in enumerate(conversations, 1):
-        info = msgspec.structs.replace(conversation.facts, number=session)
+        info = msgspec.structs.replace(conversation.info, number=session)
         time_ns = conversation.turns[0].time_ns
         router.handle(SessionStarted(info, time_ns))
         for turn, message in conversation:

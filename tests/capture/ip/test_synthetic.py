@@ -112,11 +112,11 @@ def test_any_two_ends_come_back(tmp_path: Path, client: Endpoint, listen: Endpoi
     with path.open("wb") as file:
         play = FakeSessions(Recorder(file.write, network=NETWORK.id))
         for number in (1, 2):
-            facts = SessionInfo(
+            info = SessionInfo(
                 number=number, network=NETWORK.id, client=client, listen=listen, upstream=listen
             )
-            play.sessions[number] = Session(number, NETWORK), facts
-            play.observer.started(facts, play.tick())
+            play.sessions[number] = Session(number, NETWORK), info
+            play.observer.started(info, play.tick())
         for number in (1, 2):
             for direction in Direction:
                 raw = frame(NETWORK.magic, "ping", bytes([number] * 8))
@@ -139,17 +139,17 @@ def test_an_upstream_that_is_named_keeps_its_name_on_both_legs(tmp_path: Path):
     with path.open("wb") as file:
         play = FakeSessions(Recorder(file.write, network=NETWORK.id, legs="both", changes=True))
         for number in (1, 2):
-            facts = SessionInfo(
+            info = SessionInfo(
                 number=number,
                 network=NETWORK.id,
                 client=Endpoint("10.0.0.1", 1000 + number),
                 listen=Endpoint("10.0.0.2", 1080),
                 upstream=upstream,
             )
-            play.observer.started(facts, play.tick())
-            facts = msgspec.structs.replace(facts, local=Endpoint("10.0.0.2", 5000))
-            play.sessions[number] = Session(number, NETWORK), facts
-            play.observer.upstream_connected(facts, play.tick())
+            play.observer.started(info, play.tick())
+            info = msgspec.structs.replace(info, local=Endpoint("10.0.0.2", 5000))
+            play.sessions[number] = Session(number, NETWORK), info
+            play.observer.upstream_connected(info, play.tick())
         for number in (1, 2):
             for direction in Direction:
                 play.receive(number, frame(NETWORK.magic, "ping", bytes([number] * 8)), direction)
@@ -167,7 +167,7 @@ def test_an_upstream_that_is_named_keeps_its_name_on_both_legs(tmp_path: Path):
 
 
 def test_nonsense_for_names_is_passed_over(tmp_path: Path):
-    """The facts of a note are whatever a file says."""
+    """The fields of a note are whatever a file says."""
     for value in (7, "x:1", ["x"], ["x", -1], ["x", 70_000], [7, 7], {"x": 1}, None, ["x", 1, 2]):
         path = tmp_path / "crafted.pcapng"
         with path.open("wb") as file:

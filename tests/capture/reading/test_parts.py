@@ -263,11 +263,11 @@ def test_sessions_of_other_recordings_are_not_joined(tmp_path, differs):
     [first, *_] = rotated(whole, tmp_path / "one", 3)
     *_, last = rotated(whole, tmp_path / "other", 3)
     data = last.read_bytes()
-    facts = next(each.info for each in whole if isinstance(each, SessionStarted))
+    info = next(each.info for each in whole if isinstance(each, SessionStarted))
     changed = {
         "name": (b'"name":"main"', b'"name":"othr"'),
-        "session": (f'"session":{facts.number},'.encode(), b'"session":8,'),
-        "upstream": (str(facts.upstream).encode(), str(facts.upstream).encode()[:-1] + b"9"),
+        "session": (f'"session":{info.number},'.encode(), b'"session":8,'),
+        "upstream": (str(info.upstream).encode(), str(info.upstream).encode()[:-1] + b"9"),
         "client": (b"\x7f\x00\x00\x01", b"\x7f\x00\x00\x02"),
     }[differs]
     assert data.count(changed[0])

@@ -229,9 +229,9 @@ def test_what_was_decoded_of_it_is_not_kept(tmp_path):
     """A block's record is many times as long as its bytes."""
     scene = Scene(tmp_path)
     scene.start(1)
-    core, facts = scene.sessions[1]
+    core, info = scene.sessions[1]
     [delivery] = core.receive(UP, ping(1), scene.tick())
-    scene.observer.passed(facts, UP, [delivery], scene.now)
+    scene.observer.passed(info, UP, [delivery], scene.now)
     assert delivery.entries[0].message.record is not None  # a later observer reads it
     [kept] = scene.rings.rings[0].items[-1].event.deliveries
     assert kept.run._made is None
@@ -329,7 +329,7 @@ def test_one_may_ask_for_it(tmp_path):
     for number in (1, 2):
         scene.start(number, host=f"10.0.0.{number}")
         scene.receive(number, ping(number))
-    assert scene.rings.write_all("by hand", lambda facts: facts.number == 2) == 1
+    assert scene.rings.write_all("by hand", lambda info: info.number == 2) == 1
     scene.receive(2, ping(3))
     assert raws(scene.file) == [ping(2)]
     assert scene.rings.write_all("by hand") == 2

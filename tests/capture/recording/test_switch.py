@@ -102,11 +102,11 @@ def test_a_session_that_was_off_goes_on_in_another_file(tmp_path, changes):
     scene.start(1, version=70_000)
     scene.start(2)
     scene.receive(1, ping(1))
-    scene.switch.turn(False, lambda facts: facts.number == 1)
+    scene.switch.turn(False, lambda info: info.number == 1)
     scene.receive(1, ping(2))
     scene.receive(2, ping(3))
     assert scene.recording.files == 1
-    scene.switch.turn(True, lambda facts: facts.number == 1)
+    scene.switch.turn(True, lambda info: info.number == 1)
     scene.receive(1, ping(4))
     scene.receive(2, ping(5), DOWN)
     scene.end(1)
@@ -142,7 +142,7 @@ def test_a_session_with_a_file_of_its_own_begins_another(tmp_path):
     scene.switch.turn(False, involves_host("10.0.0.1"))
     assert scene.disk.drain(10)  # each has its name
     scene.receive(1, ping(2))
-    scene.switch.turn(True, lambda facts: facts.number == 1)
+    scene.switch.turn(True, lambda info: info.number == 1)
     scene.receive(1, ping(3))
     scene.receive(2, ping(4))
     scene.end(1)
@@ -172,12 +172,12 @@ def test_a_session_that_is_over_does_not_start_again(tmp_path, how):
     """Both ends are told before the session is."""
     scene = Scene(tmp_path, on=True)
     scene.start(1)
-    _, facts = scene.sessions[1]
+    _, info = scene.sessions[1]
     if how == "reset":
-        scene.observer.reset(facts, DOWN, scene.tick())
+        scene.observer.reset(info, DOWN, scene.tick())
     else:
         for direction in (UP, DOWN):
-            scene.observer.finished(facts, direction, scene.tick())
+            scene.observer.finished(info, direction, scene.tick())
     scene.switch.turn(False)
     scene.switch.turn(True)
     scene.finish(1, "whatever")
@@ -220,7 +220,7 @@ def test_a_session_that_is_recorded_late_keeps_its_number(tmp_path):
     for number in (3, 5):
         scene.start(number)
     for number in (5, 3):
-        scene.switch.turn(True, lambda facts, number=number: facts.number == number)
+        scene.switch.turn(True, lambda info, number=number: info.number == number)
     for number in (3, 5):
         scene.receive(number, ping(number))
     assert frames_by_session(scene.close()[0]) == {(3, UP): [ping(3)], (5, UP): [ping(5)]}

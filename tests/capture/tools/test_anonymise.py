@@ -42,7 +42,7 @@ NONCE = 0x1122334455667788
 ONION = bytes(range(100, 132))
 CODEC = Codec(NETWORK, 70016, encoding="auto")
 
-FACTS = SessionInfo(
+INFO = SessionInfo(
     number=3,
     network=NETWORK.id,
     client=Endpoint(CLIENT, 40_001),
@@ -149,11 +149,11 @@ def recorded(path, talk=TALK, trail=(f"quiet: drop 1: from {CLIENT}", "because o
             )
         )
         session = Session(3, NETWORK, stream_above=None)
-        recorder.started(FACTS, next(times))
-        recorder.upstream_connected(FACTS, next(times))
+        recorder.started(INFO, next(times))
+        recorder.upstream_connected(INFO, next(times))
         for direction, data in talk:
             time = next(times)
-            recorder.passed(FACTS, direction, session.receive(direction, data, time), time)
+            recorder.passed(INFO, direction, session.receive(direction, data, time), time)
         for verdict in ("drop", "rewrite", "inject"):
             time = next(times)
             [delivery] = session.receive(UP, framed(Ping(nonce=NONCE + 1)), time)
@@ -163,8 +163,8 @@ def recorded(path, talk=TALK, trail=(f"quiet: drop 1: from {CLIENT}", "because o
             if verdict == "inject":
                 sent = delivery.raw
             raw = b"" if verdict == "inject" else delivery.raw
-            recorder.passed(FACTS, UP, [Delivery(raw, (entry,), sent)], time)
-        recorder.reset(FACTS, DOWN, next(times))
+            recorder.passed(INFO, UP, [Delivery(raw, (entry,), sent)], time)
+        recorder.reset(INFO, DOWN, next(times))
     return path
 
 
@@ -221,7 +221,7 @@ def test_the_same_stays_the_same(tmp_path):
     path = recorded(tmp_path / "known.pcapng")
     out = tmp_path / "unknown.pcapng"
     anonymised(path, out)
-    [facts] = {
+    [info] = {
         e.info.number: e.info for e in events(open_capture(out)) if hasattr(e, "info")
     }.values()
     addresses = {
@@ -234,9 +234,9 @@ def test_the_same_stays_the_same(tmp_path):
     }
     [new], [old] = addresses["addrv2"], addresses["addr"]
     assert bytes(10) + b"\xff\xff" + new[0].addr == old[0].ip
-    assert new[1].addr == old[1].ip == ipaddress.ip_address(facts.upstream.host).packed
-    assert old[2].ip == mapped(facts.client.host)
-    assert facts.client.port == 40_001
+    assert new[1].addr == old[1].ip == ipaddress.ip_address(info.upstream.host).packed
+    assert old[2].ip == mapped(info.client.host)
+    assert info.client.port == 40_001
     answers = ResponseTimes()
     for entry in open_capture(out):
         answers.add(entry)
@@ -377,7 +377,7 @@ def test_any_message_stays_one(data, command, protocol_version):
     if message.error is not None:
         return
     entry = Entry(number=1, time_ns=1, session=3, direction=UP, message=message)
-    [event] = Anonymiser(KEY).apply([Delivered(FACTS, UP, (Delivery(message.raw, (entry,)),), 1)])
+    [event] = Anonymiser(KEY).apply([Delivered(INFO, UP, (Delivery(message.raw, (entry,)),), 1)])
     [made] = event.deliveries[0].entries
     assert made.message.error is None
     assert Codec(NETWORK, protocol_version).decode(command, made.payload) is not None
@@ -389,12 +389,12 @@ def many(path, count):
     with path.open("wb") as file:
         recorder = Feed(Recorder(file.write, network=NETWORK.id))
         for number in range(1, count + 1):
-            facts = msgspec.structs.replace(FACTS, number=number)
+            info = msgspec.structs.replace(INFO, number=number)
             session = Session(number, NETWORK, stream_above=None)
-            recorder.started(facts, number)
+            recorder.started(info, number)
             for direction, raw in TALK[:8]:
-                recorder.passed(facts, direction, session.receive(direction, raw, number), number)
-            recorder.reset(facts, UP, number)
+                recorder.passed(info, direction, session.receive(direction, raw, number), number)
+            recorder.reset(info, UP, number)
     return path
 
 

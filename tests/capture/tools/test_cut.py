@@ -17,7 +17,7 @@ from lbcproxy.session.events import Delivered, SessionStarted
 from lbcproxy.wire.envelope import frame
 from tests.capture.changed_traffic import TALK as CHANGED
 from tests.capture.changed_traffic import inv, long, ping, record
-from tests.capture.recordings import FACTS, TALK, recorded
+from tests.capture.recordings import INFO, TALK, recorded
 from tests.capture.roundtrip import CAPTURES, entries_of, write_again, write_events
 from tests.session.feed import Feed
 from tests.tools import tshark
@@ -44,8 +44,8 @@ def without_numbers(found):
 def expected(path: Path, matches) -> list[dict]:
     """What of a file's entries is to be left."""
     return without_numbers(
-        facts
-        for entry, facts in zip(open_capture(path), entries_of(path), strict=True)
+        info
+        for entry, info in zip(open_capture(path), entries_of(path), strict=True)
         if matches(entry)
     )
 
@@ -111,17 +111,17 @@ def two_at_once(tmp_path, count=2):
         recorder = Feed(Recorder(file.write, network="lbry-regtest"))
         talks = []
         for number in range(1, count + 1):
-            facts = FACTS.__class__(
+            info = INFO.__class__(
                 number=number,
                 network="lbry-regtest",
                 client=Endpoint("127.0.0.1", 40_000 + number),
-                listen=FACTS.listen,
-                upstream=FACTS.upstream,
+                listen=INFO.listen,
+                upstream=INFO.upstream,
             )
-            recorder.started(facts, number)
-            talks.append((facts, Session(number, networks.get("lbry-regtest"))))
-        for time, (facts, session) in enumerate([*reversed(talks), *talks], 100):
-            recorder.passed(facts, UP, session.receive(UP, ping(time), time), time)
+            recorder.started(info, number)
+            talks.append((info, Session(number, networks.get("lbry-regtest"))))
+        for time, (info, session) in enumerate([*reversed(talks), *talks], 100):
+            recorder.passed(info, UP, session.receive(UP, ping(time), time), time)
     return path
 
 
@@ -174,10 +174,10 @@ def test_an_end_that_came_before_is_told(tmp_path):
     with path.open("wb") as file:
         recorder = Feed(Recorder(file.write, network="lbry-regtest"))
         session = Session(1, networks.get("lbry-regtest"))
-        recorder.started(FACTS, 1)
-        recorder.passed(FACTS, UP, session.receive(UP, ping(1), 2), 2)
-        recorder.finished(FACTS, UP, 3)
-        recorder.passed(FACTS, DOWN, session.receive(DOWN, ping(2), 4), 4)
+        recorder.started(INFO, 1)
+        recorder.passed(INFO, UP, session.receive(UP, ping(1), 2), 2)
+        recorder.finished(INFO, UP, 3)
+        recorder.passed(INFO, DOWN, session.receive(DOWN, ping(2), 4), 4)
     out = tmp_path / "left.pcapng"
     cut(path, out, from_ns=4)
     assert [type(each).__name__ for each in events(open_capture(out))] == [
@@ -209,10 +209,10 @@ def test_what_is_no_message_swallows_nothing(tmp_path):
     with path.open("wb") as file:
         recorder = Feed(Recorder(file.write, network="lbry-regtest"))
         session = Session(1, networks.get("lbry-regtest"))
-        recorder.started(FACTS, 1)
-        recorder.passed(FACTS, UP, session.receive(UP, ping(1) + long(500)[:100], 2), 2)
-        recorder.passed(FACTS, UP, session.gap(UP, 424, 3), 3)
-        recorder.passed(FACTS, UP, session.receive(UP, inv(2) + ping(3), 4), 4)
+        recorder.started(INFO, 1)
+        recorder.passed(INFO, UP, session.receive(UP, ping(1) + long(500)[:100], 2), 2)
+        recorder.passed(INFO, UP, session.gap(UP, 424, 3), 3)
+        recorder.passed(INFO, UP, session.receive(UP, inv(2) + ping(3), 4), 4)
     whole = [(each["command"], each["missing"]) for each in entries_of(path)]
     assert whole == [("ping", 0), ("", 0), ("", 424), ("inv", 0), ("ping", 0)]
     out = tmp_path / "left.pcapng"

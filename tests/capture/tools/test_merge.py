@@ -72,7 +72,7 @@ def test_what_is_told_of_sessions_is_told_of_the_same(tmp_path):
 def talk(path, number, times, network="lbry-regtest"):
     """Record a ping at each time."""
     chain = networks.get(network)
-    facts = SessionInfo(
+    info = SessionInfo(
         number=number,
         network=network,
         client=Endpoint("127.0.0.1", 40_000),
@@ -82,12 +82,12 @@ def talk(path, number, times, network="lbry-regtest"):
     with path.open("wb") as file:
         recorder = Feed(Recorder(file.write, network=network))
         session = Session(number, chain)
-        recorder.started(facts, times[0])
+        recorder.started(info, times[0])
         for time in times:
             data = frame(chain.magic, "ping", time.to_bytes(8, "little"))
-            recorder.passed(facts, UP, session.receive(UP, data, time), time)
+            recorder.passed(info, UP, session.receive(UP, data, time), time)
         for direction in Direction:
-            recorder.finished(facts, direction, times[-1])
+            recorder.finished(info, direction, times[-1])
     return path
 
 
@@ -189,7 +189,7 @@ def test_memory_does_not_grow(tmp_path):
         with path.open("wb") as file:
             recorder = Feed(Recorder(file.write, network="lbry-regtest"))
             for number in range(1, count + 1):
-                facts = msgspec.structs.replace(
+                info = msgspec.structs.replace(
                     SessionInfo(
                         number=number,
                         network="lbry-regtest",
@@ -199,10 +199,10 @@ def test_memory_does_not_grow(tmp_path):
                     )
                 )
                 session = Session(number, networks.get("lbry-regtest"))
-                recorder.started(facts, number)
-                recorder.passed(facts, UP, session.receive(UP, ping(1), number), number)
+                recorder.started(info, number)
+                recorder.passed(info, UP, session.receive(UP, ping(1), number), number)
                 for direction in Direction:
-                    recorder.finished(facts, direction, number)
+                    recorder.finished(info, direction, number)
         tracemalloc.start()
         merging = Merger([open_capture(path), open_capture(path)], lambda *_: None)
         messages = sum(isinstance(each, Delivered) for each in merging.events())

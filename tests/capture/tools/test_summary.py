@@ -59,12 +59,12 @@ def test_live_and_in_info_the_same_is_an_error(tmp_path, order):
     with path.open("wb") as file:
         play = FakeSessions(Recorder(file.write, network=REGTEST.id))
         play.start(1)
-        facts = play.sessions[1][1]
+        info = play.sessions[1][1]
         for start in range(0, len(data), 29):
             part = data[start : start + 29]
             deliveries = core.receive(Direction.TO_UPSTREAM, part, play.tick())
-            live.handle(Delivered(facts, Direction.TO_UPSTREAM, deliveries, play.now))
-            play.observer.passed(facts, Direction.TO_UPSTREAM, deliveries, play.now)
+            live.handle(Delivered(info, Direction.TO_UPSTREAM, deliveries, play.now))
+            play.observer.passed(info, Direction.TO_UPSTREAM, deliveries, play.now)
         play.end(1)
     shown = summarise(open_capture(path), decode=False).to_dict()
     assert shown["error_count"] == len(shown["errors"]) == live.errors > 0
