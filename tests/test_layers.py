@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "lbcproxy"
+from tests.modules import MODULES, name_of
+
 LONGEST = 400
 
 # From the bottom up. A module imports from rows below its own and from its own package; never
@@ -66,14 +67,6 @@ KEPT_TO = {
     "rich": {"cli"},
     "matplotlib": {"cli"},
 }
-
-MODULES = sorted(PACKAGE.rglob("*.py"))
-
-
-def name_of(path: Path) -> str:
-    """Give a module's name, a package's without `__init__`."""
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def part_of(module: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
-from tests.test_layers import MODULES, PACKAGE, name_of
+from tests.modules import MODULES, PACKAGE, name_of
 
 ROOT = PACKAGE.parent
 MAX_FUNCTION = 50
@@ -99,6 +99,48 @@ def test_no_function_is_too_long(path):
 def test_a_function_that_is_too_long_is_found():
     """The test above can fail."""
     assert too_long("def f():\n" + "    x = 1\n" * MAX_FUNCTION) == [f"f: {MAX_FUNCTION + 1}"]
+
+
+TEST_MODULES = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def imported_tests(source: str) -> list[str]:
+    """Return the test modules that a source imports, or imports names from."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return sorted(each for each in found if each.rpartition(".")[2].startswith("test_"))
+
+
+def test_no_test_module_is_imported():
+    """What tests share is in a helper module, whose name says what it holds."""
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in TEST_MODULES
+        if (names := imported_tests(path.read_text()))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from tests.a.test_b import c",
+        "from tests.a import test_b",
+        "import tests.a.test_b as b",
+        "from .test_b import c",
+        "from . import test_b",
+        "def f():\n    from tests.test_b import c",
+    ],
+)
+def test_an_imported_test_module_is_found(source):
+    """The test above can fail."""
+    assert imported_tests(source)
+    assert imported_tests("from tests.a.builders import c\nimport lbcproxy.testing") == []
 
 
 def test_a_class_name_has_one_meaning():

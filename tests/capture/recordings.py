@@ -82,3 +82,25 @@ def segments_of(data, size, *, start=1000, source=CLIENT, target=NODE):
         Segment(source, target, start + at, 1, PSH | ACK, data[at : at + size])
         for at in range(0, len(data), size)
     ]
+
+
+def record_pings(path, number, times, network="lbry-regtest"):
+    """Record a ping at each time."""
+    chain = networks.get(network)
+    info = SessionInfo(
+        number=number,
+        network=network,
+        client=Endpoint("127.0.0.1", 40_000),
+        listen=Endpoint("127.0.0.1", 29_246),
+        upstream=Endpoint("127.0.0.1", 29_247),
+    )
+    with path.open("wb") as file:
+        recorder = Feed(Recorder(file.write, network=network))
+        session = Session(number, chain)
+        recorder.started(info, times[0])
+        for time in times:
+            data = frame(chain.magic, "ping", time.to_bytes(8, "little"))
+            recorder.passed(info, UP, session.receive(UP, data, time), time)
+        for direction in Direction:
+            recorder.finished(info, direction, times[-1])
+    return path

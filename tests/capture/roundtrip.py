@@ -1,5 +1,6 @@
-"""Captures compared: their entries, all that is known of each, and their sessions."""
+"""Captures written again or converted, and everything in them that tests compare."""
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,16 @@ from lbcproxy.session.events import SessionStarted
 __all__ = [
     "CAPTURES",
     "FORMATS",
+    "FORMAT_PAIRS",
+    "LOSSLESS",
     "converted",
     "core_messages",
     "entries_of",
     "entry_fields",
+    "matching_entries",
     "read_until_error",
     "session_events",
+    "without_numbers",
     "write_again",
     "write_events",
 ]
@@ -139,3 +144,23 @@ def core_messages(path: Path, network: str) -> dict[str, list[tuple[str, int, st
             found.setdefault(client, []).append(said)
     # The order of the two directions is that of time, which Core has in microseconds.
     return {client: sorted(said, key=lambda each: each[:2]) for client, said in found.items()}
+
+
+def without_numbers(found):
+    """Entries are numbered anew in a file that has fewer of them."""
+    return [{key: value for key, value in each.items() if key != "number"} for each in found]
+
+
+def matching_entries(path: Path, matches) -> list[dict]:
+    """What of a file's entries is to be left."""
+    return without_numbers(
+        info
+        for entry, info in zip(open_capture(path), entries_of(path), strict=True)
+        if matches(entry)
+    )
+
+
+LOSSLESS = ("x.pcapng", "x.ndjson", "x.pcapng.gz", "x.ndjson.zst")
+
+
+FORMAT_PAIRS = list(itertools.product(FORMATS, FORMATS))

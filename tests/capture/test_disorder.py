@@ -7,7 +7,6 @@ repeated and lost; what comes out is held against what went in, byte for byte.
 import functools
 import itertools
 import random
-import struct
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -18,22 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.formats import read_packets
-from lbcproxy.capture.ip.segments import build, dissect
 from lbcproxy.capture.packet import PSH, SYN, Segment
 from lbcproxy.session import Direction
+from tests.capture.probe_segments import CAPTURES, probe_segments, write_segments
 from tests.tools import program
 
-CAPTURES = Path(__file__).parents[2] / "captures"
 SERVER = 29300
-
-
-@functools.cache
-def segments() -> list[Segment]:
-    """The segments of the probe, in order."""
-    with (CAPTURES / "lbcd-probe.pcap").open("rb") as file:
-        found = [dissect(packet) for packet in read_packets(file)]
-    return [each for each in found if each is not None]
 
 
 @functools.cache
@@ -60,18 +49,6 @@ def entries_of(path: Path):
     return [(ports[entry.session], entry) for entry in entries]
 
 
-def written(packets: list[Segment], folder: Path) -> Path:
-    """Write segments as a classic pcap, a millisecond apart."""
-    data = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, 101)]
-    for number, each in enumerate(packets):
-        raw = build(each)
-        times = divmod(number * 1000, 1_000_000)
-        data.append(struct.pack("<IIII", *times, len(raw), len(raw)) + raw)
-    path = folder / "disorder.pcap"
-    path.write_bytes(b"".join(data))
-    return path
-
-
 def cut(segment: Segment, places: list[int]) -> list[Segment]:
     """Cut a segment at some places; its flags go with its last part."""
     whole = len(segment.payload)
@@ -92,10 +69,10 @@ def cut(segment: Segment, places: list[int]) -> list[Segment]:
 
 
 def disordered(seed: int, share: float, window: int) -> list[Segment]:
-    """The probe's segments, a share of them cut and repeated, all shuffled within a window."""
+    """The segments of the probe, a share of them cut and repeated, all shuffled within a window."""
     chance = random.Random(seed)
     made = []
-    for segment in segments():
+    for segment in probe_segments():
         places = [chance.randrange(2000) for _ in range(chance.randrange(1, 5))]
         parts = cut(segment, places if chance.random() < share else [])
         for part in parts:
@@ -111,14 +88,14 @@ def test_any_segments_order_and_repetition_give_the_same_messages(
     tmp_path_factory, seed, share, window
 ):
     """A network is no concern of who reads messages."""
-    path = written(disordered(seed, share, window), tmp_path_factory.mktemp("disorder"))
+    path = write_segments(disordered(seed, share, window), tmp_path_factory.mktemp("disorder"))
     found = entries_of(path)
     assert all(entry.message is not None for _, entry in found)
     assert by_client(path) == messages()
 
 
 DATA = st.deferred(
-    lambda: st.sampled_from([at for at, each in enumerate(segments()) if each.payload])
+    lambda: st.sampled_from([at for at, each in enumerate(probe_segments()) if each.payload])
 )
 
 
@@ -129,12 +106,12 @@ def test_a_lost_segment_costs_the_messages_it_touched_and_one_report(
     tmp_path_factory, number, start, size
 ):
     """Tcpdump drops packets: what is before and behind is all there."""
-    victim = segments()[number]
+    victim = probe_segments()[number]
     parts = cut(victim, [start, start + size])
     lost = parts[len(parts) // 2]
     lost_parts = [each for each in parts if each is not lost]
-    packets = [*segments()[:number], *lost_parts, *segments()[number + 1 :]]
-    path = written(packets, tmp_path_factory.mktemp("lost"))
+    packets = [*probe_segments()[:number], *lost_parts, *probe_segments()[number + 1 :]]
+    path = write_segments(packets, tmp_path_factory.mktemp("lost"))
     entries = entries_of(path)
     up = lost.target.port == SERVER
     client = (lost.source if up else lost.target).port
@@ -144,7 +121,7 @@ def test_a_lost_segment_costs_the_messages_it_touched_and_one_report(
     assert gap[1].missing == len(lost.payload)
     first = min(
         each.sequence + bool(each.flags & SYN)
-        for each in segments()
+        for each in probe_segments()
         if (each.source, each.target) == (lost.source, lost.target) and each.flags & SYN
     )
     low = (lost.sequence - first) % 2**32
@@ -165,8 +142,8 @@ def test_a_lost_segment_costs_the_messages_it_touched_and_one_report(
 @settings(max_examples=40, deadline=None)
 def test_a_capture_that_begins_in_the_middle_gives_every_whole_message(tmp_path_factory, first):
     """Tcpdump was started late; what came before the first magic is told as no message."""
-    packets = segments()[first:]
-    path = written(packets, tmp_path_factory.mktemp("middle"))
+    packets = probe_segments()[first:]
+    path = write_segments(packets, tmp_path_factory.mktemp("middle"))
     found = by_client(path)
     for (client, direction), every in messages().items():
         up = direction is Direction.TO_UPSTREAM

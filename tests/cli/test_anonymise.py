@@ -3,13 +3,13 @@
 import pytest
 
 from tests.capture.roundtrip import entries_of
-from tests.capture.tools.test_anonymise import PRIVATE, recorded
+from tests.capture.tools.private_recording import PRIVATE, record_private
 
 
 @pytest.mark.parametrize("suffix", [".pcapng", ".pcap"])
 def test_no_identifying_data_is_left_in_the_file(lbcproxy, tmp_path, suffix):
     """Nor in what is printed."""
-    path, out = recorded(tmp_path / "known.pcapng"), tmp_path / f"unknown{suffix}"
+    path, out = record_private(tmp_path / "known.pcapng"), tmp_path / f"unknown{suffix}"
     ended = lbcproxy("anonymise", path, out)
     assert ended.code == 0
     data = out.read_bytes()
@@ -19,7 +19,7 @@ def test_no_identifying_data_is_left_in_the_file(lbcproxy, tmp_path, suffix):
 
 def test_no_identifying_data_is_left_in_ndjson(lbcproxy, tmp_path):
     """Where bytes are written in hexadecimal."""
-    path, out = recorded(tmp_path / "known.pcapng"), tmp_path / "unknown.ndjson"
+    path, out = record_private(tmp_path / "known.pcapng"), tmp_path / "unknown.ndjson"
     assert lbcproxy("anonymise", path, out).code == 0
     text = out.read_text().lower()
     assert [each for each in PRIVATE if each.hex() in text] == []

@@ -7,8 +7,7 @@ import pytest
 
 from lbcproxy.capture.formats import read_packets
 from lbcproxy.text import any_time
-from tests.capture.roundtrip import entries_of
-from tests.capture.tools.test_cut import expected, without_numbers
+from tests.capture.roundtrip import entries_of, matching_entries, without_numbers
 
 
 @pytest.mark.parametrize("suffix", [".pcapng", ".ndjson", ".pcapng.gz", ".ndjson.zst", ".pcap"])
@@ -18,7 +17,7 @@ def test_the_suffix_chooses_the_format(lbcproxy, captures, tmp_path, suffix):
     ended = lbcproxy("cut", path, out, "version", "or", "tx")
     assert ended.code == 0
     assert ended.out == (f"Wrote 32 messages of 5 sessions to {out}; left out 72 messages.\n")
-    left = expected(path, lambda entry: entry.command in ("version", "tx"))
+    left = matching_entries(path, lambda entry: entry.command in ("version", "tx"))
     assert [each["raw"] for each in entries_of(out)] == [each["raw"] for each in left]
     if suffix != ".pcap":
         assert without_numbers(entries_of(out)) == left
@@ -34,7 +33,9 @@ def test_sessions_are_chosen(lbcproxy, captures, tmp_path, options, sessions):
     path, out = captures / "lbcd-probe.pcap", tmp_path / "left.pcapng"
     ended = lbcproxy("cut", path, out, *options)
     assert ended.code == 0
-    assert without_numbers(entries_of(out)) == expected(path, lambda e: e.session in sessions)
+    assert without_numbers(entries_of(out)) == matching_entries(
+        path, lambda e: e.session in sessions
+    )
 
 
 @pytest.mark.parametrize("relative", [True, False])
@@ -50,7 +51,7 @@ def test_a_time_is_chosen(lbcproxy, captures, tmp_path, relative):
         first, last = begin + 9_500_000_000, begin + 12_000_000_000
     ended = lbcproxy("cut", path, out, "--from", bounds[0], "--to", bounds[1])
     assert ended.code == 0
-    left = expected(path, lambda entry: first <= entry.time_ns <= last)
+    left = matching_entries(path, lambda entry: first <= entry.time_ns <= last)
     assert len(left) > 10
     assert without_numbers(entries_of(out)) == left
 
@@ -61,7 +62,10 @@ def test_invalid_options_are_reported_before_anything_is_read(lbcproxy, captures
     for arguments, words in (
         (("--session", "one"), "'one' is not a session number"),
         (("--session", "7-3"), "'7-3' is not a range"),
-        (("--from", "yesterday"), "expected a time such as 2026-11-23T08:30:00, or +12.5 (seconds"),
+        (
+            ("--from", "yesterday"),
+            "expected a time such as 2026-11-23T08:30:00, or +12.5 (seconds",
+        ),
         (("--to", "+soon"), "expected a time such as"),
         (("--network", "nowhere"), "--network"),
     ):

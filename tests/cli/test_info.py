@@ -20,8 +20,8 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Delivery, Direction, Session
 from lbcproxy.wire.envelope import frame
 from tests.capture.changed_traffic import TALK, record
+from tests.capture.probe_segments import probe_segments, write_segments
 from tests.capture.recordings import INFO_WITH_LOCAL as INFO
-from tests.capture.test_disorder import segments, written
 from tests.session.feed import Feed
 
 MAGIC = networks.get("lbry-regtest").magic
@@ -185,10 +185,10 @@ def test_the_network_must_be_given_if_the_magic_is_ambiguous(lbcproxy, captures,
 
 def test_gaps_are_listed_with_size_and_place(lbcproxy, tmp_path):
     """Which session, which direction, where in the stream."""
-    packets = list(segments())
+    packets = list(probe_segments())
     lost = next(at for at, each in enumerate(packets) if len(each.payload) > 1_000)
     size = len(packets.pop(lost).payload)
-    path = written(packets, tmp_path)
+    path = write_segments(packets, tmp_path)
     ended = lbcproxy("info", "-T", "json", path)
     assert ended.code == 0
     [shown] = objects(ended)
@@ -225,14 +225,14 @@ END = 100 + len(PING)
 )
 def test_how_a_session_ended(lbcproxy, tmp_path, more, how):
     """The first to close, or the one that reset it."""
-    [shown] = objects(lbcproxy("info", "-T", "json", written([*FLOW, *more], tmp_path)))
+    [shown] = objects(lbcproxy("info", "-T", "json", write_segments([*FLOW, *more], tmp_path)))
     [session] = shown["sessions"]
     assert session["how"] == how
 
 
 def test_a_session_without_its_start_says_so(lbcproxy, tmp_path):
     """Its beginning is not that of the conversation."""
-    path = written(FLOW[1:], tmp_path)
+    path = write_segments(FLOW[1:], tmp_path)
     [shown] = objects(lbcproxy("info", "-T", "json", path))
     assert not shown["sessions"][0]["begun"]
     assert any(
@@ -386,7 +386,7 @@ def test_lists_are_bounded(lbcproxy, captures, monkeypatch):
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(captures, tmp_path):
     """A capture of a month is read as one of a minute."""
-    packets = segments()
+    packets = probe_segments()
     peaks = []
     for times in (5, 60):
         many = [
@@ -403,7 +403,7 @@ def test_memory_does_not_grow_with_the_file(captures, tmp_path):
             for each in packets
         ]
         (tmp_path / str(times)).mkdir()
-        path = written(many, tmp_path / str(times))
+        path = write_segments(many, tmp_path / str(times))
         code = (
             "import resource, subprocess, sys\n"
             "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.capture.recordings import record_pings
 from tests.capture.roundtrip import entries_of
-from tests.capture.tools.test_merge import talk
 from tests.tools import CASES
 
 
@@ -25,8 +25,8 @@ def test_the_new_number_of_each_session_is_listed(lbcproxy, captures, tmp_path):
 
 def test_networks_side_by_side(lbcproxy, tmp_path):
     """In formats that name them; in others it is an error that names them."""
-    one = talk(tmp_path / "one.pcapng", 1, [10, 30], "bitcoin-regtest")
-    other = talk(tmp_path / "other.pcapng", 1, [20, 40], "lbry-mainnet")
+    one = record_pings(tmp_path / "one.pcapng", 1, [10, 30], "bitcoin-regtest")
+    other = record_pings(tmp_path / "other.pcapng", 1, [20, 40], "lbry-mainnet")
     for suffix in ("pcapng", "ndjson", "ndjson.gz"):
         out = tmp_path / f"all.{suffix}"
         assert lbcproxy("merge", one, other, "-w", out).code == 0

@@ -24,8 +24,8 @@ from lbcproxy.wire.messages.headers import GetBlocks, GetHeaders
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector
 from lbcproxy.wire.messages.keepalive import MemPool
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
+from tests.live.payments import FEE
 from tests.live.proxies import Client, Proxy
-from tests.live.test_sync import FEE
 from tests.nodes import ANYONE, KINDS, PAY_TO_ANYONE, SPEND, Node, wait_until
 from tests.taps import Tap, TappedConnection
 

@@ -9,8 +9,14 @@ from lbcproxy.capture import events, open_capture
 from lbcproxy.capture.events import SectionHeader
 from tests.capture.changed_traffic import legs
 from tests.capture.formats.core_files import independently
-from tests.capture.formats.test_formats import EXACT, PAIRS
-from tests.capture.roundtrip import converted, core_messages, entries_of, session_events
+from tests.capture.roundtrip import (
+    FORMAT_PAIRS,
+    LOSSLESS,
+    converted,
+    core_messages,
+    entries_of,
+    session_events,
+)
 from tests.live.proxies import Proxy
 from tests.nodes import KINDS, Node, wait_until
 from tests.tools import tshark
@@ -56,7 +62,7 @@ def test_it_holds_a_sync(recording: Path):
     assert verdicts == ({"pass", "rewrite"} if header.changes else {"pass"})
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", LOSSLESS)
 def test_it_comes_back_whole(recording: Path, tmp_path: Path, name: str):
     """Entries, verdicts, trails, both legs, sessions."""
     other = converted(recording, tmp_path / "1", name)
@@ -67,7 +73,7 @@ def test_it_comes_back_whole(recording: Path, tmp_path: Path, name: str):
     assert legs(back) == legs(recording)
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=" to ".join)
+@pytest.mark.parametrize("pair", FORMAT_PAIRS, ids=" to ".join)
 def test_it_goes_from_any_format_to_any(recording: Path, tmp_path: Path, pair):
     """What both can hold of it: with changes, pcap and Core's have no verdicts."""
     first = converted(recording, tmp_path / "1", pair[0])

@@ -11,9 +11,9 @@ from lbcproxy.session import Direction, Entry
 from lbcproxy.wire import Codec
 from lbcproxy.wire.hashes import display, from_display
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
+from tests.live.payments import FEE
 from tests.live.proxies import Proxy, lbcproxy
-from tests.live.test_sync import FEE, PAY_TO_ANYONE, SPEND
-from tests.nodes import KINDS, Node, wait_until
+from tests.nodes import KINDS, PAY_TO_ANYONE, SPEND, Node, wait_until
 from tests.tools import tshark
 
 pytestmark = pytest.mark.live

@@ -13,8 +13,7 @@ from lbcproxy.wire.messages.handshake import VerAck
 from tests.live.proxies import Program, Proxy
 from tests.nodes import KINDS, Node, NodeKind, wait_until
 from tests.replay.conversations import DOWN, NETWORK, UP, Line, write
-from tests.replay.recordings import version
-from tests.replay.test_compact import compact
+from tests.replay.recordings import compact_block, version
 
 pytestmark = pytest.mark.live
 
@@ -127,7 +126,7 @@ def test_a_node_syncs_from_compact_blocks_alone(recorded: Recorded, tmp_path: Pa
         if number % 2:
             lines += [(DOWN, tx) for tx in block.transactions]
         prefilled = () if number % 2 else (0,)
-        lines.append((DOWN, compact(block, prefilled)))
+        lines.append((DOWN, compact_block(block, prefilled)))
     replay = Replay(write(tmp_path / "compact.pcapng", lines), tmp_path)
     c = Node(recorded.kind, tmp_path / "c", connect=replay.port)
     try:

@@ -16,18 +16,16 @@ import pytest
 
 from lbcproxy.capture import open_capture
 from lbcproxy.session import Direction, Entry
-from lbcproxy.wire import Codec
-from lbcproxy.wire.hashes import display, from_display
-from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
+from lbcproxy.wire.hashes import display
+from tests.live.payments import pay_and_mine
 from tests.live.proxies import Client, Proxy, lbcproxy
-from tests.nodes import KINDS, PAY_TO_ANYONE, SPEND, Node, NodeKind, wait_until
+from tests.nodes import KINDS, Node, NodeKind, wait_until
 from tests.taps import Tap, TappedConnection
 from tests.tools import tshark
 
 pytestmark = pytest.mark.live
 
 BLOCKS = 310
-FEE = 10_000
 QUIET = 0.5
 """Seconds without a byte after which nodes are taken to have said what they had to say."""
 THIRD_END = re.compile(r"\[#3 [^]]*\] end: ")
@@ -94,8 +92,8 @@ def sync(nodes: Nodes, tmp_path_factory) -> Iterator[Sync]:
         height = b.height
         wait_until("both have the same tip", lambda: a.tip == b.tip)
         relayed = {
-            "a": _pay_and_mine(sender=a, receiver=b, height=5),
-            "b": _pay_and_mine(sender=b, receiver=a, height=6),
+            "a": pay_and_mine(sender=a, receiver=b, height=5),
+            "b": pay_and_mine(sender=b, receiver=a, height=6),
         }
         wait_until("the nodes are quiet", lambda: _quiet(door) and _quiet(backdoor))
         exit_code = proxy.stop()
@@ -114,28 +112,6 @@ def sync(nodes: Nodes, tmp_path_factory) -> Iterator[Sync]:
     finally:
         proxy.close()
         backdoor.close()
-
-
-def _pay_and_mine(sender: Node, receiver: Node, height: int) -> str:
-    """Spend a block's reward on one node, see it reach the other, mine it there; give its id."""
-    txid, value = sender.coinbase(height)
-    transaction = Tx(
-        version=1,
-        inputs=(
-            TxIn(prev_hash=from_display(txid), prev_index=0, script_sig=SPEND, sequence=0xFFFFFFFF),
-        ),
-        outputs=(TxOut(value=value - FEE, script_pubkey=PAY_TO_ANYONE),),
-        lock_time=0,
-    )
-    raw = Codec(sender.kind.network).encode(transaction)
-    sent = sender.control("sendrawtransaction", raw.hex())
-    assert sent == display(transaction.txid)
-    wait_until("the other node has the transaction", lambda: sent in receiver.mempool)
-    receiver.generate(1)
-    wait_until("both have the same tip again", lambda: sender.tip == receiver.tip)
-    assert not sender.mempool
-    assert not receiver.mempool
-    return sent
 
 
 def _quiet(tap: Tap) -> bool:

@@ -11,9 +11,9 @@ from lbcproxy.session import Direction
 from lbcproxy.wire import Codec
 from lbcproxy.wire.hashes import from_display
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
+from tests.live.payments import FEE, pay_and_mine
 from tests.live.proxies import Proxy
-from tests.live.test_sync import FEE, PAY_TO_ANYONE, SPEND, _pay_and_mine
-from tests.nodes import KINDS, Node, wait_until
+from tests.nodes import KINDS, PAY_TO_ANYONE, SPEND, Node, wait_until
 from tests.tools import tshark
 
 pytestmark = pytest.mark.live
@@ -51,8 +51,8 @@ def terminated(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[Ter
         b.start()
         wait_until("B has A's blocks", lambda: b.height >= BLOCKS, 60)
         wait_until("both have the same tip", lambda: a.tip == b.tip)
-        _pay_and_mine(sender=a, receiver=b, height=5)
-        _pay_and_mine(sender=b, receiver=a, height=6)
+        pay_and_mine(sender=a, receiver=b, height=5)
+        pay_and_mine(sender=b, receiver=a, height=6)
         [a_sees] = a.control("getpeerinfo")
         [b_sees] = b.control("getpeerinfo")
         exit_code = proxy.stop()

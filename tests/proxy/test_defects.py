@@ -33,7 +33,7 @@ from lbcproxy.session.node_state import NodeState
 from lbcproxy.session.stream_reader import StreamReader
 from lbcproxy.wire import Framer
 from lbcproxy.wire.envelope import frame
-from tests.proxy.test_terminate import Scene as TerminateScene
+from tests.proxy.termination import Scene as TerminateScene
 from tests.proxy.transports import NETWORK, Scene
 from tests.proxy.transports import Recording as Told
 

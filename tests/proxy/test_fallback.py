@@ -12,8 +12,8 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction
 from lbcproxy.session.events import SessionStarted, UpstreamConnected
 from lbcproxy.wire.envelope import frame
-from tests.proxy.test_terminate import CLIENT
-from tests.proxy.test_terminate import Scene as TerminateScene
+from tests.proxy.termination import CLIENT
+from tests.proxy.termination import Scene as TerminateScene
 from tests.proxy.transports import NETWORK, UPSTREAM, Recording, Scene
 
 UP = Direction.TO_UPSTREAM

@@ -15,7 +15,7 @@ from lbcproxy.wire.messages.handshake import SendAddrV2, SendTxRcncl, VerAck, Wt
 from lbcproxy.wire.messages.inventory import GetData, Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import FeeFilter, Ping, Pong, SendHeaders
 from tests.peer.builders import version
-from tests.proxy.test_terminate import INV, Scene, both_ways, encoded, frames, turned
+from tests.proxy.termination import INV, Scene, both_senders, encoded, frames, other_side
 from tests.proxy.transports import NETWORK
 
 CORE = version(70016, services=0xC09, user_agent=b"/Satoshi:28.0.0/", start_height=200, nonce=2)
@@ -39,22 +39,22 @@ def trails(scene: Scene, command: str) -> list[tuple[str, tuple[str, ...]]]:
     return [(each.verdict, each.trail) for each in entries if each.command == command]
 
 
-@both_ways
+@both_senders
 @pytest.mark.parametrize("offers", [OFFERS, OFFERS[:1], OFFERS[1:], ()], ids=len)
 def test_each_is_offered_what_the_other_offers(sender: str, offers: Any):
     """In its order, before our `verack`, as the very bytes; nothing is made up."""
     scene = met()
     scene.says(sender, *offers, VerAck())
-    assert scene.commands(turned(sender)) == [
+    assert scene.commands(other_side(sender)) == [
         "version",
         *[each.command for each in offers],
         "verack",
     ]
     assert scene.commands(sender) == ["version"]
-    assert [each.raw for each in frames(getattr(scene, turned(sender)))[1:-1]] == [
+    assert [each.raw for each in frames(getattr(scene, other_side(sender)))[1:-1]] == [
         encoded(each) for each in offers
     ]
-    scene.says(turned(sender), VerAck()).settle()
+    scene.says(other_side(sender), VerAck()).settle()
     assert scene.commands(sender) == ["version", "verack"]
     assert scene.session.client.is_ready
     assert scene.session.upstream.is_ready
@@ -77,45 +77,45 @@ def test_cores_own_conversation_goes_through():
 
 
 @pytest.mark.parametrize("relay", [True, False])
-@both_ways
+@both_senders
 def test_whether_transactions_are_wanted_is_passed_on(sender: str, relay: bool):
     """`p2p_blocksonly` and `p2p_leak_tx` live on it."""
     said = {"client": PEER, "upstream": CORE}
     said[sender] = version(70016, services=9, relay=relay)
     scene = met(said["upstream"], said["client"])
-    assert scene.version_shown(turned(sender)).relay is relay
+    assert scene.version_shown(other_side(sender)).relay is relay
 
 
-@both_ways
+@both_senders
 def test_what_is_new_to_us_is_offered_in_time_too(sender: str):
     """Nodes of today ignore what they do not know there; what they know may be late after."""
     scene = met().says(sender, NEWS, VerAck())
-    assert scene.commands(turned(sender)) == ["version", "sendpackages", "verack"]
+    assert scene.commands(other_side(sender)) == ["version", "sendpackages", "verack"]
 
 
-@both_ways
+@both_senders
 def test_what_may_come_later_comes_later(sender: str):
     """`sendheaders` and `sendcmpct` cost btcd its handshake if they come before `verack`."""
     scene = met().says(sender, SendHeaders(), SendCmpct(True, 2), VerAck())
-    assert scene.commands(turned(sender)) == ["version", "verack"]
-    scene.says(turned(sender), VerAck()).settle()
+    assert scene.commands(other_side(sender)) == ["version", "verack"]
+    scene.says(other_side(sender), VerAck()).settle()
     later = ["version", "verack", "sendheaders", "sendcmpct"]
-    assert scene.commands(turned(sender)) == later
+    assert scene.commands(other_side(sender)) == later
 
 
-@both_ways
+@both_senders
 def test_an_old_node_is_offered_nothing_it_may_not_know(sender: str):
     """To lbcd it would be the end; the capture says why it went no further."""
     old = version(70015)
     node, client = (old, PEER) if sender == "client" else (CORE, old)
     scene = met(node, client, protocol_version=70016)
     scene.says(sender, *OFFERS, NEWS, VerAck())
-    assert scene.commands(turned(sender)) == ["version", "verack"]
+    assert scene.commands(other_side(sender)) == ["version", "verack"]
     reason = "needs protocol version 70016, 70015 was agreed"
     assert trails(scene, "wtxidrelay") == [("drop", ("terminate", reason))]
 
 
-@both_ways
+@both_senders
 def test_a_node_that_is_slow_does_not_hold_up_the_other(sender: str):
     """After the timeout our `verack` is sent, and later offers are dropped."""
     scene = met().says(sender, VerAck())
@@ -125,30 +125,30 @@ def test_a_node_that_is_slow_does_not_hold_up_the_other(sender: str):
     scene.clock.advance(0.1)
     assert scene.commands(sender) == ["version", "verack"]
     assert getattr(scene.session, sender).is_ready
-    scene.says(turned(sender), WtxidRelay(), VerAck(), INV).settle()
+    scene.says(other_side(sender), WtxidRelay(), VerAck(), INV).settle()
     assert scene.commands(sender) == ["version", "verack", "inv"]
     assert trails(scene, "wtxidrelay") == [("drop", ("terminate", "came after our verack"))]
 
 
-@both_ways
+@both_senders
 def test_nothing_is_forwarded_before_verack(sender: str):
     """Core ends the connection for it; the other may have been quick."""
     scene = met().says(sender, VerAck(), INV, GetAddr(), FeeFilter(1)).settle()
-    assert scene.commands(turned(sender)) == ["version", "verack"]
+    assert scene.commands(other_side(sender)) == ["version", "verack"]
     assert scene.commands(sender) == ["version"]
-    scene.says(turned(sender), VerAck()).settle()
-    after = scene.commands(turned(sender))
+    scene.says(other_side(sender), VerAck()).settle()
+    after = scene.commands(other_side(sender))
     assert after == ["version", "verack", "inv", "getaddr", "feefilter"]
 
 
-@both_ways
+@both_senders
 @pytest.mark.parametrize("early", [INV, Ping(1), Pong(1), FeeFilter(1), PEER], ids=repr)
 def test_what_nodes_ignore_before_verack_goes_nowhere(sender: str, early: Any):
     """It ends nothing either."""
-    scene = met().says(sender, early, VerAck()).says(turned(sender), VerAck()).settle()
+    scene = met().says(sender, early, VerAck()).says(other_side(sender), VerAck()).settle()
     assert scene.session.client.is_ready
     assert scene.session.upstream.is_ready
-    assert scene.commands(turned(sender)) == ["version", "verack"]
+    assert scene.commands(other_side(sender)) == ["version", "verack"]
     assert scene.commands(sender) == ["version", "verack"]
     if early.command != "version":
         assert trails(scene, early.command) == [("drop", ("terminate", "came before verack"))]
@@ -163,7 +163,7 @@ def test_what_comes_before_version_goes_nowhere(early: Any):
     assert scene.ended == []
 
 
-@both_ways
+@both_senders
 def test_a_late_offer_ends_the_session_as_a_node_would(sender: str):
     """`wtxidrelay` and `sendaddrv2` cost the connection after `verack`."""
     scene = Scene().greet(PEER, CORE)
@@ -173,12 +173,12 @@ def test_a_late_offer_ends_the_session_as_a_node_would(sender: str):
     assert scene.commands(sender) == []
 
 
-@both_ways
+@both_senders
 def test_a_late_sendtxrcncl_is_for_the_node_to_judge(sender: str):
     """Core ends the connection for it only where reconciliation is switched on."""
     scene = Scene().greet(PEER, CORE)
     scene.says(sender, SendTxRcncl(1, 77)).settle()
-    assert scene.commands(turned(sender)) == ["sendtxrcncl"]
+    assert scene.commands(other_side(sender)) == ["sendtxrcncl"]
 
 
 def plugged(tmp_path: Any, body: str) -> Scene:

@@ -21,7 +21,7 @@ from lbcproxy.proxy.modes.transparent import SO_ORIGINAL_DST, redirected_from
 from lbcproxy.proxy.pending_client import DESTINATION_TIMEOUT
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
-from tests.proxy.test_socks import NO_ADDRESS, NO_AUTH, TALKS, TO_IPV4
+from tests.proxy.socks_requests import NO_ADDRESS, NO_AUTH, REQUESTS, TO_IPV4
 from tests.proxy.transports import NETWORK, FakeTransport, Recording, a_dial, settings_of
 
 PING, PONG = (frame(NETWORK.magic, each, bytes(8)) for each in ("ping", "pong"))
@@ -196,7 +196,7 @@ def test_a_session_that_has_been_led_has_the_plugins_as_they_are_now(tmp_path):
 def test_what_a_client_says_early_is_not_lost(wait: bool):
     """With the request, or before the answer to it."""
     scene = Scene("socks5")
-    scene.client.arrive(*([TALKS["anybody"], PING] if wait else [TALKS["anybody"] + PING]))
+    scene.client.arrive(*([REQUESTS["anybody"], PING] if wait else [REQUESTS["anybody"] + PING]))
     upstream = scene.answer()
     upstream.read()
     assert upstream.got == PING
@@ -206,7 +206,7 @@ def test_what_a_client_says_early_is_not_lost(wait: bool):
 def test_an_upstream_that_refuses_is_reported_as_such():
     """With the code for it, and a close in order: a reset could overtake it."""
     scene = Scene("socks5")
-    scene.client.arrive(TALKS["early"])
+    scene.client.arrive(REQUESTS["early"])
     scene.refuse(Refused(errno.ECONNREFUSED))
     scene.client.read()
     assert scene.client.got == b"\5\0\5\5" + NO_ADDRESS
@@ -222,7 +222,7 @@ def test_an_upstream_that_refuses_is_reported_as_such():
 def test_a_client_that_leaves_while_we_dial_ends_it():
     """Nothing is sent and nothing is reported after that."""
     scene = Scene("socks5")
-    scene.client.arrive(TALKS["anybody"])
+    scene.client.arrive(REQUESTS["anybody"])
     scene.client.reset()
     assert scene.observer.whys == ["client reset"]
     assert scene.over
@@ -231,7 +231,7 @@ def test_a_client_that_leaves_while_we_dial_ends_it():
 def test_a_stop_while_we_dial_is_reported():
     """The client hears that it failed, in time."""
     scene = Scene("socks5")
-    scene.client.arrive(TALKS["anybody"])
+    scene.client.arrive(REQUESTS["anybody"])
     scene.session.stop()
     scene.client.read()
     assert scene.client.got == b"\5\0\5\1" + NO_ADDRESS
@@ -269,7 +269,7 @@ def test_a_client_that_says_a_byte_now_and_then_is_ended():
 def test_a_client_that_speaks_otherwise_is_ended_at_once(lines):
     """Even if it does not read."""
     scene = Scene("socks5")
-    scene.client.arrive(TALKS["no method"] * 100)
+    scene.client.arrive(REQUESTS["no method"] * 100)
     assert len(lines) == 1
     assert "no supported authentication method" in lines[0]
     assert scene.client.connected

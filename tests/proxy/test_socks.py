@@ -1,7 +1,5 @@
 """The server's side of SOCKS 5: every request, every prefix, every split, and nonsense."""
 
-from ipaddress import ip_address
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,17 +13,7 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy.socks import SocksServer, reply, reply_to
-
-NO_AUTH = b"\5\1\0"
-PASSWORD = b"\5\1\2" + b"\1\4name\6secret"
-REQUEST = b"\5\1\0"
-TO_IPV4 = REQUEST + b"\1\12\0\0\1\x24\x1e"
-NO_ADDRESS = b"\0\1\0\0\0\0\0\0"
-
-
-def to_name(name: bytes, port: int = 9246) -> bytes:
-    """A request for a host by its name."""
-    return REQUEST + b"\3" + bytes((len(name),)) + name + port.to_bytes(2)
+from tests.proxy.socks_requests import NO_ADDRESS, NO_AUTH, PASSWORD, REQUEST, REQUESTS, to_name
 
 
 def heard(data: bytes, *sizes: int) -> tuple[bytes, Endpoint | None, str, bytes]:
@@ -36,21 +24,6 @@ def heard(data: bytes, *sizes: int) -> tuple[bytes, Endpoint | None, str, bytes]
         data = data[size:]
     answers += talk.feed(data)
     return answers, talk.destination, talk.refused, talk.rest
-
-
-TALKS = {
-    "anybody": NO_AUTH + TO_IPV4,
-    "password": PASSWORD + TO_IPV4,
-    "both": b"\5\2\2\0" + TO_IPV4,
-    "name": NO_AUTH + to_name(b"node.example"),
-    "ipv6": NO_AUTH + REQUEST + b"\4" + ip_address("2001:db8::1").packed + b"\x24\x1e",
-    "early": NO_AUTH + TO_IPV4 + b"early",
-    "no method": b"\5\2\1\3" + b"more",
-    "bind": NO_AUTH + b"\5\2\0\1\12\0\0\1\x24\x1e",
-    "kind": NO_AUTH + b"\5\1\0\5\12\0\0\1\x24\x1e",
-    "socks 4": b"\4\1\x24\x1e\12\0\0\1\0",
-    "no name": NO_AUTH + to_name(b""),
-}
 
 
 @pytest.mark.parametrize(
@@ -65,14 +38,14 @@ TALKS = {
 )
 def test_a_client_says_where_it_wants_to_go(name: str, answers: bytes, host: str):
     """Any name and password will do; the last word is said when there is a connection, or none."""
-    assert heard(TALKS[name]) == (answers, Endpoint(host, 9246), "", b"")
+    assert heard(REQUESTS[name]) == (answers, Endpoint(host, 9246), "", b"")
 
 
 def test_what_is_sent_after_the_request_is_kept():
     """A client that does not wait for the answer loses nothing."""
-    assert heard(TALKS["early"]) == (b"\5\0", Endpoint("10.0.0.1", 9246), "", b"early")
+    assert heard(REQUESTS["early"]) == (b"\5\0", Endpoint("10.0.0.1", 9246), "", b"early")
     talk = SocksServer()
-    talk.feed(TALKS["early"])
+    talk.feed(REQUESTS["early"])
     talk.feed(b" bird")
     assert talk.rest == b"early bird"
 
@@ -81,15 +54,15 @@ def test_what_is_sent_after_the_request_is_kept():
     ("data", "answers", "words"),
     [
         (
-            TALKS["no method"],
+            REQUESTS["no method"],
             b"\5\xff",
             "it offers (01 03), no supported authentication method",
         ),
         (b"\5\0", b"\5\xff", "offers (none)"),
-        (TALKS["socks 4"], b"", "does not speak SOCKS 5: its first byte is 04"),
+        (REQUESTS["socks 4"], b"", "does not speak SOCKS 5: its first byte is 04"),
         (b"GET / HTTP/1.1\r\n", b"", "first byte is 47"),
         (b"\5\1\2\2", b"\5\2\1\1", "password has an unknown version: 02"),
-        (TALKS["bind"], b"\5\0\5\7" + NO_ADDRESS, "asks for BIND, not CONNECT"),
+        (REQUESTS["bind"], b"\5\0\5\7" + NO_ADDRESS, "asks for BIND, not CONNECT"),
         (NO_AUTH + b"\5\3\0\1", b"\5\0\5\7" + NO_ADDRESS, "asks for UDP ASSOCIATE"),
         (
             NO_AUTH + b"\5\xf0\0\3",
@@ -97,9 +70,9 @@ def test_what_is_sent_after_the_request_is_kept():
             "asks for Tor's RESOLVE, not CONNECT: start btcd and lbcd with --noonion",
         ),
         (NO_AUTH + b"\5\x55\0\3", b"\5\0\5\7" + NO_ADDRESS, "asks for command 55"),
-        (TALKS["kind"], b"\5\0\5\10" + NO_ADDRESS, "address of unknown type 05"),
+        (REQUESTS["kind"], b"\5\0\5\10" + NO_ADDRESS, "address of unknown type 05"),
         (NO_AUTH + b"\4\1\0\1", b"\5\0\5\1" + NO_ADDRESS, "not SOCKS 5: 04"),
-        (TALKS["no name"], b"\5\0\5\4" + NO_ADDRESS, "asks for :9246, which is not an address"),
+        (REQUESTS["no name"], b"\5\0\5\4" + NO_ADDRESS, "asks for :9246, which is not an address"),
         (
             NO_AUTH + to_name(b"a b"),
             b"\5\0\5\4" + NO_ADDRESS,
@@ -137,10 +110,10 @@ def test_an_address_may_be_given_as_a_name(name: bytes, host: str):
     assert heard(NO_AUTH + to_name(name))[1] == Endpoint(host, 9246)
 
 
-@pytest.mark.parametrize("name", TALKS)
+@pytest.mark.parametrize("name", REQUESTS)
 def test_every_prefix_waits_or_says_the_same(name: str):
     """Nothing is decided on less than it takes, and nothing raises."""
-    data = TALKS[name]
+    data = REQUESTS[name]
     whole = heard(data)
     for size in range(len(data)):
         said, destination, why, _ = heard(data[:size])
@@ -149,19 +122,19 @@ def test_every_prefix_waits_or_says_the_same(name: str):
         assert why in ("", whole[2])
 
 
-@pytest.mark.parametrize("name", TALKS)
+@pytest.mark.parametrize("name", REQUESTS)
 def test_byte_by_byte_is_the_same(name: str):
     """A slow client is a client."""
-    data = TALKS[name]
+    data = REQUESTS[name]
     assert heard(data, *[1] * len(data))[:3] == heard(data)[:3]
 
 
-@given(st.sampled_from(sorted(TALKS)), st.lists(st.integers(0, 12), max_size=12))
+@given(st.sampled_from(sorted(REQUESTS)), st.lists(st.integers(0, 12), max_size=12))
 def test_any_split_is_the_same(name: str, sizes: list[int]):
     """TCP has no borders."""
-    said, destination, why, rest = heard(TALKS[name], *sizes)
-    assert (said, destination, why) == heard(TALKS[name])[:3]
-    assert destination is None or rest == heard(TALKS[name])[3]
+    said, destination, why, rest = heard(REQUESTS[name], *sizes)
+    assert (said, destination, why) == heard(REQUESTS[name])[:3]
+    assert destination is None or rest == heard(REQUESTS[name])[3]
 
 
 openings = st.sampled_from(

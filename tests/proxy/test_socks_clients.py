@@ -10,7 +10,7 @@ from twisted.logger import globalLogPublisher
 from lbcproxy.proxy import ProxyService, ProxySettings, parse_mode
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import Loop, listening, read_to_end
-from tests.proxy.test_socks import NO_ADDRESS, NO_AUTH, to_name
+from tests.proxy.socks_requests import NO_ADDRESS, NO_AUTH, to_name
 from tests.proxy.transports import NETWORK, Recording
 
 Make = Callable[..., socks.socksocket]

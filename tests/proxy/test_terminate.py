@@ -1,192 +1,41 @@
 """Tests of mode terminate over transports in memory: what each node gets, and what passes."""
 
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from lbcproxy import networks
 from lbcproxy.capture import Recorder
-from lbcproxy.endpoint import Endpoint
-from lbcproxy.proxy.modes.terminate import TerminatingSession
-from lbcproxy.proxy.settings import IdentityOverrides
-from lbcproxy.session import Direction, Observer
-from lbcproxy.wire import Codec, Frame, Framer
+from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
-from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck, Version
-from lbcproxy.wire.messages.inventory import Inv, InventoryVector
+from lbcproxy.wire.messages.handshake import SendAddrV2, VerAck
 from lbcproxy.wire.messages.keepalive import Ping, Pong
-from lbcproxy.wire.record import MessageRecord
 from tests.peer.builders import version
+from tests.proxy.termination import (
+    CLIENT,
+    INV,
+    NODE,
+    UNKNOWN,
+    Scene,
+    both_senders,
+    encoded,
+    frames,
+    other_side,
+)
 from tests.proxy.transports import (
     NETWORK,
-    UPSTREAM,
     WATERMARK,
     FakeTransport,
     Recording,
-    a_dial,
-    settings_of,
 )
 
-UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
-CLIENT = version(70013, services=4, user_agent=b"/client:1/", start_height=7, nonce=1, relay=False)
-NODE = version(70013, services=77, user_agent=b"/node:2/", start_height=900, nonce=2)
-INV = Inv((InventoryVector(1, bytes(32)),))
 JUNK = b"junk" * 6
-UNKNOWN = frame(NETWORK.magic, "nobodyknows", b"\xff" * 40)
 HUGE = frame(NETWORK.magic, "nobodyknows", bytes(WATERMARK + 1))
-
-
-class Kept(Recording):
-    """Keeps the entries of what passed as well."""
-
-    @property
-    def verdicts(self) -> list[str]:
-        """Each entry in a line: its direction, command and verdict."""
-        return [
-            f"{each.entries[0].direction.arrow} {each.entries[0].command} {each.entries[0].verdict}"
-            for each in self.deliveries
-            if each.entries
-        ]
-
-
-class Scene:
-    """A termination whose client has connected; it is its owner, and the endpoint it dials."""
-
-    def __init__(
-        self,
-        *,
-        before: Sequence[Observer] = (),
-        number: int = 1,
-        clock: Clock | None = None,
-        upstreams: tuple[Endpoint, ...] = (UPSTREAM,),
-        settings: Any = None,
-        **shown: Any,
-    ) -> None:
-        self.clock = clock or Clock()
-        self.observer = Kept()
-        self.ended: list[Any] = []
-        self.dials: list[tuple[Any, Deferred[Any]]] = []
-        own = {"stream_above": None, "upstreams": upstreams, "shown": IdentityOverrides(**shown)}
-        made, runtime = settings_of(self, before, **own, **(settings or {}))
-        self.session = TerminatingSession(number, made, runtime, self)
-        self.client = FakeTransport(self.clock, self.session.client, 1)
-        self.upstream: Any = None
-        self.session.client.makeConnection(self.client)
-
-    leads_to = UPSTREAM
-    """What it connects to, as an endpoint."""
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        """Begin to dial, as an endpoint."""
-        dialling = a_dial()
-        self.dials.append((factory, dialling))
-        return dialling
-
-    def session_ended(self, relay: Any) -> None:
-        """Record the end, as the owner."""
-        self.ended.append(relay)
-
-    # What the nodes do.
-
-    def answer(self) -> "Scene":
-        """Have the upstream accept."""
-        factory, dialling = self.dials[-1]
-        peer = factory.buildProtocol(None)
-        self.upstream = FakeTransport(self.clock, peer, 2)
-        peer.makeConnection(self.upstream)
-        dialling.callback(peer)
-        return self
-
-    def says(self, side: str, *things: MessageRecord | bytes) -> "Scene":
-        """Have a node send messages in one segment."""
-        getattr(self, side).arrive(b"".join(map(encoded, things)))
-        return self
-
-    def greet(self, client: Version = CLIENT, node: Version = NODE, *offers: Any) -> "Scene":
-        """Complete both handshakes, and forget what the nodes received."""
-        self.says("client", client)
-        self.answer()
-        self.says("upstream", node, *offers, VerAck())
-        self.says("client", *offers, VerAck())
-        self.settle()
-        assert self.session.client.is_ready
-        assert self.session.upstream is not None
-        assert self.session.upstream.is_ready
-        self.client.got = self.upstream.got = b""
-        self.observer.deliveries.clear()
-        return self
-
-    def settle(self) -> "Scene":
-        """Run until nothing happens any more: nodes read, bytes arrive, due calls are made."""
-        before: Any = None
-        while before != (before := [self.state(each) for each in (self.client, self.upstream)]):
-            for transport in (self.client, self.upstream):
-                if transport is not None:
-                    transport.deliver()
-                    transport.read()
-            self.clock.advance(0)
-        return self
-
-    @staticmethod
-    def state(transport: Any) -> tuple[Any, ...]:
-        if transport is None:
-            return ()
-        return transport.connected, len(transport.got), len(transport.incoming), transport.reading
-
-    # What is seen.
-
-    def commands(self, side: str) -> list[str]:
-        """The commands that a node was sent, whether it has read them or not."""
-        return [each.command for each in frames(getattr(self, side))]
-
-    def version_shown(self, side: str) -> Version:
-        """The `version` that a node was sent."""
-        [found] = [each for each in frames(getattr(self, side)) if each.command == "version"]
-        record: Any = Codec(NETWORK, 70016).decode("version", found.raw[24:])
-        return record
-
-    @property
-    def why(self) -> str:
-        """Why the session has ended."""
-        [summary] = self.observer.summaries
-        return summary.why
-
-    def assert_over(self) -> None:
-        """Nothing is left: no connection and no call, and the end was reported once."""
-        assert self.ended == [self.session]
-        assert len(self.observer.summaries) == 1
-        assert self.clock.getDelayedCalls() == []
-        assert not self.client.connected
-        assert self.upstream is None or not self.upstream.connected
-
-
-def encoded(thing: MessageRecord | bytes) -> bytes:
-    """The frame of a message as a node of today writes it."""
-    if isinstance(thing, bytes):
-        return thing
-    return frame(NETWORK.magic, thing.command, Codec(NETWORK, 70016).encode(thing))
-
-
-def frames(transport: FakeTransport) -> list[Frame]:
-    """What was written to a transport."""
-    found = Framer(NETWORK).feed(transport.got + transport.waiting)
-    assert all(isinstance(each, Frame) for each in found)
-    return found  # type: ignore[return-value]
-
-
-def turned(side: str) -> str:
-    """The other side."""
-    return "upstream" if side == "client" else "client"
-
-
-both_ways = pytest.mark.parametrize("sender", ["client", "upstream"])
 
 
 # The two handshakes.
@@ -289,7 +138,7 @@ def test_messages_wait_until_both_have_shaken_hands():
 # What passes.
 
 
-@both_ways
+@both_senders
 def test_messages_pass_as_the_very_bytes(sender: str):
     """Known, opaque and unknown ones, and what they have too much."""
     scene = Scene().greet()
@@ -297,21 +146,21 @@ def test_messages_pass_as_the_very_bytes(sender: str):
     opaque = frame(NETWORK.magic, "sendpackages", b"\x00\xff")
     sent = [encoded(INV), trailing, opaque, UNKNOWN]
     scene.says(sender, *sent).settle()
-    assert getattr(scene, turned(sender)).got == b"".join(sent)
+    assert getattr(scene, other_side(sender)).got == b"".join(sent)
     assert getattr(scene, sender).got == b""
     assert [each.raw for each in scene.observer.deliveries] == sent
     assert {each.entries[0].verdict for each in scene.observer.deliveries} == {"pass"}
     assert {each.sent for each in scene.observer.deliveries} == {None}
 
 
-@both_ways
+@both_senders
 def test_pings_are_answered_by_us(sender: str):
     """Each connection is measured and kept alive by itself."""
     scene = Scene().greet()
     scene.says(sender, Ping(nonce=77)).settle()
     [pong] = frames(getattr(scene, sender))
     assert pong.raw == encoded(Pong(77))
-    assert getattr(scene, turned(sender)).got == b""
+    assert getattr(scene, other_side(sender)).got == b""
     arrow, back = ("->", "<-") if sender == "client" else ("<-", "->")
     assert scene.observer.verdicts == [f"{arrow} ping drop", f"{back} pong inject"]
     dropped, injected = scene.observer.deliveries
@@ -319,13 +168,13 @@ def test_pings_are_answered_by_us(sender: str):
     assert (injected.raw, injected.sent) == (b"", encoded(Pong(77)))
 
 
-@both_ways
+@both_senders
 def test_pings_pass_if_that_is_wanted(sender: str):
     """Then the answer is the node's own, and we send none."""
     scene = Scene(pass_pings=True).greet()
     scene.says(sender, Ping(nonce=77)).settle()
-    assert getattr(scene, turned(sender)).got == encoded(Ping(nonce=77))
-    scene.says(turned(sender), Pong(77)).settle()
+    assert getattr(scene, other_side(sender)).got == encoded(Ping(nonce=77))
+    scene.says(other_side(sender), Pong(77)).settle()
     assert getattr(scene, sender).got == encoded(Pong(77))
     scene.clock.advance(200)
     scene.settle()
@@ -359,11 +208,11 @@ def test_what_the_other_node_cannot_receive_is_dropped_with_the_reason():
 # Memory.
 
 
-@both_ways
+@both_senders
 def test_a_slow_side_pauses_the_other(sender: str):
     """What a node does not read must not pile up with us."""
     scene = Scene().greet()
-    source, sink = getattr(scene, sender), getattr(scene, turned(sender))
+    source, sink = getattr(scene, sender), getattr(scene, other_side(sender))
     scene.says(sender, HUGE)
     assert not source.reading
     scene.says(sender, *[INV] * 3)
@@ -374,11 +223,11 @@ def test_a_slow_side_pauses_the_other(sender: str):
     assert sink.got == HUGE + encoded(INV) * 3
 
 
-@both_ways
+@both_senders
 def test_a_side_that_is_full_again_at_once_keeps_the_other_paused(sender: str):
     """What had waited with us may be more than the node can take."""
     scene = Scene().greet()
-    source, sink = getattr(scene, sender), getattr(scene, turned(sender))
+    source, sink = getattr(scene, sender), getattr(scene, other_side(sender))
     scene.says(sender, HUGE, HUGE, HUGE)
     assert not source.reading
     sink.read()
@@ -389,7 +238,7 @@ def test_a_side_that_is_full_again_at_once_keeps_the_other_paused(sender: str):
     assert sink.got == HUGE * 3
 
 
-@both_ways
+@both_senders
 def test_a_side_that_never_reads_ends_both(sender: str):
     """It has 20 s, and 5 more to read the rest; it is named, not the node that had to wait."""
     scene = Scene().greet()
@@ -400,7 +249,7 @@ def test_a_side_that_never_reads_ends_both(sender: str):
     scene.clock.advance(0)
     scene.settle()
     scene.assert_over()
-    assert scene.why == f"{turned(sender)}: the node does not read what is sent to it"
+    assert scene.why == f"{other_side(sender)}: the node does not read what is sent to it"
 
 
 def test_bytes_of_both_sides_are_counted():
@@ -443,7 +292,7 @@ def test_the_summary_has_no_version_without_a_handshake():
 # Ends.
 
 
-@both_ways
+@both_senders
 def test_a_side_that_closes_ends_both(sender: str):
     """Neither node is connected any more."""
     scene = Scene().greet()
@@ -453,7 +302,7 @@ def test_a_side_that_closes_ends_both(sender: str):
     assert scene.why == f"{sender}: closed by the node"
 
 
-@both_ways
+@both_senders
 def test_a_side_that_breaks_off_ends_both(sender: str):
     """The same of a reset."""
     scene = Scene().greet()
@@ -474,21 +323,21 @@ def test_a_side_that_breaks_off_ends_both(sender: str):
     ids=["inv", "short pong", "empty ping", "checksum"],
 )
 @pytest.mark.parametrize("number", [70013, 70016])
-@both_ways
+@both_senders
 def test_a_malformed_message_is_left_out(sender: str, number: int, raw: bytes):
     """As Core does: it is reported with its error, and no `reject` is sent."""
     both = version(number, services=9)
     scene = Scene(protocol_version=number).greet(both, both)
     scene.says(sender, raw, INV).settle()
     assert scene.commands(sender) == []
-    assert scene.commands(turned(sender)) == ["inv"]
+    assert scene.commands(other_side(sender)) == ["inv"]
     first = scene.observer.deliveries[0].entries[0]
     assert (first.verdict, bool(first.message.error)) == ("drop", True)
     assert scene.ended == []
 
 
 @pytest.mark.parametrize("number", [70013, 70016])
-@both_ways
+@both_senders
 def test_bytes_of_no_message_end_both(sender: str, number: int):
     """As with a node; a `reject` says why where the sender's version has it."""
     both = version(number, services=9)
@@ -496,26 +345,26 @@ def test_bytes_of_no_message_end_both(sender: str, number: int):
     scene.says(sender, JUNK).settle()
     rejected = ["reject"] if number < 70016 else []
     assert scene.commands(sender) == rejected
-    assert scene.commands(turned(sender)) == []
+    assert scene.commands(other_side(sender)) == []
     scene.assert_over()
     assert scene.why.startswith(f"{sender}: can't read message")
 
 
-@both_ways
+@both_senders
 def test_a_message_that_costs_its_sender_the_connection_does_not_pass(sender: str):
     """What we refuse we do not hand on."""
     scene = Scene(services=1).greet()
     scene.says(sender, frame(NETWORK.magic, "filterclear", b"")).settle()
-    assert scene.commands(turned(sender)) == []
+    assert scene.commands(other_side(sender)) == []
     scene.assert_over()
     assert [each.split(" ", 1)[1] for each in scene.observer.verdicts] == ["filterclear drop"]
 
 
-@both_ways
+@both_senders
 def test_what_comes_when_the_other_is_closing_is_said_to_be_dropped(sender: str):
     """A capture must not report a message as passed if no node ever got it."""
     scene = Scene().greet()
-    other = turned(sender)
+    other = other_side(sender)
     scene.says(other, JUNK)  # its last words are not read yet
     scene.observer.deliveries.clear()
     scene.says(sender, INV)
@@ -668,7 +517,7 @@ def test_an_observer_that_fails_costs_the_traffic_nothing():
     assert scene.upstream.got == encoded(INV)
 
 
-@both_ways
+@both_senders
 def test_junk_is_reported(sender: str):
     """A recording without the rubbish that ended the session would not explain its end."""
     scene = Scene().greet()
@@ -677,7 +526,7 @@ def test_junk_is_reported(sender: str):
 
 
 @pytest.mark.parametrize("when", ["handshake", "behind it"])
-@both_ways
+@both_senders
 def test_another_networks_messages_end_with_advice(sender: str, when: str):
     """The operator may have named the wrong network; the error names the right one."""
     scene = Scene()

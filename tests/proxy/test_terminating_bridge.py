@@ -14,7 +14,7 @@ from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import FeeFilter
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
 from tests.peer.builders import version
-from tests.proxy.test_terminate import CLIENT, INV, NODE, UNKNOWN, Scene, encoded
+from tests.proxy.termination import CLIENT, INV, NODE, UNKNOWN, Scene, encoded
 from tests.proxy.transports import NETWORK
 
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT

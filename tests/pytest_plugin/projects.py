@@ -46,3 +46,18 @@ class Project:
         return sorted(
             path.relative_to(self.path).as_posix() for path in found if path.name != "sync.pcap"
         )
+
+
+CHAIN = """
+@pytest.mark.capture
+def test_chain(recorded_node):
+    chain = lightclient.fetch_chain(recorded_node.host, recorded_node.port)
+    assert len(chain) == 306
+"""
+
+
+FILE = "captures/test_it/test_chain.pcapng"
+
+
+def outcome(result: pytest.RunResult) -> dict[str, int]:
+    return {name: n for name, n in result.parseoutcomes().items() if name != "warnings"}

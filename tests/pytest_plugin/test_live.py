@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.nodes import KINDS, Node
-from tests.pytest_plugin.test_modes import outcome
+from tests.pytest_plugin.projects import outcome
 
 SYNC = """
 from lbcproxy import networks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.pytest_plugin.test_modes import outcome
+from tests.pytest_plugin.projects import outcome
 
 ASK = """
 @pytest.mark.capture("captures/sync.pcap"{more})

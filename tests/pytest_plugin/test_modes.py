@@ -5,14 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lbcproxy.capture import open_capture
+from tests.pytest_plugin.projects import CHAIN, FILE, outcome
 
-CHAIN = """
-@pytest.mark.capture
-def test_chain(recorded_node):
-    chain = lightclient.fetch_chain(recorded_node.host, recorded_node.port)
-    assert len(chain) == 306
-"""
-FILE = "captures/test_it/test_chain.pcapng"
 CHAIN_AND_BLOCK = """
 @pytest.mark.capture
 def test_chain(recorded_node):
@@ -29,10 +23,6 @@ def test_chain(recorded_node):
 
 def commands(path) -> list[str]:
     return [entry.command for entry in open_capture(path)]
-
-
-def outcome(result: pytest.RunResult) -> dict[str, int]:
-    return {name: n for name, n in result.parseoutcomes().items() if name != "warnings"}
 
 
 @pytest.mark.parametrize("mode", ["once", "new_episodes", "all", "rewrite"])

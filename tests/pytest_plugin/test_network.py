@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from lbcproxy.pytest_plugin import network
-from tests.pytest_plugin.test_modes import CHAIN, outcome
+from tests.pytest_plugin.projects import CHAIN, outcome
 
 pytestmark = pytest.mark.slow
 

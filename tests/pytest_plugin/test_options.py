@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.pytest_plugin.settings import MODES, file_name
-from tests.pytest_plugin.test_modes import CHAIN, FILE, outcome
+from tests.pytest_plugin.projects import CHAIN, FILE, outcome
 
 pytestmark = pytest.mark.slow
 

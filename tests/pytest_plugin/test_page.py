@@ -8,7 +8,7 @@ import pytest
 
 from lbcproxy.pytest_plugin.peer import ScriptedPeer
 from lbcproxy.pytest_plugin.settings import MODES, UNKNOWN, Settings
-from tests.pytest_plugin.test_modes import outcome
+from tests.pytest_plugin.projects import outcome
 from tests.wheels import ROOT
 
 pytestmark = pytest.mark.slow

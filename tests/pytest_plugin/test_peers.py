@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pytest_plugin.test_modes import outcome
+from tests.pytest_plugin.projects import outcome
 
 NETWORK = 'pytestmark = pytest.mark.capture(network="lbry-regtest", timeout=5)\n'
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.pytest_plugin.test_modes import outcome
+from tests.pytest_plugin.projects import outcome
 from tests.tools import absent
 
 pytestmark = pytest.mark.slow

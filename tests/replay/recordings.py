@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from pathlib import Path
 
 from lbcproxy import networks
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
 from lbcproxy.replay import Conversation
+from lbcproxy.replay.as_server.answers import Answers
+from lbcproxy.replay.as_server.compact import short_id
+from lbcproxy.replay.as_server.cursor import ReplayCursor
 from lbcproxy.session import Direction, Message, SessionInfo
 from lbcproxy.wire import Codec
 from lbcproxy.wire.hashes import sha256d
 from lbcproxy.wire.messages.blocks import Block
+from lbcproxy.wire.messages.compact_blocks import (
+    CmpctBlock,
+    PrefilledTx,
+)
 from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
 from lbcproxy.wire.messages.headers import BlockHeader
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
@@ -86,3 +95,25 @@ def blocks_on(previous: bytes | None, count: int, *, salt: int = 0) -> list[Bloc
         made.append(Block(header, (transaction(number),)))
         previous = header.hash
     return made
+
+
+def compact_block(
+    block: Block, prefilled: tuple[int, ...] = (0,), *, number: int = 2
+) -> CmpctBlock:
+    """What a node makes of a block, with short ids of version 1 or 2 (BIP152)."""
+    nonce = 0x1122334455667788
+    seed = block.header.to_bytes() + nonce.to_bytes(8, "little")
+    key = hashlib.sha256(seed).digest()[:16]
+    ids = [each.wtxid if number == 2 else each.txid for each in block.transactions]
+    short = tuple(short_id(key, each) for at, each in enumerate(ids) if at not in prefilled)
+    before = -1
+    sent = []
+    for at in prefilled:
+        sent.append(PrefilledTx(at - before - 1, block.transactions[at]))
+        before = at
+    return CmpctBlock(block.header, nonce, short, tuple(sent))
+
+
+def start_cursor(conversation, version=VERSION, side=DOWN):
+    """Begin a conversation as its client."""
+    return ReplayCursor(Answers(conversation, side), version, Counter())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import pytest
 
-from lbcproxy.replay.as_server.compact import short_id
 from lbcproxy.replay.as_server.cursor import UnansweredRequest
 from lbcproxy.wire import Codec, Framer
 from lbcproxy.wire.hashes import merkle_root, sha256d
@@ -16,14 +14,20 @@ from lbcproxy.wire.messages.compact_blocks import (
     BlockTxn,
     CmpctBlock,
     GetBlockTxn,
-    PrefilledTx,
     SendCmpct,
 )
 from lbcproxy.wire.messages.headers import BlockHeader
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType, NotFound
 from lbcproxy.wire.messages.transactions import Tx
-from tests.replay.recordings import BITCOIN, asks, says, talk, transaction
-from tests.replay.test_cursor import cursor_of
+from tests.replay.recordings import (
+    BITCOIN,
+    asks,
+    compact_block,
+    says,
+    start_cursor,
+    talk,
+    transaction,
+)
 
 CODEC = Codec(BITCOIN, 70016)
 BARE = Codec(BITCOIN, 70016, "base")
@@ -34,21 +38,6 @@ def block_of(*transactions: Tx, salt: int = 0) -> Block:
     root = merkle_root(each.txid for each in transactions)
     previous = sha256d(BITCOIN.genesis)
     return Block(BlockHeader(1, previous, root, None, 1_700_000_000, 0, salt), transactions)
-
-
-def compact(block: Block, prefilled: tuple[int, ...] = (0,), *, number: int = 2) -> CmpctBlock:
-    """What a node makes of a block, with short ids of version 1 or 2 (BIP152)."""
-    nonce = 0x1122334455667788
-    seed = block.header.to_bytes() + nonce.to_bytes(8, "little")
-    key = hashlib.sha256(seed).digest()[:16]
-    ids = [each.wtxid if number == 2 else each.txid for each in block.transactions]
-    short = tuple(short_id(key, each) for at, each in enumerate(ids) if at not in prefilled)
-    before = -1
-    sent = []
-    for at in prefilled:
-        sent.append(PrefilledTx(at - before - 1, block.transactions[at]))
-        before = at
-    return CmpctBlock(block.header, nonce, short, tuple(sent))
 
 
 def wants(block: Block, kind: int = InvType.WITNESS_BLOCK) -> GetData:
@@ -82,7 +71,7 @@ WHOLE = block_of(*FIVE)
 def test_a_block_is_put_together_of_transactions_that_had_passed(number: int, speaker: str):
     """Whoever had sent them; the ids may be with witness or without."""
     sent = [(says if speaker == "node" else asks)(each) for each in FIVE[1:]]
-    cursor = cursor_of(talk(*sent, says(compact(WHOLE, number=number))))
+    cursor = start_cursor(talk(*sent, says(compact_block(WHOLE, number=number))))
     assert told(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
     assert told(cursor, wants(WHOLE, InvType.BLOCK)) == BARE.encode(WHOLE)
 
@@ -91,11 +80,11 @@ def test_a_block_is_put_together_of_what_was_asked_for_behind_it():
     """As it is where the client had not all transactions: `getblocktxn`, `blocktxn`."""
     conversation = talk(
         says(FIVE[2]),
-        says(compact(WHOLE)),
+        says(compact_block(WHOLE)),
         asks(wants_at(WHOLE, 1, 3, 4)),
         says(BlockTxn(WHOLE.header.hash, (FIVE[1], FIVE[3], FIVE[4]))),
     )
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     assert told(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
 
 
@@ -106,14 +95,14 @@ def test_transactions_of_any_places_are_given(form: str, indexes: tuple[int, ...
     if form == "whole":
         conversation = talk(asks(wants(WHOLE)), says(WHOLE))
     else:
-        conversation = talk(*map(says, FIVE[1:4]), says(compact(WHOLE, (0, 4))))
+        conversation = talk(*map(says, FIVE[1:4]), says(compact_block(WHOLE, (0, 4))))
     wanted = BlockTxn(WHOLE.header.hash, tuple(FIVE[at] for at in indexes))
-    assert told(cursor_of(conversation), wants_at(WHOLE, *indexes)) == CODEC.encode(wanted)
+    assert told(start_cursor(conversation), wants_at(WHOLE, *indexes)) == CODEC.encode(wanted)
 
 
 def test_what_is_known_of_a_block_is_given_though_the_rest_is_not():
     """The block is unknown then, and so are its other transactions."""
-    cursor = cursor_of(talk(says(FIVE[1]), says(compact(WHOLE))))
+    cursor = start_cursor(talk(says(FIVE[1]), says(compact_block(WHOLE))))
     one = BlockTxn(WHOLE.header.hash, FIVE[:2])
     assert told(cursor, wants_at(WHOLE, 0, 1)) == CODEC.encode(one)
     assert told(cursor, wants_at(WHOLE, 1, 2)) == "unknown"
@@ -122,7 +111,7 @@ def test_what_is_known_of_a_block_is_given_though_the_rest_is_not():
 
 def test_places_that_a_block_does_not_have_are_unknown():
     """Nobody may be told something made up."""
-    cursor = cursor_of(talk(asks(wants(WHOLE)), says(WHOLE)))
+    cursor = start_cursor(talk(asks(wants(WHOLE)), says(WHOLE)))
     assert told(cursor, wants_at(WHOLE, 5)) == "unknown"
     assert told(cursor, GetBlockTxn(b"?" * 32, (0,))) == "unknown"
 
@@ -130,25 +119,27 @@ def test_places_that_a_block_does_not_have_are_unknown():
 def test_transactions_of_another_root_are_not_served():
     """Six bytes may meet by chance; a header does not."""
     other = block_of(FIVE[0], *FIVE[2:], FIVE[1])
-    forged = compact(WHOLE)
-    key_of = compact(Block(other.header, WHOLE.transactions))
+    forged = compact_block(WHOLE)
+    key_of = compact_block(Block(other.header, WHOLE.transactions))
     forged = CmpctBlock(other.header, forged.nonce, key_of.short_ids, forged.prefilled)
-    cursor = cursor_of(talk(*map(says, FIVE[1:]), says(forged)))
+    cursor = start_cursor(talk(*map(says, FIVE[1:]), says(forged)))
     assert told(cursor, wants(other)) == "unknown"
 
 
 def test_two_equal_short_ids_are_not_guessed():
     """Core asks for the whole block then."""
-    made = compact(WHOLE)
+    made = compact_block(WHOLE)
     same = CmpctBlock(made.header, made.nonce, (made.short_ids[0],) * 4, made.prefilled)
-    cursor = cursor_of(talk(*map(says, FIVE[1:]), says(same)))
+    cursor = start_cursor(talk(*map(says, FIVE[1:]), says(same)))
     assert told(cursor, wants(WHOLE)) == "unknown"
     assert told(cursor, wants_at(WHOLE, 0)) == CODEC.encode(BlockTxn(WHOLE.header.hash, FIVE[:1]))
 
 
 def test_a_second_compact_block_may_help_the_first():
     """Nodes send their own, with other transactions prefilled and another nonce."""
-    cursor = cursor_of(talk(says(compact(WHOLE, (0, 1, 2))), asks(compact(WHOLE, (0, 3, 4)))))
+    cursor = start_cursor(
+        talk(says(compact_block(WHOLE, (0, 1, 2))), asks(compact_block(WHOLE, (0, 3, 4))))
+    )
     assert told(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
 
 
@@ -156,23 +147,23 @@ def test_a_block_that_was_not_there_is_served_if_it_can_be_put_together():
     """The recorded node may have sent `notfound` before it had it."""
     missing = NotFound(wants(WHOLE).inventory)
     conversation = talk(
-        asks(wants(WHOLE)), says(missing), *map(says, FIVE[1:]), says(compact(WHOLE))
+        asks(wants(WHOLE)), says(missing), *map(says, FIVE[1:]), says(compact_block(WHOLE))
     )
-    assert told(cursor_of(conversation), wants(WHOLE)) == CODEC.encode(WHOLE)
+    assert told(start_cursor(conversation), wants(WHOLE)) == CODEC.encode(WHOLE)
 
 
 def test_who_wants_a_compact_block_gets_the_whole_one_if_there_is_no_other():
     """Core does the same for all but the newest blocks."""
-    cursor = cursor_of(talk(asks(wants(WHOLE)), says(WHOLE)))
+    cursor = start_cursor(talk(asks(wants(WHOLE)), says(WHOLE)))
     assert told(cursor, wants(WHOLE, InvType.CMPCT_BLOCK)) == CODEC.encode(WHOLE)
 
 
 def test_a_compact_block_is_named_to_a_client_that_does_not_take_any():
     """To lbcd it is an unknown command, and the end; then it asks for the block."""
-    conversation = talk(asks(SendCmpct(True, 2)), *map(says, FIVE[1:]), says(compact(WHOLE)))
-    news = [command for command, _ in cursor_of(conversation).begin()]
+    conversation = talk(asks(SendCmpct(True, 2)), *map(says, FIVE[1:]), says(compact_block(WHOLE)))
+    news = [command for command, _ in start_cursor(conversation).begin()]
     assert news == ["tx"] * 4 + ["inv"]
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     list(cursor.handle(asks(SendCmpct(True, 2))))
     assert [command for command, _ in cursor.begin()] == ["tx"] * 4 + ["cmpctblock"]
 
@@ -180,4 +171,4 @@ def test_a_compact_block_is_named_to_a_client_that_does_not_take_any():
 def test_a_block_of_one_transaction_needs_no_other():
     """Most blocks of a regtest."""
     lone = block_of(FIVE[0])
-    assert told(cursor_of(talk(says(compact(lone)))), wants(lone)) == CODEC.encode(lone)
+    assert told(start_cursor(talk(says(compact_block(lone)))), wants(lone)) == CODEC.encode(lone)

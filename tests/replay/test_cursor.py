@@ -34,6 +34,7 @@ from tests.replay.recordings import (
     blocks_on,
     message,
     says,
+    start_cursor,
     talk,
     transaction,
 )
@@ -42,11 +43,6 @@ CAPTURES = Path(__file__).parent.parent.parent / "captures"
 SYNC, PROBE = CAPTURES / "lbcd-sync.pcap", CAPTURES / "lbcd-probe.pcap"
 NO_STOP = bytes(32)
 LIVE = ("version", "verack", "ping", "pong")
-
-
-def cursor_of(conversation, version=VERSION, side=DOWN):
-    """Begin a conversation as its client."""
-    return ReplayCursor(Answers(conversation, side), version, Counter())
 
 
 def told(cursor, *records):
@@ -176,7 +172,7 @@ def test_another_locator_is_answered_from_the_recorded_chain():
     conversation, blocks, genesis = chain_talk(10)
     headers = [block.header for block in blocks]
     hashes = [header.hash for header in headers]
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
 
     def asked(locator, stop=NO_STOP):
         [answer] = told(cursor, GetHeaders(VERSION, locator, stop))
@@ -196,7 +192,7 @@ def test_getblocks_is_answered_from_the_same_chain():
     """As inventory; a node that has no more says nothing, and that is an answer too."""
     conversation, blocks, _ = chain_talk(10)
     hashes = [block.header.hash for block in blocks]
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     [inv] = told(cursor, GetBlocks(VERSION, (hashes[6],), NO_STOP))
     assert inv == Inv(things(InvType.BLOCK, *hashes[7:]))
     assert told(cursor, GetBlocks(VERSION, (hashes[-1],), NO_STOP)) == []
@@ -209,7 +205,7 @@ def test_a_branch_leads_back_to_the_longest_chain():
     branch = blocks_on(blocks[4].header.hash, 2, salt=9)
     conversation.append(asks(branch[0]), 0)
     conversation.append(asks(branch[1]), 0)
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     locator = (branch[1].header.hash,)
     [answer] = told(cursor, GetHeaders(VERSION, locator, NO_STOP))
     assert list(answer.headers) == [block.header for block in blocks[5:]]
@@ -219,7 +215,7 @@ def test_more_blocks_than_may_be_named_are_led_to():
     """500 at a time; behind the last of them the tip is told, which makes a node ask on."""
     conversation, blocks, genesis = chain_talk(1200, *map(says, blocks_on(None, 1200)))
     hashes = [block.header.hash for block in blocks]
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     cursor._next = len(cursor._answers.unsolicited)  # the blocks themselves came unsolicited
     locator, got = genesis, []
     while True:
@@ -239,7 +235,7 @@ def test_more_blocks_than_may_be_named_are_led_to():
 def test_2000_headers_are_the_most():
     """Then the client asks on."""
     conversation, blocks, _ = chain_talk(2100)
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     [answer] = told(cursor, GetHeaders(VERSION, (blocks[9].header.hash,), NO_STOP))
     assert len(answer.headers) == 2000
     assert answer.headers[0] == blocks[10].header
@@ -250,7 +246,7 @@ def test_a_recorded_answer_goes_before_the_chain():
     conversation, blocks, genesis = chain_talk(3)
     later = blocks_on(blocks[-1].header.hash, 1)
     conversation.append(says(Headers((later[0].header,))), 0)
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     [first] = told(cursor, GetHeaders(1, (genesis,), NO_STOP))[:1]
     assert len(first.headers) == 3
 
@@ -298,7 +294,7 @@ def test_what_is_not_there_is_said_in_one_message():
         says(there),
         says(NotFound(things(InvType.TX, *hashes[:2]))),
     )
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     asked = GetData(things(InvType.TX, hashes[1], hashes[2], hashes[0]))
     assert told(cursor, asked) == [there, NotFound(things(InvType.TX, hashes[1], hashes[0]))]
 
@@ -307,10 +303,10 @@ def test_what_is_unknown_is_told_apart():
     """Who decides about it gets the unknown things alone; the others are answered."""
     known = transaction(1)
     conversation = talk(asks(GetData(things(InvType.TX, known.txid))), says(known))
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     strange = things(InvType.TX, b"a" * 32, b"b" * 32)
     mixed = GetData((strange[0], *things(InvType.TX, known.txid), strange[1]))
-    assert told(cursor_of(conversation), mixed) == [known]
+    assert told(start_cursor(conversation), mixed) == [known]
     [left] = unknown(cursor, mixed)
     assert left.record == GetData(strange)
     command, raw = cursor.not_found(left)
@@ -327,7 +323,7 @@ def test_witnesses_are_given_to_who_asks_for_them(asked_with):
     flag = WITNESS_FLAG if asked_with else 0
     kind = InvType.TX | WITNESS_FLAG
     conversation = talk(asks(GetData(things(kind, signed.txid))), says(signed))
-    [got] = told(cursor_of(conversation), GetData(things(InvType.TX | flag, signed.txid)))
+    [got] = told(start_cursor(conversation), GetData(things(InvType.TX | flag, signed.txid)))
     assert got.txid == signed.txid
     assert bool(got.inputs[0].witness) is asked_with
 
@@ -337,7 +333,7 @@ def test_what_was_recorded_without_witnesses_is_given_as_it_is():
     signed = transaction(1, witness=True)
     bare = message(signed, DOWN, encoding="base")
     conversation = talk(asks(GetData(things(InvType.TX, signed.txid))), bare)
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     [(_, raw)] = cursor.handle(asks(GetData(things(InvType.TX | WITNESS_FLAG, signed.txid))))
     assert raw == bare.raw
 
@@ -346,14 +342,14 @@ def test_a_transaction_has_two_names():
     """By wtxid (BIP339) it is the same one, with its witness."""
     signed = transaction(1, witness=True)
     conversation = talk(asks(GetData(things(InvType.TX | WITNESS_FLAG, signed.txid))), says(signed))
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     assert told(cursor, GetData(things(InvType.WTX, signed.wtxid))) == [signed]
 
 
 def test_a_node_has_what_the_client_gave_it():
     """A block that the client had mined is on the node's chain from then on."""
     [block] = blocks_on(None, 1)
-    cursor = cursor_of(talk(asks(block)))
+    cursor = start_cursor(talk(asks(block)))
     assert told(cursor, GetData(things(InvType.BLOCK, block.header.hash))) == [block]
 
 
@@ -371,7 +367,7 @@ def test_the_same_question_again_gets_its_next_answer():
         asks(MemPool()),
         says(Inv(things(InvType.TX, one.txid, two.txid))),
     )
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     sizes = [len(told(cursor, MemPool())[0].inventory) for _ in range(4)]
     assert sizes == [1, 2, 2, 2]
     assert first == second.record
@@ -402,7 +398,7 @@ def test_the_unasked_comes_when_as_much_has_been_asked():
         asks(GetAddr()),
         says(FeeFilter(3)),
     )
-    cursor = cursor_of(conversation)
+    cursor = start_cursor(conversation)
     codec = Codec(BITCOIN, VERSION)
     assert [codec.decode(name, raw[24:]) for name, raw in cursor.begin()] == [FeeFilter(1)]
     assert told(cursor, Ping(1)) == []
@@ -416,13 +412,13 @@ def test_the_unasked_comes_when_as_much_has_been_asked():
 def test_a_client_is_told_what_its_version_has():
     """One of version 70011 does not know `sendheaders` and `feefilter`."""
     conversation = talk(says(SendHeaders()), says(FeeFilter(2)), says(Addr(())))
-    cursor = cursor_of(conversation, version=70011)
+    cursor = start_cursor(conversation, version=70011)
     assert [command for command, _ in cursor.begin()] == ["addr"]
 
 
 def test_what_is_no_question_is_not_unknown():
     """Most of what a client says asks for nothing."""
-    cursor = cursor_of(talk())
+    cursor = start_cursor(talk())
     for record in (SendHeaders(), FeeFilter(1), Inv(things(InvType.TX, b"x" * 32)), Pong(3)):
         assert list(cursor.handle(asks(record))) == []
     assert cursor.stats.unknown == {}

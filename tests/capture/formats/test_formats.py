@@ -2,7 +2,6 @@
 
 import gc
 import gzip
-import itertools
 import tracemalloc
 from pathlib import Path
 
@@ -30,7 +29,9 @@ from tests.capture.recordings import TALK as PLAIN
 from tests.capture.recordings import pcap_of, recorded, segments_of
 from tests.capture.roundtrip import (
     CAPTURES,
+    FORMAT_PAIRS,
     FORMATS,
+    LOSSLESS,
     converted,
     core_messages,
     entries_of,
@@ -39,12 +40,10 @@ from tests.capture.roundtrip import (
 
 UP, DOWN = Direction
 REGTEST = "lbry-regtest"
-EXACT = ("x.pcapng", "x.ndjson", "x.pcapng.gz", "x.ndjson.zst")
-PAIRS = list(itertools.product(FORMATS, FORMATS))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", PAIRS, ids=" to ".join)
+@pytest.mark.parametrize("pair", FORMAT_PAIRS, ids=" to ".join)
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 def test_real_captures_go_from_any_format_to_any(tmp_path: Path, path: Path, pair):
     """All of it comes back; of Core's files what they can hold."""
@@ -57,7 +56,7 @@ def test_real_captures_go_from_any_format_to_any(tmp_path: Path, path: Path, pai
         assert session_events(second) == session_events(path)
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", LOSSLESS)
 @pytest.mark.parametrize("kind", ["auto", "client", "both"])
 def test_junk_and_wrong_frames_are_kept(tmp_path: Path, name: str, kind: str):
     """Bytes that are not messages, wrong checksums, unfinished messages; both legs if there."""
@@ -82,7 +81,7 @@ CHANGED = [
 ]
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", LOSSLESS)
 def test_verdicts_trails_and_what_went_out_are_kept(tmp_path: Path, name: str):
     """Both legs come back, byte for byte."""
     path = record(tmp_path / "changed.pcapng", CHANGED)
@@ -95,7 +94,7 @@ def test_verdicts_trails_and_what_went_out_are_kept(tmp_path: Path, name: str):
     assert back.read_bytes() == converted(path, tmp_path / "3", "x.pcapng").read_bytes()
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", LOSSLESS)
 @pytest.mark.parametrize("connected", [1, 3, 99])
 def test_what_waited_for_its_upstream_is_kept(tmp_path: Path, name: str, connected: int):
     """It stands at its place in lines as well."""
@@ -105,7 +104,7 @@ def test_what_waited_for_its_upstream_is_kept(tmp_path: Path, name: str, connect
     assert legs(converted(other, tmp_path / "2", "x.pcapng")) == legs(path)
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", LOSSLESS)
 def test_gaps_and_missing_beginnings_are_kept(tmp_path: Path, name: str):
     """How many bytes are missing, and where."""
     data = b"".join(map(ping, range(60)))

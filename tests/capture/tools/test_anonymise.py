@@ -2,7 +2,6 @@
 
 import gc
 import ipaddress
-import itertools
 import tracemalloc
 
 import msgspec
@@ -10,162 +9,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy import networks
 from lbcproxy.capture import Recorder, events, open_capture
 from lbcproxy.capture.events import CaptureSessionEnded
 from lbcproxy.capture.tools.anonymise import KEPT, REMOVED, REPLACED, Anonymiser
 from lbcproxy.capture.tools.cut import Cutter, Selection
 from lbcproxy.capture.tools.pseudonyms import Pseudonyms
 from lbcproxy.capture.tools.response_times import ResponseTimes
-from lbcproxy.endpoint import Endpoint
 from lbcproxy.filters import parse
-from lbcproxy.session import Delivery, Direction, Entry, Message, Session, SessionInfo
+from lbcproxy.session import Delivery, Entry, Message, Session
 from lbcproxy.session.events import Delivered
 from lbcproxy.wire import BadRecord, Codec, commands, record_of
-from lbcproxy.wire.envelope import frame
-from lbcproxy.wire.messages.addresses import Addr, AddressV2, AddrV2, TimedAddress
-from lbcproxy.wire.messages.handshake import NetAddress, SendTxRcncl, Version
-from lbcproxy.wire.messages.keepalive import Ping, Pong
-from lbcproxy.wire.messages.reject import Reject
 from tests.capture.roundtrip import CAPTURES, entries_of, write_events
+from tests.capture.tools.private_recording import (
+    CLIENT,
+    INFO,
+    NETWORK,
+    PRIVATE,
+    SECRET_AGENT,
+    TALK,
+    UP,
+    mapped,
+    record_private,
+)
 from tests.session.feed import Feed
 from tests.strategies import records
 from tests.tools import tshark
 
-UP, DOWN = Direction
-NETWORK = networks.get("bitcoin-regtest")
 KEY = bytes(range(32))
-CLIENT, LISTEN = "203.0.113.77", "198.51.100.9"
-UPSTREAM = "2a00:1450:4001:81b::200e"
-SECRET_AGENT = b"/Satoshi:25.1.0(joes-node)/"
-NONCE = 0x1122334455667788
-ONION = bytes(range(100, 132))
-CODEC = Codec(NETWORK, 70016, encoding="auto")
-
-INFO = SessionInfo(
-    number=3,
-    network=NETWORK.id,
-    client=Endpoint(CLIENT, 40_001),
-    listen=Endpoint(LISTEN, 18_444),
-    upstream=Endpoint(UPSTREAM, 18_445),
-    local=Endpoint("192.168.7.23", 50_001),
-)
 
 
-def mapped(address):
-    """Give the 16 bytes of an address, as old messages have them."""
-    packed = ipaddress.ip_address(address).packed
-    return packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
-
-
-def framed(record):
-    return frame(NETWORK.magic, record.command, CODEC.encode(record))
-
-
-def version(agent=SECRET_AGENT, nonce=NONCE):
-    return Version(
-        version=70016,
-        services=9,
-        timestamp=1_700_000_000,
-        addr_recv=NetAddress(services=1, ip=mapped(LISTEN), port=18_444),
-        addr_from=NetAddress(services=9, ip=mapped("10.11.12.13"), port=8333),
-        nonce=nonce,
-        user_agent=agent,
-        start_height=7,
-        relay=True,
-    )
-
-
-PEERS = AddrV2(
-    addresses=tuple(
-        AddressV2(timestamp=1, services=9, network_id=network, addr=address, port=8333)
-        for network, address in (
-            (1, ipaddress.ip_address("198.51.100.23").packed),
-            (2, ipaddress.ip_address(UPSTREAM).packed),
-            (4, ONION),
-            (5, ONION[::-1]),
-            (6, b"\xfc" + ONION[:15]),
-            (9, ONION + ONION + ONION),
-        )
-    )
-)
-OLD_PEERS = Addr(
-    addresses=tuple(
-        TimedAddress(timestamp=1, services=9, ip=mapped(address), port=8333)
-        for address in ("198.51.100.23", UPSTREAM, CLIENT)
-    )
-)
-TALK = [
-    (UP, framed(version())),
-    (DOWN, framed(version(b"/other node/", 0x99AABBCCDDEEFF00))),
-    (UP, framed(PEERS)),
-    (DOWN, framed(OLD_PEERS)),
-    (UP, framed(Ping(nonce=NONCE + 1)) + framed(Ping(nonce=NONCE + 2))),
-    (DOWN, framed(Pong(nonce=NONCE + 2)) + framed(Pong(nonce=NONCE + 1))),
-    (UP, framed(SendTxRcncl(version=1, salt=NONCE + 3))),
-    (
-        DOWN,
-        framed(Reject(message=b"tx", code=16, reason=f"from {CLIENT}".encode(), hash=bytes(32))),
-    ),
-    (DOWN, framed(Reject(message=b"block", code=16, reason=b"bad-prevblk", hash=bytes(32)))),
-    (DOWN, framed(Reject(message=CLIENT.encode(), code=16, reason=b"bad"))),
-    (UP, b"GET / HTTP/1.1\r\nHost: " + LISTEN.encode() + b"\r\nUser-Agent: curl/7.1\r\n\r\n"),
-    (UP, frame(NETWORK.magic, "whoami", CLIENT.encode())),
-    (UP, frame(NETWORK.magic, "ping", SECRET_AGENT)),
-    (UP, frame(NETWORK.magic, "alert", b"\x05" + SECRET_AGENT[:5] + b"\x00")),
-    (UP, framed(Ping(nonce=5))[:20] + b"oops" + bytes(8)),
-    (DOWN, frame(NETWORK.magic, "verack", CLIENT.encode())),
-    (DOWN, frame(NETWORK.magic, "sendheaders", b"")),
-    (DOWN, frame(NETWORK.magic, "sendcmpct", b"\x01" + bytes(8) + CLIENT.encode())),
-]
 SAID_NOWHERE = {b"1122334455667788", b"198.51.100.23", b"10.11.12.13", b"192.168.7.23"}
 """Which stand there as bytes, and in words must not either."""
-PRIVATE = {
-    *(each.encode() for each in (CLIENT, LISTEN, UPSTREAM, "10.11.12.13", "192.168.7.23")),
-    *(
-        ipaddress.ip_address(each).packed
-        for each in (CLIENT, LISTEN, UPSTREAM, "10.11.12.13", "192.168.7.23", "198.51.100.23")
-    ),
-    *(SECRET_AGENT, b"Satoshi", b"joes", b"other node", b"curl", b"198.51.100.23"),
-    *(ONION, ONION[::-1], ONION[:15]),
-    *((NONCE + each).to_bytes(8, "little") for each in range(4)),
-    (0x99AABBCCDDEEFF00).to_bytes(8, "little"),
-    b"1122334455667788",
-    b"joe's listener",
-}
-
-
-def recorded(path, talk=TALK, trail=(f"quiet: drop 1: from {CLIENT}", "because of joes")):
-    """Record the talk, and a message with verdicts whose trail and results tell too."""
-    times = itertools.count(1_700_000_000_000_000_000, 1_000_000)
-    with path.open("wb") as file:
-        recorder = Feed(
-            Recorder(
-                file.write,
-                network=NETWORK.id,
-                changes=True,
-                metadata={"name": "joe's listener"},
-                comments=[f"recorded at {CLIENT}"],
-            )
-        )
-        session = Session(3, NETWORK, stream_above=None)
-        recorder.started(INFO, next(times))
-        recorder.upstream_connected(INFO, next(times))
-        for direction, data in talk:
-            time = next(times)
-            recorder.passed(INFO, direction, session.receive(direction, data, time), time)
-        for verdict in ("drop", "rewrite", "inject"):
-            time = next(times)
-            [delivery] = session.receive(UP, framed(Ping(nonce=NONCE + 1)), time)
-            changes = {"verdict": verdict, "trail": trail}
-            entry = msgspec.structs.replace(delivery.entries[0], **changes)
-            sent = b"" if verdict == "drop" else framed(OLD_PEERS) + SECRET_AGENT
-            if verdict == "inject":
-                sent = delivery.raw
-            raw = b"" if verdict == "inject" else delivery.raw
-            recorder.passed(INFO, UP, [Delivery(raw, (entry,), sent)], time)
-        recorder.reset(INFO, DOWN, next(times))
-    return path
 
 
 def anonymised(path, out, key=KEY):
@@ -176,7 +50,7 @@ def anonymised(path, out, key=KEY):
 
 def test_nothing_that_tells_who_spoke_is_left(tmp_path):
     """Not in packets, not in messages, not in what is said of them; it was all there before."""
-    path = recorded(tmp_path / "known.pcapng")
+    path = record_private(tmp_path / "known.pcapng")
     out = tmp_path / "unknown.pcapng"
     made = anonymised(path, out)
     before, after = path.read_bytes(), out.read_bytes()
@@ -195,7 +69,7 @@ def test_nothing_that_tells_who_spoke_is_left(tmp_path):
 
 def test_what_is_left_reads_as_before(tmp_path):
     """Checksums and lengths are right; sessions, times, verdicts and kinds of message stay."""
-    path = recorded(tmp_path / "known.pcapng")
+    path = record_private(tmp_path / "known.pcapng")
     out = tmp_path / "unknown.pcapng"
     anonymised(path, out)
     before = {each["time_ns"]: each for each in entries_of(path)}
@@ -218,7 +92,7 @@ def test_what_is_left_reads_as_before(tmp_path):
 
 def test_the_same_stays_the_same(tmp_path):
     """An address is one in packets and in messages; pings still meet their pongs."""
-    path = recorded(tmp_path / "known.pcapng")
+    path = record_private(tmp_path / "known.pcapng")
     out = tmp_path / "unknown.pcapng"
     anonymised(path, out)
     [info] = {
@@ -260,14 +134,14 @@ def test_the_same_stays_the_same(tmp_path):
 def test_of_a_trail_who_and_what_are_kept(tmp_path, trail, kept):
     """Not why: that may be about anybody."""
     out = tmp_path / "unknown.pcapng"
-    anonymised(recorded(tmp_path / "known.pcapng", [], trail), out)
+    anonymised(record_private(tmp_path / "known.pcapng", [], trail), out)
     assert {entry.trail for entry in open_capture(out)} == {kept}
     assert b"1.2.3.4" not in out.read_bytes()
 
 
 def test_a_key_gives_the_same_again_and_no_other(tmp_path):
     """`--seed` is for several captures of the same nodes."""
-    path = recorded(tmp_path / "known.pcapng")
+    path = record_private(tmp_path / "known.pcapng")
     files = [tmp_path / f"{name}.pcapng" for name in "abc"]
     for out, key in zip(files, (KEY, KEY, bytes(32)), strict=True):
         anonymised(path, out, key)
@@ -277,7 +151,7 @@ def test_a_key_gives_the_same_again_and_no_other(tmp_path):
 
 def test_what_went_out_in_place_of_a_message_is_changed_too(tmp_path):
     """On the leg where it stands."""
-    path = recorded(tmp_path / "known.pcapng")
+    path = record_private(tmp_path / "known.pcapng")
     out = tmp_path / "unknown.pcapng"
     anonymised(path, out)
     sent = [
@@ -312,7 +186,7 @@ def test_real_captures_stay_decodable(tmp_path, path):
 def test_wireshark_finds_nothing_wrong(tmp_path):
     """IP checksums are those of the new addresses."""
     out = tmp_path / "unknown.pcapng"
-    anonymised(recorded(tmp_path / "known.pcapng"), out)
+    anonymised(record_private(tmp_path / "known.pcapng"), out)
     lines = tshark(
         *("-r", str(out), "-o", "ip.check_checksum:TRUE", "-T", "fields"),
         *("-e", "ip.checksum.status", "-e", "_ws.malformed"),

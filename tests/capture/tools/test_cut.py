@@ -18,7 +18,14 @@ from lbcproxy.wire.envelope import frame
 from tests.capture.changed_traffic import TALK as CHANGED
 from tests.capture.changed_traffic import inv, long, ping, record
 from tests.capture.recordings import INFO, TALK, recorded
-from tests.capture.roundtrip import CAPTURES, entries_of, write_again, write_events
+from tests.capture.roundtrip import (
+    CAPTURES,
+    entries_of,
+    matching_entries,
+    without_numbers,
+    write_again,
+    write_events,
+)
 from tests.session.feed import Feed
 from tests.tools import tshark
 
@@ -34,20 +41,6 @@ def cut(path: Path, out: Path, **selection) -> Cutter:
     cutting = Cutter(Selection(**selection))
     write_events(cutting.apply(events(open_capture(path))), out)
     return cutting
-
-
-def without_numbers(found):
-    """Entries are numbered anew in a file that has fewer of them."""
-    return [{key: value for key, value in each.items() if key != "number"} for each in found]
-
-
-def expected(path: Path, matches) -> list[dict]:
-    """What of a file's entries is to be left."""
-    return without_numbers(
-        info
-        for entry, info in zip(open_capture(path), entries_of(path), strict=True)
-        if matches(entry)
-    )
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
@@ -72,7 +65,7 @@ def test_a_filter_leaves_what_it_matches(tmp_path, text):
     out = tmp_path / "left.pcapng"
     wanted = parse(text)
     cutting = cut(PROBE, out, wanted=wanted)
-    left = expected(PROBE, wanted)
+    left = matching_entries(PROBE, wanted)
     found = without_numbers(entries_of(out))
     assert [each for each in found if each["command"] != "version" or each in left] == left
     assert cutting.kept == len(found)
@@ -100,7 +93,9 @@ def test_sessions_keep_their_numbers(tmp_path):
     out = tmp_path / "left.pcapng"
     for wanted in ({2}, {1, 4}, {3, 5}, {5}, set()):
         cutting = cut(PROBE, out, sessions=frozenset(wanted))
-        assert without_numbers(entries_of(out)) == expected(PROBE, lambda e: e.session in wanted)  # noqa: B023
+        assert without_numbers(entries_of(out)) == matching_entries(
+            PROBE, lambda e, wanted=wanted: e.session in wanted
+        )
         assert cutting.sessions == len(wanted)
 
 
@@ -141,7 +136,7 @@ def test_a_time_leaves_what_was_then(tmp_path):
     for first, last in ((0, 399), (0, 0), (100, 200), (1, 398), (3, 399), (399, 399)):
         begin, end = times[first], times[last]
         cutting = cut(SYNC, out, from_ns=begin, to_ns=end)
-        left = expected(SYNC, lambda entry: begin <= entry.time_ns <= end)  # noqa: B023
+        left = matching_entries(SYNC, lambda entry: begin <= entry.time_ns <= end)  # noqa: B023
         found = without_numbers(entries_of(out))
         assert [each for each in found if begin <= each["time_ns"]] == left
         assert {each["command"] for each in found if each["time_ns"] < begin} <= {"version"}
@@ -266,7 +261,7 @@ def test_any_part_is_what_was_asked_for(tmp_path, wanted, sessions, first, last)
             and (end is None or entry.time_ns <= end)
         )
 
-    left = expected(PROBE, matches)
+    left = matching_entries(PROBE, matches)
     found = without_numbers(entries_of(out))
     assert [each for each in found if each["command"] != "version" or each in left] == left
     numbers = {each["session"] for each in left}

@@ -13,10 +13,9 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction, Session, SessionInfo
 from lbcproxy.session.events import Delivered, UpstreamConnected
-from lbcproxy.wire.envelope import frame
 from tests.capture.changed_traffic import TALK as CHANGED
 from tests.capture.changed_traffic import ping, record
-from tests.capture.recordings import TALK, recorded
+from tests.capture.recordings import TALK, record_pings, recorded
 from tests.capture.roundtrip import CAPTURES, entries_of, session_events, write_events
 from tests.session.feed import Feed
 
@@ -69,32 +68,10 @@ def test_what_is_told_of_sessions_is_told_of_the_same(tmp_path):
     assert session_events(out) == session_events(PROBE)
 
 
-def talk(path, number, times, network="lbry-regtest"):
-    """Record a ping at each time."""
-    chain = networks.get(network)
-    info = SessionInfo(
-        number=number,
-        network=network,
-        client=Endpoint("127.0.0.1", 40_000),
-        listen=Endpoint("127.0.0.1", 29_246),
-        upstream=Endpoint("127.0.0.1", 29_247),
-    )
-    with path.open("wb") as file:
-        recorder = Feed(Recorder(file.write, network=network))
-        session = Session(number, chain)
-        recorder.started(info, times[0])
-        for time in times:
-            data = frame(chain.magic, "ping", time.to_bytes(8, "little"))
-            recorder.passed(info, UP, session.receive(UP, data, time), time)
-        for direction in Direction:
-            recorder.finished(info, direction, times[-1])
-    return path
-
-
 def test_times_that_run_back_break_nothing(tmp_path):
     """The file keeps its own order; nothing is lost."""
-    one = talk(tmp_path / "one.pcapng", 7, [10, 30, 20, 5, 40])
-    other = talk(tmp_path / "other.pcapng", 7, [15, 35])
+    one = record_pings(tmp_path / "one.pcapng", 7, [10, 30, 20, 5, 40])
+    other = record_pings(tmp_path / "other.pcapng", 7, [15, 35])
     out = tmp_path / "merged.pcapng"
     became = merged([one, other], out)
     assert became == {1: (one, 7), 2: (other, 7)}
@@ -106,8 +83,8 @@ def test_times_that_run_back_break_nothing(tmp_path):
 
 def test_each_session_keeps_its_network(tmp_path):
     """Also where two share a magic."""
-    one = talk(tmp_path / "one.pcapng", 1, [10, 30], "bitcoin-simnet")
-    other = talk(tmp_path / "other.pcapng", 1, [20, 40], "lbry-simnet")
+    one = record_pings(tmp_path / "one.pcapng", 1, [10, 30], "bitcoin-simnet")
+    other = record_pings(tmp_path / "other.pcapng", 1, [20, 40], "lbry-simnet")
     out = tmp_path / "merged.pcapng"
     merged([one, other], out)
     assert [each["network"] for each in entries_of(out)] == [
@@ -174,7 +151,7 @@ def test_what_is_no_capture_is_told_at_once(tmp_path):
 
 def test_a_file_whose_sections_differ_is_refused(tmp_path):
     """What it needs is known too late."""
-    path = talk(tmp_path / "two.pcapng", 1, [10, 20])
+    path = record_pings(tmp_path / "two.pcapng", 1, [10, 20])
     record(path, CHANGED)
     with pytest.raises(CaptureError, match="cut it in two by session"):
         merged([path, SYNC], tmp_path / "merged.pcapng")
