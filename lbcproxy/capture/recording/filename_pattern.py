@@ -27,8 +27,8 @@ FIELDS = ("network", "name", "session")
 DIRECTIVE = re.compile(r"%[-_0^#]?[EO]?([A-Za-z%])")
 NUMERIC = frozenset("YmdHMSyjUWVuwGIfsCgekl")
 """Letters that strftime replaces by numbers."""
-NUMBERED = re.compile(r"(.*)-[0-9]+(\.[^.]*)?")
-"""A name after one that was taken: `x-2.pcapng`."""
+NUMBERED = re.compile(r"(.*)-[0-9]+")
+"""The stem of a name after one that was taken: `x-2.pcapng`."""
 
 
 class FilenamePatternError(LbcproxyError, ValueError):
@@ -56,7 +56,7 @@ def file_name(pattern: str, *, network: str, name: str, session: int | None, tim
             f"{pattern!r} cannot be filled in ({error}): braces may contain "
             f"{', '.join(FIELDS)}; a brace itself is written twice"
         ) from error
-    if "\0" in filled or not filled:
+    if "\0" in pattern + filled or not filled:  # some versions of strftime stop at a NUL
         raise FilenamePatternError(f"{pattern!r} does not make a path")
     if (problem := format_problem(filled)) is not None:
         raise FilenamePatternError(f"{pattern!r}: {problem}")
@@ -135,10 +135,10 @@ class FilesOfPattern:
         for suffix in ("", *self._suffixes):
             if name.endswith(suffix):
                 base = name.removesuffix(suffix)
-                numbered = NUMBERED.fullmatch(base)
-                if pattern.fullmatch(base) or (
-                    numbered and pattern.fullmatch(numbered[1] + (numbered[2] or ""))
-                ):
+                if pattern.fullmatch(base):
+                    return True
+                numbered = NUMBERED.fullmatch(Path(base).stem)
+                if numbered and pattern.fullmatch(numbered[1] + Path(base).suffix):
                     return True
         return False
 

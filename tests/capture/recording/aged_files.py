@@ -4,7 +4,7 @@ import os
 
 from lbcproxy.capture import Recorder
 from lbcproxy.capture.formats import pcapng
-from lbcproxy.capture.writing.pcapng_blocks import build_block
+from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
 from tests.capture.fake_sessions import MIDNIGHT, NETWORK, SECOND, FakeSessions, ping
 
 NOW = MIDNIGHT + 1000 * SECOND
@@ -31,9 +31,17 @@ def dated(path, age):
     os.utime(path, ns=(moment, moment))
 
 
+def foreign_capture(custom=None):
+    """Return a pcapng of others, which may have a note in the way of ours."""
+    body = b"\x4d\x3c\x2b\x1a\x01\x00\x00\x00" + b"\xff" * 8
+    if custom is not None:
+        value = pcapng.PEN.to_bytes(4, "little") + custom
+        body += build_options((pcapng.OPTION_CUSTOM, value))
+    return build_block(pcapng.SECTION, body)
+
+
 def foreign(path, *, age=0):
     """Write a pcapng of others."""
-    section = build_block(pcapng.SECTION, b"\x4d\x3c\x2b\x1a\x01\x00\x00\x00" + b"\xff" * 8)
-    path.write_bytes(section + bytes(5000))
+    path.write_bytes(foreign_capture() + bytes(5000))
     dated(path, age)
     return path

@@ -2,13 +2,14 @@
 
 from lbcproxy.background import Background
 from lbcproxy.capture import Recording, RecordingSettings
+from lbcproxy.filters import parse
 from tests.capture.fake_sessions import NETWORK, FakeSessions
 
 
 class RecordedSessions(FakeSessions):
     """Sessions that are recorded below a folder; `now` moves only when the test moves it."""
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, *, selection="", **settings):
         super().__init__(step=0)
         self.folder = folder
         self.notices = []
@@ -21,6 +22,7 @@ class RecordedSessions(FakeSessions):
             network=NETWORK.id,
             name="main",
             changes=False,
+            selection=parse(selection) if selection else None,
             now=lambda: self.now,
         )
         self.recording.open()

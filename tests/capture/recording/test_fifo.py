@@ -10,6 +10,7 @@ import pytest
 from lbcproxy.background import Background
 from lbcproxy.capture import CaptureFile
 from lbcproxy.capture.formats import pcapng
+from lbcproxy.capture.recording.fifo import Fifo, open_fifo
 from lbcproxy.capture.writing.pcapng_blocks import build_block
 
 HEAD = build_block(pcapng.SECTION, bytes(16))
@@ -133,3 +134,122 @@ def test_a_pipe_into_which_nothing_was_to_be_written_lost_nothing(pipe, notices)
     assert disk.close(PATIENCE)
     assert not file.lost
     os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+
+
+def test_a_pipe_without_a_reader_is_not_opened(pipe):
+    """A write to a slow reader waits; only the opening does not."""
+    assert open_fifo(str(pipe)) is None
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    opened = open_fifo(str(pipe))
+    assert opened is not None
+    assert os.get_blocking(opened.fileno())
+    opened.write(b"at once")
+    assert os.read(reading, 100) == b"at once"
+    opened.close()
+    os.close(reading)
+    with pytest.raises(FileNotFoundError):
+        open_fifo(str(pipe.with_name("nothing")))
+
+
+def test_the_thread_that_waits_does_not_keep_the_program_alive(pipe):
+    """Nobody may ever read the pipe."""
+    opened = []
+    done = threading.Event()
+
+    def on_opened(file):
+        opened.append(file)
+        done.set()
+
+    Fifo(str(pipe), 10, on_opened)
+    [thread] = [each for each in threading.enumerate() if each.name == f"reader of {pipe}"]
+    assert thread.daemon
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert done.wait(PATIENCE)
+    [file] = opened
+    file.write(b"not buffered")
+    assert os.read(reading, 100) == b"not buffered"
+    file.close()
+    os.close(reading)
+
+
+def test_a_pipe_that_cannot_be_opened_is_an_error(tmp_path):
+    """It was removed, say."""
+    opened: list[object] = []
+    done = threading.Event()
+    Fifo(str(tmp_path / "nothing"), 10, lambda file: (opened.append(file), done.set()))
+    assert done.wait(PATIENCE)
+    assert isinstance(opened[0], FileNotFoundError)
+
+
+def test_a_pipe_that_was_given_up_is_closed_at_once(pipe):
+    """Its reader sees the end of it, and nobody is told."""
+    opened: list[object] = []
+    fifo = Fifo(str(pipe), 10, opened.append)
+    fifo.is_abandoned = True
+    [thread] = [each for each in threading.enumerate() if each.name == f"reader of {pipe}"]
+    assert pipe.read_bytes() == b""
+    thread.join(PATIENCE)
+    assert opened == []
+
+
+class FakeFifo(Fifo):
+    """A pipe whose reader comes when a test says so."""
+
+    def _wait(self):
+        pass
+
+
+@pytest.fixture
+def fake(pipe, notices, monkeypatch):
+    """A file at a pipe that waits for its reader, and the pipe."""
+    monkeypatch.setattr("lbcproxy.capture.recording.file.Fifo", FakeFifo)
+    disk = Background(1000)
+    file = CaptureFile(str(pipe), disk, notices).open()
+    return disk, file, file._fifo
+
+
+def test_what_was_held_for_a_pipe_that_cannot_be_opened_is_lost(fake, notices):
+    """With the reason."""
+    disk, file, fifo = fake
+    assert file.open() is file
+    assert file._fifo is fifo
+    file.write(HEAD)
+    file.messages = 3
+    file.write(b"data")
+    assert disk.drain(PATIENCE)
+    assert not file.lost
+    fifo._on_opened(OSError(5, "Input/output error"))
+    assert disk.drain(PATIENCE)
+    assert (file.lost.messages, file.lost.size) == (3, 4)
+    assert notices.texts[1:] == [f"recording into {file.path} fails: Input/output error"]
+    assert disk.close(PATIENCE)
+
+
+def test_a_reader_that_comes_too_late_gets_nothing(fake, notices, tmp_path):
+    """The end of the file has said what is lost."""
+    disk, file, fifo = fake
+    file.write(HEAD)
+    file.messages = 1
+    file.write(b"data")
+    file.close()
+    assert disk.drain(PATIENCE)
+    assert fifo.is_abandoned
+    opened = (tmp_path / "other").open("wb")
+    fifo._on_opened(opened)
+    assert disk.drain(PATIENCE)
+    assert opened.closed
+    assert (tmp_path / "other").read_bytes() == b""
+    fifo._on_opened(OSError(5, "Input/output error"))
+    assert disk.close(PATIENCE)
+    assert (file.lost.messages, file.lost.size) == (1, 4)
+    assert notices.texts[1:] == [f"recording into {file.path} fails: nobody has read it"]
+
+
+@pytest.mark.parametrize("size", [1000, 1001])
+def test_exactly_as_much_as_may_be_queued_is_held(fake, size):
+    """Bytes that fill the room are held, with how many messages they are."""
+    _, _, fifo = fake
+    assert fifo.hold([bytes(400)], 1)
+    assert fifo.hold([bytes(100), bytes(size - 500)], 2) is (size == 1000)
+    assert (len(fifo.parts), fifo.messages) == ((3, 3) if size == 1000 else (1, 1))
+    assert not fifo.hold([bytes(601)], 1)

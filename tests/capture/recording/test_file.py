@@ -10,8 +10,10 @@ from lbcproxy.background import Background, write_all
 from lbcproxy.capture import CaptureFile, Recorder, open_capture
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.recording.file import RETRY_INTERVAL
+from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.writing.pcapng_blocks import build_block
 from lbcproxy.errors import CaptureError
+from tests.capture.recording.small_disk import SmallDisk
 
 HEAD = build_block(pcapng.SECTION, bytes(16))
 
@@ -49,6 +51,7 @@ def test_new_file_and_its_folder_are_made(tmp_path, disk):
     assert file.is_done
     assert list(open_capture(tmp_path / "captures" / "new.pcapng")) == []
     assert not file.continued
+    assert (file.tail_size, file.initial_size, file.last_written_ns) == (0, 0, 0)
 
 
 def test_existing_capture_is_continued_after_its_last_complete_block(tmp_path, disk):
@@ -272,6 +275,22 @@ def test_a_disk_that_hangs_holds_nobody_up(tmp_path, lay):
     assert disk.close(10)
 
 
+def test_the_end_of_a_file_says_what_a_hanging_disk_has_cost(tmp_path, lay):
+    """When nothing was written after that."""
+    disk = Disk(1000)
+    path = tmp_path / "x.pcapng"
+    file = disk.file(path)
+    stuck = lay(Stuck())
+    file.write(HEAD)
+    assert stuck.asked.wait(10)
+    file.messages = 3
+    file.write(bytes(1001))
+    file.close()
+    stuck.end.set()
+    assert disk.close(10)
+    assert b"3 messages (1,001 bytes of capture) were not recorded before" in path.read_bytes()
+
+
 def test_a_pipe_whose_reader_has_gone_is_not_tried_again(tmp_path, disk):
     """There is nobody to read what would come later."""
     os.mkfifo(tmp_path / "pipe")
@@ -352,3 +371,178 @@ def test_a_new_file_that_nothing_fits_into_is_not_left_behind(tmp_path, disk, la
     put(disk, file, b"later", 1)
     assert path.read_bytes() == HEAD + b"later"
     file.close()
+
+
+BLOCKS = [build_block(6, b"%04d" % number + bytes(84)) for number in range(15)]
+"""Blocks of 100 bytes."""
+
+
+def recorded_before():
+    """Return a capture without packets."""
+    parts = []
+    Recorder(parts.append, network="lbry-regtest")
+    return b"".join(parts)
+
+
+def room_for(lost):
+    """Return how many blocks a file gives up to say what is lost."""
+    return -(-(len(lost.block()) + 64) // 100)
+
+
+def fill(disk, file):
+    """Write blocks, of which the last five find no room."""
+    put(disk, file, HEAD)
+    for block in BLOCKS:
+        put(disk, file, block, 1)
+    assert (file.lost.messages, file.lost.size) == (5, 500)
+    file.close()
+    assert disk.drain(10)
+
+
+@pytest.mark.parametrize("before", [b"", recorded_before()])
+def test_a_disk_that_stays_full_costs_the_last_blocks(tmp_path, disk, lay, before):
+    """The file has to say what it lacks; a file that was continued keeps what it had."""
+    path = tmp_path / "x.pcapng"
+    path.write_bytes(before)
+    file = disk.file(path)
+    lay(SmallDisk(len(before) + len(HEAD) + 1000))
+    fill(disk, file)
+    written = path.read_bytes()
+    kept = 10 - room_for(Loss(5, 500))
+    assert written.startswith(before + HEAD + b"".join(BLOCKS[:kept]))
+    block = written[len(before) + len(HEAD) + kept * 100 :]
+    assert build_block(5, block[8:-4]) == block
+    lost = (15 - kept) * 100
+    assert f"5 messages ({lost} bytes of capture) were not recorded before this".encode() in block
+    assert (file.lost.messages, file.lost.size) == (5, lost)
+    assert len(disk.warnings) == 2
+    assert f"ends: 5 messages ({lost} bytes of capture)" in disk.warnings[1]
+
+
+def test_a_disk_that_does_not_even_take_that(tmp_path, disk, lay):
+    """What is lost is counted all the same, and once."""
+    path = tmp_path / "x.pcapng"
+    file = disk.file(path)
+    small = lay(SmallDisk(len(HEAD) + 1000))
+    put(disk, file, HEAD)
+    put(disk, file, b"".join(BLOCKS[:10]), 10)
+    put(disk, file, BLOCKS[10], 1)
+    small.size = 0
+    file.close()
+    assert disk.drain(10)
+    given_up = room_for(Loss(1, 100))
+    assert path.read_bytes() == HEAD + b"".join(BLOCKS[: 10 - given_up])
+    assert (file.lost.messages, file.lost.size) == (1, 100 + given_up * 100)
+
+
+@pytest.mark.parametrize("before", [b"", recorded_before()])
+def test_blocks_that_make_no_room_are_kept(tmp_path, disk, lay, before):
+    """Neither the head of the file nor what it had before is given up for it."""
+    path = tmp_path / "x.pcapng"
+    path.write_bytes(before)
+    file = disk.file(path)
+    lay(SmallDisk(len(before) + len(HEAD) + 100))
+    put(disk, file, HEAD)
+    for block in BLOCKS[:3]:
+        put(disk, file, block, 1)
+    file.close()
+    assert disk.drain(10)
+    assert path.read_bytes() == before + HEAD + BLOCKS[0]
+    assert (file.lost.messages, file.lost.size) == (2, 200)
+
+
+def test_what_comes_after_the_end_is_lost(tmp_path, disk):
+    """It is counted, as everything that is not written."""
+    file = disk.file(tmp_path / "x.pcapng")
+    put(disk, file, HEAD)
+    file.close()
+    assert disk.drain(10)
+    file.messages = 2
+    file.write(b"late")
+    assert (file.lost.messages, file.lost.size) == (2, 4)
+    assert (tmp_path / "x.pcapng").read_bytes() == HEAD
+
+
+def test_a_loss_elsewhere_is_said_by_the_file(tmp_path, disk):
+    """What never got to the file, after everything that did."""
+    path = tmp_path / "x.pcapng"
+    file = disk.file(path)
+    put(disk, file, HEAD)
+    put(disk, file, BLOCKS[0], 1)
+    file.add_loss(3, 77)
+    file.add_loss(1, 3)
+    assert (file.lost.messages, file.lost.size) == (4, 80)
+    assert not file.failing
+    put(disk, file, BLOCKS[1], 1)
+    written = path.read_bytes()
+    place = written.index(b"4 messages (80 bytes of capture) were not recorded before this")
+    assert written.index(BLOCKS[0]) < place < written.index(BLOCKS[1])
+    file.close()
+
+
+def test_whether_the_latest_bytes_are_lost(tmp_path, disk, lay):
+    """From the first failure until a write succeeds."""
+    file = disk.file(tmp_path / "x.pcapng")
+    small = lay(SmallDisk(0))
+    assert not file.failing
+    put(disk, file, HEAD + BLOCKS[0], 1)
+    assert file.failing
+    small.size = 1000
+    disk.now += RETRY_INTERVAL - 0.1
+    put(disk, file, BLOCKS[1], 1)
+    assert file.failing
+    disk.now += 0.1
+    put(disk, file, BLOCKS[2], 1)
+    assert not file.failing
+    file.close()
+
+
+def test_a_file_is_open_or_not(tmp_path, disk):
+    """One that is not yet, and a pipe, cannot have been moved; one is opened once."""
+    file = disk.file(tmp_path / "x.pcapng")
+    assert not file.is_moved
+    assert file.open() is file
+    opened = file._file
+    assert file.open()._file is opened
+    file.close()
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    pipe = disk.file(tmp_path / "pipe").open()
+    (tmp_path / "pipe").unlink()
+    assert not pipe.is_moved
+    pipe.close()
+    assert disk.drain(10)
+    os.close(reading)
+
+
+def test_the_standard_output_has_a_name(disk):
+    """Nobody calls it `-` in a sentence."""
+    assert disk.file("-").name == "the standard output"
+    assert disk.file("x.pcapng").name == "x.pcapng"
+
+
+def test_a_folder_that_is_a_file_is_said_to_be_one(tmp_path, disk):
+    """The system says only that it exists."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CaptureError, match="its folder is a file"):
+        disk.file(tmp_path / "file" / "x.pcapng").open()
+    with pytest.raises(CaptureError, match="Is a directory"):
+        disk.file(tmp_path).open()
+
+
+def test_a_file_that_is_discarded_is_closed(tmp_path, disk, lay):
+    """One that could not be written is not left behind; one with content is."""
+    lay(SmallDisk(4))
+    file = disk.file(tmp_path / "x.pcapng", fresh=True).open()
+    with pytest.raises(OSError, match="No space"):
+        file.write_at_once([HEAD])
+    assert file.room == 4
+    file.discard()
+    assert list(tmp_path.iterdir()) == []
+    lay(SmallDisk(1000))
+    file = disk.file(tmp_path / "x.pcapng", fresh=True).open()
+    file.write_at_once([HEAD])
+    opened = file._file
+    file.discard()
+    assert opened.closed
+    assert (tmp_path / "x.pcapng").read_bytes() == HEAD

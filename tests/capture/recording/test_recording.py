@@ -9,7 +9,10 @@ from lbcproxy.capture import (
     file_name,
     open_capture,
 )
-from lbcproxy.session import Direction
+from lbcproxy.capture.writing.capture_writer import CaptureWriter
+from lbcproxy.capture.writing.recorder import SessionRecorder
+from lbcproxy.session import Direction, Lost
+from lbcproxy.session.events import NotRecorded, ObserverDropped
 from lbcproxy.wire.envelope import frame
 from tests.capture.fake_sessions import (
     DOWN,
@@ -21,6 +24,7 @@ from tests.capture.fake_sessions import (
     ping,
 )
 from tests.capture.recording.recorded_sessions import RecordedSessions
+from tests.capture.recordings import INFO as SESSION
 from tests.session.frames import verack, version
 
 
@@ -306,3 +310,196 @@ def test_no_file_begins_while_the_disk_fails(tmp_path):
     assert len([text for text, bad in recorded.notices if "fails" in text]) == 1
     text = b"".join(file.read_bytes() for file in files)
     assert text.count(b"200 messages (") == 1
+
+
+# What goes wrong.
+
+
+def fail(*_):
+    """Fail as a defect does."""
+    raise ZeroDivisionError("a defect")
+
+
+def test_what_cannot_be_described_is_recorded_as_bytes(tmp_path, monkeypatch):
+    """The user is told once for each session, and nothing is lost."""
+    recorded = RecordedSessions(tmp_path)
+    recorded.start(1)
+    recorded.receive(1, ping(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(SessionRecorder, "deliver", fail)
+        recorded.receive(1, ping(2))
+        recorded.receive(1, ping(3))
+    recorded.receive(1, ping(4))
+    assert recorded.notices == [
+        ("session 1 is recorded without notes: ZeroDivisionError: a defect", False)
+    ]
+    assert not recorded.recording.lost
+    [file] = recorded.close()
+    assert frames_by_session(file) == {(1, UP): [ping(1), ping(2), ping(3), ping(4)]}
+
+
+def test_a_defect_without_words_is_told_by_its_kind(tmp_path, monkeypatch):
+    """MemoryError usually has none."""
+    recorded = RecordedSessions(tmp_path)
+    recorded.start(1)
+
+    def fail(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SessionRecorder, "deliver", fail)
+        recorded.receive(1, ping(1))
+    assert recorded.notices == [("session 1 is recorded without notes: MemoryError", False)]
+    recorded.close()
+
+
+def test_what_cannot_be_written_even_as_bytes_is_lost(tmp_path, monkeypatch):
+    """Its messages and bytes are counted, once, and the file says so."""
+    recorded = RecordedSessions(tmp_path)
+    recorded.start(1)
+    recorded.receive(1, ping(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(SessionRecorder, "deliver", fail)
+        patch.setattr(CaptureWriter, "data", fail)
+        recorded.receive(1, ping(2) + ping(3))
+    recorded.receive(1, ping(4))
+    lost = recorded.recording.lost
+    assert (lost.messages, lost.size) == (2, 64)
+    [file] = recorded.close()
+    assert b"2 messages (64 bytes of capture) were not recorded" in file.read_bytes()
+
+
+def test_what_an_observer_lost_is_counted(tmp_path):
+    """In the file that is there, otherwise by the recording."""
+    for at_once in (True, False):
+        recorded = RecordedSessions(tmp_path / str(at_once))
+        recorded.start(1)
+        if not at_once:
+            recorded.recording.close()
+        info = recorded.sessions[1][1]
+        recorded.observer.handle(NotRecorded(info, Lost(messages=2, size=9), recorded.now))
+        recorded.observer.handle(NotRecorded(info, Lost(), recorded.now))
+        assert (recorded.recording.lost.messages, recorded.recording.lost.size) == (2, 9)
+        [file] = recorded.close()
+        assert (b"2 messages" in file.read_bytes()) is at_once
+
+
+@pytest.mark.parametrize("per", ["run", "session"])
+def test_a_session_whose_observer_failed_stays_open_in_the_file(tmp_path, per):
+    """Nobody knows how it ended; a file of its own is closed."""
+    recorded = RecordedSessions(tmp_path, per=per)
+    recorded.start(1)
+    recorded.receive(1, ping(1))
+    recorded.recording.retire()
+    info = recorded.sessions[1][1]
+    recorded.observer.handle(ObserverDropped(info, recorded.now))
+    assert recorded.recording.is_closed
+    assert recorded.disk.drain(10)
+    assert recorded.recording.last.is_done
+    reports = []
+    capture = open_capture(tmp_path / "x.pcapng")
+    capture.on_session_ended = reports.append
+    assert [each.raw for each in capture] == [ping(1)]
+    assert [each.how for each in reports] == ["open at the end"]
+    recorded.close()
+
+
+# Several files.
+
+
+def test_files_of_sessions_that_were_moved_away_are_replaced(tmp_path):
+    """Each by itself."""
+    recorded = RecordedSessions(tmp_path, pattern=str(tmp_path / "{session}.pcapng"), per="session")
+    for number in (1, 2):
+        recorded.start(number)
+        recorded.receive(number, ping(number))
+    assert recorded.disk.drain(10)
+    (tmp_path / "1.pcapng").rename(tmp_path / "old.pcapng")
+    recorded.recording.reopen()
+    for number in (1, 2):
+        recorded.receive(number, ping(10 + number))
+    assert recorded.recording.files == 3
+    recorded.close()
+    assert frames_by_session(tmp_path / "old.pcapng") == {(1, UP): [ping(1)]}
+    assert frames_by_session(tmp_path / "1.pcapng") == {(1, UP): [ping(11)]}
+    assert frames_by_session(tmp_path / "2.pcapng") == {(2, UP): [ping(2), ping(12)]}
+
+
+def test_a_file_of_a_session_that_is_full_is_followed_by_another(tmp_path):
+    """As the file that sessions share."""
+    pattern = str(tmp_path / "{session}.pcapng")
+    recorded = RecordedSessions(tmp_path, pattern=pattern, per="session", rotate_size=2000)
+    recorded.start(1)
+    for number in range(50):
+        recorded.receive(1, ping(number))
+    files = sorted(recorded.close(), key=lambda file: (len(file.name), file.name))
+    assert [file.name for file in files[:2]] == ["1.pcapng", "1-2.pcapng"]
+    found = [frame for file in files for frame in frames_by_session(file)[1, UP]]
+    assert found == [ping(number) for number in range(50)]
+
+
+def test_a_file_is_named_while_there_is_one(tmp_path):
+    """For the control API."""
+    recorded = RecordedSessions(tmp_path)
+    assert recorded.recording.file_name == str(tmp_path / "x.pcapng")
+    assert not recorded.recording.is_closed
+    session = recorded.recording.session_started(SESSION)
+    assert session.file_name == str(tmp_path / "x.pcapng")
+    recorded.close()
+    assert (recorded.recording.file_name, session.file_name) == (None, None)
+    assert recorded.recording.is_closed
+
+
+def test_a_file_with_open_sessions_is_not_closed_when_nothing_is_recorded(tmp_path):
+    """The next session would begin another."""
+    recorded = RecordedSessions(tmp_path)
+    recorded.start(1)
+    recorded.recording.rest()
+    assert recorded.recording.file_name is not None
+    recorded.end(1)
+    recorded.recording.rest()
+    assert recorded.recording.file_name is None
+    recorded.recording.rest()
+    recorded.recording.wake()
+    assert recorded.recording.file_name == str(tmp_path / "x-2.pcapng")
+    recorded.recording.wake()
+    assert recorded.recording.files == 2
+    recorded.close()
+    recorded.recording.wake()
+    assert recorded.recording.files == 2
+
+
+def test_a_recording_without_sessions_is_closed_at_once(tmp_path):
+    """Nothing has to be waited for."""
+    recorded = RecordedSessions(tmp_path)
+    recorded.recording.retire()
+    assert recorded.recording.is_closed
+    recorded.close()
+
+
+def test_a_session_that_begins_after_the_end_is_not_recorded(tmp_path):
+    """Of a recording that is no longer wanted."""
+    for per in ("run", "session"):
+        recorded = RecordedSessions(tmp_path, pattern=str(tmp_path / per / "x.pcapng"), per=per)
+        recorded.recording.close()
+        recorded.start(1)
+        recorded.receive(1, ping(1))
+        recorded.end(1)
+        assert not recorded.recording.lost
+        assert recorded.close() == [tmp_path / "run" / "x.pcapng"]
+        assert frames_by_session(tmp_path / "run" / "x.pcapng") == {}
+
+
+def test_only_what_is_selected_is_recorded(tmp_path):
+    """A read without any such message leaves nothing in the file."""
+    recorded = RecordedSessions(tmp_path, selection="ping.nonce == 2")
+    recorded.start(1)
+    recorded.receive(1, ping(1))
+    assert recorded.disk.drain(10)
+    size = (tmp_path / "x.pcapng").stat().st_size
+    recorded.receive(1, ping(1))
+    assert recorded.disk.drain(10)
+    assert (tmp_path / "x.pcapng").stat().st_size == size
+    recorded.receive(1, ping(1) + ping(2) + ping(3))
+    [file] = recorded.close()
+    assert frames_by_session(file) == {(1, UP): [ping(2)]}

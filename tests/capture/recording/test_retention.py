@@ -3,6 +3,8 @@
 import fcntl
 import gzip
 import os
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,24 @@ from hypothesis import strategies as st
 
 from lbcproxy.capture import Retention, RetentionPolicy, file_name
 from lbcproxy.capture.compression import KINDS, has_same_content
-from lbcproxy.capture.recording.file_ages import TRUST_DELAY, FinishedFiles
+from lbcproxy.capture.recording.file_ages import (
+    PLAUSIBLE_NS,
+    TRUST_DELAY,
+    FileAges,
+    FinishedFiles,
+    monotonic_seconds,
+)
 from lbcproxy.capture.recording.filename_pattern import FilesOfPattern
+from lbcproxy.capture.writing.pcapng_blocks import build_block
 from tests.capture.fake_sessions import NETWORK, SECOND
-from tests.capture.recording.aged_files import DAY, NOW, capture, dated, foreign
+from tests.capture.recording.aged_files import (
+    DAY,
+    NOW,
+    capture,
+    dated,
+    foreign,
+    foreign_capture,
+)
 
 
 class Scene:
@@ -376,3 +392,278 @@ def test_files_are_the_same_if_their_bytes_are(one, other, cut):
 
     assert has_same_content(Slow(one), Slow(other)) is (one == other)
     assert has_same_content(Slow(one), Slow(one))
+
+
+# The parts.
+
+
+def test_a_policy_says_whether_there_is_anything_to_do():
+    """Without a limit and without compression no folder is searched."""
+    assert not RetentionPolicy()
+    assert RetentionPolicy(size=1)
+    assert RetentionPolicy(age=0.5)
+    assert RetentionPolicy(compress="gz")
+
+
+def test_a_file_is_deleted_when_it_is_older_than_that(tmp_path):
+    """Not yet at that age."""
+    scene = Scene(tmp_path, age=50.0)
+    path = capture(scene.path(1), age=50)
+    assert scene.tidy() == [path.name]
+    scene.wait(0.001)
+    assert scene.tidy() == []
+
+
+def test_files_that_are_exactly_as_large_as_they_may_be_are_kept(tmp_path):
+    """A byte less, and the oldest goes; what others of the name hold does not count."""
+    size = sum(capture(Scene(tmp_path).path(each), age=9 - each).stat().st_size for each in (1, 2))
+    foreign(Scene(tmp_path).path(3), age=100)
+    scene = Scene(tmp_path, size=size)
+    assert len(scene.tidy()) == 3
+    scene = Scene(tmp_path, size=size - 1)
+    assert scene.tidy() == [scene.path(2).name, scene.path(3).name]
+
+
+def test_the_reason_for_a_deletion_is_that_which_holds(tmp_path):
+    """One that is both too old and too much is too old."""
+    scene = Scene(tmp_path, age=50.0, size=1)
+    capture(scene.path(1), age=100)
+    capture(scene.path(2), age=10)
+    assert scene.tidy() == []
+    assert [text.partition(": ")[2] for text, _ in scene.notices] == [
+        "older than record_keep_age",
+        "more than record_keep_size",
+    ]
+
+
+def test_an_unfinished_copy_counts_for_nothing(tmp_path):
+    """It is neither deleted as a capture nor part of the sum."""
+    scene = Scene(tmp_path, size=10_000)
+    path = capture(scene.path(1), age=100)
+    part = Path(f"{path}.gz.part")
+    part.write_bytes(path.read_bytes() * 20)
+    assert scene.tidy() == [path.name, part.name]
+
+
+def test_what_cannot_be_deleted_is_told_once(tmp_path, monkeypatch):
+    """And tried again each time."""
+    scene = Scene(tmp_path, age=50.0)
+    path = capture(scene.path(1), age=100)
+
+    def fail(self):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", fail)
+        for _ in range(3):
+            scene.tidier.apply()
+    assert scene.notices == [(f"cannot delete {path}: Permission denied", True)]
+    assert scene.tidy() == []
+
+
+def test_what_another_process_has_deleted_is_nothing_to_tell(tmp_path, monkeypatch):
+    """Two proxies may share a folder."""
+    scene = Scene(tmp_path, age=50.0, compress="gz")
+    capture(scene.path(1), age=100)
+    original = Path.unlink
+
+    def unlink(self):
+        original(self)
+        raise FileNotFoundError(2, "No such file or directory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink)
+        scene.tidier.apply()
+    assert scene.notices == []
+
+
+@pytest.mark.parametrize("name", ["a.gz.part", "b.zst.part"])
+def test_an_unfinished_copy_that_cannot_be_deleted_is_told(tmp_path, monkeypatch, name):
+    """Whether its original exists or not."""
+    scene = Scene(tmp_path, pattern="a", compress="gz")
+    capture(tmp_path / "a")
+    part = tmp_path / name
+    scene.tidier._files = FilesOfPattern(
+        str(tmp_path / name.partition(".")[0]),
+        network="n",
+        name="n",
+        suffixes=(".gz.part", ".zst.part"),
+    )
+    part.write_bytes(b"half")
+    original = Path.unlink
+
+    def fail(self, missing_ok=False):
+        if self == part:
+            raise PermissionError(13, "Permission denied")
+        original(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    monkeypatch.setattr("lbcproxy.capture.recording.retention.compress_file", lambda *_: None)
+    scene.tidier.apply()
+    assert scene.notices == [(f"cannot delete {part}: Permission denied", True)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no capture",
+        foreign_capture(),
+        foreign_capture(custom=b'{"schema":"other/1"}'),
+        foreign_capture(custom=b"[]"),
+        foreign_capture(custom=b"{"),
+        # Something comes before the section: not what we write.
+        build_block(6, bytes(32)) + foreign_capture(custom=b'{"schema":"lbcproxy/1"}'),
+    ],
+)
+def test_a_capture_of_others_is_not_ours(tmp_path, data):
+    """Whatever it holds."""
+    scene = Scene(tmp_path, age=1.0)
+    path = scene.path(1)
+    path.write_bytes(data)
+    dated(path, 100)
+    assert scene.tidy() == [path.name]
+
+
+def test_a_capture_with_our_note_is_ours(tmp_path):
+    """That is all it takes, so the tests above are about the right thing."""
+    scene = Scene(tmp_path, age=1.0)
+    path = scene.path(1)
+    path.write_bytes(foreign_capture(custom=b'{"schema":"lbcproxy/1"}'))
+    dated(path, 100)
+    assert scene.tidy() == []
+
+
+def test_a_file_that_was_replaced_is_not_touched(tmp_path, monkeypatch):
+    """Between its being found and its being locked another may have got its name."""
+    scene = Scene(tmp_path, age=50.0)
+    path = capture(scene.path(1), age=100)
+    original = fcntl.flock
+
+    def flock(descriptor, operation):
+        original(descriptor, operation)
+        new = capture(tmp_path / "new", age=100)
+        new.replace(path)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert scene.tidy() == [path.name]
+    assert scene.notices == []
+
+
+# How old files are.
+
+
+class Ages:
+    """The ages of files by two clocks."""
+
+    def __init__(self, now=NOW):
+        self.now, self.seconds = now, 0.0
+        self.finished = FinishedFiles(lambda: self.seconds)
+        self.ages = FileAges(lambda: self.now, self.finished)
+
+    def of(self, path):
+        """Return how old a file is."""
+        return self.ages.of(path.stat())
+
+    def wait(self, seconds, *, jump=0.0):
+        """Let time pass, by which the wall clock may be off."""
+        self.seconds += seconds
+        self.now += int((seconds + jump) * SECOND)
+
+
+@pytest.mark.parametrize(("jump", "trusted"), [(60, True), (61, False), (-60, True), (-61, False)])
+def test_a_wall_clock_that_jumps_is_not_trusted_for_an_hour(tmp_path, jump, trusted):
+    """A correction of a minute is none."""
+    scene = Ages()
+    path = capture(tmp_path / "x", age=1000)
+    assert scene.of(path) == 1000
+    scene.wait(10, jump=jump)
+    assert scene.of(path) == (1010 + jump if trusted else 0)
+    scene.wait(TRUST_DELAY - 1)
+    assert (scene.of(path) > 0) is trusted
+    scene.wait(1)
+    assert scene.of(path) == 1010 + TRUST_DELAY + jump
+
+
+def test_a_clock_that_drifts_does_not_jump(tmp_path):
+    """Half a minute a day for years is no jump."""
+    scene = Ages()
+    path = capture(tmp_path / "x", age=1000)
+    for _ in range(5):
+        scene.wait(3000, jump=50)
+        assert scene.of(path) > 1000
+
+
+@pytest.mark.parametrize(("now", "age"), [(PLAUSIBLE_NS, 5), (PLAUSIBLE_NS - 1, 0)])
+def test_a_clock_before_2020_is_wrong(tmp_path, now, age):
+    """While it is, nothing is old."""
+    assert datetime(2020, 1, 1, tzinfo=UTC).timestamp() * SECOND == PLAUSIBLE_NS
+    scene = Ages(now)
+    path = capture(tmp_path / "x")
+    os.utime(path, ns=(0, 0))
+    assert scene.of(path) == 0
+    scene.wait(5, jump=-5)
+    assert scene.of(path) == age
+
+
+@pytest.mark.parametrize(
+    ("written", "age"),
+    [
+        (PLAUSIBLE_NS, (NOW - PLAUSIBLE_NS) / SECOND),
+        (PLAUSIBLE_NS - 1, 5),
+        (NOW, 0),
+        (NOW + 1, 5),
+    ],
+)
+def test_a_time_that_a_file_cannot_have_is_not_believed(tmp_path, written, age):
+    """The file is as old as it is known, here for five seconds."""
+    scene = Ages()
+    path = capture(tmp_path / "x")
+    os.utime(path, ns=(written, written))
+    scene.of(path)
+    scene.wait(5, jump=-5)
+    assert scene.of(path) == age
+
+
+def test_the_age_of_a_file_of_this_process_is_measured(tmp_path):
+    """Whatever its time; a copy is as old as its original, which is forgotten."""
+    scene = Ages()
+    path = capture(tmp_path / "x", age=1000)
+    scene.finished.add(str(path))
+    scene.wait(7)
+    assert scene.of(path) == 7
+    assert scene.ages.order(path.stat()) == (True, 0.0)
+    copy = capture(tmp_path / "y", age=1000)
+    assert scene.ages.order(copy.stat()) == (False, copy.stat().st_mtime_ns)
+    scene.finished.add_copy(path.stat(), copy)
+    assert (scene.of(copy), scene.of(path)) == (7, 1007)
+    scene.finished.add_copy(path.stat(), copy)  # nothing is known of it any more
+    assert scene.of(copy) == 7
+    scene.finished.forget(copy.stat())
+    scene.finished.forget(copy.stat())
+    assert scene.of(copy) == 1007
+    scene.finished.add(str(tmp_path / "removed"))
+
+
+def test_what_is_remembered_of_files_is_bounded(tmp_path, monkeypatch):
+    """A proxy that runs for years writes millions."""
+    monkeypatch.setattr("lbcproxy.capture.recording.file_ages.MAX_FILES", 2)
+    scene = Ages()
+    paths = [capture(tmp_path / str(number), age=-1000) for number in range(4)]
+    for path in (*paths[:3], paths[1]):
+        scene.finished.add(str(path))
+        scene.wait(1)
+    found = [scene.finished.finished_at(path.stat()) for path in paths]
+    assert found == [None, 3.0, 2.0, None]
+    # Those of earlier runs, whose time is impossible, are as old as they are known.
+    scene = Ages()
+    for path in paths:
+        assert scene.of(path) == 0
+    scene.wait(5)
+    assert [scene.of(path) for path in paths[::-1]] == [5, 5, 0, 0]
+
+
+def test_the_clock_of_ages_runs_on():
+    """It is the same as the system's that counts the time asleep too."""
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before <= monotonic_seconds() <= time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -11,6 +11,8 @@ from lbcproxy.capture import (
     involves_host,
     open_capture,
 )
+from lbcproxy.session.end import STOPPED
+from lbcproxy.session.events import ObserverDropped
 from lbcproxy.wire.envelope import frame
 from tests.capture.fake_sessions import DOWN, NETWORK, UP, FakeSessions, frames_by_session, ping
 
@@ -224,3 +226,118 @@ def test_a_session_that_is_recorded_late_keeps_its_number(tmp_path):
     for number in (3, 5):
         scene.receive(number, ping(number))
     assert frames_by_session(scene.close()[0]) == {(3, UP): [ping(3)], (5, UP): [ping(5)]}
+
+
+def test_a_session_that_nobody_closes_ends_in_its_file(tmp_path):
+    """A proxy that is stopped ends its sessions itself."""
+    scene = Scene(tmp_path, on=True, pattern="{session}.pcapng", per="session")
+    scene.start(1)
+    scene.receive(1, ping(1))
+    scene.finish(1, STOPPED)
+    assert scene.recording.last.is_done or scene.disk.drain(10)
+    assert scene.recording.last.is_done
+    reports = []
+    capture = open_capture(tmp_path / "1.pcapng")
+    capture.on_session_ended = reports.append
+    assert [each.raw for each in capture] == [ping(1)]
+    assert [each.end for each in reports] == [STOPPED]
+    scene.close()
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_session_whose_observer_failed_is_forgotten(tmp_path, on):
+    """Its number may be retired; it stays open in the file."""
+    scene = Scene(tmp_path, on=on)
+    scene.start(1)
+    scene.receive(1, ping(1))
+    _, info = scene.sessions[1]
+    scene.recording.retire()
+    assert not scene.recording.is_closed
+    scene.observer.handle(ObserverDropped(info, scene.tick()))
+    assert scene.switch.is_idle
+    assert scene.recording.is_closed
+    assert len(scene.close()) == on
+
+
+def test_which_file_a_session_goes_to(tmp_path):
+    """While it is recorded."""
+    scene = Scene(tmp_path, on=True)
+    scene.start(1)
+    [session] = scene.switch.sessions
+    assert session.file_name == str(tmp_path / "x.pcapng")
+    scene.switch.turn(False)
+    assert session.file_name is None
+    scene.close()
+
+
+def test_switching_twice_changes_nothing(tmp_path):
+    """The session neither begins nor ends again; all that match are counted."""
+    scene = Scene(tmp_path, on=True)
+    for number in (1, 2, 3):
+        scene.start(number, host=f"10.0.0.{number}")
+    assert scene.switch.turn(True) == 3
+    scene.receive(1, ping(1))
+    assert scene.switch.turn(False, involves_host("10.0.0.3")) == 3  # the upstream of all
+    assert scene.switch.turn(False, involves_host("10.0.0.1")) == 1
+    assert scene.recording.files == 1
+    scene.switch.turn(True, involves_host("10.0.0.1"))
+    scene.switch.turn(True, involves_host("10.0.0.1"))
+    scene.receive(1, ping(2))
+    assert scene.recording.files == 2
+    second, first = scene.close()
+    assert (raws(first), raws(second)) == ([ping(1)], [ping(2)])
+
+
+def test_switching_all_on_opens_the_file_at_once(tmp_path):
+    """So that a folder that cannot be written is known to whoever asked for it."""
+    scene = Scene(tmp_path, on=False)
+    assert scene.recording.file_name is None
+    scene.switch.turn_all(True)
+    assert scene.recording.file_name == str(tmp_path / "x.pcapng")
+    scene.switch.turn_all(True)
+    assert scene.recording.files == 1
+    scene.switch.turn_all(False)
+    assert scene.recording.file_name is None
+    scene.close()
+
+
+def test_a_choice_is_for_either_end(tmp_path):
+    """A choice for the client takes precedence over one for the upstream."""
+    scene = Scene(tmp_path, on=True)
+    choice = scene.switch.choice
+    scene.start(1, host="10.9.9.9")
+    _, info = scene.sessions[1]
+    assert choice.of(info)
+    choice.peers["10.0.0.3"] = False
+    assert not choice.of(info)
+    choice.peers["10.9.9.9"] = True
+    assert choice.of(info)
+    scene.close()
+
+
+def test_what_a_message_under_way_leaves_over_is_not_recorded_twice(tmp_path):
+    """Only the first message after the switch may be incomplete."""
+    scene = Scene(tmp_path, on=False)
+    scene.start(1)
+    scene.receive(1, LONG[:50])
+    scene.switch.turn(True)
+    scene.receive(1, LONG[50:])
+    scene.receive(1, ping(1))
+    scene.receive(1, ping(2))
+    [file] = scene.close()
+    assert raws(file) == [ping(1), ping(2)]
+
+
+def test_one_direction_that_is_closed_is_not_the_end(tmp_path):
+    """The other one may go on for hours, and be switched on."""
+    scene = Scene(tmp_path, on=False)
+    scene.start(1)
+    scene.observer.finished(scene.sessions[1][1], UP, scene.tick())
+    assert scene.switch.turn(True) == 1
+    [session] = scene.switch.sessions
+    assert session.on
+    scene.switch.turn(False)
+    scene.observer.reset(scene.sessions[1][1], DOWN, scene.tick())
+    scene.switch.turn(True)
+    assert not session.on
+    scene.close()
