@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import TextIO, cast
 
 import click
@@ -51,6 +50,8 @@ def _module_of(name: str) -> str:
 def _version(ctx: click.Context, _: click.Parameter, requested: bool) -> None:
     if not requested:
         return
+    from importlib import metadata
+
     from lbcproxy.wire.engine import ENGINES, missing_engine_warning
 
     click.echo(f"lbcproxy:  {__version__}")

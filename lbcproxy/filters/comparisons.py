@@ -14,7 +14,6 @@ from lbcproxy.filters.errors import NotComparable, did_you_mean
 from lbcproxy.filters.expressions import Condition, Expression, Operator, intersection
 from lbcproxy.filters.fields import FilterContext
 from lbcproxy.filters.types import ABSENT, COMMAND, Family, ValueType
-from lbcproxy.patterns import BadPattern, searcher
 from lbcproxy.text import any_time
 from lbcproxy.wire.registry import OPAQUE, commands
 
@@ -203,6 +202,8 @@ def matching(left: Expression, pattern: str) -> Condition:
     if left.type.family not in (Family.TEXT, Family.ANYTHING):
         hint = "any(x =~ ... for x in LIST)" if left.type.family is Family.LIST else ""
         raise NotComparable(f"=~ searches texts, not {left.type.description}", hint)
+    from lbcproxy.patterns import BadPattern, searcher  # few filters need RE2
+
     try:
         is_in = searcher(pattern, ignore_case=left.type.hexadecimal)
     except BadPattern as error:

@@ -100,11 +100,17 @@ class Assembler:
 
     def feed(
         self, item: Packet | Section | AnnotatedEvent | Statistics
-    ) -> Iterator[AssemblerEvent]:
-        """Accept the next item of a file and return what it completes."""
-        if isinstance(item, Packet):  # the most frequent case first
-            yield from self._packet(item)
-        elif isinstance(item, Section):
+    ) -> Iterable[AssemblerEvent]:
+        """Accept the next item of a file and return what it completes.
+
+        The caller must take all of that before it feeds the next item.
+        """
+        if isinstance(item, Packet):  # by far the most frequent, so no generator is made for it
+            return self._packet(item)
+        return self._other(item)
+
+    def _other(self, item: Section | AnnotatedEvent | Statistics) -> Iterator[AssemblerEvent]:
+        if isinstance(item, Section):
             yield from self.finish()
             self._losses.begin(item)
             header = section_header(item)
@@ -121,46 +127,48 @@ class Assembler:
         else:
             yield from self._losses.in_statistics(item)
 
-    def _packet(self, packet: Packet) -> Iterator[AssemblerEvent]:
+    def _packet(self, packet: Packet) -> Iterable[AssemblerEvent]:
         self._stats.count_packet(packet.time_ns)
-        if packet.dropped:
-            yield from self._losses.in_packet(packet)
         segment = dissect(packet, self._stats.fragments, self._stats.dropped)
-        if segment is None:
-            return
-        self._stats.segments += 1
-        if self._lookahead is None:
-            yield from self.segment(packet, segment)
-            return
-        for each in self._lookahead.feed(packet, segment):
-            yield from self.segment(*each)
+        events: Iterable[AssemblerEvent] = ()
+        if segment is not None:
+            self._stats.segments += 1
+            if self._lookahead is None:
+                events = self.segment(packet, segment)
+            else:
+                events = self._all_of(self._lookahead.feed(packet, segment))
+        if packet.dropped:
+            return itertools.chain(self._losses.in_packet(packet), events)
+        return events
+
+    def _all_of(self, captured: Iterable[tuple[Packet, Segment]]) -> Iterable[AssemblerEvent]:
+        """Accept segments one after another; each is used up before the next is asked for."""
+        if isinstance(captured, tuple) and len(captured) == 1:
+            return self.segment(*captured[0])
+        return itertools.chain.from_iterable(self.segment(*each) for each in captured)
 
     def tick(self, seconds: float) -> Iterator[AssemblerEvent]:
         """Return what need not wait any longer, after no packet has come for `seconds`."""
         if self._lookahead is not None:
-            for each in self._lookahead.finish():
-                yield from self.segment(*each)
+            yield from self._all_of(self._lookahead.finish())
         for event in self._streams.tick(self._last_time + int(seconds * 1_000_000_000)):
             yield from self._happened(event, NO_ANNOTATIONS, True)
 
     def finish(self) -> Iterator[AssemblerEvent]:
         """Return what is left at the end of a section."""
         if self._lookahead is not None:
-            for each in self._lookahead.finish():
-                yield from self.segment(*each)
+            yield from self._all_of(self._lookahead.finish())
         for event in self._streams.finish():
             yield from self._happened(event, NO_ANNOTATIONS, True)
         for number, connection in list(self._connections.items()):
             yield from self._end(number, connection, self._last_time, OPEN)
 
-    def segment(self, packet: Packet, segment: Segment) -> Iterator[AssemblerEvent]:
+    def segment(self, packet: Packet, segment: Segment) -> Iterable[AssemblerEvent]:
         """Accept a TCP segment and the packet that it came in."""
         self._last_time = packet.time_ns
-        complete = bool(segment.flags & PSH)
         if not packet.custom and not packet.comments:
-            for event in self._streams.feed(packet.time_ns, segment):
-                yield from self._happened(event, NO_ANNOTATIONS, complete)
-            return
+            events = self._streams.feed(packet.time_ns, segment)
+            return self._all_happened(events, NO_ANNOTATIONS, segment) if events else ()
         annotations = parse_annotations(packet.custom)
         if packet.comments and self._lookahead is not None:
             annotations = {"comments": list(packet.comments)}
@@ -172,30 +180,42 @@ class Assembler:
             missing=annotations.get("missing"),
             begins="leg" in annotations,
         )
-        for event in events:
-            yield from self._happened(event, annotations, complete)
+        return self._all_happened(events, annotations, segment)
+
+    def _all_happened(
+        self, events: list[StreamEvent], annotations: Annotations, segment: Segment
+    ) -> Iterable[AssemblerEvent]:
+        complete = bool(segment.flags & PSH)
+        if len(events) == 1:
+            return self._happened(events[0], annotations, complete)
+        return itertools.chain.from_iterable(
+            self._happened(event, annotations, complete) for event in events
+        )
 
     def _happened(
         self, event: StreamEvent, annotations: Annotations, complete: bool
-    ) -> Iterator[AssemblerEvent]:
+    ) -> Iterable[AssemblerEvent]:
         if isinstance(event, Opened):
-            yield from self._open(event, annotations)
-            return
+            return self._open(event, annotations)
         connection = self._connections.get(event.connection)
         if connection is None:
-            return
+            return ()
         if isinstance(event, Data):
-            yield from self._data(connection, event, annotations, complete)
-        elif isinstance(event, Gap):
-            direction, missing = _direction(event.from_client), event.missing
-            # The leg that received the direction reports its gaps.
-            if not connection.is_outgoing(direction) or "missing" not in annotations:
-                gap = connection.gap(direction, missing, event.time_ns)
-                yield from self._passed(connection, gap)
-        elif isinstance(event, Closed):
-            yield from self._closed(connection, event, End.from_dict(annotations.get("end")))
-        else:
-            yield from self._end(event.connection, connection, event.time_ns, SILENT)
+            return self._data(connection, event, annotations, complete)
+        if isinstance(event, Gap):
+            return self._gap(connection, event, annotations)
+        if isinstance(event, Closed):
+            return self._closed(connection, event, End.from_dict(annotations.get("end")))
+        return self._end(event.connection, connection, event.time_ns, SILENT)
+
+    def _gap(
+        self, connection: CapturedConnection, event: Gap, annotations: Annotations
+    ) -> Iterable[AssemblerEvent]:
+        direction = _direction(event.from_client)
+        # The leg that received the direction reports its gaps.
+        if connection.is_outgoing(direction) and "missing" in annotations:
+            return ()
+        return self._passed(connection, connection.gap(direction, event.missing, event.time_ns))
 
     def _open(self, event: Opened, annotations: Annotations) -> Iterator[AssemblerEvent]:
         leg = Leg.UPSTREAM if annotations.get("leg") == Leg.UPSTREAM else Leg.CLIENT
@@ -266,32 +286,38 @@ class Assembler:
 
     def _data(
         self, connection: CapturedConnection, event: Data, annotations: Annotations, complete: bool
-    ) -> Iterator[AssemblerEvent]:
+    ) -> Iterable[AssemblerEvent]:
         direction, data, time_ns = _direction(event.from_client), event.data, event.time_ns
-        verdict = annotations.get("verdict")
         if connection.is_outgoing(direction):
-            message = connection.sent(direction, data, time_ns, complete=complete)
-            if message is None or verdict is None or connection.number is None:
-                return
-            if verdict == EntryVerdict.INJECT:
-                injected = connection.injected(direction, message, time_ns)
-                yield from self._passed(connection, injected, annotations)
-            else:
-                yield RewriteSent((connection.number, annotations.get("number")), message)
-            return
+            return self._sent(connection, event, annotations, complete)
         if "comments" in annotations:
             excess = connection.add_comments(direction, annotations["comments"])
             self._stats.not_kept["comments of packets"] += excess
         deliveries = connection.data(direction, data, time_ns)
-        if verdict is None or not complete:
-            yield from self._passed(connection, deliveries)
-            self._unchecked += len(data)
-            if self._unchecked > CHECK_BUFFERED_EVERY:
-                yield from self._limit_buffers(time_ns)
+        if complete and annotations.get("verdict") is not None:
+            # The annotations are about these bytes; what follows does not belong to them.
+            deliveries = itertools.chain(deliveries, connection.flush(direction, time_ns))
+            return self._passed(connection, deliveries, annotations)
+        self._unchecked += len(data)
+        passed = self._passed(connection, deliveries)
+        if self._unchecked <= CHECK_BUFFERED_EVERY:
+            return passed
+        return itertools.chain(passed, self._limit_buffers(time_ns))
+
+    def _sent(
+        self, connection: CapturedConnection, event: Data, annotations: Annotations, complete: bool
+    ) -> Iterator[AssemblerEvent]:
+        """Accept what the proxy sent, which matters only if the message was changed."""
+        direction, time_ns = _direction(event.from_client), event.time_ns
+        verdict = annotations.get("verdict")
+        message = connection.sent(direction, event.data, time_ns, complete=complete)
+        if message is None or verdict is None or connection.number is None:
             return
-        # The annotations are about these bytes; what follows does not belong to them.
-        deliveries = itertools.chain(deliveries, connection.flush(direction, time_ns))
-        yield from self._passed(connection, deliveries, annotations)
+        if verdict == EntryVerdict.INJECT:
+            injected = connection.injected(direction, message, time_ns)
+            yield from self._passed(connection, injected, annotations)
+        else:
+            yield RewriteSent((connection.number, annotations.get("number")), message)
 
     def _limit_buffers(self, time_ns: int) -> Iterator[AssemblerEvent]:
         """If too much is buffered, cut the largest incomplete messages off where they are."""
@@ -373,7 +399,8 @@ class Assembler:
                 assert connection.number is not None
                 assert connection.session is not None
                 session = self._sessions[connection.number]
-                yield from session.start(connection, connection.session.network)
+                if session.info is None:
+                    yield from session.start(connection, connection.session.network)
                 if connection.network is None:
                     self._stats.assume(connection.session.network)
             direction = (first.run or first.entries[0]).direction
@@ -389,7 +416,7 @@ class Assembler:
                 together = []
                 yield RewritePending((session.number, annotations.get("number")))
                 yield from session.passed([delivery])
-        if session is not None:
+        if session is not None and together:
             yield from session.passed(together)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from lbcproxy import networks
 from lbcproxy.capture.session_report import SessionReport
@@ -128,18 +128,19 @@ class CapturedConnection:
         self._comments[direction] = []
         return tuple(waiting)
 
-    def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterator[Delivery]:
+    def data(self, direction: Direction, data: bytes, time_ns: int) -> Iterable[Delivery]:
         """Read the next bytes of a direction."""
         self._last_ns = time_ns
         self.has_bytes = True
         self.offsets[direction] += len(data)
         if self.session is not None:
-            yield from self.session.receive(direction, data, time_ns)
-        elif not self._gave_up:
-            self._buffer(direction, data, time_ns, len(data))
-            seen = self._seen[direction] + data
-            self._seen[direction] = seen[-MAX_FRAME_START:]
-            yield from self._decide(self.network or _network_in(seen))
+            return self.session.receive(direction, data, time_ns)
+        if self._gave_up:
+            return ()
+        self._buffer(direction, data, time_ns, len(data))
+        seen = self._seen[direction] + data
+        self._seen[direction] = seen[-MAX_FRAME_START:]
+        return self._decide(self.network or _network_in(seen))
 
     def flush(self, direction: Direction, time_ns: int) -> Iterator[Delivery]:
         """Return what a direction has left incomplete: nothing that follows belongs to it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import msgspec
@@ -62,9 +62,13 @@ class CapturedSession:
             self.info = msgspec.structs.replace(self.info, local=local)
             yield UpstreamConnected(self.info, time_ns)
 
-    def passed(self, deliveries: Iterable[Delivery]) -> Iterator[Event]:
+    def passed(self, deliveries: Sequence[Delivery]) -> Iterator[Event]:
         """Report what passed, with the direction and time of its entries."""
         assert self.info is not None
+        if len(deliveries) == 1:  # the usual case, without what groups cost
+            direction, time_ns = _direction_and_time(deliveries[0])
+            yield Delivered(self.info, direction, tuple(deliveries), time_ns)
+            return
         for (direction, time_ns), group in groupby(deliveries, _direction_and_time):
             yield Delivered(self.info, direction, tuple(group), time_ns)
 

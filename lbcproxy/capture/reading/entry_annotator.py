@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -21,14 +21,18 @@ class EntryAnnotator:
 
     def annotated(
         self, delivery: Delivery, annotations: Annotations, comments: tuple[str, ...]
-    ) -> Iterator[Delivery]:
+    ) -> Iterable[Delivery]:
         """Return a delivery with complete entries; `comments` are for its first entry."""
-        verdict = annotations.get("verdict")
-        if verdict is None and delivery.run is not None and not comments:
+        if delivery.run is not None and not comments and annotations.get("verdict") is None:
             run = delivery.run.numbered(self._next_number)
             self._next_number += len(run)
-            yield Delivery(delivery.raw, run, run=run)
-            return
+            return (Delivery(delivery.raw, run, run=run),)
+        return self._entry_by_entry(delivery, annotations, comments)
+
+    def _entry_by_entry(
+        self, delivery: Delivery, annotations: Annotations, comments: tuple[str, ...]
+    ) -> Iterator[Delivery]:
+        verdict = annotations.get("verdict")
         for index, each in enumerate(delivery.entries):
             entry = self._annotated_entry(each, annotations, () if index else comments)
             if verdict == EntryVerdict.INJECT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -54,8 +54,7 @@ class PartAssembler(Assembler):
             for event in self._streams.finish():
                 yield from self._happened(event, NO_ANNOTATIONS, True)
         else:
-            for each in self._lookahead.finish():
-                yield from self.segment(*each)
+            yield from self._all_of(self._lookahead.finish())
         ends, sessions = self._streams.open_ends(), self._open_sessions()
         self._part.release()
         yield from self._part.parts.keep(self, ends, sessions)
@@ -116,23 +115,21 @@ class PartAssembler(Assembler):
         """Return what all parts say about a session; they may name different hosts for a client."""
         return own, opened.client.port, opened.server, upstream, network, self._by_leg
 
-    def segment(self, packet: Packet, segment: Segment) -> Iterator[AssemblerEvent]:
+    def segment(self, packet: Packet, segment: Segment) -> Iterable[AssemblerEvent]:
         """Accept a segment, or hand it to the part that has its connection open."""
         is_ours = self._lookahead is None
         if not (is_ours or self._streams.has(segment)):
             other = self._part.parts.with_connection(segment)
             if other is not None and other is not self:
-                yield from other.segment(packet, segment)
-                return
-        yield from super().segment(packet, segment)
+                return other.segment(packet, segment)
+        return super().segment(packet, segment)
 
     def _happened(
         self, event: StreamEvent, annotations: Annotations, complete: bool
-    ) -> Iterator[AssemblerEvent]:
+    ) -> Iterable[AssemblerEvent]:
         if not isinstance(event, Opened) and self._part.is_continued(event):
-            yield from self._part.happened(event, annotations, complete)
-        else:
-            yield from super()._happened(event, annotations, complete)
+            return self._part.happened(event, annotations, complete)
+        return super()._happened(event, annotations, complete)
 
     def _open(self, event: Opened, annotations: Annotations) -> Iterator[AssemblerEvent]:
         leg = Leg.UPSTREAM if annotations.get("leg") == Leg.UPSTREAM else Leg.CLIENT

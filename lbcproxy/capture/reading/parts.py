@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -48,7 +48,7 @@ class ResumableAssembler(Protocol):
     def finish(self) -> Iterator[AssemblerEvent]:
         """End what is open."""
 
-    def segment(self, packet: Packet, segment: Segment) -> Iterator[AssemblerEvent]:
+    def segment(self, packet: Packet, segment: Segment) -> Iterable[AssemblerEvent]:
         """Accept a segment of a connection that is open here."""
 
     def resume(
