@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TypeAlias, cast
 
@@ -24,8 +24,12 @@ from lbcproxy.capture.reading.annotations import (
     stream_offsets,
     with_host_names,
 )
-from lbcproxy.capture.reading.captured_connection import BufferBudget, CapturedConnection
-from lbcproxy.capture.reading.captured_session import CapturedSession
+from lbcproxy.capture.reading.captured_connection import (
+    BufferBudget,
+    BufferLimit,
+    CapturedConnection,
+)
+from lbcproxy.capture.reading.captured_session import CapturedSession, session_core
 from lbcproxy.capture.reading.entry_annotator import EntryAnnotator
 from lbcproxy.capture.reading.losses import LossTracker
 from lbcproxy.capture.reading.pairing import RewritePending, RewriteSent
@@ -49,11 +53,6 @@ from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["Assembler", "AssemblerEvent"]
 
-MAX_BUFFERED = 256 << 20
-"""Bytes of incomplete messages, of all connections together."""
-CHECK_BUFFERED_EVERY = 8 << 20
-"""Bytes that are read between two checks of that bound."""
-
 _RECEIVED = {Leg.CLIENT: Direction.TO_UPSTREAM, Leg.UPSTREAM: Direction.TO_CLIENT}
 _SERVER_PORTS = frozenset(network.port for network in networks.all_networks().values())
 
@@ -72,7 +71,7 @@ class Assembler:
         self._chosen_network = network
         self._annotator = EntryAnnotator()
         self._budget = BufferBudget()
-        self._unchecked = 0  # bytes since the buffers were last checked
+        self._limit = BufferLimit()
         self._losses = LossTracker(stats.lost)
         self._numbers = SessionNumbers()
         self._begin(SectionHeader(), is_ours=False)
@@ -149,19 +148,21 @@ class Assembler:
 
     def tick(self, seconds: float) -> Iterator[AssemblerEvent]:
         """Return what need not wait any longer, after no packet has come for `seconds`."""
-        if self._lookahead is not None:
-            yield from self._all_of(self._lookahead.finish())
-        for event in self._streams.tick(self._last_time + int(seconds * 1_000_000_000)):
-            yield from self._happened(event, NO_ANNOTATIONS, True)
+        time_ns = self._last_time + int(seconds * 1_000_000_000)
+        yield from self._released(lambda: self._streams.tick(time_ns))
 
     def finish(self) -> Iterator[AssemblerEvent]:
         """Return what is left at the end of a section."""
-        if self._lookahead is not None:
-            yield from self._all_of(self._lookahead.finish())
-        for event in self._streams.finish():
-            yield from self._happened(event, NO_ANNOTATIONS, True)
+        yield from self._released(self._streams.finish)
         for number, connection in list(self._connections.items()):
             yield from self._end(number, connection, self._last_time, OPEN)
+
+    def _released(self, last: Callable[[], list[StreamEvent]]) -> Iterator[AssemblerEvent]:
+        """Return what waits in the lookahead, and then these events of the streams."""
+        if self._lookahead is not None:
+            yield from self._all_of(self._lookahead.finish())
+        for event in last():
+            yield from self._happened(event, NO_ANNOTATIONS, True)
 
     def segment(self, packet: Packet, segment: Segment) -> Iterable[AssemblerEvent]:
         """Accept a TCP segment and the packet that it came in."""
@@ -275,14 +276,7 @@ class Assembler:
         if connection.number is None:
             self._join(self._next_session(), connection, begun, version)
         assert connection.number is not None
-        return Session(
-            connection.number,
-            network,
-            numbers=itertools.repeat(0),
-            stream_above=None,
-            at_stream_start=begun,
-            protocol_version=version,
-        )
+        return session_core(connection.number, network, begun, version)
 
     def _data(
         self, connection: CapturedConnection, event: Data, annotations: Annotations, complete: bool
@@ -298,11 +292,10 @@ class Assembler:
             # The annotations are about these bytes; what follows does not belong to them.
             deliveries = itertools.chain(deliveries, connection.flush(direction, time_ns))
             return self._passed(connection, deliveries, annotations)
-        self._unchecked += len(data)
         passed = self._passed(connection, deliveries)
-        if self._unchecked <= CHECK_BUFFERED_EVERY:
+        if not self._limit.is_due(len(data)):
             return passed
-        return itertools.chain(passed, self._limit_buffers(time_ns))
+        return itertools.chain(passed, self._release_excess(time_ns))
 
     def _sent(
         self, connection: CapturedConnection, event: Data, annotations: Annotations, complete: bool
@@ -319,15 +312,9 @@ class Assembler:
         else:
             yield RewriteSent((connection.number, annotations.get("number")), message)
 
-    def _limit_buffers(self, time_ns: int) -> Iterator[AssemblerEvent]:
+    def _release_excess(self, time_ns: int) -> Iterator[AssemblerEvent]:
         """If too much is buffered, cut the largest incomplete messages off where they are."""
-        self._unchecked = 0
-        total = sum(each.buffered_bytes for each in self._connections.values())
-        if total <= MAX_BUFFERED:
-            return
-        connections = self._connections.values()
-        for connection in sorted(connections, key=lambda each: -each.buffered_bytes):
-            total -= connection.buffered_bytes
+        for connection in self._limit.excess(list(self._connections.values())):
             for direction in Direction:
                 if connection.is_outgoing(direction):
                     continue
@@ -336,8 +323,6 @@ class Assembler:
                     self._stats.dropped.add(DropReason.TOO_MUCH_HELD)
                     yield from self._passed(connection, cut)
             connection.forget_outgoing()
-            if total <= MAX_BUFFERED // 2:
-                return
 
     def _closed(
         self, connection: CapturedConnection, event: Closed, stated: End | None = None
@@ -345,8 +330,7 @@ class Assembler:
         direction, time_ns = _direction(event.from_client), event.time_ns
         # After a reset, nothing will come in the other direction either.
         for each in (direction, direction.other) if event.reset else (direction,):
-            deliveries = connection.end(each, time_ns, event, stated=stated)
-            yield from self._end_of_direction(connection, each, deliveries)
+            yield from self._passed(connection, connection.end(each, time_ns, event, stated=stated))
         session = self._sessions.get(connection.number or 0)
         if session is not None:
             yield from session.closed(connection, direction, event, stated)
@@ -358,16 +342,8 @@ class Assembler:
     ) -> Iterator[AssemblerEvent]:
         """End a connection that nobody closed."""
         for direction in Direction:
-            deliveries = connection.end(direction, time_ns, None, end)
-            yield from self._end_of_direction(connection, direction, deliveries)
+            yield from self._passed(connection, connection.end(direction, time_ns, None, end))
         yield from self._forget(number, connection, time_ns)
-
-    def _end_of_direction(
-        self, connection: CapturedConnection, direction: Direction, deliveries: Iterable[Delivery]
-    ) -> Iterator[AssemblerEvent]:
-        """Report what the end of a direction completes, if this leg received the direction."""
-        outgoing = connection.is_outgoing(direction)
-        yield from self._passed(connection, (each for each in deliveries if not outgoing))
 
     def _forget(
         self, number: int, connection: CapturedConnection, time_ns: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from lbcproxy import networks
 from lbcproxy.capture.session_report import SessionReport
@@ -16,6 +16,10 @@ from lbcproxy.session.end import OPEN
 
 __all__ = ["BufferBudget", "CapturedConnection"]
 
+MAX_BUFFERED = 256 << 20
+"""Bytes of incomplete messages, of all connections together."""
+CHECK_BUFFERED_EVERY = 8 << 20
+"""Bytes that are read between two checks of that bound."""
 MAX_UNDECIDED = 4096
 """Bytes of a connection that are searched for the magic of a known network."""
 MAX_UNDECIDED_IN_MIDDLE = 4 << 20
@@ -26,6 +30,30 @@ MAX_COMMENTS = 100
 """Comments that wait for a message of one direction to be complete."""
 MAX_OUTGOING = 64 << 20
 """Bytes of one message that was sent on this leg."""
+
+
+class BufferLimit:
+    """Bounds the bytes of incomplete messages of all connections together."""
+
+    def __init__(self) -> None:
+        self._unchecked = 0
+
+    def is_due(self, size: int) -> bool:
+        """Count bytes that were read, and return whether it is time to look for excess."""
+        self._unchecked += size
+        return self._unchecked > CHECK_BUFFERED_EVERY
+
+    def excess(self, connections: Collection[CapturedConnection]) -> Iterator[CapturedConnection]:
+        """Return the connections whose buffers have to be emptied, the largest first."""
+        self._unchecked = 0
+        total = sum(each.buffered_bytes for each in connections)
+        if total <= MAX_BUFFERED:
+            return
+        for connection in sorted(connections, key=lambda each: -each.buffered_bytes):
+            total -= connection.buffered_bytes
+            yield connection
+            if total <= MAX_BUFFERED // 2:
+                return
 
 
 class BufferBudget:
@@ -189,7 +217,7 @@ class CapturedConnection:
         otherwise: End = OPEN,
         stated: End | None = None,
     ) -> Iterator[Delivery]:
-        """End a direction.
+        """End a direction, and return what that completes if this leg received the direction.
 
         `closed` says how; `otherwise` is the end if nobody closed it. `stated` is the end that the
         capture itself states, which takes precedence.
@@ -206,8 +234,9 @@ class CapturedConnection:
             self._end = otherwise
         if direction not in self._ended:
             self._ended.add(direction)
-            if self.session is not None:
-                yield from self.session.end(direction, time_ns)
+            deliveries = [] if self.session is None else self.session.end(direction, time_ns)
+            if not self.is_outgoing(direction):
+                yield from deliveries
         if self.has_ended:
             self._release()
             self._forget_maker()

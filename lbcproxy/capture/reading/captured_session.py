@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 import msgspec
 
@@ -13,7 +13,7 @@ from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tcp.stream_events import Closed
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
-from lbcproxy.session import Delivery, Direction, End, SessionInfo, Stage
+from lbcproxy.session import Delivery, Direction, End, Session, SessionInfo, Stage
 from lbcproxy.session.events import (
     Delivered,
     DirectionClosed,
@@ -23,7 +23,7 @@ from lbcproxy.session.events import (
     UpstreamConnected,
 )
 
-__all__ = ["CapturedSession"]
+__all__ = ["CapturedSession", "session_core"]
 
 
 class CapturedSession:
@@ -69,7 +69,7 @@ class CapturedSession:
             direction, time_ns = _direction_and_time(deliveries[0])
             yield Delivered(self.info, direction, tuple(deliveries), time_ns)
             return
-        for (direction, time_ns), group in groupby(deliveries, _direction_and_time):
+        for (direction, time_ns), group in itertools.groupby(deliveries, _direction_and_time):
             yield Delivered(self.info, direction, tuple(group), time_ns)
 
     def closed(
@@ -133,4 +133,16 @@ def _combined(client: SessionReport, upstream: SessionReport) -> SessionReport:
         missing=client.missing + upstream.missing,
         to_upstream=sides[0],
         to_client=sides[1],
+    )
+
+
+def session_core(number: int, network: Network, begun: bool, version: int | None) -> Session:
+    """Return the session core that reads a connection; entries are numbered later."""
+    return Session(
+        number,
+        network,
+        numbers=itertools.repeat(0),
+        stream_above=None,
+        at_stream_start=begun,
+        protocol_version=version,
     )
