@@ -43,7 +43,7 @@ def check_callbacks(callbacks: object) -> None:
     known = {*GENERAL, *(f"on_{command}" for command in commands())}
     for name in dir(callbacks):
         if name.startswith("on_") and name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            near = difflib.get_close_matches(name, known)
             hint = f", did you mean {near[0]}?" if near else ""
             if name.removeprefix("on_") in OPAQUE:
                 hint = ": that command is not decoded, use on_message"

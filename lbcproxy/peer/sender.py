@@ -26,7 +26,7 @@ OVERHEAD = 450
 """Measured with `tracemalloc`: a queued ping with its Deferred takes 454 bytes, 32 of them wire."""
 
 
-class Queued(msgspec.Struct, frozen=True, gc=False, eq=False):
+class Queued(msgspec.Struct, frozen=True, gc=False):
     """A message that waits to be sent."""
 
     record: MessageRecord | RawFrame

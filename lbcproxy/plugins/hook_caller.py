@@ -52,13 +52,7 @@ class HookCaller:
         self._policy = FailurePolicy(policy)
         self._sessions: dict[Hooks, LiveSession] = {}
         self.chain = chain
-        self.change(chain)
-
-    def change(self, chain: PluginChain) -> None:
-        """Call other plugins from the next message on."""
-        self.chain = chain
-        for plugin in chain.plugins:
-            self._sessions[plugin] = self._view(plugin)
+        """The plugins; others may take their place at any time, from the next message on."""
 
     def is_for(self, message: Message) -> bool:
         """Return whether any plugin has a hook for a message."""
@@ -82,7 +76,7 @@ class HookCaller:
             if hook is None:
                 continue
             try:
-                answer = hook(self._sessions[plugin], *arguments)
+                answer = hook(self._session(plugin), *arguments)
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise
@@ -105,6 +99,12 @@ class HookCaller:
 
         self._host.later(seconds, due)
 
+    def _session(self, plugin: Hooks) -> LiveSession:
+        """Return the session as a plugin sees it: the same object for each hook."""
+        if plugin not in self._sessions:
+            self._sessions[plugin] = self._view(plugin)
+        return self._sessions[plugin]
+
     def _has_error(self, message: Message) -> bool:
         return self.chain.wants_errors and message.error is not None
 
@@ -121,7 +121,7 @@ class HookCaller:
             started = time.perf_counter()
             awaited = False
             try:
-                answer = hook(self._sessions[plugin], message)
+                answer = hook(self._session(plugin), message)
                 if inspect.iscoroutine(answer) and not may_await:
                     answer.close()
                     raise TypeError("a hook that waits is written with `async def`")

@@ -100,7 +100,7 @@ def _hooks(plugin: object) -> Iterator[tuple[str, Hook]]:
         name = attribute.removeprefix("on_")
         where = f"{type(plugin).__name__}.{attribute}"
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            near = difflib.get_close_matches(name, known)
             meant = f": is on_{near[0]} meant?" if near else ", and there is no such command"
             raise BadHook(f"{where} is not a hook{meant}")
         hook = getattr(plugin, attribute)
@@ -127,7 +127,7 @@ def _requested_commands(plugin: object) -> frozenset[str] | None:
     known = {*commands(), *OPAQUE}
     for each in found:
         if each not in known:
-            near = difflib.get_close_matches(each, known, 1)
+            near = difflib.get_close_matches(each, known)
             raise BadHook(f"no command {each!r}" + (f": is {near[0]} meant?" if near else ""))
     return frozenset(found)
 

@@ -62,7 +62,7 @@ class Pipeline:
 
     def change(self, chain: PluginChain) -> None:
         """Use other plugins from the next message on."""
-        self._plugins.change(chain)
+        self._plugins.chain = chain
         self.core.set_buffered_commands(chain.commands)
 
     @property
@@ -164,12 +164,10 @@ class Pipeline:
         self._queues[direction].put(QueuedDelivery([delivery], entry))
 
     def _is_asked_for(self, delivery: Delivery) -> bool:
-        if delivery.run is not None or not delivery.entries:
-            return False
-        message = delivery.entries[0].message
-        if message is None or not message.raw:
-            return False  # junk, or a long message that was forwarded in parts
-        return self._plugins.is_for(message)
+        one_by_one = delivery.run is None and delivery.entries
+        message = delivery.entries[0].message if one_by_one else None
+        # Junk is no message, and a long message that was forwarded in parts has no bytes.
+        return message is not None and bool(message.raw) and self._plugins.is_for(message)
 
     def _advance(self, direction: Direction) -> None:
         """Decide about what waits for a decision, and send what is ready."""

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from lbcproxy.peer import PeerConfig, Timeouts
+from lbcproxy import __version__, networks
+from lbcproxy.peer import PeerConfig, Policy, StallMode, Timeouts
 from tests.peer.builders import CONFIG
 
 
@@ -41,3 +42,112 @@ def test_what_would_fail_later_is_refused_at_once(
         PeerConfig(**{"network": CONFIG.network, field: value})
     with pytest.raises(error, match=words):
         msgspec.structs.replace(CONFIG, **{field: value})
+
+
+def test_the_times_are_those_of_the_documents():
+    """docs/peer.md has them, and what users rely on."""
+    expected = {
+        "negotiate": 30,
+        "idle": 300,
+        "ping": 120,
+        "stall_tick": 15,
+        "answer": 30,
+        "headers": 90,
+        "callback": 3600,
+        "write": 20,
+        "close": 5,
+    }
+    assert msgspec.structs.asdict(Timeouts()) == expected
+
+
+def test_a_config_needs_only_a_network():
+    """Everything else has a default."""
+    fields = msgspec.structs.asdict(PeerConfig(network=CONFIG.network))
+    assert fields == {
+        "network": CONFIG.network,
+        "policy": Policy.TOLERANT,
+        "user_agent_name": "",
+        "user_agent_version": "",
+        "user_agent_comments": (),
+        "user_agent": None,
+        "services": 0,
+        "protocol_version": None,
+        "keepalive": True,
+        "relay": True,
+        "offers": None,
+        "hold_verack": False,
+        "newest_block": None,
+        "host_to_address": None,
+        "proxy": "",
+        "trickle_interval": 10.0,
+        "allow_self_connections": False,
+        "stall": StallMode.ENFORCE,
+        "timeouts": Timeouts(),
+        "most_queued": 96 * 1024 * 1024,
+        "most_inventory": 100_000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("services", [0, 2**64 - 1]),
+        ("protocol_version", [0, 2**31 - 1]),
+        ("most_queued", [1, 2**63]),
+        ("most_inventory", [0, 2**63]),
+    ],
+)
+def test_the_ends_of_a_range_are_in_it(field: str, values: list[int]):
+    """And what is beyond them is not."""
+    for value, beyond in zip(values, (values[0] - 1, values[1] + 1), strict=True):
+        assert getattr(PeerConfig(**{"network": CONFIG.network, field: value}), field) == value
+        with pytest.raises(ValueError, match=f"{field} must be from {values[0]} to {values[1]}"):
+            PeerConfig(**{"network": CONFIG.network, field: beyond})
+
+
+def test_the_highest_version_is_that_of_the_network_unless_another_is_given():
+    """0 is none."""
+    network = CONFIG.network
+    assert PeerConfig(network=network).highest_version == network.protocol_version
+    assert PeerConfig(network=network, protocol_version=1).highest_version == 1
+    assert PeerConfig(network=network, protocol_version=0).highest_version == (
+        network.protocol_version
+    )
+
+
+@pytest.mark.parametrize(("interval", "used"), [(-1, 10), (0, 10), (0.5, 0.5), (1, 1), (7, 7)])
+def test_a_trickle_that_is_not_positive_is_the_default(interval: float, used: float):
+    """A tick of no seconds would spin."""
+    assert PeerConfig(network=CONFIG.network, trickle_interval=interval).trickle == used
+
+
+@pytest.mark.parametrize(
+    ("network", "host", "forgiven"),
+    [
+        ("lbry-regtest", "127.0.0.1", True),
+        ("lbry-regtest", "localhost", True),
+        ("lbry-regtest", "127.0.0.2", False),
+        ("lbry-mainnet", "127.0.0.1", False),
+    ],
+)
+def test_only_a_local_host_of_regtest_is_forgiven(network: str, host: str, forgiven: bool):
+    """As lbcd does for its tests (M3)."""
+    assert PeerConfig(network=networks.get(network)).forgives(host) is forgiven
+
+
+def test_a_user_agent_of_256_bytes_may_be_sent():
+    """Of a longer one only our own part is."""
+    ours = f"/lbcproxy:{__version__}/".encode()
+
+    def agent(**fields: Any) -> bytes:
+        return PeerConfig(network=CONFIG.network, **fields).full_user_agent()
+
+    assert agent() == ours
+    assert agent(user_agent=b"/x/") == b"/x/"
+    assert agent(user_agent=b"") == b""
+    assert agent(user_agent_name="n", user_agent_version="1") == ours + b"n:1/"
+    comments = agent(user_agent_name="n", user_agent_comments=("a", "b"))
+    assert comments == ours + b"n:(a; b)/"
+    name = "n" * (256 - len(ours) - len(":1/"))
+    assert len(agent(user_agent_name=name, user_agent_version="1")) == 256
+    assert agent(user_agent_name=name + "n", user_agent_version="1") == ours

@@ -3,12 +3,13 @@
 import pytest
 
 from lbcproxy.plugin import Delay, Drop, Inject, Plugin, Raw, Replace
-from lbcproxy.plugins.injection_limit import MAX_BYTES, MAX_MESSAGES
+from lbcproxy.plugins.delivery_queue import DeliveryQueue, QueuedDelivery
+from lbcproxy.plugins.injection_limit import MAX_BYTES, MAX_MESSAGES, InjectionLimit
 from lbcproxy.plugins.loader import PluginFile, PluginSpec
 from lbcproxy.plugins.outcome import Outcome
 from lbcproxy.plugins.pipeline import CLOSED
 from lbcproxy.proxy import Plugins
-from lbcproxy.session import Direction
+from lbcproxy.session import Delivery, Direction
 from lbcproxy.testing import Trial
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.keepalive import Ping
@@ -27,6 +28,45 @@ class Answering(Plugin):
 
     def on_ping(self, session, message):
         return self.verdicts
+
+
+def kept_up() -> InjectionLimit:
+    """Return the limit of a receiver that did not read for some time, and then did."""
+    limit = InjectionLimit(DeliveryQueue())
+    limit.sent([queued(100)], full=True)
+    limit.sent([queued(100)], full=False)
+    return limit
+
+
+def queued(size: int) -> QueuedDelivery:
+    """Return one injected message of a size."""
+    return QueuedDelivery([Delivery(b"", (), bytes(size))], injected=1)
+
+
+def test_the_limit_is_16_mib_and_10_000_messages():
+    """Exactly that much may wait, of what is queued and of what was sent and not read."""
+    size, messages = 16 * 1024 * 1024, 10_000
+    for each in (InjectionLimit(DeliveryQueue()), kept_up()):
+        each.check(size, messages, full=True)
+        with pytest.raises(OverflowError, match="than is read: 16 MiB wait"):
+            each.check(size + 1, 1, full=True)
+        with pytest.raises(OverflowError, match="than is read: 10,000 messages wait"):
+            each.check(1, messages + 1, full=True)
+
+
+def test_what_is_queued_and_what_was_not_read_add_up():
+    """The second no longer counts once the receiver keeps up."""
+    queue = DeliveryQueue()
+    limit = InjectionLimit(queue)
+    queue.inject(queued(1000))
+    limit.sent([queued(100), queued(10)], full=True)
+    limit.sent([queued(1)], full=True)
+    limit.check(MAX_BYTES - 1111, MAX_MESSAGES - 4, full=True)
+    for size, messages in ((MAX_BYTES - 1110, 0), (0, MAX_MESSAGES - 3)):
+        with pytest.raises(OverflowError):
+            limit.check(size, messages, full=True)
+    limit.check(MAX_BYTES - 1000, MAX_MESSAGES - 1, full=False)
+    limit.check(MAX_BYTES - 1000, MAX_MESSAGES - 1, full=True)
 
 
 WAYS = {

@@ -502,5 +502,6 @@ def test_the_old_name_of_the_addresses_warns():
     trial = Trial(plugin(on_ping=lambda self, session, _: found.append(session)))
     trial.to_upstream(Ping(1))
     [session] = found
-    with pytest.warns(DeprecationWarning, match=r"session\.facts is now session\.info"):
+    with pytest.warns(DeprecationWarning, match=r"session\.facts is now session\.info") as warned:
         assert session.facts is session.info
+    assert warned[0].filename == __file__
