@@ -26,6 +26,14 @@ SHOWN = {
     End(EndCause.FAULT, None, "", "cut"): ("fault cut",) * 2,
     End(EndCause.TIMEOUT, None, "not a byte in 5 s"): ("not a byte in 5 s",) * 2,
     End(EndCause.LIMIT): ("limit",) * 2,
+    End(EndCause.UNREACHABLE, DOWN): ("upstream unreachable", "server unreachable"),
+    End(EndCause.UNREACHABLE, UP): ("client unreachable",) * 2,
+    End(EndCause.PLUGIN): ("closed by a plugin",) * 2,
+    End(EndCause.PLUGIN, None, "bad block"): ("bad block",) * 2,
+    End(EndCause.TIMEOUT, None, "too slow", "guard"): ("too slow",) * 2,
+    End(EndCause.FAULT): ("a fault",) * 2,
+    End(EndCause.PLAYED): ("played to the end",) * 2,
+    End(EndCause.LOOP): ("the upstream is this proxy itself",) * 2,
     STOPPED: ("proxy stopped",) * 2,
     STOPPED_AT_ONCE: ("proxy stopped at once",) * 2,
     OPEN: ("open at the end",) * 2,
@@ -39,6 +47,37 @@ MAY_READ = {"capture/tools/anonymise.py"}
 def test_it_is_shown_to_plugins_and_to_people(end, shown):
     """A plugin gets its own words back; people are told whose they are."""
     assert (end.text, end.describe("server")) == shown
+
+
+@pytest.mark.parametrize(
+    ("end", "who"),
+    [
+        (End(EndCause.CLOSED, UP), "client"),
+        (End(EndCause.PROTOCOL, DOWN), "upstream"),
+        (End(EndCause.TIMEOUT), "proxy"),
+        (STOPPED, "proxy"),
+        (OPEN, ""),
+        (SILENT, ""),
+    ],
+)
+def test_who_ended_it_is_a_node_or_the_proxy_or_nobody(end, who):
+    """Programs ask this; words are for people."""
+    assert end.who == who
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "closed", ["closed"], {}, {"cause": "nonsense"}, {"cause": "open"}, {"cause": "silent"}],
+)
+def test_what_is_no_end_is_none(value):
+    """A file may hold anything; a session that has not ended has no end in a file."""
+    assert End.from_dict(value) is None
+
+
+def test_an_end_needs_nothing_but_its_cause():
+    """Other programs may leave out the rest, or name a node that we do not know."""
+    assert End.from_dict({"cause": "reset"}) == End(EndCause.RESET)
+    assert End.from_dict({"cause": "reset", "by": "somebody"}) == End(EndCause.RESET)
 
 
 @given(
@@ -58,7 +97,9 @@ def test_what_a_file_holds_of_it_is_all_of_it(cause, by, detail, name):
 def test_very_long_words_are_cut_in_a_file():
     """The cause must not be left out of a note for want of room."""
     end = End(EndCause.PLUGIN, None, "\0" * 100_000, "x" * 100_000)
-    found = End.from_dict(end.to_dict())
+    said = end.to_dict()
+    assert (len(said["detail"]), len(said["name"])) == (2_000, 2_000)
+    found = End.from_dict(said | {"detail": "\0" * 100_000, "name": "x" * 100_000})
     assert (found.cause, len(found.detail), len(found.name)) == (EndCause.PLUGIN, 2_000, 2_000)
 
 

@@ -1,5 +1,6 @@
 """Tests of messages: read when somebody asks, changed by making another one."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from lbcproxy.session import Message
 from lbcproxy.wire import BadPayload, BadRecord, Codec, Framer
 from lbcproxy.wire.envelope import checksum, frame, unpack
+from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping
 from tests.session.frames import DOWN, NETWORK, UP, framed, ping, version
 
@@ -140,6 +142,66 @@ def test_a_long_message_that_passed_has_its_head_and_length_alone():
     assert codec.asked == []
     with pytest.raises(ValueError, match="cannot be read"):
         long.replace(nonce=1)
+
+
+def test_a_copy_is_the_message_itself():
+    """It cannot be changed, so that a copy would be of no use."""
+    first = message(ping())
+    assert copy.copy(first) is first
+    assert copy.deepcopy(first) is first
+    with pytest.raises(AttributeError, match="its raw cannot be set"):
+        first.raw = b""
+    with pytest.raises(AttributeError, match="its raw cannot be set"):
+        del first.raw
+
+
+def test_the_head_of_a_short_message_is_its_first_bytes():
+    """As that of a long one, which has nothing else."""
+    assert message(ping()).head == ping()
+    long = framed(Inv((InventoryVector(1, bytes(32)),) * 20))
+    assert message(long).head == long[:256]
+
+
+def test_what_can_be_read_of_a_malformed_payload_is_read_once():
+    """It has no record, but the fields before the one that is wrong."""
+    codec = CountingCodec()
+    cut = message(frame(NETWORK.magic, "version", version()[24:60]), codec)
+    assert cut.partial is not None
+    assert cut.partial["version"] == 70013
+    assert cut.partial is cut.partial
+    assert cut.summary() == cut.partial.summary() != ""
+    assert cut.codec is codec
+    assert message(ping()).partial is None
+    assert Message("block", UP, b"", codec, length=100).partial is None
+
+
+@pytest.mark.parametrize(
+    ("payload", "cut_short"), [(bytes(8), False), (bytes(9), False), (bytes(3), True)]
+)
+def test_a_payload_that_ends_too_early_is_cut_short(payload: bytes, cut_short: bool):
+    """A capture that was cut off shows so; other damage is the node's."""
+    assert message(frame(NETWORK.magic, "ping", payload)).cut_short is cut_short
+
+
+def test_what_is_known_to_be_wrong_does_not_need_the_payload():
+    """A list of a million messages is not decoded for its colours."""
+    codec = CountingCodec()
+    bad = message(frame(NETWORK.magic, "ping", b"\1"), codec)
+    assert bad.known_error is None
+    assert message(ping(), codec, error="checksum").known_error == "checksum"
+    assert codec.asked == []
+    assert bad.error is not None
+    assert bad.known_error == bad.error
+
+
+def test_the_beginning_of_a_long_message_is_summarised():
+    """As far as it is known what it holds."""
+    codec = Codec(NETWORK)
+    inv = framed(Inv((InventoryVector(1, bytes(32)),) * 20))
+    assert Message("inv", UP, inv, codec, length=720).summary().endswith(" (long, not read)")
+    assert Message("block", UP, inv[:30], codec, length=720).summary() == "(long, not read)"
+    assert Message("inv", UP, inv, codec, length=720, error="cut off").summary() == ""
+    assert Message("sendpackages", UP, inv, codec, length=720).summary() == ""
 
 
 def test_the_representation_names_it():

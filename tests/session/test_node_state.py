@@ -6,7 +6,7 @@ import pytest
 from lbcproxy.session import Message, NodeState, Stage
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame, unpack
-from tests.session.frames import NETWORK, NOW, UP, broken, ping, session, verack, version
+from tests.session.frames import DOWN, NETWORK, NOW, UP, broken, ping, session, verack, version
 
 
 def message(raw: bytes, error: str | None = None) -> Message:
@@ -120,12 +120,35 @@ def test_statistics_do_not_change():
     assert msgspec.structs.asdict(side.statistics())["messages"] == 2
 
 
-def test_commands_that_a_node_makes_up_are_counted_together():
-    """It may make up millions; a hundred are kept by name."""
+def test_statistics_have_the_version_that_was_agreed():
+    """It is that of both nodes; what each advertised is another number."""
     core = session()
+    core.receive(UP, version(70013), NOW)
+    assert core.client.statistics().protocol_version is None
+    core.receive(DOWN, version(209), NOW)
+    assert core.client.statistics().protocol_version == 209
+    assert core.upstream.statistics().protocol_version == 209
+    assert core.client.statistics().version == 70013
+
+
+def test_statistics_of_a_node_whose_peer_is_not_ready():
+    """It has said all, but the two cannot talk; before that, nothing changes."""
+    ready = after(message(version()), message(verack())).statistics()
+    assert ready.stage is Stage.READY
+    assert ready.not_ready() == msgspec.structs.replace(ready, stage=Stage.VERACK_SEEN)
+    early = after(message(version())).statistics()
+    assert early.not_ready() == early
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_commands_that_a_node_makes_up_are_counted_together(one_by_one: bool):
+    """It may make up millions; a hundred are kept by name."""
+    core = session(buffered_commands=None if one_by_one else frozenset())
     for number in range(5000):
         core.receive(UP, frame(NETWORK.magic, f"zz{number}", b""), NOW)
-    core.receive(UP, ping(), NOW)
+    core.receive(UP, ping() + frame(NETWORK.magic, "feature", b""), NOW)
+    core.receive(UP, frame(NETWORK.magic, "zz99", b""), NOW)
     known = core.client.statistics().commands
-    assert len(known) == 102
-    assert (known["(others)"], known["ping"]) == (4900, 1)
+    assert len(known) == 103
+    assert (known["(others)"], known["ping"], known["feature"]) == (4900, 1, 1)
+    assert (known["zz98"], known["zz99"]) == (1, 2)

@@ -14,7 +14,7 @@ from lbcproxy.session.events import (
     UpstreamConnected,
 )
 from lbcproxy.session.observer import SessionObservers
-from tests.session.frames import UP, session_ended
+from tests.session.frames import UP, ping, session, session_ended
 
 
 def info(number=1):
@@ -78,6 +78,61 @@ def test_what_is_missing_for_all_is_sent_to_those_that_failed_too():
 def test_an_observer_may_decline_a_session():
     observers = SessionObservers([Watcher(wanted=False)], info(), lambda _: None)
     assert not observers
+    observers.handle(SessionStarted(info(), 1))
+
+
+def test_an_observer_that_fails_at_once_has_no_part_in_the_session():
+    """It cannot be told what it missed; the others are not harmed."""
+
+    class Failing(Watcher):
+        def session_started(self, info):
+            raise RuntimeError("a defect in an observer")
+
+    failing, other, failed = Failing(), Watcher(), []
+    observers = SessionObservers([failing, other], info(), failed.append)
+    observers.handle(SessionStarted(info(), 1))
+    assert failed == [failing]
+    assert other.kinds == [SessionStarted]
+    assert not SessionObservers([failing], info(), failed.append)
+
+
+def test_the_observers_of_a_session_count_while_one_wants_to_know_of_its_end():
+    """A session that nobody observes makes no events."""
+    observers = SessionObservers([Watcher(SessionStarted)], info(), lambda _: None)
+    assert observers
+    observers.handle(SessionStarted(info(), 1))
+    assert observers
+
+
+def test_what_was_missed_is_counted_in_messages_and_bytes():
+    """Several deliveries of several messages; one of nothing is no loss."""
+    failing = Watcher(SessionStarted)
+    observers = SessionObservers([failing], info(), lambda _: None)
+    observers.handle(SessionStarted(info(), 1))
+    deliveries = session().receive(UP, ping() * 3, 2) + session().receive(UP, ping(), 2)
+    observers.handle(Delivered(info(), UP, deliveries, 2))
+    observers.handle(Delivered(info(), UP, (), 3))
+    [missed] = failing.events
+    assert (missed.lost.messages, missed.lost.size, missed.time_ns) == (4, 4 * len(ping()), 2)
+
+
+def test_a_router_passes_nothing_on_of_no_session():
+    """What was lost of no session in particular is not for what observes one."""
+    watcher = Watcher()
+    router = EventRouter(watcher)
+    router.handle(SessionStarted(info(), 1))
+    router.handle(NotRecorded(None, Lost(packets=1), 2))
+    assert watcher.kinds == [SessionStarted]
+
+
+def test_a_router_forgets_a_session_whose_observer_was_dropped_or_declined():
+    watcher, declining = Watcher(), Watcher(wanted=False)
+    for router in (EventRouter(watcher), EventRouter(declining)):
+        router.handle(SessionStarted(info(), 1))
+        router.handle(ObserverDropped(info(), 2))
+        router.handle(UpstreamConnected(info(), 3))
+    assert watcher.kinds == [SessionStarted, ObserverDropped]
+    assert declining.events == []
 
 
 def test_a_router_keeps_sessions_apart_and_forgets_them_at_their_end():
