@@ -173,6 +173,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="changes tried at the same time (2)")
     parser.add_argument("--tests", type=Path, nargs="+", help="in place of those beside the module")
     arguments = parser.parse_args()
+    # Whoever ends this process ends those that it started, and removes the copies.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sources = {path: Source(path, ROOT) for path in modules_of(arguments.paths)}
     changes = [change for source in sources.values() for change in source.changes()]
     known = {each.key: each for each in read_equivalents(ROOT / "tests" / "mutants")}

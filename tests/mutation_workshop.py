@@ -122,6 +122,7 @@ class Workshop:
     def _run(self, tests: Sequence[Path], timeout: float, to_the_end: bool) -> NoReturn:
         """Run tests on the code of this folder, and on no other."""
         os.setpgid(0, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.alarm(int(timeout) + 1)
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
         target = os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
