@@ -4,6 +4,8 @@ import itertools
 from pathlib import Path
 from typing import NamedTuple
 
+from hypothesis import strategies as st
+
 from lbcproxy import networks
 from lbcproxy.capture import Recorder
 from lbcproxy.capture.formats import read_packets
@@ -204,3 +206,31 @@ TALK_UP = [
     dropped(UP, ping(5)),
     passed(UP, ping(6)),
 ]
+
+
+@st.composite
+def any_steps(draw: st.DrawFn, sessions: int = 1) -> tuple[list[Step], int]:
+    """Draw steps of some sessions, and how many of them come before the upstream connects."""
+    kinds = st.tuples(
+        st.sampled_from(list(Direction)),
+        st.sampled_from(["pass", "drop", "inject", "rewrite", "delay"]),
+        st.integers(0, 4),
+        st.integers(1, sessions),
+    )
+    numbers = itertools.count(1)
+    drawn = draw(st.lists(kinds, max_size=30))
+    connected = draw(st.integers(0, len(drawn)))
+    steps = []
+    for index, (any_direction, verdict, size, session) in enumerate(drawn):
+        # Before the upstream connects nothing comes from it. (What is injected for it by then is
+        # in the file where its leg starts, after what passed.)
+        direction = any_direction
+        if index < connected:
+            direction = DOWN if verdict == "inject" else UP
+        raw = inv(next(numbers)) if size == 1 else ping(next(numbers))
+        if size == 3:
+            raw = long(66_000 + next(numbers))
+        new = long(67_000 + next(numbers)) if size == 4 else inv(next(numbers))
+        sent = {"drop": b"", "rewrite": new}.get(verdict, raw)
+        steps.append(Step(direction, verdict, b"" if verdict == "inject" else raw, sent, session))
+    return steps, connected

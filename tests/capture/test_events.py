@@ -1,7 +1,6 @@
 """Captures told once more: what a recorder makes of the events of a file is that file."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -29,9 +28,9 @@ from tests.capture.changed_traffic import (
     TALK,
     TALK_UP,
     Step,
+    any_steps,
     dropped,
     injected,
-    inv,
     legs,
     long,
     passed,
@@ -233,37 +232,13 @@ def test_damage_comes_behind_all_that_was_before(tmp_path: Path):
 
 
 @settings(deadline=None, max_examples=60)
-@given(data=st.data())
-def test_any_talk_is_retold(tmp_path_factory, data: st.DataObject):
+@given(any_steps(sessions=3), st.booleans())
+def test_any_messages_and_verdicts_can_be_written_again(tmp_path_factory, drawn, together):
     """Whatever is decided of whatever message, in whatever order, in several sessions."""
-    kinds = st.tuples(
-        st.sampled_from(list(Direction)),
-        st.sampled_from(["pass", "drop", "inject", "rewrite", "delay"]),
-        st.integers(0, 4),
-        st.integers(1, 3),
-    )
-    steps = []
-    frames: Iterator[int] = itertools.count(1)
-    drawn = data.draw(st.lists(kinds, max_size=30))
-    connected = data.draw(st.integers(0, len(drawn)))
-    for place, (way, verdict, size, session) in enumerate(drawn):
-        # Where no upstream is yet, nothing comes from it. (What is injected for it meanwhile stands
-        # in the file where the leg begins, behind what passed.)
-        direction = way
-        if place < connected:
-            direction = DOWN if verdict == "inject" else UP
-        raw = inv(next(frames)) if size == 1 else ping(next(frames))
-        if size == 3:
-            raw = long(66_000 + next(frames))
-        new = long(67_000 + next(frames)) if size == 4 else inv(next(frames))
-        sent = {"drop": b"", "rewrite": new}.get(verdict, raw)
-        steps.append(Step(direction, verdict, b"" if verdict == "inject" else raw, sent, session))
+    steps, connected = drawn
     folder = tmp_path_factory.mktemp("any")
     path = record(
-        folder / "any.pcapng",
-        steps,
-        connected=connected,
-        together=connected == 0 and data.draw(st.booleans()),
+        folder / "any.pcapng", steps, connected=connected, together=connected == 0 and together
     )
     again = write_again(path, folder / "again.pcapng")
     assert legs(again) == legs(path)

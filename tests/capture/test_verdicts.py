@@ -1,12 +1,10 @@
 """Captures of what was changed: what came in, what went out, and what became of it."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lbcproxy.capture import Recorder, open_capture
 from lbcproxy.errors import CaptureError
@@ -22,10 +20,10 @@ from tests.capture.changed_traffic import (
     TALK_UP,
     UP,
     Step,
+    any_steps,
     delivery_of,
     dropped,
     injected,
-    inv,
     legs,
     long,
     passed,
@@ -223,22 +221,10 @@ def test_a_recording_that_was_cut_short_tells_nothing_twice(tmp_path: Path, step
 
 
 @settings(deadline=None, max_examples=60)
-@given(data=st.data())
-def test_any_talk_comes_back_as_it_was(tmp_path_factory, data: st.DataObject):
+@given(any_steps())
+def test_any_messages_and_verdicts_are_read_as_recorded(tmp_path_factory, drawn):
     """Whatever is decided of whatever message, in whatever order."""
-    kinds = st.tuples(
-        st.sampled_from(list(Direction)),
-        st.sampled_from(["pass", "drop", "inject", "rewrite"]),
-        st.integers(0, 3),
-    )
-    steps = []
-    frames: Iterator[int] = itertools.count(1)
-    for direction, verdict, size in data.draw(st.lists(kinds, max_size=30)):
-        raw = inv(next(frames)) if size == 1 else ping(next(frames))
-        if size == 3:
-            raw = long(66_000 + next(frames))
-        sent = {"pass": raw, "drop": b"", "inject": raw, "rewrite": inv(next(frames))}[verdict]
-        steps.append(Step(direction, verdict, b"" if verdict == "inject" else raw, sent))
+    steps, _ = drawn
     path = record(tmp_path_factory.mktemp("any") / "any.pcapng", steps)
     assert_told(list(open_capture(path)), steps)
 
