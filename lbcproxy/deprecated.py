@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["DeprecatedAttribute", "deprecated_names"]
+__all__ = ["DeprecatedAttribute", "deprecated_names", "renamed_parameters"]
 
 
 def deprecated_names(module: str, names: Mapping[str, str]) -> Callable[[str], object]:
@@ -36,7 +37,7 @@ class DeprecatedAttribute:
     """
 
     def __init__(self, new: str) -> None:
-        self._new = new
+        self.new = new
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._old = name
@@ -46,6 +47,32 @@ class DeprecatedAttribute:
         if instance is None:
             return self
         warnings.warn(
-            f"{owner.__name__}.{self._old} is now {self._new}", DeprecationWarning, stacklevel=2
+            f"{owner.__name__}.{self._old} is now {self.new}", DeprecationWarning, stacklevel=2
         )
-        return getattr(instance, self._new)
+        return getattr(instance, self.new)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def renamed_parameters(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that passes arguments given by an old name on under the new one.
+
+    Args:
+        names: The new name of a parameter for each old one.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for old in [each for each in kwargs if each in names]:
+                new = names[old]
+                text = f"{function.__qualname__}: the argument {old} is now {new}"
+                warnings.warn(text, DeprecationWarning, stacklevel=2)
+                kwargs.setdefault(new, kwargs.pop(old))
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from twisted.internet.task import Clock
 
 from lbcproxy import networks
+from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.plugin import Plugin
 from lbcproxy.plugins.hooks import Hooks, PluginChain
@@ -160,7 +161,9 @@ class Trial:
         """Record bytes that are sent."""
         self._sent[direction] += data
 
-    def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+    tell_passed = DeprecatedAttribute("notify_delivered")
+
+    def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Record entries."""
         self.entries += [entry for each in deliveries for entry in each.entries]
 

@@ -26,6 +26,7 @@ from lbcproxy.capture.reading.pipe_input import Idle, is_pipe, with_idle
 from lbcproxy.capture.reading.read_stats import ReadStats
 from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tcp.stream_events import AnnotatedEvent
+from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.errors import CaptureError, LbcproxyError, UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.session import Entry
@@ -74,6 +75,9 @@ def events(capture: Capture) -> Iterator[Event]:
 
 class Capture:
     """The entries of a file, in order; each iteration reads the file again."""
+
+    begin = DeprecatedAttribute("open_part")
+    opened = DeprecatedAttribute("open_file")
 
     def __init__(self, path: Path, network: Network | None) -> None:
         self.path = path

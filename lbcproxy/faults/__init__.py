@@ -1,5 +1,6 @@
 """Faults: what a bad network does to a connection, on purpose and repeatable with a seed."""
 
+from lbcproxy.deprecated import deprecated_names
 from lbcproxy.faults.action import StreamEnd
 from lbcproxy.faults.byte_fault import ByteFault, byte_faults
 from lbcproxy.faults.chain import FaultChain
@@ -22,3 +23,16 @@ __all__ = [
     "parse_fault",
     "random_of",
 ]
+
+__getattr__ = deprecated_names(
+    __name__,
+    {
+        "Chain": "FaultChain",
+        "Kind": "ByteFault",
+        "Meeting": "MessageFaultHook",
+        "MessageKind": "MessageFault",
+        "all_kinds": "byte_faults",
+        "known_kinds": "fault_types",
+        "message_kinds": "message_faults",
+    },
+)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
+from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.faults.action import NEVER, FaultItem, StreamEnd
 from lbcproxy.faults.fault import Fault
 from lbcproxy.faults.stage import FaultStage
@@ -19,6 +20,8 @@ class FaultChain:
     `now` is the time of any clock, in seconds. What leaves one fault arrives at the next at the
     time it was due, however late the caller asks. So the same traffic meets the same faults.
     """
+
+    held = DeprecatedAttribute("buffered_bytes")
 
     def __init__(
         self, faults: Sequence[Fault], random: Callable[[Fault], Random], now: float

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.faults.byte_fault import ByteFault, byte_faults
 from lbcproxy.faults.message_fault import MessageFault, message_faults
 from lbcproxy.filters import BadFilter, parse
@@ -35,6 +36,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Raises BadFault, or msgspec's ValidationError, if a setting is invalid.
     """
+
+    kind = DeprecatedAttribute("byte_fault")
 
     type: Annotated[str, Meta(description="what the fault does; see the table")]
     name: Annotated[str, Meta(description="its name; TYPE_STREAM if left out")] = ""

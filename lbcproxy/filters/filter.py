@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+
+from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.filters.compiler import Compiler
 from lbcproxy.filters.expressions import Commands, Condition
 from lbcproxy.filters.fields import FilterContext
@@ -20,6 +23,8 @@ class Filter:
 
     __slots__ = ("_is_true", "_variables", "commands", "needs_record", "text")
 
+    meets = DeprecatedAttribute("matches")
+
     def __init__(
         self, text: str, condition: Condition, *, needs_record: bool, variables: int
     ) -> None:
@@ -34,13 +39,20 @@ class Filter:
     def __repr__(self) -> str:
         return f"<Filter {self.text}>"
 
-    def __call__(self, entry: Entry, info: SessionInfo | None = None) -> bool:
+    def __call__(
+        self, entry: Entry, info: SessionInfo | None = None, *, facts: SessionInfo | None = None
+    ) -> bool:
         """Return whether the filter matches an entry. It never raises, whatever a node has sent.
 
         Args:
             entry: The entry.
             info: Its session; without it `client`, `upstream` and `listen` are absent.
+            facts: The old name of `info`.
         """
+        if facts is not None:
+            text = "Filter: the argument facts is now info"
+            warnings.warn(text, DeprecationWarning, stacklevel=2)
+            info = facts
         try:
             return self._is_true(FilterContext(entry, info, self._variables))
         except Exception:  # from a record's own code: a filter must not stop traffic

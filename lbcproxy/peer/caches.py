@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
+from lbcproxy.deprecated import renamed_parameters
+
 __all__ = ["PROCESS_NONCES", "KnownSet", "NonceCache"]
 
 T = TypeVar("T", bound=Hashable)
@@ -53,6 +55,7 @@ class NonceCache:
         max_nonces: How many nonces it holds, at most.
     """
 
+    @renamed_parameters(most="max_nonces")
     def __init__(self, max_nonces: int = MAX_NONCES) -> None:
         self._nonces: KnownSet[int] = KnownSet(max_nonces)
         self._lock = threading.Lock()

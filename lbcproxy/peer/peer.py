@@ -19,6 +19,7 @@ import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 
 from lbcproxy.clock import Clock
+from lbcproxy.deprecated import renamed_parameters
 from lbcproxy.peer.caches import PROCESS_NONCES, NonceCache
 from lbcproxy.peer.config import PeerConfig, Policy
 from lbcproxy.peer.effects import Log
@@ -193,10 +194,12 @@ class Peer(Shell):
         self.config = msgspec.structs.replace(self.config, **changes)
         self.core.configure(self.config)
 
+    @renamed_parameters(thing="vector")
     def queue_inventory(self, vector: InventoryVector) -> None:
         """Announce a block at once, anything else with the next batch, unless the node has it."""
         self._apply(self.core.queue_inventory(vector, self._now()))
 
+    @renamed_parameters(thing="vector")
     def add_known_inventory(self, vector: InventoryVector) -> None:
         """Record that the node has something."""
         self.core.inventory.add_known(vector)

@@ -32,6 +32,7 @@ from typing import ClassVar, cast
 
 import msgspec
 
+from lbcproxy.deprecated import renamed_parameters
 from lbcproxy.plugins.session_view import LiveSession
 from lbcproxy.plugins.verdicts import (
     Close,
@@ -74,6 +75,7 @@ class Plugin:
     """The base class of all plugins; the docstring of `lbcproxy.plugins.api` describes hooks."""
 
 
+@renamed_parameters(kind="plugin")
 def settings_of(plugin: type[Plugin]) -> Iterator[tuple[str, object, object]]:
     """Return the name, type and default of each setting of a plugin."""
     for name, hint in typing.get_type_hints(plugin, include_extras=True).items():
@@ -81,6 +83,7 @@ def settings_of(plugin: type[Plugin]) -> Iterator[tuple[str, object, object]]:
             yield name, hint, getattr(plugin, name, NO_DEFAULT)
 
 
+@renamed_parameters(kind="plugin_class")
 def make(plugin_class: type[Plugin], values: Mapping[str, object]) -> Plugin:
     """Return an instance of a plugin with settings.
 

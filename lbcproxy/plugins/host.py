@@ -20,7 +20,7 @@ class PipelineHost(Protocol):
     def send(self, direction: Direction, data: bytes) -> None:
         """Send bytes in a direction."""
 
-    def tell(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+    def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Report deliveries to the observers of the session."""
 
     def finish(self, direction: Direction) -> None:

@@ -91,7 +91,7 @@ class Pipeline:
             self.host.send(direction, data)  # before it is hashed: the node need not wait for that
             deliveries = self._reader.receive(direction, data, time_ns)
             queue.forwarded(deliveries)
-            self.host.tell(direction, deliveries)
+            self.host.notify_delivered(direction, deliveries)
             return
         waited = self.core.is_partial(direction)
         deliveries = self._reader.receive(direction, data, time_ns)
@@ -132,7 +132,7 @@ class Pipeline:
             deliveries = [not_sent(each) for queued in queue.clear() for each in queued.deliveries]
             deliveries += map(not_sent, self._reader.end(direction, time_ns))
             if deliveries:
-                self.host.tell(direction, deliveries)
+                self.host.notify_delivered(direction, deliveries)
 
     def end(self, why: str) -> None:
         """End the session: call the plugins' `on_end`."""
@@ -272,7 +272,7 @@ class Pipeline:
             parts = [each.raw if each.sent is None else each.sent for each in deliveries]
             sent = parts[0] if len(parts) == 1 else b"".join(parts)
         self.host.send(direction, sent)
-        self.host.tell(direction, deliveries)
+        self.host.notify_delivered(direction, deliveries)
 
     def _hold_if_full(self, direction: Direction, queue: DeliveryQueue) -> None:
         """Stop reading while too much waits, and resume when half of it is gone."""

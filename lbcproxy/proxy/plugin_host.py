@@ -36,7 +36,7 @@ class PipelineOwner(Protocol):
     def send_on(self, direction: Direction, data: bytes) -> None:
         """Send bytes in a direction."""
 
-    def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+    def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Report deliveries to the observers."""
 
     def finish_on(self, direction: Direction) -> None:
@@ -164,7 +164,7 @@ class PluginHost:
         self._over = False
         self.now = now
         self.send = runs.send_on
-        self.tell = runs.tell_passed
+        self.notify_delivered = runs.notify_delivered
         self.finish = runs.finish_on
         self.close = runs.stop
         self.hold = runs.hold

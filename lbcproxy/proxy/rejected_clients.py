@@ -24,7 +24,7 @@ class RejectedClients:
         self._next = 0.0
         self._unlogged = 0
 
-    def tell(self, listen: Endpoint, address: str, reason: str) -> None:
+    def record(self, listen: Endpoint, address: str, reason: str) -> None:
         """Record a rejected client."""
         now = self._clock.seconds()
         if now < self._next:

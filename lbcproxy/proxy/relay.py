@@ -218,7 +218,7 @@ class Relay:
             if self._early.is_full:
                 self.client.pause("upstream")
 
-    def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+    def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Tell the observers what the plugins decided about messages."""
         self._inspector.delivered(direction, deliveries)
 

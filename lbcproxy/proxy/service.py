@@ -196,7 +196,7 @@ class ProxyService(Service):
         """Return a new session for a client's address; None if there are too many already."""
         reason = self._reason_to_refuse(address)
         if reason:
-            self._refused.tell(mode.listen, address, reason)
+            self._refused.record(mode.listen, address, reason)
             return None
         number = next(self._shared.sessions)
         relay = all_modes()[mode.kind].make(

@@ -114,9 +114,9 @@ class TerminatingBridge:
     # What the pipeline calls.
 
     def send_on(self, direction: Direction, data: bytes) -> None:
-        """Do nothing: messages are framed one by one in `tell_passed`."""
+        """Do nothing: messages are framed one by one in `notify_delivered`."""
 
-    def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+    def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Send what the plugins passed, and report all deliveries."""
         for delivery in deliveries:
             self._pass(direction, delivery)

@@ -41,6 +41,8 @@ class NoConversation(LbcproxyError):
 class Turn(msgspec.Struct, frozen=True, gc=False):
     """One message of a conversation; `Conversation.message` returns its content."""
 
+    place = DeprecatedAttribute("position")
+
     position: int
     """Index among the messages of both directions, from 0."""
     number: int

@@ -171,7 +171,7 @@ class _OfflineSession:
     def process(self, entry: Entry) -> None:
         """Pass an entry to the pipeline; a gap bypasses it."""
         if entry.missing:
-            self.tell_passed(entry.direction, [Delivery(b"", (entry,))])
+            self.notify_delivered(entry.direction, [Delivery(b"", (entry,))])
             return
         self._pipeline.receive(entry.direction, entry.raw, entry.time_ns)
 
@@ -195,7 +195,7 @@ class _OfflineSession:
     def send_on(self, direction: Direction, data: bytes) -> None:
         """Do nothing: there is no receiver."""
 
-    def tell_passed(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+    def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Notify the observer of deliveries, and output their entries."""
         self._notify(Delivered(self._info, direction, deliveries, self._run.now()))
         self._run.out.extend(entry for each in deliveries for entry in each.entries)

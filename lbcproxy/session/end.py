@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from lbcproxy.deprecated import renamed_parameters
 from lbcproxy.session.direction import Direction
 
 __all__ = ["OPEN", "SILENT", "STOPPED", "STOPPED_AT_ONCE", "End", "EndCause"]
@@ -107,6 +108,7 @@ class End(msgspec.Struct, frozen=True):
         return {key: value for key, value in zip(_KEYS, values, strict=True) if value}
 
     @classmethod
+    @renamed_parameters(said="value")
     def from_dict(cls, value: object) -> End | None:
         """Return what `to_dict` was called on; None for any other value, as a file may have it."""
         if not isinstance(value, Mapping):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.end import End
 from lbcproxy.session.node_state import NodeStatistics, Stage
@@ -29,6 +30,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """How a session ended."""
+
+    facts = DeprecatedAttribute("info")
 
     info: SessionInfo
     end: End
@@ -54,6 +57,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How much of what happened is not recorded."""
+
+    words = DeprecatedAttribute("description")
 
     messages: Count = 0
     size: Count = msgspec.field(default=0, name="bytes")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from lbcproxy.deprecated import DeprecatedAttribute, renamed_parameters
 from lbcproxy.networks import Network
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Delivery, Entry
@@ -44,6 +45,16 @@ class Session:
         protocol_version: The version that was negotiated before, if that is known.
     """
 
+    held = DeprecatedAttribute("buffered_bytes")
+    injected = DeprecatedAttribute("inject")
+    leg_speaks = DeprecatedAttribute("set_codec")
+    legs_agreed = DeprecatedAttribute("set_versions")
+    let_go = DeprecatedAttribute("release_partial")
+    passes = DeprecatedAttribute("can_forward_unparsed")
+    waits = DeprecatedAttribute("is_partial")
+    want = DeprecatedAttribute("set_buffered_commands")
+
+    @renamed_parameters(wanted="buffered_commands", begins="at_stream_start")
     def __init__(
         self,
         number: int,

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from lbcproxy.deprecated import DeprecatedAttribute, renamed_parameters
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import HEADER_SIZE, Header, checksum, command_problem, unpack
 from lbcproxy.wire.junk import COMMAND_END, end_before_magic, has_valid_command, junk_limit
@@ -109,6 +110,14 @@ class Framer:
         buffered_commands: Frames of these commands are never cut into parts.
     """
 
+    astray = DeprecatedAttribute("desync_reason")
+    cut = DeprecatedAttribute("completed")
+    give = DeprecatedAttribute("configure")
+    held = DeprecatedAttribute("take_buffered")
+    let_go = DeprecatedAttribute("release_partial")
+    passes = DeprecatedAttribute("can_forward_unparsed")
+
+    @renamed_parameters(begins="at_stream_start", apart="individually", whole="buffered_commands")
     def __init__(
         self,
         network: Chain,
@@ -131,6 +140,7 @@ class Framer:
         self.completed: list[StreamItem] = []
         """The items that a call of `feed` had completed when it raised."""
 
+    @renamed_parameters(apart="individually", whole="buffered_commands")
     def configure(
         self,
         stream_above: int | None,

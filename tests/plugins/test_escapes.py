@@ -66,13 +66,13 @@ def test_what_a_hook_raises_is_named_and_the_traffic_goes_on(error, waits, polic
 @pytest.mark.parametrize("error", ESCAPES)
 def test_what_a_hook_for_events_raises_is_named(error, event, waits):
     """Other plugins are still called; an `on_end` that fails does not keep the session open."""
-    told = []
-    other = plugin(**{f"on_{event}": lambda self, *arguments: told.append(event)})
+    calls = []
+    other = plugin(**{f"on_{event}": lambda self, *arguments: calls.append(event)})
     trial = Trial(plugin(**{f"on_{event}": raising(error, waits=waits)}), other)
     if event == "end":
         trial.pipeline.end("over")
     trial.advance(1)
-    assert told == [event]
+    assert calls == [event]
     assert any(error.__name__ in words for words in trial.complaints)
     assert trial.to_upstream(Ping(1)) == "pass"
 
@@ -160,12 +160,12 @@ def test_a_plugin_that_cannot_be_made_for_a_session_fails_in_it(tmp_path, policy
         "class P(Plugin):\n  made = 0\n  def __init__(self):\n    P.made += 1\n"
         "    if P.made > 1: raise SystemExit('no more')",
     )
-    told = []
+    calls = []
     chain = chain_of([loaded(path)])
     [failed] = [each.plugin for each in chain.plugins]
-    other = plugin(on_start=lambda self, session: told.append(1))
+    other = plugin(on_start=lambda self, session: calls.append(1))
     trial = Trial(failed, other, policy=policy)
-    assert told == [1]
+    assert calls == [1]
     assert "no more" in trial.complaints[0]
     trial.to_upstream(Ping(1))
     assert trial.entries[-1].verdict == verdict

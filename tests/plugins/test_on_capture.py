@@ -121,5 +121,5 @@ def test_what_is_malformed_is_told(through, tmp_path):
     """The probe's capture has messages that no node would take."""
     before, _, seen = through("lbcd-probe")
     wrong = Counter(each.command for each in before if each.message and each.message.error)
-    told = Counter(command for kind, command in seen if kind == "error")
-    assert told == wrong
+    reported = Counter(command for kind, command in seen if kind == "error")
+    assert reported == wrong

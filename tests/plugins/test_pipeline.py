@@ -191,15 +191,15 @@ def test_what_is_malformed_reaches_on_error():
 
 def test_events_of_a_session_are_told_once():
     """Start, handshake, end."""
-    told = []
+    calls = []
     hooks = {
-        "on_start": lambda self, session: told.append(("start", str(session.info.client))),
-        "on_handshake": lambda self, session: told.append(session.upstream.version.user_agent),
-        "on_end": lambda self, session, why: told.append(why),
+        "on_start": lambda self, session: calls.append(("start", str(session.info.client))),
+        "on_handshake": lambda self, session: calls.append(session.upstream.version.user_agent),
+        "on_end": lambda self, session, why: calls.append(why),
     }
     trial = Trial(plugin(**hooks))
     trial.end("over")
-    assert told == [("start", "10.0.0.1:50000"), b"/upstream/", "over"]
+    assert calls == [("start", "10.0.0.1:50000"), b"/upstream/", "over"]
 
 
 def test_what_nobody_asks_for_is_not_held_nor_read():

@@ -105,17 +105,17 @@ def test_a_relay_that_is_idle_is_ended():
 
 def test_refusals_are_logged_once_a_minute(monkeypatch):
     """There may be thousands a second; none is forgotten."""
-    clock, told = Clock(), []
+    clock, warnings = Clock(), []
     refusals = RejectedClients(clock)
     clock.advance(1)
-    log = SimpleNamespace(warn=lambda words, **fields: told.append(fields))
+    log = SimpleNamespace(warn=lambda text, **fields: warnings.append(fields))
     monkeypatch.setattr(RejectedClients, "log", log)
     for _ in range(1000):
-        refusals.tell(Endpoint("127.0.0.1", 1), "10.0.0.1", "full")
-    assert [fields["more"] for fields in told] == [""]
+        refusals.record(Endpoint("127.0.0.1", 1), "10.0.0.1", "full")
+    assert [fields["more"] for fields in warnings] == [""]
     clock.advance(LOG_INTERVAL)
-    refusals.tell(Endpoint("127.0.0.1", 1), "10.0.0.1", "full")
-    assert told[-1]["more"] == "; 999 more since the last such line"
+    refusals.record(Endpoint("127.0.0.1", 1), "10.0.0.1", "full")
+    assert warnings[-1]["more"] == "; 999 more since the last such line"
 
 
 @pytest.mark.parametrize("who", ["client", "upstream"])

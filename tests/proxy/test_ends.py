@@ -109,7 +109,7 @@ def test_an_orderly_end_while_the_upstream_is_dialled_is_orderly(tmp_path, how, 
     scene.settle()
     assert "abort" not in scene.client.calls
     assert scene.client.calls[-1] == "close"
-    assert not [each for each in scene.observer.told if each[0] == "reset"]
+    assert not [each for each in scene.observer.events if each[0] == "reset"]
     assert [each.end for each in scene.observer.summaries] == [end]
     assert taped.report().end == end
     assert not taped.has_reset

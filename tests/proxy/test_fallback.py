@@ -40,12 +40,12 @@ def test_observers_are_notified_of_the_upstream_that_was_connected():
     scene = Scene(Facts(), upstreams=(FIRST, UPSTREAM))
     scene.client.arrive(PING)
     scene.clock.advance(3)
-    assert scene.observer.told == []
+    assert scene.observer.events == []
     scene.answer()
     scene.client.arrive(PING)
     now = 3 * 10**9 + 1
     assert scene.observer.upstreams == [("started", UPSTREAM, now), ("connected", UPSTREAM, now)]
-    assert [words[0] for words in scene.observer.told] == [
+    assert [words[0] for words in scene.observer.events] == [
         "started",
         "passed",
         "upstream connected",
@@ -63,8 +63,8 @@ def test_a_session_that_never_connects_is_reported_too(gives_up: bool):
     else:
         scene.dialling.errback(Refused(111))
     scene.settle()
-    told = scene.observer.told
-    assert [words[0] for words in told] == ["started", "passed", "reset", "ended"]
+    happened = scene.observer.events
+    assert [each[0] for each in happened] == ["started", "passed", "reset", "ended"]
     assert scene.observer.passed_bytes(UP) == PING
     assert scene.calls_left == 0
 
@@ -91,9 +91,9 @@ def test_terminate_reports_the_upstream_that_was_connected():
     """What the client said before comes first, as it happened."""
     scene = TerminateScene(upstreams=(FIRST, UPSTREAM))
     scene.says("client", CLIENT)
-    assert scene.observer.told == []
+    assert scene.observer.events == []
     scene.answer()
-    assert [words[0] for words in scene.observer.told][:3] == [
+    assert [words[0] for words in scene.observer.events][:3] == [
         "started",
         "passed",
         "upstream connected",

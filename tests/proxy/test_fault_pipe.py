@@ -215,7 +215,7 @@ def test_a_reset_of_a_fault_is_one_on_both_legs():
     scene.settle()
     assert scene.client.aborted
     assert scene.upstream.aborted
-    assert ("reset", UP) in scene.observer.told
+    assert ("reset", UP) in scene.observer.events
     assert scene.observer.whys == ["fault reset_peer_upstream"]
     assert scene.calls_left == 0
 

@@ -71,9 +71,9 @@ def test_cores_own_conversation_goes_through():
     handshake = ["version", "wtxidrelay", "sendaddrv2", "verack"]
     assert scene.commands("upstream") == [*handshake, "getaddr", "inv", "ping"]
     scene.client.got = b""
-    told = [SendCmpct(False, 2), Ping(5), FeeFilter(1000), GetData(WTX.inventory), Pong(1)]
-    scene.says("upstream", *told).settle()
-    assert scene.client.got == b"".join(map(encoded, told))
+    relayed = [SendCmpct(False, 2), Ping(5), FeeFilter(1000), GetData(WTX.inventory), Pong(1)]
+    scene.says("upstream", *relayed).settle()
+    assert scene.client.got == b"".join(map(encoded, relayed))
 
 
 @pytest.mark.parametrize("relay", [True, False])

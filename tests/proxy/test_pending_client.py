@@ -212,7 +212,7 @@ def test_an_upstream_that_refuses_is_reported_as_such():
     assert scene.client.got == b"\5\0\5\5" + NO_ADDRESS
     assert not scene.client.aborted
     assert not scene.client.connected
-    assert scene.observer.told[-2:] == [
+    assert scene.observer.events[-2:] == [
         ("reset", DOWN),
         ("ended", "upstream unreachable: Connection refused"),
     ]
@@ -252,7 +252,7 @@ def test_a_client_that_says_too_little_is_ended(said: bytes, lines):
     scene.clock.advance(0.1)
     scene.client.read()
     assert lines == ["[#1 10.0.0.1:1] refused: it has not said in 10 s where it wants to go"]
-    assert scene.observer.told == []
+    assert scene.observer.events == []
     assert scene.over
 
 

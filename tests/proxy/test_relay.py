@@ -69,7 +69,7 @@ def test_bytes_are_sent_on_before_they_are_looked_at(sender: str):
     scene.observer.on_passed = lambda: seen.append(sink.waiting)
     source.arrive(PING)
     assert seen == [PING]
-    assert scene.observer.told[-1] == ("passed", direction, PING)
+    assert scene.observer.events[-1] == ("passed", direction, PING)
 
 
 @both_ways
@@ -199,9 +199,9 @@ def test_a_client_that_finishes_during_the_dial_is_still_heard():
 def test_observers_learn_when_the_upstream_is_there():
     """A capture of both legs needs the address that the upstream saw."""
     scene = Scene()
-    assert scene.observer.told == [("started",)]
+    assert scene.observer.events == [("started",)]
     scene.answer()
-    assert scene.observer.told[1:] == [("upstream connected", ("10.0.0.2", 2))]
+    assert scene.observer.events[1:] == [("upstream connected", ("10.0.0.2", 2))]
 
 
 @pytest.mark.parametrize("error", [Refused(), DialTimeout(), OSError("no route")])
@@ -215,7 +215,7 @@ def test_a_client_of_an_unreachable_upstream_is_reset(error: Exception, warnings
     assert len(scene.ended) == 1
     [summary] = scene.observer.summaries
     assert summary.why.startswith("upstream unreachable: ")
-    assert ("reset", DOWN) in scene.observer.told
+    assert ("reset", DOWN) in scene.observer.events
     assert scene.calls_left == 0
     assert warnings == []
 
@@ -226,7 +226,7 @@ def test_a_client_that_gives_up_during_the_dial_ends_the_session(warnings: list[
     scene.client.reset()
     scene.settle()
     assert len(scene.ended) == 1
-    assert scene.observer.told[-1] == ("ended", "client reset")
+    assert scene.observer.events[-1] == ("ended", "client reset")
     assert scene.calls_left == 0
     assert warnings == []
 
@@ -237,7 +237,7 @@ def test_stopping_during_the_dial_ends_the_session(warnings: list[str]):
     scene.relay.stop()
     scene.settle()
     assert len(scene.ended) == 1
-    assert scene.observer.told[-1] == ("ended", "proxy stopped")
+    assert scene.observer.events[-1] == ("ended", "proxy stopped")
     assert scene.calls_left == 0
     assert warnings == []
 
@@ -265,7 +265,7 @@ def test_a_half_close_is_mirrored(sender: str):
     assert not source.connected
     assert not sink.connected
     assert len(scene.ended) == 1
-    ends = [words for words in scene.observer.told if words[0] in ("finished", "reset", "ended")]
+    ends = [words for words in scene.observer.events if words[0] in ("finished", "reset", "ended")]
     assert ends == [
         ("finished", direction),
         ("finished", direction.other),
@@ -301,7 +301,7 @@ def test_a_reset_is_mirrored_as_one(sender: str):
     assert sink.got == PING
     assert sink.aborted
     assert len(scene.ended) == 1
-    assert scene.observer.told[-1] == ("ended", f"{sender} reset")
+    assert scene.observer.events[-1] == ("ended", f"{sender} reset")
     assert scene.calls_left == 0
 
 
@@ -312,7 +312,7 @@ def test_a_reset_is_reported_only_for_the_side_that_sent_it(sender: str):
     source, _, direction = sides(scene, sender)
     source.reset()
     scene.settle()
-    assert scene.observer.told[2:] == [("reset", direction), ("ended", f"{sender} reset")]
+    assert scene.observer.events[2:] == [("reset", direction), ("ended", f"{sender} reset")]
 
 
 @both_ways
@@ -358,7 +358,7 @@ def test_stop_sends_what_has_been_received_and_closes():
     assert not scene.client.aborted
     assert not scene.upstream.aborted
     assert len(scene.ended) == 1
-    assert scene.observer.told[-1] == ("ended", "proxy stopped")
+    assert scene.observer.events[-1] == ("ended", "proxy stopped")
     assert scene.calls_left == 0
 
 
@@ -378,8 +378,8 @@ def test_a_node_that_does_not_read_cannot_hold_a_stop_up(sender: str):
     scene.settle(reading=[source])
     assert sink.aborted
     assert len(scene.ended) == 1
-    assert scene.observer.told[-1] == ("ended", "proxy stopped")
-    assert "reset" not in [words[0] for words in scene.observer.told]  # the cut was ours
+    assert scene.observer.events[-1] == ("ended", "proxy stopped")
+    assert "reset" not in [words[0] for words in scene.observer.events]  # the cut was ours
     assert scene.calls_left == 0
 
 
@@ -400,8 +400,8 @@ def test_an_abort_is_said_to_be_the_proxy_s():
     scene = Scene().answer()
     scene.relay.abort()
     scene.settle()
-    assert scene.observer.told[-1][1].startswith("proxy")
-    assert [words for words in scene.observer.told if words[0] == "reset"] == []
+    assert scene.observer.events[-1][1].startswith("proxy")
+    assert [words for words in scene.observer.events if words[0] == "reset"] == []
 
 
 @both_ways
@@ -411,7 +411,7 @@ def test_an_incomplete_message_is_reported_at_the_end(sender: str):
     source, _, direction = sides(scene, sender)
     source.arrive(PING[:-3])
     source.finish()
-    assert scene.observer.told[-2:] == [
+    assert scene.observer.events[-2:] == [
         ("passed", direction, PING[:-3]),
         ("finished", direction),
     ]
@@ -446,7 +446,7 @@ def test_a_node_that_never_reads_the_rest_is_cut_in_the_end(sender: str):
     scene.settle(reading=[source])
     assert sink.aborted
     assert len(scene.ended) == 1
-    assert [words[:2] for words in scene.observer.told[3:-1]] == [
+    assert [words[:2] for words in scene.observer.events[3:-1]] == [
         ("finished", direction.other),
         ("finished", direction),
     ]
@@ -471,7 +471,7 @@ def test_a_failing_observer_does_not_harm_the_traffic(word: str, warnings: list[
     assert (scene.upstream.got, scene.client.got) == (PING + PING, PONG)
     assert not scene.client.connected
     assert len(scene.ended) == 1
-    assert scene.observer.told[-1][0] == word  # and nothing after it
+    assert scene.observer.events[-1][0] == word  # and nothing after it
     assert len(warnings) == 1
     assert scene.calls_left == 0
 
@@ -546,8 +546,8 @@ def test_whatever_happens_a_session_ends_and_leaves_nothing(steps: list[tuple[st
     assert sent["client"].startswith(scene.upstream.got)
     assert sent["upstream"].startswith(scene.client.got)
     assert len(scene.ended) == 1
-    assert [words[0] for words in scene.observer.told].count("ended") == 1
-    assert scene.observer.told[-1][0] == "ended"
+    assert [words[0] for words in scene.observer.events].count("ended") == 1
+    assert scene.observer.events[-1][0] == "ended"
     assert not scene.client.connected
     assert not (dialled and scene.upstream.connected)
     assert scene.calls_left == 0

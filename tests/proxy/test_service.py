@@ -119,7 +119,7 @@ def test_stopping_closes_listeners_and_sessions(loop: Loop):
                 closer.join(10)
                 assert not closer.is_alive()
         assert not accepts(proxy.ports[0])
-        assert proxy.observer.told[-1] == ("ended", "proxy stopped")
+        assert proxy.observer.events[-1] == ("ended", "proxy stopped")
 
 
 def test_a_half_close_passes(start: Start):
@@ -134,7 +134,7 @@ def test_a_half_close_passes(start: Start):
             node.shutdown(socket.SHUT_WR)
             assert read_to_end(client) == b"answer"
         wait_until("the session is over", lambda: proxy.service.sessions == ())
-        assert proxy.observer.told[-1] == ("ended", "client closed")
+        assert proxy.observer.events[-1] == ("ended", "client closed")
 
 
 @pytest.mark.parametrize("who", ["client", "upstream"])
@@ -150,7 +150,7 @@ def test_a_reset_passes(start: Start, who: str):
             with pytest.raises(ConnectionResetError):
                 read_to_end(sink)
         wait_until("the session is over", lambda: proxy.service.sessions == ())
-        assert proxy.observer.told[-1] == ("ended", f"{who} reset")
+        assert proxy.observer.events[-1] == ("ended", f"{who} reset")
 
 
 def test_a_client_of_a_refusing_upstream_is_reset(start: Start):
@@ -163,7 +163,7 @@ def test_a_client_of_a_refusing_upstream_is_reset(start: Start):
     ):
         read_to_end(client)
     wait_until("the session is over", lambda: proxy.service.sessions == ())
-    assert proxy.observer.told[-1][1] == "upstream unreachable: Connection refused"
+    assert proxy.observer.events[-1][1] == "upstream unreachable: Connection refused"
 
 
 def test_many_clients_have_sessions_of_their_own(start: Start):

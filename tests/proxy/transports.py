@@ -176,7 +176,7 @@ class Recording:
     """Keeps the events of all sessions in one list; raises at one of them if it is asked to."""
 
     def __init__(self, fails_at: str = "") -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.events: list[tuple[Any, ...]] = []
         self.summaries: list[SessionSummary] = []
         self.deliveries: list[Delivery] = []
         self.on_passed: Any = lambda: None
@@ -191,22 +191,22 @@ class Recording:
                 self.on_passed()
                 self.deliveries += event.deliveries
                 raw = b"".join(each.raw for each in event.deliveries)
-                self.tell("passed", event.direction, raw)
+                self.record("passed", event.direction, raw)
             case SessionStarted():
-                self.tell("started")
+                self.record("started")
             case UpstreamConnected():
-                self.tell("upstream connected", event.info.local)
+                self.record("upstream connected", event.info.local)
             case DirectionClosed():
-                self.tell("finished", event.direction)
+                self.record("finished", event.direction)
             case SessionReset():
-                self.tell("reset", event.direction)
+                self.record("reset", event.direction)
             case SessionEnded():
                 self.summaries.append(event.summary)
-                self.tell("ended", event.summary.why)
+                self.record("ended", event.summary.why)
 
-    def tell(self, *words: Any) -> None:
-        self.told.append(words)
-        if words[0] == self._fails_at:
+    def record(self, *event: Any) -> None:
+        self.events.append(event)
+        if event[0] == self._fails_at:
             raise RuntimeError("a defect in an observer")
 
     @property
@@ -215,9 +215,9 @@ class Recording:
         return [each.why for each in self.summaries]
 
     def passed_bytes(self, direction: Direction) -> bytes:
-        """All bytes that were said to pass in a direction."""
+        """All bytes of `Delivered` events in a direction."""
         return b"".join(
-            words[2] for words in self.told if words[0] == "passed" and words[1] is direction
+            event[2] for event in self.events if event[0] == "passed" and event[1] is direction
         )
 
 

@@ -254,9 +254,9 @@ def test_step_by_step_it_asks_before_each_message(conversation):
 def test_the_live_conversation_can_be_recorded_and_compared_again(conversation, path, tmp_path):
     """The comparison of both captures says the same as the report."""
     out = tmp_path / "out.pcapng"
-    told = Recording()
+    recording = Recording()
     with out.open("wb") as file:
-        play = Play(conversation, observers=[Recorder(file.write, network=NETWORK.id), told])
+        play = Play(conversation, observers=[Recorder(file.write, network=NETWORK.id), recording])
         play.begin()
         play.received()
         play.say(version(2, 6, b"/node/"), VerAck())
@@ -268,8 +268,8 @@ def test_the_live_conversation_can_be_recorded_and_compared_again(conversation, 
     assert report.count == 2
     again = Diff(open_capture(path), open_capture(out), IgnoredFields()).run()
     assert again.differences == report.differences
-    assert told.told[0] == ("started",)
-    assert told.summaries[0].why == "played to the end"
+    assert recording.events[0] == ("started",)
+    assert recording.summaries[0].why == "played to the end"
     assert {entry.direction for entry in open_capture(out)} == set(Direction)
 
 

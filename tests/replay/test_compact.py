@@ -52,7 +52,7 @@ def wants_at(block: Block, *indexes: int) -> GetBlockTxn:
     return GetBlockTxn(block.header.hash, deltas)
 
 
-def told(cursor: Any, record: Any) -> bytes | str:
+def answer_of(cursor: Any, record: Any) -> bytes | str:
     """The payload of the answer, which comes first; "unknown" if there is none."""
     first = next(cursor.handle(asks(record)))
     if isinstance(first, UnansweredRequest):
@@ -72,8 +72,8 @@ def test_a_block_is_put_together_of_transactions_that_had_passed(number: int, sp
     """Whoever had sent them; the ids may be with witness or without."""
     sent = [(says if speaker == "node" else asks)(each) for each in FIVE[1:]]
     cursor = start_cursor(talk(*sent, says(compact_block(WHOLE, number=number))))
-    assert told(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
-    assert told(cursor, wants(WHOLE, InvType.BLOCK)) == BARE.encode(WHOLE)
+    assert answer_of(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
+    assert answer_of(cursor, wants(WHOLE, InvType.BLOCK)) == BARE.encode(WHOLE)
 
 
 def test_a_block_is_put_together_of_what_was_asked_for_behind_it():
@@ -85,7 +85,7 @@ def test_a_block_is_put_together_of_what_was_asked_for_behind_it():
         says(BlockTxn(WHOLE.header.hash, (FIVE[1], FIVE[3], FIVE[4]))),
     )
     cursor = start_cursor(conversation)
-    assert told(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
+    assert answer_of(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
 
 
 @pytest.mark.parametrize("indexes", [(0,), (2,), (1, 3), (0, 1, 2, 3, 4), (4,)])
@@ -97,23 +97,23 @@ def test_transactions_of_any_places_are_given(form: str, indexes: tuple[int, ...
     else:
         conversation = talk(*map(says, FIVE[1:4]), says(compact_block(WHOLE, (0, 4))))
     wanted = BlockTxn(WHOLE.header.hash, tuple(FIVE[at] for at in indexes))
-    assert told(start_cursor(conversation), wants_at(WHOLE, *indexes)) == CODEC.encode(wanted)
+    assert answer_of(start_cursor(conversation), wants_at(WHOLE, *indexes)) == CODEC.encode(wanted)
 
 
 def test_what_is_known_of_a_block_is_given_though_the_rest_is_not():
     """The block is unknown then, and so are its other transactions."""
     cursor = start_cursor(talk(says(FIVE[1]), says(compact_block(WHOLE))))
     one = BlockTxn(WHOLE.header.hash, FIVE[:2])
-    assert told(cursor, wants_at(WHOLE, 0, 1)) == CODEC.encode(one)
-    assert told(cursor, wants_at(WHOLE, 1, 2)) == "unknown"
-    assert told(cursor, wants(WHOLE)) == "unknown"
+    assert answer_of(cursor, wants_at(WHOLE, 0, 1)) == CODEC.encode(one)
+    assert answer_of(cursor, wants_at(WHOLE, 1, 2)) == "unknown"
+    assert answer_of(cursor, wants(WHOLE)) == "unknown"
 
 
 def test_places_that_a_block_does_not_have_are_unknown():
     """Nobody may be told something made up."""
     cursor = start_cursor(talk(asks(wants(WHOLE)), says(WHOLE)))
-    assert told(cursor, wants_at(WHOLE, 5)) == "unknown"
-    assert told(cursor, GetBlockTxn(b"?" * 32, (0,))) == "unknown"
+    assert answer_of(cursor, wants_at(WHOLE, 5)) == "unknown"
+    assert answer_of(cursor, GetBlockTxn(b"?" * 32, (0,))) == "unknown"
 
 
 def test_transactions_of_another_root_are_not_served():
@@ -123,7 +123,7 @@ def test_transactions_of_another_root_are_not_served():
     key_of = compact_block(Block(other.header, WHOLE.transactions))
     forged = CmpctBlock(other.header, forged.nonce, key_of.short_ids, forged.prefilled)
     cursor = start_cursor(talk(*map(says, FIVE[1:]), says(forged)))
-    assert told(cursor, wants(other)) == "unknown"
+    assert answer_of(cursor, wants(other)) == "unknown"
 
 
 def test_two_equal_short_ids_are_not_guessed():
@@ -131,8 +131,10 @@ def test_two_equal_short_ids_are_not_guessed():
     made = compact_block(WHOLE)
     same = CmpctBlock(made.header, made.nonce, (made.short_ids[0],) * 4, made.prefilled)
     cursor = start_cursor(talk(*map(says, FIVE[1:]), says(same)))
-    assert told(cursor, wants(WHOLE)) == "unknown"
-    assert told(cursor, wants_at(WHOLE, 0)) == CODEC.encode(BlockTxn(WHOLE.header.hash, FIVE[:1]))
+    assert answer_of(cursor, wants(WHOLE)) == "unknown"
+    assert answer_of(cursor, wants_at(WHOLE, 0)) == CODEC.encode(
+        BlockTxn(WHOLE.header.hash, FIVE[:1])
+    )
 
 
 def test_a_second_compact_block_may_help_the_first():
@@ -140,7 +142,7 @@ def test_a_second_compact_block_may_help_the_first():
     cursor = start_cursor(
         talk(says(compact_block(WHOLE, (0, 1, 2))), asks(compact_block(WHOLE, (0, 3, 4))))
     )
-    assert told(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
+    assert answer_of(cursor, wants(WHOLE)) == CODEC.encode(WHOLE)
 
 
 def test_a_block_that_was_not_there_is_served_if_it_can_be_put_together():
@@ -149,13 +151,13 @@ def test_a_block_that_was_not_there_is_served_if_it_can_be_put_together():
     conversation = talk(
         asks(wants(WHOLE)), says(missing), *map(says, FIVE[1:]), says(compact_block(WHOLE))
     )
-    assert told(start_cursor(conversation), wants(WHOLE)) == CODEC.encode(WHOLE)
+    assert answer_of(start_cursor(conversation), wants(WHOLE)) == CODEC.encode(WHOLE)
 
 
 def test_who_wants_a_compact_block_gets_the_whole_one_if_there_is_no_other():
     """Core does the same for all but the newest blocks."""
     cursor = start_cursor(talk(asks(wants(WHOLE)), says(WHOLE)))
-    assert told(cursor, wants(WHOLE, InvType.CMPCT_BLOCK)) == CODEC.encode(WHOLE)
+    assert answer_of(cursor, wants(WHOLE, InvType.CMPCT_BLOCK)) == CODEC.encode(WHOLE)
 
 
 def test_a_compact_block_is_named_to_a_client_that_does_not_take_any():
@@ -171,4 +173,6 @@ def test_a_compact_block_is_named_to_a_client_that_does_not_take_any():
 def test_a_block_of_one_transaction_needs_no_other():
     """Most blocks of a regtest."""
     lone = block_of(FIVE[0])
-    assert told(start_cursor(talk(says(compact_block(lone)))), wants(lone)) == CODEC.encode(lone)
+    assert answer_of(start_cursor(talk(says(compact_block(lone)))), wants(lone)) == CODEC.encode(
+        lone
+    )

@@ -226,8 +226,8 @@ def test_a_difference_is_found_and_is_the_first(name):
 
     turned = compared([*planted.lines, at_the_end], TALK).differences
     kinds = {"missing": "extra", "extra": "missing", "different": "different"}
-    told = [(each.kind, each.command) for each in turned if each.position == turned[0].position]
-    assert (kinds[planted.kind], planted.command) in told
+    reported = [(each.kind, each.command) for each in turned if each.position == turned[0].position]
+    assert (kinds[planted.kind], planted.command) in reported
 
 
 def test_a_difference_says_which_messages_it_is_about():

@@ -45,7 +45,7 @@ NO_STOP = bytes(32)
 LIVE = ("version", "verack", "ping", "pong")
 
 
-def told(cursor, *records):
+def answers_of(cursor, *records):
     """What the place says to these messages, the unknown left out: records, all of them sound."""
     found = []
     for record in records:
@@ -175,7 +175,7 @@ def test_another_locator_is_answered_from_the_recorded_chain():
     cursor = start_cursor(conversation)
 
     def asked(locator, stop=NO_STOP):
-        [answer] = told(cursor, GetHeaders(VERSION, locator, stop))
+        [answer] = answers_of(cursor, GetHeaders(VERSION, locator, stop))
         return list(answer.headers)
 
     assert asked((hashes[3],)) == headers[4:]
@@ -193,9 +193,9 @@ def test_getblocks_is_answered_from_the_same_chain():
     conversation, blocks, _ = chain_talk(10)
     hashes = [block.header.hash for block in blocks]
     cursor = start_cursor(conversation)
-    [inv] = told(cursor, GetBlocks(VERSION, (hashes[6],), NO_STOP))
+    [inv] = answers_of(cursor, GetBlocks(VERSION, (hashes[6],), NO_STOP))
     assert inv == Inv(things(InvType.BLOCK, *hashes[7:]))
-    assert told(cursor, GetBlocks(VERSION, (hashes[-1],), NO_STOP)) == []
+    assert answers_of(cursor, GetBlocks(VERSION, (hashes[-1],), NO_STOP)) == []
     assert cursor.stats.unknown == {}
 
 
@@ -207,7 +207,7 @@ def test_a_branch_leads_back_to_the_longest_chain():
     conversation.append(asks(branch[1]), 0)
     cursor = start_cursor(conversation)
     locator = (branch[1].header.hash,)
-    [answer] = told(cursor, GetHeaders(VERSION, locator, NO_STOP))
+    [answer] = answers_of(cursor, GetHeaders(VERSION, locator, NO_STOP))
     assert list(answer.headers) == [block.header for block in blocks[5:]]
 
 
@@ -219,13 +219,13 @@ def test_more_blocks_than_may_be_named_are_led_to():
     cursor._next = len(cursor._answers.unsolicited)  # the blocks themselves came unsolicited
     locator, got = genesis, []
     while True:
-        answer = told(cursor, GetBlocks(VERSION, (locator,), NO_STOP))
+        answer = answers_of(cursor, GetBlocks(VERSION, (locator,), NO_STOP))
         if not answer:
             break
         [inv] = answer
         got += [thing.hash for thing in inv.inventory]
-        told_with = told(cursor, GetData(inv.inventory))
-        tip = [each for each in told_with if isinstance(each, Inv)]
+        answers_with = answers_of(cursor, GetData(inv.inventory))
+        tip = [each for each in answers_with if isinstance(each, Inv)]
         more = len(got) < 1200
         assert tip == ([Inv(things(InvType.BLOCK, hashes[-1]))] if more else [])
         locator = got[-1]
@@ -236,7 +236,7 @@ def test_2000_headers_are_the_most():
     """Then the client asks on."""
     conversation, blocks, _ = chain_talk(2100)
     cursor = start_cursor(conversation)
-    [answer] = told(cursor, GetHeaders(VERSION, (blocks[9].header.hash,), NO_STOP))
+    [answer] = answers_of(cursor, GetHeaders(VERSION, (blocks[9].header.hash,), NO_STOP))
     assert len(answer.headers) == 2000
     assert answer.headers[0] == blocks[10].header
 
@@ -247,7 +247,7 @@ def test_a_recorded_answer_goes_before_the_chain():
     later = blocks_on(blocks[-1].header.hash, 1)
     conversation.append(says(Headers((later[0].header,))), 0)
     cursor = start_cursor(conversation)
-    [first] = told(cursor, GetHeaders(1, (genesis,), NO_STOP))[:1]
+    [first] = answers_of(cursor, GetHeaders(1, (genesis,), NO_STOP))[:1]
     assert len(first.headers) == 3
 
 
@@ -278,7 +278,7 @@ def test_a_question_left_behind_is_not_answered_later():
     answers = Answers(conversation, DOWN)
     assert [each.turn.command for each in answers.unsolicited] == ["inv"]
     cursor = ReplayCursor(answers, VERSION, Counter())
-    assert [type(each) for each in told(cursor, MemPool())] == [Inv]
+    assert [type(each) for each in answers_of(cursor, MemPool())] == [Inv]
     assert cursor.stats.unknown == {}  # the recorded node had not answered either
 
 
@@ -296,7 +296,7 @@ def test_what_is_not_there_is_said_in_one_message():
     )
     cursor = start_cursor(conversation)
     asked = GetData(things(InvType.TX, hashes[1], hashes[2], hashes[0]))
-    assert told(cursor, asked) == [there, NotFound(things(InvType.TX, hashes[1], hashes[0]))]
+    assert answers_of(cursor, asked) == [there, NotFound(things(InvType.TX, hashes[1], hashes[0]))]
 
 
 def test_what_is_unknown_is_told_apart():
@@ -306,7 +306,7 @@ def test_what_is_unknown_is_told_apart():
     cursor = start_cursor(conversation)
     strange = things(InvType.TX, b"a" * 32, b"b" * 32)
     mixed = GetData((strange[0], *things(InvType.TX, known.txid), strange[1]))
-    assert told(start_cursor(conversation), mixed) == [known]
+    assert answers_of(start_cursor(conversation), mixed) == [known]
     [left] = unknown(cursor, mixed)
     assert left.record == GetData(strange)
     command, raw = cursor.not_found(left)
@@ -323,7 +323,7 @@ def test_witnesses_are_given_to_who_asks_for_them(asked_with):
     flag = WITNESS_FLAG if asked_with else 0
     kind = InvType.TX | WITNESS_FLAG
     conversation = talk(asks(GetData(things(kind, signed.txid))), says(signed))
-    [got] = told(start_cursor(conversation), GetData(things(InvType.TX | flag, signed.txid)))
+    [got] = answers_of(start_cursor(conversation), GetData(things(InvType.TX | flag, signed.txid)))
     assert got.txid == signed.txid
     assert bool(got.inputs[0].witness) is asked_with
 
@@ -343,14 +343,14 @@ def test_a_transaction_has_two_names():
     signed = transaction(1, witness=True)
     conversation = talk(asks(GetData(things(InvType.TX | WITNESS_FLAG, signed.txid))), says(signed))
     cursor = start_cursor(conversation)
-    assert told(cursor, GetData(things(InvType.WTX, signed.wtxid))) == [signed]
+    assert answers_of(cursor, GetData(things(InvType.WTX, signed.wtxid))) == [signed]
 
 
 def test_a_node_has_what_the_client_gave_it():
     """A block that the client had mined is on the node's chain from then on."""
     [block] = blocks_on(None, 1)
     cursor = start_cursor(talk(asks(block)))
-    assert told(cursor, GetData(things(InvType.BLOCK, block.header.hash))) == [block]
+    assert answers_of(cursor, GetData(things(InvType.BLOCK, block.header.hash))) == [block]
 
 
 # Times.
@@ -368,7 +368,7 @@ def test_the_same_question_again_gets_its_next_answer():
         says(Inv(things(InvType.TX, one.txid, two.txid))),
     )
     cursor = start_cursor(conversation)
-    sizes = [len(told(cursor, MemPool())[0].inventory) for _ in range(4)]
+    sizes = [len(answers_of(cursor, MemPool())[0].inventory) for _ in range(4)]
     assert sizes == [1, 2, 2, 2]
     assert first == second.record
 
@@ -379,8 +379,8 @@ def test_each_client_has_its_own_place():
     answers = Answers(conversation, DOWN)
     one, other = (ReplayCursor(answers, VERSION, Counter()) for _ in range(2))
     question = GetHeaders(VERSION, (answers.chain.genesis,), NO_STOP)
-    assert [type(each) for each in told(one, question)] == [Headers, SendHeaders]
-    assert [type(each) for each in told(other, question)] == [Headers, SendHeaders]
+    assert [type(each) for each in answers_of(one, question)] == [Headers, SendHeaders]
+    assert [type(each) for each in answers_of(other, question)] == [Headers, SendHeaders]
 
 
 # What nobody asked for.
@@ -401,11 +401,11 @@ def test_the_unasked_comes_when_as_much_has_been_asked():
     cursor = start_cursor(conversation)
     codec = Codec(BITCOIN, VERSION)
     assert [codec.decode(name, raw[24:]) for name, raw in cursor.begin()] == [FeeFilter(1)]
-    assert told(cursor, Ping(1)) == []
-    assert told(cursor, GetData(things(InvType.TX, ids[2]))) == [given[2]]
-    assert told(cursor, GetData(things(InvType.TX, ids[0]))) == [given[0]]
+    assert answers_of(cursor, Ping(1)) == []
+    assert answers_of(cursor, GetData(things(InvType.TX, ids[2]))) == [given[2]]
+    assert answers_of(cursor, GetData(things(InvType.TX, ids[0]))) == [given[0]]
     assert cursor.stats.unsent == 2
-    assert told(cursor, GetData(things(InvType.TX, ids[1]))) == [given[1], FeeFilter(2)]
+    assert answers_of(cursor, GetData(things(InvType.TX, ids[1]))) == [given[1], FeeFilter(2)]
     assert str(cursor.stats) == "3 questions answered, 1 unrequested not reached"
 
 

@@ -221,10 +221,10 @@ def test_another_answer_is_an_answer(stage):
     assert stage.say(Headers(others)) == ["getdata"]
     assert stage.say(missing(*HEADERS[:3])) == ["ping"]
     stage.say(Pong(stage.sent[-1].message.record.nonce), TALK[14][1], BLOCKS[3])
-    told = [(each.kind, each.command) for each in stage.part().differences]
-    assert told[0] == ("different", "headers")
-    assert told.count(("missing", "block")) == 3
-    assert told.count(("extra", "notfound")) == 1
+    reported = [(each.kind, each.command) for each in stage.part().differences]
+    assert reported[0] == ("different", "headers")
+    assert reported.count(("missing", "block")) == 3
+    assert reported.count(("extra", "notfound")) == 1
 
 
 def test_what_is_ignored_is_not_waited_for(path, play):

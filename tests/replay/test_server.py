@@ -248,19 +248,19 @@ def test_the_client_s_side_can_be_played(loop, serve):
 
 def test_what_passes_is_shown(loop, serve):
     """Observers are told of the session as of a proxy's."""
-    told = []
+    seen = []
 
     class Watching:
         def session_started(self, info):
-            told.append(info)
+            seen.append(info)
             return self
 
         def handle(self, event):
             if isinstance(event, Delivered):
                 for delivery in event.deliveries:
-                    told.extend((event.direction, each.command) for each in delivery.entries)
+                    seen.extend((event.direction, each.command) for each in delivery.entries)
             if isinstance(event, SessionEnded):
-                told.append(event.summary.why)
+                seen.append(event.summary.why)
 
     server = serve(observers=[Watching()])
     client = Client(loop, server)
@@ -269,7 +269,7 @@ def test_what_passes_is_shown(loop, serve):
     client.close()
     wait_until("it is gone", lambda: server.clients == 0)
     up, down = Direction.TO_UPSTREAM, Direction.TO_CLIENT
-    info, *passed, why = told
+    info, *passed, why = seen
     assert info.listen == server.address
     assert passed[:2] == [(up, "version"), (down, "version")]
     assert (up, "ping") in passed

@@ -28,8 +28,8 @@ ORDERS = [
 ]
 
 
-def told(order):
-    """Give what is said in an order of sides."""
+def messages_in(order):
+    """Return the messages of both sides, in an order of sides."""
     sayings = [iter(each) for each in SAYINGS]
     return [next(sayings[side]) for side in order]
 
@@ -38,7 +38,7 @@ def told(order):
 def test_neither_is_ready_before_both_have_said_all(order):
     """Whatever the order; it was enough that one had."""
     core = session()
-    for number, (direction, raw) in enumerate(told(order), 1):
+    for number, (direction, raw) in enumerate(messages_in(order), 1):
         core.receive(direction, raw, number)
         stages = {core.client.stage, core.upstream.stage}
         assert (Stage.READY in stages) is (number == 4)
@@ -56,7 +56,7 @@ def test_the_log_a_ring_and_info_say_the_same(tmp_path, order, said, monkeypatch
     monkeypatch.setattr(events, "_log", lambda _, text: lines.append(text))
     play = FakeSessions(Recorder(file.write, network=NETWORK.id))
     play.start(1)
-    for direction, raw in told(order)[:said]:
+    for direction, raw in messages_in(order)[:said]:
         play.receive(1, raw, direction)
     record = play.observer.handle
 
@@ -82,16 +82,16 @@ def test_plugins_are_told_once_when_both_have_said_all():
     """Not when one has."""
 
     class Counting(Plugin):
-        told = 0
+        calls = 0
 
         def on_handshake(self, session):
-            self.told += 1
+            self.calls += 1
 
     plugin = Counting()
     trial = Trial(plugin, handshake=False)
     trial._send(UP, [version()])
     trial._send(DOWN, [version()])
     trial.to_upstream(VerAck())
-    assert plugin.told == 0
+    assert plugin.calls == 0
     trial.to_client(VerAck())
-    assert plugin.told == 1
+    assert plugin.calls == 1

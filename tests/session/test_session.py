@@ -33,7 +33,7 @@ LONG = framed(Inv(inventory=(InventoryVector(type=InvType.TX, hash=bytes(range(3
 """A frame whose payload of 108,003 bytes is cut through."""
 
 
-def told(found: list[Entry]) -> list[tuple[Any, ...]]:
+def entry_rows(found: list[Entry]) -> list[tuple[Any, ...]]:
     """What entries say, without their number; a run of junk as one."""
     result: list[tuple[Any, ...]] = []
     for entry in found:
@@ -45,7 +45,7 @@ def told(found: list[Entry]) -> list[tuple[Any, ...]]:
     return result
 
 
-def fed(chunks: list[bytes], stream_above: int | None = None) -> list[Delivery]:
+def receive_all(chunks: list[bytes], stream_above: int | None = None) -> list[Delivery]:
     """What a session says of one direction in these chunks, its end included."""
     core = session(stream_above)
     deliveries = [each for chunk in chunks for each in core.receive(UP, chunk, NOW)]
@@ -136,9 +136,9 @@ def test_any_split_gives_the_same_entries(stream: bytes, data: st.DataObject):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     places = [0, *cuts, len(stream)]
     chunks = [stream[start:end] for start, end in itertools.pairwise(places)]
-    whole, split = fed([stream]), fed(chunks)
+    whole, split = receive_all([stream]), receive_all(chunks)
     assert raw(whole) == raw(split) == stream
-    assert told(entries(split)) == told(entries(whole))
+    assert entry_rows(entries(split)) == entry_rows(entries(whole))
     assert b"".join(entry.raw for entry in entries(split)) == stream
 
 
@@ -146,10 +146,10 @@ def test_any_split_gives_the_same_entries(stream: bytes, data: st.DataObject):
 def test_one_byte_at_a_time_gives_the_same_entries(stream_above: int | None):
     """The worst split there is."""
     stream = b"junk" + version() + verack() + ping()[:-1] + ping() + b"\0" * 40 + ping() + b"end"
-    whole = fed([stream], stream_above)
-    split = fed([stream[place : place + 1] for place in range(len(stream))], stream_above)
+    whole = receive_all([stream], stream_above)
+    split = receive_all([stream[place : place + 1] for place in range(len(stream))], stream_above)
     assert raw(split) == stream
-    assert told(entries(split)) == told(entries(whole))
+    assert entry_rows(entries(split)) == entry_rows(entries(whole))
 
 
 @given(st.lists(pieces, max_size=6).map(b"".join), st.data())
@@ -158,10 +158,10 @@ def test_any_split_cut_through_passes_all_bytes(stream: bytes, data: st.DataObje
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     places = [0, *cuts, len(stream)]
     chunks = [stream[start:end] for start, end in itertools.pairwise(places)]
-    split = fed(chunks, STREAM_ABOVE)
+    split = receive_all(chunks, STREAM_ABOVE)
     assert raw(split) == stream
-    assert told(entries(split)) == told(entries(fed([stream], STREAM_ABOVE)))
-    whole = [entry for entry in entries(fed([stream])) if entry.message is not None]
+    assert entry_rows(entries(split)) == entry_rows(entries(receive_all([stream], STREAM_ABOVE)))
+    whole = [entry for entry in entries(receive_all([stream])) if entry.message is not None]
     found = [entry for entry in entries(split) if entry.message is not None and entry.raw]
     assert [entry.raw for entry in found] == [entry.raw for entry in whole]
 
@@ -331,7 +331,7 @@ def test_a_message_at_the_limit_is_whole():
 
 def test_a_long_message_is_whole_if_somebody_reads_it():
     """Scripts and trees ask for every message."""
-    [entry] = entries(fed([LONG[:1000], LONG[1000:]]))
+    [entry] = entries(receive_all([LONG[:1000], LONG[1000:]]))
     assert entry.raw == LONG
     assert entry.message is not None
     assert isinstance(entry.message.record, Inv)
@@ -339,7 +339,7 @@ def test_a_long_message_is_whole_if_somebody_reads_it():
 
 def test_a_long_message_with_a_bad_checksum_says_so_at_its_end():
     """It has passed by then, which is what the note is about."""
-    deliveries = fed([broken(LONG) + ping()], STREAM_ABOVE)
+    deliveries = receive_all([broken(LONG) + ping()], STREAM_ABOVE)
     assert raw(deliveries) == broken(LONG) + ping()
     [long, after] = entries(deliveries)
     assert "checksum is 00000000" in (long.error or "")

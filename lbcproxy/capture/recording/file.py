@@ -20,6 +20,7 @@ from lbcproxy.capture.recording.paths import (
     open_fresh,
     standard_output,
 )
+from lbcproxy.deprecated import DeprecatedAttribute, renamed_parameters
 from lbcproxy.errors import CaptureError
 from lbcproxy.private import OWNER, Access, make_folders
 
@@ -60,6 +61,15 @@ class CaptureFile:
         trusted: A folder below which a fresh file follows no symbolic link to a folder.
     """
 
+    abandon = DeprecatedAttribute("discard")
+    cut = DeprecatedAttribute("tail_size")
+    miss = DeprecatedAttribute("add_loss")
+    moved = DeprecatedAttribute("is_moved")
+    size = DeprecatedAttribute("initial_size")
+    write_whole = DeprecatedAttribute("write_at_once")
+    written_ns = DeprecatedAttribute("last_written_ns")
+
+    @renamed_parameters(told="notify", closed="on_closed")
     def __init__(
         self,
         path: str,

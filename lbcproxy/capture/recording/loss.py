@@ -7,6 +7,7 @@ from typing import BinaryIO, Self
 
 from lbcproxy.capture.formats.pcapng import MIN_BLOCK
 from lbcproxy.capture.writing.notes import lost_block
+from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.session import Lost
 
 __all__ = ["Loss", "block_before"]
@@ -14,6 +15,8 @@ __all__ = ["Loss", "block_before"]
 
 class Loss:
     """Messages, and bytes of capture, that were not written."""
+
+    said = DeprecatedAttribute("is_notified")
 
     def __init__(self, messages: int = 0, size: int = 0) -> None:
         self.messages = messages

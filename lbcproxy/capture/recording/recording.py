@@ -12,6 +12,7 @@ from lbcproxy.capture.recording.rotation import PER, OpenFile, RecordingSettings
 from lbcproxy.capture.recording.selection import select
 from lbcproxy.capture.writing.recorder import SessionRecorder
 from lbcproxy.capture.writing.session_state import SessionState
+from lbcproxy.deprecated import DeprecatedAttribute, renamed_parameters
 from lbcproxy.filters import Filter
 from lbcproxy.session import Lost, SessionInfo
 from lbcproxy.session.events import (
@@ -41,6 +42,9 @@ class Recording:
         on_closed: Called with each complete file, in the disk's thread.
     """
 
+    over = DeprecatedAttribute("forget")
+
+    @renamed_parameters(told="notify", wanted="selection", closed="on_closed")
     def __init__(
         self,
         settings: RecordingSettings,

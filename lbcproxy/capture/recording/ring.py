@@ -22,6 +22,7 @@ from lbcproxy.capture.recording.ring_writer import RingWriter
 from lbcproxy.capture.recording.triggers import error_in, reason_of_end
 from lbcproxy.capture.writing.recorder import Recorder
 from lbcproxy.capture.writing.session_state import SessionState, from_next_message, without_records
+from lbcproxy.deprecated import renamed_parameters
 from lbcproxy.private import OWNER, Access
 from lbcproxy.session import Direction, SessionInfo
 from lbcproxy.session.events import (
@@ -220,6 +221,7 @@ class Rings:
         clock: Returns seconds.
     """
 
+    @renamed_parameters(told="notify", bound="budget", closed="on_closed")
     def __init__(
         self,
         settings: RingSettings,

@@ -8,6 +8,7 @@ import msgspec
 
 from lbcproxy.capture.recording.recording import RecordedSession, Recording
 from lbcproxy.capture.writing.session_state import SessionState, from_next_message
+from lbcproxy.deprecated import renamed_parameters
 from lbcproxy.session import Direction, SessionInfo
 from lbcproxy.session.events import (
     Delivered,
@@ -31,6 +32,7 @@ class Choice:
         self.peers: dict[str, bool] = {}
         """Hosts with a choice of their own."""
 
+    @renamed_parameters(facts="info")
     def of(self, info: SessionInfo) -> bool:
         """Return whether a session that begins is recorded."""
         for host in (info.client.host, info.upstream.host):

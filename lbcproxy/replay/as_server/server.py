@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
+from lbcproxy.deprecated import DeprecatedAttribute, renamed_parameters
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import CaptureError
 from lbcproxy.peer.log import LOG_FILTER
@@ -61,6 +62,10 @@ class ReplayServer:
         ended: Called with the number of a client that left, and how its requests were answered.
         now: Returns the time in nanoseconds since 1970.
     """
+
+    actor_gone = DeprecatedAttribute("peer_gone")
+    looks = DeprecatedAttribute("deferred")
+    new_actor = DeprecatedAttribute("new_peer")
 
     def __init__(
         self,
@@ -150,7 +155,7 @@ class ReplayServer:
         """Return the node for a new client, or None if there are too many clients."""
         if len(self._peers) >= MAX_CLIENTS:
             why = f"there are {MAX_CLIENTS} clients already"
-            self._refused.tell(self.address, address, why)
+            self._refused.record(self.address, address, why)
             return None
         peer = ReplayPeer(self, next(self._numbers))
         self._peers.add(peer)
@@ -173,12 +178,14 @@ class ReplayServer:
             for each in waiting:
                 each.callback(None)
 
+    @renamed_parameters(question="request")
     def note_unknown(self, request: Message) -> None:
         """Record a request without a response."""
         self._unknown_size += len(request.raw)
         if len(self.unknown) < MAX_UNKNOWN and self._unknown_size < MAX_UNKNOWN_BYTES:
             self.unknown.append(request)
 
+    @renamed_parameters(question="request")
     def learn(self, request: Message, answers: Sequence[Message]) -> None:
         """Add a request and its responses to the conversation, for all later clients."""
         for message in (request, *answers):

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import groupby, zip_longest
 from typing import TypeAlias
 
+from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.replay.comparing.difference import (
     MAX_DIFFERENCES,
     ComparisonReport,
@@ -57,6 +58,10 @@ class Comparison:
         ignored: The fields and commands that are not compared.
         session: The session's number in the first capture.
     """
+
+    add = DeprecatedAttribute("add_difference")
+    awaited = DeprecatedAttribute("count_awaited")
+    take = DeprecatedAttribute("add_message")
 
     def __init__(self, ignored: IgnoredFields, session: int = 1) -> None:
         self._ignored = ignored

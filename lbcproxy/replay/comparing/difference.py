@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.json_types import JsonObject
 from lbcproxy.replay.comparing.fields import FieldDifference
 from lbcproxy.session import Direction
@@ -30,6 +31,8 @@ class MessageLocation(msgspec.Struct, frozen=True):
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """A difference between two conversations."""
+
+    place = DeprecatedAttribute("position")
 
     kind: str
     """`different`, `missing` (only recorded), `extra` (only live), `late` or `closed`."""
