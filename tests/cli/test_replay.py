@@ -66,7 +66,7 @@ def test_a_client_is_served_and_shown(serve):
     assert lines[3].startswith("#1   <- version ")
     assert "agent /btcwire:0.5.0/LBRY.GO:0.0.0-local.0+/" in lines[3]
     assert re.search(
-        r"\[#1 127\.0\.0\.1:\d+\] replayed: 0 questions answered, \d+ unreq", lines[-1]
+        r"\[#1 127\.0\.0\.1:\d+\] replayed: 0 requests answered, \d+ unsolicited", lines[-1]
     )
 
 
@@ -79,7 +79,7 @@ def test_a_signal_ends_it_in_order(serve, number, code):
         client.greet()
         program.process.send_signal(number)
         assert program.process.wait(20) == code
-    assert "replayed: 0 questions answered" in program.output
+    assert "replayed: 0 requests answered" in program.output
     assert "-> version" not in program.output
     assert "Traceback" not in program.output
 

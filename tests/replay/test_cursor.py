@@ -313,7 +313,7 @@ def test_what_is_unknown_is_told_apart():
     assert (command, raw) == ("notfound", says(NotFound(strange)).raw)
     assert cursor.stats.answered == 1
     assert cursor.stats.unknown == {"getdata": 2}
-    assert str(cursor.stats) == "1 question answered, 2 unknown (getdata 2)"
+    assert str(cursor.stats) == "1 request answered, 2 not in the recording (getdata 2)"
 
 
 @pytest.mark.parametrize("asked_with", [True, False])
@@ -406,7 +406,7 @@ def test_the_unasked_comes_when_as_much_has_been_asked():
     assert answers_of(cursor, GetData(things(InvType.TX, ids[0]))) == [given[0]]
     assert cursor.stats.unsent == 2
     assert answers_of(cursor, GetData(things(InvType.TX, ids[1]))) == [given[1], FeeFilter(2)]
-    assert str(cursor.stats) == "3 questions answered, 1 unrequested not reached"
+    assert str(cursor.stats) == "3 requests answered, 1 unsolicited message not sent"
 
 
 def test_a_client_is_told_what_its_version_has():

@@ -286,7 +286,7 @@ def test_a_client_that_asks_nothing_more_is_led_on(loop, serve):
     wait_until("all is said", lambda: peer.stats.unsent == 0)
     client.close()
     wait_until("it is gone", lambda: ended)
-    assert str(ended[0]) == "0 questions answered"
+    assert str(ended[0]) == "0 requests answered"
 
 
 # Bad clients.

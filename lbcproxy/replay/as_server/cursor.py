@@ -42,13 +42,14 @@ class ReplayStats(msgspec.Struct, frozen=True):
     """Number of unsolicited messages of the recorded node that were not sent."""
 
     def __str__(self) -> str:
-        words = f"{self.answered:,} question{'s' if self.answered != 1 else ''} answered"
+        parts = [f"{self.answered:,} request{'s' if self.answered != 1 else ''} answered"]
         if self.unknown:
             each = ", ".join(f"{printable(name)} {n:,}" for name, n in self.unknown.items())
-            words += f", {sum(self.unknown.values()):,} unknown ({each})"
+            parts.append(f"{sum(self.unknown.values()):,} not in the recording ({each})")
         if self.unsent:
-            words += f", {self.unsent:,} unrequested not reached"
-        return words
+            messages = f"message{'s' if self.unsent != 1 else ''}"
+            parts.append(f"{self.unsent:,} unsolicited {messages} not sent")
+        return ", ".join(parts)
 
 
 class ReplayCursor:
