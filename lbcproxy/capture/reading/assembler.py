@@ -316,10 +316,8 @@ class Assembler:
         """If too much is buffered, cut the largest incomplete messages off where they are."""
         for connection in self._limit.excess(list(self._connections.values())):
             for direction in Direction:
-                if connection.is_outgoing(direction):
-                    continue
                 cut = list(connection.flush(direction, time_ns))
-                if cut:
+                if cut and not connection.is_outgoing(direction):
                     self._stats.dropped.add(DropReason.TOO_MUCH_HELD)
                     yield from self._passed(connection, cut)
             connection.forget_outgoing()

@@ -11,7 +11,7 @@ from lbcproxy.capture.reading.captured_connection import (
 )
 from lbcproxy.capture.tcp.reassembler import Opened
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Direction, Session
+from lbcproxy.session import UNKNOWN_SIZE, Direction, Session
 from lbcproxy.wire.envelope import frame
 
 UP, DOWN = Direction
@@ -19,12 +19,12 @@ REGTEST = networks.get("lbry-regtest")
 PING = frame(REGTEST.magic, "ping", bytes(8))
 
 
-def connection(budget, *, begun=True, network=None):
+def connection(budget, *, begun=True, network=None, received=None):
     """A connection of others' traffic."""
     opened = Opened(1, Endpoint("10.0.0.1", 50000), Endpoint("10.0.0.2", 9246), 5, begun)
     made = lambda network: Session(1, network, stream_above=None, at_stream_start=begun)  # noqa: E731
     return CapturedConnection(
-        opened, made, network=network, received=None, upstream=None, budget=budget
+        opened, made, network=network, received=received, upstream=None, budget=budget
     )
 
 
@@ -91,3 +91,105 @@ def test_what_was_held_is_read_in_its_order():
         (DOWN, b"", 10, 7),
         (UP, PING, 0, 9),
     ]
+
+
+def test_bytes_of_messages_that_are_not_complete_are_counted():
+    """Of what was received, and of what was sent on this leg."""
+    one = connection(BufferBudget(), network=REGTEST, received=DOWN)
+    assert (one.buffered_bytes, one.is_undecided, one.has_bytes) == (0, False, False)
+    list(one.data(DOWN, PING[:20], 6))
+    received = one.buffered_bytes
+    assert received >= 20
+    assert one.has_bytes
+    assert one.sent(UP, PING[:25], 7, complete=False) is None
+    both = one.buffered_bytes
+    assert both >= received + 25 + 25  # what was sent is decoded too
+    one.forget_outgoing()
+    assert one.buffered_bytes == both - 25
+    assert one.sent(UP, PING[25:], 8, complete=True) == PING[25:]
+    assert one.buffered_bytes == received
+
+
+def test_a_message_that_was_sent_is_whole_when_the_packet_says_so(monkeypatch):
+    """Or when it is longer than any."""
+    monkeypatch.setattr("lbcproxy.capture.reading.captured_connection.MAX_OUTGOING", 100)
+    one = connection(BufferBudget(), network=REGTEST, received=DOWN)
+    assert one.sent(UP, bytes(60), 7, complete=False) is None
+    assert one.sent(UP, bytes(40), 7, complete=False) is None
+    assert one.sent(UP, bytes(1), 7, complete=False) == bytes(101)
+    assert one.sent(UP, b"ab", 7, complete=True) == b"ab"
+
+
+def test_only_the_other_direction_is_sent_on_a_leg():
+    """A connection that is not a leg has none."""
+    one = connection(BufferBudget(), received=DOWN)
+    assert (one.is_outgoing(UP), one.is_outgoing(DOWN)) == (True, False)
+    one = connection(BufferBudget())
+    assert (one.is_outgoing(UP), one.is_outgoing(DOWN)) == (False, False)
+
+
+@pytest.mark.parametrize("size", [99, 100, 101, 250])
+def test_comments_that_wait_are_bounded(size):
+    """How many were discarded is returned; each is given out once."""
+    one = connection(BufferBudget())
+    assert one.add_comments(UP, [1] * 50) == 0
+    assert one.add_comments(UP, ["x"] * (size - 50)) == max(0, size - 100)
+    assert one.waiting_comments == min(size, 100)
+    assert one.add_comments(DOWN, ["y"]) == 0
+    assert one.waiting_comments == min(size, 100) + 1
+    assert one.take_comments(DOWN) == ("y",)
+    assert one.take_comments(DOWN) == ()
+    assert one.take_comments(UP) == ("1",) * 50 + ("x",) * (min(size, 100) - 50)
+    assert one.waiting_comments == 0
+
+
+def test_what_came_before_is_counted_with_what_is_missing():
+    """A part of a capture continues from there; a gap of unknown size counts nothing."""
+    one = connection(BufferBudget(), network=REGTEST)
+    list(one.data(UP, PING[:20], 6))
+    list(one.gap(UP, 7, 7))
+    list(one.gap(UP, UNKNOWN_SIZE, 8))
+    list(one.data(DOWN, PING, 9))
+    assert one.offsets == {UP: 27, DOWN: 32}
+
+
+def test_after_a_gap_the_magic_may_come_later():
+    """As in a connection whose start is missing: the rest of a block may come first."""
+    one = connection(BufferBudget())
+    assert list(one.data(UP, PING[:3], 6)) == []
+    assert list(one.gap(UP, 5, 7)) == []
+    assert list(one.data(UP, PING[3:] + bytes(MAX_UNDECIDED), 8)) == []
+    *_, entry = entries_of(one.data(UP, PING, 9))
+    assert entry.raw == PING
+
+
+def test_a_session_is_made_once():
+    """Whatever comes later."""
+    made = []
+
+    def make(network):
+        made.append(network)
+        return Session(1, network, stream_above=None)
+
+    opened = Opened(1, Endpoint("10.0.0.1", 50000), Endpoint("10.0.0.2", 9246), 5, True)
+    one = CapturedConnection(
+        opened, make, network=None, received=None, upstream=None, budget=BufferBudget()
+    )
+    assert one.is_undecided
+    for _ in range(3):
+        assert [entry.raw for entry in entries_of(one.data(UP, PING, 6))] == [PING]
+    assert made == [REGTEST]
+    assert not one.is_undecided
+
+
+def test_a_message_is_injected_where_a_session_is_known():
+    """Nothing can be said of it otherwise."""
+    one = connection(BufferBudget())
+    assert list(one.injected(UP, PING, 6)) == []
+    assert list(one.flush(UP, 6)) == []
+    list(one.data(UP, PING, 6))
+    [delivery] = one.injected(UP, PING, 7)
+    assert (delivery.raw, delivery.sent, delivery.entries[0].verdict) == (b"", PING, "inject")
+    list(one.data(UP, PING[:5], 8))
+    [delivery] = one.flush(UP, 9)
+    assert delivery.raw == PING[:5]
