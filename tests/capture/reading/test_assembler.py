@@ -7,7 +7,7 @@ from lbcproxy.capture.dropped import DropReason
 from lbcproxy.capture.events import CaptureSessionEnded, SectionHeader
 from lbcproxy.capture.ip.segments import build
 from lbcproxy.capture.packet import ACK, PSH, SYN, Packet, Section, Segment, Statistics
-from lbcproxy.capture.reading import assembler as module
+from lbcproxy.capture.reading import captured_connection as module
 from lbcproxy.capture.reading.assembler import Assembler
 from lbcproxy.capture.reading.read_stats import ReadStats
 from lbcproxy.capture.tcp.stream_events import AnnotatedEvent, Closed, Data, Opened
@@ -89,7 +89,7 @@ def many(monkeypatch):
     reading = Reading()
     for number, size in enumerate((400, 500, 300), 1):
         reading.open(number)
-        reading.assembler._unchecked = -10_000
+        reading.assembler._limit._unchecked = -10_000
         assert reading.data(number, block(2_000)[:size]) == []
     assert len(reading.held) == 3
     return reading
@@ -99,9 +99,9 @@ def many(monkeypatch):
 def test_buffers_are_checked_after_so_many_bytes(many, monkeypatch, more, checked):
     """Not at each packet: there may be thousands of connections."""
     monkeypatch.setattr(module, "MAX_BUFFERED", 0)
-    many.assembler._unchecked = 0
+    many.assembler._limit._unchecked = 0
     many.data(3, bytes(more))
-    assert many.assembler._unchecked == (0 if checked else more)
+    assert many.assembler._limit._unchecked == (0 if checked else more)
     assert bool(many.held[0]) is not checked
 
 
@@ -110,9 +110,9 @@ def test_the_largest_incomplete_messages_are_cut(many, monkeypatch, excess):
     """As few as it takes to get to half of what may be held."""
     total = sum(many.held)
     monkeypatch.setattr(module, "MAX_BUFFERED", total - excess)
-    many.assembler._unchecked = 100
+    many.assembler._limit._unchecked = 100
     before = many.held
-    found = list(many.assembler._limit_buffers(7))
+    found = list(many.assembler._release_excess(7))
     if not excess:
         assert (found, many.held) == ([], before)
         return
@@ -126,12 +126,12 @@ def test_the_largest_incomplete_messages_are_cut(many, monkeypatch, excess):
 
 def test_exactly_half_is_enough(many, monkeypatch):
     """The second is not cut for nothing."""
-    many.assembler._unchecked = -10_000
+    many.assembler._limit._unchecked = -10_000
     many.data(2, bytes(1_000))
     first, _, third = before = many.held
     monkeypatch.setattr(module, "MAX_BUFFERED", 2 * (first + third))
     assert sum(before) > 2 * (first + third)
-    list(many.assembler._limit_buffers(7))
+    list(many.assembler._release_excess(7))
     assert many.held == [first, 0, third]
 
 
@@ -143,7 +143,7 @@ def test_what_was_sent_is_discarded_with_what_was_received(monkeypatch):
     reading.data(1, block(500)[:300], {"verdict": "inject"}, from_client=False, complete=False)
     assert reading.held[0] >= 500
     monkeypatch.setattr(module, "MAX_BUFFERED", 10)
-    found = list(reading.assembler._limit_buffers(7))
+    found = list(reading.assembler._release_excess(7))
     assert [each.deliveries[0].raw for each in found] == [block(500)[:200]]
     assert reading.held == [0]
     assert len(reading.assembler._connections[1]._outgoing) == 0

@@ -5,11 +5,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from queue import Queue
 
 import pytest
 
 from lbcproxy.capture import open_capture
-from lbcproxy.capture.reading.pipe_input import Idle, with_idle
+from lbcproxy.capture.reading import pipe_input
+from lbcproxy.capture.reading.pipe_input import Idle, is_pipe, with_idle
 
 CASES = Path(__file__).parents[2] / "cases"
 
@@ -54,6 +56,43 @@ def test_what_is_not_taken_any_more_is_not_read():
         if thread.daemon and thread.name.endswith("(_read)"):
             thread.join(60)
     assert threading.active_count() <= before
+
+
+def test_a_full_queue_is_tried_again(monkeypatch):
+    """Until the item is taken, or nobody takes any more."""
+    monkeypatch.setattr(pipe_input, "IDLE_SECONDS", 0.001)
+
+    class Full(Queue):
+        """A queue that has room at the third time."""
+
+        tried = 0
+
+        def put(self, item, block=True, timeout=None):
+            self.tried += 1
+            if self.tried < 3:
+                super().put(item, block, timeout)  # it is full already
+            self.get_nowait()
+            super().put(item)
+
+    queue = Full(1)
+    Queue.put(queue, "first")
+    stopped = threading.Event()
+    assert pipe_input._put(queue, "second", stopped)
+    assert (queue.tried, queue.get_nowait()) == (3, "second")
+    stopped.set()
+    assert not pipe_input._put(queue, "third", stopped)
+    assert queue.empty()
+
+
+@pytest.mark.parametrize(
+    ("make", "pipe"),
+    [(Path.mkdir, False), (Path.touch, False), (os.mkfifo, True)],
+    ids=["folder", "file", "pipe"],
+)
+def test_what_may_block_is_a_pipe(tmp_path, make, pipe):
+    """A terminal and a socket may too."""
+    make(tmp_path / "x")
+    assert is_pipe(tmp_path / "x") is pipe
 
 
 def test_messages_come_out_of_a_pipe_that_stays_open():

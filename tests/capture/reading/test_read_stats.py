@@ -5,6 +5,8 @@ import pytest
 from lbcproxy import networks
 from lbcproxy.capture.dropped import DropReason
 from lbcproxy.capture.reading.read_stats import MAX_COMMENTS, ReadStats
+from lbcproxy.capture.tcp.silent import Silence
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Lost
 
 REGTEST = networks.get("lbry-regtest")
@@ -80,6 +82,13 @@ def test_what_any_network_card_sees_is_only_said_if_there_is_nothing_else():
     assert stats.notices == [ARP]
     stats.segments = 1
     assert (stats.notices, stats.all_notices) == ([], [ARP])
+
+
+def test_connections_without_a_byte_are_said():
+    """They are often what a user looks for."""
+    stats = ReadStats()
+    stats.silent.add(Endpoint("10.0.0.2", 9246), Silence.REFUSED)
+    assert stats.notices == ["1 connection to 10.0.0.2:9246: refused"]
 
 
 def test_skipped_connections_are_said_if_others_were_read():
