@@ -12,7 +12,7 @@ from lbcproxy.capture import (
 from lbcproxy.capture.writing.capture_writer import CaptureWriter
 from lbcproxy.capture.writing.recorder import SessionRecorder
 from lbcproxy.session import Direction, Lost
-from lbcproxy.session.events import NotRecorded, ObserverDropped
+from lbcproxy.session.events import DirectionClosed, NotRecorded, ObserverDropped
 from lbcproxy.wire.envelope import frame
 from tests.capture.fake_sessions import (
     DOWN,
@@ -401,6 +401,26 @@ def test_a_session_whose_observer_failed_stays_open_in_the_file(tmp_path, per):
     capture.on_session_ended = reports.append
     assert [each.raw for each in capture] == [ping(1)]
     assert [each.how for each in reports] == ["open at the end"]
+    recorded.close()
+
+
+@pytest.mark.parametrize("how", ["close", "leave"])
+def test_what_happens_to_a_session_that_is_not_recorded_any_more(tmp_path, how):
+    """It is neither written nor an error."""
+    recorded = RecordedSessions(tmp_path)
+    recorded.start(1)
+    session = recorded.recording._sessions[1]
+    recorded.receive(1, ping(1))
+    recorded.recording.close() if how == "close" else session.leave()
+    assert recorded.disk.drain(10)
+    size = (tmp_path / "x.pcapng").stat().st_size
+    info = recorded.sessions[1][1]
+    session.handle(DirectionClosed(info, UP, recorded.now))
+    recorded.receive(1, ping(2))
+    session.handle(DirectionClosed(info, DOWN, recorded.now))
+    assert recorded.disk.drain(10)
+    assert (tmp_path / "x.pcapng").stat().st_size == size
+    assert not recorded.recording.lost
     recorded.close()
 
 

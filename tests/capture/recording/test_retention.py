@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lbcproxy.capture import Retention, RetentionPolicy, file_name
 from lbcproxy.capture.compression import KINDS, has_same_content
+from lbcproxy.capture.recording import retention
 from lbcproxy.capture.recording.file_ages import (
     PLAUSIBLE_NS,
     TRUST_DELAY,
@@ -548,6 +549,54 @@ def test_a_file_that_was_replaced_is_not_touched(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", flock)
     assert scene.tidy() == [path.name]
     assert scene.notices == []
+
+
+def test_of_several_copies_a_damaged_one_is_passed_over(tmp_path):
+    """Where another one is whole, the original goes."""
+    scene = Scene(tmp_path, compress="gz")
+    path = capture(scene.path(1))
+    Path(f"{path}.gz").write_bytes(b"\x1f\x8b half")
+    Path(f"{path}.zst").write_bytes(zstandard.compress(path.read_bytes()))
+    assert scene.tidy() == [f"{path.name}.gz", f"{path.name}.zst"]
+    assert scene.notices == []
+
+
+def test_files_that_are_known_are_not_read_again(tmp_path, monkeypatch):
+    """A folder may hold thousands; what is remembered is bounded."""
+    monkeypatch.setattr("lbcproxy.capture.recording.retention.MAX_KNOWN_FILES", 2)
+    scene = Scene(tmp_path, size=1 << 40, age=1e9, compress="gz")
+    scene.steps = 5
+    read = []
+    original = retention.open_decompressed
+
+    def open_decompressed(path):
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(retention, "open_decompressed", open_decompressed)
+    paths = [capture(scene.path(number)) for number in range(5)]
+    for number, known in ((0, 1), (0, 1), (1, 2), (1, 2), (2, 3), (3, 1), (0, 2)):
+        assert scene.tidier._is_ours(paths[number], paths[number].stat())
+        assert len(scene.tidier._ours) == known
+    assert read == [paths[number] for number in (0, 1, 2, 3, 0)]
+
+
+@pytest.mark.parametrize(("steps", "done"), [(0, 0), (2, 1), (4, 2)])
+def test_work_ends_between_files(tmp_path, monkeypatch, steps, done):
+    """When the program stops."""
+    scene = Scene(tmp_path, compress="gz")
+    for number in range(2):
+        capture(scene.path(number), age=9 - number)
+    scene.steps = steps
+
+    def compress_file(path, file, kind, should_continue):
+        assert should_continue()
+        path.rename(f"{path}.gz")
+        return Path(f"{path}.gz"), 5
+
+    monkeypatch.setattr(retention, "compress_file", compress_file)
+    scene.tidier.apply()
+    assert len(list(tmp_path.glob("*.gz"))) == done
 
 
 # How old files are.

@@ -14,10 +14,13 @@ from lbcproxy.background import Background
 from lbcproxy.capture import DEFAULT_REASONS, REASONS, Rings, RingSettings, open_capture
 from lbcproxy.capture.recording.file import RETRY_INTERVAL
 from lbcproxy.proxy.budget import Budget
-from lbcproxy.session import End, EndCause
+from lbcproxy.session import End, EndCause, Lost
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
+from lbcproxy.session.entry import Delivery
+from lbcproxy.session.events import NotRecorded, ObserverDropped
 from lbcproxy.wire.envelope import frame
-from tests.capture.fake_sessions import DOWN, NETWORK, UP, FakeSessions, ping
+from tests.capture.fake_sessions import DOWN, NETWORK, SECOND, UP, FakeSessions, ping
+from tests.capture.recordings import INFO
 
 BAD = ping(1)[:-1] + b"x"
 LONG = frame(NETWORK.magic, "block", bytes(100_000))
@@ -479,3 +482,148 @@ def test_rings_that_wait_for_a_disk_are_bounded(tmp_path, monkeypatch):
     assert 2 <= len(files) < 10
     assert scene.rings.lost.messages == 20 - len(files)
     assert raws(tmp_path / "main" / "19.pcapng") == [ping(19)]
+
+
+# What it holds.
+
+
+@pytest.mark.parametrize("on", [("death",), ("reset",)])
+def test_a_ring_whose_observer_failed_is_written_as_after_a_crash(tmp_path, on):
+    """The end of the session is not observed: it may have been a bad one."""
+    scene = Scene(tmp_path, on=on)
+    scene.start(1)
+    scene.receive(1, ping(1))
+    _, info = scene.sessions[1]
+    scene.observer.handle(ObserverDropped(info, scene.tick()))
+    assert scene.rings.is_idle
+    assert scene.budget.held == 0
+    assert [reason_of(each) for each in scene.files] == [each for each in on if each == "death"]
+
+
+def test_what_a_ring_lacks_counts_when_it_is_written(tmp_path):
+    """Not before, and once: the next file of the session does not lack it."""
+    scene = Scene(tmp_path)
+    scene.start(1)
+    scene.receive(1, ping(1))
+    _, info = scene.sessions[1]
+    for _ in range(2):
+        scene.observer.handle(NotRecorded(info, Lost(messages=3, size=50), scene.tick()))
+    assert not scene.rings.lost
+    scene.rings.write_all("by hand")
+    scene.rings.write_all("by hand")
+    found = [b"6 messages (100 bytes of capture)" in each.read_bytes() for each in scene.files]
+    assert sorted(found) == [False, True]
+    assert (scene.rings.lost.messages, scene.rings.lost.size) == (6, 100)
+
+
+def test_it_holds_what_its_messages_take(tmp_path):
+    """The bytes, and about as much as Python's objects need."""
+    scene = Scene(tmp_path)
+    scene.start(1)
+    [ring] = scene.rings.rings
+    assert (ring.held, ring.messages, len(ring.items)) == (2 * 600, 0, 2)
+    scene.receive(1, ping(1) + ping(2))
+    assert (ring.held, ring.messages) == (3 * 600 + 2 * (64 + 32), 2)
+    assert scene.budget.held == ring.held
+    scene.receive(1, LONG[:1000])
+    assert (ring.held, ring.messages) == (4 * 600 + 2 * (64 + 32) + 1000, 2)
+
+
+def test_bytes_that_were_sent_instead_count_too(tmp_path):
+    """A rewritten message is held twice."""
+    scene = Scene(tmp_path, changes=True)
+    scene.start(1)
+    core, info = scene.sessions[1]
+    [delivery] = core.receive(UP, ping(1), scene.tick())
+    [ring] = scene.rings.rings
+    before = ring.held
+    sent = Delivery(delivery.raw, delivery.entries, b"x" * 500)
+    scene.observer.passed(info, UP, [sent], scene.now)
+    assert ring.held - before == 600 + 64 + 32 + 500
+
+
+@pytest.mark.parametrize(("size", "kept"), [(4 * 696, 4), (4 * 696 - 1, 3)])
+def test_it_is_as_large_as_it_may_be(tmp_path, size, kept):
+    """Not a byte less; each ping takes 696 bytes."""
+    scene = Scene(tmp_path, messages=1000, size=size)
+    scene.start(1)
+    for number in range(10):
+        scene.receive(1, ping(number))
+    [ring] = scene.rings.rings
+    assert (len(ring.items), ring.held) == (kept, kept * 696)
+
+
+def test_a_ring_is_emptied_for_want_of_memory(tmp_path):
+    """And goes on from there, in the middle of a message."""
+    scene = Scene(tmp_path)
+    scene.start(1, version=60_001)
+    scene.receive(1, ping(1) + LONG[:5000])
+    [ring] = scene.rings.rings
+    ring.reduce_memory()
+    assert (len(ring.items), ring.held, ring.messages) == (0, 0, 0)
+    assert ring.state.protocol_version == 60_001
+    scene.receive(1, LONG[5000:])
+    scene.receive(1, ping(2), DOWN)
+    scene.receive(1, ping(3))
+    scene.reset(1)
+    assert raws(scene.file) == [ping(2), ping(3)]
+
+
+def test_no_more_is_kept_than_it_takes(tmp_path):
+    """The oldest goes as soon as there are enough messages without it."""
+    scene = Scene(tmp_path, messages=1)
+    scene.start(1)
+    [ring] = scene.rings.rings
+    for number in range(3):
+        scene.receive(1, ping(number))
+        assert (len(ring.items), ring.messages) == (1, 1)
+
+
+def test_a_ring_knows_its_session_before_anything_has_happened(tmp_path):
+    """Whoever asks for the rings may ask of whom they are."""
+    scene = Scene(tmp_path)
+    ring = scene.rings.session_started(INFO)
+    assert (ring.info, ring.number) == (INFO, INFO.number)
+    assert not scene.rings.is_idle
+
+
+def test_a_ring_without_anything_is_not_written(tmp_path):
+    """Nor counted."""
+    scene = Scene(tmp_path)
+    scene.start(1)
+    scene.rings.rings[0].reduce_memory()
+    assert scene.rings.write_all("by hand") == 0
+    assert scene.files == []
+
+
+def test_each_direction_is_a_reason_once(tmp_path):
+    """And each kind of reason."""
+    scene = Scene(tmp_path)
+    scene.start(1)
+    for _ in range(2):
+        for direction in (UP, DOWN):
+            scene.receive(1, BAD, direction)
+            scene.receive(1, REJECT, direction)
+    found = sorted(reason_of(each) for each in scene.files)
+    assert found == ["error", "error", "reject", "reject"]
+
+
+def test_a_session_that_was_reset_and_ends_otherwise_was_reset(tmp_path):
+    """A node broke off; what ended the session came after that."""
+    scene = Scene(tmp_path, on=("reset",))
+    scene.start(1, version=60_000)
+    scene.observer.reset(scene.sessions[1][1], UP, scene.tick())
+    scene.finish(1, End(EndCause.TIMEOUT))
+    assert reason_of(scene.file) == "reset"
+
+
+def test_a_ring_is_named_by_when_it_is_written(tmp_path):
+    """Not by when its session began."""
+    scene = Scene(tmp_path)
+    scene.rings.settings = RingSettings(
+        messages=10, size=1 << 20, pattern=str(tmp_path / "%H-{network}.pcapng"), reasons=()
+    )
+    scene.start(1)
+    scene.now += 3 * 3600 * SECOND
+    scene.rings.write_all("by hand")
+    assert scene.file.name == "03-lbry-regtest.pcapng"
