@@ -348,3 +348,15 @@ def test_a_message_is_encoded_again_only_for_a_receiver_of_another_version():
     raw = Raw(b"x")
     assert pipeline._framed(raw, UP) is raw
     assert host.calls == []
+
+
+def test_each_injected_message_counts_once():
+    """10,000 may wait."""
+    pipeline, host = piped(plugin(on_ping=lambda *_: Delay(1)))
+    pipeline.receive(UP, PING, 1)
+    pipeline.inject("P", UP, [Raw(b"x")] * 9_999)
+    pipeline.inject("P", UP, [Raw(b"x")])
+    with pytest.raises(OverflowError, match="10,000 messages wait"):
+        pipeline.inject("P", UP, [Raw(b"x")])
+    host.timers[0][1]()
+    assert host.named("send") == [[UP, PING + 10_000 * b"x"]]
