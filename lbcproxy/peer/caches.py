@@ -39,10 +39,10 @@ class KnownSet(Generic[T]):
 
     def __contains__(self, item: T) -> bool:
         """Whether an item is known. Asking counts as seeing it."""
-        if item not in self._items:
-            return False
-        self._items.move_to_end(item)
-        return True
+        is_known = item in self._items
+        if is_known:
+            self._items.move_to_end(item)
+        return is_known
 
 
 class NonceCache:

@@ -128,7 +128,6 @@ class PeerCore:
         if message.error is not None:
             cut_short = message.frame_error is None and message.cut_short
             return [read, *self._malformed(message, message.error, now, cut_short=cut_short)]
-        self.liveness.alive(now)
         return [read, *self._accept(message, now)]
 
     def delivered(self, answer: object, now: float) -> list[Effect]:
@@ -304,7 +303,8 @@ class PeerCore:
             self.sender.encode(version)
         except Exception as error:  # of the user's functions, or of what they returned
             return self._fail(f"no version can be made: {error}", EndCause.FAILURE)
-        self._nonces.add(version.nonce or 0)
+        assert version.nonce is not None
+        self._nonces.add(version.nonce)
         return self.sender.send(version, now)
 
     def _respond(self, response: Response, now: float) -> list[Effect]:

@@ -130,9 +130,12 @@ class Handshake:
 
     def is_long_verack(self, message: Message) -> bool:
         """Whether a message is the `verack` we wait for, with bytes after it, as Core accepts."""
-        if self.strict or self.phase is not Phase.AWAIT_VERACK or message.command != "verack":
-            return False
-        return message.frame_error == message.codec.refusal("verack", message.length)
+        return (
+            not self.strict
+            and self.phase is Phase.AWAIT_VERACK
+            and message.command == "verack"
+            and message.frame_error == message.codec.refusal("verack", message.length)
+        )
 
     def may_offer(self, command: str) -> bool:
         """Whether a feature can still be offered to the node."""

@@ -55,10 +55,9 @@ class LocatorRequests:
         if len(locator) > MAX_LOCATOR:
             raise ValueError(f"a locator of {len(locator)} hashes, at most {MAX_LOCATOR} allowed")
         request = (locator[0], stop) if locator else None
-        if request is not None and self._last.get(kind) == request:
-            return True
+        is_repeated = request is not None and self._last.get(kind) == request
         self._last[kind] = request
-        return False
+        return is_repeated
 
 
 def make_reject(command: str, code: int, reason: str, hash: bytes | None) -> Reject:  # noqa: A002

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from lbcproxy import networks
 from lbcproxy.peer import Peer, PeerConfig, Policy, Timeouts
+from lbcproxy.peer.callbacks import CallbackDispatcher
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
@@ -372,3 +373,38 @@ def test_no_reason_of_a_users_is_taken_for_a_callback():
     wired.peer.pause("callback")
     callback.done()
     assert not wired.wire.reading
+
+
+def test_a_callback_that_fails_later_is_reported_once_and_ends_what_follows():
+    """Whoever waits for the last answer gets the failure."""
+    told: list[str] = []
+    waited: Deferred[object] = Deferred()
+
+    class Mine:
+        async def on_ping(self, peer: object, argument: object) -> object:
+            return await waited
+
+        def on_pong(self, peer: object, argument: object) -> None:
+            told.append("never")
+
+    dispatcher = CallbackDispatcher(None, Mine(), lambda name, failure: told.append(name))
+    answer = dispatcher.run(iter([("on_ping", 1), ("on_pong", 2)]))
+    assert isinstance(answer, Deferred)
+    failures: list[object] = []
+    answer.addErrback(failures.append)
+    waited.errback(RuntimeError("a defect"))
+    assert told == ["on_ping"]
+    assert len(failures) == 1
+
+
+def test_the_answer_is_that_of_the_last_callback():
+    """Or the one given if there are none."""
+
+    class Mine:
+        def on_ping(self, peer: object, argument: int) -> int:
+            return argument + 1
+
+    dispatcher = CallbackDispatcher("peer", Mine(), lambda name, failure: None)
+    assert dispatcher.run(iter([("on_ping", 1), ("on_ping", 5)])) == 6
+    assert dispatcher.run(iter([]), "none") == "none"
+    assert dispatcher.call("on_pong", 1) is None

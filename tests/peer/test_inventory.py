@@ -321,3 +321,20 @@ def test_a_flood_costs_the_same_for_each_announcement():
     few = min(seconds(1_000) for _ in range(3))
     many = min(seconds(100_000) for _ in range(2))
     assert many < few * 3
+
+
+def test_what_has_been_announced_no_longer_waits():
+    """It takes no memory and no place."""
+    inventory = PeerInventory(3)
+    assert (len(inventory), inventory.dropped) == (0, 0)
+    for each in things(3):
+        assert inventory.queue(each) is None
+    assert len(inventory) == 3
+    assert inventory.trickle() == [Inv(tuple(things(3)))]
+    assert len(inventory) == 0
+    assert inventory.trickle() == []
+    for each in things(7):
+        inventory.queue(each)
+    assert (len(inventory), inventory.dropped) == (3, 1)
+    inventory.clear()
+    assert len(inventory) == 0

@@ -82,11 +82,13 @@ def test_a_full_transport_holds_what_is_queued_and_not_what_is_urgent():
     sender.drained()
     assert sender.flush(0) == [Write(PING, Ping(1))]
     assert sender.flush(0) == [Write(b"raw", RawFrame("tx"))]
+    sender.queue_raw("tx", b"")
+    assert sender.flush(0) == [Write(b"", RawFrame("tx"))]
     assert sender.counters.sent_by_command() == {
         "pong": (1, 32),
         "inv": (1, 1),
         "ping": (1, 32),
-        "tx": (1, 3),
+        "tx": (2, 3),
     }
     assert sender.counters.last_sent == NOW
 

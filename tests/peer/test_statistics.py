@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from lbcproxy.peer import Peer, PeerStatistics, Policy
-from lbcproxy.peer.statistics import Counters
+from lbcproxy.peer.statistics import Counters, RemoteNode
 from lbcproxy.session.command_counter import OTHERS
 from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
@@ -284,3 +284,34 @@ def test_pings_are_in_the_snapshot():
     wired.feed(Pong(7))
     snapshot = wired.peer.snapshot()
     assert (snapshot.ping_nonce, snapshot.ping_at, snapshot.ping_seconds) == (0, NOW, 2)
+
+
+def test_a_node_is_not_known_before_its_version():
+    """Then it has an id, a height, and a clock."""
+    node = RemoteNode()
+    assert (node.id, node.version, node.services, node.wants_headers) == (0, None, 0, False)
+    assert (node.time_offset, node.last_block, node.last_announced) == (None, None, None)
+    node.introduce(version(timestamp=int(NOW) + 5, services=9, start_height=7), 3, NOW + 0.9)
+    assert (node.id, node.services, node.time_offset, node.last_block) == (3, 9, 5, 7)
+    node.received("ping")
+    assert not node.wants_headers
+    node.received("sendheaders")
+    node.received("ping")
+    assert node.wants_headers
+
+
+def test_counters_count_both_directions_apart():
+    """The copies that they return do not change."""
+    counters = Counters()
+    assert (counters.bytes_sent, counters.bytes_received) == (0, 0)
+    assert (counters.last_sent, counters.last_received) == (None, None)
+    counters.sent("ping", 32, 1.0)
+    before = counters.sent_by_command()
+    counters.sent("ping", 32, 2.0)
+    counters.sent("tx", 100, 3.0)
+    counters.received("pong", 32, 4.0)
+    counters.received("pong", 33, 5.0)
+    assert before == {"ping": (1, 32)}
+    assert counters.sent_by_command() == {"ping": (2, 64), "tx": (1, 100)}
+    assert counters.received_by_command() == {"pong": (2, 65)}
+    assert (counters.bytes_sent, counters.last_sent, counters.last_received) == (164, 3, 5)
