@@ -7,8 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import FeeFilter, Ping
+from tests.memory import grown, most
 from tests.nodes import wait_until
 from tests.peer.builders import CONFIG, MAINNET, Callbacks, connect, encoded, version
 from tests.proxy.loops import Loop
@@ -111,34 +111,6 @@ def pair(loop: Loop) -> Iterator[Pair]:
     pair = Pair(loop)
     yield pair
     pair.close()
-
-
-def grown(do: Callable[[], Any]) -> int:
-    """By how many bytes what Python holds has grown."""
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        do()
-        gc.collect()
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    return after - before
-
-
-def most(do: Callable[[], Any]) -> int:
-    """By how many bytes it had grown at the worst moment."""
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        do()
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    return peak - before
 
 
 def resident() -> int:

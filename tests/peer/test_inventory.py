@@ -2,7 +2,6 @@
 
 import itertools
 import time
-import tracemalloc
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from lbcproxy.peer.inventory import PeerInventory
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector, InvType
 from lbcproxy.wire.messages.transactions import Tx
+from tests.memory import grown
 from tests.peer.builders import CONFIG, Wired, connect, version
 
 AT_ONCE = (InvType.BLOCK, InvType.WITNESS_BLOCK)
@@ -293,13 +293,12 @@ def test_with_no_place_nothing_waits():
 def test_a_flood_of_announcements_stays_within_its_bound():
     """Memory follows `most_inventory`, not what was queued."""
     inventory = PeerInventory(5_000)
-    tracemalloc.start()
-    try:
+
+    def flood() -> None:
         for number in range(200_000):
             inventory.queue(thing(number))
-        size, _peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+
+    size = grown(flood)
     assert len(inventory) == 5_000
     assert inventory.dropped == 195_000
     assert size < 5_000 * 500

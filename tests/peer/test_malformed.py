@@ -1,7 +1,6 @@
 """Tests of malformed and forbidden messages after the handshake (docs/peer-lbcd.md B19, M)."""
 
 import itertools
-import tracemalloc
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.messages.reject import Alert, Reject, RejectCode
+from tests.memory import most
 from tests.peer.builders import CONFIG, REGTEST, Callbacks, Wired, connect, encoded, version
 
 STRICT, TOLERANT = Policy.STRICT, Policy.TOLERANT
@@ -291,11 +291,7 @@ def test_no_bytes_do_harm(data: bytes, inbound: bool, ready: bool, policy: Polic
 def test_no_memory_is_taken_for_a_promise(command: bytes, length: int, fatal: bool):
     """Only bytes that did arrive are held; a header over 32 MiB is fatal by itself."""
     wired = connect().shake_hands()
-    tracemalloc.start()
-    wired.feed(header(command, length))
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert most < 1 << 20
+    assert most(lambda: wired.feed(header(command, length))) < 1 << 20
     assert wired.closed is fatal
 
 
@@ -330,11 +326,7 @@ def test_a_huge_count_in_a_small_payload_costs_nothing(command: str):
     """2^64-1 entries are refused by the count alone."""
     raw = frame(MAGIC, command, b"\xff" * 9 if command != "getblocks" else bytes(4) + b"\xff" * 9)
     wired = connect().shake_hands()
-    tracemalloc.start()
-    wired.feed(raw)
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert most < 1 << 20
+    assert most(lambda: wired.feed(raw)) < 1 << 20
     assert not wired.closed
     ((_, _, error),) = wired.callbacks.of("on_read")
     assert "at most" in error

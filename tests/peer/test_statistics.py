@@ -1,6 +1,5 @@
 """Tests of what is counted, and of the snapshot (docs/peer-lbcd.md Q)."""
 
-import tracemalloc
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from lbcproxy.wire.messages.addresses import GetAddr
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.inventory import GetData
 from lbcproxy.wire.messages.keepalive import FeeFilter, MemPool, Ping, Pong
+from tests.memory import grown
 from tests.peer.builders import (
     BITCOIN,
     CONFIG,
@@ -236,13 +236,12 @@ def test_messages_are_counted_by_command():
 def test_made_up_commands_take_no_memory():
     """A node may send a new one with each 24 bytes; a hundred are named, the rest are others."""
     counters = Counters()
-    tracemalloc.start()
-    try:
+
+    def flood() -> None:
         for number in range(50_000):
             counters.received(f"x{number}", 24, 0.0)
-        size, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+
+    size = grown(flood)
     counters.received("ping", 32, 0.0)
     counters.received("x5", 24, 0.0)
     counters.sent("x99999", 30, 0.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import struct
-import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from lbcproxy.replay.as_server.store import save, whole_file
 from lbcproxy.session import Delivery, Direction, Message, SessionInfo
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
+from tests.memory import most
 from tests.replay.recordings import BITCOIN, talk
 from tests.session.feed import Feed
 
@@ -173,17 +173,16 @@ def test_a_long_conversation_takes_little_memory(tmp_path):
     long = [Message("block", Direction.TO_CLIENT, block, CODEC)] * 64
     made = talk(*long)
     path = tmp_path / "long.pcapng"
-    tracemalloc.start()
-    try:
+
+    def play() -> None:
         save(made, path)
         with load(path) as conversation:
             assert sum(turn.command == "block" for turn in conversation.turns) == 64
             position = ReplayCursor(Answers(conversation, Direction.TO_CLIENT), 70016, Counter())
             assert sum(len(raw) for _, raw in position.begin()) == 64 * len(block)
-        assert tracemalloc.get_traced_memory()[1] < 32 << 20
-    finally:
-        tracemalloc.stop()
-        made.close()
+
+    assert most(play) < 32 << 20
+    made.close()
 
 
 def test_what_is_saved_is_loaded_again(tmp_path):

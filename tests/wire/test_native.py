@@ -2,7 +2,6 @@
 
 import gc
 import random
-import tracemalloc
 from typing import Annotated, Any, ClassVar
 
 import construct
@@ -23,6 +22,7 @@ from lbcproxy.wire.optional import OptionalTail, When
 from lbcproxy.wire.record import Layout, MessageRecord, Record, at_most
 from lbcproxy.wire.rules import ByVersion, Params
 from tests.engines import FAMILIES, VERSIONS, Index, Pair, mutated, require_native, spoiled
+from tests.memory import held_after, most
 from tests.strategies import records
 from tests.vector_files import load, payload_of
 
@@ -127,18 +127,20 @@ def test_a_claimed_count_costs_no_memory():
     codec = wire.Codec(LBRY, engine="native")
     record = codec.decode("cfcheckpt", bytes(33) + b"\0")
     limit = type(record).schema.fields["filter_headers"].limit
-    tracemalloc.start()
-    try:
-        with pytest.raises(wire.BadPayload) as caught:
+
+    def refuse():
+        with pytest.raises(wire.BadPayload) as count:
             codec.decode("cfcheckpt", bytes(33) + b"\xfe" + limit.to_bytes(4, "little") + b"123")
         with pytest.raises(wire.BadPayload, match=r"inputs\[0\].prev_hash at byte 9: 32 bytes"):
             wire.Codec(LBRY, encoding="base", engine="native").decode(
                 "tx", bytes(4) + b"\xfe" + (800_000).to_bytes(4, "little") + b"123"
             )
-        assert tracemalloc.get_traced_memory()[1] < 100_000
-    finally:
-        tracemalloc.stop()
-    assert (caught.value.where, caught.value.what) == (
+        caught.append(count.value)
+
+    caught = []
+    assert most(refuse) < 100_000
+    [error] = caught
+    assert (error.where, error.what) == (
         "filter_headers[0]",
         "32 bytes needed, 3 left",
     )
@@ -170,16 +172,8 @@ def test_memory_stays_flat():
                     pass
 
     run(3)
-    tracemalloc.start()
-    try:
-        run(1)
-        gc.collect()
-        before = tracemalloc.get_traced_memory()[0]
-        run(12)
-        gc.collect()
-        assert tracemalloc.get_traced_memory()[0] - before < 2_000
-    finally:
-        tracemalloc.stop()
+    held = held_after(map(run, (1, 12)), 1, 2)
+    assert held[1] - held[0] < 2_000
 
 
 def test_records_that_went_through_are_not_held():

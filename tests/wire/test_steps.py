@@ -1,7 +1,6 @@
 """The steps that write a record which is exactly as declared (`_write.h`), beside construct."""
 
 import random
-import tracemalloc
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
@@ -31,6 +30,7 @@ from tests.engines import (
     require_native,
     spoiled,
 )
+from tests.memory import held_after
 from tests.strategies import records
 from tests.vector_files import load, payload_of
 
@@ -421,11 +421,5 @@ def test_what_is_begun_and_given_up_is_given_back():
             assert len(tree.by_steps(good)) == 3 + 5000 * 36
 
     run(3)
-    tracemalloc.start()
-    try:
-        run(1)
-        before = tracemalloc.get_traced_memory()[0]
-        run(50)
-        assert tracemalloc.get_traced_memory()[0] - before < 1000
-    finally:
-        tracemalloc.stop()
+    held = held_after(map(run, (1, 50)), 1, 2)
+    assert held[1] - held[0] < 1000

@@ -1,10 +1,8 @@
 """Rings: what they keep, when they are written, what their files hold."""
 
 import errno
-import gc
 import os
 import shutil
-import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +19,7 @@ from lbcproxy.session.events import NotRecorded, ObserverDropped
 from lbcproxy.wire.envelope import frame
 from tests.capture.fake_sessions import DOWN, NETWORK, SECOND, UP, FakeSessions, ping
 from tests.capture.recordings import INFO
+from tests.memory import held_after
 
 BAD = ping(1)[:-1] + b"x"
 LONG = frame(NETWORK.magic, "block", bytes(100_000))
@@ -210,22 +209,13 @@ def test_memory_is_flat(tmp_path):
     scene.start(1)
     runs = [b"".join(map(ping, range(start, start + 10))) for start in range(0, 1000, 10)]
 
-    def used():
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0]
-
-    tracemalloc.start()
-    try:
+    def receive(_turn):
         for run in runs:
             scene.receive(1, run)
-        before = used()
-        for _ in range(100):
-            for run in runs:
-                scene.receive(1, run)
-        assert used() < before + 20_000
-        assert before < 2 * scene.rings.rings[0].held + 100_000
-    finally:
-        tracemalloc.stop()
+
+    held = held_after(map(receive, range(101)), 1, 101)
+    assert held[1] < held[0] + 20_000
+    assert held[0] < 2 * scene.rings.rings[0].held + 100_000
 
 
 def test_what_was_decoded_of_it_is_not_kept(tmp_path):

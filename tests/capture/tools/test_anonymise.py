@@ -1,8 +1,6 @@
 """Captures without what tells who spoke: nothing of it is left, and the rest is as it was."""
 
-import gc
 import ipaddress
-import tracemalloc
 
 import msgspec
 import pytest
@@ -31,6 +29,7 @@ from tests.capture.tools.private_recording import (
     mapped,
     record_private,
 )
+from tests.memory import held_after
 from tests.session.feed import Feed
 from tests.strategies import records
 from tests.tools import tshark
@@ -276,17 +275,16 @@ def many(path, count):
 @pytest.mark.parametrize("what", ["anonymise", "cut"])
 def test_memory_does_not_grow(tmp_path, what):
     """Nothing of a session is kept when it is over."""
-    held = []
-    for count in (100, 400):
-        told = events(open_capture(many(tmp_path / f"{count}.pcapng", count)))
-        tracemalloc.start()
-        made = Anonymiser(KEY) if what == "anonymise" else Cutter(Selection(wanted=parse("pong")))
-        left = 0
-        for event in made.apply(told):
+    made = Anonymiser(KEY) if what == "anonymise" else Cutter(Selection(wanted=parse("pong")))
+    left = 0
+
+    def ends():
+        nonlocal left
+        for event in made.apply(events(open_capture(many(tmp_path / "many.pcapng", 400)))):
             left += isinstance(event, Delivered)
-            if isinstance(event, CaptureSessionEnded) and event.info.number == count:
-                gc.collect()
-                held.append(tracemalloc.get_traced_memory()[0])
-        tracemalloc.stop()
-        assert left == count * (8 if what == "anonymise" else 1)
+            if isinstance(event, CaptureSessionEnded):
+                yield event
+
+    held = held_after(ends(), 100, 400)
+    assert left == 400 * (8 if what == "anonymise" else 1)
     assert held[1] - held[0] < 10_000, held

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import tracemalloc
 
 import pytest
 from hypothesis import example, given
@@ -19,6 +18,7 @@ from lbcproxy.wire.messages.headers import BlockHeader, GetHeaders, Headers
 from lbcproxy.wire.messages.inventory import GetData, Inv, InventoryVector, InvType, NotFound
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
+from tests.memory import held_after
 
 CODEC = Codec(networks.get("bitcoin-regtest"), protocol_version=70016, encoding="witness")
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
@@ -200,19 +200,18 @@ def test_what_waits_is_bounded_and_what_is_let_go_counted(monkeypatch):
     """A node may announce for ever what nobody wants."""
     monkeypatch.setattr(module, "MAX_PENDING", 1_000)
     answers = ResponseTimes()
-    for turn in range(50):
+
+    def announce(turn):
         hashes = (turn.to_bytes(16, "big") + each.to_bytes(16, "big") for each in range(100))
         said = [(DOWN, Inv(inventory=inventory(InvType.TX, *hashes)), turn)]
         for entry in entries(said):
             answers.add(entry)
-        if turn == 20:
-            tracemalloc.start()
-            before = tracemalloc.get_traced_memory()[0]
-    grown = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
+        return turn
+
+    held = held_after(map(announce, range(50)), 20, 50)
     [row] = answers.to_list()
     assert (row["requests"], row["not_followed"], row["unanswered"]) == (5_000, 4_000, 1_000)
-    assert grown < 1_000_000
+    assert held[1] - held[0] < 100_000
     last = (49).to_bytes(16, "big") + (99).to_bytes(16, "big")
     for entry in entries([(UP, GetData(inventory=inventory(InvType.TX, last)), 50)]):
         answers.add(entry)
