@@ -177,5 +177,5 @@ def test_memory_does_not_grow(tmp_path):
                 recorder.finished(info, direction, number)
     merging = Merger([open_capture(path), open_capture(path)], lambda *_: None)
     messages = (each for each in merging.events() if isinstance(each, Delivered))
-    held = held_after(messages, 3_000, 9_000)
+    held = held_after(messages, 3_000, 8_000)
     assert held[1] - held[0] < 20_000, held
