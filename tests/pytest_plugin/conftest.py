@@ -12,7 +12,8 @@ import pytest
 import lbcproxy
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.replay import ReplayServer, load
-from lbcproxy.session.events import Delivered
+from lbcproxy.session.events import Delivered, SessionEnded
+from tests.nodes import wait_until
 from tests.pytest_plugin.projects import Project
 from tests.wheels import ROOT
 
@@ -41,15 +42,29 @@ class Upstream:
     """A node that can be reached; it is a recorded one."""
 
     address = ""
-    heard = 0
-    """How many messages have passed."""
+
+    def __init__(self) -> None:
+        self._open = 0
+        self._heard = 0
+
+    @property
+    def heard(self) -> int:
+        """How many messages have passed, once all connections are over.
+
+        It counts in a thread of its own: what a client sent last may be read after it is gone.
+        """
+        wait_until("all sessions with the upstream are over", lambda: self._open == 0)
+        return self._heard
 
     def session_started(self, _info) -> Upstream:
+        self._open += 1
         return self
 
     def handle(self, event) -> None:
         if isinstance(event, Delivered):
-            self.heard += sum(len(each.entries) for each in event.deliveries)
+            self._heard += sum(len(each.entries) for each in event.deliveries)
+        elif isinstance(event, SessionEnded):
+            self._open -= 1
 
 
 @pytest.fixture
