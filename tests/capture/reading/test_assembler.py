@@ -10,7 +10,7 @@ from lbcproxy.capture.packet import ACK, PSH, SYN, Packet, Section, Segment, Sta
 from lbcproxy.capture.reading import captured_connection as module
 from lbcproxy.capture.reading.assembler import Assembler
 from lbcproxy.capture.reading.read_stats import ReadStats
-from lbcproxy.capture.tcp.stream_events import AnnotatedEvent, Closed, Data, Opened
+from lbcproxy.capture.tcp.stream_events import AnnotatedEvent, Closed, Data, Gap, Opened
 from lbcproxy.session import Direction
 from lbcproxy.session.events import (
     Delivered,
@@ -278,7 +278,29 @@ def test_comments_of_packets_without_data_are_not_kept():
     assert sum(reading.stats.not_kept.values()) == 0
 
 
-def test_a_session_is_started_once(monkeypatch):
+def test_a_network_that_its_magic_does_not_tell_for_certain_is_assumed():
+    """Unless the user has said it."""
+    assumed = next(each for each in networks.all_networks().values() if each.assumed)
+    for chosen in (None, assumed):
+        reading = Reading(network=chosen)
+        reading.open(1)
+        reading.feed(Data(1, True, frame(assumed.magic, "ping", bytes(8)), 2))
+        assert list(reading.stats.assumed) == ([] if chosen else [assumed.id])
+
+
+def test_a_gap_is_reported_by_the_leg_that_received_it():
+    """One that was not received either has an annotation on both legs."""
+    reading = Reading(OURS)
+    for number, leg in ((1, "client"), (2, "upstream")):
+        reading.open(number, {"session": 1, "leg": leg})
+    found = reading.feed(Gap(1, True, 50, 2), {"missing": 50})
+    assert [each.missing for each in found[0].deliveries[0].entries] == [50]
+    assert reading.feed(Gap(2, True, 50, 3), {"missing": 50}) == []
+    found = reading.feed(Gap(2, True, 7, 4))  # the file was cut there
+    assert [each.missing for each in found[0].deliveries[0].entries] == [7]
+
+
+def test_a_session_is_started_once():
     """With its first bytes if its network is found in them."""
     reading = Reading(network=None)
     assert reading.open(1) == []

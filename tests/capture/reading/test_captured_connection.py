@@ -163,6 +163,24 @@ def test_after_a_gap_the_magic_may_come_later():
     assert entry.raw == PING
 
 
+@pytest.mark.parametrize(
+    ("upstream", "found"),
+    [
+        (None, Endpoint("10.0.0.2", 9246)),
+        ("10.0.0.3:9247", Endpoint("10.0.0.3", 9247)),
+        ("nonsense", Endpoint("10.0.0.2", 9246)),
+    ],
+)
+def test_the_upstream_of_a_session(upstream, found):
+    """Our own files name it; otherwise it is what the client connected to."""
+    one = connection(BufferBudget())
+    one.upstream = upstream
+    info = one.session_info(7, None)
+    assert (info.number, info.network, info.upstream) == (7, "", found)
+    assert (info.client, info.listen) == (one.opened.client, one.opened.server)
+    assert one.session_info(7, REGTEST).network == "lbry-regtest"
+
+
 def test_a_session_is_made_once():
     """Whatever comes later."""
     made = []

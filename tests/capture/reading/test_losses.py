@@ -48,6 +48,8 @@ class Tracked:
 
 def test_counters_of_others_are_totals():
     """Only what has come since the last ones is new."""
+    assert Tracked().counters() == []
+    assert Tracked().counters(None, 2) == [(0, 2)]
     capture = Tracked()
     assert capture.counters(3) == [(0, 3)]
     assert capture.counters(3) == []

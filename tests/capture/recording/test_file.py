@@ -271,6 +271,10 @@ def test_a_disk_that_hangs_holds_nobody_up(tmp_path, lay):
     assert disk.drain(10)
     assert len(disk.warnings) == 2
     assert "goes on: 3 messages" in disk.warnings[1]
+    assert not file.failing
+    file.write(b"and on")
+    assert disk.drain(10)
+    assert len(disk.warnings) == 2
     file.close()
     assert disk.close(10)
 

@@ -13,6 +13,7 @@ from lbcproxy.capture.recording.filename_pattern import (
     format_problem,
     has_generated_names,
 )
+from lbcproxy.capture.recording.lock import try_lock
 from lbcproxy.capture.recording.paths import continue_file, is_compressed, standard_output
 from lbcproxy.capture.writing.pcapng_blocks import build_block
 from lbcproxy.errors import CaptureError
@@ -57,13 +58,15 @@ def test_an_existing_file_is_continued_after_its_last_block(tmp_path, torn):
     ],
 )
 def test_a_file_that_cannot_be_continued_is_left_alone(tmp_path, data, words):
-    """And it is not locked any longer."""
+    """And it is not locked any longer, even while somebody holds the error."""
     path = tmp_path / "x"
     path.write_bytes(data)
-    for _ in range(2):
-        with pytest.raises(CaptureError, match=words):
-            continue_file(path, OWNER)
+    with pytest.raises(CaptureError, match=words) as caught:
+        continue_file(path, OWNER)
     assert path.read_bytes() == data
+    with path.open("rb") as file:
+        assert try_lock(file.fileno())
+    assert caught.value
 
 
 def test_an_inherited_pipe_is_written_as_it_is(tmp_path):

@@ -581,6 +581,20 @@ def test_files_that_are_known_are_not_read_again(tmp_path, monkeypatch):
     assert read == [paths[number] for number in (0, 1, 2, 3, 0)]
 
 
+def test_work_goes_on_unless_somebody_ends_it(tmp_path):
+    """`should_continue` need not be given."""
+    path = capture(tmp_path / "x")
+    Retention(
+        str(path),
+        RetentionPolicy(compress="gz"),
+        lambda text, bad: None,
+        network=NETWORK.id,
+        name="main",
+        now=lambda: NOW,
+    ).apply()
+    assert [each.name for each in tmp_path.iterdir()] == ["x.gz"]
+
+
 @pytest.mark.parametrize(("steps", "done"), [(0, 0), (2, 1), (4, 2)])
 def test_work_ends_between_files(tmp_path, monkeypatch, steps, done):
     """When the program stops."""

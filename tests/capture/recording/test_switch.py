@@ -11,6 +11,7 @@ from lbcproxy.capture import (
     involves_host,
     open_capture,
 )
+from lbcproxy.errors import CaptureError
 from lbcproxy.session.end import STOPPED
 from lbcproxy.session.events import ObserverDropped
 from lbcproxy.wire.envelope import frame
@@ -267,6 +268,19 @@ def test_which_file_a_session_goes_to(tmp_path):
     assert session.file_name == str(tmp_path / "x.pcapng")
     scene.switch.turn(False)
     assert session.file_name is None
+    scene.close()
+
+
+@pytest.mark.parametrize("per", ["run", "session"])
+def test_a_file_that_cannot_be_written_is_known_at_once(tmp_path, per):
+    """To whoever switches a session on; it is off as before."""
+    (tmp_path / "a").write_text("")
+    scene = Scene(tmp_path, on=False, pattern="a/x.pcapng", per=per)
+    scene.start(1)
+    with pytest.raises(CaptureError, match="its folder is a file"):
+        scene.switch.turn(True)
+    [session] = scene.switch.sessions
+    assert not session.on
     scene.close()
 
 
