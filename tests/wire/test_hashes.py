@@ -92,3 +92,4 @@ def test_merkle_roots_are_those_of_bitcoin():
     three = [from_display(each) for each in ids[:3]]
     assert merkle_root(three) == merkle_root([*three, three[-1]])
     assert merkle_root(three[:1]) == three[0]
+    assert merkle_root([]) == bytes(32)

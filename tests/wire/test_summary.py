@@ -3,10 +3,28 @@
 import pytest
 
 from lbcproxy import networks, wire
-from lbcproxy.wire.messages.addresses import Addr
-from lbcproxy.wire.messages.handshake import NetAddress, Version, service_names
-from lbcproxy.wire.messages.headers import BlockHeader, GetBlocks
+from lbcproxy.wire.messages.addresses import Addr, AddrV2
+from lbcproxy.wire.messages.blocks import Block, MerkleBlock
+from lbcproxy.wire.messages.bloom import FilterAdd, FilterLoad
+from lbcproxy.wire.messages.cfilters import (
+    CFCheckpt,
+    CFHeaders,
+    CFilter,
+    GetCFCheckpt,
+    GetCFHeaders,
+    GetCFilters,
+)
+from lbcproxy.wire.messages.compact_blocks import (
+    BlockTxn,
+    CmpctBlock,
+    GetBlockTxn,
+    PrefilledTx,
+    SendCmpct,
+)
+from lbcproxy.wire.messages.handshake import NetAddress, SendTxRcncl, Version, service_names
+from lbcproxy.wire.messages.headers import BlockHeader, GetBlocks, Headers
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector
+from lbcproxy.wire.messages.keepalive import FeeFilter, Ping, Pong
 from lbcproxy.wire.messages.reject import Reject
 from lbcproxy.wire.messages.transactions import Tx
 from tests.vector_files import load, payload_of
@@ -55,6 +73,71 @@ def inv(*types):
 def test_summary_is_lbcds(record, words):
     """Who knows its log reads ours at sight; a peer's words cannot act on a terminal."""
     assert record.summary() == words
+
+
+HEADER = BlockHeader(5, bytes(32), bytes(32), None, 1_500_000_000, 1, 2)
+HEADER_ID = HEADER.hash[::-1].hex()
+TX = Tx(1, (), (), 0)
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (Ping(0xAB), "nonce=00000000000000ab"),
+        (Ping(), ""),
+        (Pong(0xAB), "nonce=00000000000000ab"),
+        (FeeFilter(-5), "min_fee=-5"),
+        (Version(1, 1, 0, ADDRESS), "agent none, pver 1, block None"),
+        (SendTxRcncl(1, 2), "version 1"),
+        (AddrV2(()), "0 addr"),
+        (SendCmpct(True, 2), "announce=1, version=2"),
+        (SendCmpct(False, 1), "announce=0, version=1"),
+        (FilterLoad(b"abc", 5, 6, 1), "3 bytes, 5 hash functions, flags=1"),
+        (FilterAdd(b"\xab"), "data=ab"),
+        (FilterAdd(b"\xab" * 40), f"data={'ab' * 32}..."),
+        (GetCFilters(0, 7, HASH), f"start_height=7, stop_hash={SHOWN}"),
+        (GetCFHeaders(0, 7, HASH), f"start_height=7, stop_hash={SHOWN}"),
+        (GetCFCheckpt(0, HASH), f"stop_hash={SHOWN}"),
+        (CFilter(0, HASH, b"abc"), f"block_hash={SHOWN}, 3 bytes"),
+        (CFHeaders(0, HASH, HASH, (HASH,) * 3), f"stop_hash={SHOWN}, num_filter_hashes=3"),
+        (CFCheckpt(0, HASH, (HASH,) * 3), f"stop_hash={SHOWN}, num_filter_headers=3"),
+        (Headers((HEADER,) * 3), "num 3"),
+        (MerkleBlock(HEADER, 9, (HASH,), b""), f"hash {HEADER_ID}, 9 tx, 1 hashes"),
+        (Block(HEADER, (TX,)), f"hash {HEADER_ID}, ver 5, 1 tx, 2017-07-14 02:40:00"),
+        (
+            Block(HEADER, (TX,), b"x" * 1000),
+            f"hash {HEADER_ID}, ver 5, 1 tx, 2017-07-14 02:40:00, 1,000 B of MWEB data not read",
+        ),
+        (
+            CmpctBlock(HEADER, 1, (b"123456",) * 3, (PrefilledTx(0, TX),) * 2),
+            f"hash {HEADER_ID}, 3 short ids, 2 prefilled",
+        ),
+        (GetBlockTxn(HASH, (1, 2, 3)), f"block {SHOWN}, 3 tx"),
+        (BlockTxn(HASH, (TX, TX)), f"block {SHOWN}, 2 tx"),
+    ],
+)
+def test_summary_of_what_lbcd_does_not_log(record, words):
+    """What one would ask first of each."""
+    assert record.summary() == words
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (CFilter(0, HASH, b"abc"), f"block_hash={SHOWN}"),
+        (CFCheckpt(0, HASH, (HASH,) * 300), f"stop_hash={SHOWN}, num_filter_headers=300"),
+        (CmpctBlock(HEADER, 1, (b"123456",) * 3, ()), f"hash {HEADER_ID}"),
+        (BlockTxn(HASH, (TX,) * 300), f"block {SHOWN}, 300 tx"),
+        (Headers((HEADER,) * 300), "num 300"),
+        (inv(*[1] * 300), "size 300"),
+        (Block(HEADER, (TX,) * 3), f"hash {HEADER_ID}, ver 5, 3 tx, 2017-07-14 02:40:00"),
+        (TX, ""),
+    ],
+)
+def test_glance_at_200_bytes(record, words):
+    """What the beginning of a long message shows."""
+    codec = wire.Codec(networks.get("bitcoin-mainnet"))
+    assert type(record).glance(codec.encode(record)[:200], codec.params) == words
 
 
 @pytest.mark.parametrize(
