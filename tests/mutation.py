@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.mutation_changes import Change, Equivalent, Key, Source, read_equivalents, sample
 from tests.mutation_workshop import ROOT, Workshop, warm_up
 
-MIN_TIMEOUT = 20.0
+MIN_TIMEOUT = 30.0
 """Seconds that the tests of one change may take at least."""
 MAX_SECONDS = 3600.0
 """Seconds that all tests may take without a change."""
@@ -60,35 +60,36 @@ def nearest_tests(module: Path, root: Path = ROOT) -> Stages:
 
 
 class Trial:
-    """The tests of one change, one stage after the other."""
+    """The test files of one change, run one after the other until one fails; quick ones first."""
 
     def __init__(
         self, source: Source, change: Change, stages: Stages, seconds: Mapping[str, float]
     ) -> None:
         self.change = change
         self._data = source.with_change(change)
-        self._stages = iter(stages)
         self._seconds = seconds
+        self._tests = iter([test for stage in stages for test in sorted(stage, key=self._usual)])
 
     def begin(self, shop: Workshop) -> int:
-        """Make the change, start the first stage, and return the id of its process."""
+        """Make the change, start its first tests, and return the id of their process."""
         self.shop = shop
         self._changed = contextlib.ExitStack()
         self._changed.enter_context(shop.changed(self.change.path, self._data))
-        return self._start(next(self._stages))
+        return self._start(next(self._tests))
 
     def go_on(self, failure: str) -> int | None:
-        """Start the next stage, if nothing has failed; otherwise undo the change."""
-        tests = None if failure else next(self._stages, None)
-        if tests is not None:
-            return self._start(tests)
+        """Start the next tests, if nothing has failed; otherwise undo the change."""
+        test = None if failure else next(self._tests, None)
+        if test is not None:
+            return self._start(test)
         self._changed.close()
         return None
 
-    def _start(self, tests: Sequence[Path]) -> int:
-        quickest_first = sorted(tests, key=lambda test: self._seconds.get(str(test), 0.0))
-        usual = sum(self._seconds.get(str(test), 0.0) for test in tests)
-        return self.shop.start(quickest_first, MIN_TIMEOUT + 5 * usual)
+    def _start(self, test: Path) -> int:
+        return self.shop.start([test], MIN_TIMEOUT + 5 * self._usual(test))
+
+    def _usual(self, test: Path) -> float:
+        return self._seconds.get(str(test), 0.0)
 
 
 def outcomes(trials: Iterable[Trial], shops: Sequence[Workshop]) -> Iterator[tuple[Change, str]]:

@@ -32,10 +32,12 @@ OURS = ("lbcproxy", "tests")
 MAX_MEMORY = 4 << 30
 """Bytes of address space that a run may have: a change can make a loop endless."""
 
+MAX_EXAMPLES = 50
+
 # The same examples in each run, fewer of them, and none made smaller once it fails.
 hypothesis.settings.register_profile(
     "mutation",
-    max_examples=50,
+    max_examples=MAX_EXAMPLES,
     deadline=None,
     derandomize=True,
     database=None,
@@ -60,6 +62,15 @@ class Watch:
     def __init__(self) -> None:
         self.failure = ""
         self.seconds: Counter[str] = Counter()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Have tests try no more examples than the profile says, whatever they say themselves."""
+        for item in items:
+            test = getattr(item, "obj", None)
+            own = getattr(test, "_hypothesis_internal_use_settings", None)
+            if own is not None and own.max_examples > MAX_EXAMPLES:
+                less = hypothesis.settings(own, max_examples=MAX_EXAMPLES)
+                test._hypothesis_internal_use_settings = less
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid.partition("::")[0]] += report.duration
