@@ -13,6 +13,7 @@ import msgspec
 
 from lbcproxy import networks, wire
 from lbcproxy.wire.engine import ENGINES
+from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.record import Record
 from tests.tools import absent
 
@@ -83,6 +84,14 @@ def same_plain(record: Record) -> None:
     shown = record.to_dict()
     assert list(shown) == list(plain)
     assert msgspec.json.encode(shown) == msgspec.json.encode(plain), f"{record!r}"
+
+
+def as_values(value: Any) -> Any:
+    """Take a partial record for what it holds, at any depth, so that two compare."""
+    if isinstance(value, Partial):
+        fields = {name: as_values(each) for name, each in value.items()}
+        return (value.kind, fields, value.trailing)
+    return tuple(map(as_values, value)) if isinstance(value, tuple) else value
 
 
 def same_types(first: Any, second: Any) -> bool:

@@ -203,6 +203,8 @@ def _means_nothing(node: ast.AST) -> bool:
             return True
         case ast.Assign(targets=[ast.Name(id=name)]):
             return name in ("__all__", "__slots__") or "CACHE" in name
+        case ast.AnnAssign(annotation=ast.Name(id="TypeAlias")):
+            return True
         case ast.If(test=test):
             return "TYPE_CHECKING" in ast.unparse(test)
         case ast.FunctionDef(name=name):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lbcproxy import networks
+from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import (
     Delivery,
     Direction,
@@ -22,6 +23,7 @@ from lbcproxy.wire.messages.keepalive import Ping
 
 __all__ = [
     "DOWN",
+    "INFO",
     "NETWORK",
     "NOW",
     "UP",
@@ -39,6 +41,8 @@ __all__ = [
 NETWORK = networks.get("lbry-regtest")
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 NOW = 1_700_000_000_000_000_000
+NODE = Endpoint("10.0.0.1", 1)
+INFO = SessionInfo(number=1, network=NETWORK.id, client=NODE, listen=NODE, upstream=NODE)
 NOWHERE = NetAddress(services=0, ip=bytes(10) + b"\xff\xff" + bytes(4), port=0)
 
 

@@ -1,12 +1,7 @@
 """Events of a session, as values."""
 
-from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import SessionInfo
 from lbcproxy.session.events import Delivered, SessionStarted
-from tests.session.frames import NETWORK, NOW, UP, ping, session, session_ended
-
-NODE = Endpoint("10.0.0.1", 1)
-INFO = SessionInfo(number=1, network=NETWORK.id, client=NODE, listen=NODE, upstream=NODE)
+from tests.session.frames import INFO, NOW, UP, ping, session, session_ended
 
 
 def messages(data: bytes, **settings) -> int:

@@ -4,8 +4,7 @@ import msgspec
 import pytest
 
 from lbcproxy.session import End, EndCause, Lost, Session, SessionSummary
-from tests.session.frames import DOWN, NETWORK, NOW, UP, verack, version
-from tests.session.test_events import INFO
+from tests.session.frames import DOWN, INFO, NETWORK, NOW, UP, verack, version
 
 
 def summary(core: Session, end: End) -> SessionSummary:

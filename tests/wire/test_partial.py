@@ -14,7 +14,7 @@ from lbcproxy.wire.messages.keepalive import Ping
 from lbcproxy.wire.messages.reject import Reject
 from lbcproxy.wire.messages.transactions import Tx
 from lbcproxy.wire.partial import NotRead, Partial
-from tests.engines import BOTH, require_native
+from tests.engines import BOTH, as_values, require_native
 from tests.vector_files import load, payload_of
 
 CUTS = 40
@@ -34,14 +34,6 @@ def readable(codec: wire.Codec, command: str, payload: bytes) -> bool:
     except wire.BadPayload:
         return False
     return True
-
-
-def as_values(value: Any) -> Any:
-    """Take a partial record for what it holds, at any depth, so that two compare."""
-    if isinstance(value, Partial):
-        fields = {name: as_values(each) for name, each in value.items()}
-        return (value.kind, fields, value.trailing)
-    return tuple(map(as_values, value)) if isinstance(value, tuple) else value
 
 
 def test_both_engines_read_the_same_of_every_bad_vector(count):
