@@ -27,7 +27,7 @@ class Odd(MessageRecord, frozen=True, gc=False):
 
     def check(self) -> None:
         """Fail."""
-        1 / self.number  # noqa: B018
+        1 / self.number
 
 
 TX = Tx(1, (TxIn(bytes(32), 1, b"sig", 0, (b"witness",)),), (TxOut(5, b"\x51"),), 0)
