@@ -42,7 +42,7 @@ class TestResource(Protocol):
     def problem(self) -> str:
         """Return why the test fails; empty if it does not."""
 
-    def words(self) -> str:
+    def details(self) -> str:
         """Return what helps to explain a failure."""
 
     def finish(self, *, passed: bool) -> str:
@@ -169,7 +169,7 @@ def pytest_runtest_makereport(
     if call.when == "call":
         item.stash[PASSED] = report.passed
         if report.failed:
-            _tell(item, report)
+            _add_sections(item, report)
     return report
 
 
@@ -178,12 +178,12 @@ def _problem(item: pytest.Item) -> str:
     return "\n\n".join(filter(None, problems))
 
 
-def _tell(item: pytest.Item, report: pytest.TestReport) -> None:
+def _add_sections(item: pytest.Item, report: pytest.TestReport) -> None:
     guard = item.config.stash.get(GUARD, None)
-    words = [used.words() for used in item.stash.get(RESOURCES, ())]
-    words += guard.blocked if guard is not None else ()
-    if any(words):
-        report.sections.append(("lbcproxy", "\n".join(filter(None, words)) + "\n"))
+    details = [used.details() for used in item.stash.get(RESOURCES, ())]
+    details += guard.blocked if guard is not None else ()
+    if any(details):
+        report.sections.append(("lbcproxy", "\n".join(filter(None, details)) + "\n"))
     problem, shown = _problem(item), report.longrepr
     add = getattr(shown, "addsection", None)
     if not problem or add is None or problem in str(shown):
@@ -229,7 +229,7 @@ def replayed_client(
 
     settings = _settings(request, lbcproxy_config, "none")
     path, shown = _capture(request)
-    with _in_words(path):
+    with _as_usage_errors(path):
         client = Client(_loop(request.config), settings, path, shown)
     yield from _use(request, client)
 
@@ -248,7 +248,7 @@ def make_scripted_peer(
 
     def make(**fields: Any) -> ScriptedPeer:
         fields = {"user_agent_name": "scripted", **settings.peer, **fields}
-        with _in_words():
+        with _as_usage_errors():
             config = PeerConfig(network=settings.needed_network, **fields)
         peer = ScriptedPeer(loop, config, settings.timeout)
         made.append(_use(request, peer))
@@ -270,7 +270,7 @@ def _node(request: pytest.FixtureRequest, settings: Settings) -> Generator[Node,
     from lbcproxy.pytest_plugin.node import Node
 
     path, shown = _capture(request)
-    with _in_words(path):
+    with _as_usage_errors(path):
         node = Node(_loop(request.config), settings, path, shown)
     yield from _use(request, node)
 
@@ -288,14 +288,14 @@ def _use(request: pytest.FixtureRequest, used: Any) -> Generator[Any, None, None
 def _settings(request: pytest.FixtureRequest, config: object, record_mode: str | None) -> Settings:
     from lbcproxy.pytest_plugin.settings import settings_of
 
-    with _in_words():
+    with _as_usage_errors():
         return settings_of(request.node, config, record_mode)
 
 
 def _capture(request: pytest.FixtureRequest) -> tuple[Path, str]:
     from lbcproxy.pytest_plugin.settings import capture_path, shown_path
 
-    with _in_words():
+    with _as_usage_errors():
         path = capture_path(request.node)
     return path, shown_path(path, request.config.invocation_params.dir)
 
@@ -314,7 +314,7 @@ def _loop(config: pytest.Config) -> Loop:
 
 
 @contextmanager
-def _in_words(path: Path | None = None) -> Iterator[None]:
+def _as_usage_errors(path: Path | None = None) -> Iterator[None]:
     """Convert a user's error to a failure without an internal traceback."""
     from lbcproxy.errors import CaptureError, LbcproxyError
 

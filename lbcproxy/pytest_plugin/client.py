@@ -59,11 +59,11 @@ class Client:
 
     def problem(self) -> str:
         """Return an error if a run was never awaited."""
-        if all(each.asked for each in self._answers):
+        if all(each.is_awaited for each in self._answers):
             return ""
         return "a replayed client was never awaited: await what run() returns, or call its result()"
 
-    def words(self) -> str:
+    def details(self) -> str:
         """Return nothing: the report is complete."""
         return ""
 

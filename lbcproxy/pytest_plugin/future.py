@@ -25,7 +25,7 @@ class PendingResult(Generic[T]):
     def __init__(self, future: Future[T], what: str) -> None:
         self._future = future
         self._what = what
-        self.asked = False
+        self.is_awaited = False
         """Whether it was awaited or requested."""
 
     def __repr__(self) -> str:
@@ -46,7 +46,7 @@ class PendingResult(Generic[T]):
             RuntimeError: In a coroutine of asyncio, whose loop would be blocked.
             Exception: The exception that it failed with.
         """
-        self.asked = True
+        self.is_awaited = True
         if not self._future.done() and _in_asyncio():
             raise RuntimeError(f"await it: result() stops the loop of this coroutine ({self!r})")
         return self._future.result(timeout)
@@ -55,14 +55,14 @@ class PendingResult(Generic[T]):
         """Return a Deferred of the result; call and use it in the global reactor's thread."""
         from twisted.internet import reactor  # noqa: TID251 # the test's own, which waits for us
 
-        self.asked = True
+        self.is_awaited = True
         waiting: Deferred[T] = Deferred()
         there: Any = reactor
         self._future.add_done_callback(lambda _: there.callFromThread(self._tell, waiting))
         return waiting
 
     def __await__(self) -> Generator[Any, Any, T]:
-        self.asked = True
+        self.is_awaited = True
         if _in_asyncio():
             return asyncio.wrap_future(self._future).__await__()
         return self.deferred().__await__()

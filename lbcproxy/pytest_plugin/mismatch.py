@@ -49,7 +49,7 @@ def describe(played: Played, questions: Sequence[tuple[Message, Answers]]) -> st
     for question, answers in more:
         lines += ["", _head(question), *_recorded(question, answers)]
     if len(questions) > MAX_REQUESTS:
-        lines += ["", f"and to {len(questions) - MAX_REQUESTS:,} more"]
+        lines += ["", f"and {len(questions) - MAX_REQUESTS:,} more"]
     return "\n".join([*lines, "", played.hint])
 
 
@@ -78,15 +78,15 @@ def _recorded(question: Message, answers: Answers) -> Iterator[str]:
     recorded = answers.requests.get(question.command, [])
     if not recorded:
         others = ", ".join(f"{command} {len(turns)}" for command, turns in answers.requests.items())
-        yield f"no {name} was recorded; asked was: {others or 'nothing'}"
+        yield f"no {name} was recorded, only: {others or 'nothing'}"
         return
     near = _nearest(question, answers.conversation, recorded)
     yield f"nearest recorded {name} (of {len(recorded):,}):"
     for number, each in enumerate(near, 1):
         yield f"  {number}. message {each.turn.number:,}  {_summary(each.message)}".rstrip()
         if not each.fields:
-            yield "     the same, which had no answer"
-        for line in field_lines(each.fields, ("recorded", "asked")):
+            yield "     the same request, which had no answer"
+        for line in field_lines(each.fields, ("recorded", "requested")):
             yield f"     {line}"
 
 

@@ -87,9 +87,9 @@ class NetworkGuard:
         return is_loopback(text)
 
     def _note(self, where: object, what: str) -> str:
-        words = f"{self._test} must not {what} {where}: the network is blocked (--block-network)"
-        self.blocked.append(words)
-        return words
+        text = f"{self._test} must not {what} {where}: the network is blocked (--block-network)"
+        self.blocked.append(text)
+        return text
 
 
 def _guarded(guard: NetworkGuard, name: str, original: Any) -> Any:

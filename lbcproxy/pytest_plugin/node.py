@@ -103,14 +103,14 @@ class Node:
             listed = "\n".join(f"  message {each}" for each in unplayed[:10])
             more = f"\n  and {len(unplayed) - 10:,} more" if len(unplayed) > 10 else ""
             return (
-                f"{len(unplayed):,} recorded messages were never asked for (strict)\n"
+                f"{len(unplayed):,} recorded messages were not sent (strict)\n"
                 f"capture: {self._shown} (record mode {self.mode})\n{listed}{more}"
             )
         return ""
 
-    def words(self) -> str:
+    def details(self) -> str:
         """Return what helps to explain a failure."""
-        return self._part.words()
+        return self._part.details()
 
     def finish(self, *, passed: bool) -> str:
         """Stop; keep the recording if the test has passed. Return what happened to the capture."""

@@ -155,7 +155,7 @@ class ScriptedPeer:
 
     def problem(self) -> str:
         """Return an error if the test never awaited an expectation."""
-        forgotten = [repr(each) for each in self._answers if not each.asked]
+        forgotten = [repr(each) for each in self._answers if not each.is_awaited]
         if not forgotten:
             return ""
         return (
@@ -163,7 +163,7 @@ class ScriptedPeer:
             "await what expect() returns, or call its result()"
         )
 
-    def words(self) -> str:
+    def details(self) -> str:
         """Return the received commands."""
         return f"scripted peer: {self._loop.call(self._script.story)}"
 

@@ -58,7 +58,7 @@ class RecordingProxy:
 
     # Called by the plugin.
 
-    def words(self) -> str:
+    def details(self) -> str:
         """Return how sessions ended; this shows if the node could not be reached."""
         ends = self._loop.call(lambda: list(self._ends))
         return "\n".join((f"recording from {self._upstream}, {self.new:,} messages", *ends))

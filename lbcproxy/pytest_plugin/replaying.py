@@ -93,7 +93,7 @@ class CaptureReplay:
             and not server.played[turn.position]
         ]
 
-    def words(self) -> str:
+    def details(self) -> str:
         """Return descriptions of what could not be played."""
         return "\n".join(self._notices)
 

@@ -33,8 +33,8 @@ def test_a_question_without_an_answer_fails_the_test(project):
             "capture: captures/sync.pcap (record mode none)",
             "nearest recorded getdata (of 8):",
             "  1. message 312  *",
-            "     inventory?0?  recorded  witness block *",
-            "                   asked     block 0100*",
+            "     inventory?0?  recorded   witness block *",
+            "                   requested  block 0100*",
             "  2. message *",
             "to record it, say where the real node is (upstream=*",
             "FAILED test_it.py::test_ask - Failed: no recorded answer: getdata block 01*",
@@ -52,7 +52,7 @@ def test_a_test_that_fails_by_itself_is_told_why(project):
             "E  * ConnectionError: the node has closed the connection",
             "*-- lbcproxy --*",
             "no recorded answer: getheaders locator 0101*",
-            "no getheaders was recorded; asked was: getblocks 3, getaddr 1, getdata 8, ping 1",
+            "no getheaders was recorded, only: getblocks 3, getaddr 1, getdata 8, ping 1",
             "FAILED test_it.py::test_near - no recorded answer: getheaders locator 0101*",
         ]
     )
@@ -103,7 +103,7 @@ def test_other_answers_are_allowed_where_they_are_wanted(project):
 
 
 def test_strict_wants_all_of_it(project):
-    """A recording of which half is never asked for is stale."""
+    """A recording half of which is never requested is stale."""
     project.tests(
         """
         @pytest.mark.capture("captures/sync.pcap", strict=True)
@@ -123,7 +123,7 @@ def test_strict_wants_all_of_it(project):
     assert outcome(result) == {"failed": 1, "passed": 1}
     result.stdout.fnmatch_lines(
         [
-            "* recorded messages were never asked for (strict)",
+            "* recorded messages were not sent (strict)",
             "capture: captures/sync.pcap (record mode none)",
             "  message * block *",
             "  and * more",

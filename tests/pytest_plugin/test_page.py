@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs" / "testing.md").read_text()
 
 
 def test_the_examples_run(project, upstream):
-    """As they stand there, but for the real node's port."""
+    """Unchanged, except for the port of the real node."""
     examples = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     assert len(examples) == 5
     for number, example in enumerate(examples):
@@ -37,14 +37,14 @@ def test_every_setting_is_explained():
 
 
 def test_every_mode_and_answer_is_explained():
-    """Nothing can be said that stands nowhere."""
+    """No value is undocumented."""
     for word in (*MODES, *UNKNOWN):
         assert f"`{word}`" in PAGE
 
 
 def test_everything_that_a_scripted_peer_can_do_is_explained():
     """Whoever writes a script looks there."""
-    own = {"problem", "words", "finish"}  # what the plugin asks for
+    own = {"problem", "details", "finish"}  # what the plugin asks for
     for name in set(vars(ScriptedPeer)) - own:
         if not name.startswith("_"):
             assert re.search(rf"`{name}\b", PAGE), name
