@@ -66,13 +66,13 @@ class SessionObservers:
 
     def handle(self, event: SessionEvent) -> None:
         """Send an event to all observers; it never raises."""
-        for each in tuple(self._active):
+        for found, observer in tuple(self._active):
             try:
-                each[0].handle(event)
+                found.handle(event)
             except Exception:
-                self._active.remove(each)
-                self._dropped.append(each[0])
-                self._failed(each[1])
+                self._active.remove((found, observer))
+                self._dropped.append(found)
+                self._failed(observer)
         if self._dropped and (missed := _missed(event)) is not None:
             self._send(missed)
 

@@ -74,6 +74,7 @@ def test_a_loss_in_a_file_has_what_is_not_zero():
     assert msgspec.json.decode(b"{}", type=Lost) == Lost()
     most = (1 << 62) - 1
     assert msgspec.json.decode(f'{{"packets":{most}}}', type=Lost).packets == most
+    assert msgspec.json.decode(b'{"packets":0}', type=Lost) == Lost()
     for number in (-1, most + 1):
         with pytest.raises(msgspec.ValidationError):
             msgspec.json.decode(f'{{"packets":{number}}}', type=Lost)

@@ -75,6 +75,24 @@ def test_what_is_missing_for_all_is_sent_to_those_that_failed_too():
     assert failing.events == other.events[1:] == [lost]
 
 
+def test_what_observes_a_session_is_what_the_observer_returned_for_it():
+    """An observer with a state for each session makes an object for each."""
+
+    class Making:
+        def session_started(self, info):
+            return failing
+
+        def handle(self, event):
+            raise AssertionError("it observes no session itself")
+
+    failing, making, failed = Watcher(SessionStarted), Making(), []
+    observers = SessionObservers([making], info(), failed.append)
+    observers.handle(SessionStarted(info(), 1))
+    observers.end(session_ended(info(), 2))
+    assert failed == [making]
+    assert failing.kinds == [ObserverDropped]
+
+
 def test_an_observer_may_decline_a_session():
     observers = SessionObservers([Watcher(wanted=False)], info(), lambda _: None)
     assert not observers

@@ -3,7 +3,6 @@
 import pytest
 
 from lbcproxy.session import UNKNOWN_SIZE, EntryVerdict, Message, Session
-from lbcproxy.session.session import STREAM_ABOVE
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.keepalive import Ping, SendHeaders
@@ -21,6 +20,7 @@ from tests.session.frames import (
     version,
 )
 
+STREAM_ABOVE = 65_536
 LONG = frame(NETWORK.magic, "block", bytes(STREAM_ABOVE + 1))
 
 
