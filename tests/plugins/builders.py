@@ -39,8 +39,8 @@ class RecordingHost:
     def send(self, direction: Direction, data: bytes) -> None:
         self.calls.append(("send", direction, data))
 
-    def tell(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        self.calls.append(("tell", direction, *deliveries))
+    def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+        self.calls.append(("notify_delivered", direction, *deliveries))
 
     def finish(self, direction: Direction) -> None:
         self.calls.append(("finish", direction))

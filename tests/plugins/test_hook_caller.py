@@ -89,7 +89,7 @@ def test_after_a_failure_only_the_next_plugin_is_asked(policy, asked):
     pipeline.receive(UP, PING, 1)
     assert seen == asked
     assert sent(host) == (b"" if policy == CLOSED else PING)
-    [(_, delivery)] = host.named("tell")
+    [(_, delivery)] = host.named("notify_delivered")
     trail = ("Tried: drop: on_ping failed",) if policy == CLOSED else ()
     assert delivery.entries[0].trail == trail
 

@@ -20,7 +20,7 @@ def passed(host):
     """Return what the observers were told: bytes received, bytes sent instead, and commands."""
     return [
         (each.raw, each.sent, [entry.command for entry in each.entries])
-        for _, *deliveries in host.named("tell")
+        for _, *deliveries in host.named("notify_delivered")
         for each in deliveries
     ]
 
@@ -32,7 +32,7 @@ def test_a_part_of_a_long_message_is_sent_before_it_is_read_and_then_told():
     pipeline.receive(UP, PING + block[:100], 1)
     host.calls.clear()
     pipeline.receive(UP, block[100:60_000], 2)
-    assert [each[:2] for each in host.calls] == [("send", UP), ("tell", UP)]
+    assert [each[:2] for each in host.calls] == [("send", UP), ("notify_delivered", UP)]
     assert host.named("send") == [[UP, block[100:60_000]]]
     assert passed(host) == [(block[100:60_000], None, [])]
     host.calls.clear()
@@ -98,7 +98,7 @@ def test_bytes_are_parsed_at_the_time_they_arrived():
     pipeline, host = piped()
     pipeline.receive(UP, PING, 5)
     pipeline.inject("P", DOWN, [Raw(PONG), Ping(2)], "why")
-    entries = [e for _, *ds in host.named("tell") for d in ds for e in d.entries]
+    entries = [e for _, *ds in host.named("notify_delivered") for d in ds for e in d.entries]
     assert [(each.time_ns, each.verdict) for each in entries] == [
         (5, "pass"),
         (7, "inject"),
@@ -106,7 +106,7 @@ def test_bytes_are_parsed_at_the_time_they_arrived():
     ]
     assert [each.trail for each in entries[1:]] == [("P: inject: why",)] * 2
     pipeline.inject("P", DOWN, [Raw(PONG)])
-    [*_, last] = [e for _, *ds in host.named("tell") for d in ds for e in d.entries]
+    [*_, last] = [e for _, *ds in host.named("notify_delivered") for d in ds for e in d.entries]
     assert last.trail == ("P: inject",)
 
 
@@ -169,7 +169,7 @@ def test_a_session_that_breaks_off_drops_what_waits():
     pipeline, host = piped(plugin(on_ping=lambda *_: Delay(3)))
     pipeline.receive(UP, PING + PONG[:9], 1)
     pipeline.cut(2)
-    assert [each[:2] for each in host.calls] == [("tell", UP)]
+    assert [each[:2] for each in host.calls] == [("notify_delivered", UP)]
     assert passed(host) == [(PING, b"", ["ping"]), (PONG[:9], b"", [""])]
     assert pipeline.buffered_bytes == 0
 
@@ -193,7 +193,7 @@ def test_a_session_is_closed_after_the_messages_that_are_sent_with_it():
     pipeline, host = piped(plugin(on_ping=lambda *_: answers.pop(0)))
     pipeline.receive(UP, PING * 3, 1)
     host.timers[0][1]()
-    assert [each[0] for each in host.calls] == ["send", "tell", "close"]
+    assert [each[0] for each in host.calls] == ["send", "notify_delivered", "close"]
     assert host.named("close") == [[End(EndCause.PLUGIN, detail="first", name="Tried")]]
 
 

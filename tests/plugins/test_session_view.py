@@ -55,10 +55,10 @@ def test_a_session_passes_on_what_a_plugin_asks_for():
     assert isinstance(host.errors[0], ZeroDivisionError)
     session.inject("to_client", Raw(b"x"), Raw(b"y"), why="w")
     assert host.named("send") == [[DOWN, b"xy"]]
-    [[_, *deliveries]] = host.named("tell")
+    [[_, *deliveries]] = host.named("notify_delivered")
     assert [each.entries[0].trail for each in deliveries] == [("P: inject: w",)] * 2
     session.inject(UP, Raw(b"z"))
-    assert host.named("tell")[-1][1].entries[0].trail == ("P: inject",)
+    assert host.named("notify_delivered")[-1][1].entries[0].trail == ("P: inject",)
     with pytest.raises(ValueError, match="sideways"):
         session.inject("sideways", Raw(b"x"))
 
