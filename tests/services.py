@@ -16,14 +16,13 @@ from lbcproxy.capture import open_capture
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction
 from tests.nodes import wait_until
+from tests.tools import PATIENCE
 
 __all__ = ["RUN", "TWISTD", "Service", "messages", "streams"]
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "lbcproxy")
 RUN = (sys.executable, "-m", "lbcproxy", "run", "--quiet")
 LISTENING = re.compile(r"listening at 127\.0\.0\.1:(\d+)")
-PATIENCE = 20
-"""Seconds until something that should happen counts as not happening."""
 
 
 class Service:

@@ -28,6 +28,7 @@ from lbcproxy.peer import Peer, PeerConfig, Timeouts
 from lbcproxy.replay.comparing.ignored_fields import VOLATILE_FIELDS
 from lbcproxy.wire import commands
 from tests.nodes import free_port
+from tests.tools import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (".", "docs", "captures", "plugins")
@@ -203,7 +204,7 @@ def example(name, *arguments):
     """Run a script of examples/ to its end."""
     command = [sys.executable, f"examples/{name}", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
 
 
@@ -299,7 +300,7 @@ def extended(tmp_path_factory):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
     return run

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import open_capture
+from tests.tools import PATIENCE
 from tests.wheels import CLEAN, ROOT, run, tracked
 
 pytestmark = pytest.mark.slow
@@ -19,7 +20,6 @@ pytestmark = pytest.mark.slow
 EXAMPLE = ROOT / "examples" / "light-client"
 FIRST_BLOCK = "tests/captures/test_chain/test_first_block.pcapng"
 USUAL = ("-m", "pytest", "-p", "no:cacheprovider", "--strict-config")
-SECONDS = 60
 CUTS_NOTHING = ("CI", "BUILD_NUMBER")
 """With these in the environment pytest cuts no line, and the README shows what people see."""
 
@@ -39,7 +39,7 @@ def node(installed: Path) -> Iterator[str]:
         [*map(str, command), "-q"], stdout=subprocess.PIPE, env=CLEAN, text=True
     ) as server:
         try:
-            assert select.select([server.stdout], [], [], SECONDS)[0]
+            assert select.select([server.stdout], [], [], PATIENCE)[0]
             yield re.search(r"listening at ([\d.:]+),", server.stdout.readline())[1]
         finally:
             server.terminate()
@@ -67,7 +67,7 @@ class Example:
             capture_output=True,
             text=True,
             check=False,
-            timeout=SECONDS,
+            timeout=PATIENCE,
         )
         return done.returncode, done.stdout + done.stderr
 

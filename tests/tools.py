@@ -10,6 +10,8 @@ from typing import NoReturn
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
+PATIENCE = 120
+"""Seconds until something that should happen counts as not happening: a machine may be busy."""
 CASES = REPOSITORY / "tests" / "cases"
 """Small captures of what was once read wrongly; README.md there says what is right."""
 
@@ -39,7 +41,7 @@ def program(name: str, advice: str) -> str:
 def tshark(*arguments: str) -> str:
     """Run tshark, Wireshark without windows, and give what it prints."""
     command = [program("tshark", "install tshark"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -6,14 +6,13 @@ from contextlib import suppress
 
 from lbcproxy import networks
 from lbcproxy.wire.envelope import frame
+from tests.tools import PATIENCE
 
-__all__ = ["MAGIC", "PING", "PONG", "TIMEOUT", "PongServer"]
+__all__ = ["MAGIC", "PING", "PONG", "PongServer"]
 
 MAGIC = networks.get("lbry-regtest").magic
 PING = frame(MAGIC, "ping", bytes(7) + b"\x01")
 PONG = frame(MAGIC, "pong", bytes(7) + b"\x01")
-TIMEOUT = 20
-"""Seconds after which something that should have happened counts as missing."""
 
 
 class PongServer:
@@ -39,4 +38,4 @@ class PongServer:
         """Stop listening."""
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        self._thread.join(TIMEOUT)
+        self._thread.join(PATIENCE)

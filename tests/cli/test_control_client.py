@@ -12,6 +12,7 @@ import pytest
 
 from lbcproxy.cli import control_client
 from lbcproxy.cli.main import _run
+from tests.tools import PATIENCE
 
 
 class Server:
@@ -38,7 +39,7 @@ class Server:
             except OSError:
                 return
             with connection, suppress(OSError):
-                connection.settimeout(20)
+                connection.settimeout(PATIENCE)
                 self._answer(connection)
 
     def close(self) -> None:

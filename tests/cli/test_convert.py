@@ -8,7 +8,7 @@ import pytest
 
 from tests.capture.changed_traffic import TALK, record
 from tests.capture.roundtrip import core_messages, entries_of
-from tests.tools import CASES
+from tests.tools import CASES, PATIENCE
 
 REGTEST = "lbry-regtest"
 SYNC = "lbcd-sync.pcap"
@@ -186,7 +186,7 @@ def test_pipes(captures, tmp_path):
         input=(captures / SYNC).read_bytes(),
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert first.stderr == b""
     (tmp_path / "x.ndjson").write_bytes(first.stdout)
@@ -198,7 +198,7 @@ def test_pipes(captures, tmp_path):
         shell=True,
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert shown.stderr == b""
     assert entries_of(tmp_path / "y.pcapng") == entries_of(captures / SYNC)

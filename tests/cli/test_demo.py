@@ -9,6 +9,7 @@ import pytest
 from lbcproxy.capture import open_capture
 from lbcproxy.cli.demo import _compare
 from lbcproxy.errors import LbcproxyError
+from tests.tools import PATIENCE
 
 # The demo with a recorder that writes one byte otherwise, as a defect or a bad disk would.
 ALTERED = """
@@ -29,7 +30,7 @@ def run(arguments, folder):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 
@@ -110,7 +111,7 @@ def test_demo_writes_text_to_standard_error_if_it_records_to_a_pipe(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     path = tmp_path / "piped.pcapng"
     path.write_bytes(done.stdout)

@@ -29,7 +29,7 @@ from lbcproxy.wire.messages.keepalive import Ping, Pong
 from tests.nodes import free_port
 from tests.peer.builders import REGTEST, Wire, encoded, version
 from tests.proxy.loops import listening
-from tests.tools import REPOSITORY
+from tests.tools import PATIENCE, REPOSITORY
 
 TX = InventoryVector(InvType.TX, bytes(range(32)))
 
@@ -297,10 +297,6 @@ def test_a_refused_connection_over_ipv6():
 # As a program.
 
 
-PATIENCE = 20
-"""Seconds until something that should happen counts as not happening."""
-
-
 def command(*arguments, network="lbry-regtest"):
     """Return a command line."""
     return [sys.executable, "-m", "lbcproxy", "probe", "--network", network, *arguments]
@@ -309,7 +305,11 @@ def command(*arguments, network="lbry-regtest"):
 def run(*arguments, **options):
     """Run it to its end."""
     return subprocess.run(
-        command(*arguments, **options), capture_output=True, text=True, check=False, timeout=60
+        command(*arguments, **options),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )
 
 

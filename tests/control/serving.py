@@ -12,6 +12,7 @@ from lbcproxy.config import load
 from lbcproxy.service import LbcproxyService, Logs
 from tests.proxy.loops import Loop
 from tests.proxy.transports import NETWORK
+from tests.tools import PATIENCE
 
 __all__ = ["Serving", "UnixConnection"]
 
@@ -68,7 +69,7 @@ class Serving:
         if "/" in self.api:
             connection = UnixConnection(self.api)
         else:
-            connection = http.client.HTTPConnection(self.api, timeout=20)
+            connection = http.client.HTTPConnection(self.api, timeout=PATIENCE)
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         try:
             connection.request(method, path, data, headers or {})
@@ -86,7 +87,7 @@ class Serving:
             [sys.executable, "-m", "lbcproxy", command, "--control", self.api, *map(str, words)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == code, done.stderr
@@ -106,11 +107,11 @@ class UnixConnection(http.client.HTTPConnection):
     """HTTP over a UNIX socket."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("whatever.example", timeout=20)
+        super().__init__("whatever.example", timeout=PATIENCE)
         self._path = path
 
     def connect(self) -> None:
         """Connect to the path."""
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
+        self.sock.settimeout(PATIENCE)
         self.sock.connect(self._path)

@@ -52,7 +52,7 @@ def one_session(folder: Path, marks: Sequence[int], size: int = 100_000) -> list
                     while sent < mark:
                         client.sendall(part)
                         sent += len(part)
-                    wait_until("the disk has it", lambda: capture.stat().st_size > sent, 60)  # noqa: B023
+                    wait_until("the disk has it", lambda: capture.stat().st_size > sent)  # noqa: B023
                     found.append(program.memory())
                 client.shutdown(socket.SHUT_WR)
                 assert client.recv(1) == b""

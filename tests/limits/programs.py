@@ -25,7 +25,7 @@ from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import Version
 from tests.live.proxies import NOWHERE, Client
 from tests.nodes import wait_until
-from tests.tools import REPOSITORY
+from tests.tools import PATIENCE, REPOSITORY
 
 __all__ = [
     "NETWORK",
@@ -46,10 +46,8 @@ __all__ = [
 ]
 
 NETWORK = networks.get("lbry-regtest")
-PATIENCE = 20
-"""Seconds until something that should happen counts as not happening."""
-STALL = 2.0
-"""Seconds that no answer may take, on a busy machine too: what stalls, stalls for ever."""
+STALL = 20.0
+"""Seconds that no answer may take, on a loaded machine too: what stalls, stalls for ever."""
 TWISTD = "from twisted.scripts.twistd import run; run()"
 STARTS = {
     "run": [sys.executable, "-m", "lbcproxy", "run", "-q", "-c"],

@@ -37,11 +37,8 @@ from tests.proxy.loops import break_off
 
 pytestmark = pytest.mark.slow
 
-HANDSHAKE = 0.8
-IDLE = 1.5
-DIAL = 0.7
-LATE = 8.0
-"""Seconds that the end of a session may take behind its time: 5 of them it may linger."""
+HANDSHAKE, IDLE, DIAL = 3.0, 5.0, 2.0
+"""Seconds: long enough for one who talks on a loaded machine, too."""
 MODES = ("reverse", "terminate")
 HUGE = NETWORK.magic + b"tx".ljust(12, b"\0") + b"\xff\xff\xff\xff" + b"abcd"
 
@@ -311,11 +308,7 @@ def _check_that_nothing_is_left(scene: Scene) -> None:
     The program ends for that, so this comes after all tests, in whatever order they run.
     """
     program = scene.program
-    wait_until(
-        "all descriptors are closed",
-        lambda: program.open_files <= scene.idle_files,
-        LATE,
-    )
+    wait_until("all descriptors are closed", lambda: program.open_files <= scene.idle_files)
     _check_neighbour(scene)
     assert program.stop() == 0
     *_, farewell = program.text.splitlines()

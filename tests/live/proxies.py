@@ -15,6 +15,7 @@ from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
 from lbcproxy.wire.messages.keepalive import Ping
 from tests.nodes import wait_until
+from tests.tools import PATIENCE
 
 __all__ = ["Client", "Program", "Proxy", "lbcproxy"]
 
@@ -29,7 +30,7 @@ def lbcproxy(*arguments: object) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

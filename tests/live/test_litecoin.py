@@ -17,7 +17,7 @@ from lbcproxy.wire import Codec
 from tests.engines import BOTH, require_native
 from tests.live.proxies import Proxy
 from tests.nodes import free_port, wait_until
-from tests.tools import program
+from tests.tools import PATIENCE, program
 
 pytestmark = pytest.mark.live
 
@@ -45,7 +45,7 @@ class Node:
     def ask(self, *words: str) -> Any:
         """Have it do something, and give its answer."""
         command = [self._control, *self._own, *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
         text = done.stdout.strip()
         return json.loads(text) if text[:1] in ("{", "[") or text.isdigit() else text
 

@@ -10,6 +10,7 @@ from lbcproxy.wire import Codec
 from lbcproxy.wire.hashes import display, from_display
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
 from tests.nodes import KINDS, PAY_TO_ANYONE, SPEND, Node, wait_until
+from tests.tools import PATIENCE
 
 pytestmark = pytest.mark.live
 
@@ -43,7 +44,7 @@ def probe(node, *arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.stderr == ""
     return done.returncode, json.loads(done.stdout)

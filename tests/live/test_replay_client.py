@@ -22,6 +22,7 @@ from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType
 from tests.live.proxies import Client, Proxy
 from tests.nodes import KINDS, Node, wait_until
 from tests.proxy.loops import Loop
+from tests.tools import PATIENCE
 
 pytestmark = pytest.mark.live
 
@@ -110,7 +111,7 @@ def lbcproxy(*arguments: object) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 
@@ -205,7 +206,7 @@ def test_step_by_step_each_line_of_the_input_sends_a_message(nodes: Nodes):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     shown = [line.split()[2] for line in done.stderr.splitlines() if "Enter sends it" in line]
     assert shown == ["version", "verack", "getheaders", "getdata"]

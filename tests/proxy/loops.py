@@ -14,10 +14,9 @@ from twisted.internet.protocol import Factory
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 
-__all__ = ["Loop", "break_off", "connect", "listening", "read_to_end"]
+from tests.tools import PATIENCE
 
-SECONDS = 20
-"""How long anything may take."""
+__all__ = ["Loop", "break_off", "connect", "listening", "read_to_end"]
 
 
 class Loop:
@@ -30,7 +29,7 @@ class Loop:
         )
         self._thread.start()
 
-    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = SECONDS) -> Any:
+    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = PATIENCE) -> Any:
         """Call a function in the reactor's thread, wait for its Deferred or coroutine, give it."""
         answers: queue.Queue[Any] = queue.Queue()
 
@@ -51,7 +50,7 @@ class Loop:
     def stop(self) -> None:
         """Stop the reactor."""
         self.reactor.callFromThread(self.reactor.stop)
-        self._thread.join(SECONDS)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
 
 
@@ -71,10 +70,10 @@ def _make_reactor() -> Any:
 
 @contextlib.contextmanager
 def listening(host: str = "127.0.0.1") -> Iterator[socket.socket]:
-    """A listening socket; what it accepts takes at most 20 s for anything."""
+    """A listening socket; what it accepts does not wait for ever."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as server:
-        server.settimeout(SECONDS)
+        server.settimeout(PATIENCE)
         yield server
 
 
@@ -83,10 +82,10 @@ def connect(
     port: int, server: socket.socket, host: str = "127.0.0.1"
 ) -> Iterator[tuple[socket.socket, socket.socket]]:
     """A connection to a port, and the one that a server accepts for it."""
-    with socket.create_connection((host, port), SECONDS) as client:
+    with socket.create_connection((host, port), PATIENCE) as client:
         accepted, _ = server.accept()
         with accepted:
-            accepted.settimeout(SECONDS)
+            accepted.settimeout(PATIENCE)
             yield client, accepted
 
 

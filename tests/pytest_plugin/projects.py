@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.tools import PATIENCE
+
 __all__ = ["Project"]
 
 USUAL = ("-p", "no:cacheprovider", "-p", "no:randomly")
@@ -37,7 +39,7 @@ class Project:
 
     def run_apart(self, *arguments: str) -> pytest.RunResult:
         """Run it in a process of its own."""
-        return self._pytester.runpytest_subprocess(*USUAL, *arguments, timeout=60)
+        return self._pytester.runpytest_subprocess(*USUAL, *arguments, timeout=PATIENCE)
 
     @property
     def captures(self) -> list[str]:

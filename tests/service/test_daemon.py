@@ -15,7 +15,8 @@ from lbcproxy import networks
 from lbcproxy.wire.envelope import frame
 from tests.echo import Echo
 from tests.nodes import free_port, wait_until
-from tests.services import PATIENCE, TWISTD, streams
+from tests.services import TWISTD, streams
+from tests.tools import PATIENCE
 
 DAEMON = tuple(each for each in TWISTD if each != "-n")
 PING = frame(networks.get("lbry-regtest").magic, "ping", bytes(8))

@@ -23,8 +23,9 @@ from lbcproxy.wire.envelope import frame
 from tests.echo import Echo
 from tests.live.proxies import lbcproxy
 from tests.nodes import wait_until
-from tests.services import PATIENCE, RUN, TWISTD, Service, messages
+from tests.services import RUN, TWISTD, Service, messages
 from tests.taps import Tap, TappedConnection
+from tests.tools import PATIENCE
 
 pytestmark = pytest.mark.slow
 

@@ -14,6 +14,7 @@ from lbcproxy.wire.envelope import frame
 from tests.nodes import wait_until
 from tests.proxy.loops import break_off, connect, listening
 from tests.services import RUN, TWISTD, Service
+from tests.tools import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +59,7 @@ def record(service, *words):
         cwd=service.folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     return done.stdout

@@ -12,7 +12,8 @@ from lbcproxy.capture import open_capture
 from lbcproxy.wire.envelope import frame
 from tests.echo import Echo
 from tests.nodes import wait_until
-from tests.services import PATIENCE, RUN, TWISTD, Service, streams
+from tests.services import RUN, TWISTD, Service, streams
+from tests.tools import PATIENCE
 
 pytestmark = pytest.mark.slow
 

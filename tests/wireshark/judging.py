@@ -18,7 +18,7 @@ from lbcproxy.capture import open_capture
 from lbcproxy.networks import output_address
 from lbcproxy.text import printable
 from lbcproxy.wireshark import dissector
-from tests.tools import REPOSITORY, program
+from tests.tools import PATIENCE, REPOSITORY, program
 
 Values = dict[str, list[Any]]
 
@@ -60,7 +60,7 @@ def run_tshark(folder: Path, capture: Path, *arguments: str, plugin: bool = True
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
         env={"HOME": str(home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
     )
     assert done.returncode == 0, done.stderr
@@ -150,7 +150,9 @@ def printed(capture: Path) -> list[dict[str, Any]]:
     """Give every message that `lbcproxy show -T ndjson` prints, junk and gaps left out."""
     command = [sys.executable, "-m", "lbcproxy", "show", "-T", "ndjson", str(capture)]
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=env, timeout=PATIENCE
+    )
     objects = [json.loads(line) for line in done.stdout.splitlines()]
     return [each for each in objects if each["command"] is not None]
 

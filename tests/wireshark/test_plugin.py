@@ -15,7 +15,7 @@ from lbcproxy.wire.schema import describe
 from lbcproxy.wireshark import FILE_NAME, NotOurs, dissector, install, plugin_folder, uninstall
 from lbcproxy.wireshark.lua import lua
 from lbcproxy.wireshark.plugin import MODULES
-from tests.tools import REPOSITORY, program
+from tests.tools import PATIENCE, REPOSITORY, program
 from tests.wireshark.judging import run_tshark
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,9 @@ def lbcproxy(*arguments: object, **variables: str) -> subprocess.CompletedProces
     """Run our program as a user does."""
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), **variables}
     command = [sys.executable, "-m", "lbcproxy", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=60)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=env, timeout=PATIENCE
+    )
 
 
 def filters(folder: Path) -> dict[str, str]:
@@ -38,7 +40,12 @@ def filters(folder: Path) -> dict[str, str]:
     home = {"HOME": str(folder), "PATH": os.environ["PATH"]}
     assert lbcproxy("wireshark-plugin", "--install", **home).returncode == 0
     listed = subprocess.run(
-        [tshark, "-G", "fields"], capture_output=True, text=True, check=True, env=home, timeout=60
+        [tshark, "-G", "fields"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=home,
+        timeout=PATIENCE,
     ).stdout
     rows = [line.split("\t") for line in listed.splitlines()]
     return {row[2]: row[-1] for row in rows if row[0] in "PF"}
@@ -126,7 +133,9 @@ write(folder / "mine.pcapng", network, [(70013, [frame(network.magic, "x-mine", 
 (folder / "mine.lua").write_text(dissector())
 """
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, env=env, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], check=True, env=env, timeout=PATIENCE
+    )
     wanted = ("parts.count", "parts.height", "parts.name", "top", "odd")
     arguments = ["-X", f"lua_script:{tmp_path / 'mine.lua'}", "-Y", "lbry.x-mine", "-T", "fields"]
     arguments += [word for name in wanted for word in ("-e", f"lbry.x-mine.{name}")]

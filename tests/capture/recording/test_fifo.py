@@ -12,9 +12,9 @@ from lbcproxy.capture import CaptureFile
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.recording.fifo import Fifo, open_fifo
 from lbcproxy.capture.writing.pcapng_blocks import build_block
+from tests.tools import PATIENCE
 
 HEAD = build_block(pcapng.SECTION, bytes(16))
-PATIENCE = 20
 
 
 class Notices:
