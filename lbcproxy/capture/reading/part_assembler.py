@@ -10,7 +10,6 @@ import msgspec
 from lbcproxy.capture.events import SectionHeader
 from lbcproxy.capture.packet import Leg, Packet, Segment
 from lbcproxy.capture.reading.annotations import (
-    NO_ANNOTATIONS,
     Annotations,
     StreamOffsets,
     network_of,
@@ -50,9 +49,9 @@ class PartAssembler(Assembler):
 
     def leave(self) -> Iterator[AssemblerEvent]:
         """Return what is left at the end of a file whose connections may continue in another."""
-        if self._lookahead is None:  # each part of ours has sequence numbers of its own
-            for event in self._streams.finish():
-                yield from self._happened(event, NO_ANNOTATIONS, True)
+        if self._lookahead is None:
+            # Each part of ours has sequence numbers of its own, and nothing waits in them.
+            self._streams.finish()
         else:
             yield from self._all_of(self._lookahead.finish())
         ends, sessions = self._streams.open_ends(), self._open_sessions()

@@ -9,7 +9,7 @@ from lbcproxy.capture.reading.captured_connection import (
     BufferBudget,
     CapturedConnection,
 )
-from lbcproxy.capture.tcp.reassembler import Opened
+from lbcproxy.capture.tcp.stream_events import Closed, Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import UNKNOWN_SIZE, Direction, Session
 from lbcproxy.wire.envelope import frame
@@ -211,3 +211,16 @@ def test_a_message_is_injected_where_a_session_is_known():
     list(one.data(UP, PING[:5], 8))
     [delivery] = one.flush(UP, 9)
     assert delivery.raw == PING[:5]
+
+
+def test_one_direction_may_end_before_the_network_is_known():
+    """What the other one sends afterwards tells it, and all is read."""
+    one = connection(BufferBudget())
+    assert list(one.data(UP, PING[:3], 6)) == []
+    assert list(one.end(UP, 7, Closed(1, True, False, 7))) == []
+    assert not one.has_ended
+    found = entries_of(one.data(DOWN, PING, 8))
+    assert [entry.raw for entry in found if entry.direction is DOWN] == [PING]
+    assert sum(len(entry.raw) for entry in found if entry.direction is UP) in (0, 3)
+    list(one.end(DOWN, 9, None))
+    assert one.has_ended

@@ -1,0 +1,153 @@
+"""What is missing, and what does not fit: when it is given up, and what it then was."""
+
+import pytest
+
+from lbcproxy.capture.dropped import DropReason
+from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
+from lbcproxy.capture.tcp.reassembler import Reassembler
+from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Opened
+from lbcproxy.endpoint import Endpoint
+
+CLIENT, SERVER = Endpoint("10.0.0.1", 40_000), Endpoint("10.0.0.2", 9246)
+SECOND = 1_000_000_000
+WRAP = 1 << 32
+MIB = 1 << 20
+
+
+class Tap:
+    """A capture that is read segment by segment."""
+
+    def __init__(self, *, handshake=True):
+        self.reassembler = Reassembler()
+        self.time = 5
+        if handshake:
+            self.up(100, flags=SYN)
+            self.down(500, flags=SYN | ACK, ack=101)
+            self.up(101)
+
+    def up(self, sequence, data=b"", flags=ACK, ack=501, window=0xFFFF, **named):
+        """Read a segment of the client."""
+        segment = Segment(CLIENT, SERVER, sequence % WRAP, ack % WRAP, flags, data, window)
+        return self.reassembler.feed(self.time, segment, **named)
+
+    def down(self, sequence=501, data=b"", flags=ACK, ack=101, window=0xFFFF):
+        """Read a segment of the server."""
+        segment = Segment(SERVER, CLIENT, sequence % WRAP, ack % WRAP, flags, data, window)
+        return self.reassembler.feed(self.time, segment)
+
+    def finish(self):
+        """End the capture."""
+        return self.reassembler.finish()
+
+    @property
+    def dropped(self):
+        """What was not passed on: packets and bytes by reason."""
+        return {
+            each["reason"]: (each["packets"], each["bytes"])
+            for each in self.reassembler.dropped.to_list()
+        }
+
+
+def test_a_hole_and_what_follows_it_come_together():
+    """With the packet that makes it one: 257 later than the acknowledgment."""
+    tap = Tap()
+    tap.up(104, b"def")
+    tap.down(ack=107)
+    found = [tap.down(ack=107) for _ in range(257)]
+    assert found == [[]] * 256 + [[Gap(1, True, 3, 5), Data(1, True, b"def", 5)]]
+
+
+@pytest.mark.parametrize(("later", "is_hole"), [(SECOND, False), (SECOND + 1, True)])
+def test_a_hole_is_one_after_a_second(later, is_hole):
+    """Packets may be out of order until then."""
+    tap = Tap()
+    tap.up(104, b"def")
+    tap.down(ack=107)
+    tap.time += later
+    assert len(tap.down(ack=107)) == (2 if is_hole else 0)
+
+
+def test_a_hole_that_is_known_is_given_up_at_once():
+    """By an annotation of the packet after it; what waits before that is passed on."""
+    tap = Tap()
+    tap.up(103, b"cd")
+    assert tap.up(109, b"ij", missing=4) == [
+        Gap(1, True, 2, 5),
+        Data(1, True, b"cd", 5),
+        Gap(1, True, 4, 5),
+        Data(1, True, b"ij", 5),
+    ]
+    assert tap.up(111, b"k", missing=0) == [Data(1, True, b"k", 5)]
+    assert tap.up(112, b"l", missing=7) == [Data(1, True, b"l", 5)]  # nothing is missing
+    tap = Tap(handshake=False)
+    assert tap.up(109, b"ij", missing=4) == [
+        Opened(1, CLIENT, SERVER, 5, False),
+        Data(1, True, b"ij", 5),
+    ]
+
+
+def test_bytes_that_are_not_passed_on_are_counted():
+    """A reset has none."""
+    tap = Tap()
+    tap.up(101, b"abc")
+    tap.up(101, b"xyz")
+    tap.up(50_000_000, flags=RST)
+    tap.finish()
+    assert tap.dropped == {DropReason.CONFLICT: (1, 3), DropReason.IGNORED_RESET: (1, 0)}
+
+
+@pytest.mark.parametrize(("sequence", "is_reset"), [(104, True), (105, True), (106, False)])
+def test_a_reset_after_a_fin(sequence, is_reset):
+    """Both numbers occur: that of the FIN, and that after it."""
+    tap = Tap()
+    tap.up(101, b"abc")
+    tap.up(104, flags=FIN | ACK)
+    found = tap.up(sequence, flags=RST)
+    assert found == ([Closed(1, True, True, 5)] if is_reset else [])
+
+
+@pytest.mark.parametrize(("acknowledged", "ignored"), [(111, False), (112, True)])
+def test_a_reset_is_not_obeyed_where_the_receiver_goes_on(acknowledged, ignored):
+    """It has acknowledged more than the number of the reset, and of a FIN there."""
+    tap = Tap()
+    assert tap.up(110, flags=RST) == []
+    assert tap.down(ack=acknowledged) == []
+    assert (DropReason.IGNORED_RESET in tap.dropped) is ignored
+    found = tap.finish()
+    assert any(isinstance(each, Closed) and each.reset for each in found) is not ignored
+
+
+@pytest.mark.parametrize(("inside", "data"), [(True, b"far"), (False, None)])
+def test_segments_far_ahead_are_the_stream_if_they_are_acknowledged(inside, data):
+    """An acknowledgment of another place shows nothing."""
+    tap = Tap()
+    tap.up(101, b"abc")
+    far = 104 + 50 * MIB
+    assert tap.up(far, b"far") == []
+    assert tap.down(ack=far + 3 if inside else far + 200 * MIB) == []
+    tap.time += 2 * SECOND
+    found = tap.down(ack=far + 3 if inside else far + 200 * MIB) + tap.finish()
+    assert [each.data for each in found if isinstance(each, Data)] == ([data] if data else [])
+    assert [each.missing for each in found if isinstance(each, Gap)] == ([50 * MIB] * inside)
+    assert tap.dropped == ({} if inside else {DropReason.OUTSIDE_WINDOW: (1, 3)})
+
+
+@pytest.mark.parametrize(("ahead", "fits"), [(160 * 1024, True), (160 * 1024 + 1, False)])
+def test_a_window_is_scaled_as_far_as_it_may_be_if_its_syn_is_missing(ahead, fits):
+    """By 14 bits (RFC 7323)."""
+    tap = Tap(handshake=False)
+    tap.up(101, b"a", ack=501)
+    tap.down(501, b"b", ack=102, window=10)
+    assert tap.up(102 + ahead, b"c", ack=502) == []
+    found = tap.finish()
+    assert [each.missing for each in found if isinstance(each, Gap)] == ([ahead] if fits else [])
+
+
+@pytest.mark.parametrize(("ahead", "fits"), [(65_536, True), (70_000, False)])
+def test_a_window_without_scales_is_what_it_says(ahead, fits):
+    """The SYNs have none; 64 KiB fit whatever it says."""
+    tap = Tap()
+    tap.down(ack=101, window=10)
+    tap.up(101 + ahead, b"c")
+    found = tap.finish()
+    assert [each.missing for each in found if isinstance(each, Gap)] == ([ahead] if fits else [])
