@@ -25,7 +25,7 @@ def make_block(transactions: int = 2000, *, witness: bool = False, seed: int = 6
 
 
 def payload_of(block: Block) -> bytes:
-    """Give the block's bytes."""
+    """Return the block's bytes."""
     return wire.Codec(NETWORK, engine="construct").encode(block)
 
 
@@ -45,6 +45,6 @@ def _input(source: random.Random, witness: bool) -> TxIn:
 
 
 def _output(source: random.Random) -> TxOut:
-    """Give a payment to the hash of a key."""
+    """Return a payment to the hash of a key."""
     amount = source.randint(546, 50 * 100_000_000)
     return TxOut(amount, b"\x76\xa9\x14" + source.randbytes(20) + b"\x88\xac")

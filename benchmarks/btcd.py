@@ -16,7 +16,7 @@ from benchmarks.contestants import TOOLS, free_port
 
 __all__ = ["Node", "RpcRefused", "program"]
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds that it may take to start and to answer."""
 LOGIN = ("u", "p")
 
@@ -26,7 +26,7 @@ class RpcRefused(Exception):
 
 
 def program() -> str | None:
-    """Give the path of btcd, if it is there."""
+    """Return the path of btcd, if it is there."""
     path = f"{TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}"
     return os.environ.get("LBCPROXY_TEST_BTCD") or shutil.which("btcd", path=path)
 
@@ -77,7 +77,7 @@ class Node:
     def ask(self, method: str, *parameters: object) -> Any:
         """Call a method over RPC; raises RpcRefused, or OSError if the node does not answer."""
         login = base64.b64encode(":".join(LOGIN).encode()).decode()
-        connection = http.client.HTTPConnection("127.0.0.1", self._rpc_port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self._rpc_port, timeout=TIMEOUT)
         body = json.dumps({"jsonrpc": "1.0", "id": 1, "method": method, "params": parameters})
         try:
             connection.request("POST", "/", body, {"Authorization": f"Basic {login}"})
@@ -95,7 +95,7 @@ class Node:
 
     def _wait_ready(self) -> None:
         assert self._process is not None
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
                 self.ask("getblockcount")

@@ -40,7 +40,7 @@ Made = tuple[Tx, bytes]
 def make_chain(
     blocks: int, size: int, genesis: bytes, begin: int, seed: int = 6
 ) -> Iterator[bytes]:
-    """Give the payloads of `MATURE` short blocks and of `blocks` of about `size` bytes."""
+    """Return the payloads of `MATURE` short blocks and of `blocks` of about `size` bytes."""
     source = random.Random(seed)  # noqa: S311  # nothing secret
     rewards: deque[Made] = deque()
     previous = genesis

@@ -103,12 +103,12 @@ def measure(repeats: int) -> Iterator[Figure | Absent]:
 
 
 def who_of(engine: str) -> str:
-    """Give the name of an engine in figures: the one we run on is us."""
+    """Return the name of an engine in figures: the one we run on is us."""
     return US if engine == "native" else engine
 
 
 def own_messages() -> tuple[wire.MessageRecord, ...]:
-    """Give a message of a user's own without and with a field that has no node."""
+    """Return a message of a user's own without and with a field that has no node."""
     for kind in (PlainList, NamedList):
         wire.register(kind)
     rows = [(index, index.to_bytes(32), b"note %d" % index) for index in range(5000)]
@@ -175,7 +175,7 @@ def _native() -> Absent | None:
 
 
 def _library() -> Any:
-    """Give python-bitcoinlib's class of blocks, or say that it is absent."""
+    """Return python-bitcoinlib's class of blocks, or say that it is absent."""
     try:
         from bitcoin.core import CBlock
     except ImportError:

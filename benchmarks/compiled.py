@@ -101,5 +101,5 @@ BLOCK = Struct(
 
 
 def compiled() -> Any:
-    """Give the block, compiled."""
+    """Return the block, compiled."""
     return BLOCK.compile()

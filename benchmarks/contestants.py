@@ -45,7 +45,7 @@ __all__ = [
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / ".tools"
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds a contestant may take to listen or to end."""
 RECORDING = "recording"
 
@@ -114,7 +114,7 @@ class Running(msgspec.Struct):
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for the end as `Popen.wait` does, and note what it has cost."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid:
@@ -157,7 +157,7 @@ def started(contestant: Contestant, upstream: int) -> Iterator[Running]:
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 at which nobody listens, of those no connection is given."""
+    """Return a port of 127.0.0.1 at which nobody listens, of those no connection is given."""
     while True:
         port = random.randrange(20_000, 32_000)  # noqa: S311  # nothing secret
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -168,7 +168,7 @@ def free_port() -> int:
 
 def wait_listening(port: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until somebody listens at a port, without a connection that would be passed on."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not _listening(port):
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{process.args!r} does not listen")
@@ -186,7 +186,7 @@ def _listening(port: int) -> bool:
 
 
 def recording(network: str = NETWORK.id) -> Contestant:
-    """Give lbcproxy as its users run it, for a network."""
+    """Return lbcproxy as users run it, for a network."""
     return Contestant(US, sys.executable, _lbcproxy(network), records=True)
 
 

@@ -34,7 +34,7 @@ __all__ = [
     "sink",
 ]
 
-PATIENCE = 300.0
+TIMEOUT = 300.0
 """Seconds that anything may take before it counts as stuck."""
 CHUNK = 1 << 20
 _FORK = multiprocessing.get_context("fork")
@@ -49,7 +49,7 @@ class Far:
 
     def tells(self) -> float:
         """Wait for the next number it tells; raises RuntimeError if none comes."""
-        if not self._pipe.poll(PATIENCE):
+        if not self._pipe.poll(TIMEOUT):
             raise RuntimeError("an end is stuck")
         try:
             return float(self._pipe.recv())

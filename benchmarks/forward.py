@@ -40,7 +40,7 @@ class Work(msgspec.Struct, frozen=True):
         return max(1, round(self.size * scale / len(self.buffer)))
 
     def value(self, times: int, seconds: float) -> float:
-        """Give the speed in the unit."""
+        """Return the speed in the unit."""
         if self.unit == "MB/s":
             return times * len(self.buffer) / seconds / 1e6
         return times * self.messages / seconds

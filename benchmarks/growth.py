@@ -24,7 +24,7 @@ BY_SIZE, BY_SESSIONS = "forward messages of {:,} B", "forward through {:,} sessi
 SIZES = (100, 300, 1_000, 10_000, 100_000, 1_000_000, 8_000_000)
 SESSIONS = (1, 10, 100, 1_000)
 SIZE = 100_000_000
-MOST_BLOCK = 4_000_000
+MAX_BLOCK = 4_000_000
 WHO = (TWISTED, LBCPROXY, NO_RECORD)
 TARGETS: tuple[Target, ...] = ()
 
@@ -55,8 +55,8 @@ def _sized(size: int, scale: float) -> Do:
 
 
 def _frames(size: int) -> list[bytes]:
-    """Give frames of about a size: blocks, or what is announced in as many bytes."""
-    if size > MOST_BLOCK:
+    """Return frames of about a size: blocks, or what is announced in as many bytes."""
+    if size > MAX_BLOCK:
         return [filler(size)]
     if size >= 100_000:
         return blocks(10 if size < 1_000_000 else 1, size)

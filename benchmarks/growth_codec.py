@@ -40,7 +40,7 @@ SIZES = {
 ENTRIES = (1, 10, 100, 1_000, 10_000, 50_000)
 LEAST_BYTES = 100_000
 """Bytes that each repeat reads or writes at least, so that the clock's own cost does not show."""
-MOST_BYTES = 20_000_000
+MAX_BYTES = 20_000_000
 """Bytes that all repeats on construct have together at most: it is slow enough to be sure of."""
 
 TARGETS: list[Target] = []
@@ -67,7 +67,7 @@ def _measure(
         payload = codec.encode(record)
         read = functools.partial(codec.decode, record.command, payload)
         assert read() == record
-        some = repeats if engine == "native" else max(3, min(repeats, MOST_BYTES // len(payload)))
+        some = repeats if engine == "native" else max(3, min(repeats, MAX_BYTES // len(payload)))
         for work, do in (("decode", read), ("encode", functools.partial(codec.encode, read()))):
             seconds = _each(do, len(payload), some)
             values = [second * 1e9 / (entries or len(payload)) for second in seconds]
@@ -75,7 +75,7 @@ def _measure(
 
 
 def _each(do: Callable[[], Any], size: int, repeats: int) -> list[float]:
-    """Give the seconds that doing it once takes, of each repeat."""
+    """Return the seconds that doing it once takes, of each repeat."""
     rounds = -(-LEAST_BYTES // size)
 
     def often() -> None:

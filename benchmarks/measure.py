@@ -51,7 +51,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def figure(work: str, who: str, values: Sequence[float], unit: str) -> Figure:
-    """Give the median of repeats and how far they spread."""
+    """Return the median of repeats and how far they spread."""
     middle = statistics.median(values)
     return Figure(work=work, who=who, value=middle, low=min(values), high=max(values), unit=unit)
 
@@ -67,5 +67,5 @@ def timed(do: Callable[[], object], repeats: int, *, warm_up: int = 1) -> Sequen
 
 
 def find(figures: Iterable[Figure], work: str, who: str) -> Figure | None:
-    """Give one figure, if it was measured."""
+    """Return one figure, if it was measured."""
     return next((each for each in figures if (each.work, each.who) == (work, who)), None)

@@ -55,7 +55,7 @@ def measure(repeats: int = 3, scale: float = 1.0) -> Iterator[Figure | Absent]:
 
 
 def _idle(contestant: Contestant, sessions: int) -> tuple[int, int]:
-    """Give the memory at start, and how much more it is with all sessions open."""
+    """Return the memory at start, and how much more it is with all sessions open."""
     more_files()
     with (
         answering(_answer_all) as (upstream, _),
@@ -81,7 +81,7 @@ def _answer_all(listening: socket.socket, _: Connection) -> None:
 
 
 def _long(contestant: Contestant, size: float) -> int:
-    """Give how much memory grows from early in a long session to its end."""
+    """Return how much memory grows from early in a long session to its end."""
     buffer, _ = buffer_of(blocks(10, 100_000))
     times = max(EARLY, round(size / len(buffer)))
     with (
@@ -99,7 +99,7 @@ def _long(contestant: Contestant, size: float) -> int:
 
 
 def _settled(running: Running) -> int:
-    """Give the memory when nothing waits for the disk: what does is bounded, and no growth."""
+    """Return the memory when nothing waits for the disk: what does is bounded, and no growth."""
     before, now = 0, running.resident
     while now != before:
         time.sleep(SETTLE)

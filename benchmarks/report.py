@@ -55,7 +55,7 @@ def held(figures: Sequence[Figure], targets: Iterable[Target]) -> Iterator[Held]
 def tables(
     figures: Sequence[Figure], absent: Iterable[Absent], targets: Iterable[Target]
 ) -> Iterator[Table]:
-    """Give the figures, the targets, and who is not there."""
+    """Return the figures, the targets, and who is not there."""
     rows: list[tuple[str, ...]] = [
         (each.work, each.who, number(each.value), each.unit, number(each.low), number(each.high))
         for each in figures
@@ -81,7 +81,7 @@ def tables(
 
 
 def plain(table: Table) -> str:
-    """Give a table for a terminal."""
+    """Return a table for a terminal."""
     heading, rows = table
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
     return "\n".join(
@@ -94,7 +94,7 @@ def plain(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """Give a table for a page."""
+    """Return a table for a page."""
     heading, rows = table
     lines = [heading, ("---",) * len(heading), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

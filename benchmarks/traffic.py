@@ -20,7 +20,7 @@ _NOWHERE = NetAddress(services=0, ip=bytes(10) + b"\xff\xff" + bytes(4), port=0)
 
 
 def framed(record: wire.MessageRecord) -> bytes:
-    """Give a message's bytes."""
+    """Return a message's bytes."""
     return frame(NETWORK.magic, record.command, wire.Codec(NETWORK).encode(record))
 
 
@@ -41,21 +41,21 @@ VERACK = framed(VerAck())
 
 
 def transactions(count: int, seed: int = 6) -> list[bytes]:
-    """Give frames of 300 bytes: different transactions of one input and four outputs."""
+    """Return frames of 300 bytes: different transactions of one input and four outputs."""
     source = random.Random(seed)  # noqa: S311  # nothing secret
     return [framed(_transaction(source)) for _ in range(count)]
 
 
 @functools.cache
 def blocks(count: int, size: int, seed: int = 6) -> list[bytes]:
-    """Give frames of about `size` bytes: different blocks of ordinary transactions."""
+    """Return frames of about `size` bytes: different blocks of ordinary transactions."""
     each = max(1, round(size / 369))  # what such a transaction has on average
     made = (payload_of(make_block(each, seed=seed + number)) for number in range(count))
     return [frame(NETWORK.magic, "block", payload) for payload in made]
 
 
 def filler(size: int) -> bytes:
-    """Give a frame of `size` bytes that says it is a block: for whoever does not read it."""
+    """Return a frame of `size` bytes that says it is a block: for whoever does not read it."""
     return frame(NETWORK.magic, "block", random.Random(size).randbytes(size - 24))  # noqa: S311
 
 

@@ -17,10 +17,10 @@ __all__ = ["Background", "PlainOutput", "Sink", "TextOutput", "write_all"]
 BATCH = 1 << 20
 GATHERED = 0.005
 """Seconds for which bytes are gathered, unless a batch is full or `drain` waits."""
-MOST_TEXT = 4 << 20
-RETRY = 1.0
+MAX_TEXT = 4 << 20
+RETRY_INTERVAL = 1.0
 """Seconds until a write to a full disk is retried."""
-MOST_PARTS = 1024
+MAX_PARTS = 1024
 """The maximum number of buffers of one call on Linux (IOV_MAX)."""
 
 
@@ -149,8 +149,8 @@ class Background:
 
 def write_all(descriptor: int, parts: Sequence[bytes]) -> None:
     """Write parts without joining them first, which would cost more than the writing."""
-    for begin in range(0, len(parts), MOST_PARTS):
-        some = parts[begin : begin + MOST_PARTS]
+    for begin in range(0, len(parts), MAX_PARTS):
+        some = parts[begin : begin + MAX_PARTS]
         written = os.writev(descriptor, some)
         for part in some:
             view = memoryview(part)[written:]
@@ -175,9 +175,9 @@ class TextOutput:
     Args:
         descriptor: The file descriptor.
         encoding: The encoding of the text.
-        told: Called in the writing thread with the reason when writing fails, and when it works
+        notify: Called in the writing thread with the reason when writing fails, and when it works
             again.
-        gone: Called when writing has failed for good.
+        on_failed: Called when writing has failed for good.
         write: Writes to the descriptor, like `os.write`.
     """
 
@@ -185,17 +185,17 @@ class TextOutput:
         self,
         descriptor: int,
         encoding: str,
-        told: Callable[[str], object] = bool,
-        gone: Callable[[], object] = bool,
+        notify: Callable[[str], object] = bool,
+        on_failed: Callable[[], object] = bool,
         write: Callable[[int, memoryview], int] = os.write,
     ) -> None:
         os.set_blocking(descriptor, True)  # it may have been inherited as non-blocking
         self._descriptor = descriptor
         self._encoding = encoding
-        self._told = told
-        self._tell_gone = gone
+        self._notify = notify
+        self._on_failed = on_failed
         self._write = write
-        self._background = Background(MOST_TEXT)
+        self._background = Background(MAX_TEXT)
         self._regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -238,11 +238,11 @@ class TextOutput:
                 self._fails(error)
                 if self._gone or last_try:
                     break
-                last_try = self._ending.wait(RETRY)
+                last_try = self._ending.wait(RETRY_INTERVAL)
                 continue
             if self._failing:
                 self._failing = False
-                self._told("it takes lines again")
+                self._notify("it takes lines again")
             with self._lock:
                 self._waiting -= rest[:size].tobytes().count(b"\n")
             rest = rest[size:]
@@ -252,10 +252,10 @@ class TextOutput:
         self.why = error.strerror or str(error)
         if not self._failing:
             self._failing = True
-            self._told(self.why)
+            self._notify(self.why)
         if not (self._regular or error.errno in (errno.ENOSPC, errno.EDQUOT)):
             self._gone = True
-            self._tell_gone()
+            self._on_failed()
 
     def _lose(self, lines: int) -> None:
         with self._lock:

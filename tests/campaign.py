@@ -44,7 +44,7 @@ POOL: Pool = {}
 
 
 def make_pool(seed: int) -> Pool:
-    """Give payloads by command: the short vectors, and values made of the declarations."""
+    """Return payloads by command: the short vectors, and values made of the declarations."""
     pool: dict[str, set[bytes]] = {command: set() for command in wire.commands()}
     for vector in (*load("vectors"), *load("bad_vectors")):
         if vector.get("level") != "stream" and vector["command"] in pool:

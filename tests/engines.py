@@ -33,7 +33,7 @@ def require_native() -> None:
 
 
 def reading(codec: wire.Codec, command: str, payload: bytes) -> Any:
-    """Give what a codec makes of a payload: a record, or an error with all that it says."""
+    """Return what a codec makes of a payload: a record, or an error with all that it says."""
     try:
         return codec.decode(command, payload)
     except wire.BadPayload as error:
@@ -41,7 +41,7 @@ def reading(codec: wire.Codec, command: str, payload: bytes) -> Any:
 
 
 def writing(codec: wire.Codec, record: Any) -> Any:
-    """Give what a codec makes of a record: bytes, or an error with all that it says."""
+    """Return what a codec makes of a record: bytes, or an error with all that it says."""
     try:
         return codec.encode(record)
     except wire.BadRecord as error:
@@ -62,7 +62,7 @@ class Pair:
         )
 
     def read(self, command: str, payload: bytes) -> Any:
-        """Give what both make of a payload; it must be the same."""
+        """Return what both make of a payload; it must be the same."""
         first = reading(self.construct, command, payload)
         second = reading(self.native, command, payload)
         assert first == second, f"{command} {payload.hex()}: {first} and {second}"
@@ -72,7 +72,7 @@ class Pair:
         return first
 
     def write(self, record: Any) -> Any:
-        """Give what both make of a record; it must be the same."""
+        """Return what both make of a record; it must be the same."""
         first, second = writing(self.construct, record), writing(self.native, record)
         assert first == second, f"{record!r}: {first} and {second}"
         return first

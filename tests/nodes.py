@@ -44,7 +44,7 @@ class NodeKind(NamedTuple):
         return networks.get(self.network_id)
 
     def programs(self) -> tuple[str, str]:
-        """Give the paths of both, or end the test."""
+        """Return the paths of both, or end the test."""
         if self.node == "lbcd" and not all(map(os.environ.get, LBCD_VARIABLES)):
             # Not `absent`: no registry has lbcd, so that nobody can be required to have it.
             pytest.skip(f"set {' and '.join(LBCD_VARIABLES)} to the paths of lbcd and lbcctl")
@@ -76,7 +76,7 @@ def wait_until(what: str, true: Callable[[], Any], seconds: float = PATIENCE) ->
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 at which nobody listens, of those no connection is given."""
+    """Return a port of 127.0.0.1 at which nobody listens, of those no connection is given."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
@@ -185,7 +185,7 @@ class Node:
         return list(self.control("generate", blocks))
 
     def coinbase(self, height: int) -> tuple[str, int]:
-        """Give the id of a block's first transaction and the base units it pays to anyone."""
+        """Return the id of a block's first transaction and the base units it pays to anyone."""
         block = self.control("getblock", self.control("getblockhash", height), 2)
         transaction = (block.get("rawtx") or block["tx"])[0]
         return transaction["txid"], round(transaction["vout"][0]["value"] * 100_000_000)

@@ -99,7 +99,7 @@ class Service:
 
 
 def messages(path: Path, *, torn: bool = False) -> dict[int, tuple[list[bytes], list[bytes]]]:
-    """Give what a capture holds: by the client's port, the messages to the upstream and back.
+    """Return what a capture holds: by the client's port, the messages to the upstream and back.
 
     If it may be torn, damage at its end is no error.
     """
@@ -118,6 +118,6 @@ def messages(path: Path, *, torn: bool = False) -> dict[int, tuple[list[bytes], 
 
 
 def streams(path: Path) -> dict[int, tuple[bytes, bytes]]:
-    """Give the same as the bytes of both directions."""
+    """Return the same as the bytes of both directions."""
     found = messages(path)
     return {port: (b"".join(up), b"".join(down)) for port, (up, down) in found.items()}

@@ -18,7 +18,7 @@ RANGES |= {"l": (-(2**31), 2**31 - 1), "q": (-(2**63), 2**63 - 1)}
 
 
 def records(record: type[MessageRecord], params: Params) -> st.SearchStrategy[MessageRecord]:
-    """Give records of a class as they can be sent under some parameters."""
+    """Return records of a class as they can be sent under some parameters."""
     return layout(record.schema, params).filter(is_sound)
 
 
@@ -32,7 +32,7 @@ def is_sound(record: MessageRecord) -> bool:
 
 @functools.singledispatch
 def values(field: Any, params: Params) -> st.SearchStrategy[Any]:
-    """Give values of a field."""
+    """Return values of a field."""
     if type(field).__name__ == "Flag":
         return st.booleans()
     low, high = RANGES[field.fmtstr[1:]]

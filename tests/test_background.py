@@ -112,7 +112,7 @@ def test_lines_reach_a_stream_in_its_encoding():
 
 def test_lines_are_dropped_and_counted_when_nobody_reads(monkeypatch):
     """`run | less` must not stop the traffic."""
-    monkeypatch.setattr("lbcproxy.background.MOST_TEXT", 200_000)
+    monkeypatch.setattr("lbcproxy.background.MAX_TEXT", 200_000)
     reading, writing = os.pipe()
     told: list[str] = []
     output = TextOutput(writing, "utf-8", told.append, lambda: told.append("gone"))
@@ -149,7 +149,7 @@ class FullDisk:
 
 def test_lines_wait_for_a_full_disk(tmp_path, monkeypatch):
     """They go on in the middle of the line where it was full; none is lost."""
-    monkeypatch.setattr("lbcproxy.background.RETRY", 0.001)
+    monkeypatch.setattr("lbcproxy.background.RETRY_INTERVAL", 0.001)
     told: list[str] = []
     disk = FullDisk(25)
     with (tmp_path / "out").open("wb") as file:

@@ -209,7 +209,7 @@ def example(name, *arguments):
 
 
 def options(name):
-    """Give the spellings of each of a command's options, as its help shows them."""
+    """Return the spellings of each of a command's options, as its help shows them."""
     command = cli.get_command(click.Context(cli), name)
     found = command.get_params(click.Context(command))
     return [tuple(option.opts) for option in found if isinstance(option, click.Option)]
@@ -276,7 +276,7 @@ RECIPES = {
 
 
 def python_in(heading):
-    """Give the first block of Python below a heading of CONTRIBUTING.md."""
+    """Return the first block of Python below a heading of CONTRIBUTING.md."""
     section = (ROOT / "CONTRIBUTING.md").read_text().split(f"\n## {heading}\n")[1]
     return section.split("```python\n")[1].split("```")[0]
 

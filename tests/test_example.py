@@ -84,7 +84,7 @@ def example(python, node, tmp_path) -> Example:
 
 
 def passed(result: tuple[int, str]) -> int:
-    """Give how many tests have passed; all have."""
+    """Return how many tests have passed; all have."""
     code, output = result
     assert code == 0, output
     return int(re.search(r"(\d+) passed", output)[1])

@@ -70,12 +70,12 @@ KEPT_TO = {
 
 
 def part_of(module: str) -> str:
-    """Give the part of the package a module belongs to: `wire` of `lbcproxy.wire.codec`."""
+    """Return the part of the package a module belongs to: `wire` of `lbcproxy.wire.codec`."""
     return [*module.split("."), ""][1]
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """Give every module that is imported, at the top or inside a function."""
+    """Return every module that is imported, at the top or inside a function."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

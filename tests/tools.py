@@ -34,7 +34,7 @@ def find_program(name: str) -> str | None:
 
 
 def program(name: str, advice: str) -> str:
-    """Give the path of a program, or end the test with advice on how to get it."""
+    """Return the path of a program, or end the test with advice on how to get it."""
     return find_program(name) or absent(advice)
 
 

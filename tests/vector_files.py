@@ -10,12 +10,12 @@ FOLDER = Path(__file__).parent / "vectors"
 
 @functools.cache
 def load(name: str) -> list[dict[str, Any]]:
-    """Give the vectors of `vectors` or `bad_vectors`."""
+    """Return the vectors of `vectors` or `bad_vectors`."""
     return json.loads((FOLDER / f"{name}.json").read_text())["vectors"]
 
 
 def payload_of(vector: dict[str, Any]) -> bytes:
-    """Give a vector's payload."""
+    """Return a vector's payload."""
     if "payload_hex" in vector:
         return bytes.fromhex(vector["payload_hex"])
     return b"".join(bytes.fromhex(text) * repeat for text, repeat in vector["payload_rle"])

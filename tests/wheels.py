@@ -62,7 +62,7 @@ def run(*command: object, folder: Path, **variables: str) -> str:
 
 
 def tracked(folder: Path) -> list[Path]:
-    """Give the files of a folder that belong to the project, not to a run or a build."""
+    """Return the files of a folder that belong to the project, not to a run or a build."""
     ignored = {"__pycache__"}
     return [
         path

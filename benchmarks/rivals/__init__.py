@@ -70,7 +70,7 @@ def _reason(said: str) -> str:
 
 
 def seconds_of(program: Path, payload: bytes, repeats: int) -> dict[str, Sequence[float]]:
-    """Give the seconds of each repeat of "decode" and of "encode"."""
+    """Return the seconds of each repeat of "decode" and of "encode"."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(payload)
         file.flush()

@@ -22,7 +22,7 @@ GENESIS = bytes.fromhex(
 HEADER_SIZE = 112
 BLOCK = 2
 PROTOCOL_VERSION = 70013
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 def double_sha(data: bytes) -> bytes:
@@ -60,7 +60,7 @@ class LightClient:
     @classmethod
     async def connect(cls, host: str, port: int) -> LightClient:
         """Connect and shake hands."""
-        client = cls(*await asyncio.wait_for(asyncio.open_connection(host, port), PATIENCE))
+        client = cls(*await asyncio.wait_for(asyncio.open_connection(host, port), TIMEOUT))
         try:
             await client._shake_hands()
         except BaseException:
@@ -75,7 +75,7 @@ class LightClient:
         await self.close()
 
     async def headers(self, *known: bytes) -> list[Header]:
-        """Give what follows on the newest block we know, or on the genesis."""
+        """Return what follows on the newest block we know, or on the genesis."""
         locator = b"".join(known) or double_sha(GENESIS)
         count = max(1, len(known))
         self._send("getheaders", struct.pack("<iB", PROTOCOL_VERSION, count) + locator + bytes(32))
@@ -130,7 +130,7 @@ class LightClient:
 
     async def _wait_for(self, wanted: str, refusal: str = "") -> bytes:
         while True:
-            command, payload = await asyncio.wait_for(self._receive(), PATIENCE)
+            command, payload = await asyncio.wait_for(self._receive(), TIMEOUT)
             if command == wanted:
                 return payload
             if command == refusal:
@@ -173,7 +173,7 @@ def fetch_block(host: str, port: int, block_hash: bytes) -> bytes:
 
 
 def _compact_size(data: bytes) -> tuple[int, int]:
-    """Give a count and where what it counts begins."""
+    """Return a count and where what it counts begins."""
     if data[0] < 0xFD:
         return data[0], 1
     return int.from_bytes(data[1:3], "little"), 3

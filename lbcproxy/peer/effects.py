@@ -57,7 +57,7 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     message: Message | None
     error: str | None
     junk: bytes = b""
-    """The bytes, if they are no message."""
+    """The bytes, if they are not a message."""
 
 
 class Deliver(msgspec.Struct, frozen=True, gc=False):

@@ -59,7 +59,7 @@ class MessageReceiver:
         Args:
             data: The bytes.
             handshaking: Whether the handshake is not complete, which bounds the frames.
-            forgiving: Whether bytes that are no message are skipped rather than reported.
+            forgiving: Whether bytes that are not a message are skipped rather than reported.
         """
         self._counters.bytes_received += len(data)
         self._items.extend(self._framer.feed(data))  # type: ignore[arg-type]  # whole frames only

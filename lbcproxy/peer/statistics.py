@@ -54,7 +54,7 @@ class PeerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     sent: Mapping[str, tuple[int, int]]
     """Messages and bytes by command."""
     received: Mapping[str, tuple[int, int]]
-    """The same. Bytes that are no frame only count in `bytes_received`."""
+    """The same. Bytes that are not a frame only count in `bytes_received`."""
     ping_nonce: int
     """Of the ping that waits for its pong; 0 if none does."""
     ping_at: float | None

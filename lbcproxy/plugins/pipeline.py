@@ -166,7 +166,7 @@ class Pipeline:
     def _is_asked_for(self, delivery: Delivery) -> bool:
         one_by_one = delivery.run is None and delivery.entries
         message = delivery.entries[0].message if one_by_one else None
-        # Junk is no message, and a long message that was forwarded in parts has no bytes.
+        # Junk is not a message, and a long message that was forwarded in parts has no bytes.
         return message is not None and bool(message.raw) and self._plugins.is_for(message)
 
     def _advance(self, direction: Direction) -> None:

@@ -20,7 +20,7 @@ UNKNOWN_SIZE = -1
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One message of a session, or bytes that are no message, as captures and lines have it."""
+    """One message of a session, or bytes that are not a message, as captures and lines have it."""
 
     number: int
     """Counted from 1, over all sessions of a run or a file."""
@@ -29,11 +29,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     session: int
     direction: Direction
     message: Message | None
-    """The message; None for bytes that are no message."""
+    """The message; None for bytes that are not a message."""
     junk: bytes = b""
     """Those bytes."""
     why: str | None = None
-    """Why they are no message."""
+    """Why they are not a message."""
     continued: bool = False
     """Whether this is junk that continues the junk of the previous entry of its direction."""
     missing: int = 0
@@ -47,12 +47,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     @property
     def command(self) -> str:
-        """The message's command; empty for bytes that are no message."""
+        """The message's command; empty for bytes that are not a message."""
         return "" if self.message is None else self.message.command
 
     @property
     def payload(self) -> bytes:
-        """The message's payload; empty for bytes that are no message."""
+        """The message's payload; empty for bytes that are not a message."""
         return b"" if self.message is None else self.message.payload
 
     @property

@@ -210,7 +210,7 @@ class Session:
         if len(items) == 1 and isinstance(frame := items[0], Frame):
             message = Message(frame.command, direction, raw, reader.codec, error=frame.error)
             return reader.entries.of_message(message, time_ns)
-        return reader.entries.of_junk(raw, "bytes that are no message", time_ns)
+        return reader.entries.of_junk(raw, "bytes that are not a message", time_ns)
 
     def _framer(self, at_stream_start: bool) -> Framer:
         framer = Framer(self.network, at_stream_start=at_stream_start)

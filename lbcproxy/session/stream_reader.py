@@ -53,7 +53,7 @@ class EntryMaker:
     def of_junk(
         self, junk: bytes, why: str, time_ns: int, *, continued: bool = False, missing: int = 0
     ) -> Entry:
-        """Return the entry of bytes that are no message, or of `missing` ones."""
+        """Return the entry of bytes that are not a message, or of `missing` ones."""
         return Entry(
             number=next(self.numbers),
             time_ns=time_ns,

@@ -21,7 +21,7 @@ USUAL = Path(".local", "lib", "wireshark", "plugins")
 """In the home folder."""
 ENTRIES = ("Personal Lua Plugins", "Personal Plugins")
 """How `-G folders` calls it, since 4.0 and before."""
-PATIENCE = 20.0
+TIMEOUT = 20.0
 """Seconds for a program to say where it looks."""
 
 
@@ -48,7 +48,7 @@ def _told(program: str) -> Path | None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -56,7 +56,7 @@ def entry_fields(entry: Entry) -> dict[str, Any]:
 
 
 def entries_of(path: Path, network: str | None = None) -> list[dict[str, Any]]:
-    """Give all entries of a capture, to be compared."""
+    """Return all entries of a capture, to be compared."""
     return [entry_fields(each) for each in open_capture(path, network)]
 
 
@@ -74,7 +74,7 @@ def read_until_error(
 
 
 def session_events(path: Path, network: str | None = None) -> list[Any]:
-    """Give what a capture tells beside its messages: files, sessions, beginnings and ends."""
+    """Return what a capture tells beside its messages: files, sessions, beginnings and ends."""
     found: list[Any] = []
     for event in events(open_capture(path, network)):
         if isinstance(event, CaptureSessionEnded):

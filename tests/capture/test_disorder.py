@@ -41,7 +41,7 @@ def by_client(path: Path) -> dict[tuple[int, Direction], list[bytes]]:
 
 
 def entries_of(path: Path):
-    """Give the entries of a capture, each with its client's port."""
+    """Return the entries of a capture, each with its client's port."""
     capture = open_capture(path)
     ports = {}
     capture.on_session_ended = lambda report: ports.update({report.number: report.client.port})

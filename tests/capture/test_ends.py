@@ -44,7 +44,7 @@ def recorded(path, ends, legs="client"):
 
 
 def ends_of(path):
-    """Give why its sessions ended."""
+    """Return why its sessions ended."""
     found = {}
     capture = open_capture(path, NETWORK)
     capture.on_session_ended = lambda report: found.update({report.number: report.end})

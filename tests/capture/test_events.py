@@ -168,7 +168,7 @@ def test_sessions_met_in_their_middle_are_retold(tmp_path: Path):
     started = [each for each in events(open_capture(path)) if isinstance(each, SessionStarted)]
     assert [each.from_start for each in started] == [False]
     again = write_again(path, tmp_path / "again.pcapng")
-    # Where bytes that are no message end is known when the next message comes.
+    # Where bytes that are not a message end is known when the next message comes.
     told = [[each | {"time_ns": None} for each in entries_of(each)] for each in (path, again)]
     assert told[0] == told[1]
     assert "the beginning of this message is not in the capture" in str(entries_of(path)[0])

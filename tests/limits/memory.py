@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tests.limits.programs import (
     NETWORK,
-    PATIENCE,
+    TIMEOUT,
     Neighbour,
     Node,
     Program,
@@ -47,7 +47,7 @@ def one_session(folder: Path, marks: Sequence[int], size: int = 100_000) -> list
             part = message("unheard", hashlib.sha256(b"").digest() * (size // 32))
             part *= max(1, MIB // len(part))
             sent = 0
-            with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+            with socket.create_connection(("127.0.0.1", port), TIMEOUT) as client:
                 for mark in marks:
                     while sent < mark:
                         client.sendall(part)
@@ -103,14 +103,14 @@ def cut_open(
         neighbour.check()
         for client in clients:
             client.close()
-        wait_until("all sessions are over", lambda: program.ends == sessions, PATIENCE)
+        wait_until("all sessions are over", lambda: program.ends == sessions, TIMEOUT)
         neighbour.check()
         most, slowest = program.memory("VmHWM"), max(neighbour.times)
         return CutOpen(before, held, most, slowest, program.text, program.stop())
 
 
 def _begun(port: int, mode: str) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    client = socket.create_connection(("127.0.0.1", port), TIMEOUT)
     if mode == "terminate":
         client.sendall(hello())
         got = b""
@@ -121,7 +121,7 @@ def _begun(port: int, mode: str) -> socket.socket:
 
 
 def _settled(program: Program) -> int:
-    """Give the resident bytes when they do not change any more."""
+    """Return the resident bytes when they do not change any more."""
     last = -1
     while abs((now := program.memory()) - last) > MIB:
         last = now

@@ -58,7 +58,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
 
 def message(command: str, payload: bytes = b"") -> bytes:
-    """Give a message as it goes over the wire."""
+    """Return a message as it goes over the wire."""
     return frame(NETWORK.magic, command, payload)
 
 
@@ -77,7 +77,7 @@ def write_config(folder: Path, *proxies: Any, **settings: Any) -> Path:
 
 
 def start_of(kind: str, path: Path | str, *flags: str) -> list[str]:
-    """Give the command line that starts what a config says."""
+    """Return the command line that starts what a config says."""
     return [*STARTS[kind], str(path), *flags]
 
 
@@ -137,7 +137,7 @@ class Program:
         return found
 
     def ports(self, count: int = 1) -> list[int]:
-        """Give where it listens, in the order of its proxies, once it does."""
+        """Return where it listens, in the order of its proxies, once it does."""
         line = r"listening at [\d.]+:(\d+), forwarding to \S+\n"
         self.wait_for(f"(?s)(?:{line}.*){{{count}}}")
         return [int(port) for port in re.findall(line, self.text)]
@@ -260,7 +260,7 @@ def _version() -> Version:
 
 
 def hello() -> bytes:
-    """Give what a client says first: its `version`."""
+    """Return what a client says first: its `version`."""
     return message("version", Codec(NETWORK).encode(_version()))
 
 

@@ -88,7 +88,7 @@ def _long_block() -> bytes:
 
 
 def commands(path: Path, out: Path) -> Iterator[tuple[str, list[str]]]:
-    """Give what is measured, by name."""
+    """Return what is measured, by name."""
     yield "info", ["info", str(path)]
     yield "show FILTER", ["show", str(path), "tx and any(o.value > 5000 for o in tx.outputs)"]
     yield "cut FILTER", ["cut", "--force", str(path), str(out), "tx or inv"]

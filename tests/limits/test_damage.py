@@ -13,7 +13,7 @@ import pytest
 from lbcproxy.capture import Recorder
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Session, SessionInfo
-from tests.limits.programs import ENVIRONMENT, NETWORK, PATIENCE, message
+from tests.limits.programs import ENVIRONMENT, NETWORK, TIMEOUT, message
 from tests.session.feed import Feed
 
 pytestmark = pytest.mark.slow
@@ -43,12 +43,12 @@ def _block(raw: bytes, starts: list[int], place: int, new: bytes) -> bytes:
 
 
 def middle(starts: list[int]) -> int:
-    """Give where the block in the middle begins."""
+    """Return where the block in the middle begins."""
     return starts[len(starts) // 2]
 
 
 def last(starts: list[int]) -> int:
-    """Give where the last block begins."""
+    """Return where the last block begins."""
     return starts[-1]
 
 
@@ -66,7 +66,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def whole() -> tuple[bytes, list[int]]:
-    """Give a capture of ours, and where its blocks begin."""
+    """Return a capture of ours, and where its blocks begin."""
     parts: list[bytes] = []
     recorder, session = Feed(Recorder(parts.append, network=NETWORK.id)), Session(1, NETWORK)
     recorder.started(INFO, 1_000)
@@ -89,7 +89,7 @@ def run(*arguments: object) -> tuple[int, list[str], str]:
         text=True,
         check=False,
         env=ENVIRONMENT,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout.splitlines(), done.stderr

@@ -22,8 +22,8 @@ import pytest
 
 from lbcproxy.capture import open_capture
 from tests.limits.programs import (
-    PATIENCE,
     STARTS,
+    TIMEOUT,
     Node,
     Program,
     message,
@@ -185,4 +185,4 @@ def _check_counted(program: Program, disk: Disk) -> None:
 
 
 def _client(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), PATIENCE)
+    return socket.create_connection(("127.0.0.1", port), TIMEOUT)

@@ -15,8 +15,8 @@ import pytest
 from lbcproxy.capture import open_capture
 from lbcproxy.session import Direction
 from tests.limits.programs import (
-    PATIENCE,
     STALL,
+    TIMEOUT,
     Node,
     Program,
     message,
@@ -204,7 +204,7 @@ def test_clients_beyond_the_bound_are_refused_at_once(
 
 
 def _client(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), PATIENCE)
+    return socket.create_connection(("127.0.0.1", port), TIMEOUT)
 
 
 def _is_answered(client: socket.socket) -> bool:

@@ -21,7 +21,7 @@ import pytest
 from lbcproxy.capture import open_capture
 from tests.limits.programs import (
     NETWORK,
-    PATIENCE,
+    TIMEOUT,
     Neighbour,
     Node,
     Program,
@@ -238,7 +238,7 @@ def flood(client: socket.socket) -> str:
             client.sendall(part)
         pytest.fail("100 MB were taken that nobody read")
     except TimeoutError:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
     except (ConnectionResetError, BrokenPipeError):
         return "reset"
     return _how_it_ends(client)
@@ -254,7 +254,7 @@ class Row(NamedTuple):
 
 
 def both(reverse: str, terminate: str | None = None) -> dict[str, str]:
-    """Give what holds in each mode."""
+    """Return what holds in each mode."""
     return {"reverse": reverse, "terminate": reverse if terminate is None else terminate}
 
 
@@ -324,7 +324,7 @@ def _check_that_nothing_is_left(scene: Scene) -> None:
 @contextlib.contextmanager
 def _client(port: int) -> Iterator[socket.socket]:
     with socket.socket() as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.bind(("127.0.0.1", 0))
         with contextlib.suppress(ConnectionResetError):  # it may be over as soon as it begins
             client.connect(("127.0.0.1", port))

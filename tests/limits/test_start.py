@@ -18,8 +18,8 @@ import pytest
 
 from tests.limits.programs import (
     ENVIRONMENT,
-    PATIENCE,
     STARTS,
+    TIMEOUT,
     Node,
     Program,
     hello,
@@ -48,7 +48,7 @@ def refused(command: Sequence[str], folder: Path, code: int) -> list[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -157,7 +157,7 @@ def test_a_folder_without_rights_ends_the_start(tmp_path: Path, kind: str):
 
 
 def _without_rights(folder: Path) -> list[str]:
-    """Give what goes before a command so that the rights of a folder bind it, root's too."""
+    """Return what goes before a command so that the rights of a folder bind it, root's too."""
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:
@@ -199,7 +199,7 @@ def test_an_upstream_that_turns_out_to_be_the_listener_ends_its_sessions(
             neighbour(program.ports(1 + len(loops))[0]),
         ):
             with (
-                socket.create_connection(("127.0.0.1", own), PATIENCE) as client,
+                socket.create_connection(("127.0.0.1", own), TIMEOUT) as client,
                 suppress(ConnectionResetError),
             ):
                 client.sendall(hello())

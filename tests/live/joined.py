@@ -48,7 +48,7 @@ class Joined:
 
 
 def joined(paths: Iterable[Path]) -> dict[int, Joined]:
-    """Give the sessions of files of one run, by number; the files may come in any order."""
+    """Return the sessions of files of one run, by number; the files may come in any order."""
     sessions: dict[int, Joined] = {}
     for path in sorted(paths, key=_began):
         capture = open_capture(path)

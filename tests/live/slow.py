@@ -2,7 +2,7 @@
 
 btcd nodes sync again and again, scripted clients ask one for blocks, others swap messages with a
 node of ours and end in every way there is. In the end the files, joined, are held against what taps
-saw of every connection. It stops by itself, and uses less disk than `MOST_DISK`.
+saw of every connection. It stops by itself, and uses less disk than `MAX_DISK`.
 
     python -m tests.live.slow [SECONDS]
 """
@@ -44,7 +44,7 @@ RATE = 100_000
 """Bytes a second that each scripted client has pass in the long run."""
 SLACK = 1 << 18
 """Bytes by which a file may be longer than twice its size: what was read at once."""
-MOST_DISK = 1 << 30
+MAX_DISK = 1 << 30
 SETTLE = 60.0
 """Seconds that whoever is at work in the end may take to finish."""
 ENDS = ("close", "half close", "reset", "reset in the middle")
@@ -146,7 +146,7 @@ class Slow:
         status = Path(f"/proc/{self._service.process.pid}/status").read_text()
         self.memory.append(int(status.split("VmRSS:")[1].split()[0]) * 1024)
         used = sum(each.stat().st_size for each in self.files.iterdir())
-        assert used < MOST_DISK, "the files are too long"
+        assert used < MAX_DISK, "the files are too long"
         assert self._service.process.poll() is None, "the service has ended"
 
     # Actors: each does one thing, and is called again until the time is over.

@@ -46,7 +46,7 @@ class Scenario(NamedTuple):
     protocol_version: int
 
     def config(self, kind: NodeKind, **others: Any) -> PeerConfig:
-        """Give the config of a peer."""
+        """Return the config of a peer."""
         return PeerConfig(
             network=kind.network,
             policy=self.policy,

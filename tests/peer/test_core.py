@@ -439,7 +439,7 @@ def test_an_unknown_command_is_read_and_ignored_or_rejected():
 
 
 def test_a_malformed_message_is_ignored_or_rejected():
-    """Bytes that are no message end the connection under any policy."""
+    """Bytes that are not a message end the connection under any policy."""
     bad = frame(MAINNET.magic, "ping", b"x")
     core = Tried().shaken()
     [read, log] = core.arrive(bad)

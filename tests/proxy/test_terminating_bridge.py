@@ -65,7 +65,7 @@ def test_a_dropped_message_does_not_go_on(scene_with, sender):
 
 
 def test_a_replaced_message_goes_out_in_its_place(scene_with):
-    """Several, and bytes that are no message too."""
+    """Several, and bytes that are not a message too."""
     body = (
         "def on_inv(self, s, m): return Replace(m.replace(inventory=()), FeeFilter(5), Raw(b'x'))"
     )

@@ -94,7 +94,7 @@ def test_other_answers_are_allowed_where_they_are_wanted(project):
 
         @pytest.mark.capture("captures/sync.pcap", unknown="silence")
         def test_silence(replayed_node, monkeypatch):
-            monkeypatch.setattr(lightclient, "PATIENCE", 0.1)
+            monkeypatch.setattr(lightclient, "TIMEOUT", 0.1)
             with pytest.raises(TimeoutError):
                 lightclient.fetch_block(*replayed_node.address, bytes(32))
         """

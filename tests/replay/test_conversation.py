@@ -33,7 +33,7 @@ SYNC, PROBE = CAPTURES / "lbcd-sync.pcap", CAPTURES / "lbcd-probe.pcap"
 
 @pytest.fixture
 def recorded(tmp_path):
-    """Give a capture of ours, of a proxy that dropped `getaddr` and put a `ping` before it."""
+    """Return a capture of ours, of a proxy that dropped `getaddr` and put a `ping` before it."""
     path = tmp_path / "recorded.pcapng"
     network = networks.get("lbry-regtest")
     info = SessionInfo(

@@ -18,7 +18,7 @@ def test_messages_are_counted_the_same_in_a_run_and_one_by_one():
 
 def test_junk_and_gaps_do_not_count_as_messages():
     """They are entries that nobody has sent as messages."""
-    assert messages(b"noise that is no message" + ping()) == 1
+    assert messages(b"noise that is not a message" + ping()) == 1
     gap = session().gap(UP, 100, NOW)
     assert Delivered(INFO, UP, gap, NOW).messages == 0
 

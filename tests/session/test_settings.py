@@ -159,10 +159,10 @@ def test_an_injected_message_is_an_entry_that_no_node_has_sent():
     ("data", "command", "error"),
     [
         (ping(3), "ping", None),
-        (ping(3)[:-1], "", "bytes that are no message"),
-        (ping(3) * 2, "", "bytes that are no message"),
-        (b"", "", "bytes that are no message"),
-        (b"noise", "", "bytes that are no message"),
+        (ping(3)[:-1], "", "bytes that are not a message"),
+        (ping(3) * 2, "", "bytes that are not a message"),
+        (b"", "", "bytes that are not a message"),
+        (b"noise", "", "bytes that are not a message"),
         (ping(3)[:20] + bytes(4) + ping(3)[24:], "ping", "checksum is 00000000"),
     ],
 )

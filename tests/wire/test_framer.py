@@ -53,7 +53,7 @@ def joined(items):
 
 
 def chunks():
-    """Give pieces of streams: good frames, damaged ones, frames of others, junk."""
+    """Return pieces of streams: good frames, damaged ones, frames of others, junk."""
     payloads = st.binary(max_size=40)
     good = st.builds(lambda payload: frame(LBRY.magic, "tx", payload), payloads)
     foreign = st.builds(lambda payload: frame(b"\xf9\xbe\xb4\xd9", "tx", payload), payloads)

@@ -37,7 +37,7 @@ def _native():
 
 
 def vectors(command: str) -> list[dict[str, Any]]:
-    """Give every payload there is of a command, good and bad, each once."""
+    """Return every payload there is of a command, good and bad, each once."""
     found = {}
     for vector in (*load("vectors"), *load("bad_vectors")):
         if vector.get("level") != "stream" and vector["command"] == command:

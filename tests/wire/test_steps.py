@@ -52,7 +52,7 @@ def tree_of(record: type[Record], params: Params = PARAMS) -> Any:
 
 
 def same_as_construct(tree: Any, record: Any, params: Params = PARAMS) -> bytes | None:
-    """Give what the steps write; that is what construct writes, or nothing."""
+    """Return what the steps write; that is what construct writes, or nothing."""
     made = tree.by_steps(record)
     try:
         expected = build(type(record).schema, record, params)
@@ -105,7 +105,7 @@ def bytes_of_fields(record: type[Record], fields: dict[str, Any], params: Params
 
 
 def variants(value: Any) -> Iterator[Any]:
-    """Give a record again and again, each time with something else at one of its places."""
+    """Return a record again and again, each time with something else at one of its places."""
     if isinstance(value, Record):
         for name in value.__struct_fields__:
             inner = getattr(value, name)
@@ -318,7 +318,7 @@ def test_a_value_that_is_missing_altogether_is_refused():
 
 
 def nested(levels: int) -> tuple[Any, Any]:
-    """Give a field of lists within lists, and a value for it."""
+    """Return a field of lists within lists, and a value for it."""
     field, value = Int32ul, 5
     for _ in range(levels):
         field, value = Many(field, 9), (value, value) if levels < 5 else (value,)

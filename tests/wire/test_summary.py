@@ -159,7 +159,7 @@ def test_every_message_has_a_summary_that_a_terminal_may_print(vector):
 
 
 def big_vectors():
-    """Give long payloads of the commands that may be cut through."""
+    """Return long payloads of the commands that may be cut through."""
     return [v for v in load("vectors") if v.get("payload_len", 0) > 30_000 or "genesis" in v["id"]]
 
 

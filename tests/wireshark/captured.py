@@ -21,7 +21,7 @@ BEGIN_NS = 1_700_000_000_000_000_000
 
 
 def handshake(network: Network, version: int) -> bytes:
-    """Give the frame by which a node says its protocol version."""
+    """Return the frame by which a node says its protocol version."""
     record = Version(version=version, services=0, timestamp=0, addr_recv=NOBODY)
     return frame(network.magic, "version", Codec(network, version).encode(record))
 

@@ -71,7 +71,7 @@ def run_tshark(folder: Path, capture: Path, *arguments: str, plugin: bool = True
 
 
 def dissected(folder: Path, capture: Path, *arguments: str) -> list[Shown]:
-    """Give every message that the dissector finds in a capture."""
+    """Return every message that the dissector finds in a capture."""
     text = run_tshark(folder, capture, "-T", "pdml", "-J", "tcp lbry", *arguments)
     found = []
     for packet in ET.fromstring(text).iter("packet"):
@@ -125,7 +125,7 @@ def _shown(message: ET.Element, stream: int, source: int) -> Shown:
 
 
 def _claims(body: ET.Element) -> Iterator[dict[str, Any]]:
-    """Give the claims in the form that ndjson has."""
+    """Return the claims in the form that ndjson has."""
     for outputs in body.iter("field"):
         if not outputs.get("name", "").endswith(".outputs.count"):
             continue
@@ -147,7 +147,7 @@ def _claims(body: ET.Element) -> Iterator[dict[str, Any]]:
 
 
 def printed(capture: Path) -> list[dict[str, Any]]:
-    """Give every message that `lbcproxy show -T ndjson` prints, junk and gaps left out."""
+    """Return every message that `lbcproxy show -T ndjson` prints, junk and gaps left out."""
     command = [sys.executable, "-m", "lbcproxy", "show", "-T", "ndjson", str(capture)]
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
@@ -190,7 +190,7 @@ def compared(folder: Path, capture: Path, *arguments: str) -> int:
 
 
 def sorted_ways(found: dict[Any, list[Any]]) -> list[tuple[Any, list[Any]]]:
-    """Give the directions of all streams by stream, those of a stream as they came."""
+    """Return the directions of all streams by stream, those of a stream as they came."""
     return sorted(found.items(), key=lambda item: item[0][0])
 
 

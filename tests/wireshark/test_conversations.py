@@ -23,25 +23,25 @@ KNOWN_TO_WIRESHARK = ("bitcoin-mainnet", "bitcoin-testnet3", "bitcoin-regtest")
 
 
 def ping(network: Network = LBRY, payload: bytes = PING) -> bytes:
-    """Give the frame of a ping."""
+    """Return the frame of a ping."""
     return frame(network.magic, "ping", payload)
 
 
 def inv(network: Network, count: int) -> bytes:
-    """Give the frame of an inv of so many things."""
+    """Return the frame of an inv of so many things."""
     things = tuple(InventoryVector(type=1, hash=bytes((n % 256,)) * 32) for n in range(count))
     return frame(network.magic, "inv", Codec(network).encode(Inv(inventory=things)))
 
 
 def fields(folder: Path, capture: Path, *names: str, arguments: tuple[str, ...] = ()) -> list[str]:
-    """Give some fields of each packet that has the first."""
+    """Return some fields of each packet that has the first."""
     chosen = [word for name in names for word in ("-e", name)]
     shown = run_tshark(folder, capture, "-Y", names[0], "-T", "fields", *chosen, *arguments)
     return shown.splitlines()
 
 
 def lines(folder: Path, capture: Path, *arguments: str) -> list[tuple[str, str]]:
-    """Give protocol and words of the packets with messages, as the list has them."""
+    """Return protocol and words of the packets with messages, as the list has them."""
     custom = 'gui.column.format:"P","%p","I","%i"'
     shown = run_tshark(folder, capture, "-o", custom, "-Y", "lbry", *arguments)
     found = []
@@ -100,7 +100,7 @@ def test_a_length_that_cannot_be_is_not_waited_for(tmp_path: Path):
 
 
 def test_without_reassembly_it_says_what_is_missing(tmp_path: Path):
-    """Who turned TCP's reassembly off sees why there is no message."""
+    """Who turned TCP's reassembly off sees why there is not a message."""
     raw = inv(LBRY, 4)
     path = write(tmp_path / "off.pcapng", LBRY, [(70013, [raw[:50], raw[50:]])], apart=True)
     off = ("-o", "tcp.desegment_tcp_streams:FALSE")

@@ -52,7 +52,7 @@ def test_only_what_we_call_malformed_is_malformed(tmp_path: Path, path: Path):
 
 
 def vectors_of(network: Network) -> list[tuple[int, list[bytes]]]:
-    """Give all vectors of a network, good and bad, but for huge ones, by protocol version."""
+    """Return all vectors of a network, good and bad, but for huge ones, by protocol version."""
     sessions: dict[int, list[bytes]] = defaultdict(list)
     streams = []
     for vector in (*load("vectors"), *load("bad_vectors")):
@@ -149,7 +149,7 @@ def mutated(payload: bytes, chance: random.Random) -> bytes:
 
 
 def mutations(network: Network, chance: random.Random) -> list[bytes]:
-    """Give frames of a network whose payloads are not quite those of good messages."""
+    """Return frames of a network whose payloads are not quite those of good messages."""
     good: list[tuple[str, bytes]] = [
         (vector["command"], payload)
         for vector in load("vectors")

@@ -35,7 +35,7 @@ def lbcproxy(*arguments: object, **variables: str) -> subprocess.CompletedProces
 
 
 def filters(folder: Path) -> dict[str, str]:
-    """Give what tshark knows to filter by, with what it says of it."""
+    """Return what tshark knows to filter by, with what it says of it."""
     tshark = program("tshark", "install tshark")
     home = {"HOME": str(folder), "PATH": os.environ["PATH"]}
     assert lbcproxy("wireshark-plugin", "--install", **home).returncode == 0
@@ -52,7 +52,7 @@ def filters(folder: Path) -> dict[str, str]:
 
 
 def all_records() -> list[type[Record]]:
-    """Give every record of messages, those inside others included."""
+    """Return every record of messages, those inside others included."""
     left: list[type[Record]] = [Record]
     found = []
     while left:

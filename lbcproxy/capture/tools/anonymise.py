@@ -250,7 +250,7 @@ class Anonymiser:
             yield delivery
             return
         if entry.message is None:
-            self.left_out["bytes that are no message"] += len(entry.junk)
+            self.left_out["bytes that are not a message"] += len(entry.junk)
             return
         message = self._message(entry.message)
         if message is None:
@@ -276,7 +276,7 @@ class Anonymiser:
                 made = self._message(one)
                 parts.append(b"" if made is None else made.raw)
             elif isinstance(item, Junk):
-                self.left_out["bytes that are no message"] += len(item.raw)
+                self.left_out["bytes that are not a message"] += len(item.raw)
         return b"".join(parts)
 
     def _message(self, message: Message | None) -> Message | None:

@@ -122,7 +122,7 @@ class CoreWriter(Writer):
             self.count_unsupported("checksums, which become right")
 
     def _at_node(self, delivery: Delivery, entry: Entry, folder: _Folder) -> Iterator[bytes]:
-        """Give the frames of an entry that were on the side of the node that writes the files."""
+        """Return the frames of an entry that were on the side of the node that writes the files."""
         received = entry.direction is folder.received
         if not received or delivery.sent is None:
             if entry.message is not None and (received or entry.verdict != EntryVerdict.INJECT):

@@ -20,7 +20,7 @@ local f = {
   version = field("protocol_version", ftypes.UINT32, "what the two nodes agreed on"),
   payload = field("payload", ftypes.BYTES, "a payload that nothing is known of"),
   trailing = field("trailing", ftypes.BYTES, "bytes behind the last field"),
-  junk = field("junk", ftypes.BYTES, "bytes that are no message"),
+  junk = field("junk", ftypes.BYTES, "bytes that are not a message"),
   error = field("error", ftypes.STRING, "what is wrong, in the words of lbcproxy"),
   comment = field("comment", ftypes.STRING, "what lbcproxy wrote down of it"),
   verdict = field("verdict", ftypes.STRING, "what lbcproxy did: drop, rewrite, inject, delay"),
@@ -243,13 +243,13 @@ function M.say(item, where, problem, kind)
   item:add_proto_expert_info(kind or wrong, text.printable(problem))
 end
 
--- Show bytes that are no message, and why they are none.
+-- Show bytes that are not a message, and why they are none.
 function M.junk(tvb, base, size, tree, why)
   local item = tree:add(proto, tvb(base, size))
-  item:set_text(("LBRY/Bitcoin: %d bytes that are no message"):format(size))
+  item:set_text(("LBRY/Bitcoin: %d bytes that are not a message"):format(size))
   item:add(f.junk, tvb(base, size))
   M.say(item, tvb(base, size), why)
-  return item, ("[%d bytes that are no message]"):format(size)
+  return item, ("[%d bytes that are not a message]"):format(size)
 end
 
 -- Show what lbcproxy wrote of the last message in a packet; gives what is said in the line.

@@ -23,7 +23,7 @@ function M.read(plan, record, readers, lists)
     readers[place_of[name]](state, item)
   end
 
-  -- Give the number of inputs, where it stands, and the flag, 0 if there is none.
+  -- Return the number of inputs, where it stands, and the flag, 0 if there is none.
   local function input_count(state)
     local from = state.place
     local count, place = cursor.compact(state)

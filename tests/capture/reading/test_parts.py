@@ -35,12 +35,12 @@ def merged(paths, out):
 
 
 def facts_of(path):
-    """Give what is to be the same of entries, whatever their numbers and sessions are."""
+    """Return what is to be the same of entries, whatever their numbers and sessions are."""
     return [{**each, "number": 0, "session": 0} for each in entries_of(path)]
 
 
 def gaps(path):
-    """Give the gaps by direction: how many bytes."""
+    """Return the gaps by direction: how many bytes."""
     found = [(each["direction"], each["missing"]) for each in entries_of(path) if each["missing"]]
     return dict(found) if len(dict(found)) == len(found) else found
 

@@ -29,7 +29,7 @@ def answered(sequence, payload=b"", flags=ACK, ack=0):
 
 
 def read(segments, times=None):
-    """Give the order in which segments are read, and the events of that."""
+    """Return the order in which segments are read, and the events of that."""
     reassembler = Reassembler()
     lookahead = Lookahead(reassembler.knows)
     order: list[Segment] = []

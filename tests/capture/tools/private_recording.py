@@ -52,7 +52,7 @@ INFO = SessionInfo(
 
 
 def mapped(address):
-    """Give the 16 bytes of an address, as old messages have them."""
+    """Return the 16 bytes of an address, as old messages have them."""
     packed = ipaddress.ip_address(address).packed
     return packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
 

@@ -61,7 +61,7 @@ def test_nothing_that_tells_who_spoke_is_left(tmp_path):
     assert made.left_out["messages that cannot be read"] == 4
     assert made.left_out["alert messages"] == 1
     assert made.left_out["trailing bytes"] == len(CLIENT)
-    assert made.left_out["bytes that are no message"] > len(SECRET_AGENT)
+    assert made.left_out["bytes that are not a message"] > len(SECRET_AGENT)
     assert made.left_out["words of reject"] == 2
     assert made.left_out["reasons of verdicts"] == 6
 

@@ -35,7 +35,7 @@ def merged(paths, out):
 
 
 def alike(path, session):
-    """Give what is to be the same of a session's entries, whatever it is called."""
+    """Return what is to be the same of a session's entries, whatever it is called."""
     return [
         {key: value for key, value in each.items() if key not in ("number", "session")}
         for each in entries_of(path)

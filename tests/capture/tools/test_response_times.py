@@ -26,7 +26,7 @@ CAPTURES = folder("captures")
 
 
 def found(*said, session=1):
-    """Give what is found of records that were said: direction, record, time, verdict."""
+    """Return what is found of records that were said: direction, record, time, verdict."""
     answers = ResponseTimes()
     for entry in entries(said, session):
         answers.add(entry)
@@ -47,7 +47,7 @@ def entries(said, session=1):
 
 
 def counts(row):
-    """Give the counts of a row: asked, answered, not found, never."""
+    """Return the counts of a row: asked, answered, not found, never."""
     assert row["not_followed"] == 0
     return tuple(row[key] for key in ("requests", "answered", "not_found", "unanswered"))
 
@@ -69,7 +69,7 @@ def header(previous, nonce=0):
 
 
 def transaction(witness=()):
-    """Give one, with a witness or without."""
+    """Return one, with a witness or without."""
     spent = TxIn(prev_hash=b"\x01" * 32, prev_index=0, script_sig=b"", sequence=0, witness=witness)
     out = TxOut(value=1, script_pubkey=b"")
     return Tx(version=1, inputs=(spent,), outputs=(out,), lock_time=0)

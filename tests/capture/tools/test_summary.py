@@ -51,7 +51,7 @@ UNKNOWN = frame(REGTEST.magic, "eaten", b"1")
 
 @pytest.mark.parametrize("order", range(4))
 def test_live_and_in_info_the_same_is_an_error(tmp_path, order):
-    """Bytes that are no message are one in both, each run of them once, however they arrive."""
+    """Bytes that are not a message are one in both, each run of them once, however they arrive."""
     items = [PING, JUNK, BAD, UNKNOWN, PING, JUNK + JUNK, PING, BAD]
     data = b"".join(items[order:])
     core, live = Session(1, REGTEST), Events()
