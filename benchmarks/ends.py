@@ -1,6 +1,6 @@
 """The two ends of a connection, each a process of its own, in plain sockets.
 
-Both shake hands before anything is measured, so that what is between them may expect it. Times are
+Both do the handshake before anything is measured, as what is between them may expect. Times are
 those of the system's monotonic clock, which all processes share.
 """
 
@@ -81,7 +81,7 @@ def process(do: Callable[..., None], *arguments: object) -> Iterator[Far]:
 
 @contextlib.contextmanager
 def answering(do: Callable[[socket.socket, Connection], None]) -> Iterator[tuple[int, Far]]:
-    """Run a function in a process that has a listening socket; give its port."""
+    """Run a function in a process that has a listening socket; return its port."""
     with (
         socket.create_server(("127.0.0.1", 0), backlog=1024) as listening,
         process(do, listening) as far,
@@ -119,14 +119,14 @@ def connect(port: int) -> socket.socket:
 
 
 def greet(connection: socket.socket) -> None:
-    """Shake hands as the one who connected."""
+    """Do the handshake as the one who connected."""
     connection.sendall(HELLO)
     exactly(connection, len(HELLO) + len(VERACK))
     connection.sendall(VERACK)
 
 
 def answer(connection: socket.socket) -> None:
-    """Shake hands as the one who was called."""
+    """Do the handshake as the one who was called."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     exactly(connection, len(HELLO))
     connection.sendall(HELLO + VERACK)

@@ -1,7 +1,7 @@
 """Measure forwarding: how fast long and short messages pass through a program.
 
 `python -m benchmarks.forward [--repeats N] [--scale X]`. A sender and a sink, each a process, with
-one program between them, started anew each time. The time is that from the first byte sent to the
+one program between them, started again each time. The time is that from the first byte sent to the
 last received. Contestants take turns, so that what disturbs the machine meets all of them. Each
 recording is looked at before it is deleted: who has lost something takes part no longer.
 """

@@ -57,7 +57,7 @@ def figure(work: str, who: str, values: Sequence[float], unit: str) -> Figure:
 
 
 def timed(do: Callable[[], object], repeats: int, *, warm_up: int = 1) -> Sequence[float]:
-    """Do something several times and give the seconds of each; the first do not count."""
+    """Do something several times and return the seconds of each; the first do not count."""
     times = []
     for _ in range(warm_up + repeats):
         start = time.perf_counter()

@@ -17,7 +17,7 @@ OURS, OTHERS = "#c0392b", "#7f8c8d"
 
 
 def draw(figures: Sequence[Figure], folder: Path) -> list[Path]:
-    """Write what there are figures for into a folder, as SVG; give the files."""
+    """Write what there are figures for into a folder, as SVG; return the files."""
     from matplotlib.figure import Figure as Sheet
 
     folder.mkdir(parents=True, exist_ok=True)

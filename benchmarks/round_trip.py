@@ -65,7 +65,7 @@ def measure(repeats: int = 15, scale: float = 1.0) -> Iterator[Figure | Absent]:
 
 
 def _batch(connection: socket.socket, count: int) -> float:
-    """Send pings one by one and give the median time until the pong, in microseconds."""
+    """Send pings one by one and return the median time until the pong, in microseconds."""
     found = []
     for _ in range(count):
         start = time.perf_counter()

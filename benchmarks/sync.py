@@ -57,7 +57,7 @@ def measure(repeats: int = 5, scale: float = 1.0) -> Iterator[Figure | Absent]:
 
 @contextlib.contextmanager
 def _node_with_chain(blocks: int) -> Iterator[Node]:
-    """Run a node that has the chain; made anew, as btcd keeps nothing of regtest when it starts."""
+    """Run a node that has the chain; mined again, as btcd keeps no regtest blocks over a restart."""
     with (
         _folder() as folder,
         Node(folder) as node,
@@ -82,7 +82,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _sync(node: Node, contestant: Contestant, blocks: int) -> float:
-    """Have a fresh node get all blocks, and give the seconds."""
+    """Have a fresh node get all blocks, and return the seconds."""
     with (
         _folder() as folder,
         started(contestant, node.port) as running,

@@ -60,7 +60,7 @@ def filler(size: int) -> bytes:
 
 
 def buffer_of(frames: list[bytes], size: int = BUFFER) -> tuple[bytes, int]:
-    """Join frames, again and again, to about `size` bytes; give them and how many frames it is."""
+    """Repeat frames up to about `size` bytes; return the bytes and the number of frames."""
     parts: list[bytes] = []
     total = 0
     while total < size or not parts:

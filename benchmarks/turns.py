@@ -48,5 +48,5 @@ def _shown(value: object) -> str:
 
 
 def _last_line(error: Exception) -> str:
-    """Return what a program has said last; it stands behind how it has ended."""
+    """Return what a program has said last; it follows how it has ended."""
     return (str(error).strip().splitlines() or ["no reason"])[-1]

@@ -82,7 +82,7 @@ def _made(command: str, network: str, version: int, seed: int) -> list[bytes]:
 
 
 def run(job: tuple[int, int]) -> Counter[tuple[str, str]]:
-    """Run some cases from a seed; give how many had which outcome, by command."""
+    """Run some cases from a seed; return how many had which outcome, by command."""
     seed, count = job
     source = random.Random(seed)
     pairs: dict[tuple[str, int, str], Pair] = {}

@@ -43,7 +43,7 @@ def _as_before() -> Iterator[None]:
 
 @pytest.fixture
 def count(request: pytest.FixtureRequest):
-    """Count something under a name, to be printed behind the results."""
+    """Count something under a name, to be printed after the results."""
 
     def add(name: str) -> None:
         request.config.stash[COUNTS][name] += 1

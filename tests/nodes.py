@@ -64,7 +64,7 @@ KINDS = {
 
 
 def wait_until(what: str, true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Ask until the answer is true, and give it; fails the test if that takes too long."""
+    """Ask until the answer is true, and return it; fails the test if that takes too long."""
     deadline = time.monotonic() + seconds
     while True:
         answer = true()

@@ -81,13 +81,13 @@ class Service:
         return [int(port) for port in LISTENING.findall(self.output)]
 
     def said(self, pattern: str) -> re.Match[str]:
-        """Wait until it has printed something, and give the match."""
+        """Wait until it has printed something, and return the match."""
         found = wait_until(f"it says {pattern}", lambda: re.search(pattern, self.output), PATIENCE)
         assert isinstance(found, re.Match)
         return found
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal, wait for the end, and give the exit code."""
+        """Send a signal, wait for the end, and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
 
@@ -101,7 +101,7 @@ class Service:
 def messages(path: Path, *, torn: bool = False) -> dict[int, tuple[list[bytes], list[bytes]]]:
     """Return what a capture holds: by the client's port, the messages to the upstream and back.
 
-    If it may be torn, damage at its end is no error.
+    If it may be torn, damage at its end is not an error.
     """
     ports: dict[int, int] = {}
     parts: dict[tuple[int, Direction], list[bytes]] = {}

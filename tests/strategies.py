@@ -46,7 +46,7 @@ def layout(fields: Layout, params: Params) -> st.SearchStrategy[Any]:
 
 
 def tails_off(fields: Layout, each: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Hold to what the wire can say: nothing behind an absent tail, `When` as its sibling says."""
+    """Hold to what the wire can say: nothing after an absent tail, `When` as its sibling says."""
     result: dict[str, Any] = {}
     ended = False
     for (name, field), value in zip(fields.fields.items(), each, strict=True):

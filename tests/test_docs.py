@@ -28,7 +28,7 @@ from lbcproxy.peer import Peer, PeerConfig, Timeouts
 from lbcproxy.replay.comparing.ignored_fields import VOLATILE_FIELDS
 from lbcproxy.wire import commands
 from tests.nodes import free_port
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (".", "docs", "captures", "plugins")
@@ -204,7 +204,7 @@ def example(name, *arguments):
     """Run a script of examples/ to its end."""
     command = [sys.executable, f"examples/{name}", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=TIMEOUT
     )
 
 
@@ -245,7 +245,7 @@ def test_every_network_is_mentioned(network):
 
 
 def test_the_numbers_of_the_format_are_those_of_the_code():
-    """Who writes a reader relies on them."""
+    """Anyone who writes a reader relies on them."""
     text = (ROOT / "docs" / "capture-format.md").read_text()
     for number in (pcapng.PEN, pcapng.OPTION_CUSTOM):
         assert str(number) in text
@@ -283,7 +283,7 @@ def python_in(heading):
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory):
-    """Copy the package, follow every recipe to the letter, and give a way to run the result."""
+    """Copy the package, follow every recipe to the letter, and return a way to run the result."""
     folder = tmp_path_factory.mktemp("extended")
     shutil.copytree(ROOT / "lbcproxy", folder / "lbcproxy")
     for heading, path in RECIPES.items():
@@ -300,7 +300,7 @@ def extended(tmp_path_factory):
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
 
     return run

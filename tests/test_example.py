@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lbcproxy.capture import open_capture
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 from tests.wheels import CLEAN, ROOT, run, tracked
 
 pytestmark = pytest.mark.slow
@@ -33,13 +33,13 @@ def python(installed: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def node(installed: Path) -> Iterator[str]:
-    """A node that listens, from what the wheel has; give where."""
+    """A node that listens, from what the wheel has; return where."""
     command = [installed / "lbcproxy", "replay", "server", ROOT / "captures" / "lbcd-sync.pcap"]
     with subprocess.Popen(
         [*map(str, command), "-q"], stdout=subprocess.PIPE, env=CLEAN, text=True
     ) as server:
         try:
-            assert select.select([server.stdout], [], [], PATIENCE)[0]
+            assert select.select([server.stdout], [], [], TIMEOUT)[0]
             yield re.search(r"listening at ([\d.:]+),", server.stdout.readline())[1]
         finally:
             server.terminate()
@@ -59,7 +59,7 @@ class Example:
             shutil.copy(path, target)
 
     def test(self, *arguments: str) -> tuple[int, str]:
-        """Run pytest; give its exit code and what it says."""
+        """Run pytest; return its exit code and what it says."""
         done = subprocess.run(
             [self._python, *USUAL, *arguments],
             cwd=self.folder,
@@ -67,7 +67,7 @@ class Example:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         return done.returncode, done.stdout + done.stderr
 

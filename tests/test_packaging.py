@@ -82,7 +82,7 @@ def test_the_wheel_has_the_native_engine(wheel):
 
 @pytest.fixture(scope="module")
 def without_compiler(tmp_path_factory) -> dict[str, str]:
-    """Install where there is no C compiler; give the variable that finds what was installed."""
+    """Install where there is no C compiler; return the variable that finds what was installed."""
     folder = tmp_path_factory.mktemp("without-compiler")
     source, target = copy_sources(folder), folder / "target"
     nowhere = str(Path(sys.executable).parent)

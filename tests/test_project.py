@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.tools import PATIENCE, program
+from tests.tools import TIMEOUT, program
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -61,7 +61,7 @@ def test_actionlint_finds_nothing():
     """Workflows are valid: expressions, shell commands, keys."""
     advice = "go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7"
     command = [program("actionlint", advice), *map(str, WORKFLOWS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert (done.returncode, done.stdout) == (0, "")
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
-PATIENCE = 120
+TIMEOUT = 120
 """Seconds until something that should happen counts as not happening: a machine may be busy."""
 CASES = REPOSITORY / "tests" / "cases"
 """Small captures of what was once read wrongly; README.md there says what is right."""
@@ -39,9 +39,9 @@ def program(name: str, advice: str) -> str:
 
 
 def tshark(*arguments: str) -> str:
-    """Run tshark, Wireshark without windows, and give what it prints."""
+    """Run tshark, Wireshark without windows, and return what it prints."""
     command = [program("tshark", "install tshark"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

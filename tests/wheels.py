@@ -46,7 +46,7 @@ PIP = (sys.executable, "-m", "pip", "--quiet")
 
 
 def run(*command: object, folder: Path, **variables: str) -> str:
-    """Run a program in a folder without our sources in its sight, and give what it prints."""
+    """Run a program in a folder without our sources in its sight, and return what it prints."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=folder,
@@ -82,7 +82,7 @@ def require_compiler() -> None:
 
 
 def copy_sources(folder: Path) -> Path:
-    """Copy what is built from, so that no earlier build is mixed in; give where it is."""
+    """Copy what is built from, so that no earlier build is mixed in; return where it is."""
     for name in SOURCES:
         source = ROOT / name
         for path in [source] if source.is_file() else tracked(source):
@@ -104,7 +104,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(wheel, tmp_path_factory) -> Path:
-    """Install the wheel, with what it depends on, in a clean environment; give its programs."""
+    """Install the wheel, with what it depends on, in a clean environment; return its programs."""
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", "venv", folder=folder)
     programs = folder / "venv" / "bin"

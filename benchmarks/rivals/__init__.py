@@ -64,7 +64,7 @@ def built(program: Program) -> Path | Absent:
 
 
 def _reason(said: str) -> str:
-    """Pick the line that says what went wrong: cargo gives advice behind it."""
+    """Pick the line that says what went wrong: cargo gives advice after it."""
     lines = said.strip().splitlines() or ["it said nothing"]
     return next((line for line in lines if line.startswith("error")), lines[-1])
 

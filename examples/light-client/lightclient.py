@@ -59,7 +59,7 @@ class LightClient:
 
     @classmethod
     async def connect(cls, host: str, port: int) -> LightClient:
-        """Connect and shake hands."""
+        """Connect and do the handshake."""
         client = cls(*await asyncio.wait_for(asyncio.open_connection(host, port), TIMEOUT))
         try:
             await client._shake_hands()
@@ -163,7 +163,7 @@ async def _fetch_block(host: str, port: int, block_hash: bytes) -> bytes:
 
 
 def fetch_chain(host: str, port: int) -> list[Header]:
-    """Connect to a node and give all headers behind the genesis."""
+    """Connect to a node and return all headers after the genesis."""
     return asyncio.run(_fetch_chain(host, port))
 
 

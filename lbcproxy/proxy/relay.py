@@ -2,7 +2,7 @@
 
 It does three things, and everything that a session does to sockets is here:
 
-- It connects: it dials the upstream. What the client sends meanwhile is kept (early data).
+- It connects: it dials the upstream. What the client sends in the meantime is kept (early data).
 - It forwards: bytes from one leg go to the forwarder (`forwarding.py`), which calls `send_on` with
   what to write to the other leg. Reading stops while the other side cannot take more.
 - It closes: as one leg ends (in order, half-closed, reset), so does the other, after everything

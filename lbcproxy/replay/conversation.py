@@ -156,7 +156,7 @@ class Conversation:
         )
 
     def message(self, turn: Turn) -> Message:
-        """Return a message; it is read anew each time."""
+        """Return a message; it is read again each time."""
         return Message(turn.command, turn.direction, self.raw(turn), turn.codec, error=turn.error)
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ def return_freed_memory() -> None:
 
     By default glibc stops doing that when the first one is freed. The gaps between the buffers of
     many sessions then take as much memory again as the buffers. glibc may keep some free memory,
-    because requesting it anew for each read costs more than the read. Other C libraries do not
+    because requesting it again for each read costs more than the read. Other C libraries do not
     have these settings.
     """
     try:

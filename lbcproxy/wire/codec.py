@@ -79,7 +79,7 @@ class Codec:
     def partial(self, command: str, payload: bytes) -> Partial | None:
         """Return the fields before the error, for a payload that `decode` rejects.
 
-        A command that the protocol version does not have yet is read all the same. None if no
+        A command that the protocol version does not have yet is read anyway. None if no
         field can be read, if there is no record for the command, or if the payload is too long.
         """
         payload = bytes(payload)

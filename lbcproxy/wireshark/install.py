@@ -60,7 +60,7 @@ def _told(program: str) -> Path | None:
 
 
 def install(folder: Path) -> Path:
-    """Put the plugin into a folder, in place of an older one of ours, and give its path.
+    """Put the plugin into a folder, in place of an older one of ours, and return its path.
 
     Raises NotOurs if somebody else's file has its name, OSError if it cannot be written.
     """
@@ -73,7 +73,7 @@ def install(folder: Path) -> Path:
 
 
 def uninstall(folder: Path) -> Path | None:
-    """Take the plugin out of a folder and give the path it had; None if it is not there.
+    """Take the plugin out of a folder and return the path it had; None if it is not there.
 
     Raises NotOurs if somebody else's file has its name.
     """

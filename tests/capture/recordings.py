@@ -27,7 +27,7 @@ INFO = SessionInfo(
 
 
 def recorded(tmp_path, session_data, legs="auto", network="lbry-regtest"):
-    """Record some data as a proxy would, and give the file."""
+    """Record some data as a proxy would, and return the file."""
     path = tmp_path / "own.pcapng"
     with path.open("ab") as file:
         recorder = Feed(Recorder(file.write, network=network, legs=legs))

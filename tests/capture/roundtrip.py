@@ -63,7 +63,7 @@ def entries_of(path: Path, network: str | None = None) -> list[dict[str, Any]]:
 def read_until_error(
     path: Path, network: str | None = None
 ) -> tuple[list[dict[str, Any]], CaptureError | None]:
-    """Read as far as it goes; give the entries, and what is wrong behind them."""
+    """Read as far as it goes; return the entries, and what is wrong after them."""
     found = []
     try:
         for entry in open_capture(path, network):
@@ -147,7 +147,7 @@ def core_messages(path: Path, network: str) -> dict[str, list[tuple[str, int, st
 
 
 def without_numbers(found):
-    """Entries are numbered anew in a file that has fewer of them."""
+    """Entries are numbered again in a file that has fewer of them."""
     return [{key: value for key, value in each.items() if key != "number"} for each in found]
 
 

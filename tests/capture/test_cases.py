@@ -11,7 +11,7 @@ import pytest
 from lbcproxy.capture import open_capture
 from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.session import UNKNOWN_SIZE, Entry
-from tests.tools import CASES, PATIENCE
+from tests.tools import CASES, TIMEOUT
 from tests.wireshark.judging import dissected, run_tshark
 
 # The file, messages, sessions; tshark's messages and conversations where they differ.
@@ -60,7 +60,7 @@ def test_tshark_agrees_or_it_is_said_where_not(
 
 
 def test_a_hole_above_half_the_sequence_space_is_a_gap_of_unknown_size(tmp_path: Path):
-    """Sequence numbers do not tell it from one below; reading goes on after it all the same."""
+    """Sequence numbers do not tell it from one below; reading goes on after it anyway."""
     entries, _ = read(CASES / "hole3G.pcap")
     [gap] = [entry for entry in entries if entry.missing]
     assert gap.missing == UNKNOWN_SIZE
@@ -73,7 +73,7 @@ def test_a_hole_above_half_the_sequence_space_is_a_gap_of_unknown_size(tmp_path:
 def lbcproxy(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the program."""
     command = [sys.executable, "-m", "lbcproxy", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
 
 
 @pytest.mark.slow

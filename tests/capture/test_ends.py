@@ -54,7 +54,7 @@ def ends_of(path):
 
 
 def as_format(path, out):
-    """Write a capture in the format of a name; give what that cannot hold."""
+    """Write a capture in the format of a name; return what that cannot hold."""
     with open_writer(out, choose_format(out)) as writer:
         for event in events(open_capture(path, NETWORK)):
             writer.handle(event)

@@ -110,7 +110,7 @@ def test_one_leg_of_changed_traffic_is_retold(tmp_path: Path):
 
 
 def test_long_messages_and_junk_with_verdicts_are_retold(tmp_path: Path):
-    """What was dropped went out on no leg, and takes nothing behind it along."""
+    """What was dropped went out on no leg, and takes nothing after it along."""
     junk = b"what is this?" * 3
     steps = [
         passed(UP, ping(1)),

@@ -132,7 +132,7 @@ def test_magic_of_two_networks_chooses_neither(tmp_path):
 
 
 def test_traffic_of_others_is_passed_over(tmp_path):
-    """Who captures on a port has ssh in the file too."""
+    """Anyone who captures on a port has ssh in the file too."""
     capture = open_capture(pcap_of(conversation(b"SSH-2.0-OpenSSH_9\r\n"), tmp_path))
     with pytest.raises(UnknownNetwork, match="none of its 1 connections"):
         list(capture)
@@ -217,7 +217,7 @@ def test_unknown_network_is_an_error_of_the_call():
 @pytest.mark.parametrize("network", [None, "lbry-regtest"])
 @pytest.mark.parametrize("size", [100_000, 3_000_000])
 def test_a_capture_that_begins_inside_a_block_is_read_behind_it(tmp_path, network, size):
-    """The network is that of the first frame, however far behind the beginning that is."""
+    """The network is that of the first frame, however far after the beginning that is."""
     rest = bytes(range(256)) * (size // 256)
     path = pcap_of(segments_of(rest + PING + PONG, 60_000), tmp_path)
     entries = list(open_capture(path, network))
@@ -228,7 +228,7 @@ def test_a_capture_that_begins_inside_a_block_is_read_behind_it(tmp_path, networ
 
 
 def test_what_is_held_of_unknown_traffic_is_bounded(tmp_path):
-    """A download that was under way is no reason to fill the memory."""
+    """A download that was under way is not a reason to fill the memory."""
     other = Endpoint("10.0.0.3", 50001)
     download = segments_of(bytes(5 << 20), 60_000, source=other)
     path = pcap_of([*download, *conversation(PING), *segments_of(PING, 99, source=other)], tmp_path)

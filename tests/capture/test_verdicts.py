@@ -51,7 +51,7 @@ def assert_told(entries: list[Entry], steps: list[Step], *, first: int = 1) -> N
 
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
 def test_each_message_is_told_once_with_what_became_of_it(tmp_path: Path, together: bool):
-    """Both legs are in the file; what passed stands on both, and is one message all the same."""
+    """Both legs are in the file; what passed stands on both, and is one message anyway."""
     path = record(tmp_path / "changed.pcapng", TALK, together=together)
     entries = list(open_capture(path))
     assert_told(entries, TALK)

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from lbcproxy import networks
 from lbcproxy.wire.envelope import frame
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 __all__ = ["MAGIC", "PING", "PONG", "PongServer"]
 
@@ -38,4 +38,4 @@ class PongServer:
         """Stop listening."""
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)

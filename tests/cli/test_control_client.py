@@ -12,7 +12,7 @@ import pytest
 
 from lbcproxy.cli import control_client
 from lbcproxy.cli.main import _run
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 
 class Server:
@@ -39,7 +39,7 @@ class Server:
             except OSError:
                 return
             with connection, suppress(OSError):
-                connection.settimeout(PATIENCE)
+                connection.settimeout(TIMEOUT)
                 self._answer(connection)
 
     def close(self) -> None:

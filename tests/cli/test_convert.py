@@ -8,7 +8,7 @@ import pytest
 
 from tests.capture.changed_traffic import TALK, record
 from tests.capture.roundtrip import core_messages, entries_of
-from tests.tools import CASES, PATIENCE
+from tests.tools import CASES, TIMEOUT
 
 REGTEST = "lbry-regtest"
 SYNC = "lbcd-sync.pcap"
@@ -118,7 +118,7 @@ def test_an_existing_file_is_overwritten_only_with_force(lbcproxy, captures, tmp
     assert [each.name for each in folder.iterdir()] == ["mine.txt"]
     assert lbcproxy("convert", captures / SYNC, folder, "--force").code == 0
     assert lbcproxy("convert", captures / SYNC, folder, "--force").code == 0
-    # Beside what was there, and not behind what it had written before.
+    # Beside what was there, and not after what it had written before.
     assert core_messages(folder, REGTEST) == core_messages(captures / SYNC, REGTEST)
 
 
@@ -186,7 +186,7 @@ def test_pipes(captures, tmp_path):
         input=(captures / SYNC).read_bytes(),
         capture_output=True,
         check=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert first.stderr == b""
     (tmp_path / "x.ndjson").write_bytes(first.stdout)
@@ -198,7 +198,7 @@ def test_pipes(captures, tmp_path):
         shell=True,
         capture_output=True,
         check=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert shown.stderr == b""
     assert entries_of(tmp_path / "y.pcapng") == entries_of(captures / SYNC)

@@ -9,7 +9,7 @@ import pytest
 from lbcproxy.capture import open_capture
 from lbcproxy.cli.demo import _compare
 from lbcproxy.errors import LbcproxyError
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 # The demo with a recorder that writes one byte otherwise, as a defect or a bad disk would.
 ALTERED = """
@@ -23,14 +23,14 @@ main(["demo"])
 
 
 def run(arguments, folder):
-    """Run Python in a folder and give how it ended."""
+    """Run Python in a folder and return how it ended."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
 
@@ -111,7 +111,7 @@ def test_demo_writes_text_to_standard_error_if_it_records_to_a_pipe(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     path = tmp_path / "piped.pcapng"
     path.write_bytes(done.stdout)

@@ -12,7 +12,7 @@ from lbcproxy.capture.ip.segments import LINK_RAW, build
 from lbcproxy.capture.packet import ACK, PSH, RST, SYN, Segment
 from lbcproxy.endpoint import Endpoint
 from tests.session.frames import ping
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 CLIENT, NODE = Endpoint("10.0.0.1", 40_000), Endpoint("10.0.0.2", 29246)
 WRAP = 2**32
@@ -50,7 +50,7 @@ def written(path: Path, segments: list[Segment]) -> Path:
 def lbcproxy(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the program."""
     command = [sys.executable, "-m", "lbcproxy", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 from lbcproxy import __version__
 from lbcproxy.cli.main import COMMANDS
 from lbcproxy.wire.engine import ENGINES
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 
 def test_version_names_the_program_and_its_libraries(lbcproxy):
@@ -85,5 +85,5 @@ def test_help_does_not_wait_for_twisted():
         "assert not heavy, heavy\n"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr

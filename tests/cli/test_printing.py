@@ -18,7 +18,7 @@ import pytest
 from lbcproxy.capture import open_capture
 from tests.cli.pong_server import PING, PongServer
 from tests.nodes import wait_until
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 PROBE = Path(__file__).parent.parent.parent / "captures" / "lbcd-probe.pcap"
 
@@ -63,7 +63,7 @@ class Printing:
 
     def talk(self, port: int, pings: int) -> None:
         """Have messages pass."""
-        with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection:
             for _ in range(pings):
                 connection.sendall(PING)
                 connection.recv(1000)
@@ -72,13 +72,13 @@ class Printing:
         """Send a signal, if one is given, and return the exit code."""
         if number is not None:
             self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
     def close(self) -> None:
         """Clean up."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
         self._file.close()
 
 
@@ -150,7 +150,7 @@ def test_a_reader_that_leaves_ends_it_in_order(printing, kind):
     log = proxy.errors.parent / "log"
     wait_until("it logs", log.exists)
     port = proxy.port(log)
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection:
         connection.sendall(PING)
         assert os.read(reading, 10)
         os.close(reading)
@@ -205,7 +205,7 @@ def test_recording_into_a_pipe_does_not_wait_for_its_reader(printing, tmp_path):
     thread.start()
     wait_until("it has a reader", lambda: f"{pipe} has a reader" in proxy.said)
     assert proxy.end(signal.SIGTERM) == 0
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert [entry.command for entry in open_capture(copy)] == ["ping", "pong"] * 3
 
 
@@ -243,7 +243,7 @@ def test_other_commands_name_a_full_output_too(words):
             [sys.executable, "-m", "lbcproxy", *words],
             stdout=full,
             stderr=subprocess.PIPE,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
     [line] = done.stderr.decode().splitlines()

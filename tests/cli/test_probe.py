@@ -29,7 +29,7 @@ from lbcproxy.wire.messages.keepalive import Ping, Pong
 from tests.nodes import free_port
 from tests.peer.builders import REGTEST, Wire, encoded, version
 from tests.proxy.loops import listening
-from tests.tools import PATIENCE, REPOSITORY
+from tests.tools import TIMEOUT, REPOSITORY
 
 TX = InventoryVector(InvType.TX, bytes(range(32)))
 
@@ -309,7 +309,7 @@ def run(*arguments, **options):
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
 
@@ -358,7 +358,7 @@ def test_it_is_ended_by_ctrl_c(silent_at):
         try:
             connection, _ = server.accept()
             with connection:
-                connection.settimeout(PATIENCE)
+                connection.settimeout(TIMEOUT)
                 framer, heard = Framer(REGTEST), []
                 while silent_at not in heard:
                     heard += [each.command for each in framer.feed(connection.recv(65536))]
@@ -368,7 +368,7 @@ def test_it_is_ended_by_ctrl_c(silent_at):
                             b"".join(encoded(each, network=REGTEST) for each in records)
                         )
                 process.send_signal(signal.SIGINT)
-                out, err = process.communicate(timeout=PATIENCE)
+                out, err = process.communicate(timeout=TIMEOUT)
         finally:
             process.kill()
             process.communicate()

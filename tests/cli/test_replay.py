@@ -16,7 +16,7 @@ from lbcproxy.capture import open_capture
 from tests.live.proxies import Client
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import listening
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 REPLAY = [sys.executable, "-m", "lbcproxy", "replay"]
 NETWORK = networks.get("lbry-regtest")
@@ -94,7 +94,7 @@ def test_a_port_in_use_is_reported(captures):
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
     assert done.returncode == 1
     assert done.stderr.startswith(

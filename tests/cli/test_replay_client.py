@@ -19,7 +19,7 @@ from lbcproxy.replay import ReplayServer, load
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import listening
 from tests.replay.conversations import TALK, write
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 ERROR, USAGE, DAMAGED, DIVERGED, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -193,7 +193,7 @@ def test_a_node_that_hangs_up_has_diverged(file):
             accepted, _ = server.accept()
             with accepted:
                 accepted.recv(10)
-            out, _ = process.communicate(timeout=PATIENCE)
+            out, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == DIVERGED
     assert "closed: the node " in out
     assert "after message 1, version; of the messages recorded after it 5 were not sent" in out
@@ -211,7 +211,7 @@ def test_ctrl_c_ends_it_with_the_report(file):
                 process.send_signal(signal.SIGINT)
                 while accepted.recv(65_536):
                     pass
-            out, _ = process.communicate(timeout=PATIENCE)
+            out, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == INTERRUPTED
     assert "note: 5 of the client's messages were not sent" in out
 

@@ -22,7 +22,7 @@ from lbcproxy.wire.envelope import frame
 from tests.cli.pong_server import MAGIC, PING, PONG, PongServer
 from tests.live.proxies import Client
 from tests.nodes import wait_until
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 
 class Program:
@@ -51,7 +51,7 @@ class Program:
 
     def wait_for(self, pattern, stream="out"):
         """Wait until something is printed that a pattern describes, and return the match."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not (found := re.search(pattern.encode(), self.printed[stream])):
             try:
                 name, data = self._news.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -69,9 +69,9 @@ class Program:
         """Send a signal, if one is given, wait for the end, and return the exit code."""
         if number is not None:
             self.process.send_signal(number)
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(TIMEOUT)
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
         while not self._news.empty():
             name, data = self._news.get()
             self.printed[name] += data
@@ -115,7 +115,7 @@ def program(tmp_path, node):
 
 def talk(address):
     """Be a client: send a `ping`, wait for the `pong`, close."""
-    with socket.create_connection(address, PATIENCE) as connection:
+    with socket.create_connection(address, TIMEOUT) as connection:
         connection.sendall(PING)
         got = b""
         while len(got) < len(PONG):
@@ -153,7 +153,7 @@ def test_a_signal_ends_it_in_order(program, number, code):
     """An open session is ended and recorded to its end; the exit code tells the signal."""
     proxy = program("-w", "open.pcapng")
     address = proxy.address()
-    with socket.create_connection(address, PATIENCE) as connection:
+    with socket.create_connection(address, TIMEOUT) as connection:
         connection.sendall(PING)
         proxy.wait_for("<- pong ")
         assert proxy.end(number) == code
@@ -178,7 +178,7 @@ def test_with_a_recording_on_standard_output_text_goes_to_standard_error(program
 def test_a_pipe_gets_each_message_as_it_passes(program):
     """Wireshark shows a session while it lasts, not after."""
     proxy = program("-w", "-")
-    with socket.create_connection(proxy.address("err"), PATIENCE) as connection:
+    with socket.create_connection(proxy.address("err"), TIMEOUT) as connection:
         connection.sendall(PING)
         proxy.wait_for("ping" + r"\0" * 8)
         assert proxy.process.poll() is None
@@ -228,7 +228,7 @@ def test_a_filter_by_fields_sees_complete_long_messages(program, text, shown):
     output = bytes(8) + b"\x01\x51"
     tx = frame(MAGIC, "tx", bytes(4) + b"\x0a" + spent * 10 + b"\x01" + output + bytes(4))
     proxy = program("--no-record", text)
-    with socket.create_connection(proxy.address(), PATIENCE) as connection:
+    with socket.create_connection(proxy.address(), TIMEOUT) as connection:
         connection.sendall(tx)
         proxy.wait_for("#1   -> tx ")
     proxy.wait_for("end: client ")
@@ -239,7 +239,7 @@ def test_a_filter_by_fields_sees_complete_long_messages(program, text, shown):
 def test_faults_come_from_the_command_line(program):
     """In the place of what a file has; the line says which did what."""
     proxy = program("--fault", "drop filter=pong", "--fault", "latency latency=1", "--no-record")
-    with socket.create_connection(proxy.address(), PATIENCE) as connection:
+    with socket.create_connection(proxy.address(), TIMEOUT) as connection:
         connection.sendall(PING)
         proxy.wait_for(r"#1   <- pong +8B  .* drop:drop_both")
     proxy.wait_for("end: client closed")
@@ -267,7 +267,7 @@ def test_recording_can_be_turned_off(program, tmp_path):
 
 
 def test_both_legs_are_recorded_when_asked(program, tmp_path):
-    """The reader gives each message once all the same."""
+    """The reader gives each message once anyway."""
     proxy = program("-w", "both.pcapng", "--legs", "both")
     talk(proxy.address())
     proxy.wait_for("end: client closed")
@@ -333,8 +333,8 @@ def test_an_upstream_that_is_not_there_ends_the_session(tmp_path):
         port = taken.getsockname()[1]
     proxy = Program(tmp_path, "--mode", f"reverse:127.0.0.1:{port}@0")
     try:
-        with socket.create_connection(proxy.address(), PATIENCE) as connection:
-            connection.settimeout(PATIENCE)
+        with socket.create_connection(proxy.address(), TIMEOUT) as connection:
+            connection.settimeout(TIMEOUT)
             with pytest.raises(ConnectionResetError):
                 connection.recv(65536)
         proxy.wait_for(r"end: upstream unreachable: ")
@@ -443,7 +443,7 @@ def test_a_control_api_alone_is_enough_to_run(tmp_path):
         found = wait_until(
             "it listens", lambda: re.search(r"control: listening at (\S+)", log.read_text())
         )
-        connection = http.client.HTTPConnection(found[1], timeout=PATIENCE)
+        connection = http.client.HTTPConnection(found[1], timeout=TIMEOUT)
         body = '{"name": "one", "upstream": "127.0.0.1:1"}'
         connection.request("POST", "/proxies", body)
         answer = connection.getresponse()

@@ -10,7 +10,7 @@ from collections import defaultdict
 
 import pytest
 
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 CAPTURES = ("lbcd-sync", "lbcd-probe")
 SERVER = 29300
@@ -217,7 +217,7 @@ def test_a_terminal_with_another_character_set_works(captures, tmp_path):
         env={**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"},
         capture_output=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 0
     assert b"agent /sp-\\u4e2d\\u6587:1.0/" in done.stdout

@@ -12,7 +12,7 @@ from lbcproxy.config import load
 from lbcproxy.service import LbcproxyService, Logs
 from tests.proxy.loops import Loop
 from tests.proxy.transports import NETWORK
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 __all__ = ["Serving", "UnixConnection"]
 
@@ -69,7 +69,7 @@ class Serving:
         if "/" in self.api:
             connection = UnixConnection(self.api)
         else:
-            connection = http.client.HTTPConnection(self.api, timeout=PATIENCE)
+            connection = http.client.HTTPConnection(self.api, timeout=TIMEOUT)
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         try:
             connection.request(method, path, data, headers or {})
@@ -87,7 +87,7 @@ class Serving:
             [sys.executable, "-m", "lbcproxy", command, "--control", self.api, *map(str, words)],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
         assert done.returncode == code, done.stderr
@@ -107,11 +107,11 @@ class UnixConnection(http.client.HTTPConnection):
     """HTTP over a UNIX socket."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("whatever.example", timeout=PATIENCE)
+        super().__init__("whatever.example", timeout=TIMEOUT)
         self._path = path
 
     def connect(self) -> None:
         """Connect to the path."""
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(TIMEOUT)
         self.sock.connect(self._path)

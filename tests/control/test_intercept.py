@@ -9,7 +9,7 @@ from lbcproxy.wire.envelope import frame
 from tests.nodes import wait_until
 from tests.proxy.loops import connect, listening
 from tests.proxy.transports import NETWORK
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 PONG = frame(NETWORK.magic, "pong", bytes(8))
 
@@ -122,6 +122,6 @@ def test_the_command_prints_errors(serving):
     state = serving.ask("GET", "/intercept")[1]
     assert (state["filter"], state["timeout"], state["after"]) == ("ping", 5.0, "drop")
     command = [sys.executable, "-m", "lbcproxy", "intercept", "--control", "127.0.0.1:1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 1
     assert "no control API at 127.0.0.1:1" in done.stderr

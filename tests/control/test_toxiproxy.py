@@ -10,7 +10,7 @@ import pytest
 
 from tests.control.serving import Serving
 from tests.nodes import free_port, wait_until
-from tests.tools import PATIENCE, absent, program
+from tests.tools import TIMEOUT, absent, program
 
 GO = Path(__file__).parent / "toxiproxy"
 SERVER = "github.com/Shopify/toxiproxy/v2/cmd/server"
@@ -55,7 +55,7 @@ def drive(programs: Path, api: str) -> list[str]:
     """Run the list of requests with the client; return its output."""
     listens = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     command = [str(programs / "client"), api, *listens]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -74,7 +74,7 @@ class DrivenChain:
 
 
 def sent(line: DrivenChain, sizes: Sequence[int]) -> bytes:
-    """Send pieces of these sizes, a tenth of a second apart; give all of it."""
+    """Send pieces of these sizes, a tenth of a second apart; return all of it."""
     data = bytes(range(256)) * (sum(sizes) // 256 + 1)
     at = 0
     for size in sizes:

@@ -88,7 +88,7 @@ def test_slow_close_delays_the_end_alone():
 
 
 def test_timeout_drops_and_closes_when_nothing_came_for_so_long():
-    """Each byte begins the time anew, as in toxiproxy."""
+    """Each byte begins the time again, as in toxiproxy."""
     line = DrivenChain(fault("timeout", timeout=1000))
     line.put(b"a").run(0.9).put(b"b").run()
     assert line.out == [(1.9, "close")]

@@ -45,7 +45,7 @@ def nonces(messages):
 
 
 def sent(text, count=6, seed=1):
-    """Send pings through a fault; give the trial."""
+    """Send pings through a fault; return the trial."""
     made = trial(text, seed)
     made.to_upstream(*(Ping(number) for number in range(count)))
     return made

@@ -43,7 +43,7 @@ def test_there_are_all_of_them():
 
 
 def passed(loop, streams, *faults, ends=True):
-    """Have the conversation pass through a proxy with faults; give what arrived, and the log.
+    """Have the conversation pass through a proxy with faults; return what arrived, and the log.
 
     The nodes end it when they have said all, unless something else is to.
     """

@@ -36,7 +36,7 @@ class Greeting(MessageRecord, frozen=True, gc=False):
 
 @pytest.fixture
 def greeting(monkeypatch):
-    """Register the message for one test, and give an entry of it."""
+    """Register the message for one test, and return an entry of it."""
     monkeypatch.setitem(registry._records(), "greeting", Greeting)
     return entry("greeting", b"\x07\0\0\0", REGTEST)
 

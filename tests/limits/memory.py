@@ -33,7 +33,7 @@ CUT = NETWORK.magic + b"block".ljust(12, b"\0") + (32 * MIB).to_bytes(4, "little
 
 
 def one_session(folder: Path, marks: Sequence[int], size: int = 100_000) -> list[int]:
-    """Pass messages through one session that is recorded; give resident bytes at each mark.
+    """Pass messages through one session that is recorded; return resident bytes at each mark.
 
     Marks are bytes that have passed. What waits for a slow disk (`record_queue`) is written first:
     it is bounded, and no growth. The program has to end in order, with all of it recorded.

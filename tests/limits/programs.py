@@ -125,7 +125,7 @@ class Program:
         return bytes(self._printed).decode(errors="replace")
 
     def wait_for(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
-        """Wait until something is printed that a pattern describes, and give the match."""
+        """Wait until something is printed that a pattern describes, and return the match."""
         deadline = time.monotonic() + seconds
         while not (found := re.search(pattern, self.text)):
             if time.monotonic() > deadline or self.process.poll() is not None:
@@ -143,7 +143,7 @@ class Program:
         return [int(port) for port in re.findall(line, self.text)]
 
     def end_of(self, client: int) -> str:
-        """Wait until the session of a client's port is over, and give what is said of it."""
+        """Wait until the session of a client's port is over, and return what is said of it."""
         return self.wait_for(rf"\[#\d+ 127\.0\.0\.1:{client}\] end: (.+)\n")[1]
 
     @property
@@ -164,7 +164,7 @@ class Program:
         return int(found[1]) << 10
 
     def end(self, number: int | None = None) -> int:
-        """Send a signal, if one is given, wait for the end, and give the exit code."""
+        """Send a signal, if one is given, wait for the end, and return the exit code."""
         if number is not None:
             self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
@@ -172,7 +172,7 @@ class Program:
         return code
 
     def stop(self) -> int:
-        """End it in order and give the exit code; nothing that it printed may be a traceback."""
+        """End it in order and return the exit code; nothing that it printed may be a traceback."""
         code = self.end(signal.SIGTERM)
         assert "Traceback" not in self.text, self.text
         return code
@@ -234,7 +234,7 @@ def ignore(connection: socket.socket) -> None:
 
 
 def answer(connection: socket.socket) -> None:
-    """Be a node: shake hands, answer pings, read everything else; to the end."""
+    """Be a node: do the handshake, answer pings, read everything else; to the end."""
     framer, codec = Framer(NETWORK, stream_above=65_536), Codec(NETWORK)
     while data := connection.recv(1 << 18):
         for item in framer.feed(data):

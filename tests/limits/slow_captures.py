@@ -97,7 +97,7 @@ def commands(path: Path, out: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def main() -> int:
-    """Measure, print a table, and give 1 if a bound does not hold."""
+    """Measure, print a table, and return 1 if a bound does not hold."""
     sizes = [int(float(each) * 1e9) for each in sys.argv[1:]] or [int(s * 1e9) for s in SIZES]
     peaks: dict[str, list[int]] = {}
     bad = 0

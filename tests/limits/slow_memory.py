@@ -14,7 +14,7 @@ MARKS = (20_000_000, 200_000_000, 1_000_000_000, 2_000_000_000)
 
 
 def main() -> int:
-    """Measure, print a table, and give 1 if a bound does not hold."""
+    """Measure, print a table, and return 1 if a bound does not hold."""
     bad = 0
     for size in (300, 100_000, 4_000_000):
         marks = MARKS if size > 1000 else MARKS[:3]  # small messages are slow to pass

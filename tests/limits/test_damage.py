@@ -82,7 +82,7 @@ def whole() -> tuple[bytes, list[int]]:
 
 
 def run(*arguments: object) -> tuple[int, list[str], str]:
-    """Run a command; give its exit code, the lines it prints, and what it complains of."""
+    """Run a command; return its exit code, the lines it prints, and what it complains of."""
     done = subprocess.run(
         [sys.executable, "-m", "lbcproxy", *map(str, arguments)],
         capture_output=True,

@@ -44,7 +44,7 @@ HUGE = NETWORK.magic + b"tx".ljust(12, b"\0") + b"\xff\xff\xff\xff" + b"abcd"
 
 
 class Scene(NamedTuple):
-    """A program at work, its listeners by what lies behind them, and a neighbour."""
+    """A program at work, its listeners by what lies after them, and a neighbour."""
 
     mode: str
     program: Program
@@ -57,7 +57,7 @@ class Scene(NamedTuple):
 
 @pytest.fixture(scope="module", params=MODES)
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
-    """Start one program with a listener for each kind of upstream; stop it behind all tests."""
+    """Start one program with a listener for each kind of upstream; stop it after all tests."""
     mode = request.param
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -82,7 +82,7 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
 
 
 def slowly(client: socket.socket) -> None:
-    """Say hello, one byte after another, each behind a pause."""
+    """Say hello, one byte after another, each after a pause."""
     for place in range(len(hello())):
         client.sendall(hello()[place : place + 1])
         time.sleep(HANDSHAKE / 60)
@@ -113,7 +113,7 @@ def half_a_header(client: socket.socket) -> None:
 
 
 def half_a_close(client: socket.socket) -> None:
-    """Ask, close the sending side, and read the answer all the same."""
+    """Ask, close the sending side, and read the answer anyway."""
     client.sendall(hello() + message("verack") + message("ping", b"question"))
     client.shutdown(socket.SHUT_WR)
     assert _read_to_end(client).endswith(message("pong", b"question"))
@@ -203,7 +203,7 @@ def finish(connection: socket.socket) -> None:
 
 
 def deaf(connection: socket.socket) -> None:
-    """Shake hands, and read no more."""
+    """Do the handshake, and read no more."""
     connection.sendall(hello() + message("verack"))
     ignore(connection)
 
@@ -229,7 +229,7 @@ def insist(client: socket.socket) -> str:
 
 
 def flood(client: socket.socket) -> str:
-    """Shake hands, and send without end until nothing is taken any more."""
+    """Do the handshake, and send without end until nothing is taken any more."""
     client.sendall(hello() + message("verack"))
     client.settimeout(IDLE / 3)
     part = message("unheard", bytes(100_000))

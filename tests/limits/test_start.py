@@ -40,7 +40,7 @@ kinds = pytest.mark.parametrize("kind", STARTS)
 
 
 def refused(command: Sequence[str], folder: Path, code: int) -> list[str]:
-    """Start what does not begin, and give what it says, without what is twistd's own."""
+    """Start what does not begin, and return what it says, without what is twistd's own."""
     done = subprocess.run(
         command,
         cwd=folder,

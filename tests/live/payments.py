@@ -9,7 +9,7 @@ FEE = 10_000
 
 
 def pay_and_mine(sender: Node, receiver: Node, height: int) -> str:
-    """Spend a block's reward on one node, see it reach the other, mine it there; give its id."""
+    """Spend a block's reward on one node, see it reach the other, mine it there; return its id."""
     txid, value = sender.coinbase(height)
     transaction = Tx(
         version=1,

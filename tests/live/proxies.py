@@ -15,7 +15,7 @@ from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import NetAddress, VerAck, Version
 from lbcproxy.wire.messages.keepalive import Ping
 from tests.nodes import wait_until
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 __all__ = ["Client", "Program", "Proxy", "lbcproxy"]
 
@@ -24,13 +24,13 @@ NOWHERE = NetAddress(services=0, ip=bytes(10) + b"\xff\xff" + bytes(4), port=0)
 
 
 def lbcproxy(*arguments: object) -> str:
-    """Run a command of lbcproxy and give what it prints."""
+    """Run a command of lbcproxy and return what it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "lbcproxy", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -63,7 +63,7 @@ class Program:
         return self._output.read_text(errors="replace")
 
     def stop(self) -> int:
-        """Send SIGTERM and give the exit code."""
+        """Send SIGTERM and return the exit code."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(20)
 
@@ -139,7 +139,7 @@ class Client:
         self.wait_for("verack")
 
     def ping(self, nonce: int) -> int:
-        """Send a ping and give the nonce of the answer."""
+        """Send a ping and return the nonce of the answer."""
         self.send(Ping(nonce=nonce))
         pong: Any = self._codec.decode("pong", self.wait_for("pong").payload)
         return pong.nonce

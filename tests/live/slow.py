@@ -66,11 +66,11 @@ class Slow:
         self._chance = random.Random(seed)
         self._over = threading.Event()
         self._mining = threading.Lock()
-        """Held by who wants the chain to stay as it is."""
+        """Held by anyone who wants the chain to stay as it is."""
         self._blocks: list[str] = []
 
     def run(self) -> str:
-        """Do it all and give the service's log; raises what went wrong on the way."""
+        """Do it all and return the service's log; raises what went wrong on the way."""
         self._a = Node(KIND, self.folder / "a")
         self._echo = Echo()
         with contextlib.ExitStack() as stack:
@@ -245,7 +245,7 @@ class Swapper:
         sending.join()
 
     def end(self, how: str, data: bytes) -> int:
-        """End the session in a way, with something to send; give how many bytes passed in all."""
+        """End the session in a way, with something to send; return how many bytes passed in all."""
         if how == "half close":
             threading.Thread(target=self._send_and_finish, args=(data,)).start()
             while self._read():

@@ -1,4 +1,4 @@
-"""The captures of live nodes in `captures/` can be recorded anew."""
+"""The captures of live nodes in `captures/` can be recorded again."""
 
 import json
 from pathlib import Path

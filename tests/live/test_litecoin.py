@@ -17,7 +17,7 @@ from lbcproxy.wire import Codec
 from tests.engines import BOTH, require_native
 from tests.live.proxies import Proxy
 from tests.nodes import free_port, wait_until
-from tests.tools import PATIENCE, program
+from tests.tools import TIMEOUT, program
 
 pytestmark = pytest.mark.live
 
@@ -43,9 +43,9 @@ class Node:
         )
 
     def ask(self, *words: str) -> Any:
-        """Have it do something, and give its answer."""
+        """Have it do something, and return its answer."""
         command = [self._control, *self._own, *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT)
         text = done.stdout.strip()
         return json.loads(text) if text[:1] in ("{", "[") or text.isdigit() else text
 

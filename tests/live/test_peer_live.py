@@ -378,7 +378,7 @@ class Chain:
         self.peers: list[Peer] = []
 
     def behind(self, locator: tuple[bytes, ...]) -> int:
-        """The height behind the last block that is known on both sides."""
+        """The height after the last block that is known on both sides."""
         known = [self.hashes.index(each) for each in locator if each in self.hashes]
         return max(known, default=0) + 1
 

@@ -10,7 +10,7 @@ from lbcproxy.wire import Codec
 from lbcproxy.wire.hashes import display, from_display
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
 from tests.nodes import KINDS, PAY_TO_ANYONE, SPEND, Node, wait_until
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 pytestmark = pytest.mark.live
 
@@ -37,14 +37,14 @@ def pair(request, tmp_path_factory):
 
 
 def probe(node, *arguments):
-    """Probe a node; give exit code and object."""
+    """Probe a node; return exit code and object."""
     words = ["probe", "--network", node.kind.network_id, f"127.0.0.1:{node.port}", "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "lbcproxy", *words, *arguments],
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert done.stderr == ""
     return done.returncode, json.loads(done.stdout)

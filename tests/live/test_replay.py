@@ -42,7 +42,7 @@ class Recorded(NamedTuple):
 
 @pytest.fixture(scope="module", params=KINDS)
 def recorded(request: pytest.FixtureRequest, tmp_path_factory) -> Recorded:
-    """B synced from A through lbcproxy, which recorded it; A went on mining meanwhile."""
+    """B synced from A through lbcproxy, which recorded it; A went on mining in the meantime."""
     kind = KINDS[request.param]
     kind.programs()
     folder = tmp_path_factory.mktemp(request.param)

@@ -22,7 +22,7 @@ from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType
 from tests.live.proxies import Client, Proxy
 from tests.nodes import KINDS, Node, wait_until
 from tests.proxy.loops import Loop
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 pytestmark = pytest.mark.live
 
@@ -43,7 +43,7 @@ class Nodes(NamedTuple):
 
     @property
     def first_block(self) -> str:
-        """The id of the first block behind the one that all have."""
+        """The id of the first block after the one that all have."""
         return str(self.a.control("getblockhash", 1))
 
 
@@ -111,7 +111,7 @@ def lbcproxy(*arguments: object) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
 
 
@@ -206,7 +206,7 @@ def test_step_by_step_each_line_of_the_input_sends_a_message(nodes: Nodes):
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     shown = [line.split()[2] for line in done.stderr.splitlines() if "Enter sends it" in line]
     assert shown == ["version", "verack", "getheaders", "getdata"]

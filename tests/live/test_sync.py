@@ -190,7 +190,7 @@ def test_the_capture_tells_what_happened(sync: Sync):
 
 
 def test_times_in_the_capture_rise(sync: Sync):
-    """What a node answered stands behind what it was asked."""
+    """What a node answered follows what it was asked."""
     times = [entry.time_ns for entry in _entries(sync)]
     assert times == sorted(times)
     assert abs(time.time_ns() - times[-1]) < 600 * 10**9

@@ -1,4 +1,4 @@
-"""Terminate mode between two live nodes: each talks to us, and they sync all the same."""
+"""Terminate mode between two live nodes: each talks to us, and they sync anyway."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -149,7 +149,7 @@ def test_nothing_is_left_in_the_folder_but_the_capture(ran: Run):
 
 
 def test_the_capture_is_whole(ran: Run):
-    """It holds what the tap saw, to the last byte, before the change and behind it."""
+    """It holds what the tap saw, to the last byte, before the change and after it."""
     [tapped] = ran.tapped
     found = streams(ran.folder / "it.pcapng")
     assert len(found) == 2

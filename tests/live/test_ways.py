@@ -19,7 +19,7 @@ from tests.live.proxies import Client, Proxy, lbcproxy
 from tests.nodes import KINDS, Node, free_port, wait_until
 from tests.services import messages
 from tests.taps import Tap
-from tests.tools import PATIENCE, REPOSITORY, program
+from tests.tools import TIMEOUT, REPOSITORY, program
 
 pytestmark = pytest.mark.live
 
@@ -118,6 +118,6 @@ def test_redirected_connections_are_led_where_they_were_to_go(firewall: str, tmp
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -22,7 +22,7 @@ WITNESS_PROGRAM = b"\x00\x20" + hashlib.sha256(ANYONE).digest()
 
 
 def sent(node: Node, script: bytes, outpoint: tuple[bytes, int], *spend: bytes, value: int) -> Tx:
-    """Send a transaction that spends an output, with a script or a witness, and give it."""
+    """Send a transaction that spends an output, with a script or a witness, and return it."""
     script_sig, *witness = spend
     tx_in = TxIn(outpoint[0], outpoint[1], script_sig, 0xFFFFFFFF, tuple(witness))
     output = TxOut(value=value, script_pubkey=script)

@@ -120,7 +120,7 @@ def test_what_is_malformed_ends_the_connection_but_for_a_neighbour_on_regtest(
 
 @pytest.mark.parametrize("number", [209, 70001, 70002])
 def test_there_is_no_reject_below_version_70002(number: int):
-    """The connection ends all the same, and what waits is given up (M5)."""
+    """The connection ends anyway, and what waits is given up (M5)."""
     wired = connect(policy=STRICT).shake_hands(number)
     wired.peer.send(Alert(bytes(1 << 17), b""))
     wired.peer.send(GetAddr())

@@ -24,7 +24,7 @@ def test_a_transparent_peer_is_a_relay_peer_with_a_warning():
 
 
 def test_a_class_of_one_s_own_cannot_be_transparent():
-    """It would promise to write nothing, and shake hands all the same."""
+    """It would promise to write nothing, and do the handshake anyway."""
 
     class Own(Peer):
         def __init__(self, number: int):

@@ -237,7 +237,7 @@ def test_who_was_told_of_the_end_may_queue_and_disconnect():
 
 
 def test_one_who_no_longer_wants_to_know_disturbs_nobody():
-    """A cancelled Deferred's message is sent all the same."""
+    """A cancelled Deferred's message is sent anyway."""
     wired = connect().shake_hands()
     wired.peer.send(big())
     fates = Fates(wired)

@@ -171,7 +171,7 @@ MALFORMED = {
 @pytest.mark.parametrize("handshake", ["before", "behind"])
 @pytest.mark.parametrize("what", MALFORMED)
 def test_bytes_are_those_on_the_wire_with_errors_too(what: str, handshake: str, policy: Policy):
-    """What could not be read was received all the same, and a reject was sent (M4)."""
+    """What could not be read was received anyway, and a reject was sent (M4)."""
     wired = connect(policy=policy)
     fed = 0
     if handshake == "behind":

@@ -11,7 +11,7 @@ from lbcproxy.capture import open_capture
 from lbcproxy.wire.envelope import frame
 from tests.live.proxies import Proxy
 from tests.proxy.loops import listening
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 NETWORK = networks.get("lbry-regtest")
 MESSAGES = 60_000
@@ -63,7 +63,7 @@ def test_one_in_a_thousand_is_altered_and_all_others_are_exact(tmp_path):
                 sender.start()
                 left = size
                 with node:
-                    node.settimeout(PATIENCE)
+                    node.settimeout(TIMEOUT)
                     while left:
                         data = node.recv(1 << 20)
                         assert data, "the proxy has closed"

@@ -30,7 +30,7 @@ class Loop:
         self._thread.start()
 
     def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = PATIENCE) -> Any:
-        """Call a function in the reactor's thread, wait for its Deferred or coroutine, give it."""
+        """Call a function in the reactor's thread, wait for its Deferred or coroutine, return it."""
         answers: queue.Queue[Any] = queue.Queue()
 
         def start() -> None:

@@ -177,7 +177,7 @@ def test_what_has_no_witness_passes_to_anybody(record: MessageRecord, services: 
 
 
 def test_a_witness_passes_between_versions():
-    """Another version is no reason to lose it."""
+    """Another version is not a reason to lose it."""
     source = leg()
     message = came(source, transaction(b"signature"))
     bridged = bridge(message, source, leg(70013))

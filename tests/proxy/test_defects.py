@@ -1,4 +1,4 @@
-"""When reading or recording a session fails: its bytes are recorded all the same, or count as lost.
+"""When reading or recording a session fails: its bytes are recorded anyway, or count as lost.
 
 Nothing is given up silently: what is neither in the file nor counted makes a recorder worthless.
 """

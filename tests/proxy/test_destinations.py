@@ -130,7 +130,7 @@ class Reactor(MemoryReactorClock):
 
 
 def dial(names: Names, rules: Destinations, host: str = "name.example") -> tuple[Any, list[str]]:
-    """Dial, and give the failure there is and where it led."""
+    """Dial, and return the failure there is and where it led."""
     reactor = Reactor(names)
     endpoint = RestrictedEndpoint(reactor, Endpoint(host, 9246), 5.0, rules=rules)
     failures: list[Any] = []

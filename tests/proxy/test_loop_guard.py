@@ -31,7 +31,7 @@ def way(connections, *listens, port=1000):
 
 
 def test_one_proxy_may_lead_to_another():
-    """Three in a row, as for a tap before a proxy that shakes hands."""
+    """Three in a row, as for a tap before a proxy that does the handshake."""
     sessions, news = way(LoopGuard(), A, B, C)
     assert all(news)
     assert [each.ended for each in sessions] == [0, 0, 0]

@@ -73,7 +73,7 @@ def test_both_legs_are_recorded():
 
 
 def test_what_a_client_said_early_is_on_both_legs():
-    """The client's `version` comes before the upstream is there, and is sent to it all the same."""
+    """The client's `version` comes before the upstream is there, and is sent to it anyway."""
     recorded = Recorded("both")
     scene = recorded.scene
     scene.client.arrive(PING)

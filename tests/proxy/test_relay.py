@@ -296,7 +296,7 @@ def test_a_reset_is_mirrored_as_one(sender: str):
     source.arrive(PING)
     sink.read()
     source.reset()
-    assert not sink.aborted  # in the next turn, behind what the transport still writes in this one
+    assert not sink.aborted  # in the next turn, after what the transport still writes in this one
     scene.settle()
     assert sink.got == PING
     assert sink.aborted

@@ -17,7 +17,7 @@ from lbcproxy.proxy.socks_client import GREETING, SocksRequest
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import Loop, listening, read_to_end
 from tests.proxy.transports import NETWORK, Recording
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 YES = b"\5\0\0\1\x7f\0\0\1\x24\x1e"
 ONION = "abcdefghij234567abcdefghij234567abcdefghij234567abcdefgh.onion"
@@ -108,7 +108,7 @@ def chain(loop: Loop) -> Iterator[Any]:
 def connect(proxy: Chain, host: str, port: int) -> socks.socksocket:
     client = socks.socksocket()
     client.set_proxy(socks.SOCKS5, "127.0.0.1", proxy.port, True)
-    client.settimeout(PATIENCE)
+    client.settimeout(TIMEOUT)
     try:
         client.connect((host, port))
     except Exception:
@@ -142,12 +142,12 @@ def test_an_onion_name_is_passed_on_as_it_is(chain):
             ask = b"\5\1\0\3" + bytes((len(name),)) + name + b"\x20\x8d"
             client.sendall(b"\5\1\0" + ask)
             with tor.accept()[0] as heard:
-                heard.settimeout(PATIENCE)
+                heard.settimeout(TIMEOUT)
                 assert _exactly(heard, len(GREETING)) == GREETING
                 heard.sendall(b"\5\0")
                 assert _exactly(heard, len(ask)) == ask
                 heard.sendall(b"\5\0\0\1" + bytes(6) + b"first words")
-                client.settimeout(PATIENCE)
+                client.settimeout(TIMEOUT)
                 assert _exactly(client, 2 + 10)[:4] == b"\5\0\5\0"
                 assert _exactly(client, 11) == b"first words"
 

@@ -12,7 +12,7 @@ from tests.nodes import free_port, wait_until
 from tests.proxy.loops import Loop, listening, read_to_end
 from tests.proxy.socks_requests import NO_ADDRESS, NO_AUTH, to_name
 from tests.proxy.transports import NETWORK, Recording
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 Make = Callable[..., socks.socksocket]
 
@@ -56,7 +56,7 @@ def client(proxy: Proxy) -> Iterator[Make]:
         each.set_proxy(
             socks.SOCKS5, "127.0.0.1", proxy.port, rdns, user, None if user is None else "secret"
         )
-        each.settimeout(PATIENCE)
+        each.settimeout(TIMEOUT)
         made.append(each)
         return each
 

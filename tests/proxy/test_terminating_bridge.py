@@ -1,4 +1,4 @@
-"""Plugins, faults by message and messages held by hand where each side shakes hands with us."""
+"""Plugins, faults by message and interception where each side does the handshake with us."""
 
 from typing import Any
 

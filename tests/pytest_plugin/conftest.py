@@ -17,7 +17,7 @@ from tests.nodes import wait_until
 from tests.pytest_plugin.projects import Project
 from tests.wheels import ROOT
 
-# What pytest runs in this process forgets, behind each run, the modules that were new in it: of a
+# What pytest runs in this process forgets, after each run, the modules that were new in it: of a
 # module that is imported a second time the classes are others.
 for found in pkgutil.walk_packages(lbcproxy.__path__, "lbcproxy."):
     if not found.name.endswith("__main__"):

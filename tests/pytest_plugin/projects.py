@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 __all__ = ["Project"]
 
@@ -23,7 +23,7 @@ class Project:
         self.path: Path = pytester.path
 
     def tests(self, source: str, name: str = "test_it") -> None:
-        """Write a file of tests, behind the imports that all have."""
+        """Write a file of tests, after the imports that all have."""
         head = "import asyncio\nimport pytest\nimport lightclient\n"
         (self.path / f"{name}.py").write_text(head + textwrap.dedent(source))
 
@@ -39,7 +39,7 @@ class Project:
 
     def run_apart(self, *arguments: str) -> pytest.RunResult:
         """Run it in a process of its own."""
-        return self._pytester.runpytest_subprocess(*USUAL, *arguments, timeout=PATIENCE)
+        return self._pytester.runpytest_subprocess(*USUAL, *arguments, timeout=TIMEOUT)
 
     @property
     def captures(self) -> list[str]:

@@ -139,7 +139,7 @@ def test_rewrite_deletes_what_a_passing_test_no_longer_needs(project, upstream):
 
 
 def test_an_expected_failure_records_nothing(project, upstream):
-    """It failed all the same."""
+    """It failed anyway."""
     project.tests("@pytest.mark.xfail" + CHAIN.replace("306", "7"))
     project.config(network="lbry-regtest", upstream=upstream.address)
     assert outcome(project.run("--record-mode=all")) == {"xfailed": 1}

@@ -230,7 +230,7 @@ def test_a_report_that_nobody_looks_at_fails_the_test(project, upstream):
 
 @pytest.mark.slow
 def test_a_report_alone_if_it_is_asked_for(project, upstream):
-    """Who compares by himself."""
+    """Anyone who compares by himself."""
     project.config(network="lbry-regtest", upstream=upstream.address)
     end = "assert not running.result().same"
     source = CLIENT.format(config=NODE, end=end)

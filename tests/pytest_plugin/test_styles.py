@@ -161,7 +161,7 @@ def pytest_twisted(tmp_path, monkeypatch):
 
 
 def test_pytest_twisted_tests(project, pytest_twisted):
-    """It runs the global reactor in a greenlet, behind every test."""
+    """It runs the global reactor in a greenlet, after every test."""
     project.tests(
         HEAD
         + TWISTED_CLIENT

@@ -30,7 +30,7 @@ def test_the_order_of_telling_does_not_matter():
 
 
 def test_a_recording_may_begin_anywhere():
-    """What stands before its first block is known by name; behind it the chain goes on."""
+    """What stands before its first block is known by name; after it the chain goes on."""
     blocks = blocks_on(b"?" * 32, 3)
     hashes = [block.header.hash for block in blocks]
     chain = chain_of(*blocks)
@@ -50,7 +50,7 @@ def test_what_is_known_by_name_alone_is_named():
 
 
 def test_an_empty_chain_is_the_first_block():
-    """Who has it is told that there is no more."""
+    """Anyone who has it is told that there is no more."""
     chain = chain_of()
     assert chain.tip == chain.genesis
     assert chain.blocks_after([chain.genesis], bytes(32), 10) == []

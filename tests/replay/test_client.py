@@ -101,7 +101,7 @@ class Play:
         return [each.command for each in frames]
 
     def say(self, *said: Any) -> list[str]:
-        """Say something, and give what comes then."""
+        """Say something, and return what comes then."""
         self.wire.arrive(b"".join(raw_of((DOWN, each)) for each in said))
         return self.received()
 
@@ -115,7 +115,7 @@ class Play:
         assert self.say(BLOCKS[3]) == ["ping"]
 
     def part(self) -> Any:
-        """Let the connection end, and give what came of it."""
+        """Let the connection end, and return what came of it."""
         self.wire.read()
         self.reactor.advance(10)
         [outcome] = self.outcome
@@ -237,7 +237,7 @@ def test_a_node_that_does_not_read_the_last_words_is_cut_off(play):
 
 
 def test_step_by_step_it_asks_before_each_message(conversation):
-    """Once for each, whatever the node says meanwhile."""
+    """Once for each, whatever the node says in the meantime."""
     shown: list[str] = []
     play = Play(conversation, pace=STEP, ask=lambda message: shown.append(message.command))
     play.begin()

@@ -64,7 +64,7 @@ def test_a_conversation_is_the_same_as_itself(sides):
 
 @st.composite
 def interleaved(draw) -> list[Line]:
-    """The talk with both directions interleaved in another way, each pong behind its ping."""
+    """The talk with both directions interleaved in another way, each pong after its ping."""
     ways = {way: [line for line in TALK if line[0] is way] for way in Direction}
     found: list[Line] = []
     open_pings: set[int] = set()
@@ -83,7 +83,7 @@ def interleaved(draw) -> list[Line]:
 
 @given(interleaved(), st.lists(st.sampled_from((RECORDED, LIVE))))
 def test_timing_is_no_difference(lines, sides):
-    """An answer may come before or behind what the other side says meanwhile."""
+    """An answer may come before or after what the other side says in the meantime."""
     assert compared(TALK, lines, sides=sides).same
 
 
@@ -212,7 +212,7 @@ PLANTED = {
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_difference_is_found_and_is_the_first(name):
-    """Another at the end is told behind it; from the other side it is the same turned round."""
+    """Another at the end is told after it; from the other side it is the same turned round."""
     planted = PLANTED[name]
     at_the_end = (DOWN, missing(*OTHERS))
     report = compared(TALK, [*planted.lines, at_the_end])

@@ -133,7 +133,7 @@ def test_questions_are_answered_alike_in_any_order(path):
 
 
 def test_a_filtered_block_comes_with_its_transactions():
-    """BIP37 sends them behind it, unsolicited; they belong to it."""
+    """BIP37 sends them after it, unsolicited; they belong to it."""
     with load(PROBE) as conversation:
         answers = Answers(conversation, DOWN)
         cursor = ReplayCursor(answers, 70013, Counter())
@@ -200,7 +200,7 @@ def test_getblocks_is_answered_from_the_same_chain():
 
 
 def test_a_branch_leads_back_to_the_longest_chain():
-    """Who stands on a branch that lost is given what follows where it left."""
+    """Anyone who stands on a branch that lost is given what follows where it left."""
     conversation, blocks, _ = chain_talk(10)
     branch = blocks_on(blocks[4].header.hash, 2, salt=9)
     conversation.append(asks(branch[0]), 0)
@@ -212,7 +212,7 @@ def test_a_branch_leads_back_to_the_longest_chain():
 
 
 def test_more_blocks_than_may_be_named_are_led_to():
-    """500 at a time; behind the last of them the tip is told, which makes a node ask on."""
+    """500 at a time; after the last of them the tip is told, which makes a node ask on."""
     conversation, blocks, genesis = chain_talk(1200, *map(says, blocks_on(None, 1200)))
     hashes = [block.header.hash for block in blocks]
     cursor = start_cursor(conversation)
@@ -300,7 +300,7 @@ def test_what_is_not_there_is_said_in_one_message():
 
 
 def test_what_is_unknown_is_told_apart():
-    """Who decides about it gets the unknown things alone; the others are answered."""
+    """Anyone who decides about it gets the unknown things alone; the others are answered."""
     known = transaction(1)
     conversation = talk(asks(GetData(things(InvType.TX, known.txid))), says(known))
     cursor = start_cursor(conversation)
@@ -426,7 +426,7 @@ def test_what_is_no_question_is_not_unknown():
 
 
 def test_the_offers_of_the_handshake_are_kept_apart():
-    """They are said in the next handshake, not behind it."""
+    """They are said in the next handshake, not after it."""
     with load(SYNC) as conversation:
         assert Answers(conversation, Direction.TO_CLIENT).offers == []
     assert Answers(talk(), DOWN).offers == []

@@ -51,7 +51,7 @@ def test_a_hash_is_shown_whole():
 
 
 def test_a_text_that_differs_says_it_once():
-    """Its twin in hexadecimal says the same; where it is no text the twin alone can."""
+    """Its twin in hexadecimal says the same; where it is not a text the twin alone can."""
     one = {"agent": "/a/", "agent_hex": "2f612f"}
     other = {"agent": "/b/", "agent_hex": "2f622f"}
     assert list(differing(one, other)) == [FieldDifference("agent", "/a/", "/b/")]

@@ -57,7 +57,7 @@ class Stage:
         return [each.command for each in self.sent]
 
     def say(self, *said: Any) -> list[str]:
-        """Have the node say something; give what is sent then."""
+        """Have the node say something; return what is sent then."""
         for each in said:
             self.hear(raw_of((DOWN, each)))
         return self.continue_unsolicited()
@@ -80,7 +80,7 @@ class Stage:
         return self.continue_unsolicited()
 
     def part(self) -> ComparisonReport:
-        """Answer the farewell, and give the report."""
+        """Answer the farewell, and return the report."""
         ping = self.sent[-1].message
         assert ping is not None
         assert isinstance(ping.record, Ping)
@@ -215,7 +215,7 @@ def test_time_begins_anew_with_each_thing_that_comes(stage):
 
 
 def test_another_answer_is_an_answer(stage):
-    """Who gets other headers need not wait for the recorded ones."""
+    """Anyone who gets other headers need not wait for the recorded ones."""
     stage.handshake()
     others = tuple(header(number) for number in range(11, 14))
     assert stage.say(Headers(others)) == ["getdata"]

@@ -79,7 +79,7 @@ class Client:
         self.loop.call(lambda: [self.peer.send(each) for each in records] and None)
 
     def waits(self, command: str, count: int = 1) -> list[Any]:
-        """Wait until so many messages of a command came, and give them."""
+        """Wait until so many messages of a command came, and return them."""
         return wait_until(f"{count} {command}", lambda: self._enough(command, count))
 
     def _enough(self, command: str, count: int) -> list[Any] | None:
@@ -139,7 +139,7 @@ def test_our_peer_syncs_all_blocks_of_the_recorded_node(loop, serve):
 
 
 def test_our_peer_syncs_as_the_recorded_client_did(loop, serve):
-    """By inventory; what is announced behind it is asked for as it comes."""
+    """By inventory; what is announced after it is asked for as it comes."""
     server = serve(idle=0.02)
     client = Client(loop, server)
     client.send(GetBlocks(70013, (GENESIS,), NO_STOP))
@@ -151,7 +151,7 @@ def test_our_peer_syncs_as_the_recorded_client_did(loop, serve):
         invs = list(client.heard.of("inv"))[1:]
         return [thing for each in invs for thing in each.inventory if thing.type == kind]
 
-    # The sixth block behind the 300 is the recorded client's own.
+    # The sixth block after the 300 is the recorded client's own.
     wait_until("all is announced", lambda: len(announced(InvType.BLOCK)) == 5)
     transactions = announced(InvType.TX)
     assert transactions
@@ -442,7 +442,7 @@ def test_whatever_is_asked_nothing_breaks(questions):
         clock.advance(60)
 
 
-# A live node behind it.
+# A live node after it.
 
 
 def test_what_is_not_known_is_asked_of_a_live_node_and_cache(loop, serve, tmp_path):

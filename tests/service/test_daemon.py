@@ -16,7 +16,7 @@ from lbcproxy.wire.envelope import frame
 from tests.echo import Echo
 from tests.nodes import free_port, wait_until
 from tests.services import TWISTD, streams
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 DAEMON = tuple(each for each in TWISTD if each != "-n")
 PING = frame(networks.get("lbry-regtest").magic, "ping", bytes(8))
@@ -37,7 +37,7 @@ def daemon(tmp_path):
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
                 check=False,
             )
         return done.returncode, (tmp_path / "output.txt").read_text()
@@ -60,7 +60,7 @@ def test_a_daemon_forwards_and_records_until_it_is_stopped(daemon, tmp_path):
     with closing(Echo()) as echo:
         assert daemon({"listen": port, "upstream": f"127.0.0.1:{echo.port}"}) == (0, "")
         number = int((tmp_path / "twistd.pid").read_text())
-        with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection:
             connection.sendall(PING)
             assert connection.recv(65_536) == PING
             client = connection.getsockname()[1]

@@ -25,7 +25,7 @@ from tests.live.proxies import lbcproxy
 from tests.nodes import wait_until
 from tests.services import RUN, TWISTD, Service, messages
 from tests.taps import Tap, TappedConnection
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -65,12 +65,12 @@ class Traffic:
         self._over = True
         self.hurry.set()
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
         self.tap.close()
 
     def _swap(self, chance: random.Random) -> None:
         address = ("127.0.0.1", self.tap.port)
-        with contextlib.suppress(OSError), socket.create_connection(address, PATIENCE) as client:
+        with contextlib.suppress(OSError), socket.create_connection(address, TIMEOUT) as client:
             while not self._over:
                 sizes = chance.choices(SIZES, k=20)
                 data = b"".join(frame(MAGIC, "bulk", chance.randbytes(size)) for size in sizes)

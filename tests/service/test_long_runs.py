@@ -14,7 +14,7 @@ from lbcproxy.wire.envelope import frame
 from tests.nodes import wait_until
 from tests.proxy.loops import break_off, connect, listening
 from tests.services import RUN, TWISTD, Service
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def record(service, *words):
         cwd=service.folder,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=True,
     )
     return done.stdout

@@ -10,7 +10,7 @@ from lbcproxy.capture import open_capture
 from lbcproxy.wire.envelope import frame
 from tests.proxy.loops import connect, listening
 from tests.services import RUN, TWISTD, Service
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -149,7 +149,7 @@ def test_an_invalid_plugin_is_an_error_at_the_start(tmp_path, plugins, words):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 2
@@ -166,6 +166,6 @@ def test_a_plugin_over_a_capture(tmp_path):
         "    def on_getaddr(self, session, message): return 7\n"
     )
     command = [sys.executable, "-m", "lbcproxy", "show", "-s", str(tmp_path / "fails.py"), capture]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
     assert len(done.stdout.splitlines()) == len(list(open_capture(capture)))
     assert "plugin fails: on_getaddr failed: 7 is not a verdict" in done.stderr

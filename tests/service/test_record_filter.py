@@ -9,7 +9,7 @@ from lbcproxy.capture import open_capture
 from lbcproxy.wire.envelope import frame
 from tests.proxy.loops import connect, listening
 from tests.services import RUN, Service
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 NETWORK = networks.get("lbry-regtest")
 BLOCK = frame(NETWORK.magic, "block", bytes(100_000))
@@ -57,7 +57,7 @@ def test_an_invalid_filter_is_an_error_with_its_line(tmp_path):
     )
     command = [*RUN, "-c", "config.yaml"]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
     assert done.returncode == 2
     assert "config.yaml, line 2: record_filter" in done.stderr

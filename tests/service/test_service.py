@@ -18,7 +18,7 @@ from lbcproxy.wire.envelope import frame
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import Loop, connect, listening
 from tests.proxy.transports import NETWORK
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 PING = frame(NETWORK.magic, "ping", bytes(8))
 
@@ -146,7 +146,7 @@ def test_proxies_are_added_removed_and_kept(served: Served):
             added = proxy(other, name="added")
             served.write(kept, added)
             served.hang_up()
-            lost.settimeout(PATIENCE)
+            lost.settimeout(TIMEOUT)
             assert lost.recv(10) == b""
             with connect(added["listen"], other) as (late, node_of_late):
                 echo(late, node_of_late)
@@ -165,7 +165,7 @@ def test_another_upstream_is_another_proxy(served: Served):
             echo(client, node)
             served.write({**before, "upstream": proxy(other)["upstream"]})
             served.hang_up()
-            client.settimeout(PATIENCE)
+            client.settimeout(TIMEOUT)
             assert client.recv(10) == b""
         with connect(before["listen"], other) as (client, node):
             echo(client, node)
@@ -340,7 +340,7 @@ def test_an_address_in_use_leaves_the_proxy_as_it_is(served: Served):
             moved = free_port()
             served.write({**main, "listen": moved})
             served.hang_up()
-            client.settimeout(PATIENCE)
+            client.settimeout(TIMEOUT)
             assert client.recv(10) == b""
         with connect(moved, server) as (client, node):
             echo(client, node)

@@ -14,7 +14,7 @@ from lbcproxy.wire.envelope import frame
 from tests.echo import Echo
 from tests.nodes import wait_until
 from tests.services import RUN, TWISTD, Service, streams
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ class Flood:
 
     def __init__(self, port):
         self.sent = 0
-        self.connection = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.connection = socket.create_connection(("127.0.0.1", port), TIMEOUT)
         self.port = self.connection.getsockname()[1]
         self._thread = threading.Thread(target=self._send, daemon=True)
         self._thread.start()
@@ -56,7 +56,7 @@ class Flood:
         """Stop sending."""
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         self.connection.close()
 
 
@@ -113,7 +113,7 @@ def test_the_first_signal_sends_what_has_been_received(start, command, echo):
         service.process.send_signal(signal.SIGTERM)
         wait_until("no more clients are taken", lambda: _refuses(service.ports[0]))
         echo.reads.set()
-        assert service.process.wait(PATIENCE) == 0
+        assert service.process.wait(TIMEOUT) == 0
         up, _ = streams(service.folder / "it.pcapng")[flood.port]
         wait_until("all has arrived", lambda: len(echo.received[0]) >= len(up))
     assert echo.received[0] == up
@@ -140,7 +140,7 @@ def with_patience(command):
 
 def _refuses(port):
     try:
-        socket.create_connection(("127.0.0.1", port), PATIENCE).close()
+        socket.create_connection(("127.0.0.1", port), TIMEOUT).close()
     except ConnectionRefusedError:
         return True
     return False

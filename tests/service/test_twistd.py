@@ -13,7 +13,7 @@ from lbcproxy.wire.envelope import frame
 from tests.echo import Echo
 from tests.nodes import wait_until
 from tests.services import RUN, TWISTD, Service, streams
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ def start(tmp_path):
 
 def connect(port):
     """Connect, with a deadline for everything."""
-    return closing(socket.create_connection(("127.0.0.1", port), PATIENCE))
+    return closing(socket.create_connection(("127.0.0.1", port), TIMEOUT))
 
 
 def another(config, name="two"):
@@ -107,7 +107,7 @@ def test_a_proxy_that_is_removed_ends_its_sessions(start, config):
         assert removed.recv(1) == b""
         swap(kept, 3)
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", service.ports[1]), PATIENCE)
+            socket.create_connection(("127.0.0.1", service.ports[1]), TIMEOUT)
     service.said("proxy two stops: no longer configured")
     assert service.end() == 0
 
@@ -267,7 +267,7 @@ def test_a_reload_without_changes_changes_nothing(start, config, command):
 def test_a_recording_that_fails_ends_it_as_a_failure(start, config, command):
     """With `record_failure: stop`; an init system starts what ended with 1 again, not with 0."""
     service = start({**config, "record": "/dev/full", "record_failure": "stop"}, command)
-    assert service.process.wait(PATIENCE) == 1
+    assert service.process.wait(TIMEOUT) == 1
     service.said("No space left on device; all sessions are ended")
 
 

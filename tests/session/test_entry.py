@@ -54,7 +54,7 @@ def test_the_entries_of_a_run_are_made_once_and_when_they_are_used():
 
 
 def test_a_run_can_be_numbered_as_that_of_another_file():
-    """Captures that are merged number their entries anew."""
+    """Captures that are merged number their entries again."""
     found = run().numbered(70)
     assert [(each.number, each.session) for each in found] == [(70, 9), (71, 9), (72, 9)]
     assert [each.session for each in run().numbered(70, session=4)] == [4, 4, 4]

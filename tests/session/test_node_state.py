@@ -57,7 +57,7 @@ def test_the_first_version_counts():
     ],
 )
 def test_a_version_that_no_node_would_take_is_none(bad: Message):
-    """Its numbers are worth nothing; the sound one behind it counts."""
+    """Its numbers are worth nothing; the sound one after it counts."""
     side = after(bad)
     assert side.stage is Stage.NEW
     assert side.version is None

@@ -123,7 +123,7 @@ def test_the_observers_of_a_session_count_while_one_wants_to_know_of_its_end():
 
 
 def test_what_was_missed_is_counted_in_messages_and_bytes():
-    """Several deliveries of several messages; one of nothing is no loss."""
+    """Several deliveries of several messages; one of nothing is not a loss."""
     failing = Watcher(SessionStarted)
     observers = SessionObservers([failing], info(), lambda _: None)
     observers.handle(SessionStarted(info(), 1))

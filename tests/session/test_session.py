@@ -202,7 +202,7 @@ def test_nothing_is_agreed_until_both_have_spoken():
 
 
 def test_what_comes_behind_the_agreement_is_read_by_it():
-    """A ping of an old node has no nonce, and that is no error then."""
+    """A ping of an old node has no nonce, and that is not an error then."""
     core = handshake(version(209), version(70013))
     [entry] = entries(core.receive(UP, frame(NETWORK.magic, "ping", b""), NOW))
     assert entry.error is None
@@ -381,7 +381,7 @@ def test_an_end_at_a_message_s_end_leaves_nothing(direction: Direction):
 
 
 def test_a_gap_is_told_and_reading_begins_anew_behind_it():
-    """A capture that lost packets shows where, and the messages behind the hole."""
+    """A capture that lost packets shows where, and the messages after the hole."""
     core = session()
     core.receive(UP, ping()[:10], NOW)
     [cut, gap] = entries(core.gap(UP, 1448, NOW))
@@ -398,7 +398,7 @@ def test_a_gap_is_told_and_reading_begins_anew_behind_it():
 
 
 def test_a_gap_inside_a_long_message_ends_it():
-    """What comes behind the hole is not its payload."""
+    """What comes after the hole is not its payload."""
     core = session(STREAM_ABOVE)
     core.receive(UP, LONG[:1000], NOW)
     [long, gap] = entries(core.gap(UP, 10, NOW))

@@ -16,7 +16,7 @@ TEXTS = {
 
 @pytest.mark.parametrize(("address", "text"), TEXTS.items())
 def test_an_address_is_shown_as_its_network_writes_it(address, text):
-    """Of any other length it is no address of its network."""
+    """Of any other length it is not an address of its network."""
     network, raw = address
     assert address_text(network, raw) == text
     assert address_text(network, raw[:-1]) is None

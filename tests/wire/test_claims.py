@@ -140,7 +140,7 @@ def test_nothing_makes_it_raise(script):
 
 
 def test_claim_scripts_of_the_vectors_are_read(count):
-    """Three of them are random bytes behind a claim opcode; the others are claims."""
+    """Three of them are random bytes after a claim opcode; the others are claims."""
     scripts = {
         output["script_pubkey"]
         for vector in load("vectors")

@@ -288,7 +288,7 @@ def test_encrypted_stream_says_once_what_it_is():
 
 
 def test_magic_by_chance_in_an_encrypted_stream_begins_no_message():
-    """In a gigabyte of random bytes a magic is likely; 32 MiB must not be waited for behind it."""
+    """In a gigabyte of random bytes a magic is likely; 32 MiB must not be waited for after it."""
     noise = bytes((index * 7 + 3) % 251 for index in range(3_000))
     stream = noise + LBRY.magic + noise + LBRY.magic + noise[:10]
     assert joined(items_of(stream, range(0, len(stream), 100), stream_above=65_536)) == [
@@ -302,7 +302,7 @@ def test_magic_by_chance_in_an_encrypted_stream_begins_no_message():
 
 
 def test_stream_met_in_its_middle_is_not_said_to_be_encrypted():
-    """The capture began late; that is no reason to think of BIP324."""
+    """The capture began late; that is not a reason to think of BIP324."""
     junk, ping = items_of(bytes(30) + PING, at_stream_start=False)
     assert "BIP324" not in junk.why
     assert ping == Frame("ping", PING)
@@ -330,7 +330,7 @@ def test_long_frame_in_parts_is_never_held():
 
 
 def test_long_frame_with_a_bad_checksum_says_so_at_its_end():
-    """The fault is a note behind what has passed already."""
+    """The fault is a note after what has passed already."""
     raw = bytearray(frame(LBRY.magic, "block", bytes(100_000)))
     raw[-1] ^= 1
     *_, end = items_of(bytes(raw), stream_above=65_536)

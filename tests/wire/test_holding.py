@@ -152,7 +152,7 @@ def test_the_beginning_of_a_frame_can_be_passed_on_before_its_end():
 
 
 def test_a_header_alone_can_be_passed_on_and_less_cannot():
-    """Of what is no frame, or less than a header, nobody knows how it goes on."""
+    """Of what is not a frame, or less than a header, nobody knows how it goes on."""
     framer = Framer(LBRY)
     framer.feed(LONG[: HEADER_SIZE - 1])
     assert framer.release_partial() == []
@@ -193,7 +193,7 @@ def test_a_framer_says_why_what_it_holds_cannot_begin_a_frame():
     ],
 )
 def test_what_is_missing_at_the_end_of_a_stream(end: bytes, why: str):
-    """What is held then is no frame; once it was said, nothing is left to say."""
+    """What is held then is not a frame; once it was said, nothing is left to say."""
     framer = Framer(LBRY)
     framer.feed(PING + end)
     assert framer.close() == [Junk(end, why)]
@@ -201,7 +201,7 @@ def test_what_is_missing_at_the_end_of_a_stream(end: bytes, why: str):
 
 
 def test_a_long_frame_that_is_cut_off_ends_once():
-    """And the next bytes, if there are any, begin anew."""
+    """And the next bytes, if there are any, begin again."""
     framer = Framer(LBRY, 100)
     framer.feed(LONG[:-5])
     assert framer.close() == [FrameEnd("cut off, 5 bytes missing")]

@@ -115,7 +115,7 @@ def test_a_prefix_has_the_fields_that_lie_wholly_before_the_cut(count):
             if end <= cut and (partial.keys() >= {name} or cut > 0):
                 if name in partial:
                     assert partial[name] == getattr(record, name), (vector["id"], cut, name)
-                else:  # nothing was read of it: it is absent, behind what is cut
+                else:  # nothing was read of it: it is absent, after what is cut
                     assert getattr(record, name) is None
             elif elements:
                 assert partial.get(name, ()) == getattr(record, name)[:whole]

@@ -141,7 +141,7 @@ def test_a_wrong_value_at_every_place(network, command, count):
 
 
 class Numbers(Record, frozen=True, gc=False):
-    """Each number between bytes: what is stored of one must not be seen behind it."""
+    """Each number between bytes: what is stored of one must not be seen after it."""
 
     before: UInt8
     number: int
@@ -365,7 +365,7 @@ class Every(Record, frozen=True, gc=False):
 
 
 def test_a_check_is_run():
-    """The root's behind the steps; one within, by the nodes."""
+    """The root's after the steps; one within, by the nodes."""
 
     class Around(Record, frozen=True, gc=False):
         inner: Checked

@@ -71,7 +71,7 @@ def inv(*types):
     ],
 )
 def test_summary_is_lbcds(record, words):
-    """Who knows its log reads ours at sight; a peer's words cannot act on a terminal."""
+    """Anyone who knows its log reads ours at sight; a peer's words cannot act on a terminal."""
     assert record.summary() == words
 
 
@@ -165,7 +165,7 @@ def big_vectors():
 
 @pytest.mark.parametrize("vector", big_vectors(), ids=lambda vector: vector["id"])
 def test_glance_at_the_beginning_says_what_the_whole_says(vector):
-    """A long message that nobody reads has a line all the same."""
+    """A long message that nobody reads has a line anyway."""
     codec = wire.Codec(networks.get(vector["network"]), vector["pver"], vector["encoding"])
     payload = payload_of(vector)
     record = codec.decode(vector["command"], payload)

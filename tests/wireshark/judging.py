@@ -18,7 +18,7 @@ from lbcproxy.capture import open_capture
 from lbcproxy.networks import output_address
 from lbcproxy.text import printable
 from lbcproxy.wireshark import dissector
-from tests.tools import PATIENCE, REPOSITORY, program
+from tests.tools import TIMEOUT, REPOSITORY, program
 
 Values = dict[str, list[Any]]
 
@@ -47,7 +47,7 @@ class Shown(NamedTuple):
 
 
 def run_tshark(folder: Path, capture: Path, *arguments: str, plugin: bool = True) -> str:
-    """Run tshark in a home of its own; give what it prints. No Lua error may be told of."""
+    """Run tshark in a home of its own; return what it prints. No Lua error may be told of."""
     home = folder / "home"
     home.mkdir(exist_ok=True)
     command = [program("tshark", "install tshark"), "-r", str(capture)]
@@ -60,7 +60,7 @@ def run_tshark(folder: Path, capture: Path, *arguments: str, plugin: bool = True
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         env={"HOME": str(home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
     )
     assert done.returncode == 0, done.stderr
@@ -151,14 +151,14 @@ def printed(capture: Path) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "lbcproxy", "show", "-T", "ndjson", str(capture)]
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=env, timeout=PATIENCE
+        command, capture_output=True, text=True, check=True, env=env, timeout=TIMEOUT
     )
     objects = [json.loads(line) for line in done.stdout.splitlines()]
     return [each for each in objects if each["command"] is not None]
 
 
 def compared(folder: Path, capture: Path, *arguments: str) -> int:
-    """Hold every field of every message of a capture against ndjson; give how many there are."""
+    """Hold every field of every message of a capture against ndjson; return how many there are."""
     everything = ("-o", "lbry.hash_up_to:100000000", "-o", "lbry.bitcoin:TRUE", *arguments)
     ours = list(open_capture(capture))
     [network] = {each.message.codec.network.id for each in ours if each.message is not None}

@@ -15,7 +15,7 @@ from lbcproxy.wire.schema import describe
 from lbcproxy.wireshark import FILE_NAME, NotOurs, dissector, install, plugin_folder, uninstall
 from lbcproxy.wireshark.lua import lua
 from lbcproxy.wireshark.plugin import MODULES
-from tests.tools import PATIENCE, REPOSITORY, program
+from tests.tools import TIMEOUT, REPOSITORY, program
 from tests.wireshark.judging import run_tshark
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def lbcproxy(*arguments: object, **variables: str) -> subprocess.CompletedProces
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), **variables}
     command = [sys.executable, "-m", "lbcproxy", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=env, timeout=PATIENCE
+        command, capture_output=True, text=True, check=False, env=env, timeout=TIMEOUT
     )
 
 
@@ -45,7 +45,7 @@ def filters(folder: Path) -> dict[str, str]:
         text=True,
         check=True,
         env=home,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     ).stdout
     rows = [line.split("\t") for line in listed.splitlines()]
     return {row[2]: row[-1] for row in rows if row[0] in "PF"}
@@ -134,7 +134,7 @@ write(folder / "mine.pcapng", network, [(70013, [frame(network.magic, "x-mine", 
 """
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], check=True, env=env, timeout=PATIENCE
+        [sys.executable, "-c", script, str(tmp_path)], check=True, env=env, timeout=TIMEOUT
     )
     wanted = ("parts.count", "parts.height", "parts.name", "top", "odd")
     arguments = ["-X", f"lua_script:{tmp_path / 'mine.lua'}", "-Y", "lbry.x-mine", "-T", "fields"]

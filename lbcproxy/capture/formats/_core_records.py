@@ -124,7 +124,7 @@ class RecordReader:
         problem = command_problem(command)
         follows = self._may_follow(end, micros)
         if problem is None and micros < TIME_LIMIT:
-            # The length may be wrong all the same, or the rest was never written. If something
+            # The length may be wrong anyway, or the rest was never written. If something
             # follows, the next records may fit only by chance: then this payload has their time.
             inside = None
             if not follows or self._buffer.find(_slow_bytes(micros), HEADER.size, end) >= 0:

@@ -180,7 +180,7 @@ class CapturedConnection:
     ) -> bytes | None:
         """Read bytes that the proxy sent on this leg, and return the message that they complete.
 
-        Their meaning is known from where they were received. They are decoded all the same, since
+        Their meaning is known from where they were received. They are decoded anyway, since
         nodes agree on a version on each leg.
         """
         for _ in self.data(direction, data, time_ns):

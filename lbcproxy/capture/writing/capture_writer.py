@@ -255,7 +255,7 @@ def _append_alone(blocks: PacketBlocks, flow: Flow, direction: Direction, chunk:
     half.sequence = (half.sequence + missing) & 0xFFFFFFFF
     half.position += max(chunk.missing, 0)
     view = memoryview(chunk.raw)
-    # Where the last packet begins. An empty chunk has one packet all the same.
+    # Where the last packet begins. An empty chunk has one packet anyway.
     last = max(len(view) - 1, 0) // MAX_PAYLOAD * MAX_PAYLOAD
     for start in range(0, last, MAX_PAYLOAD):
         blocks.packet(flow, direction, ACK, [view[start : start + MAX_PAYLOAD]])

@@ -145,7 +145,7 @@ def test_an_empty_file_is_named_so():
 
 
 def test_an_unknown_file_is_told_what_would_be_understood():
-    """Who opens another file by mistake sees why."""
+    """Anyone who opens another file by mistake sees why."""
     match = r"begins with 50592046; known formats: core, ndjson, pcap, pcapng"
     with pytest.raises(CaptureError, match=match):
         read_packets(io.BytesIO(b"PY Fand more"))

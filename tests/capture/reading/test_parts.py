@@ -27,7 +27,7 @@ ROTATED = sorted((CASES / "rotated").iterdir(), key=lambda path: (len(path.name)
 
 
 def merged(paths, out):
-    """Merger files; give what became of which session, and the names of absent parts."""
+    """Merge files; return what became of which session, and the names of absent parts."""
     became = []
     merging = Merger([open_capture(path) for path in paths], lambda *each: became.append(each))
     write_events(merging.events(), out)
@@ -221,7 +221,7 @@ def test_a_message_of_ours_across_a_border_is_whole(tmp_path):
 
 
 def many_parts(tmp_path):
-    """Record pings of one session into several files; give them in order."""
+    """Record pings of one session into several files; return them in order."""
     sessions = RecordedSessions(tmp_path, rotate_size=2000)
     sessions.start(1)
     for number in range(100):

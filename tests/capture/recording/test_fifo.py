@@ -12,7 +12,7 @@ from lbcproxy.capture import CaptureFile
 from lbcproxy.capture.formats import pcapng
 from lbcproxy.capture.recording.fifo import Fifo, open_fifo
 from lbcproxy.capture.writing.pcapng_blocks import build_block
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 HEAD = build_block(pcapng.SECTION, bytes(16))
 
@@ -63,13 +63,13 @@ def test_a_pipe_is_written_when_its_reader_comes(pipe, notices):
     for number in range(50):
         file.messages = 1
         file.write(b"%04d" % number)
-    assert disk.drain(PATIENCE)
+    assert disk.drain(TIMEOUT)
     thread, found = reader_of(pipe)
-    assert notices.reader.wait(PATIENCE)
+    assert notices.reader.wait(TIMEOUT)
     file.write(b"late")
     file.close()
-    assert disk.close(PATIENCE)
-    thread.join(PATIENCE)
+    assert disk.close(TIMEOUT)
+    thread.join(TIMEOUT)
     assert found == [HEAD + b"".join(b"%04d" % number for number in range(50)) + b"late"]
     assert not file.lost
 
@@ -82,7 +82,7 @@ def test_a_pipe_that_is_read_already_is_written_at_once(pipe, notices):
     file.write(HEAD)
     file.write(b"data")
     file.close()
-    assert disk.close(PATIENCE)
+    assert disk.close(TIMEOUT)
     assert os.read(reading, 1000) == HEAD + b"data"
     os.close(reading)
     assert notices.texts == []
@@ -96,15 +96,15 @@ def test_what_waits_for_a_reader_is_bounded(pipe, notices):
     for _ in range(5):
         file.messages = 2
         file.write(bytes(300))
-        assert disk.drain(PATIENCE)
+        assert disk.drain(TIMEOUT)
     assert (file.lost.messages, file.lost.size) == (4, 600)
     assert notices.texts[1:] == [f"recording into {pipe} fails: nobody reads it, and 0 MiB wait"]
     thread, found = reader_of(pipe)
-    assert notices.reader.wait(PATIENCE)
-    assert disk.drain(PATIENCE)
+    assert notices.reader.wait(TIMEOUT)
+    assert disk.drain(TIMEOUT)
     file.close()
-    assert disk.close(PATIENCE)
-    thread.join(PATIENCE)
+    assert disk.close(TIMEOUT)
+    thread.join(TIMEOUT)
     [got] = found
     assert got.startswith(HEAD + bytes(900))
     assert b"4 messages (600 bytes of capture) were not recorded before this" in got[900:]
@@ -118,7 +118,7 @@ def test_a_pipe_that_nobody_ever_reads_is_a_loss(pipe, notices):
     file.messages = 3
     file.write(b"data")
     file.close()
-    assert disk.close(PATIENCE)
+    assert disk.close(TIMEOUT)
     assert (file.lost.messages, file.lost.size) == (3, 4)
     assert notices.texts[1:] == [f"recording into {pipe} fails: nobody has read it"]
     assert file.is_done
@@ -131,7 +131,7 @@ def test_a_pipe_into_which_nothing_was_to_be_written_lost_nothing(pipe, notices)
     file = CaptureFile(str(pipe), disk, notices).open()
     file.write(HEAD)
     file.close()
-    assert disk.close(PATIENCE)
+    assert disk.close(TIMEOUT)
     assert not file.lost
     os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
 
@@ -164,7 +164,7 @@ def test_the_thread_that_waits_does_not_keep_the_program_alive(pipe):
     [thread] = [each for each in threading.enumerate() if each.name == f"reader of {pipe}"]
     assert thread.daemon
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    assert done.wait(PATIENCE)
+    assert done.wait(TIMEOUT)
     [file] = opened
     file.write(b"not buffered")
     assert os.read(reading, 100) == b"not buffered"
@@ -177,7 +177,7 @@ def test_a_pipe_that_cannot_be_opened_is_an_error(tmp_path):
     opened: list[object] = []
     done = threading.Event()
     Fifo(str(tmp_path / "nothing"), 10, lambda file: (opened.append(file), done.set()))
-    assert done.wait(PATIENCE)
+    assert done.wait(TIMEOUT)
     assert isinstance(opened[0], FileNotFoundError)
 
 
@@ -188,7 +188,7 @@ def test_a_pipe_that_was_given_up_is_closed_at_once(pipe):
     fifo.is_abandoned = True
     [thread] = [each for each in threading.enumerate() if each.name == f"reader of {pipe}"]
     assert pipe.read_bytes() == b""
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert opened == []
 
 
@@ -216,13 +216,13 @@ def test_what_was_held_for_a_pipe_that_cannot_be_opened_is_lost(fake, notices):
     file.write(HEAD)
     file.messages = 3
     file.write(b"data")
-    assert disk.drain(PATIENCE)
+    assert disk.drain(TIMEOUT)
     assert not file.lost
     fifo._on_opened(OSError(5, "Input/output error"))
-    assert disk.drain(PATIENCE)
+    assert disk.drain(TIMEOUT)
     assert (file.lost.messages, file.lost.size) == (3, 4)
     assert notices.texts[1:] == [f"recording into {file.path} fails: Input/output error"]
-    assert disk.close(PATIENCE)
+    assert disk.close(TIMEOUT)
 
 
 def test_a_reader_that_comes_too_late_gets_nothing(fake, notices, tmp_path):
@@ -232,15 +232,15 @@ def test_a_reader_that_comes_too_late_gets_nothing(fake, notices, tmp_path):
     file.messages = 1
     file.write(b"data")
     file.close()
-    assert disk.drain(PATIENCE)
+    assert disk.drain(TIMEOUT)
     assert fifo.is_abandoned
     opened = (tmp_path / "other").open("wb")
     fifo._on_opened(opened)
-    assert disk.drain(PATIENCE)
+    assert disk.drain(TIMEOUT)
     assert opened.closed
     assert (tmp_path / "other").read_bytes() == b""
     fifo._on_opened(OSError(5, "Input/output error"))
-    assert disk.close(PATIENCE)
+    assert disk.close(TIMEOUT)
     assert (file.lost.messages, file.lost.size) == (1, 4)
     assert notices.texts[1:] == [f"recording into {file.path} fails: nobody has read it"]
 

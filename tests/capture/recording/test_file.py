@@ -424,7 +424,7 @@ def test_a_disk_that_stays_full_costs_the_last_blocks(tmp_path, disk, lay, befor
 
 
 def test_a_disk_that_does_not_even_take_that(tmp_path, disk, lay):
-    """What is lost is counted all the same, and once."""
+    """What is lost is counted anyway, and once."""
     path = tmp_path / "x.pcapng"
     file = disk.file(path)
     small = lay(SmallDisk(len(HEAD) + 1000))

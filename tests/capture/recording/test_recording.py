@@ -107,7 +107,7 @@ def test_no_message_is_cut_by_a_new_file(tmp_path):
 
 
 def test_a_message_that_never_ends_does_not_hold_the_next_file_up(tmp_path):
-    """Somebody may claim 32 MiB and say no more; a file has an end all the same."""
+    """Somebody may claim 32 MiB and say no more; a file has an end anyway."""
     recorded = RecordedSessions(tmp_path, rotate_size=4096)
     recorded.start(1)
     recorded.start(2)
@@ -268,7 +268,7 @@ def test_a_second_run_in_a_file_has_other_numbers(tmp_path):
 
 
 def test_a_file_that_is_continued_is_as_long_as_it_is(tmp_path):
-    """A service that is started each hour has files of a size all the same."""
+    """A service that is started each hour has files of a size anyway."""
     for _ in range(4):
         recorded = RecordedSessions(tmp_path, rotate_size=4096)
         recorded.start(1)

@@ -79,7 +79,7 @@ class Scene:
         return self.folder / f"x-20241004-{number:06}-{NETWORK.id}.{suffix}"
 
     def tidy(self):
-        """Tidy, and give what is left."""
+        """Tidy, and return what is left."""
         self.tidier.apply()
         return sorted(each.name for each in self.folder.rglob("*") if each.is_file())
 

@@ -215,7 +215,7 @@ def test_the_next_file_takes_the_place_of_the_last(tmp_path, disk):
 
 
 def test_what_is_lost_is_said_by_the_file_that_is_there(tmp_path, disk):
-    """What no file can say is counted all the same."""
+    """What no file can say is counted anyway."""
     files = rotation(disk, tmp_path / "x.pcapng")
     files.open(fresh=False)
     files.count_lost(Lost(messages=1, size=10), files.shared)

@@ -183,7 +183,7 @@ def test_a_stray_does_not_confirm_a_stray_syn(stray):
 
 
 def test_bytes_under_way_do_not_confirm_a_stray_syn():
-    """A reset that both sides obey has ended the connection meanwhile."""
+    """A reset that both sides obey has ended the connection in the meantime."""
     found, _ = summarize(*OPEN, up(3_000, flags=SYN), up(100, flags=RST), up(3_100, b"late"))
     assert found == [(1, "up", "RST")]
 
@@ -237,7 +237,7 @@ def test_a_stray_before_the_answer_is_not_the_beginning():
 
 
 def test_a_stray_reset_brings_no_syn_before_what_is_known():
-    """The connection goes on meanwhile."""
+    """The connection goes on in the meantime."""
     order = (up(60_000 + 200_000, flags=RST), down(500, b"abcdefghij", ack=100))
     syn = (up(70_099, flags=SYN), down(9_000, flags=SYN_ACK, ack=70_100))
     found, _ = summarize(*OPEN, *order, *syn, up(70_100, b"new", ack=9_001), apart=2 * MS)

@@ -80,7 +80,7 @@ def test_packets_in_order_stay_so():
 @given(st.permutations(range(len(TALK) - 2)))
 @settings(max_examples=300)
 def test_any_order_of_a_beginning_gives_all_bytes_of_both_sides(order):
-    """Captures of several queues have the SYNs behind the first data, by little."""
+    """Captures of several queues have the SYNs after the first data, by little."""
     shuffled = [TALK[at] for at in order] + TALK[-2:]
     events = read(shuffled)[1]
     assert [(e.client, e.server) for e in events if isinstance(e, Opened)] == [(CLIENT, SERVER)]

@@ -349,7 +349,7 @@ def test_two_resets_end_a_connection_once():
     )
 )
 def test_events_make_sense_whatever_is_captured(segments: list[Segment]):
-    """Who reads events may rely on their order, though anybody can forge segments."""
+    """Anyone who reads events may rely on their order, though anybody can forge segments."""
     opened, ended, reset = 0, set(), set()
     for event in events_of(segments, Reassembler(max_cost=2000)):
         if isinstance(event, Opened):

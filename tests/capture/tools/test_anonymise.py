@@ -195,7 +195,7 @@ def test_wireshark_finds_nothing_wrong(tmp_path):
 
 
 def test_every_message_is_judged():
-    """Who adds a message says here what it may tell."""
+    """Anyone who adds a message says here what it may tell."""
     assert sorted([*REPLACED, *KEPT, *REMOVED]) == sorted(set(commands()))
 
 

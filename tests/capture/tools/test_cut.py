@@ -74,10 +74,10 @@ def test_a_filter_leaves_what_it_matches(tmp_path, text):
 
 
 def test_versions_are_kept_where_the_rest_needs_them(tmp_path):
-    """What comes before they have agreed is read with neither; behind it one number tells all."""
+    """What comes before they have agreed is read with neither; after it one number tells all."""
     out = tmp_path / "left.pcapng"
     cut(PROBE, out, wanted="session == 2 and (verack or filterload)")
-    # The node's verack comes behind its version, and the client's behind both.
+    # The node's verack comes after its version, and the client's after both.
     commands = [each["command"] for each in entries_of(out)]
     assert commands == ["verack", "verack", "filterload"]
     assert {each["version"] for each in entries_of(out)} == {60002}

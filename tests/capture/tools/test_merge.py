@@ -23,7 +23,7 @@ PROBE, SYNC = CAPTURES
 
 
 def merged(paths, out):
-    """Merger files; give what became of which session: by its new number, the file and the old."""
+    """Merge files; return the file and old number of each session, by its new number."""
     became = {}
 
     def note(path, before, after, network):

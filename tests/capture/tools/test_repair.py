@@ -68,7 +68,7 @@ def until_damage(data: bytes) -> list[bytes]:
 
 
 def repaired(data: bytes, folder: Path) -> bytes:
-    """Copy what is whole into a new file, and give that."""
+    """Copy what is whole into a new file, and return that."""
     path, out = folder / "damaged", folder / "repaired"
     path.write_bytes(data)
     out.unlink(missing_ok=True)
@@ -132,7 +132,7 @@ def test_zeros_at_the_end_are_a_torn_tail(parts, tmp_path):
     ],
 )
 def test_damage_in_the_middle_costs_what_it_hit(parts, victim, damage, tmp_path):
-    """Everything behind it is found again, at the next record."""
+    """Everything after it is found again, at the next record."""
     hurt = [*parts]
     hurt[victim] = damage(parts[victim])
     data = b"".join(hurt)
@@ -206,7 +206,7 @@ def test_a_file_that_grew_meanwhile_is_not_cut(tmp_path):
 
 
 def test_damage_in_the_middle_is_never_cut_in_place(tmp_path):
-    """There are good packets behind it."""
+    """There are good packets after it."""
     blocks = ng()
     blocks[3] = bytes(16)
     path = tmp_path / "hurt.pcapng"

@@ -131,7 +131,7 @@ def test_a_transaction_may_be_asked_for_by_either_id(kind):
 
 
 def test_headers_answer_the_locator_they_continue():
-    """What is announced meanwhile answers nobody; none at all answer who waits longest."""
+    """What is announced in the meantime answers nobody; none at all answer who waits longest."""
     known, far = b"\x07" * 32, b"\x08" * 32
 
     def ask(*locator):
@@ -172,7 +172,7 @@ def test_what_is_announced_is_asked_for_or_not():
 
 
 def test_what_was_dropped_was_not_asked():
-    """It never arrived; an answer that was dropped was given all the same."""
+    """It never arrived; an answer that was dropped was given anyway."""
     rows = found(
         (UP, Ping(nonce=1), 0, "drop"),
         (DOWN, Pong(nonce=1), 1),
@@ -242,7 +242,7 @@ def test_long_locators_count_for_what_they_are(monkeypatch):
 
 @pytest.mark.parametrize("name", ["lbcd-sync", "lbcd-probe"])
 def test_real_conversations_add_up(name):
-    """What is asked for is answered, refused or not; nobody waits behind the end."""
+    """What is asked for is answered, refused or not; nobody waits after the end."""
     answers = ResponseTimes()
     capture = open_capture(CAPTURES / f"{name}.pcap")
     capture.on_session_ended = lambda report: answers.session_ended(report.number)
