@@ -57,7 +57,7 @@ def measure(repeats: int = 5, scale: float = 1.0) -> Iterator[Figure | Absent]:
 
 @contextlib.contextmanager
 def _node_with_chain(blocks: int) -> Iterator[Node]:
-    """Run a node that has the chain; mined again, as btcd keeps no regtest blocks over a restart."""
+    """Run a node that mines the chain again: btcd keeps no regtest blocks over a restart."""
     with (
         _folder() as folder,
         Node(folder) as node,

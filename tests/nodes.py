@@ -18,7 +18,7 @@ import pytest
 from lbcproxy import networks
 from lbcproxy.networks import Network, output_address
 from lbcproxy.wire.hashes import hash160
-from tests.tools import PATIENCE, program
+from tests.tools import TIMEOUT, program
 
 __all__ = ["KINDS", "Node", "NodeKind", "free_port", "wait_until"]
 
@@ -63,7 +63,7 @@ KINDS = {
 }
 
 
-def wait_until(what: str, true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+def wait_until(what: str, true: Callable[[], Any], seconds: float = TIMEOUT) -> Any:
     """Ask until the answer is true, and return it; fails the test if that takes too long."""
     deadline = time.monotonic() + seconds
     while True:
@@ -199,9 +199,7 @@ class Node:
             f"--rpcserver=127.0.0.1:{self._control_port}",
         ]
         command = [self._control, *_known(self._control, flags), *map(str, arguments)]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -220,5 +218,5 @@ def _known(program: str, flags: list[str]) -> list[str]:
 @functools.cache
 def _help(program: str) -> str:
     command = [program, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     return done.stdout + done.stderr

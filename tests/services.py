@@ -16,7 +16,7 @@ from lbcproxy.capture import open_capture
 from lbcproxy.errors import CaptureError
 from lbcproxy.session import Direction
 from tests.nodes import wait_until
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 __all__ = ["RUN", "TWISTD", "Service", "messages", "streams"]
 
@@ -55,7 +55,7 @@ class Service:
             )
         try:
             listening = [each for each in config["proxies"] if each.get("enabled", True)]
-            wait_until("it listens", lambda: len(self.ports) >= len(listening), PATIENCE)
+            wait_until("it listens", lambda: len(self.ports) >= len(listening), TIMEOUT)
         except BaseException:
             self.close()
             raise
@@ -68,7 +68,7 @@ class Service:
         """Send SIGHUP and wait for what it says when that has been dealt with."""
         before = self.output.count(says)
         self.process.send_signal(signal.SIGHUP)
-        wait_until(f"it says {says!r}", lambda: self.output.count(says) > before, PATIENCE)
+        wait_until(f"it says {says!r}", lambda: self.output.count(says) > before, TIMEOUT)
 
     @property
     def output(self) -> str:
@@ -82,14 +82,14 @@ class Service:
 
     def said(self, pattern: str) -> re.Match[str]:
         """Wait until it has printed something, and return the match."""
-        found = wait_until(f"it says {pattern}", lambda: re.search(pattern, self.output), PATIENCE)
+        found = wait_until(f"it says {pattern}", lambda: re.search(pattern, self.output), TIMEOUT)
         assert isinstance(found, re.Match)
         return found
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, and return the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
     def close(self) -> None:
         """End it, if it still runs."""

@@ -29,7 +29,7 @@ from lbcproxy.wire.messages.keepalive import Ping, Pong
 from tests.nodes import free_port
 from tests.peer.builders import REGTEST, Wire, encoded, version
 from tests.proxy.loops import listening
-from tests.tools import TIMEOUT, REPOSITORY
+from tests.tools import REPOSITORY, TIMEOUT
 
 TX = InventoryVector(InvType.TX, bytes(range(32)))
 

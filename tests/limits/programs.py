@@ -25,13 +25,13 @@ from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import Version
 from tests.live.proxies import NOWHERE, Client
 from tests.nodes import wait_until
-from tests.tools import PATIENCE, REPOSITORY
+from tests.tools import REPOSITORY, TIMEOUT
 
 __all__ = [
     "NETWORK",
-    "PATIENCE",
     "STALL",
     "STARTS",
+    "TIMEOUT",
     "Neighbour",
     "Node",
     "Program",
@@ -124,7 +124,7 @@ class Program:
         """All that it has printed."""
         return bytes(self._printed).decode(errors="replace")
 
-    def wait_for(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = TIMEOUT) -> re.Match[str]:
         """Wait until something is printed that a pattern describes, and return the match."""
         deadline = time.monotonic() + seconds
         while not (found := re.search(pattern, self.text)):
@@ -167,8 +167,8 @@ class Program:
         """Send a signal, if one is given, wait for the end, and return the exit code."""
         if number is not None:
             self.process.send_signal(number)
-        code = self.process.wait(PATIENCE)
-        self._thread.join(PATIENCE)
+        code = self.process.wait(TIMEOUT)
+        self._thread.join(TIMEOUT)
         return code
 
     def stop(self) -> int:
@@ -197,12 +197,12 @@ class Node:
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         for each in list(self._open):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         for talk in self._talks:
-            talk.join(PATIENCE)
+            talk.join(TIMEOUT)
             assert not talk.is_alive()
 
     def _serve(self) -> None:
@@ -230,7 +230,7 @@ def ignore(connection: socket.socket) -> None:
     """Read nothing and say nothing until the connection is over."""
     poll = select.poll()
     poll.register(connection, 0)  # the end in both directions, or an error; no data
-    poll.poll(PATIENCE * 1000)
+    poll.poll(TIMEOUT * 1000)
 
 
 def answer(connection: socket.socket) -> None:
@@ -297,7 +297,7 @@ class Neighbour:
     def end(self) -> None:
         """Ping no more, and close."""
         self._over.set()
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         self._client.__exit__()
 
 

@@ -19,7 +19,7 @@ from tests.live.proxies import Client, Proxy, lbcproxy
 from tests.nodes import KINDS, Node, free_port, wait_until
 from tests.services import messages
 from tests.taps import Tap
-from tests.tools import TIMEOUT, REPOSITORY, program
+from tests.tools import REPOSITORY, TIMEOUT, program
 
 pytestmark = pytest.mark.live
 

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 __all__ = ["Loop", "break_off", "connect", "listening", "read_to_end"]
 
@@ -29,8 +29,8 @@ class Loop:
         )
         self._thread.start()
 
-    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = PATIENCE) -> Any:
-        """Call a function in the reactor's thread, wait for its Deferred or coroutine, return it."""
+    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = TIMEOUT) -> Any:
+        """Call a function in the reactor thread; return the result of its Deferred or coroutine."""
         answers: queue.Queue[Any] = queue.Queue()
 
         def start() -> None:
@@ -50,7 +50,7 @@ class Loop:
     def stop(self) -> None:
         """Stop the reactor."""
         self.reactor.callFromThread(self.reactor.stop)
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         assert not self._thread.is_alive()
 
 
@@ -73,7 +73,7 @@ def listening(host: str = "127.0.0.1") -> Iterator[socket.socket]:
     """A listening socket; what it accepts does not wait for ever."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as server:
-        server.settimeout(PATIENCE)
+        server.settimeout(TIMEOUT)
         yield server
 
 
@@ -82,10 +82,10 @@ def connect(
     port: int, server: socket.socket, host: str = "127.0.0.1"
 ) -> Iterator[tuple[socket.socket, socket.socket]]:
     """A connection to a port, and the one that a server accepts for it."""
-    with socket.create_connection((host, port), PATIENCE) as client:
+    with socket.create_connection((host, port), TIMEOUT) as client:
         accepted, _ = server.accept()
         with accepted:
-            accepted.settimeout(PATIENCE)
+            accepted.settimeout(TIMEOUT)
             yield client, accepted
 
 

@@ -18,7 +18,7 @@ from lbcproxy.capture import open_capture
 from lbcproxy.networks import output_address
 from lbcproxy.text import printable
 from lbcproxy.wireshark import dissector
-from tests.tools import TIMEOUT, REPOSITORY, program
+from tests.tools import REPOSITORY, TIMEOUT, program
 
 Values = dict[str, list[Any]]
 

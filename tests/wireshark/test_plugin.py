@@ -15,7 +15,7 @@ from lbcproxy.wire.schema import describe
 from lbcproxy.wireshark import FILE_NAME, NotOurs, dissector, install, plugin_folder, uninstall
 from lbcproxy.wireshark.lua import lua
 from lbcproxy.wireshark.plugin import MODULES
-from tests.tools import TIMEOUT, REPOSITORY, program
+from tests.tools import REPOSITORY, TIMEOUT, program
 from tests.wireshark.judging import run_tshark
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
 from lbcproxy.capture.tcp.reassembler import Reassembler
 from lbcproxy.capture.tcp.silent import Silence, SilentConnections
 from lbcproxy.endpoint import Endpoint
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 NODE = Endpoint("10.0.0.2", 29246)
 SECOND = 1_000_000_000
@@ -105,7 +105,7 @@ def test_every_command_says_it_and_succeeds(tmp_path: Path, command: str):
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stderr
     assert "3 connections to 10.0.0.2:29246: refused" in done.stderr + done.stdout
@@ -116,7 +116,7 @@ def test_info_has_it_as_data(tmp_path: Path):
     """For programs."""
     path = write(tmp_path / "x.pcap", talk(40_000, REFUSED))
     command = [sys.executable, "-m", "lbcproxy", "info", "-T", "json", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT)
     assert json.loads(done.stdout)["silent"] == [
         {"server": "10.0.0.2:29246", "outcome": "refused", "connections": 1}
     ]
