@@ -31,6 +31,17 @@ def test_a_session_is_told_its_number():
     assert core.number == entry.session == 7
 
 
+def test_a_run_uses_up_a_number_for_each_of_its_messages():
+    """Though its entries are made when they are used."""
+    core = Session(1, NETWORK)
+    numbers = [
+        entry.number
+        for count in (3, 1, 2, 1)
+        for entry in entries(core.receive(UP, ping() * count, NOW))
+    ]
+    assert numbers == [1, 2, 3, 4, 5, 6, 7]
+
+
 def test_messages_above_64_kib_pass_in_parts_and_those_up_to_it_whole():
     """Unless something reads them, nobody needs them whole."""
     core = Session(1, NETWORK)
