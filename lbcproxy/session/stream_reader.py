@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterator
 
 from lbcproxy import networks
@@ -69,8 +68,8 @@ class EntryMaker:
     def of_run(self, run: Run, codec: Codec, time_ns: int) -> RunEntries:
         """Return the entries of messages that passed together; they are made when used."""
         first = next(self.numbers)
-        if len(run.ends) > 1:  # their numbers are used up
-            deque(itertools.islice(self.numbers, len(run.ends) - 1), maxlen=0)
+        for _ in itertools.islice(self.numbers, len(run.ends) - 1):
+            pass  # the others use up their numbers
         return RunEntries(
             run, codec, self._direction, number=first, time_ns=time_ns, session=self._session
         )
