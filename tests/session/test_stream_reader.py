@@ -129,6 +129,16 @@ def test_a_failure_at_the_end_delivers_what_was_buffered(monkeypatch, method, ow
     assert getattr(reader, method)(UP, NOW + 1) == []
 
 
+@pytest.mark.parametrize(("method", "inner"), [("end", "close"), ("release_partial",) * 2])
+def test_what_the_framer_gave_away_before_it_failed_is_lost(monkeypatch, method, inner):
+    """How much was buffered is known from before."""
+    reader = SafeReader(session(None))
+    reader.receive(UP, version()[:50], NOW)
+    fail(monkeypatch, Framer, inner, after=True)
+    [lost] = getattr(reader, method)(UP, NOW + 1)
+    assert (lost.raw, lost.entries[0].missing) == (b"", 50)
+
+
 def test_what_was_delivered_before_the_failure_stays_as_it_was_read(monkeypatch):
     """Only the rest passes unread."""
     core = session(buffered_commands=None)
