@@ -202,6 +202,14 @@ def test_a_gap_of_unknown_size_does_not_count_as_missing_bytes():
     assert core.missing == 25
 
 
+def test_a_magic_by_chance_after_a_gap_begins_no_message():
+    """As anywhere in the middle of a stream, a command must follow it."""
+    core = session()
+    core.gap(UP, 5, NOW)
+    [junk, entry] = entries(core.receive(UP, ping()[:4] + bytes(40) + ping(), NOW))
+    assert (junk.message, entry.raw) == (None, ping())
+
+
 def test_junk_after_a_gap_does_not_continue_the_junk_before_it():
     """Bytes are missing in between."""
     core = session(STREAM_ABOVE)

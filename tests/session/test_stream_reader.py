@@ -105,6 +105,16 @@ def test_a_direction_that_failed_delivers_nothing_more_at_its_end(monkeypatch):
     assert core.buffered_bytes < 200
 
 
+def test_a_second_failure_loses_nothing_either(monkeypatch):
+    """What the first one had expected is of no account then."""
+    core = session()
+    reader = SafeReader(core)
+    for chunk in (STREAM, ping()):
+        fail(monkeypatch, Session, "receive")
+        deliveries = reader.receive(UP, chunk, NOW)
+        assert [(each.raw, each.unread) for each in deliveries] == [(chunk, True)]
+
+
 def test_the_other_direction_is_read_on(monkeypatch):
     """It did not fail."""
     core = session()
