@@ -151,3 +151,58 @@ def test_a_window_without_scales_is_what_it_says(ahead, fits):
     tap.up(101 + ahead, b"c")
     found = tap.finish()
     assert [each.missing for each in found if isinstance(each, Gap)] == ([ahead] if fits else [])
+
+
+def test_a_stray_is_given_up_once_the_stream_has_gone_on_elsewhere():
+    """A second later, not at the end of the capture."""
+    tap = Tap()
+    assert tap.up(101 + 50 * MIB, b"far") == []
+    tap.up(101, b"abc")
+    tap.time += SECOND
+    tap.up(104, b"d")
+    assert tap.dropped == {}
+    tap.time += SECOND + 1
+    tap.up(105, flags=ACK)
+    tap.up(105, b"e")
+    assert tap.dropped == {DropReason.OUTSIDE_WINDOW: (1, 3)}
+    assert tap.finish() == []
+
+
+def test_what_did_not_fit_may_fit_later():
+    """Then it comes at once if it is next."""
+    tap = Tap()
+    tap.down(ack=101, window=0xFFFF)
+    assert tap.up(101 + 70_000, b"next") == []
+    assert tap.up(101, bytes(70_000)) == [
+        Data(1, True, bytes(70_000), 5),
+        Data(1, True, b"next", 5),
+    ]
+    assert tap.dropped == {}
+
+
+@pytest.mark.parametrize(("later", "is_reset"), [(SECOND, False), (SECOND + 1, True)])
+def test_a_reset_after_bytes_that_the_tap_has_lost(later, is_reset):
+    """The receiver has acknowledged them, and nothing else comes."""
+    tap = Tap()
+    tap.time = 10 * SECOND
+    assert tap.down(ack=110) == []
+    assert tap.up(110, flags=RST) == []
+    tap.time += later
+    found = tap.down(ack=110)
+    assert [type(each) for each in found] == ([Gap, Closed] if is_reset else [])
+
+
+MINUTE = 60 * SECOND
+
+
+@pytest.mark.parametrize(("later", "is_reset"), [(20 * MINUTE, False), (20 * MINUTE + 1, True)])
+def test_a_reset_ahead_is_believed_after_twenty_minutes(later, is_reset):
+    """Counted from the last bytes."""
+    tap = Tap()
+    tap.time = 10 * SECOND
+    tap.up(110, flags=RST)
+    tap.down(501, b"still there")
+    tap.time += later
+    found = tap.down(512, flags=ACK)
+    found += tap.reassembler.tick(tap.time)
+    assert [type(each) for each in found] == ([Gap, Closed] if is_reset else [])
