@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 from types import UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -70,13 +71,25 @@ def _settings(
 
 
 def _value(kind: type[msgspec.Struct], name: str) -> str:
-    field = next(each for each in msgspec.structs.fields(kind) if each.name == name)
-    default = EXAMPLE.get(name) if kind is Proxy and name in EXAMPLE else field.default
+    default: object = _defaults(kind)[name]
+    if kind is Proxy:
+        default = EXAMPLE.get(name, default)
     if isinstance(default, Duration):
         default = int(default) if default.is_integer() else float(default)
     if isinstance(default, Size):
         default = _size(default)
     return str(yaml.safe_dump(default, default_flow_style=True, width=1000)).split("\n")[0]
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct]) -> dict[str, object]:
+    return {each.name: each.default for each in msgspec.structs.fields(kind)}
+
+
+@cache
+def _hints(kind: type[msgspec.Struct]) -> dict[str, object]:
+    """Return the types of all settings of a class; all at once, since each alone costs as much."""
+    return get_type_hints(kind, include_extras=True)
 
 
 def _size(size: Size) -> int | str:
@@ -91,8 +104,7 @@ def _description(kind: type[msgspec.Struct], name: str) -> str:
 
 
 def _meta(kind: type[msgspec.Struct], name: str) -> msgspec.Meta:
-    hint = get_type_hints(kind, include_extras=True)[name]
-    return next(each for each in hint.__metadata__ if isinstance(each, msgspec.Meta))
+    return next(each for each in get_args(_hints(kind)[name]) if isinstance(each, msgspec.Meta))
 
 
 def type_of(kind: type[msgspec.Struct], name: str) -> str:
@@ -100,7 +112,7 @@ def type_of(kind: type[msgspec.Struct], name: str) -> str:
     meta = _meta(kind, name)
     if meta.extra and "choices" in meta.extra:
         return " or ".join(meta.extra["choices"])
-    hint = get_args(get_type_hints(kind, include_extras=True)[name])[0]
+    hint = get_args(_hints(kind)[name])[0]
     if get_origin(hint) is Literal:
         return ", ".join(get_args(hint)[:-1]) + f" or {get_args(hint)[-1]}"
     union = isinstance(hint, UnionType) or get_origin(hint) is Union
