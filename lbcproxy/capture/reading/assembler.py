@@ -390,7 +390,7 @@ class Assembler:
                 together = []
                 yield RewritePending((session.number, annotations.get("number")))
                 yield from session.passed([delivery])
-        if session is not None and together:
+        if session is not None:
             yield from session.passed(together)
 
 

@@ -206,3 +206,35 @@ def test_a_reset_ahead_is_believed_after_twenty_minutes(later, is_reset):
     found = tap.down(512, flags=ACK)
     found += tap.reassembler.tick(tap.time)
     assert [type(each) for each in found] == ([Gap, Closed] if is_reset else [])
+
+
+@pytest.mark.parametrize(("later", "believed"), [(SECOND, True), (SECOND + 1, False)])
+def test_new_bytes_show_that_a_reset_was_ignored(later, believed):
+    """Unless they were in flight; also those of the other side."""
+    tap = Tap()
+    tap.time = 10 * SECOND
+    assert tap.up(110, flags=RST) == []
+    tap.time += later
+    assert tap.down(501, b"x") == [Data(1, False, b"x", tap.time)]
+    assert (tap.dropped == {}) is believed
+    found = tap.finish()
+    assert [each.reset for each in found if isinstance(each, Closed)] == (
+        [True] if believed else []
+    )
+
+
+def test_a_reset_may_end_segments_that_do_not_fit():
+    """It is of the stream if they are."""
+    tap = Tap()
+    tap.up(101, b"abc")
+    far = 104 + 50 * MIB
+    tap.up(far, b"far")
+    waiting = tap.reassembler._cost
+    assert tap.up(far + 3, flags=RST) == []
+    assert tap.reassembler._cost > waiting
+    tap.down(ack=far + 3)
+    tap.time += 2 * SECOND
+    found = tap.down(ack=far + 3) + tap.finish()
+    assert [type(each) for each in found] == [Gap, Data, Closed]
+    assert tap.dropped == {}
+    assert tap.reassembler._cost == 0

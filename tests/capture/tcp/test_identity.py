@@ -221,3 +221,23 @@ def test_an_answer_to_an_unknown_syn_may_begin_the_next_connection():
     client, server = ports.current.halves
     assert (client.edge, server.scale, server.syn) == (1_000, 3, 40_001_000)
     assert ports.dropped == {}
+
+
+def test_bytes_before_the_answer_to_a_syn_are_not_of_its_connection():
+    """They are late ones of the connection before, or nobody's."""
+    ports = Ports()
+    ports.open(100)
+    ports.down(1, b"xyz")
+    ports.up(1, flags=RST)
+    ports.start += FAR
+    assert ports.up(0, flags=SYN, ack=0) == [Opened(2, CLIENT, SERVER, 5)]
+    assert ports.down(1, b"xyz", start=100) == []
+    assert ports.down(0, b"junk", start=10_000_000) == []
+    assert ports.down(0, flags=RST, start=10_000_000) == []
+    assert ports.dropped == {
+        DropReason.OLDER_CONNECTION: (1, 3),
+        DropReason.OUTSIDE_WINDOW: (1, 4),
+        DropReason.IGNORED_RESET: (1, 0),
+    }
+    assert ports.down(0, flags=SYN | ACK) == []
+    assert ports.down(1, b"abc") == [Data(2, False, b"abc", 5)]
