@@ -50,7 +50,7 @@ def test_sinks_are_written_side_by_side_each_in_its_order():
     assert not background._thread.is_alive()
 
 
-def test_a_function_runs_behind_what_was_given_before():
+def test_a_function_runs_after_what_was_put_before():
     """A file is closed when it is whole."""
     gate, seen = Gate(), []
     background = Background(100)
@@ -63,7 +63,7 @@ def test_a_function_runs_behind_what_was_given_before():
     assert seen == [b"ab", b"abcd"]
 
 
-def test_who_puts_does_not_wait_and_what_waits_is_bounded():
+def test_putting_does_not_wait_and_the_queue_is_bounded():
     """A pipe that nobody reads must cost neither time nor memory without end."""
     gate = Gate()
     background = Background(100)
@@ -92,7 +92,7 @@ def test_many_parts_are_written_without_being_put_together():
     os.close(writing)
 
 
-def test_nothing_is_taken_behind_the_end():
+def test_nothing_is_taken_after_the_end():
     """What comes then is lost, and who gives it is told."""
     background = Background(100)
     assert background.close(1)

@@ -65,7 +65,7 @@ def test_actionlint_finds_nothing():
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_commits_are_held_to_the_tools_of_the_lint_script():
+def test_commits_are_checked_by_the_tools_of_the_lint_script():
     """What pre-commit runs is what script/lint runs."""
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     entries = [hook["entry"].split()[0] for repo in config["repos"] for hook in repo["hooks"]]

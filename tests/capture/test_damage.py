@@ -134,7 +134,7 @@ def test_anything_may_stand_in_a_file(
 
 @pytest.mark.parametrize("second", NAMES)
 @pytest.mark.parametrize("first", NAMES)
-def test_two_files_behind_one_another(
+def test_two_files_one_after_the_other(
     tmp_path: Path, files: dict[str, bytes], first: str, second: str
 ):
     """The first is given, then it is said where something else begins; or both, where that is so.

@@ -61,7 +61,7 @@ def test_details_are_bounded():
     assert dropped.packets() == 5_000
 
 
-def test_ordinary_protocols_are_told_if_there_is_no_tcp():
+def test_ordinary_protocols_are_reported_if_there_is_no_tcp():
     """An empty answer would leave it open whether the file was read at all."""
     met = ReadStats()
     met.dropped.add(DropReason.NOT_TCP, "UDP", packets=12)

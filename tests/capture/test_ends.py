@@ -140,7 +140,7 @@ def test_info_has_it_as_data_and_in_words(tmp_path):
     "said",
     [None, 7, "closed", [], {}, {"cause": "eaten"}, {"cause": ["closed"]}, {"cause": "open"}],
 )
-def test_what_a_file_says_wrongly_is_no_end(said):
+def test_what_a_file_says_wrongly_is_not_an_end(said):
     """A file may say anything."""
     assert End.from_dict(said) is None
     assert End.from_dict({"cause": "closed", "by": 7, "detail": None}).cause is EndCause.CLOSED

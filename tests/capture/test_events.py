@@ -59,7 +59,7 @@ def sent_of(path: Path) -> list[bytes | None]:
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
-def test_a_capture_of_others_is_retold(tmp_path: Path, path: Path):
+def test_a_capture_of_others_is_written_again(tmp_path: Path, path: Path):
     """Every message of it, with its time, and what is known of its sessions."""
     again = write_again(path, tmp_path / "again.pcapng")
     assert entries_of(again) == entries_of(path)
@@ -69,7 +69,7 @@ def test_a_capture_of_others_is_retold(tmp_path: Path, path: Path):
 
 
 @pytest.mark.parametrize("kind", ["auto", "client", "both"])
-def test_a_relays_capture_is_retold(tmp_path: Path, kind: str):
+def test_a_relays_capture_is_written_again(tmp_path: Path, kind: str):
     """Both legs where both are recorded; junk and what is wrong with messages too."""
     path = recorded(tmp_path, PLAIN, kind)
     again = write_again(path, tmp_path / "again.pcapng")
@@ -80,7 +80,7 @@ def test_a_relays_capture_is_retold(tmp_path: Path, kind: str):
 
 @pytest.mark.parametrize("connected", [0, 1, 3, 99])
 @pytest.mark.parametrize("ends", [True, False], ids=["ended", "open"])
-def test_verdicts_and_both_legs_are_retold(tmp_path: Path, connected: int, ends: bool):
+def test_verdicts_and_both_legs_are_written_again(tmp_path: Path, connected: int, ends: bool):
     """Also what went out long after it came in, and what never did."""
     talk = TALK if connected == 0 else TALK_UP
     path = record(tmp_path / "changed.pcapng", talk, connected=connected, ends=ends)
@@ -98,7 +98,7 @@ def test_verdicts_and_both_legs_are_retold(tmp_path: Path, connected: int, ends:
     assert write_again(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
 
 
-def test_one_leg_of_changed_traffic_is_retold(tmp_path: Path):
+def test_one_leg_of_changed_traffic_is_written_again(tmp_path: Path):
     """What went out is not in the file, and nothing is made up for it."""
     path = tmp_path / "client.pcapng"
     both = record(tmp_path / "both.pcapng", TALK)
@@ -109,7 +109,7 @@ def test_one_leg_of_changed_traffic_is_retold(tmp_path: Path):
     assert write_again(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
 
 
-def test_long_messages_and_junk_with_verdicts_are_retold(tmp_path: Path):
+def test_long_messages_and_junk_with_verdicts_are_written_again(tmp_path: Path):
     """What was dropped went out on no leg, and takes nothing after it along."""
     junk = b"what is this?" * 3
     steps = [
@@ -136,7 +136,7 @@ def test_long_messages_and_junk_with_verdicts_are_retold(tmp_path: Path):
     )
 
 
-def test_an_appended_file_is_retold_section_by_section(tmp_path: Path):
+def test_an_appended_file_is_written_again_section_by_section(tmp_path: Path):
     """Each says for itself of what network it is, and whether its legs differ."""
     path = record(tmp_path / "twice.pcapng", TALK)
     record(path, [passed(UP, ping(1)), dropped(UP, ping(2))])
@@ -149,7 +149,7 @@ def test_an_appended_file_is_retold_section_by_section(tmp_path: Path):
     assert session_events(again) == session_events(path)
 
 
-def test_missing_bytes_are_retold_at_their_place(tmp_path: Path):
+def test_missing_bytes_are_written_again_at_their_place(tmp_path: Path):
     """A gap is told when it is, not when its packet would be given up."""
     data = b"".join(map(ping, range(60)))
     segments = segments_of(data, 100)
@@ -162,7 +162,7 @@ def test_missing_bytes_are_retold_at_their_place(tmp_path: Path):
     assert write_again(again, tmp_path / "more.pcapng").read_bytes() == again.read_bytes()
 
 
-def test_sessions_met_in_their_middle_are_retold(tmp_path: Path):
+def test_sessions_met_in_their_middle_are_written_again(tmp_path: Path):
     """They do not begin where the file does."""
     path = pcap_of(segments_of(ping(1)[10:] + ping(2) + b"rest", 20), tmp_path)
     started = [each for each in events(open_capture(path)) if isinstance(each, SessionStarted)]
@@ -174,7 +174,7 @@ def test_sessions_met_in_their_middle_are_retold(tmp_path: Path):
     assert "the beginning of this message is not in the capture" in str(entries_of(path)[0])
 
 
-def test_what_ended_how_is_told(tmp_path: Path):
+def test_the_end_of_a_session_is_read(tmp_path: Path):
     """Closed in order, broken off, or left open by the capture."""
     for how, end in (
         ("finish", "client closed"),
@@ -208,7 +208,7 @@ def test_what_ended_how_is_told(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_damage_comes_behind_all_that_was_before(tmp_path: Path):
+def test_damage_comes_after_all_that_was_before(tmp_path: Path):
     """No event is lost, those that waited for more included."""
     path = record(tmp_path / "whole.pcapng", TALK)
     whole = path.read_bytes()
@@ -305,7 +305,7 @@ def test_what_nobody_waits_for_is_not_kept(monkeypatch: pytest.MonkeyPatch):
     assert not pairing._early
 
 
-def test_sessions_of_several_networks_are_retold(tmp_path: Path):
+def test_sessions_of_several_networks_are_written_again(tmp_path: Path):
     """One tcpdump may have both; each session says of which it is."""
     bitcoin = networks.get("bitcoin-regtest")
     one = segments_of(ping(1), 100, source=session_info(1).client, target=session_info(1).listen)
@@ -352,7 +352,7 @@ def test_a_gap_is_where_it_was_whatever_came_the_other_way(tmp_path: Path):
     assert write_again(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
 
 
-def test_what_is_left_of_a_message_is_told_before_its_end(tmp_path: Path):
+def test_what_is_left_of_a_message_is_reported_before_its_end(tmp_path: Path):
     """The end stands on the client's leg first, what came in on the other."""
     steps = [passed(DOWN, ping(1)), passed(DOWN, ping(2)[:20])]
     path = record(tmp_path / "cut.pcapng", steps)

@@ -162,7 +162,7 @@ def test_sessions_are_numbered_by_their_first_bytes(tmp_path, network):
     assert [(entry.session, entry.command) for entry in entries] == [(1, "pong"), (2, "ping")]
 
 
-def test_hole_in_a_capture_is_said_and_reading_goes_on_behind_it(tmp_path):
+def test_hole_in_a_capture_is_said_and_reading_goes_on_after_it(tmp_path):
     """Tcpdump drops packets when the disk is slow."""
     segments = conversation(PING + PONG[:9], finish=False)
     segments.append(Segment(CLIENT, NODE, 1000 + len(PING + PONG), 1, PSH | ACK, PING))
@@ -216,7 +216,7 @@ def test_unknown_network_is_an_error_of_the_call():
 
 @pytest.mark.parametrize("network", [None, "lbry-regtest"])
 @pytest.mark.parametrize("size", [100_000, 3_000_000])
-def test_a_capture_that_begins_inside_a_block_is_read_behind_it(tmp_path, network, size):
+def test_a_capture_that_begins_inside_a_block_is_read_after_it(tmp_path, network, size):
     """The network is that of the first frame, however far after the beginning that is."""
     rest = bytes(range(256)) * (size // 256)
     path = pcap_of(segments_of(rest + PING + PONG, 60_000), tmp_path)
@@ -227,7 +227,7 @@ def test_a_capture_that_begins_inside_a_block_is_read_behind_it(tmp_path, networ
     assert all(entry.continued for entry in entries[1:-2])
 
 
-def test_what_is_held_of_unknown_traffic_is_bounded(tmp_path):
+def test_the_buffer_of_unknown_traffic_is_bounded(tmp_path):
     """A download that was under way is not a reason to fill the memory."""
     other = Endpoint("10.0.0.3", 50001)
     download = segments_of(bytes(5 << 20), 60_000, source=other)
@@ -240,7 +240,7 @@ def test_what_is_held_of_unknown_traffic_is_bounded(tmp_path):
     assert notice.endswith(": 1; --network reads all as one's")
 
 
-def test_loss_before_the_network_is_known_is_told(tmp_path):
+def test_loss_before_the_network_is_known_is_reported(tmp_path):
     """Also where it is the very first bytes that are missing."""
     segments = conversation(PING, finish=False)
     segments[1] = Segment(CLIENT, NODE, 1000 + len(PING), 1, PSH | ACK, PONG[7:] + PING)
@@ -304,7 +304,7 @@ def test_who_is_the_client_of_a_conversation_met_in_its_middle(
     assert reports[0].client == ends[client - 1]
 
 
-def test_who_listened_before_is_the_server(tmp_path):
+def test_anyone_who_listened_before_is_the_server(tmp_path):
     """Another connection of the same capture shows it."""
     node = Endpoint("10.0.0.2", 60_000)
     segments = [

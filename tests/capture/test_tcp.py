@@ -106,7 +106,7 @@ def test_a_host_without_address_has_one_of_its_own(host: str, address: str):
     assert back.target == V4.target
 
 
-def test_hosts_without_address_are_told_apart():
+def test_hosts_without_address_are_distinguished():
     """Two of them were one address, and the two ends of a connection were the same."""
     names = ["a" * 56 + ".onion", "b" * 56 + ".onion", "x.b32.i2p", "", "/run/node.sock", "x y"]
     found = set()
@@ -203,7 +203,7 @@ def test_a_cut_packet_gives_what_there_is_of_its_payload(segment: Segment):
                 assert found.sequence == segment.sequence
 
 
-def test_the_end_behind_cut_bytes_is_none():
+def test_the_end_after_cut_bytes_is_none():
     """The stream does not end where the capture of its last packet does."""
     last = Segment(V4.source, V4.target, 7, 9, FIN | ACK, b"last words")
     found = dissect(packet(build(last)[:-3]))

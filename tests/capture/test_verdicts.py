@@ -50,7 +50,7 @@ def assert_told(entries: list[Entry], steps: list[Step], *, first: int = 1) -> N
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
-def test_each_message_is_told_once_with_what_became_of_it(tmp_path: Path, together: bool):
+def test_each_message_is_read_once_with_its_verdict(tmp_path: Path, together: bool):
     """Both legs are in the file; what passed stands on both, and is one message anyway."""
     path = record(tmp_path / "changed.pcapng", TALK, together=together)
     entries = list(open_capture(path))
@@ -92,7 +92,7 @@ def test_a_message_of_many_packets_has_one_verdict(tmp_path: Path, direction: Di
     assert_told(list(open_capture(record(tmp_path / "long.pcapng", steps))), steps)
 
 
-def test_what_came_before_the_upstream_was_there_is_told(tmp_path: Path):
+def test_what_came_before_the_upstream_connected_is_read(tmp_path: Path):
     """A client's version is dropped long before its upstream hears ours."""
     for connected in range(1, 5):
         path = record(tmp_path / f"late-{connected}.pcapng", TALK_UP, connected=connected)
@@ -110,7 +110,7 @@ def test_what_came_before_the_upstream_was_there_is_told(tmp_path: Path):
         assert legs(path) == streams
 
 
-def test_a_session_without_an_upstream_is_told(tmp_path: Path):
+def test_a_session_without_an_upstream_is_read(tmp_path: Path):
     """It refused; what the client had said is in the file."""
     steps = [dropped(UP, ping(1)), injected(DOWN, ping(2))]
     path = record(tmp_path / "alone.pcapng", steps, connected=99)
@@ -128,7 +128,7 @@ def test_sessions_at_the_same_time_keep_their_numbers(tmp_path: Path):
     assert_told(list(open_capture(record(tmp_path / "three.pcapng", steps))), steps)
 
 
-def test_a_file_that_was_continued_is_told_through(tmp_path: Path):
+def test_a_file_that_was_continued_is_read_through(tmp_path: Path):
     """A second run knows nothing of the first; its sessions and messages are others."""
     path = record(tmp_path / "twice.pcapng", TALK)
     record(path, TALK)
@@ -175,7 +175,7 @@ def relayed(path: Path, kind: str) -> None:
         recorder.ended(summary_of(1), 5_000)
 
 
-def test_the_client_leg_alone_is_no_lie(tmp_path: Path):
+def test_the_client_leg_alone_is_not_a_lie(tmp_path: Path):
     """Whoever asks for one leg of changed traffic gets it: what its wire had, with verdicts."""
     path = tmp_path / "client.pcapng"
     with path.open("wb") as file:

@@ -260,7 +260,7 @@ def test_verdicts_and_both_legs_of_our_captures(lbcproxy, tmp_path):
     assert "recorded by lbcproxy" in shown["comments"][0]
 
 
-def test_who_decided_is_named_once_a_message(lbcproxy, tmp_path):
+def test_the_decider_is_named_once_for_each_message(lbcproxy, tmp_path):
     """However much it did; plugins and modes alike."""
     path = tmp_path / "own.pcapng"
     deciders = [("quiet: drop: no pings", "slow: delay 2 s", "quiet: close"), ("terminate", "why")]

@@ -138,7 +138,7 @@ def test_slicer_without_delay_only_cuts():
 
 
 @pytest.mark.parametrize("pieces", [[b"abcdef"], [b"ab", b"cdef"], [b"abc", b"def"], [b"a"] * 6])
-def test_limit_data_closes_behind_so_many_bytes(pieces: list[bytes]):
+def test_limit_data_closes_after_so_many_bytes(pieces: list[bytes]):
     """To the byte, however they are read."""
     line = DrivenChain(fault("limit_data", bytes=3))
     for piece in pieces:

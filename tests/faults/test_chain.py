@@ -104,7 +104,7 @@ def test_the_chances_of_a_seed_stay():
 SEVEN = [1.143, 11.077]
 
 
-def test_how_late_the_caller_comes_changes_nothing_behind():
+def test_how_late_the_caller_comes_changes_nothing_after_it():
     """A timer that fires late makes one piece late, not the delays of the next fault."""
     both = fault("latency", latency=100, name="a"), fault("latency", latency=100, name="b")
     prompt, late = DrivenChain(*both).put(b"x").run(), DrivenChain(*both).put(b"x")

@@ -137,7 +137,7 @@ def test_a_malformed_message_has_no_fields_and_an_error():
     assert not parse("ping.nonce == null or ping.nonce != null")(ping)
 
 
-def test_a_record_whose_code_fails_is_no_match(monkeypatch):
+def test_a_record_whose_code_fails_is_not_a_match(monkeypatch):
     """A user's own message may have a defect; the traffic goes on."""
 
     class Broken:
@@ -166,7 +166,7 @@ def test_one_filter_is_asked_in_several_threads():
     assert found == [once] * 16
 
 
-def test_a_long_list_of_alternatives_is_no_deep_one():
+def test_a_long_list_of_alternatives_is_not_deep():
     """A thousand transaction ids, out of a script, are one question after another."""
     some = [each for each in fresh() if each.command == "tx"][3:6]
     ids = [each.message.record.txid[::-1].hex() for each in some]

@@ -80,7 +80,7 @@ def test_a_network_nobody_has_registered_has_no_addresses():
         assert parse(f'network == "{network.id}"')(found)
 
 
-def test_kinds_of_text_are_told_apart():
+def test_kinds_of_text_are_distinguished():
     """A string is text, and bytes are hexadecimal."""
     assert VarStr.entries is not VarBytes.entries
     reject = entry("reject", b"\x02tx\x10\x03\xff\xfe\xfd" + bytes(32), REGTEST)

@@ -210,7 +210,7 @@ def test_we_know_a_node_as_it_announced_itself(talk: Talk, a: Node, scenario: Sc
     assert known.bytes_sent <= int(info["bytesrecv"])
 
 
-def test_who_wants_no_transactions_is_known_for_it(loop: Loop, a: Node, scenario: Scenario):
+def test_a_node_that_wants_no_transactions_is_known_for_it(loop: Loop, a: Node, scenario: Scenario):
     """The relay flag of `version` is the node's to obey."""
     talk = Talk(loop, a, scenario.config(a.kind, relay=False))
     assert talk.info()["relaytxes"] is False

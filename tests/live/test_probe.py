@@ -100,7 +100,7 @@ def test_a_node_without_bloom_refuses_to_tell_its_mempool(pair, tmp_path):
     assert why == "without BLOOM a node refuses this question"
 
 
-def test_a_transaction_in_the_mempool_is_told(pair):
+def test_a_transaction_in_the_mempool_is_reported(pair):
     """The last test: it leaves its transaction behind."""
     node, _ = pair
     txid, value = node.coinbase(1)

@@ -64,7 +64,7 @@ def test_magic_and_port(name, magic, port):
     assert (network.magic.hex(), network.port) == (magic, port)
 
 
-def test_unknown_name_is_told_which_there_are():
+def test_an_error_lists_the_networks_there_are():
     """A mistyped name should be mended at the first try."""
     with pytest.raises(KeyError, match="known: .*lbry-mainnet"):
         networks.get("lbry-main")

@@ -46,7 +46,7 @@ def test_lbrys_addresses_begin_with_b_and_r():
     assert output_address(b"\xa9\x14" + bytes(20) + b"\x87", LBRY).startswith("r")
 
 
-def test_address_of_a_claim_is_that_of_the_script_behind_it():
+def test_address_of_a_claim_is_that_of_the_script_after_it():
     """A claim is paid to somebody too."""
     pay = b"\x76\xa9\x14" + bytes(20) + b"\x88\xac"
     claim = b"\xb5\x01n\x01v\x6d\x75" + pay

@@ -56,7 +56,7 @@ def test_without_the_service_it_is_ignored_before_70011(
 
 @pytest.mark.parametrize("version", [70001, 70011, 70013])
 @pytest.mark.parametrize("theirs", [1, BLOOM])
-def test_with_the_service_it_is_told(
+def test_with_the_service_it_is_reported(
     record: MessageRecord, policy: Policy, version: int, theirs: int
 ):
     """What comes of it is the user's."""

@@ -152,7 +152,7 @@ def test_an_exchange_leaves_nothing_in_memory(pair: Pair):
 # A handshake that never ends.
 
 
-def test_who_says_hello_a_byte_at_a_time_has_half_a_minute():
+def test_anyone_who_says_hello_a_byte_at_a_time_has_half_a_minute():
     """However alive the connection is; and what it costs us is what it said."""
     clock = Clock()
     greeting = encoded(version())
@@ -175,7 +175,7 @@ def test_who_says_hello_a_byte_at_a_time_has_half_a_minute():
 
 
 @pytest.mark.parametrize("inbound", [True, False], ids=["inbound", "outbound"])
-def test_a_handshake_is_held_in_64_kib(inbound: bool):
+def test_a_handshake_takes_at_most_64_kib(inbound: bool):
     """A header may claim 32 MiB; of a stranger we keep no more than the handshake can need."""
     wired = connect(inbound=inbound)
     claim = MAINNET.magic + b"version\0\0\0\0\0" + struct.pack("<I", 32 * MIB) + bytes(4)

@@ -599,7 +599,7 @@ def test_fifty_nonces_are_remembered(newer: int, known: bool):
     assert connect(nonces=nonces).feed(ours).closed is known
 
 
-def test_peers_share_the_nonces_of_the_process_if_not_told_otherwise():
+def test_peers_share_the_nonces_of_the_process_by_default():
     """Otherwise no peer would ever know another of its process."""
     options = {"clock": Clock(), "inbound": False}
     ours = Peer(CONFIG, **options)

@@ -203,7 +203,7 @@ def test_callbacks_may_queue(name: str):
     assert set(fates) == {name != "on_disconnected"}
 
 
-def test_who_was_told_may_queue_the_next():
+def test_a_callback_may_queue_the_next_message():
     """A chain of ten thousand neither nests nor goes out of order."""
     wired = connect().shake_hands()
     count = 0
@@ -221,7 +221,7 @@ def test_who_was_told_may_queue_the_next():
     assert nonces(wired) == list(range(1, 10_000))
 
 
-def test_who_was_told_of_the_end_may_queue_and_disconnect():
+def test_a_callback_of_the_end_may_queue_and_disconnect():
     """It changes nothing, and nobody waits."""
     wired = connect().shake_hands()
     wired.peer.send(big())
@@ -248,7 +248,7 @@ def test_one_who_no_longer_wants_to_know_disturbs_nobody():
     assert wired.commands == ["alert", "getaddr", "getaddr"]
 
 
-def test_an_error_of_who_was_told_is_theirs():
+def test_an_error_in_a_callback_is_logged_as_theirs():
     """It stays in their Deferred."""
     wired = connect().shake_hands()
     sent = wired.peer.queue_message(GetAddr())

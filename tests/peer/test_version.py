@@ -211,7 +211,7 @@ def test_services_are_unknown_before_the_version():
     assert wired.peer.snapshot().services == 77
 
 
-def test_a_node_without_services_is_no_reason_to_end():
+def test_a_node_without_services_is_not_a_reason_to_end():
     """That is for `on_version` to decide (H4)."""
     assert connect().feed(version(services=0), VerAck()).peer.is_ready
 

@@ -108,7 +108,7 @@ def test_many_at_once_are_bounded_before_any_is_sent(verdicts):
 
 
 @pytest.mark.slow
-def test_who_reads_gets_all_of_it():
+def test_anyone_who_reads_gets_all_of_it():
     """The bound is of what nobody reads."""
     trial = Trial(Answering(Inject(*[MUCH] * 10)))
     for number in range(20):

@@ -142,7 +142,7 @@ def test_a_plugin_that_is_loaded_again_is_healthy(tmp_path):
     assert one.hooks()[0].health is one.hooks()[0].health
 
 
-def test_plugins_without_a_predecessor_begin_anew_and_the_others_go_on(tmp_path):
+def test_plugins_without_a_predecessor_begin_again_and_the_others_go_on(tmp_path):
     """Whatever their order; each predecessor has one successor."""
     first = COUNTING.format(name="First", hook="ping")
     second = COUNTING.format(name="Second", hook="pong")

@@ -117,7 +117,7 @@ def test_each_hook_is_asked_and_each_trail_tells_why(through):
     assert asked["getaddr"] == 0
 
 
-def test_what_is_malformed_is_told(through, tmp_path):
+def test_what_is_malformed_is_reported(through, tmp_path):
     """The probe's capture has messages that no node would take."""
     before, _, seen = through("lbcd-probe")
     wrong = Counter(each.command for each in before if each.message and each.message.error)

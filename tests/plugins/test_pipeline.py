@@ -54,7 +54,7 @@ def test_a_dropped_message_is_not_missed_by_its_neighbours():
     assert trial.entries[0].trail == ("Tried: drop: quiet",)
 
 
-def test_a_replaced_message_is_framed_anew():
+def test_a_replaced_message_is_framed_again():
     """Length and checksum are right; several come in order."""
     new = answering(Replace(Ping(7), Pong(8), why="better"))
     trial = Trial(new)
@@ -89,7 +89,7 @@ def test_raw_bytes_go_out_as_they_are():
     assert "raw B" in trial.entries[0].trail[0]
 
 
-def test_a_delayed_message_holds_what_is_behind_it_in_its_direction_alone():
+def test_a_delayed_message_holds_what_is_after_it_in_its_direction_alone():
     """Order is kept; the other direction goes on."""
     trial = Trial(answering(Delay(2, "later")))
     assert trial.to_upstream(Ping(1), Ping(2), Pong(3)) == "held"
@@ -103,7 +103,7 @@ def test_a_delayed_message_holds_what_is_behind_it_in_its_direction_alone():
     assert delayed.trail == ("Tried: delay 2 s: later",)
 
 
-def test_an_injection_comes_behind_or_before_the_message():
+def test_an_injection_comes_after_or_before_the_message():
     """Each is an entry of its own."""
     trial = Trial(answering(Inject(Pong(2)), Inject(Pong(3), before=True)))
     trial.to_upstream(Ping(1), Ping(4))
@@ -124,7 +124,7 @@ def test_an_injection_into_the_other_direction():
     assert nonces(trial.client_got) == [5]
 
 
-def test_a_session_is_closed_behind_the_message():
+def test_a_session_is_closed_after_the_message():
     """With the reason."""
     trial = Trial(answering(Close("enough")))
     trial.to_upstream(Ping(1))
@@ -189,7 +189,7 @@ def test_what_is_malformed_reaches_on_error():
     assert len(trial.entries) == 3
 
 
-def test_events_of_a_session_are_told_once():
+def test_plugins_get_each_event_of_a_session_once():
     """Start, handshake, end."""
     calls = []
     hooks = {
@@ -202,7 +202,7 @@ def test_events_of_a_session_are_told_once():
     assert calls == [("start", "10.0.0.1:50000"), b"/upstream/", "over"]
 
 
-def test_what_nobody_asks_for_is_not_held_nor_read():
+def test_what_nobody_asks_for_is_neither_buffered_nor_decoded():
     """A run of others passes in one piece, a long message in parts."""
     trial = Trial(answering(Drop()))
     trial.to_client(frame(trial.network.magic, "block", bytes(100_000))[:90_000])
@@ -254,7 +254,7 @@ def test_a_hook_that_waits_for_ever_is_named_and_passed_over(policy, passes):
     assert complaint.startswith("plugin Tried: on_ping failed: no answer in 5 s")
 
 
-def test_nothing_happens_behind_the_end_of_a_session():
+def test_nothing_happens_after_the_end_of_a_session():
     """A hook that still waits is given up in silence."""
 
     async def on_ping(self, session, message):

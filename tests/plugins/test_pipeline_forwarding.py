@@ -25,7 +25,7 @@ def passed(host):
     ]
 
 
-def test_a_part_of_a_long_message_is_sent_before_it_is_read_and_then_told():
+def test_a_part_of_a_long_message_is_sent_before_it_is_read_and_then_reported():
     """The node need not wait until it is hashed."""
     pipeline, host = piped()
     block = frame(NETWORK.magic, "block", bytes(70_000))
@@ -174,7 +174,7 @@ def test_a_session_that_breaks_off_drops_what_waits():
     assert pipeline.buffered_bytes == 0
 
 
-def test_the_handshake_is_told_once():
+def test_plugins_are_notified_of_the_handshake_once():
     """With the message that completes it."""
     told = []
     trial = Trial(plugin(on_handshake=lambda self, session: told.append(1)), handshake=False)

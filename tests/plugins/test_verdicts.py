@@ -29,7 +29,7 @@ def test_a_delay_is_a_number_of_seconds(seconds):
 
 
 @pytest.mark.parametrize("seconds", [-1, -0.001, float("inf"), float("nan"), "1", None])
-def test_anything_else_is_no_delay(seconds):
+def test_anything_else_is_not_a_delay(seconds):
     """It is said at once, not when the time has come."""
     with pytest.raises(TypeError, match=f"Delay takes seconds, not {seconds!r}"):
         Delay(seconds)

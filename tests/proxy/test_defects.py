@@ -217,7 +217,7 @@ def test_an_observer_that_fails_is_notified_how_much_it_missed(
     assert recorded.stream(UP) == ping(1)
 
 
-def test_a_console_that_fails_is_no_loss(tmp_path: Path):
+def test_a_console_that_fails_is_not_a_loss(tmp_path: Path):
     """What is printed is in the file."""
     recorded = Recorded(tmp_path, observer=Told(fails_at="passed"))
     said = play(recorded.scene)

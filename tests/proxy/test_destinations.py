@@ -99,7 +99,7 @@ def test_an_address_is_allowed_by_itself_or_by_the_name_that_has_it(address, nam
 @pytest.mark.parametrize(
     "wrong", ["10.0.0.1/8", "10.0.0.0/33", "300.1.1.1", "::g", "a b", "http://x", "..x", ""]
 )
-def test_what_is_no_rule_is_refused(wrong):
+def test_what_is_not_a_rule_is_refused(wrong):
     """A mistyped network must not become the name of a host."""
     with pytest.raises(ValueError, match="is not a network"):
         Destinations.parse((wrong,), ())

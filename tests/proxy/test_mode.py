@@ -135,7 +135,7 @@ def test_no_text_brings_the_reader_down(text: str):
     assert 0 <= mode.listen.port <= 65535
 
 
-def test_a_very_long_port_is_no_port():
+def test_a_very_long_port_is_not_a_port():
     """Python refuses to read numbers of more than 4,300 digits, with an error of its own."""
     with pytest.raises(BadMode):
         parse_mode("reverse:a:1@" + "9" * 5000)

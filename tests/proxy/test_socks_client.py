@@ -186,7 +186,7 @@ def test_a_proxy_that_is_not_there_is_named(chain):
     assert "the SOCKS proxy 127.0.0.1:" in first.observer.summaries[-1].end.text
 
 
-def test_a_proxy_that_hangs_up_is_no_connection(chain):
+def test_a_proxy_that_hangs_up_is_a_failed_connection(chain):
     """At any point of the talk."""
     with listening() as tor:
         first = chain(tor.getsockname()[1])

@@ -34,7 +34,7 @@ def test_what_is_called_answers(own_loop):
         own_loop.start("it", fails).result()
 
 
-def test_who_waits_no_longer_does_no_harm(own_loop):
+def test_anyone_who_waits_no_longer_does_no_harm(own_loop):
     """A task is cancelled; what it waited for comes anyway, to who still wants it."""
     there: Deferred[int] = Deferred()
     answer = own_loop.start("it", lambda: there)

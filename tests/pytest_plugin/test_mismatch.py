@@ -42,7 +42,7 @@ def test_a_question_without_an_answer_fails_the_test(project):
     )
 
 
-def test_a_test_that_fails_by_itself_is_told_why(project):
+def test_a_test_that_fails_by_itself_gets_the_reason(project):
     """Its own error alone, a connection that was closed, would tell nobody anything."""
     project.tests(NEAR)
     result = project.run()

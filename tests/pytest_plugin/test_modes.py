@@ -56,7 +56,7 @@ def test_without_a_mode_nothing_is_recorded(project, upstream):
 @pytest.mark.parametrize(
     ("mode", "again"), [("none", False), ("once", False), ("all", True), ("rewrite", True)]
 )
-def test_who_records_again_what_is_there(project, upstream, mode, again):
+def test_anyone_who_records_again_what_is_there(project, upstream, mode, again):
     """`once` records what is missing alone; `all` and `rewrite` ask the node each time."""
     project.tests(CHAIN)
     project.config(network="lbry-regtest", upstream=upstream.address)

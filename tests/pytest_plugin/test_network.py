@@ -51,7 +51,7 @@ def test_names_are_not_looked_up(project):
     result.stdout.fnmatch_lines(["*gaierror: *test_it must not look up seed.invalid*"])
 
 
-def test_a_client_of_twisted_is_told_in_its_own_way(project):
+def test_a_client_of_twisted_gets_a_failure(project):
     """It cannot take an exception there; the failed test says what was blocked."""
     project.tests(
         """
@@ -94,7 +94,7 @@ def test_loopback_and_allowed_hosts_are_left_alone(project):
     assert outcome(result) == {"passed": 2, "failed": 1}
 
 
-def test_it_is_over_behind_the_tests(project):
+def test_it_is_over_after_the_tests(project):
     """And was never there without the option."""
     project.tests(
         """

@@ -185,7 +185,7 @@ def test_one_session_may_be_chosen(project, upstream):
     result.stdout.fnmatch_lines(["lbcproxy: *session 9 is not there*"])
 
 
-def test_who_uses_nothing_of_it_imports_nothing_of_it(project):
+def test_anyone_who_uses_nothing_of_it_imports_nothing_of_it(project):
     """A suite without captures is as fast as before."""
     project.tests(
         """

@@ -122,7 +122,7 @@ def test_trial_tests(project):
     result.stdout.fnmatch_lines(["*Unmet: expected version: it did not arrive within 0.05 s"])
 
 
-def test_what_a_trial_test_has_seen_is_told(project):
+def test_what_a_trial_test_has_seen_is_reported(project):
     """Pytest keeps the failures of a TestCase elsewhere."""
     project.tests(
         HEAD

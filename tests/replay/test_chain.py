@@ -58,7 +58,7 @@ def test_an_empty_chain_is_the_first_block():
 
 
 @given(st.lists(st.tuples(NAMES, NAMES)), st.lists(NAMES, min_size=1), NAMES)
-def test_what_is_told_may_make_no_sense(links, locator, stop):
+def test_received_messages_may_make_no_sense(links, locator, stop):
     """Circles, blocks before themselves: there is an answer, and an end."""
     chain = BlockChain(BITCOIN)
     for block, previous in links:

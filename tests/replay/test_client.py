@@ -273,7 +273,7 @@ def test_the_live_conversation_can_be_recorded_and_compared_again(conversation, 
     assert {entry.direction for entry in open_capture(out)} == set(Direction)
 
 
-def test_a_defect_is_no_divergence(conversation):
+def test_a_defect_is_not_a_divergence(conversation):
     """What an observer raises comes out of `run`."""
     play = Play(conversation, observers=[Recording(fails_at="started")])
     play.begin()

@@ -76,7 +76,7 @@ def test_a_block_is_put_together_of_transactions_that_had_passed(number: int, sp
     assert answer_of(cursor, wants(WHOLE, InvType.BLOCK)) == BARE.encode(WHOLE)
 
 
-def test_a_block_is_put_together_of_what_was_asked_for_behind_it():
+def test_a_block_is_rebuilt_from_what_was_requested_after_it():
     """As it is where the client had not all transactions: `getblocktxn`, `blocktxn`."""
     conversation = talk(
         says(FIVE[2]),
@@ -154,7 +154,7 @@ def test_a_block_that_was_not_there_is_served_if_it_can_be_put_together():
     assert answer_of(start_cursor(conversation), wants(WHOLE)) == CODEC.encode(WHOLE)
 
 
-def test_who_wants_a_compact_block_gets_the_whole_one_if_there_is_no_other():
+def test_a_request_for_a_compact_block_gets_the_full_one_if_there_is_no_other():
     """Core does the same for all but the newest blocks."""
     cursor = start_cursor(talk(asks(wants(WHOLE)), says(WHOLE)))
     assert answer_of(cursor, wants(WHOLE, InvType.CMPCT_BLOCK)) == CODEC.encode(WHOLE)

@@ -82,7 +82,7 @@ def interleaved(draw) -> list[Line]:
 
 
 @given(interleaved(), st.lists(st.sampled_from((RECORDED, LIVE))))
-def test_timing_is_no_difference(lines, sides):
+def test_timing_is_not_a_difference(lines, sides):
     """An answer may come before or after what the other side says in the meantime."""
     assert compared(TALK, lines, sides=sides).same
 
@@ -127,7 +127,7 @@ def test_the_same_things_may_be_told_in_other_messages():
     assert [each.kind for each in twice.differences] == ["extra"]
 
 
-def test_pings_of_one_nonce_are_told_apart():
+def test_pings_of_one_nonce_are_distinguished():
     """Some clients know only one number."""
     one = [(UP, Ping(5)), (UP, Ping(5)), (DOWN, Pong(5)), (DOWN, Pong(5)), (DOWN, have(HEADERS[0]))]
     other = [(UP, Ping(5)), (UP, Ping(6)), (DOWN, Pong(6)), (DOWN, Pong(5)), one[-1]]
@@ -299,7 +299,7 @@ def test_the_text_tells_all_of_it():
         ("pong", "no pong"),
     ],
 )
-def test_what_is_ignored_is_no_difference(ignore, name):
+def test_what_is_ignored_is_not_a_difference(ignore, name):
     """A field, or all messages of a command."""
     if name is not None:
         assert compared(TALK, PLANTED[name].lines, ignore).same
@@ -313,7 +313,7 @@ def test_a_field_inside_a_list_can_be_ignored():
     assert compared(TALK, other, *paths).same
 
 
-def test_heights_are_ignored_if_told():
+def test_heights_are_ignored_on_request():
     """A chain grows."""
     assert compared(TALK, PLANTED["height"].lines, heights=True).same
 
@@ -376,7 +376,7 @@ def test_commands_without_a_message_are_forgotten(monkeypatch):
     assert len(comparison._queues) <= 5
 
 
-def test_a_long_list_is_held_once():
+def test_a_long_list_is_in_memory_once():
     """Not once for each of its things."""
     many = [header(number) for number in range(3_000)]
     halves = [(DOWN, have(*many[1_500:])), (DOWN, have(*many[:1_500]))]

@@ -84,7 +84,7 @@ def test_all_that_was_said_is_there_in_order(in_memory, monkeypatch):
         assert conversation.notices == []
 
 
-def test_what_the_capture_holds_unread_is_told(tmp_path):
+def test_what_the_capture_holds_unread_is_reported(tmp_path):
     """A tunnel beside the session may have held the rest of it."""
     esp = bytes(12) + b"\x08\0" + bytes([0x45, 0, 0, 40]) + bytes(5) + bytes([50]) + bytes(30)
     record = struct.pack("<IIII", 1_795_419_999, 0, len(esp), len(esp)) + esp
@@ -134,7 +134,7 @@ def test_a_damaged_capture_gives_what_stands_before_the_damage(tmp_path):
         load(path)
 
 
-def test_a_session_met_in_its_middle_is_no_conversation(tmp_path):
+def test_a_session_met_in_its_middle_is_not_a_conversation(tmp_path):
     """Without the handshake nobody knows what either side could."""
     packets = _without(SYNC.read_bytes(), 20)
     path = tmp_path / "middle.pcap"

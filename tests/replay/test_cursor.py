@@ -251,7 +251,7 @@ def test_a_recorded_answer_goes_before_the_chain():
     assert len(first.headers) == 3
 
 
-def test_an_announcement_is_no_answer():
+def test_an_announcement_is_not_an_answer():
     """A block found while a question is open is named by its place on the chain."""
     blocks = blocks_on(None, 4)
     hashes = [block.header.hash for block in blocks]
@@ -267,7 +267,7 @@ def test_an_announcement_is_no_answer():
     assert conversation.raw(answers.unsolicited[-1].turn) == announced.raw
 
 
-def test_a_question_left_behind_is_not_answered_later():
+def test_a_request_that_was_passed_over_is_not_answered_later():
     """A node answers in order: a `mempool` without answer does not take a later announcement."""
     conversation = talk(
         asks(MemPool()),
@@ -299,7 +299,7 @@ def test_what_is_not_there_is_said_in_one_message():
     assert answers_of(cursor, asked) == [there, NotFound(things(InvType.TX, hashes[1], hashes[0]))]
 
 
-def test_what_is_unknown_is_told_apart():
+def test_what_is_unknown_is_distinguished():
     """Anyone who decides about it gets the unknown things alone; the others are answered."""
     known = transaction(1)
     conversation = talk(asks(GetData(things(InvType.TX, known.txid))), says(known))
@@ -409,14 +409,14 @@ def test_the_unasked_comes_when_as_much_has_been_asked():
     assert str(cursor.stats) == "3 requests answered, 1 unsolicited message not sent"
 
 
-def test_a_client_is_told_what_its_version_has():
+def test_a_client_gets_what_its_version_has():
     """One of version 70011 does not know `sendheaders` and `feefilter`."""
     conversation = talk(says(SendHeaders()), says(FeeFilter(2)), says(Addr(())))
     cursor = start_cursor(conversation, version=70011)
     assert [command for command, _ in cursor.begin()] == ["addr"]
 
 
-def test_what_is_no_question_is_not_unknown():
+def test_what_is_not_a_question_is_not_unknown():
     """Most of what a client says asks for nothing."""
     cursor = start_cursor(talk())
     for record in (SendHeaders(), FeeFilter(1), Inv(things(InvType.TX, b"x" * 32)), Pong(3)):

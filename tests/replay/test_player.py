@@ -75,7 +75,7 @@ def test_lost_connection_ends_it(stage):
     assert clock.getDelayedCalls() == []
 
 
-def test_nothing_is_left_behind_at_the_end(stage):
+def test_nothing_is_left_at_the_end(stage):
     """No timers, no connections."""
     _, client, node, clock, _ = stage
     node.dataReceived(b"hello you")

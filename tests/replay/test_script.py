@@ -204,7 +204,7 @@ def test_what_came_too_late_is_said_to_be_late(stage):
     assert (difference.kind, difference.command) == ("late", "headers")
 
 
-def test_time_begins_anew_with_each_thing_that_comes(stage):
+def test_time_begins_again_with_each_thing_that_comes(stage):
     """A long answer may take long, if it goes on coming."""
     stage.handshake()
     stage.say(Headers(HEADERS))
@@ -234,7 +234,7 @@ def test_what_is_ignored_is_not_waited_for(path, play):
     assert stage.commands[-2:] == ["getheaders", "getdata"]
 
 
-def test_what_is_said_too_much_is_told(stage):
+def test_what_is_said_too_much_is_reported(stage):
     """All that comes before the last pong counts."""
     stage.handshake()
     stage.say(Headers(HEADERS), *BLOCKS[:3])
@@ -243,7 +243,7 @@ def test_what_is_said_too_much_is_told(stage):
     assert (difference.kind, difference.command) == ("extra", "feefilter")
 
 
-def test_a_node_that_answers_no_pings_is_told_of(stage):
+def test_a_node_that_answers_no_pings_is_reported(stage):
     """It is waited for once for each."""
     stage.handshake()
     stage.say(Headers(HEADERS), *BLOCKS[:3])
@@ -257,7 +257,7 @@ def test_a_node_that_answers_no_pings_is_told_of(stage):
     assert (difference.kind, difference.command) == ("missing", "pong")
 
 
-def test_a_node_that_closes_early_is_told_with_the_message_it_closed_after(stage):
+def test_a_node_that_closes_early_is_reported_with_the_message_it_closed_after(stage):
     """And how much was left."""
     stage.handshake()
     stage.say(Headers(HEADERS))
@@ -322,7 +322,7 @@ def test_paces_are_read(text, pace):
 
 
 @pytest.mark.parametrize("text", ["", "fast", "0", "-1", "1e999", "x"])
-def test_what_is_no_pace_is_refused(text):
+def test_what_is_not_a_pace_is_refused(text):
     with pytest.raises(ValueError, match="is not a pace"):
         parse_pace(text)
 

@@ -205,7 +205,7 @@ def test_pings_are_answered_live(loop, serve):
 
 
 @pytest.mark.parametrize(("policy", "heard"), [("notfound", [NotFound(STRANGE)]), ("silence", [])])
-def test_unknown_questions_are_dealt_with_as_told(loop, serve, policy, heard):
+def test_unknown_requests_are_handled_as_configured(loop, serve, policy, heard):
     """Silence, or what the protocol has for it; all of them are noted."""
     server = serve(policy=UnansweredPolicy.parse(policy))
     client = Client(loop, server)
@@ -327,7 +327,7 @@ def in_memory():
         assert clock.getDelayedCalls() == []
 
 
-def test_who_asks_much_and_reads_nothing_is_waited_for(in_memory):
+def test_anyone_who_asks_much_and_reads_nothing_is_waited_for(in_memory):
     """No more is read of it while it does not read, and none of what it wants is kept ready."""
     _, clock, peer, wire = in_memory
     things = tuple(InventoryVector(InvType.BLOCK, each) for each in recorded_blocks())
@@ -360,7 +360,7 @@ def test_long_messages_go_out_one_after_another(loop):
     conversation.close()
 
 
-def test_who_reads_nothing_at_all_is_let_go(in_memory):
+def test_anyone_who_reads_nothing_at_all_is_let_go(in_memory):
     """After the peer's time for it."""
     server, clock, _, wire = in_memory
     things = tuple(InventoryVector(InvType.BLOCK, each) for each in recorded_blocks())

@@ -69,7 +69,7 @@ def test_who_ended_it_is_a_node_or_the_proxy_or_nobody(end, who):
     "value",
     [None, "closed", ["closed"], {}, {"cause": "nonsense"}, {"cause": "open"}, {"cause": "silent"}],
 )
-def test_what_is_no_end_is_none(value):
+def test_what_is_not_an_end_is_none(value):
     """A file may hold anything; a session that has not ended has no end in a file."""
     assert End.from_dict(value) is None
 

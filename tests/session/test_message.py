@@ -67,7 +67,7 @@ def test_an_error_of_the_frame_comes_first_and_the_payload_is_read_all_the_same(
     assert bad.record == Ping(nonce=7)
 
 
-def test_an_unknown_command_is_no_error_of_the_payload():
+def test_an_unknown_command_is_not_an_error_of_the_payload():
     """The framer says where a command is unknown; those known to be opaque are sound."""
     opaque = message(frame(NETWORK.magic, "sendpackages", b"\1"))
     assert opaque.error is None
@@ -76,7 +76,7 @@ def test_an_unknown_command_is_no_error_of_the_payload():
     assert opaque.summary() == ""
 
 
-def test_trailing_bytes_are_kept_and_told():
+def test_trailing_bytes_are_kept_and_reported():
     """Nodes ignore them, so they are no error, but a tap shows them."""
     read = message(frame(NETWORK.magic, "verack", b""))
     assert read.summary() == ""

@@ -81,7 +81,7 @@ def test_a_verack_that_no_node_would_take_is_none(bad: Message, stage: Stage):
     assert side.stage is Stage.READY
 
 
-def test_statistics_tell_what_the_node_told_of_itself():
+def test_statistics_contain_what_the_node_said_about_itself():
     """The console and later the metrics show these."""
     side = after(message(version(user_agent=b"/LBRY:1/", services=13, relay=False)))
     statistics = side.statistics()

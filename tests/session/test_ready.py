@@ -78,7 +78,7 @@ def test_the_log_a_ring_and_info_say_the_same(tmp_path, order, said, monkeypatch
     assert stages == ["ready", "ready"] if ready else "ready" not in stages
 
 
-def test_plugins_are_told_once_when_both_have_said_all():
+def test_plugins_are_notified_once_when_both_handshakes_are_complete():
     """Not when one has."""
 
     class Counting(Plugin):

@@ -201,7 +201,7 @@ def test_nothing_is_agreed_until_both_have_spoken():
     assert core.protocol_version is None
 
 
-def test_what_comes_behind_the_agreement_is_read_by_it():
+def test_what_comes_after_the_agreement_is_read_by_it():
     """A ping of an old node has no nonce, and that is not an error then."""
     core = handshake(version(209), version(70013))
     [entry] = entries(core.receive(UP, frame(NETWORK.magic, "ping", b""), NOW))
@@ -289,7 +289,7 @@ def test_a_magic_of_two_networks_names_both():
     assert "bitcoin-simnet or lbry-simnet" in entry.error
 
 
-def test_the_own_network_is_no_hint():
+def test_the_own_network_is_not_a_hint():
     """What is cut off or too long has the right magic; a hint to use it would mislead."""
     core = session()
     core.receive(UP, ping()[:-1], NOW)
@@ -360,7 +360,7 @@ def test_a_long_message_that_ends_too_soon_says_how_much_is_missing():
 # Ends and gaps.
 
 
-def test_an_unfinished_message_is_told_at_the_end():
+def test_an_unfinished_message_is_reported_at_the_end():
     """Its bytes are an entry of their own, with what they would have been."""
     core = session()
     assert core.receive(UP, ping()[:-3], NOW) == []
@@ -380,7 +380,7 @@ def test_an_end_at_a_message_s_end_leaves_nothing(direction: Direction):
     assert core.end(direction, NOW) == []
 
 
-def test_a_gap_is_told_and_reading_begins_anew_behind_it():
+def test_a_gap_is_reported_and_reading_begins_again_after_it():
     """A capture that lost packets shows where, and the messages after the hole."""
     core = session()
     core.receive(UP, ping()[:10], NOW)
@@ -408,7 +408,7 @@ def test_a_gap_inside_a_long_message_ends_it():
     assert after.command == "ping"
 
 
-def test_the_middle_of_a_message_behind_a_gap_is_junk_up_to_the_next():
+def test_the_middle_of_a_message_after_a_gap_is_junk_up_to_the_next():
     """The reader finds its way back into the stream by the magic."""
     core = session()
     core.receive(UP, ping(), NOW)
@@ -432,7 +432,7 @@ def test_a_stream_whose_first_bytes_are_missing_is_of_no_other_kind():
     assert [entry.command for entry in found][:2] == ["", "ping"]
 
 
-def test_a_conversation_met_in_its_middle_leads_in_with_what_is_no_message():
+def test_a_conversation_met_in_its_middle_leads_in_with_what_is_not_a_message():
     """Up to the first magic: the rest of a message that began before."""
     core = Session(1, networks.get("lbry-regtest"), at_stream_start=False)
     chance = ping()[:4] + bytes(40)  # a magic in a block, by chance or on purpose

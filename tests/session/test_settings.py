@@ -24,7 +24,7 @@ STREAM_ABOVE = 65_536
 LONG = frame(NETWORK.magic, "block", bytes(STREAM_ABOVE + 1))
 
 
-def test_a_session_is_told_its_number():
+def test_a_session_has_the_number_it_was_given():
     """It is that of its entries."""
     core = Session(7, NETWORK)
     [entry] = entries(core.receive(UP, ping(), NOW))
@@ -91,7 +91,7 @@ def test_the_version_may_be_known_from_the_beginning():
     assert entry.error is None
 
 
-def test_each_leg_has_the_version_that_its_node_was_told():
+def test_each_leg_has_the_version_that_was_negotiated_with_its_node():
     """They differ where a node was shown another version than the other one sent."""
     core = session()
     core.set_versions(209, 70013)

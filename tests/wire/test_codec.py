@@ -112,7 +112,7 @@ def test_trailing_bytes_are_kept_and_written_again():
     assert codec.encode(record) == payload
 
 
-def test_count_is_held_to_its_limit_before_anything_is_read_for_it():
+def test_a_count_is_checked_against_its_limit_before_anything_is_read_for_it():
     """Five bytes may claim 50,001 entries; they must not cost memory or time."""
     with pytest.raises(wire.BadPayload, match="50001 entries, at most 50000"):
         wire.Codec(LBRY).decode("inv", b"\xfd\x51\xc3")
@@ -145,7 +145,7 @@ def test_record_with_impossible_values_is_refused_with_its_field(record, words):
         wire.Codec(LBRY).encode(record)
 
 
-def test_what_is_no_record_cannot_be_encoded():
+def test_what_is_not_a_record_cannot_be_encoded():
     """The first mistake everybody makes is to hand in the dictionary."""
     with pytest.raises(wire.BadRecord, match="dict is not the record of a message"):
         wire.Codec(LBRY).encode({"nonce": 1})

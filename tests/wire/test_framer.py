@@ -243,7 +243,7 @@ def test_odd_command_is_a_frame_with_an_error(command, words):
     assert words in (item.error or "")
 
 
-def test_known_but_opaque_command_is_no_error():
+def test_known_but_opaque_command_is_not_an_error():
     """BIP434's `feature` passes unread; nothing is wrong with it."""
     [item] = items_of(frame(LBRY.magic, "feature", b"12345678"))
     assert isinstance(item, Frame)

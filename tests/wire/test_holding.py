@@ -23,7 +23,7 @@ def header(length: int) -> bytes:
 # How much is held.
 
 
-def test_a_frame_is_held_until_it_is_complete():
+def test_a_frame_is_buffered_until_it_is_complete():
     """And nothing of those before it."""
     framer = Framer(LBRY)
     assert framer.buffered == 0
@@ -66,7 +66,7 @@ def test_frames_above_the_limit_come_in_parts_and_those_at_it_whole():
     assert [type(each) for each in wanted.feed(LONG)] == [Frame]
 
 
-def test_junk_is_held_to_64_kib_unless_it_passes_as_it_arrives():
+def test_at_most_64_kib_of_junk_are_buffered_unless_it_passes_as_it_arrives():
     """Its end shows with the next magic only."""
     framer = Framer(LBRY)
     noise = bytes(JUNK_SIZE - 1)
@@ -103,7 +103,7 @@ def test_junk_is_not_searched_twice():
 # Giving it up.
 
 
-def test_what_is_held_can_be_taken():
+def test_buffered_bytes_can_be_taken():
     """The framer begins again after it, in the middle of a stream."""
     framer = Framer(LBRY)
     framer.feed(LONG[:500])
@@ -113,7 +113,7 @@ def test_what_is_held_can_be_taken():
     assert framer.feed(PING) == [Frame("ping", PING)]
 
 
-def test_what_is_held_can_be_released_without_a_copy():
+def test_buffered_bytes_can_be_released_without_a_copy():
     """There may be no memory for one. What comes next is not the beginning of the stream."""
     framer = Framer(LBRY)
     framer.feed(NOISE[:10])

@@ -49,7 +49,7 @@ def test_ids_do_not_cover_mweb_data(codec, name):
     assert payload_of(name)[:-4].endswith(record.mweb)
 
 
-def test_a_block_has_an_extension_block_behind_its_last_transaction(codec):
+def test_a_block_has_an_extension_block_after_its_last_transaction(codec):
     """That one (HogEx) has no data of its own: one byte 00, of which its id knows nothing."""
     name = "first block with an extension block"
     record = codec.decode("block", payload_of(name))
@@ -117,7 +117,7 @@ def test_any_data_come_back(data, with_witness, with_outputs):
 
 
 @pytest.mark.parametrize("wrong", [b"", "text", 8])
-def test_what_is_no_data_cannot_be_sent(codec, wrong):
+def test_what_is_not_data_cannot_be_sent(codec, wrong):
     """By either engine, in the same words."""
     tx = msgspec.structs.replace(codec.decode("tx", payload_of("pegin")), mweb=wrong)
     with pytest.raises(wire.BadRecord, match="mweb: .* is not one byte or more"):

@@ -110,7 +110,7 @@ def test_without_reassembly_it_says_what_is_missing(tmp_path: Path):
 # Versions.
 
 
-def test_the_version_counts_from_behind_the_second_handshake_on(tmp_path: Path):
+def test_the_version_counts_from_after_the_second_handshake_on(tmp_path: Path):
     """Each connection has its own; a ping has no nonce below 60001, wherever it stands."""
     before, after = [ping()], [handshake(LBRY, 60000), ping(LBRY, b""), ping()]
     greeting = [handshake(LBRY, 60000)]
@@ -173,7 +173,7 @@ def test_bitcoin_is_ours_if_one_says_so(tmp_path: Path, choice: tuple[str, str])
     assert compared(tmp_path, path, *choice) == 3
 
 
-def test_who_shares_a_magic_is_told_by_the_port(tmp_path: Path):
+def test_networks_with_the_same_magic_are_distinguished_by_port(tmp_path: Path):
     """And is not guessed where no port tells."""
     simnet = networks.get("lbry-simnet")
     path = write(tmp_path / "simnet.pcapng", simnet, [(70013, [ping(simnet)])], port=simnet.port)

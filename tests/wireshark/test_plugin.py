@@ -242,7 +242,7 @@ def test_an_older_one_of_ours_is_replaced(tmp_path: Path):
     assert [each.name for each in tmp_path.iterdir()] == [FILE_NAME]
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path):
     """Not with a traceback."""
     (tmp_path / "file").touch()
     done = lbcproxy("wireshark-plugin", "--install", "--folder", tmp_path / "file" / "below")

@@ -124,7 +124,7 @@ def test_they_hold_no_network(tmp_path: Path):
             list(open_capture(each))
 
 
-def test_a_folder_without_them_is_no_capture(tmp_path: Path):
+def test_a_folder_without_them_is_not_a_capture(tmp_path: Path):
     (tmp_path / "other").mkdir()
     with pytest.raises(CaptureError, match="neither msgs_recv.dat nor msgs_sent.dat"):
         list(open_capture(tmp_path, BITCOIN))
@@ -158,7 +158,7 @@ def test_damage_of_one_file_costs_no_other(tmp_path: Path):
     assert [each["command"] for each in found] == ["version", "version", "ping", "pong"]
 
 
-def test_a_host_is_no_way_out_of_the_folder(tmp_path: Path):
+def test_a_host_name_does_not_lead_out_of_the_folder(tmp_path: Path):
     """A file may say that a client was called ../../x."""
     line = (
         '{"event":"started","time":"2026-01-01T00:00:00Z","session":1,"network":"lbry-regtest",'

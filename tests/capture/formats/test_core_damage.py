@@ -50,7 +50,7 @@ def test_a_peer_that_came_back_is_a_second_session():
     assert versions == {1: 60000, 2: 70016}
 
 
-def test_both_sessions_are_told_apart_in_every_format(tmp_path: Path):
+def test_both_sessions_are_distinguished_in_every_format(tmp_path: Path):
     """Written and read again."""
     path = CASES / "core_reconnect"
     for number, name in enumerate(FORMATS):
@@ -117,7 +117,7 @@ def test_an_attempt_without_an_answer_is_a_session(tmp_path: Path):
     assert [session for session, _, _ in found] == [1, 2, 2, 2, 2]
 
 
-def test_files_that_disagree_are_told_apart_by_silence(tmp_path: Path):
+def test_files_that_disagree_are_distinguished_by_silence(tmp_path: Path):
     """One of the two has lost the second `version`: no connection is silent for an hour."""
     received = version(0) + said(20) + version(HOUR) + said(HOUR + 20)
     sent = version(10) + said(30, b"pong") + said(HOUR + 30, b"pong")

@@ -144,7 +144,7 @@ def test_an_empty_file_is_named_so():
         read_packets(io.BytesIO(b""))
 
 
-def test_an_unknown_file_is_told_what_would_be_understood():
+def test_the_error_for_an_unknown_file_lists_the_formats():
     """Anyone who opens another file by mistake sees why."""
     match = r"begins with 50592046; known formats: core, ndjson, pcap, pcapng"
     with pytest.raises(CaptureError, match=match):

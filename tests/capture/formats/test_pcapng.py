@@ -134,7 +134,7 @@ def test_the_whole_length_ends_before_what_a_crash_leaves():
     assert intact_length(pcapng.spans(io.BytesIO(b""))) == 0
 
 
-def test_damage_that_is_no_torn_tail_is_not_taken_for_one():
+def test_damage_that_is_not_a_torn_tail_is_not_taken_for_one():
     """Gigabytes of good blocks may follow: nothing must be cut off."""
     first, *others = small()
     packet = LITTLE.packet(b"data")

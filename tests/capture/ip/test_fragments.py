@@ -52,7 +52,7 @@ def test_a_lost_fragment_loses_the_packet_and_is_counted(segment: Segment):
 
 
 @pytest.mark.parametrize("segment", [V4, V6], ids=["IPv4", "IPv6"])
-def test_packets_of_the_same_name_are_told_apart_by_what_does_not_fit(segment: Segment):
+def test_packets_of_the_same_name_are_distinguished_by_what_does_not_fit(segment: Segment):
     """IPv4 has 65,536 names; a lost fragment's packet must not poison a later one."""
     other = Segment(segment.source, segment.target, 999, 9, ACK, bytes(reversed(CONTENT)))
     assert dissected([cut(segment, [4, 4])[0], *cut(other, [4, 4])]) == [other]

@@ -101,7 +101,7 @@ def test_every_supported_link_type_is_tried():
 
 
 @pytest.mark.parametrize(("link_type", "before", "segment"), HEADERS)
-def test_segment_is_found_behind_the_header(link_type, before, segment):
+def test_segment_is_found_after_the_header(link_type, before, segment):
     """What tcpdump writes on Ethernet, with `-i any`, on loopbacks of BSD and macOS, and raw."""
     assert dissect(Packet(0, link_type, before + build(segment), 0)) == segment
 

@@ -60,7 +60,7 @@ def test_all_together_hold_only_so_much():
     assert list(many[3].data(UP, PING, 7)) == []
 
 
-def test_what_was_held_is_released_at_the_end():
+def test_buffered_events_are_released_at_the_end():
     """Connections come and go for months."""
     budget = BufferBudget(10_000)
     one = connection(budget)
@@ -79,7 +79,7 @@ def test_a_magic_across_two_pieces_is_found():
         assert [entry.raw for entry in entries] == [PING]
 
 
-def test_what_was_held_is_read_in_its_order():
+def test_buffered_events_are_read_in_order():
     """Both directions, and the gap between."""
     one = connection(BufferBudget(), begun=False)
     assert list(one.data(DOWN, b"rest of", 6)) == []

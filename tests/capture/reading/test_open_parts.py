@@ -283,7 +283,7 @@ def test_how_much_is_missing_between_two_parts(path, annotations, offsets):
     assert found[1] == ("first lacks", 7, offsets, 9)
 
 
-def test_who_asks_learns_which_session_goes_on():
+def test_anyone_who_asks_learns_which_session_goes_on():
     """Once for each, if anything is known of it."""
     for known in (True, False):
         reading = Reading()

@@ -327,7 +327,7 @@ def test_a_part_of_an_older_recording_is_not_there(tmp_path):
     assert sum(not each["missing"] for each in entries_of(out)) == 204 - 2 * 29
 
 
-def test_recording_that_was_off_meanwhile(tmp_path):
+def test_recording_that_was_off_for_a_while(tmp_path):
     """The file that goes on says that nobody knows what passed."""
     sessions = RecordedSessions(tmp_path)
     sessions.start(1)

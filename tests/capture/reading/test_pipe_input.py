@@ -29,7 +29,7 @@ def test_items_come_as_they_are_and_errors_are_raised():
     assert taken == list(range(600))
 
 
-def test_a_pause_is_told():
+def test_a_pause_is_reported():
     """Whoever holds something back learns how long nothing has come."""
     goes_on = threading.Event()
 

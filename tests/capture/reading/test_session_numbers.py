@@ -54,7 +54,7 @@ def test_a_section_has_numbers_of_its_own():
 
 
 @pytest.mark.parametrize("own", [0, -1, 1 << 32, 1 << 70, "1", None, 1.5])
-def test_what_is_no_number_is_not_kept(own):
+def test_what_is_not_a_number_is_not_kept(own):
     """Anybody may have written a file."""
     numbers = SessionNumbers()
     assert given(numbers, own, 5) == [1, 5]

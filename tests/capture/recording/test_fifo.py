@@ -208,7 +208,7 @@ def fake(pipe, notices, monkeypatch):
     return disk, file, file._fifo
 
 
-def test_what_was_held_for_a_pipe_that_cannot_be_opened_is_lost(fake, notices):
+def test_what_was_buffered_for_a_pipe_that_cannot_be_opened_is_lost(fake, notices):
     """With the reason."""
     disk, file, fifo = fake
     assert file.open() is file

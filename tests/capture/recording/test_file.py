@@ -120,7 +120,7 @@ def test_a_name_whose_file_was_compressed_is_not_free(tmp_path, disk, fresh, suf
     file.close()
 
 
-def test_who_asks_is_told_when_a_file_is_whole(tmp_path, disk):
+def test_on_closed_is_called_with_a_complete_file(tmp_path, disk):
     """Once, after the last write."""
     whole = []
     file = disk.file(tmp_path / "x.pcapng", on_closed=lambda each: whole.append(each.path))
@@ -363,7 +363,7 @@ def test_a_loss_is_written_after_what_came_before_it(tmp_path, lay):
     assert text.index(b"C" * 180) < place < text.index(b"E" * 20)
 
 
-def test_a_new_file_that_nothing_fits_into_is_not_left_behind(tmp_path, disk, lay):
+def test_a_new_file_that_nothing_fits_into_is_deleted(tmp_path, disk, lay):
     """An empty file is not a capture."""
     path = tmp_path / "x.pcapng"
     file = disk.file(path, fresh=True)

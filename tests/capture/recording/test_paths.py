@@ -227,7 +227,7 @@ def test_a_pattern_may_be_relative(tmp_path, monkeypatch):
         assert [str(path) for path, _ in files.files()] == names
 
 
-def test_a_file_that_is_removed_meanwhile_is_left_out(tmp_path, monkeypatch):
+def test_a_file_that_is_removed_in_the_meantime_is_left_out(tmp_path, monkeypatch):
     """Others may use the folder too."""
     for number in range(3):
         (tmp_path / f"x-{number}").write_bytes(b"")

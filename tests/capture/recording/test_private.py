@@ -156,7 +156,7 @@ def test_a_name_that_we_make_never_opens_what_is_there(tmp_path, what):
         assert not path.is_symlink()
 
 
-def test_a_folder_whose_name_we_make_is_no_link(tmp_path):
+def test_a_folder_whose_name_we_make_is_not_a_link(tmp_path):
     """It would lead the recording to wherever somebody likes."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

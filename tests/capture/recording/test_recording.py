@@ -338,7 +338,7 @@ def test_what_cannot_be_described_is_recorded_as_bytes(tmp_path, monkeypatch):
     assert frames_by_session(file) == {(1, UP): [ping(1), ping(2), ping(3), ping(4)]}
 
 
-def test_a_defect_without_words_is_told_by_its_kind(tmp_path, monkeypatch):
+def test_a_defect_without_words_is_reported_by_its_kind(tmp_path, monkeypatch):
     """MemoryError usually has none."""
     recorded = RecordedSessions(tmp_path)
     recorded.start(1)

@@ -315,7 +315,7 @@ def test_compressed_files_are_deleted_as_the_others(tmp_path, kind):
     assert Scene(tmp_path, age=50.0).tidy() == [other.name]
 
 
-def test_who_stops_leaves_the_original(tmp_path):
+def test_anyone_who_stops_leaves_the_original(tmp_path):
     """And nothing else. It is done the next time."""
     scene = Scene(tmp_path, compress="gz")
     path = capture(scene.path(1))
@@ -446,7 +446,7 @@ def test_an_unfinished_copy_counts_for_nothing(tmp_path):
     assert scene.tidy() == [path.name, part.name]
 
 
-def test_what_cannot_be_deleted_is_told_once(tmp_path, monkeypatch):
+def test_what_cannot_be_deleted_is_reported_once(tmp_path, monkeypatch):
     """And tried again each time."""
     scene = Scene(tmp_path, age=50.0)
     path = capture(scene.path(1), age=100)
@@ -479,7 +479,7 @@ def test_what_another_process_has_deleted_is_nothing_to_tell(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("name", ["a.gz.part", "b.zst.part"])
-def test_an_unfinished_copy_that_cannot_be_deleted_is_told(tmp_path, monkeypatch, name):
+def test_an_unfinished_copy_that_cannot_be_deleted_is_reported(tmp_path, monkeypatch, name):
     """Whether its original exists or not."""
     scene = Scene(tmp_path, pattern="a", compress="gz")
     capture(tmp_path / "a")

@@ -332,7 +332,7 @@ def test_one_may_ask_for_it(tmp_path):
     assert len(scene.files) == 3
 
 
-def test_what_cannot_be_written_is_told_and_counted(tmp_path):
+def test_what_cannot_be_written_is_reported_and_counted(tmp_path):
     """A folder that is a file, say."""
     (tmp_path / "main").write_text("")
     scene = Scene(tmp_path)

@@ -232,7 +232,7 @@ def test_the_end_is_the_last_try(scene, tmp_path):
     assert (scene.small.written, scene.lost) == (written, (20, len(HEAD) + 1000))
 
 
-def test_a_part_whose_folder_is_gone_is_written_anew(scene, tmp_path):
+def test_a_part_whose_folder_is_gone_is_written_again(scene, tmp_path):
     """Whatever fails, the ring is kept, and nothing else is left."""
     folder = tmp_path / "a"
     scene.small.size = 600

@@ -145,7 +145,7 @@ def test_a_time_leaves_what_was_then(tmp_path):
     assert [(each.from_start, each.protocol_version) for each in started] == [(False, 70013)]
 
 
-def test_an_end_that_came_later_is_not_told(tmp_path):
+def test_an_end_that_came_later_is_not_reported(tmp_path):
     """The session is open where the part ends."""
     path = recorded(tmp_path, TALK)
     out = tmp_path / "left.pcapng"
@@ -163,7 +163,7 @@ def test_an_end_that_came_later_is_not_told(tmp_path):
     assert not reports[1].begun
 
 
-def test_an_end_that_came_before_is_told(tmp_path):
+def test_an_end_that_came_before_is_reported(tmp_path):
     """The client had closed when the rest began."""
     path = tmp_path / "half.pcapng"
     with path.open("wb") as file:
@@ -198,7 +198,7 @@ def test_verdicts_and_trails_are_kept(tmp_path, verdict):
     assert found == [(each.verdict, each.trail, each.frame, each.sent) for each in left]
 
 
-def test_what_is_no_message_swallows_nothing(tmp_path):
+def test_what_is_not_a_message_swallows_nothing(tmp_path):
     """A message that was cut off claims more bytes than it has; what comes next is not of it."""
     path = tmp_path / "gap.pcapng"
     with path.open("wb") as file:
@@ -221,7 +221,7 @@ def test_what_is_no_message_swallows_nothing(tmp_path):
     ]
 
 
-def test_versions_that_are_held_are_bounded(tmp_path, monkeypatch):
+def test_buffered_versions_are_bounded(tmp_path, monkeypatch):
     """A client may send them for ever."""
     monkeypatch.setattr(module, "MAX_VERSIONS", 3)
     version = next(e.raw for e in open_capture(SYNC) if e.command == "version")
@@ -268,7 +268,7 @@ def test_any_part_is_what_was_asked_for(tmp_path, wanted, sessions, first, last)
     assert {each["session"] for each in found} <= numbers
 
 
-def test_a_frame_that_is_no_message_of_its_network_is_cut_too(tmp_path):
+def test_a_frame_that_is_not_a_message_of_its_network_is_cut_too(tmp_path):
     """Junk keeps its bytes."""
     path = recorded(tmp_path, [(UP, b"rubbish" * 5 + frame(MAGIC, "ping", bytes(8)))])
     out = tmp_path / "left.pcapng"

@@ -59,7 +59,7 @@ def test_every_session_is_there_as_it_was(tmp_path, paths):
     assert times == sorted(times)
 
 
-def test_what_is_told_of_sessions_is_told_of_the_same(tmp_path):
+def test_events_of_sessions_stay_those_of_the_same_sessions(tmp_path):
     """Who they were between, and how they ended."""
     out = tmp_path / "merged.pcapng"
     became = merged([PROBE], out)
@@ -140,7 +140,7 @@ def test_damage_ends_one_file_alone(tmp_path):
     assert good["raw"] in [each["raw"] for each in found]
 
 
-def test_what_is_no_capture_is_told_at_once(tmp_path):
+def test_what_is_not_a_capture_is_reported_at_once(tmp_path):
     """And nothing is merged."""
     empty = tmp_path / "empty.pcapng"
     empty.write_bytes(b"")

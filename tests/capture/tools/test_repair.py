@@ -165,7 +165,7 @@ def test_damage_of_content_is_damage():
         intact_length(pcapng.spans(io.BytesIO(data)))
 
 
-def test_several_damages_are_each_told():
+def test_several_damages_are_each_reported():
     """What is between them is kept."""
     blocks = ng()
     blocks[3] = blocks[6] = bytes(16)
@@ -186,13 +186,13 @@ def test_without_its_interface_a_section_is_lost_up_to_the_next():
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 24])
-def test_what_is_no_capture_is_refused(size):
+def test_what_is_not_a_capture_is_refused(size):
     """There is nothing to repair."""
     with pytest.raises(CaptureError, match="empty file|not a capture"):
         find_damage(io.BytesIO(b"this is the text of a note"[:size]))
 
 
-def test_a_file_that_grew_meanwhile_is_not_cut(tmp_path):
+def test_a_file_that_grew_in_the_meantime_is_not_cut(tmp_path):
     """Somebody records into it: what looks torn is under way."""
     whole = b"".join(ng())
     path = tmp_path / "live.pcapng"

@@ -91,7 +91,7 @@ def test_a_payload_that_was_read_and_is_wrong_counts_live_too(together):
 
 
 @pytest.mark.slow
-def test_every_beginning_of_a_file_is_told_of(tmp_path):
+def test_every_start_of_a_file_is_reported(tmp_path):
     """As far as it is good, and where that ends."""
     whole = recorded(tmp_path, TALK[:5]).read_bytes()
     path = tmp_path / "cut.pcapng"

@@ -252,7 +252,7 @@ def test_too_many_facts_are_left_out_and_named():
     assert json.loads(text) == {"schema": "lbcproxy/1", "verdict": "drop", "omitted": ["why"]}
 
 
-def test_text_that_is_no_text_does_not_stop_the_recording():
+def test_invalid_text_does_not_stop_the_recording():
     """User agents are made of any bytes."""
     recording = Recording()
     recording.open()
