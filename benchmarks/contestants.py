@@ -158,8 +158,9 @@ def started(contestant: Contestant, upstream: int) -> Iterator[Running]:
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 at which nobody listens, of those no connection is given."""
+    chance = random.SystemRandom()  # others look for one at the same time, with any seed
     while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311  # nothing secret
+        port = chance.randrange(20_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))

@@ -75,10 +75,16 @@ def wait_until(what: str, true: Callable[[], Any], seconds: float = TIMEOUT) -> 
         time.sleep(0.05)
 
 
+_chance = random.SystemRandom()  # pytest-randomly has `random` begin anew with each test
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 at which nobody listens, of those no connection is given."""
+    """Return a port of 127.0.0.1 at which nobody listens, of those no connection is given.
+
+    Tests in other processes look for one at the same time, so each has to draw its own.
+    """
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = _chance.randrange(20_000, 32_000)
         with socket.socket() as probe:
             # As the nodes do it: a port whose last connection lingers is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -12,6 +12,7 @@ import pytest
 
 from lbcproxy.cli import control_client
 from lbcproxy.cli.main import _run
+from tests.nodes import free_port
 from tests.tools import TIMEOUT
 
 
@@ -229,8 +230,7 @@ def test_a_slow_server_is_given_up_after_the_timeout(
 
 def test_a_missing_server_is_reported(tmp_path, capsys):
     """A port, a socket, a file that is none, and a folder."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     file = tmp_path / "file"
     file.write_text("")
     for address in (f"127.0.0.1:{port}", str(tmp_path / "none"), str(file), f"{tmp_path}/"):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.pytest_plugin.projects import outcome
 
-NETWORK = 'pytestmark = pytest.mark.capture(network="lbry-regtest", timeout=5)\n'
+NETWORK = 'pytestmark = pytest.mark.capture(network="lbry-regtest", timeout=60)\n'
 
 
 def script(body: str, fixture: str = "scripted_peer") -> str:
@@ -173,7 +173,7 @@ CLIENT = """
 def test_chain(recorded_node):
     lightclient.fetch_chain(*recorded_node.address)
 
-@pytest.mark.capture("captures/test_it/test_chain.pcapng", timeout=1)
+@pytest.mark.capture("captures/test_it/test_chain.pcapng", timeout=5)
 def test_same(replayed_client, make_scripted_peer):
     peer = make_scripted_peer({config})
     running = replayed_client.run(peer.host, peer.port)

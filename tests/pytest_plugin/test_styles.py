@@ -221,7 +221,7 @@ def test_recording(recorded_node):
     assert "twisted.internet.reactor" not in sys.modules
 """
     )
-    project.config(upstream=upstream.address, timeout=1)
+    project.config(upstream=upstream.address, timeout=5)
     assert outcome(project.run_apart("--record-mode=once")) == {"passed": 2}
 
 

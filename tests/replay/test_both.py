@@ -11,6 +11,7 @@ from lbcproxy.replay import ComparisonReport, ReplayClient, ReplayServer, load
 from tests.nodes import wait_until
 from tests.proxy.loops import Loop
 from tests.replay.conversations import DOWN, write
+from tests.tools import PATIENCE
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
 SYNC = CAPTURES / "lbcd-sync.pcap"
@@ -24,8 +25,8 @@ def played(loop: Loop, client: Path, node: Path) -> ComparisonReport:
             server = ReplayServer(answering, loop.reactor, listen=Endpoint("127.0.0.1", 0))
             where = server.listen()
             try:
-                replay = ReplayClient(loop.reactor, asking, where, timeout=2.0)
-                return await replay.run(deadline=15)
+                replay = ReplayClient(loop.reactor, asking, where, timeout=PATIENCE)
+                return await replay.run(deadline=PATIENCE)
             finally:
                 await server.stop()
 
