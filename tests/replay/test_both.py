@@ -11,7 +11,7 @@ from lbcproxy.replay import ComparisonReport, ReplayClient, ReplayServer, load
 from tests.nodes import wait_until
 from tests.proxy.loops import Loop
 from tests.replay.conversations import DOWN, write
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
 SYNC = CAPTURES / "lbcd-sync.pcap"
@@ -25,8 +25,8 @@ def played(loop: Loop, client: Path, node: Path) -> ComparisonReport:
             server = ReplayServer(answering, loop.reactor, listen=Endpoint("127.0.0.1", 0))
             where = server.listen()
             try:
-                replay = ReplayClient(loop.reactor, asking, where, timeout=PATIENCE)
-                return await replay.run(deadline=PATIENCE)
+                replay = ReplayClient(loop.reactor, asking, where, timeout=TIMEOUT)
+                return await replay.run(deadline=TIMEOUT)
             finally:
                 await server.stop()
 

@@ -33,7 +33,7 @@ from tests.nodes import wait_until
 from tests.peer.builders import Wire, encoded
 from tests.peer.builders import version as greeting
 from tests.replay.recordings import BITCOIN, asks, says, talk, version
-from tests.tools import PATIENCE
+from tests.tools import TIMEOUT
 
 CAPTURES = Path(__file__).parent.parent.parent / "captures"
 SYNC, PROBE = CAPTURES / "lbcd-sync.pcap", CAPTURES / "lbcd-probe.pcap"
@@ -72,7 +72,7 @@ class Client:
             callbacks=self.heard,
         )
         endpoint = TCP4ClientEndpoint(
-            loop.reactor, "127.0.0.1", server.address.port, timeout=PATIENCE
+            loop.reactor, "127.0.0.1", server.address.port, timeout=TIMEOUT
         )
         loop.call(connectProtocol, endpoint, self.peer)
         loop.call(self.peer.when_ready)
