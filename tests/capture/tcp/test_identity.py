@@ -241,3 +241,12 @@ def test_bytes_before_the_answer_to_a_syn_are_not_of_its_connection():
     }
     assert ports.down(0, flags=SYN | ACK) == []
     assert ports.down(1, b"abc") == [Data(2, False, b"abc", 5)]
+
+
+def test_a_syn_is_answered_once():
+    """An answer by another number is a stray, whatever comes of it."""
+    ports = Ports()
+    ports.open(100)
+    assert ports.reassembler.feed(5, Segment(SERVER, CLIENT, 777, 101, SYN | ACK, b"")) == []
+    assert ports.dropped == {DropReason.IGNORED_SYN: (1, 0)}
+    assert ports.current.pending is None

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Packet, Segment
+from lbcproxy.capture.tcp import lookahead
 from lbcproxy.capture.tcp.lookahead import Lookahead
 from lbcproxy.capture.tcp.reassembler import Reassembler
 from lbcproxy.capture.tcp.stream_events import Data, Gap, Opened
@@ -169,3 +170,89 @@ def test_many_connections_at_once_are_each_begun_right():
     for connection in range(1, 41):
         assert stream(events, from_client=True, connection=connection) == b"ab"
         assert stream(events, from_client=False, connection=connection) == b"AB"
+
+
+FAR = 2**20
+"""Bytes that may be captured before their SYN."""
+
+
+@pytest.mark.parametrize(
+    ("syn", "segment", "begins"),
+    [
+        # Of the same side: the byte after the SYN, a keep-alive before it, or what follows soon.
+        (sent(100, flags=SYN), sent(101, b"a"), True),
+        (sent(100, flags=SYN), sent(100, b"a"), True),
+        (sent(100, flags=SYN), sent(99, b"a"), False),
+        (sent(100, flags=SYN), sent(100 + FAR, b"a"), True),
+        (sent(100, flags=SYN), sent(101 + FAR, b"a"), False),
+        (sent(WRAP - 1, flags=SYN), sent(0, b"a"), True),
+        # Of the other side than an answer, which acknowledges its SYN.
+        (answered(500, flags=SYN | ACK, ack=101), sent(101, b"a"), True),
+        (answered(500, flags=SYN | ACK, ack=101), sent(100, b"a"), True),
+        (answered(500, flags=SYN | ACK, ack=101), sent(99, b"a"), False),
+        (answered(500, flags=SYN | ACK, ack=101), sent(100 + FAR, b"a"), True),
+        (answered(500, flags=SYN | ACK, ack=101), sent(101 + FAR, b"a"), False),
+        # Of the other side than a SYN, by what it acknowledges.
+        (sent(100, flags=SYN), answered(9, b"a", ack=101), True),
+        (sent(100, flags=SYN), answered(9, b"a", ack=100), True),
+        (sent(100, flags=SYN), answered(9, b"a", ack=100 + FAR), True),
+        (sent(100, flags=SYN), answered(9, b"a", ack=101 + FAR), False),
+        (sent(100, flags=SYN), answered(9, flags=SYN | ACK, ack=101), True),
+        (sent(100, flags=SYN), answered(9, flags=SYN | ACK, ack=102), False),
+        (sent(100, flags=SYN), answered(9, flags=SYN | ACK, ack=100), False),
+        (sent(100, flags=SYN), answered(9, flags=RST), False),
+        (sent(100, flags=SYN), answered(9, b"a", flags=PSH), True),
+    ],
+)
+def test_a_syn_belongs_to_a_segment_by_their_numbers(syn, segment, begins):
+    """On ports that were used before, the SYN may be of the next connection."""
+    assert lookahead._begins(syn, segment) is begins
+
+
+def test_an_answer_is_read_after_its_syn_though_a_stray_came_before_both():
+    """The numbers of the first segment may be forged, not those of the answer to the SYN."""
+    stray = sent(50_000_000, b"?")
+    answer, syn = answered(500, flags=SYN | ACK, ack=101), sent(100, flags=SYN)
+    after = [sent(101, b"ab"), answered(501, b"cd", ack=103)]
+    events = read([stray, answer, syn, *after])[1]
+    data = [each.data for each in events if isinstance(each, Data)]
+    assert data[-2:] == [b"ab", b"cd"]
+
+
+@pytest.mark.parametrize(("time", "waits"), [(SECOND, True), (SECOND + 1, False)])
+def test_a_packet_waits_a_second_at_most(time, waits):
+    """By the times of the packets."""
+    ahead = Lookahead(lambda segment: False)
+    first, second = sent(103, b"cd"), sent(9_000, b"x", source=Endpoint("10.0.0.9", 50_000))
+    assert list(ahead.feed(Packet(0, 101, b"", 0), first)) == []
+    found = [each for _, each in ahead.feed(Packet(time, 101, b"", 1), second)]
+    assert found == ([] if waits else [first])
+
+
+@pytest.mark.parametrize("count", [256, 257])
+def test_so_many_packets_wait_at_most(count):
+    """However short the time."""
+    ahead = Lookahead(lambda segment: False)
+    found = []
+    for number in range(count):
+        segment = sent(1_000 + number, b"x", source=Endpoint("10.0.0.9", 50_000 + number))
+        found += [each.sequence for _, each in ahead.feed(Packet(1, 101, b"", number), segment)]
+    assert found == [1_000, 1_001][: count - 255]
+    assert len(list(ahead.finish())) == 255
+
+
+@pytest.mark.parametrize(
+    ("segment", "has_begun"),
+    [
+        (sent(100, flags=SYN), True),
+        (answered(500, flags=SYN | ACK), False),
+        (sent(101), True),
+        (sent(101, b"x"), False),
+        (sent(101, flags=FIN | ACK), False),
+        (sent(101, flags=RST), False),
+    ],
+)
+def test_what_need_not_wait(segment, has_begun):
+    """A SYN, an acknowledgment, and whatever is known."""
+    assert Lookahead(lambda segment: False)._has_begun(segment) is has_begun
+    assert Lookahead(lambda segment: True)._has_begun(segment)
