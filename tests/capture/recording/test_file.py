@@ -366,10 +366,12 @@ def test_a_loss_is_written_after_what_came_before_it(tmp_path, lay):
 def test_a_new_file_that_nothing_fits_into_is_deleted(tmp_path, disk, lay):
     """An empty file is not a capture."""
     path = tmp_path / "x.pcapng"
-    file = disk.file(path, fresh=True)
+    file = disk.file(path, fresh=True).open()
+    opened = file._file
     full = lay(FullDisk(0))
     put(disk, file, HEAD)
     assert not path.exists()
+    assert opened.closed
     full.room = 1000
     disk.now += RETRY_INTERVAL
     put(disk, file, b"later", 1)

@@ -718,6 +718,9 @@ def test_what_is_remembered_of_files_is_bounded(tmp_path, monkeypatch):
         scene.wait(1)
     found = [scene.finished.finished_at(path.stat()) for path in paths]
     assert found == [None, 3.0, 2.0, None]
+    scene.finished.add(str(paths[3]))
+    found = [scene.finished.finished_at(path.stat()) for path in paths]
+    assert found == [None, 3.0, None, 4.0]  # the other one was finished again later
     # Those of earlier runs, whose time is impossible, are as old as they are known.
     scene = Ages()
     for path in paths:
