@@ -60,7 +60,7 @@ def nearest_tests(module: Path, root: Path = ROOT) -> Stages:
 
 
 class Trial:
-    """The test files of one change, run one after the other until one fails; quick ones first."""
+    """The tests of one change: some files after the others until one fails."""
 
     def __init__(
         self, source: Source, change: Change, stages: Stages, seconds: Mapping[str, float]
@@ -68,7 +68,7 @@ class Trial:
         self.change = change
         self._data = source.with_change(change)
         self._seconds = seconds
-        self._tests = iter([test for stage in stages for test in sorted(stage, key=self._usual)])
+        self._tests = iter(batches(stages, seconds))
 
     def begin(self, shop: Workshop) -> int:
         """Make the change, start its first tests, and return the id of their process."""
@@ -79,17 +79,33 @@ class Trial:
 
     def go_on(self, failure: str) -> int | None:
         """Start the next tests, if nothing has failed; otherwise undo the change."""
-        test = None if failure else next(self._tests, None)
-        if test is not None:
-            return self._start(test)
+        tests = None if failure else next(self._tests, None)
+        if tests is not None:
+            return self._start(tests)
         self._changed.close()
         return None
 
-    def _start(self, test: Path) -> int:
-        return self.shop.start([test], MIN_TIMEOUT + 5 * self._usual(test))
+    def _start(self, tests: Sequence[Path]) -> int:
+        usual = sum(self._seconds.get(str(test), 0.0) for test in tests)
+        return self.shop.start(tests, MIN_TIMEOUT + 5 * usual)
 
-    def _usual(self, test: Path) -> float:
-        return self._seconds.get(str(test), 0.0)
+
+def batches(stages: Stages, seconds: Mapping[str, float]) -> Iterator[list[Path]]:
+    """Yield the test files that are run together: in each stage quick ones first, several at once.
+
+    A process takes a while to start, and so does a file of which nothing is needed any more.
+    """
+    most = sum(seconds.values()) / 10
+    for stage in stages:
+        batch: list[Path] = []
+        total = 0.0
+        for usual, test in sorted((seconds.get(str(test), 0.0), test) for test in stage):
+            if batch and total + usual > most:
+                yield batch
+                batch, total = [], 0.0
+            batch.append(test)
+            total += usual
+        yield batch
 
 
 def outcomes(trials: Iterable[Trial], shops: Sequence[Workshop]) -> Iterator[tuple[Change, str]]:

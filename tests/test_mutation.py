@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation import nearest_tests
+from tests.mutation import batches, nearest_tests
 from tests.mutation_changes import Equivalent, Source, read_equivalents, sample
 from tests.mutation_workshop import ROOT
 
@@ -118,6 +118,13 @@ def test_tests_that_share_a_word_come_before_the_rest(tmp_path):
         [Path("tests/a/b/test_c.py")],
         [Path("tests/a/test_d.py")],
     ]
+
+
+def test_quick_files_are_run_together_and_before_slow_ones():
+    """Most changes are noticed by one of them."""
+    a, b, c, d = map(Path, "abcd")
+    seconds = {"a": 9.0, "b": 0.5, "c": 0.4, "d": 0.1}
+    assert list(batches([[d], [a, b, c]], seconds)) == [[d], [c, b], [a]]
 
 
 @pytest.mark.slow
