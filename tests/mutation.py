@@ -82,8 +82,12 @@ class Trial:
         tests = None if failure else next(self._tests, None)
         if tests is not None:
             return self._start(tests)
-        self._changed.close()
+        self.undo()
         return None
+
+    def undo(self) -> None:
+        """Undo the change."""
+        self._changed.close()
 
     def _start(self, tests: Sequence[Path]) -> int:
         usual = sum(self._seconds.get(str(test), 0.0) for test in tests)
@@ -127,9 +131,10 @@ def outcomes(trials: Iterable[Trial], shops: Sequence[Workshop]) -> Iterator[tup
                 free.append(trial.shop)
                 yield trial.change, failure
     finally:
-        for pid in running:
+        for pid, trial in running.items():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+            trial.undo()
 
 
 def workshops(
