@@ -22,10 +22,13 @@ class Notices:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.bad: list[str] = []
         self.reader = threading.Event()
 
     def __call__(self, text: str, bad: bool) -> None:
         self.texts.append(text)
+        if bad:
+            self.bad.append(text)
         if text.endswith("has a reader"):
             self.reader.set()
 
@@ -72,6 +75,7 @@ def test_a_pipe_is_written_when_its_reader_comes(pipe, notices):
     thread.join(TIMEOUT)
     assert found == [HEAD + b"".join(b"%04d" % number for number in range(50)) + b"late"]
     assert not file.lost
+    assert notices.bad == []
 
 
 def test_a_pipe_that_is_read_already_is_written_at_once(pipe, notices):
@@ -121,6 +125,7 @@ def test_a_pipe_that_nobody_ever_reads_is_a_loss(pipe, notices):
     assert disk.close(TIMEOUT)
     assert (file.lost.messages, file.lost.size) == (3, 4)
     assert notices.texts[1:] == [f"recording into {pipe} fails: nobody has read it"]
+    assert notices.bad == notices.texts[1:]
     assert file.is_done
     os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))  # lets the thread that waits go
 

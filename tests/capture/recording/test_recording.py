@@ -404,6 +404,24 @@ def test_a_session_whose_observer_failed_stays_open_in_the_file(tmp_path, per):
     recorded.close()
 
 
+def test_endpoints_are_written_again_whatever_ends_a_failure(tmp_path):
+    """The end of another session, say: the file may lack the start of this one."""
+    recorded = RecordedSessions(tmp_path)
+    for number in (1, 2):
+        recorded.start(number)
+    assert recorded.disk.drain(10)
+    recorded.disk.most = 1
+    recorded.receive(1, ping(1))
+    recorded.disk.most = 1 << 20
+    recorded.observer.finished(recorded.sessions[2][1], UP, recorded.now)
+    assert not recorded.recording.last.failing
+    for number in (1, 1, 2):
+        recorded.receive(number, ping(2), DOWN)
+    [file] = recorded.close()
+    data = file.read_bytes()
+    assert [data.count(b"session %d client leg goes on" % number) for number in (1, 2)] == [1, 1]
+
+
 @pytest.mark.parametrize("how", ["close", "leave"])
 def test_what_happens_to_a_session_that_is_not_recorded_any_more(tmp_path, how):
     """It is neither written nor an error."""

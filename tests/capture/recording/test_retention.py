@@ -526,6 +526,17 @@ def test_a_capture_of_others_is_not_ours(tmp_path, data):
     assert scene.tidy() == [path.name]
 
 
+@pytest.mark.parametrize("data", [b"", b"\x1f\x8b half", b"\x1f\x8b\x08\0" + bytes(20), b"x" * 99])
+def test_a_compressed_file_that_cannot_be_read_is_not_ours(tmp_path, data):
+    """Whatever is wrong with it."""
+    scene = Scene(tmp_path, age=1.0)
+    path = scene.path(1, "pcapng.gz")
+    path.write_bytes(data)
+    dated(path, 100)
+    assert scene.tidy() == [path.name]
+    assert scene.notices == []
+
+
 def test_a_capture_with_our_note_is_ours(tmp_path):
     """That is all it takes, so the tests above are about the right thing."""
     scene = Scene(tmp_path, age=1.0)

@@ -284,6 +284,20 @@ def test_a_file_that_cannot_be_written_is_known_at_once(tmp_path, per):
     scene.close()
 
 
+def test_the_next_file_that_cannot_be_written_is_known_at_once_too(tmp_path):
+    """A session that was off goes on in another file."""
+    scene = Scene(tmp_path, on=True, pattern="a/x.pcapng")
+    scene.start(1)
+    scene.switch.turn(False)
+    assert scene.disk.drain(10)
+    (tmp_path / "a").rename(tmp_path / "b")
+    (tmp_path / "a").write_text("")
+    with pytest.raises(CaptureError, match="its folder is a file"):
+        scene.switch.turn(True)
+    assert scene.recording.files == 1
+    assert len(scene.close()) == 1
+
+
 def test_switching_twice_changes_nothing(tmp_path):
     """The session neither begins nor ends again; all that match are counted."""
     scene = Scene(tmp_path, on=True)
