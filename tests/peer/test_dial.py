@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.defer import CancelledError
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError, NoRouteError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TooLate
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 import lbcproxy
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, never_looked_up, reason_of
+from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, never_looked_up, reason_of
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,48 @@ def test_nobody_looks_names_up_in_another_way():
         if ways.search(path.read_text())
     ]
     assert sorted(found) == ["peer/dial.py", "pytest_plugin/network.py"]
+
+
+@pytest.mark.parametrize(
+    ("host", "kind"),
+    [
+        ("1.2.3.4", TCP4ClientEndpoint),
+        ("::1", TCP6ClientEndpoint),
+        ("fe80::1", TCP6ClientEndpoint),
+        ("localhost", HostnameEndpoint),
+        ("1.example", HostnameEndpoint),
+    ],
+)
+def test_an_ip_address_is_not_looked_up(host, kind):
+    """A name is, within the same time."""
+    reactor = MemoryReactorClock()
+    endpoint = client_endpoint(reactor, Endpoint(host, 8333), 5.0)
+    assert type(endpoint) is kind
+    assert endpoint._timeout == 5.0
+    assert endpoint._port == 8333
+    if kind is not HostnameEndpoint:
+        endpoint.connect(Factory())
+        [(given, port, _, timeout, _)] = reactor.tcpClients
+        assert (given, port, timeout) == (host, 8333, 5.0)
+
+
+def test_a_connected_peer_is_the_one_that_was_given():
+    """And Twisted logs nothing of it."""
+    reactor, peer = MemoryReactorClock(), Protocol()
+    connected = connect(client_endpoint(reactor, Endpoint("1.2.3.4", 8333), 5.0), peer)
+    [(_, _, factory, _, _)] = reactor.tcpClients
+    assert not factory._wrappedFactory.noisy
+    factory.doStart()
+    factory.buildProtocol(None).makeConnection(StringTransport())
+    assert connected.result is peer
+
+
+def test_a_reason_ends_without_a_full_stop_and_is_never_empty():
+    """It stands in the middle of a sentence."""
+    assert (
+        reason_of(ConnectError(string="it failed."))
+        == "An error occurred while connecting: it failed"
+    )
+    assert reason_of(OSError("no.")) == "no"
+    assert reason_of(OSError()) == "OSError"
+    assert reason_of(None) == "None"

@@ -369,3 +369,11 @@ def test_the_log_filter_s_former_name_still_works():
     """Plugins that log through it keep working for a release."""
     with pytest.warns(DeprecationWarning, match="LOG_FILTER"):
         assert peer_log.GATE is peer_log.LOG_FILTER
+
+
+def test_a_log_filter_passes_everything_until_it_has_a_level():
+    """Entries about messages are made if the level lets them pass."""
+    new = peer_log.LogFilter()
+    assert (new.level, new.shows_messages) == (LogLevel.debug, True)
+    new.level = LogLevel.info
+    assert (new.level, new.shows_messages) == (LogLevel.info, False)

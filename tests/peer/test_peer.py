@@ -40,5 +40,15 @@ def test_only_what_our_version_says_can_be_shown_otherwise():
     peer = Peer(PeerConfig(network=NETWORK), clock=Clock())
     peer.show(services=9, user_agent_name="other")
     assert peer.config.services == 9
+    assert peer.core.config is peer.config  # so it is in our version
     with pytest.raises(TypeError, match="not in our version: policy, timeouts"):
         peer.show(policy=Policy.STRICT, timeouts=None)
+
+
+def test_the_height_of_a_node_may_be_known_before_its_version():
+    """0 is one."""
+    peer = Peer(PeerConfig(network=NETWORK), clock=Clock())
+    assert peer.snapshot().last_block is None
+    for height, known in ((0, 0), (5, 5), (3, 5)):
+        peer.update_last_block(height)
+        assert peer.snapshot().last_block == known
