@@ -238,3 +238,85 @@ def test_a_reset_may_end_segments_that_do_not_fit():
     assert [type(each) for each in found] == [Gap, Data, Closed]
     assert tap.dropped == {}
     assert tap.reassembler._cost == 0
+
+
+# What no receiver would accept.
+
+
+def test_both_sides_may_open_a_connection():
+    """At the same time (RFC 9293, 3.5)."""
+    tap = Tap(handshake=False)
+    assert tap.up(100, flags=SYN, ack=0) == [Opened(1, CLIENT, SERVER, 5)]
+    assert tap.down(500, flags=SYN, ack=0) == []
+    assert tap.up(101, b"a") == [Data(1, True, b"a", 5)]
+    assert tap.down(501, b"b", ack=102) == [Data(1, False, b"b", 5)]
+
+
+def test_the_answer_to_a_syn_need_not_be_captured():
+    """The client has it, and acknowledges it."""
+    tap = Tap(handshake=False)
+    tap.up(100, flags=SYN, ack=0)
+    tap.up(101, ack=501)
+    assert tap.down(501, b"b", flags=0) == [Data(1, False, b"b", 5)]
+    assert tap.dropped == {}
+
+
+def test_bytes_that_were_acknowledged_long_ago_are_not_the_beginning():
+    """Of a capture that begins in the middle; those of just now may be."""
+    for before, is_beginning in ((1_000_000, False), (60_000, True)):
+        tap = Tap(handshake=False)
+        tap.down(500, b"b", ack=10_000_000)
+        found = tap.up(10_000_000 - before, b"old")
+        assert found == ([Data(1, True, b"old", 5)] if is_beginning else [])
+        assert tap.dropped == ({} if is_beginning else {DropReason.OUTSIDE_WINDOW: (1, 3)})
+
+
+def test_an_empty_segment_shows_where_its_sender_is():
+    """At the next byte of the stream, not where the stray was."""
+    for offset, is_stray in ((0, True), (50, False)):
+        tap = Tap()
+        tap.up(101 + 50 * MIB, b"far")
+        tap.time += SECOND
+        tap.up(101 + offset)
+        tap.time += SECOND + 1
+        tap.down(501, b"b")
+        assert tap.dropped == ({DropReason.OUTSIDE_WINDOW: (1, 3)} if is_stray else {})
+
+
+def test_nothing_comes_after_the_end():
+    """What does is counted; what came before it is passed on."""
+    tap = Tap()
+    assert tap.up(104, flags=FIN | ACK) == []
+    assert tap.up(101, b"abcdef") == [Data(1, True, b"abc", 5), Closed(1, True, False, 5)]
+    assert tap.dropped == {DropReason.AFTER_END: (1, 6)}
+    assert tap.up(104, b"more") == []
+    assert tap.dropped == {DropReason.AFTER_END: (2, 10)}
+
+
+def test_strays_are_bounded():
+    """The oldest is given up."""
+    tap = Tap()
+    for number in range(1, 5):
+        tap.up(101 + number * 50 * MIB, b"x" * number)
+        assert tap.dropped == {}
+    tap.up(101 + 5 * 50 * MIB, b"xxxxx")
+    assert tap.dropped == {DropReason.OUTSIDE_WINDOW: (1, 1)}
+
+
+def test_a_hole_is_given_up_when_too_much_waits_for_it():
+    """More than a window of 16 MiB; nobody has acknowledged anything."""
+    tap = Tap(handshake=False)
+    tap.up(101, b"a")
+    found = [tap.up(103 + number * MIB, bytes(MIB)) for number in range(16)]
+    assert found[:15] == [[]] * 15
+    assert found[15][0] == Gap(1, True, 1, 5)
+    assert len(found[15]) == 17
+
+
+def test_strays_are_counted_when_their_connection_is_reset():
+    """By whichever side."""
+    for reset in (lambda tap: tap.up(101, flags=RST), lambda tap: tap.down(501, flags=RST)):
+        tap = Tap()
+        tap.up(101 + 50 * MIB, b"far")
+        assert [type(each) for each in reset(tap)] == [Closed]
+        assert tap.dropped == {DropReason.OUTSIDE_WINDOW: (1, 3)}
