@@ -114,15 +114,15 @@ def test_lines_are_dropped_and_counted_when_nobody_reads(monkeypatch):
     """`run | less` must not stop the traffic."""
     monkeypatch.setattr("lbcproxy.background.MAX_TEXT", 200_000)
     reading, writing = os.pipe()
-    told: list[str] = []
-    output = TextOutput(writing, "utf-8", told.append, lambda: told.append("gone"))
+    notices: list[str] = []
+    output = TextOutput(writing, "utf-8", notices.append, lambda: notices.append("gone"))
     for _ in range(100):
         output.write("x" * 10_000 + "\n")
     assert output.lost > 0
     assert output.why == "nobody read them in time"
     os.close(reading)
     output.drain(10)
-    assert told == ["Broken pipe", "gone"]
+    assert notices == ["Broken pipe", "gone"]
     assert output.why == "Broken pipe"
     assert 90 < output.lost <= 100  # a pipe holds some
     lost = output.lost
@@ -150,30 +150,30 @@ class FullDisk:
 def test_lines_wait_for_a_full_disk(tmp_path, monkeypatch):
     """They go on in the middle of the line where it was full; none is lost."""
     monkeypatch.setattr("lbcproxy.background.RETRY_INTERVAL", 0.001)
-    told: list[str] = []
+    notices: list[str] = []
     disk = FullDisk(25)
     with (tmp_path / "out").open("wb") as file:
-        output = TextOutput(file.fileno(), "utf-8", told.append, write=disk)
+        output = TextOutput(file.fileno(), "utf-8", notices.append, write=disk)
         lines = [f"line {number}\n" for number in range(100)]
         for line in lines:
             output.write(line)
         assert disk.failed.wait(10)
         disk.room = 1 << 20
         output.drain(10)
-    assert told == ["No space left on device", "it takes lines again"]
+    assert notices == ["No space left on device", "it takes lines again"]
     assert output.lost == 0
     assert (tmp_path / "out").read_text() == "".join(lines)
 
 
 def test_lines_that_found_no_room_in_the_end_are_counted(tmp_path):
     """Whole ones and the one that was cut."""
-    told: list[str] = []
+    notices: list[str] = []
     with (tmp_path / "out").open("wb") as file:
-        output = TextOutput(file.fileno(), "utf-8", told.append, write=FullDisk(25))
+        output = TextOutput(file.fileno(), "utf-8", notices.append, write=FullDisk(25))
         for number in range(10):
             output.write(f"line {number}\n")
         output.drain(10)
-    assert told == ["No space left on device"]
+    assert notices == ["No space left on device"]
     assert (output.lost, output.why) == (7, "No space left on device")
     assert (tmp_path / "out").read_bytes() == b"line 0\nline 1\nline 2\nline"
 

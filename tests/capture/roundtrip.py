@@ -91,12 +91,12 @@ def write_again(path: Path, out: Path, legs: str | None = None) -> Path:
     return write_events(events(open_capture(path)), out, legs)
 
 
-def write_events(told: Iterable[Event], out: Path, legs: str | None = None) -> Path:
+def write_events(happened: Iterable[Event], out: Path, legs: str | None = None) -> Path:
     """Write a capture from events."""
     with out.open("wb") as file:
         router: EventRouter | None = None
         header = SectionHeader()
-        for event in told:
+        for event in happened:
             if isinstance(event, SectionHeader):
                 router, header = None, event
             elif router is None and isinstance(event, SessionStarted):

@@ -106,12 +106,12 @@ def test_tools_keep_it(tmp_path):
     anonymiser = Anonymiser(b"key")
     write_events(anonymiser.apply(events(open_capture(path))), out)
     assert ends_of(out) == bare
-    told = [
+    ends = [
         each.end
         for each in anonymiser.apply(events(open_capture(path)))
         if isinstance(each, SessionEnding)
     ]
-    assert told == bare
+    assert ends == bare
 
 
 def test_info_has_it_as_data_and_in_words(tmp_path):

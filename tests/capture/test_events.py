@@ -124,8 +124,8 @@ def test_long_messages_and_junk_with_verdicts_are_written_again(tmp_path: Path):
         passed(DOWN, ping(7)),
     ]
     path = record(tmp_path / "long.pcapng", steps)
-    told = [(each.verdict, each.raw) for each in open_capture(path)]
-    assert told == [(each.verdict, each.frame) for each in steps]
+    happened = [(each.verdict, each.raw) for each in open_capture(path)]
+    assert happened == [(each.verdict, each.frame) for each in steps]
     again = write_again(path, tmp_path / "again.pcapng")
     assert entries_of(again) == entries_of(path)
     assert legs(again) == legs(path)
@@ -169,8 +169,8 @@ def test_sessions_met_in_their_middle_are_written_again(tmp_path: Path):
     assert [each.from_start for each in started] == [False]
     again = write_again(path, tmp_path / "again.pcapng")
     # Where bytes that are not a message end is known when the next message comes.
-    told = [[each | {"time_ns": None} for each in entries_of(each)] for each in (path, again)]
-    assert told[0] == told[1]
+    happened = [[each | {"time_ns": None} for each in entries_of(each)] for each in (path, again)]
+    assert happened[0] == happened[1]
     assert "the beginning of this message is not in the capture" in str(entries_of(path)[0])
 
 
@@ -192,9 +192,9 @@ def test_the_end_of_a_session_is_read(tmp_path: Path):
             if how == "finish":
                 recorder.finished(session_info(1), UP, 4)
                 recorder.finished(session_info(1), DOWN, 5)
-        told = list(events(open_capture(path)))
+        happened = list(events(open_capture(path)))
         kinds = {"finish": [DirectionClosed, DirectionClosed], "reset": [SessionReset], "": []}[how]
-        assert [type(each) for each in told] == [
+        assert [type(each) for each in happened] == [
             SectionHeader,
             SessionStarted,
             UpstreamConnected,
@@ -202,8 +202,8 @@ def test_the_end_of_a_session_is_read(tmp_path: Path):
             *kinds,
             CaptureSessionEnded,
         ]
-        assert (told[-1].report.how, told[-1].closed) == (end, how != "")
-        assert told[-1].summary.info == session_info(1)
+        assert (happened[-1].report.how, happened[-1].closed) == (end, how != "")
+        assert happened[-1].summary.info == session_info(1)
         assert write_again(path, tmp_path / "again.pcapng").read_bytes() == path.read_bytes()
 
 
@@ -216,14 +216,16 @@ def test_damage_comes_after_all_that_was_before(tmp_path: Path):
     most = 0
     for size in range(600, len(whole), 7):
         cut.write_bytes(whole[:size])
-        told = []
+        happened = []
         try:
             for event in events(open_capture(cut)):
-                told.append(event)
+                happened.append(event)
         except CaptureError as error:
             assert error.offset is not None
             assert error.offset <= size
-        deliveries = [p for each in told if isinstance(each, Delivered) for p in each.deliveries]
+        deliveries = [
+            p for each in happened if isinstance(each, Delivered) for p in each.deliveries
+        ]
         raw = [delivery.raw or delivery.sent for delivery in deliveries]
         assert raw == [each.frame for each in TALK[: len(raw)]]
         assert len(raw) >= most
@@ -258,8 +260,8 @@ def waiting(session: int, number: int, verdict: str = "pass") -> Delivered:
     return Delivered(session_info(session), UP, (Delivery(ping(number), (entry,)),), number)
 
 
-def numbers(told: list) -> list[int]:
-    return [each.deliveries[0].entries[0].number for each in told if isinstance(each, Delivered)]
+def numbers(events: list) -> list[int]:
+    return [each.deliveries[0].entries[0].number for each in events if isinstance(each, Delivered)]
 
 
 def test_other_sessions_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):

@@ -37,10 +37,10 @@ from tests.session.feed import Feed
 from tests.tools import tshark
 
 
-def assert_told(entries: list[Entry], steps: list[Step], *, first: int = 1) -> None:
+def assert_steps_read(entries: list[Entry], steps: list[Step], *, first: int = 1) -> None:
     """Every step is there once, in order, with all that is known of it."""
-    told = [(each.session, each.direction, each.verdict, each.trail, each.raw) for each in entries]
-    assert told == [
+    rows = [(each.session, each.direction, each.verdict, each.trail, each.raw) for each in entries]
+    assert rows == [
         (each.session, each.direction, each.verdict, each.trail, each.frame) for each in steps
     ]
     assert [each.number for each in entries] == list(range(first, first + len(steps)))
@@ -54,7 +54,7 @@ def test_each_message_is_read_once_with_its_verdict(tmp_path: Path, together: bo
     """Both legs are in the file; what passed stands on both, and is one message anyway."""
     path = record(tmp_path / "changed.pcapng", TALK, together=together)
     entries = list(open_capture(path))
-    assert_told(entries, TALK)
+    assert_steps_read(entries, TALK)
     assert {each.session for each in entries} == {1}
     assert [each.error for each in entries] == [None] * len(TALK)
 
@@ -89,7 +89,7 @@ def test_a_message_of_many_packets_has_one_verdict(tmp_path: Path, direction: Di
         passed(direction, ping(4)),
         passed(direction, long(size)),
     ]
-    assert_told(list(open_capture(record(tmp_path / "long.pcapng", steps))), steps)
+    assert_steps_read(list(open_capture(record(tmp_path / "long.pcapng", steps))), steps)
 
 
 def test_what_came_before_the_upstream_connected_is_read(tmp_path: Path):
@@ -114,7 +114,7 @@ def test_a_session_without_an_upstream_is_read(tmp_path: Path):
     """It refused; what the client had said is in the file."""
     steps = [dropped(UP, ping(1)), injected(DOWN, ping(2))]
     path = record(tmp_path / "alone.pcapng", steps, connected=99)
-    assert_told(list(open_capture(path)), steps)
+    assert_steps_read(list(open_capture(path)), steps)
     assert len(legs(path)) == 1
 
 
@@ -125,7 +125,7 @@ def test_sessions_at_the_same_time_keep_their_numbers(tmp_path: Path):
         for each in TALK
         for session in (1, 2, 3)
     ]
-    assert_told(list(open_capture(record(tmp_path / "three.pcapng", steps))), steps)
+    assert_steps_read(list(open_capture(record(tmp_path / "three.pcapng", steps))), steps)
 
 
 def test_a_file_that_was_continued_is_read_through(tmp_path: Path):
@@ -133,9 +133,9 @@ def test_a_file_that_was_continued_is_read_through(tmp_path: Path):
     path = record(tmp_path / "twice.pcapng", TALK)
     record(path, TALK)
     entries = list(open_capture(path))
-    assert_told(entries[: len(TALK)], TALK)
+    assert_steps_read(entries[: len(TALK)], TALK)
     again = [each._replace(session=2) for each in TALK]
-    assert_told(entries[len(TALK) :], again, first=len(TALK) + 1)
+    assert_steps_read(entries[len(TALK) :], again, first=len(TALK) + 1)
 
 
 def test_a_capture_with_changes_may_follow_one_without(tmp_path: Path):
@@ -151,7 +151,7 @@ def test_a_capture_with_changes_may_follow_one_without(tmp_path: Path):
         *(each._replace(session=2) for each in TALK),
         *(each._replace(session=3) for each in plain),
     ]
-    assert_told(entries, wanted)
+    assert_steps_read(entries, wanted)
 
 
 @pytest.mark.parametrize("kind", ["auto", "client", "both"])
@@ -160,7 +160,7 @@ def test_a_relays_capture_tells_each_message_once(tmp_path: Path, kind: str):
     path = tmp_path / "relay.pcapng"
     relayed(path, kind)
     assert len(legs(path)) == 1 + (kind == "both")
-    assert_told(list(open_capture(path)), [passed(UP, ping(1)), passed(DOWN, ping(2))])
+    assert_steps_read(list(open_capture(path)), [passed(UP, ping(1)), passed(DOWN, ping(2))])
 
 
 def relayed(path: Path, kind: str) -> None:
@@ -192,7 +192,7 @@ def test_the_client_leg_alone_is_not_a_lie(tmp_path: Path):
         for each in TALK
         if (raw := each.raw if each.direction is UP else each.sent)
     ]
-    assert_told(list(open_capture(path)), on_wire)
+    assert_steps_read(list(open_capture(path)), on_wire)
     [client] = legs(path)
     assert client == tuple(
         b"".join(each.raw for each in on_wire if each.direction is way) for way in (UP, DOWN)
@@ -226,7 +226,7 @@ def test_any_messages_and_verdicts_are_read_as_recorded(tmp_path_factory, drawn)
     """Whatever is decided of whatever message, in whatever order."""
     steps, _ = drawn
     path = record(tmp_path_factory.mktemp("any") / "any.pcapng", steps)
-    assert_told(list(open_capture(path)), steps)
+    assert_steps_read(list(open_capture(path)), steps)
 
 
 # Wireshark.

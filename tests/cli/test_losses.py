@@ -95,9 +95,9 @@ def test_lost_sessions_and_ends_are_reported(lbcproxy, tmp_path, monkeypatch):
     assert len(listed.out.splitlines()) == 1
     as_lines = lbcproxy("show", path, "-T", "ndjson")
     assert as_lines.err == f"lbcproxy: {words}"
-    told = json.loads(lbcproxy("info", path, "-T", "json").out)
-    assert told["lost"] == {"messages": 51, "bytes": lost.size, "packets": 0}
-    [loss] = told["losses"]
+    notices = json.loads(lbcproxy("info", path, "-T", "json").out)
+    assert notices["lost"] == {"messages": 51, "bytes": lost.size, "packets": 0}
+    [loss] = notices["losses"]
     assert (loss["messages"], loss["bytes"]) == (51, lost.size)
 
 
@@ -132,8 +132,8 @@ def test_a_session_whose_beginning_is_lost_is_one_session(tmp_path, monkeypatch,
     numbers = range(3, 7)
     assert held[1] == [ping(1), *(ping(200 + number) for number in numbers)]
     assert held[2] == [ping(each) for number in numbers for each in (number, 100 + number)]
-    told = {each.number: (each.begun, each.upstream) for each in reports}
-    assert told == {1: (True, "10.0.0.3:9246"), 2: (False, "10.0.0.3:9246")}
+    notices = {each.number: (each.begun, each.upstream) for each in reports}
+    assert notices == {1: (True, "10.0.0.3:9246"), 2: (False, "10.0.0.3:9246")}
 
 
 def test_an_offline_replay_reports_the_same_losses(lbcproxy, tmp_path):
@@ -355,9 +355,9 @@ def test_all_counters_of_an_interface_are_reported(lbcproxy, tmp_path):
 def test_what_is_listed_is_bounded(tmp_path):
     """A file may contain a million of them."""
     path = with_losses(tmp_path / "x.pcapng", *[Lost(messages=1, size=1)] * 500)
-    told = summarise(open_capture(path)).to_dict()
-    assert told["lost"]["messages"] == 500
-    assert len(told["losses"]) == 100
+    notices = summarise(open_capture(path)).to_dict()
+    assert notices["lost"]["messages"] == 500
+    assert len(notices["losses"]) == 100
 
 
 @pytest.mark.parametrize(

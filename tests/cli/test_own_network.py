@@ -63,8 +63,8 @@ def test_a_shared_magic_is_assumed_to_be_bitcoins_with_a_notice(lbcproxy, as_pca
     assert (shown.code, shown.err) == (0, f"lbcproxy: {words}\n")
     [info] = map(json.loads, lbcproxy("info", "-T", "json", path).lines)
     assert (info["networks"], info["assumed"]) == (["bitcoin-regtest"], [words])
-    told = lbcproxy("show", "--network", "litecoin-regtest", path)
-    assert (told.code, told.err) == (0, "")
+    done = lbcproxy("show", "--network", "litecoin-regtest", path)
+    assert (done.code, done.err) == (0, "")
 
 
 @pytest.mark.parametrize(

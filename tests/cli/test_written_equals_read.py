@@ -51,8 +51,8 @@ def convert(
 
 def of_sessions(path: Path, network: str | None) -> list[tuple[object, ...]]:
     """Return the sessions of a capture: who, whether its beginning is there, how it ended."""
-    told = list(events(open_capture(path, network)))
-    begun = {each.info.number: each for each in told if isinstance(each, SessionStarted)}
+    happened = list(events(open_capture(path, network)))
+    begun = {each.info.number: each for each in happened if isinstance(each, SessionStarted)}
     return sorted(
         (
             each.info.number,
@@ -64,7 +64,7 @@ def of_sessions(path: Path, network: str | None) -> list[tuple[object, ...]]:
             each.closed,
             each.report.end,
         )
-        for each in told
+        for each in happened
         if isinstance(each, CaptureSessionEnded)
     )
 
@@ -172,8 +172,8 @@ def test_commands_report_what_they_wrote(
     if name == "core":
         network = next(each["network"] for each in first if each["network"])
     if count or name != "core":
-        told = events(open_capture(out, network))
-        assert sum(each.messages for each in told if isinstance(each, Delivered)) == count
+        happened = events(open_capture(out, network))
+        assert sum(each.messages for each in happened if isinstance(each, Delivered)) == count
 
 
 @pytest.mark.parametrize("name", ["x.pcapng", "x.pcap", "x.ndjson.gz"])

@@ -91,7 +91,7 @@ def both_kinds_of_address_are_kept(firewall: str, folder: Path) -> None:
                     node.sendall(b"here")
                     assert client.recv(4) == b"here"
             asked = f"wants to go to {text}:{port}\n"
-            wait_until("it is told", lambda asked=asked: asked in between.output)
+            wait_until("it is logged", lambda asked=asked: asked in between.output)
 
 
 def who_comes_by_itself_is_refused(folder: Path) -> None:
@@ -99,7 +99,7 @@ def who_comes_by_itself_is_refused(folder: Path) -> None:
     with proxy(folder / "direct") as between:
         with socket.create_connection(("127.0.0.1", between.port), 10) as client:
             assert read_to_end(client) == b""
-        wait_until("it is told", lambda: "refused: " in between.output)
+        wait_until("it is logged", lambda: "refused: " in between.output)
         assert "refused: it came to 127.0.0.1:" in between.output, between.output
 
 

@@ -108,8 +108,8 @@ def test_a_transaction_in_the_mempool_is_reported(pair):
     paid = TxOut(value=value - 10_000, script_pubkey=PAY_TO_ANYONE)
     payment = Tx(version=1, inputs=(spent,), outputs=(paid,), lock_time=0)
     raw = Codec(node.kind.network, 70013, "base").encode(payment)
-    told = node.control("sendrawtransaction", raw.hex())
+    txid = node.control("sendrawtransaction", raw.hex())
     code, found = probe(node, "--mempool")
     assert code == 0
-    assert found["mempool"] == {"count": 1, "transactions": [told]}
-    assert told == display(payment.txid)
+    assert found["mempool"] == {"count": 1, "transactions": [txid]}
+    assert txid == display(payment.txid)

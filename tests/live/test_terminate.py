@@ -109,13 +109,13 @@ def test_what_the_nodes_offered_each_other_went_through(terminated: Terminated):
     assert {entry.verdict for entry in offers} <= {"pass"}
     assert len(offers) == (2 if terminated.kind.node == "btcd" else 0)
     for offer in offers:
-        told = [
+        numbers = [
             entry.number
             for entry in entries
             if (entry.command, entry.direction, entry.verdict)
             == ("verack", offer.direction, "inject")
         ]
-        assert offer.number < min(told)
+        assert offer.number < min(numbers)
 
 
 def test_wireshark_reads_both_legs_without_complaint(terminated: Terminated):

@@ -88,7 +88,7 @@ class Callbacks:
     """
 
     def __init__(self, **on: Any) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.on = on
 
     def __dir__(self) -> Iterable[str]:
@@ -99,18 +99,18 @@ class Callbacks:
             raise AttributeError(name)
 
         def call(peer: Peer, *arguments: Any) -> Any:
-            self.told.append((name, *arguments))
+            self.calls.append((name, *arguments))
             return self.on[name](peer, *arguments) if name in self.on else None
 
         return call
 
     def names(self, *but: str) -> list[str]:
         """Which callbacks were called, in order, without some."""
-        return [words[0] for words in self.told if words[0] not in but]
+        return [words[0] for words in self.calls if words[0] not in but]
 
     def of(self, name: str) -> list[tuple[Any, ...]]:
         """The arguments of each call of one callback."""
-        return [words[1:] for words in self.told if words[0] == name]
+        return [words[1:] for words in self.calls if words[0] == name]
 
 
 class Wired:
@@ -170,7 +170,7 @@ class Wired:
         assert self.peer.is_ready
         self.read()
         self.wire.got = b""
-        self.callbacks.told.clear()
+        self.callbacks.calls.clear()
         return self
 
     def read(self) -> "Wired":
@@ -207,9 +207,9 @@ class Wired:
         return [each.command for each in self._frames()]
 
     @property
-    def told(self) -> list[tuple[Any, ...]]:
+    def calls(self) -> list[tuple[Any, ...]]:
         """The calls of the callbacks."""
-        return self.callbacks.told
+        return self.callbacks.calls
 
     @property
     def closed(self) -> bool:

@@ -260,11 +260,11 @@ def test_other_callbacks_that_fail_cost_no_more(name: str):
 def test_a_defect_at_the_end_is_too_late_to_cost_anything():
     """It is logged, and everyone else has been notified."""
     wired = connect(callbacks=Callbacks(on_disconnected=defect)).shake_hands()
-    told: list[str] = []
-    wired.peer.when_disconnected().addCallback(told.append)
+    calls: list[str] = []
+    wired.peer.when_disconnected().addCallback(calls.append)
     wired.peer.disconnect("enough")
     wired.read()
-    assert told == ["enough"]
+    assert calls == ["enough"]
     assert wired.calls_left == 0
 
 
@@ -377,7 +377,7 @@ def test_no_reason_of_a_users_is_taken_for_a_callback():
 
 def test_a_callback_that_fails_later_is_reported_once_and_ends_what_follows():
     """Whoever waits for the last answer gets the failure."""
-    told: list[str] = []
+    calls: list[str] = []
     waited: Deferred[object] = Deferred()
 
     class Mine:
@@ -385,15 +385,15 @@ def test_a_callback_that_fails_later_is_reported_once_and_ends_what_follows():
             return await waited
 
         def on_pong(self, peer: object, argument: object) -> None:
-            told.append("never")
+            calls.append("never")
 
-    dispatcher = CallbackDispatcher(None, Mine(), lambda name, failure: told.append(name))
+    dispatcher = CallbackDispatcher(None, Mine(), lambda name, failure: calls.append(name))
     answer = dispatcher.run(iter([("on_ping", 1), ("on_pong", 2)]))
     assert isinstance(answer, Deferred)
     failures: list[object] = []
     answer.addErrback(failures.append)
     waited.errback(RuntimeError("a defect"))
-    assert told == ["on_ping"]
+    assert calls == ["on_ping"]
     assert len(failures) == 1
 
 

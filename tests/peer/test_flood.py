@@ -407,13 +407,13 @@ def test_ten_million_things_announced_to_us_leave_nothing():
     wired = connect().shake_hands()
     raw = encoded(Inv(things))
     wired.feed(raw)
-    wired.callbacks.told.clear()
+    wired.callbacks.calls.clear()
     gc.collect()
     before = resident()
     for _ in range(200):
         wired.wire.arrive(raw)
         assert len(wired.callbacks.of("on_inv")) == 1
-        wired.callbacks.told.clear()
+        wired.callbacks.calls.clear()
     assert resident() - before < 64 * MIB
     assert wired.peer.snapshot().received["inv"][0] == 201
     assert not wired.closed

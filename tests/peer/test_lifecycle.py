@@ -26,7 +26,7 @@ class Waiting:
 
     def __init__(self, wired: Wired) -> None:
         self.wired = wired
-        self.told: list[Any] = []
+        self.calls: list[Any] = []
 
     def ready(self, name: str) -> Deferred[Any]:
         return self._add(name, self.wired.peer.when_ready())
@@ -36,8 +36,8 @@ class Waiting:
 
     def _add(self, name: str, deferred: Deferred[Any]) -> Deferred[Any]:
         return deferred.addCallbacks(
-            lambda value: self.told.append((name, value)),
-            lambda failure: self.told.append((name, failure.type)),
+            lambda value: self.calls.append((name, value)),
+            lambda failure: self.calls.append((name, failure.type)),
         )
 
 
@@ -66,15 +66,15 @@ def test_a_peer_that_was_disconnected_before_cuts_its_connection_once(inbound: b
     waiting.gone("gone")
     waiting.ready("ready")
     wired.peer.disconnect("not needed")
-    assert waiting.told == [("ready", PeerClosed), ("gone", "not needed")]
+    assert waiting.calls == [("ready", PeerClosed), ("gone", "not needed")]
     wired.open()
     assert wired.wire.calls.count("abort") == 1
     assert not wired.peer.is_connected
     wired.clock.advance(0)
     assert not wired.peer.is_open
     assert wired.bytes_sent == b""
-    assert wired.callbacks.told == [("on_disconnected", "not needed")]
-    assert waiting.told == [("ready", PeerClosed), ("gone", "not needed")]
+    assert wired.callbacks.calls == [("on_disconnected", "not needed")]
+    assert waiting.calls == [("ready", PeerClosed), ("gone", "not needed")]
 
 
 def test_a_hundred_peers_are_connected_and_disconnected_in_any_order():
@@ -208,9 +208,9 @@ def test_each_waiter_has_a_deferred_of_its_own():
     assert one is not two
     one.cancel()
     wired.shake_hands()
-    assert waiting.told == [("one", CancelledError), ("two", wired.peer), ("three", wired.peer)]
+    assert waiting.calls == [("one", CancelledError), ("two", wired.peer), ("three", wired.peer)]
     waiting.ready("late")
-    assert waiting.told[3:] == [("late", wired.peer)]
+    assert waiting.calls[3:] == [("late", wired.peer)]
     gone = waiting.gone("gone")
     waiting.gone("cancelled").cancel()
     wired.peer.disconnect("why")
@@ -218,7 +218,7 @@ def test_each_waiter_has_a_deferred_of_its_own():
     assert not gone.called
     wired.read()
     waiting.gone("after")
-    assert waiting.told[4:] == [
+    assert waiting.calls[4:] == [
         ("cancelled", CancelledError),
         ("too late", PeerClosed),
         ("gone", "why"),
@@ -235,8 +235,8 @@ def test_a_waiter_may_cancel_another():
     others.append(waiting.ready("two"))
     waiting.ready("three")
     wired.shake_hands()
-    assert [name for name, _ in waiting.told] == ["one", "two", "three"]
-    assert waiting.told[1] == ("two", CancelledError)
+    assert [name for name, _ in waiting.calls] == ["one", "two", "three"]
+    assert waiting.calls[1] == ("two", CancelledError)
 
 
 @EITHER_WAY
@@ -251,11 +251,11 @@ def test_a_connection_lost_in_the_handshake_notifies_everyone(
     waiting = Waiting(wired)
     waiting.gone("gone")
     waiting.ready("ready")
-    wired.peer.queue_message(GetAddr()).addCallback(lambda sent: waiting.told.append(sent))
+    wired.peer.queue_message(GetAddr()).addCallback(lambda sent: waiting.calls.append(sent))
     getattr(wired.wire, how)()
     wired.read()
     why = "connection lost" if how == "reset" else "closed by the node"
-    assert waiting.told == [False, ("ready", PeerClosed), ("gone", why)]
+    assert waiting.calls == [False, ("ready", PeerClosed), ("gone", why)]
     assert wired.calls_left == 0
     assert not wired.peer.is_open
 
@@ -267,7 +267,7 @@ def test_ready_is_reported_before_the_end_even_if_both_come_at_once():
     waiting.gone("gone")
     waiting.ready("ready")
     wired.feed(version(), VerAck(), Ping(1)).read()
-    assert waiting.told == [("ready", wired.peer), ("gone", "at once")]
+    assert waiting.calls == [("ready", wired.peer), ("gone", "at once")]
     assert wired.callbacks.names("on_read", "on_write", "on_message") == [
         "on_version",
         "on_verack",
@@ -299,7 +299,7 @@ def test_the_end_is_reported_once_with_its_reason(end: Any, why: str):
     end(wired)
     wired.read()
     wired.peer.disconnect("and again")
-    assert waiting.told == [("gone", why)]
+    assert waiting.calls == [("gone", why)]
     assert wired.callbacks.of("on_disconnected") == [(why,)]
     assert wired.calls_left == 0
     assert wired.bytes_sent == b""

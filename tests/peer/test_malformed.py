@@ -215,12 +215,12 @@ def test_junk_after_a_message_that_is_still_handled_is_found(policy: Policy):
 
 def seen(wired: Wired) -> tuple[Any, ...]:
     """What a peer did: what it reported, sent and counted."""
-    told = [
+    calls = [
         (name, *(each for each in rest if isinstance(each, int | str | None)))
-        for name, *rest in wired.told
+        for name, *rest in wired.calls
     ]
     snapshot = wired.peer.snapshot()
-    return told, [each.command for each in wired.sent], snapshot.bytes_received, wired.closed
+    return calls, [each.command for each in wired.sent], snapshot.bytes_received, wired.closed
 
 
 STREAM = encoded(version()) + encoded(VerAck()) + encoded(Ping(1)) + encoded(Pong(2))

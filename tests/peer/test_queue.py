@@ -34,13 +34,13 @@ class Fates:
 
     def __init__(self, wired: Wired) -> None:
         self.wired = wired
-        self.told: list[tuple[Any, Any]] = []
+        self.calls: list[tuple[Any, Any]] = []
 
     def queue(self, name: Any, record: Any = None, **options: Any) -> Deferred[bool]:
         deferred = self.wired.peer.queue_message(record or GetAddr(), **options)
         deferred.addCallbacks(
-            lambda sent: self.told.append((name, sent)),
-            lambda failure: self.told.append((name, failure.type)),
+            lambda sent: self.calls.append((name, sent)),
+            lambda failure: self.calls.append((name, failure.type)),
         )
         return deferred
 
@@ -59,11 +59,11 @@ def test_ten_thousand_messages_go_out_in_order():
     fates = Fates(wired)
     for number in range(10_000):
         fates.queue(number, Ping(number + 1))
-    assert 0 < len(fates.told) < 10_000
+    assert 0 < len(fates.calls) < 10_000
     while wired.wire.waiting:
         wired.wire.read(50_000)
     assert nonces(wired) == list(range(1, 10_001))
-    assert fates.told == [(number, True) for number in range(10_000)]
+    assert fates.calls == [(number, True) for number in range(10_000)]
     assert wired.peer.snapshot().queued_bytes == 0
 
 
@@ -73,10 +73,10 @@ def test_a_message_is_reported_sent_when_the_transport_has_it():
     fates = Fates(wired)
     fates.queue("big", big(WATERMARK))
     fates.queue("next")
-    assert fates.told == [("big", True)]
+    assert fates.calls == [("big", True)]
     assert wired.commands == ["alert"]
     wired.read()
-    assert fates.told == [("big", True), ("next", True)]
+    assert fates.calls == [("big", True), ("next", True)]
     assert wired.commands == ["alert", "getaddr"]
 
 
@@ -136,9 +136,9 @@ def test_what_is_queued_before_there_is_a_connection_waits_for_the_handshake(inb
     fates.queue("early", Ping(1))
     wired.peer.queue_inventory(BLOCK)
     wired.open().feed(version())
-    assert fates.told == []
+    assert fates.calls == []
     wired.feed(VerAck())
-    assert fates.told == [("early", True)]
+    assert fates.calls == [("early", True)]
     assert wired.commands == ["version", "verack", "ping", "inv"]
 
 
@@ -164,7 +164,7 @@ def test_a_failed_handshake_notifies_everyone_who_queued(end: Any, inbound: bool
     wired.open()
     fates.queue("during")
     end(wired)
-    assert fates.told == [("before", False), ("during", False)]
+    assert fates.calls == [("before", False), ("during", False)]
     assert "getaddr" not in wired.commands
 
 
@@ -175,14 +175,14 @@ def test_what_is_queued_after_the_end_is_reported_at_once():
     wired.peer.send(big())
     wired.peer.disconnect()
     fates.queue("closing")
-    assert fates.told == [("closing", False)]
+    assert fates.calls == [("closing", False)]
     wired.read()
     assert not wired.wire.connected
     fates.queue("closed")
     wired.peer.send(GetAddr())
     wired.peer.queue_inventory(BLOCK)
     wired.peer.add_known_inventory(BLOCK)
-    assert fates.told == [("closing", False), ("closed", False)]
+    assert fates.calls == [("closing", False), ("closed", False)]
     assert wired.commands == ["alert"]
 
 
@@ -233,7 +233,7 @@ def test_a_callback_of_the_end_may_queue_and_disconnect():
 
     fates.queue("first").addCallback(again)
     wired.peer.disconnect()
-    assert fates.told == [("first", False), ("again", False)]
+    assert fates.calls == [("first", False), ("again", False)]
 
 
 def test_one_who_no_longer_wants_to_know_disturbs_nobody():
@@ -244,7 +244,7 @@ def test_one_who_no_longer_wants_to_know_disturbs_nobody():
     fates.queue("one").cancel()
     fates.queue("two")
     wired.read()
-    assert fates.told == [("one", CancelledError), ("two", True)]
+    assert fates.calls == [("one", CancelledError), ("two", True)]
     assert wired.commands == ["alert", "getaddr", "getaddr"]
 
 
@@ -284,7 +284,7 @@ def test_what_cannot_be_encoded_fails_alone(record: Any, ready: bool):
     fates.queue("good", Ping(3))
     if not ready:
         wired.feed(version(70012), VerAck())
-    assert fates.told == [("bad", BadRecord), ("good", True)]
+    assert fates.calls == [("bad", BadRecord), ("good", True)]
     assert nonces(wired) == [3]
     assert wired.peer.is_ready
 
@@ -303,7 +303,7 @@ def test_bytes_that_wait_are_bounded():
         other.peer.send(big(1 << 16))
         other.read()
     assert wired.closed
-    assert fates.told == [(0, True), *((number, False) for number in range(1, 17))]
+    assert fates.calls == [(0, True), *((number, False) for number in range(1, 17))]
     assert other.peer.is_ready
     assert wired.peer.snapshot().queued_bytes == 0
 
@@ -374,7 +374,7 @@ def test_disconnecting_discards_the_queue():
     fates.queue("waits", Ping(1))
     fates.queue("waits too", Ping(2))
     wired.peer.disconnect()
-    assert fates.told == [("out", True), ("waits", False), ("waits too", False)]
+    assert fates.calls == [("out", True), ("waits", False), ("waits too", False)]
     assert wired.wire.connected
     wired.read()
     assert wired.commands == ["alert"]
@@ -404,7 +404,7 @@ def test_last_words_go_out_after_all_that_waits():
     for number in range(5):
         fates.queue(number, big(WATERMARK))
     wired.feed(frame(MAGIC, "nonsense", b""))
-    assert fates.told == [(number, True) for number in range(5)]
+    assert fates.calls == [(number, True) for number in range(5)]
     wired.read()
     assert wired.commands == ["alert"] * 5 + ["reject"]
     assert not wired.wire.connected
@@ -459,7 +459,7 @@ def test_disconnecting_in_on_write_gives_the_rest_up():
     wired.callbacks.on["on_write"] = lambda peer, size, record: peer.disconnect()
     wired.read()
     assert nonces(wired) == [1]
-    assert sorted(fates.told) == [(0, True), (1, False), (2, False)]
+    assert sorted(fates.calls) == [(0, True), (1, False), (2, False)]
 
 
 def test_inventory_of_the_node_is_not_queued_after_a_reject():

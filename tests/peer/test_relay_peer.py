@@ -17,25 +17,25 @@ class RecordingOwner:
     """An owner that records the events of a peer."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
 
     def peer_connected(self, peer: RelayPeer) -> None:
-        self.told.append(("connected", peer.is_open))
+        self.calls.append(("connected", peer.is_open))
 
     def peer_received(self, peer: RelayPeer, data: bytes) -> None:
-        self.told.append(("received", data))
+        self.calls.append(("received", data))
 
     def peer_finished(self, peer: RelayPeer) -> None:
-        self.told.append(("finished",))
+        self.calls.append(("finished",))
 
     def peer_closed(self, peer: RelayPeer, *, reset: bool) -> None:
-        self.told.append(("closed", reset, peer.is_open))
+        self.calls.append(("closed", reset, peer.is_open))
 
     def peer_full(self, peer: RelayPeer) -> None:
-        self.told.append(("full",))
+        self.calls.append(("full",))
 
     def peer_drained(self, peer: RelayPeer) -> None:
-        self.told.append(("drained",))
+        self.calls.append(("drained",))
 
 
 class Connected:
@@ -49,9 +49,9 @@ class Connected:
         self.peer.makeConnection(self.wire)
 
     @property
-    def told(self) -> list[tuple[Any, ...]]:
+    def calls(self) -> list[tuple[Any, ...]]:
         """The events after the connection was established."""
-        return self.listener.told[1:]
+        return self.listener.calls[1:]
 
     def said(self, *names: str) -> list[str]:
         """Which of these calls the transport got, in order."""
@@ -79,7 +79,7 @@ def test_before_it_is_connected_a_peer_does_nothing():
 def test_a_connected_peer_knows_its_addresses():
     """They name the session in every line and packet."""
     connected = Connected()
-    assert connected.listener.told == [("connected", True)]
+    assert connected.listener.calls == [("connected", True)]
     assert connected.peer.address == ("10.0.0.1", 1)
     assert connected.peer.local_address == ("10.0.0.2", 1)
     assert repr(connected.peer) == "<RelayPeer 10.0.0.1:1>"
@@ -95,7 +95,7 @@ def test_a_peer_works_on_any_transport():
     peer.dataReceived(b"in")
     peer.write(b"out")
     assert wire.value() == b"out"
-    assert listener.told == [("connected", True), ("received", b"in")]
+    assert listener.calls == [("connected", True), ("received", b"in")]
     peer.close()
     assert wire.disconnecting
 
@@ -120,7 +120,7 @@ def test_bytes_go_in_and_out_as_they_are(chunks: list[bytes]):
     connected.wire.arrive(*chunks)
     for chunk in chunks:
         connected.peer.write(chunk)
-    assert connected.told == [("received", chunk) for chunk in chunks]
+    assert connected.calls == [("received", chunk) for chunk in chunks]
     assert connected.wire.waiting == b"".join(chunks)
 
 
@@ -160,10 +160,10 @@ def test_nothing_is_read_while_paused():
     connected = Connected()
     connected.peer.pause("full")
     connected.wire.arrive(b"data")
-    assert connected.told == []
+    assert connected.calls == []
     connected.peer.resume("full")
     connected.wire.deliver()
-    assert connected.told == [("received", b"data")]
+    assert connected.calls == [("received", b"data")]
 
 
 def test_reading_does_not_go_on_after_the_node_s_end():
@@ -173,7 +173,7 @@ def test_reading_does_not_go_on_after_the_node_s_end():
     connected.peer.pause("a")
     connected.peer.resume("a")
     assert connected.said("pause", "resume") == []
-    assert connected.told == [("finished",)]
+    assert connected.calls == [("finished",)]
 
 
 def test_after_the_end_pauses_do_not_touch_the_transport():
@@ -193,9 +193,9 @@ def test_too_much_waiting_is_reported_and_its_end_too():
     connected.peer.write(b"x")
     assert connected.peer.full
     connected.wire.read(WATERMARK)
-    assert connected.told == [("full",)]
+    assert connected.calls == [("full",)]
     connected.wire.read()
-    assert connected.told == [("full",), ("drained",)]
+    assert connected.calls == [("full",), ("drained",)]
     assert not connected.peer.full
 
 
@@ -207,7 +207,7 @@ def test_a_half_close_by_the_node_is_reported_and_writing_goes_on():
     connected = Connected()
     connected.wire.arrive(b"last")
     connected.wire.finish()
-    assert connected.told == [("received", b"last"), ("finished",)]
+    assert connected.calls == [("received", b"last"), ("finished",)]
     assert connected.peer.is_open
     connected.peer.write(b"answer")
     connected.wire.read()
@@ -226,7 +226,7 @@ def test_finish_sends_what_waits_and_goes_on_reading():
     assert len(connected.wire.got) == WATERMARK + 1
     assert connected.said("finish") == ["finish"]
     connected.wire.arrive(b"still heard")
-    assert connected.told[-1] == ("received", b"still heard")
+    assert connected.calls[-1] == ("received", b"still heard")
 
 
 @pytest.mark.parametrize("waiting", [0, 10, WATERMARK + 1])
@@ -239,7 +239,7 @@ def test_close_sends_what_waits_first(waiting: int):
     assert connected.peer.is_open
     connected.wire.read()
     assert len(connected.wire.got) == waiting
-    assert connected.told[-1] == ("closed", False, False)
+    assert connected.calls[-1] == ("closed", False, False)
 
 
 def test_close_after_a_half_close_ends_at_once():
@@ -248,7 +248,7 @@ def test_close_after_a_half_close_ends_at_once():
     connected.peer.finish()
     connected.wire.read()
     connected.peer.close()
-    assert connected.told == [("closed", False, False)]
+    assert connected.calls == [("closed", False, False)]
 
 
 def test_abort_drops_what_waits():
@@ -256,10 +256,10 @@ def test_abort_drops_what_waits():
     connected = Connected()
     connected.peer.write(bytes(10))
     connected.peer.abort()
-    assert connected.told == []
+    assert connected.calls == []
     connected.clock.advance(0)
     assert connected.wire.got == b""
-    assert connected.told == [("closed", True, False)]
+    assert connected.calls == [("closed", True, False)]
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])
@@ -274,7 +274,7 @@ def test_the_end_is_reported_once(how: str):
         getattr(connected.peer, name)()
     connected.peer.write(b"x")
     connected.clock.advance(0)
-    assert [words[0] for words in connected.told] == ["closed"]
+    assert [words[0] for words in connected.calls] == ["closed"]
     assert connected.wire.waiting == b""
 
 
@@ -285,14 +285,14 @@ def test_abort_cuts_a_close_that_waits():
     connected.peer.close()
     connected.peer.abort()
     connected.clock.advance(0)
-    assert connected.told == [("closed", True, False)]
+    assert connected.calls == [("closed", True, False)]
 
 
 def test_a_reset_is_distinguished_from_a_close():
     """What the other leg mirrors depends on it."""
     connected = Connected()
     connected.wire.reset()
-    assert connected.told == [("closed", True, False)]
+    assert connected.calls == [("closed", True, False)]
     assert not connected.peer.is_open
 
 

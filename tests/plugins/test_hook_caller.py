@@ -24,23 +24,23 @@ def sent(host):
 
 def test_an_event_goes_to_every_plugin_that_has_a_hook_for_it():
     """In order; one without the hook, or whose hook fails, is passed over."""
-    told = []
+    calls = []
 
     def fails(self, session):
         raise ValueError("no")
 
     async def waits(self, session, why):
-        told.append(why)
+        calls.append(why)
 
-    first = plugin(on_start=lambda self, session: told.append(session.number))
-    last = plugin(on_start=lambda self, session: told.append(2), on_end=waits)
+    first = plugin(on_start=lambda self, session: calls.append(session.number))
+    last = plugin(on_start=lambda self, session: calls.append(2), on_end=waits)
     pipeline, host = piped(plugin(), plugin(on_start=fails), first, last)
     pipeline._plugins.event("start")
-    assert told == [1, 2]
+    assert calls == [1, 2]
     assert host.complaints == ["plugin Tried: fails failed: no"]
     assert isinstance(host.errors[0], ValueError)
     pipeline.end("over")
-    assert told == [1, 2, "over"]
+    assert calls == [1, 2, "over"]
 
 
 def test_an_async_hook_is_given_the_limit_of_its_plugin():

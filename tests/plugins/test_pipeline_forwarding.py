@@ -176,15 +176,15 @@ def test_a_session_that_breaks_off_drops_what_waits():
 
 def test_plugins_are_notified_of_the_handshake_once():
     """With the message that completes it."""
-    told = []
-    trial = Trial(plugin(on_handshake=lambda self, session: told.append(1)), handshake=False)
+    notified = []
+    trial = Trial(plugin(on_handshake=lambda self, session: notified.append(1)), handshake=False)
     trial.pipeline.check_handshake()
-    assert told == []
+    assert notified == []
     trial._shake_hands(70013)
-    assert told == [1]
+    assert notified == [1]
     trial.pipeline.check_handshake()
     trial.to_upstream(Ping(1))
-    assert told == [1]
+    assert notified == [1]
 
 
 def test_a_session_is_closed_after_the_messages_that_are_sent_with_it():

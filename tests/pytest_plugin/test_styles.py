@@ -144,8 +144,8 @@ class TestNode(TestCase):
     )
     result = project.run_apart()
     assert outcome(result) == {"failed": 2}
-    told = f"no recorded answer: getdata block {'00' * 32}"
-    assert result.stdout.str().count(told) == 2
+    reason = f"no recorded answer: getdata block {'00' * 32}"
+    assert result.stdout.str().count(reason) == 2
 
 
 @pytest.fixture

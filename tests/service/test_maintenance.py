@@ -17,11 +17,11 @@ class Scene:
 
     def __init__(self, folder):
         self.folder = folder
-        self.told = []
+        self.notices = []
         self.now = NOW
         self.seconds = 0.0
         self.work = Maintenance(
-            lambda text, bad: self.told.append(text), lambda: self.now, lambda: self.seconds
+            lambda text, bad: self.notices.append(text), lambda: self.now, lambda: self.seconds
         )
 
     def apply(self, pattern="x-{session}.pcapng", **keeping):
@@ -48,7 +48,7 @@ def test_retention_runs_when_a_file_is_closed_and_on_request(scene):
     assert other.exists()
     scene.work.run_all()
     wait_until("it is gone too", lambda: not other.exists())
-    assert len(scene.told) == 2
+    assert len(scene.notices) == 2
 
 
 def test_without_a_policy_nothing_runs(scene):

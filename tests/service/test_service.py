@@ -186,7 +186,7 @@ def test_other_settings_apply_to_new_sessions(served: Served):
                 echo(second, other_node)
                 with socket.create_connection(("127.0.0.1", main["listen"]), 5) as third:
                     assert third.recv(10) == b""
-    wait_until("it is told", lambda: served.log.count("end: ") == 2)
+    wait_until("it is logged", lambda: served.log.count("end: ") == 2)
     served.stop()
     assert count(served.folder / "x.pcapng") == 4
     assert count(served.folder / "y.pcapng") == 2
@@ -276,7 +276,7 @@ def test_files_that_were_moved_are_reopened(served: Served):
             (served.folder / "x.pcapng").rename(served.folder / "old.pcapng")
             served.hang_up()
             echo(client, node)
-    wait_until("it is told", lambda: "end: " in (served.folder / "log").read_text())
+    wait_until("it is logged", lambda: "end: " in (served.folder / "log").read_text())
     served.stop()
     assert count(served.folder / "old.pcapng") == 2
     assert count(served.folder / "x.pcapng") == 2
@@ -316,7 +316,7 @@ def test_what_has_a_file_of_its_own(served: Served, per: str, files: int):
         for each, server in zip(pair * 2, (one, other) * 2, strict=True):
             with connect(each["listen"], server) as (client, node):
                 echo(client, node)
-    wait_until("it is told", lambda: served.log.count("end: ") == 4)
+    wait_until("it is logged", lambda: served.log.count("end: ") == 4)
     served.stop()
     found = sorted(served.folder.glob("*.pcapng"))
     assert len(found) == files
@@ -390,7 +390,7 @@ def test_a_replaced_recording_is_reopened_too(served: Served):
             (served.folder / "x.pcapng").rename(served.folder / "old.pcapng")
             served.hang_up()
             echo(client, node)
-    wait_until("it is told", lambda: served.log.count("end: ") == 1)
+    wait_until("it is logged", lambda: served.log.count("end: ") == 1)
     served.stop()
     assert count(served.folder / "old.pcapng") == 2
     assert count(served.folder / "x.pcapng") == 2

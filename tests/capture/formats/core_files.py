@@ -63,7 +63,7 @@ def folder(
     return path
 
 
-def told(path: Path) -> list[tuple[Direction, str, int]]:
+def rows_of(path: Path) -> list[tuple[Direction, str, int]]:
     return [
         (each.direction, each.command, each.time_ns // 1_000 - START)
         for each in open_capture(path, BITCOIN)

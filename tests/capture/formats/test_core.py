@@ -21,7 +21,7 @@ from tests.capture.formats.core_files import (
     core_record,
     folder,
     independently,
-    told,
+    rows_of,
 )
 from tests.capture.roundtrip import CAPTURES, converted, entries_of, read_until_error
 
@@ -68,7 +68,7 @@ def test_both_files_are_one_session_in_the_order_of_time(tmp_path: Path, first: 
     pair = (early, late) if first == "received" else (late, early)
     path = folder(tmp_path, *pair)
     for place in (path, path.parent):
-        assert told(place) == [(UP, "version", 0), (DOWN, "version", 10), (UP, "verack", 20)]
+        assert rows_of(place) == [(UP, "version", 0), (DOWN, "version", 10), (UP, "verack", 20)]
         capture = open_capture(place, BITCOIN)
         next(iter(capture))
         [between] = capture.stats.open_sessions.values()
@@ -83,7 +83,7 @@ def test_one_file_alone_is_read_too(tmp_path: Path, which: str, way: Direction):
     path = folder(tmp_path, *((data, None) if which == "received" else (None, data)))
     [file] = path.iterdir()
     wanted = [(way, "version", 0), (way, "ping", 5)]
-    assert told(path) == told(file) == wanted
+    assert rows_of(path) == rows_of(file) == wanted
 
 
 def test_folders_of_many_peers_are_sessions(tmp_path: Path):
@@ -109,7 +109,7 @@ def test_few_peers_are_in_the_order_of_time(tmp_path: Path):
             core_record(START + number + step * 10, b"ping", bytes(8)) for step in range(9)
         )
         folder(tmp_path / "x", data, None, f"10.0.0.{number}_8333")
-    times = [each[2] for each in told(tmp_path / "x" / "message_capture")]
+    times = [each[2] for each in rows_of(tmp_path / "x" / "message_capture")]
     assert times == sorted(times)
     assert len(times) == 45
 
@@ -213,6 +213,6 @@ def test_a_record_is_known_by_what_it_says():
 def test_an_empty_file_beside_the_other_is_nothing(tmp_path: Path):
     """Nothing was sent yet."""
     path = folder(tmp_path, hello(0), b"")
-    assert told(path) == [(UP, "version", 0)]
+    assert rows_of(path) == [(UP, "version", 0)]
     with pytest.raises(CaptureError, match="empty"):
         entries_of(path / "msgs_sent.dat", BITCOIN.id)

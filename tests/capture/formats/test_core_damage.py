@@ -14,7 +14,7 @@ from lbcproxy.capture.reader import events
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction
 from lbcproxy.session.events import SessionStarted
-from tests.capture.formats.core_files import BITCOIN, START, core_record, folder, told
+from tests.capture.formats.core_files import BITCOIN, START, core_record, folder, rows_of
 from tests.capture.roundtrip import FORMATS, converted, entries_of, read_until_error
 from tests.tools import REPOSITORY
 
@@ -239,7 +239,7 @@ def test_a_clock_that_is_set_back_loses_nothing(tmp_path: Path):
     received = version(HOUR) + b"".join(said(HOUR + n * 10) for n in range(5))
     received += b"".join(said(n * 10) for n in range(5))
     path = folder(tmp_path, received, version(HOUR + 5))
-    found = told(path)
+    found = rows_of(path)
     assert [time for way, _, time in found if way is UP] == [
         HOUR,
         *(HOUR + n * 10 for n in range(5)),
@@ -282,9 +282,9 @@ class _Pipe:
 
 def test_a_folder_without_the_other_direction_is_read(tmp_path: Path):
     path = folder(tmp_path, version(0) + said(10), None)
-    assert len(told(path)) == 2
+    assert len(rows_of(path)) == 2
     (path / "msgs_sent.dat").mkdir()
-    assert len(told(path)) == 2
+    assert len(rows_of(path)) == 2
 
 
 @pytest.mark.parametrize(

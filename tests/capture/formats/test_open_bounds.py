@@ -95,8 +95,8 @@ def taken_again(count):
 def test_memory_does_not_grow_with_the_number_of_sessions(tmp_path, said):
     """Neither of open ones nor of those that are over."""
     path = lines(tmp_path / "many.ndjson", itertools.chain([SECTION], said(4_000)))
-    told = events(open_capture(path, "lbry-regtest"))
-    held = held_after((each for each in told if isinstance(each, SessionStarted)), 2_000, 4_000)
+    happened = events(open_capture(path, "lbry-regtest"))
+    held = held_after((each for each in happened if isinstance(each, SessionStarted)), 2_000, 4_000)
     assert held[1] - held[0] < 20_000, held
 
 
@@ -105,16 +105,19 @@ def test_those_that_were_silent_longest_are_let_go(tmp_path):
     said = [SECTION, started(1)]
     for number in range(2, 3 * MOST):
         said += [started(number), ping(number, 1)]
-    told = list(events(open_capture(lines(tmp_path / "x.ndjson", said))))
+    happened = list(events(open_capture(lines(tmp_path / "x.ndjson", said))))
     causes = Counter(
-        each.report.end.cause for each in told if isinstance(each, CaptureSessionEnded)
+        each.report.end.cause for each in happened if isinstance(each, CaptureSessionEnded)
     )
     assert causes[EndCause.SILENT] == 4 * MOST // 2
     [first] = [
-        each for each in told if isinstance(each, CaptureSessionEnded) and each.info.number == 1
+        each for each in happened if isinstance(each, CaptureSessionEnded) and each.info.number == 1
     ]
     assert first.report.end.cause is EndCause.OPEN
-    assert sum(len(each.deliveries) for each in told if isinstance(each, Delivered)) == 3 * MOST - 2
+    assert (
+        sum(len(each.deliveries) for each in happened if isinstance(each, Delivered))
+        == 3 * MOST - 2
+    )
 
 
 def test_what_comes_of_it_later_is_not_lost(tmp_path):

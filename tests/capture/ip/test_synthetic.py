@@ -32,7 +32,7 @@ NAMES = [
 ]
 
 
-def told(path: Path, network: str) -> list[tuple[str, str, int, bytes]]:
+def messages_of(path: Path, network: str) -> list[tuple[str, str, int, bytes]]:
     return [
         (each.direction.value, each.command, each.time_ns // 1_000, each.payload)
         for each in open_capture(path, network)
@@ -67,10 +67,10 @@ def core_folder(tmp_path: Path, host: str) -> Path:
 def test_messages_and_names_of_any_peer_come_back(tmp_path: Path, host: str, name: str):
     """Peers on Tor at the default port lost most of their messages on the way to a pcapng."""
     folder = core_folder(tmp_path, host)
-    wanted = told(folder, "bitcoin-mainnet")
+    wanted = messages_of(folder, "bitcoin-mainnet")
     assert len(wanted) == 14
     out = converted(folder, tmp_path / "out", name, "bitcoin-mainnet")
-    assert told(out, "bitcoin-mainnet") == wanted
+    assert messages_of(out, "bitcoin-mainnet") == wanted
     if "pcap" not in name or "pcapng" in name:
         node = Endpoint("0.0.0.0", 8333)  # what Core's files know of the node
         assert ends(out, "bitcoin-mainnet") == {(node, Endpoint(host, 8333))}
@@ -79,13 +79,13 @@ def test_messages_and_names_of_any_peer_come_back(tmp_path: Path, host: str, nam
 def test_the_case_of_the_report(tmp_path: Path):
     """A folder of an onion peer: 14 messages, through every format and back."""
     path = REPOSITORY / "tests" / "cases" / "core_onion"
-    wanted = told(path, "bitcoin-mainnet")
+    wanted = messages_of(path, "bitcoin-mainnet")
     assert len(wanted) == 14
     for number, name in enumerate(FORMATS):
         out = converted(path, tmp_path / str(number), name, "bitcoin-mainnet")
-        assert told(out, "bitcoin-mainnet") == wanted, name
+        assert messages_of(out, "bitcoin-mainnet") == wanted, name
         back = converted(out, tmp_path / f"{number}-back", "core/", "bitcoin-mainnet")
-        assert told(back, "bitcoin-mainnet") == wanted, name
+        assert messages_of(back, "bitcoin-mainnet") == wanted, name
         if "pcapng" in name or "pcap" not in name:
             assert [each.name for each in back.iterdir()] == [f"{ONION}_8333"]
 

@@ -288,11 +288,11 @@ def test_anyone_who_asks_learns_which_session_goes_on():
     for known in (True, False):
         reading = Reading()
         reading.session.session.info = INFO if known else None
-        told = []
-        reading.parts.on_continued = lambda *each, told=told: told.append(each)
+        notified = []
+        reading.parts.on_continued = lambda *each, notified=notified: notified.append(each)
         reading.opened(4, {"continued": True})
         reading.opened(5, {}, Leg.UPSTREAM)
-        assert told == ([(Path("a-2.pcapng"), 1, INFO)] if known else [])
+        assert notified == ([(Path("a-2.pcapng"), 1, INFO)] if known else [])
 
 
 def test_after_a_part_others_may_continue_its_sessions():

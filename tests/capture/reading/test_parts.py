@@ -129,7 +129,7 @@ def test_a_capture_cut_into_files_anywhere(tmp_path, path, count):
     )
 
 
-def rotated(told, folder, every):
+def rotated(happened, folder, every):
     """Write events into files of some events each, as a recording that is rotated."""
     folder.mkdir()
     header, recorder, count, paths, file = SectionHeader(), None, 0, [], None
@@ -139,7 +139,7 @@ def rotated(told, folder, every):
             return recorder.session_started(info)
 
     router = EventRouter(Newest())
-    for event in told:
+    for event in happened:
         if isinstance(event, SectionHeader):
             header = event
             continue

@@ -174,9 +174,9 @@ def test_the_next_file_of_a_rotation_never_opens_what_is_there(tmp_path):
     """Its suffix is ours though the name is not."""
     (tmp_path / "x-2.pcapng").symlink_to(tmp_path / "victim")
     disk = Background(1 << 24)
-    told = []
-    first = CaptureFile(str(tmp_path / "x.pcapng"), disk, told.append).open()
-    second = CaptureFile(str(tmp_path / "x.pcapng"), disk, told.append, fresh=True).open()
+    notices = []
+    first = CaptureFile(str(tmp_path / "x.pcapng"), disk, notices.append).open()
+    second = CaptureFile(str(tmp_path / "x.pcapng"), disk, notices.append, fresh=True).open()
     assert second.path == str(tmp_path / "x-3.pcapng")
     assert not (tmp_path / "victim").exists()
     first.close()
