@@ -166,6 +166,13 @@ def test_claims_of_a_transaction_carry_ids_in_display_order():
     [(txid, new), (_, update)] = claims_of((tx,))
     assert txid == tx.txid[::-1].hex()
     assert (new.output, new.amount, new.name) == (1, 5, "name")
+    assert new.to_dict() == {
+        "kind": "claim",
+        "name": "name",
+        "claim_id": new.claim_id,
+        "value": new.value.hex(),
+    }
+    assert msgspec.structs.replace(new, value=None).to_dict()["value"] is None
     assert new.claim_id == new_claim_id(tx.txid, 1)[::-1].hex()
     assert update.claim_id == CLAIM_ID[::-1].hex()
 

@@ -2,6 +2,7 @@
 
 from typing import Annotated, ClassVar
 
+import msgspec
 import pytest
 from construct import Bytes, Int8ul, this
 from hypothesis import HealthCheck, given, settings
@@ -197,6 +198,24 @@ def test_auto_takes_base_only_if_it_uses_every_byte():
     witness = wire.Codec(LBRY).encode(WITNESS_TX)
     with pytest.raises(wire.BadPayload):
         auto.decode("tx", witness[:-1])
+
+
+def test_auto_says_of_what_neither_encoding_fits_what_the_witness_encoding_says():
+    """It is the one that nodes use."""
+    for payload in (b"\1\0\0\0", b"\1\0\0\0\1" + bytes(36)):
+        words = []
+        for encoding in ("auto", "witness"):
+            with pytest.raises(wire.BadPayload) as caught:
+                wire.Codec(LBRY, encoding=encoding).decode("tx", payload)
+            words.append(str(caught.value))
+        assert words[0] == words[1]
+
+
+def test_auto_keeps_what_trails_a_transaction_that_only_the_witness_encoding_reads():
+    """Base would have to use every byte."""
+    witness = wire.Codec(LBRY).encode(WITNESS_TX)
+    found = wire.Codec(LBRY, encoding="auto").decode("tx", witness + b"xy")
+    assert found == msgspec.structs.replace(WITNESS_TX, trailing=b"xy")
 
 
 def test_auto_reads_a_base_transaction_without_inputs():

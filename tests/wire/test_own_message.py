@@ -105,6 +105,41 @@ def test_what_is_wrong_is_refused_with_its_place(engine, payload, where):
     assert caught.value.where == where
 
 
+class Lines(wire.MessageRecord, frozen=True, gc=False):
+    """A message with a field whose size construct does not know before it has read it."""
+
+    command: ClassVar[str] = "x-lines"
+
+    height: UInt32
+    text: Annotated[str, construct.CString("ascii")]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_field_of_unknown_size_that_is_cut_off(engine):
+    """It cannot be said how many bytes are missing, but how many there are."""
+    wire.register(Lines)
+    try:
+        codec = wire.Codec(NETWORK, engine=engine)
+        assert codec.decode("x-lines", b"\1\0\0\0abc\0") == Lines(1, "abc")
+        with pytest.raises(wire.BadPayload) as caught:
+            codec.decode("x-lines", b"\1\0\0\0abc")
+    finally:
+        registry._records().pop(Lines.command)
+    assert caught.value.what == "the payload ends 3 bytes after the beginning of the field"
+    assert (caught.value.where, caught.value.offset) == ("text", 4)
+    assert caught.value.cut_short
+
+
+def test_an_annotation_without_an_encoding_is_refused():
+    """A user is told which one, when the message is first used."""
+
+    class Plain(wire.Record, frozen=True, gc=False):
+        number: int
+
+    with pytest.raises(TypeError, match="does not define an encoding"):
+        Plain.schema.fields  # noqa: B018
+
+
 def test_both_engines_make_the_same_of_it(count):
     """Cut at every byte, changed at random, and with wrong values put in."""
     require_native()
