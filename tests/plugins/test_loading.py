@@ -245,11 +245,16 @@ def test_a_helper_that_is_new_is_found(tmp_path):
 
 def test_a_file_that_fails_leaves_no_module(tmp_path):
     """Neither its own nor those of its helpers."""
-    before = set(sys.modules)
+    before = plugin_modules()
     (tmp_path / "helper.py").write_text("")
     with pytest.raises(BadPlugin):
         loaded(written(tmp_path, "from . import helper\n1 / 0"))
-    assert set(sys.modules) - before == set()
+    assert plugin_modules() == before
+
+
+def plugin_modules():
+    """Return the names of the modules of plugins and their helpers."""
+    return {name for name in sys.modules if name.startswith("lbcproxy_plugin_")}
 
 
 def test_after_a_failed_reload_the_annotations_of_the_loaded_plugin_are_still_known(tmp_path):
