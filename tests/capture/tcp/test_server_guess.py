@@ -27,6 +27,8 @@ def is_answer(guess, source, target, data=b""):
         # A port below the ephemeral ports.
         (32_767, 32_768, b"", True),
         (32_768, 32_767, b"", False),
+        (32_767, 32_768, version(), True),
+        (32_768, 40_000, version(), False),
         # Who sends its version first.
         (40_000, 40_001, version(), False),
         (40_000, 40_001, ping(), True),
