@@ -332,6 +332,8 @@ def test_a_stream_may_continue_at_a_group(first):
     assert half.offset_of(start) == half.next == 3
     assert (half.acknowledged, half.edge, half.grace, half.pending_reset) == (3, None, None, None)
     assert not half.repeats(0, b"xyz")
+    half.deliver(b"new", 6, 3 + SEGMENT_COST)
+    assert half.repeats(3, b"xyz")
 
 
 def test_a_scale_that_is_not_there_is_not_one_of_zero():
