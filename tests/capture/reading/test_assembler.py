@@ -308,3 +308,25 @@ def test_a_session_is_started_once():
     assert kinds(found) == ["SessionStarted", "Delivered"]
     assert isinstance(found[0], SessionStarted)
     assert kinds(reading.feed(Data(1, True, block(30), 3))) == ["Delivered"]
+
+
+def test_comments_that_nobody_would_read_are_counted():
+    """Of a message in many packets, say."""
+    reading = Reading()
+    reading.packet(SYN)
+    for number in range(3):
+        part = block(500)[number * 100 : number * 100 + 100]
+        reading.packet(ACK | PSH, part, sequence=2 + number * 100, comments=("c",) * 40)
+    assert dict(reading.stats.not_kept) == {"comments of packets": 20}
+    found = reading.packet(ACK | PSH, block(500)[300:], sequence=302)
+    assert len(found[-1].deliveries[0].entries[0].comments) == 100
+    assert dict(reading.stats.not_kept) == {"comments of packets": 20}
+
+
+def test_comments_without_a_message_are_counted_at_the_end():
+    """Nothing takes them."""
+    reading = Reading(network=None)
+    reading.packet(SYN)
+    reading.packet(ACK | PSH, b"SSH-2.0", sequence=2, comments=("a", "b"))
+    list(reading.assembler.finish())
+    assert dict(reading.stats.not_kept) == {"comments of packets": 2}

@@ -256,3 +256,11 @@ def test_what_need_not_wait(segment, has_begun):
     """A SYN, an acknowledgment, and whatever is known."""
     assert Lookahead(lambda segment: False)._has_begun(segment) is has_begun
     assert Lookahead(lambda segment: True)._has_begun(segment)
+
+
+def test_an_answer_alone_is_the_beginning_if_its_numbers_say_so():
+    """That of another connection on the same ports stays where it is."""
+    answer = answered(500, flags=SYN | ACK, ack=101)
+    assert read([sent(101, b"ab"), answer])[0] == [answer, sent(101, b"ab")]
+    stray = sent(50_000_000, b"ab")
+    assert read([stray, answer])[0] == [stray, answer]
