@@ -126,6 +126,8 @@ class PeerCore:
             return [Read(size, message, error), *self._unknown(message, error, now)]
         read = Read(size, message, message.error)
         if message.error is not None:
+            if (accepted := self.receiver.without_excess(message)) is not None:
+                return [Read(size, message, None), *self._accept(accepted, now)]
             cut_short = message.frame_error is None and message.cut_short
             return [read, *self._malformed(message, message.error, now, cut_short=cut_short)]
         return [read, *self._accept(message, now)]
@@ -261,8 +263,6 @@ class PeerCore:
     ) -> list[Effect]:
         """React to a message that cannot be decoded, or to bytes that are none (M1 to M8)."""
         if self.handshake.phase is not Phase.DONE:
-            if message is not None and self.handshake.is_long_verack(message):
-                return self._accept(message, now)
             command = "version" if message is None else message.command
             return self._respond(self.handshake.unreadable(command, error), now)
         ignored = "" if message is None or self.handshake.strict else message.command

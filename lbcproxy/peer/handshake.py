@@ -14,7 +14,6 @@ import msgspec
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.config import PeerConfig, Policy
-from lbcproxy.session import Message
 from lbcproxy.wire.messages.handshake import NetAddress, SendAddrV2, Service, VerAck, Version
 from lbcproxy.wire.messages.reject import Reject, RejectCode
 from lbcproxy.wire.record import MessageRecord
@@ -127,15 +126,6 @@ class Handshake:
     def is_too_late(self, command: str) -> bool:
         """Whether a command after the handshake ends the connection."""
         return not self.strict and command in TOO_LATE
-
-    def is_long_verack(self, message: Message) -> bool:
-        """Whether a message is the `verack` we wait for, with bytes after it, as Core accepts."""
-        return (
-            not self.strict
-            and self.phase is Phase.AWAIT_VERACK
-            and message.command == "verack"
-            and message.frame_error == message.codec.refusal("verack", message.length)
-        )
 
     def may_offer(self, command: str) -> bool:
         """Whether a feature can still be offered to the node."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from lbcproxy.peer.config import PeerConfig
+import msgspec
+
+from lbcproxy.peer.config import PeerConfig, Policy
 from lbcproxy.peer.statistics import Counters
 from lbcproxy.session import Direction, Message
-from lbcproxy.wire import Codec, Frame, Framer, Junk
+from lbcproxy.wire import BadPayload, Codec, Frame, Framer, Junk, UnknownCommand
+from lbcproxy.wire.envelope import checksum, unpack
 
 __all__ = ["MessageReceiver"]
 
@@ -27,6 +30,7 @@ class MessageReceiver:
         wall: Callable[[], float],
     ) -> None:
         self._network = config.network
+        self._strict = config.policy is Policy.STRICT
         self._counters = counters
         self._direction = direction
         self._wall = wall
@@ -77,6 +81,26 @@ class MessageReceiver:
             return item
         self._counters.received(item.command, len(item.raw), self._wall())
         return Message(item.command, self._direction, item.raw, self._codec, error=item.error)
+
+    def without_excess(self, message: Message) -> Message | None:
+        """Return a too long message as a tolerant peer takes it: without what follows its fields.
+
+        Bitcoin Core ignores that. None if it is not too long, if anything else is wrong with it,
+        for a `version`, and for a strict peer.
+        """
+        if self._strict or message.command == "version":
+            return None
+        header, payload = unpack(message.raw), message.payload
+        if header.checksum != checksum(payload):
+            return None
+        try:
+            record = self._codec.decode_start(message.command, payload)
+        except (BadPayload, UnknownCommand):
+            return None
+        if not record.trailing:
+            return None
+        record = msgspec.structs.replace(record, trailing=b"")
+        return Message.of(record, message.direction, self._codec)
 
     def clear(self) -> None:
         """Discard everything."""

@@ -41,6 +41,9 @@ class Bridged(msgspec.Struct, frozen=True):
 def bridge(message: Message, source: Peer, target: Peer) -> Bridged:
     """Return the frame to send to `target` for a message from `source`."""
     record = message.record
+    if record is None and message.error is not None:
+        accepted = source.core.receiver.without_excess(message)
+        record = None if accepted is None else accepted.record
     if record is None:
         return Bridged(message.raw)
     if isinstance(record, AddrV2) and not target.core.handshake.wants_addrv2:

@@ -9,7 +9,7 @@ from lbcproxy.wire.errors import BadPayload, BadRecord, UnknownCommand
 from lbcproxy.wire.partial import Partial
 from lbcproxy.wire.record import MessageRecord
 from lbcproxy.wire.registry import record_of
-from lbcproxy.wire.rules import MAX_PAYLOAD, Chain, Params, bound
+from lbcproxy.wire.rules import MAX_CORE_PAYLOAD, MAX_PAYLOAD, Chain, Params, bound
 
 __all__ = ["Codec"]
 
@@ -75,6 +75,25 @@ class Codec:
         if self.encoding == "auto" and command in WITH_TRANSACTIONS:
             return self._decode_auto(record, payload)
         return self._decode(record, payload, self.params)
+
+    def decode_start(self, command: str, payload: bytes) -> MessageRecord:
+        """Return the record at the start of a payload that is longer than the command allows.
+
+        Bitcoin Core reads the fields and ignores what follows. That is in `trailing` here.
+
+        Raises:
+            BadPayload: If the fields are invalid, or Core takes no payload that is so long.
+            UnknownCommand: If there is no record for the command.
+        """
+        record = record_of(command)
+        if record is None:
+            raise UnknownCommand(f"unknown command {command!r}")
+        refusal = self.refusal(command, 0)
+        if refusal is None and len(payload) > MAX_CORE_PAYLOAD:
+            refusal = f"{len(payload)} bytes, at most {MAX_CORE_PAYLOAD} allowed"
+        if refusal is not None:
+            raise BadPayload(refusal)
+        return self._decode(record, bytes(payload), self.params)
 
     def partial(self, command: str, payload: bytes) -> Partial | None:
         """Return the fields before the error, for a payload that `decode` rejects.

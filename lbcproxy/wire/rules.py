@@ -14,6 +14,7 @@ import msgspec
 
 __all__ = [
     "ANY_CHAIN",
+    "MAX_CORE_PAYLOAD",
     "MAX_PAYLOAD",
     "ByChain",
     "ByVersion",
@@ -26,6 +27,9 @@ __all__ = [
 
 MAX_PAYLOAD = 33_554_432
 """The largest payload of any command, in bytes (lbcd and btcd, `wire/message.go`)."""
+
+MAX_CORE_PAYLOAD = 4_000_000
+"""The same in Bitcoin Core (`MAX_PROTOCOL_MESSAGE_LENGTH`)."""
 
 
 class ChainRules(msgspec.Struct, frozen=True, kw_only=True):

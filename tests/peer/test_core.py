@@ -271,7 +271,7 @@ def test_a_message_of_the_handshake_that_cannot_be_decoded():
     """A `version` ends the connection, another is ignored; junk counts as a `version`."""
     core = Tried()
     core.arrive(version(70013))
-    bad = frame(MAINNET.magic, "sendaddrv2", b"x")
+    bad = frame(MAINNET.magic, "feefilter", b"x")
     effects = core.arrive(bad)
     assert kinds(effects) == [Read, Log]
     assert not core.closed

@@ -16,9 +16,6 @@ from lbcproxy.peer.handshake import (
     make_version,
     min_version,
 )
-from lbcproxy.session import Direction, Message
-from lbcproxy.wire.codec import Codec
-from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.compact_blocks import SendCmpct
 from lbcproxy.wire.messages.handshake import NetAddress, SendAddrV2, VerAck, WtxidRelay
 from lbcproxy.wire.messages.reject import Reject, RejectCode
@@ -123,27 +120,6 @@ def test_what_a_strict_peer_knows_and_how_it_reads():
     assert strict.knows("ping")
     assert (some.encoding(0), some.encoding(WITNESS)) == ("auto", "auto")
     assert (strict.encoding(0), strict.encoding(WITNESS | 1)) == ("base", "witness")
-
-
-def verack(payload: bytes, command: str = "verack", *, spoilt: bool = False) -> Message:
-    """Return a `verack` with a payload."""
-    raw = bytearray(frame(MAINNET.magic, command, payload))
-    raw[20] ^= spoilt
-    error = "bad checksum" if spoilt else None
-    codec = Codec(MAINNET, 70013, "auto")
-    error = error or (codec.refusal("verack", len(payload)) if command == "verack" else None)
-    return Message(command, Direction.TO_CLIENT, bytes(raw), codec, error=error)
-
-
-def test_a_verack_with_a_payload_is_one_where_it_is_awaited():
-    """As Bitcoin Core accepts it; with a wrong checksum it is not."""
-    long = verack(b"more")
-    assert long.frame_error
-    assert awaiting_verack().is_long_verack(long)
-    assert not awaiting_verack(strict=True).is_long_verack(long)
-    assert not handshake().is_long_verack(long)
-    assert not awaiting_verack().is_long_verack(verack(b"more", spoilt=True))
-    assert not awaiting_verack().is_long_verack(verack(b"", "zebra"))
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,18 @@ PLACES = [("mainnet", "127.0.0.1"), ("regtest", "localhost"), ("regtest", "127.0
 PLACES += [("regtest", "127.0.0.2"), ("regtest", "::1")]
 
 
-@BOTH
+TOO_LONG = ("over its maximum", "verack with payload")
+"""What a tolerant peer takes, as Core does, which ignores what follows the fields."""
+
+
 @pytest.mark.parametrize(("place", "host"), PLACES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "policy"),
+    [
+        *((kind, STRICT) for kind in KINDS),
+        *((kind, TOLERANT) for kind in KINDS if kind not in TOO_LONG),
+    ],
+)
 def test_what_is_malformed_ends_the_connection_but_for_a_neighbour_on_regtest(
     kind: str, place: str, host: str, policy: Policy
 ):
@@ -340,6 +349,21 @@ def test_trailing_bytes_are_taken_and_kept():
     ((message,),) = wired.callbacks.of("on_message")
     assert message.raw == raw
     assert message.record.trailing == b"more"
+
+
+@pytest.mark.parametrize("number", [70013, 70016])
+def test_a_tolerant_peer_takes_a_message_without_what_follows_its_fields(number: int):
+    """As Core does; the message that `on_read` gets is what was received, and has the error."""
+    config = msgspec.structs.replace(CONFIG, policy=TOLERANT, protocol_version=number)
+    wired = connect(config).shake_hands(number)
+    raw = frame(MAGIC, "ping", bytes(8) + b"more")
+    wired.feed(raw)
+    assert wired.sent == [Pong(0)]
+    ((message,),) = wired.callbacks.of("on_message")
+    assert message.record == Ping(0)
+    ((size, read, error),) = wired.callbacks.of("on_read")
+    assert (size, read.raw, error) == (len(raw), raw, None)
+    assert read.error == "12 bytes, at most 8 allowed for ping"
 
 
 def test_what_cannot_be_read_reaches_no_callback_but_on_read():

@@ -7,6 +7,7 @@ from lbcproxy.peer.statistics import Counters
 from lbcproxy.session import Direction, Message
 from lbcproxy.wire import Junk
 from lbcproxy.wire.envelope import frame
+from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import Ping
 from tests.peer.builders import CONFIG, MAINNET, NOW, encoded
 
@@ -126,3 +127,57 @@ def test_a_message_of_the_handshake_is_small(before: bytes, size: int, refused: 
     ready = Tried()
     ready.take(big(size))
     assert not ready.pending
+
+
+def received(raw: bytes) -> Message:
+    """Return what a receiver makes of a frame."""
+    receiver = Tried()
+    receiver.take(raw)
+    message = receiver.next()
+    assert isinstance(message, Message)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("command", "fields"),
+    [
+        ("ping", bytes(8)),
+        ("feefilter", bytes(8)),
+        ("mempool", b""),
+        ("sendheaders", b""),
+        ("getaddr", b""),
+        ("verack", b""),
+        ("filterclear", b""),
+        ("getcfcheckpt", bytes(33)),
+        ("inv", encoded(Inv((InventoryVector(1, bytes(32)),) * 50_000))[24:]),
+    ],
+)
+def test_what_follows_the_fields_can_be_left_out(command: str, fields: bytes):
+    """As Bitcoin Core does, up to 4,000,000 bytes; the message itself keeps its error."""
+    whole = frame(CONFIG.network.magic, command, fields)
+    message = received(frame(CONFIG.network.magic, command, fields + bytes(10)))
+    assert message.error is not None
+    accepted = Tried().without_excess(message)
+    assert accepted is not None
+    assert (accepted.command, accepted.direction, accepted.raw) == (command, DOWN, whole)
+    assert accepted.error is None
+    longest = received(frame(CONFIG.network.magic, command, fields.ljust(4_000_000)))
+    assert Tried().without_excess(longest) is not None
+    longer = received(frame(CONFIG.network.magic, command, fields.ljust(4_000_001)))
+    assert Tried().without_excess(longer) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        PING,
+        frame(CONFIG.network.magic, "ping", bytes(7)),
+        frame(CONFIG.network.magic, "nobodyknows", bytes(9)),
+        frame(CONFIG.network.magic, "inv", b"\xfd\x51\xc3" + bytes(36 * 50_001)),
+        frame(CONFIG.network.magic, "ping", bytes(9))[:20] + b"abcd" + bytes(9),
+    ],
+    ids=["valid", "short", "unknown", "too many", "checksum"],
+)
+def test_without_excess_is_only_what_is_nothing_but_too_long(raw: bytes):
+    """Anything else that is wrong with a message stays wrong."""
+    assert Tried().without_excess(received(raw)) is None

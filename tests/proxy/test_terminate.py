@@ -336,6 +336,62 @@ def test_a_malformed_message_is_left_out(sender: str, number: int, raw: bytes):
     assert scene.ended == []
 
 
+TOO_LONG = pytest.mark.parametrize(
+    ("command", "fields"),
+    [
+        ("feefilter", bytes(8)),
+        ("mempool", b""),
+        ("sendheaders", b""),
+        ("getaddr", b""),
+        ("getcfcheckpt", bytes(33)),
+    ],
+)
+
+
+@TOO_LONG
+@both_senders
+def test_bytes_after_the_fields_pass_as_core_takes_them(sender: str, command: str, fields: bytes):
+    """Core reads the fields and ignores the rest; the message passes unchanged."""
+    scene = Scene().greet()
+    raw = frame(NETWORK.magic, command, fields + b"more")
+    scene.says(sender, raw, INV).settle()
+    assert getattr(scene, other_side(sender)).got == raw + encoded(INV)
+    first = scene.observer.deliveries[0].entries[0]
+    assert (first.verdict, first.message.raw) == ("pass", raw)
+    assert "bytes, at most" in first.message.error  # as every other mode shows it
+    assert scene.ended == []
+
+
+@both_senders
+def test_bytes_after_the_fields_are_left_out_for_another_version(sender: str):
+    """Such a message is encoded again, as any other."""
+    new, old = version(70015), version(60000)
+    scene = Scene(pass_pings=True, protocol_version=70015)
+    scene.greet(*((new, old) if sender == "client" else (old, new)))
+    scene.says(sender, frame(NETWORK.magic, "ping", bytes(8) + b"more")).settle()
+    assert getattr(scene, other_side(sender)).got == frame(NETWORK.magic, "ping", b"")
+    assert scene.observer.deliveries[0].entries[0].verdict == "rewrite"
+
+
+@both_senders
+def test_a_ping_with_bytes_after_its_nonce_is_answered(sender: str):
+    """Its sender would give up the connection otherwise."""
+    scene = Scene().greet()
+    scene.says(sender, frame(NETWORK.magic, "ping", bytes(8) + b"more")).settle()
+    [pong] = frames(getattr(scene, sender))
+    assert pong.raw == encoded(Pong(0))
+    assert getattr(scene, other_side(sender)).got == b""
+
+
+@both_senders
+def test_a_ping_with_bytes_after_its_nonce_passes_with_pings(sender: str):
+    """Unchanged, with `--pass-pings`."""
+    scene = Scene(pass_pings=True).greet()
+    raw = frame(NETWORK.magic, "ping", bytes(8) + b"more")
+    scene.says(sender, raw).settle()
+    assert getattr(scene, other_side(sender)).got == raw
+
+
 @pytest.mark.parametrize("number", [70013, 70016])
 @both_senders
 def test_bytes_of_no_message_end_both(sender: str, number: int):

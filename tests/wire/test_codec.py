@@ -104,6 +104,23 @@ def test_short_number_says_how_many_bytes_are_missing():
         wire.Codec(LBRY).decode("pong", b"\1\2\3")
 
 
+def test_the_start_of_a_payload_that_is_too_long_can_be_read():
+    """As Bitcoin Core reads it, up to its 4,000,000 bytes; otherwise as `decode`."""
+    codec = wire.Codec(networks.get("lbry-mainnet"))
+    with pytest.raises(wire.BadPayload, match="at most 8"):
+        codec.decode("ping", bytes(9))
+    assert codec.decode_start("ping", bytes(8) + b"more") == Ping(0, trailing=b"more")
+    assert len(codec.decode_start("ping", bytes(4_000_000)).trailing) == 3_999_992
+    with pytest.raises(wire.BadPayload, match="at most 4000000"):
+        codec.decode_start("ping", bytes(4_000_001))
+    with pytest.raises(wire.BadPayload, match="7 left"):
+        codec.decode_start("ping", bytes(7))
+    with pytest.raises(wire.BadPayload, match="needs protocol version"):
+        wire.Codec(codec.network, 70012).decode_start("feefilter", bytes(9))
+    with pytest.raises(wire.UnknownCommand):
+        codec.decode_start("nobodyknows", b"")
+
+
 def test_trailing_bytes_are_kept_and_written_again():
     """No node refuses them, so a message that passes through a record must not lose them."""
     codec = wire.Codec(LBRY)

@@ -13,12 +13,11 @@ from lbcproxy.json_types import JsonObject
 from lbcproxy.wire.errors import FieldError
 from lbcproxy.wire.fields import Bool, CompactInt, Fixed, Hash, Rest, UInt64, count_in
 from lbcproxy.wire.hashes import display
-from lbcproxy.wire.messages.handshake import CORE_MAXIMUM
 from lbcproxy.wire.messages.headers import BlockHeader
 from lbcproxy.wire.messages.transactions import Tx, mweb_summary
 from lbcproxy.wire.optional import Extension
 from lbcproxy.wire.record import MessageRecord, Record, at_most, parse
-from lbcproxy.wire.rules import ByChain, Limit, Params
+from lbcproxy.wire.rules import MAX_CORE_PAYLOAD, ByChain, Limit, Params
 
 __all__ = ["BlockTxn", "CmpctBlock", "GetBlockTxn", "PrefilledTx", "SendCmpct"]
 
@@ -45,7 +44,7 @@ class SendCmpct(MessageRecord, frozen=True, gc=False):
     """Offers to receive compact blocks, and says whether they may be sent unrequested."""
 
     command: ClassVar[str] = "sendcmpct"
-    maximum: ClassVar[Limit] = CORE_MAXIMUM
+    maximum: ClassVar[Limit] = MAX_CORE_PAYLOAD
 
     announce: Bool
     version: UInt64
@@ -108,7 +107,7 @@ class GetBlockTxn(MessageRecord, frozen=True, gc=False):
     """Requests transactions of a block by their indexes."""
 
     command: ClassVar[str] = "getblocktxn"
-    maximum: ClassVar[Limit] = CORE_MAXIMUM
+    maximum: ClassVar[Limit] = MAX_CORE_PAYLOAD
 
     block_hash: Hash
     index_deltas: Annotated[tuple[CompactInt, ...], at_most(MAX_TRANSACTIONS + 1)]

@@ -14,7 +14,7 @@ from lbcproxy.text import printable
 from lbcproxy.wire.fields import Int32, Int64, IpAddress, Port, UInt32, UInt64, VarStr
 from lbcproxy.wire.optional import OptionalTail
 from lbcproxy.wire.record import MessageRecord, Record
-from lbcproxy.wire.rules import ByVersion, Limit
+from lbcproxy.wire.rules import MAX_CORE_PAYLOAD, ByVersion, Limit
 
 __all__ = [
     "NetAddress",
@@ -26,9 +26,6 @@ __all__ = [
     "WtxidRelay",
     "service_names",
 ]
-
-CORE_MAXIMUM = 4_000_000
-"""Bitcoin Core has no limit per command, only this one for all (`net.h`)."""
 
 
 class Service(IntFlag):
@@ -100,14 +97,14 @@ class WtxidRelay(MessageRecord, frozen=True, gc=False):
     """Requests announcements of transactions by wtxid (BIP339), before `verack`. Empty."""
 
     command: ClassVar[str] = "wtxidrelay"
-    maximum: ClassVar[Limit] = CORE_MAXIMUM
+    maximum: ClassVar[Limit] = MAX_CORE_PAYLOAD
 
 
 class SendTxRcncl(MessageRecord, frozen=True, gc=False):
     """Offers transaction reconciliation (BIP330), before `verack`."""
 
     command: ClassVar[str] = "sendtxrcncl"
-    maximum: ClassVar[Limit] = CORE_MAXIMUM
+    maximum: ClassVar[Limit] = MAX_CORE_PAYLOAD
 
     version: UInt32
     salt: UInt64
