@@ -224,3 +224,14 @@ def test_one_direction_may_end_before_the_network_is_known():
     assert sum(len(entry.raw) for entry in found if entry.direction is UP) in (0, 3)
     list(one.end(DOWN, 9, None))
     assert one.has_ended
+
+
+@pytest.mark.parametrize(("size", "given_up"), [(100, False), (101, True)])
+def test_all_of_what_may_be_held_is_used(size, given_up):
+    """Not a byte less."""
+    budget = BufferBudget(100)
+    one = connection(budget, begun=False)
+    assert list(one.data(UP, bytes(size), 6)) == []
+    assert budget.remaining == (100 if given_up else 0)
+    assert bool(list(one.data(UP, PING, 7))) is not given_up
+    assert budget.remaining == 100

@@ -6,7 +6,7 @@ from lbcproxy.capture.dropped import DropReason
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
 from lbcproxy.capture.tcp.identity import _MAX_EARLIER
 from lbcproxy.capture.tcp.reassembler import Reassembler
-from lbcproxy.capture.tcp.stream_events import Data, Opened
+from lbcproxy.capture.tcp.stream_events import Closed, Data, Opened
 from lbcproxy.endpoint import Endpoint
 from tests.session.frames import version
 
@@ -250,3 +250,15 @@ def test_a_syn_is_answered_once():
     assert ports.reassembler.feed(5, Segment(SERVER, CLIENT, 777, 101, SYN | ACK, b"")) == []
     assert ports.dropped == {DropReason.IGNORED_SYN: (1, 0)}
     assert ports.current.pending is None
+
+
+@pytest.mark.parametrize(("acknowledged", "closed"), [(40_000_001, [1, 2]), (104, [1])])
+def test_a_refusal_is_of_the_connection_that_it_acknowledges(acknowledged, closed):
+    """Whatever its own number: a node that was restarted takes that of the old connection."""
+    ports = Ports()
+    ports.open(100)
+    ports.up(1, b"abc")
+    assert ports.up(0, flags=SYN, start=40_000_000, ack=0) == []
+    found = ports.down(1, flags=RST | ACK, ack=acknowledged)
+    assert [each.connection for each in found if isinstance(each, Closed) and each.reset] == closed
+    assert (Opened(2, CLIENT, SERVER, 5) in found) is (closed == [1, 2])
