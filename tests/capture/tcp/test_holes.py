@@ -320,3 +320,19 @@ def test_strays_are_counted_when_their_connection_is_reset():
         tap.up(101 + 50 * MIB, b"far")
         assert [type(each) for each in reset(tap)] == [Closed]
         assert tap.dropped == {DropReason.OUTSIDE_WINDOW: (1, 3)}
+
+
+def test_a_reset_before_bytes_that_were_not_captured_was_ignored():
+    """Its sender has gone on far ahead."""
+    tap = Tap()
+    tap.up(101, b"abc")
+    tap.up(110, flags=RST)
+    far = 104 + 50 * MIB
+    tap.up(far, b"far")
+    tap.down(ack=far + 3)
+    assert tap.dropped == {}
+    tap.time += 2 * SECOND
+    found = tap.down(ack=far + 3)
+    assert [type(each) for each in found] == [Gap, Data]
+    assert tap.dropped == {DropReason.IGNORED_RESET: (1, 0)}
+    assert tap.finish() == []
