@@ -6,9 +6,9 @@ import pytest
 from lbcproxy import networks, wire
 from lbcproxy.wire.hashes import display, lbry_pow_hash, sha256d
 from lbcproxy.wire.messages.addresses import AddressV2, AddrV2
-from lbcproxy.wire.messages.bloom import FilterLoad
+from lbcproxy.wire.messages.bloom import FilterAdd, FilterLoad
 from lbcproxy.wire.messages.compact_blocks import CmpctBlock, GetBlockTxn, PrefilledTx
-from lbcproxy.wire.messages.headers import BlockHeader
+from lbcproxy.wire.messages.headers import BlockHeader, GetBlocks
 from lbcproxy.wire.messages.inventory import type_name
 from lbcproxy.wire.messages.reject import Alert, AlertBody
 from lbcproxy.wire.messages.transactions import LOCK_TIME_THRESHOLD, Tx, TxIn, TxOut
@@ -117,6 +117,18 @@ def test_limits_of_values(engine):
         with pytest.raises(wire.BadRecord, match=f"{words} {size}"):
             codec.encode(AddrV2((AddressV2(0, 0, network, bytes(size + 1), 1),)))
     assert codec.encode(AddrV2((AddressV2(0, 0, 7, bytes(99), 1),)))
+
+
+@pytest.mark.parametrize("engine", wire.engine.ENGINES)
+def test_limits_of_lengths(engine):
+    """A value that no node would accept is not written."""
+    codec = wire.Codec(LBRY, engine=engine)
+    assert codec.encode(FilterAdd(bytes(520)))
+    with pytest.raises(wire.BadRecord, match="^data: 521 bytes, at most 520 allowed"):
+        codec.encode(FilterAdd(bytes(521)))
+    assert codec.encode(GetBlocks(1, (bytes(32),) * 500, bytes(32)))
+    with pytest.raises(wire.BadRecord, match="^locator: 501 entries, at most 500 allowed"):
+        codec.encode(GetBlocks(1, (bytes(32),) * 501, bytes(32)))
 
 
 def test_the_body_of_an_alert_is_read_if_it_can_be():
