@@ -41,6 +41,8 @@ def test_a_session_starts_once():
     assert (info.listen, info.upstream, info.local) == (PROXY, NODE, None)
     assert list(session.start(one, REGTEST)) == []
     assert not session.is_connected
+    [started] = CapturedSession(8).start(one, REGTEST)
+    assert (started.from_start, started.protocol_version) == (True, None)
     [connected] = session.connected(LOCAL, 6)
     assert (connected.info.local, connected.info.client, connected.time_ns) == (LOCAL, CLIENT, 6)
     assert session.is_connected
