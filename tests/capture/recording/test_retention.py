@@ -3,8 +3,6 @@
 import fcntl
 import gzip
 import os
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,15 +10,12 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.capture import Retention, RetentionPolicy, file_name
+from lbcproxy.capture import Retention, RetentionPolicy
 from lbcproxy.capture.compression import KINDS, has_same_content
 from lbcproxy.capture.recording import retention
 from lbcproxy.capture.recording.file_ages import (
-    PLAUSIBLE_NS,
     TRUST_DELAY,
-    FileAges,
     FinishedFiles,
-    monotonic_seconds,
 )
 from lbcproxy.capture.recording.filename_pattern import FilesOfPattern
 from lbcproxy.capture.writing.pcapng_blocks import build_block
@@ -82,68 +77,6 @@ class Scene:
         """Tidy, and return what is left."""
         self.tidier.apply()
         return sorted(each.name for each in self.folder.rglob("*") if each.is_file())
-
-
-# Which files a pattern has made.
-
-
-@given(
-    session=st.integers(1, 10**9),
-    time_ns=st.integers(0, 4_000_000_000 * SECOND),
-    pattern=st.sampled_from(
-        [
-            "captures/%Y%m%d-%H%M%S-{network}.pcapng",
-            "%Y/%m-%d/{name}.pcapng",
-            "{name}/%j-%y-%U-{session}",
-            "a.b-{session:06}.pcapng",
-            "{network:>20}-%b %d %e-%%.pcapng",
-            "{{x}}-%H.%M",
-            "[x]+.pcapng",
-        ]
-    ),
-    again=st.sampled_from(["", "-2", "-17"]),
-    packed=st.sampled_from(["", ".gz", ".zst"]),
-)
-def test_what_a_pattern_makes_is_known_for_its_own(
-    tmp_path_factory, session, time_ns, pattern, again, packed
-):
-    """Whatever the time, the session, and how often the name was taken."""
-    folder = tmp_path_factory.mktemp("made")
-    pattern = str(folder / pattern)
-    made = Path(
-        file_name(pattern, network="lbry-regtest", name="main", session=session, time_ns=time_ns)
-    )
-    path = made.with_name(f"{made.stem}{again}{made.suffix}{packed}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("")
-    found = FilesOfPattern(
-        pattern, network="lbry-regtest", name="main", suffixes=(".gz", ".zst")
-    ).files()
-    assert [each for each, _ in found] == [path]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "20241004-000000-bitcoin-regtest.pcapng",
-        "20241004-000000-lbry-regtest.pcap",
-        "20241004-000000-lbry-regtest.pcapng.bak",
-        "20241004-000000-lbry-regtest-mine.pcapng",
-        "my-20241004-000000-lbry-regtest.pcapng",
-        "2024100x-000000-lbry-regtest.pcapng",
-        "deep/20241004-000000-lbry-regtest.pcapng",
-    ],
-)
-def test_what_a_pattern_does_not_make_is_not_its_own(tmp_path, name):
-    """However near the name."""
-    capture(tmp_path / name)
-    made = FilesOfPattern(
-        str(tmp_path / "%Y%m%d-%H%M%S-{network}.pcapng"),
-        network="lbry-regtest",
-        name="main",
-        suffixes=(".gz",),
-    )
-    assert list(made.files()) == []
 
 
 # Deleting.
@@ -622,134 +555,3 @@ def test_work_ends_between_files(tmp_path, monkeypatch, steps, done):
     monkeypatch.setattr(retention, "compress_file", compress_file)
     scene.tidier.apply()
     assert len(list(tmp_path.glob("*.gz"))) == done
-
-
-# How old files are.
-
-
-class Ages:
-    """The ages of files by two clocks."""
-
-    def __init__(self, now=NOW):
-        self.now, self.seconds = now, 0.0
-        self.finished = FinishedFiles(lambda: self.seconds)
-        self.ages = FileAges(lambda: self.now, self.finished)
-
-    def of(self, path):
-        """Return how old a file is."""
-        return self.ages.of(path.stat())
-
-    def wait(self, seconds, *, jump=0.0):
-        """Let time pass, by which the wall clock may be off."""
-        self.seconds += seconds
-        self.now += int((seconds + jump) * SECOND)
-
-
-@pytest.mark.parametrize(("jump", "trusted"), [(60, True), (61, False), (-60, True), (-61, False)])
-def test_a_wall_clock_that_jumps_is_not_trusted_for_an_hour(tmp_path, jump, trusted):
-    """A correction of a minute is none."""
-    scene = Ages()
-    path = capture(tmp_path / "x", age=1000)
-    assert scene.of(path) == 1000
-    scene.wait(10, jump=jump)
-    assert scene.of(path) == (1010 + jump if trusted else 0)
-    scene.wait(TRUST_DELAY - 1)
-    assert (scene.of(path) > 0) is trusted
-    scene.wait(1)
-    assert scene.of(path) == 1010 + TRUST_DELAY + jump
-
-
-def test_a_clock_that_drifts_does_not_jump(tmp_path):
-    """Half a minute a day for years is no jump."""
-    scene = Ages()
-    path = capture(tmp_path / "x", age=1000)
-    for _ in range(5):
-        scene.wait(3000, jump=50)
-        assert scene.of(path) > 1000
-
-
-@pytest.mark.parametrize(("now", "age"), [(PLAUSIBLE_NS, 5), (PLAUSIBLE_NS - 1, 0)])
-def test_a_clock_before_2020_is_wrong(tmp_path, now, age):
-    """While it is, nothing is old."""
-    assert datetime(2020, 1, 1, tzinfo=UTC).timestamp() * SECOND == PLAUSIBLE_NS
-    scene = Ages(now)
-    path = capture(tmp_path / "x")
-    os.utime(path, ns=(0, 0))
-    assert scene.of(path) == 0
-    scene.wait(5, jump=-5)
-    assert scene.of(path) == age
-
-
-@pytest.mark.parametrize(
-    ("written", "age"),
-    [
-        (PLAUSIBLE_NS, (NOW - PLAUSIBLE_NS) / SECOND),
-        (PLAUSIBLE_NS - 1, 5),
-        (NOW, 0),
-        (NOW + 1, 5),
-    ],
-)
-def test_a_time_that_a_file_cannot_have_is_not_believed(tmp_path, written, age):
-    """The file is as old as it is known, here for five seconds."""
-    scene = Ages()
-    path = capture(tmp_path / "x")
-    os.utime(path, ns=(written, written))
-    scene.of(path)
-    scene.wait(5, jump=-5)
-    assert scene.of(path) == age
-
-
-def test_the_age_of_a_file_of_this_process_is_measured(tmp_path):
-    """Whatever its time; a copy is as old as its original, which is forgotten."""
-    scene = Ages()
-    path = capture(tmp_path / "x", age=1000)
-    scene.finished.add(str(path))
-    scene.wait(7)
-    assert scene.of(path) == 7
-    assert scene.ages.order(path.stat()) == (True, 0.0)
-    copy = capture(tmp_path / "y", age=1000)
-    assert scene.ages.order(copy.stat()) == (False, copy.stat().st_mtime_ns)
-    scene.finished.add_copy(path.stat(), copy)
-    assert (scene.of(copy), scene.of(path)) == (7, 1007)
-    scene.finished.add_copy(path.stat(), copy)  # nothing is known of it any more
-    assert scene.of(copy) == 7
-    scene.finished.forget(copy.stat())
-    scene.finished.forget(copy.stat())
-    assert scene.of(copy) == 1007
-    scene.finished.add(str(tmp_path / "removed"))
-
-
-def test_what_is_remembered_of_files_is_bounded(tmp_path, monkeypatch):
-    """A proxy that runs for years writes millions."""
-    monkeypatch.setattr("lbcproxy.capture.recording.file_ages.MAX_FILES", 2)
-    scene = Ages()
-    paths = [capture(tmp_path / str(number), age=-1000) for number in range(4)]
-    for path in (*paths[:3], paths[1]):
-        scene.finished.add(str(path))
-        scene.wait(1)
-    found = [scene.finished.finished_at(path.stat()) for path in paths]
-    assert found == [None, 3.0, 2.0, None]
-    scene.finished.add(str(paths[3]))
-    found = [scene.finished.finished_at(path.stat()) for path in paths]
-    assert found == [None, 3.0, None, 4.0]  # the other one was finished again later
-    # Those of earlier runs, whose time is impossible, are as old as they are known.
-    scene = Ages()
-    for path in paths:
-        assert scene.of(path) == 0
-    scene.wait(5)
-    assert [scene.of(path) for path in paths[::-1]] == [5, 5, 0, 0]
-
-
-@pytest.mark.parametrize("asleep", [True, False])
-def test_the_clock_of_ages_never_jumps(monkeypatch, asleep):
-    """It counts the time that the machine sleeps, where the system has such a clock."""
-    if asleep and not hasattr(time, "CLOCK_BOOTTIME"):
-        pytest.skip("the system has no such clock")
-    if not asleep:
-        monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
-
-    def now():
-        return time.clock_gettime(time.CLOCK_BOOTTIME) if asleep else time.monotonic()
-
-    before = now()
-    assert before <= monotonic_seconds() <= now()
