@@ -209,6 +209,10 @@ class CaptureFile:
         except Exception as error:  # whatever fails must not cost other files
             with self._lock:
                 self._unreported += unreported
+            if isinstance(error, BrokenPipeError) and self._is_fifo():
+                self._close_fifo()
+                self.write_out(parts, count)  # to its next reader
+                return
             self._lose(count, parts)
             self._notify_lost(getattr(error, "strerror", None) or str(error))
             self._remove_if_empty()
@@ -279,6 +283,18 @@ class CaptureFile:
                 self._disk.most,
                 lambda opened: self._disk.call(lambda: self._on_reader(opened)),
             )
+
+    def _is_fifo(self) -> bool:
+        if self.path == "-" or self._file is None:
+            return False
+        return stat.S_ISFIFO(os.fstat(self._file.fileno()).st_mode)
+
+    def _close_fifo(self) -> None:
+        """Close a named pipe whose reader has left; the next one gets the start of the file."""
+        assert self._file is not None
+        self._file.close()
+        self._file, self._has_written = None, False
+        self._notify(f"recording: the reader of {self.name} has left", False)
 
     def _hold(self, fifo: Fifo, unreported: Loss, parts: list[bytes], count: int) -> None:
         if not fifo.hold([unreported.block(self.lost.messages), *parts], count):

@@ -114,6 +114,75 @@ def test_what_waits_for_a_reader_is_bounded(pipe, notices):
     assert b"4 messages (600 bytes of capture) were not recorded before this" in got[900:]
 
 
+def test_the_next_reader_of_a_pipe_gets_a_whole_capture(pipe, notices):
+    """As when Wireshark is closed and started again: what came in between waits for it."""
+    disk = Background(1 << 20)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    file = CaptureFile(str(pipe), disk, notices).open()
+    file.write(HEAD)
+    file.write(b"first")
+    assert disk.drain(TIMEOUT)
+    assert os.read(reading, 1000) == HEAD + b"first"
+    os.close(reading)
+    for number in range(3):
+        file.messages = 1
+        file.write(b"%04d" % number)
+        assert disk.drain(TIMEOUT)
+    assert notices.texts == [
+        f"recording: the reader of {pipe} has left",
+        f"recording: waiting for a reader of {pipe}",
+    ]
+    thread, found = reader_of(pipe)
+    assert notices.reader.wait(TIMEOUT)
+    file.write(b"last")
+    file.close()
+    assert disk.close(TIMEOUT)
+    thread.join(TIMEOUT)
+    assert found == [HEAD + b"000000010002last"]
+    assert not file.lost
+    assert notices.bad == []
+
+
+def test_what_comes_after_the_last_reader_of_a_pipe_has_left_is_a_loss(pipe, notices):
+    """Said and counted at the end, so that `run` ends with 1."""
+    disk = Background(1 << 20)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    file = CaptureFile(str(pipe), disk, notices).open()
+    file.write(HEAD)
+    assert disk.drain(TIMEOUT)
+    os.close(reading)
+    file.messages = 3
+    file.write(b"data")
+    file.close()
+    assert disk.close(TIMEOUT)
+    assert (file.lost.messages, file.lost.size) == (3, 4)
+    assert notices.bad == [f"recording into {pipe} fails: nobody has read it"]
+    os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))  # lets the thread that waits go
+
+
+def test_a_pipe_that_nobody_reads_again_holds_no_more_than_the_queue_may(pipe, notices):
+    """The rest is lost, counted, and reported to the next reader."""
+    disk = Background(1000)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    file = CaptureFile(str(pipe), disk, notices).open()
+    file.write(HEAD)
+    assert disk.drain(TIMEOUT)
+    os.close(reading)
+    for _ in range(5):
+        file.messages = 2
+        file.write(bytes(300))
+        assert disk.drain(TIMEOUT)
+    assert (file.lost.messages, file.lost.size) == (4, 600)
+    thread, found = reader_of(pipe)
+    assert notices.reader.wait(TIMEOUT)
+    file.close()
+    assert disk.close(TIMEOUT)
+    thread.join(TIMEOUT)
+    [got] = found
+    assert got.startswith(HEAD + bytes(900))
+    assert b"4 messages (600 bytes of capture) were not recorded before this" in got[900:]
+
+
 def test_a_pipe_that_nobody_ever_reads_is_a_loss(pipe, notices):
     """Said and counted at the end, so that `run` ends with 1."""
     disk = Background(1 << 20)

@@ -295,22 +295,6 @@ def test_the_end_of_a_file_says_what_a_hanging_disk_has_cost(tmp_path, lay):
     assert b"3 messages (1,001 bytes of capture) were not recorded before" in path.read_bytes()
 
 
-def test_a_pipe_whose_reader_has_gone_is_not_tried_again(tmp_path, disk):
-    """There is nobody to read what would come later."""
-    os.mkfifo(tmp_path / "pipe")
-    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    file = disk.file(tmp_path / "pipe").open()
-    put(disk, file, HEAD)
-    assert os.read(reading, 100) == HEAD
-    os.close(reading)
-    put(disk, file, b"one", 1)
-    disk.now += 10 * RETRY_INTERVAL
-    put(disk, file, b"two", 1)
-    assert disk.warnings == [f"recording into {tmp_path / 'pipe'} fails: Broken pipe"]
-    assert file.lost.messages == 2
-    file.close()
-
-
 class Unclosable:
     """A file of a network's disk, which tells of its troubles at the end."""
 
