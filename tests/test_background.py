@@ -93,7 +93,7 @@ def test_many_parts_are_written_without_being_put_together():
 
 
 def test_nothing_is_taken_after_the_end():
-    """What comes then is lost, and who gives it is told."""
+    """What comes then is lost, and the caller learns it."""
     background = Background(100)
     assert background.close(1)
     assert not background.put(Gate(), b"late")

@@ -83,7 +83,7 @@ def test_many_sessions_share_what_is_sent():
 
 
 def test_a_free_port_is_one_nobody_has():
-    """Contestants are told where to listen."""
+    """Contestants get the port to listen at."""
     with socket.create_server(("127.0.0.1", contestants.free_port())) as taken:
         assert contestants.free_port() != taken.getsockname()[1]
 

@@ -1061,7 +1061,7 @@ cdef inline void release(PyObject** args, Py_ssize_t count):
 
 
 cdef Py_ssize_t offset_of(object record, str name) except -1:
-    """Find where a class of ours keeps a value in its instances; 0 if that cannot be told."""
+    """Find where a class of ours keeps a value in its instances; 0 if that is not known."""
     place = getattr(record, name, None)
     if type(place) is not MemberDescriptorType:
         return 0
@@ -1276,7 +1276,7 @@ NUMBER_SIZES = {"b": 1, "h": 2, "l": 4, "q": 8}
 
 
 def _methods(kind):
-    """Return the methods that a node stands for; classes that share them share the node."""
+    """Return the methods of a node; classes that share them share the node."""
     return tuple(getattr(kind, name, None) for name in REPLACED)
 
 

@@ -6,7 +6,7 @@ it gives up, and the nodes write the record again from its beginning: they know 
 subclasses, and what construct does. So nothing here says what is wrong.
 
 Values are read where they lie, and no reference is taken: the GIL is held, and nothing that is
-called from here runs Python code, so nothing can change or go meanwhile. */
+called from here runs Python code, so nothing can change or go in the meantime. */
 
 #ifndef LBCPROXY_WRITE_H
 #define LBCPROXY_WRITE_H
@@ -29,17 +29,17 @@ enum {
     DO(PUT_COMPACT)  /* an int as a CompactSize */                                           \
     DO(PUT_FLAG)     /* True or False, one byte */                                           \
     DO(PUT_RAW)      /* bytes, exactly `size` */                                             \
-    DO(PUT_COUNTED)  /* bytes behind their number, at most `most` */                         \
+    DO(PUT_COUNTED)  /* bytes after their number, at most `most` */                          \
     DO(PUT_NONE)     /* None, nothing on the wire */                                         \
     DO(PUT_ZERO)     /* no value, a zero byte on the wire */                                 \
-    DO(PUT_STACK)    /* at most `least` bytes behind their number, each at most `most` */    \
+    DO(PUT_STACK)    /* at most `least` bytes after their number, each at most `most` */     \
     /* Another place: `record` is the class that must be found there; NULL for other values. \
        `other` is a distance in steps. */                                                    \
     DO(ENTER_RECORD) /* the steps up to LEAVE_RECORD are those of a record */                \
     DO(LEAVE_RECORD)                                                                         \
     DO(ENTER_LIST)   /* a count, at most `most`; NEXT_ENTRY, at `other`, ends an entry */    \
     DO(ENTER_AGAIN)  /* the entries of a list once more, without the count */                \
-    DO(NEXT_ENTRY)   /* to the next entry: back to behind the beginning at `other`; or on */ \
+    DO(NEXT_ENTRY)   /* to the next entry: back to after the beginning at `other`; or on */  \
     /* Transactions: `other` is where an input keeps its witness, then a distance. */        \
     DO(MARK_WITNESS) /* 00 01 if an input, of the class `record`, has a witness */           \
     DO(SKIP_WITNESS) /* on at `other` if none has */                                         \
@@ -63,7 +63,7 @@ typedef struct {
 typedef struct {
     PyObject *bytes;
     unsigned char *start;
-    unsigned char *limit; /* behind it there is room for all steps taken once: `fixed` */
+    unsigned char *limit; /* after it there is room for all steps taken once: `fixed` */
     Py_ssize_t fixed;
     unsigned char brief[BRIEF];
 } Output;
@@ -142,7 +142,7 @@ put_size(unsigned char *place, uint64_t number)
     return place + 1 + size;
 }
 
-/* Write bytes behind their number. */
+/* Write bytes after their number. */
 static inline unsigned char *
 put_counted(unsigned char *place, PyObject *value, uint64_t most, Output *out)
 {
@@ -164,7 +164,7 @@ value_at(const char *base, const Step *step)
     return *(PyObject **)(base + step->offset);
 }
 
-/* Take an int that is within a step's bounds; a negative one as two's complement. */
+/* Read an int that is within a step's bounds; a negative one as two's complement. */
 static inline int
 take_number(PyObject *value, const Step *step, uint64_t *number)
 {
@@ -233,7 +233,7 @@ entries_of(PyObject *value, PyObject ***entries, Py_ssize_t *count)
     return 1;
 }
 
-/* Give the base of a list's entry: the record, or where the list has the value. */
+/* Return the base of a list's entry: the record, or where the list has the value. */
 static inline char *
 base_of(PyObject **entry, const Step *list)
 {
@@ -420,7 +420,7 @@ taken(const Step *step, PyObject *record, Output *out, unsigned char *place)
 #undef GO_ON
 #undef AHEAD
 
-/* Give the bytes of a record; NULL, with no error set, if it is not as the steps expect.
+/* Return the bytes of a record; NULL, with no error set, if it is not as the steps expect.
 
 `fixed` are the bytes of all steps taken once, lists and counted bytes left out; `room` is how many
 bytes are expected in all. */

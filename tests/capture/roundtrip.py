@@ -35,7 +35,7 @@ CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcap"))
 
 
 def entry_fields(entry: Entry) -> dict[str, Any]:
-    """All that there is of an entry, to be compared."""
+    """Return everything in an entry, to be compared."""
     return {
         "number": entry.number,
         "time_ns": entry.time_ns,
@@ -82,7 +82,7 @@ def session_events(path: Path, network: str | None = None) -> list[Any]:
             found.append(("Ended", event.info, event.closed, report))
         elif not isinstance(event, SectionHeader) and not hasattr(event, "deliveries"):
             found.append((type(event).__name__, event))
-    # Sessions that are left open are told in no order.
+    # Sessions that are left open come in no order.
     return sorted(found, key=lambda each: (each[0] == "Ended", each[0] == "Ended" and repr(each)))
 
 

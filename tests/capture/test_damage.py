@@ -129,7 +129,7 @@ def test_anything_may_stand_in_a_file(
     except UnknownNetwork:
         pass
     except CaptureError:
-        pytest.fail("it belongs behind what was read")
+        pytest.fail("it belongs after what was read")
 
 
 @pytest.mark.parametrize("second", NAMES)

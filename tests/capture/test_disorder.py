@@ -105,7 +105,7 @@ DATA = st.deferred(
 def test_a_lost_segment_costs_the_messages_it_touched_and_one_report(
     tmp_path_factory, number, start, size
 ):
-    """Tcpdump drops packets: what is before and behind is all there."""
+    """Tcpdump drops packets: what is before and after is all there."""
     victim = probe_segments()[number]
     parts = cut(victim, [start, start + size])
     lost = parts[len(parts) // 2]
@@ -141,7 +141,7 @@ def test_a_lost_segment_costs_the_messages_it_touched_and_one_report(
 @given(st.integers(1, 250))
 @settings(max_examples=40, deadline=None)
 def test_a_capture_that_begins_in_the_middle_gives_every_whole_message(tmp_path_factory, first):
-    """Tcpdump was started late; what came before the first magic is told as no message."""
+    """Tcpdump was started late; what came before the first magic is reported as junk."""
     packets = probe_segments()[first:]
     path = write_segments(packets, tmp_path_factory.mktemp("middle"))
     found = by_client(path)

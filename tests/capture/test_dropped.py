@@ -25,7 +25,7 @@ def test_one_packet_is_said_in_the_singular():
 
 @pytest.mark.parametrize("reason", DropReason)
 def test_every_reason_has_words(reason: DropReason):
-    """A reason without words would be counted and never told."""
+    """A reason without a description would be counted and never reported."""
     dropped = Dropped()
     dropped.add(reason, "detail", packets=1_234, payload=5_678)
     [sentence] = dropped.sentences()

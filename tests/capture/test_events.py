@@ -1,4 +1,4 @@
-"""Captures told once more: what a recorder makes of the events of a file is that file."""
+"""Captures written again: what a recorder makes of the events of a file is that file."""
 
 import itertools
 from pathlib import Path
@@ -150,7 +150,7 @@ def test_an_appended_file_is_written_again_section_by_section(tmp_path: Path):
 
 
 def test_missing_bytes_are_written_again_at_their_place(tmp_path: Path):
-    """A gap is told when it is, not when its packet would be given up."""
+    """A gap is reported when it is, not when its packet would be given up."""
     data = b"".join(map(ping, range(60)))
     segments = segments_of(data, 100)
     path = pcap_of([*segments[:3], *segments[4:9], *segments[11:]], tmp_path)

@@ -253,7 +253,7 @@ def test_loss_before_the_network_is_known_is_reported(tmp_path):
 
 
 def test_a_reset_ends_both_directions_at_once(tmp_path):
-    """What the other side had begun is told there and then, and nothing is kept till the end."""
+    """What the other side had begun is reported at once, and nothing is kept until the end."""
     segments = [
         Segment(CLIENT, NODE, 999, 0, SYN, b""),
         Segment(NODE, CLIENT, 500, 1000, PSH | ACK, PING[:9]),

@@ -51,7 +51,7 @@ def assert_steps_read(entries: list[Entry], steps: list[Step], *, first: int = 1
 
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
 def test_each_message_is_read_once_with_its_verdict(tmp_path: Path, together: bool):
-    """Both legs are in the file; what passed stands on both, and is one message anyway."""
+    """Both legs are in the file; what passed is on both, and still is one message."""
     path = record(tmp_path / "changed.pcapng", TALK, together=together)
     entries = list(open_capture(path))
     assert_steps_read(entries, TALK)
@@ -97,7 +97,7 @@ def test_what_came_before_the_upstream_connected_is_read(tmp_path: Path):
     for connected in range(1, 5):
         path = record(tmp_path / f"late-{connected}.pcapng", TALK_UP, connected=connected)
         entries = list(open_capture(path))
-        # What went out before there was a leg is told where the leg begins.
+        # What went out before there was a leg is where the leg begins.
         assert sorted(each.raw for each in entries) == sorted(each.frame for each in TALK_UP)
         assert {each.raw: each.verdict for each in entries} == {
             each.frame: each.verdict for each in TALK_UP

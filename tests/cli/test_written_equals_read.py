@@ -186,7 +186,7 @@ def test_an_offline_replay_writes_what_it_prints(lbcproxy, tmp_path: Path, case:
     ended = lbcproxy("replay", "offline", path, "-w", out, *fields, *network)
     assert ended.code == 0, ended
     shown = lbcproxy("show", out, *fields)
-    # Where a pcap has a gap, it is told when it is sure: the other side may have gone on.
+    # Where a pcap has a gap, it is reported when it is sure: the other side may have gone on.
     assert sorted(shown.lines, key=by_direction) == sorted(ended.lines, key=by_direction)
 
 

@@ -53,7 +53,7 @@ STARTS = {
     "run": [sys.executable, "-m", "lbcproxy", "run", "-q", "-c"],
     "twistd": [sys.executable, "-c", TWISTD, "-n", "--pidfile=", "lbcproxy", "-c"],
 }
-"""Both ways to start the same proxies; the path of the config goes behind."""
+"""Both ways to start the same proxies; the path of the config comes after it."""
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
 

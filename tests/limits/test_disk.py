@@ -1,4 +1,4 @@
-"""A disk that is full: the traffic goes on or all sessions end, as told; nothing is lost silently.
+"""A full disk: traffic goes on or all sessions end, as configured; nothing is lost silently.
 
 Full is a disk of its own where the tests may mount one (as root), and a bound on the length of
 files everywhere.
@@ -177,7 +177,7 @@ def _check_counted(program: Program, disk: Disk) -> None:
     passed, lost = (int(last[place].replace(",", "")) for place in (1, 2))
     capture = open_capture(disk.folder / "x.pcapng")
     recorded = list(capture)  # raises if a block is torn
-    assert capture.stats.lost.messages == lost  # and whoever reads it later is told, too
+    assert capture.stats.lost.messages == lost  # and whoever reads it later learns of it
     assert lost > 0
     messages = [each for each in recorded if each.message is not None]
     assert len(messages) + lost == passed

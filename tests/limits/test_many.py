@@ -173,7 +173,7 @@ LIMITS = [
 def test_clients_beyond_the_bound_are_refused_at_once(
     tmp_path: Path, settings: dict[str, int], why: str
 ):
-    """That is told once a minute, others go on, and who leaves makes room."""
+    """That is logged once a minute, others go on, and a client that leaves makes room."""
     with ExitStack() as stack:
         node = stack.enter_context(Node())
         path = write_config(tmp_path, proxied(node.port, **settings), record=None)

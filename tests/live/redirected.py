@@ -55,7 +55,7 @@ def proxy(folder: Path, **options: object) -> Iterator[Proxy]:
 
 
 def a_node_syncs(firewall: str, folder: Path) -> None:
-    """Two btcd nodes, of which neither is told of the proxy."""
+    """Two btcd nodes, neither of which knows of the proxy."""
     a = Node(BTCD, folder / "a")
     tap = Tap(a.port)
     b = Node(BTCD, folder / "b", connect=tap.port)

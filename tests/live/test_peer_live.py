@@ -1,7 +1,7 @@
 """Our `Peer` and real nodes: what it announces, asks, tells and serves, by the nodes' own account.
 
 Node A has a chain. Peers of ours connect to it, in each scenario as another kind of node; then
-fresh nodes connect to listening peers of ours and get from them what A has told.
+fresh nodes connect to listening peers of ours and get from them what A has sent.
 """
 
 import itertools
@@ -133,7 +133,7 @@ class Talk:
         return wait_until(f"the node sends {what}", found)
 
     def headers(self, known: str) -> tuple[Any, ...]:
-        """Ask for the headers behind a block."""
+        """Request the headers after a block."""
         before = len(self.heard.of("headers"))
         self.loop.call(lambda: self.peer.push_get_headers([from_display(known)], NO_HASH))
         self.wait("headers", lambda: len(self.heard.of("headers")) > before)
@@ -330,7 +330,7 @@ def test_a_node_forgets_us_when_we_hang_up(loop: Loop, a: Node, scenario: Scenar
 
 
 class Bloomless(Node):
-    """A node that was told to offer no bloom filters."""
+    """A node that is configured to offer no bloom filters."""
 
     def start(self) -> None:
         """Say so in its settings, which are its control program's as well but for then."""
@@ -368,7 +368,7 @@ def test_a_node_without_bloom_filters_hangs_up_on_who_sends_one(
 
 
 class Chain:
-    """What A has told: serves it to other nodes, as the callbacks of their peers."""
+    """What A has sent: serves it to other nodes, as the callbacks of their peers."""
 
     def __init__(self, genesis: str, headers: tuple[Any, ...], blocks: dict[bytes, Message]):
         self.headers, self.blocks = headers, blocks

@@ -85,7 +85,7 @@ def test_an_empty_mempool_is_an_answer(pair):
 
 
 def test_a_node_without_bloom_refuses_to_tell_its_mempool(pair, tmp_path):
-    """It hangs up, and the user is told the likely reason."""
+    """It hangs up, and the user gets the likely reason."""
     node = Node(pair[0].kind, tmp_path, flags=("--nopeerbloomfilters",))
     try:
         node.start()

@@ -138,7 +138,7 @@ def test_against_the_same_chain_nothing_differs(nodes: Nodes, name: str, tmp_pat
 
 @pytest.mark.parametrize("name", ["light", "sync"])
 def test_against_another_chain_the_first_difference_is_named(nodes: Nodes, name: str):
-    """The handshake tells the other height; told to ignore that, it is the first answer."""
+    """The handshake has another height; if that is ignored, the first answer is the difference."""
     capture = getattr(nodes, name)
     options = ("--timeout", "2", "-T", "json")
     done = replay(capture, nodes.other, *options)

@@ -82,7 +82,7 @@ MADE: list["Wired"] = []
 
 
 class Callbacks:
-    """Every callback of a peer. Each call is recorded in `told`; `on` has what it does then.
+    """Every callback of a peer. Each call is recorded in `calls`; `on` has what it does then.
 
     `Callbacks(on_version=lambda peer, record: Reject(...))`.
     """

@@ -334,7 +334,7 @@ def test_small_messages_that_wait_are_counted_with_the_memory_they_take():
         check=True,
     )
     peak, messages, reason = json.loads(ran.stdout)
-    assert peak < 24 * MIB  # the end of all is told in the same breath
+    assert peak < 24 * MIB  # the end of all comes at the same time
     assert messages > 16 * MIB // 500
     assert f"{messages} messages" in reason
 

@@ -30,7 +30,7 @@ def big(size: int = 1 << 20) -> Alert:
 
 
 class Fates:
-    """The results of messages: `queue` one under a name, and look at `told`."""
+    """The results of messages: `queue` one under a name, and look at `calls`."""
 
     def __init__(self, wired: Wired) -> None:
         self.wired = wired

@@ -346,7 +346,7 @@ def test_a_name_may_be_looked_up_by_the_user():
     [("10.0.0.1:9050", True), ("10.0.0.9:9050", False), ("10.0.0.9", True), ("", False)],
 )
 def test_the_proxys_address_is_not_shown(proxy: str, hidden: bool):
-    """Neither that of one which cannot be told apart, having no port (B25)."""
+    """Neither that of one which cannot be distinguished, having no port (B25)."""
     said = ours(changed(proxy=proxy, services=7), inbound=True)
     shown = (said.addr_recv.ip[-4:], said.addr_recv.port)
     assert shown == ((bytes(4), 0) if hidden else (b"\x0a\0\0\x01", 9246))

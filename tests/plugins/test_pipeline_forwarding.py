@@ -17,7 +17,7 @@ MANY = [Raw(b"x")] * 6_000
 
 
 def passed(host):
-    """Return what the observers were told: bytes received, bytes sent instead, and commands."""
+    """Return what the observers got: bytes received, bytes sent instead, and commands."""
     return [
         (each.raw, each.sent, [entry.command for entry in each.entries])
         for _, *deliveries in host.named("notify_delivered")
@@ -165,7 +165,7 @@ def test_releasing_memory_forwards_what_is_incomplete():
 
 
 def test_a_session_that_breaks_off_drops_what_waits():
-    """What is queued and what is incomplete; observers are told of nothing else."""
+    """What is queued and what is incomplete; observers are notified of nothing else."""
     pipeline, host = piped(plugin(on_ping=lambda *_: Delay(3)))
     pipeline.receive(UP, PING + PONG[:9], 1)
     pipeline.cut(2)

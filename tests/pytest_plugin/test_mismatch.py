@@ -1,4 +1,4 @@
-"""What a test is told when its code asks for what was not recorded."""
+"""What a test reports when its code requests what was not recorded."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def test_a_test_that_connects_to_nobody_records_nothing(project, upstream):
 
 
 def test_an_upstream_that_is_not_there_is_named(project):
-    """The test fails by itself, and is told why."""
+    """The test fails by itself, and gets the reason."""
     project.tests(CHAIN)
     project.config(network="lbry-regtest", upstream="127.0.0.1:1")
     result = project.run("--record-mode=once")

@@ -1,4 +1,4 @@
-"""What the plugin is told, where captures are, and how it lives beside other plugins."""
+"""Settings of the plugin, where captures are, and how it works beside other plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recorded chain, of whatever was told about it."""
+"""The recorded chain, of whatever was sent about it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_what_is_known_by_name_alone_is_named():
 
 
 def test_an_empty_chain_is_the_first_block():
-    """Anyone who has it is told that there is no more."""
+    """A client that has it learns that there is no more."""
     chain = chain_of()
     assert chain.tip == chain.genesis
     assert chain.blocks_after([chain.genesis], bytes(32), 10) == []

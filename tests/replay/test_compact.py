@@ -110,7 +110,7 @@ def test_what_is_known_of_a_block_is_given_though_the_rest_is_not():
 
 
 def test_places_that_a_block_does_not_have_are_unknown():
-    """Nobody may be told something made up."""
+    """Nothing is made up."""
     cursor = start_cursor(talk(asks(wants(WHOLE)), says(WHOLE)))
     assert answer_of(cursor, wants_at(WHOLE, 5)) == "unknown"
     assert answer_of(cursor, GetBlockTxn(b"?" * 32, (0,))) == "unknown"

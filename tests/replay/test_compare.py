@@ -103,7 +103,7 @@ def test_answers_may_come_in_another_order(order):
         pytest.param([line for line in TALK if line[1] not in (Ping(3), Pong(3))], id="fewer"),
         pytest.param([*TALK, (DOWN, Addr(()))], id="addresses"),
         pytest.param([*TALK, (UP, Ping(8))], id="a ping at the end"),
-        pytest.param([*TALK[:-1], (UP, Ping(8)), TALK[-1]], id="a ping behind the last question"),
+        pytest.param([*TALK[:-1], (UP, Ping(8)), TALK[-1]], id="a ping after the last request"),
     ],
 )
 def test_volatile_things_are_no_difference(lines):
@@ -139,7 +139,7 @@ def test_pings_of_one_nonce_are_distinguished():
 
 @dataclass
 class Planted:
-    """A difference that was put into the talk, and how it has to be told."""
+    """A difference that was put into the talk, and how it has to be reported."""
 
     lines: list[Line]
     kind: str
@@ -180,7 +180,7 @@ PLANTED = {
         "missing",
         "block",
     ),
-    "block, one byte behind": Planted(
+    "block, one byte after": Planted(
         changed(10, (DOWN, msgspec.structs.replace(BLOCKS[1], trailing=b"x"))),
         "different",
         "block",
@@ -212,7 +212,7 @@ PLANTED = {
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_difference_is_found_and_is_the_first(name):
-    """Another at the end is told after it; from the other side it is the same turned round."""
+    """Another at the end is reported after it; from the other side it is the same turned round."""
     planted = PLANTED[name]
     at_the_end = (DOWN, missing(*OTHERS))
     report = compared(TALK, [*planted.lines, at_the_end])
@@ -254,7 +254,7 @@ def test_of_a_list_the_first_that_differs_is_shown_and_the_others_are_counted():
 
 
 def test_things_that_are_missing_from_a_list_are_named_with_their_index():
-    """Of what was told in one message some was not told."""
+    """Of what was in one message some was not sent."""
     report = compared([(DOWN, have(*HEADERS))], [(DOWN, have(HEADERS[0], *HEADERS[2:]))])
     [difference] = report.differences
     assert (difference.kind, difference.command) == ("missing", "inv")
@@ -281,7 +281,7 @@ def test_the_text_tells_all_of_it():
     ]
 
 
-# What is told to be ignored.
+# What is ignored on request.
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def test_a_long_conversation_takes_little_memory(tmp_path):
 
 
 def test_what_is_saved_is_loaded_again(tmp_path):
-    """The same messages at the same times; a disk that refuses is told, and leaves nothing."""
+    """The same messages at the same times; a disk that refuses is reported, and leaves nothing."""
     with load(SYNC) as conversation:
         save(conversation, tmp_path / "again.pcapng")
         with load(tmp_path / "again.pcapng") as again:

@@ -212,7 +212,7 @@ def test_a_branch_leads_back_to_the_longest_chain():
 
 
 def test_more_blocks_than_may_be_named_are_led_to():
-    """500 at a time; after the last of them the tip is told, which makes a node ask on."""
+    """500 at a time; after the last of them comes the tip, which makes a node go on."""
     conversation, blocks, genesis = chain_talk(1200, *map(says, blocks_on(None, 1200)))
     hashes = [block.header.hash for block in blocks]
     cursor = start_cursor(conversation)

@@ -1,4 +1,4 @@
-"""Two captures compared: their sessions paired, damage and gaps told."""
+"""Two captures compared: their sessions paired, damage and gaps reported."""
 
 import msgspec
 import pytest
@@ -50,7 +50,7 @@ def test_two_sessions_can_be_chosen(tmp_path):
 
 
 def test_a_damaged_file_is_compared_as_far_as_it_goes(tmp_path):
-    """The damage is told, and kept for the exit code."""
+    """The damage is reported, and kept for the exit code."""
     one = write(tmp_path / "one.pcapng", TALK)
     cut = tmp_path / "cut.pcapng"
     data = one.read_bytes()

@@ -228,7 +228,7 @@ def test_another_answer_is_an_answer(stage):
 
 
 def test_what_is_ignored_is_not_waited_for(path, play):
-    """Nor told."""
+    """Nor reported."""
     stage = play(path, "headers")
     stage.handshake()
     assert stage.commands[-2:] == ["getheaders", "getdata"]

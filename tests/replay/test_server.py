@@ -44,7 +44,7 @@ STRANGE = (InventoryVector(InvType.BLOCK, b"?" * 32), InventoryVector(InvType.TX
 
 
 class Heard:
-    """What a client of ours was told."""
+    """What a client of ours received."""
 
     def __init__(self) -> None:
         self.records: list[Any] = []
@@ -250,7 +250,7 @@ def test_the_client_s_side_can_be_played(loop, serve):
 
 
 def test_what_passes_is_shown(loop, serve):
-    """Observers are told of the session as of a proxy's."""
+    """Observers get the session as that of a proxy's."""
     seen = []
 
     class Watching:
@@ -376,7 +376,7 @@ def test_anyone_who_reads_nothing_at_all_is_let_go(in_memory):
 
 
 def test_stopping_lets_go_of_all_clients(loop, serve):
-    """In order: each is told by a close."""
+    """In order: each is notified by a close."""
     server = serve()
     client = Client(loop, server)
     loop.call(server.stop)

@@ -92,7 +92,7 @@ def raw(deliveries: list[Delivery]) -> bytes:
 
 
 def session(stream_above: int | None = None, **rest: Any) -> Session:
-    """A session that reads messages whole, if not told otherwise."""
+    """A session that reads messages whole, unless `stream_above` says otherwise."""
     return Session(1, NETWORK, stream_above=stream_above, **rest)
 
 

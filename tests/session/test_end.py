@@ -45,7 +45,7 @@ MAY_READ = {"capture/tools/anonymise.py"}
 
 @pytest.mark.parametrize(("end", "shown"), SHOWN.items(), ids=lambda each: str(each)[:20])
 def test_it_is_shown_to_plugins_and_to_people(end, shown):
-    """A plugin gets its own words back; people are told whose they are."""
+    """A plugin gets its own words back; people see whose they are."""
     assert (end.text, end.describe("server")) == shown
 
 

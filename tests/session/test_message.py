@@ -49,7 +49,7 @@ def test_nothing_is_decoded_before_somebody_asks():
 
 
 def test_a_malformed_payload_is_an_error_with_its_place():
-    """It passes; whoever looks is told what is wrong and where."""
+    """It passes; whoever looks learns what is wrong and where."""
     bad = message(frame(NETWORK.magic, "ping", b"\1\2\3"))
     assert bad.record is None
     assert bad.to_dict() is None

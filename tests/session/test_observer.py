@@ -100,7 +100,7 @@ def test_an_observer_may_decline_a_session():
 
 
 def test_an_observer_that_fails_at_once_has_no_part_in_the_session():
-    """It cannot be told what it missed; the others are not harmed."""
+    """It cannot learn what it missed; the others are not harmed."""
 
     class Failing(Watcher):
         def session_started(self, info):

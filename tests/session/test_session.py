@@ -272,7 +272,7 @@ def test_junk_of_one_direction_does_not_continue_that_of_the_other():
 
 
 def test_the_frames_of_another_network_are_named():
-    """Whoever chose the wrong --network is told which one would be right."""
+    """Whoever chose the wrong --network learns which one would be right."""
     core = session()
     [entry] = entries(core.receive(UP, frame(OTHER.magic, "ping", bytes(8)), NOW))
     assert entry.message is None
@@ -281,7 +281,7 @@ def test_the_frames_of_another_network_are_named():
 
 
 def test_a_magic_of_two_networks_names_both():
-    """LBRY's simnet and Bitcoin's cannot be told apart."""
+    """LBRY's simnet and Bitcoin's cannot be distinguished."""
     core = session()
     simnet = networks.get("lbry-simnet")
     [entry] = entries(core.receive(UP, frame(simnet.magic, "ping", bytes(8)), NOW))

@@ -1,4 +1,4 @@
-"""What a session is told at its beginning and on its way, and what it makes itself."""
+"""The settings of a session, at its start and later, and what it makes itself."""
 
 import pytest
 

@@ -47,7 +47,7 @@ class Shown(NamedTuple):
 
 
 def run_tshark(folder: Path, capture: Path, *arguments: str, plugin: bool = True) -> str:
-    """Run tshark in a home of its own; return what it prints. No Lua error may be told of."""
+    """Run tshark in a home of its own; return what it prints. No Lua error may be reported."""
     home = folder / "home"
     home.mkdir(exist_ok=True)
     command = [program("tshark", "install tshark"), "-r", str(capture)]

@@ -224,7 +224,7 @@ def test_filters_find_messages(tmp_path: Path, wanted: str, found: int):
 
 
 def test_messages_made_to_take_long_do_not(tmp_path: Path):
-    """Counts that nobody keeps, as many fields as fit: some seconds, and what is left is told."""
+    """Counts that nobody keeps, as many fields as fit: seconds pass, and the rest is reported."""
     witness = b"\xfe\x20\xa1\x07\0" + b"\0" * 500_000
     head = b"\1\0\0\0\0\1" + b"\2" + (bytes(36) + b"\0" + bytes(4)) * 2
     many = head + b"\1" + bytes(9) + witness * 2 + bytes(4)

@@ -1,6 +1,6 @@
 -- A reading of one payload: where it is, what is left, and how it refuses.
 --
--- A state has `text`, the bytes, `place`, the next one (from 1), and `size`, how many; `tvb` and
+-- A state has `text`, the bytes, `position`, the next one (from 1), and `size`, how many; `tvb` and
 -- `base`, where they lie for Wireshark; `rules`, `version`, `witness`, what they are read under;
 -- `names` and `starts`, `depth` deep, where among the fields we are. A refusal is an error with a
 -- table: what is wrong, in the words of `lbcproxy show`.
@@ -17,7 +17,7 @@ local fail = M.fail
 -- Begin to read bytes that lie at `base` of `tvb`.
 function M.state(bytes, tvb, base)
   return {
-    text = bytes, size = #bytes, place = 1, tvb = tvb, base = base,
+    text = bytes, size = #bytes, position = 1, tvb = tvb, base = base,
     names = {}, starts = {}, depth = 0, items = 0,
   }
 end
@@ -34,7 +34,7 @@ function M.where(state)
   return name, start
 end
 
--- Go one field deeper, to one that begins at a byte; without `start` its place is that around it.
+-- Go one field deeper, to one that begins at a byte; without `start` its position is that around it.
 function M.enter(state, name, start)
   local depth = state.depth + 1
   state.depth, state.names[depth], state.starts[depth] = depth, name, start
@@ -45,7 +45,7 @@ local function short(state, wanted, left)
 end
 
 function M.left_in(state)
-  return state.size - state.place + 1
+  return state.size - state.position + 1
 end
 
 function M.need(state, count)
@@ -57,29 +57,29 @@ function M.range(state, from, to)
   return state.tvb(state.base + from - 1, to - from + 1)
 end
 
-function M.long_at(state, place)
-  local low, high = Struct.unpack("<I4I4", state.text, place)
+function M.long_at(state, position)
+  local low, high = Struct.unpack("<I4I4", state.text, position)
   return UInt64.new(low, high)
 end
 
--- A count that was read at a place, exactly: numbers of Lua 5.2 end at 2^53.
-function M.number_text(state, value, place)
-  return value < 2 ^ 53 and ("%.0f"):format(value) or tostring(M.long_at(state, place))
+-- A count that was read at a position, exactly: numbers of Lua 5.2 end at 2^53.
+function M.number_text(state, value, position)
+  return value < 2 ^ 53 and ("%.0f"):format(value) or tostring(M.long_at(state, position))
 end
 
 -- Read a CompactSize.
 function M.compact(state)
-  local place = state.place
-  local first = state.text:byte(place)
-  if not first or place > state.size then short(state, 1, 0) end
+  local position = state.position
+  local first = state.text:byte(position)
+  if not first or position > state.size then short(state, 1, 0) end
   if first < 0xfd then
-    state.place = place + 1
+    state.position = position + 1
     return first
   end
   local size = first == 0xfd and 2 or first == 0xfe and 4 or 8
-  local left = state.size - place
+  local left = state.size - position
   if left < size then short(state, size, left) end
-  local a, b, c, d, e, f, g, h = state.text:byte(place + 1, place + size)
+  local a, b, c, d, e, f, g, h = state.text:byte(position + 1, position + size)
   local value, least = a + b * 256, 0xfd
   if size > 2 then value, least = value + c * 65536 + d * 16777216, 65536 end
   if size > 4 then
@@ -88,20 +88,20 @@ function M.compact(state)
   if value < least then
     fail(state, ("CompactSize %.0f takes %d bytes, not the shortest form"):format(value, size + 1))
   end
-  state.place = place + size + 1
-  return value, place + 1
+  state.position = position + size + 1
+  return value, position + 1
 end
 
--- Read a CompactSize at another place.
-function M.peek(state, place)
-  local before = state.place
-  state.place = place
+-- Read a CompactSize at another position.
+function M.peek(state, position)
+  local before = state.position
+  state.position = position
   local value, at = M.compact(state)
-  state.place = before
+  state.position = before
   return value, at
 end
 
--- The number a limit stands for.
+-- The number that a limit means.
 function M.bound(limit, state)
   if type(limit) == "number" then return limit end
   if limit.chain then return state.rules[limit.chain] end
@@ -112,17 +112,17 @@ function M.bound(limit, state)
   return most
 end
 
--- Hold a count, read at a place, to its limit.
-function M.hold(state, count, place, limit, unit)
+-- Check a count, read at a position, against its limit.
+function M.hold(state, count, position, limit, unit)
   local most = M.bound(limit, state)
   if count > most then
-    fail(state, ("%s %s, at most %d allowed"):format(M.number_text(state, count, place), unit, most))
+    fail(state, ("%s %s, at most %d allowed"):format(M.number_text(state, count, position), unit, most))
   end
 end
 
 function M.count_of(state, limit, unit)
-  local count, place = M.compact(state)
-  M.hold(state, count, place, limit, unit)
+  local count, position = M.compact(state)
+  M.hold(state, count, position, limit, unit)
   return count
 end
 

@@ -1,20 +1,20 @@
--- What follows from a record's bytes without standing there (ids, claims, addresses), and what no
+-- What follows from a record's bytes without being among them (ids, claims, addresses), and what no
 -- single field can see to be wrong: `derived` and `check` of the records in Python.
 --
 -- `of` has by record: `keep`, the fields whose bytes are wanted; `check(state, kept)`, which
--- refuses; `plan(plan, prefix)`, which declares fields and gives what shows them.
+-- refuses; `plan(plan, prefix)`, which declares fields and returns what shows them.
 
 local M = { of = {} }
 local of = M.of
 local STRING, BYTES = ftypes.STRING, ftypes.BYTES
 
-local function content(state, place)
-  return state.text:sub(place[1], place[2])
+local function content(state, position)
+  return state.text:sub(position[1], position[2])
 end
 
-local function number(state, place)
+local function number(state, position)
   local value = 0
-  for at = place[2], place[1], -1 do
+  for at = position[2], position[1], -1 do
     value = value * 256 + state.text:byte(at)
   end
   return value
@@ -49,18 +49,18 @@ local KINDS = { [0xb5] = "claim", [0xb6] = "support", [0xb7] = "update" }
 local DROP, DROP2 = 0x75, 0x6d
 local CLAIM_ID_SIZE, MAX_NAME_SIZE, MAX_CLAIM_SIZE = 20, 255, 8192
 
--- The token of a script at a place: its opcode, the bytes that it pushes (none unless it is a push
+-- The token of a script at a position: its opcode, the bytes that it pushes (none unless it is a push
 -- of data), where they begin, and where the next token begins. Nothing at the end or at a push that
 -- is longer than what is left.
-local function token_at(script, place)
-  local opcode = script:byte(place)
+local function token_at(script, position)
+  local opcode = script:byte(position)
   if not opcode then return nil end
-  local from, size = place + 1, 0
+  local from, size = position + 1, 0
   if opcode < 0x4c then
     size = opcode
   elseif opcode <= 0x4e then
     from = from + 2 ^ (opcode - 0x4c)
-    for at = math.min(from - 1, #script), place + 1, -1 do
+    for at = math.min(from - 1, #script), position + 1, -1 do
       size = size * 256 + script:byte(at)
     end
   end
@@ -68,12 +68,12 @@ local function token_at(script, place)
   return { opcode = opcode, data = script:sub(from, from + size - 1), from = from, next = from + size }
 end
 
-local function tokens_of(script, place, most)
+local function tokens_of(script, position, most)
   local found = {}
   while #found < most do
-    local token = token_at(script, place)
+    local token = token_at(script, position)
     if not token then break end
-    found[#found + 1], place = token, token.next
+    found[#found + 1], position = token, token.next
   end
   return found
 end
@@ -113,7 +113,7 @@ of.TxOut = {
     local kind = field("claim.kind", STRING, "claim, support or update")
     local name = field("claim.name", STRING, "the name that is claimed")
     local claim_id = field("claim.claim_id", STRING, "20 bytes, shown reversed")
-    local value = field("claim.value", BYTES, "what the name shall stand for")
+    local value = field("claim.value", BYTES, "what the name refers to")
 
     local function show_claim(state, item, claim, from, to)
       local tree = reader.branch(state, item, claim_field, from, "claim")
@@ -154,7 +154,7 @@ of.Tx = {
     local wtxid = reader.declare(plan, STRING, prefix .. "wtxid", "wtxid", nil, about)
     return function(state, item, _, from, to)
       local wanted = state.new_claims or item:referenced(txid) or item:referenced(wtxid)
-      -- What takes place in an extension block alone has an id of what is not read.
+      -- What is only in an extension block has an id of what is not read.
       if not state.derive or not wanted or state.mweb_only then return end
       local bytes = state.text
       local id = hashes.sha256d(
@@ -202,10 +202,10 @@ of.AddressV2 = {
 -- Indexes are sums that may go beyond what a number of Lua holds exactly: low and high 32 bits.
 local WORD, STEP = 2 ^ 32, 1000000
 
--- The index behind one, by the difference that was read at a place.
-local function next_index(state, index, delta, place)
+-- The index after another, by the difference that was read at a position.
+local function next_index(state, index, delta, position)
   local low, high = delta, 0
-  if delta >= WORD then low, high = Struct.unpack("<I4I4", state.text, place) end
+  if delta >= WORD then low, high = Struct.unpack("<I4I4", state.text, position) end
   low, high = low + index[1] + 1, high + index[2]
   return { low % WORD, high + math.floor(low / WORD) }
 end
@@ -232,8 +232,8 @@ end
 of.PrefilledTx = {
   keep = { "index_delta" },
   check = function(state, kept)
-    local delta, place = cursor.peek(state, kept.index_delta[1])
-    state.index = next_index(state, state.index or BEFORE_FIRST, delta, place)
+    local delta, position = cursor.peek(state, kept.index_delta[1])
+    state.index = next_index(state, state.index or BEFORE_FIRST, delta, position)
   end,
   plan = function(plan, prefix)
     local about = "the place in the block"
@@ -258,17 +258,17 @@ of.CmpctBlock = {
   end,
 }
 
--- The last of the indexes that a list of differences stands for; `seen` is told of each.
-local function each_index(state, place, seen)
-  local index, before = BEFORE_FIRST, state.place
-  state.place = place[1]
+-- The last of the indexes that a list of differences means; `seen` is called with each.
+local function each_index(state, position, seen)
+  local index, before = BEFORE_FIRST, state.position
+  state.position = position[1]
   local count = cursor.compact(state)
   for _ = 1, count do
-    local from = state.place
+    local from = state.position
     index = next_index(state, index, cursor.compact(state))
-    if seen then seen(index, from, state.place - 1) end
+    if seen then seen(index, from, state.position - 1) end
   end
-  state.place = before
+  state.position = before
   return index
 end
 
@@ -283,11 +283,11 @@ of.GetBlockTxn = {
     local count = reader.declare(plan, ftypes.UINT64, path .. ".count", "indexes", nil, about)
     local field = reader.declare(plan, ftypes.UINT64, path, "index", nil, about)
     return function(state, item, kept)
-      local place = kept.index_deltas
-      local number_of = cursor.peek(state, place[1])
-      local tree = reader.add(state, item, count, place[1], place[2], UInt64.new(number_of, 0))
+      local position = kept.index_deltas
+      local number_of = cursor.peek(state, position[1])
+      local tree = reader.add(state, item, count, position[1], position[2], UInt64.new(number_of, 0))
       tree:set_generated()
-      each_index(state, place, function(index, from, to)
+      each_index(state, position, function(index, from, to)
         made(state, tree, field, from, to, UInt64.new(index[1], 0))
       end)
     end
@@ -306,23 +306,23 @@ of.FilterLoad = {
   end,
 }
 
--- A record in the bytes of another's field, which is shown if it can be read; bytes behind it are
+-- A record in the bytes of another's field, which is shown if it can be read; bytes after it are
 -- ignored.
 function M.inside(plan, inside, prefix)
   local path = prefix .. inside.name
   local field = reader.declare(plan, ftypes.NONE, path, inside.name)
   local read = reader.content_of(plan, inside.record, path .. ".")
   return function(state, item, kept)
-    local place = kept[inside.field]
+    local position = kept[inside.field]
     local function fresh()
-      local inner = cursor.state(content(state, place), state.tvb, state.base + place[1] - 1)
+      local inner = cursor.state(content(state, position), state.tvb, state.base + position[1] - 1)
       inner.rules, inner.version, inner.network = state.rules, 0, state.network
       inner.items = state.items
       return inner
     end
     if not pcall(read, fresh(), nil) then return end
-    local tree = reader.branch(state, item, field, place[1], inside.name)
-    tree:set_len(place[2] - place[1] + 1)
+    local tree = reader.branch(state, item, field, position[1], inside.name)
+    tree:set_len(position[2] - position[1] + 1)
     local inner = fresh()
     read(inner, tree)
     state.items = inner.items

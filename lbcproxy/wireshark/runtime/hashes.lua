@@ -1,5 +1,5 @@
 -- Hashes that Wireshark does not offer to Lua: SHA-256, SHA-512, RIPEMD-160, SHA3-256.
--- They take and give strings of raw bytes. SHA-256 does about 1.7 MB/s in Lua 5.2; the others are
+-- They take and return strings of raw bytes. SHA-256 does about 1.7 MB/s in Lua 5.2; the others are
 -- only ever asked for a few bytes.
 
 local M = {}
@@ -48,9 +48,9 @@ local function fraction(root)
 end
 
 local K256, H256 = {}, {}
-for place, prime in ipairs(primes(64)) do
-  K256[place] = fraction(prime ^ (1 / 3))
-  if place <= 8 then H256[place] = fraction(prime ^ 0.5) end
+for position, prime in ipairs(primes(64)) do
+  K256[position] = fraction(prime ^ (1 / 3))
+  if position <= 8 then H256[position] = fraction(prime ^ 0.5) end
 end
 
 local WORDS = ">" .. ("I4"):rep(16)
@@ -119,8 +119,8 @@ for each in ([[
   H512[#H512 + 1] = UInt64.fromhex(each)
 end
 
-local function long(text, place, order)
-  local high, low = unpack(order .. "I4I4", text, place)
+local function long(text, position, order)
+  local high, low = unpack(order .. "I4I4", text, position)
   if order == "<" then high, low = low, high end
   return UInt64.new(low, high)
 end
@@ -172,8 +172,8 @@ do
     local constant = UInt64.new(0, 0)
     for j = 0, 6 do
       if register % 2 == 1 then
-        local place = 2 ^ j - 1
-        constant = constant:bxor(UInt64.new(1, 0):lshift(place))
+        local position = 2 ^ j - 1
+        constant = constant:bxor(UInt64.new(1, 0):lshift(position))
       end
       register = register * 2
       if register >= 256 then register = bxor(register - 256, 0x71) end
@@ -287,8 +287,8 @@ function M.ripemd160(text)
       return MIX[6 - round]
     end)
     h = { h[2] + c + j, h[3] + d + k, h[4] + e + f, h[5] + a + g, h[1] + b + i }
-    for place = 1, 5 do
-      h[place] = h[place] % WORD
+    for position = 1, 5 do
+      h[position] = h[position] % WORD
     end
   end
   return pack("<I4I4I4I4I4", table.unpack(h))

@@ -19,7 +19,7 @@ local f = {
   checksum = field("checksum", ftypes.BYTES, "the first four bytes of the payload's SHA-256d"),
   version = field("protocol_version", ftypes.UINT32, "what the two nodes agreed on"),
   payload = field("payload", ftypes.BYTES, "a payload that nothing is known of"),
-  trailing = field("trailing", ftypes.BYTES, "bytes behind the last field"),
+  trailing = field("trailing", ftypes.BYTES, "bytes after the last field"),
   junk = field("junk", ftypes.BYTES, "bytes that are not a message"),
   error = field("error", ftypes.STRING, "what is wrong, in the words of lbcproxy"),
   comment = field("comment", ftypes.STRING, "what lbcproxy wrote down of it"),
@@ -47,8 +47,8 @@ proto.prefs.hash_up_to = Pref.uint(
 local commands = {}
 for name, spec in pairs(data.commands) do
   local path, words = "lbry." .. name, {}
-  for place, about in pairs(spec.words) do
-    words[path .. "." .. place:gsub("%[%]", "")] = about
+  for position, about in pairs(spec.words) do
+    words[path .. "." .. position:gsub("%[%]", "")] = about
   end
   local plan, lists = { words = words }, 0
   local record = data.records[spec.record]
@@ -110,7 +110,7 @@ local function frame_problem(frame)
   return (refusal(frame.command, frame.length, frame.network, frame.network.protocol_version))
 end
 
--- Read a payload; give what is wrong and where, or nil, and how far it was read.
+-- Read a payload; return what is wrong and where, or nil, and how far it was read.
 local function attempt(frame, command, witness, parent)
   local network = frame.network
   local state = cursor.state(frame.payload, frame.tvb, frame.base + HEADER)
@@ -137,11 +137,11 @@ local function decode(frame, command)
   end
   local state
   problem, state = attempt(frame, command, true)
-  if not command.spec.either or not problem and state.place > state.size then
+  if not command.spec.either or not problem and state.position > state.size then
     return problem, state, true
   end
   local base_problem, base_state = attempt(frame, command, false)
-  if not base_problem and base_state.place > base_state.size then return nil, base_state, false end
+  if not base_problem and base_state.position > base_state.size then return nil, base_state, false end
   return problem, state, true
 end
 
@@ -172,10 +172,10 @@ local function show_payload(frame, item, command, witness)
   end
   local again, state = attempt(frame, command, witness, branch)
   if again ~= frame.problem and not frame.early then M.say(branch, tvb(from, 0), tostring(again)) end
-  local left = state.size - state.place + 1
+  local left = state.size - state.position + 1
   if left > 0 then
     local rest = again and f.payload or f.trailing
-    item:add(rest, tvb(from + state.place - 1, left))
+    item:add(rest, tvb(from + state.position - 1, left))
   end
 end
 
@@ -209,7 +209,7 @@ local function show_header(frame, tree, words)
   return item
 end
 
--- Show a frame; gives its item and what is said of it in the line.
+-- Show a frame; return its item and its summary for the line.
 function M.show(frame, tree)
   local name = frame.command == "" and "(empty)" or text.printable(text.characters(frame.command))
   local command, problem, state, witness = commands[frame.command], nil, nil, nil
@@ -252,7 +252,7 @@ function M.junk(tvb, base, size, tree, why)
   return item, ("[%d bytes that are not a message]"):format(size)
 end
 
--- Show what lbcproxy wrote of the last message in a packet; gives what is said in the line.
+-- Show what lbcproxy wrote of the last message in a packet; return its summary for the line.
 function M.comment(item, tvb, comment)
   item:add(f.comment, tvb(0, 0), text.printable(comment)):set_generated()
   local verdict = comment:match("verdict=(%S+)")

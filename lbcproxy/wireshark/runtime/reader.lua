@@ -37,7 +37,7 @@ end
 
 M.add = add
 
--- Add bytes as they stand there.
+-- Add bytes as they are.
 function M.bytes(state, parent, field, from, to, label)
   local item = add(state, parent, field, from, to)
   if to < from then item:set_text(label .. ": (empty)") end
@@ -70,8 +70,8 @@ function make.number(plan, spec, path, label)
   local field = declare(plan, INTEGERS[spec.signed][size], path, label, spec.names)
   return function(state, parent)
     cursor.need(state, size)
-    local from = state.place
-    state.place = from + size
+    local from = state.position
+    state.position = from + size
     state.from, state.to = from, from + size - 1
     if not parent then return end
     state.items = state.items + 1
@@ -89,8 +89,8 @@ function make.bool(plan, _, path, label)
   local field = declare(plan, ftypes.BOOLEAN, path, label)
   return function(state, parent)
     cursor.need(state, 1)
-    local from = state.place
-    state.place, state.from, state.to = from + 1, from, from
+    local from = state.position
+    state.position, state.from, state.to = from + 1, from, from
     if parent then add(state, parent, field, from, from, state.text:byte(from) ~= 0) end
   end
 end
@@ -98,12 +98,12 @@ end
 function make.compact(plan, spec, path, label)
   local field = declare(plan, ftypes.UINT64, path, label, spec.names)
   return function(state, parent)
-    local from = state.place
-    local value, place = cursor.compact(state)
-    local to = state.place - 1
+    local from = state.position
+    local value, position = cursor.compact(state)
+    local to = state.position - 1
     state.from, state.to = from, to
     if not parent then return end
-    local number = place and to - place == 7 and cursor.long_at(state, place) or UInt64.new(value, 0)
+    local number = position and to - position == 7 and cursor.long_at(state, position) or UInt64.new(value, 0)
     local item = add(state, parent, field, from, to, number)
     if spec.bits then item:append_text(bit_names(spec, number)) end
   end
@@ -115,9 +115,9 @@ local function fixed(kind, shown)
     local field = declare(plan, kind, path, label)
     return function(state, parent)
       cursor.need(state, spec.size)
-      local from = state.place
+      local from = state.position
       local to = from + spec.size - 1
-      state.place, state.from, state.to = to + 1, from, to
+      state.position, state.from, state.to = to + 1, from, to
       if not parent then return end
       if shown then
         add(state, parent, field, from, to, shown(state.text:sub(from, to)))
@@ -138,9 +138,9 @@ local function counted(kind, shown)
     return function(state, parent)
       local size = cursor.count_of(state, spec.most, "bytes")
       cursor.need(state, size)
-      local from = state.place
+      local from = state.position
       local to = from + size - 1
-      state.place, state.from, state.to = to + 1, from, to
+      state.position, state.from, state.to = to + 1, from, to
       if not parent then return end
       if shown then
         add(state, parent, field, from, to, shown(state.text:sub(from, to)))
@@ -182,10 +182,10 @@ function make.list(plan, spec, path, label)
     state.collect = nil
     if state.depth == 1 and not state.listed then state.listed = count end
     if parent then
-      tree = add(state, parent, field, from, state.place - 1, UInt64.new(count, 0))
+      tree = add(state, parent, field, from, state.position - 1, UInt64.new(count, 0))
     end
     if not parent and size and size * count <= cursor.left_in(state) then
-      state.place = state.place + size * count
+      state.position = state.position + size * count
       return
     end
     cursor.enter(state, "[]", nil)
@@ -196,7 +196,7 @@ function make.list(plan, spec, path, label)
         tree = nil
       end
       local name = ("[%d]"):format(index)
-      state.names[depth], state.starts[depth] = name, state.place - 1
+      state.names[depth], state.starts[depth] = name, state.position - 1
       if tree then
         if is_record then state.shown = name else state.label = name .. " " end
       end
@@ -204,18 +204,18 @@ function make.list(plan, spec, path, label)
       if collect then collect[index] = item end
     end
     state.label, state.depth = nil, depth - 1
-    if tree then tree:set_len(state.place - from) end
+    if tree then tree:set_len(state.position - from) end
   end
 
   return function(state, parent)
-    local from = state.place
+    local from = state.position
     local count = cursor.count_of(state, spec.most, "entries")
     elements(state, parent, from, count)
-    state.from, state.to = from, state.place - 1
+    state.from, state.to = from, state.position - 1
   end, elements
 end
 
--- Add a line under which a record's fields stand.
+-- Add a line with a record's fields below it.
 local function branch(state, parent, field, from, name)
   state.items = state.items + 1
   local last = math.min(from, state.size)
@@ -227,14 +227,14 @@ end
 
 M.branch = branch
 
--- Read the fields of a record that stand one after another.
+-- Read the fields of a record that follow one another.
 local function all_fields(record, readers, keep)
   return function(state, item)
     local depth, kept = state.depth + 1, keep and {}
-    for place, spec in ipairs(record.fields) do
-      state.depth, state.names[depth], state.starts[depth] = depth, spec.name, state.place - 1
+    for position, spec in ipairs(record.fields) do
+      state.depth, state.names[depth], state.starts[depth] = depth, spec.name, state.position - 1
       state.from = nil
-      readers[place](state, item, kept)
+      readers[position](state, item, kept)
       if keep and keep[spec.name] and state.from then
         kept[spec.name] = { state.from, state.to }
       end
@@ -248,8 +248,8 @@ end
 local function content_of(plan, name, prefix)
   local record, more = data.records[name], derived.of[name]
   local keep, readers, lists = {}, {}, {}
-  for place, spec in ipairs(record.fields) do
-    readers[place], lists[spec.name] = reader_of(plan, spec, prefix .. spec.name, spec.name)
+  for position, spec in ipairs(record.fields) do
+    readers[position], lists[spec.name] = reader_of(plan, spec, prefix .. spec.name, spec.name)
     if spec.kind == "when" then keep[spec.sibling] = true end
   end
   for _, each in ipairs(more and more.keep or {}) do
@@ -266,10 +266,10 @@ local function content_of(plan, name, prefix)
   local show_inside = inside and derived.inside(plan, inside, prefix)
   if not more and not inside then return read end
   return function(state, item)
-    local from = state.place
+    local from = state.position
     local kept = read(state, item)
     if more and more.check then more.check(state, kept) end
-    if item and show then show(state, item, kept, from, state.place - 1) end
+    if item and show then show(state, item, kept, from, state.position - 1) end
     if item and show_inside then show_inside(state, item, kept) end
   end
 end
@@ -281,10 +281,10 @@ function make.record(plan, spec, path, label)
   local read = content_of(plan, spec.record, path .. ".")
   return function(state, parent)
     if not parent then return read(state, nil) end
-    local from = state.place
+    local from = state.position
     local item = branch(state, parent, field, from, label)
     read(state, item)
-    item:set_len(state.place - from)
+    item:set_len(state.position - from)
     return item
   end
 end
@@ -311,14 +311,14 @@ function make.rest(plan, spec, path, label)
       cursor.need(state, spec.before + 1)
       size = cursor.left_in(state) - spec.before
     end
-    local from = state.place
-    state.place = from + size
+    local from = state.position
+    state.position = from + size
     state.from, state.to = from, from + size - 1
     if parent then add(state, parent, field, from, from + size - 1) end
   end
 end
 
--- Bytes that only some messages of some chains have. Where they stand before other fields, the reader
+-- Bytes that only some messages of some chains have. Where they precede other fields, the reader
 -- of the record calls for what is in it: the second result.
 function make.extension(plan, spec, path, label)
   local read = reader_of(plan, spec.item, path, label)
@@ -349,10 +349,10 @@ function make.bare(plan, spec, path, label)
   local read = reader_of(plan, spec.item, path, label)
   return function(state, parent)
     read(state, parent)
-    cursor.enter(state, "transaction_count", state.place - 1)
-    local count, place = cursor.compact(state)
+    cursor.enter(state, "transaction_count", state.position - 1)
+    local count, position = cursor.compact(state)
     if count > 0 then
-      local words = cursor.number_text(state, count, place)
+      local words = cursor.number_text(state, count, position)
       cursor.fail(state, words .. " transactions after a header, none allowed")
     end
     state.depth = state.depth - 1
@@ -370,8 +370,8 @@ end
 function make.unknown(plan, _, path, label)
   local field = declare(plan, ftypes.BYTES, path, label)
   return function(state, parent)
-    local from = state.place
-    state.place = state.size + 1
+    local from = state.position
+    state.position = state.size + 1
     if parent then add(state, parent, field, from, state.size) end
     error({ unknown = true }, 0)
   end

@@ -34,7 +34,7 @@ for _, network in ipairs(data.networks) do
 end
 
 -- Connections by their two ends: `network`; `versions`, by sender the one it named last; `agreed`,
--- in order of time, what both agreed on: `version`, from behind the message in frame `at` whose
+-- in order of time, what both agreed on: `version`, from after the message in frame `at` whose
 -- header is the last of `before`. Wireshark's own number of a connection is a field, and fields are
 -- not there the first time a packet is looked at. Ports that are used again agree again.
 local connections = {}
@@ -67,20 +67,20 @@ local function choose(magic, pinfo, chosen)
   return network
 end
 
--- Whether a magic at a place (from 0) begins a frame: a command has to stand behind it. Of a frame
+-- Whether a magic at a position (from 0) begins a frame: a command has to follow it. Of a frame
 -- that a packet begins with, less need be there.
-local function is_certain(bytes, place)
-  local padded = bytes:sub(place + 5, place + 16)
-  if #padded < 12 then return place == 0 end
+local function is_certain(bytes, position)
+  local padded = bytes:sub(position + 5, position + 16)
+  if #padded < 12 then return position == 0 end
   return message.command_problem(padded) == nil
 end
 
 -- Find where the next frame begins, and of which network; nil if nowhere.
-local function find(bytes, place, pinfo, known, chosen)
+local function find(bytes, position, pinfo, known, chosen)
   local best, whose
   for _, magic in ipairs(known and { known.bytes } or magics) do
     local network = known or choose(magic, pinfo, chosen)
-    local at = network and bytes:find(magic, place + 1, true)
+    local at = network and bytes:find(magic, position + 1, true)
     while at and not known and not is_certain(bytes, at - 1) do
       at = bytes:find(magic, at + 1, true)
     end
@@ -90,8 +90,8 @@ local function find(bytes, place, pinfo, known, chosen)
 end
 
 -- How many of the last bytes may be the beginning of a frame.
-local function unsure(bytes, place, known)
-  for held = math.min(3, #bytes - place), 1, -1 do
+local function unsure(bytes, position, known)
+  for held = math.min(3, #bytes - position), 1, -1 do
     if bytes:sub(-held) == known.bytes:sub(1, held) then return held end
   end
   return 0
@@ -99,11 +99,11 @@ end
 
 -- Which protocol version a message is read with.
 local function version_at(connection, frame, pinfo)
-  for place = #connection.agreed, 1, -1 do
-    local each = connection.agreed[place]
-    local behind = pinfo.number > each.at
+  for position = #connection.agreed, 1, -1 do
+    local each = connection.agreed[position]
+    local is_after = pinfo.number > each.at
       or pinfo.number == each.at and not each.before[frame.bytes:sub(1, HEADER)]
-    if behind then return each.version end
+    if is_after then return each.version end
   end
   return frame.network.protocol_version
 end
@@ -129,8 +129,8 @@ local function follow(connection, frame, pinfo)
   end
 end
 
-local function wait(pinfo, place, missing)
-  pinfo.desegment_offset = place
+local function wait(pinfo, position, missing)
+  pinfo.desegment_offset = position
   pinfo.desegment_len = missing or DESEGMENT_ONE_MORE_SEGMENT
 end
 
@@ -146,15 +146,15 @@ end
 
 -- The same words one after another are counted.
 local function joined(lines)
-  local parts, place = {}, 1
-  while place <= #lines do
-    local last = place
-    while lines[last + 1] == lines[place] do
+  local parts, position = {}, 1
+  while position <= #lines do
+    local last = position
+    while lines[last + 1] == lines[position] do
       last = last + 1
     end
-    local times = last - place + 1
-    parts[#parts + 1] = times > 1 and ("%s \195\151%d"):format(lines[place], times) or lines[place]
-    place = last + 1
+    local times = last - position + 1
+    parts[#parts + 1] = times > 1 and ("%s \195\151%d"):format(lines[position], times) or lines[position]
+    position = last + 1
   end
   return table.concat(parts, ", ")
 end
@@ -174,9 +174,9 @@ local function this_connection(pinfo)
   return connections[key], key
 end
 
--- Read a frame that is whole; gives its item, what is said of it, and how long it is.
-local function whole_frame(tvb, pinfo, tree, connection, bytes, place)
-  local frame = message.frame(tvb, place, bytes, connection.network)
+-- Read a complete frame; return its item, its summary, and its length.
+local function whole_frame(tvb, pinfo, tree, connection, bytes, position)
+  local frame = message.frame(tvb, position, bytes, connection.network)
   frame.version = connection.network.protocol_version
   follow(connection, frame, pinfo)
   frame.version = version_at(connection, frame, pinfo)
@@ -188,43 +188,43 @@ local NO_MESSAGE = "no message begins here"
 local CUT_OFF = "cut off, or TCP streams are not reassembled (see the preferences of TCP)"
 local TOO_LONG = "%s claims %.0f bytes, at most %d allowed"
 
--- Show the messages of some bytes in order; gives how many bytes are ours, nil if none. A frame
+-- Show the messages of some bytes in order; return how many bytes are ours, nil if none. A frame
 -- that is not whole is left until the rest of it is there.
 local function dissect(tvb, pinfo, tree, chosen)
   local connection, key = this_connection(pinfo)
-  local bytes, place, size = tvb:raw(), 0, tvb:len()
+  local bytes, position, size = tvb:raw(), 0, tvb:len()
   local can_wait = pinfo.can_desegment > 0
   local lines, last = {}, nil
 
   local function junk(count, why)
-    last, lines[#lines + 1] = message.junk(tvb, place, count, tree, why)
-    place = place + count
+    last, lines[#lines + 1] = message.junk(tvb, position, count, tree, why)
+    position = position + count
   end
 
-  while place < size do
+  while position < size do
     local known = connection and connection.network
-    local at, network = find(bytes, place, pinfo, known, chosen)
+    local at, network = find(bytes, position, pinfo, known, chosen)
     if not connection then
       if not at then return nil end
       connection = { network = network, versions = {}, agreed = {}, before = {} }
       connections[key] = connection
     end
-    local stop = at or size - (can_wait and unsure(bytes, place, connection.network) or 0)
-    if stop > place then junk(stop - place, NO_MESSAGE) end
+    local stop = at or size - (can_wait and unsure(bytes, position, connection.network) or 0)
+    if stop > position then junk(stop - position, NO_MESSAGE) end
     if not at then
       if stop < size then wait(pinfo, stop) end
       break
     end
-    local left = size - place
-    local length = left >= HEADER and Struct.unpack("<I4", bytes, place + 17) or 0
+    local left = size - position
+    local length = left >= HEADER and Struct.unpack("<I4", bytes, position + 17) or 0
     if length > data.max_payload then
-      local command = bytes:sub(place + 5, place + 16):gsub("\0+$", "")
+      local command = bytes:sub(position + 5, position + 16):gsub("\0+$", "")
       junk(HEADER, TOO_LONG:format(text.quoted(command), length, data.max_payload))
     elseif left >= HEADER + length then
-      local item, words, taken = whole_frame(tvb, pinfo, tree, connection, bytes, place)
-      place, last, lines[#lines + 1] = place + taken, item, words
+      local item, words, taken = whole_frame(tvb, pinfo, tree, connection, bytes, position)
+      position, last, lines[#lines + 1] = position + taken, item, words
     elseif can_wait then
-      wait(pinfo, place, left >= HEADER and HEADER + length - left or nil)
+      wait(pinfo, position, left >= HEADER and HEADER + length - left or nil)
       break
     else
       junk(left, CUT_OFF)

@@ -18,9 +18,9 @@ function M.display(bytes)
   return (bytes:reverse():gsub(".", HEX))
 end
 
--- How many bytes the UTF-8 character at a place has; nil if there is none.
-local function character(text, place)
-  local a, b, c, d = text:byte(place, place + 3)
+-- How many bytes the UTF-8 character at a position has; nil if there is none.
+local function character(text, position)
+  local a, b, c, d = text:byte(position, position + 3)
   local function more(byte, least, most)
     return byte and byte >= (least or 0x80) and byte <= (most or 0xbf)
   end
@@ -59,13 +59,13 @@ end
 -- Text that came from the network, fit to be shown.
 function M.printable(text)
   if not text:find("[^\32-\126]") then return text end
-  local parts, place = {}, 1
-  while place <= #text do
-    local size = character(text, place)
-    local each = text:sub(place, place + (size or 1) - 1)
+  local parts, position = {}, 1
+  while position <= #text do
+    local size = character(text, position)
+    local each = text:sub(position, position + (size or 1) - 1)
     if not size or unprintable(each) then each = escaped(each) end
     parts[#parts + 1] = each
-    place = place + (size or 1)
+    position = position + (size or 1)
   end
   return table.concat(parts)
 end
@@ -94,11 +94,11 @@ function M.ip(bytes)
     return ("%d.%d.%d.%d"):format(bytes:byte(13, 16))
   end
   local groups, best, run = {}, { 0, 1 }, 0
-  for place = 1, 8 do
-    local high, low = bytes:byte(place * 2 - 1, place * 2)
-    groups[place] = ("%x"):format(high * 256 + low)
-    run = groups[place] == "0" and run + 1 or 0
-    if run > best[2] then best = { place - run + 1, run } end
+  for position = 1, 8 do
+    local high, low = bytes:byte(position * 2 - 1, position * 2)
+    groups[position] = ("%x"):format(high * 256 + low)
+    run = groups[position] == "0" and run + 1 or 0
+    if run > best[2] then best = { position - run + 1, run } end
   end
   if best[1] == 0 then return table.concat(groups, ":") end
   local head = table.concat(groups, ":", 1, best[1] - 1)
@@ -110,8 +110,8 @@ local BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 local function base58check(data)
   data = data .. hashes.sha256d(data):sub(1, 4)
   local digits = {}
-  for place = 1, #data do
-    local carry = data:byte(place)
+  for position = 1, #data do
+    local carry = data:byte(position)
     for index = 1, #digits do
       carry = carry + digits[index] * 256
       digits[index] = carry % 58
@@ -123,8 +123,8 @@ local function base58check(data)
     end
   end
   local text = {}
-  for place = #digits, 1, -1 do
-    text[#text + 1] = BASE58:sub(digits[place] + 1, digits[place] + 1)
+  for position = #digits, 1, -1 do
+    text[#text + 1] = BASE58:sub(digits[position] + 1, digits[position] + 1)
   end
   return ("1"):rep(#data:match("^\0*")) .. table.concat(text)
 end
@@ -132,8 +132,8 @@ end
 -- The bits of bytes in groups of five, the last filled up with zeros.
 local function fives(data)
   local result, held, count = {}, 0, 0
-  for place = 1, #data do
-    held, count = held * 256 + data:byte(place), count + 8
+  for position = 1, #data do
+    held, count = held * 256 + data:byte(position), count + 8
     while count >= 5 do
       count = count - 5
       result[#result + 1] = math.floor(held / 2 ^ count)
@@ -152,8 +152,8 @@ local function polymod(values)
   for _, value in ipairs(values) do
     local top = math.floor(sum / 2 ^ 25)
     sum = bits.bxor(sum % 2 ^ 25 * 32, value)
-    for place = 1, 5 do
-      if math.floor(top / 2 ^ (place - 1)) % 2 == 1 then sum = bits.bxor(sum, GENERATOR[place]) end
+    for position = 1, 5 do
+      if math.floor(top / 2 ^ (position - 1)) % 2 == 1 then sum = bits.bxor(sum, GENERATOR[position]) end
     end
   end
   return sum
@@ -162,12 +162,12 @@ end
 -- BIP173 for version 0, BIP350 for others.
 local function segwit(prefix, version, program)
   local values = {}
-  for place = 1, #prefix do
-    values[place] = math.floor(prefix:byte(place) / 32)
+  for position = 1, #prefix do
+    values[position] = math.floor(prefix:byte(position) / 32)
   end
   values[#values + 1] = 0
-  for place = 1, #prefix do
-    values[#values + 1] = prefix:byte(place) % 32
+  for position = 1, #prefix do
+    values[#values + 1] = prefix:byte(position) % 32
   end
   local data = fives(program)
   table.insert(data, 1, version)
@@ -175,12 +175,12 @@ local function segwit(prefix, version, program)
     values[#values + 1] = each
   end
   local known = #values
-  for place = 1, 6 do
-    values[known + place] = 0
+  for position = 1, 6 do
+    values[known + position] = 0
   end
   local sum = bits.bxor(polymod(values), version == 0 and 1 or 0x2bc830a3)
-  for place = 5, 0, -1 do
-    data[#data + 1] = math.floor(sum / 32 ^ place) % 32
+  for position = 5, 0, -1 do
+    data[#data + 1] = math.floor(sum / 32 ^ position) % 32
   end
   local text = { prefix, "1" }
   for _, each in ipairs(data) do

@@ -1,46 +1,46 @@
--- Transactions: the only bytes that do not stand in the order of their record. With a marker (00)
+-- Transactions: the only bytes that are not in the order of their record. With a marker (00)
 -- and a flag (01) each input's witness follows the outputs (BIP144). On Litecoin the flag may have bit
--- 08: then MWEB data stand before the lock time, one byte 00 or all that there is.
+-- 08: then MWEB data precede the lock time, one byte 00 or all that there is.
 
 local M = {}
 
 -- Make the reader of a transaction's content, of the readers of its fields; `lists` has those of
 -- lists whose count has been read.
 function M.read(plan, record, readers, lists)
-  local place_of = {}
-  for place, spec in ipairs(record.fields) do
-    place_of[spec.name] = place
+  local position_of = {}
+  for position, spec in ipairs(record.fields) do
+    position_of[spec.name] = position
   end
-  local most = record.fields[place_of.inputs].most
+  local most = record.fields[position_of.inputs].most
   local witness_of = plan.elsewhere[#plan.elsewhere]
 
   local function begin(state, depth, name)
-    state.depth, state.names[depth], state.starts[depth] = depth, name, state.place - 1
+    state.depth, state.names[depth], state.starts[depth] = depth, name, state.position - 1
   end
 
   local function field(state, depth, name, item)
     begin(state, depth, name)
-    readers[place_of[name]](state, item)
+    readers[position_of[name]](state, item)
   end
 
-  -- Return the number of inputs, where it stands, and the flag, 0 if there is none.
+  -- Return the number of inputs, where it is, and the flag, 0 if there is none.
   local function input_count(state)
-    local from = state.place
-    local count, place = cursor.compact(state)
+    local from = state.position
+    local count, position = cursor.compact(state)
     local flag = 0
     if count == 0 and state.witness then
       cursor.need(state, 1)
-      flag = state.text:byte(state.place)
+      flag = state.text:byte(state.position)
       local mweb = state.rules.mweb and (flag == 8 or flag == 9)
       if flag ~= 1 and not mweb then
         local known = state.rules.mweb and "01, 08 or 09" or "01"
         cursor.fail(state, ("the byte after the witness marker is %02x, not %s"):format(flag, known))
       end
-      from = state.place + 1
-      state.place = from
-      count, place = cursor.compact(state)
+      from = state.position + 1
+      state.position = from
+      count, position = cursor.compact(state)
     end
-    cursor.hold(state, count, place, most, "entries")
+    cursor.hold(state, count, position, most, "entries")
     return count, from, flag
   end
 
@@ -52,8 +52,8 @@ function M.read(plan, record, readers, lists)
     for index = 0, count - 1 do
       state.depth = depth + 2
       state.names[depth + 1] = ("[%d]"):format(index)
-      state.starts[depth + 2] = state.place - 1
-      if state.text:byte(state.place) ~= 0 then any = true end
+      state.starts[depth + 2] = state.position - 1
+      if state.text:byte(state.position) ~= 0 then any = true end
       witness_of(state, items and items[index])
     end
     state.depth = depth
@@ -75,12 +75,12 @@ function M.read(plan, record, readers, lists)
     state.collect = nil
     state.output, state.new_claims = 0, nil
     field(state, depth, "outputs", item)
-    local to, any = state.place - 1, false
+    local to, any = state.position - 1, false
     if flagged then any = witnesses(state, depth, count, items) end
-    local witness_to = state.place - 1
+    local witness_to = state.position - 1
     if flag >= 8 then
       begin(state, depth, "mweb")
-      local alone = state.place <= state.size and state.text:byte(state.place) == 0
+      local alone = state.position <= state.size and state.text:byte(state.position) == 0
       lists.mweb(state, item, nil, alone and 1 or nil)
     end
     field(state, depth, "lock_time", item)

@@ -195,7 +195,7 @@ def test_any_records_come_back(tmp_path_factory, records):
     path = folder(tmp_path, *pair)
     out = converted(path, tmp_path / "out", "core/", BITCOIN.id)
     again = {each.name: each.read_bytes() for each in out.rglob("*.dat")}
-    # Who was the client cannot be told of any records: then the two are the other way round.
+    # No record says who was the client: then the two are the other way round.
     names = ("msgs_recv.dat", "msgs_sent.dat")
     assert [again.get(name, b"") for name in names] in (pair, pair[::-1])
 

@@ -255,7 +255,7 @@ def test_a_clock_that_is_set_back_loses_nothing(tmp_path: Path):
 @given(st.binary(max_size=400), st.data())
 @example(bytes(100), None)
 def test_no_bytes_raise_and_none_is_lost(noise: bytes, data: st.DataObject | None):
-    """Whatever is in a file: its bytes are in records, between them, or after what is told."""
+    """Whatever is in a file: its bytes are in records, between them, or after what is reported."""
     good = version(0) + said(10) + said(20, b"tx", bytes(30))
     place = 0 if data is None else data.draw(st.integers(0, len(good)))
     mixed = good[:place] + noise + good[place:]

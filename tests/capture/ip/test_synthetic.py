@@ -1,4 +1,4 @@
-"""Hosts that have no IP address, in files that need one: they are told apart, and named again."""
+"""Hosts without an IP address in files that need one: they are distinguished and named again."""
 
 import struct
 from pathlib import Path
@@ -133,7 +133,7 @@ def test_any_two_ends_come_back(tmp_path: Path, client: Endpoint, listen: Endpoi
 
 
 def test_an_upstream_that_is_named_keeps_its_name_on_both_legs(tmp_path: Path):
-    """Mode socks5 is told a host by name; its upstream leg is read as a connection to it."""
+    """Mode socks5 gets a host by name; its upstream leg is read as a connection to it."""
     path = tmp_path / "socks.pcapng"
     upstream = Endpoint(ONION, 9246)
     with path.open("wb") as file:

@@ -232,7 +232,7 @@ def many_parts(tmp_path):
 
 
 def test_a_part_that_is_not_there_is_a_gap(tmp_path):
-    """Of as many bytes as it held; its name is told."""
+    """Of as many bytes as it held; its name is reported."""
     paths = many_parts(tmp_path)
     assert len(paths) > 4
     lost = sum(len(each["raw"]) for each in entries_of(paths[2]))
@@ -295,7 +295,7 @@ def test_short_parts_twice_are_not_mixed_up(tmp_path):
 
 
 def test_damage_of_one_part_leaves_the_others(tmp_path):
-    """What is missing then is told where it is known."""
+    """What is missing then is reported where it is known."""
     paths = many_parts(tmp_path)
     data = paths[1].read_bytes()
     paths[1].write_bytes(data[: len(data) // 2])

@@ -75,7 +75,7 @@ def test_a_capture_without_tcp_that_may_hold_some_is_unreadable(reason):
 
 
 def test_what_any_network_card_sees_is_only_said_if_there_is_nothing_else():
-    """A user who finds no message is told what there was."""
+    """A user who finds no message learns what there was."""
     stats = ReadStats()
     stats.dropped.add(DropReason.NOT_TCP, "ARP")
     assert not stats.is_unreadable

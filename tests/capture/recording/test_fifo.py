@@ -256,7 +256,7 @@ def test_a_pipe_that_cannot_be_opened_is_an_error(tmp_path):
 
 
 def test_a_pipe_that_was_given_up_is_closed_at_once(pipe):
-    """Its reader sees the end of it, and nobody is told."""
+    """Its reader sees the end of it, and nobody is notified."""
     opened: list[object] = []
     fifo = Fifo(str(pipe), 10, opened.append)
     fifo.is_abandoned = True

@@ -321,7 +321,7 @@ def fail(*_):
 
 
 def test_what_cannot_be_described_is_recorded_as_bytes(tmp_path, monkeypatch):
-    """The user is told once for each session, and nothing is lost."""
+    """The user is notified once for each session, and nothing is lost."""
     recorded = RecordedSessions(tmp_path)
     recorded.start(1)
     recorded.receive(1, ping(1))

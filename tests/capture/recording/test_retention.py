@@ -83,7 +83,7 @@ class Scene:
 
 
 def test_the_oldest_are_deleted_while_all_are_too_much(tmp_path):
-    """And no more of them than must be; it is told."""
+    """And no more of them than must be; it is reported."""
     scene = Scene(tmp_path, size=1)
     sizes = [capture(scene.path(number), age=100 - number).stat().st_size for number in range(5)]
     scene = Scene(tmp_path, size=sum(sizes[2:]))

@@ -172,7 +172,7 @@ def test_a_peer_may_be_chosen_or_left_out(tmp_path):
 
 @pytest.mark.parametrize("how", ["reset", "end"])
 def test_a_session_that_is_over_does_not_start_again(tmp_path, how):
-    """Both ends are told before the session is."""
+    """Both directions end before the session does."""
     scene = Scene(tmp_path, on=True)
     scene.start(1)
     _, info = scene.sessions[1]

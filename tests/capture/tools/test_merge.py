@@ -124,7 +124,7 @@ def test_a_plain_file_with_both_legs_beside_one_leg(tmp_path):
 
 
 def test_damage_ends_one_file_alone(tmp_path):
-    """What is before it is there, and all of the others; then it is told, with file and place."""
+    """What precedes it is there, and all of the others; then it is reported, with the offset."""
     whole = SYNC.read_bytes()
     cut = tmp_path / "cut.pcap"
     cut.write_bytes(whole[: len(whole) // 2])
