@@ -7,6 +7,7 @@ from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
 from lbcproxy.capture.tcp.reassembler import Reassembler
 from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Opened
 from lbcproxy.endpoint import Endpoint
+from tests.session.frames import version
 
 CLIENT, SERVER = Endpoint("10.0.0.1", 40_000), Endpoint("10.0.0.2", 9246)
 SECOND = 1_000_000_000
@@ -336,3 +337,33 @@ def test_a_reset_before_bytes_that_were_not_captured_was_ignored():
     assert [type(each) for each in found] == [Gap, Data]
     assert tap.dropped == {DropReason.IGNORED_RESET: (1, 0)}
     assert tap.finish() == []
+
+
+def test_bytes_of_before_the_capture_are_given_up_at_once():
+    """A `version` there may begin another connection."""
+    tap = Tap()
+    tap.up(101 - 70_000, b"old")
+    assert tap.dropped == {DropReason.OUTSIDE_WINDOW: (1, 3)}
+    tap = Tap()
+    tap.up(101 - 70_000, version())
+    assert tap.dropped == {}
+
+
+def test_a_session_elsewhere_is_another_connection_in_the_order_of_its_packets():
+    """Its SYNs were not captured, but it begins with `version`, whoever sends it first."""
+    tap = Tap()
+    tap.up(101, b"abc")
+    server, client = 50 * MIB, 90 * MIB
+    size = len(version())
+    tap.time = 6
+    tap.down(server, version(), ack=client)
+    tap.time = 7
+    tap.up(client, version(), ack=server + size)
+    tap.time = 8
+    tap.down(server + size, b"more", ack=client + size)
+    tap.time += 2 * SECOND
+    found = tap.up(client + size, b"and more", ack=server + size + 4) + tap.finish()
+    opened = next(each for each in found if isinstance(each, Opened))
+    assert (opened.connection, opened.time_ns, opened.begun) == (2, 6, False)
+    data = [(each.from_client, each.time_ns) for each in found if isinstance(each, Data)]
+    assert data == [(False, 6), (True, 7), (False, 8), (True, 8 + 2 * SECOND)]
