@@ -40,7 +40,7 @@ def command(
     network: str | None,
     **options: Unpack[OutputOptions],
 ) -> int:
-    """Merger the captures IN, in time order, and write them to OUT.
+    """Merge the captures IN, in time order, and write them to OUT.
 
     The files of a rotated capture become one again: a session that is open at the end of one file
     continues in the next. Sessions are renumbered in the order in which they start; the old and
