@@ -103,7 +103,7 @@ class Shell(Connection):
         self._callbacks = CallbackDispatcher(self, callbacks, self._callback_failed)
         self._log = PeerLog(self)
         self._tickets: dict[int, Deferred[bool]] = {}
-        self._ticket = itertools.count(1)
+        self._ticket = itertools.count()
         self._ready_waiters: Waiters[Any] = Waiters()
         self._disconnect_waiters: Waiters[str] = Waiters()
         self._effects: deque[Effect] = deque()
@@ -172,7 +172,6 @@ class Shell(Connection):
     def finished(self) -> None:
         """End: a node that closes its half of the connection wants nothing more."""
         self._apply(self.core.close("closed by the node", EndCause.CLOSED))
-        self.close()
 
     def closed(self, *, reset: bool) -> None:
         """Tell everyone who waits."""

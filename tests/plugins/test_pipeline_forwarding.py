@@ -143,6 +143,11 @@ def test_a_direction_ends_once_after_everything_that_was_received():
     pipeline.receive(UP, PING + PONG[:9], 1)
     pipeline.finish(UP, 2)
     assert host.calls == []
+    pipeline.receive(DOWN, PONG[:9], 1)
+    pipeline.finish(DOWN, 2)  # nothing waits there
+    assert host.named("send") == [[DOWN, PONG[:9]]]
+    assert host.named("finish") == [[DOWN]]
+    host.calls.clear()
     [(seconds, due)] = host.timers
     assert seconds == 3
     due()
