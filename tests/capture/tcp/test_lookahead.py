@@ -264,3 +264,11 @@ def test_an_answer_alone_is_the_beginning_if_its_numbers_say_so():
     assert read([sent(101, b"ab"), answer])[0] == [answer, sent(101, b"ab")]
     stray = sent(50_000_000, b"ab")
     assert read([stray, answer])[0] == [stray, answer]
+
+
+def test_a_syn_comes_before_its_answer():
+    """However they were captured."""
+    syn, answer = sent(100, flags=SYN), answered(500, flags=SYN | ACK, ack=101)
+    data = sent(101, b"ab")
+    assert read([data, answer, syn])[0] == [syn, answer, data]
+    assert read([answer, data, syn])[0] == [syn, answer, data]
