@@ -1,0 +1,203 @@
+"""One direction of an encrypted connection (BIP324), after the public keys.
+
+    garbage          terminator   version packet, after any number of decoys   packets
+    0 to 4,095       16 bytes     20 bytes and more                            ...
+
+A packet is 3 encrypted bytes with the length of its contents, then a header byte and the contents,
+encrypted, and a tag of 16 bytes. The first packet also authenticates the garbage.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from lbcproxy.transport.ciphers import (
+    LENGTH_SIZE,
+    TAG_SIZE,
+    InvalidTag,
+    LengthCipher,
+    PacketCipher,
+)
+from lbcproxy.transport.events import (
+    BreakCause,
+    Broken,
+    DecoyReceived,
+    GarbageReceived,
+    PacketReceived,
+    TransportEvent,
+    Unread,
+    VersionReceived,
+)
+from lbcproxy.transport.keys import TERMINATOR_SIZE, DirectionKeys
+from lbcproxy.transport.messages import MAX_CONTENTS
+
+__all__ = ["MAX_GARBAGE", "OVERHEAD", "PacketReader", "PacketWriter"]
+
+MAX_GARBAGE = 4_095
+HEADER_SIZE = 1
+OVERHEAD = LENGTH_SIZE + HEADER_SIZE + TAG_SIZE
+"""Bytes of a packet besides its contents."""
+_DECOY = 0x80
+
+
+class PacketWriter:
+    """Encrypts one direction.
+
+    Args:
+        keys: The keys of the direction.
+        garbage: All the garbage that was sent.
+    """
+
+    def __init__(self, keys: DirectionKeys, garbage: bytes) -> None:
+        self._lengths = LengthCipher(keys.lengths)
+        self._packets = PacketCipher(keys.packets)
+        self._associated: bytes | None = garbage or None
+
+    def packet(self, contents: bytes, *, decoy: bool = False) -> bytes:
+        """Return the next packet; raises ValueError if the contents are too long."""
+        if len(contents) > MAX_CONTENTS:
+            raise ValueError(f"{len(contents):,} bytes do not fit a packet")
+        length = self._lengths.apply(len(contents)).to_bytes(LENGTH_SIZE, "little")
+        header = b"\x80" if decoy else b"\0"
+        associated, self._associated = self._associated, None
+        return length + self._packets.encrypt(header + contents, associated)
+
+
+class _Expected(enum.Enum):
+    """What comes next in the stream."""
+
+    GARBAGE = enum.auto()
+    PACKETS = enum.auto()
+    BROKEN = enum.auto()
+
+
+class PacketReader:
+    """Decrypts one direction: bytes in, events out.
+
+    Args:
+        keys: The keys of the direction.
+        max_contents: Bytes of contents of a packet that are accepted. A longer packet breaks the
+            connection before it is buffered.
+        read: Bytes of the stream before the garbage, for what people are told about its offsets.
+    """
+
+    def __init__(
+        self, keys: DirectionKeys, max_contents: int = MAX_CONTENTS, *, read: int = 0
+    ) -> None:
+        self._lengths = LengthCipher(keys.lengths)
+        self._packets = PacketCipher(keys.packets)
+        self._terminator = keys.terminator
+        self._max_contents = max_contents
+        self._stage = _Expected.GARBAGE
+        self._buffer = bytearray()
+        self._read = read  # bytes before the buffer
+        self._searched = 0
+        self._number = 0
+        self._contents_size: int | None = None
+        self._is_version_due = True
+        self._associated: bytes | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for more."""
+        return len(self._buffer)
+
+    def receive(self, data: bytes) -> list[TransportEvent]:
+        """Accept bytes, in any portions, and return what they complete."""
+        if self._stage is _Expected.BROKEN:
+            return [Unread(data)] if data else []
+        self._buffer += data
+        events: list[TransportEvent] = []
+        if self._stage is _Expected.GARBAGE:
+            self._receive_garbage(events)
+        if self._stage is _Expected.PACKETS:
+            self._receive_packets(events)
+        return events
+
+    def close(self) -> list[TransportEvent]:
+        """Return what the end of the stream means: nothing, if it is between two packets."""
+        if self._stage is _Expected.BROKEN:
+            return []
+        if self._stage is _Expected.GARBAGE:
+            what = "the garbage"
+        elif self._is_version_due:
+            what = "the version packet"
+        elif self._buffer:
+            what = f"packet {self._number + 1:,}"
+        else:
+            return []
+        return [
+            self._break(BreakCause.CUT_OFF, f"in {what}, after {len(self._buffer):,} bytes of it")
+        ]
+
+    def _receive_garbage(self, events: list[TransportEvent]) -> None:
+        end = self._buffer.find(self._terminator, self._searched, MAX_GARBAGE + TERMINATOR_SIZE)
+        if end >= 0:
+            self._associated = self._take(end) or None
+            self._take(TERMINATOR_SIZE)
+            self._stage = _Expected.PACKETS
+            events.append(GarbageReceived(end))
+        elif len(self._buffer) >= MAX_GARBAGE + TERMINATOR_SIZE:
+            detail = f"no terminator in {len(self._buffer):,} bytes after the public key"
+            events.append(self._break(BreakCause.NO_TERMINATOR, detail))
+        else:
+            self._searched = max(0, len(self._buffer) - TERMINATOR_SIZE + 1)
+
+    def _receive_packets(self, events: list[TransportEvent]) -> None:
+        buffer, at = self._buffer, 0
+        while True:
+            size = self._contents_size
+            if size is None:
+                if len(buffer) - at < LENGTH_SIZE:
+                    break
+                size = self._lengths.apply(int.from_bytes(buffer[at : at + 3], "little"))
+                if size > self._max_contents:
+                    self._forget(at)
+                    detail = f"{self._place()} claims {size:,} bytes"
+                    limit = f"at most {self._max_contents:,} are accepted"
+                    events.append(self._break(BreakCause.TOO_LONG, f"{detail}; {limit}"))
+                    return
+                self._contents_size = size
+            end = at + OVERHEAD + size
+            if len(buffer) < end:
+                break
+            event = self._open(bytes(buffer[at + LENGTH_SIZE : end]))
+            if event is None:
+                self._forget(at)
+                events.append(self._break(BreakCause.BAD_TAG, f"{self._place()} has a wrong tag"))
+                return
+            events.append(event)
+            self._contents_size = None
+            self._number += 1
+            at = end
+        self._forget(at)
+
+    def _open(self, encrypted: bytes) -> TransportEvent | None:
+        """Return what a packet holds; None if its tag is wrong."""
+        associated, self._associated = self._associated, None
+        try:
+            plain = self._packets.decrypt(encrypted, associated)
+        except InvalidTag:
+            return None
+        if plain[0] & _DECOY:
+            return DecoyReceived(len(plain) - HEADER_SIZE)
+        if self._is_version_due:
+            self._is_version_due = False
+            return VersionReceived(plain[HEADER_SIZE:])
+        return PacketReceived(plain[HEADER_SIZE:])
+
+    def _place(self) -> str:
+        return f"packet {self._number + 1:,}, at byte {self._read:,} of the stream,"
+
+    def _break(self, cause: BreakCause, detail: str) -> Broken:
+        self._stage = _Expected.BROKEN
+        return Broken(cause, detail, self._take(len(self._buffer)))
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._buffer[:size])
+        self._forget(size)
+        return taken
+
+    def _forget(self, size: int) -> None:
+        del self._buffer[:size]
+        self._read += size

@@ -1,0 +1,103 @@
+"""Frames over an encrypted connection, between two sides that speak for themselves."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("coincurve", reason="install lbcproxy with its extra v2")
+
+from lbcproxy.transport.events import BreakCause
+from lbcproxy.transport.frames import FrameTransport
+from lbcproxy.wire.envelope import frame
+from tests.transport.sides import KEYS, MAGIC
+
+FRAMES = [frame(MAGIC, command, bytes(size)) for command, size in (("ping", 8), ("version", 100))]
+
+
+def sides(garbage: bytes = b"") -> tuple[FrameTransport, FrameTransport]:
+    """Return both sides of a connection."""
+    return (
+        FrameTransport(MAGIC, initiating=True, garbage=garbage, key=KEYS[0]),
+        FrameTransport(MAGIC, initiating=False, garbage=garbage, key=KEYS[1]),
+    )
+
+
+def exchange(one: FrameTransport, other: FrameTransport, step: int = 1 << 20) -> list[bytes]:
+    """Do a handshake in portions; return the frames that each of them got."""
+    waiting = {id(one): other.begin(), id(other): one.begin()}
+    got = {id(one): b"", id(other): b""}
+    while any(waiting.values()):
+        for side, opposite in ((one, other), (other, one)):
+            data = waiting[id(side)]
+            received = side.receive(data[:step])
+            waiting[id(side)] = data[step:]
+            waiting[id(opposite)] += received.output
+            got[id(side)] += received.frames
+            assert received.broken is None
+    return [got[id(one)], got[id(other)]]
+
+
+@settings(max_examples=25)
+@given(step=st.integers(1, 300), garbage=st.binary(max_size=200))
+def test_a_handshake(step: int, garbage: bytes):
+    """In any portions; both sides then know the same session id."""
+    one, other = sides(garbage)
+    assert exchange(one, other, step) == [b"", b""]
+    assert one.is_open
+    assert other.is_open
+    assert one.session_id == other.session_id is not None
+    assert one.shared_secret == other.shared_secret
+    assert one.buffered == other.buffered == 0
+
+
+def test_frames_wait_for_the_keys():
+    """And are sent right after our version packet, in order."""
+    one, other = sides()
+    assert one.send(FRAMES[0]) == b""
+    assert one.send(FRAMES[1] + FRAMES[0][:5]) == b""
+    assert exchange(one, other) == [b"", FRAMES[0] + FRAMES[1]]
+    assert one.buffered == 5
+    assert other.receive(one.send(FRAMES[0][5:])).frames == FRAMES[0]
+
+
+@given(st.lists(st.integers(1, 60), max_size=20))
+def test_frames_in_any_portions(sizes: list[int]):
+    """Give the same packets."""
+    one, other = sides()
+    exchange(one, other)
+    stream = b"".join(FRAMES * 3)
+    packets = b""
+    rest = stream
+    for size in sizes:
+        packets += one.send(rest[:size])
+        rest = rest[size:]
+    packets += one.send(rest)
+    assert other.receive(packets).frames == stream
+
+
+def test_what_breaks_a_connection_is_told():
+    """With the frames before it."""
+    one, other = sides()
+    exchange(one, other)
+    good = one.send(FRAMES[0])
+    bad = bytearray(one.send(FRAMES[1]))
+    bad[10] ^= 1
+    received = other.receive(good + bad)
+    assert received.frames == FRAMES[0]
+    assert received.broken is not None
+    assert received.broken.cause is BreakCause.BAD_TAG
+
+
+def test_a_connection_that_is_cut_off():
+    """Anywhere but between two packets."""
+    one, other = sides()
+    assert other.close() is not None
+    one, other = sides()
+    exchange(one, other)
+    assert other.close() is None
+    other.receive(one.send(FRAMES[0])[:-1])
+    broken = other.close()
+    assert broken is not None
+    assert broken.cause is BreakCause.CUT_OFF
