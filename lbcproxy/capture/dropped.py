@@ -45,6 +45,8 @@ class DropReason(StrEnum):
     """The SYN is in an open connection, which continued (RFC 5961, 4.2)."""
     TOO_MUCH_HELD = "too-much-held"
     """An incomplete message was cut off because all connections together buffered too much."""
+    ENCRYPTED = "encrypted"
+    """Bytes before it are missing, so this part of an encrypted connection cannot be decrypted."""
 
 
 class _Sentence(NamedTuple):
@@ -103,6 +105,10 @@ _SENTENCES: dict[DropReason, _Sentence] = {
     DropReason.TOO_MUCH_HELD: _Sentence(
         "message is cut off here, since all connections together held more than 256 MiB",
         "messages are cut off here, since all connections together held more than 256 MiB",
+    ),
+    DropReason.ENCRYPTED: _Sentence(
+        "segment of an encrypted connection cannot be decrypted: bytes before it are missing",
+        "segments of encrypted connections cannot be decrypted: bytes before them are missing",
     ),
 }
 

@@ -31,11 +31,14 @@ from lbcproxy.errors import CaptureError, LbcproxyError, UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.session import Entry
 from lbcproxy.session.events import Delivered, SessionStarted, UpstreamConnected
+from lbcproxy.transport.key_log import KeyLog
 
 __all__ = ["Capture", "CaptureReader", "events", "open_capture"]
 
 
-def open_capture(path: str | Path, network: str | Network | None = None) -> Capture:
+def open_capture(
+    path: str | Path, network: str | Network | None = None, *, key_log: KeyLog | None = None
+) -> Capture:
     """Open a capture to iterate over its entries.
 
     Args:
@@ -44,6 +47,7 @@ def open_capture(path: str | Path, network: str | Network | None = None) -> Capt
         network: The network of all its traffic, or its id. If it is left out, lbcproxy's own
             captures name their network. In other files the magic chooses it, connection by
             connection, if only one network has that magic.
+        key_log: Secrets of encrypted connections (BIP324), which are decrypted with them.
 
     Returns:
         A capture. Iterating over it reads the file and yields an `Entry` for each message, gap and
@@ -61,7 +65,7 @@ def open_capture(path: str | Path, network: str | Network | None = None) -> Capt
     if not Path(path).is_dir():
         with Path(path).open("rb"):  # raise the error here and not while iterating
             pass
-    return Capture(Path(path), network)
+    return Capture(Path(path), network, key_log)
 
 
 def events(capture: Capture) -> Iterator[Event]:
@@ -79,8 +83,9 @@ class Capture:
     begin = DeprecatedAttribute("open_part")
     opened = DeprecatedAttribute("open_file")
 
-    def __init__(self, path: Path, network: Network | None) -> None:
+    def __init__(self, path: Path, network: Network | None, key_log: KeyLog | None = None) -> None:
         self.path = path
+        self.key_log = key_log
         self._network = network
         self.stats = ReadStats()
         """Counts of the last pass, including what was not read."""
@@ -195,7 +200,7 @@ class CaptureReader:
     def events(self) -> Iterator[AssemblerEvent]:
         """Return what happened; damage is raised after everything before it was returned."""
         if self._part is None:
-            assembler = Assembler(self._stats, self._network)
+            assembler = Assembler(self._stats, self._network, self.capture.key_log)
         else:
             assembler = PartAssembler(self._stats, self._network, self._part)
         open_sessions = self._stats.open_sessions

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -15,16 +15,57 @@ if TYPE_CHECKING:
     from lbcproxy.capture import Capture
     from lbcproxy.networks import Network
     from lbcproxy.session import Entry, Observer
+    from lbcproxy.transport.key_log import KeyLog
 
-__all__ = ["open_for_command", "open_inputs", "print_notices", "through_plugins"]
+__all__ = [
+    "key_log_option",
+    "open_for_command",
+    "open_inputs",
+    "print_notices",
+    "read_key_log",
+    "through_plugins",
+]
+
+F = TypeVar("F", bound=Callable[..., object])
 
 
-def open_for_command(path: Path, network: Network | None) -> Capture:
+def key_log_option(*, required: bool) -> Callable[[F], F]:
+    """Add `--keys`."""
+    return click.option(
+        "--keys",
+        metavar="FILE",
+        required=required,
+        type=click.Path(path_type=Path),
+        help="A key log with the secrets of encrypted connections, which are decrypted with them.",
+    )
+
+
+def read_key_log(path: Path) -> KeyLog:
+    """Read a key log; lines that cannot be read are reported.
+
+    Raises:
+        ClickException: The file cannot be read, or has no key.
+    """
+    from lbcproxy.transport.key_log import KeyLog
+
+    try:
+        with path.open(encoding="latin-1") as file:
+            key_log = KeyLog(file)
+    except OSError as error:
+        raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
+    for number in key_log.bad_lines:
+        print_error(f"{path}, line {number}: not the line of a key log; ignored")
+    if not key_log:
+        raise click.ClickException(f"{path} has no key: docs/encrypted.md describes its lines")
+    return key_log
+
+
+def open_for_command(path: Path, network: Network | None, key_log: KeyLog | None = None) -> Capture:
     """Open one capture; raises a ClickException if it cannot be read."""
     from lbcproxy.capture import open_capture
 
     try:
-        return open_capture(path, network)
+        return open_capture(path, network, key_log=key_log)
     except OSError as error:
         raise click.ClickException(f"cannot read {path}: {error.strerror}") from None
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "cut": "Extract part of a capture: by filter, session or time.",
     "merge": "Merge captures in time order.",
     "anonymise": "Remove everything that identifies the peers from a capture.",
+    "decrypt": "Decrypt a captured BIP324 connection with a key log.",
     "repair": "Recover the readable part of a damaged capture.",
     "decode": "Decode one payload to JSON.",
     "schema": "Describe the fields of a message.",

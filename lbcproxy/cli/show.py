@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from lbcproxy.cli.captures import open_for_command, print_notices, through_plugins
+from lbcproxy.cli.captures import (
+    key_log_option,
+    open_for_command,
+    print_notices,
+    read_key_log,
+    through_plugins,
+)
 from lbcproxy.cli.options import (
     DisplayOptions,
     display_options,
@@ -43,6 +49,7 @@ __all__ = ["command"]
     "delay, replay or stall."
 )
 @seed_option
+@key_log_option(required=False)
 @display_options
 def command(
     file: Path,
@@ -51,6 +58,7 @@ def command(
     plugins: tuple[str, ...],
     faults: tuple[str, ...],
     seed: int,
+    keys: Path | None,
     **display: Unpack[DisplayOptions],
 ) -> None:
     """List the messages in FILE, a capture of lbcproxy, tcpdump or Wireshark.
@@ -69,7 +77,7 @@ def command(
     line_of = formatter_for(display, sys.stdout)
     chain = None if network is None else the_network(network)
     wanted = the_filter(words, chain)
-    capture = open_for_command(file, chain)
+    capture = open_for_command(file, chain, None if keys is None else read_key_log(keys))
     try:
         # A progress bar between lines on the same terminal would make both unreadable.
         with reading(file, wanted=not sys.stdout.isatty()) as capture.open_file:

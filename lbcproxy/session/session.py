@@ -173,6 +173,10 @@ class Session:
         """Return what is incomplete before bytes that a capture lacks, and the gap itself."""
         return self._readers[direction].gap(missing, time_ns)
 
+    def junk(self, direction: Direction, raw: bytes, why: str, time_ns: int) -> list[Delivery]:
+        """Return bytes that are known to be no message, such as some that cannot be decrypted."""
+        return self._readers[direction].junk(raw, why, time_ns)
+
     def salvage(
         self, direction: Direction, data: bytes, time_ns: int, error: Exception
     ) -> list[Delivery]:

@@ -160,6 +160,11 @@ class StreamReader:
         self.framer = self._new_framer(False)
         return [*deliveries, Delivery(b"", (entry,))]
 
+    def junk(self, raw: bytes, why: str, time_ns: int) -> list[Delivery]:
+        """Return bytes that are known to be no message."""
+        self.sender.bytes += len(raw)
+        return [self._deliver_junk(Junk(raw, why), time_ns)] if raw else []
+
     def salvage(self, data: bytes, time_ns: int, defect: Exception) -> list[Delivery]:
         """Return as unread what has not been delivered yet, after a read of `data` has failed."""
         self.failed = True

@@ -25,9 +25,9 @@ from lbcproxy.capture.reading.annotations import (
     with_host_names,
 )
 from lbcproxy.capture.reading.captured_connection import (
-    BufferBudget,
     BufferLimit,
     CapturedConnection,
+    SharedState,
 )
 from lbcproxy.capture.reading.captured_session import CapturedSession, session_core
 from lbcproxy.capture.reading.entry_annotator import EntryAnnotator
@@ -50,6 +50,7 @@ from lbcproxy.networks import Network
 from lbcproxy.session import Delivery, Direction, End, Session
 from lbcproxy.session.end import OPEN, SILENT
 from lbcproxy.session.verdict import EntryVerdict
+from lbcproxy.transport.key_log import KeyLog
 
 __all__ = ["Assembler", "AssemblerEvent"]
 
@@ -66,11 +67,11 @@ class Assembler:
     If `network` is given, all connections are read as traffic of that network.
     """
 
-    def __init__(self, stats: ReadStats, network: Network | None) -> None:
+    def __init__(self, stats: ReadStats, network: Network | None, keys: KeyLog | None = None):
         self._stats = stats
         self._chosen_network = network
         self._annotator = EntryAnnotator()
-        self._budget = BufferBudget()
+        self._shared = SharedState(keys, stats.dropped)
         self._limit = BufferLimit()
         self._losses = LossTracker(stats.lost)
         self._numbers = SessionNumbers()
@@ -234,7 +235,7 @@ class Assembler:
             network=self._chosen_network or network_of(annotations) or self._section_network,
             received=_RECEIVED[leg] if self._by_leg else None,
             upstream=annotations.get("upstream"),
-            budget=self._budget,
+            shared=self._shared,
         )
         connection.offsets = stream_offsets(annotations)
         self._connections[event.connection] = connection

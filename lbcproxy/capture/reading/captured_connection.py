@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from lbcproxy import networks
+from lbcproxy.capture.dropped import Dropped
+from lbcproxy.capture.reading.decryption import Decryption
 from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tcp.stream_events import Closed, Opened
 from lbcproxy.endpoint import Endpoint
@@ -13,8 +15,10 @@ from lbcproxy.errors import UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.session import Delivery, Direction, End, EndCause, NodeState, Session, SessionInfo
 from lbcproxy.session.end import OPEN
+from lbcproxy.transport.curve import PUBLIC_KEY_SIZE
+from lbcproxy.transport.key_log import KeyLog, LoggedSecret
 
-__all__ = ["BufferBudget", "CapturedConnection"]
+__all__ = ["BufferLimit", "CapturedConnection", "SharedState"]
 
 MAX_BUFFERED = 256 << 20
 """Bytes of incomplete messages, of all connections together."""
@@ -56,11 +60,25 @@ class BufferLimit:
                 return
 
 
-class BufferBudget:
-    """Bytes that all connections together may buffer while their networks are not known yet."""
+class SharedState:
+    """What all connections of a capture share.
 
-    def __init__(self, remaining: int = 64 << 20) -> None:
-        self.remaining = remaining
+    Args:
+        key_log: Secrets of encrypted connections; None to decrypt nothing.
+        dropped: Counts what cannot be decrypted.
+        undecided_budget: Bytes that they may buffer while their networks are not known.
+    """
+
+    def __init__(
+        self,
+        key_log: KeyLog | None = None,
+        dropped: Dropped | None = None,
+        *,
+        undecided_budget: int = 64 << 20,
+    ) -> None:
+        self.key_log = key_log
+        self.dropped = Dropped() if dropped is None else dropped
+        self.undecided_budget = undecided_budget
 
 
 class CapturedConnection:
@@ -73,7 +91,7 @@ class CapturedConnection:
         received: The direction that the proxy received on this leg, if what it sent on the leg is
             to be paired with what it received on the other one.
         upstream: The upstream as HOST:PORT, if the capture names it.
-        budget: What all connections share.
+        shared: What all connections share.
     """
 
     def __init__(
@@ -84,7 +102,7 @@ class CapturedConnection:
         network: Network | None,
         received: Direction | None,
         upstream: str | None,
-        budget: BufferBudget,
+        shared: SharedState,
     ) -> None:
         self.session: Session | None = None
         self.number: int | None = None
@@ -93,7 +111,11 @@ class CapturedConnection:
         self.upstream = upstream
         self.opened = opened
         self._make_session = make_session
-        self._budget = budget
+        self._shared = shared
+        self._input: Session | Decryption | None = None
+        """Reads the bytes; the session itself, unless they are encrypted."""
+        self._logged: LoggedSecret | None = None
+        self._start = b""  # the first bytes of the client, as far as a key log needs them
         self._max_undecided = MAX_UNDECIDED if opened.begun else MAX_UNDECIDED_IN_MIDDLE
         # Bytes, or the size of a gap, each with direction and time.
         self._buffered: list[tuple[Direction, bytes | int, int]] = []
@@ -161,11 +183,13 @@ class CapturedConnection:
         self._last_ns = time_ns
         self.has_bytes = True
         self.offsets[direction] += len(data)
-        if self.session is not None:
-            return self.session.receive(direction, data, time_ns)
+        if self._input is not None:
+            return self._input.receive(direction, data, time_ns)
         if self._gave_up:
             return ()
         self._buffer(direction, data, time_ns, len(data))
+        if direction is Direction.TO_UPSTREAM and len(self._start) < PUBLIC_KEY_SIZE:
+            self._find_secret(data)
         seen = self._seen[direction] + data
         self._seen[direction] = seen[-MAX_FRAME_START:]
         return self._decide(self.network or _network_in(seen))
@@ -201,8 +225,8 @@ class CapturedConnection:
         """Skip bytes that are not in the capture."""
         self._last_ns = time_ns
         self.offsets[direction] += max(missing, 0)  # the size may be unknown
-        if self.session is not None:
-            yield from self.session.gap(direction, missing, time_ns)
+        if self._input is not None:
+            yield from self._input.gap(direction, missing, time_ns)
         elif not self._gave_up:
             self._buffer(direction, missing, time_ns, 0)
             self._seen[direction] = b""
@@ -234,7 +258,7 @@ class CapturedConnection:
             self._end = otherwise
         if direction not in self._ended:
             self._ended.add(direction)
-            deliveries = [] if self.session is None else self.session.end(direction, time_ns)
+            deliveries = [] if self._input is None else self._input.end(direction, time_ns)
             if not self.is_outgoing(direction):
                 yield from deliveries
         if self.has_ended:
@@ -281,26 +305,39 @@ class CapturedConnection:
     def _buffer(self, direction: Direction, item: bytes | int, time_ns: int, size: int) -> None:
         self._buffered.append((direction, item, time_ns))
         self._size += size
-        self._budget.remaining -= size
+        self._shared.undecided_budget -= size
 
     def _decide(self, network: Network | None) -> Iterator[Delivery]:
         """Make the session and read what is buffered, or give up if that is too much."""
         if network is not None:
             buffered = self._release()
-            self.session = self._make_session(network)
+            self.session = session = self._make_session(network)
+            reader: Session | Decryption = session
+            if self._logged is not None:
+                reader = Decryption(session, self._logged, self._shared.dropped)
+            self._input = reader
             self._forget_maker()
             for direction, item, time_ns in buffered:
                 if isinstance(item, bytes):
-                    yield from self.session.receive(direction, item, time_ns)
+                    yield from reader.receive(direction, item, time_ns)
                 else:
-                    yield from self.session.gap(direction, item, time_ns)
-        elif self._size > self._max_undecided or self._budget.remaining < 0:
+                    yield from reader.gap(direction, item, time_ns)
+        elif self._size > self._max_undecided or self._shared.undecided_budget < 0:
             self._gave_up = True
             self._release()
 
+    def _find_secret(self, data: bytes) -> None:
+        """Look for the connection in the key log, as soon as its first bytes are there."""
+        key_log = self._shared.key_log
+        self._start += data[: PUBLIC_KEY_SIZE - len(self._start)]
+        if key_log is not None and self.opened.begun:
+            self._logged = key_log.find(self._start)
+        if self._logged is not None:
+            self.network = self.network or _network_with(self._logged.magic)
+
     def _release(self) -> list[tuple[Direction, bytes | int, int]]:
         buffered, self._buffered = self._buffered, []
-        self._budget.remaining += self._size
+        self._shared.undecided_budget += self._size
         self._size = 0
         return buffered
 
@@ -316,12 +353,14 @@ def _too_late(network: Network) -> Session:
 def _network_in(data: bytes) -> Network | None:
     """Return the network whose frame begins in some bytes; UnknownNetwork if two share a magic."""
     found = _FRAME_START.search(data)
-    if found is None:
-        return None
-    magic = found[0][:4]
+    return None if found is None else _network_with(found[0][:4])
+
+
+def _network_with(magic: bytes) -> Network:
+    """Return the network that has a magic; UnknownNetwork unless it is clear which."""
     network = networks.meant_by(magic)
     if network is None:
-        names = " and ".join(each.id for each in networks.with_magic(magic))
+        names = " and ".join(each.id for each in networks.with_magic(magic)) or "no known network"
         raise UnknownNetwork(f"magic {magic.hex()} is that of {names}: say --network")
     return network
 

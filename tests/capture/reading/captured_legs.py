@@ -1,7 +1,7 @@
 """The connections of a captured session that a test makes up."""
 
 from lbcproxy import networks
-from lbcproxy.capture.reading.captured_connection import BufferBudget, CapturedConnection
+from lbcproxy.capture.reading.captured_connection import CapturedConnection, SharedState
 from lbcproxy.capture.tcp.stream_events import Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction, Session
@@ -20,5 +20,5 @@ def leg(received=None, *, time_ns=5):
         network=REGTEST,
         received=received,
         upstream="10.0.0.3:9246",
-        budget=BufferBudget(),
+        shared=SharedState(),
     )

@@ -6,8 +6,8 @@ from lbcproxy import networks
 from lbcproxy.capture.reading.captured_connection import (
     MAX_UNDECIDED,
     MAX_UNDECIDED_IN_MIDDLE,
-    BufferBudget,
     CapturedConnection,
+    SharedState,
 )
 from lbcproxy.capture.tcp.stream_events import Closed, Opened
 from lbcproxy.endpoint import Endpoint
@@ -24,7 +24,7 @@ def connection(budget, *, begun=True, network=None, received=None):
     opened = Opened(1, Endpoint("10.0.0.1", 50000), Endpoint("10.0.0.2", 9246), 5, begun)
     made = lambda network: Session(1, network, stream_above=None, at_stream_start=begun)  # noqa: E731
     return CapturedConnection(
-        opened, made, network=network, received=received, upstream=None, budget=budget
+        opened, made, network=network, received=received, upstream=None, shared=budget
     )
 
 
@@ -38,23 +38,23 @@ def entries_of(deliveries):
 )
 def test_only_so_much_is_held(begun, most):
     """Then it is given up, and nothing more of it is kept."""
-    budget = BufferBudget(most * 2)
+    budget = SharedState(undecided_budget=most * 2)
     one = connection(budget, begun=begun)
     assert list(one.data(UP, bytes(most), 6)) == []
-    assert budget.remaining == most
+    assert budget.undecided_budget == most
     assert list(one.data(DOWN, b"x", 7)) == []
-    assert budget.remaining == most * 2
+    assert budget.undecided_budget == most * 2
     assert list(one.data(UP, PING, 8)) == []
-    assert (budget.remaining, one.is_undecided) == (most * 2, True)
+    assert (budget.undecided_budget, one.is_undecided) == (most * 2, True)
 
 
 def test_all_together_hold_only_so_much():
     """Thousands of downloads may have been under way."""
-    budget = BufferBudget(10_000)
+    budget = SharedState(undecided_budget=10_000)
     many = [connection(budget, begun=False) for _ in range(4)]
     for each in many:
         list(each.data(UP, bytes(3_000), 6))
-    assert 0 <= budget.remaining <= 10_000 - 9_000 + 3_000
+    assert 0 <= budget.undecided_budget <= 10_000 - 9_000 + 3_000
     [_, entry] = entries_of(many[0].data(UP, PING, 7))
     assert entry.raw == PING
     assert list(many[3].data(UP, PING, 7)) == []
@@ -62,18 +62,18 @@ def test_all_together_hold_only_so_much():
 
 def test_buffered_events_are_released_at_the_end():
     """Connections come and go for months."""
-    budget = BufferBudget(10_000)
+    budget = SharedState(undecided_budget=10_000)
     one = connection(budget)
     list(one.data(UP, b"SSH-2.0", 6))
     for direction in Direction:
         assert list(one.end(direction, 7, None)) == []
-    assert budget.remaining == 10_000
+    assert budget.undecided_budget == 10_000
 
 
 def test_a_magic_across_two_pieces_is_found():
     """Segments end anywhere."""
     for place in range(1, len(PING)):
-        one = connection(BufferBudget())
+        one = connection(SharedState())
         deliveries = [*one.data(UP, PING[:place], 6), *one.data(UP, PING[place:], 7)]
         entries = entries_of(deliveries)
         assert [entry.raw for entry in entries] == [PING]
@@ -81,7 +81,7 @@ def test_a_magic_across_two_pieces_is_found():
 
 def test_buffered_events_are_read_in_order():
     """Both directions, and the gap between."""
-    one = connection(BufferBudget(), begun=False)
+    one = connection(SharedState(), begun=False)
     assert list(one.data(DOWN, b"rest of", 6)) == []
     assert list(one.gap(DOWN, 10, 7)) == []
     assert list(one.data(DOWN, b"another", 8)) == []
@@ -95,7 +95,7 @@ def test_buffered_events_are_read_in_order():
 
 def test_bytes_of_messages_that_are_not_complete_are_counted():
     """Of what was received, and of what was sent on this leg."""
-    one = connection(BufferBudget(), network=REGTEST, received=DOWN)
+    one = connection(SharedState(), network=REGTEST, received=DOWN)
     assert (one.buffered_bytes, one.is_undecided, one.has_bytes) == (0, False, False)
     list(one.data(DOWN, PING[:20], 6))
     received = one.buffered_bytes
@@ -113,7 +113,7 @@ def test_bytes_of_messages_that_are_not_complete_are_counted():
 def test_a_message_that_was_sent_is_whole_when_the_packet_says_so(monkeypatch):
     """Or when it is longer than any."""
     monkeypatch.setattr("lbcproxy.capture.reading.captured_connection.MAX_OUTGOING", 100)
-    one = connection(BufferBudget(), network=REGTEST, received=DOWN)
+    one = connection(SharedState(), network=REGTEST, received=DOWN)
     assert one.sent(UP, bytes(60), 7, complete=False) is None
     assert one.sent(UP, bytes(40), 7, complete=False) is None
     assert one.sent(UP, bytes(1), 7, complete=False) == bytes(101)
@@ -122,16 +122,16 @@ def test_a_message_that_was_sent_is_whole_when_the_packet_says_so(monkeypatch):
 
 def test_only_the_other_direction_is_sent_on_a_leg():
     """A connection that is not a leg has none."""
-    one = connection(BufferBudget(), received=DOWN)
+    one = connection(SharedState(), received=DOWN)
     assert (one.is_outgoing(UP), one.is_outgoing(DOWN)) == (True, False)
-    one = connection(BufferBudget())
+    one = connection(SharedState())
     assert (one.is_outgoing(UP), one.is_outgoing(DOWN)) == (False, False)
 
 
 @pytest.mark.parametrize("size", [99, 100, 101, 250])
 def test_comments_that_wait_are_bounded(size):
     """How many were discarded is returned; each is given out once."""
-    one = connection(BufferBudget())
+    one = connection(SharedState())
     assert one.add_comments(UP, [1] * 50) == 0
     assert one.add_comments(UP, ["x"] * (size - 50)) == max(0, size - 100)
     assert one.waiting_comments == min(size, 100)
@@ -145,7 +145,7 @@ def test_comments_that_wait_are_bounded(size):
 
 def test_what_came_before_is_counted_with_what_is_missing():
     """A part of a capture continues from there; a gap of unknown size counts nothing."""
-    one = connection(BufferBudget(), network=REGTEST)
+    one = connection(SharedState(), network=REGTEST)
     list(one.data(UP, PING[:20], 6))
     list(one.gap(UP, 7, 7))
     list(one.gap(UP, UNKNOWN_SIZE, 8))
@@ -155,7 +155,7 @@ def test_what_came_before_is_counted_with_what_is_missing():
 
 def test_after_a_gap_the_magic_may_come_later():
     """As in a connection whose start is missing: the rest of a block may come first."""
-    one = connection(BufferBudget())
+    one = connection(SharedState())
     assert list(one.data(UP, PING[:3], 6)) == []
     assert list(one.gap(UP, 5, 7)) == []
     assert list(one.data(UP, PING[3:] + bytes(MAX_UNDECIDED), 8)) == []
@@ -173,7 +173,7 @@ def test_after_a_gap_the_magic_may_come_later():
 )
 def test_the_upstream_of_a_session(upstream, found):
     """Our own files name it; otherwise it is what the client connected to."""
-    one = connection(BufferBudget())
+    one = connection(SharedState())
     one.upstream = upstream
     info = one.session_info(7, None)
     assert (info.number, info.network, info.upstream) == (7, "", found)
@@ -191,7 +191,7 @@ def test_a_session_is_made_once():
 
     opened = Opened(1, Endpoint("10.0.0.1", 50000), Endpoint("10.0.0.2", 9246), 5, True)
     one = CapturedConnection(
-        opened, make, network=None, received=None, upstream=None, budget=BufferBudget()
+        opened, make, network=None, received=None, upstream=None, shared=SharedState()
     )
     assert one.is_undecided
     for _ in range(3):
@@ -202,7 +202,7 @@ def test_a_session_is_made_once():
 
 def test_a_message_is_injected_where_a_session_is_known():
     """Nothing can be said of it otherwise."""
-    one = connection(BufferBudget())
+    one = connection(SharedState())
     assert list(one.injected(UP, PING, 6)) == []
     assert list(one.flush(UP, 6)) == []
     list(one.data(UP, PING, 6))
@@ -215,7 +215,7 @@ def test_a_message_is_injected_where_a_session_is_known():
 
 def test_one_direction_may_end_before_the_network_is_known():
     """What the other one sends afterwards tells it, and all is read."""
-    one = connection(BufferBudget())
+    one = connection(SharedState())
     assert list(one.data(UP, PING[:3], 6)) == []
     assert list(one.end(UP, 7, Closed(1, True, False, 7))) == []
     assert not one.has_ended
@@ -229,9 +229,9 @@ def test_one_direction_may_end_before_the_network_is_known():
 @pytest.mark.parametrize(("size", "given_up"), [(100, False), (101, True)])
 def test_all_of_what_may_be_held_is_used(size, given_up):
     """Not a byte less."""
-    budget = BufferBudget(100)
+    budget = SharedState(undecided_budget=100)
     one = connection(budget, begun=False)
     assert list(one.data(UP, bytes(size), 6)) == []
-    assert budget.remaining == (100 if given_up else 0)
+    assert budget.undecided_budget == (100 if given_up else 0)
     assert bool(list(one.data(UP, PING, 7))) is not given_up
-    assert budget.remaining == 100
+    assert budget.undecided_budget == 100
