@@ -127,6 +127,8 @@ def test_the_page_of_the_peer_names_what_users_call(name):
 
 ELSEWHERE = {
     *(
+        "broken",
+        "carry_by",
         "opened",
         "received",
         "finished",

@@ -36,8 +36,16 @@ __all__ = ["command"]
     metavar="SECONDS",
     help="The time limit for each step: connecting, the handshake, each answer (10).",
 )
+@click.option(
+    "--transport",
+    type=click.Choice(("v1", "v2")),
+    default="v1",
+    help="v2 encrypts the connection (BIP324); v1 does not (v1).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(address: str, network: str, timeout: float, as_json: bool, **asked: bool) -> int:
+def command(
+    address: str, network: str, timeout: float, transport: str, as_json: bool, **asked: bool
+) -> int:
     """Connect to a node, do the handshake, report what the node says, and disconnect.
 
     The exit code is 1 if the handshake fails or a request is not answered.
@@ -52,21 +60,27 @@ def command(address: str, network: str, timeout: float, as_json: bool, **asked: 
     if not endpoint.host or not endpoint.port:
         raise click.UsageError(f"{address!r} is not HOST:PORT")
     questions = tuple(name for name, wanted in asked.items() if wanted)
-    return _run(chain, endpoint, timeout, questions, as_json)
+    return _run(chain, endpoint, timeout, transport, questions, as_json)
 
 
 def _run(
-    network: Network, endpoint: Endpoint, timeout: float, questions: tuple[str, ...], as_json: bool
+    network: Network,
+    endpoint: Endpoint,
+    timeout: float,
+    transport: str,
+    questions: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     from twisted.internet.defer import Deferred, succeed
 
     from lbcproxy.cli.exit_codes import ExitCode
     from lbcproxy.cli.prober import Probe, ProbeFailed
     from lbcproxy.cli.reactor import the_reactor
+    from lbcproxy.peer import Transport
     from lbcproxy.service import run_reactor
 
     reactor = the_reactor()
-    probe = Probe(reactor, network, endpoint, timeout)
+    probe = Probe(reactor, network, endpoint, timeout, Transport(transport))
     stopped = False
 
     async def main() -> int:
@@ -106,6 +120,8 @@ def as_object(report: ProbeReport, network: str) -> dict[str, Any]:
         "service_names": service_names(node["services"]),
         "height": node["starting_height"],
         "time_offset": node["time_offset"],
+        "transport": "v1" if report.session_id is None else "v2",
+        "session_id": None if report.session_id is None else report.session_id.hex(),
         "connect_ms": report.connect_ms,
         "handshake_ms": report.handshake_ms,
         **report.answers,
@@ -127,6 +143,8 @@ def as_lines(shown: Mapping[str, Any]) -> list[str]:
         ("clock", f"{shown['time_offset']:+} s"),
         ("handshake", f"{shown['handshake_ms']} ms, connected in {shown['connect_ms']} ms"),
     ]
+    if shown.get("session_id") is not None:
+        rows.append(("transport", f"{shown['transport']}, session id {shown['session_id']}"))
     for name in QUESTIONS:
         if name in shown:
             rows += _answer_rows(name, shown[name])

@@ -28,6 +28,7 @@ from lbcproxy.peer import (
     PeerStatistics,
     StallMode,
     Timeouts,
+    Transport,
 )
 from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
 from lbcproxy.reactor import Reactor
@@ -79,6 +80,8 @@ class ProbeReport(msgspec.Struct):
     node: PeerStatistics
     connect_ms: float
     handshake_ms: float
+    session_id: bytes | None = None
+    """32 bytes that the node can show too, if the connection is encrypted."""
     answers: dict[str, ProbeAnswer] = {}
     """By question."""
 
@@ -108,10 +111,16 @@ class Probe:
         network: The network of the node.
         address: Where the node listens.
         timeout: The time limit for each step, in seconds.
+        transport: How the connection carries messages.
     """
 
     def __init__(
-        self, reactor: Reactor, network: Network, address: Endpoint, timeout: float
+        self,
+        reactor: Reactor,
+        network: Network,
+        address: Endpoint,
+        timeout: float,
+        transport: Transport = Transport.V1,
     ) -> None:
         self._reactor = reactor
         self._network = network
@@ -120,6 +129,7 @@ class Probe:
         self._listener = MessageListener()
         config = PeerConfig(
             network=network,
+            transport=transport,
             user_agent_name="probe",
             relay=False,
             stall=StallMode.OFF,  # each step has a timeout
@@ -150,7 +160,10 @@ class Probe:
             await self._handshake()
             ready = self._reactor.seconds()
             report = ProbeReport(
-                self.peer.snapshot(), _ms(connected - start), _ms(ready - connected), {}
+                self.peer.snapshot(),
+                _ms(connected - start),
+                _ms(ready - connected),
+                self.peer.session_id,
             )
             for question in QUESTIONS:
                 if question in questions:
@@ -174,6 +187,8 @@ class Probe:
         except PeerClosed as error:
             failed = self._failed(f"no handshake: {printable(str(error))}")
             failed.hint = f"is it a node of {self._network.id}?"
+            if self.peer.config.transport is Transport.V2:
+                failed.hint = f"is it a node of {self._network.id} that encrypts (BIP324)?"
             raise failed from None
         except TooLate:
             raise self._failed(f"no handshake in {self._timeout:g} s") from None

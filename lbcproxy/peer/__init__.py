@@ -1,7 +1,7 @@
 """The endpoint: a connection to one node."""
 
 from lbcproxy.peer.caches import NonceCache
-from lbcproxy.peer.config import PeerConfig, Policy, StallMode, Timeouts
+from lbcproxy.peer.config import PeerConfig, Policy, StallMode, Timeouts, Transport
 from lbcproxy.peer.peer import Peer
 from lbcproxy.peer.relay_peer import PeerOwner, RelayPeer
 from lbcproxy.peer.shell import PeerClosed
@@ -18,4 +18,5 @@ __all__ = [
     "RelayPeer",
     "StallMode",
     "Timeouts",
+    "Transport",
 ]

@@ -13,7 +13,7 @@ from lbcproxy.networks import Network
 from lbcproxy.wire.messages.handshake import NetAddress
 from lbcproxy.wire.record import MessageRecord
 
-__all__ = ["PeerConfig", "Policy", "StallMode", "Timeouts"]
+__all__ = ["PeerConfig", "Policy", "StallMode", "Timeouts", "Transport"]
 
 
 DEFAULT_TRICKLE = 10.0
@@ -40,6 +40,17 @@ class StallMode(Enum):
     """Log it and keep waiting."""
     OFF = "off"
     """Do nothing."""
+
+
+class Transport(Enum):
+    """How a connection carries messages."""
+
+    AUTO = "auto"
+    """Inbound: as the node begins, encrypted or not. Outbound: not encrypted."""
+    V1 = "v1"
+    """Not encrypted."""
+    V2 = "v2"
+    """Encrypted (BIP324); a node that does not encrypt is disconnected."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +95,8 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The network whose magic and limits apply, such as `networks.get("lbry-mainnet")`."""
     policy: Policy = Policy.TOLERANT
     """How the peer behaves towards the node."""
+    transport: Transport = Transport.V1
+    """How the connection carries messages. Encryption needs the extra `v2`."""
     user_agent_name: str = ""
     """Our name in the user agent, after that of lbcproxy."""
     user_agent_version: str = ""
@@ -164,7 +177,13 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
         return whole if len(whole) <= MAX_USER_AGENT else ours.encode()
 
 
-KINDS = {"network": Network, "policy": Policy, "stall": StallMode, "timeouts": Timeouts}
+KINDS = {
+    "network": Network,
+    "policy": Policy,
+    "transport": Transport,
+    "stall": StallMode,
+    "timeouts": Timeouts,
+}
 RANGES = {
     "services": (0, 2**64 - 1),
     "protocol_version": (0, 2**31 - 1),

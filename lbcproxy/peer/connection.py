@@ -16,6 +16,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.transport.events import Broken
+from lbcproxy.transport.frames import Carrier
 
 __all__ = ["NOWHERE", "Connection"]
 
@@ -47,6 +49,7 @@ class Connection(Protocol):
 
     def __init__(self, address: Endpoint | None = None) -> None:
         self._given_address = address
+        self._carrier: Carrier | None = None
         self._pauses: set[str] = set()
         self._connected = False
         self._finished = False
@@ -80,7 +83,12 @@ class Connection(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes to the node. They are ignored once the sending side is closed."""
-        if not self._connected or self._write_closed:
+        if self._carrier is not None:
+            data = self._carrier.send(data)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if not data or not self._connected or self._write_closed:
             return
         wire = self._wire()
         sent = self._sent_at_once(wire, data)
@@ -146,6 +154,18 @@ class Connection(Protocol):
         if not self._pauses and self._connected and not self._finished:
             self._wire().resumeProducing()
 
+    def carry_by(self, carrier: Carrier) -> None:
+        """Have what is written and received carried in another form than as plain bytes.
+
+        This has to be called before the connection is established.
+        """
+        self._carrier = carrier
+
+    @property
+    def session_id(self) -> bytes | None:
+        """The session id of an encrypted connection (BIP324), once its keys are agreed."""
+        return None if self._carrier is None else self._carrier.session_id
+
     # Events, for a subclass to override. Each call may write, pause or close.
 
     def opened(self) -> None:
@@ -153,6 +173,9 @@ class Connection(Protocol):
 
     def received(self, data: bytes) -> None:
         """Bytes arrived."""
+
+    def broken(self, broken: Broken) -> None:
+        """What arrives cannot be decrypted any further."""
 
     def finished(self) -> None:
         """The node will send nothing more (FIN); it may still read."""
@@ -186,6 +209,8 @@ class Connection(Protocol):
         self._wire().registerProducer(self, True)
         if self._pauses:
             self._wire().pauseProducing()
+        if self._carrier is not None:
+            self._write(self._carrier.begin())
         self.opened()
 
     def dataReceived(self, data: bytes) -> None:
@@ -195,7 +220,18 @@ class Connection(Protocol):
             self._reads_large = large
             if hasattr(self.transport, "bufferSize"):
                 self._wire().bufferSize = LARGE_READ if large else DEFAULT_READ
-        self.received(data)
+        if self._carrier is None:
+            self.received(data)
+        else:
+            self._receive_by(self._carrier, data)
+
+    def _receive_by(self, carrier: Carrier, data: bytes) -> None:
+        frames, output, broken = carrier.receive(data)
+        self._write(output)
+        if frames:
+            self.received(frames)
+        if broken is not None:
+            self.broken(broken)
 
     def readConnectionLost(self) -> None:
         """Pass on that the node sends nothing more."""

@@ -19,7 +19,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer.caches import PROCESS_NONCES, NonceCache
 from lbcproxy.peer.callbacks import CallbackDispatcher
-from lbcproxy.peer.config import PeerConfig, Policy
+from lbcproxy.peer.config import PeerConfig, Policy, Transport
 from lbcproxy.peer.connection import Connection
 from lbcproxy.peer.core import CALLBACK, PeerCore
 from lbcproxy.peer.effects import (
@@ -36,6 +36,8 @@ from lbcproxy.peer.effects import (
 from lbcproxy.peer.liveness import Wakeup
 from lbcproxy.peer.log import PeerLog
 from lbcproxy.session import Direction, EndCause, Message
+from lbcproxy.transport.events import Broken
+from lbcproxy.transport.frames import AcceptingTransport, Carrier, FrameTransport
 
 __all__ = ["PeerClosed", "Shell"]
 
@@ -88,6 +90,9 @@ class Shell(Connection):
         if config.policy is Policy.TRANSPARENT:
             raise TypeError("a transparent peer is a RelayPeer")
         self.config = config
+        carrier = _carrier(config, inbound=inbound)
+        if carrier is not None:
+            self.carry_by(carrier)
         self.connected_at: float | None = None
         """The time of day at which the connection was established, in unix seconds."""
         self.core = PeerCore(
@@ -168,6 +173,10 @@ class Shell(Connection):
             self._last_read = self._now()
             self.core.feed(data)
             self._pump()
+
+    def broken(self, broken: Broken) -> None:
+        """End: the rest cannot be read."""
+        self.disconnect(f"encrypted transport: {broken.detail}", EndCause.PROTOCOL)
 
     def finished(self) -> None:
         """End: a node that closes its half of the connection wants nothing more."""
@@ -338,3 +347,13 @@ class Shell(Connection):
         if self._wakeup is not None:
             self._wakeup.cancel()
         self._wakeup = None
+
+
+def _carrier(config: PeerConfig, *, inbound: bool) -> Carrier | None:
+    """Return what carries the messages of a peer; None if nothing has to be done to them."""
+    transport, magic = config.transport, config.network.magic
+    if transport is Transport.V1 or (transport is Transport.AUTO and not inbound):
+        return None
+    if inbound:
+        return AcceptingTransport(magic, only_v2=transport is Transport.V2)
+    return FrameTransport(magic, initiating=True)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from lbcproxy import __version__, networks
-from lbcproxy.peer import PeerConfig, Policy, StallMode, Timeouts
+from lbcproxy.peer import PeerConfig, Policy, StallMode, Timeouts, Transport
 from tests.peer.builders import CONFIG
 
 
@@ -66,6 +66,7 @@ def test_a_config_needs_only_a_network():
     assert fields == {
         "network": CONFIG.network,
         "policy": Policy.TOLERANT,
+        "transport": Transport.V1,
         "user_agent_name": "",
         "user_agent_version": "",
         "user_agent_comments": (),

@@ -18,26 +18,12 @@ from lbcproxy.wire.messages.keepalive import Ping, SendHeaders
 from lbcproxy.wire.messages.reject import Reject, RejectCode
 from lbcproxy.wire.record import MessageRecord
 from tests.peer.builders import BITCOIN, CONFIG, NOW, Callbacks, Wired, connect, encoded, version
+from tests.peer.conversations import talk
 
 STRICT, TOLERANT = Policy.STRICT, Policy.TOLERANT
 BOTH = pytest.mark.parametrize("policy", [STRICT, TOLERANT], ids=lambda policy: policy.value)
 EITHER_WAY = pytest.mark.parametrize("inbound", [True, False], ids=["inbound", "outbound"])
 MAGIC = CONFIG.network.magic
-
-
-def talk(one: Wired, other: Wired) -> None:
-    """Carry the bytes of two peers to each other until both are silent."""
-    done = {one: 0, other: 0}
-    moved = True
-    while moved:
-        moved = False
-        for here, there in ((one, other), (other, one)):
-            here.read()
-            new = here.wire.got[done[here] :]
-            done[here] += len(new)
-            if new:
-                moved = True
-                there.wire.arrive(new)
 
 
 def pair(inbound: PeerConfig, outbound: PeerConfig, **options: Any) -> tuple[Wired, Wired]:
