@@ -133,3 +133,18 @@ def test_a_flow_may_return_to_an_earlier_state():
     assert flow.progress() != before
     flow.restore(before)
     assert flow.progress() == before
+
+
+def test_connections_with_the_same_ends_are_kept_apart():
+    """By an address that nobody has; also one of which both ends are the same."""
+    parts = []
+    writer = CaptureWriter(parts.append, network="lbry-regtest", legs="both", metadata={})
+    for session, source in ((1, CLIENT), (2, CLIENT), (3, PROXY), (4, Endpoint("10.0.0.4", 5))):
+        writer.open(session, Leg.CLIENT, source, PROXY, NOW, {})
+    items = pcapng.read(io.BytesIO(b"".join(parts)))
+    opened = [dissect(each) for each in items if isinstance(each, Packet)]
+    sources = [each.source for each in opened if each.flags == SYN]
+    assert [sources[0], sources[3]] == [CLIENT, Endpoint("10.0.0.4", 5)]
+    assert len(set(sources)) == 4
+    for shown in sources[1:3]:
+        assert shown.host.startswith("0.")
