@@ -154,6 +154,8 @@ def _new(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, ast.expr | ast.st
     match node:
         case ast.Compare(ops=[op]) if type(op) in COMPARISONS:
             yield node, ast.Compare(node.left, [COMPARISONS[type(op)]()], node.comparators)
+        case ast.BinOp(op=ast.LShift() | ast.RShift(), right=ast.Constant(value=0)):
+            pass  # nothing is shifted either way
         case ast.BinOp() if type(node.op) in OPERATORS:
             yield node, ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right)
         case ast.BoolOp():

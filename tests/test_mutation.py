@@ -72,6 +72,13 @@ def test_a_condition_is_turned_round_once(tmp_path, test, other):
     assert [each.change for each in changes] == [f"{test} -> {other}"]
 
 
+def test_a_shift_by_nothing_is_the_same_both_ways(tmp_path):
+    """Bits of flags are written so."""
+    (tmp_path / "module.py").write_text("x = 1 << 0\ny = 1 << 2\n")
+    changes = Source(Path("module.py"), tmp_path).changes()
+    assert [each.change for each in changes if "<<" in each.old] == ["1 << 2 -> 1 >> 2"]
+
+
 def test_a_sample_stays_the_same_where_other_code_changes(tmp_path):
     """What has been looked at once need not be looked at again."""
     before = source(tmp_path)

@@ -1,12 +1,13 @@
 """Which engine reads, what it keeps, and what is said where the native one is missing."""
 
+import sys
 from typing import ClassVar
 
 import msgspec
 import pytest
 
 from lbcproxy import networks, wire
-from lbcproxy.wire import engine
+from lbcproxy.wire import engine, record, scan
 from lbcproxy.wire.engine import ENGINES, ConstructEngine, missing_engine_warning
 from lbcproxy.wire.errors import BadRecord
 from lbcproxy.wire.fields import UInt8
@@ -38,6 +39,15 @@ def test_the_first_engine_is_the_default():
     assert list(ENGINES)[-1] == "construct"
     assert wire.Codec(LBRY).engine == next(iter(ENGINES))
     assert wire.Codec(LBRY, engine="construct").engine == "construct"
+
+
+def test_without_the_extensions_there_is_python(monkeypatch):
+    """Where there is no compiler, everything works all the same."""
+    for name in ("_native", "_scan", "_plain"):
+        monkeypatch.setitem(sys.modules, f"lbcproxy.wire.{name}", None)
+    assert engine._engines() == {"construct": ConstructEngine}
+    assert scan._scans() == {"python": scan.by_python}
+    assert record._plain_of.__wrapped__(Ping)(Ping(7)) == {"nonce": 7}
 
 
 def test_a_missing_engine_is_worth_a_warning(monkeypatch):

@@ -230,6 +230,44 @@ def test_a_long_frame_arrives_in_any_pieces():
     assert framer.feed(b"") == []
 
 
+# Forwarding before reading.
+
+
+def test_what_is_held_or_not_yet_known_is_not_forwarded_unparsed():
+    """At the start of a stream, after half a header, and before the first frame of a middle."""
+    framer = Framer(LBRY, 100)
+    assert not framer.can_forward_unparsed(LONG)
+    framer.feed(PING)
+    assert framer.can_forward_unparsed(LONG)
+    framer.feed(LONG[:10])
+    assert not framer.can_forward_unparsed(LONG)
+    middle = Framer(LBRY, 100, at_stream_start=False)
+    assert not middle.can_forward_unparsed(LONG)
+    middle.feed(PING)
+    assert middle.can_forward_unparsed(LONG)
+
+
+@pytest.mark.parametrize(
+    ("data", "passes"),
+    [
+        (LONG, True),
+        (LONG[:HEADER_SIZE], True),
+        (LONG[: HEADER_SIZE - 1], False),
+        (LONG + LONG[:100], True),
+        (LONG + LONG[:10], False),
+        (LONG + PING, False),
+        (header(MAX_PAYLOAD), True),
+        (header(MAX_PAYLOAD + 1), False),
+        (b"\1" + LONG, False),
+    ],
+)
+def test_long_frames_alone_are_forwarded_unparsed(data: bytes, passes: bool):
+    """Each header is looked at, and all of it must be there."""
+    framer = Framer(LBRY, 100)
+    framer.feed(PING)
+    assert framer.can_forward_unparsed(data) is passes
+
+
 # Runs.
 
 
