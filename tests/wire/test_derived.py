@@ -1,9 +1,13 @@
 """What records compute of their fields, and what they check of several at once."""
 
+from io import BytesIO
+
 import msgspec
 import pytest
 
 from lbcproxy import networks, wire
+from lbcproxy.wire.errors import FieldError
+from lbcproxy.wire.fields import UInt8
 from lbcproxy.wire.hashes import display, lbry_pow_hash, sha256d
 from lbcproxy.wire.messages.addresses import AddressV2, AddrV2
 from lbcproxy.wire.messages.bloom import FilterAdd, FilterLoad
@@ -13,7 +17,7 @@ from lbcproxy.wire.messages.inventory import type_name
 from lbcproxy.wire.messages.reject import Alert, AlertBody
 from lbcproxy.wire.messages.transactions import LOCK_TIME_THRESHOLD, Tx, TxIn, TxOut
 from lbcproxy.wire.partial import Partial
-from lbcproxy.wire.record import build
+from lbcproxy.wire.record import Record, build, parse
 from lbcproxy.wire.rules import ANY_CHAIN, Params
 
 LBRY, BITCOIN = networks.get("lbry-mainnet"), networks.get("bitcoin-mainnet")
@@ -70,6 +74,34 @@ def test_data_of_the_transaction_that_sums_up_a_block_are_none():
     """One byte that says so."""
     assert "MWEB" not in msgspec.structs.replace(TX, mweb=b"\0").summary()
     assert LOCK_TIME_THRESHOLD == 500_000_000
+
+
+def test_a_transaction_that_is_cut_off_is_not_taken_for_one_of_an_extension_block():
+    """Its summary needs the lock time, so that its fields are listed."""
+    codec = wire.Codec(networks.get("litecoin-mainnet"))
+    payload = codec.encode(msgspec.structs.replace(TX, mweb=b"\0"))
+    partial = codec.partial("tx", payload[:-1])
+    assert partial is not None
+    assert partial.summary() == "version 1, 1 inputs, 1 outputs, mweb 00"
+
+
+class Nested(Record, frozen=True, gc=False):
+    """A record that reads something else to check itself."""
+
+    number: UInt8
+
+    def check(self) -> None:
+        """Fail as the reading of something else would."""
+        error = FieldError("bad")
+        error.read = ("something else",)
+        raise error
+
+
+def test_what_a_check_has_read_is_no_field():
+    """All fields were read by then, and are kept."""
+    with pytest.raises(FieldError) as caught:
+        parse(Nested.schema, BytesIO(b"\7"), Params(ANY_CHAIN, 0, witness=False))
+    assert dict(caught.value.read) == {"number": 7}
 
 
 def test_indexes_of_transactions_are_counted_from_the_one_before():
