@@ -4,6 +4,8 @@ import contextlib
 import socket
 import threading
 
+from tests.tools import TIMEOUT
+
 __all__ = ["Echo"]
 
 
@@ -33,7 +35,7 @@ class Echo:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         for thread in list(self._threads):
-            thread.join(5)
+            thread.join(TIMEOUT)
         self._listening.close()
 
     def _accept(self) -> None:

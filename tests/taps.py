@@ -8,6 +8,8 @@ import socket
 import threading
 import time
 
+from tests.tools import TIMEOUT
+
 __all__ = ["Tap", "TappedConnection"]
 
 
@@ -56,12 +58,12 @@ class Tap:
         self.go.set()
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
-        self._threads[0].join(5)
+        self._threads[0].join(TIMEOUT)
         for each in [self._listening, *self._sockets]:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(TIMEOUT)
         for each in [self._listening, *self._sockets]:
             each.close()
 
@@ -78,7 +80,7 @@ class Tap:
                 return
             self._sockets.append(client)
             try:
-                target = socket.create_connection(("127.0.0.1", self.target), 5)
+                target = socket.create_connection(("127.0.0.1", self.target), TIMEOUT)
             except OSError:
                 _break_off(client)
                 continue

@@ -5,6 +5,7 @@ import os
 import threading
 
 from lbcproxy.background import Background, PlainOutput, TextOutput, write_all
+from tests.tools import TIMEOUT
 
 
 class Gate:
@@ -20,7 +21,7 @@ class Gate:
 
     def write_out(self, parts, count):
         self.asked.set()
-        assert self.open.wait(30)
+        assert self.open.wait(TIMEOUT)
         self.written += b"".join(parts)
         self.count += count
 
@@ -46,7 +47,7 @@ def test_sinks_are_written_side_by_side_each_in_its_order():
     for place, gate in enumerate(gates):
         assert gate.written == bytes(number % 251 for number in range(place, 5000, 50))
     assert background._thread is not None
-    background._thread.join(10)
+    background._thread.join(TIMEOUT)
     assert not background._thread.is_alive()
 
 
@@ -68,7 +69,7 @@ def test_putting_does_not_wait_and_the_queue_is_bounded():
     gate = Gate()
     background = Background(100)
     assert background.put(gate, bytes(60))
-    assert gate.asked.wait(30)
+    assert gate.asked.wait(TIMEOUT)
     assert background.put(gate, bytes(40))
     assert not background.put(gate, bytes(1))
     assert not background.drain(0.01)
@@ -86,7 +87,7 @@ def test_many_parts_are_written_without_being_put_together():
     took = b""
     while len(took) < sum(map(len, parts)):
         took += os.read(reading, 1000)
-    thread.join(10)
+    thread.join(TIMEOUT)
     assert took == b"".join(parts)
     os.close(reading)
     os.close(writing)
@@ -157,7 +158,7 @@ def test_lines_wait_for_a_full_disk(tmp_path, monkeypatch):
         lines = [f"line {number}\n" for number in range(100)]
         for line in lines:
             output.write(line)
-        assert disk.failed.wait(10)
+        assert disk.failed.wait(TIMEOUT)
         disk.room = 1 << 20
         output.drain(10)
     assert notices == ["No space left on device", "it takes lines again"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import absent
+from tests.tools import TIMEOUT, absent
 
 __all__ = [
     "CLEAN",
@@ -55,7 +55,7 @@ def run(*command: object, folder: Path, **variables: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=10 * TIMEOUT,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout

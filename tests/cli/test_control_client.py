@@ -48,7 +48,7 @@ class Server:
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        self._thread.join(20)
+        self._thread.join(TIMEOUT)
 
 
 def says(data: bytes) -> Callable[[socket.socket], object]:
@@ -218,7 +218,7 @@ def test_a_slow_server_is_given_up_after_the_timeout(
         else:
             connection.recv(65536)
             connection.sendall(data)
-            ending.wait(20)
+            ending.wait(TIMEOUT)
 
     monkeypatch.setattr(control_client, "RESPONSE_TIMEOUT", 0.3)
     address = serve(answer, str(tmp_path / "socket") if family == "unix" else "")

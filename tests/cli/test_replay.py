@@ -60,7 +60,7 @@ def test_a_client_is_served_and_shown(serve):
     program = serve("--once")
     with Client(NETWORK, program.port) as client:
         client.greet()
-    assert program.process.wait(20) == 0
+    assert program.process.wait(TIMEOUT) == 0
     lines = program.output.splitlines()
     assert "client connect" in lines[1]
     assert lines[2].startswith("#1   -> version ")
@@ -79,7 +79,7 @@ def test_a_signal_ends_it_in_order(serve, number, code):
     with Client(NETWORK, program.port) as client:
         client.greet()
         program.process.send_signal(number)
-        assert program.process.wait(20) == code
+        assert program.process.wait(TIMEOUT) == code
     assert "replayed: 0 requests answered" in program.output
     assert "-> version" not in program.output
     assert "Traceback" not in program.output
@@ -111,7 +111,7 @@ def test_a_damaged_capture_is_served_up_to_the_damage(serve, captures, tmp_path)
     first = program.output.splitlines()[0]
     assert first.startswith(f"lbcproxy: {path} is damaged, the part before the damage is played: ")
     assert "of the file)" in first
-    with socket.create_connection(("127.0.0.1", program.port), 5):
+    with socket.create_connection(("127.0.0.1", program.port), TIMEOUT):
         wait_until("it is met", lambda: "client connect" in program.output)
 
 

@@ -450,7 +450,7 @@ def test_a_control_api_alone_is_enough_to_run(tmp_path):
         assert (answer.status, json.load(answer)["enabled"]) == (201, True)
         connection.close()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(TIMEOUT) == 0
     finally:
         process.kill()
         process.wait()

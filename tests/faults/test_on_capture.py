@@ -13,6 +13,7 @@ from lbcproxy.proxy import ProxyService, ProxySettings, parse_mode
 from lbcproxy.session import Direction
 from tests.proxy.loops import connect, listening
 from tests.proxy.transports import Recording
+from tests.tools import TIMEOUT
 
 CAPTURE = Path(__file__).parents[2] / "captures" / "lbcd-sync.pcap"
 WHOLE = {
@@ -71,7 +72,7 @@ def passed(loop, streams, *faults, ends=True):
                 for thread in threads:
                     thread.start()
                 for thread in threads:
-                    thread.join(20)
+                    thread.join(TIMEOUT)
                     assert not thread.is_alive()
         finally:
             loop.call(service.stopService)
@@ -88,7 +89,7 @@ def _talk(own, data, name, arrived, ends):
             got += more
     except ConnectionError:
         got += b"RESET"
-    sender.join(20)
+    sender.join(TIMEOUT)
     own.close()
     arrived[name] = got
 

@@ -65,7 +65,7 @@ class Program:
     def stop(self) -> int:
         """Send SIGTERM and return the exit code."""
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(20)
+        return self._process.wait(TIMEOUT)
 
     def close(self) -> None:
         """End it, if it still runs."""
@@ -107,7 +107,7 @@ class Client:
         self._codec = Codec(network)
         self._framer = Framer(network)
         self._frames: list[Frame] = []
-        self._socket = socket.create_connection(("127.0.0.1", port), 10)
+        self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
 
     def __enter__(self) -> Self:
         return self

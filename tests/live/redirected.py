@@ -15,6 +15,7 @@ from tests.nodes import KINDS, Node, wait_until
 from tests.proxy.loops import listening, read_to_end
 from tests.services import messages
 from tests.taps import Tap
+from tests.tools import TIMEOUT
 
 GROUP = 4242
 """The group of a proxy whose own connections are not redirected."""
@@ -86,7 +87,7 @@ def both_kinds_of_address_are_kept(firewall: str, folder: Path) -> None:
             with listening(host) as server:
                 port = server.getsockname()[1]
                 redirect(firewall, host, port, between.port)
-                client = socket.create_connection((host, port), 10)
+                client = socket.create_connection((host, port), TIMEOUT)
                 with client, server.accept()[0] as node:
                     node.sendall(b"here")
                     assert client.recv(4) == b"here"
@@ -97,7 +98,7 @@ def both_kinds_of_address_are_kept(firewall: str, folder: Path) -> None:
 def who_comes_by_itself_is_refused(folder: Path) -> None:
     """There is nowhere to lead it."""
     with proxy(folder / "direct") as between:
-        with socket.create_connection(("127.0.0.1", between.port), 10) as client:
+        with socket.create_connection(("127.0.0.1", between.port), TIMEOUT) as client:
             assert read_to_end(client) == b""
         wait_until("it is logged", lambda: "refused: " in between.output)
         assert "refused: it came to 127.0.0.1:" in between.output, between.output
@@ -108,7 +109,7 @@ def a_rule_that_has_us_too_ends_the_session(firewall: str, folder: Path) -> None
     with listening() as server, proxy(folder / "circle") as between:
         port = server.getsockname()[1]
         redirect(firewall, "127.0.0.1", port, between.port, all_of_them=True)
-        client = socket.create_connection(("127.0.0.1", port), 10)
+        client = socket.create_connection(("127.0.0.1", port), TIMEOUT)
         with client, contextlib.suppress(ConnectionError):
             assert read_to_end(client) == b""
         wait_until("it is noticed", lambda: "the upstream is this proxy itself" in between.output)

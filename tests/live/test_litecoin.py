@@ -61,7 +61,7 @@ class Node:
         """Let it shut down, and end it if it does not."""
         self._process.terminate()
         try:
-            self._process.wait(20)
+            self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -57,7 +57,7 @@ def test_one_in_a_thousand_is_altered_and_all_others_are_exact(tmp_path):
             NETWORK, server.getsockname()[1], tmp_path, "-q", "-s", str(tmp_path / "altering.py")
         )
         try:
-            with socket.create_connection(("127.0.0.1", proxy.port), 30) as client:
+            with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as client:
                 node, _ = server.accept()
                 sender = threading.Thread(target=client.sendall, args=(sent,))
                 sender.start()
@@ -69,7 +69,7 @@ def test_one_in_a_thousand_is_altered_and_all_others_are_exact(tmp_path):
                         assert data, "the proxy has closed"
                         got.update(data)
                         left -= len(data)
-                    sender.join(30)
+                    sender.join(TIMEOUT)
             assert proxy.stop() == 0
         finally:
             proxy.close()

@@ -14,6 +14,7 @@ from lbcproxy.proxy import CannotListen, ProxyService, ProxySettings, Shared, pa
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import Loop, break_off, connect, listening, read_to_end
 from tests.proxy.transports import NETWORK, WATERMARK, Recording
+from tests.tools import TIMEOUT
 
 
 class Started:
@@ -116,7 +117,7 @@ def test_stopping_closes_listeners_and_sessions(loop: Loop):
                 closer.start()
             proxy.stop()
             for closer in closers:
-                closer.join(10)
+                closer.join(TIMEOUT)
                 assert not closer.is_alive()
         assert not accepts(proxy.ports[0])
         assert proxy.observer.events[-1] == ("ended", "proxy stopped")
@@ -172,7 +173,7 @@ def test_many_clients_have_sessions_of_their_own(start: Start):
         proxy = start(leading_to(server))
         pairs = []
         for _ in range(30):
-            client = socket.create_connection(("127.0.0.1", proxy.ports[0]), 20)
+            client = socket.create_connection(("127.0.0.1", proxy.ports[0]), TIMEOUT)
             pairs.append((client, server.accept()[0]))
         for number, (client, node) in enumerate(pairs):
             client.sendall(b"%d up" % number)
@@ -234,7 +235,7 @@ def test_a_node_that_reads_slowly_slows_the_sender_down(start: Start):
                 length += len(data)
                 if length % 7 == 0:
                     assert _waiting(proxy, relay) <= WATERMARK + LARGE_READ
-            sender.join(10)
+            sender.join(TIMEOUT)
             assert length == parts * len(part)
             assert digest.digest() == hashlib.sha256(part * parts).digest()
 
@@ -267,7 +268,7 @@ def test_a_proxy_that_leads_to_itself_does_not_flood(loop: Loop):
     """Two sessions, or three; not as many as there are ports."""
     port = free_port()
     proxy = Started(loop, f"reverse:localhost:{port}@{port}")
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as client:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), TIMEOUT) as client:
         assert client.recv(10) == b""
     wait_until("all have ended", lambda: proxy.service.sessions == ())
     assert 2 <= len(proxy.observer.summaries) <= 4

@@ -137,7 +137,7 @@ def test_an_onion_name_is_passed_on_as_it_is(chain):
     """Which no resolver of ours has ever heard."""
     with listening() as tor:
         first = chain(tor.getsockname()[1])
-        with socket.create_connection(("127.0.0.1", first.port), 10) as client:
+        with socket.create_connection(("127.0.0.1", first.port), TIMEOUT) as client:
             name = ONION.encode()
             ask = b"\5\1\0\3" + bytes((len(name),)) + name + b"\x20\x8d"
             client.sendall(b"\5\1\0" + ask)
@@ -190,7 +190,7 @@ def test_a_proxy_that_hangs_up_is_a_failed_connection(chain):
     """At any point of the talk."""
     with listening() as tor:
         first = chain(tor.getsockname()[1])
-        with socket.create_connection(("127.0.0.1", first.port), 10) as client:
+        with socket.create_connection(("127.0.0.1", first.port), TIMEOUT) as client:
             client.sendall(b"\5\1\0\5\1\0\1\x0a\0\0\1\0\1")
             with tor.accept()[0] as heard:
                 _exactly(heard, len(GREETING))

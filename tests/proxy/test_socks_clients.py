@@ -121,7 +121,7 @@ def test_a_name_that_cannot_be_is_not_found(proxy: Proxy, name: bytes):
         failures.extend(filter(None, [event.get("log_failure")]))
 
     globalLogPublisher.addObserver(observe)
-    with socket.create_connection(("127.0.0.1", proxy.port), 10) as raw:
+    with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as raw:
         raw.sendall(NO_AUTH + to_name(name))
         assert read_to_end(raw) == b"\5\0" + b"\5\4" + NO_ADDRESS
     globalLogPublisher.removeObserver(observe)
@@ -130,16 +130,18 @@ def test_a_name_that_cannot_be_is_not_found(proxy: Proxy, name: bytes):
 
 def test_a_client_that_asks_for_bind_gets_an_error(proxy: Proxy):
     """Only CONNECT is understood."""
-    with socket.create_connection(("127.0.0.1", proxy.port), 10) as raw:
+    with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as raw:
         raw.sendall(NO_AUTH + b"\5\2\0\1\x7f\0\0\1\0\1")
         assert read_to_end(raw) == b"\5\0" + b"\5\7" + NO_ADDRESS
 
 
 def test_clients_that_say_nothing_are_counted(proxy: Proxy):
     """They hold a place each, of which there are so many."""
-    silent = [socket.create_connection(("127.0.0.1", proxy.port), 10) for _ in range(MAX_SESSIONS)]
+    silent = [
+        socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) for _ in range(MAX_SESSIONS)
+    ]
     wait_until("all are there", lambda: len(proxy.service.sessions) == MAX_SESSIONS)
-    with socket.create_connection(("127.0.0.1", proxy.port), 10) as another:
+    with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as another:
         assert read_to_end(another) == b""
     for each in silent:
         each.close()

@@ -300,7 +300,7 @@ def test_garbage_costs_its_sender_the_connection_and_nobody_else(loop, serve):
     server = serve()
     client = Client(loop, server)
     for data in (b"GET / HTTP/1.1\r\n\r\n" * 10, bytes.fromhex("f9beb4d9") * 64, b"\xfa" * 5000):
-        with socket.create_connection(("127.0.0.1", server.address.port), 10) as bad:
+        with socket.create_connection(("127.0.0.1", server.address.port), TIMEOUT) as bad:
             bad.sendall(data)
             assert bad.recv(1000) in (b"",)
     client.send(Ping(5))
@@ -382,7 +382,7 @@ def test_stopping_lets_go_of_all_clients(loop, serve):
     loop.call(server.stop)
     assert loop.call(client.peer.when_disconnected) == "closed by the node"
     with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", server.address.port), 5)
+        socket.create_connection(("127.0.0.1", server.address.port), TIMEOUT)
 
 
 def test_a_port_in_use_is_named(loop, serve):
@@ -405,7 +405,7 @@ def test_too_many_clients_are_refused(loop, serve, monkeypatch):
     monkeypatch.setattr(server_module, "MAX_CLIENTS", 1)
     server = serve()
     client = Client(loop, server)
-    with socket.create_connection(("127.0.0.1", server.address.port), 10) as other:
+    with socket.create_connection(("127.0.0.1", server.address.port), TIMEOUT) as other:
         assert other.recv(1000) == b""
     client.send(Ping(5))
     client.waits("pong")

@@ -10,6 +10,7 @@ from lbcproxy.service.maintenance import Maintenance
 from tests.capture.fake_sessions import NETWORK
 from tests.capture.recording.aged_files import NOW, capture
 from tests.nodes import wait_until
+from tests.tools import TIMEOUT
 
 
 class Scene:
@@ -71,12 +72,12 @@ def test_retention_of_one_pattern_runs_once(scene, monkeypatch):
     def tidy():
         times.append(1)
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(TIMEOUT)
 
     monkeypatch.setattr(tidier, "apply", tidy)
     closed = scene.apply(size=1)
     closed(None)
-    assert begun.wait(10)
+    assert begun.wait(TIMEOUT)
     for _ in range(100):
         closed(None)
     go_on.set()

@@ -118,7 +118,7 @@ def test_all_proxies_of_a_config_are_started(served: Served):
             with connect(each["listen"], server) as (client, node):
                 echo(client, node)
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", third["listen"]), 5)
+            socket.create_connection(("127.0.0.1", third["listen"]), TIMEOUT)
     served.stop()
     assert count(served.folder / "x.pcapng") == 2
     assert "stopped: 2 sessions, 4 messages; recorded in " in served.log
@@ -184,7 +184,7 @@ def test_other_settings_apply_to_new_sessions(served: Served):
             echo(client, node)
             with connect(main["listen"], server) as (second, other_node):
                 echo(second, other_node)
-                with socket.create_connection(("127.0.0.1", main["listen"]), 5) as third:
+                with socket.create_connection(("127.0.0.1", main["listen"]), TIMEOUT) as third:
                     assert third.recv(10) == b""
     wait_until("it is logged", lambda: served.log.count("end: ") == 2)
     served.stop()
@@ -296,7 +296,7 @@ def test_a_failing_disk_ends_all_sessions_or_none(served: Served, policy: str):
         else:
             with (
                 suppress(ConnectionResetError),  # the upstream is not there yet
-                socket.create_connection(("127.0.0.1", main["listen"]), 10) as client,
+                socket.create_connection(("127.0.0.1", main["listen"]), TIMEOUT) as client,
             ):
                 assert client.recv(100) == b""
             wait_until("it has given up", lambda: served.ended)

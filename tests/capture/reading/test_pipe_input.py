@@ -12,6 +12,7 @@ import pytest
 from lbcproxy.capture import open_capture
 from lbcproxy.capture.reading import pipe_input
 from lbcproxy.capture.reading.pipe_input import Idle, is_pipe, with_idle
+from tests.tools import TIMEOUT
 
 CASES = Path(__file__).parents[2] / "cases"
 
@@ -35,7 +36,7 @@ def test_a_pause_is_reported():
 
     def items():
         yield 1
-        goes_on.wait(60)
+        goes_on.wait(TIMEOUT)
         yield 2
 
     found = with_idle(items(), 0.001)
@@ -54,7 +55,7 @@ def test_what_is_not_taken_any_more_is_not_read():
     found.close()
     for thread in threading.enumerate():
         if thread.daemon and thread.name.endswith("(_read)"):
-            thread.join(60)
+            thread.join(TIMEOUT)
     assert threading.active_count() <= before
 
 
@@ -121,4 +122,4 @@ def test_show_reads_standard_input_as_it_comes():
         assert all(line.startswith(b"#") for line in lines)
         shown.stdin.close()
         assert shown.stdout.read() == b""
-        assert shown.wait(60) == 0
+        assert shown.wait(TIMEOUT) == 0

@@ -14,6 +14,7 @@ from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.writing.pcapng_blocks import build_block
 from lbcproxy.errors import CaptureError
 from tests.capture.recording.small_disk import SmallDisk
+from tests.tools import TIMEOUT
 
 HEAD = build_block(pcapng.SECTION, bytes(16))
 
@@ -246,7 +247,7 @@ class Stuck:
 
     def write_all(self, descriptor, parts):
         self.asked.set()
-        self.end.wait(30)
+        self.end.wait(TIMEOUT)
         write_all(descriptor, parts)
 
 
@@ -257,7 +258,7 @@ def test_a_disk_that_hangs_holds_nobody_up(tmp_path, lay):
     file = disk.file(path)
     stuck = lay(Stuck())
     file.write(HEAD)
-    assert stuck.asked.wait(10)
+    assert stuck.asked.wait(TIMEOUT)
     file.write(bytes(600))
     file.messages = 3
     file.write(bytes(600))
@@ -286,7 +287,7 @@ def test_the_end_of_a_file_says_what_a_hanging_disk_has_cost(tmp_path, lay):
     file = disk.file(path)
     stuck = lay(Stuck())
     file.write(HEAD)
-    assert stuck.asked.wait(10)
+    assert stuck.asked.wait(TIMEOUT)
     file.messages = 3
     file.write(bytes(1001))
     file.close()
@@ -332,7 +333,7 @@ def test_a_loss_is_written_after_what_came_before_it(tmp_path, lay):
     file = disk.file(path)
     stuck = lay(Stuck())
     file.write(HEAD)
-    assert stuck.asked.wait(10)
+    assert stuck.asked.wait(TIMEOUT)
     file.write(b"B" * 300)
     file.write(b"C" * 180)
     file.messages = 1
