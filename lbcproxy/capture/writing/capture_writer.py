@@ -151,6 +151,7 @@ class CaptureWriter:
         """Leave a gap for bytes that were sent over a leg and could not be recorded."""
         half = self._flow(session, leg, direction).halves[direction]
         half.sequence = (half.sequence + size) & 0xFFFFFFFF
+        half.position += size
 
     def _data_blocks(
         self, flow: Flow, direction: Direction, time_ns: int, chunks: Sequence[Chunk]

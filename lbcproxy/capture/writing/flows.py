@@ -73,17 +73,17 @@ class Flow:
             Direction.TO_CLIENT: Half(back, leaving, sequence),
         }
 
-    def progress(self) -> list[tuple[int, int, int]]:
+    def progress(self) -> list[tuple[int, int, int, int]]:
         """Return the state of both directions, for `restore`."""
         return [
-            (half.sequence, half.unacked_bytes, half.unacked_packets)
+            (half.sequence, half.position, half.unacked_bytes, half.unacked_packets)
             for half in self.halves.values()
         ]
 
-    def restore(self, progress: list[tuple[int, int, int]]) -> None:
+    def restore(self, progress: list[tuple[int, int, int, int]]) -> None:
         """Return to an earlier state."""
         for half, values in zip(self.halves.values(), progress, strict=True):
-            half.sequence, half.unacked_bytes, half.unacked_packets = values
+            half.sequence, half.position, half.unacked_bytes, half.unacked_packets = values
 
 
 class PacketBlocks:

@@ -9,7 +9,9 @@ from lbcproxy.capture.ip.segments import dissect
 from lbcproxy.capture.packet import ACK, FIN, PSH, SYN, Leg, Packet
 from lbcproxy.capture.writing import flows
 from lbcproxy.capture.writing.capture_writer import CaptureWriter
+from lbcproxy.capture.writing.chunks import Chunk
 from lbcproxy.capture.writing.flows import LAST_NS, Flow, PacketBlocks
+from lbcproxy.capture.writing.notes import PacketNote
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Direction
 
@@ -40,7 +42,7 @@ def test_sequence_numbers_begin_with_the_clock(time_ns, sequence):
     """In steps of 4 microseconds; a later connection on the same ports has others."""
     flow = Flow(Leg.CLIENT, CLIENT, PROXY, time_ns)
     assert [half.sequence for half in flow.halves.values()] == [sequence] * 2
-    assert flow.progress() == [(sequence, 0, 0)] * 2
+    assert flow.progress() == [(sequence, 0, 0, 0)] * 2
 
 
 def test_a_packet_counts_what_it_holds():
@@ -128,7 +130,7 @@ def test_a_flow_may_return_to_an_earlier_state():
     flow, blocks = Flow(Leg.CLIENT, CLIENT, PROXY, 4_000), PacketBlocks(NOW)
     blocks.packet(flow, UP, ACK, [b"abc"])
     before = flow.progress()
-    assert before == [(4, 3, 1), (1, 0, 0)]
+    assert before == [(4, 3, 3, 1), (1, 0, 0, 0)]
     blocks.packet(flow, DOWN, ACK, [b"x"])
     assert flow.progress() != before
     flow.restore(before)
@@ -148,3 +150,37 @@ def test_connections_with_the_same_ends_are_kept_apart():
     assert len(set(sources)) == 4
     for shown in sources[1:3]:
         assert shown.host.startswith("0.")
+
+
+def test_what_could_not_be_written_leaves_no_trace(monkeypatch):
+    """Neither a gap, nor bytes that a later file would miss."""
+    parts = []
+    writer = CaptureWriter(parts.append, network="lbry-regtest", legs="both", metadata={})
+    writer.open(1, Leg.CLIENT, CLIENT, PROXY, 0, {})
+    written = len(parts)
+    original, calls = PacketBlocks.packet, []
+
+    def packet(self, *arguments, **named):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise MemoryError
+        original(self, *arguments, **named)
+
+    note = PacketNote("said", {})
+    with monkeypatch.context() as patch:
+        patch.setattr(PacketBlocks, "packet", packet)
+        with pytest.raises(MemoryError):
+            writer.data(1, Leg.CLIENT, UP, NOW, [Chunk(b"abc", note), Chunk(b"de", note)])
+    assert len(calls) == 2
+    assert len(parts) == written
+    assert writer.position(1, Leg.CLIENT) == {UP: 0, DOWN: 0}
+    writer.data(1, Leg.CLIENT, UP, NOW, [Chunk(b"abcde")])
+    writer.skip(1, Leg.CLIENT, UP, 10)
+    writer.data(1, Leg.CLIENT, UP, NOW, [Chunk(b"f")])
+    assert writer.position(1, Leg.CLIENT) == {UP: 16, DOWN: 0}
+    items = pcapng.read(io.BytesIO(b"".join(parts)))
+    segments = [dissect(each) for each in items if isinstance(each, Packet)]
+    assert [(each.sequence, each.payload) for each in segments if each.payload] == [
+        (1, b"abcde"),
+        (16, b"f"),
+    ]
