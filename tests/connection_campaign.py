@@ -18,12 +18,15 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.capture.tcp_explained import explained
-from tests.capture.tcp_judge import Verdict, judge
+from tests.capture.tcp_found import Verdict
+from tests.capture.tcp_judge import judge
+from tests.capture.tcp_line_judge import Exclusion
 from tests.capture.tcp_network import FEATURES, Scene
 from tests.capture.tcp_tap import TAPS
 
 BATCH = 500
 """Cases of one job."""
+EXCLUDED = "not judged: "
 
 
 def drawn(chance: random.Random) -> tuple[Scene, str]:
@@ -79,13 +82,14 @@ def run(job: tuple[int, int]) -> Counter[str]:
     for number in range(batch * BATCH, (batch + 1) * BATCH):
         scene, tap = drawn(random.Random(f"{seed} {number}"))
         try:
-            conversations, packets = judge(scene, tap)
+            judged = judge(scene, tap)
         except Exception:
             counts["wrong"] += 1
             print(f"case {number}: {wrong(scene, tap)}\n  {scene}, {tap}", flush=True)
             continue
-        counts[tap] += conversations
-        counts["packets"] += packets
+        counts[tap] += judged.conversations
+        counts["packets"] += judged.packets
+        counts += Counter({EXCLUDED + why: count for why, count in judged.excluded.items()})
     return counts
 
 
@@ -107,19 +111,28 @@ def main() -> None:
     forked = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(arguments.jobs, forked) as workers:
         batches = itertools.count()
-        while counts.total() - counts["packets"] - counts["wrong"] < arguments.count:
+        while sum(counts[tap] for tap in TAPS) < arguments.count:
             jobs = [(arguments.seed, next(batches)) for _ in range(4 * arguments.jobs)]
             for done in workers.map(run, jobs):
                 counts += done
     seconds = time.monotonic() - began
-    packets, mistakes = counts.pop("packets"), counts.pop("wrong", 0)
-    for tap, count in sorted(counts.items()):
-        print(f"{tap:14}{count:12,}")
+    report(counts, seconds)
+    sys.exit(counts["wrong"] > 0)
+
+
+def report(counts: Counter[str], seconds: float) -> None:
+    """Print what was read, and what was not judged wholly."""
+    total = sum(counts[tap] for tap in TAPS)
+    for tap in sorted(TAPS):
+        print(f"{tap:14}{counts[tap]:12,}")
+    print("not judged, or not wholly:")
+    for why in Exclusion:
+        count = counts[EXCLUDED + why]
+        print(f"{count:12,} {count / max(total, 1):8.3%}  {why}")
     print(
-        f"{counts.total():,} conversations of {packets:,} packets in {seconds:.0f} s "
-        f"({counts.total() / seconds:,.0f}/s); {mistakes:,} cases were read wrongly"
+        f"{total:,} conversations of {counts['packets']:,} packets in {seconds:.0f} s "
+        f"({total / seconds:,.0f}/s); {counts['wrong']:,} cases were read wrongly"
     )
-    sys.exit(mistakes > 0)
 
 
 def show(seed: int, number: int) -> None:

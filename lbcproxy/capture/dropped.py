@@ -32,7 +32,10 @@ class DropReason(StrEnum):
     FRAGMENTS_MISSING = "fragments-missing"
     """Some fragments of the IP packet are not in the capture."""
     OUTSIDE_WINDOW = "outside-window"
-    """The segment has sequence numbers that no receiver accepts (RFC 9293, 3.10.7.4)."""
+    """The segment has sequence numbers that no receiver accepts (RFC 9293, 3.10.7.4).
+
+    Or its bytes come after they were given up: the receiver had them before.
+    """
     OLDER_CONNECTION = "older-connection"
     """The segment repeats bytes of an earlier connection with the same addresses and ports."""
     AFTER_END = "after-end"

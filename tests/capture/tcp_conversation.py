@@ -3,7 +3,7 @@
 from lbcproxy.capture.packet import ACK, FIN, SYN, Segment
 from lbcproxy.capture.tcp.stream_events import Closed, Data, Gap, Opened
 from lbcproxy.endpoint import Endpoint
-from tests.capture.tcp_judge import read
+from tests.capture.tcp_read import read
 
 CLIENT, SERVER = Endpoint("10.0.0.1", 40_000), Endpoint("10.0.0.2", 9246)
 MS = 1_000_000

@@ -6,8 +6,8 @@ import random
 
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN
 from lbcproxy.capture.tcp.stream_events import Data, StreamEvent
-from tests.capture.tcp_judge import read
 from tests.capture.tcp_network import Scene, played, together
+from tests.capture.tcp_read import read
 from tests.capture.tcp_tap import record
 
 

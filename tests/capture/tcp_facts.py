@@ -13,8 +13,8 @@ MOST_WAIT_NS = SECOND
 class Facts:
     """What a tap recorded of a connection."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: Connection, from_middle: bool) -> None:
+        self.connection, self.from_middle = connection, from_middle
         self.seen = tuple(bytearray(len(each)) for each in connection.sent)
         """Which bytes were recorded, and neither late nor after an RST."""
         self.any_bytes = [False, False]
@@ -33,6 +33,8 @@ class Facts:
         self.reset_by: set[int] = set()
         self.opposed = False
         """Whether something else may have been open between the addresses at its beginning."""
+        self.early = False
+        """Whether its SYN was recorded before that of an earlier connection."""
         self.undecided = False
         self.overtaken = False
         """Whether the next connection between the addresses was answered before."""
@@ -42,7 +44,8 @@ class Facts:
         segment, side, connection = each.segment, each.side, self.connection
         if self.first_ns is None:
             self.first_ns = each.time_ns
-        if segment.flags & SYN and each.time_ns - self.first_ns < MOST_WAIT_NS:
+        is_first = not any(self.starts) or any(self.syn) or not self.from_middle
+        if segment.flags & SYN and is_first and each.time_ns - self.first_ns < MOST_WAIT_NS:
             self.syn[side] = True
         elif segment.flags & SYN:
             self.late_syn = True
@@ -67,6 +70,8 @@ class Facts:
             self.fin[side] = True
         if end > self.highest[side]:
             self.highest[side], self.news[side] = end, at
+        if segment.flags & FIN:
+            self.starts[side].add(max(place, 0))
         if place < 0 or not segment.payload:
             return  # a keep-alive
         self.any_bytes[side] = True

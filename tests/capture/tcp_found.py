@@ -24,6 +24,19 @@ class Verdict(Exception):
     """The reader is wrong, and in what."""
 
 
+def by_connection(events: list[StreamEvent]) -> dict[int, Found]:
+    """Return the events of each connection."""
+    found: dict[int, Found] = {}
+    for event in events:
+        if not isinstance(event, Opened):
+            found[event.connection].events.append(event)
+        elif event.connection in found:
+            raise Verdict(f"opened twice: {event}")
+        else:
+            found[event.connection] = Found(event, [])
+    return found
+
+
 def orderly(found: dict[int, Found]) -> None:
     """Nothing follows an end."""
     for each in found.values():

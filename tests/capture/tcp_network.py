@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 from lbcproxy.capture.packet import ACK, FIN, PSH, RST, SYN, Segment
 from lbcproxy.endpoint import Endpoint
 from tests.capture.tcp_model import End
+from tests.capture.tcp_read import SERVER_PORT
 from tests.capture.tcp_states import LINUX_STEP, State
 from tests.capture.tcp_truth import MS, SECOND, WRAP, Connection, signed
 
-SERVER_PORT = 29246
 START_NS = 1_700_000_000 * SECOND
 FEATURES = (
     "abort",  # connections end by RST

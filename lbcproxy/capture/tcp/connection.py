@@ -39,6 +39,7 @@ class TcpConnection(TcpIdentity):
         if other.waits:
             self.advance(other, events)
         if self.over:
+            self._drop_after_end(segment)
             return
         if not self.accepted and not half.from_client and not flags & RST:
             self.accepted = True
@@ -47,6 +48,12 @@ class TcpConnection(TcpIdentity):
         else:
             self._take(half, other, segment, self._moment.time_ns)
         self.advance(half, events)
+
+    def _drop_after_end(self, segment: Segment) -> None:
+        if self.repeats(segment):
+            self.drop_missed(DropReason.AFTER_END, segment)
+        elif segment.payload:
+            self.drop(DropReason.AFTER_END, segment)
 
     def receive_next(self, segment: Segment) -> list[StreamEvent] | None:
         """Accept a segment if it is exactly the next one (the usual case); otherwise None."""
@@ -147,19 +154,22 @@ class TcpConnection(TcpIdentity):
             sequence += 1
         if half.first is None:
             if not payload and not flags & (SYN | FIN):
+                if other.is_recent(segment.acknowledgment):
+                    half.sent_number = sequence
                 return
             if half.is_long_acknowledged(sequence + len(payload)):
                 self.drop(DropReason.OUTSIDE_WINDOW, segment)
                 return
-            half.begin(sequence)
+            half.begin(sequence if flags & SYN else half.start_of(sequence))
         if not payload and not flags & FIN:
             for group in half.detached:
-                group.sender_is_at(sequence)
-                if half.offset_of(sequence) == half.next:
+                group.sender_is_at(sequence, self._moment.packets, self._moment.time_ns)
+                if half.offset_of(sequence) in (half.next, half.acknowledged):
                     group.went_elsewhere(self._moment.packets, self._moment.time_ns)
             return
         offset = half.offset_of(sequence)
         if half.covers(sequence, len(payload)) and not (flags & FIN and half.end is None):
+            self.drop_missed(DropReason.OUTSIDE_WINDOW, segment)
             if payload and half.repeats(offset, payload):
                 self.drop(DropReason.CONFLICT, segment)
         elif not half.fits(sequence, len(payload)):
@@ -176,13 +186,16 @@ class TcpConnection(TcpIdentity):
         if is_news:
             half.end = end
         if half.end is not None and end > half.end:
-            self.drop(DropReason.AFTER_END, segment)
+            self.drop_bytes(DropReason.AFTER_END, end - max(half.end, offset))
             payload = payload[: max(half.end - offset, 0)]
             end = half.end
+        if offset < half.next:
+            self.drop_missed(DropReason.OUTSIDE_WINDOW, segment)
         if end > half.next and payload:
             cost = half.cost
-            if half.queue(offset, payload, time_ns):
-                self.drop(DropReason.CONFLICT, segment)
+            differ = half.queue(offset, payload, time_ns)
+            if differ:
+                self.drop_bytes(DropReason.CONFLICT, differ)
             is_news = is_news or half.cost > cost
         if is_news:
             self._take_news(half, other, end + is_fin, time_ns)
@@ -234,12 +247,16 @@ class TcpConnection(TcpIdentity):
             is_early = offset > max(half.next + half.closed, half.acknowledged)
             waiting = half.pending_reset
             if waiting is not None and waiting.offset != offset:
+                if offset < waiting.offset == half.next:  # it answers an older segment
+                    self.drop(DropReason.IGNORED_RESET)
+                    return
                 self._disbelieve(half)
             if half.pending_reset is None or half.pending_reset.is_early:
                 now = self._moment.time_ns
                 half.pending_reset = PendingReset(offset, now, is_early=is_early)
         elif near is not None and near.ends_at(segment.sequence):
-            half.cost += near.add(segment, self._moment.time_ns)
+            moment = self._moment
+            half.cost += near.add(segment, moment.packets, moment.time_ns)
         else:
             self.drop(DropReason.IGNORED_RESET)
 

@@ -59,6 +59,7 @@ class TcpStreams:
         "_was_reset",
         "accepted",
         "counted",
+        "displaced",
         "halves",
         "key",
         "last",
@@ -81,6 +82,8 @@ class TcpStreams:
         self.key = (client, server)
         self.halves = (Receiver(True), Receiver(False))
         self.over = False
+        self.displaced = False
+        """Whether a new connection has taken its addresses and ports."""
         self.accepted = False
         """Whether the server has said anything but a reset."""
         self.last = 0
@@ -126,7 +129,17 @@ class TcpStreams:
 
     def drop(self, reason: DropReason, segment: Segment | None = None) -> None:
         """Count a segment that is not delivered."""
-        self._dropped.add(reason, payload=0 if segment is None else len(segment.payload))
+        self.drop_bytes(reason, 0 if segment is None else len(segment.payload))
+
+    def drop_bytes(self, reason: DropReason, size: int) -> None:
+        """Count a segment of which some bytes are not delivered."""
+        self._dropped.add(reason, payload=size)
+
+    def drop_missed(self, reason: DropReason, segment: Segment) -> None:
+        """Count a segment that comes after its bytes have been given up, if it does."""
+        missed = self.halves_of(segment.source)[0].missed(segment)
+        if missed:
+            self.drop_bytes(reason, missed)
 
     def skip_to(self, segment: Segment, events: list[StreamEvent]) -> None:
         """Give up what is missing before a segment, because it is known to be lost."""
@@ -171,7 +184,8 @@ class TcpStreams:
             reset = half.pending_reset
             if reset is None or self.over:
                 continue
-            if reset.is_contradicted and not half.is_reset_acknowledged:
+            is_reached = half.is_reset_acknowledged or reset.offset == half.next
+            if reset.is_contradicted and not is_reached:
                 self._disbelieve(half)
             else:
                 self._reset(half, events)
@@ -179,6 +193,7 @@ class TcpStreams:
     def displace(self, events: list[StreamEvent]) -> None:
         """End the connection because a new one has taken its addresses and ports."""
         self.flush(events)
+        self.displaced = not self.over
         for half in self.halves:
             if not half.closed and not self.over:
                 half.pending_reset = PendingReset(half.next, self._moment.time_ns)
@@ -211,8 +226,7 @@ class TcpStreams:
         """Give up the bytes before an offset."""
         time_ns = max(half.time_ns, half.waiting_since() or self._moment.time_ns)
         events.append(Gap(self.number, half.from_client, offset - half.next, time_ns))
-        half.next = offset
-        half.grace = None
+        half.skip_to(offset)
 
     def _give_up_before(
         self, half: Receiver, offset: int | None, events: list[StreamEvent]
@@ -251,9 +265,11 @@ class TcpStreams:
             return
         if half.pending_reset is not None:
             self._disbelieve(half)
+        is_start = half.syn is None and not half.next
         distance = half.jump_to(group)
         time_ns = max(half.time_ns, group.time_ns)
-        events.append(Gap(self.number, half.from_client, gap_size(distance), time_ns))
+        if not is_start:
+            events.append(Gap(self.number, half.from_client, gap_size(distance), time_ns))
         self._readmit(half, group, events)
 
     def _end_before(self) -> None:
@@ -289,6 +305,8 @@ class TcpStreams:
             return
         # After a FIN, which counts as a byte, both numbers occur.
         exact = reset.offset in ((half.next, half.next + 1) if half.closed else (half.next,))
+        if half.closed and reset.offset == half.next + 1:
+            reset.is_early = False  # it was captured before the FIN, but sent after it
         if exact and not reset.is_early:
             other = self.other_of(half)
             if other.is_reset_acknowledged:
@@ -324,6 +342,10 @@ class TcpStreams:
         half.closed = True
         for group in list(half.detached):
             self._forget(half, group)
+        if half.queued:
+            self._dropped.add(
+                DropReason.AFTER_END, packets=len(half.queued), payload=sum(half.queued)
+            )
         half.clear()
         events.append(Closed(self.number, half.from_client, reset, time_ns))
         self.over = self.over or all(each.closed for each in self.halves)

@@ -5,7 +5,7 @@ Nothing is decided here; `TcpConnection` does that.
 
 from __future__ import annotations
 
-from lbcproxy.capture.packet import Segment
+from lbcproxy.capture.packet import RST, Segment
 
 __all__ = ["MAX_WINDOW", "SEGMENT_COST", "WRAP", "Detached", "PendingReset"]
 
@@ -37,7 +37,8 @@ class Detached:
 
     def __init__(self, sequence: int, packets: int, time_ns: int) -> None:
         self.since = (packets, time_ns)
-        """When (packets, time) it started, or when the stream last continued elsewhere."""
+        """When (packets, time) it started, the sender was seen to continue here, or the stream last
+        continued elsewhere."""
         self.low = sequence
         """The lowest sequence number in it."""
         self.size = 0
@@ -78,21 +79,28 @@ class Detached:
         """Return whether a number comes directly after the group, with or without a FIN."""
         return (sequence - self.low - self.size) % WRAP <= 1
 
-    def sender_is_at(self, sequence: int) -> None:
+    def sender_is_at(self, sequence: int, packets: int, time_ns: int) -> None:
         """Record that the sender continues at this number, as a segment without bytes shows."""
         if sequence == (self.low + self.size) % WRAP and self.size:
-            self.stays = self._fresh = True
+            self._stay(packets, time_ns)
+
+    def _stay(self, packets: int, time_ns: int) -> None:
+        """Record that the sender continues here; the receiver has time to deny it."""
+        if not self.stays:
+            self.since = (packets, time_ns)
+        self.stays = self._fresh = True
 
     def went_elsewhere(self, packets: int, time_ns: int) -> None:
         """Record that the stream continued outside the group."""
         self.since = (packets, time_ns)
         self.stays = self._fresh = False
 
-    def add(self, segment: Segment, time_ns: int) -> int:
+    def add(self, segment: Segment, packets: int, time_ns: int) -> int:
         """Add a segment and return the memory that it takes."""
         ahead = (segment.sequence - self.low + MAX_WINDOW) % WRAP - MAX_WINDOW
-        if self.segments and segment.sequence != self.segments[0][0].sequence:
-            self.stays = True
+        is_reset = bool(segment.flags & RST)
+        if self.segments and segment.sequence != self.segments[0][0].sequence and not is_reset:
+            self._stay(packets, time_ns)
         if ahead < 0:
             self.low, self.size, ahead = segment.sequence, self.size - ahead, 0
         self.size = max(self.size, ahead + len(segment.payload))

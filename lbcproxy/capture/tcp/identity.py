@@ -40,6 +40,11 @@ class TcpIdentity(TcpStreams):
         return any(each.next or each.waits for each in self.halves)
 
     @property
+    def is_answered(self) -> bool:
+        """Whether a SYN, which was captured, has been accepted."""
+        return self.is_established or (self.accepted and self.halves[0].scale is not None)
+
+    @property
     def is_unanswered(self) -> bool:
         """Whether it is an attempt to which nothing has come back so far."""
         is_attempt = self.halves[0].syn is not None and not self.is_established
@@ -50,11 +55,15 @@ class TcpIdentity(TcpStreams):
         if self.over:
             return bool(segment.payload) and self.repeats(segment)
         half, other = self.halves_of(segment.source)
+        if self.pending is not None and self.pending.is_accepted_by(segment):
+            return True
         if half.first is None:  # an answer acknowledges the SYN
             is_answer = bool(segment.flags & (SYN | RST)) and other.syn is not None
             return is_answer and other.is_at(segment.acknowledgment)
         if half.is_at(segment.sequence):
             return True
+        if self.is_unanswered:  # the client cannot send more than a SYN, so it is of the next one
+            return False
         # If it is out of order, it may belong to the next connection, whose SYN is yet to come.
         return self.fits(segment) and (
             not segment.acknowledgment or other.fits(segment.acknowledgment, 0)
@@ -89,7 +98,10 @@ class TcpIdentity(TcpStreams):
 
     def is_next(self, segment: Segment) -> bool:
         """Return whether a segment after the end is of the next connection; count it if not."""
-        if not segment.payload or self.repeats(segment):
+        if not segment.payload:
+            return False
+        if self.repeats(segment):
+            self.drop_missed(DropReason.AFTER_END, segment)
             return False
         if self.is_of_an_earlier_one(segment):
             self.drop(DropReason.OLDER_CONNECTION, segment)
@@ -109,6 +121,18 @@ class TcpIdentity(TcpStreams):
         if half.syn == sequence:
             return self.over
         return any(each.halves_of(source)[0].syn == sequence for each in self.earlier())
+
+    def had_unanswered_syn(self, source: Endpoint, sequence: int) -> bool:
+        """Return whether a SYN was that of an attempt which ended before the server accepted it.
+
+        If the server does so later, then what ended it was forged, or captured out of order.
+        """
+        for each in (self, *self.earlier()):
+            half, other = each.halves_of(source)
+            if each.over and half.syn == sequence:
+                is_unanswered = other.syn is None and other.acked_number is None and not half.next
+                return is_unanswered and (each is self or each.displaced or other.first is not None)
+        return False
 
     def is_of_pending(self, segment: Segment) -> bool:
         """Return whether a segment after the end shows that the pending SYN started a connection.

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Packet, Segment
+from lbcproxy.endpoint import Endpoint
 
 __all__ = ["Lookahead"]
 
@@ -21,6 +22,8 @@ MAX_DISORDER = 16 * 2**20
 """Bytes further apart than this are not out of order but from another connection."""
 MAX_BEFORE_SYN = 2**20
 """Bytes that may be captured before their SYN."""
+FIRST_BYTES = 2**16
+"""How soon after its SYN some segment of a connection has to come, in bytes."""
 
 Captured = tuple[Packet, Segment]
 
@@ -80,15 +83,18 @@ class Lookahead:
         ends = {first[1].source, first[1].target}
         found: list[Captured] = []
         syn_acks: list[Captured] = []
+        """Those that contradict the sequence numbers of the first."""
         opening: int | None = None
+        before: int | None = None
+        """How many were found before a known connection continued."""
         is_reset = False
         for each in self._window:
             segment = each[1]
             if segment.source not in ends or segment.target not in ends:
                 continue
-            is_same_side = segment.source == first[1].source or first[1].flags & RST
-            if segment.payload and is_same_side and self._known(segment):
-                break  # a known connection continues
+            if self._continues(segment, first[1]):
+                before = len(found) if before is None else before
+                continue
             if _opens(segment):
                 if not _begins(segment, first[1]) or opening not in (None, segment.sequence):
                     break
@@ -96,41 +102,127 @@ class Lookahead:
             elif segment.flags & SYN and not _begins(segment, first[1]):
                 syn_acks.append(each)
                 continue
+            elif any(_begins(syn_ack, segment) for _, syn_ack in syn_acks):
+                continue
             # After a reset, only SYNs that were before it on the wire belong to the connection.
             if not is_reset or segment.flags & SYN:
                 found.append(each)
             is_reset = is_reset or bool(segment.flags & RST)
-        if first[1].flags & RST:
+        return self._choose(first[1], found, before, syn_acks, opening)
+
+    def _choose(
+        self,
+        first: Segment,
+        found: list[Captured],
+        before: int | None,
+        syn_acks: list[Captured],
+        opening: int | None,
+    ) -> list[Captured]:
+        """Return those that belong to the connection of a segment, by all of their numbers.
+
+        Args:
+            first: The segment.
+            found: Later packets that fit it.
+            before: How many of them came before a known connection continued, if one did.
+            syn_acks: SYN-ACKs that contradict it.
+            opening: The sequence number of the SYN among those found.
+        """
+        early = found[:before]
+        nearby = [first, *(segment for _, segment in found)]
+        found = [each for each in found if _is_first(each[1], nearby)]
+        is_answered = any(each[1].flags & (SYN | ACK) == SYN | ACK for each in found)
+        if is_answered and first.flags & ACK and first.acknowledgment:
+            return found  # the numbers of both sides match
+        if not is_answered and first.flags & (RST | ACK) == RST:
+            # The number of a reset without ACK shows only the SYN of its own side.
+            found = [
+                each for each in found if each[1].source == first.source or not each[1].flags & SYN
+            ]
+        found = [each for each in found if each in early]
+        if first.flags & RST:
             return found
+        answers = [each for each in syn_acks if _answers(each[1], opening)]
+        others = [each for _, each in found if not each.flags & SYN]
+        if answers and any(_agree(answers[0][1].source, each, first) for each in others):
+            # The SYN is a late repetition: it has been answered with another number.
+            return [each for each in found if not each[1].flags & SYN]
         # The sequence numbers of the first may be forged, but not the answer to the SYN.
-        return found + [
-            each
-            for each in syn_acks
-            if self._known(each[1]) or (opening is not None and _answers(each[1], opening))
-        ]
+        return found + [each for each in syn_acks if each in answers or self._known(each[1])]
+
+    def _continues(self, segment: Segment, first: Segment) -> bool:
+        """Return whether a known connection continues with a segment after the first one."""
+        is_news = segment.payload or segment.flags & FIN
+        is_same_side = segment.source == first.source or first.flags & RST
+        return bool(is_news and is_same_side) and self._known(segment)
 
 
 def _opens(segment: Segment) -> bool:
     return bool(segment.flags & SYN) and not segment.flags & ACK
 
 
-def _answers(syn_ack: Segment, opening: int) -> bool:
-    return syn_ack.acknowledgment == (opening + 1) % WRAP
+def _may_precede(segment: Segment, first: Segment) -> bool:
+    """Return whether two segments of one side may be out of order, by their acknowledgments."""
+    if not segment.acknowledgment or not first.acknowledgment:  # some tools leave it zero
+        return True
+    ahead = (segment.acknowledgment - first.acknowledgment + MAX_DISORDER) % WRAP
+    return ahead < 2 * MAX_DISORDER
+
+
+def _answers(segment: Segment, opening: int | None) -> bool:
+    if opening is None or segment.flags & (SYN | ACK) != SYN | ACK:
+        return False
+    return segment.acknowledgment == (opening + 1) % WRAP
 
 
 def _begins(syn: Segment, segment: Segment) -> bool:
-    """Whether a SYN belongs to the connection of a segment, by their sequence numbers."""
-    if segment.source == syn.source:
-        ahead = segment.sequence - syn.sequence - 1
+    """Return whether a SYN belongs to the connection of a segment, by their sequence numbers."""
+    is_same_side = segment.source == syn.source
+    if segment.flags & SYN and segment.flags & ACK and not is_same_side:
+        return _answers(segment, syn.sequence)
+    distances = []
+    if is_same_side:
+        distances.append(segment.sequence - syn.sequence - 1)
     elif syn.flags & ACK:
-        ahead = segment.sequence - syn.acknowledgment
-    elif segment.flags & ACK:
-        ahead = segment.acknowledgment - syn.sequence - 1
-        if segment.flags & SYN:
-            return ahead % WRAP == 0
-    else:
-        return not segment.flags & RST  # without an ACK a reset does not answer a SYN
-    return ahead % WRAP < MAX_BEFORE_SYN or ahead == -1
+        distances.append(segment.sequence - syn.acknowledgment)
+    if segment.flags & ACK and segment.acknowledgment:
+        if not is_same_side:
+            distances.append(segment.acknowledgment - syn.sequence - 1)
+        elif syn.flags & ACK:
+            distances.append(segment.acknowledgment - syn.acknowledgment)
+    return all((each + 1) % WRAP <= MAX_BEFORE_SYN for each in distances)
+
+
+def _is_first(segment: Segment, others: list[Segment]) -> bool:
+    """Return whether a segment is not a SYN, or one after which a stream continues.
+
+    A late SYN of an earlier connection may have a slightly lower number than those of this one.
+    """
+    if not segment.flags & SYN or others[0].flags & SYN:
+        return True
+    starts = [(segment.source, segment.sequence + 1)]
+    if segment.flags & ACK:
+        starts.append((segment.target, segment.acknowledgment))
+    return any(
+        (number - start + 1) % WRAP < FIRST_BYTES
+        for each in others
+        for end, start in starts
+        if not each.flags & SYN and (number := _number_of(end, each)) is not None
+    )
+
+
+def _agree(server: Endpoint, one: Segment, other: Segment) -> bool:
+    """Return whether two segments are near each other in what the server sends."""
+    number, reference = _number_of(server, one), _number_of(server, other)
+    if number is None or reference is None:
+        return False
+    return (number - reference + MAX_BEFORE_SYN) % WRAP < 2 * MAX_BEFORE_SYN
+
+
+def _number_of(end: Endpoint, segment: Segment) -> int | None:
+    """Return where a segment says that the stream of one end is."""
+    if segment.source == end:
+        return segment.sequence
+    return segment.acknowledgment if segment.flags & ACK and segment.acknowledgment else None
 
 
 def _beginning(first: Captured, others: list[Captured]) -> list[Captured]:
@@ -145,7 +237,7 @@ def _beginning(first: Captured, others: list[Captured]) -> list[Captured]:
     earliest = first
     for each in others:
         segment = each[1]
-        if segment.source == source and segment.payload:
+        if segment.source == source and segment.payload and _may_precede(segment, first[1]):
             ahead = (earliest[1].sequence - segment.sequence) % WRAP
             if 0 < ahead < MAX_DISORDER:
                 earliest = each

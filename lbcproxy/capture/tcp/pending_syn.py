@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lbcproxy.capture.packet import ACK, RST, Segment
+from lbcproxy.capture.packet import ACK, RST, SYN, Segment
 from lbcproxy.capture.tcp.detached import WRAP
 from lbcproxy.capture.tcp.receiver import NO_SCALE
 from lbcproxy.endpoint import Endpoint
@@ -34,6 +34,11 @@ class PendingSyn:
         """Window and window scale of each SYN that was seen, by sender."""
         self.time_ns = time_ns
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether both the SYN and its answer were captured."""
+        return len(self.syns) == 2
+
     def record(self, syn: Segment) -> None:
         """Record what a SYN says about its sender."""
         self.syns[syn.source] = (syn.window, scale_of(syn))
@@ -46,6 +51,11 @@ class PendingSyn:
         """Return whether the server acknowledges this very SYN."""
         number = (self.client_syn + 1) % WRAP
         return bool(segment.flags & ACK) and segment.acknowledgment == number
+
+    def is_accepted_by(self, segment: Segment) -> bool:
+        """Return whether a segment is the SYN-ACK for this SYN."""
+        is_syn_ack = segment.source == self.server and bool(segment.flags & SYN)
+        return is_syn_ack and self.is_answered_by(segment)
 
     def is_refused_by(self, segment: Segment) -> bool:
         """Return whether the server refuses this SYN."""
@@ -62,6 +72,8 @@ class PendingSyn:
             )
         if self.server_syn is None:  # until it answers, the server acknowledges only the SYN
             return self.is_answered_by(segment)
+        if segment.flags & RST and acknowledgment is None:
+            return self.is_answered and _is_soon_after(self.server_syn, segment.sequence)
         return (
             acknowledgment is not None
             and _is_soon_after(self.client_syn, acknowledgment)

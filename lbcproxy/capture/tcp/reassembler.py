@@ -13,7 +13,7 @@ from __future__ import annotations
 from lbcproxy.capture.dropped import Dropped, DropReason
 from lbcproxy.capture.packet import ACK, FIN, RST, SYN, Segment
 from lbcproxy.capture.tcp.connection import TcpConnection
-from lbcproxy.capture.tcp.delivery import is_version
+from lbcproxy.capture.tcp.delivery import GRACE_NS, is_version
 from lbcproxy.capture.tcp.detached import WRAP
 from lbcproxy.capture.tcp.open_connections import (
     MAX_COST,
@@ -165,7 +165,7 @@ class Reassembler(OpenConnections):
             self._drop_pending(found)
             now = self._moment.time_ns
             pending = PendingSyn(segment.source, segment.target, segment.sequence, now)
-            pending.is_attempt = not is_again and not found.is_established
+            pending.is_attempt = not is_again and not found.is_answered
             found.pending = pending
         pending.record(segment)
         return None
@@ -174,7 +174,7 @@ class Reassembler(OpenConnections):
         """Open the connection of an unanswered SYN, unless the SYN was in an open connection."""
         pending = found.pending
         is_open = found.is_established and not found.over
-        if pending is None or not pending.is_attempt or is_open:
+        if pending is None or is_open or not (pending.is_attempt or pending.is_answered):
             return found
         return self._opened_from(pending, events)
 
@@ -189,10 +189,20 @@ class Reassembler(OpenConnections):
             pending is not None
             and pending.server == segment.source
             and pending.client_syn == client_syn
-            and pending.server_syn is None
+            and pending.server_syn in (None, segment.sequence)
         ):
-            return self._opened_from(pending, events)
-        if half.syn == segment.sequence or found.had_syn(segment.target, client_syn):
+            if pending.server_syn is not None:
+                return None  # sent again
+            is_recent = self._moment.time_ns - found.last_ns <= GRACE_NS
+            is_answered = None not in (half.syn, other.syn) and not found.is_established
+            if found.over or not is_answered or not is_recent:
+                return self._opened_from(pending, events)
+            # Of two attempts that are both answered, the next segments show which is the later.
+            pending.server_syn = segment.sequence
+            pending.record(segment)
+            return None
+        is_again = half.syn == segment.sequence or found.had_syn(segment.target, client_syn)
+        if is_again and not found.had_unanswered_syn(segment.target, client_syn):
             return None  # sent again, or late
         if found.over:
             return self._opened_by(segment, events)
@@ -228,6 +238,8 @@ class Reassembler(OpenConnections):
         by_client = segment.source == pending.client
         number, length = segment.sequence, len(segment.payload)
         is_old = half.first is not None and half.fits(number, length)
+        if pending.server_syn is not None and not found.is_established:
+            is_old = half.first is not None and half.is_at(number)
         if not by_client:
             acknowledged = other.first is None or other.fits(segment.acknowledgment, 0)
             is_old = acknowledged and (is_old or half.first is None)
@@ -237,7 +249,8 @@ class Reassembler(OpenConnections):
             if by_client and segment.payload and not half.covers(number, length):
                 self._drop_pending(found)
         elif pending.accepts(segment):
-            if pending.server_syn is not None and pending.refuses(segment):
+            is_foreign = pending.server_syn is not None and not pending.is_answered
+            if is_foreign and pending.refuses(segment):
                 self._drop_pending(found)  # the client has not sent the SYN that was answered
                 found.drop(DropReason.IGNORED_RESET)
                 return None

@@ -30,6 +30,7 @@ NO_SCALE = -1
 """The window scale of a SYN that does not have the option."""
 
 _MIN_WINDOW = 65_536
+MAX_SKIPPED = 64
 MAX_DETACHED = 4
 """Groups of segments that do not fit; each direction keeps as many."""
 
@@ -67,6 +68,8 @@ class Receiver:
         "next",
         "pending_reset",
         "scale",
+        "sent_number",
+        "skipped",
         "syn",
         "time_ns",
     )
@@ -87,6 +90,8 @@ class Receiver:
         """The offset up to which the receiver has acknowledged."""
         self.acked_number: int | None = None
         """The sequence number that the receiver acknowledged last, even if `first` is None."""
+        self.sent_number: int | None = None
+        """The sequence number that the sender was at last, while `first` is None."""
         self.edge: int | None = None
         """The right edge of the receiver's window so far; None until a window is seen."""
         self.grace: tuple[int, int] | None = None
@@ -96,6 +101,8 @@ class Receiver:
         self.end: int | None = None
         """The offset of the FIN."""
         self.pending_reset: PendingReset | None = None
+        self.skipped: list[tuple[int, int]] = []
+        """The latest gaps, by their offsets."""
         self.closed = False
         self.detached: list[Detached] = []
         """Segments that do not fit, the oldest group first."""
@@ -169,9 +176,10 @@ class Receiver:
         return max(-1, self.next - MAX_WINDOW) <= offset and offset + length <= self.next
 
     def is_behind(self, sequence: int, length: int) -> bool:
-        """Return whether bytes come shortly before the first one that was seen."""
+        """Return whether bytes come shortly before the next one that is expected."""
         if self.first is None:
-            return False
+            acked = self.acked_number
+            return acked is not None and (acked - sequence - length) % WRAP < MAX_WINDOW
         offset = self.offset_of(sequence)
         return self.next - MAX_WINDOW <= offset and offset + length <= self.next
 
@@ -179,6 +187,22 @@ class Receiver:
         """Return whether a number is far below what was acknowledged, if `first` is unknown."""
         acked = self.acked_number
         return acked is not None and _MIN_WINDOW <= (acked - sequence) % WRAP < WRAP // 2
+
+    def start_of(self, sequence: int) -> int:
+        """Return where the stream starts if a segment is the first that has bytes of it.
+
+        That is at the segment, unless the sender was seen to be far from there.
+        """
+        sent = self.sent_number
+        if sent is None or (sequence - sent + _MIN_WINDOW) % WRAP <= _MIN_WINDOW + MAX_WINDOW:
+            return sequence
+        return sent
+
+    def is_recent(self, number: int) -> bool:
+        """Return whether a receiver that acknowledges a number knows what was sent lately."""
+        if self.first is None:
+            return True
+        return self.acknowledged - _MIN_WINDOW < self.offset_of(number) <= self.limit
 
     @property
     def is_reset_acknowledged(self) -> bool:
@@ -199,13 +223,19 @@ class Receiver:
         if self.acknowledged <= offset <= self.limit:
             self.acknowledged = offset
             self.edge = max(self.edge or 0, offset + window)
-        return self.acknowledged - _MIN_WINDOW < offset <= self.limit
+        return self.is_recent(number)
 
-    def queue(self, offset: int, payload: bytes, time_ns: int) -> bool:
-        """Buffer the new ones of some bytes; return whether the repeated ones differ."""
-        differ = False
+    @property
+    def queued(self) -> list[int]:
+        """How many bytes each buffered piece has."""
+        return [len(payload) for payload, _ in self._queue]
+
+    def queue(self, offset: int, payload: bytes, time_ns: int) -> int:
+        """Buffer the new ones of some bytes; return how many are repeated with other values."""
+        differ = 0
         if offset < self.next:
-            differ = self._differs(offset, payload[: self.next - offset])
+            size = min(self.next - offset, len(payload))
+            differ = size * self._differs(offset, payload[:size])
             payload, offset = payload[self.next - offset :], self.next
         at = bisect.bisect_right(self._offsets, offset) - 1
         if at < 0 or self._offsets[at] + len(self._queue[at][0]) <= offset:
@@ -220,7 +250,7 @@ class Receiver:
                 payload, offset = payload[held_at - offset :], held_at
                 at += 1
             part = held[offset - held_at : offset - held_at + len(payload)]
-            differ = differ or part != payload[: len(part)]
+            differ += min(len(part), len(payload)) * (part != payload[: len(part)])
             payload, offset = payload[len(part) :], offset + len(part)
             at += 1
         return differ
@@ -276,6 +306,21 @@ class Receiver:
                 break
         return False
 
+    def skip_to(self, offset: int) -> None:
+        """Continue at an offset; the bytes before it are missing."""
+        self.skipped.append((self.next, offset))
+        del self.skipped[:-MAX_SKIPPED]
+        self.next = offset
+        self.grace = None
+
+    def missed(self, segment: Segment) -> int:
+        """Return how many bytes of a segment are in gaps, so that they have not been delivered."""
+        if not self.skipped or self.first is None:
+            return 0
+        offset = self.offset_of(segment.sequence)
+        end = offset + len(segment.payload)
+        return sum(max(min(end, high) - max(offset, low), 0) for low, high in self.skipped)
+
     def hole_end(self) -> int | None:
         """Return the offset of the first known byte after missing ones, or of the FIN."""
         return self._offsets[0] if self._offsets else self.end
@@ -294,7 +339,7 @@ class Receiver:
         if group is None:
             group = Detached(segment.sequence, packets, time_ns)
             self.detached.append(group)
-        self.cost += group.add(segment, time_ns)
+        self.cost += group.add(segment, packets, time_ns)
         return self.detached[0] if len(self.detached) > MAX_DETACHED else None
 
     def remove(self, group: Detached) -> None:
@@ -312,6 +357,7 @@ class Receiver:
         self.first = (group.low - self.next) % WRAP
         self.acknowledged = self.next
         self.edge = self.grace = self.pending_reset = None
+        self.skipped = [(self.next - min(missing, MAX_WINDOW), self.next)]
         self._recent = None
         self._recent_size = 0
         return missing

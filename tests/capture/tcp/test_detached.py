@@ -18,7 +18,7 @@ def group_of(*segments):
     """Return a group of segments, each of which comes a nanosecond after the last."""
     group = Detached(segments[0].sequence, 10, 1)
     for time_ns, each in enumerate(segments, 1):
-        group.add(each, time_ns)
+        group.add(each, 10, time_ns)
     return group
 
 
@@ -28,7 +28,7 @@ def test_a_new_group_is_empty():
     assert (group.since, group.low, group.size, group.cost) == ((10, 1), 100, 0, 0)
     assert (group.segments, group.is_acknowledged, group.stays) == ([], False, False)
     assert group.is_stale
-    group.sender_is_at(100)
+    group.sender_is_at(100, 11, 50)
     assert not group.stays
 
 
@@ -48,8 +48,8 @@ def test_a_group_spans_its_segments(start):
 def test_a_segment_costs_its_bytes_and_more():
     """Many tiny ones have to be bounded too."""
     group = Detached(100, 10, 1)
-    assert group.add(segment(100, b"abc"), 1) == 3 + SEGMENT_COST
-    assert group.add(segment(100), 1) == SEGMENT_COST
+    assert group.add(segment(100, b"abc"), 10, 1) == 3 + SEGMENT_COST
+    assert group.add(segment(100), 10, 1) == SEGMENT_COST
     assert (group.cost, group.size) == (3 + 2 * SEGMENT_COST, 3)
 
 
@@ -81,16 +81,16 @@ def test_the_sender_stays_where_several_segments_are():
     """A repetition shows nothing; an empty segment at the end does."""
     group = group_of(segment(100, b"abc"))
     assert (group.stays, group.is_stale) == (False, False)
-    group.add(segment(100, b"abc"), 2)
+    group.add(segment(100, b"abc"), 10, 2)
     assert not group.stays
-    group.add(segment(103, b"d"), 3)
+    group.add(segment(103, b"d"), 10, 3)
     assert group.stays
     group = group_of(segment(100, b"abc"))
     for sequence, stays in ((102, False), (104, False), (103, True)):
-        group.sender_is_at(sequence)
+        group.sender_is_at(sequence, 11, 50)
         assert group.stays is stays
     group = group_of(segment(WRAP - 1, b"abc"))
-    group.sender_is_at(2)
+    group.sender_is_at(2, 11, 50)
     assert group.stays
 
 
@@ -99,10 +99,12 @@ def test_the_stream_may_go_on_elsewhere():
     group = group_of(segment(100, b"abc"), segment(103, b"d"))
     group.went_elsewhere(20, 30)
     assert (group.since, group.stays, group.is_stale) == ((20, 30), False, True)
-    group.sender_is_at(104)
-    assert (group.since, group.stays, group.is_stale) == ((20, 30), True, False)
-    group.went_elsewhere(21, 31)
-    group.add(segment(100, b"abc"), 40)
+    group.sender_is_at(104, 21, 50)
+    assert (group.since, group.stays, group.is_stale) == ((21, 50), True, False)
+    group.sender_is_at(104, 22, 60)
+    assert group.since == (21, 50)
+    group.went_elsewhere(23, 61)
+    group.add(segment(100, b"abc"), 10, 40)
     assert (group.stays, group.is_stale) == (False, False)
 
 

@@ -289,9 +289,9 @@ def test_nothing_comes_after_the_end():
     tap = Tap()
     assert tap.up(104, flags=FIN | ACK) == []
     assert tap.up(101, b"abcdef") == [Data(1, True, b"abc", 5), Closed(1, True, False, 5)]
-    assert tap.dropped == {DropReason.AFTER_END: (1, 6)}
+    assert tap.dropped == {DropReason.AFTER_END: (1, 3)}
     assert tap.up(104, b"more") == []
-    assert tap.dropped == {DropReason.AFTER_END: (2, 10)}
+    assert tap.dropped == {DropReason.AFTER_END: (2, 7)}
 
 
 def test_strays_are_bounded():

@@ -16,7 +16,7 @@ from tests.capture.tcp_conversation import (
     talk_summary,
     up,
 )
-from tests.capture.tcp_judge import read
+from tests.capture.tcp_read import read
 
 ALL = (*OPEN, *TALK, *END)
 SYN_ACK = SYN | ACK

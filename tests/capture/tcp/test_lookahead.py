@@ -200,7 +200,8 @@ FAR = 2**20
         (sent(100, flags=SYN), answered(9, flags=SYN | ACK, ack=101), True),
         (sent(100, flags=SYN), answered(9, flags=SYN | ACK, ack=102), False),
         (sent(100, flags=SYN), answered(9, flags=SYN | ACK, ack=100), False),
-        (sent(100, flags=SYN), answered(9, flags=RST), False),
+        # Without an acknowledgment, only the answer to the SYN shows it.
+        (sent(100, flags=SYN), answered(9, flags=RST), True),
         (sent(100, flags=SYN), answered(9, b"a", flags=PSH), True),
     ],
 )

@@ -17,8 +17,10 @@ from lbcproxy.capture.tcp.stream_events import Data
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import UNKNOWN_SIZE
 from tests.capture.tcp_explained import explained
-from tests.capture.tcp_judge import Verdict, judge, read
+from tests.capture.tcp_found import Verdict
+from tests.capture.tcp_judge import judge
 from tests.capture.tcp_network import Scene, played
+from tests.capture.tcp_read import read
 from tests.capture.tcp_tap import TAPS
 from tests.capture.tcp_truth import MS, SECOND, WRAP
 from tests.connection_campaign import drawn, simplest, wrong
