@@ -245,6 +245,7 @@ def test_a_dump_looks_like_that_of_hexdump():
         "00000010  48 49 4a                                          |HIJ|",
     ]
     assert hex_dump(b"") == ""
+    assert hex_dump(b"\x1f\x20\x7e\x7f").endswith("|. ~.|")
 
 
 def test_a_long_dump_is_cut():
