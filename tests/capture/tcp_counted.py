@@ -45,7 +45,7 @@ def all_counted(segments: Iterable[Segment], events: list[StreamEvent], dropped:
 
 
 def _not_given(payload: bytes, runs: list[bytes]) -> int:
-    """Return how many bytes of a segment were not given, as far as their values show."""
+    """Return how many bytes of a segment were not given, at least."""
     if len(payload) == 1 or any(payload in run for run in runs):
         return 0  # one byte of any value may be a keep-alive
     if len(payload) < UNIQUE:
@@ -55,7 +55,9 @@ def _not_given(payload: bytes, runs: list[bytes]) -> int:
         part = payload[at : at + UNIQUE]
         if any(part in run for run in runs):
             given[at : at + UNIQUE] = b"\1" * UNIQUE
-    return given.count(0)
+    # Of each stretch that was not found, short pieces at both ends may have been given.
+    stretches = filter(None, bytes(given).split(b"\1"))
+    return sum(max(len(each) - 2 * (UNIQUE - 1), 1) for each in stretches)
 
 
 def _given(events: list[StreamEvent]) -> dict[Direction, list[bytes]]:
