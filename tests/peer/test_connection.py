@@ -93,6 +93,9 @@ class Tried(Connection):
     def received(self, data: bytes) -> None:
         self.events.append(len(data))
 
+    def broken(self, broken: Any) -> None:
+        self.events.append(broken)
+
     def finished(self) -> None:
         self.events.append("finished")
 
@@ -338,3 +341,34 @@ def test_a_transport_is_handed_over():
         ("registerProducer", second, True),
     ]
     assert (first.events, second.events) == ([], ["opened"])
+
+
+class Reversing:
+    """A carrier that turns bytes around. It answers what it receives, and breaks at `!`."""
+
+    session_id = b"id"
+
+    def begin(self) -> bytes:
+        return b"hello"
+
+    def send(self, data: bytes) -> bytes:
+        return data[::-1]
+
+    def receive(self, data: bytes) -> tuple[bytes, bytes, str | None]:
+        return data[::-1].strip(b"!"), b"ok", "broken" if b"!" in data else None
+
+
+def test_a_carrier_changes_what_is_sent_and_received():
+    """It begins the connection, and may write by itself."""
+    carrier: Any = Reversing()
+    connection, wire = Tried(), Tcp()
+    assert connection.session_id is None
+    connection.carry_by(carrier)
+    assert connection.session_id == b"id"
+    connection.makeConnection(wire)
+    assert wire.socket.sent == b"hello"
+    connection.write(b"abc")
+    connection.dataReceived(b"xyz+")
+    connection.dataReceived(b"!")
+    assert wire.socket.sent == b"hellocbaokok"
+    assert connection.events == ["opened", 4, "broken"]

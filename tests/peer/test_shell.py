@@ -3,9 +3,12 @@
 import sys
 
 import msgspec
+import pytest
 
 from lbcproxy.peer import Timeouts
+from lbcproxy.peer.config import Transport
 from lbcproxy.session import EndCause
+from lbcproxy.transport.frames import AcceptingTransport
 from lbcproxy.wire.messages.keepalive import Ping
 from tests.peer.builders import CONFIG, connect
 
@@ -63,3 +66,20 @@ def test_a_queue_that_is_empty_takes_no_memory():
     assert sys.getsizeof(wired.peer._tickets) > sys.getsizeof({})
     wired.open().shake_hands()
     assert sys.getsizeof(wired.peer._tickets) == sys.getsizeof({})
+
+
+@pytest.mark.parametrize(
+    ("transport", "inbound", "carrier"),
+    [
+        (Transport.AUTO, True, AcceptingTransport),
+        (Transport.AUTO, False, None),
+        (Transport.V1, True, None),
+        (Transport.V1, False, None),
+        (Transport.V2, True, AcceptingTransport),
+    ],
+)
+def test_what_carries_the_messages_follows_from_the_config(transport, inbound, carrier):
+    """Outbound with V2 needs an extra: tests/transport has it."""
+    config = msgspec.structs.replace(CONFIG, transport=transport)
+    peer = connect(config, inbound=inbound, opened=False).peer
+    assert type(peer._carrier) is (type(None) if carrier is None else carrier)
