@@ -110,8 +110,8 @@ _SENTENCES: dict[DropReason, _Sentence] = {
         "messages are cut off here, since all connections together held more than 256 MiB",
     ),
     DropReason.ENCRYPTED: _Sentence(
-        "segment of an encrypted connection cannot be decrypted, since bytes before it are missing",
-        "segments of encrypted connections cannot be decrypted, since bytes before them are missing",
+        "segment of an encrypted connection cannot be decrypted since bytes before it are missing",
+        "segments of encrypted connections cannot be decrypted since bytes before them are missing",
     ),
 }
 

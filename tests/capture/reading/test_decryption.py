@@ -62,7 +62,7 @@ def test_after_a_gap_the_rest_is_counted(tmp_path, conversation, number):
         assert mine == expected[: len(mine)]
         assert (len(mine) == len(expected)) is (direction is not gap.direction)
     [notice] = capture.stats.notices
-    assert "cannot be decrypted: bytes before" in notice
+    assert "cannot be decrypted since bytes before" in notice
 
 
 def test_a_changed_byte_ends_what_can_be_decrypted(tmp_path, conversation):
