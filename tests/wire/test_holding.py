@@ -304,6 +304,12 @@ def test_after_a_run_a_magic_begins_a_frame_again():
     assert [type(each) for each in runs.feed(odd + PING + odd)] == [Junk, Run, Frame]
 
 
+def test_after_noise_in_a_stream_of_frames_a_magic_begins_a_frame():
+    """Whatever its command: only a stream that begins with noise is one of another protocol."""
+    odd = frame(LBRY.magic, "\x01odd", b"")
+    assert [type(each) for each in Framer(LBRY).feed(PING + NOISE + odd)] == [Frame, Junk, Frame]
+
+
 def test_the_table_of_commands_that_make_runs():
     """Those that have a record, are not excluded, exist at this version, up to their limit."""
     known = known_commands(LBRY, None, frozenset({"pong"}))
