@@ -189,10 +189,11 @@ class Reassembler(OpenConnections):
             pending is not None
             and pending.server == segment.source
             and pending.client_syn == client_syn
-            and pending.server_syn in (None, segment.sequence)
         ):
             if pending.server_syn is not None:
-                return None  # sent again
+                if pending.server_syn != segment.sequence:  # otherwise it is sent again
+                    found.drop(DropReason.IGNORED_SYN)
+                return None
             is_recent = self._moment.time_ns - found.last_ns <= GRACE_NS
             is_answered = None not in (half.syn, other.syn) and not found.is_established
             if found.over or not is_answered or not is_recent:

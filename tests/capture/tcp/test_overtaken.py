@@ -193,3 +193,16 @@ def test_late_bytes_that_the_server_had_acknowledged_start_nothing_after_its_res
     )
     assert found == [(1, "down", b"ab"), (1, "down", "RST")]
     assert dropped == {"older-connection": 1}
+
+
+def test_of_two_answers_to_a_syn_the_first_counts():
+    """A host restarts and comes back from the same port; stray SYN-ACKs come in between."""
+    syn, answer, *rest = SECOND
+    stray = down(2_000_000_000, flags=SYN_ACK, ack=3_000_000_001)
+    other = down(2_500_000_000, flags=SYN_ACK, ack=answer.acknowledgment)
+    restart = (syn, down(510, ack=110), up(110, flags=RST))
+    found, dropped = summarize(*OPEN, *TALK, *restart, stray, syn, answer, other, *rest)
+    assert [each for each in found if each[0] > 1 and each[2] != "RST"][-4:] == [
+        (found[-1][0], side, what) for _, side, what in talk_summary(2)
+    ]
+    assert dropped == {"ignored-syn": 1}
