@@ -192,7 +192,8 @@ class CapturedConnection:
             self._find_secret(data)
         seen = self._seen[direction] + data
         self._seen[direction] = seen[-MAX_FRAME_START:]
-        return self._decide(self.network or _network_in(seen))
+        known = None if self._awaits_key else self.network
+        return self._decide(known or _network_in(seen))
 
     def flush(self, direction: Direction, time_ns: int) -> Iterator[Delivery]:
         """Return what a direction has left incomplete: nothing that follows belongs to it."""
@@ -258,6 +259,8 @@ class CapturedConnection:
             self._end = otherwise
         if direction not in self._ended:
             self._ended.add(direction)
+            if self._input is None and self.network is not None:  # no key will come any more
+                yield from self._decide(self.network)
             deliveries = [] if self._input is None else self._input.end(direction, time_ns)
             if not self.is_outgoing(direction):
                 yield from deliveries
@@ -325,6 +328,15 @@ class CapturedConnection:
         elif self._size > self._max_undecided or self._shared.undecided_budget < 0:
             self._gave_up = True
             self._release()
+
+    @property
+    def _awaits_key(self) -> bool:
+        """Whether the client's first bytes are still to be looked for in the key log."""
+        return (
+            self._shared.key_log is not None
+            and self.opened.begun
+            and len(self._start) < PUBLIC_KEY_SIZE
+        )
 
     def _find_secret(self, data: bytes) -> None:
         """Look for the connection in the key log, as soon as its first bytes are there."""

@@ -39,6 +39,27 @@ def test_all_messages_are_read(tmp_path, conversation, garbage, decoys):
     assert not capture.stats.notices
 
 
+@pytest.mark.parametrize("network", [None, REGTEST], ids=["network found", "network given"])
+def test_the_key_may_come_in_pieces(tmp_path, conversation, network):
+    """And after the answer to it, in a capture of several queues."""
+    parts, logged = encrypted(conversation[:20], REGTEST.magic)
+    (up, key), answer, *rest = parts
+    parts = [(up, key[:10]), (up, key[10:30]), answer, (up, key[30:]), *rest]
+    path = dump(tmp_path / "dump.pcap", parts)
+    capture = open_capture(path, network, key_log=KeyLog([format_line(logged)]))
+    assert sorted((each.direction, each.raw) for each in capture) == sorted(conversation[:20])
+
+
+def test_short_connections_are_read_with_a_key_log_too(tmp_path):
+    """With fewer bytes than a key has, whether they are messages or not."""
+    _, logged = encrypted([], REGTEST.magic)
+    key_log = KeyLog([format_line(logged)])
+    for data in (frame(REGTEST.magic, "verack", b""), b"noise"):
+        path = dump(tmp_path / "dump.pcap", [(Direction.TO_UPSTREAM, data)])
+        [entry] = open_capture(path, REGTEST, key_log=key_log)
+        assert entry.raw == data
+
+
 def test_without_its_secret_a_connection_is_not_read(tmp_path, conversation):
     """As before, and it is said that nothing of a known network is there."""
     parts, _ = encrypted(conversation, REGTEST.magic)
