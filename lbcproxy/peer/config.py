@@ -96,7 +96,7 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy = Policy.TOLERANT
     """How the peer behaves towards the node."""
     transport: Transport = Transport.V1
-    """How the connection carries messages. Encryption needs the extra `v2`."""
+    """How the connection carries messages. Encryption needs the extra `bip324`."""
     user_agent_name: str = ""
     """Our name in the user agent, after that of lbcproxy."""
     user_agent_version: str = ""

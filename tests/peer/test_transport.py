@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-pytest.importorskip("coincurve", reason="install lbcproxy with its extra v2")
+pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
 
 from lbcproxy.peer import Policy, Transport
 from lbcproxy.session import EndCause

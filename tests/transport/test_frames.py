@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("coincurve", reason="install lbcproxy with its extra v2")
+pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
 
 from lbcproxy.transport.events import BreakCause
 from lbcproxy.transport.frames import FrameTransport

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("coincurve", reason="install lbcproxy with its extra v2")
+pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
 
 from lbcproxy.transport.ciphers import REKEY_INTERVAL, TAG_SIZE
 from lbcproxy.transport.events import (

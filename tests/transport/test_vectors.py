@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("coincurve", reason="install lbcproxy with its extra v2")
+pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
 
 from lbcproxy.transport._secp256k1 import Library
 from lbcproxy.transport.ciphers import LengthCipher, PacketCipher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("coincurve", reason="install lbcproxy with its extra v2")
+pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
 
 from lbcproxy import networks
 from lbcproxy.capture import UnknownNetwork, open_capture
