@@ -27,7 +27,7 @@ class MissingLibrary(LbcproxyError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"the encrypted transport (BIP324) needs {name}: install lbcproxy with its extra, bip324"
+            f"the encrypted transport (BIP324) needs {name}: install lbcproxy with its extra bip324"
         )
 
 

@@ -78,4 +78,4 @@ def test_without_the_library(lbcproxy, monkeypatch, dumped):
         monkeypatch.delitem(sys.modules, f"lbcproxy.transport.{name}", raising=False)
     done = lbcproxy("show", path, "--keys", keys)
     assert done.code == 1
-    assert "needs cryptography: install lbcproxy with its extra, bip324" in done.err
+    assert "needs cryptography: install lbcproxy with its extra bip324" in done.err
