@@ -21,7 +21,7 @@ from lbcproxy.transport.curve import PUBLIC_KEY_SIZE
 __all__ = ["LABEL", "KeyLog", "LoggedSecret", "format_line"]
 
 LABEL = "BIP324_SHARED_SECRET"
-_LINE = re.compile(rf"{LABEL} ([0-9a-f]{{128}}) ([0-9a-f]{{64}}) ([0-9a-f]{{8}})", re.IGNORECASE)
+_LINE = re.compile(r"\S+ ([0-9a-f]{128}) ([0-9a-f]{64}) ([0-9a-f]{8})", re.IGNORECASE)
 
 
 class LoggedSecret(NamedTuple):
@@ -56,7 +56,7 @@ class KeyLog:
         self.bad_lines: list[int] = []
         """The numbers of lines that have the label and not the form."""
         for number, line in enumerate(lines, start=1):
-            if not line.upper().startswith(LABEL):
+            if line.upper().split(maxsplit=1)[:1] != [LABEL]:
                 continue
             match = _LINE.fullmatch(line.strip())
             if match is None:
