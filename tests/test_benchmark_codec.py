@@ -29,6 +29,7 @@ def small(monkeypatch):
     monkeypatch.setattr(codec, "PROGRAMS", missing)
 
 
+@pytest.mark.slow
 def test_every_target_is_measured_or_its_rival_named(small):
     """A ratio without its figures would pass for one that nobody asked for."""
     require_native()
@@ -56,6 +57,7 @@ def test_the_plain_construct_reads_what_we_read(witness):
         assert [each.witnesses is not None for each in read.transactions] == [witness] * 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", growth_codec.SIZES.values())
 def test_messages_that_grow_have_the_size_they_are_named_for(size):
     """Nearly: a whole number of transactions, of inputs and outputs."""

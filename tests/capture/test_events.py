@@ -233,6 +233,7 @@ def test_damage_comes_after_all_that_was_before(tmp_path: Path):
     assert most == len(TALK)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(any_steps(sessions=3), st.booleans())
 def test_any_messages_and_verdicts_can_be_written_again(tmp_path_factory, drawn, together):

@@ -232,6 +232,7 @@ def test_any_messages_and_verdicts_are_read_as_recorded(tmp_path_factory, drawn)
 # Wireshark.
 
 
+@pytest.mark.slow
 def test_wireshark_finds_both_connections_in_order(tmp_path: Path):
     """No segment is lost, repeated or out of order, and each is followed to the same bytes."""
     steps = [*TALK, rewritten(DOWN, long(200_000), long(100_000)), *TALK]

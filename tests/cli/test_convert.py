@@ -178,6 +178,7 @@ def test_an_unwritable_target_is_reported(lbcproxy, captures, tmp_path):
     assert "cannot write" in done.err
 
 
+@pytest.mark.slow
 def test_pipes(captures, tmp_path):
     """From the standard input, to the standard output; what is said goes to the other."""
     run = [sys.executable, "-m", "lbcproxy"]

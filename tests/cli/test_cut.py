@@ -141,6 +141,7 @@ def test_a_pipe_in_and_out(captures):
     assert done.stderr == "Wrote 32 messages of 1 sessions to -; left out 368 messages.\n"
 
 
+@pytest.mark.slow
 def test_every_prefix_of_a_file_can_be_cut(lbcproxy, captures, tmp_path):
     """Up to the damage; the result is complete."""
     whole = (captures / "lbcd-probe.pcap").read_bytes()

@@ -49,6 +49,7 @@ def test_demo_shows_records_and_ends_by_itself(tmp_path, captures):
     assert recorded == played
 
 
+@pytest.mark.slow
 def test_demo_suggests_next_steps(tmp_path):
     """The command it suggests works as printed."""
     run(["-m", "lbcproxy", "demo", "-w", "my.pcapng"], tmp_path)
@@ -58,6 +59,7 @@ def test_demo_suggests_next_steps(tmp_path):
     assert not (tmp_path / "captures").exists()
 
 
+@pytest.mark.slow
 def test_demo_can_continue_a_recording(tmp_path):
     """A file that is there is continued; only what was added is compared."""
     for sessions in (1, 2):
@@ -104,6 +106,7 @@ def test_the_comparison_finds(captures, change, words):
         _compare(change(played), path, False)
 
 
+@pytest.mark.slow
 def test_demo_writes_text_to_standard_error_if_it_records_to_a_pipe(tmp_path):
     """As with `run -w -`: what comes out is a capture and nothing else."""
     done = subprocess.run(

@@ -192,6 +192,7 @@ def test_nothing_in_a_capture_acts_on_the_terminal(hostile, lbcproxy, tmp_path):
     assert seen > 20  # escaped it is there to be seen
 
 
+@pytest.mark.slow
 def test_no_text_of_a_line_of_ndjson_does(lbcproxy, tmp_path):
     """Each text in turn, those too that make the file a wrong one."""
     said = lines()

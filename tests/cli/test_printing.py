@@ -96,6 +96,7 @@ def printing(tmp_path, node):
         each.close()
 
 
+@pytest.mark.slow
 def test_a_full_device_is_reported_and_lost_lines_are_counted(printing):
     """The traffic goes on; the exit code says that not everything was printed."""
     with Path("/dev/full").open("wb") as full:
@@ -110,6 +111,7 @@ def test_a_full_device_is_reported_and_lost_lines_are_counted(printing):
     assert "Traceback" not in proxy.said
 
 
+@pytest.mark.slow
 def test_lost_text_lines_are_reported_too(printing):
     """The log is lost with them, and standard error says why."""
     with Path("/dev/full").open("wb") as full:
@@ -165,6 +167,7 @@ def test_a_reader_that_leaves_ends_it_in_order(printing, kind):
     assert "proxy stopped" in log.read_text()
 
 
+@pytest.mark.slow
 def test_a_reader_of_the_log_alone_may_leave(printing):
     """With -q nothing is printed but the log: the traffic is worth more."""
     reading, writing = os.pipe()
@@ -181,6 +184,7 @@ def test_a_reader_of_the_log_alone_may_leave(printing):
     assert proxy.end(signal.SIGTERM) == 1
 
 
+@pytest.mark.slow
 def test_a_log_on_a_full_device_is_reported_and_counted(printing, tmp_path):
     """On the terminal, which is there beside it."""
     with (tmp_path / "out").open("wb") as out:
@@ -193,6 +197,7 @@ def test_a_log_on_a_full_device_is_reported_and_counted(printing, tmp_path):
     assert "lines of the log could not be written: No space left on device" in proxy.said
 
 
+@pytest.mark.slow
 def test_recording_into_a_pipe_does_not_wait_for_its_reader(printing, tmp_path):
     """It starts, the traffic flows, and a later reader gets everything."""
     pipe = tmp_path / "pipe"
@@ -209,6 +214,7 @@ def test_recording_into_a_pipe_does_not_wait_for_its_reader(printing, tmp_path):
     assert [entry.command for entry in open_capture(copy)] == ["ping", "pong"] * 3
 
 
+@pytest.mark.slow
 def test_a_pipe_that_nobody_reads_costs_the_exit_code(printing, tmp_path):
     """What was to be recorded is lost."""
     pipe = tmp_path / "pipe"

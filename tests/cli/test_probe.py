@@ -313,6 +313,7 @@ def run(*arguments, **options):
     )
 
 
+@pytest.mark.slow
 def test_it_probes_a_real_listener():
     """The example that listens answers, as lines and as one JSON object."""
     port = str(free_port())

@@ -55,6 +55,7 @@ def serve(tmp_path, captures):
         program.process.wait()
 
 
+@pytest.mark.slow
 def test_a_client_is_served_and_shown(serve):
     """Its messages as lines like those of `run`; --once ends when it has left."""
     program = serve("--once")
@@ -102,6 +103,7 @@ def test_a_port_in_use_is_reported(captures):
     )
 
 
+@pytest.mark.slow
 def test_a_damaged_capture_is_served_up_to_the_damage(serve, captures, tmp_path):
     """It reports what is missing before anything else."""
     whole = (captures / "lbcd-sync.pcap").read_bytes()

@@ -236,6 +236,7 @@ def test_a_filter_by_fields_sees_complete_long_messages(program, text, shown):
     assert ("(long, not read)" in proxy.text()) is not shown
 
 
+@pytest.mark.slow
 def test_faults_come_from_the_command_line(program):
     """In the place of what a file has; the line says which did what."""
     proxy = program("--fault", "drop filter=pong", "--fault", "latency latency=1", "--no-record")
@@ -266,6 +267,7 @@ def test_recording_can_be_turned_off(program, tmp_path):
     assert proxy.text().endswith("stopped: 1 sessions, 2 messages\n")
 
 
+@pytest.mark.slow
 def test_both_legs_are_recorded_when_asked(program, tmp_path):
     """The reader gives each message once anyway."""
     proxy = program("-w", "both.pcapng", "--legs", "both")
@@ -327,6 +329,7 @@ def test_the_upstream_sees_the_identity_of_the_options(tmp_path, loop):
     assert shown.pings == [77]
 
 
+@pytest.mark.slow
 def test_an_upstream_that_is_not_there_ends_the_session(tmp_path):
     """The client sees a reset, the operator sees the reason, and the proxy goes on."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
@@ -344,6 +347,7 @@ def test_an_upstream_that_is_not_there_ends_the_session(tmp_path):
         proxy.close()
 
 
+@pytest.mark.slow
 def test_a_busy_port_is_an_error(tmp_path):
     """Exit code 1, naming the address and the reason."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
@@ -420,6 +424,7 @@ def test_a_file_that_is_not_a_capture_is_not_overwritten(lbcproxy, tmp_path):
     assert path.read_text() == "Dear reader"
 
 
+@pytest.mark.slow
 def test_a_control_api_alone_is_enough_to_run(tmp_path):
     """Its clients create the proxies."""
     log = tmp_path / "output.txt"

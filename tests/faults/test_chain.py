@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -54,6 +55,7 @@ def test_every_byte_comes_in_order_and_then_the_end(faults: list[Fault], sizes: 
     assert line.chain.buffered_bytes == 0
 
 
+@pytest.mark.slow
 @given(chains, chains, pieces, st.integers(0, 12))
 def test_a_change_on_the_way_loses_nothing(
     before: list[Fault], after: list[Fault], sizes: list[int], place: int

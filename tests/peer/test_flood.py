@@ -339,6 +339,7 @@ def test_small_messages_that_wait_are_counted_with_the_memory_they_take():
     assert f"{messages} messages" in reason
 
 
+@pytest.mark.slow
 def test_a_deaf_node_over_tcp_holds_nobody_up(loop: Loop, pair: Pair):
     """The kernel's buffers are full, ours are bounded, and two other peers are not affected."""
     config = PeerConfig(network=MAINNET, most_queued=2 * MIB, timeouts=Timeouts(close=0.5))

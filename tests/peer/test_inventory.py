@@ -290,6 +290,7 @@ def test_with_no_place_nothing_waits():
     assert announced(wired) == []
 
 
+@pytest.mark.slow
 def test_a_flood_of_announcements_stays_within_its_bound():
     """Memory follows `most_inventory`, not what was queued."""
     inventory = PeerInventory(5_000)
@@ -304,6 +305,7 @@ def test_a_flood_of_announcements_stays_within_its_bound():
     assert size < 5_000 * 500
 
 
+@pytest.mark.slow
 def test_a_flood_costs_the_same_for_each_announcement():
     """The time for one does not grow with how many may wait.
 

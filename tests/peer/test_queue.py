@@ -53,6 +53,7 @@ def nonces(wired: Wired) -> list[int | None]:
 # In order.
 
 
+@pytest.mark.slow
 def test_ten_thousand_messages_go_out_in_order():
     """Each Deferred fires once, in order, though the node reads in small pieces."""
     wired = connect().shake_hands()

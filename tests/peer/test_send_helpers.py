@@ -69,6 +69,7 @@ def test_of_more_a_thousand_are_chosen(count: int):
     assert wired.peer.push_addr(given) != chosen
 
 
+@pytest.mark.slow
 def test_the_choice_is_fair():
     """Each address has the same chance, at each place (chi-square, far out in its tail)."""
     given, runs = addresses(1250), 400

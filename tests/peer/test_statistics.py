@@ -233,6 +233,7 @@ def test_messages_are_counted_by_command():
     assert sum(size for _, size in snapshot.received.values()) == snapshot.bytes_received
 
 
+@pytest.mark.slow
 def test_made_up_commands_take_no_memory():
     """A node may send a new one with each 24 bytes; a hundred are named, the rest are others."""
     counters = Counters()

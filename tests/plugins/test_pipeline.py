@@ -364,6 +364,7 @@ def test_answers_that_nobody_reads_are_bounded():
     assert len(trial.bytes_to(DOWN)) > 16 << 20
 
 
+@pytest.mark.slow
 def test_injections_of_a_long_session_are_no_flood():
     """Only what waits counts."""
     kept = []
@@ -401,6 +402,7 @@ def test_a_plain_hook_that_gives_a_coroutine_is_named():
 # Everything else stays as it was.
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_all_but_what_was_decided_about_is_byte_exact_and_in_order(data):

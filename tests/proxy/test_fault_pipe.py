@@ -87,6 +87,7 @@ def test_what_waited_for_the_upstream_passes_the_faults_too():
     assert scene.upstream.got == PING
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from(["client", "upstream"]), st.binary(min_size=1)), max_size=20)
 )

@@ -497,6 +497,7 @@ def test_a_failing_observer_does_not_blind_the_others():
 STEPS = ["arrive", "finish", "reset", "read", "advance", "stop", "answer", "refuse"]
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(

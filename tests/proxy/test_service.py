@@ -202,6 +202,7 @@ def test_ipv6_on_both_sides(start: Start):
         pytest.skip(f"no IPv6 here: {error}")
 
 
+@pytest.mark.slow
 def test_a_node_that_reads_slowly_slows_the_sender_down(start: Start):
     """50 MB for a node that reads nothing wait with their sender, not in our memory."""
     part = hashlib.sha256(b"").digest() * 32_768

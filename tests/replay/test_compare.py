@@ -350,6 +350,7 @@ def test_what_waits_is_bounded():
     assert report.differences[0].fields[0].recorded == "50"
 
 
+@pytest.mark.slow
 def test_many_differences_are_counted_and_the_first_are_cache():
     """A report is bounded too."""
     report = compared([(DOWN, FeeFilter(number)) for number in range(1_200)], [])

@@ -167,6 +167,7 @@ def test_both_directions_are_kept_apart():
         ]
 
 
+@pytest.mark.slow
 def test_a_long_conversation_takes_little_memory(tmp_path):
     """What is not said now lies in a file: loading, answering and saving 64 MB."""
     block = frame(BITCOIN.magic, "block", bytes(range(256)) * 4096)

@@ -330,6 +330,7 @@ def test_what_is_not_a_pace_is_refused(text):
 # Whatever the node's timing.
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 1 << 32))
 def test_the_recorded_answers_are_no_divergence_however_they_come(path, seed):

@@ -72,6 +72,7 @@ def chunks():
 STREAMS = st.lists(chunks(), max_size=8).map(b"".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(stream=STREAMS, data=st.data())
 def test_any_split_gives_the_same_items(stream, data):
@@ -82,6 +83,7 @@ def test_any_split_gives_the_same_items(stream, data):
     assert items_of(stream, range(len(stream))) == whole
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(stream=STREAMS, data=st.data(), above=st.sampled_from((0, 3, 20, 1000)))
 def test_parts_joined_are_what_comes_without_parts(stream, data, above):
@@ -150,6 +152,7 @@ def test_runs_taken_apart_are_what_comes_without_runs(name, stream, data, above)
     assert not apart & {command for run in runs for command in run.commands}
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(stream=STREAMS, most=st.integers(0, 50), kind=st.sampled_from((bytes, bytearray)))
 def test_both_scans_find_the_same_frames(stream, most, kind):

@@ -172,6 +172,7 @@ def test_numbers_at_every_edge(order, code):
         assert same_as_construct(tree, One(7, value, b"abc")) is None
 
 
+@pytest.mark.slow
 def test_compact_sizes_at_every_edge():
     """As values by themselves, and as the count of bytes and of entries."""
 

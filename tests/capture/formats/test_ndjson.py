@@ -206,6 +206,7 @@ def test_the_end_of_a_last_line_may_be_missing(tmp_path: Path):
     assert [each["raw"] for each in entries_of(path)] == [PING]
 
 
+@pytest.mark.slow
 def test_every_beginning_gives_what_is_whole(tmp_path: Path):
     """All lines that are there, and an error where one is cut."""
     whole = converted(record(tmp_path / "a.pcapng", TALK), tmp_path / "1", "x.ndjson").read_bytes()
@@ -224,6 +225,7 @@ def test_every_beginning_gives_what_is_whole(tmp_path: Path):
     assert most >= len(wanted) - 1
 
 
+@pytest.mark.slow
 def test_a_line_that_does_not_end_takes_no_more_memory_than_it_may(tmp_path: Path, monkeypatch):
     """100 MB of anything: not a message, or an impossible one."""
     monkeypatch.setattr(ndjson, "MAX_LINE", 4 << 20)

@@ -166,6 +166,7 @@ def test_bytes_bound_it_as_well(tmp_path):
     assert raws(scene.file) == [ping(1)]
 
 
+@pytest.mark.slow
 @given(cuts=st.lists(st.integers(1, 50_000), max_size=30), messages=st.integers(1, 6))
 @settings(max_examples=40, deadline=None)
 def test_it_begins_where_a_message_does(tmp_path_factory, cuts, messages):

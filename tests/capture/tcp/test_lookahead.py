@@ -132,6 +132,7 @@ def test_what_is_far_away_is_not_waited_for(far):
     assert read(segments, times)[0] == segments
 
 
+@pytest.mark.slow
 def test_at_most_a_window_is_held():
     """The last packets of a file come with its end, the others before."""
     lookahead = Lookahead(lambda _: False)

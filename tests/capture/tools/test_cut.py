@@ -129,6 +129,7 @@ def test_sessions_keep_their_numbers_in_another_order(tmp_path):
     assert without_numbers(entries_of(out)) == without_numbers(entries_of(path))
 
 
+@pytest.mark.slow
 def test_a_time_leaves_what_was_then(tmp_path):
     """From the first nanosecond to the last, both included."""
     out = tmp_path / "left.pcapng"

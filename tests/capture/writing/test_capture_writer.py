@@ -399,6 +399,7 @@ conversations = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(conversations, st.sampled_from([(CLIENT, PROXY), (CLIENT6, PROXY6), (CLIENT, PROXY6)]))
 @settings(deadline=None)
 def test_whatever_is_written_is_read_back(
@@ -428,6 +429,7 @@ def test_whatever_is_written_is_read_back(
     assert sum(len(packet.custom) for packet in recording.packets) == notes + 3
 
 
+@pytest.mark.slow
 def test_sequence_numbers_wrap_around(tmp_path: Path):
     """They have 32 bits; the clock may start them anywhere."""
     recording = Recording()
@@ -478,6 +480,7 @@ def test_tshark_has_nothing_to_remark_and_follows_the_bytes(
     assert fields.split() == [str(2 * (1 + 7 * 300))] * 3
 
 
+@pytest.mark.slow
 def test_tshark_sees_only_reused_ports_when_ports_are_reused(tmp_path: Path):
     """Taken for repetitions, the later sessions would not be shown at all."""
     recording = Recording()
