@@ -308,6 +308,7 @@ def extended(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_the_recipe_for_a_message_works(extended):
     """A class in a file, and the message can be read and is described."""
     payload = "0700000002686901" + "00" * 32
@@ -340,6 +341,7 @@ def test_the_recipe_for_a_mode_works(extended):
     )
 
 
+@pytest.mark.slow
 def test_the_recipe_for_a_fault_works(extended, tmp_path):
     """A class in a file, and it can be configured; a name that is nearly right tells of it."""
     path = tmp_path / "config.yaml"
@@ -351,6 +353,7 @@ def test_the_recipe_for_a_fault_works(extended, tmp_path):
     assert "ticking has no such attribute, did you mean every?" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_recipes_for_a_format_and_a_command_work(extended, tmp_path):
     """A capture written in the recipe's format is counted by the recipe's command."""
     file = tmp_path / "probe.rawpkts"

@@ -172,6 +172,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
 def test_a_length_is_not_believed(tmp_path: Path, data: bytes):
     """What a file claims is not allocated for."""

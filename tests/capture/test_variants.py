@@ -87,6 +87,7 @@ def test_every_form_holds_the_same_messages_at_the_same_times(tmp_path, make, un
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [LITTLE, BIG], ids=["little", "big"])
 def test_packets_without_a_time_hold_the_same_messages(tmp_path, build):
     """Simple packets have none."""

@@ -249,6 +249,7 @@ def test_wireshark_finds_both_connections_in_order(tmp_path: Path):
         assert tuple(bytes.fromhex("".join(side)) for side in sides) == leg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
 def test_wireshark_shows_what_became_of_a_message(tmp_path: Path, together: bool):
     """In the packet's comment, on the legs on which something is of it."""

@@ -224,6 +224,7 @@ def test_the_output_is_readable_only_by_its_owner(lbcproxy, captures, tmp_path, 
     assert path.stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.pcapng", "x.ndjson.gz", "x.pcapng.zst", "core"])
 def test_a_full_disk_is_reported_and_leaves_no_output(captures, tmp_path, name):
     """Simulated by a limit on the size of files."""

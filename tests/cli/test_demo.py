@@ -34,6 +34,7 @@ def run(arguments, folder):
     )
 
 
+@pytest.mark.slow
 def test_demo_shows_records_and_ends_by_itself(tmp_path, captures):
     """Exit code 0, every message shown, the recording equal to the capture that was played."""
     done = run(["-m", "lbcproxy", "demo"], tmp_path)
@@ -68,6 +69,7 @@ def test_demo_can_continue_a_recording(tmp_path):
         assert len(list(open_capture(tmp_path / "my.pcapng"))) == 400 * sessions
 
 
+@pytest.mark.slow
 def test_demo_does_not_overwrite_other_files(tmp_path):
     """A slip of the keyboard must not cost a file."""
     path = tmp_path / "letter.txt"
@@ -78,6 +80,7 @@ def test_demo_does_not_overwrite_other_files(tmp_path):
     assert path.read_text() == "Dear reader"
 
 
+@pytest.mark.slow
 def test_demo_fails_loudly_if_the_recording_is_not_what_was_played(tmp_path):
     """One byte of one message is enough."""
     done = run(["-c", ALTERED], tmp_path)

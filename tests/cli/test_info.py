@@ -443,6 +443,7 @@ def on_terminal(*arguments, columns=100, error_too=True, environment=None, long=
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 100, 200])
 def test_tables_fit_the_terminal(captures, columns):
     """Lines that wrap are not a table."""
@@ -461,6 +462,7 @@ def test_colours_can_be_refused(captures):
     assert "\x1b[3" not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["info", "repair"])
 def test_a_progress_bar_is_shown_on_a_terminal_and_removed(captures, name):
     """It counts bytes of the file; the output follows it."""
@@ -520,6 +522,7 @@ def test_without_a_terminal_nothing_is_on_standard_error(lbcproxy, captures, nam
     assert (ended.code, ended.err) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["info", "show"])
 def test_a_pipe_is_read_once(captures, name):
     """`ssh host tcpdump -w - | lbcproxy info /dev/stdin`: nothing can be wound back."""

@@ -335,6 +335,7 @@ def test_it_probes_a_real_listener():
     assert found["ping"]["ms"] > 0
 
 
+@pytest.mark.slow
 def test_a_refused_port():
     """One line on stderr, nothing on stdout."""
     port = free_port()

@@ -78,6 +78,7 @@ def test_a_classic_capture_is_cut_too(lbcproxy, captures, tmp_path):
     assert lbcproxy("show", path).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["pcapng", "pcap"])
 def test_damage_in_the_middle_is_not_touched_without_a_new_file(
     lbcproxy, own, captures, tmp_path, form

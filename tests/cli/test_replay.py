@@ -86,6 +86,7 @@ def test_a_signal_ends_it_in_order(serve, number, code):
     assert "Traceback" not in program.output
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_reported(captures):
     """In words, with exit code 1."""
     with listening() as taken:

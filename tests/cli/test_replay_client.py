@@ -166,6 +166,7 @@ def test_messages_can_be_watched(node, file):
     assert done.stderr.startswith("#1   -> version ")
 
 
+@pytest.mark.slow
 def test_the_recording_can_go_to_standard_output(node, file, tmp_path):
     """Then all text goes to the standard error."""
     done = run(file, node(file), "-w", "-", text=False)
@@ -176,6 +177,7 @@ def test_the_recording_can_go_to_standard_output(node, file, tmp_path):
     assert [entry.command for entry in open_capture(out)][:2] == ["version"] * 2
 
 
+@pytest.mark.slow
 def test_a_refused_connection_is_an_error_message(file):
     port = free_port()
     done = run(file, f"127.0.0.1:{port}")
@@ -183,6 +185,7 @@ def test_a_refused_connection_is_an_error_message(file):
     assert done.stderr == f"lbcproxy: 127.0.0.1:{port}: Connection refused\n"
 
 
+@pytest.mark.slow
 def test_a_node_that_hangs_up_has_diverged(file):
     """The report names the message after which it did."""
     with listening() as server:
@@ -199,6 +202,7 @@ def test_a_node_that_hangs_up_has_diverged(file):
     assert "after message 1, version; of the messages recorded after it 5 were not sent" in out
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_with_the_report(file):
     """Of what was played."""
     with listening() as server:
@@ -216,6 +220,7 @@ def test_ctrl_c_ends_it_with_the_report(file):
     assert "note: 5 of the client's messages were not sent" in out
 
 
+@pytest.mark.slow
 def test_a_damaged_capture_is_played_up_to_the_damage(node, file, tmp_path):
     """Then the damage is reported."""
     damaged = tmp_path / "damaged.pcapng"

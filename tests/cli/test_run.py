@@ -125,6 +125,7 @@ def talk(address):
     assert got == PONG
 
 
+@pytest.mark.slow
 def test_a_session_is_shown_and_recorded(program, tmp_path):
     """Who connected, which messages passed, how it ended, and a complete recording."""
     proxy = program()
@@ -162,6 +163,7 @@ def test_a_signal_ends_it_in_order(program, number, code):
     assert "recorded in open.pcapng" in proxy.text().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_with_a_recording_on_standard_output_text_goes_to_standard_error(program, tmp_path):
     """So that it can be piped into Wireshark."""
     proxy = program("-w", "-")
@@ -175,6 +177,7 @@ def test_with_a_recording_on_standard_output_text_goes_to_standard_error(program
     assert not (tmp_path / "captures").exists()
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_each_message_as_it_passes(program):
     """Wireshark shows a session while it lasts, not after."""
     proxy = program("-w", "-")
@@ -184,6 +187,7 @@ def test_a_pipe_gets_each_message_as_it_passes(program):
         assert proxy.process.poll() is None
 
 
+@pytest.mark.slow
 def test_with_objects_on_standard_output_the_log_goes_to_standard_error(program):
     """Every line is JSON; the log goes to standard error."""
     proxy = program("-T", "ndjson", "-x")
@@ -220,6 +224,7 @@ def test_a_filter_chooses_what_is_printed_and_all_is_recorded(program, node, tmp
     assert found == [(PING, True), (PONG, True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "shown"), [("tx.outputs", True), ("tx and size > 3", False)])
 def test_a_filter_by_fields_sees_complete_long_messages(program, text, shown):
     """What asks for fields holds a long message; what asks for its header lets it through."""
@@ -248,6 +253,7 @@ def test_faults_come_from_the_command_line(program):
     assert proxy.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 def test_quiet_prints_the_log_but_no_messages(program):
     """For a proxy that only records."""
     proxy = program("-q")
@@ -257,6 +263,7 @@ def test_quiet_prints_the_log_but_no_messages(program):
     assert not [line for line in proxy.text().splitlines() if line.startswith("#")]
 
 
+@pytest.mark.slow
 def test_recording_can_be_turned_off(program, tmp_path):
     """Nothing is written, and the farewell names no file."""
     proxy = program("--no-record")
@@ -307,6 +314,7 @@ class Shown:
         self.pings.append(record.nonce)
 
 
+@pytest.mark.slow
 def test_the_upstream_sees_the_identity_of_the_options(tmp_path, loop):
     """All that is said of terminate mode reaches it, and the client's pings do."""
     shown, network = Shown(), networks.get("lbry-regtest")

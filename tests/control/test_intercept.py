@@ -112,6 +112,7 @@ def test_a_message_that_is_not_held_cannot_be_decided_about(serving, body, statu
     assert words in answer["error"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_errors(serving):
     """With the text of the API, or that there is no server."""
     serving.start(proxies=[])

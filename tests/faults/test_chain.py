@@ -71,6 +71,7 @@ def test_a_change_on_the_way_loses_nothing(
     assert line.chain.is_empty
 
 
+@pytest.mark.slow
 @given(chains, pieces, st.integers(0, 2**32), st.integers(1, 100))
 def test_the_same_seed_gives_the_same(
     faults: list[Fault], sizes: list[int], seed: int, session: int

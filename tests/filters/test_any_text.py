@@ -101,6 +101,7 @@ def test_what_is_well_formed(text):
     hold(text)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None, database=None)
 @given(st.text(max_size=40))
 def test_any_characters(text):

@@ -152,6 +152,7 @@ def test_an_exchange_leaves_nothing_in_memory(pair: Pair):
 # A handshake that never ends.
 
 
+@pytest.mark.slow
 def test_anyone_who_says_hello_a_byte_at_a_time_has_half_a_minute():
     """However alive the connection is; and what it costs us is what it said."""
     clock = Clock()
@@ -174,6 +175,7 @@ def test_anyone_who_says_hello_a_byte_at_a_time_has_half_a_minute():
     assert clock.getDelayedCalls() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inbound", [True, False], ids=["inbound", "outbound"])
 def test_a_handshake_takes_at_most_64_kib(inbound: bool):
     """A header may claim 32 MiB; of a stranger we keep no more than the handshake can need."""
@@ -366,6 +368,7 @@ def test_a_deaf_node_over_tcp_holds_nobody_up(loop: Loop, pair: Pair):
 # Claims.
 
 
+@pytest.mark.slow
 def test_a_claim_of_32_mib_costs_what_has_arrived():
     """Two hundred nodes may announce 6.4 GB; memory is for bytes that are there."""
     claim = MAINNET.magic + b"nobodyknows\0" + struct.pack("<I", 32 * MIB) + bytes(4)

@@ -287,6 +287,7 @@ def test_no_bytes_do_harm(data: bytes, inbound: bool, ready: bool, policy: Polic
 # Headers that promise much.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "length", "fatal"),
     [
@@ -330,6 +331,7 @@ def test_a_command_is_taken_by_its_exact_bytes(command: bytes, known: bool, poli
         assert wired.callbacks.of("on_message") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["inv", "getdata", "notfound", "addr", "headers", "getblocks"])
 def test_a_huge_count_in_a_small_payload_costs_nothing(command: str):
     """2^64-1 entries are refused by the count alone."""

@@ -204,6 +204,7 @@ def test_callbacks_may_queue(name: str):
     assert set(fates) == {name != "on_disconnected"}
 
 
+@pytest.mark.slow
 def test_a_callback_may_queue_the_next_message():
     """A chain of ten thousand neither nests nor goes out of order."""
     wired = connect().shake_hands()

@@ -258,6 +258,7 @@ def test_16_mib_may_wait_in_a_direction(first, second, held):
     assert host.named("hold") == [[UP, True], [UP, False]] * bool(held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second", "held"),
     [

@@ -53,6 +53,7 @@ def test_without_a_mode_nothing_is_recorded(project, upstream):
     assert upstream.heard == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "again"), [("none", False), ("once", False), ("all", True), ("rewrite", True)]
 )
@@ -157,6 +158,7 @@ def test_a_test_that_connects_to_nobody_records_nothing(project, upstream):
     assert project.captures == []
 
 
+@pytest.mark.slow
 def test_an_upstream_that_is_not_there_is_named(project):
     """The test fails by itself, and gets the reason."""
     project.tests(CHAIN)

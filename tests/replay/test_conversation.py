@@ -68,6 +68,7 @@ def _without(pcap: bytes, left_out: int) -> bytes:
     return pcap[:24] + pcap[position:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_memory", [0, 1 << 30])
 def test_all_that_was_said_is_there_in_order(in_memory, monkeypatch):
     """In memory or in a file, messages come back as they were."""

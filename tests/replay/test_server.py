@@ -412,6 +412,7 @@ def test_too_many_clients_are_refused(loop, serve, monkeypatch):
     client.close()
 
 
+@pytest.mark.slow
 def test_made_up_questions_are_not_remembered(in_memory, monkeypatch):
     """A client can make up as many as it likes: what is kept of them is bounded."""
     monkeypatch.setattr(server_module, "MAX_UNKNOWN_BYTES", 1 << 20)

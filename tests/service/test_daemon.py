@@ -54,6 +54,7 @@ def is_alive(number: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_daemon_forwards_and_records_until_it_is_stopped(daemon, tmp_path):
     """Its files are where twistd was called, though a daemon has no terminal."""
     port = free_port()
@@ -70,6 +71,7 @@ def test_a_daemon_forwards_and_records_until_it_is_stopped(daemon, tmp_path):
     assert not (tmp_path / "twistd.pid").exists()
 
 
+@pytest.mark.slow
 def test_a_daemon_that_cannot_start_is_an_error(daemon, tmp_path):
     """The caller gets the error without waiting for ever, and nothing is left running."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -50,6 +50,7 @@ def test_only_what_the_filter_matches_is_recorded(tmp_path):
     assert recorded(tmp_path / "c", "tx") == []
 
 
+@pytest.mark.slow
 def test_an_invalid_filter_is_an_error_with_its_line(tmp_path):
     """Before anything listens."""
     (tmp_path / "config.yaml").write_text(

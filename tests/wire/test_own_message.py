@@ -140,6 +140,7 @@ def test_an_annotation_without_an_encoding_is_refused():
         Plain.schema.fields  # noqa: B018
 
 
+@pytest.mark.slow
 def test_both_engines_make_the_same_of_it(count):
     """Cut at every byte, changed at random, and with wrong values put in."""
     require_native()

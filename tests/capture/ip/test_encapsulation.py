@@ -126,6 +126,7 @@ def test_the_segment_inside_is_found(name: str):
     assert not dropped
 
 
+@pytest.mark.slow
 def test_tshark_finds_the_same(tmp_path):
     """The packets of this file are made by hand: an outside judge says they are right."""
     path = pcapng([each[:2] for each in ENCAPSULATED.values()], tmp_path / "all.pcapng")

@@ -277,6 +277,7 @@ def test_a_frame_that_is_not_a_message_of_its_network_is_cut_too(tmp_path):
     assert [each["raw"] for each in entries_of(out)] == [b"rubbish" * 5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selection", [{"wanted": "tx or inv"}, {"from_ns": 1_795_419_840 * 10**9}])
 def test_wireshark_opens_what_is_left(tmp_path, selection):
     """Whole streams: it misses nothing, and finds nothing sent twice."""

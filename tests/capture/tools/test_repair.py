@@ -244,6 +244,7 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path, monkeypatch):
     assert not out.exists()
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(FILES)), st.data())
 @settings(max_examples=300, deadline=None)
 def test_whatever_the_damage_what_is_kept_is_whole_and_no_less_than_was_read(name, data):

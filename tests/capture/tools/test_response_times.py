@@ -196,6 +196,7 @@ def test_sessions_do_not_answer_each_other():
     assert counts(row) == (1, 0, 0, 1)
 
 
+@pytest.mark.slow
 def test_what_waits_is_bounded_and_what_is_let_go_counted(monkeypatch):
     """A node may announce for ever what nobody wants."""
     monkeypatch.setattr(module, "MAX_PENDING", 1_000)

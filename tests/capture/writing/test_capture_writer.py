@@ -357,6 +357,7 @@ def test_every_call_writes_whole_blocks_once():
         assert intact_length(pcapng.spans(io.BytesIO(written))) == len(written)
 
 
+@pytest.mark.slow
 def test_a_second_writer_continues_a_file(tmp_path: Path):
     """A recording is appended to when the proxy starts again, even with the same ports."""
     recordings = [Recording(run=1), Recording(run=2)]
