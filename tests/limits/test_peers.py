@@ -38,8 +38,8 @@ from tests.proxy.loops import break_off
 pytestmark = pytest.mark.slow
 
 # A quiet node is pinged after a third of IDLE. A program that stands still for HANDSHAKE * 1.25
-# must not end it, so that time and the third together are well below IDLE.
-HANDSHAKE, IDLE, DIAL = 2.0, 6.0, 2.0
+# must not end it, so that time and the third together are well below IDLE. DIAL is below HANDSHAKE.
+HANDSHAKE, IDLE, DIAL = 2.0, 6.0, 1.2
 """Seconds: long enough for one who talks on a loaded machine, too."""
 MODES = ("reverse", "terminate")
 HUGE = NETWORK.magic + b"tx".ljust(12, b"\0") + b"\xff\xff\xff\xff" + b"abcd"
