@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from lbcproxy import networks
 from lbcproxy.capture.events import CaptureSessionEnded, Event, SectionHeader
@@ -31,7 +31,9 @@ from lbcproxy.errors import CaptureError, LbcproxyError, UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.session import Entry
 from lbcproxy.session.events import Delivered, SessionStarted, UpstreamConnected
-from lbcproxy.transport.key_log import KeyLog
+
+if TYPE_CHECKING:
+    from lbcproxy.transport.key_log import KeyLog
 
 __all__ = ["Capture", "CaptureReader", "events", "open_capture"]
 

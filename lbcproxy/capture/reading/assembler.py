@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import msgspec
 
@@ -24,11 +24,7 @@ from lbcproxy.capture.reading.annotations import (
     stream_offsets,
     with_host_names,
 )
-from lbcproxy.capture.reading.captured_connection import (
-    BufferLimit,
-    CapturedConnection,
-    SharedState,
-)
+from lbcproxy.capture.reading.captured_connection import CapturedConnection, SharedState
 from lbcproxy.capture.reading.captured_session import CapturedSession, session_core
 from lbcproxy.capture.reading.entry_annotator import EntryAnnotator
 from lbcproxy.capture.reading.losses import LossTracker
@@ -50,7 +46,9 @@ from lbcproxy.networks import Network
 from lbcproxy.session import Delivery, Direction, End, Session
 from lbcproxy.session.end import OPEN, SILENT
 from lbcproxy.session.verdict import EntryVerdict
-from lbcproxy.transport.key_log import KeyLog
+
+if TYPE_CHECKING:
+    from lbcproxy.transport.key_log import KeyLog
 
 __all__ = ["Assembler", "AssemblerEvent"]
 
@@ -67,12 +65,13 @@ class Assembler:
     If `network` is given, all connections are read as traffic of that network.
     """
 
-    def __init__(self, stats: ReadStats, network: Network | None, keys: KeyLog | None = None):
+    def __init__(
+        self, stats: ReadStats, network: Network | None, keys: KeyLog | None = None
+    ) -> None:
         self._stats = stats
         self._chosen_network = network
         self._annotator = EntryAnnotator()
         self._shared = SharedState(keys, stats.dropped)
-        self._limit = BufferLimit()
         self._losses = LossTracker(stats.lost)
         self._numbers = SessionNumbers()
         self._begin(SectionHeader(), is_ours=False)
@@ -294,7 +293,7 @@ class Assembler:
             deliveries = itertools.chain(deliveries, connection.flush(direction, time_ns))
             return self._passed(connection, deliveries, annotations)
         passed = self._passed(connection, deliveries)
-        if not self._limit.is_due(len(data)):
+        if not self._shared.limit.is_due(len(data)):
             return passed
         return itertools.chain(passed, self._release_excess(time_ns))
 
@@ -315,7 +314,7 @@ class Assembler:
 
     def _release_excess(self, time_ns: int) -> Iterator[AssemblerEvent]:
         """If too much is buffered, cut the largest incomplete messages off where they are."""
-        for connection in self._limit.excess(list(self._connections.values())):
+        for connection in self._shared.limit.excess(list(self._connections.values())):
             for direction in Direction:
                 cut = list(connection.flush(direction, time_ns))
                 if cut and not connection.is_outgoing(direction):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from lbcproxy import networks
 from lbcproxy.capture.dropped import Dropped
-from lbcproxy.capture.reading.decryption import Decryption
 from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tcp.stream_events import Closed, Opened
 from lbcproxy.endpoint import Endpoint
@@ -15,10 +15,12 @@ from lbcproxy.errors import UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.session import Delivery, Direction, End, EndCause, NodeState, Session, SessionInfo
 from lbcproxy.session.end import OPEN
-from lbcproxy.transport.curve import PUBLIC_KEY_SIZE
-from lbcproxy.transport.key_log import KeyLog, LoggedSecret
 
-__all__ = ["BufferLimit", "CapturedConnection", "SharedState"]
+if TYPE_CHECKING:
+    from lbcproxy.capture.reading.decryption import Decryption
+    from lbcproxy.transport.key_log import KeyLog, LoggedSecret
+
+__all__ = ["CapturedConnection", "SharedState"]
 
 MAX_BUFFERED = 256 << 20
 """Bytes of incomplete messages, of all connections together."""
@@ -79,6 +81,7 @@ class SharedState:
         self.key_log = key_log
         self.dropped = Dropped() if dropped is None else dropped
         self.undecided_budget = undecided_budget
+        self.limit = BufferLimit()
 
 
 class CapturedConnection:
@@ -114,8 +117,11 @@ class CapturedConnection:
         self._shared = shared
         self._input: Session | Decryption | None = None
         """Reads the bytes; the session itself, unless they are encrypted."""
+        self._key_log = shared.key_log if opened.begun else None
+        """Where the client's first bytes are still to be looked for."""
+        self._start = b""
+        """Those bytes, as far as they have come."""
         self._logged: LoggedSecret | None = None
-        self._start = b""  # the first bytes of the client, as far as a key log needs them
         self._max_undecided = MAX_UNDECIDED if opened.begun else MAX_UNDECIDED_IN_MIDDLE
         # Bytes, or the size of a gap, each with direction and time.
         self._buffered: list[tuple[Direction, bytes | int, int]] = []
@@ -188,11 +194,11 @@ class CapturedConnection:
         if self._gave_up:
             return ()
         self._buffer(direction, data, time_ns, len(data))
-        if direction is Direction.TO_UPSTREAM and len(self._start) < PUBLIC_KEY_SIZE:
-            self._find_secret(data)
+        if self._key_log is not None and direction is Direction.TO_UPSTREAM:
+            self._find_secret(self._key_log, data)
         seen = self._seen[direction] + data
         self._seen[direction] = seen[-MAX_FRAME_START:]
-        known = None if self._awaits_key else self.network
+        known = self.network if self._key_log is None else None
         return self._decide(known or _network_in(seen))
 
     def flush(self, direction: Direction, time_ns: int) -> Iterator[Delivery]:
@@ -317,6 +323,8 @@ class CapturedConnection:
             self.session = session = self._make_session(network)
             reader: Session | Decryption = session
             if self._logged is not None:
+                from lbcproxy.capture.reading.decryption import Decryption
+
                 reader = Decryption(session, self._logged, self._shared.dropped)
             self._input = reader
             self._forget_maker()
@@ -329,21 +337,14 @@ class CapturedConnection:
             self._gave_up = True
             self._release()
 
-    @property
-    def _awaits_key(self) -> bool:
-        """Whether the client's first bytes are still to be looked for in the key log."""
-        return (
-            self._shared.key_log is not None
-            and self.opened.begun
-            and len(self._start) < PUBLIC_KEY_SIZE
-        )
-
-    def _find_secret(self, data: bytes) -> None:
+    def _find_secret(self, key_log: KeyLog, data: bytes) -> None:
         """Look for the connection in the key log, as soon as its first bytes are there."""
-        key_log = self._shared.key_log
-        self._start += data[: PUBLIC_KEY_SIZE - len(self._start)]
-        if key_log is not None and self.opened.begun:
-            self._logged = key_log.find(self._start)
+        from lbcproxy.transport.curve import PUBLIC_KEY_SIZE
+
+        self._start += data
+        if len(self._start) < PUBLIC_KEY_SIZE:
+            return
+        self._logged, self._key_log, self._start = key_log.find(self._start), None, b""
         if self._logged is not None:
             self.network = self.network or _network_with(self._logged.magic)
 

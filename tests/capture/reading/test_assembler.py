@@ -89,7 +89,7 @@ def many(monkeypatch):
     reading = Reading()
     for number, size in enumerate((400, 500, 300), 1):
         reading.open(number)
-        reading.assembler._limit._unchecked = -10_000
+        reading.assembler._shared.limit._unchecked = -10_000
         assert reading.data(number, block(2_000)[:size]) == []
     assert len(reading.held) == 3
     return reading
@@ -99,9 +99,9 @@ def many(monkeypatch):
 def test_buffers_are_checked_after_so_many_bytes(many, monkeypatch, more, checked):
     """Not at each packet: there may be thousands of connections."""
     monkeypatch.setattr(module, "MAX_BUFFERED", 0)
-    many.assembler._limit._unchecked = 0
+    many.assembler._shared.limit._unchecked = 0
     many.data(3, bytes(more))
-    assert many.assembler._limit._unchecked == (0 if checked else more)
+    assert many.assembler._shared.limit._unchecked == (0 if checked else more)
     assert bool(many.held[0]) is not checked
 
 
@@ -110,7 +110,7 @@ def test_the_largest_incomplete_messages_are_cut(many, monkeypatch, excess):
     """As few as it takes to get to half of what may be held."""
     total = sum(many.held)
     monkeypatch.setattr(module, "MAX_BUFFERED", total - excess)
-    many.assembler._limit._unchecked = 100
+    many.assembler._shared.limit._unchecked = 100
     before = many.held
     found = list(many.assembler._release_excess(7))
     if not excess:
@@ -126,7 +126,7 @@ def test_the_largest_incomplete_messages_are_cut(many, monkeypatch, excess):
 
 def test_exactly_half_is_enough(many, monkeypatch):
     """The second is not cut for nothing."""
-    many.assembler._limit._unchecked = -10_000
+    many.assembler._shared.limit._unchecked = -10_000
     many.data(2, bytes(1_000))
     first, _, third = before = many.held
     monkeypatch.setattr(module, "MAX_BUFFERED", 2 * (first + third))
