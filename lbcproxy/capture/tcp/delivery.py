@@ -342,10 +342,8 @@ class TcpStreams:
         half.closed = True
         for group in list(half.detached):
             self._forget(half, group)
-        if half.queued:
-            self._dropped.add(
-                DropReason.AFTER_END, packets=len(half.queued), payload=sum(half.queued)
-            )
+        if queued := half.queued:
+            self._dropped.add(DropReason.AFTER_END, packets=len(queued), payload=sum(queued))
         half.clear()
         events.append(Closed(self.number, half.from_client, reset, time_ns))
         self.over = self.over or all(each.closed for each in self.halves)

@@ -127,7 +127,7 @@ class Lookahead:
             syn_acks: SYN-ACKs that contradict it.
             opening: The sequence number of the SYN among those found.
         """
-        early = found[:before]
+        early = None if before is None else found[:before]
         nearby = [first, *(segment for _, segment in found)]
         found = [each for each in found if _is_first(each[1], nearby)]
         is_answered = any(each[1].flags & (SYN | ACK) == SYN | ACK for each in found)
@@ -138,7 +138,8 @@ class Lookahead:
             found = [
                 each for each in found if each[1].source == first.source or not each[1].flags & SYN
             ]
-        found = [each for each in found if each in early]
+        if early is not None:
+            found = [each for each in found if each in early]
         if first.flags & RST:
             return found
         answers = [each for each in syn_acks if _answers(each[1], opening)]
