@@ -8,7 +8,7 @@ from typing import Unpack
 import click
 
 from lbcproxy.cli.captures import open_inputs
-from lbcproxy.cli.output import OutputOptions, output_options, write_events
+from lbcproxy.cli.output import OutputOptions, output_options, write_capture
 
 __all__ = ["command"]
 
@@ -29,10 +29,4 @@ def command(
     A damaged capture is converted up to the damage, and the exit code is 3.
     """
     [capture] = open_inputs([source], network)
-
-    def summary(messages: int) -> list[str]:
-        if str(target) == "-":
-            return []
-        return [f"Wrote {messages:,} messages of {capture.sessions:,} sessions to {target}."]
-
-    return write_events([capture], capture.events(), target, options, summary)
+    return write_capture(capture, target, options)

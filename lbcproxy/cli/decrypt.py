@@ -9,7 +9,7 @@ import click
 
 from lbcproxy.cli.captures import key_log_option, open_for_command, read_key_log
 from lbcproxy.cli.options import the_network
-from lbcproxy.cli.output import OutputOptions, output_options, write_events
+from lbcproxy.cli.output import OutputOptions, output_options, write_capture
 
 __all__ = ["command"]
 
@@ -42,10 +42,4 @@ def command(
     """
     chain = None if network is None else the_network(network)
     capture = open_for_command(source, chain, read_key_log(keys))
-
-    def summary(messages: int) -> list[str]:
-        if str(target) == "-":
-            return []
-        return [f"Wrote {messages:,} messages of {capture.sessions:,} sessions to {target}."]
-
-    return write_events([capture], capture.events(), target, options, summary)
+    return write_capture(capture, target, options)

@@ -24,6 +24,7 @@ __all__ = [
     "output_format",
     "output_options",
     "print_unsupported",
+    "write_capture",
     "write_events",
 ]
 
@@ -64,6 +65,20 @@ def output_options(command: F) -> F:
             ),
         ),
     )
+
+
+def write_capture(capture: Capture, target: Path, options: OutputOptions) -> int:
+    """Write everything in a capture to a file, print how much that was, and return the exit code.
+
+    It is as `write_events` for all events of one capture.
+    """
+
+    def summary(messages: int) -> list[str]:
+        if str(target) == "-":
+            return []
+        return [f"Wrote {messages:,} messages of {capture.sessions:,} sessions to {target}."]
+
+    return write_events([capture], capture.events(), target, options, summary)
 
 
 def write_events(
