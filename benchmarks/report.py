@@ -55,7 +55,7 @@ def held(figures: Sequence[Figure], targets: Iterable[Target]) -> Iterator[Held]
 def tables(
     figures: Sequence[Figure], absent: Iterable[Absent], targets: Iterable[Target]
 ) -> Iterator[Table]:
-    """Return the figures, the targets, and who is not there."""
+    """Return tables of the figures, of the targets, and of what was not measured."""
     rows: list[tuple[str, ...]] = [
         (each.work, each.who, number(each.value), each.unit, number(each.low), number(each.high))
         for each in figures

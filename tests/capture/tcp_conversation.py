@@ -44,28 +44,25 @@ TALK_SUMMARY = [
     (1, "up", "FIN"),
     (1, "down", "FIN"),
 ]
-SECOND = tuple(
-    Segment(
-        each.source,
-        each.target,
-        each.sequence + 70_000,
-        each.acknowledgment and each.acknowledgment + 70_000,
-        each.flags,
-        each.payload,
+
+
+def _as_another(by):
+    """The same talk as another connection, whose numbers are so much higher."""
+    return tuple(
+        Segment(
+            each.source,
+            each.target,
+            each.sequence + by,
+            each.acknowledgment and each.acknowledgment + by,
+            each.flags,
+            each.payload,
+        )
+        for each in (*OPEN, *TALK, *END)
     )
-    for each in (*OPEN, *TALK, *END)
-)
-THIRD = tuple(
-    Segment(
-        each.source,
-        each.target,
-        each.sequence + 1_900_000_000,
-        each.acknowledgment and each.acknowledgment + 1_900_000_000,
-        each.flags,
-        each.payload,
-    )
-    for each in (*OPEN, *TALK, *END)
-)
+
+
+SECOND = _as_another(70_000)
+THIRD = _as_another(1_900_000_000)
 
 
 def talk_summary(number):

@@ -87,7 +87,7 @@ def disordered(seed: int, share: float, window: int) -> list[Segment]:
 def test_any_segments_order_and_repetition_give_the_same_messages(
     tmp_path_factory, seed, share, window
 ):
-    """A network is no concern of anyone who reads messages."""
+    """Disorder and repetition on the network do not show in the messages."""
     path = write_segments(disordered(seed, share, window), tmp_path_factory.mktemp("disorder"))
     found = entries_of(path)
     assert all(entry.message is not None for _, entry in found)

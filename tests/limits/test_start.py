@@ -157,7 +157,7 @@ def test_a_folder_without_rights_ends_the_start(tmp_path: Path, kind: str):
 
 
 def _without_rights(folder: Path) -> list[str]:
-    """Return what goes before a command so that the rights of a folder bind it, root's too."""
+    """Return the prefix of a command that must obey the permissions of a folder, even as root."""
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:

@@ -7,8 +7,8 @@ from tests.peer.builders import Wired
 __all__ = ["talk"]
 
 
-def talk(one: Wired, other: Wired) -> None:
-    """Carry the bytes of two peers to each other until both are silent."""
+def talk(one: Wired, other: Wired, *, portion: int = 1 << 20) -> None:
+    """Carry the bytes of two peers to each other, in such portions, until both are silent."""
     done = {one: 0, other: 0}
     moved = True
     while moved:
@@ -17,6 +17,6 @@ def talk(one: Wired, other: Wired) -> None:
             here.read()
             new = here.wire.got[done[here] :]
             done[here] += len(new)
-            if new:
-                moved = True
-                there.wire.arrive(new)
+            moved = moved or bool(new)
+            for at in range(0, len(new), portion):
+                there.wire.arrive(new[at : at + portion])

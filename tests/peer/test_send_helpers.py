@@ -96,7 +96,7 @@ def test_addresses_pushed_in_the_handshake_go_out_after_it():
 
 
 def test_addresses_that_cannot_be_sent_are_still_reported():
-    """Behind the end nothing is sent; what was chosen is given anyway (Y1)."""
+    """After the end nothing is sent, but the choice is still returned (Y1)."""
     wired = ready()
     wired.peer.disconnect()
     assert len(wired.peer.push_addr(addresses(3))) == 3

@@ -57,6 +57,28 @@ def reader_of(path):
     return thread, found
 
 
+def overfill(file, disk):
+    """Write more than 1,000 bytes of queue can hold: of ten messages, four are lost."""
+    for _ in range(5):
+        file.messages = 2
+        file.write(bytes(300))
+        assert disk.drain(TIMEOUT)
+    assert (file.lost.messages, file.lost.size) == (4, 600)
+
+
+def check_next_reader(pipe, file, disk, notices):
+    """Fail unless the next reader gets what was held, and is told about what was lost."""
+    thread, found = reader_of(pipe)
+    assert notices.reader.wait(TIMEOUT)
+    assert disk.drain(TIMEOUT)
+    file.close()
+    assert disk.close(TIMEOUT)
+    thread.join(TIMEOUT)
+    [got] = found
+    assert got.startswith(HEAD + bytes(900))
+    assert b"4 messages (600 bytes of capture) were not recorded before this" in got[900:]
+
+
 def test_a_pipe_is_written_when_its_reader_comes(pipe, notices):
     """Until then all is held, in order; nothing waits for it, and nothing is lost."""
     disk = Background(1 << 20)
@@ -97,21 +119,9 @@ def test_what_waits_for_a_reader_is_bounded(pipe, notices):
     disk = Background(1000)
     file = CaptureFile(str(pipe), disk, notices).open()
     file.write(HEAD)
-    for _ in range(5):
-        file.messages = 2
-        file.write(bytes(300))
-        assert disk.drain(TIMEOUT)
-    assert (file.lost.messages, file.lost.size) == (4, 600)
+    overfill(file, disk)
     assert notices.texts[1:] == [f"recording into {pipe} fails: nobody reads it, and 0 MiB wait"]
-    thread, found = reader_of(pipe)
-    assert notices.reader.wait(TIMEOUT)
-    assert disk.drain(TIMEOUT)
-    file.close()
-    assert disk.close(TIMEOUT)
-    thread.join(TIMEOUT)
-    [got] = found
-    assert got.startswith(HEAD + bytes(900))
-    assert b"4 messages (600 bytes of capture) were not recorded before this" in got[900:]
+    check_next_reader(pipe, file, disk, notices)
 
 
 def test_the_next_reader_of_a_pipe_gets_a_whole_capture(pipe, notices):
@@ -168,19 +178,8 @@ def test_a_pipe_that_nobody_reads_again_holds_no_more_than_the_queue_may(pipe, n
     file.write(HEAD)
     assert disk.drain(TIMEOUT)
     os.close(reading)
-    for _ in range(5):
-        file.messages = 2
-        file.write(bytes(300))
-        assert disk.drain(TIMEOUT)
-    assert (file.lost.messages, file.lost.size) == (4, 600)
-    thread, found = reader_of(pipe)
-    assert notices.reader.wait(TIMEOUT)
-    file.close()
-    assert disk.close(TIMEOUT)
-    thread.join(TIMEOUT)
-    [got] = found
-    assert got.startswith(HEAD + bytes(900))
-    assert b"4 messages (600 bytes of capture) were not recorded before this" in got[900:]
+    overfill(file, disk)
+    check_next_reader(pipe, file, disk, notices)
 
 
 def test_a_pipe_that_nobody_ever_reads_is_a_loss(pipe, notices):

@@ -522,7 +522,7 @@ def test_a_folder_that_is_a_file_is_said_to_be_one(tmp_path, disk):
 
 
 def test_a_file_that_is_discarded_is_closed(tmp_path, disk, lay):
-    """One that could not be written is not left behind; one with content is."""
+    """A file that could not be written is removed; one with content stays."""
     lay(SmallDisk(4))
     file = disk.file(tmp_path / "x.pcapng", fresh=True).open()
     with pytest.raises(OSError, match="No space"):

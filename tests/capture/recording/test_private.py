@@ -101,7 +101,7 @@ def test_recordings_and_rings_are_for_whom_the_config_says(tmp_path, access):
 
 
 def test_what_is_there_keeps_its_mode(tmp_path):
-    """Anyone who has given a folder to others, or a file, meant it."""
+    """The permissions of a folder or file that exists are left as they are."""
     (tmp_path / "a").mkdir(mode=0o755)
     (tmp_path / "a").chmod(0o755)
     with (tmp_path / "a" / "x.pcapng").open("wb") as file:
