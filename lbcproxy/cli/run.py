@@ -22,6 +22,7 @@ from lbcproxy.cli.options import (
 from lbcproxy.cli.settings import override, setting_options, take_settings
 from lbcproxy.proxy import syntax
 from lbcproxy.proxy.modes import all_modes
+from lbcproxy.transport.kind import Transport
 
 if TYPE_CHECKING:
     from lbcproxy.config import Config
@@ -54,6 +55,11 @@ MODES = " ".join(f"{syntax(kind)}: {mode.help}." for kind, mode in all_modes().i
     "connected to the first one that answers. Can be repeated.",
 )
 @fault_option("A fault to inject, such as 'latency latency=200' or 'drop filter=tx'.")
+@click.option(
+    "--transport",
+    type=click.Choice([each.value for each in Transport]),
+    help="How both connections carry messages: sets --client-transport and --upstream-transport.",
+)
 @click.option("--no-record", is_flag=True, help="Do not record.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the log, not the messages.")
 @filter_argument
@@ -64,6 +70,7 @@ def command(
     network: str | None,
     modes: tuple[str, ...],
     faults: tuple[str, ...],
+    transport: str | None,
     no_record: bool,
     quiet: bool,
     words: tuple[str, ...],
@@ -78,6 +85,8 @@ def command(
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing can be reloaded until the reactor runs
     flags = take_settings(options)
+    if transport is not None:
+        flags = {"client_transport": transport, "upstream_transport": transport, **flags}
     if no_record and "record" in flags:
         raise click.UsageError("--no-record and -w exclude each other")
     if no_record:

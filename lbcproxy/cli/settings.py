@@ -23,6 +23,7 @@ DEFINED_ELSEWHERE = ("proxies", "network", "magic", "signet_challenge")
 """Settings that are not options, or whose options several commands share."""
 METAVARS = {
     "record": "FILE",
+    "key_log": "FILE",
     "log_file": "FILE",
     "ring_file": "FILE",
     "control": "ADDRESS",

@@ -229,6 +229,23 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "default is 300 s."
         ),
     ] = None
+    client_transport: Annotated[
+        Literal["auto", "v1", "v2", "opaque"],
+        _help(
+            "How the connection of the client carries messages. auto: as the client begins, "
+            "encrypted (v2, BIP324) or not (v1). v2: clients that do not encrypt are disconnected. "
+            "v1: what is encrypted is not read. opaque, for both connections: bytes pass as they "
+            "came, and nothing is read. See docs/encrypted.md."
+        ),
+    ] = "auto"
+    upstream_transport: Annotated[
+        Literal["auto", "v1", "v2", "opaque"],
+        _help(
+            "How the connection to the upstream carries messages. auto: as that of the client, but "
+            "v1 if the upstream cannot encrypt; in mode terminate v1. v2 and v1: always so, "
+            "whatever the client does."
+        ),
+    ] = "auto"
     max_sessions: Annotated[
         int, _help("The maximum number of sessions of a proxy; further clients are refused.", ge=1)
     ] = MAX_SESSIONS
@@ -346,6 +363,14 @@ class Config(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
     record_queue: Annotated[
         Size, _help("How much may wait for the disk; beyond it messages are not recorded.")
     ] = Size(MAX_QUEUED)
+    key_log: Annotated[
+        str | None,
+        _help(
+            "The file to which the secrets of encrypted connections are appended, so that recorded "
+            "bytes can be decrypted later (docs/encrypted.md); null for none. Anyone who reads it "
+            "can read the connections; it is created with mode 600."
+        ),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warn", "error"], _help("The lowest level that is logged.")
     ] = "info"

@@ -10,6 +10,7 @@ import msgspec
 
 from lbcproxy import __version__
 from lbcproxy.networks import Network
+from lbcproxy.transport.kind import Transport
 from lbcproxy.wire.messages.handshake import NetAddress
 from lbcproxy.wire.record import MessageRecord
 
@@ -40,17 +41,6 @@ class StallMode(Enum):
     """Log it and keep waiting."""
     OFF = "off"
     """Do nothing."""
-
-
-class Transport(Enum):
-    """How a connection carries messages."""
-
-    AUTO = "auto"
-    """Inbound: as the node begins, encrypted or not. Outbound: not encrypted."""
-    V1 = "v1"
-    """Not encrypted."""
-    V2 = "v2"
-    """Encrypted (BIP324); a node that does not encrypt is disconnected."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +86,7 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy = Policy.TOLERANT
     """How the peer behaves towards the node."""
     transport: Transport = Transport.V1
-    """How the connection carries messages. Encryption needs the extra `bip324`."""
+    """How the connection carries messages: `V1`, `V2` or `AUTO`; V2 needs the extra `bip324`."""
     user_agent_name: str = ""
     """Our name in the user agent, after that of lbcproxy."""
     user_agent_version: str = ""
@@ -146,6 +136,8 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
                 how = ', as networks.get("lbry-mainnet")' if kind is Network else ""
                 given = getattr(self, name)
                 raise TypeError(f"{name} must be a {kind.__name__}{how}, not {given!r}")
+        if self.transport is Transport.OPAQUE:
+            raise ValueError("transport must be V1, V2 or AUTO: a peer reads what it is sent")
         for name, (lowest, highest) in RANGES.items():
             number = getattr(self, name)
             if number is not None and not lowest <= number <= highest:

@@ -11,7 +11,7 @@ from lbcproxy.session.end import End
 from lbcproxy.session.entry import Delivery, Entry
 from lbcproxy.session.verdict import EntryVerdict
 
-__all__ = ["DeliveryQueue", "QueuedDelivery", "not_sent"]
+__all__ = ["DeliveryQueue", "QueuedDelivery", "bytes_to_send", "not_sent"]
 
 
 class QueuedDelivery:
@@ -72,13 +72,13 @@ class DeliveryQueue:
     def forwarded(self, deliveries: Sequence[Delivery]) -> None:
         """Record that deliveries were forwarded without waiting."""
         if deliveries:
-            self._in_frame = not deliveries[-1].entries
+            self._in_frame = _is_part(deliveries[-1])
 
     def put(self, queued: QueuedDelivery) -> None:
         """Append what has arrived."""
         self._append(queued)
         # A message that is forwarded in parts ends with an entry; nothing may come between.
-        self._in_frame = queued.entry is None and not queued.deliveries[-1].entries
+        self._in_frame = queued.entry is None and _is_part(queued.deliveries[-1])
         if not self._in_frame:
             self._queue.extend(self._after_frame)
             self._after_frame.clear()
@@ -148,8 +148,19 @@ class DeliveryQueue:
         self.injected -= queued.injected
 
 
+def _is_part(delivery: Delivery) -> bool:
+    """Whether more of a message follows; a decoy has no entry either, and no bytes."""
+    return not delivery.entries and bool(delivery.raw)
+
+
 def _size(deliveries: Sequence[Delivery]) -> int:
     return sum(max(len(each.raw), len(each.sent or b"")) for each in deliveries)
+
+
+def bytes_to_send(deliveries: Sequence[Delivery]) -> bytes:
+    """Return the bytes that are sent for deliveries to a leg that is not encrypted."""
+    parts = [each.raw if each.sent is None else each.sent for each in deliveries]
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def not_sent(delivery: Delivery) -> Delivery:

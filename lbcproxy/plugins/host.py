@@ -20,6 +20,9 @@ class PipelineHost(Protocol):
     def send(self, direction: Direction, data: bytes) -> None:
         """Send bytes in a direction."""
 
+    def send_deliveries(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+        """Send what deliveries hold in a direction, in the form of the receiver's transport."""
+
     def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Report deliveries to the observers of the session."""
 

@@ -21,6 +21,7 @@ from lbcproxy.plugins.verdicts import (
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import Delivery, Entry
+from lbcproxy.session.leg_transport import Decoy
 from lbcproxy.session.message import Message
 from lbcproxy.session.verdict import EntryVerdict
 
@@ -112,13 +113,17 @@ class Outcome:
         return EntryVerdict.DELAY if self.delay else EntryVerdict.PASS
 
     def deliveries(
-        self, entry: Entry, inject: Callable[[Message | Raw, str], Delivery]
+        self,
+        entry: Entry,
+        inject: Callable[[Message | Raw, str], Delivery],
+        packet: bytes | Decoy | None = None,
     ) -> list[Delivery]:
         """Return what is sent: the message's own delivery, and those of what is injected around it.
 
         Args:
             entry: The entry of the message.
             inject: Makes a delivery of an injected message and the trail that led to it.
+            packet: The packet that the message came in; see `Delivery`.
         """
         trail = tuple(self.trail)
         changed = self.messages != [self.message]
@@ -127,7 +132,7 @@ class Outcome:
         joined = "; ".join(trail)
         return [
             *(inject(each, joined) for each in self.before),
-            Delivery(self.message.raw, (decided,), sent),
+            Delivery(self.message.raw, (decided,), sent, packet=packet),
             *(inject(each, joined) for each in self.after),
         ]
 

@@ -206,7 +206,9 @@ class Pipeline:
         assert queued.entry is not None
         if outcome.trail:  # otherwise no plugin decided anything: it is sent as it arrived
             deliveries = outcome.deliveries(
-                queued.entry, lambda each, trail: self._injected(each, direction, trail)
+                queued.entry,
+                lambda each, trail: self._injected(each, direction, trail),
+                queued.deliveries[-1].packet,
             )
             queue.replace(
                 queued,
@@ -269,9 +271,9 @@ class Pipeline:
         self, direction: Direction, deliveries: Sequence[Delivery], sent: bytes | None = None
     ) -> None:
         if sent is None:
-            parts = [each.raw if each.sent is None else each.sent for each in deliveries]
-            sent = parts[0] if len(parts) == 1 else b"".join(parts)
-        self.host.send(direction, sent)
+            self.host.send_deliveries(direction, deliveries)
+        else:
+            self.host.send(direction, sent)
         self.host.notify_delivered(direction, deliveries)
 
     def _hold_if_full(self, direction: Direction, queue: DeliveryQueue) -> None:

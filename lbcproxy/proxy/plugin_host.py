@@ -15,6 +15,7 @@ from lbcproxy.clock import Clock, DelayedCall
 from lbcproxy.faults import Fault, MessageFaultHook, random_of
 from lbcproxy.interrupt import is_ctrl_c, words_of
 from lbcproxy.peer.log import LOG_FILTER
+from lbcproxy.plugins.delivery_queue import bytes_to_send
 from lbcproxy.plugins.hooks import Hooks, PluginChain
 from lbcproxy.plugins.loader import chain_of, describe_error, reloaded_chain
 from lbcproxy.plugins.pipeline import Pipeline
@@ -184,6 +185,10 @@ class PluginHost:
             LOG.failure("session {number}: plugins cannot be run", number=self._runs.number)
             lost(len(data))
             self.close(End(EndCause.FAILURE, detail="a defect in what runs plugins"))
+
+    def send_deliveries(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+        """Send what deliveries hold; an encrypted session does it in another way."""
+        self.send(direction, bytes_to_send(deliveries))
 
     def stop(self) -> None:
         """Cancel all timers and hooks: the session is over."""

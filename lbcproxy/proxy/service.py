@@ -44,6 +44,8 @@ from lbcproxy.proxy.settings import (
 from lbcproxy.proxy.socks_client import SocksEndpoint
 from lbcproxy.reactor import ListeningPort
 from lbcproxy.session import Observer
+from lbcproxy.transport.key_log import LoggedSecret
+from lbcproxy.transport.kind import Transport
 
 __all__ = [
     "MAX_SESSIONS",
@@ -79,6 +81,8 @@ class Shared:
         self.inspections = DeferredInspection(clock)
         self.interception: Interception | None = None
         """Holds messages until the operator decides, if that is enabled."""
+        self.log_key: Callable[[LoggedSecret], object] | None = None
+        """Writes the secrets of encrypted legs to a key log, if there is one."""
         self.loop_guard = LoopGuard()
 
 
@@ -108,6 +112,9 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """The seed of the faults' random numbers."""
     socks_upstream: Endpoint | None = None
     """The SOCKS proxy through which clients that choose their own destination are connected."""
+    client_transport: Transport = Transport.V1
+    upstream_transport: Transport = Transport.V1
+    """The transports of the legs; see `RelaySettings`."""
     destinations: Destinations = Destinations()
     """The destinations that those clients may choose."""
 
@@ -260,6 +267,8 @@ class ProxyService(Service):
             plugins=self._settings.plugins,
             faults=self._settings.faults,
             seed=self._settings.seed,
+            client_transport=self._settings.client_transport,
+            upstream_transport=self._settings.upstream_transport,
         )
 
     def _runtime(self, mode: Mode) -> Runtime:
@@ -279,6 +288,8 @@ class ProxyService(Service):
             loop_guard=self._shared.loop_guard,
             inspections=self._shared.inspections,
             interception=self._shared.interception,
+            log_key=self._shared.log_key,
+            dial_timeout=self._settings.dial_timeout,
         )
 
     def _client_endpoint(self, mode: Mode) -> Callable[[Any, Endpoint, float], ClientEndpoint]:

@@ -22,6 +22,8 @@ from lbcproxy.proxy.interception import Interception
 from lbcproxy.proxy.loop_guard import LoopGuard
 from lbcproxy.session import End, Observer
 from lbcproxy.session.end import STOPPED
+from lbcproxy.transport.key_log import LoggedSecret
+from lbcproxy.transport.kind import Transport
 
 __all__ = [
     "Answer",
@@ -93,6 +95,10 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """In the order in which bytes pass them."""
     seed: int = 0
     """The seed of the faults' random numbers."""
+    client_transport: Transport = Transport.V1
+    """The transport of the client leg; `AUTO` for what the client begins with."""
+    upstream_transport: Transport = Transport.V1
+    """The transport of the upstream leg; `AUTO` for that of the client leg, or v1 if it fails."""
 
     @property
     def upstream(self) -> Endpoint:
@@ -120,6 +126,10 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     """The connections of all sessions, to detect those that lead back to us."""
     interception: Interception | None = None
     """Holds messages until the operator decides, if that is enabled."""
+    log_key: Callable[[LoggedSecret], object] | None = None
+    """Writes the secret of an encrypted leg to a key log, if there is one."""
+    dial_timeout: float = 30.0
+    """Seconds that connecting to an upstream may take."""
 
 
 Answer = Callable[[Endpoint | BaseException], bytes]

@@ -19,6 +19,7 @@ from lbcproxy.proxy import (
 )
 from lbcproxy.service.recordings import Recorders
 from lbcproxy.session.session import STREAM_ABOVE
+from lbcproxy.transport.kind import Transport
 
 __all__ = ["RunningProxy", "has_moved", "keeps_address", "settings_of"]
 
@@ -88,6 +89,8 @@ def settings_of(proxy: Proxy, *, plugins: Plugins, reads_all: bool, seed: int) -
         faults=proxy.faults,
         seed=seed,
         socks_upstream=Endpoint.parse(proxy.socks_upstream) if proxy.socks_upstream else None,
+        client_transport=Transport(proxy.client_transport),
+        upstream_transport=Transport(proxy.upstream_transport),
         destinations=Destinations.parse(proxy.socks_allow, proxy.socks_deny),
         stream_above=None if reads_all or proxy.record_filter else STREAM_ABOVE,
         shown=IdentityOverrides(

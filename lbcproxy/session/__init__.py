@@ -5,6 +5,7 @@ from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import UNKNOWN_SIZE, Delivery, Entry, RunEntries
 from lbcproxy.session.info import Lost, SessionInfo, SessionSummary
+from lbcproxy.session.leg_transport import Decoy, LegTransport, PacketForm
 from lbcproxy.session.message import Message
 from lbcproxy.session.node_state import NodeState, NodeStatistics, Stage
 from lbcproxy.session.observer import EventRouter, Observer, SessionObserver
@@ -13,6 +14,7 @@ from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = [
     "UNKNOWN_SIZE",
+    "Decoy",
     "Delivery",
     "Direction",
     "End",
@@ -20,11 +22,13 @@ __all__ = [
     "Entry",
     "EntryVerdict",
     "EventRouter",
+    "LegTransport",
     "Lost",
     "Message",
     "NodeState",
     "NodeStatistics",
     "Observer",
+    "PacketForm",
     "RunEntries",
     "Session",
     "SessionInfo",

@@ -26,7 +26,10 @@ class EndCause(StrEnum):
     UNREACHABLE = "unreachable"
     """The upstream could not be connected to."""
     PROTOCOL = "protocol"
-    """A node violated the protocol, and we ended the session (mode `terminate`)."""
+    """A node violated the protocol, and we ended the session.
+
+    In mode `terminate` that may be any message; in other modes only the encrypted transport.
+    """
     PLUGIN = "plugin"
     """A plugin ended it."""
     FAULT = "fault"
@@ -39,6 +42,8 @@ class EndCause(StrEnum):
     """The proxy was its own upstream."""
     FAILURE = "failure"
     """A defect of ours ended it."""
+    NOT_EXPRESSIBLE = "not expressible"
+    """A node sent something that the transport of the other leg cannot carry."""
     STOPPED = "stopped"
     """The proxy or the program was stopped."""
     PLAYED = "played"

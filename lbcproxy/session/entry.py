@@ -8,6 +8,7 @@ from typing import overload
 import msgspec
 
 from lbcproxy.session.direction import Direction
+from lbcproxy.session.leg_transport import Decoy, PacketForm
 from lbcproxy.session.message import Message
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.codec import Codec
@@ -44,6 +45,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Who decided what, in order."""
     comments: tuple[str, ...] = ()
     """Comments on its packets in a capture, by people or other programs."""
+    form: PacketForm | None = None
+    """How it came in an encrypted packet, if that is unusual."""
 
     @property
     def command(self) -> str:
@@ -155,3 +158,5 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     """The entries again if they are a run, for code that does not need each of them."""
     unread: bool = False
     """Whether reading failed, so that nothing is known of these bytes."""
+    packet: bytes | Decoy | None = None
+    """The contents of the encrypted packet that it came in, if `raw` does not determine them."""

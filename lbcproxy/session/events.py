@@ -25,6 +25,7 @@ __all__ = [
     "SessionEvent",
     "SessionReset",
     "SessionStarted",
+    "TransportsAgreed",
     "UpstreamConnected",
 ]
 
@@ -42,6 +43,16 @@ class SessionStarted(msgspec.Struct, frozen=True):
 
 class UpstreamConnected(msgspec.Struct, frozen=True):
     """The upstream leg is connected; `info` holds its addresses from now on."""
+
+    info: SessionInfo
+    time_ns: int
+
+
+class TransportsAgreed(msgspec.Struct, frozen=True):
+    """An encrypted leg has its keys; `info` has the transports of both legs from now on.
+
+    It is sent before the first message. Sessions whose legs are both v1 do not have it.
+    """
 
     info: SessionInfo
     time_ns: int
@@ -134,6 +145,7 @@ SessionEvent: TypeAlias = (
     Delivered
     | SessionStarted
     | UpstreamConnected
+    | TransportsAgreed
     | SessionEnding
     | DirectionClosed
     | SessionReset

@@ -8,7 +8,9 @@ import msgspec
 
 from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End
+from lbcproxy.session.leg_transport import LegTransport
 from lbcproxy.session.node_state import NodeStatistics, Stage
 
 __all__ = ["Lost", "SessionInfo", "SessionSummary"]
@@ -26,6 +28,15 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The remote address of the upstream leg."""
     local: Endpoint | None = None
     """Our address on the upstream leg, once it is connected."""
+    client_transport: LegTransport = LegTransport()
+    """The transport of the client leg, once `TransportsAgreed` has been sent."""
+    upstream_transport: LegTransport = LegTransport()
+    """The transport of the upstream leg, from the same moment on."""
+
+    def transport_from(self, direction: Direction) -> LegTransport:
+        """Return the transport of the leg on which the bytes of a direction are received."""
+        to_upstream = direction is Direction.TO_UPSTREAM
+        return self.client_transport if to_upstream else self.upstream_transport
 
 
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Delivery
+from lbcproxy.session.leg_transport import PacketForm
 from lbcproxy.session.session import Session
 
 __all__ = ["SafeReader"]
@@ -24,6 +25,20 @@ class SafeReader:
             return self._session.receive(direction, data, time_ns)
         except Exception as error:
             return self._session.salvage(direction, data, time_ns, error)
+
+    def receive_packet(
+        self,
+        direction: Direction,
+        raw: bytes,
+        time_ns: int,
+        form: PacketForm | None,
+        contents: bytes | None,
+    ) -> list[Delivery]:
+        """Do what `Session.receive_packet` does."""
+        try:
+            return self._session.receive_packet(direction, raw, time_ns, form, contents)
+        except Exception as error:
+            return self._session.salvage(direction, raw, time_ns, error)
 
     def end(self, direction: Direction, time_ns: int) -> list[Delivery]:
         """Do what `Session.end` does."""

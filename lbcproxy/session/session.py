@@ -15,6 +15,7 @@ from lbcproxy.deprecated import DeprecatedAttribute, renamed_parameters
 from lbcproxy.networks import Network
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Delivery, Entry
+from lbcproxy.session.leg_transport import PacketForm
 from lbcproxy.session.message import Message
 from lbcproxy.session.node_state import HANDSHAKE, NodeState, Stage
 from lbcproxy.session.stream_reader import EntryMaker, StreamReader
@@ -160,6 +161,30 @@ class Session:
     def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Delivery]:
         """Read bytes as they arrived from one node; return what they complete, in order."""
         return self._readers[direction].receive(data, time_ns, self.defect)
+
+    def receive_packet(
+        self,
+        direction: Direction,
+        raw: bytes,
+        time_ns: int,
+        form: PacketForm | None = None,
+        contents: bytes | None = None,
+    ) -> list[Delivery]:
+        """Read a message that came in an encrypted packet in an unusual form.
+
+        Args:
+            direction: Where it goes.
+            raw: Its v1 frame. Unknown short types have a command of their own.
+            time_ns: Nanoseconds since 1970.
+            form: What is unusual.
+            contents: The contents of the packet, if the frame does not determine them.
+
+        Returns:
+            What `receive` returns for the frame.
+        """
+        *parts, last = self.receive(direction, raw, time_ns)
+        entries = tuple(msgspec.structs.replace(each, form=form) for each in last.entries)
+        return [*parts, Delivery(last.raw, entries, unread=last.unread, packet=contents)]
 
     def end(self, direction: Direction, time_ns: int) -> list[Delivery]:
         """Return what is incomplete at the end of a direction."""

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from lbcproxy import networks
 from lbcproxy.plugin import Plugin
+from lbcproxy.plugins.delivery_queue import bytes_to_send
 from lbcproxy.plugins.hooks import Hooks, PluginChain
 from lbcproxy.plugins.pipeline import OPEN, Pipeline
 from lbcproxy.session import Delivery, Direction, End, Session
@@ -38,6 +39,9 @@ class RecordingHost:
 
     def send(self, direction: Direction, data: bytes) -> None:
         self.calls.append(("send", direction, data))
+
+    def send_deliveries(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+        self.send(direction, bytes_to_send(deliveries))
 
     def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         self.calls.append(("notify_delivered", direction, *deliveries))
