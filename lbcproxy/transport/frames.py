@@ -17,6 +17,7 @@ from lbcproxy.transport.events import (
     PacketReceived,
     VersionReceived,
 )
+from lbcproxy.transport.key_log import LoggedSecret
 from lbcproxy.transport.messages import MAX_CONTENTS, contents_of, parse_contents
 from lbcproxy.wire.envelope import HEADER_SIZE, unpack
 
@@ -89,9 +90,9 @@ class FrameTransport:
         """32 bytes that both sides can compare; None before the keys are agreed."""
 
     @property
-    def shared_secret(self) -> bytes | None:
+    def logged_secret(self) -> LoggedSecret | None:
         """What a key log has of this connection, once the keys are agreed."""
-        return self._transport.shared_secret
+        return self._transport.logged_secret
 
     @property
     def buffered(self) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from lbcproxy.transport.curve import PUBLIC_KEY_SIZE, EphemeralKey
 from lbcproxy.transport.events import BreakCause, Broken, KeysAgreed, TransportEvent
+from lbcproxy.transport.key_log import LoggedSecret
 from lbcproxy.transport.keys import SessionKeys
 from lbcproxy.transport.messages import MAX_CONTENTS
 from lbcproxy.transport.packets import MAX_GARBAGE, PacketReader, PacketWriter
@@ -47,13 +48,20 @@ class V2Transport:
         self._reader: PacketReader | None = None
         self._writer: PacketWriter | None = None
         self._keys: SessionKeys | None = None
-        self.shared_secret: bytes | None = None
-        """What a key log has of this connection, once the other side's public key is known."""
+        self._shared_secret: bytes | None = None
 
     @property
     def public_key(self) -> bytes:
         """The 64 bytes that this side sends first."""
         return self._key.public
+
+    @property
+    def logged_secret(self) -> LoggedSecret | None:
+        """What a key log has of this connection, once the other side's public key is known."""
+        if self._shared_secret is None:
+            return None
+        initiator_key = self._key.public if self._initiating else self._theirs
+        return LoggedSecret(initiator_key, self._shared_secret, self._magic)
 
     @property
     def buffered(self) -> int:
@@ -99,8 +107,9 @@ class V2Transport:
         if len(self._theirs) < PUBLIC_KEY_SIZE:
             return []
         theirs, rest = self._theirs[:PUBLIC_KEY_SIZE], self._theirs[PUBLIC_KEY_SIZE:]
-        self.shared_secret = self._key.shared_secret(theirs, initiating=self._initiating)
-        self._keys = SessionKeys.derive(self.shared_secret, self._magic)
+        self._theirs = theirs
+        secret = self._shared_secret = self._key.shared_secret(theirs, initiating=self._initiating)
+        self._keys = SessionKeys.derive(secret, self._magic)
         keys = self._keys.responder if self._initiating else self._keys.initiator
         self._reader = PacketReader(keys, self._max_contents, read=PUBLIC_KEY_SIZE)
         return [KeysAgreed(self._keys.session_id), *self._reader.receive(rest)]

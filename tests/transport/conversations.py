@@ -35,8 +35,8 @@ def encrypted(
         if decoys:
             parts.append((direction, side.packet(bytes(number), decoy=True)))
         parts.append((direction, side.packet(contents_of(frame, short=number % 2 == 0))))
-    assert client.shared_secret is not None
-    return parts, LoggedSecret(client.public_key, client.shared_secret, magic)
+    assert client.logged_secret is not None
+    return parts, client.logged_secret
 
 
 def dump(path: Path, parts: Iterable[Part], *, without: int | None = None) -> Path:

@@ -48,7 +48,7 @@ def test_a_handshake(step: int, garbage: bytes):
     assert one.is_open
     assert other.is_open
     assert one.session_id == other.session_id is not None
-    assert one.shared_secret == other.shared_secret
+    assert one.logged_secret == other.logged_secret is not None
     assert one.buffered == other.buffered == 0
 
 
