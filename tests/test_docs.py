@@ -127,8 +127,10 @@ def test_the_page_of_the_peer_names_what_users_call(name):
 
 ELSEWHERE = {
     *(
+        "agreed",
         "broken",
         "carry_by",
+        "carrier_buffer",
         "opened",
         "received",
         "finished",

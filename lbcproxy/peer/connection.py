@@ -16,8 +16,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lbcproxy.endpoint import Endpoint
+from lbcproxy.session import LegTransport
 from lbcproxy.transport.events import Broken
 from lbcproxy.transport.frames import Carrier
+from lbcproxy.transport.key_log import LoggedSecret
+from lbcproxy.transport.kind import Transport
 
 __all__ = ["NOWHERE", "Connection"]
 
@@ -166,6 +169,22 @@ class Connection(Protocol):
         """The session id of an encrypted connection (BIP324), once its keys are agreed."""
         return None if self._carrier is None else self._carrier.session_id
 
+    @property
+    def logged_secret(self) -> LoggedSecret | None:
+        """What a key log has of an encrypted connection, once its keys are agreed."""
+        return None if self._carrier is None else self._carrier.logged_secret
+
+    @property
+    def leg_transport(self) -> LegTransport:
+        """How messages are carried: v1 until `agreed` says otherwise."""
+        session_id = self.session_id
+        return LegTransport() if session_id is None else LegTransport(Transport.V2, session_id)
+
+    @property
+    def carrier_buffer(self) -> int:
+        """Bytes that wait in an encrypted connection: of a packet, or for the keys."""
+        return 0 if self._carrier is None else self._carrier.buffered
+
     # Events, for a subclass to override. Each call may write, pause or close.
 
     def opened(self) -> None:
@@ -173,6 +192,9 @@ class Connection(Protocol):
 
     def received(self, data: bytes) -> None:
         """Bytes arrived."""
+
+    def agreed(self) -> None:
+        """It is decided how a carrier carries messages; none has passed yet."""
 
     def broken(self, broken: Broken) -> None:
         """What arrives cannot be decrypted any further."""
@@ -226,8 +248,10 @@ class Connection(Protocol):
             self._receive_by(self._carrier, data)
 
     def _receive_by(self, carrier: Carrier, data: bytes) -> None:
-        frames, output, broken = carrier.receive(data)
+        frames, output, broken, agreed = carrier.receive(data)
         self._write(output)
+        if agreed:
+            self.agreed()
         if frames:
             self.received(frames)
         if broken is not None:

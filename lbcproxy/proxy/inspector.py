@@ -21,6 +21,7 @@ from lbcproxy.session import (
     Direction,
     End,
     EndCause,
+    LegTransport,
     Lost,
     Observer,
     Session,
@@ -36,6 +37,7 @@ from lbcproxy.session.events import (
     SessionEvent,
     SessionReset,
     SessionStarted,
+    TransportsAgreed,
     UpstreamConnected,
 )
 from lbcproxy.session.observer import SessionObservers
@@ -119,6 +121,16 @@ class Inspector:
             self._info = msgspec.structs.replace(self._info, local=local, upstream=upstream)
             self._release_pending()
             self._notify(UpstreamConnected(self._info, self._now()))
+
+    def agreed(self, client: LegTransport, upstream: LegTransport) -> None:
+        """Notify how the legs carry messages, unless both are v1."""
+        self._deferred.run_all()
+        v1 = LegTransport()
+        if self._info is not None and (client, upstream) != (v1, v1):
+            self._info = msgspec.structs.replace(
+                self._info, client_transport=client, upstream_transport=upstream
+            )
+            self._notify(TransportsAgreed(self._info, self._now()))
 
     def received(self, direction: Direction, data: bytes) -> None:
         """Have bytes inspected, and notify what they complete."""

@@ -25,6 +25,9 @@ class LegOwner(ProxySession, Protocol):
     def leg_opened(self, leg: TerminatingLeg) -> None:
         """A leg is connected."""
 
+    def leg_agreed(self, leg: TerminatingLeg) -> None:
+        """It is decided how a leg carries messages."""
+
     def leg_ready(self, leg: TerminatingLeg) -> None:
         """The handshake of a leg is complete."""
 
@@ -66,13 +69,21 @@ class TerminatingLeg(Peer):
             receives=receives,
         )
 
-    def received(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes) -> None:
         """Process bytes, and update the budget with what they leave incomplete."""
+        super().dataReceived(data)
+        self._session.runtime.budget.update(self._session)
+
+    def agreed(self) -> None:
+        """Notify the session."""
+        self._session.leg_agreed(self)
+
+    def received(self, data: bytes) -> None:
+        """Process messages; a defect ends the session."""
         try:
             super().received(data)
         except Exception:
             self._session.unreadable(self, len(data))
-        self._session.runtime.budget.update(self._session)
 
     def opened(self) -> None:
         """Notify the session, then start the handshake."""

@@ -51,7 +51,9 @@ class UpstreamConnected(msgspec.Struct, frozen=True):
 class TransportsAgreed(msgspec.Struct, frozen=True):
     """An encrypted leg has its keys; `info` has the transports of both legs from now on.
 
-    It is sent before the first message. Sessions whose legs are both v1 do not have it.
+    It is sent before the first message. Sessions whose legs are both v1 do not have it. In mode
+    `terminate`, where the client's first message comes before there is an upstream, it is sent
+    again when an encrypted upstream leg has its session id.
     """
 
     info: SessionInfo

@@ -26,6 +26,7 @@ class BreakCause(enum.Enum):
     TOO_LONG = "packet too long"
     CUT_OFF = "cut off"
     V1 = "not encrypted"
+    NO_LIBRARY = "not installed"
 
 
 class KeysAgreed(NamedTuple):

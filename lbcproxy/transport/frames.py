@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from lbcproxy.transport.curve import EphemeralKey
+from lbcproxy.transport.curve import EphemeralKey, MissingLibrary
 from lbcproxy.transport.detection import Detected, detect
 from lbcproxy.transport.events import (
     BreakCause,
@@ -33,6 +33,8 @@ class Received(NamedTuple):
     """What has to be sent now."""
     broken: Broken | None
     """Why the connection cannot go on, if it cannot."""
+    agreed: bool = False
+    """Whether these bytes have decided how messages are carried, and with which keys."""
 
 
 class Carrier(Protocol):
@@ -41,6 +43,14 @@ class Carrier(Protocol):
     @property
     def session_id(self) -> bytes | None:
         """The session id of an encrypted connection, once its keys are agreed."""
+
+    @property
+    def logged_secret(self) -> LoggedSecret | None:
+        """What a key log has of an encrypted connection, once its keys are agreed."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were received or are to be sent, and wait for more."""
 
     def begin(self) -> bytes:
         """Return what is sent first."""
@@ -108,6 +118,7 @@ class FrameTransport:
         frames: list[bytes] = []
         output = b""
         broken: Broken | None = None
+        had_keys = self._can_send
         for event in self._transport.receive(data):
             if isinstance(event, PacketReceived):
                 message = parse_contents(event.contents)
@@ -121,7 +132,7 @@ class FrameTransport:
                 self.is_open = True
             elif isinstance(event, Broken):
                 broken = event
-        return Received(b"".join(frames), output, broken)
+        return Received(b"".join(frames), output, broken, self._can_send and not had_keys)
 
     def send(self, frames: bytes) -> bytes:
         """Return the packets of frames; what is incomplete, or too early, is kept for later."""
@@ -164,6 +175,16 @@ class AcceptingTransport:
         """See `FrameTransport`; None on a v1 connection."""
         return None if self._encrypted is None else self._encrypted.session_id
 
+    @property
+    def logged_secret(self) -> LoggedSecret | None:
+        """See `FrameTransport`; None on a v1 connection."""
+        return None if self._encrypted is None else self._encrypted.logged_secret
+
+    @property
+    def buffered(self) -> int:
+        """See `FrameTransport`."""
+        return len(self._start) if self._encrypted is None else self._encrypted.buffered
+
     def begin(self) -> bytes:
         """Return nothing: the other side begins."""
         return b""
@@ -180,14 +201,17 @@ class AcceptingTransport:
             return Received(b"", b"", None)
         start, self._start = self._start, b""
         if detected is Detected.V2:
-            self._encrypted = FrameTransport(self._magic, initiating=False)
+            try:
+                self._encrypted = FrameTransport(self._magic, initiating=False)
+            except MissingLibrary as error:
+                return Received(b"", b"", Broken(BreakCause.NO_LIBRARY, str(error), start))
             output = self._encrypted.begin()
             received = self._encrypted.receive(start)
             return received._replace(output=output + received.output)
         if self._only_v2:
             return Received(b"", b"", Broken(BreakCause.V1, "the other side speaks v1", start))
         self._is_plain = True
-        return Received(start, b"", None)
+        return Received(start, b"", None, agreed=True)
 
     def send(self, frames: bytes) -> bytes:
         """Return what to send for frames. Nothing is sent before the other side has begun."""

@@ -9,6 +9,8 @@ from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.connection import NOWHERE, Connection
+from lbcproxy.session import LegTransport
+from lbcproxy.transport.kind import Transport
 
 
 class Socket:
@@ -92,6 +94,9 @@ class Tried(Connection):
 
     def received(self, data: bytes) -> None:
         self.events.append(len(data))
+
+    def agreed(self) -> None:
+        self.events.append("agreed")
 
     def broken(self, broken: Any) -> None:
         self.events.append(broken)
@@ -346,7 +351,9 @@ def test_a_transport_is_handed_over():
 class Reversing:
     """A carrier that turns bytes around. It answers what it receives, and breaks at `!`."""
 
-    session_id = b"id"
+    session_id = None
+    logged_secret = None
+    buffered = 7
 
     def begin(self) -> bytes:
         return b"hello"
@@ -354,21 +361,24 @@ class Reversing:
     def send(self, data: bytes) -> bytes:
         return data[::-1]
 
-    def receive(self, data: bytes) -> tuple[bytes, bytes, str | None]:
-        return data[::-1].strip(b"!"), b"ok", "broken" if b"!" in data else None
+    def receive(self, data: bytes) -> tuple[bytes, bytes, str | None, bool]:
+        agreed, self.session_id = self.session_id is None, b"id"
+        return data[::-1].strip(b"!"), b"ok", "broken" if b"!" in data else None, agreed
 
 
 def test_a_carrier_changes_what_is_sent_and_received():
     """It begins the connection, and may write by itself."""
     carrier: Any = Reversing()
     connection, wire = Tried(), Tcp()
-    assert connection.session_id is None
+    assert (connection.session_id, connection.carrier_buffer) == (None, 0)
     connection.carry_by(carrier)
-    assert connection.session_id == b"id"
+    assert (connection.session_id, connection.carrier_buffer) == (None, 7)
+    assert connection.leg_transport == LegTransport()
     connection.makeConnection(wire)
     assert wire.socket.sent == b"hello"
     connection.write(b"abc")
     connection.dataReceived(b"xyz+")
     connection.dataReceived(b"!")
     assert wire.socket.sent == b"hellocbaokok"
-    assert connection.events == ["opened", 4, "broken"]
+    assert connection.events == ["opened", "agreed", 4, "broken"]
+    assert connection.leg_transport == LegTransport(Transport.V2, b"id")

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
 
+from lbcproxy.transport.curve import MissingLibrary
 from lbcproxy.transport.events import BreakCause
-from lbcproxy.transport.frames import FrameTransport
+from lbcproxy.transport.frames import AcceptingTransport, FrameTransport
 from lbcproxy.wire.envelope import frame
 from tests.transport.sides import KEYS, MAGIC
 
@@ -101,3 +102,39 @@ def test_a_connection_that_is_cut_off():
     broken = other.close()
     assert broken is not None
     assert broken.cause is BreakCause.CUT_OFF
+
+
+def test_the_bytes_that_bring_the_keys():
+    """Are named once, on both sides."""
+    one, other = sides()
+    key, answer = one.begin(), other.begin()
+    assert not other.receive(key[:63]).agreed
+    received = other.receive(key[63:])
+    assert received.agreed
+    assert one.receive(answer + received.output).agreed
+    assert not other.receive(one.send(FRAMES[0])).agreed
+
+
+def test_the_bytes_that_show_that_the_other_side_does_not_encrypt():
+    """Are named as well; nothing of them is lost."""
+    accepting = AcceptingTransport(MAGIC)
+    version = frame(MAGIC, "version", bytes(100))
+    assert accepting.receive(version[:15]) == (b"", b"", None, False)
+    assert accepting.buffered == 15
+    assert accepting.receive(version[15:]) == (version, b"", None, True)
+    assert accepting.receive(FRAMES[0]) == (FRAMES[0], b"", None, False)
+    assert accepting.buffered == 0
+
+
+def test_a_missing_library_breaks_a_connection(monkeypatch: pytest.MonkeyPatch):
+    """With what to install, and no other connection."""
+
+    def missing(*_: object, **__: object) -> None:
+        raise MissingLibrary("coincurve")
+
+    monkeypatch.setattr("lbcproxy.transport.frames.FrameTransport", missing)
+    received = AcceptingTransport(MAGIC).receive(b"x" * 64)
+    assert received.broken is not None
+    assert received.broken.cause is BreakCause.NO_LIBRARY
+    assert "needs coincurve: install lbcproxy with its extra bip324" in received.broken.detail
+    assert AcceptingTransport(MAGIC).receive(frame(MAGIC, "version", b"")).broken is None

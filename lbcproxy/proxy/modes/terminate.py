@@ -36,12 +36,14 @@ from lbcproxy.session import (
     End,
     EndCause,
     Entry,
+    LegTransport,
     Message,
     Session,
     SessionInfo,
 )
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 from lbcproxy.session.verdict import EntryVerdict
+from lbcproxy.transport.kind import Transport
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.envelope import unpack
 from lbcproxy.wire.messages.handshake import Version
@@ -68,7 +70,12 @@ class TerminatingSession:
         self.settings = settings
         self.runtime = runtime
         self._owner = owner
-        self.client = TerminatingLeg(self, Direction.TO_UPSTREAM, self._config())
+        self.client = TerminatingLeg(
+            self, Direction.TO_UPSTREAM, self._config(transport=settings.client_transport)
+        )
+        self._upstream_transport = LegTransport(
+            Transport.V2 if settings.upstream_transport is Transport.V2 else Transport.V1
+        )
         self.upstream: TerminatingLeg | None = None
         self._core = Session(number, settings.network, numbers=runtime.numbers, stream_above=None)
         self._bridge = TerminatingBridge(self, self._core)
@@ -85,7 +92,10 @@ class TerminatingSession:
     def held(self) -> int:
         """Bytes of messages that are incomplete, or that wait to be forwarded."""
         legs = [leg for leg in (self.client, self.upstream) if leg is not None]
-        own = sum(leg.core.receiver.buffered_bytes + leg.core.sender.outbox.size for leg in legs)
+        own = sum(
+            leg.core.receiver.buffered_bytes + leg.core.sender.outbox.size + leg.carrier_buffer
+            for leg in legs
+        )
         return own + self._bridge.held
 
     def reduce_memory(self) -> None:
@@ -226,7 +236,25 @@ class TerminatingSession:
             ),
             upstream_known=len(self.settings.upstreams) == 1,
         )
+        if self.settings.client_transport is Transport.V1:
+            self._report_transports()
         self._bridge.start(self._inspector.info)
+
+    def leg_agreed(self, leg: TerminatingLeg) -> None:
+        """Log the keys of a leg, and report how it carries messages.
+
+        The client's leg is reported before the upstream is connected, and again with its session
+        id, since the client's `version` comes before.
+        """
+        logged = leg.logged_secret
+        if logged is not None and self.runtime.log_key is not None:
+            self.runtime.log_key(logged)
+        if leg is self.upstream:
+            self._upstream_transport = leg.leg_transport
+        self._report_transports()
+
+    def _report_transports(self) -> None:
+        self._inspector.agreed(self.client.leg_transport, self._upstream_transport)
 
     # What the bridge calls.
 
@@ -246,9 +274,9 @@ class TerminatingSession:
         return self.upstream if leg is self.client else self.client
 
     def _dial(self, version: Version) -> None:
-        upstream = TerminatingLeg(
-            self, Direction.TO_CLIENT, self._config(**self._identity(version))
-        )
+        transport = self._upstream_transport.kind
+        config = self._config(transport=transport, **self._identity(version))
+        upstream = TerminatingLeg(self, Direction.TO_CLIENT, config)
         self.upstream = upstream
         self._dialler = self.runtime.dial(self.settings.upstreams)
         self._dialling = connect(self._dialler, upstream)
