@@ -59,9 +59,17 @@ GUARD = pytest.StashKey[Any]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, None, None]:
-    """Add options after all other plugins; options that exist already are used."""
+def pytest_load_initial_conftests(
+    parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    """Add options after all other plugins; options that exist already are used.
+
+    An option is looked for before it is added. The error for one that exists already depends on
+    pytest: ValueError since 9.2, argparse.ArgumentError before, and below 9.0 only when the command
+    line is read next, too late to catch it.
+    """
     yield
+    existing = parser.parse_known_args(args)
     group = parser.getgroup("lbcproxy", "lbcproxy: captures of peer-to-peer conversations")
     modes = ("none", "once", "new_episodes", "all", "rewrite")
     options: Mapping[str, dict[str, Any]] = {
@@ -84,10 +92,8 @@ def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, None
         },
     }
     for name, settings in options.items():
-        try:
+        if not hasattr(existing, name.removeprefix("--").replace("-", "_")):
             group.addoption(name, **settings)
-        except ValueError:
-            continue  # another plugin has it
 
 
 def pytest_configure(config: pytest.Config) -> None:
