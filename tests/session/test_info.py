@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from lbcproxy.session import End, EndCause, Lost, Session, SessionSummary
+from lbcproxy.session import End, EndCause, LegTransport, Lost, Session, SessionSummary
+from lbcproxy.transport.kind import Transport
 from tests.session.frames import DOWN, INFO, NETWORK, NOW, UP, verack, version
 
 
@@ -31,6 +32,13 @@ def test_a_session_is_ready_if_both_nodes_are():
         [(name, node)] = statistics.items()
         changed = msgspec.structs.replace(ready, **{name: node.not_ready()})
         assert not changed.is_ready
+
+
+def test_bytes_are_received_on_the_leg_of_the_node_that_sent_them():
+    """What a client sends is encrypted with the keys of its leg."""
+    client, upstream = LegTransport(Transport.V2, b"c"), LegTransport(Transport.V2, b"u")
+    info = msgspec.structs.replace(INFO, client_transport=client, upstream_transport=upstream)
+    assert (info.transport_from(UP), info.transport_from(DOWN)) == (client, upstream)
 
 
 @pytest.mark.parametrize("lost", [Lost(messages=1), Lost(size=1), Lost(packets=1)])

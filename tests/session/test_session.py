@@ -397,6 +397,16 @@ def test_a_gap_is_reported_and_reading_begins_again_after_it():
     assert second.error == f"5 bytes are missing from the capture, at byte {place:,} of the stream"
 
 
+def test_bytes_that_are_known_to_be_no_message_are_junk_with_the_reason_given():
+    """Such as some that cannot be decrypted: they are not searched for messages."""
+    core = session()
+    [before, after] = entries(core.junk(UP, ping(), "noise", NOW) + core.junk(UP, b"z", "more", 1))
+    assert (before.raw, before.message, before.error) == (ping(), None, "noise")
+    assert (after.raw, after.error, after.continued, after.time_ns) == (b"z", "more", True, 1)
+    assert core.junk(UP, b"", "noise", NOW) == []
+    assert core.client.bytes == core.client.junk_bytes == len(ping()) + 1
+
+
 def test_a_gap_inside_a_long_message_ends_it():
     """What comes after the hole is not its payload."""
     core = session(STREAM_ABOVE)
