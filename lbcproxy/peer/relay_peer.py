@@ -41,11 +41,12 @@ class RelayPeer(Connection):
 
     Args:
         owner: Is called with everything that happens on the connection.
+        side: What is known of the node, if this is not the first connection to it.
     """
 
-    def __init__(self, owner: PeerOwner) -> None:
+    def __init__(self, owner: PeerOwner, side: NodeState | None = None) -> None:
         super().__init__()
-        self.side = NodeState()
+        self.side = side or NodeState()
         """What is known of the node. The session fills it: a peer reads nothing by itself."""
         self._owner = owner
 

@@ -20,8 +20,19 @@ class PipelineHost(Protocol):
     def send(self, direction: Direction, data: bytes) -> None:
         """Send bytes in a direction."""
 
-    def send_deliveries(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        """Send what deliveries hold in a direction, in the form of the receiver's transport."""
+    def send_deliveries(
+        self, direction: Direction, deliveries: Sequence[Delivery], data: bytes | None
+    ) -> Sequence[Delivery]:
+        """Send what deliveries hold in a direction, in the form of the receiver's transport.
+
+        Args:
+            direction: Where to send it.
+            deliveries: What has been decided.
+            data: Their bytes, if they are already joined.
+
+        Returns:
+            The deliveries as they are to be reported: what cannot be sent is dropped.
+        """
 
     def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Report deliveries to the observers of the session."""

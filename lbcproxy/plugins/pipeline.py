@@ -268,13 +268,10 @@ class Pipeline:
             self.host.finish(direction)
 
     def _send(
-        self, direction: Direction, deliveries: Sequence[Delivery], sent: bytes | None = None
+        self, direction: Direction, deliveries: Sequence[Delivery], data: bytes | None = None
     ) -> None:
-        if sent is None:
-            self.host.send_deliveries(direction, deliveries)
-        else:
-            self.host.send(direction, sent)
-        self.host.notify_delivered(direction, deliveries)
+        reported = self.host.send_deliveries(direction, deliveries, data)
+        self.host.notify_delivered(direction, reported)
 
     def _hold_if_full(self, direction: Direction, queue: DeliveryQueue) -> None:
         """Stop reading while too much waits, and resume when half of it is gone."""

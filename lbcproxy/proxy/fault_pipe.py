@@ -30,8 +30,14 @@ class FaultOwner(Interface):
     """A session that has faults."""
 
     number: int
-    client: RelayPeer
-    upstream: RelayPeer
+
+    @property
+    def client(self) -> RelayPeer:
+        """The connection of the client."""
+
+    @property
+    def upstream(self) -> RelayPeer:
+        """The connection to the upstream."""
 
     def faults_moved(self) -> None:
         """Bytes were written, or the number that waits has changed."""

@@ -7,22 +7,39 @@ pipeline, which inspects them first and may hold, change or drop messages.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from lbcproxy.plugins.hooks import PluginChain
+from lbcproxy.plugins.hooks import Hooks, PluginChain
 from lbcproxy.plugins.pipeline import Pipeline
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.plugin_host import PipelineOwner, PluginHost, chain_for
 from lbcproxy.proxy.settings import RelaySettings, Runtime
-from lbcproxy.session import Direction, Session, SessionInfo
+from lbcproxy.proxy.untranslatable import Untranslatable
+from lbcproxy.session import Delivery, Direction, Session, SessionInfo
 
-__all__ = ["DirectForwarder", "Forwarder", "PluginForwarder", "Sender", "choose_forwarder"]
+__all__ = [
+    "DirectForwarder",
+    "Forwarder",
+    "PluginForwarder",
+    "Sender",
+    "choose_forwarder",
+    "translating",
+]
 
 
 class Sender(PipelineOwner, Protocol):
     """What a forwarder needs of its relay."""
 
     session: Session
+
+    def send_contents(self, direction: Direction, contents: Sequence[bytes]) -> None:
+        """Send packets with these contents over an encrypted leg."""
+
+    def send_deliveries(
+        self, direction: Direction, deliveries: Sequence[Delivery], data: bytes | None = None
+    ) -> Sequence[Delivery]:
+        """Send deliveries in the form of the receiver's leg; return what is to be reported."""
 
     def held_changed(self) -> None:
         """Tell the budget how much the session holds."""
@@ -40,6 +57,14 @@ class Forwarder(Protocol):
 
     def received(self, direction: Direction, data: bytes) -> None:
         """Forward bytes, or keep them for a decision."""
+
+    def received_packets(
+        self, direction: Direction, frames: Sequence[bytes], contents: Sequence[bytes]
+    ) -> None:
+        """Forward messages of an encrypted leg, given as frames and as contents of packets."""
+
+    def offer(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+        """Forward deliveries that have been read elsewhere."""
 
     def finished(self, direction: Direction) -> None:
         """End a direction on the other leg too, after what is still held."""
@@ -74,6 +99,18 @@ class DirectForwarder:
         self._relay.send_on(direction, data)
         self._inspector.received(direction, data)
 
+    def received_packets(
+        self, direction: Direction, frames: Sequence[bytes], contents: Sequence[bytes]
+    ) -> None:
+        """Forward packets, then have their frames inspected."""
+        self._relay.send_contents(direction, contents)
+        self._inspector.received(direction, b"".join(frames))
+
+    def offer(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+        """Forward deliveries, then have them reported."""
+        reported = self._relay.send_deliveries(direction, deliveries)
+        self._inspector.delivered(direction, reported)
+
     def finished(self, direction: Direction) -> None:
         """End a direction on the other leg too."""
         self._relay.finish_on(direction)
@@ -102,8 +139,10 @@ class PluginForwarder:
         pipeline: Pipeline,
         inspector: Inspector,
         runtime: Runtime,
+        last: Sequence[Hooks] = (),
     ) -> None:
         self._relay = relay
+        self._last = last  # hooks after all that can be configured
         self._host = host
         self._pipeline = pipeline
         self._inspector = inspector
@@ -124,6 +163,19 @@ class PluginForwarder:
         self._host.receive(self._pipeline, direction, data, self._inspector.lost)
         self._relay.held_changed()
 
+    def received_packets(
+        self, direction: Direction, frames: Sequence[bytes], contents: Sequence[bytes]
+    ) -> None:
+        """Have messages go through the plugins."""
+        self.received(direction, b"".join(frames))
+
+    def offer(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
+        """Have deliveries go through the plugins."""
+        for each in deliveries:
+            self._pipeline.offer(direction, each)
+        self._pipeline.check_handshake()
+        self._relay.held_changed()
+
     def finished(self, direction: Direction) -> None:
         """End a direction on the other leg too, once the plugins have decided all of it."""
         if direction not in self._finished:
@@ -133,7 +185,13 @@ class PluginForwarder:
     def change(self, settings: RelaySettings) -> None:
         """Use the plugins and faults of other settings; those that stay keep what they remember."""
         chain = chain_for(self._relay.number, settings, self._runtime, self._pipeline.chain)
+        chain.plugins.extend(self._last)
         self._pipeline.change(chain)
+
+    def add_last(self, hooks: Hooks) -> None:
+        """Have messages go through more hooks after all others, also after a change."""
+        self._last = (*self._last, hooks)
+        self._pipeline.change(PluginChain([*self._pipeline.chain.plugins, hooks]))
 
     def reduce_memory(self) -> None:
         """Hold no incomplete message any longer; it passes unread."""
@@ -155,11 +213,37 @@ def choose_forwarder(
     inspector: Inspector,
     settings: RelaySettings,
     runtime: Runtime,
+    last: Sequence[Hooks] = (),
 ) -> Forwarder:
     """Return how a relay forwards bytes: through plugins, if its chain has any."""
     plugins = settings.plugins
-    host = PluginHost(relay, runtime.clock, runtime.now, plugins.limit)
+    host = PluginHost(
+        relay, runtime.clock, runtime.now, plugins.limit, send_deliveries=relay.send_deliveries
+    )
     pipeline = host.pipeline(relay.session, chain, plugins.policy)
     if pipeline is None:
         return DirectForwarder(relay, inspector)
-    return PluginForwarder(relay, host, pipeline, inspector, runtime)
+    return PluginForwarder(relay, host, pipeline, inspector, runtime, last)
+
+
+def translating(
+    relay: Sender,
+    forwarder: Forwarder,
+    to_encrypted: Direction,
+    inspector: Inspector,
+    settings: RelaySettings,
+    runtime: Runtime,
+) -> Forwarder:
+    """Return the forwarder of a session of which one leg is encrypted.
+
+    Each message passes by itself, so that one that the other leg cannot carry can be dropped.
+    """
+    hooks = Hooks("transport", Untranslatable(to_encrypted))
+    if isinstance(forwarder, PluginForwarder):
+        forwarder.add_last(hooks)
+        return forwarder
+    chain = PluginChain([hooks])
+    made = choose_forwarder(relay, chain, inspector, settings, runtime, last=(hooks,))
+    relay.session.set_buffered_commands(None)
+    made.start(inspector.info)
+    return made

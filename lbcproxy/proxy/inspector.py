@@ -24,6 +24,7 @@ from lbcproxy.session import (
     LegTransport,
     Lost,
     Observer,
+    PacketForm,
     Session,
     SessionInfo,
     SessionSummary,
@@ -42,6 +43,7 @@ from lbcproxy.session.events import (
 )
 from lbcproxy.session.observer import SessionObservers
 from lbcproxy.session.safe_reader import SafeReader
+from lbcproxy.transport.kind import Transport
 
 __all__ = ["Inspector"]
 
@@ -111,13 +113,15 @@ class Inspector:
         self._info = info
         self._deferred.run_all()
         self._pending.append(SessionStarted(info, self._now()))
+        if self._session.is_unread:
+            self._agreed_opaque()
         if upstream_known:
             self._release_pending()
 
     def connected(self, local: Endpoint, upstream: Endpoint) -> None:
-        """Notify that the upstream leg is connected, from `local` to `upstream`."""
+        """Notify that the upstream leg is connected, from `local` to `upstream`; once."""
         self._deferred.run_all()
-        if self._info is not None:
+        if self._info is not None and self._info.local is None:
             self._info = msgspec.structs.replace(self._info, local=local, upstream=upstream)
             self._release_pending()
             self._notify(UpstreamConnected(self._info, self._now()))
@@ -135,6 +139,40 @@ class Inspector:
     def received(self, direction: Direction, data: bytes) -> None:
         """Have bytes inspected, and notify what they complete."""
         self._deferred.add(partial(self._receive, direction, data, self._now()), len(data))
+
+    def agreed(self, client: LegTransport, upstream: LegTransport) -> None:
+        """Notify that the transports of both legs are known, and that not both are v1."""
+        self._deferred.run_all()
+        if self._info is not None:
+            self._info = msgspec.structs.replace(
+                self._info, client_transport=client, upstream_transport=upstream
+            )
+            self._notify(TransportsAgreed(self._info, self._now()))
+
+    def read_packet(
+        self, direction: Direction, frame: bytes, form: PacketForm, contents: bytes
+    ) -> list[Delivery]:
+        """Return what the message of an encrypted packet completes, which is not notified yet."""
+        self._deferred.run_all()
+        return self._reader.receive_packet(direction, frame, self._now(), form, contents)
+
+    def read_untyped(self, direction: Direction, contents: bytes, why: str) -> list[Delivery]:
+        """Return the same for the contents of a packet that are no message."""
+        self._deferred.run_all()
+        deliveries = self._session.junk(direction, contents, why, self._now())
+        return [Delivery(each.raw, each.entries, packet=contents) for each in deliveries]
+
+    def junk(self, direction: Direction, raw: bytes, why: str) -> None:
+        """Notify bytes that are not read and not forwarded."""
+        self._deferred.run_all()
+        now = self._now()
+        self._inspect(direction, partial(self._session.junk, direction, raw, why, now), now, raw)
+
+    def pass_unread(self, why: str) -> None:
+        """Read nothing from now on, and notify that both legs are opaque."""
+        self._deferred.run_all()
+        self._session.pass_unread(why)
+        self._agreed_opaque()
 
     def catch_up(self) -> None:
         """Inspect everything that was received before."""
@@ -199,6 +237,10 @@ class Inspector:
         if self._notified is not None:
             self._notified.end(SessionEnded(summary, self._now()))
         self._info = None
+
+    def _agreed_opaque(self) -> None:
+        opaque = LegTransport(Transport.OPAQUE)
+        self.agreed(opaque, opaque)
 
     def _release_pending(self) -> None:
         """Notify what had to wait until the upstream was known."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from lbcproxy.endpoint import Endpoint
 
-__all__ = ["LoopGuard"]
+__all__ = ["GuardedConnections", "LoopGuard"]
 
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """What a connection to an unspecified address reaches."""
@@ -76,6 +76,31 @@ class LoopGuard:
                 return True
             holder = self._before.get(holder)
         return False
+
+
+class GuardedConnections:
+    """The connections of one session that a guard knows.
+
+    Args:
+        guard: Knows those of all sessions.
+        holder: The session.
+    """
+
+    def __init__(self, guard: LoopGuard, holder: GuardedSession) -> None:
+        self._guard = guard
+        self._holder = holder
+        self._known: dict[object, tuple[Endpoint, Endpoint, bool]] = {}
+
+    def add(self, peer: object, dialler: Endpoint, listener: Endpoint, *, dialled: bool) -> bool:
+        """Do what `LoopGuard.add` does, for the connection of a peer."""
+        self._known[peer] = dialler, listener, dialled
+        return self._guard.add(dialler, listener, self._holder, dialled=dialled)
+
+    def remove(self, peer: object) -> None:
+        """Forget the connection of a peer, if it is known."""
+        if peer in self._known:
+            dialler, listener, dialled = self._known.pop(peer)
+            self._guard.remove(dialler, listener, dialled=dialled)
 
 
 def _plain(end: Endpoint) -> Endpoint:

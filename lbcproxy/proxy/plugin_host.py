@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeAlias, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -26,6 +26,10 @@ from lbcproxy.session import Delivery, Direction, End, EndCause, Session
 __all__ = ["EscapedError", "PipelineOwner", "PluginHost", "chain_for"]
 
 T = TypeVar("T")
+SendDeliveries: TypeAlias = Callable[
+    [Direction, Sequence[Delivery], bytes | None], Sequence[Delivery]
+]
+"""See `PipelineHost.send_deliveries`."""
 LOG = Logger(namespace="lbcproxy.plugins", observer=LOG_FILTER)
 
 
@@ -146,6 +150,8 @@ class PluginHost:
         now: Returns the time of day in nanoseconds since 1970, UTC.
         limit: Seconds that a hook may wait.
         complain: Receives a description of what a plugin did wrong; by default it is logged.
+        send_deliveries: Sends deliveries, and returns them as they are to be reported; by default
+            their bytes are sent.
     """
 
     def __init__(
@@ -155,6 +161,7 @@ class PluginHost:
         now: Callable[[], int],
         limit: float,
         complain: Callable[[str], object] | None = None,
+        send_deliveries: SendDeliveries | None = None,
     ) -> None:
         self._runs = runs
         self._clock = clock
@@ -165,6 +172,7 @@ class PluginHost:
         self._over = False
         self.now = now
         self.send = runs.send_on
+        self.send_deliveries = send_deliveries or self._send_bytes
         self.notify_delivered = runs.notify_delivered
         self.finish = runs.finish_on
         self.close = runs.stop
@@ -185,10 +193,6 @@ class PluginHost:
             LOG.failure("session {number}: plugins cannot be run", number=self._runs.number)
             lost(len(data))
             self.close(End(EndCause.FAILURE, detail="a defect in what runs plugins"))
-
-    def send_deliveries(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        """Send what deliveries hold; an encrypted session does it in another way."""
-        self.send(direction, bytes_to_send(deliveries))
 
     def stop(self) -> None:
         """Cancel all timers and hooks: the session is over."""
@@ -250,6 +254,12 @@ class PluginHost:
             cause = error.error if isinstance(error, EscapedError) else error
             words = f"{words} [{describe_error(cause)}]"
         self._complain(words)
+
+    def _send_bytes(
+        self, direction: Direction, deliveries: Sequence[Delivery], data: bytes | None
+    ) -> Sequence[Delivery]:
+        self.send(direction, bytes_to_send(deliveries) if data is None else data)
+        return deliveries
 
     def _log(self, words: str) -> None:
         LOG.warn("[#{session}] {words}", session=self._runs.number, words=words)

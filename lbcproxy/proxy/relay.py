@@ -1,41 +1,35 @@
 """A relay: one session of the proxy, which joins a client's connection to one to the upstream.
 
-It does three things, and everything that a session does to sockets is here:
-
-- It connects: it dials the upstream. What the client sends in the meantime is kept (early data).
-- It forwards: bytes from one leg go to the forwarder (`forwarding.py`), which calls `send_on` with
-  what to write to the other leg. Reading stops while the other side cannot take more.
+- It connects: it dials the upstream. What the client sends in the meantime is kept.
+- It forwards: bytes from one leg go to the forwarder (`forwarding.py`), those of encrypted legs as
+  frames (`leg_transports.py`); what comes back from there is written to the other leg. The
+  inspector reads what passes and notifies the observers, such as the recorder.
 - It closes: as one leg ends (in order, half-closed, reset), so does the other, after everything
   that was received before has been sent.
-
-The inspector reads what passes and notifies the observers, such as the recorder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import Fault, StreamEnd
 from lbcproxy.peer import RelayPeer
-from lbcproxy.peer.dial import CONNECT_ERRORS, connect
-from lbcproxy.peer.log import LOG_FILTER
+from lbcproxy.plugins.delivery_queue import bytes_to_send
 from lbcproxy.proxy.connector import unreachable
 from lbcproxy.proxy.deadlines import Deadlines, silence
-from lbcproxy.proxy.early_data import EarlyData
-from lbcproxy.proxy.fault_pipe import FaultPipes
-from lbcproxy.proxy.forwarding import choose_forwarder
+from lbcproxy.proxy.forwarding import Forwarder, choose_forwarder, translating
 from lbcproxy.proxy.graceful_close import GracefulClose
 from lbcproxy.proxy.inspector import Inspector
+from lbcproxy.proxy.leg_transports import LegTransports, legs_of
+from lbcproxy.proxy.loop_guard import GuardedConnections
 from lbcproxy.proxy.plugin_host import chain_for
 from lbcproxy.proxy.settings import Answer, RelaySettings, Runtime, SessionOwner, no_answer
+from lbcproxy.proxy.upstream_dial import UpstreamDial
+from lbcproxy.proxy.wires import Wires
 from lbcproxy.session import Delivery, Direction, End, EndCause, Session, SessionInfo
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 
@@ -50,12 +44,9 @@ class Relay:
         settings: What the operator decided.
         runtime: What the session uses while it runs: clock, observers, budget.
         owner: Is told when the session has ended.
-        answer: Returns what to send the client when dialling is over, such as a SOCKS reply, from
-            our address on the upstream leg or from the error. It is not part of the traffic.
+        answer: Returns what to send the client when dialling is over, such as a SOCKS reply.
         reached: The address that the client thinks it connected to, if that is not where we listen.
     """
-
-    log = Logger(observer=LOG_FILTER)
 
     def __init__(
         self,
@@ -71,10 +62,10 @@ class Relay:
         self._settings = settings
         self._runtime = runtime
         self._owner = owner
-        self._answer = answer
         self._reached = reached
-        self.client = RelayPeer(self)
-        self.upstream = RelayPeer(self)
+        self._wires = Wires(self, settings, runtime)
+        self._pipes = self._wires.pipes
+        self.hold, self.is_full = self._wires.hold, self._wires.is_full
         chain = chain_for(number, settings, runtime)
         self.session = Session(
             number,
@@ -88,29 +79,39 @@ class Relay:
         self._inspector = Inspector(
             self.session, runtime.observers, runtime.now, runtime.inspections, self.held_changed
         )
-        self._forwarder = choose_forwarder(self, chain, self._inspector, settings, runtime)
-        self._pipes = FaultPipes(self, runtime.clock, settings.seed, settings.faults)
-        self._early = EarlyData()
+        self.notify_delivered = self._inspector.delivered
+        self.forwarder = choose_forwarder(self, chain, self._inspector, settings, runtime)
+        self._transports = legs_of(self, settings, runtime, self._inspector, self._wires)
+        self._incoming: Forwarder | LegTransports = self._transports or self.forwarder
         self._budgeted = 0  # bytes that the budget knows of
         self._half_closed: Deadlines | None = None
-        self._dial = runtime.dial(settings.upstreams)
-        self._dialling: Deferred[Any] | None = None
+        self._dial = UpstreamDial(self, settings, runtime, answer)
         self._finished: set[Direction] = set()
-        self._closed: set[RelayPeer] = set()
-        self._registered: dict[RelayPeer, tuple[Endpoint, ...]] = {}
+        self._connections = GuardedConnections(runtime.loop_guard, self)
         self._was_reset = self._stopped = False
         self._closing = GracefulClose(runtime.clock)
         self._deadlines = Deadlines(
             runtime.clock,
             handshake=settings.handshake_timeout,
             idle=settings.idle_timeout,
-            end=partial(self._end, EndCause.TIMEOUT),
+            end=lambda detail: self.stop(End(EndCause.TIMEOUT, detail=detail)),
         )
+
+    @property
+    def client(self) -> RelayPeer:
+        """The connection of the client."""
+        return self._wires.client
+
+    @property
+    def upstream(self) -> RelayPeer:
+        """The connection to the upstream."""
+        return self._wires.upstream
 
     @property
     def held(self) -> int:
         """Bytes in memory: incomplete messages, early data, what plugins and faults hold."""
-        waiting = self._early.size + self._forwarder.held + self._pipes.held
+        of_transports = 0 if self._transports is None else self._transports.held
+        waiting = self._wires.held + of_transports + self.forwarder.held
         return self.session.buffered_bytes + waiting
 
     def held_changed(self) -> None:
@@ -122,29 +123,26 @@ class Relay:
 
     def reduce_memory(self) -> None:
         """Release incomplete messages unread; end the session if that does not help."""
-        self._forwarder.reduce_memory()
-        if self._early.take():
-            self._end(EndCause.LIMIT, "too much waits for the upstream, for all sessions together")
+        self.forwarder.reduce_memory()
+        if self._wires.early.take():
+            self.stop(_out_of_memory("for the upstream"))
+        elif self._transports is not None and self._transports.held:
+            self.stop(_out_of_memory("in packets"))
         elif self._pipes.held:
-            self._end(EndCause.LIMIT, "too much waits in faults, for all sessions together")
+            self.stop(_out_of_memory("in faults"))
 
     def plugins_changed(self) -> None:
         """Use the plugins as their files are now."""
-        self._forwarder.change(self._settings)
+        self.forwarder.change(self._settings)
 
     def stop(self, end: End = STOPPED) -> None:
         """End the session: send what has been received, then close both legs."""
         self._inspector.ending(end)
         self._stopped = True
-        if self._dialling is not None:
-            self._dialling.cancel()
+        self._dial.cancel()
         self._pipes.release()
         for peer in (self.client, self.upstream):
             self._closing.close(peer, self._settings.stop_linger)
-
-    def _end(self, cause: EndCause, detail: str) -> None:
-        """End the session in order, for a reason of our own."""
-        self.stop(End(cause, detail=detail))
 
     def abort(self) -> None:
         """End the session at once."""
@@ -152,8 +150,7 @@ class Relay:
         self._was_reset = True
         self._record_unsent()
         self._pipes.stop()
-        if self._dialling is not None:
-            self._dialling.cancel()
+        self._dial.cancel()
         self.client.abort()
         self.upstream.abort()
 
@@ -183,81 +180,71 @@ class Relay:
                 upstream_known=len(self._settings.upstreams) == 1,
             )
             reached = self._reached or peer.local_address
-            if not self._register(peer, peer.address, reached):
+            if not self._connections.add(peer, peer.address, reached, dialled=False):
                 return
-            self._forwarder.start(self._inspector.info)
+            self.forwarder.start(self._inspector.info)
             self._deadlines.start(self._is_ready)
-            self._dialling = connect(self._dial, self.upstream)
-            self._dialling.addCallbacks(self._joined, self._not_joined)
+            self._dial.start(self.upstream)
 
     def peer_received(self, peer: RelayPeer, data: bytes) -> None:
-        """Give bytes that arrived on a leg to the forwarder."""
-        direction = self._direction(peer)
-        other = self._other(peer)
-        if other in self._closed:
+        """Give bytes that arrived on a leg to the forwarder, as frames."""
+        direction = self._wires.direction(peer)
+        if self._wires.is_replaced(peer) or self._wires.other(peer) in self._wires.closed:
             return  # nobody will ever get it
         self._deadlines.alive()
         if self._half_closed is not None:
             self._half_closed.alive()
-        self._forwarder.received(direction, data)
+        self._incoming.received(direction, data)
 
     def peer_finished(self, peer: RelayPeer) -> None:
         """End the direction on the other leg too, after what plugins still hold."""
-        self._forwarder.finished(self._direction(peer))
+        if not self._wires.is_replaced(peer):
+            self._incoming.finished(self._wires.direction(peer))
 
     # Calls from the forwarder (`Sender`).
 
     def send_on(self, direction: Direction, data: bytes) -> None:
-        """Write bytes to the receiver, or keep them until the upstream is connected."""
-        receiver = self._receiver(direction)
-        if receiver.is_open:
-            self._pipes.to(receiver).write(data)
-        elif receiver not in self._closed:  # the upstream, which is still being dialled
-            self._early.add(data)
-            self.held_changed()
-            if self._early.is_full:
-                self.client.pause("upstream")
+        """Write frames to the receiver, or keep them until the upstream is connected."""
+        if self._transports is not None and self._transports.encrypts(direction):
+            self._transports.send_frames(direction, data)
+        else:
+            self._wires.write(direction, data)
 
-    def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        """Tell the observers what the plugins decided about messages."""
-        self._inspector.delivered(direction, deliveries)
-
-    def hold(self, direction: Direction, held: bool) -> None:
-        """Stop reading from the sender of a direction, or continue."""
-        sender = self._other(self._receiver(direction))
-        (sender.pause if held else sender.resume)("plugins")
-
-    def is_full(self, direction: Direction) -> bool:
-        """Whether the receiver of a direction reads less than is sent."""
-        return self._receiver(direction).full
+    def send_contents(self, direction: Direction, contents: Sequence[bytes]) -> None:
+        """Send packets with these contents over an encrypted leg."""
+        assert self._transports is not None
+        self._transports.send_contents(direction, contents)
 
     def finish_on(self, direction: Direction) -> None:
         """End a direction on the other leg too."""
         if direction in self._finished:
             return
-        peer = self._other(self._receiver(direction))
+        peer = self._wires.other(self._wires.receiver(direction))
         self._finished.add(direction)
-        if self._dialling is None:  # otherwise the upstream may yet turn out to be unreachable
+        if not self._dial.is_dialling:  # otherwise the upstream may yet turn out to be unreachable
             self._inspector.ending(End(EndCause.CLOSED, direction))
         self._inspector.finished(direction)
-        if peer in self._closed:
-            self._close_after_faults(self._other(peer))
+        if peer in self._wires.closed:
+            self._close_after_faults(self._wires.other(peer))
         if len(self._finished) == len(Direction):
             for each in (self.client, self.upstream):
                 self._close_after_faults(each)
         else:
-            self._pipes.after(self._other(peer), self._other(peer).finish)
+            self._pipes.after(self._wires.other(peer), self._wires.other(peer).finish)
             # A node that has been disconnected cannot keep the session open by staying silent.
             self._half_closed = silence(self._runtime.clock, self._settings.linger, self.stop)
 
     def peer_closed(self, peer: RelayPeer, *, reset: bool) -> None:
         """Close the other leg in the same way."""
-        self._closed.add(peer)
+        self._connections.remove(peer)
+        if self._wires.is_replaced(peer):
+            return
+        transports = self._transports if peer is self.upstream else None
+        if transports is not None and transports.upstream_closed():
+            return
+        self._wires.closed.add(peer)
         self._pipes.forget(peer)
-        if peer in self._registered:
-            dialler, listener = self._registered.pop(peer)
-            self._runtime.loop_guard.remove(dialler, listener, dialled=peer is self.upstream)
-        direction, other = self._direction(peer), self._other(peer)
+        direction, other = self._wires.direction(peer), self._wires.other(peer)
         if reset and not peer.aborted and not self._was_reset:
             self._was_reset = True
             self._inspector.ending(End(EndCause.RESET, direction))
@@ -270,13 +257,12 @@ class Relay:
             self.peer_finished(peer)
             if direction in self._finished:  # otherwise plugins still hold something
                 self._close_after_faults(other)
-        if self._dialling is not None:
-            self._dialling.cancel()
+        self._dial.cancel()
         self._end_if_closed()
 
     def peer_full(self, peer: RelayPeer) -> None:
         """Stop reading from the other side: this one cannot take more."""
-        self._other(peer).pause("full")
+        self._wires.other(peer).pause("full")
 
     def peer_drained(self, peer: RelayPeer) -> None:
         """Continue reading; or reset, if this was all that the other side sent before its reset."""
@@ -284,7 +270,7 @@ class Relay:
             peer.abort()
         self._pipes.go_on(peer)
         if not peer.full:
-            self._other(peer).resume("full")
+            self._wires.other(peer).resume("full")
 
     # Faults.
 
@@ -308,44 +294,39 @@ class Relay:
             self._closing.close(target, self._settings.linger)
         elif not self._was_reset:
             self._was_reset = True
-            self._inspector.reset(self._direction(self._other(target)))
+            self._inspector.reset(self._wires.direction(self._wires.other(target)))
             self.client.abort()
             self.upstream.abort()
 
-    # Dialling.
+    # Calls from the dial (`DialOwner`).
 
-    def _joined(self, _peer: RelayPeer) -> None:
+    def upstream_joined(self) -> None:
         """Send the early data, and continue reading."""
-        self._dialling = None
-        self._inspector.connected(self.upstream.local_address, self._dial.leads_to)
-        if not self._register(self.upstream, self.upstream.local_address, self.upstream.address):
+        if self._transports is None or self._transports.is_answered:
+            self.upstream_answered()
+        local = self.upstream.local_address
+        if not self._connections.add(self.upstream, local, self.upstream.address, dialled=True):
             return
-        if answer := self._answer(self.upstream.local_address):
+        if answer := self._dial.answer(local):
             self.client.write(answer)
-        self._pipes.begin()
-        for data in self._early.take():
-            self._pipes.to(self.upstream).write(data)
-        self.held_changed()
-        self.client.resume("upstream")
+        self._wires.upstream_joined()
+        if self._transports is not None:
+            self._transports.joined()
         if Direction.TO_UPSTREAM in self._finished:
             self._inspector.ending(End(EndCause.CLOSED, Direction.TO_UPSTREAM))
             self._pipes.after(self.upstream, self.upstream.finish)
 
-    def _not_joined(self, failure: Failure) -> None:
+    def upstream_unreachable(self, error: BaseException) -> None:
         """End the client's leg: with a reset, unless something else has ended it."""
-        self._dialling = None
-        self._closed.add(self.upstream)
-        if not failure.check(*CONNECT_ERRORS):
-            self.log.failure("session {number}: cannot dial", failure, number=self.number)
-        assert failure.value is not None
-        if self.client in self._closed:
+        self._wires.closed.add(self.upstream)
+        if self.client in self._wires.closed:
             self._inspector.ending(End(EndCause.CLOSED, Direction.TO_UPSTREAM))
         elif not self._was_reset:
-            self._inspector.ending(unreachable(failure.value))
+            self._inspector.ending(unreachable(error))
             if not self._stopped:
                 self._was_reset = True
                 self._inspector.reset(Direction.TO_CLIENT)
-            answer = self._answer(failure.value)
+            answer = self._dial.answer(error)
             self.client.write(answer)
             if answer or self._stopped:
                 self._closing.close(self.client, self._settings.stop_linger)
@@ -353,32 +334,56 @@ class Relay:
                 self.client.abort()
         self._end_if_closed()
 
-    def _register(self, peer: RelayPeer, *ends: Endpoint) -> bool:
-        """Register a connection; return False if it leads from this process back to itself."""
-        dialler, listener = self._registered[peer] = ends
-        known = self._runtime.loop_guard
-        return known.add(dialler, listener, self, dialled=peer is self.upstream)
+    # Calls from the transports (`TransportHost`).
+
+    def use_plain(self) -> None:
+        """Give bytes of both legs directly to the forwarder from now on."""
+        self._transports, self._incoming = None, self.forwarder
+
+    def translate(self, to_encrypted: Direction) -> None:
+        """Have each message pass one by one: only one leg is encrypted."""
+        self.forwarder = translating(
+            self, self.forwarder, to_encrypted, self._inspector, self._settings, self._runtime
+        )
+
+    def send_deliveries(
+        self, direction: Direction, deliveries: Sequence[Delivery], data: bytes | None = None
+    ) -> Sequence[Delivery]:
+        """Send deliveries in the form of the receiver's leg; return what is to be reported."""
+        if self._transports is not None and self._transports.encrypts(direction):
+            return self._transports.send(direction, deliveries)
+        self._wires.write(direction, bytes_to_send(deliveries) if data is None else data)
+        return deliveries
+
+    def upstream_answered(self) -> None:
+        """Report that the upstream is connected, once it is known to speak what it was sent."""
+        if self._dial.local is not None:
+            self._inspector.connected(self._dial.local, self._dial.leads_to)
+
+    def redial(self) -> None:
+        """Connect to the upstream again: it does not speak v2."""
+        self._dial.again(self._wires.replace_upstream())
 
     # Closing.
 
     def _close_after_faults(self, peer: RelayPeer) -> None:
-        """Close in order, after what waits in faults has been sent."""
         self._pipes.after(peer, partial(self._closing.close, peer, self._settings.linger))
 
     def _record_unsent(self) -> None:
-        """Record what will not be sent any more."""
-        self._forwarder.cut()
+        self.forwarder.cut()
         self._inspector.cut()
 
     def _end_if_closed(self) -> None:
-        if self.client not in self._closed or not self._inspector.running:
+        if self.client not in self._wires.closed or not self._inspector.running:
             return
-        if self.upstream not in self._closed and self.upstream.is_open:
+        if self.upstream not in self._wires.closed and self.upstream.is_open:
             return
         self._closing.stop()
         self._deadlines.stop()
+        if self._transports is not None:
+            self._transports.stop()
         self._record_unsent()
-        self._forwarder.end(self._inspector.why)
+        self.forwarder.end(self._inspector.why)
         self._pipes.stop()
         if self._half_closed is not None:
             self._half_closed.stop()
@@ -390,11 +395,6 @@ class Relay:
         self._inspector.catch_up()
         return self.session.is_ready
 
-    def _direction(self, peer: RelayPeer) -> Direction:
-        return Direction.TO_UPSTREAM if peer is self.client else Direction.TO_CLIENT
 
-    def _receiver(self, direction: Direction) -> RelayPeer:
-        return self.upstream if direction is Direction.TO_UPSTREAM else self.client
-
-    def _other(self, peer: RelayPeer) -> RelayPeer:
-        return self.upstream if peer is self.client else self.client
+def _out_of_memory(where: str) -> End:
+    return End(EndCause.LIMIT, detail=f"too much waits {where}, for all sessions together")

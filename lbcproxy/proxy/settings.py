@@ -133,7 +133,8 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Answer = Callable[[Endpoint | BaseException], bytes]
-"""Returns what to send a client when dialling is over, from our address or the error."""
+"""Returns what to send a client when dialling is over, from our address on the upstream leg or from
+the error. It is not part of the traffic."""
 
 
 def no_answer(_: Endpoint | BaseException) -> bytes:

@@ -120,6 +120,11 @@ class Session:
         return self.client.protocol_version
 
     @property
+    def is_unread(self) -> bool:
+        """Whether nothing is read; see `pass_unread`."""
+        return bool(self._readers[Direction.TO_UPSTREAM].unread_reason)
+
+    @property
     def missing(self) -> int:
         """Bytes that a capture lacks, of both directions; gaps of unknown size do not count."""
         return sum(reader.missing for reader in self._readers.values())
@@ -201,6 +206,11 @@ class Session:
     def junk(self, direction: Direction, raw: bytes, why: str, time_ns: int) -> list[Delivery]:
         """Return bytes that are known to be no message, such as some that cannot be decrypted."""
         return self._readers[direction].junk(raw, why, time_ns)
+
+    def pass_unread(self, why: str) -> None:
+        """Read nothing from now on: all bytes are reported as no message, for a reason."""
+        for reader in self._readers.values():
+            reader.unread_reason = why
 
     def salvage(
         self, direction: Direction, data: bytes, time_ns: int, error: Exception

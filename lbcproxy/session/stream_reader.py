@@ -111,6 +111,8 @@ class StreamReader:
         """Bytes that the capture lacks; gaps of unknown size do not count."""
         self.failed = False
         """Whether reading has failed."""
+        self.unread_reason = ""
+        """Why nothing is read, if nothing is."""
         self._new_framer = framer
         self._message_seen = message_seen
         self._long: FrameStart | None = None
@@ -132,6 +134,8 @@ class StreamReader:
         self.sender.bytes += len(data)
         if self.failed:
             return self._unread(data, time_ns, defect)
+        if self.unread_reason:
+            return [self._deliver_junk(Junk(data, self.unread_reason), time_ns)]
         self._expected = self.framer.buffered + len(data)
         return self._deliver_all(self.framer.feed(data), time_ns)
 

@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from lbcproxy.wire.envelope import HEADER_SIZE, frame
 
-__all__ = ["MAX_CONTENTS", "SHORT_IDS", "V2Message", "contents_of", "parse_contents"]
+__all__ = [
+    "MAX_CONTENTS",
+    "SHORT_IDS",
+    "V2Message",
+    "contents_of",
+    "is_unknown_type",
+    "is_usual",
+    "parse_contents",
+]
 
 MAX_CONTENTS = 2**24 - 1
 """Bytes of contents that the format allows; nodes allow about four million."""
@@ -33,6 +41,7 @@ _IDS = {command: number for number, command in SHORT_IDS.items()}
 _UNKNOWN = "v2-id-"
 """An unknown short type is shown as a command with this name and the number."""
 _LONG_SIZE = 13
+_SHORT_TYPES = frozenset(bytes((number,)) for number in SHORT_IDS)
 
 
 class V2Message(NamedTuple):
@@ -67,6 +76,21 @@ def parse_contents(contents: bytes) -> V2Message | None:
     return V2Message(contents[1:_LONG_SIZE], contents[_LONG_SIZE:], None)
 
 
+def is_unknown_type(command: str) -> bool:
+    """Whether a command stands for a short type that is unknown, so that no v1 frame can say it."""
+    return command.startswith(_UNKNOWN) and _unknown_id(command) is not None
+
+
+def is_usual(contents: bytes) -> bool:
+    """Whether the v1 frame of contents determines them: a known short type, or none exists."""
+    if not contents or contents[0]:
+        return contents[:1] in _SHORT_TYPES
+    if len(contents) < _LONG_SIZE:
+        return False
+    command = contents[1:_LONG_SIZE].rstrip(b"\0").decode("latin-1")
+    return command not in _IDS and not is_unknown_type(command)
+
+
 def contents_of(raw_frame: bytes, *, short: bool = True) -> bytes:
     """Return the contents of a packet for the message in a v1 frame.
 
@@ -77,7 +101,7 @@ def contents_of(raw_frame: bytes, *, short: bool = True) -> bytes:
     raw_command, payload = raw_frame[4:16], raw_frame[HEADER_SIZE:]
     command = raw_command.rstrip(b"\0").decode("latin-1")
     short_id = _IDS.get(command) if short else None
-    if short_id is None and command.startswith(_UNKNOWN):
+    if short_id is None and is_unknown_type(command):
         short_id = _unknown_id(command)
     if short_id is not None:
         return bytes((short_id,)) + payload

@@ -40,8 +40,11 @@ class RecordingHost:
     def send(self, direction: Direction, data: bytes) -> None:
         self.calls.append(("send", direction, data))
 
-    def send_deliveries(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
-        self.send(direction, bytes_to_send(deliveries))
+    def send_deliveries(
+        self, direction: Direction, deliveries: Sequence[Delivery], data: bytes | None
+    ) -> Sequence[Delivery]:
+        self.send(direction, bytes_to_send(deliveries) if data is None else data)
+        return deliveries
 
     def notify_delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         self.calls.append(("notify_delivered", direction, *deliveries))

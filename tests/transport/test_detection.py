@@ -34,6 +34,20 @@ def test_one_other_byte_is_v2(index: int):
         assert detect(bytes(data[: index + 1]), MAGIC) is Detected.V2
 
 
+@pytest.mark.parametrize("command", [b"ping", b"tx", b"abcdefghijkl"])
+def test_any_command_after_the_magic_is_v1(command: bytes):
+    """A node that begins with the wrong message is not taken for one that encrypts."""
+    start = MAGIC + command.ljust(12, b"\0")
+    assert detect(start, MAGIC) is Detected.V1
+    assert detect(start[:-1], MAGIC) is Detected.UNDECIDED
+
+
+@pytest.mark.parametrize("command", [b"\0" * 12, b"ping\0\0\0\0\0\0\0x", b"pi ng\0\0\0\0\0\0\0"])
+def test_what_is_no_command_is_v2(command: bytes):
+    """As a key that begins with the magic by chance."""
+    assert detect(MAGIC + command, MAGIC) is Detected.V2
+
+
 @given(st.binary(max_size=20))
 def test_more_bytes_do_not_change_it(data: bytes):
     """Once it is decided."""

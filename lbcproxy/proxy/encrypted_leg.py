@@ -1,0 +1,93 @@
+"""Our end of an encrypted connection to one of the nodes of a session (BIP324)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+
+from lbcproxy.session import Decoy
+from lbcproxy.transport.events import TransportEvent, VersionReceived
+from lbcproxy.transport.key_log import LoggedSecret
+from lbcproxy.transport.v2 import V2Transport
+
+__all__ = ["EncryptedLeg"]
+
+_TAG_BIT = 0x01
+
+
+class EncryptedLeg:
+    """Encrypts what one node is sent, and decrypts what it sends.
+
+    Contents that are sent before the handshake allows it wait, in order.
+
+    Args:
+        magic: The four bytes of the network.
+        initiating: Whether we opened the connection.
+        write: Writes bytes to the node.
+    """
+
+    def __init__(self, magic: bytes, *, initiating: bool, write: Callable[[bytes], object]) -> None:
+        self._transport = V2Transport(magic, initiating=initiating)
+        self._write = write
+        self._is_open = False
+        self._waiting: list[bytes] = []
+        self._waiting_size = 0
+        self.session_id = b""
+        """What the node can compare, once the keys are agreed."""
+        self.is_finished = False
+        """Whether the node's version packet has come."""
+
+    @property
+    def logged_secret(self) -> LoggedSecret | None:
+        """What a key log has of this connection, once the keys are agreed."""
+        return self._transport.logged_secret
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait: of incomplete packets, and for the end of the handshake."""
+        return self._transport.buffered + self._waiting_size
+
+    def begin(self) -> None:
+        """Send our public key. Garbage may follow later."""
+        self._write(self._transport.public_key)
+
+    def receive(self, data: bytes) -> list[TransportEvent]:
+        """Return what bytes of the node complete."""
+        events = self._transport.receive(data)
+        if not self.is_finished:
+            self.is_finished = any(isinstance(each, VersionReceived) for each in events)
+        return events
+
+    def close(self) -> list[TransportEvent]:
+        """Return what the end of the node's bytes has cut off."""
+        return self._transport.close()
+
+    def end_garbage(self, size: int) -> None:
+        """Send so many bytes of garbage, and their end."""
+        garbage = self._transport.garbage(secrets.token_bytes(size))
+        self._write(garbage + self._transport.terminator())
+
+    def send_version(self) -> None:
+        """Send the version packet, which is empty, and what has waited for it."""
+        self._is_open = True
+        waiting, self._waiting, self._waiting_size = self._waiting, [], 0
+        self._write(b"".join(map(self._transport.packet, (b"", *waiting))))
+
+    def send_decoy(self, decoy: Decoy) -> None:
+        """Send a packet that the node ignores."""
+        self._write(self._transport.packet(bytes(decoy.size), decoy=True))
+
+    def send(self, contents: Sequence[bytes]) -> None:
+        """Send a packet for each of these contents."""
+        if self._is_open:
+            self._write(b"".join(map(self._transport.packet, contents)))
+        else:
+            self._waiting += contents
+            self._waiting_size += sum(map(len, contents))
+
+    def send_damaged(self, contents: bytes) -> None:
+        """Send a packet whose tag is wrong, so that the node ends the connection."""
+        if self._is_open:
+            packet = bytearray(self._transport.packet(contents))
+            packet[-1] ^= _TAG_BIT
+            self._write(bytes(packet))

@@ -1,0 +1,392 @@
+"""What each leg of a session speaks, and how what comes over one leg is said on the other.
+
+It stands between the sockets of a relay and its forwarder, which knows only v1 frames:
+
+    node -- bytes --> LegTransports -- frames --> forwarder -- deliveries --> LegTransports --> node
+
+If both legs turn out to be v1, bytes go directly to the forwarder from then on.
+
+On encrypted legs (BIP324) the handshakes are ours. Our public keys are sent at once, since neither
+node would go on without them. After that each step of one node is repeated towards the other: the
+garbage has the same length, decoys have the same size, and contents of packets stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.logger import Logger
+
+from lbcproxy.clock import DelayedCall
+from lbcproxy.peer.log import LOG_FILTER
+from lbcproxy.proxy.inspector import Inspector
+from lbcproxy.proxy.packet_receiver import PacketOwner, PacketReceiver, report_broken
+from lbcproxy.proxy.packet_sender import PacketSender
+from lbcproxy.proxy.settings import RelaySettings, Runtime
+from lbcproxy.proxy.wires import Wires
+from lbcproxy.session import Delivery, Direction, End, EndCause, LegTransport
+from lbcproxy.transport.curve import MissingLibrary
+from lbcproxy.transport.detection import Detected, detect
+from lbcproxy.transport.events import Broken, KeysAgreed, PacketReceived, TransportEvent
+from lbcproxy.transport.kind import Transport
+
+if TYPE_CHECKING:
+    from lbcproxy.proxy.encrypted_leg import EncryptedLeg
+
+__all__ = ["HANDSHAKE_TIMEOUT", "SILENCE", "LegTransports", "TransportHost", "legs_of"]
+
+HANDSHAKE_TIMEOUT = 60.0
+"""Seconds in which both legs have to exchange their keys. Bitcoin Core has the same limit."""
+SILENCE = 5.0
+"""Seconds after which an upstream that does not answer our key is taken for one that speaks v1."""
+MAX_WAITING = 262_144
+"""Bytes of a leg that may wait for the other leg before the leg is not read any more."""
+_KEYS = "keys"
+"""Why a leg is not read."""
+EVENT_SIZE = 100
+UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
+LOG = Logger(namespace="lbcproxy.session", observer=LOG_FILTER)
+
+
+class TransportHost(PacketOwner, Protocol):
+    """The relay."""
+
+    number: int
+
+    def use_plain(self) -> None:
+        """Give bytes of both legs directly to the forwarder from now on."""
+
+    def translate(self, to_encrypted: Direction) -> None:
+        """Have each message pass one by one: only one leg is encrypted."""
+
+    def upstream_answered(self) -> None:
+        """The upstream speaks what it was sent."""
+
+    def redial(self) -> None:
+        """Connect to the upstream again: it does not speak v2."""
+
+    def held_changed(self) -> None:
+        """Tell the budget how much the session holds."""
+
+
+class LegTransports:
+    """The transports of the two legs of a session. Legs are named by what their node sends.
+
+    Args:
+        host: The relay.
+        settings: What the operator decided.
+        runtime: Clock and key log.
+        inspector: Reads and reports what passes.
+        wires: The connections.
+    """
+
+    def __init__(
+        self,
+        host: TransportHost,
+        settings: RelaySettings,
+        runtime: Runtime,
+        inspector: Inspector,
+        wires: Wires,
+    ) -> None:
+        self._host = host
+        self._wires = wires
+        self._magic = settings.network.magic
+        self._choice = {UP: settings.client_transport, DOWN: settings.upstream_transport}
+        self._runtime = runtime
+        self._inspector = inspector
+        self._kinds: dict[Direction, Transport] = {}
+        """What is known: of the client by what it began with, then of the upstream."""
+        self._legs: dict[Direction, EncryptedLeg] = {}
+        self._receivers: dict[Direction, PacketReceiver] = {}
+        self._senders: dict[Direction, PacketSender] = {}
+        self._waiting: dict[Direction, list[TransportEvent | bytes]] = {UP: [], DOWN: []}
+        self._waiting_size = {UP: 0, DOWN: 0}
+        self._ended: set[Direction] = set()
+        self._start = b""
+        self._is_joined = self._is_settled = False
+        self.is_answered = False
+        """Whether the upstream speaks what it is sent, as far as that can be known."""
+        self._timers: list[DelayedCall] = []
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait: of incomplete packets, and for the keys of the other leg."""
+        of_legs = sum(leg.buffered for leg in self._legs.values())
+        return of_legs + sum(self._waiting_size.values()) + len(self._start)
+
+    # What happens on the legs.
+
+    def joined(self) -> None:
+        """Begin with a connected upstream."""
+        self._is_joined = True
+        if DOWN in self._legs:
+            self._begin_upstream()
+
+    def received(self, direction: Direction, data: bytes) -> None:
+        """Accept bytes that a node has sent."""
+        if direction is UP and UP not in self._kinds:
+            self._start += data
+            self._detect()
+            return
+        if direction is DOWN:
+            self._hear_upstream()
+        leg = self._legs.get(direction)
+        if leg is not None:
+            self._handle(direction, leg.receive(data))
+        elif self._is_settled:
+            self._host.forwarder.received(direction, data)
+        else:
+            self._wait(direction, data, len(data))
+        self._host.held_changed()
+
+    def finished(self, direction: Direction) -> bool:
+        """Handle that a node sends nothing more; return False if that is no end of the session."""
+        if direction is UP and UP not in self._kinds:
+            self._decide_client(Transport.V1)
+        elif direction is DOWN and self.can_fall_back:
+            self._fall_back("it closed the connection")
+            return False
+        leg = self._legs.get(direction)
+        if leg is not None:
+            self._handle(direction, leg.close())
+        if self._is_settled or not self._waiting[direction]:
+            self._host.forwarder.finished(direction)
+        else:
+            self._ended.add(direction)
+        return True
+
+    def upstream_closed(self) -> bool:
+        """Handle that the upstream is gone; return whether it is being dialled again."""
+        if self.can_fall_back:
+            self._fall_back("it closed the connection")
+            return True
+        self._host.upstream_answered()  # it did not, but there was a connection to it
+        return False
+
+    @property
+    def can_fall_back(self) -> bool:
+        """Whether the upstream may be one that speaks v1: it has not answered our key."""
+        if self._inspector.end is not None or self.is_answered:
+            return False
+        return self._is_joined and self._choice[DOWN] is Transport.AUTO
+
+    def stop(self) -> None:
+        """Stop the timers: the session is over."""
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+
+    # What is sent.
+
+    def encrypts(self, direction: Direction) -> bool:
+        """Whether the receiver of a direction gets packets."""
+        return direction in self._senders
+
+    def send_contents(self, direction: Direction, contents: Sequence[bytes]) -> None:
+        """Send packets with these contents to the receiver of a direction, if that is encrypted."""
+        if direction in self._senders:
+            self._senders[direction].send_contents(contents)
+
+    def send_frames(self, direction: Direction, frames: bytes) -> None:
+        """Send whole frames to the receiver of a direction, whose leg is encrypted."""
+        self._senders[direction].send_frames(frames)
+
+    def send(self, direction: Direction, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Do the same with deliveries; return them as they are to be reported."""
+        return self._senders[direction].send(deliveries)
+
+    # Which transports there are.
+
+    def _detect(self) -> None:
+        try:
+            if self._choice[UP] is Transport.V1:
+                self._decide_client(Transport.V1)
+                return
+            detected = detect(self._start, self._magic)
+            if detected is Detected.V2:
+                self._decide_client(Transport.V2)
+            elif detected is not Detected.UNDECIDED and self._choice[UP] is Transport.V2:
+                detail = "the client does not encrypt, as client_transport demands"
+                self._host.stop(End(EndCause.PROTOCOL, UP, detail))
+            elif detected is not Detected.UNDECIDED:
+                self._decide_client(Transport.V1)
+        except MissingLibrary as error:
+            self._pass_unread(str(error))
+
+    def _decide_client(self, kind: Transport) -> None:
+        """Continue with what the client speaks, and with what the upstream is to be sent."""
+        chosen = self._choice[DOWN]
+        upstream = kind if chosen is Transport.AUTO else chosen
+        if Transport.V2 in (kind, upstream):
+            self._later(HANDSHAKE_TIMEOUT, self._handshake_overdue)
+        self._kinds = {UP: kind, DOWN: upstream}
+        for direction, of_leg in self._kinds.items():
+            if of_leg is Transport.V2:
+                self._legs[direction] = self._new_leg(direction)
+        if UP in self._legs:
+            self._legs[UP].begin()
+        if upstream is Transport.V1:
+            self._answered()
+        elif self._is_joined:
+            self._begin_upstream()
+        self._settle()
+        start, self._start = self._start, b""
+        if start:
+            self.received(UP, start)
+
+    def _new_leg(self, direction: Direction) -> EncryptedLeg:
+        from lbcproxy.proxy.encrypted_leg import EncryptedLeg  # it needs libraries for encryption
+
+        def write(data: bytes) -> None:
+            self._wires.write(direction.other, data)
+
+        return EncryptedLeg(self._magic, initiating=direction is DOWN, write=write)
+
+    def _begin_upstream(self) -> None:
+        self._legs[DOWN].begin()
+        if self._choice[DOWN] is Transport.AUTO:
+            silence = min(SILENCE, self._runtime.dial_timeout / 2)
+            self._later(silence, self._upstream_silent)
+
+    def _hear_upstream(self) -> None:
+        """Note that the upstream has sent something."""
+        if UP not in self._kinds:  # it speaks first, which no node does that encrypts
+            self._decide_client(Transport.V1)
+        if not self.is_answered:
+            self._answered()
+
+    def _answered(self) -> None:
+        self.is_answered = True
+        if self._is_joined:
+            self._host.upstream_answered()
+
+    def _fall_back(self, why: str) -> None:
+        """Dial the upstream again, with v1."""
+        LOG.info(
+            "[#{session}] the upstream does not encrypt ({why}): connecting again without",
+            session=self._host.number,
+            why=why,
+        )
+        del self._legs[DOWN]
+        self._kinds[DOWN] = Transport.V1
+        self._is_joined, self.is_answered = False, True
+        self._host.redial()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Begin to forward, once each leg is v1 or has its keys."""
+        if self._is_settled or any(not leg.session_id for leg in self._legs.values()):
+            return
+        self._is_settled = True
+        if not self._legs:
+            self._host.use_plain()
+        else:
+            self._begin_packets()
+        for direction in Direction:
+            waiting, self._waiting[direction] = self._waiting[direction], []
+            self._waiting_size[direction] = 0
+            self._wires.hold(direction, False, _KEYS)
+            for each in waiting:
+                if isinstance(each, bytes):
+                    self._host.forwarder.received(direction, each)
+                else:
+                    self._receivers[direction].handle((each,))
+            if direction in self._ended:
+                self._host.forwarder.finished(direction)
+
+    def _begin_packets(self) -> None:
+        self._inspector.agreed(*(self._described(direction) for direction in (UP, DOWN)))
+        for direction, leg in self._legs.items():
+            target = self._legs.get(direction.other)
+            self._receivers[direction] = PacketReceiver(
+                direction, self._magic, self._host, self._inspector, target
+            )
+            self._senders[direction.other] = PacketSender(
+                leg, self._magic, self._complainer(direction.other)
+            )
+            if target is None:
+                self._host.translate(direction.other)
+                leg.end_garbage(0)
+                leg.send_version()
+
+    def _described(self, direction: Direction) -> LegTransport:
+        leg = self._legs.get(direction)
+        return LegTransport() if leg is None else LegTransport(Transport.V2, leg.session_id)
+
+    def _complainer(self, direction: Direction) -> Callable[[str], object]:
+        return lambda what: self._host.stop(End(EndCause.NOT_EXPRESSIBLE, direction, what))
+
+    def _pass_unread(self, why: str) -> None:
+        """Forward what cannot be decrypted here, as if the operator had chosen `opaque`."""
+        LOG.warn("[#{session}] it is not read: {why}", session=self._host.number, why=why)
+        self._legs.clear()
+        start, self._start = self._start, b""
+        self._inspector.pass_unread(why)
+        self._kinds = dict.fromkeys(Direction, Transport.OPAQUE)
+        self._answered()
+        self._settle()
+        self._host.forwarder.received(UP, start)
+
+    # Packets.
+
+    def _handle(self, direction: Direction, events: Sequence[TransportEvent]) -> None:
+        for number, event in enumerate(events):
+            if self._is_settled:
+                self._receivers[direction].handle(events[number:])
+                return
+            if isinstance(event, KeysAgreed):
+                self._agreed(direction, event)
+            elif isinstance(event, Broken):
+                report_broken(self._host, self._inspector, direction, event)
+            else:
+                self._wait(direction, event, _size(event))
+
+    def _agreed(self, direction: Direction, event: KeysAgreed) -> None:
+        leg = self._legs[direction]
+        leg.session_id = event.session_id
+        if self._runtime.log_key is not None and leg.logged_secret is not None:
+            self._runtime.log_key(leg.logged_secret)
+        self._settle()
+
+    def _wait(self, direction: Direction, what: TransportEvent | bytes, size: int) -> None:
+        self._waiting[direction].append(what)
+        self._waiting_size[direction] += size
+        if self._waiting_size[direction] > MAX_WAITING:
+            self._wires.hold(direction, True, _KEYS)
+
+    # Time.
+
+    def _later(self, seconds: float, call: Callable[[], object]) -> None:
+        self._timers.append(self._runtime.clock.callLater(seconds, call))
+
+    def _upstream_silent(self) -> None:
+        if self.can_fall_back:
+            self._fall_back("it does not answer")
+
+    def _handshake_overdue(self) -> None:
+        if not self._is_settled or any(not leg.is_finished for leg in self._legs.values()):
+            detail = f"the keys were not exchanged in {HANDSHAKE_TIMEOUT:g} s"
+            self._host.stop(End(EndCause.TIMEOUT, detail=detail))
+
+
+def _size(event: TransportEvent) -> int:
+    """Return about how much memory an event takes that waits."""
+    return EVENT_SIZE + (len(event.contents) if isinstance(event, PacketReceived) else 0)
+
+
+def legs_of(
+    host: TransportHost,
+    settings: RelaySettings,
+    runtime: Runtime,
+    inspector: Inspector,
+    wires: Wires,
+) -> LegTransports | None:
+    """Return the transports of a session; None if all bytes pass as they come."""
+    chosen = {settings.client_transport, settings.upstream_transport}
+    if Transport.OPAQUE in chosen:
+        inspector.pass_unread("not read: transport opaque")
+        return None
+    if chosen == {Transport.V1}:
+        return None
+    return LegTransports(host, settings, runtime, inspector, wires)
