@@ -142,7 +142,7 @@ class Assembler:
 
     def _all_of(self, captured: Iterable[tuple[Packet, Segment]]) -> Iterable[AssemblerEvent]:
         """Accept segments one after another; each is used up before the next is asked for."""
-        if isinstance(captured, tuple) and len(captured) == 1:
+        if isinstance(captured, tuple):  # of one: it need not wait, as most do not
             return self.segment(*captured[0])
         return itertools.chain.from_iterable(self.segment(*each) for each in captured)
 

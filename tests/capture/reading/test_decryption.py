@@ -60,6 +60,15 @@ def test_short_connections_are_read_with_a_key_log_too(tmp_path):
         assert entry.raw == data
 
 
+def test_the_key_is_enough_to_know_the_network(tmp_path):
+    """Of a connection that ended after it: it is not one of an unknown network."""
+    parts, logged = encrypted([], REGTEST.magic)
+    path = dump(tmp_path / "dump.pcap", parts[:2])
+    capture = open_capture(path, key_log=KeyLog([format_line(logged)]))
+    assert list(capture) == []
+    assert capture.sessions == 1
+
+
 def test_without_its_secret_a_connection_is_not_read(tmp_path, conversation):
     """As before, and it is said that nothing of a known network is there."""
     parts, _ = encrypted(conversation, REGTEST.magic)

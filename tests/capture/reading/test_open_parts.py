@@ -117,6 +117,14 @@ def test_sessions_of_all_files_have_numbers_of_their_own():
     assert parts.take_origin(1) == (Path("a"), 5)
 
 
+def test_of_the_names_of_absent_parts_so_many_are_kept():
+    """A name with a large number may be of another kind, and would make a list without end."""
+    parts = Parts()
+    assert parts.is_part_missing(Path("x-1.pcapng"), Path("x-999999999.pcapng"))
+    assert list(parts.absent)[:2] == ["x-2.pcapng", "x-3.pcapng"]
+    assert len(parts.absent) == 1_000
+
+
 # Which session goes on.
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import threading
 
 import pytest
@@ -510,6 +511,22 @@ def test_the_standard_output_has_a_name(disk):
     """Nobody calls it `-` in a sentence."""
     assert disk.file("-").name == "the standard output"
     assert disk.file("x.pcapng").name == "x.pcapng"
+
+
+def test_nobody_comes_back_to_the_standard_output(monkeypatch, disk):
+    """What its reader left unread is lost, while a named pipe waits for the next reader."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        file = disk.file("-").open()
+        os.close(reading)
+        file.write(HEAD)
+        put(disk, file, b"data", 1)
+        assert file.failing
+        file.close()
+        assert disk.drain(10)
+    assert (file.lost.messages, file.lost.size) == (1, 4)
+    assert disk.warnings[0] == "recording into the standard output fails: Broken pipe"
 
 
 def test_a_folder_that_is_a_file_is_said_to_be_one(tmp_path, disk):
