@@ -140,15 +140,6 @@ class Inspector:
         """Have bytes inspected, and notify what they complete."""
         self._deferred.add(partial(self._receive, direction, data, self._now()), len(data))
 
-    def agreed(self, client: LegTransport, upstream: LegTransport) -> None:
-        """Notify that the transports of both legs are known, and that not both are v1."""
-        self._deferred.run_all()
-        if self._info is not None:
-            self._info = msgspec.structs.replace(
-                self._info, client_transport=client, upstream_transport=upstream
-            )
-            self._notify(TransportsAgreed(self._info, self._now()))
-
     def read_packet(
         self, direction: Direction, frame: bytes, form: PacketForm, contents: bytes
     ) -> list[Delivery]:
