@@ -150,8 +150,14 @@ class Inspector:
     def read_untyped(self, direction: Direction, contents: bytes, why: str) -> list[Delivery]:
         """Return the same for the contents of a packet that are no message."""
         self._deferred.run_all()
+        if not contents:
+            return [Delivery(b"", packet=contents)]
         deliveries = self._session.junk(direction, contents, why, self._now())
         return [Delivery(each.raw, each.entries, packet=contents) for each in deliveries]
+
+    def desync_reason(self, direction: Direction) -> str:
+        """Return why what is incomplete in a direction cannot begin a message; empty if it can."""
+        return self._session.desync_reason(direction)
 
     def junk(self, direction: Direction, raw: bytes, why: str) -> None:
         """Notify bytes that are not read and not forwarded."""

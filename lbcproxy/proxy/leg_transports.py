@@ -135,7 +135,7 @@ class LegTransports:
         if leg is not None:
             self._handle(direction, leg.receive(data))
         elif self._is_settled:
-            self._host.forwarder.received(direction, data)
+            self._received_plain(direction, data)
         else:
             self._wait(direction, data, len(data))
         self._host.held_changed()
@@ -289,7 +289,7 @@ class LegTransports:
             self._wires.hold(direction, False, _KEYS)
             for each in waiting:
                 if isinstance(each, bytes):
-                    self._host.forwarder.received(direction, each)
+                    self._received_plain(direction, each)
                 else:
                     self._receivers[direction].handle((each,))
             if direction in self._ended:
@@ -341,6 +341,12 @@ class LegTransports:
                 report_broken(self._host, self._inspector, direction, event)
             else:
                 self._wait(direction, event, _size(event))
+
+    def _received_plain(self, direction: Direction, data: bytes) -> None:
+        """Forward bytes of a leg that is not encrypted."""
+        self._host.forwarder.received(direction, data)
+        if self.encrypts(direction) and (why := self._inspector.desync_reason(direction)):
+            self._complainer(direction)(f"bytes that are not a message: {why}")
 
     def _agreed(self, direction: Direction, event: KeysAgreed) -> None:
         leg = self._legs[direction]

@@ -227,6 +227,10 @@ class Session:
         """Whether bytes of a direction wait for the rest of their message."""
         return self._readers[direction].framer.buffered > 0
 
+    def desync_reason(self, direction: Direction) -> str:
+        """Return why buffered bytes of a direction cannot begin a message; empty if they can."""
+        return self._readers[direction].framer.desync_reason
+
     def can_forward_unparsed(self, direction: Direction, data: bytes) -> bool:
         """Whether `data` belongs to long messages that nothing reads, judged by their headers."""
         reader = self._readers[direction]
