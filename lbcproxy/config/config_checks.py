@@ -11,6 +11,7 @@ from lbcproxy.config.recordings import recording_key
 from lbcproxy.config.settings import Config
 from lbcproxy.config.socks5 import SOCKS_SETTINGS, through_socks_upstream
 from lbcproxy.config.source import ConfigError, Locations, location_of
+from lbcproxy.config.transports import key_log_problems
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy import IdentityOverrides, Mode
 from lbcproxy.proxy.modes import all_modes
@@ -34,6 +35,7 @@ def check_together(config: Config, locations: Locations) -> None:
 def _problems(config: Config) -> Iterator[tuple[str, str]]:
     """Yield the path of each setting that is wrong, and what is wrong with it."""
     yield from _useless_settings(config)
+    yield from key_log_problems(config)
     yield from _repeated_names(config)
     listeners: dict[Endpoint, Mode] = {}
     yield from _repeated_addresses(config, listeners)

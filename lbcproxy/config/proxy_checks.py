@@ -21,6 +21,7 @@ from lbcproxy.config.settings import (
     Proxy,
 )
 from lbcproxy.config.socks5 import socks_problems
+from lbcproxy.config.transports import transport_problems, with_both_opaque
 from lbcproxy.filters import BadFilter, parse
 from lbcproxy.peer.config import MAX_USER_AGENT
 from lbcproxy.proxy import BadMode, Mode, parse_listen, parse_upstreams
@@ -60,13 +61,14 @@ def checked_proxy(proxy: Proxy) -> Proxy:
         network = network_of(proxy)
     except BadNetwork as error:
         raise SettingError(error.setting, str(error)) from None
-    proxy = msgspec.structs.replace(proxy, network=network)
+    proxy = with_both_opaque(msgspec.structs.replace(proxy, network=network))
     if proxy.record == default_of("record"):
         proxy = msgspec.structs.replace(proxy, record=DEFAULT_RECORD[proxy.record_per])
     for problems in (
         _filter_problems,
         recording_problems,
         socks_problems,
+        transport_problems,
         _session_problems,
         _fault_problems,
         _record_problems,

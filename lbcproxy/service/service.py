@@ -21,6 +21,7 @@ from lbcproxy.proxy import Shared
 from lbcproxy.proxy.interception import Interception
 from lbcproxy.reactor import Reactor
 from lbcproxy.service.events import Events
+from lbcproxy.service.key_log import KeyLogFile
 from lbcproxy.service.logs import Logs
 from lbcproxy.service.proxy_set import ProxySet
 from lbcproxy.service.recordings import Recordings
@@ -69,6 +70,7 @@ class LbcproxyService(Service):
         self._recordings = Recordings(
             reactor, self._shared, config.record_queue, self._recording_event
         )
+        self._key_log = KeyLogFile()
         self._random_seed = secrets.randbits(32)
         self._proxies = ProxySet(
             reactor,
@@ -109,6 +111,7 @@ class LbcproxyService(Service):
         """Open the files, as the user who is going to write them."""
         super().startService()  # type: ignore[no-untyped-call]
         with self._all_or_nothing():
+            self._set_key_log(self.config)
             self._recordings.begin()
         self._proxies.log_all()
         self._control.log_address()
@@ -125,6 +128,7 @@ class LbcproxyService(Service):
             self._proxies.stop_plugins()
             self._control.close()
             self._recordings.close()
+            self._key_log.close()
             raise
 
     def stopService(self) -> Deferred[None]:
@@ -157,6 +161,7 @@ class LbcproxyService(Service):
 
     def _finish(self) -> None:
         self._proxies.stop_plugins()
+        self._key_log.close()
         complete = self._recordings.close()
         text = self.events.farewell()
         if self.lost:
@@ -184,10 +189,8 @@ class LbcproxyService(Service):
                 await self.change(self._reload())
         except ConfigError as error:
             LOG.error("the config is unchanged: {error}", error=error)
-        try:
-            self._logs.reopen()
-        except LbcproxyError as error:
-            LOG.error("{error}", error=error)
+        self._try(self._logs.reopen)
+        self._try(self._key_log.reopen)
         self._recordings.reopen()
 
     async def change(self, config: Config, reason: str = "config reloaded") -> None:
@@ -217,10 +220,8 @@ class LbcproxyService(Service):
     def _change_process(self, config: Config) -> None:
         self._shared.budget.most = config.memory
         self._recordings.disk.most = config.record_queue
-        try:
-            self.set_logs(config)
-        except LbcproxyError as error:
-            LOG.error("{error}", error=error)
+        self._try(lambda: self.set_logs(config))
+        self._try(lambda: self._set_key_log(config))
         address = control_address(config.control)
         if address != self._control.address:
             self._control.move(address)
@@ -229,6 +230,19 @@ class LbcproxyService(Service):
     def _set_interception(self, config: Config) -> None:
         """Let messages of new sessions be held by hand if there is a control API."""
         self._shared.interception = None if config.control is None else self._interception
+
+    def _set_key_log(self, config: Config) -> None:
+        """Log the keys of new sessions as the config says; raises LbcproxyError."""
+        self._key_log.set(config.key_log)
+        self._shared.log_key = None if config.key_log is None else self._key_log.write
+
+    @staticmethod
+    def _try(change: Callable[[], object]) -> None:
+        """Change something while the service runs; an error is logged, and costs nothing else."""
+        try:
+            change()
+        except LbcproxyError as error:
+            LOG.error("{error}", error=error)
 
     def set_logs(self, config: Config) -> None:
         """Log as the config says; raises LbcproxyError."""

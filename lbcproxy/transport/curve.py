@@ -7,6 +7,7 @@ this is the only module that knows the library: another one could take its place
 from __future__ import annotations
 
 import functools
+import importlib
 import secrets
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 from lbcproxy.errors import LbcproxyError
 
-__all__ = ["PUBLIC_KEY_SIZE", "EphemeralKey", "MissingLibrary"]
+__all__ = ["PUBLIC_KEY_SIZE", "EphemeralKey", "MissingLibrary", "require_libraries"]
 
 PUBLIC_KEY_SIZE = 64
 """Bytes of a public key in ElligatorSwift encoding; any bytes of this length are one."""
@@ -29,6 +30,12 @@ class MissingLibrary(LbcproxyError):
         super().__init__(
             f"the encrypted transport (BIP324) needs {name}: install lbcproxy with its extra bip324"
         )
+
+
+def require_libraries() -> None:
+    """Raise MissingLibrary if connections cannot be encrypted."""
+    _library()
+    importlib.import_module("lbcproxy.transport.ciphers")
 
 
 class EphemeralKey:

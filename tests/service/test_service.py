@@ -1,86 +1,23 @@
 """The service over real loopback TCP: what a config starts, what its change changes, its end."""
 
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from lbcproxy.capture import open_capture
-from lbcproxy.config import load, read
 from lbcproxy.errors import CaptureError
 from lbcproxy.proxy import CannotListen
-from lbcproxy.service import LbcproxyService, Logs
 from lbcproxy.wire.envelope import frame
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import Loop, connect, listening
 from tests.proxy.transports import NETWORK
+from tests.service.served import Served
 from tests.tools import TIMEOUT
 
 PING = frame(NETWORK.magic, "ping", bytes(8))
-
-
-class Served:
-    """A service, its config file, and what it logged."""
-
-    def __init__(self, loop: Loop, folder: Path) -> None:
-        self.loop = loop
-        self.folder = folder
-        self.path = folder / "config.yaml"
-        self.lines: list[str] = []
-        self.ended: list[bool] = []
-        self.logs = Logs(lambda line, bad: self.lines.append(line))
-        self.service: Any = None
-
-    def write(self, *proxies: dict[str, Any], **settings: Any) -> None:
-        """Write the config."""
-        settings = {"network": NETWORK.id, "record": str(self.folder / "x.pcapng"), **settings}
-        self.path.write_text(yaml.safe_dump({**settings, "proxies": list(proxies)}))
-
-    def start(self, *proxies: dict[str, Any], **settings: Any) -> "Served":
-        """Write it and start."""
-        self.write(*proxies, **settings)
-        config = load(*read(self.path))
-        self.service = LbcproxyService(
-            self.loop.reactor,
-            config,
-            self.logs,
-            reload=lambda: load(*read(self.path)),
-            on_failure=lambda: self.ended.append(True),
-        )
-        self.service.set_logs(config)
-        self.logs.join()
-        self.loop.call(self.service.open)
-        return self
-
-    def hang_up(self) -> None:
-        """Reload the config."""
-        self.loop.call(self.service.hang_up)
-
-    def stop(self) -> None:
-        """Stop it, wait, and be no log any more."""
-        from twisted.logger import globalLogPublisher
-
-        if self.service is not None:
-            self.loop.call(self.service.stopService)
-        self.logs.end()
-        globalLogPublisher.removeObserver(self.logs)
-
-    @property
-    def log(self) -> str:
-        """All lines, without their times."""
-        return "\n".join(line.partition("]")[2].strip() for line in self.lines)
-
-
-@pytest.fixture
-def served(loop: Loop, tmp_path: Path) -> Iterator[Served]:
-    """Return a service that is stopped in the end."""
-    served = Served(loop, tmp_path)
-    yield served
-    served.stop()
 
 
 def proxy(server: socket.socket, **settings: Any) -> dict[str, Any]:
