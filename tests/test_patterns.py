@@ -19,7 +19,7 @@ OWN = {
     "capture/formats/_core_records.py": "the bytes of a header, each once",
     "capture/formats/pcap.py": "magics, escaped",
     "capture/formats/pcapng.py": "block types, escaped",
-    "capture/reading/captured_connection.py": "magics and a class of characters",
+    "capture/reading/frame_start.py": "magics and a class of characters",
     "capture/recording/filename_pattern.py": "names of files in the folder of one's own recordings",
     "capture/tools/anonymise.py": "made of a constant",
     "cli/sanitizer.py": "made of a constant",

@@ -11,8 +11,9 @@ import msgspec
 
 from lbcproxy import networks
 from lbcproxy.networks import output_address
-from lbcproxy.session import Entry, Message
+from lbcproxy.session import Entry, Message, SessionInfo
 from lbcproxy.text import iso_time, printable_json
+from lbcproxy.transport.kind import Transport
 from lbcproxy.wire.claims import claims_of
 from lbcproxy.wire.envelope import HEADER_SIZE, frame
 from lbcproxy.wire.messages.blocks import Block
@@ -23,15 +24,19 @@ __all__ = ["ENTRY_KEYS", "claims_in", "entry_object", "json_line"]
 ENTRY_KEYS = (
     *("number", "time", "session", "direction", "command", "length", "message"),
     *("error", "verdict", "trail", "partial", "claims", "missing", "payload", "header"),
+    *("transport", "form"),
 )
 """The keys of the objects; docs/captures.md describes their values."""
 
 
-def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, object]:
+def entry_object(
+    entry: Entry, with_payload: bool = False, info: SessionInfo | None = None
+) -> dict[str, object]:
     """Return an entry as a JSON object.
 
     With the payload, the object can be read back. It then has `header` if the frame's header is
-    not the one that command and payload imply.
+    not the one that command and payload imply. `info` is the session; without it nothing says
+    how the entry's leg carries messages.
     """
     message = entry.message
     result: dict[str, object] = {
@@ -46,6 +51,11 @@ def entry_object(entry: Entry, with_payload: bool = False) -> dict[str, object]:
         "verdict": entry.verdict,
         "trail": list(entry.trail),
     }
+    transport = None if info is None else info.transport_from(entry.direction).kind
+    if transport not in (None, Transport.V1):
+        result["transport"] = transport.value
+    if entry.form:
+        result["form"] = msgspec.to_builtins(entry.form)
     if message is not None and message.partial is not None:
         result["partial"] = message.partial.to_dict()
     claims = list(claims_in(entry))

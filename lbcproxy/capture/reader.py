@@ -30,7 +30,12 @@ from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.errors import CaptureError, LbcproxyError, UnknownNetwork
 from lbcproxy.networks import Network
 from lbcproxy.session import Entry
-from lbcproxy.session.events import Delivered, SessionStarted, UpstreamConnected
+from lbcproxy.session.events import (
+    Delivered,
+    SessionStarted,
+    TransportsAgreed,
+    UpstreamConnected,
+)
 
 if TYPE_CHECKING:
     from lbcproxy.transport.key_log import KeyLog
@@ -207,7 +212,7 @@ class CaptureReader:
             assembler = PartAssembler(self._stats, self._network, self._part)
         open_sessions = self._stats.open_sessions
         for event in self._assemble(assembler):
-            if isinstance(event, SessionStarted | UpstreamConnected):
+            if isinstance(event, SessionStarted | UpstreamConnected | TransportsAgreed):
                 open_sessions[event.info.number] = event.info
             yield event
             if isinstance(event, CaptureSessionEnded):

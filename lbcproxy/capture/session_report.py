@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import End, NodeStatistics
+from lbcproxy.session import End, NodeStatistics, Transports
 
 __all__ = ["SessionReport"]
 
@@ -35,6 +35,8 @@ class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
     """The client, as shown by what it sent."""
     to_client: NodeStatistics
     """The node, likewise."""
+    transports: Transports = Transports()
+    """How its legs carried messages."""
 
     @property
     def how(self) -> str:

@@ -19,6 +19,7 @@ from lbcproxy.filters.types import (
     NUMBER,
     TEXT,
     TIME,
+    TRANSPORT,
     RecordField,
     RecordGetter,
     ValueType,
@@ -96,6 +97,11 @@ def _of_session(name: str) -> Getter:
     return get
 
 
+def _transport(context: FilterContext) -> object:
+    info = context.info
+    return ABSENT if info is None else info.transport_from(context.entry.direction).kind.value
+
+
 def _network(context: FilterContext) -> object:
     message = context.entry.message
     if message is not None:
@@ -139,6 +145,9 @@ ENTRY_FIELDS: dict[str, EntryField] = {
         True,
     ),
     "network": EntryField(TEXT, _network, "as `lbry-mainnet`"),
+    "transport": EntryField(
+        TRANSPORT, _transport, "how the leg carries messages that it came by: `v1`, `v2`, `opaque`"
+    ),
     "client": EntryField(TEXT, _of_session("client"), "the client: HOST:PORT"),
     "upstream": EntryField(TEXT, _of_session("upstream"), "the upstream: HOST:PORT"),
     "listen": EntryField(TEXT, _of_session("listen"), "where the client connected to: HOST:PORT"),

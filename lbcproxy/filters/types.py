@@ -41,6 +41,7 @@ __all__ = [
     "NUMBER",
     "TEXT",
     "TIME",
+    "TRANSPORT",
     "Convert",
     "Family",
     "RecordField",
@@ -139,6 +140,7 @@ HASH = ValueType(
 DIRECTION = ValueType(
     family=Family.TEXT, description="a direction", choices=("to_upstream", "to_client")
 )
+TRANSPORT = ValueType(family=Family.TEXT, description="a transport", choices=("v1", "v2", "opaque"))
 COMMAND = ValueType(family=Family.TEXT, description="a command")
 _STRING = ValueType(family=Family.TEXT, description="a text", convert=_text)
 _IP = ValueType(family=Family.TEXT, description="an address", convert=_ip)

@@ -5,7 +5,7 @@ from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import UNKNOWN_SIZE, Delivery, Entry, RunEntries
 from lbcproxy.session.info import Lost, SessionInfo, SessionSummary
-from lbcproxy.session.leg_transport import Decoy, LegTransport, PacketForm
+from lbcproxy.session.leg_transport import Decoy, LegTransport, PacketForm, Transports
 from lbcproxy.session.message import Message
 from lbcproxy.session.node_state import NodeState, NodeStatistics, Stage
 from lbcproxy.session.observer import EventRouter, Observer, SessionObserver
@@ -35,6 +35,7 @@ __all__ = [
     "SessionObserver",
     "SessionSummary",
     "Stage",
+    "Transports",
 ]
 
 __getattr__ = deprecated_names(

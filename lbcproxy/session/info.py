@@ -10,7 +10,7 @@ from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End
-from lbcproxy.session.leg_transport import LegTransport
+from lbcproxy.session.leg_transport import LegTransport, Transports
 from lbcproxy.session.node_state import NodeStatistics, Stage
 
 __all__ = ["Lost", "SessionInfo", "SessionSummary"]
@@ -32,6 +32,16 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The transport of the client leg, once `TransportsAgreed` has been sent."""
     upstream_transport: LegTransport = LegTransport()
     """The transport of the upstream leg, from the same moment on."""
+
+    @property
+    def transports(self) -> Transports:
+        """The transports of both legs."""
+        return Transports(self.client_transport, self.upstream_transport)
+
+    def with_transports(self, transports: Transports) -> SessionInfo:
+        """Return the same session with other transports."""
+        client, upstream = transports.client, transports.upstream
+        return msgspec.structs.replace(self, client_transport=client, upstream_transport=upstream)
 
     def transport_from(self, direction: Direction) -> LegTransport:
         """Return the transport of the leg on which the bytes of a direction are received."""

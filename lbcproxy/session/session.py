@@ -188,7 +188,7 @@ class Session:
             What `receive` returns for the frame.
         """
         *parts, last = self.receive(direction, raw, time_ns)
-        entries = tuple(msgspec.structs.replace(each, form=form) for each in last.entries)
+        entries = tuple(msgspec.structs.replace(each, form=form or None) for each in last.entries)
         return [*parts, Delivery(last.raw, entries, unread=last.unread, packet=contents)]
 
     def end(self, direction: Direction, time_ns: int) -> list[Delivery]:

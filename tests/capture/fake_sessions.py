@@ -5,16 +5,32 @@ import msgspec
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Direction, End, EndCause, Session, SessionInfo, SessionSummary
+from lbcproxy.session import (
+    Decoy,
+    Delivery,
+    Direction,
+    End,
+    EndCause,
+    LegTransport,
+    Session,
+    SessionInfo,
+    SessionSummary,
+    Transports,
+)
+from lbcproxy.session.events import TransportsAgreed
+from lbcproxy.transport.kind import Transport
 from lbcproxy.wire.envelope import frame
 from tests.session import frames
 from tests.session.feed import Feed
 
 __all__ = [
+    "BOTH_V2",
+    "CLIENT_V2",
     "CLOSED",
     "DOWN",
     "MIDNIGHT",
     "NETWORK",
+    "OPAQUE",
     "SECOND",
     "UP",
     "FakeSessions",
@@ -28,6 +44,11 @@ CLOSED = End(EndCause.CLOSED, UP)
 SECOND = 1_000_000_000
 MIDNIGHT = 20_000 * 86_400 * SECOND
 """A midnight in 2024, in nanoseconds since 1970."""
+
+_V2 = [LegTransport(Transport.V2, bytes((number,)) * 32) for number in (1, 2)]
+BOTH_V2 = Transports(*_V2)
+CLIENT_V2 = Transports(_V2[0], LegTransport())
+OPAQUE = Transports(LegTransport(Transport.OPAQUE), LegTransport(Transport.OPAQUE))
 
 
 def ping(number):
@@ -86,6 +107,25 @@ class FakeSessions:
         core, info = self.sessions[number]
         now = self.tick()
         self.observer.passed(info, direction, core.receive(direction, data, now), now)
+
+    def agree(self, number, transports):
+        """Let the legs of a session agree on how they carry messages."""
+        core, info = self.sessions[number]
+        info = info.with_transports(transports)
+        self.sessions[number] = core, info
+        self.observer.handle(TransportsAgreed(info, self.tick()))
+
+    def receive_packet(self, number, raw, form, direction=UP):
+        """Let a session receive a message that came in an unusual packet, and forward it."""
+        core, info = self.sessions[number]
+        now = self.tick()
+        deliveries = core.receive_packet(direction, raw, now, form)
+        self.observer.passed(info, direction, deliveries, now)
+
+    def receive_decoy(self, number, direction=UP):
+        """Let a session receive a packet that is to be ignored, and forward it."""
+        _, info = self.sessions[number]
+        self.observer.passed(info, direction, [Delivery(b"", packet=Decoy(5))], self.tick())
 
     def reset(self, number, direction=DOWN):
         """Let one side reset the connection."""

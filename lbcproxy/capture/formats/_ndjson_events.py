@@ -21,6 +21,7 @@ from lbcproxy.capture.tcp.stream_events import (
     Data,
     Forgotten,
     Gap,
+    Noted,
     Opened,
 )
 from lbcproxy.endpoint import Endpoint
@@ -91,6 +92,9 @@ class LineReader:
             yield from self._connected(self._session(number), local, time_ns)
         elif line.event in ("finished", "reset"):
             yield from self._ended(line, self._session(number), time_ns)
+        elif line.event == "transports":
+            noted = Noted(self._session(number).legs[Leg.CLIENT], time_ns)
+            yield AnnotatedEvent(noted, {"transports": line.transports})
         elif line.event == "ending":
             self._session(number).end = line.end
         elif line.event == "left":
@@ -206,6 +210,8 @@ class LineReader:
             }
         if line.comments:
             annotations["comments"] = list(line.comments)
+        if line.form:
+            annotations["form"] = line.form
         if not self._by_leg:
             yield _data(session.legs[Leg.CLIENT], direction, raw, line, time_ns, annotations)
             return

@@ -32,6 +32,8 @@ class JsonLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     payload: str | None = None
     header: str | None = None
     """Of the frame, if command and payload imply another one."""
+    form: dict[str, object] = {}
+    """How it came in an encrypted packet, if that was unusual."""
     sent: str | None = None
     """What was sent in place of a rewritten message."""
     network: str | None = None
@@ -41,6 +43,8 @@ class JsonLine(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     local: str | None = None
     end: dict[str, object] = {}
     """Why a session ended."""
+    transports: dict[str, object] = {}
+    """How its legs carry messages."""
     begun: bool = True
     protocol_version: Count | None = None
     legs: str = "client"

@@ -1,9 +1,9 @@
 """ndjson: one JSON object a line. `show -T ndjson -x` prints the messages of it.
 
 The object of a message has `number`. Any other has `event`: `section`, `started`, `connected`,
-`ending`, `finished`, `reset`, `left` or `lost`. Unknown keys are ignored; docs/captures.md lists
-the known ones. `sent` is what was sent in place of a rewritten message, so a file can hold both
-legs.
+`transports`, `ending`, `finished`, `reset`, `left` or `lost`. Unknown keys are ignored;
+docs/captures.md lists the known ones. `sent` is what was sent in place of a rewritten message, so a
+file can hold both legs.
 """
 
 from __future__ import annotations

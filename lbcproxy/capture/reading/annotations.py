@@ -18,18 +18,20 @@ from lbcproxy.capture.packet import Section
 from lbcproxy.capture.tcp.stream_events import Opened
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
-from lbcproxy.session import Direction
+from lbcproxy.session import Direction, PacketForm, Transports
 
 __all__ = [
     "NO_ANNOTATIONS",
     "Annotations",
     "StreamOffsets",
     "agreed_version",
+    "form_of",
     "network_of",
     "parse_annotations",
     "section_header",
     "stream_offsets",
     "trail_of",
+    "transports_of",
     "with_host_names",
 ]
 
@@ -55,6 +57,8 @@ class Annotations(TypedDict, total=False):
     comments: list[object]
     missing: int
     end: object
+    transports: object
+    form: object
 
 
 NO_ANNOTATIONS: Annotations = {}
@@ -127,6 +131,18 @@ def network_of(annotations: Annotations) -> Network | None:
 def trail_of(annotations: Annotations) -> tuple[str, ...]:
     """Return who decided what about a message, in order."""
     return tuple(map(str, annotations.get("trail", ())))
+
+
+def transports_of(annotations: Annotations) -> Transports | None:
+    """Return how the legs of a session carry messages, if that is worth a word."""
+    return Transports.from_dict(annotations.get("transports")) or None
+
+
+def form_of(annotations: Annotations) -> PacketForm | None:
+    """Return how a message came in an encrypted packet, if that was unusual."""
+    with suppress(msgspec.ValidationError):
+        return msgspec.convert(annotations.get("form"), PacketForm) or None
+    return None
 
 
 def with_host_names(opened: Opened, annotations: Mapping[str, object]) -> Opened:

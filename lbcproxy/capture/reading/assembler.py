@@ -22,11 +22,12 @@ from lbcproxy.capture.reading.annotations import (
     parse_annotations,
     section_header,
     stream_offsets,
+    transports_of,
     with_host_names,
 )
 from lbcproxy.capture.reading.captured_connection import CapturedConnection, SharedState
 from lbcproxy.capture.reading.captured_session import CapturedSession, session_core
-from lbcproxy.capture.reading.entry_annotator import EntryAnnotator
+from lbcproxy.capture.reading.delivered_events import DeliveredEvents
 from lbcproxy.capture.reading.losses import LossTracker
 from lbcproxy.capture.reading.pairing import RewritePending, RewriteSent
 from lbcproxy.capture.reading.read_stats import ReadStats
@@ -39,11 +40,12 @@ from lbcproxy.capture.tcp.stream_events import (
     Closed,
     Data,
     Gap,
+    Noted,
     Opened,
     StreamEvent,
 )
 from lbcproxy.networks import Network
-from lbcproxy.session import Delivery, Direction, End, Session
+from lbcproxy.session import Direction, End, Session
 from lbcproxy.session.end import OPEN, SILENT
 from lbcproxy.session.verdict import EntryVerdict
 
@@ -70,7 +72,7 @@ class Assembler:
     ) -> None:
         self._stats = stats
         self._chosen_network = network
-        self._annotator = EntryAnnotator()
+        self._delivered = DeliveredEvents(stats)
         self._shared = SharedState(keys, stats.dropped)
         self._losses = LossTracker(stats.lost)
         self._numbers = SessionNumbers()
@@ -88,7 +90,7 @@ class Assembler:
             )
             self._lookahead = Lookahead(reassembler.knows)
         self._connections: dict[int, CapturedConnection] = {}
-        self._sessions: dict[int, CapturedSession] = {}
+        self._sessions = self._delivered.begin_section()
         self._numbers.begin_section()
         self._last_time = 0
         self._section_network = None
@@ -196,6 +198,14 @@ class Assembler:
     def _happened(
         self, event: StreamEvent, annotations: Annotations, complete: bool
     ) -> Iterable[AssemblerEvent]:
+        happened = self._events_of(event, annotations, complete)
+        if "transports" in annotations:
+            return itertools.chain(self._transports(event, annotations), happened)
+        return happened
+
+    def _events_of(
+        self, event: StreamEvent, annotations: Annotations, complete: bool
+    ) -> Iterable[AssemblerEvent]:
         if isinstance(event, Opened):
             return self._open(event, annotations)
         connection = self._connections.get(event.connection)
@@ -207,7 +217,19 @@ class Assembler:
             return self._gap(connection, event, annotations)
         if isinstance(event, Closed):
             return self._closed(connection, event, End.from_dict(annotations.get("end")))
+        if isinstance(event, Noted):
+            return ()
         return self._end(event.connection, connection, event.time_ns, SILENT)
+
+    def _transports(self, event: StreamEvent, annotations: Annotations) -> Iterator[AssemblerEvent]:
+        """Report how the legs of a session carry messages, according to the file."""
+        connection = self._connections.get(event.connection)
+        transports = transports_of(annotations)
+        if connection is None or transports is None or connection.is_decrypted:
+            return
+        session = self._sessions.get(connection.number or 0)
+        if session is not None:
+            yield from session.transports_agreed(transports, event.time_ns)
 
     def _gap(
         self, connection: CapturedConnection, event: Gap, annotations: Annotations
@@ -216,7 +238,9 @@ class Assembler:
         # The leg that received the direction reports its gaps.
         if connection.is_outgoing(direction) and "missing" in annotations:
             return ()
-        return self._passed(connection, connection.gap(direction, event.missing, event.time_ns))
+        return self._delivered.of(
+            connection, connection.gap(direction, event.missing, event.time_ns)
+        )
 
     def _open(self, event: Opened, annotations: Annotations) -> Iterator[AssemblerEvent]:
         leg = Leg.UPSTREAM if annotations.get("leg") == Leg.UPSTREAM else Leg.CLIENT
@@ -291,8 +315,9 @@ class Assembler:
         if complete and annotations.get("verdict") is not None:
             # The annotations are about these bytes; what follows does not belong to them.
             deliveries = itertools.chain(deliveries, connection.flush(direction, time_ns))
-            return self._passed(connection, deliveries, annotations)
-        passed = self._passed(connection, deliveries)
+            return self._delivered.of(connection, deliveries, annotations)
+        about_message = annotations if complete and "form" in annotations else NO_ANNOTATIONS
+        passed = self._delivered.of(connection, deliveries, about_message)
         if not self._shared.limit.is_due(len(data)):
             return passed
         return itertools.chain(passed, self._release_excess(time_ns))
@@ -308,7 +333,7 @@ class Assembler:
             return
         if verdict == EntryVerdict.INJECT:
             injected = connection.injected(direction, message, time_ns)
-            yield from self._passed(connection, injected, annotations)
+            yield from self._delivered.of(connection, injected, annotations)
         else:
             yield RewriteSent((connection.number, annotations.get("number")), message)
 
@@ -319,7 +344,7 @@ class Assembler:
                 cut = list(connection.flush(direction, time_ns))
                 if cut and not connection.is_outgoing(direction):
                     self._stats.dropped.add(DropReason.TOO_MUCH_HELD)
-                    yield from self._passed(connection, cut)
+                    yield from self._delivered.of(connection, cut)
             connection.forget_outgoing()
 
     def _closed(
@@ -328,7 +353,9 @@ class Assembler:
         direction, time_ns = _direction(event.from_client), event.time_ns
         # After a reset, nothing will come in the other direction either.
         for each in (direction, direction.other) if event.reset else (direction,):
-            yield from self._passed(connection, connection.end(each, time_ns, event, stated=stated))
+            yield from self._delivered.of(
+                connection, connection.end(each, time_ns, event, stated=stated)
+            )
         session = self._sessions.get(connection.number or 0)
         if session is not None:
             yield from session.closed(connection, direction, event, stated)
@@ -340,7 +367,7 @@ class Assembler:
     ) -> Iterator[AssemblerEvent]:
         """End a connection that nobody closed."""
         for direction in Direction:
-            yield from self._passed(connection, connection.end(direction, time_ns, None, end))
+            yield from self._delivered.of(connection, connection.end(direction, time_ns, None, end))
         yield from self._forget(number, connection, time_ns)
 
     def _forget(
@@ -352,46 +379,11 @@ class Assembler:
         session = self._sessions.get(connection.number or 0)
         if session is None:
             return
-        # If its network is not known by now, it will never be.
-        yield from session.start(connection, None)
+        yield from session.begin(connection, time_ns)
         yield from session.leg_ended(connection, time_ns)
         if not session.legs:
             del self._sessions[session.number]
             self._numbers.forget(session.own_number)
-
-    def _passed(
-        self,
-        connection: CapturedConnection,
-        deliveries: Iterable[Delivery],
-        annotations: Annotations = NO_ANNOTATIONS,
-    ) -> Iterator[AssemblerEvent]:
-        """Report what passed, numbered, and with the verdict that the file has for it."""
-        together: list[Delivery] = []
-        session: CapturedSession | None = None
-        for first in deliveries:
-            if session is None:
-                assert connection.number is not None
-                assert connection.session is not None
-                session = self._sessions[connection.number]
-                if session.info is None:
-                    yield from session.start(connection, connection.session.network)
-                if connection.network is None:
-                    self._stats.assume(connection.session.network)
-            direction = (first.run or first.entries[0]).direction
-            comments = connection.take_comments(direction)
-            for delivery in self._annotator.annotated(first, annotations, comments):
-                if (
-                    connection.received is None
-                    or delivery.entries[0].verdict != EntryVerdict.REWRITE
-                ):
-                    together.append(delivery)
-                    continue
-                yield from session.passed(together)
-                together = []
-                yield RewritePending((session.number, annotations.get("number")))
-                yield from session.passed([delivery])
-        if session is not None:
-            yield from session.passed(together)
 
 
 def _direction(from_client: bool) -> Direction:

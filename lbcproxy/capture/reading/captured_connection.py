@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from lbcproxy import networks
 from lbcproxy.capture.dropped import Dropped
+from lbcproxy.capture.reading.frame_start import MAX_FRAME_START, network_in, network_with
 from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tcp.stream_events import Closed, Opened
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.errors import UnknownNetwork
 from lbcproxy.networks import Network
-from lbcproxy.session import Delivery, Direction, End, EndCause, NodeState, Session, SessionInfo
+from lbcproxy.session import (
+    Delivery,
+    Direction,
+    End,
+    EndCause,
+    LegTransport,
+    NodeState,
+    Session,
+    SessionInfo,
+)
 from lbcproxy.session.end import OPEN
 
 if TYPE_CHECKING:
@@ -30,8 +37,6 @@ MAX_UNDECIDED = 4096
 """Bytes of a connection that are searched for the magic of a known network."""
 MAX_UNDECIDED_IN_MIDDLE = 4 << 20
 """The same if the start of the connection is missing: the rest of a block may come first."""
-MAX_FRAME_START = 16
-"""Bytes of a magic and a command, which may come in two packets."""
 MAX_COMMENTS = 100
 """Comments that wait for a message of one direction to be complete."""
 MAX_OUTGOING = 64 << 20
@@ -122,6 +127,8 @@ class CapturedConnection:
         self._start = b""
         """Those bytes, as far as they have come."""
         self._logged: LoggedSecret | None = None
+        self.transport: LegTransport | None = None
+        """What it was decrypted from; None if it was not."""
         self._max_undecided = MAX_UNDECIDED if opened.begun else MAX_UNDECIDED_IN_MIDDLE
         # Bytes, or the size of a gap, each with direction and time.
         self._buffered: list[tuple[Direction, bytes | int, int]] = []
@@ -148,6 +155,11 @@ class CapturedConnection:
     def is_undecided(self) -> bool:
         """Whether its network is not known."""
         return self.session is None and self.network is None
+
+    @property
+    def is_decrypted(self) -> bool:
+        """Whether it is decrypted, or may be once more of it has come."""
+        return self._logged is not None or self._key_log is not None
 
     @property
     def buffered_bytes(self) -> int:
@@ -199,7 +211,7 @@ class CapturedConnection:
         seen = self._seen[direction] + data
         self._seen[direction] = seen[-MAX_FRAME_START:]
         known = self.network if self._key_log is None else None
-        return self._decide(known or _network_in(seen))
+        return self._decide(known or network_in(seen))
 
     def flush(self, direction: Direction, time_ns: int) -> Iterator[Delivery]:
         """Return what a direction has left incomplete: nothing that follows belongs to it."""
@@ -326,6 +338,7 @@ class CapturedConnection:
                 from lbcproxy.capture.reading.decryption import Decryption
 
                 reader = Decryption(session, self._logged, self._shared.dropped)
+                self.transport = reader.transport
             self._input = reader
             self._forget_maker()
             for direction, item, time_ns in buffered:
@@ -346,7 +359,7 @@ class CapturedConnection:
             return
         self._logged, self._key_log, self._start = key_log.find(self._start), None, b""
         if self._logged is not None:
-            self.network = self.network or _network_with(self._logged.magic)
+            self.network = self.network or network_with(self._logged.magic)
 
     def _release(self) -> list[tuple[Direction, bytes | int, int]]:
         buffered, self._buffered = self._buffered, []
@@ -361,27 +374,3 @@ class CapturedConnection:
 
 def _too_late(network: Network) -> Session:
     raise AssertionError(f"a session of {network.id} is made once")  # pragma: no cover
-
-
-def _network_in(data: bytes) -> Network | None:
-    """Return the network whose frame begins in some bytes; UnknownNetwork if two share a magic."""
-    found = _FRAME_START.search(data)
-    return None if found is None else _network_with(found[0][:4])
-
-
-def _network_with(magic: bytes) -> Network:
-    """Return the network that has a magic; UnknownNetwork unless it is clear which."""
-    network = networks.meant_by(magic)
-    if network is None:
-        names = " and ".join(each.id for each in networks.with_magic(magic)) or "no known network"
-        raise UnknownNetwork(f"magic {magic.hex()} is that of {names}: say --network")
-    return network
-
-
-def _frame_start_pattern() -> re.Pattern[bytes]:
-    """Return a pattern that matches a magic followed by a command."""
-    magics = b"|".join(re.escape(each.magic) for each in networks.all_networks().values())
-    return re.compile(b"(?:" + magics + rb")[a-z0-9]{2,12}")
-
-
-_FRAME_START = _frame_start_pattern()

@@ -13,13 +13,22 @@ from lbcproxy.capture.session_report import SessionReport
 from lbcproxy.capture.tcp.stream_events import Closed
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.networks import Network
-from lbcproxy.session import Delivery, Direction, End, Session, SessionInfo, Stage
+from lbcproxy.session import (
+    Delivery,
+    Direction,
+    End,
+    Session,
+    SessionInfo,
+    Stage,
+    Transports,
+)
 from lbcproxy.session.events import (
     Delivered,
     DirectionClosed,
     SessionEnding,
     SessionReset,
     SessionStarted,
+    TransportsAgreed,
     UpstreamConnected,
 )
 
@@ -39,6 +48,8 @@ class CapturedSession:
         """The legs that are open."""
         self.begun = True
         self.protocol_version: int | None = None
+        self._transports: Transports | None = None
+        """How its legs carry messages, once that is known and not both are v1."""
         self._is_ending = False
         self._finished: set[Direction] = set()
         self._reset: tuple[Direction, int] | None = None
@@ -55,12 +66,33 @@ class CapturedSession:
             self.info = connection.session_info(self.number, network)
             opened = connection.opened
             yield SessionStarted(self.info, opened.time_ns, self.begun, self.protocol_version)
+            if self._transports is not None:
+                yield from self._agreed(self._transports, opened.time_ns)
+
+    def begin(self, connection: CapturedConnection, time_ns: int) -> Iterator[Event]:
+        """Report what is known of it by now: that it started, and what it was decrypted from."""
+        core, transport = connection.session, connection.transport
+        yield from self.start(connection, None if core is None else core.network)
+        if transport is not None:
+            yield from self.transports_agreed(Transports(transport, transport), time_ns)
 
     def connected(self, local: Endpoint, time_ns: int) -> Iterator[Event]:
         """Report that the upstream leg is connected."""
         if self.info is not None:
             self.info = msgspec.structs.replace(self.info, local=local)
             yield UpstreamConnected(self.info, time_ns)
+
+    def transports_agreed(self, transports: Transports, time_ns: int) -> Iterator[Event]:
+        """Report how its legs carry messages, unless that is known: files say it again."""
+        if transports != self._transports:
+            self._transports = transports
+            if self.info is not None:
+                yield from self._agreed(transports, time_ns)
+
+    def _agreed(self, transports: Transports, time_ns: int) -> Iterator[Event]:
+        assert self.info is not None
+        self.info = self.info.with_transports(transports)
+        yield TransportsAgreed(self.info, time_ns)
 
     def passed(self, deliveries: Sequence[Delivery]) -> Iterator[Event]:
         """Report what passed, with the direction and time of its entries."""
@@ -111,6 +143,7 @@ class CapturedSession:
         if self._reset is not None:
             yield SessionReset(self.info, *self._reset)
         closed = self._reset is not None or len(self._finished) == len(Direction)
+        report = msgspec.structs.replace(report, transports=self.info.transports)
         yield session_ended(self.info, report, closed, time_ns)
 
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from lbcproxy.capture.dropped import Dropped, DropReason
-from lbcproxy.session import Delivery, Direction, Session
+from lbcproxy.session import Delivery, Direction, LegTransport, PacketForm, Session
 from lbcproxy.transport.curve import PUBLIC_KEY_SIZE
-from lbcproxy.transport.events import Broken, PacketReceived, TransportEvent, Unread
+from lbcproxy.transport.events import (
+    Broken,
+    DecoyReceived,
+    GarbageReceived,
+    PacketReceived,
+    TransportEvent,
+    Unread,
+    VersionReceived,
+)
 from lbcproxy.transport.key_log import LoggedSecret
-from lbcproxy.transport.messages import parse_contents
+from lbcproxy.transport.kind import Transport
+from lbcproxy.transport.messages import contents_of, parse_contents
 
 if TYPE_CHECKING:
     from lbcproxy.transport.packets import PacketReader
@@ -34,6 +45,7 @@ class Decryption:
         from lbcproxy.transport.packets import PacketReader
 
         keys = SessionKeys.derive(logged.secret, logged.magic)
+        self.transport = LegTransport(Transport.V2, keys.session_id)
         self._session = session
         self._magic = logged.magic
         self._dropped = dropped
@@ -42,6 +54,8 @@ class Decryption:
             Direction.TO_CLIENT: PacketReader(keys.responder, read=PUBLIC_KEY_SIZE),
         }
         self._before_key = dict.fromkeys(Direction, PUBLIC_KEY_SIZE)
+        self._forms = dict.fromkeys(Direction, PacketForm())
+        """What came before the next message of a direction."""
 
     def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Delivery]:
         """Decrypt bytes of a direction, and return what the session reads in them."""
@@ -70,20 +84,51 @@ class Decryption:
     ) -> list[Delivery]:
         session = self._session
         deliveries: list[Delivery] = []
-        frames: list[bytes] = []
+        frames: list[bytes] = []  # of usual messages, which are read together
         for event in events:
             message = parse_contents(event.contents) if isinstance(event, PacketReceived) else None
+            junk = None if message is not None else _junk_of(event)
             if message is not None:
-                frames.append(message.frame(self._magic))
-                continue
-            junk = _junk_of(event)
-            if junk is not None:
-                deliveries += session.receive(direction, b"".join(frames), time_ns)
-                frames.clear()
+                frame = message.frame(self._magic)
+                is_long = message.short_id is None and contents_of(frame)[0] != 0
+                form = self._take_form(direction, is_long=is_long)
+                if not form:
+                    frames.append(frame)
+                    continue
+                deliveries += self._read_frames(direction, frames, time_ns)
+                deliveries += session.receive_packet(direction, frame, time_ns, form)
+            elif junk is not None:
+                deliveries += self._read_frames(direction, frames, time_ns)
                 deliveries += session.junk(direction, *junk, time_ns)
-        if frames:
-            deliveries += session.receive(direction, b"".join(frames), time_ns)
-        return deliveries
+            else:
+                self._note(direction, event)
+        return deliveries + self._read_frames(direction, frames, time_ns)
+
+    def _read_frames(
+        self, direction: Direction, frames: list[bytes], time_ns: int
+    ) -> list[Delivery]:
+        """Return what the session reads in frames that have been collected, and forget them."""
+        if not frames:
+            return []
+        raw = b"".join(frames)
+        frames.clear()
+        return self._session.receive(direction, raw, time_ns)
+
+    def _note(self, direction: Direction, event: TransportEvent) -> None:
+        """Remember what comes before the next message of a direction."""
+        form = self._forms[direction]
+        if isinstance(event, GarbageReceived):
+            form = replace(form, garbage=event.size)
+        elif isinstance(event, VersionReceived):
+            form = replace(form, version_size=len(event.contents))
+        elif isinstance(event, DecoyReceived):
+            form = replace(form, decoys=form.decoys + 1)
+        self._forms[direction] = form
+
+    def _take_form(self, direction: Direction, *, is_long: bool) -> PacketForm:
+        """Return how a message came, with what was remembered for it."""
+        form, self._forms[direction] = self._forms[direction], PacketForm()
+        return replace(form, is_long=is_long) if is_long else form
 
 
 def _junk_of(event: TransportEvent) -> tuple[bytes, str] | None:

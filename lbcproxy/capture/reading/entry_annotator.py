@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from lbcproxy.capture.reading.annotations import Annotations, trail_of
+from lbcproxy.capture.reading.annotations import Annotations, form_of, trail_of
 from lbcproxy.session import Delivery, Entry
 from lbcproxy.session.verdict import EntryVerdict
 
@@ -23,7 +23,8 @@ class EntryAnnotator:
         self, delivery: Delivery, annotations: Annotations, comments: tuple[str, ...]
     ) -> Iterable[Delivery]:
         """Return a delivery with complete entries; `comments` are for its first entry."""
-        if delivery.run is not None and not comments and annotations.get("verdict") is None:
+        is_plain = not comments and "verdict" not in annotations and "form" not in annotations
+        if delivery.run is not None and is_plain:
             run = delivery.run.numbered(self._next_number)
             self._next_number += len(run)
             return (Delivery(delivery.raw, run, run=run),)
@@ -47,6 +48,8 @@ class EntryAnnotator:
         self._next_number += 1
         if "verdict" in annotations:
             changes |= {"verdict": annotations["verdict"], "trail": trail_of(annotations)}
+        if "form" in annotations:
+            changes["form"] = form_of(annotations)
         if comments:
             changes["comments"] = comments
         return msgspec.structs.replace(entry, **changes)

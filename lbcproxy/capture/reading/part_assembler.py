@@ -95,7 +95,7 @@ class PartAssembler(Assembler):
             # The leg that received the direction reports its gaps.
             if missing and not connection.is_outgoing(direction):
                 gap = connection.gap(direction, missing, time_ns)
-                yield from self._passed(connection, gap)
+                yield from self._delivered.of(connection, gap)
 
     def _open_sessions(self) -> list[OpenSession]:
         found, path = [], self._part.path

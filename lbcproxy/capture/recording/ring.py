@@ -21,7 +21,12 @@ from lbcproxy.capture.recording.loss import Loss
 from lbcproxy.capture.recording.ring_writer import RingWriter
 from lbcproxy.capture.recording.triggers import error_in, reason_of_end
 from lbcproxy.capture.writing.recorder import Recorder
-from lbcproxy.capture.writing.session_state import SessionState, from_next_message, without_records
+from lbcproxy.capture.writing.session_state import (
+    SessionState,
+    from_next_message,
+    last_with_bytes,
+    without_records,
+)
 from lbcproxy.deprecated import renamed_parameters
 from lbcproxy.private import OWNER, Access
 from lbcproxy.session import Direction, SessionInfo
@@ -160,9 +165,9 @@ class Ring:
         if self.messages - first.messages < enough:
             return False
         inside = set() if self.state is None else set(self.state.inside)
-        if isinstance(first.event, Delivered) and first.event.deliveries:
+        if isinstance(first.event, Delivered) and (last := last_with_bytes(first.event.deliveries)):
             inside.discard(first.event.direction)
-            if not first.event.deliveries[-1].entries:
+            if not last.entries:
                 inside.add(first.event.direction)
         # A message of which only the end would be left does not count.
         return self.messages - first.messages - len(inside) >= enough

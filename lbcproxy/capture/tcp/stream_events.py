@@ -17,6 +17,7 @@ __all__ = [
     "Data",
     "Forgotten",
     "Gap",
+    "Noted",
     "Opened",
     "StreamEvent",
 ]
@@ -78,7 +79,14 @@ class Forgotten(msgspec.Struct, frozen=True, gc=False):
     time_ns: int
 
 
-StreamEvent: TypeAlias = Opened | Data | Gap | Closed | Forgotten
+class Noted(msgspec.Struct, frozen=True, gc=False):
+    """The file says something of a connection at this point, though nothing happens on it."""
+
+    connection: int
+    time_ns: int
+
+
+StreamEvent: TypeAlias = Opened | Data | Gap | Closed | Forgotten | Noted
 
 
 class AnnotatedEvent(msgspec.Struct, frozen=True, gc=False):

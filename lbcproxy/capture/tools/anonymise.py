@@ -197,7 +197,8 @@ class Anonymiser:
             listen=self._pseudonyms.endpoint(info.listen),
             upstream=self._pseudonyms.endpoint(info.upstream),
             local=local,
-        )
+        ).with_transports(info.transports.without_session_ids())
+        self.left_out["session ids of transports"] += new.transports != info.transports
         if known is None:
             for before, after in (
                 (info.client, new.client),
@@ -223,6 +224,7 @@ class Anonymiser:
             to_upstream=self._side(report.to_upstream),
             to_client=self._side(report.to_client),
             end=replace(report.end, detail=""),
+            transports=report.transports.without_session_ids(),
         )
 
     def _side(self, side: NodeStatistics) -> NodeStatistics:

@@ -22,6 +22,7 @@ from lbcproxy.session.events import (
     SessionEnding,
     SessionEvent,
     SessionStarted,
+    TransportsAgreed,
     UpstreamConnected,
 )
 from lbcproxy.session.verdict import EntryVerdict
@@ -157,6 +158,8 @@ class _CutSession:
         yield SessionStarted(self._started.info, time_ns, begun, version)
         if self.info.local is not None:
             yield UpstreamConnected(self.info, time_ns)
+        if self.info.transports:
+            yield TransportsAgreed(self.info, time_ns)
         yield from self._versions_kept
         self._versions_kept.clear()
         if self.ending is not None:
@@ -253,6 +256,7 @@ class _GapMarker:
             missing=skipped,
             verdict=EntryVerdict.PASS,
             trail=(),
+            form=None,
             why=f"{skipped:,} bytes are left out",
             continued=False,
         )

@@ -23,8 +23,8 @@ JsonObject: TypeAlias = dict[str, object]
 
 
 def session_object(report: SessionReport) -> JsonObject:
-    """Return the report on a session."""
-    return {
+    """Return the report on a session; it says nothing of transports if both legs are v1."""
+    shown: JsonObject = {
         "number": report.number,
         "network": report.network,
         "client": str(report.client),
@@ -41,6 +41,9 @@ def session_object(report: SessionReport) -> JsonObject:
         "to_upstream": _node_object(report.to_upstream),
         "to_client": _node_object(report.to_client),
     }
+    if report.transports:
+        shown["transports"] = report.transports.to_dict()
+    return shown
 
 
 def _node_object(node: NodeStatistics) -> JsonObject:

@@ -11,9 +11,9 @@ import msgspec
 
 from lbcproxy.capture.ip.segments import MAX_PAYLOAD
 from lbcproxy.capture.packet import Leg
-from lbcproxy.capture.writing.notes import PacketNote
+from lbcproxy.capture.writing.notes import PacketNote, joined
 from lbcproxy.capture.writing.session_state import SessionState
-from lbcproxy.session import Delivery, Entry
+from lbcproxy.session import Delivery, Entry, SessionInfo
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.text import printable
 
@@ -24,6 +24,7 @@ __all__ = [
     "in_packets",
     "is_injected",
     "split_to_fit",
+    "transports_note",
     "with_note",
 ]
 
@@ -69,10 +70,7 @@ def in_packets(raw: bytes) -> Iterator[bytes]:
 def with_note(chunk: Chunk, note: PacketNote) -> list[Chunk]:
     """Return a chunk with a note on its first message, in addition to the one it may have."""
     if chunk.note is not None:
-        both = PacketNote(
-            f"{note.comment}; {chunk.note.comment}", {**note.fields, **chunk.note.fields}
-        )
-        return [msgspec.structs.replace(chunk, note=both)]
+        return [msgspec.structs.replace(chunk, note=joined(note, chunk.note))]
     size = min(chunk.ends[0] if chunk.ends else len(chunk.raw), MAX_PAYLOAD)
     rest = Chunk(chunk.raw[size:], None, [end - size for end in chunk.ends if end > size])
     return [Chunk(chunk.raw[:size], note), *([rest] if rest.raw else [])]
@@ -114,11 +112,20 @@ def end_note(state: SessionState, leg: Leg) -> PacketNote | None:
     return PacketNote(comment, {"session": number, "end": state.end.to_dict()})
 
 
+def transports_note(info: SessionInfo) -> PacketNote:
+    """Return the note about how the legs of a session carry messages."""
+    comment = f"session {info.number}: {info.transports}"
+    return PacketNote(comment, {"session": info.number, "transports": info.transports.to_dict()})
+
+
 def _note(entry: Entry) -> PacketNote | None:
     """Return the note about an entry, if there is anything to say; nothing is decoded for it."""
     error = entry.why if entry.message is None else entry.message.frame_error
     if entry.continued or (
-        error is None and entry.verdict == EntryVerdict.PASS and not entry.comments
+        error is None
+        and entry.verdict == EntryVerdict.PASS
+        and not entry.comments
+        and not entry.form
     ):
         return None  # a run of junk has one note, at its start
     fields: dict[str, object] = {"session": entry.session, "number": entry.number}
@@ -128,9 +135,12 @@ def _note(entry: Entry) -> PacketNote | None:
         fields["error"] = error
     if entry.missing:
         fields["missing"] = entry.missing
+    if entry.form:
+        fields["form"] = entry.form
     if entry.comments:
         fields["comments"] = entry.comments
     parts = [f"#{entry.session}", printable(entry.command) or ("gap" if entry.missing else "junk")]
+    parts += [f"v2: {entry.form}"] if entry.form else []
     if entry.verdict != EntryVerdict.PASS:
         parts.append(f"verdict={entry.verdict}")
         parts += [f"by {printable('; '.join(entry.trail))}"] if entry.trail else []

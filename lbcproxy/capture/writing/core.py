@@ -15,7 +15,13 @@ from lbcproxy.capture.writing.writer import FormatWriter, Writer
 from lbcproxy.networks import get
 from lbcproxy.private import make_folders, open_to_append
 from lbcproxy.session import Delivery, Direction, Entry, SessionInfo
-from lbcproxy.session.events import Delivered, SessionEnded, SessionEvent, SessionStarted
+from lbcproxy.session.events import (
+    Delivered,
+    SessionEnded,
+    SessionEvent,
+    SessionStarted,
+    TransportsAgreed,
+)
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire import Frame, Framer, Junk
 from lbcproxy.wire.envelope import HEADER_SIZE
@@ -66,6 +72,8 @@ class CoreWriter(Writer):
             case SessionStarted():
                 self.count_unsupported("missing beginnings", not event.from_start)
                 self._start(event.info)
+            case TransportsAgreed():
+                self.count_unsupported("transports of sessions")
             case SessionEnded():
                 self.count_unsupported("ends of sessions", event.closed)
                 self._end(event.info.number)
@@ -115,6 +123,7 @@ class CoreWriter(Writer):
     def _count(self, entry: Entry) -> None:
         self.count_unsupported("verdicts and what decided them", entry.verdict != EntryVerdict.PASS)
         self.count_unsupported("comments of messages", len(entry.comments))
+        self.count_unsupported("how messages came in encrypted packets", bool(entry.form))
         self.count_unsupported("nanoseconds of times", entry.time_ns % 1_000 != 0)
         if entry.message is None:
             self.count_unsupported("gaps" if entry.missing else "pieces that are not messages")

@@ -19,6 +19,7 @@ from lbcproxy.session.events import (
     SessionEvent,
     SessionReset,
     SessionStarted,
+    TransportsAgreed,
     UpstreamConnected,
 )
 from lbcproxy.session.verdict import EntryVerdict
@@ -58,6 +59,8 @@ class NdjsonWriter(Writer):
                 self._event("started", info, time_ns, **_endpoints(info), **more)
             case UpstreamConnected(info=info, time_ns=time_ns):
                 self._event("connected", info, time_ns, local=str(info.local))
+            case TransportsAgreed(info=info, time_ns=time_ns):
+                self._event("transports", info, time_ns, transports=info.transports.to_dict())
             case SessionEnding(info=info, time_ns=time_ns, end=end):
                 self._event("ending", info, time_ns, end=end.to_dict())
             case DirectionClosed(info=info, time_ns=time_ns, direction=direction):
@@ -70,7 +73,7 @@ class NdjsonWriter(Writer):
     def _deliver(self, event: Delivered) -> None:
         for delivery in event.deliveries:
             for entry in delivery.entries:
-                fields = entry_object(entry, with_payload=True)
+                fields = entry_object(entry, with_payload=True, info=event.info)
                 if entry.verdict == EntryVerdict.REWRITE and delivery.sent is not None:
                     fields["sent"] = delivery.sent.hex()
                 self._line(fields)

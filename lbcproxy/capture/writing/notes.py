@@ -12,7 +12,7 @@ from lbcproxy.capture.formats.pcapng import SCHEMA
 from lbcproxy.capture.writing.pcapng_blocks import build_block, build_options
 from lbcproxy.session import Lost
 
-__all__ = ["PacketNote", "comment_of", "custom_of", "lost_block", "note_options"]
+__all__ = ["PacketNote", "comment_of", "custom_of", "joined", "lost_block", "note_options"]
 
 _MAX_COMMENT = 65_000
 _MAX_JSON = 65_000
@@ -24,6 +24,13 @@ class PacketNote(msgspec.Struct, frozen=True, gc=False):
 
     comment: str
     fields: Mapping[str, object]
+
+
+def joined(first: PacketNote | None, second: PacketNote | None) -> PacketNote | None:
+    """Return two notes as one."""
+    if first is None or second is None:
+        return second if first is None else first
+    return PacketNote(f"{first.comment}; {second.comment}", {**first.fields, **second.fields})
 
 
 def note_options(note: PacketNote | None) -> bytes:

@@ -21,6 +21,7 @@ from lbcproxy.session.events import (
     SessionEnding,
     SessionEvent,
     SessionStarted,
+    TransportsAgreed,
     UpstreamConnected,
 )
 from lbcproxy.session.verdict import EntryVerdict
@@ -34,6 +35,8 @@ _CLIENT_PORTS = 32_768
 """The first port that systems assign to clients; lower ones belong to servers."""
 VERDICTS = "verdicts and what decided them"
 COMMENTS = "comments of messages"
+TRANSPORTS = "transports of sessions"
+FORMS = "how messages came in encrypted packets"
 
 
 class PcapWriter(PcapngWriter):
@@ -73,6 +76,9 @@ class PcapWriter(PcapngWriter):
                 return
             case UpstreamConnected():
                 self._count_upstream()
+            case TransportsAgreed():
+                self.count_unsupported(TRANSPORTS)
+                return
             case SessionEnding():
                 shown = event.end.cause in (EndCause.CLOSED, EndCause.RESET)
                 self.count_unsupported("why sessions ended", not shown)
@@ -106,6 +112,7 @@ class PcapWriter(PcapngWriter):
         judged = sum(each.verdict != EntryVerdict.PASS for each in delivery.entries)
         self.count_unsupported(VERDICTS, judged)
         self.count_unsupported(COMMENTS, sum(len(each.comments) for each in delivery.entries))
+        self.count_unsupported(FORMS, sum(bool(each.form) for each in delivery.entries))
 
     def _count_info(self, info: SessionInfo) -> None:
         self._sessions += 1

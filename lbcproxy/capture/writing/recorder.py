@@ -13,9 +13,10 @@ from lbcproxy.capture.writing.chunks import (
     end_note,
     in_packets,
     is_injected,
+    transports_note,
     with_note,
 )
-from lbcproxy.capture.writing.notes import PacketNote
+from lbcproxy.capture.writing.notes import PacketNote, joined
 from lbcproxy.capture.writing.session_state import SessionState
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.session import Delivery, Direction, SessionInfo
@@ -28,6 +29,7 @@ from lbcproxy.session.events import (
     SessionEvent,
     SessionReset,
     SessionStarted,
+    TransportsAgreed,
     UpstreamConnected,
 )
 
@@ -67,6 +69,7 @@ class Recorder:
         if legs not in LEGS:
             raise ValueError(f"legs {legs!r} is not among {', '.join(LEGS)}")
         self.both_legs = legs == "both" or (legs == "auto" and changes)
+        self.changes = changes
         self.writer = CaptureWriter(
             write,
             network=network,
@@ -119,6 +122,8 @@ class SessionRecorder:
         self._early: list[Chunk] = []
         """What the upstream leg gets once it is open."""
         self._unannounced: set[Leg] = set()
+        self._transports_due = False
+        """Whether the next packet says how the legs carry messages."""
 
     @property
     def _number(self) -> int:
@@ -133,6 +138,9 @@ class SessionRecorder:
                 self._start(event)
             case UpstreamConnected():
                 self._connect(event.info, event.time_ns)
+            case TransportsAgreed():
+                self.state.transports_agreed(event.info)
+                self._transports_due = self.state.has_transports
             case SessionEnding():
                 self.state.end = event.end
             case DirectionClosed():
@@ -168,6 +176,7 @@ class SessionRecorder:
             more["unrecorded"] = True
         ended, state.ended = state.ended, set()
         self._open(time_ns, more, before)
+        self._transports_due = state.has_transports
         if state.connected:
             self._connect(state.info, time_ns, before)
         for direction in sorted(ended):
@@ -228,7 +237,9 @@ class SessionRecorder:
             return
         self.state.deliver(direction, deliveries)
         if not self._recorder.both_legs:
-            chunks = chunks_of(deliveries, is_sent=direction is Direction.TO_CLIENT)
+            # Without changes the leg holds all, also what the client's transport cannot carry.
+            is_sent = self._recorder.changes and direction is Direction.TO_CLIENT
+            chunks = chunks_of(deliveries, is_sent=is_sent)
             self._write(Leg.CLIENT, direction, time_ns, chunks)
             return
         # Injected messages are only on one leg. Both legs are written up to that point first, to
@@ -248,12 +259,18 @@ class SessionRecorder:
         The file may lack the start of the session, and its legs would be read as two sessions.
         """
         self._unannounced.update(self._legs)
+        self._transports_due = self.state.has_transports
 
     def _write(self, leg: Leg, direction: Direction, time_ns: int, chunks: list[Chunk]) -> None:
-        if leg in self._unannounced and chunks and chunks[0].raw:
+        if not chunks:
+            return
+        if leg in self._unannounced and chunks[0].raw:
             self._unannounced.remove(leg)
             chunks[:1] = with_note(chunks[0], self._identity(leg))
+        if self._transports_due:
+            chunks[:1] = with_note(chunks[0], transports_note(self.state.info))
         self._recorder.writer.data(self._number, leg, direction, time_ns, chunks)
+        self._transports_due = False
 
     def _identity(self, leg: Leg) -> PacketNote:
         info = self.state.info
@@ -314,7 +331,7 @@ class SessionRecorder:
             return
         self.state.close_direction(direction)
         for leg in self._legs:
-            note = end_note(self.state, leg)
+            note = self._end_note(leg)
             self._recorder.writer.finish(self._number, leg, direction, time_ns, note)
         if len(self.state.ended) == len(Direction):
             self._forget()
@@ -322,9 +339,17 @@ class SessionRecorder:
     def _reset(self, direction: Direction, time_ns: int) -> None:
         """Write that the sender of a direction reset its connection."""
         for leg in self._legs:
-            note = end_note(self.state, leg)
+            note = self._end_note(leg)
             self._recorder.writer.reset(self._number, leg, direction, time_ns, note)
         self._forget()
+
+    def _end_note(self, leg: Leg) -> PacketNote | None:
+        """Return the note on the end of a direction of a leg."""
+        note = end_note(self.state, leg)
+        if self._transports_due:
+            self._transports_due = False
+            note = joined(transports_note(self.state.info), note)
+        return note
 
     def _forget(self) -> None:
         self._recorder.open_sessions.pop(self._number, None)

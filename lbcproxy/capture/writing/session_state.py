@@ -13,22 +13,25 @@ from lbcproxy.session.events import (
     DirectionClosed,
     SessionEnding,
     SessionEvent,
+    TransportsAgreed,
     UpstreamConnected,
 )
 from lbcproxy.wire.codec import Codec
 
-__all__ = ["SessionState", "from_next_message", "without_records"]
+__all__ = ["SessionState", "from_next_message", "last_with_bytes", "without_records"]
 
 
 class SessionState:
     """How far a session has got. It follows the events that observers handle."""
 
-    __slots__ = ("codec", "connected", "end", "ended", "info", "inside")
+    __slots__ = ("codec", "connected", "end", "ended", "has_transports", "info", "inside")
 
     def __init__(self, info: SessionInfo) -> None:
         self.info = info
         self.connected = False
         """Whether the upstream leg is connected."""
+        self.has_transports = False
+        """Whether the transports of its legs are known, and not both v1."""
         self.codec: Codec | None = None
         """How its messages are decoded, once a version is negotiated."""
         self.end: End | None = None
@@ -56,6 +59,8 @@ class SessionState:
                 self.deliver(event.direction, event.deliveries)
             case UpstreamConnected():
                 self.upstream_connected(event.info)
+            case TransportsAgreed():
+                self.transports_agreed(event.info)
             case SessionEnding():
                 self.end = event.end
             case DirectionClosed():
@@ -65,11 +70,15 @@ class SessionState:
         """Record that the upstream leg is connected."""
         self.info, self.connected = info, True
 
+    def transports_agreed(self, info: SessionInfo) -> None:
+        """Record the transports of both legs."""
+        self.info, self.has_transports = info, bool(info.transports)
+
     def deliver(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Record whether a message is incomplete, and how messages are decoded."""
-        if not deliveries:
+        delivery = last_with_bytes(deliveries)
+        if delivery is None:
             return
-        delivery = deliveries[-1]
         if not delivery.entries:
             self.inside.add(direction)
             return
@@ -85,6 +94,11 @@ class SessionState:
         """Record that a direction is closed."""
         self.ended.add(direction)
         self.inside.discard(direction)
+
+
+def last_with_bytes(deliveries: Sequence[Delivery]) -> Delivery | None:
+    """Return the last delivery that is not a decoy, which is no part of a message."""
+    return next((each for each in reversed(deliveries) if each.raw or each.entries), None)
 
 
 def from_next_message(deliveries: Sequence[Delivery]) -> Sequence[Delivery] | None:
