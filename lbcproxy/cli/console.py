@@ -69,7 +69,8 @@ class Console:
         )
         if (wanted := self._wanted) is not None:
             entries = (entry for entry in entries if wanted(entry, event.info))
-        lines = [line for entry in entries if (line := self._look(entry)) is not None]
+        info = event.info
+        lines = [line for entry in entries if (line := self._look(entry, info)) is not None]
         if lines:
             self._print(self._messages, "\n".join(lines))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TextIO
+from collections.abc import Sequence
+from typing import Protocol, TextIO
 
 import click
 
@@ -12,9 +12,10 @@ from lbcproxy.capture.entry_json import ENTRY_KEYS, claims_in, entry_object, jso
 from lbcproxy.cli.options import DisplayOptions
 from lbcproxy.cli.terminal import columns_of, has_colours
 from lbcproxy.cli.tree import tree
-from lbcproxy.session import Direction, Entry
+from lbcproxy.session import Direction, Entry, SessionInfo
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.text import printable
+from lbcproxy.transport.kind import Transport
 
 __all__ = ["TEXT", "Formatter", "formatter_for", "make_formatter"]
 
@@ -28,8 +29,12 @@ MIN_SUMMARY = 20
 TEXT: DisplayOptions = {"kind": "text", "tree": False, "hexdump": False, "fields": ()}
 """The defaults: one line for each message."""
 
-Formatter = Callable[[Entry], str | None]
-"""Returns what is printed for an entry; None for nothing."""
+
+class Formatter(Protocol):
+    """Returns what is printed for an entry."""
+
+    def __call__(self, entry: Entry, info: SessionInfo | None = None, /) -> str | None:
+        """Return the text, given the entry's session if that is known; None for nothing."""
 
 
 def formatter_for(display: DisplayOptions, stream: TextIO) -> Formatter:
@@ -66,7 +71,7 @@ def make_formatter(
     if fields and kind != "fields":
         raise click.UsageError("-e needs -T fields")
     if kind == "ndjson":
-        return lambda entry: json_line(entry_object(entry, hexdump))
+        return lambda entry, info=None: json_line(entry_object(entry, hexdump, info))
     if kind == "fields":
         if not fields:
             raise click.UsageError("-T fields needs at least one -e PATH")
@@ -74,15 +79,27 @@ def make_formatter(
             if path.partition(".")[0] not in ENTRY_KEYS:
                 keys = ", ".join(ENTRY_KEYS)
                 raise click.UsageError(f"-e {path}: a path starts with one of {keys}")
-        return lambda entry: "\t".join(_field(entry, path) for path in fields)
-    return lambda entry: _text(entry, with_tree=tree, hexdump=hexdump, colour=colour, width=width)
+        return lambda entry, info=None: "\t".join(_field(entry, path, info) for path in fields)
+    return lambda entry, info=None: _text(
+        entry, info, with_tree=tree, hexdump=hexdump, colour=colour, width=width
+    )
 
 
-def _text(entry: Entry, *, with_tree: bool, hexdump: bool, colour: bool, width: int) -> str | None:
+def _text(
+    entry: Entry,
+    info: SessionInfo | None,
+    *,
+    with_tree: bool,
+    hexdump: bool,
+    colour: bool,
+    width: int,
+) -> str | None:
     if entry.continued and not hexdump:
         return None  # a run of junk gets one line
-    lines = [_line(entry, colour, width)]
+    lines = [_line(entry, _transport(entry, info), colour, width)]
     message = entry.message
+    if with_tree and info is not None and info.transports:
+        lines.append(f"    transport: {info.transport_from(entry.direction)}")
     if with_tree and message is not None:
         record = message.partial if message.record is None else message.record
         if record is not None:
@@ -92,7 +109,15 @@ def _text(entry: Entry, *, with_tree: bool, hexdump: bool, colour: bool, width: 
     return "\n".join(lines)
 
 
-def _line(entry: Entry, colour: bool, width: int) -> str:
+def _transport(entry: Entry, info: SessionInfo | None) -> str:
+    """Return how an entry's leg carries messages and what is unusual, in words; empty for v1."""
+    transport = None if info is None else info.transport_from(entry.direction).kind
+    if transport in (None, Transport.V1):
+        return f"v2: {entry.form}" if entry.form else ""
+    return f"{transport}: {entry.form}" if entry.form else transport.value
+
+
+def _line(entry: Entry, transport: str, colour: bool, width: int) -> str:
     def paint(text: str, name: str | None) -> str:
         return click.style(text, fg=name) if colour and name else text
 
@@ -101,7 +126,7 @@ def _line(entry: Entry, colour: bool, width: int) -> str:
     if entry.message is None:
         name = "(gap)" if entry.missing else "(junk)"
     error = entry.error
-    remarks: list[tuple[str, str | None]] = []
+    remarks: list[tuple[str, str | None]] = [(transport, None)] if transport else []
     if error is not None:
         remarks.append((f"! {printable(error)}", "red"))
     if entry.verdict != EntryVerdict.PASS:
@@ -144,9 +169,12 @@ def hex_rows(data: bytes) -> list[str]:
     return rows
 
 
-def _field(entry: Entry, path: str) -> str:
+def _field(entry: Entry, path: str, info: SessionInfo | None) -> str:
     """Return one field of an entry's object as text, with lists joined by commas."""
-    values: list[object] = [entry_object(entry, with_payload=path == "payload")]
+    fields = entry_object(entry, path == "payload", info)
+    if info is not None:
+        fields.setdefault("transport", Transport.V1.value)
+    values: list[object] = [fields]
     for name in path.split("."):
         values = [value.get(name) for value in values if isinstance(value, dict)]
         values = [each for value in values for each in _elements(value)]

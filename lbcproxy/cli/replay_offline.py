@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from lbcproxy.capture import Capture
     from lbcproxy.capture.writing.writer import Writer
+    from lbcproxy.cli.formatter import Formatter
     from lbcproxy.session import Entry, Observer
 
 __all__ = ["command"]
@@ -77,14 +78,15 @@ def command(
 
     def run(observer: Observer | None) -> None:
         entries = through_plugins(capture, plugins, faults, seed, observer)
-        _print_entries(entries, None if quiet else line_of)
+        _print_entries(entries, capture, None if quiet else line_of)
 
     _replay(capture, run, out, changes=changes)
 
 
-def _print_entries(entries: Iterable[Entry], line_of: Callable[[Entry], str | None] | None) -> None:
+def _print_entries(entries: Iterable[Entry], capture: Capture, line_of: Formatter | None) -> None:
     for entry in entries:
-        if line_of is not None and (text := line_of(entry)) is not None:
+        session = capture.stats.open_sessions.get(entry.session)
+        if line_of is not None and (text := line_of(entry, session)) is not None:
             print(text)
 
 

@@ -128,9 +128,10 @@ def _lost(summary: Object) -> Iterable[tuple[str, str]]:
 
 def _sessions(summary: Object) -> Table:
     missing = ["missing>"] if summary["missing"] else []
+    shown = ["transport"] if any("transports" in each for each in summary["sessions"]) else []
     table = _table(
         *("#>", "client", "node", "begin", "time>", "->>", "bytes>", "<->", "bytes>"),
-        *(*missing, "end"),
+        *(*missing, *shown, "end"),
     )
     for each in summary["sessions"]:
         up, down = each["to_upstream"], each["to_client"]
@@ -146,10 +147,20 @@ def _sessions(summary: Object) -> Table:
             f"{down['messages']:,}",
             f"{down['bytes']:,}",
             *([f"{each['missing']:,}"] if missing else []),
+            *([_transport(each)] if shown else []),
             printable(each["how"]),
         )
     _more(table, summary["session_count"] - len(summary["sessions"]))
     return table
+
+
+def _transport(session: Object) -> str:
+    """Return the transport of a session, or those of its legs if they differ."""
+    legs = session.get("transports")
+    if legs is None:
+        return "v1"
+    client, upstream = legs["client"]["kind"], legs["upstream"]["kind"]
+    return str(client) if client == upstream else f"{client}, {upstream} to the node"
 
 
 def _nodes(summary: Object) -> Table:

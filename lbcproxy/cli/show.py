@@ -101,5 +101,5 @@ def _print(
         session = capture.stats.open_sessions.get(entry.session)
         if wanted is not None and not wanted(entry, session):
             continue
-        if (text := line_of(entry)) is not None:
+        if (text := line_of(entry, session)) is not None:
             print(text)

@@ -35,6 +35,7 @@ from lbcproxy.session.events import (
     SessionEnding,
     SessionEvent,
     SessionStarted,
+    TransportsAgreed,
     UpstreamConnected,
 )
 from lbcproxy.session.verdict import EntryVerdict
@@ -162,8 +163,12 @@ class _OfflineSession:
         self._notify(SessionStarted(info, run.now()))
         joined = msgspec.structs.replace(info, local=info.local or info.client)
         self._notify(UpstreamConnected(joined, run.now()))
+        if info.transports:
+            self._notify(TransportsAgreed(joined, run.now()))
         chain = chain_for(self.number, run, run)
-        core = Session(self.number, network, stream_above=None, buffered_commands=chain.commands)
+        core = self._core = Session(
+            self.number, network, stream_above=None, buffered_commands=chain.commands
+        )
         host = PluginHost(self, run.clock, run.now, run.plugins.limit, run.complain)
         self._pipeline = Pipeline(core, chain, host, run.plugins.policy)
         self._pipeline.start(info)
@@ -173,7 +178,12 @@ class _OfflineSession:
         if entry.missing:
             self.notify_delivered(entry.direction, [Delivery(b"", (entry,))])
             return
-        self._pipeline.receive(entry.direction, entry.raw, entry.time_ns)
+        direction, raw, time_ns = entry.direction, entry.raw, entry.time_ns
+        if entry.form is None:
+            self._pipeline.receive(direction, raw, time_ns)
+            return
+        for delivery in self._core.receive_packet(direction, raw, time_ns, entry.form):
+            self._pipeline.offer(direction, delivery)
 
     def finish(self) -> None:
         """End the session."""

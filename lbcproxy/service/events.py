@@ -7,16 +7,18 @@ from collections import Counter
 from twisted.logger import Logger
 
 from lbcproxy.peer.log import LOG_FILTER
-from lbcproxy.session import Entry, SessionInfo, SessionSummary
+from lbcproxy.session import Entry, SessionInfo, SessionSummary, Transports
 from lbcproxy.session.command_counter import CommandNames
 from lbcproxy.session.events import (
     Delivered,
     SessionEnded,
     SessionEvent,
     SessionStarted,
+    TransportsAgreed,
     UpstreamConnected,
 )
 from lbcproxy.text import printable
+from lbcproxy.transport.kind import Transport
 
 __all__ = ["Events"]
 
@@ -51,6 +53,8 @@ class Events:
                 self._log(event.info, "client connect")
             case UpstreamConnected():
                 self._log(event.info, f"upstream connect {event.info.upstream}")
+            case TransportsAgreed():
+                self._log(event.info, _transports(event.info.transports))
             case SessionEnded():
                 self._log(event.info, _description(event.summary))
 
@@ -75,6 +79,13 @@ class Events:
     @staticmethod
     def _log(info: SessionInfo, text: str) -> None:
         LOG.info("[#{session} {client}] {text}", session=info.number, client=info.client, text=text)
+
+
+def _transports(transports: Transports) -> str:
+    """Return how the legs of a session carry messages, in words."""
+    if transports.client.kind is Transport.OPAQUE:
+        return "opaque: nothing is read"
+    return f"encrypted: {transports}"
 
 
 def _description(summary: SessionSummary) -> str:
