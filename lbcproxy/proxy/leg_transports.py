@@ -298,6 +298,7 @@ class LegTransports:
     def _begin_packets(self) -> None:
         self._inspector.agreed(*(self._described(direction) for direction in (UP, DOWN)))
         for direction, leg in self._legs.items():
+            self._inspector.trust_checksums(direction)
             target = self._legs.get(direction.other)
             self._receivers[direction] = PacketReceiver(
                 direction, self._magic, self._host, self._inspector, target

@@ -83,7 +83,7 @@ class PacketCipher:
         self._count()
         return encrypted
 
-    def decrypt(self, encrypted: bytes, associated: bytes | None) -> bytes:
+    def decrypt(self, encrypted: bytes | memoryview, associated: bytes | None) -> bytes:
         """Return a packet; raises InvalidTag if it is not what the other side sent."""
         plain = self._cipher.decrypt(self._nonce(), encrypted, associated)
         self._count()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lbcproxy.wire.envelope import HEADER_SIZE, frame
+from lbcproxy.wire.envelope import HEADER_SIZE, raw_frame
 
 __all__ = [
     "MAX_CONTENTS",
@@ -60,7 +60,7 @@ class V2Message(NamedTuple):
 
     def frame(self, magic: bytes) -> bytes:
         """Return the message as a v1 frame."""
-        return frame(magic, self.raw_command.decode("latin-1"), self.payload)
+        return raw_frame(magic, self.raw_command, self.payload)
 
 
 def parse_contents(contents: bytes) -> V2Message | None:

@@ -106,12 +106,13 @@ class PacketReader:
         """Accept bytes, in any portions, and return what they complete."""
         if self._stage is _Expected.BROKEN:
             return [Unread(data)] if data else []
-        self._buffer += data
         events: list[TransportEvent] = []
         if self._stage is _Expected.GARBAGE:
+            self._buffer += data
             self._receive_garbage(events)
+            data = b""
         if self._stage is _Expected.PACKETS:
-            self._receive_packets(events)
+            self._receive_packets(data, events)
         return events
 
     def close(self) -> list[TransportEvent]:
@@ -143,51 +144,64 @@ class PacketReader:
         else:
             self._searched = max(0, len(self._buffer) - TERMINATOR_SIZE + 1)
 
-    def _receive_packets(self, events: list[TransportEvent]) -> None:
-        buffer, at = self._buffer, 0
+    def _receive_packets(self, data: bytes, events: list[TransportEvent]) -> None:
+        """Open the packets in what waits and in new data, which is copied only if it waits."""
+        if self._buffer:
+            self._buffer += data
+        source = self._buffer or data
+        with memoryview(source) as view:
+            read, problem = self._open_all(view, events)
+        if source is self._buffer:
+            del self._buffer[:read]
+        else:
+            self._buffer += source[read:]
+        self._read += read
+        if problem is not None:
+            events.append(self._break(*problem))
+
+    def _open_all(
+        self, view: memoryview, events: list[TransportEvent]
+    ) -> tuple[int, tuple[BreakCause, str] | None]:
+        """Open packets; return how many bytes they have, and what is wrong after them, if it is."""
+        at, size_of_view = 0, len(view)
         while True:
             size = self._contents_size
             if size is None:
-                if len(buffer) - at < LENGTH_SIZE:
-                    break
-                size = self._lengths.apply(int.from_bytes(buffer[at : at + 3], "little"))
+                if size_of_view - at < LENGTH_SIZE:
+                    return at, None
+                encrypted = int.from_bytes(view[at : at + LENGTH_SIZE], "little")
+                size = self._contents_size = self._lengths.apply(encrypted)
                 if size > self._max_contents:
-                    self._forget(at)
-                    detail = f"{self._place()} claims {size:,} bytes"
                     limit = f"at most {self._max_contents:,} are accepted"
-                    events.append(self._break(BreakCause.TOO_LONG, f"{detail}; {limit}"))
-                    return
-                self._contents_size = size
+                    detail = f"{self._place(at)} claims {size:,} bytes; {limit}"
+                    return at, (BreakCause.TOO_LONG, detail)
             end = at + OVERHEAD + size
-            if len(buffer) < end:
-                break
-            event = self._open(bytes(buffer[at + LENGTH_SIZE : end]))
+            if size_of_view < end:
+                return at, None
+            event = self._open(view[at + LENGTH_SIZE : end])
             if event is None:
-                self._forget(at)
-                events.append(self._break(BreakCause.BAD_TAG, f"{self._place()} has a wrong tag"))
-                return
+                return at, (BreakCause.BAD_TAG, f"{self._place(at)} has a wrong tag")
             events.append(event)
             self._contents_size = None
             self._number += 1
             at = end
-        self._forget(at)
 
-    def _open(self, encrypted: bytes) -> TransportEvent | None:
+    def _open(self, encrypted: memoryview) -> TransportEvent | None:
         """Return what a packet holds; None if its tag is wrong."""
         associated, self._associated = self._associated, None
         try:
             plain = self._packets.decrypt(encrypted, associated)
         except InvalidTag:
             return None
+        if not self._is_version_due and not plain[0] & _DECOY:
+            return PacketReceived(plain[HEADER_SIZE:])
         if plain[0] & _DECOY:
             return DecoyReceived(len(plain) - HEADER_SIZE)
-        if self._is_version_due:
-            self._is_version_due = False
-            return VersionReceived(plain[HEADER_SIZE:])
-        return PacketReceived(plain[HEADER_SIZE:])
+        self._is_version_due = False
+        return VersionReceived(plain[HEADER_SIZE:])
 
-    def _place(self) -> str:
-        return f"packet {self._number + 1:,}, at byte {self._read:,} of the stream,"
+    def _place(self, at: int) -> str:
+        return f"packet {self._number + 1:,}, at byte {self._read + at:,} of the stream,"
 
     def _break(self, cause: BreakCause, detail: str) -> Broken:
         self._stage = _Expected.BROKEN

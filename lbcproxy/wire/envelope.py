@@ -11,7 +11,7 @@ import msgspec
 
 from lbcproxy.wire.hashes import sha256d
 
-__all__ = ["HEADER_SIZE", "Header", "checksum", "command_problem", "frame", "unpack"]
+__all__ = ["HEADER_SIZE", "Header", "checksum", "command_problem", "frame", "raw_frame", "unpack"]
 
 HEADER_SIZE = 24
 _HEADER = struct.Struct("<4s12sI4s")
@@ -48,7 +48,12 @@ def frame(magic: bytes, command: str, payload: bytes) -> bytes:
     raw = command.encode("latin-1")
     if len(raw) > 12:
         raise ValueError(f"command {command!r} is longer than 12 bytes")
-    return _HEADER.pack(magic, raw, len(payload), checksum(payload)) + payload
+    return raw_frame(magic, raw, payload)
+
+
+def raw_frame(magic: bytes, raw_command: bytes, payload: bytes) -> bytes:
+    """Return a payload with its header; the command has up to 12 bytes, and is padded."""
+    return _HEADER.pack(magic, raw_command, len(payload), sha256d(payload)[:4]) + payload
 
 
 def command_problem(raw_command: bytes) -> str | None:

@@ -137,6 +137,8 @@ class Framer:
         # not begin a frame.
         self._resyncing = not at_stream_start
         self._long: _LongFrame | None = None
+        self.verifies = True
+        """Whether checksums are compared; not if the frames were made from something verified."""
         self.completed: list[StreamItem] = []
         """The items that a call of `feed` had completed when it raised."""
 
@@ -252,7 +254,7 @@ class Framer:
     def _run(self) -> Run | None:
         if self._long is not None or len(self._buffer) < HEADER_SIZE:
             return None
-        names, ends = scan(self._buffer, self._magic, self._known)
+        names, ends = scan(self._buffer, self._magic, self._known, self.verifies)
         if not ends:
             return None
         self._resyncing = False
@@ -287,7 +289,7 @@ class Framer:
     def _frame(self, header: Header) -> Frame:
         raw = self._take(HEADER_SIZE + header.length)
         error = self._problem(header)
-        if error is None:
+        if error is None and self.verifies:
             error = _checksum_problem(header.checksum, checksum(raw[HEADER_SIZE:]))
         return Frame(header.command, raw, error)
 
@@ -299,7 +301,7 @@ class Framer:
         return problem or self._codec.refusal(header.command, header.length)
 
     def _start(self, header: Header) -> FrameStart:
-        self._long = _LongFrame(header, self._problem(header))
+        self._long = _LongFrame(header, self._problem(header), self.verifies)
         return FrameStart(header.command, header.length, self._take(HEADER_SIZE))
 
     def _continue(self, long: _LongFrame) -> FramePart | FrameEnd | None:
@@ -369,17 +371,20 @@ class Framer:
 class _LongFrame:
     """The state of a long frame that is being received in parts."""
 
-    def __init__(self, header: Header, problem: str | None) -> None:
+    def __init__(self, header: Header, problem: str | None, verifies: bool) -> None:
         self._header = header
         self._problem = problem
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if verifies else None
         self.left = header.length
 
     def add(self, part: bytes) -> None:
-        self._hash.update(part)
+        if self._hash is not None:
+            self._hash.update(part)
         self.left -= len(part)
 
     def error(self) -> str | None:
+        if self._hash is None:
+            return self._problem
         digest = hashlib.sha256(self._hash.digest()).digest()
         return self._problem or _checksum_problem(self._header.checksum, digest[:4])
 
