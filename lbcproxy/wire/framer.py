@@ -347,8 +347,8 @@ class Framer:
     def _why_junk(self) -> str:
         if self._at_stream_start and not has_valid_command(self._buffer, 0):
             return (
-                "the stream begins with neither the network's magic nor a command "
-                "(BIP324 or another protocol): forwarded unread"
+                "the stream begins with neither the network's magic nor a command: it is encrypted "
+                "(docs/encrypted.md says how to read it), or another protocol"
             )
         return f"{bytes(self._buffer[:4]).hex()} is not the network's magic {self._magic.hex()}"
 
