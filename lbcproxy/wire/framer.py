@@ -348,7 +348,7 @@ class Framer:
         if self._at_stream_start and not has_valid_command(self._buffer, 0):
             return (
                 "the stream begins with neither the network's magic nor a command: it is encrypted "
-                "(docs/encrypted.md says how to read it), or another protocol"
+                "(BIP324; see docs/encrypted.md) or of another protocol"
             )
         return f"{bytes(self._buffer[:4]).hex()} is not the network's magic {self._magic.hex()}"
 
