@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 _64_BITS = (1 << 64) - 1
-_TWO, _FOUR = (0, 1), (0, 1, 2, 3)
+_TWO, _FOUR = range(2), range(4)
 
 
 def sha256d(data: bytes) -> bytes:

@@ -82,6 +82,14 @@ def test_at_most_64_kib_of_junk_are_buffered_unless_it_passes_as_it_arrives():
     assert passing.buffered == 3
 
 
+def test_what_a_stream_begins_with_waits_for_a_command():
+    """Bytes 4 to 15 show whether it is a frame of another network, or none."""
+    framer = Framer(LBRY, stream_above=1000)
+    assert framer.feed(bytes(15)) == []
+    [junk] = framer.feed(bytes(1))
+    assert junk.raw == bytes(16)
+
+
 def test_junk_is_not_searched_twice():
     """A megabyte that comes byte by byte must not take a day."""
 

@@ -200,6 +200,15 @@ def test_a_summary_does_not_say_that_what_was_not_read_is_not_there():
     assert partial.summary() == "version 70015, services 1"
 
 
+def test_a_summary_has_the_first_few_fields():
+    """A line in a terminal is short; `-V` shows the rest."""
+    codec = wire.Codec(networks.get("bitcoin-regtest"))
+    partial = codec.partial("version", bytes.fromhex("7f110100") + bytes(76) + b"\x04")
+    assert list(partial)[4:] == ["addr_from", "nonce"]
+    assert partial.summary().startswith("version 70015, services 0, timestamp 0, addr_recv (")
+    assert partial.summary().endswith(", addr_from (services 0, ip ::, port 0)")
+
+
 def test_what_is_too_long_is_not_read():
     """Its length is refused before anything is made of it."""
     codec = wire.Codec(networks.get("lbry-regtest"))
