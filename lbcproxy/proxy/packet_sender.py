@@ -55,6 +55,7 @@ class PacketSender:
             elif isinstance(each.packet, Decoy):
                 self._leg.send_decoy(each.packet)
             elif each.packet is not None:
+                self._parts.clear()  # the same message, if it was read in parts
                 self._leg.send((each.packet,))
             elif each.run is not None or each.unread:
                 self.send_frames(each.raw)

@@ -126,7 +126,7 @@ class Relay:
         self.forwarder.reduce_memory()
         if self._wires.early.take():
             self.stop(_out_of_memory("for the upstream"))
-        elif self._transports is not None and self._transports.held:
+        elif self._transports is not None and self._transports.held > self.held // 2:
             self.stop(_out_of_memory("in packets"))
         elif self._pipes.held:
             self.stop(_out_of_memory("in faults"))

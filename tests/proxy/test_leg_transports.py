@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lbcproxy.plugins.loader import PluginFile, PluginSpec
+from lbcproxy.proxy import Plugins
 from lbcproxy.session import EndCause, LegTransport
 from lbcproxy.transport.events import DecoyReceived, KeysAgreed, PacketReceived, VersionReceived
 from lbcproxy.transport.kind import Transport
@@ -189,6 +193,24 @@ def test_contents_pass_unchanged(contents: bytes, command: str | None, is_long: 
     [entry] = scene.observer.entries
     assert command is None or entry.command == command
     assert (entry.form is not None and entry.form.is_long) is is_long
+
+
+@pytest.mark.parametrize("with_plugin", [False, True])
+@pytest.mark.parametrize("size", [70_000, 300_000])
+def test_a_long_message_in_an_unusual_form_passes_once(
+    tmp_path: Path, size: int, with_plugin: bool
+):
+    """It is read in parts; what comes after it is not mixed up with them."""
+    file = tmp_path / "quiet.py"
+    file.write_text("from lbcproxy.plugin import *\nclass P(Plugin):\n  def on_pong(self, s, m): 0")
+    loaded = (PluginFile(PluginSpec(str(file))),) if with_plugin else ()
+    scene = EncryptedScene(plugins=Plugins(loaded)).shake_hands()
+    contents = b"\0" + b"tx".ljust(12, b"\0") + bytes(size)
+    sent = [contents, b"\x15" + bytes(size), contents, ping(1), b"\x13" + bytes(8)]
+    scene.a.send_packets(*sent)
+    scene.settle()
+    assert scene.b.contents() == sent
+    assert [each.length for each in scene.observer.entries] == [size, size, size, 8, 8]
 
 
 @pytest.mark.parametrize("contents", [b"", b"\0", b"\0" + b"ping"])
