@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -59,6 +60,23 @@ def loop() -> Iterator[Loop]:
     left = loop.call(lambda: loop.reactor.getDelayedCalls())
     loop.stop()
     assert left == []
+
+
+@pytest.fixture(params=["v1", "v2"])
+def make_scene(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """Make a relay between two nodes, over either transport; encrypted wires hold no frame."""
+    from tests.proxy.packets import SCENES, PacketScene
+
+    made = []
+
+    def make(*arguments: Any, **others: Any) -> Any:
+        made.append(SCENES[request.param](*arguments, **others))
+        return made[-1]
+
+    yield make
+    for scene in made:
+        if isinstance(scene, PacketScene):
+            scene.check_wires()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -23,6 +23,7 @@ from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import Delivery, Entry
 from lbcproxy.session.leg_transport import Decoy
 from lbcproxy.session.message import Message
+from lbcproxy.session.packet_damage import Damaged
 from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["Outcome"]
@@ -116,7 +117,7 @@ class Outcome:
         self,
         entry: Entry,
         inject: Callable[[Message | Raw, str], Delivery],
-        packet: bytes | Decoy | None = None,
+        packet: bytes | Decoy | Damaged | None = None,
     ) -> list[Delivery]:
         """Return what is sent: the message's own delivery, and those of what is injected around it.
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
-from lbcproxy.session import Decoy
+from lbcproxy.session import Decoy, PacketDamage
 from lbcproxy.transport.events import TransportEvent, VersionReceived
 from lbcproxy.transport.key_log import LoggedSecret
 from lbcproxy.transport.v2 import V2Transport
 
 __all__ = ["EncryptedLeg"]
-
-_TAG_BIT = 0x01
 
 
 class EncryptedLeg:
@@ -30,7 +28,7 @@ class EncryptedLeg:
         self._transport = V2Transport(magic, initiating=initiating)
         self._write = write
         self._is_open = False
-        self._waiting: list[bytes] = []
+        self._waiting: list[tuple[bytes, PacketDamage | None]] = []
         self._waiting_size = 0
         self.session_id = b""
         """What the node can compare, once the keys are agreed."""
@@ -71,7 +69,7 @@ class EncryptedLeg:
         """Send the version packet, which is empty, and what has waited for it."""
         self._is_open = True
         waiting, self._waiting, self._waiting_size = self._waiting, [], 0
-        self._write(b"".join(map(self._transport.packet, (b"", *waiting))))
+        self._write(self._transport.packet(b"") + b"".join(self._packet(*each) for each in waiting))
 
     def send_decoy(self, decoy: Decoy) -> None:
         """Send a packet that the node ignores."""
@@ -82,12 +80,20 @@ class EncryptedLeg:
         if self._is_open:
             self._write(b"".join(map(self._transport.packet, contents)))
         else:
-            self._waiting += contents
-            self._waiting_size += sum(map(len, contents))
+            for each in contents:
+                self._wait(each)
 
-    def send_damaged(self, contents: bytes) -> None:
-        """Send a packet whose tag is wrong, so that the node ends the connection."""
+    def send_damaged(self, contents: bytes, damage: PacketDamage) -> None:
+        """Send a packet that the node cannot decrypt, so that it ends the connection."""
         if self._is_open:
-            packet = bytearray(self._transport.packet(contents))
-            packet[-1] ^= _TAG_BIT
-            self._write(bytes(packet))
+            self._write(self._packet(contents, damage))
+        else:
+            self._wait(contents, damage)
+
+    def _packet(self, contents: bytes, damage: PacketDamage | None) -> bytes:
+        packet = self._transport.packet(contents)
+        return packet if damage is None else damage.applied(packet)
+
+    def _wait(self, contents: bytes, damage: PacketDamage | None = None) -> None:
+        self._waiting.append((contents, damage))
+        self._waiting_size += len(contents)

@@ -21,11 +21,12 @@ from twisted.logger import Logger
 from lbcproxy.clock import DelayedCall
 from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy.inspector import Inspector
+from lbcproxy.proxy.outgoing import Outgoing
 from lbcproxy.proxy.packet_receiver import PacketOwner, PacketReceiver, report_broken
 from lbcproxy.proxy.packet_sender import PacketSender
 from lbcproxy.proxy.settings import RelaySettings, Runtime
 from lbcproxy.proxy.wires import Wires
-from lbcproxy.session import Delivery, Direction, End, EndCause, LegTransport
+from lbcproxy.session import Direction, End, EndCause, LegTransport
 from lbcproxy.transport.curve import MissingLibrary
 from lbcproxy.transport.detection import Detected, detect
 from lbcproxy.transport.events import Broken, KeysAgreed, PacketReceived, TransportEvent
@@ -99,7 +100,8 @@ class LegTransports:
         """What is known: of the client by what it began with, then of the upstream."""
         self._legs: dict[Direction, EncryptedLeg] = {}
         self._receivers: dict[Direction, PacketReceiver] = {}
-        self._senders: dict[Direction, PacketSender] = {}
+        self.outgoing = Outgoing(wires)
+        """What the nodes are sent."""
         self._waiting: dict[Direction, list[TransportEvent | bytes]] = {UP: [], DOWN: []}
         self._waiting_size = {UP: 0, DOWN: 0}
         self._ended: set[Direction] = set()
@@ -113,7 +115,8 @@ class LegTransports:
     def held(self) -> int:
         """Bytes that wait: of incomplete packets, and for the keys of the other leg."""
         of_legs = sum(leg.buffered for leg in self._legs.values())
-        return of_legs + sum(self._waiting_size.values()) + len(self._start)
+        waiting = sum(self._waiting_size.values()) + self.outgoing.held
+        return of_legs + waiting + len(self._start)
 
     # What happens on the legs.
 
@@ -176,25 +179,6 @@ class LegTransports:
         for timer in self._timers:
             if timer.active():
                 timer.cancel()
-
-    # What is sent.
-
-    def encrypts(self, direction: Direction) -> bool:
-        """Whether the receiver of a direction gets packets."""
-        return direction in self._senders
-
-    def send_contents(self, direction: Direction, contents: Sequence[bytes]) -> None:
-        """Send packets with these contents to the receiver of a direction, if that is encrypted."""
-        if direction in self._senders:
-            self._senders[direction].send_contents(contents)
-
-    def send_frames(self, direction: Direction, frames: bytes) -> None:
-        """Send whole frames to the receiver of a direction, whose leg is encrypted."""
-        self._senders[direction].send_frames(frames)
-
-    def send(self, direction: Direction, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-        """Do the same with deliveries; return them as they are to be reported."""
-        return self._senders[direction].send(deliveries)
 
     # Which transports there are.
 
@@ -280,9 +264,10 @@ class LegTransports:
             return
         self._is_settled = True
         if not self._legs:
+            self.outgoing.begin({})
             self._host.use_plain()
         else:
-            self._begin_packets()
+            self.outgoing.begin(self._begin_packets())
         for direction in Direction:
             waiting, self._waiting[direction] = self._waiting[direction], []
             self._waiting_size[direction] = 0
@@ -295,7 +280,8 @@ class LegTransports:
             if direction in self._ended:
                 self._host.forwarder.finished(direction)
 
-    def _begin_packets(self) -> None:
+    def _begin_packets(self) -> dict[Direction, PacketSender]:
+        senders = {}
         self._inspector.agreed(*(self._described(direction) for direction in (UP, DOWN)))
         for direction, leg in self._legs.items():
             self._inspector.trust_checksums(direction)
@@ -303,13 +289,13 @@ class LegTransports:
             self._receivers[direction] = PacketReceiver(
                 direction, self._magic, self._host, self._inspector, target
             )
-            self._senders[direction.other] = PacketSender(
-                leg, self._magic, self._complainer(direction.other)
-            )
+            sends = direction.other
+            senders[sends] = PacketSender(leg, self._magic, self._complainer(sends))
             if target is None:
                 self._host.translate(direction.other)
                 leg.end_garbage(0)
                 leg.send_version()
+        return senders
 
     def _described(self, direction: Direction) -> LegTransport:
         leg = self._legs.get(direction)
@@ -346,7 +332,7 @@ class LegTransports:
     def _received_plain(self, direction: Direction, data: bytes) -> None:
         """Forward bytes of a leg that is not encrypted."""
         self._host.forwarder.received(direction, data)
-        if self.encrypts(direction) and (why := self._inspector.desync_reason(direction)):
+        if self.outgoing.encrypts(direction) and (why := self._inspector.desync_reason(direction)):
             self._complainer(direction)(f"bytes that are not a message: {why}")
 
     def _agreed(self, direction: Direction, event: KeysAgreed) -> None:

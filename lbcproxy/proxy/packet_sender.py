@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lbcproxy.session import Decoy, Delivery, EntryVerdict
+from lbcproxy.session import Damaged, Decoy, Delivery, EntryVerdict, WrongTag
 from lbcproxy.transport.messages import MAX_CONTENTS, contents_of
 from lbcproxy.wire.envelope import HEADER_SIZE, checksum, unpack
 
@@ -50,7 +50,9 @@ class PacketSender:
     def send(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Send what deliveries hold; return them as they are to be reported."""
         for number, each in enumerate(deliveries):
-            if each.sent is not None:
+            if isinstance(each.packet, Damaged):
+                self._send_damaged(each, each.packet)
+            elif each.sent is not None:
                 self._send_made(each.sent, each)
             elif isinstance(each.packet, Decoy):
                 self._leg.send_decoy(each.packet)
@@ -79,22 +81,35 @@ class PacketSender:
         self._leg.send((contents_of(raw),))
         return True
 
+    def _send_damaged(self, delivery: Delivery, packet: Damaged) -> None:
+        """Send a message with a damage, in the form in which it came if it is the same."""
+        contents = packet.contents
+        if contents is None or delivery.sent is not None:
+            made = delivery.raw if delivery.sent is None else delivery.sent
+            contents = contents_of(made[:MAX_CONTENTS], short=_is_short(delivery))
+        self._leg.send_damaged(contents, packet.damage)
+
     def _send_made(self, made: bytes, delivery: Delivery) -> None:
         """Send what plugins and faults made. What is not a valid frame gets a wrong tag."""
-        form = delivery.entries[0].form if delivery.entries else None
-        short = form is None or not form.is_long
+        short = _is_short(delivery)
         while made:
             header = unpack(made) if len(made) >= HEADER_SIZE else None
             end = HEADER_SIZE + header.length if header is not None else len(made) + 1
             is_frame = made.startswith(self._magic) and end <= len(made)
             if header is None or not is_frame or len(made) > MAX_CONTENTS:
-                self._leg.send_damaged(made[:MAX_CONTENTS])
+                self._leg.send_damaged(made[:MAX_CONTENTS], WrongTag())
                 return
             raw, made = made[:end], made[end:]
             if header.checksum == checksum(raw[HEADER_SIZE:]):
                 self._leg.send((contents_of(raw, short=short),))
             else:
-                self._leg.send_damaged(contents_of(raw, short=short))
+                self._leg.send_damaged(contents_of(raw, short=short), WrongTag())
+
+
+def _is_short(delivery: Delivery) -> bool:
+    """Whether what is sent for a message has a short type if its command has one."""
+    form = delivery.entries[0].form if delivery.entries else None
+    return form is None or not form.is_long
 
 
 def _not_sent(delivery: Delivery) -> Delivery:

@@ -205,15 +205,15 @@ class Relay:
 
     def send_on(self, direction: Direction, data: bytes) -> None:
         """Write frames to the receiver, or keep them until the upstream is connected."""
-        if self._transports is not None and self._transports.encrypts(direction):
-            self._transports.send_frames(direction, data)
+        if self._transports is not None:
+            self._transports.outgoing.send_frames(direction, data)
         else:
             self._wires.write(direction, data)
 
     def send_contents(self, direction: Direction, contents: Sequence[bytes]) -> None:
         """Send packets with these contents over an encrypted leg."""
         assert self._transports is not None
-        self._transports.send_contents(direction, contents)
+        self._transports.outgoing.send_contents(direction, contents)
 
     def finish_on(self, direction: Direction) -> None:
         """End a direction on the other leg too."""
@@ -350,8 +350,8 @@ class Relay:
         self, direction: Direction, deliveries: Sequence[Delivery], data: bytes | None = None
     ) -> Sequence[Delivery]:
         """Send deliveries in the form of the receiver's leg; return what is to be reported."""
-        if self._transports is not None and self._transports.encrypts(direction):
-            return self._transports.send(direction, deliveries)
+        if self._transports is not None:
+            return self._transports.outgoing.send(direction, deliveries, data)
         self._wires.write(direction, bytes_to_send(deliveries) if data is None else data)
         return deliveries
 

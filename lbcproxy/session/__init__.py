@@ -9,11 +9,13 @@ from lbcproxy.session.leg_transport import Decoy, LegTransport, PacketForm, Tran
 from lbcproxy.session.message import Message
 from lbcproxy.session.node_state import NodeState, NodeStatistics, Stage
 from lbcproxy.session.observer import EventRouter, Observer, SessionObserver
+from lbcproxy.session.packet_damage import Damaged, PacketDamage, WrongLength, WrongTag
 from lbcproxy.session.session import Session
 from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = [
     "UNKNOWN_SIZE",
+    "Damaged",
     "Decoy",
     "Delivery",
     "Direction",
@@ -28,6 +30,7 @@ __all__ = [
     "NodeState",
     "NodeStatistics",
     "Observer",
+    "PacketDamage",
     "PacketForm",
     "RunEntries",
     "Session",
@@ -36,6 +39,8 @@ __all__ = [
     "SessionSummary",
     "Stage",
     "Transports",
+    "WrongLength",
+    "WrongTag",
 ]
 
 __getattr__ = deprecated_names(

@@ -10,6 +10,7 @@ import msgspec
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.leg_transport import Decoy, PacketForm
 from lbcproxy.session.message import Message
+from lbcproxy.session.packet_damage import Damaged
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.framer import Run
@@ -158,5 +159,6 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     """The entries again if they are a run, for code that does not need each of them."""
     unread: bool = False
     """Whether reading failed, so that nothing is known of these bytes."""
-    packet: bytes | Decoy | None = None
-    """The contents of the encrypted packet that it came in, if `raw` does not determine them."""
+    packet: bytes | Decoy | Damaged | None = None
+    """The contents of the encrypted packet that it came in, if `raw` does not determine them; or
+    that the packet is a decoy, or is sent with some damage."""

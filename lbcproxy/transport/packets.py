@@ -31,7 +31,7 @@ from lbcproxy.transport.events import (
 from lbcproxy.transport.keys import TERMINATOR_SIZE, DirectionKeys
 from lbcproxy.transport.messages import MAX_CONTENTS
 
-__all__ = ["MAX_GARBAGE", "OVERHEAD", "PacketReader", "PacketWriter"]
+__all__ = ["LENGTH_SIZE", "MAX_GARBAGE", "OVERHEAD", "TAG_SIZE", "PacketReader", "PacketWriter"]
 
 MAX_GARBAGE = 4_095
 HEADER_SIZE = 1

@@ -8,7 +8,8 @@ from lbcproxy.plugins.verdicts import Drop
 from lbcproxy.proxy.interception import MAX_HELD, Interception
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.errors import BadRecord
-from tests.proxy.transports import NETWORK, Scene
+from tests.proxy.packets import raw_got
+from tests.proxy.transports import NETWORK
 
 
 def ping(nonce):
@@ -19,11 +20,11 @@ PONG = frame(NETWORK.magic, "pong", bytes(8))
 
 
 @pytest.fixture
-def scene():
-    """Return a scene whose pings are held."""
+def scene(make_scene):
+    """Return a scene whose pings are held, over either transport."""
     interception = Interception(Clock())
     interception.hold("ping")
-    scene = Scene(interception=interception)
+    scene = make_scene(interception=interception)
     interception._clock = scene.clock
     scene.interception = interception
     return scene.answer()
@@ -53,11 +54,11 @@ def test_each_is_decided_about_for_itself(scene):
     scene.client.arrive(ping(1), ping(2), ping(3), ping(4))
     scene.interception.decide(1, Drop("not this one"))
     scene.interception.edit(2, nonce=77)
-    scene.interception.edit(3, raw=b"anything")
-    scene.interception.decide(4, None)
-    assert got(scene) == ping(77) + b"anything" + ping(4)
+    scene.interception.decide(3, None)
+    scene.interception.edit(4, raw=b"anything")
+    assert got(scene) == ping(77) + ping(3) + raw_got(scene.upstream, b"anything")
     entries = [entry for each in scene.observer.deliveries for entry in each.entries]
-    assert [each.verdict for each in entries] == ["drop", "rewrite", "rewrite", "pass"]
+    assert [each.verdict for each in entries] == ["drop", "rewrite", "pass", "rewrite"]
     assert entries[0].trail == ("intercept: drop: not this one",)
     assert "edited by hand" in entries[1].trail[0]
 

@@ -6,10 +6,12 @@ from lbcproxy.plugins.loader import PluginFile, PluginSpec
 from lbcproxy.proxy import Plugins
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
-from tests.proxy.transports import NETWORK, Scene
+from tests.proxy.packets import raw_got, v1_only
+from tests.proxy.transports import NETWORK
 
-UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
+UP = Direction.TO_UPSTREAM
 PING, PONG = (frame(NETWORK.magic, name, bytes(8)) for name in ("ping", "pong"))
+VERACK = frame(NETWORK.magic, "verack", b"")
 SLOW = """
 class Slow(Plugin):
     def on_ping(self, session, message):
@@ -18,14 +20,14 @@ class Slow(Plugin):
 
 
 @pytest.fixture
-def scene_with(tmp_path):
-    """Make a scene whose session has a plugin."""
+def scene_with(tmp_path, make_scene):
+    """Make a scene whose session has a plugin, over either transport."""
 
     def make(text, **others):
         path = tmp_path / "tried.py"
         path.write_text("from lbcproxy.plugin import *\n" + text)
         plugins = Plugins((PluginFile(PluginSpec(str(path))),))
-        scene = Scene(plugins=plugins, **others)
+        scene = make_scene(plugins=plugins, **others)
         scene.path = path
         return scene
 
@@ -33,6 +35,17 @@ def scene_with(tmp_path):
 
 
 def test_what_no_plugin_asks_for_passes_at_once(scene_with):
+    """In the order it came."""
+    scene = scene_with(SLOW)
+    scene.answer()
+    scene.client.arrive(PONG + VERACK, PONG)
+    scene.upstream.read()
+    assert scene.upstream.got == PONG + VERACK + PONG
+    assert scene.observer.passed_bytes(UP) == PONG + VERACK + PONG
+
+
+@v1_only("junk: an encrypted leg has none")
+def test_junk_passes_at_once(scene_with):
     """In the order it came."""
     scene = scene_with(SLOW)
     scene.answer()
@@ -45,12 +58,24 @@ def test_what_no_plugin_asks_for_passes_at_once(scene_with):
 def test_what_plugins_send_before_the_upstream_is_there_waits_for_it(scene_with):
     """As what the client has sent."""
     scene = scene_with(
-        "class P(Plugin):\n  def on_start(self, s):\n    s.inject('to_upstream', Raw(b'hello '))\n"
+        "from lbcproxy.wire.messages.keepalive import Pong\n"
+        "class P(Plugin):\n  def on_start(self, s):\n    s.inject('to_upstream', Pong(0))\n"
     )
     scene.client.arrive(PING)
     scene.answer()
     scene.upstream.read()
-    assert scene.upstream.got == b"hello " + PING
+    assert scene.upstream.got == PONG + PING
+
+
+def test_bytes_that_plugins_send_before_the_upstream_is_there_wait_too(scene_with):
+    """Whatever they are."""
+    scene = scene_with(
+        "class P(Plugin):\n  def on_start(self, s):\n    s.inject('to_upstream', Raw(b'hello '))\n"
+    )
+    scene.answer()
+    scene.client.arrive(PONG)
+    scene.upstream.read()
+    assert scene.upstream.got.startswith(raw_got(scene.upstream, b"hello "))
 
 
 def test_an_orderly_end_waits_for_what_is_held(scene_with):

@@ -1,0 +1,66 @@
+"""What the nodes of a session are sent, in the form of their legs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lbcproxy.plugins.delivery_queue import bytes_to_send
+from lbcproxy.proxy.packet_sender import PacketSender
+from lbcproxy.proxy.wires import Wires
+from lbcproxy.session import Delivery, Direction
+
+__all__ = ["Outgoing"]
+
+
+class Outgoing:
+    """Sends frames and deliveries. Until the form of both legs is known, they wait.
+
+    Only plugins send something that early: nothing of a node has been read.
+    """
+
+    def __init__(self, wires: Wires) -> None:
+        self._wires = wires
+        self._senders: Mapping[Direction, PacketSender] | None = None
+        self._waiting: list[tuple[Direction, Sequence[Delivery]]] = []
+        self.held = 0
+        """Bytes that wait."""
+
+    def begin(self, senders: Mapping[Direction, PacketSender]) -> None:
+        """Send what waits, and all else at once.
+
+        Args:
+            senders: Those of the directions whose receiver gets packets.
+        """
+        self._senders = senders
+        waiting, self._waiting, self.held = self._waiting, [], 0
+        for direction, deliveries in waiting:
+            self.send(direction, deliveries)
+
+    def encrypts(self, direction: Direction) -> bool:
+        """Whether the receiver of a direction gets packets."""
+        return self._senders is not None and direction in self._senders
+
+    def send_contents(self, direction: Direction, contents: Sequence[bytes]) -> None:
+        """Send packets with these contents to the receiver of a direction, if that is encrypted."""
+        if self._senders is not None and direction in self._senders:
+            self._senders[direction].send_contents(contents)
+
+    def send_frames(self, direction: Direction, frames: bytes) -> None:
+        """Send bytes that were received; those for an encrypted leg are whole frames."""
+        if self._senders is not None and direction in self._senders:
+            self._senders[direction].send_frames(frames)
+        else:
+            self._wires.write(direction, frames)
+
+    def send(
+        self, direction: Direction, deliveries: Sequence[Delivery], data: bytes | None = None
+    ) -> Sequence[Delivery]:
+        """Send deliveries, whose bytes may have been joined; return what is to be reported."""
+        if self._senders is None:
+            self._waiting.append((direction, deliveries))
+            self.held += len(bytes_to_send(deliveries))
+        elif direction in self._senders:
+            return self._senders[direction].send(deliveries)
+        else:
+            self._wires.write(direction, bytes_to_send(deliveries) if data is None else data)
+        return deliveries
