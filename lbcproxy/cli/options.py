@@ -26,6 +26,7 @@ __all__ = [
     "the_faults",
     "the_filter",
     "the_network",
+    "transport_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -136,6 +137,17 @@ def the_filter(words: tuple[str, ...], network: Network | None = None) -> Filter
     from lbcproxy.filters import parse
 
     return parse(" ".join(words), network)
+
+
+def transport_option(default: str, text: str) -> Callable[[F], F]:
+    """Add `--transport`, which is auto, v1 or v2."""
+    return click.option(
+        "--transport",
+        type=click.Choice(("auto", "v1", "v2")),
+        default=default,
+        help=f"How the connection carries messages: v1, or v2, which encrypts (BIP324). {text}  "
+        f"[default: {default}]",
+    )
 
 
 def plugin_option(text: str) -> Callable[[F], F]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lbcproxy.cli.options import network_option, the_network
+from lbcproxy.cli.options import network_option, the_network, transport_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,12 +36,7 @@ __all__ = ["command"]
     metavar="SECONDS",
     help="The time limit for each step: connecting, the handshake, each answer (10).",
 )
-@click.option(
-    "--transport",
-    type=click.Choice(("v1", "v2")),
-    default="v1",
-    help="v2 encrypts the connection (BIP324); v1 does not (v1).",
-)
+@transport_option("v1", "auto tries v2, then v1 if the node cannot encrypt.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     address: str, network: str, timeout: float, transport: str, as_json: bool, **asked: bool
@@ -99,10 +94,10 @@ def _run(
     def stop() -> Deferred[None]:
         nonlocal stopped
         stopped = True
-        probe.peer.disconnect()
+        probe.stop()
         return succeed(None)
 
-    return run_reactor(main, stop, probe.peer.abort, reactor)
+    return run_reactor(main, stop, probe.abort, reactor)
 
 
 def as_object(report: ProbeReport, network: str) -> dict[str, Any]:

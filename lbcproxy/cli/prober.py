@@ -30,7 +30,13 @@ from lbcproxy.peer import (
     Timeouts,
     Transport,
 )
-from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
+from lbcproxy.peer.dial import (
+    CONNECT_ERRORS,
+    client_endpoint,
+    connect,
+    reason_of,
+    transports_to_try,
+)
 from lbcproxy.reactor import Reactor
 from lbcproxy.session import Message
 from lbcproxy.text import printable
@@ -111,7 +117,11 @@ class Probe:
         network: The network of the node.
         address: Where the node listens.
         timeout: The time limit for each step, in seconds.
-        transport: How the connection carries messages.
+        transport: How the connection carries messages: V1, V2, or AUTO for V2 and then V1 if the
+            node cannot encrypt.
+
+    Raises:
+        MissingLibrary: V2 was asked for, and the library for it is not installed.
     """
 
     def __init__(
@@ -127,22 +137,38 @@ class Probe:
         self._address = address
         self._timeout = timeout
         self._listener = MessageListener()
+        self._stopped = False
+        self._transports = transports_to_try(transport)
+        self.peer = self._new_peer(self._transports[0])
+
+    def _new_peer(self, transport: Transport) -> Peer:
+        timeout = self._timeout
         config = PeerConfig(
-            network=network,
+            network=self._network,
             transport=transport,
             user_agent_name="probe",
             relay=False,
             stall=StallMode.OFF,  # each step has a timeout
             timeouts=Timeouts(negotiate=timeout + 1, idle=timeout + 300),
         )
-        self.peer = Peer(
+        return Peer(
             config,
             inbound=False,
-            clock=reactor,
+            clock=self._reactor,
             callbacks=self._listener,
-            address=str(address),
+            address=str(self._address),
             nonces=NonceCache(),
         )
+
+    def stop(self) -> None:
+        """Disconnect; `run` then raises ProbeFailed, or returns what it has."""
+        self._stopped = True
+        self.peer.disconnect()
+
+    def abort(self) -> None:
+        """Abort the connection."""
+        self._stopped = True
+        self.peer.abort()
 
     async def run(self, questions: tuple[str, ...] = ()) -> ProbeReport:
         """Connect, do the handshake, ask questions, and disconnect.
@@ -154,16 +180,9 @@ class Probe:
             ProbeFailed: There is no connection, or the handshake failed.
         """
         try:
-            start = self._reactor.seconds()
-            await self._connect()
-            connected = self._reactor.seconds()
-            await self._handshake()
-            ready = self._reactor.seconds()
+            connect_ms, handshake_ms = await self._open()
             report = ProbeReport(
-                self.peer.snapshot(),
-                _ms(connected - start),
-                _ms(ready - connected),
-                self.peer.session_id,
+                self.peer.snapshot(), connect_ms, handshake_ms, self.peer.session_id
             )
             for question in QUESTIONS:
                 if question in questions:
@@ -171,6 +190,25 @@ class Probe:
             return report
         finally:
             self.peer.disconnect()
+
+    async def _open(self) -> tuple[float, float]:
+        """Connect and do the handshake; return how long each took, in milliseconds."""
+        while True:
+            start = self._reactor.seconds()
+            await self._connect()
+            connected = self._reactor.seconds()
+            try:
+                await self._handshake()
+            except ProbeFailed:
+                _, *others = self._transports
+                if not others or self._stopped or self.peer.session_id is not None:
+                    raise
+                self._transports = tuple(others)
+                self.peer.abort()
+                self.peer = self._new_peer(others[0])
+                continue
+            ready = self._reactor.seconds()
+            return _ms(connected - start), _ms(ready - connected)
 
     async def _connect(self) -> None:
         endpoint = client_endpoint(self._reactor, self._address, self._timeout + 1)

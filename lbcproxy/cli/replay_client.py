@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 import click
 
 from lbcproxy.cli.conversations import load_conversation
-from lbcproxy.cli.options import compare_options, network_option
+from lbcproxy.cli.options import compare_options, network_option, transport_option
 from lbcproxy.cli.sanitizer import unwrapped
 from lbcproxy.cli.terminal import print_error
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lbcproxy.reactor import Reactor
     from lbcproxy.replay import ComparisonReport, Conversation, IgnoredFields, Pace, ReplayClient
     from lbcproxy.session import Message, Observer
+    from lbcproxy.transport.kind import Transport
 
 __all__ = ["command"]
 
@@ -44,6 +45,7 @@ DISK_TIMEOUT = 30.0
     help="Replay session N. The default is the first one with a handshake.",
 )
 @network_option(required=False)
+@transport_option("v1", "auto tries v2, then v1 if the node cannot encrypt.")
 @click.option(
     "--pace",
     default="causal",
@@ -70,6 +72,7 @@ def command(
     address: str,
     session: int | None,
     network: str | None,
+    transport: str,
     pace: str,
     timeout: float,
     output: str | None,
@@ -86,6 +89,7 @@ def command(
     """
     from lbcproxy.endpoint import Endpoint
     from lbcproxy.replay import IgnoredFields, parse_pace
+    from lbcproxy.transport.kind import Transport
 
     try:
         endpoint = Endpoint.parse(address)
@@ -97,7 +101,7 @@ def command(
     ignored = IgnoredFields(ignore, heights=ignore_heights)
     with load_conversation(file, session, network) as conversation:
         replay = _Replay(conversation, endpoint, output=output, kind=kind, verbose=verbose)
-        return replay.run(ignored, parsed_pace, timeout)
+        return replay.run(ignored, parsed_pace, timeout, Transport(transport))
 
 
 class _Replay:
@@ -124,7 +128,7 @@ class _Replay:
         self._report_stream = sys.stderr if output == "-" else sys.stdout
         self._message_stream = self._report_stream if kind == "text" else sys.stderr
 
-    def run(self, ignored: IgnoredFields, pace: Pace, timeout: float) -> int:
+    def run(self, ignored: IgnoredFields, pace: Pace, timeout: float, transport: Transport) -> int:
         """Replay, and print a report; return the exit code."""
         from lbcproxy.replay import ReplayClient
         from lbcproxy.service import run_reactor
@@ -137,6 +141,7 @@ class _Replay:
             ignored=ignored,
             pace=pace,
             timeout=timeout,
+            transport=transport,
             observers=self._observers(),
             ask=stepper.ask if stepper is not None else lambda _: None,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from lbcproxy.cli.conversations import load_conversation
-from lbcproxy.cli.options import display_options, network_option
+from lbcproxy.cli.options import display_options, network_option, transport_option
 from lbcproxy.cli.terminal import print_error
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class ServerOptions(TypedDict):
     unknown: str
     save_to: Path | None
     idle: float
+    transport: str
     once: bool
     quiet: bool
     kind: str
@@ -87,6 +88,7 @@ class ServerOptions(TypedDict):
     help="After how long without a message from the client the next unsolicited message is sent.  "
     "[default: 1]",
 )
+@transport_option("auto", "auto does what each client begins with.")
 @click.option("--once", is_flag=True, help="Exit when the first client has disconnected.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the log, not the messages.")
 @display_options
@@ -196,6 +198,7 @@ def _server(
     from lbcproxy.service import Events
     from lbcproxy.session import Direction
     from lbcproxy.session.session import STREAM_ABOVE
+    from lbcproxy.transport.kind import Transport
 
     observers: list[Observer] = [Events()]
     if not options["quiet"]:
@@ -210,6 +213,7 @@ def _server(
         idle=options["idle"],
         save_to=options["save_to"],
         observers=observers,
+        transport=Transport(options["transport"]),
         stream_above=None if reads_all else STREAM_ABOVE,
     )
 

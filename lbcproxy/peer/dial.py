@@ -13,6 +13,8 @@ from twisted.internet.protocol import Factory, Protocol
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.text import printable
+from lbcproxy.transport.curve import MissingLibrary, require_libraries
+from lbcproxy.transport.kind import Transport
 
 __all__ = [
     "CONNECT_ERRORS",
@@ -21,6 +23,7 @@ __all__ = [
     "connect",
     "never_looked_up",
     "reason_of",
+    "transports_to_try",
 ]
 
 CONNECT_ERRORS = (ConnectError, ConnectingCancelledError, CancelledError, OSError)
@@ -76,6 +79,28 @@ def connect(endpoint: Any, peer: Protocol) -> Deferred[Any]:
     factory.buildProtocol = lambda _: peer  # type: ignore[method-assign, assignment]
     connected: Deferred[Any] = endpoint.connect(factory)
     return connected
+
+
+def transports_to_try(transport: Transport) -> tuple[Transport, ...]:
+    """Return the transports that connections to a node are tried with, one after the other.
+
+    A node that cannot encrypt (BIP324) ends the connection, or is silent, before it sends a byte.
+
+    Args:
+        transport: What was asked for: V1, V2, or AUTO for V2 and then V1.
+
+    Raises:
+        MissingLibrary: V2 was asked for, and the library for it is not installed.
+    """
+    if transport is Transport.V1:
+        return (transport,)
+    try:
+        require_libraries()
+    except MissingLibrary:
+        if transport is Transport.AUTO:
+            return (Transport.V1,)
+        raise
+    return (Transport.V2,) if transport is Transport.V2 else (Transport.V2, Transport.V1)
 
 
 def reason_of(error: BaseException | None) -> str:

@@ -18,7 +18,8 @@ from lbcproxy.cli import prober
 from lbcproxy.cli.probe import as_lines, as_object
 from lbcproxy.cli.prober import Probe, ProbeFailed
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.peer import NonceCache, Peer, PeerConfig
+from lbcproxy.peer import NonceCache, Peer, PeerConfig, Transport
+from lbcproxy.transport.curve import MissingLibrary
 from lbcproxy.wire import Framer
 from lbcproxy.wire.hashes import display
 from lbcproxy.wire.messages.addresses import Addr, AddressV2, TimedAddress
@@ -37,15 +38,15 @@ TX = InventoryVector(InvType.TX, bytes(range(32)))
 class Scene:
     """A probe, its reactor in memory, and the node at the other end."""
 
-    def __init__(self, *questions, host="10.0.0.1", timeout=10.0):
+    def __init__(self, *questions, host="10.0.0.1", timeout=10.0, transport=Transport.V1):
         self.clock = MemoryReactorClock()
-        self.probe = Probe(self.clock, REGTEST, Endpoint(host, 9246), timeout)
+        self.probe = Probe(self.clock, REGTEST, Endpoint(host, 9246), timeout, transport)
         self.results = []
         Deferred.fromCoroutine(self.probe.run(questions)).addBoth(self.results.append)
 
     def connect(self):
         """Let the connection be there."""
-        factory = self.clock.tcpClients[0][2]
+        factory = self.clock.tcpClients[-1][2]
         protocol = factory.buildProtocol(None)
         self.wire = Wire(self.clock, protocol)
         protocol.makeConnection(self.wire)
@@ -464,3 +465,61 @@ def test_a_version_that_ends_early_is_printed_too():
     lines = as_lines(shown)
     assert lines[2].split() == ["user", "agent", "none"]
     assert lines[5].split() == ["height", "not", "said"]
+
+
+@pytest.mark.parametrize("how", ["closes", "resets", "is silent"])
+def test_a_node_that_cannot_encrypt_is_asked_again(how):
+    """With `--transport auto`: it closes, or takes our key for a message and waits."""
+    pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
+    scene = Scene(transport=Transport.AUTO).connect()
+    assert len(scene.wire.waiting) == 64
+    if how == "closes":
+        scene.wire.finish()
+        scene.wire.read()
+    elif how == "resets":
+        scene.wire.reset()
+    else:
+        scene.clock.advance(9.9)
+        assert len(scene.clock.tcpClients) == 1
+        scene.clock.advance(0.2)
+    assert len(scene.clock.tcpClients) == 2
+    assert scene.results == []
+    scene.shake_hands()
+    assert "user agent  /node:1.0/" in lines(scene)
+    assert as_object(scene.report(), "lbry-regtest")["transport"] == "v1"
+
+
+def test_a_node_that_is_to_encrypt_is_asked_once():
+    """With `--transport v2`; the hint says what may be wrong."""
+    pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
+    scene = Scene(transport=Transport.V2).connect()
+    scene.wire.finish()
+    scene.wire.read()
+    assert scene.error() == "10.0.0.1:9246: no handshake: closed by the node"
+    assert scene.results[0].value.hint == "is it a node of lbry-regtest that encrypts (BIP324)?"
+    assert len(scene.clock.tcpClients) == 1
+
+
+def test_a_probe_that_is_stopped_asks_nobody_again():
+    """Ctrl-C is not a node that cannot encrypt."""
+    pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
+    scene = Scene(transport=Transport.AUTO).connect()
+    scene.probe.stop()
+    scene.wire.read()
+    assert scene.error()
+    assert len(scene.clock.tcpClients) == 1
+
+
+@pytest.mark.parametrize("transport", [Transport.AUTO, Transport.V2])
+def test_without_the_library(transport, monkeypatch):
+    """Nothing is encrypted, and who asked for it is told what to install."""
+
+    def missing():
+        raise MissingLibrary("coincurve")
+
+    monkeypatch.setattr("lbcproxy.transport.curve._library", missing)
+    if transport is Transport.V2:
+        with pytest.raises(MissingLibrary, match="install lbcproxy with its extra bip324"):
+            Scene(transport=transport)
+    else:
+        assert Scene(transport=transport).shake_hands().report().session_id is None

@@ -18,7 +18,7 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.replay import ReplayServer, load
 from tests.nodes import free_port, wait_until
 from tests.proxy.loops import listening
-from tests.replay.conversations import TALK, write
+from tests.replay.conversations import NETWORK, TALK, write
 from tests.tools import TIMEOUT
 
 ERROR, USAGE, DAMAGED, DIVERGED, INTERRUPTED = 1, 2, 3, 4, 130
@@ -148,6 +148,17 @@ def test_against_the_recorded_node_nothing_differs(node, captures, tmp_path):
         [sys.executable, "-m", "lbcproxy", "diff", sync, out], check=False, capture_output=True
     )
     assert again.returncode == 0, again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["v2", "auto"])
+def test_a_recorded_client_can_encrypt(node, file, tmp_path, transport):
+    """By choice; its recording is a capture like any other."""
+    pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
+    out = tmp_path / "out.pcapng"
+    done = run(file, node(file), "--transport", transport, "-w", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert next(iter(open_capture(out))).raw[:4] == NETWORK.magic
 
 
 @pytest.mark.slow

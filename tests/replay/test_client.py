@@ -5,36 +5,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
-from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from lbcproxy.capture import Recorder, open_capture
-from lbcproxy.endpoint import Endpoint
 from lbcproxy.replay import (
     STEP,
     Conversation,
     Diff,
     IgnoredFields,
-    ReplayClient,
     ReplayFailed,
     load,
 )
 from lbcproxy.session import Direction
-from lbcproxy.wire import Frame, Framer
-from lbcproxy.wire.envelope import frame
+from lbcproxy.transport.frames import AcceptingTransport
+from lbcproxy.transport.kind import Transport
 from lbcproxy.wire.messages.handshake import VerAck
 from lbcproxy.wire.messages.headers import Headers
 from lbcproxy.wire.messages.keepalive import Ping
-from tests.proxy.transports import FakeTransport, Recording
+from tests.proxy.transports import Recording
 from tests.replay.conversations import (
     BLOCKS,
     DOWN,
     HEADERS,
     NETWORK,
-    SECOND,
-    START,
     TALK,
     UP,
     Line,
@@ -42,8 +36,7 @@ from tests.replay.conversations import (
     version,
     write,
 )
-
-ADDRESS = Endpoint("10.0.0.1", 18444)
+from tests.replay.plays import Play
 
 
 @pytest.fixture(scope="module")
@@ -55,73 +48,6 @@ def path(tmp_path_factory) -> Path:
 def conversation(path) -> Iterator[Conversation]:
     with load(path) as found:
         yield found
-
-
-class Play:
-    """A replay, and the node at its other end, who is played by hand."""
-
-    def __init__(self, conversation: Conversation, **options: Any) -> None:
-        self.reactor = MemoryReactorClock()
-        self.client = ReplayClient(
-            self.reactor,
-            conversation,
-            ADDRESS,
-            now=lambda: START + round(self.reactor.seconds() * SECOND),
-            **{"timeout": 10.0, **options},
-        )
-        self.outcome: list[Any] = []
-        self.framer = Framer(NETWORK)
-        self.wire: FakeTransport
-
-    def start(self, deadline: float | None = None) -> None:
-        """Begin to connect."""
-        running: Deferred[Any] = Deferred.fromCoroutine(self.client.run(deadline))
-        running.addBoth(self.outcome.append)
-
-    def accept(self) -> None:
-        """Let the connection come about."""
-        host, port, factory, *_ = self.reactor.tcpClients[0]
-        assert (host, port) == ADDRESS
-        self.wire = FakeTransport(self.reactor, factory.buildProtocol(None))
-        self.wire.protocol.makeConnection(self.wire)
-
-    def begin(self, **options: Any) -> None:
-        """Do both."""
-        self.start(**options)
-        self.accept()
-
-    def received(self) -> list[str]:
-        """What has come since the last time: commands. Pings are answered at once."""
-        self.wire.read()
-        data, self.wire.got = self.wire.got, b""
-        frames = [each for each in self.framer.feed(data) if isinstance(each, Frame)]
-        for each in frames:
-            if each.command == "ping":
-                self.wire.arrive(frame(NETWORK.magic, "pong", each.payload))
-        return [each.command for each in frames]
-
-    def say(self, *said: Any) -> list[str]:
-        """Say something, and return what comes then."""
-        self.wire.arrive(b"".join(raw_of((DOWN, each)) for each in said))
-        return self.received()
-
-    def through(self) -> None:
-        """Say all that was recorded."""
-        assert self.received() == ["version"]
-        assert self.say(version(2, 5, b"/node/"), VerAck()) == ["verack", "getheaders"]
-        assert self.say(Headers(HEADERS)) == ["getdata"]
-        assert self.say(*BLOCKS[:3], TALK[14][1]) == ["ping"]
-        assert self.received() == ["getdata"]
-        assert self.say(BLOCKS[3]) == ["ping"]
-
-    def part(self) -> Any:
-        """Let the connection end, and return what came of it."""
-        self.wire.read()
-        self.reactor.advance(10)
-        [outcome] = self.outcome
-        assert not self.wire.connected
-        assert not self.reactor.getDelayedCalls()
-        return outcome
 
 
 @pytest.fixture
@@ -282,3 +208,91 @@ def test_a_defect_is_not_a_divergence(conversation):
     play.reactor.advance(0)
     assert not play.wire.connected
     assert not play.reactor.getDelayedCalls()
+
+
+# Encrypted connections.
+
+
+class EncryptedPlay(Play):
+    """A replay to a node that encrypts, if it is asked to begin."""
+
+    def __init__(self, conversation: Conversation, **options: Any) -> None:
+        super().__init__(conversation, **{"transport": Transport.V2, **options})
+        self.node = AcceptingTransport(NETWORK.magic)
+        self.recording = Recording()
+
+    def encrypt(self) -> bytes:
+        """Read what came, and answer; return the frames."""
+        self.wire.read()
+        data, self.wire.got = self.wire.got, b""
+        received = self.node.receive(data)
+        self.wire.arrive(received.output)
+        return received.frames
+
+
+@pytest.fixture
+def encrypted(conversation) -> EncryptedPlay:
+    pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
+    return EncryptedPlay(conversation)
+
+
+def test_nothing_is_said_before_the_keys_are_agreed(encrypted):
+    """Then all of it is encrypted."""
+    encrypted.begin()
+    assert encrypted.client.script.position == 0
+    assert encrypted.encrypt() == b""
+    assert encrypted.client.script.position > 0
+    assert b"version" in encrypted.encrypt()
+    encrypted.client.stop()
+    encrypted.part()
+
+
+def test_a_packet_that_cannot_be_decrypted_ends_the_replay(encrypted):
+    """The report says why."""
+    encrypted.begin()
+    encrypted.encrypt()
+    encrypted.encrypt()
+    packet = bytearray(encrypted.node.send(raw_of((DOWN, version(2, 5)))))
+    packet[-1] ^= 1
+    encrypted.wire.arrive(bytes(packet))
+    report = encrypted.part()
+    assert "encrypted transport: packet 2, at byte " in str(report)
+
+
+@pytest.mark.parametrize("how", ["closes", "resets", "is silent"])
+@pytest.mark.parametrize("transport", ["v2", "auto"])
+def test_a_node_that_does_not_encrypt(conversation, how: str, transport: str):
+    """Is tried again without encryption if that was left open."""
+    pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
+    play = Play(conversation, transport=Transport(transport))
+    play.begin()
+    if how == "closes":
+        play.wire.finish()
+        play.wire.read()
+    elif how == "resets":
+        play.wire.reset()
+    else:
+        play.reactor.advance(9.9)
+        assert play.outcome == []
+        assert len(play.reactor.tcpClients) == 1
+        play.reactor.advance(0.1)
+        play.reactor.advance(0)
+    if transport == "auto":
+        assert play.outcome == []
+        play.accept()
+        play.through()
+        assert play.part().same
+    else:
+        [failure] = play.outcome
+        assert isinstance(failure.value, ReplayFailed)
+        assert str(failure.value) == "10.0.0.1:18444: it does not encrypt (BIP324)"
+        assert not play.reactor.getDelayedCalls()
+
+
+def test_a_replay_is_stopped_while_it_waits_for_the_keys(encrypted):
+    """Its report is empty, and nothing is tried again."""
+    encrypted.begin()
+    encrypted.client.stop()
+    report = encrypted.part()
+    assert report.live == 0
+    assert len(encrypted.reactor.tcpClients) == 1

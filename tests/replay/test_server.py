@@ -22,6 +22,7 @@ from lbcproxy.replay.as_server import upstream
 from lbcproxy.replay.as_server.request_types import REQUEST_TYPES
 from lbcproxy.session import Direction, Message
 from lbcproxy.session.events import Delivered, SessionEnded
+from lbcproxy.transport.kind import Transport
 from lbcproxy.wire import Codec, Framer
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.hashes import sha256d
@@ -297,7 +298,7 @@ def test_a_client_that_asks_nothing_more_is_led_on(loop, serve):
 
 def test_garbage_costs_its_sender_the_connection_and_nobody_else(loop, serve):
     """HTTP, another chain's magic, noise: it is named, and the others are served on."""
-    server = serve()
+    server = serve(transport=Transport.V1)
     client = Client(loop, server)
     for data in (b"GET / HTTP/1.1\r\n\r\n" * 10, bytes.fromhex("f9beb4d9") * 64, b"\xfa" * 5000):
         with socket.create_connection(("127.0.0.1", server.address.port), TIMEOUT) as bad:

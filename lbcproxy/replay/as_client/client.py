@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.error import ConnectingCancelledError
@@ -14,8 +15,15 @@ from lbcproxy.clock import DelayedCall
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
 from lbcproxy.peer import RelayPeer
-from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, reason_of
+from lbcproxy.peer.dial import (
+    CONNECT_ERRORS,
+    client_endpoint,
+    connect,
+    reason_of,
+    transports_to_try,
+)
 from lbcproxy.reactor import Reactor
+from lbcproxy.replay.as_client.leg import ClientLeg
 from lbcproxy.replay.as_client.pace import CAUSAL, Pace
 from lbcproxy.replay.as_client.script import ClientScript
 from lbcproxy.replay.comparing.difference import ComparisonReport
@@ -26,6 +34,7 @@ from lbcproxy.session import (
     Direction,
     End,
     EndCause,
+    LegTransport,
     Message,
     Observer,
     SessionInfo,
@@ -40,9 +49,12 @@ from lbcproxy.session.events import (
     SessionEvent,
     SessionReset,
     SessionStarted,
+    TransportsAgreed,
     UpstreamConnected,
 )
 from lbcproxy.text import printable
+from lbcproxy.transport.events import Broken
+from lbcproxy.transport.kind import Transport
 
 __all__ = ["ReplayClient", "ReplayFailed"]
 
@@ -74,6 +86,8 @@ class ReplayClient:
         ignored: The fields and commands that are not compared.
         pace: When messages are sent.
         timeout: Seconds to wait for the connection, and for each response.
+        transport: V1, V2 for an encrypted connection (BIP324), or AUTO for V2 and then V1 if the
+            node cannot encrypt.
         observers: Notified of the live session, like the observers of a proxy.
         ask: With `pace=STEP`, called with each message before it is sent; `step` sends it.
         now: Returns the time in nanoseconds since 1970.
@@ -88,6 +102,7 @@ class ReplayClient:
         ignored: IgnoredFields | None = None,
         pace: Pace = CAUSAL,
         timeout: float = 10.0,
+        transport: Transport = Transport.V1,
         observers: Sequence[Observer] = (),
         ask: Callable[[Message], object] = lambda _: None,
         now: Callable[[], int] = time.time_ns,
@@ -103,7 +118,9 @@ class ReplayClient:
         self.script = ClientScript(
             conversation, ignored or IgnoredFields(), pace=pace, timeout=timeout
         )
-        self._peer = RelayPeer(self)
+        self._transports = transports_to_try(transport)
+        self._peer = ClientLeg(self, self._network, self._transports[0])
+        self._agreed: Deferred[bool] = Deferred()
         self._connecting: Deferred[object] | None = None
         self._info: SessionInfo | None = None
         self._timer: DelayedCall | None = None
@@ -123,7 +140,7 @@ class ReplayClient:
         """
         limit = None if deadline is None else self._reactor.callLater(deadline, self.stop)
         try:
-            if await self._connect():
+            if await self._establish():
                 await self._finished
         finally:
             if limit is not None and limit.active():
@@ -140,8 +157,10 @@ class ReplayClient:
         """Stop; the report covers what was played so far."""
         self._set_end(End(EndCause.STOPPED, detail="stopped"))
         self.script.stop()
-        if self._peer.is_open:
+        if self._info is not None and self._peer.is_open:
             self._continue()
+        elif self._peer.is_open:
+            self._peer.close()
         elif self._connecting is not None:
             self._connecting.cancel()
 
@@ -149,6 +168,23 @@ class ReplayClient:
         """Stop and abort the connection."""
         self.stop()
         self._peer.abort()
+
+    async def _establish(self) -> bool:
+        """Connect, encrypted if that is wanted; return False if it was stopped before."""
+        for transport in self._transports:
+            self._peer = ClientLeg(self, self._network, transport)
+            self._agreed = Deferred()
+            if not await self._connect():
+                return False
+            waiting = self._reactor.callLater(self._timeout, self._peer.abort)
+            agreed = await self._agreed
+            if waiting.active():
+                waiting.cancel()
+            if agreed or self._finished.called:
+                return True
+            if self.script.done:
+                return False
+        raise ReplayFailed(f"{printable(str(self._address))}: it does not encrypt (BIP324)")
 
     async def _connect(self) -> bool:
         """Connect; return False if it was stopped before."""
@@ -165,13 +201,24 @@ class ReplayClient:
                 raise ReplayFailed(f"{where}: no connection in {self._timeout:g} s") from None
         except CONNECT_ERRORS as error:
             raise ReplayFailed(f"{where}: {reason_of(error)}") from None
-        return self._info is not None
+        return not self.script.done
 
     # Callbacks of the peer.
 
     def peer_connected(self, peer: RelayPeer) -> None:
+        """Do nothing: the script starts when messages can be sent."""
+
+    def peer_agreed(self, peer: RelayPeer) -> None:
         """Start the script."""
         self._call_safely(self._begin, peer)
+        if not self._agreed.called:
+            self._agreed.callback(True)
+
+    def peer_broken(self, peer: RelayPeer, broken: Broken) -> None:
+        """End: the rest cannot be read."""
+        detail = f"encrypted transport: {broken.detail}"
+        self._call_safely(self._peer_ended, End(EndCause.PROTOCOL, detail=detail), detail)
+        self._close()
 
     def peer_received(self, peer: RelayPeer, data: bytes) -> None:
         """Process data from the node, and continue."""
@@ -179,13 +226,19 @@ class ReplayClient:
 
     def peer_finished(self, peer: RelayPeer) -> None:
         """Close: a node that closes its sending side wants nothing more."""
-        self._call_safely(self._peer_ended, EndCause.CLOSED)
+        if not self._agreed.called:
+            peer.close()
+            return
+        self._call_safely(self._connection_ended, EndCause.CLOSED)
         self._close()
 
     def peer_closed(self, peer: RelayPeer, *, reset: bool) -> None:
-        """Report the end of the session."""
+        """Report the end of the session, if it had begun."""
+        if not self._agreed.called:
+            self._agreed.callback(False)
+            return
         broke = reset and not peer.aborted
-        self._call_safely(self._peer_ended, EndCause.RESET if broke else EndCause.CLOSED)
+        self._call_safely(self._connection_ended, EndCause.RESET if broke else EndCause.CLOSED)
         self._cancel_timer()
         self._call_safely(self._report_end)
         if not self._finished.called:
@@ -225,8 +278,17 @@ class ReplayClient:
         self._session_observers = [each for each in found if each is not None]
         self._notify(SessionStarted(self._info, self._now()))
         self._notify(UpstreamConnected(self._info, self._now()))
+        self._report_transport(peer.leg_transport)
         self.script.begin(self._reactor.seconds())
         self._pump()
+
+    def _report_transport(self, transport: LegTransport) -> None:
+        assert self._info is not None
+        if transport != LegTransport():
+            self._info = msgspec.structs.replace(
+                self._info, client_transport=transport, upstream_transport=transport
+            )
+            self._notify(TransportsAgreed(self._info, self._now()))
 
     def _process(self, data: bytes) -> None:
         now = self._now()
@@ -282,15 +344,16 @@ class ReplayClient:
         if self._info is not None:
             self._notify(SessionEnding(self._info, end, self._now()))
 
-    def _peer_ended(self, cause: EndCause) -> None:
+    def _connection_ended(self, cause: EndCause) -> None:
+        self._peer_ended(End(cause, Direction.TO_CLIENT), CLOSE_REASONS[cause])
+
+    def _peer_ended(self, end: End, reason: str) -> None:
         now = self._now()
         if self._end is not None or self._info is None:
             return
-        self._report_deliveries(
-            Direction.TO_CLIENT, self.script.closed(now, CLOSE_REASONS[cause]), now
-        )
-        self._set_end(End(cause, Direction.TO_CLIENT))
-        if cause is EndCause.RESET:
+        self._report_deliveries(Direction.TO_CLIENT, self.script.closed(now, reason), now)
+        self._set_end(end)
+        if end.cause is EndCause.RESET:
             self._notify(SessionReset(self._info, Direction.TO_CLIENT, now))
         else:
             self._finish(Direction.TO_CLIENT)

@@ -26,6 +26,7 @@ from lbcproxy.replay.as_server.request_types import in_batches
 from lbcproxy.replay.as_server.upstream import Upstream
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.session import Direction, End, EndCause, Message, Observer, Session, SessionInfo
+from lbcproxy.transport.kind import Transport
 
 __all__ = ["ReplayOwner", "ReplayPeer", "config_of"]
 
@@ -33,12 +34,13 @@ MAX_WAITING = 1 << 20
 """Bytes that may be queued for a client; then no further message is read from the file."""
 
 
-def config_of(answers: Answers) -> PeerConfig:
+def config_of(answers: Answers, transport: Transport = Transport.V1) -> PeerConfig:
     """Return a peer's config with the values of the recorded node's `version`."""
     version = answers.version
     height = version.start_height or 0
     return PeerConfig(
         network=answers.conversation.network,
+        transport=transport,
         user_agent=version.user_agent or b"",
         services=version.services,
         protocol_version=max(0, version.version) or None,
@@ -62,6 +64,7 @@ class ReplayOwner(Protocol):
     deferred: DeferredInspection
     played: Counter[int]
     idle: float | None
+    transport: Transport
 
     def peer_gone(self, peer: ReplayPeer) -> None:
         """A client has left."""
@@ -78,7 +81,7 @@ class ReplayPeer(Peer):
 
     def __init__(self, server: ReplayOwner, number: int) -> None:
         super().__init__(
-            config_of(server.answers),
+            config_of(server.answers, server.transport),
             inbound=True,
             clock=server.reactor,
             callbacks=_ReplayPeerCallbacks(self),
@@ -117,6 +120,10 @@ class ReplayPeer(Peer):
             )
         )
         super().opened()
+
+    def agreed(self) -> None:
+        """Report how messages are carried."""
+        self._inspector.agreed(self.leg_transport, self.leg_transport)
 
     def received(self, data: bytes) -> None:
         """Report what the client sent."""

@@ -31,6 +31,8 @@ from lbcproxy.replay.as_server.store import save
 from lbcproxy.replay.conversation import Conversation
 from lbcproxy.session import Direction, Message, Observer
 from lbcproxy.text import printable
+from lbcproxy.transport.curve import require_libraries
+from lbcproxy.transport.kind import Transport
 
 __all__ = ["BadPolicy", "ReplayServer", "UnansweredPolicy"]
 
@@ -54,6 +56,8 @@ class ReplayServer:
         side: The node that is played, by the direction of its messages.
         policy: What to do about requests that the recording has no response to.
         observers: Notified of the sessions, like the observers of a proxy.
+        transport: How clients are spoken to: V1, V2 for encrypted connections (BIP324), or AUTO for
+            what each client begins with.
         stream_above: Messages with a longer payload (bytes) are passed to observers in parts.
         idle: Seconds after which an idle client is sent the next unsolicited messages; None for
             never.
@@ -76,6 +80,7 @@ class ReplayServer:
         side: Direction = Direction.TO_CLIENT,
         policy: UnansweredPolicy = SILENCE,
         observers: Sequence[Observer] = (),
+        transport: Transport = Transport.AUTO,
         stream_above: int | None = None,
         idle: float | None = IDLE,
         save_to: Path | None = None,
@@ -86,6 +91,9 @@ class ReplayServer:
         self.reactor = reactor
         self.policy = policy
         self.observers = tuple(observers)
+        if transport is Transport.V2:
+            require_libraries()
+        self.transport = transport
         self.stream_above = stream_above
         self.now = now
         self.deferred = DeferredInspection(reactor)
