@@ -4,8 +4,9 @@ import sys
 
 import msgspec
 import pytest
+from twisted.internet import task
 
-from lbcproxy.peer import Timeouts
+from lbcproxy.peer import Peer, Timeouts
 from lbcproxy.peer.config import Transport
 from lbcproxy.session import EndCause
 from lbcproxy.transport.frames import AcceptingTransport
@@ -66,6 +67,11 @@ def test_a_queue_that_is_empty_takes_no_memory():
     assert sys.getsizeof(wired.peer._tickets) > sys.getsizeof({})
     wired.open().shake_hands()
     assert sys.getsizeof(wired.peer._tickets) == sys.getsizeof({})
+
+
+def test_a_peer_is_inbound_unless_said_otherwise():
+    """A listening factory makes most of them."""
+    assert str(Peer(CONFIG, clock=task.Clock(), address="10.0.0.1:5")) == "10.0.0.1:5 (inbound)"
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def test_two_peers_encrypt(inbound, policy):
     assert Ping(nonce=77) in [each[-1] for each in other.callbacks.of("on_ping")]
     assert Pong(nonce=77) in [each[-1] for each in one.callbacks.of("on_pong")]
     assert one.peer.session_id == other.peer.session_id is not None
+    assert one.peer.logged_secret == other.peer.logged_secret is not None
     wires += b"".join(side.bytes_sent for side in (one, other))
     assert MAGIC not in wires
     assert len(wires) > 2 * 64
@@ -54,6 +55,7 @@ def test_who_accepts_both_is_called_without_encryption():
     one, other = joined(AUTO, V1)
     assert one.peer.is_ready
     assert one.peer.session_id is other.peer.session_id is None
+    assert one.peer.logged_secret is other.peer.logged_secret is None
     assert other.bytes_sent.startswith(MAGIC)
 
 
