@@ -253,7 +253,8 @@ def make_scripted_peer(
     made: list[Generator[ScriptedPeer, None, None]] = []
 
     def make(**fields: Any) -> ScriptedPeer:
-        fields = {"user_agent_name": "scripted", **settings.peer, **fields}
+        usual = {"user_agent_name": "scripted", "transport": settings.listening_transport}
+        fields = {**usual, **settings.peer, **fields}
         with _as_usage_errors():
             config = PeerConfig(network=settings.needed_network, **fields)
         peer = ScriptedPeer(loop, config, settings.timeout)

@@ -83,6 +83,7 @@ class Client:
                 where,
                 ignored=IgnoredFields(settings.ignore),
                 timeout=settings.timeout,
+                transport=settings.connecting_transport,
             )
             self._running.add(client)
             try:

@@ -45,8 +45,7 @@ class Node:
             raise ValueError(f"there is no capture {shown}; {self._hint}")
         self._part: RecordingProxy | CaptureReplay
         if records and upstream is not None:
-            network = settings.needed_network
-            self._part = RecordingProxy(loop, network, upstream, settings.timeout)
+            self._part = RecordingProxy(loop, settings, upstream)
         else:
             passed_on = upstream if self.mode == "new_episodes" else None
             self._part = CaptureReplay(loop, settings, path, passed_on)

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 
 from lbcproxy.capture import Recorder
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.networks import Network
 from lbcproxy.proxy import Mode, ProxyService, ProxySettings
 from lbcproxy.pytest_plugin.loop import Loop
+from lbcproxy.pytest_plugin.settings import Settings
 from lbcproxy.replay.as_server.store import whole_file
 from lbcproxy.session import SessionInfo
 from lbcproxy.session.events import Delivered, SessionEnded, SessionEvent
@@ -25,19 +25,25 @@ STOP_TIMEOUT = 5.0
 class RecordingProxy:
     """A recording proxy in front of `upstream`."""
 
-    def __init__(self, loop: Loop, network: Network, upstream: Endpoint, timeout: float) -> None:
+    def __init__(self, loop: Loop, settings: Settings, upstream: Endpoint) -> None:
         self._loop = loop
         self._upstream = upstream
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # kept open
         self._ends: list[str] = []
         self.new = 0
         """Number of recorded messages."""
+        network, transport = settings.needed_network, settings.listening_transport
         recorder = Recorder(self._file.write, network=network.id)
         mode = Mode("reverse", (upstream,), Endpoint("127.0.0.1", 0))
-        settings = ProxySettings(
-            network=network, modes=(mode,), stream_above=None, dial_timeout=timeout
+        proxy = ProxySettings(
+            network=network,
+            modes=(mode,),
+            stream_above=None,
+            dial_timeout=settings.timeout,
+            client_transport=transport,
+            upstream_transport=transport,
         )
-        self._service = ProxyService(loop.reactor, settings, [recorder, self])
+        self._service = ProxyService(loop.reactor, proxy, [recorder, self])
         [opened] = loop.call(self._service.listen)
         self.address: Endpoint = opened.listen
 

@@ -64,8 +64,10 @@ class CaptureReplay:
         if not played:
             load(path, session=settings.session, network=settings.chosen_network)  # says why
         self._notices = [notice for each in played for notice in each.notices]
+        transport = settings.listening_transport
         self.servers = [
-            _Server(each, loop.reactor, policy=policy, cuts=self._cuts) for each in played
+            _Server(each, loop.reactor, cuts=self._cuts, policy=policy, transport=transport)
+            for each in played
         ]
         self.address = loop.call(self._listen)
 

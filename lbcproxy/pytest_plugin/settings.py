@@ -14,11 +14,13 @@ from lbcproxy import networks
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.json_types import JsonObject
 from lbcproxy.networks import Network
+from lbcproxy.transport.kind import Transport
 
 __all__ = ["MODES", "SUFFIX", "UNKNOWN", "Settings", "capture_path", "settings_of", "shown_path"]
 
 MODES = ("none", "once", "new_episodes", "all", "rewrite")
 UNKNOWN = ("fail", "silence", "notfound")
+TRANSPORTS = (Transport.AUTO, Transport.V1, Transport.V2)
 SUFFIX = ".pcapng"
 LONGEST = 120
 """Maximum number of characters of a file name that is derived from a test's name."""
@@ -43,6 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether all recorded messages of the node must have been sent."""
     timeout: float = 10.0
     """Seconds to wait for a connection, and for each response."""
+    transport: str | None = None
+    """`v1`, `v2` (encrypted, BIP324) or `auto`, for all connections. None lets nodes and peers that
+    listen do what each client begins with, and clients not encrypt."""
     ignore: tuple[str, ...] = ()
     """COMMAND or COMMAND.FIELD that a replayed client does not compare."""
     peer: dict[str, object] = {}
@@ -52,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Raise ValueError for an unknown value."""
         _one_of("record_mode", self.record_mode, MODES)
         _one_of("unknown", self.unknown, UNKNOWN)
+        if self.transport is not None:
+            _one_of("transport", self.transport, TRANSPORTS)
 
     @property
     def chosen_network(self) -> Network | None:
@@ -64,6 +71,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.network is None:
             raise ValueError('which network? say network="lbry-regtest", or another')
         return networks.get(self.network)
+
+    @property
+    def listening_transport(self) -> Transport:
+        """How clients are spoken to."""
+        return Transport(self.transport or Transport.AUTO)
+
+    @property
+    def connecting_transport(self) -> Transport:
+        """How nodes are connected to."""
+        return Transport(self.transport or Transport.V1)
 
     @property
     def real_node(self) -> Endpoint | None:

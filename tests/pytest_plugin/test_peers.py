@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lbcproxy.capture import open_capture
+from lbcproxy.transport.frames import FrameTransport
 from tests.pytest_plugin.projects import outcome
 
 NETWORK = 'pytestmark = pytest.mark.capture(network="lbry-regtest", timeout=60)\n'
@@ -236,3 +238,62 @@ def test_a_report_alone_if_it_is_asked_for(project, upstream):
     source = CLIENT.format(config=NODE, end=end)
     project.tests(source.replace("peer.port)", "peer.port, check=False)"))
     assert outcome(project.run("--record-mode=once")) == {"passed": 2}
+
+
+ENCRYPTED = """
+@pytest.mark.capture("captures/sync.pcap")
+def test_replay(replayed_client, {node}):
+    report = replayed_client.run(*{node}.address).result()
+    assert report.same and report.matched > 300
+
+def test_script(make_scripted_peer):
+    one, other = make_scripted_peer(), make_scripted_peer()
+    one.connect(*other.address).result()
+    one.send("ping", nonce=7)
+    assert other.expect("ping").result().nonce == 7
+"""
+
+
+@pytest.mark.parametrize("transport", ["v1", "v2", "auto"])
+def test_every_connection_can_be_encrypted(project, monkeypatch, transport):
+    """By one setting."""
+    pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
+    agreed = []
+    made = FrameTransport.__init__
+    monkeypatch.setattr(
+        FrameTransport,
+        "__init__",
+        lambda self, *given, **named: agreed.append(self) or made(self, *given, **named),
+    )
+    project.config(network="lbry-regtest", transport=transport)
+    project.tests(ENCRYPTED.format(node="replayed_node"))
+    assert outcome(project.run()) == {"passed": 2}
+    ids = [each.session_id for each in agreed if each.session_id is not None]
+    pairs = {"v1": 0, "v2": 2, "auto": 1}[transport]  # a peer that connects has to be asked to
+    assert len(set(ids)) == pairs
+    assert len(ids) == 2 * pairs
+
+
+def test_an_encrypted_connection_is_recorded(project, upstream):
+    """Its capture is replayed with and without encryption."""
+    pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
+    project.tests(
+        """
+        @pytest.mark.capture("captures/new.pcapng")
+        def test_it(recorded_node, make_scripted_peer):
+            make_scripted_peer().connect(*recorded_node.address).result()
+        """
+    )
+    for transport, mode in (("v2", "once"), ("v2", "none"), ("v1", "none")):
+        project.config(network="lbry-regtest", transport=transport, upstream=upstream.address)
+        assert outcome(project.run(f"--record-mode={mode}")) == {"passed": 1}
+    path = project.path / "captures" / "new.pcapng"
+    assert [each.command for each in open_capture(path)][:3] == ["version", "version", "verack"]
+
+
+def test_a_transport_that_is_none(project):
+    """Is a wrong setting."""
+    project.config(network="lbry-regtest", transport="opaque")
+    project.tests(ENCRYPTED.format(node="replayed_node"))
+    result = project.run()
+    result.stdout.fnmatch_lines(["*transport 'opaque' is not among auto, v1, v2*"])
