@@ -6,7 +6,6 @@ It decides nothing: it performs the core's effects, in order, one message at a t
 from __future__ import annotations
 
 import itertools
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Self, TypeVar
@@ -17,7 +16,7 @@ from twisted.python.failure import Failure
 from lbcproxy.clock import Clock, DelayedCall
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.errors import LbcproxyError
-from lbcproxy.peer.caches import PROCESS_NONCES, NonceCache
+from lbcproxy.peer.caches import NonceCache
 from lbcproxy.peer.callbacks import CallbackDispatcher
 from lbcproxy.peer.config import PeerConfig, Policy, Transport
 from lbcproxy.peer.connection import Connection
@@ -79,12 +78,12 @@ class Shell(Connection):
         config: PeerConfig,
         *,
         clock: Clock,
-        inbound: bool = True,
-        callbacks: object = None,
-        address: str = "",
-        nonces: NonceCache = PROCESS_NONCES,
-        wall: Callable[[], float] = time.time,
-        receives: Direction = Direction.TO_CLIENT,
+        inbound: bool,
+        callbacks: object,
+        address: str,
+        nonces: NonceCache,
+        wall: Callable[[], float],
+        receives: Direction,
     ) -> None:
         super().__init__(Endpoint.parse(address) if address else None)
         if config.policy is Policy.TRANSPARENT:
