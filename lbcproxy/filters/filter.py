@@ -46,7 +46,7 @@ class Filter:
 
         Args:
             entry: The entry.
-            info: Its session; without it `client`, `upstream` and `listen` are absent.
+            info: Its session; without it `client`, `upstream`, `listen` and `transport` are absent.
             facts: The old name of `info`.
         """
         if facts is not None:

@@ -100,9 +100,10 @@ class LiveSession:
 
     @property
     def info(self) -> SessionInfo:
-        """Its number, network and addresses."""
-        assert self._pipeline.info is not None
-        return self._pipeline.info
+        """Its number, network, addresses and transports."""
+        info, transports = self._pipeline.info, self._core.transports
+        assert info is not None
+        return info.with_transports(transports) if transports else info
 
     @property
     def facts(self) -> SessionInfo:

@@ -283,6 +283,7 @@ class LegTransports:
     def _begin_packets(self) -> dict[Direction, PacketSender]:
         senders = {}
         self._inspector.agreed(*(self._described(direction) for direction in (UP, DOWN)))
+        self._host.session.transports = self._inspector.info.transports
         for direction, leg in self._legs.items():
             self._inspector.trust_checksums(direction)
             target = self._legs.get(direction.other)

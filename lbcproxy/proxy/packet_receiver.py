@@ -9,7 +9,7 @@ import msgspec
 
 from lbcproxy.proxy.forwarding import Forwarder
 from lbcproxy.proxy.inspector import Inspector
-from lbcproxy.session import Decoy, Delivery, Direction, End, EndCause, PacketForm
+from lbcproxy.session import Decoy, Delivery, Direction, End, EndCause, PacketForm, Session
 from lbcproxy.transport.events import (
     BreakCause,
     Broken,
@@ -32,6 +32,8 @@ _NO_TYPE = "a packet without a message type"
 
 class PacketOwner(Protocol):
     """The session that packets belong to."""
+
+    session: Session
 
     @property
     def forwarder(self) -> Forwarder:

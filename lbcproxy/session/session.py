@@ -15,11 +15,12 @@ from lbcproxy.deprecated import DeprecatedAttribute, renamed_parameters
 from lbcproxy.networks import Network
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.entry import Delivery, Entry
-from lbcproxy.session.leg_transport import PacketForm
+from lbcproxy.session.leg_transport import LegTransport, PacketForm, Transports
 from lbcproxy.session.message import Message
 from lbcproxy.session.node_state import HANDSHAKE, NodeState, Stage
 from lbcproxy.session.stream_reader import EntryMaker, StreamReader
 from lbcproxy.session.verdict import EntryVerdict
+from lbcproxy.transport.kind import Transport
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.framer import Frame, Framer
 
@@ -73,6 +74,8 @@ class Session:
         self.network = network
         self._stream_above = stream_above
         self._buffered_commands = buffered_commands
+        self.transports = Transports()
+        """How the legs carry messages, once that is agreed."""
         self.defect: Exception | None = None
         """The exception with which reading failed; that direction passes unread from then on."""
         senders = {
@@ -209,6 +212,7 @@ class Session:
 
     def pass_unread(self, why: str) -> None:
         """Read nothing from now on: all bytes are reported as no message, for a reason."""
+        self.transports = Transports(*(LegTransport(Transport.OPAQUE) for _ in Direction))
         for reader in self._readers.values():
             reader.unread_reason = why
 

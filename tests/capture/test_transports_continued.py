@@ -92,6 +92,19 @@ def test_transports_that_no_packet_has_told_are_in_the_next_file(tmp_path):
     assert told_by(Merger(captures, lambda *_: None).events()) == one_message
 
 
+@pytest.mark.parametrize(("transport", "count"), [("v2", 2), ("v1", 0)])
+def test_what_is_recorded_may_depend_on_it(tmp_path, transport, count):
+    """As on anything else that a filter knows."""
+    scene = RecordedSessions(tmp_path, selection=f"transport == '{transport}'")
+    scene.start(1)
+    scene.agree(1, BOTH_V2)
+    scene.receive(1, ping(1))
+    scene.receive(1, ping(1), DOWN)
+    scene.end(1)
+    [file] = scene.close()
+    assert len(list(open_capture(file))) == count
+
+
 def test_a_session_that_is_announced_says_its_transports_again(tmp_path):
     """The packet that had them may be lost on a full disk."""
     path = tmp_path / "x.pcapng"

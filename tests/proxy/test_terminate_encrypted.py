@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
 
-from lbcproxy.session import EndCause, LegTransport
+from lbcproxy.session import EndCause, LegTransport, Transports
 from lbcproxy.session.events import Delivered, SessionEvent, TransportsAgreed
 from lbcproxy.transport.frames import AcceptingTransport, Carrier, FrameTransport
 from lbcproxy.transport.key_log import LoggedSecret
@@ -147,6 +147,7 @@ def test_each_leg_has_its_transport(client: Transport, upstream: Transport, conf
     expected = [
         V1 if session_id is None else LegTransport(Transport.V2, session_id) for session_id in ids
     ]
+    assert both.scene.session._core.transports == Transports(*expected)
     if Transport.V2 in (client, upstream):
         assert list(both.observer.agreed[-1]) == expected
         assert len(both.observer.agreed) == 1 + (upstream is Transport.V2)

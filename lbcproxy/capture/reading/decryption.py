@@ -20,7 +20,7 @@ from lbcproxy.transport.events import (
 )
 from lbcproxy.transport.key_log import LoggedSecret
 from lbcproxy.transport.kind import Transport
-from lbcproxy.transport.messages import contents_of, parse_contents
+from lbcproxy.transport.messages import is_usual, parse_contents
 
 if TYPE_CHECKING:
     from lbcproxy.transport.packets import PacketReader
@@ -86,12 +86,12 @@ class Decryption:
         deliveries: list[Delivery] = []
         frames: list[bytes] = []  # of usual messages, which are read together
         for event in events:
-            message = parse_contents(event.contents) if isinstance(event, PacketReceived) else None
+            message = None
+            if isinstance(event, PacketReceived):
+                message = self._message(direction, event.contents)
             junk = None if message is not None else _junk_of(event)
             if message is not None:
-                frame = message.frame(self._magic)
-                is_long = message.short_id is None and contents_of(frame)[0] != 0
-                form = self._take_form(direction, is_long=is_long)
+                frame, form = message
                 if not form:
                     frames.append(frame)
                     continue
@@ -103,6 +103,16 @@ class Decryption:
             else:
                 self._note(direction, event)
         return deliveries + self._read_frames(direction, frames, time_ns)
+
+    def _message(self, direction: Direction, contents: bytes) -> tuple[bytes, PacketForm] | None:
+        """Return the frame of the message in a packet and how it came; None if it has none."""
+        message = parse_contents(contents)
+        if message is None:
+            return None
+        form, self._forms[direction] = self._forms[direction], PacketForm()
+        if message.short_id is None and not is_usual(contents):
+            form = replace(form, is_long=True)
+        return message.frame(self._magic), form
 
     def _read_frames(
         self, direction: Direction, frames: list[bytes], time_ns: int
@@ -124,11 +134,6 @@ class Decryption:
         elif isinstance(event, DecoyReceived):
             form = replace(form, decoys=form.decoys + 1)
         self._forms[direction] = form
-
-    def _take_form(self, direction: Direction, *, is_long: bool) -> PacketForm:
-        """Return how a message came, with what was remembered for it."""
-        form, self._forms[direction] = self._forms[direction], PacketForm()
-        return replace(form, is_long=is_long) if is_long else form
 
 
 def _junk_of(event: TransportEvent) -> tuple[bytes, str] | None:

@@ -237,9 +237,7 @@ class SessionRecorder:
             return
         self.state.deliver(direction, deliveries)
         if not self._recorder.both_legs:
-            # Without changes the leg holds all, also what the client's transport cannot carry.
-            is_sent = self._recorder.changes and direction is Direction.TO_CLIENT
-            chunks = chunks_of(deliveries, is_sent=is_sent)
+            chunks = chunks_of(deliveries, is_sent=self._is_sent(Leg.CLIENT, direction))
             self._write(Leg.CLIENT, direction, time_ns, chunks)
             return
         # Injected messages are only on one leg. Both legs are written up to that point first, to
@@ -247,11 +245,19 @@ class SessionRecorder:
         for _, run in itertools.groupby(deliveries, is_injected):
             together = list(run)
             for leg in self._legs:
-                chunks = chunks_of(together, is_sent=leg is not INGRESS[direction])
+                chunks = chunks_of(together, is_sent=self._is_sent(leg, direction))
                 self._write(leg, direction, time_ns, chunks)
         if Leg.UPSTREAM not in self._legs:
             is_sent = direction is Direction.TO_UPSTREAM
             self._early.extend(chunks_of(deliveries, is_sent=is_sent))
+
+    def _is_sent(self, leg: Leg, direction: Direction) -> bool:
+        """Return whether a leg holds what was sent in a direction, where that differs.
+
+        Without changes the client leg holds everything: also what its transport cannot carry.
+        """
+        can_differ = leg is Leg.UPSTREAM or self._recorder.changes
+        return can_differ and leg is not INGRESS[direction]
 
     def announce(self) -> None:
         """Write the endpoints of the session again, with what comes next on each of its legs.

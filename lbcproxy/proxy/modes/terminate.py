@@ -40,6 +40,7 @@ from lbcproxy.session import (
     Message,
     Session,
     SessionInfo,
+    Transports,
 )
 from lbcproxy.session.end import STOPPED, STOPPED_AT_ONCE
 from lbcproxy.session.verdict import EntryVerdict
@@ -254,7 +255,9 @@ class TerminatingSession:
         self._report_transports()
 
     def _report_transports(self) -> None:
-        self._inspector.agreed(self.client.leg_transport, self._upstream_transport)
+        transports = Transports(self.client.leg_transport, self._upstream_transport)
+        self._core.transports = transports
+        self._inspector.agreed(transports.client, transports.upstream)
 
     # What the bridge calls.
 
