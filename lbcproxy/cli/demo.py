@@ -40,13 +40,24 @@ DISK_TIMEOUT = 30.0
     metavar="FILE",
     help="Record to FILE. The default is a new file in captures/.",
 )
-def command(path: str | None) -> int:
+@click.option(
+    "--transport",
+    type=click.Choice(("v1", "v2")),
+    default="v1",
+    help="How both sides speak to the proxy: v1, or v2, which encrypts (BIP324).  [default: v1]",
+)
+def command(path: str | None, transport: str) -> int:
     """Watch a recorded conversation between two LBRY nodes pass through a real proxy.
 
     The demo plays both sides of a capture of lbcd over loopback: a new node syncs 302 blocks, then
     the two relay transactions with claims and mine them. The proxy between them shows and records
     every message. At the end, the recording is compared with what was played.
     """
+    encrypts = transport == "v2"
+    if encrypts:
+        from lbcproxy.transport.curve import require_libraries
+
+        require_libraries()
     from lbcproxy import resources
     from lbcproxy.capture import open_capture
     from lbcproxy.cli.console import Console
@@ -57,11 +68,16 @@ def command(path: str | None) -> int:
     output = background_output(stream)
     console = Console(formatter_for(TEXT, stream), output, output, colour=has_colours(stream))
     played = list(open_capture(resources.folder("captures") / CAPTURE, NETWORK))
-    return _play(played, path, console, output)
+    return _play(played, path, console, output, encrypts=encrypts)
 
 
 def _play(
-    played: Sequence[Entry], path: str | None, console: Console, output: PlainOutput | TextOutput
+    played: Sequence[Entry],
+    path: str | None,
+    console: Console,
+    output: PlainOutput | TextOutput,
+    *,
+    encrypts: bool,
 ) -> int:
     """Play the capture through a proxy; return the exit code."""
     from lbcproxy.cli.reactor import the_reactor
@@ -76,7 +92,7 @@ def _play(
     assert file is not None
     events = Events()
     reactor = the_reactor()
-    demo = _Demo(reactor, played, [recording, events, console])
+    demo = _Demo(reactor, played, [recording, events, console], encrypts=encrypts)
     started = time.monotonic()
     try:
         code = run_reactor(demo.run, demo.stop, demo.abort, reactor)
@@ -89,7 +105,7 @@ def _play(
         click.echo("stopped before the end", err=True)
     elif path != "-":
         _compare(played, Path(file.path), file.continued)
-        _print_result(events, file.path, time.monotonic() - started)
+        _print_result(events, file.path, time.monotonic() - started, encrypts=encrypts)
     return code if printed else 1
 
 
@@ -114,12 +130,23 @@ class _Demo:
     """An embedded node, a proxy and a client."""
 
     def __init__(
-        self, reactor: Reactor, played: Sequence[Entry], observers: Sequence[Observer]
+        self,
+        reactor: Reactor,
+        played: Sequence[Entry],
+        observers: Sequence[Observer],
+        *,
+        encrypts: bool,
     ) -> None:
+        from lbcproxy import networks
         from lbcproxy.replay import Play
 
         self._reactor = reactor
-        self._play = Play([(entry.direction, entry.raw) for entry in played], reactor)
+        self._network = networks.get(NETWORK)
+        self._play = Play(
+            [(entry.direction, entry.raw) for entry in played],
+            reactor,
+            encrypted_on=self._network if encrypts else None,
+        )
         self._node: ListeningPort | None = None
         self.completed = False
         self._observers = observers
@@ -132,18 +159,20 @@ class _Demo:
             connectProtocol,
         )
 
-        from lbcproxy import networks
         from lbcproxy.endpoint import Endpoint
         from lbcproxy.proxy import Mode, ProxyService, ProxySettings
+        from lbcproxy.transport.kind import Transport
 
         host = "127.0.0.1"
         server = TCP4ServerEndpoint(self._reactor, 0, interface=host)
         self._node = await server.listen(self._play.node())
         upstream = Endpoint(host, self._node.getHost().port)
         settings = ProxySettings(
-            network=networks.get(NETWORK),
+            network=self._network,
             modes=(Mode("reverse", (upstream,), Endpoint(host, 0)),),
             stream_above=None,
+            client_transport=Transport.AUTO,
+            upstream_transport=Transport.AUTO,
         )
         self._service = ProxyService(self._reactor, settings, self._observers)
         [mode] = await self._service.listen()
@@ -196,12 +225,14 @@ def next_steps(path: str) -> str:
     return "\n".join(f"    {step:<{width}}  {what}" for step, what in steps.items())
 
 
-def _print_result(events: Events, path: str, seconds: float) -> None:
+def _print_result(events: Events, path: str, seconds: float, *, encrypts: bool) -> None:
     total = events.commands.total()
     commands = ", ".join(f"{count} {name}" for name, count in events.commands.most_common(6))
+    how = " encrypted" if encrypts else ""
+    passed = f"{total} messages of two real LBRY nodes passed{how} through the proxy"
     click.echo(
         f"""
-{total} messages of two real LBRY nodes passed through the proxy in {seconds:.1f} s: {commands}, ...
+{passed} in {seconds:.1f} s: {commands}, ...
 The recording is identical to what was played, byte for byte:
 
     {path}

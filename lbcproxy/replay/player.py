@@ -7,17 +7,20 @@ order is that of the recording, whatever the speed of the connection.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from lbcproxy.clock import Clock
 from lbcproxy.errors import LbcproxyError
+from lbcproxy.networks import Network
+from lbcproxy.peer.connection import Connection
 from lbcproxy.session import Direction
+from lbcproxy.transport.events import Broken
+from lbcproxy.transport.frames import AcceptingTransport, Carrier, FrameTransport
 
 __all__ = ["Play", "PlaybackFailed", "Player"]
 
@@ -37,14 +40,23 @@ class Play:
     Args:
         messages: The direction and the bytes of each message, in order.
         clock: Measures the 30 seconds.
+        encrypted_on: The network of the messages, if both sides are to encrypt (BIP324). The client
+            then has to speak first, and bytes that are no message cannot be played.
     """
 
-    def __init__(self, messages: Sequence[tuple[Direction, bytes]], clock: Clock) -> None:
+    def __init__(
+        self,
+        messages: Sequence[tuple[Direction, bytes]],
+        clock: Clock,
+        *,
+        encrypted_on: Network | None = None,
+    ) -> None:
         self._turns = [
             (direction, b"".join(raw for _, raw in group))
             for direction, group in itertools.groupby(messages, key=lambda each: each[0])
         ]
         self._clock = clock
+        self._encrypted_on = encrypted_on
         self._turn = 0
         self._arrived = 0
         self._players: dict[Direction, Player] = {}
@@ -53,11 +65,21 @@ class Play:
 
     def node(self) -> Factory:
         """Return the factory of the node's side, for a listener."""
-        return _Players(self, Direction.TO_CLIENT)
+        return _Players(lambda: self._player(Direction.TO_CLIENT))
 
     def client(self) -> Player:
         """Return the protocol of the client's side, for a connection."""
-        return Player(self, Direction.TO_UPSTREAM)
+        return self._player(Direction.TO_UPSTREAM)
+
+    def _player(self, sends: Direction) -> Player:
+        player = Player(self, sends)
+        if self._encrypted_on is not None:
+            magic = self._encrypted_on.magic
+            carrier: Carrier = AcceptingTransport(magic, only_v2=True)
+            if sends is Direction.TO_UPSTREAM:
+                carrier = FrameTransport(magic, initiating=True)
+            player.carry_by(carrier)
+        return player
 
     def joined(self, player: Player) -> None:
         """Record that a side is connected; start when both are."""
@@ -79,10 +101,10 @@ class Play:
             self._turn, self._arrived = self._turn + 1, 0
             self._send()
 
-    def lost(self, player: Player) -> None:
-        """Record that a side lost its connection."""
+    def lost(self, player: Player, reason: str = "the connection was lost") -> None:
+        """Record that a side lost its connection, or cannot read it any further."""
         if not self.done.called:
-            self._finish(PlaybackFailed(f"the connection was lost in turn {self._turn + 1}"))
+            self._finish(PlaybackFailed(f"{reason} in turn {self._turn + 1}"))
 
     def _send(self) -> None:
         self._watchdog.reset(STALL_TIMEOUT)
@@ -90,7 +112,7 @@ class Play:
             self._finish(None)
             return
         direction, data = self._turns[self._turn]
-        self._players[direction].wire.write(data)
+        self._players[direction].write(data)
 
     def _stalled(self) -> None:
         turns = len(self._turns)
@@ -104,35 +126,38 @@ class Play:
         if self._watchdog.active():
             self._watchdog.cancel()
         for player in self._players.values():
-            player.wire.loseConnection()
+            player.close()
         if failure is None:
             self.done.callback(None)
         else:
             self.done.errback(Failure(failure))
 
 
-class Player(Protocol):
+class Player(Connection):
     """One side of a play."""
 
     def __init__(self, play: Play, sends: Direction) -> None:
+        super().__init__()
         self._play = play
         self.sends = sends
 
-    @property
-    def wire(self) -> Any:
-        """The TCP transport; Twisted's interface does not declare all of its methods."""
-        return self.transport
-
-    def connectionMade(self) -> None:
+    def opened(self) -> None:
         """Join the play."""
-        self.wire.setTcpNoDelay(True)
         self._play.joined(self)
 
-    def dataReceived(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         """Compare the data."""
         self._play.received(self, data)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def broken(self, broken: Broken) -> None:
+        """Report that the rest cannot be decrypted."""
+        self._play.lost(self, f"encrypted transport: {broken.detail},")
+
+    def finished(self) -> None:
+        """Close: the other side has nothing more to send."""
+        self.close()
+
+    def closed(self, *, reset: bool) -> None:
         """Report the loss."""
         self._play.lost(self)
 
@@ -140,9 +165,8 @@ class Player(Protocol):
 class _Players(Factory):
     noisy = False
 
-    def __init__(self, play: Play, sends: Direction) -> None:
-        self._play = play
-        self._sends = sends
+    def __init__(self, make: Callable[[], Player]) -> None:
+        self._make = make
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return Player(self._play, self._sends)
+        return self._make()

@@ -51,6 +51,20 @@ def test_demo_shows_records_and_ends_by_itself(tmp_path, captures):
 
 
 @pytest.mark.slow
+def test_demo_encrypts_both_connections(tmp_path, captures):
+    """If it is asked to; what is shown and recorded is the same."""
+    pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
+    done = run(["-m", "lbcproxy", "demo", "--transport", "v2", "-w", "my.pcapng"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line for line in done.stdout.splitlines() if re.match(r"#1 +(->|<-) ", line)]
+    assert len(lines) == 400
+    assert all(line.endswith("  v2") for line in lines)
+    assert "400 messages of two real LBRY nodes passed encrypted through the" in done.stdout
+    recorded = [entry.raw for entry in open_capture(tmp_path / "my.pcapng")]
+    assert recorded == [entry.raw for entry in open_capture(captures / "lbcd-sync.pcap")]
+
+
+@pytest.mark.slow
 def test_demo_suggests_next_steps(tmp_path):
     """The command it suggests works as printed."""
     run(["-m", "lbcproxy", "demo", "-w", "my.pcapng"], tmp_path)
