@@ -20,7 +20,7 @@ from lbcproxy.networks import Network, output_address
 from lbcproxy.wire.hashes import hash160
 from tests.tools import TIMEOUT, program
 
-__all__ = ["KINDS", "Node", "NodeKind", "free_port", "wait_until"]
+__all__ = ["BTCD26", "ENCRYPTS", "KINDS", "Node", "NodeKind", "free_port", "wait_until"]
 
 ANYONE = b"\x51"
 """The script OP_TRUE: whoever shows it may spend what was paid to its hash."""
@@ -37,6 +37,8 @@ class NodeKind(NamedTuple):
     node: str
     control: str
     network_id: str
+    version: str = "v0.24.2"
+    """The release of btcd that is needed; lbcd has no releases that can be installed."""
 
     @property
     def network(self) -> Network:
@@ -48,9 +50,12 @@ class NodeKind(NamedTuple):
         if self.node == "lbcd" and not all(map(os.environ.get, LBCD_VARIABLES)):
             # Not `absent`: no registry has lbcd, so that nobody can be required to have it.
             pytest.skip(f"set {' and '.join(LBCD_VARIABLES)} to the paths of lbcd and lbcctl")
+        if self is BTCD26 and os.environ.get("LBCPROXY_WITHOUT_BTCD26"):
+            pytest.skip("btcd v0.26.2 needs a newer Go than there is")
+        how = "and" if self is BTCD26 else "or"  # both versions install programs of one name
         advice = (
-            "go install github.com/btcsuite/btcd@v0.24.2"
-            " github.com/btcsuite/btcd/cmd/btcctl@v0.24.2, or"
+            f"go install github.com/btcsuite/btcd@{self.version}"
+            f" github.com/btcsuite/btcd/cmd/btcctl@{self.version}, {how}"
             f" set LBCPROXY_TEST_{self.node.upper()} and LBCPROXY_TEST_{self.control.upper()}"
         )
         return program(self.node, advice), program(self.control, advice)
@@ -61,6 +66,10 @@ KINDS = {
     "btcd": NodeKind("btcd", "btcctl", "bitcoin-regtest"),
     "lbcd": NodeKind("lbcd", "lbcctl", "lbry-regtest"),
 }
+
+BTCD26 = NodeKind("btcd26", "btcctl26", "bitcoin-regtest", "v0.26.2")
+"""btcd that can encrypt, if it has the flag `ENCRYPTS`. Its programs are called btcd and btcctl."""
+ENCRYPTS = "--v2transport"
 
 
 def wait_until(what: str, true: Callable[[], Any], seconds: float = TIMEOUT) -> Any:
