@@ -11,7 +11,7 @@ from lbcproxy.session.end import End
 from lbcproxy.session.entry import Delivery, Entry
 from lbcproxy.session.verdict import EntryVerdict
 
-__all__ = ["DeliveryQueue", "QueuedDelivery", "bytes_to_send", "not_sent"]
+__all__ = ["DeliveryQueue", "QueuedDelivery", "bytes_to_send", "dropped", "not_sent"]
 
 
 class QueuedDelivery:
@@ -165,10 +165,13 @@ def bytes_to_send(deliveries: Sequence[Delivery]) -> bytes:
 
 def not_sent(delivery: Delivery) -> Delivery:
     """Return a delivery that was still queued when the session broke off, as dropped."""
+    return dropped(delivery, "the session broke off")
+
+
+def dropped(delivery: Delivery, trail: str) -> Delivery:
+    """Return a delivery that is not sent, and why."""
     entries = tuple(
-        msgspec.structs.replace(
-            each, verdict=EntryVerdict.DROP, trail=(*each.trail, "the session broke off")
-        )
+        msgspec.structs.replace(each, verdict=EntryVerdict.DROP, trail=(*each.trail, trail))
         for each in delivery.entries
     )
     return Delivery(delivery.raw, entries, b"", unread=delivery.unread)

@@ -71,6 +71,10 @@ class FaultPipe:
         self.chain.put(data, self._clock.seconds())
         self.pump()
 
+    def read_from(self, source: RelayPeer) -> None:
+        """Hold another peer if too much waits."""
+        self._source = source
+
     def end(self, then: Callable[[], object]) -> None:
         """Call `then` after everything written before has been sent."""
         self.chain.put(StreamEnd(then), self._clock.seconds())
@@ -229,6 +233,12 @@ class FaultPipes:
         """Stop writing to a peer whose connection is gone."""
         if (pipe := self._by_target.pop(target, None)) is not None:
             pipe.stop()
+
+    def replace(self, old: RelayPeer, new: RelayPeer) -> None:
+        """Stop writing to a connection that is given up; what it has sent still passes."""
+        self.forget(old)
+        for pipe in self._by_target.values():
+            pipe.read_from(new)
 
     def stop(self) -> None:
         """Stop both pipes."""

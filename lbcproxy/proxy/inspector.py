@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.peer.log import LOG_FILTER
+from lbcproxy.plugins.delivery_queue import not_sent
 from lbcproxy.proxy.deferred_inspection import DeferredInspection
 from lbcproxy.session import (
     Delivery,
@@ -185,6 +186,16 @@ class Inspector:
         now = self._now()
         for direction in Direction:
             self._inspect(direction, partial(self._reader.release_partial, direction, now), now)
+
+    def unsent(self, direction: Direction, data: bytes) -> None:
+        """Notify frames of a node that waited to be sent when the session broke off."""
+        if data:
+            self._deferred.run_all()
+            now = self._now()
+            self._inspect(direction, partial(self._read_unsent, direction, data, now), now)
+
+    def _read_unsent(self, direction: Direction, data: bytes, now: int) -> list[Delivery]:
+        return [not_sent(each) for each in self._reader.receive(direction, data, now)]
 
     def delivered(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Notify what passed, if it was inspected before it was sent."""

@@ -14,7 +14,8 @@ garbage has the same length, decoys have the same size, and contents of packets 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
@@ -22,53 +23,31 @@ from lbcproxy.clock import DelayedCall
 from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.outgoing import Outgoing
-from lbcproxy.proxy.packet_receiver import PacketOwner, PacketReceiver, report_broken
+from lbcproxy.proxy.packet_receiver import PacketReceiver, report_broken
 from lbcproxy.proxy.packet_sender import PacketSender
 from lbcproxy.proxy.settings import RelaySettings, Runtime
+from lbcproxy.proxy.transport_host import TransportHost
+from lbcproxy.proxy.waiting import Waiting, frames_of
 from lbcproxy.proxy.wires import Wires
 from lbcproxy.session import Direction, End, EndCause, LegTransport
 from lbcproxy.transport.curve import MissingLibrary
 from lbcproxy.transport.detection import Detected, detect
-from lbcproxy.transport.events import Broken, KeysAgreed, PacketReceived, TransportEvent
+from lbcproxy.transport.events import Broken, KeysAgreed, TransportEvent
 from lbcproxy.transport.kind import Transport
 
 if TYPE_CHECKING:
     from lbcproxy.proxy.encrypted_leg import EncryptedLeg
 
-__all__ = ["HANDSHAKE_TIMEOUT", "SILENCE", "LegTransports", "TransportHost", "legs_of"]
+__all__ = ["HANDSHAKE_TIMEOUT", "SILENCE", "LegTransports", "legs_of"]
 
 HANDSHAKE_TIMEOUT = 60.0
-"""Seconds in which both legs have to exchange their keys. Bitcoin Core has the same limit."""
+"""Seconds in which a node has to do the handshake of its leg. Bitcoin Core has the same limit."""
 SILENCE = 5.0
 """Seconds after which an upstream that does not answer our key is taken for one that speaks v1."""
-MAX_WAITING = 262_144
-"""Bytes of a leg that may wait for the other leg before the leg is not read any more."""
 _KEYS = "keys"
 """Why a leg is not read."""
-EVENT_SIZE = 100
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 LOG = Logger(namespace="lbcproxy.session", observer=LOG_FILTER)
-
-
-class TransportHost(PacketOwner, Protocol):
-    """The relay."""
-
-    number: int
-
-    def use_plain(self) -> None:
-        """Give bytes of both legs directly to the forwarder from now on."""
-
-    def translate(self, to_encrypted: Direction) -> None:
-        """Have each message pass one by one: only one leg is encrypted."""
-
-    def upstream_answered(self) -> None:
-        """The upstream speaks what it was sent."""
-
-    def redial(self) -> None:
-        """Connect to the upstream again: it does not speak v2."""
-
-    def held_changed(self) -> None:
-        """Tell the budget how much the session holds."""
 
 
 class LegTransports:
@@ -102,9 +81,7 @@ class LegTransports:
         self._receivers: dict[Direction, PacketReceiver] = {}
         self.outgoing = Outgoing(wires)
         """What the nodes are sent."""
-        self._waiting: dict[Direction, list[TransportEvent | bytes]] = {UP: [], DOWN: []}
-        self._waiting_size = {UP: 0, DOWN: 0}
-        self._ended: set[Direction] = set()
+        self._waiting = {direction: Waiting() for direction in Direction}
         self._start = b""
         self._is_joined = self._is_settled = False
         self.is_answered = False
@@ -115,7 +92,7 @@ class LegTransports:
     def held(self) -> int:
         """Bytes that wait: of incomplete packets, and for the keys of the other leg."""
         of_legs = sum(leg.buffered for leg in self._legs.values())
-        waiting = sum(self._waiting_size.values()) + self.outgoing.held
+        waiting = sum(each.size for each in self._waiting.values()) + self.outgoing.held
         return of_legs + waiting + len(self._start)
 
     # What happens on the legs.
@@ -140,12 +117,12 @@ class LegTransports:
         elif self._is_settled:
             self._received_plain(direction, data)
         else:
-            self._wait(direction, data, len(data))
+            self._wait(direction, data)
         self._host.held_changed()
 
     def finished(self, direction: Direction) -> bool:
         """Handle that a node sends nothing more; return False if that is no end of the session."""
-        if direction is UP and UP not in self._kinds:
+        if direction is UP and UP not in self._kinds and self._start:
             self._decide_client(Transport.V1)
         elif direction is DOWN and self.can_fall_back:
             self._fall_back("it closed the connection")
@@ -154,9 +131,9 @@ class LegTransports:
         if leg is not None:
             self._handle(direction, leg.close())
         if self._is_settled or not self._waiting[direction]:
-            self._host.forwarder.finished(direction)
+            self._finish(direction)
         else:
-            self._ended.add(direction)
+            self._waiting[direction].has_ended = True
         return True
 
     def upstream_closed(self) -> bool:
@@ -170,9 +147,15 @@ class LegTransports:
     @property
     def can_fall_back(self) -> bool:
         """Whether the upstream may be one that speaks v1: it has not answered our key."""
-        if self._inspector.end is not None or self.is_answered:
+        if self._inspector.end is not None or self.is_answered or DOWN not in self._legs:
             return False
         return self._is_joined and self._choice[DOWN] is Transport.AUTO
+
+    def cut(self) -> None:
+        """Report what waits, here and behind, as not sent: nothing can be sent any more."""
+        for direction, waiting in self._waiting.items():
+            self._inspector.unsent(direction, frames_of(waiting.take(), self._magic))
+        self._host.forwarder.cut()
 
     def stop(self) -> None:
         """Stop the timers: the session is over."""
@@ -183,33 +166,31 @@ class LegTransports:
     # Which transports there are.
 
     def _detect(self) -> None:
-        try:
-            if self._choice[UP] is Transport.V1:
-                self._decide_client(Transport.V1)
-                return
-            detected = detect(self._start, self._magic)
-            if detected is Detected.V2:
-                self._decide_client(Transport.V2)
-            elif detected is not Detected.UNDECIDED and self._choice[UP] is Transport.V2:
-                detail = "the client does not encrypt, as client_transport demands"
-                self._host.stop(End(EndCause.PROTOCOL, UP, detail))
-            elif detected is not Detected.UNDECIDED:
-                self._decide_client(Transport.V1)
-        except MissingLibrary as error:
-            self._pass_unread(str(error))
+        if self._choice[UP] is Transport.V1:
+            self._decide_client(Transport.V1)
+            return
+        detected = detect(self._start, self._magic)
+        if detected is not Detected.UNDECIDED:
+            self._decide_client(Transport.V2 if detected is Detected.V2 else Transport.V1)
 
     def _decide_client(self, kind: Transport) -> None:
         """Continue with what the client speaks, and with what the upstream is to be sent."""
+        if kind is Transport.V1 and self._choice[UP] is Transport.V2:
+            detail = "the client does not encrypt, as client_transport demands"
+            self._host.stop(End(EndCause.PROTOCOL, UP, detail))
+            return
         chosen = self._choice[DOWN]
         upstream = kind if chosen is Transport.AUTO else chosen
-        if Transport.V2 in (kind, upstream):
-            self._later(HANDSHAKE_TIMEOUT, self._handshake_overdue)
         self._kinds = {UP: kind, DOWN: upstream}
-        for direction, of_leg in self._kinds.items():
-            if of_leg is Transport.V2:
-                self._legs[direction] = self._new_leg(direction)
+        try:
+            for direction, of_leg in self._kinds.items():
+                if of_leg is Transport.V2:
+                    self._legs[direction] = self._new_leg(direction)
+        except MissingLibrary as error:
+            self._pass_unread(str(error))
+            return
         if UP in self._legs:
-            self._legs[UP].begin()
+            self._begin(UP)
         if upstream is Transport.V1:
             self._answered()
         elif self._is_joined:
@@ -227,8 +208,12 @@ class LegTransports:
 
         return EncryptedLeg(self._magic, initiating=direction is DOWN, write=write)
 
+    def _begin(self, direction: Direction) -> None:
+        self._legs[direction].begin()
+        self._later(HANDSHAKE_TIMEOUT, partial(self._handshake_overdue, direction))
+
     def _begin_upstream(self) -> None:
-        self._legs[DOWN].begin()
+        self._begin(DOWN)
         if self._choice[DOWN] is Transport.AUTO:
             silence = min(SILENCE, self._runtime.dial_timeout / 2)
             self._later(silence, self._upstream_silent)
@@ -264,21 +249,25 @@ class LegTransports:
             return
         self._is_settled = True
         if not self._legs:
+            self.stop()
             self.outgoing.begin({})
             self._host.use_plain()
         else:
             self.outgoing.begin(self._begin_packets())
-        for direction in Direction:
-            waiting, self._waiting[direction] = self._waiting[direction], []
-            self._waiting_size[direction] = 0
+        for direction, waiting in self._waiting.items():
+            received = waiting.take()
             self._wires.hold(direction, False, _KEYS)
-            for each in waiting:
+            for each in received:
                 if isinstance(each, bytes):
                     self._received_plain(direction, each)
                 else:
                     self._receivers[direction].handle((each,))
-            if direction in self._ended:
-                self._host.forwarder.finished(direction)
+            if waiting.has_ended:
+                self._finish(direction)
+
+    def _finish(self, direction: Direction) -> None:
+        self.outgoing.end(direction)
+        self._host.forwarder.finished(direction)
 
     def _begin_packets(self) -> dict[Direction, PacketSender]:
         senders = {}
@@ -314,7 +303,8 @@ class LegTransports:
         self._kinds = dict.fromkeys(Direction, Transport.OPAQUE)
         self._answered()
         self._settle()
-        self._host.forwarder.received(UP, start)
+        if start:
+            self._host.forwarder.received(UP, start)
 
     # Packets.
 
@@ -328,7 +318,7 @@ class LegTransports:
             elif isinstance(event, Broken):
                 report_broken(self._host, self._inspector, direction, event)
             else:
-                self._wait(direction, event, _size(event))
+                self._wait(direction, event)
 
     def _received_plain(self, direction: Direction, data: bytes) -> None:
         """Forward bytes of a leg that is not encrypted."""
@@ -343,10 +333,9 @@ class LegTransports:
             self._runtime.log_key(leg.logged_secret)
         self._settle()
 
-    def _wait(self, direction: Direction, what: TransportEvent | bytes, size: int) -> None:
-        self._waiting[direction].append(what)
-        self._waiting_size[direction] += size
-        if self._waiting_size[direction] > MAX_WAITING:
+    def _wait(self, direction: Direction, what: TransportEvent | bytes) -> None:
+        self._waiting[direction].add(what)
+        if self._waiting[direction].is_full:
             self._wires.hold(direction, True, _KEYS)
 
     # Time.
@@ -358,15 +347,12 @@ class LegTransports:
         if self.can_fall_back:
             self._fall_back("it does not answer")
 
-    def _handshake_overdue(self) -> None:
-        if not self._is_settled or any(not leg.is_finished for leg in self._legs.values()):
-            detail = f"the keys were not exchanged in {HANDSHAKE_TIMEOUT:g} s"
+    def _handshake_overdue(self, direction: Direction) -> None:
+        leg = self._legs.get(direction)  # none after falling back
+        if leg is not None and not leg.is_finished:
+            who = "client" if direction is UP else "upstream"
+            detail = f"no encrypted handshake with the {who} in {HANDSHAKE_TIMEOUT:g} s"
             self._host.stop(End(EndCause.TIMEOUT, detail=detail))
-
-
-def _size(event: TransportEvent) -> int:
-    """Return about how much memory an event takes that waits."""
-    return EVENT_SIZE + (len(event.contents) if isinstance(event, PacketReceived) else 0)
 
 
 def legs_of(

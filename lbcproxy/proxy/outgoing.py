@@ -22,8 +22,13 @@ class Outgoing:
         self._wires = wires
         self._senders: Mapping[Direction, PacketSender] | None = None
         self._waiting: list[tuple[Direction, Sequence[Delivery]]] = []
-        self.held = 0
-        """Bytes that wait."""
+        self._waiting_size = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait, also for the rest of a message."""
+        senders = () if self._senders is None else self._senders.values()
+        return self._waiting_size + sum(sender.held for sender in senders)
 
     def begin(self, senders: Mapping[Direction, PacketSender]) -> None:
         """Send what waits, and all else at once.
@@ -32,13 +37,18 @@ class Outgoing:
             senders: Those of the directions whose receiver gets packets.
         """
         self._senders = senders
-        waiting, self._waiting, self.held = self._waiting, [], 0
+        waiting, self._waiting, self._waiting_size = self._waiting, [], 0
         for direction, deliveries in waiting:
             self.send(direction, deliveries)
 
     def encrypts(self, direction: Direction) -> bool:
         """Whether the receiver of a direction gets packets."""
         return self._senders is not None and direction in self._senders
+
+    def end(self, direction: Direction) -> None:
+        """Expect nothing more in a direction."""
+        if self._senders is not None and direction in self._senders:
+            self._senders[direction].end()
 
     def send_contents(self, direction: Direction, contents: Sequence[bytes]) -> None:
         """Send packets with these contents to the receiver of a direction, if that is encrypted."""
@@ -58,7 +68,7 @@ class Outgoing:
         """Send deliveries, whose bytes may have been joined; return what is to be reported."""
         if self._senders is None:
             self._waiting.append((direction, deliveries))
-            self.held += len(bytes_to_send(deliveries))
+            self._waiting_size += len(bytes_to_send(deliveries))
         elif direction in self._senders:
             return self._senders[direction].send(deliveries)
         else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from lbcproxy.plugins.delivery_queue import dropped
 from lbcproxy.proxy.forwarding import Forwarder
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.session import Decoy, Delivery, Direction, End, EndCause, PacketForm, Session
@@ -101,7 +102,11 @@ class PacketReceiver:
     def _forward_unusual(self, contents: bytes) -> None:
         message = parse_contents(contents)
         if message is None:
-            self._offer(self._inspector.read_untyped(self._direction, contents, _NO_TYPE))
+            untyped = self._inspector.read_untyped(self._direction, contents, _NO_TYPE)
+            if self._target is None:
+                trail = "transport: drop: it has no command"
+                untyped = [dropped(each, trail) for each in untyped]
+            self._offer(untyped)
             return
         is_long = message.short_id is None and not is_usual(contents)
         form = msgspec.structs.replace(self._unusual, is_long=is_long)
@@ -143,5 +148,6 @@ def report_broken(
     """Have the rest recorded of what cannot be decrypted, and end the session if it was not cut."""
     inspector.junk(direction, broken.rest, f"cannot be decrypted: {broken.detail}")
     if broken.cause is not BreakCause.CUT_OFF:
-        detail = f"encrypted transport: {broken.detail}"
+        who = "client" if direction is Direction.TO_UPSTREAM else "upstream"
+        detail = f"{who}: encrypted transport: {broken.detail}"
         owner.stop(End(EndCause.PROTOCOL, direction, detail))

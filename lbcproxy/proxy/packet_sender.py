@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from lbcproxy.session import Damaged, Decoy, Delivery, EntryVerdict, WrongTag
+from lbcproxy.plugins.delivery_queue import dropped
+from lbcproxy.session import Damaged, Decoy, Delivery, WrongTag
 from lbcproxy.transport.messages import MAX_CONTENTS, contents_of
 from lbcproxy.wire.envelope import HEADER_SIZE, checksum, unpack
 
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from lbcproxy.proxy.encrypted_leg import EncryptedLeg
 
 __all__ = ["PacketSender"]
+
+_NOT_EXPRESSIBLE = "transport: drop: not expressible on an encrypted connection"
 
 
 class PacketSender:
@@ -31,8 +32,19 @@ class PacketSender:
     ) -> None:
         self._leg = leg
         self._magic = magic
-        self._not_expressible = not_expressible
+        self._complain = not_expressible
+        self._has_ended = False
         self._parts: list[bytes] = []  # of a frame that is read in parts
+        self._unread = b""  # the beginning of a frame, after reading has failed
+
+    @property
+    def held(self) -> int:
+        """Bytes of incomplete frames."""
+        return sum(map(len, self._parts)) + len(self._unread)
+
+    def end(self) -> None:
+        """Expect nothing more, so that what was cut off does not end the session once more."""
+        self._has_ended = True
 
     def send_contents(self, contents: Sequence[bytes]) -> None:
         """Send a packet for each of these contents."""
@@ -59,27 +71,52 @@ class PacketSender:
             elif each.packet is not None:
                 self._parts.clear()  # the same message, if it was read in parts
                 self._leg.send((each.packet,))
-            elif each.run is not None or each.unread:
+            elif each.run is not None:
                 self.send_frames(each.raw)
             elif not each.entries:
                 self._parts.append(each.raw)
-            elif not self._send_one(each):
-                return [*deliveries[:number], *map(_not_sent, deliveries[number:])]
+            elif not (self._send_unread(each.raw) if each.unread else self._send_one(each)):
+                lost = deliveries[number:]
+                return [*deliveries[:number], *(dropped(it, _NOT_EXPRESSIBLE) for it in lost)]
         return deliveries
 
     def _send_one(self, delivery: Delivery) -> bool:
         """Send one message as it was received; return False if that is not possible."""
         [entry] = delivery.entries
+        in_parts = bool(self._parts)
         raw = b"".join((*self._parts, delivery.raw))
         self._parts.clear()
         if entry.message is None:
             self._not_expressible(f"bytes that are not a message: {entry.error}")
             return False
-        if len(raw) - HEADER_SIZE > MAX_CONTENTS - HEADER_SIZE:
+        if in_parts and not _is_valid(raw):  # nobody has decided about it
+            self._not_expressible(f"{entry.command!r}, which passed unread: {entry.error}")
+            return False
+        contents = contents_of(raw)
+        if len(contents) > MAX_CONTENTS:
             self._not_expressible(f"{entry.command!r} of {entry.length:,} bytes")
             return False
-        self._leg.send((contents_of(raw),))
+        self._leg.send((contents,))
         return True
+
+    def _send_unread(self, raw: bytes) -> bool:
+        """Send the frames in a stream that is not read any more; return False if it has others."""
+        self._unread += raw
+        while len(self._unread) >= HEADER_SIZE:
+            end = HEADER_SIZE + unpack(self._unread).length
+            if not self._unread.startswith(self._magic) or end > MAX_CONTENTS:
+                self._not_expressible("bytes that are not a message, after reading has failed")
+                return False
+            if len(self._unread) < end:
+                break
+            whole, self._unread = self._unread[:end], self._unread[end:]
+            if _is_valid(whole):
+                self._leg.send((contents_of(whole),))
+        return True
+
+    def _not_expressible(self, what: str) -> None:
+        if not self._has_ended:
+            self._complain(what)
 
     def _send_damaged(self, delivery: Delivery, packet: Damaged) -> None:
         """Send a message with a damage, in the form in which it came if it is the same."""
@@ -96,7 +133,7 @@ class PacketSender:
             header = unpack(made) if len(made) >= HEADER_SIZE else None
             end = HEADER_SIZE + header.length if header is not None else len(made) + 1
             is_frame = made.startswith(self._magic) and end <= len(made)
-            if header is None or not is_frame or len(made) > MAX_CONTENTS:
+            if header is None or not is_frame or end > MAX_CONTENTS:
                 self._leg.send_damaged(made[:MAX_CONTENTS], WrongTag())
                 return
             raw, made = made[:end], made[end:]
@@ -112,10 +149,7 @@ def _is_short(delivery: Delivery) -> bool:
     return form is None or not form.is_long
 
 
-def _not_sent(delivery: Delivery) -> Delivery:
-    trail = "transport: drop: not expressible on an encrypted connection"
-    entries = tuple(
-        msgspec.structs.replace(each, verdict=EntryVerdict.DROP, trail=(*each.trail, trail))
-        for each in delivery.entries
-    )
-    return Delivery(delivery.raw, entries, b"", unread=delivery.unread)
+def _is_valid(frame: bytes) -> bool:
+    """Whether a frame is complete and has the right checksum, which packets do not have."""
+    header, payload = unpack(frame), frame[HEADER_SIZE:]
+    return header.length == len(payload) and header.checksum == checksum(payload)

@@ -63,7 +63,7 @@ class Relay:
         self._runtime = runtime
         self._owner = owner
         self._reached = reached
-        self._wires = Wires(self, settings, runtime)
+        self._wires = Wires(self, settings, runtime, is_answered_first=answer is not no_answer)
         self._pipes = self._wires.pipes
         self.hold, self.is_full = self._wires.hold, self._wires.is_full
         chain = chain_for(number, settings, runtime)
@@ -370,7 +370,7 @@ class Relay:
         self._pipes.after(peer, partial(self._closing.close, peer, self._settings.linger))
 
     def _record_unsent(self) -> None:
-        self.forwarder.cut()
+        self._incoming.cut()
         self._inspector.cut()
 
     def _end_if_closed(self) -> None:

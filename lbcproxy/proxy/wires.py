@@ -28,22 +28,34 @@ class Wires:
         owner: The session.
         settings: What the operator decided.
         runtime: The clock.
+        is_answered_first: Whether the client gets an answer before anything else, once the
+            upstream is connected.
     """
 
-    def __init__(self, owner: WireOwner, settings: RelaySettings, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        owner: WireOwner,
+        settings: RelaySettings,
+        runtime: Runtime,
+        *,
+        is_answered_first: bool = False,
+    ) -> None:
         self._owner = owner
         self.client = RelayPeer(owner)
         self.upstream = RelayPeer(owner)
         self.pipes = FaultPipes(owner, runtime.clock, settings.seed, settings.faults)
         self.early = EarlyData()
         """What waits for the upstream to be connected."""
+        self._for_client = EarlyData() if is_answered_first else None
+        """What waits for the answer to the client: it comes before all traffic."""
         self.closed: set[RelayPeer] = set()
         """The peers whose connection is gone, or never came about."""
 
     @property
     def held(self) -> int:
-        """Bytes that wait to be sent: for the upstream, and in faults."""
-        return self.early.size + self.pipes.held
+        """Bytes that wait to be sent: for the upstream, for an answer, and in faults."""
+        for_client = 0 if self._for_client is None else self._for_client.size
+        return self.early.size + for_client + self.pipes.held
 
     def direction(self, peer: RelayPeer) -> Direction:
         """Return the direction in which a peer's node sends."""
@@ -64,7 +76,10 @@ class Wires:
     def write(self, direction: Direction, data: bytes) -> None:
         """Write bytes to the receiver, or keep them until the upstream is connected."""
         receiver = self.receiver(direction)
-        if receiver.is_open:
+        if receiver is self.client and self._for_client is not None:
+            self._for_client.add(data)
+            self._owner.held_changed()
+        elif receiver.is_open:
             self.pipes.to(receiver).write(data)
         elif receiver not in self.closed:  # the upstream, which is still being dialled
             self.early.add(data)
@@ -73,8 +88,12 @@ class Wires:
                 self.client.pause("upstream")
 
     def upstream_joined(self) -> None:
-        """Begin with the faults, and send the upstream what has waited for it."""
+        """Begin with the faults, and send both nodes what has waited for it."""
         self.pipes.begin()
+        if self._for_client is not None:
+            for_client, self._for_client = self._for_client, None
+            for data in for_client.take():
+                self.pipes.to(self.client).write(data)
         for data in self.early.take():
             self.pipes.to(self.upstream).write(data)
         self._owner.held_changed()
@@ -92,7 +111,7 @@ class Wires:
     def replace_upstream(self) -> RelayPeer:
         """Abort the connection to the upstream, and return the peer of the next one."""
         old = self.upstream
-        self.pipes.forget(old)
         self.upstream = RelayPeer(self._owner, old.side)
+        self.pipes.replace(old, self.upstream)
         old.abort()
         return self.upstream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lbcproxy.session import Direction, Entry, LegTransport
+from lbcproxy.session import Direction, End, Entry, LegTransport
 from lbcproxy.session.events import SessionEvent, TransportsAgreed
 from lbcproxy.transport.events import (
     GarbageReceived,
@@ -18,10 +18,23 @@ from lbcproxy.wire.envelope import frame
 from tests.proxy.transports import NETWORK, FakeTransport, Recording, Scene
 from tests.transport.sides import KEYS
 
-__all__ = ["DOWN", "MAGIC", "UP", "EncryptedScene", "Node", "TransportRecording", "ping"]
+__all__ = [
+    "DOWN",
+    "MAGIC",
+    "UP",
+    "VERSION_V1",
+    "EncryptedScene",
+    "Node",
+    "TransportRecording",
+    "end_of",
+    "mixed",
+    "ping",
+    "ping_frame",
+]
 
 MAGIC = NETWORK.magic
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
+VERSION_V1 = frame(MAGIC, "version", bytes(86))
 
 
 def ping(nonce: int) -> bytes:
@@ -138,3 +151,31 @@ class EncryptedScene(Scene):
         """Have the upstream accept again; return the new connection."""
         self.upstream = FakeTransport(self.clock, self.relay.upstream, 3)
         return self.answer().upstream
+
+
+def end_of(scene: EncryptedScene) -> End:
+    """Return why the session ended, once there has been time for that."""
+    scene.settle()
+    scene.clock.advance(100)
+    scene.settle()
+    [summary] = scene.observer.summaries
+    return summary.end
+
+
+def mixed(encrypted: str, **settings: Any) -> EncryptedScene:
+    """Return a scene in which one leg is encrypted, after the handshake."""
+    kinds = (Transport.V2, Transport.V1) if encrypted == "client" else (Transport.V1, Transport.V2)
+    legs = {"client_transport": kinds[0], "upstream_transport": kinds[1]}
+    scene = EncryptedScene(**legs, **settings)
+    scene.answer()
+    if encrypted == "client":
+        scene.a.begin()
+        scene.a.events()
+        scene.a.finish_handshake()
+    else:
+        scene.client.arrive(VERSION_V1)
+        scene.b.events()
+        scene.b.begin()
+        scene.b.finish_handshake()
+        assert [each[0] for each in scene.b.contents()] == [0]
+    return scene

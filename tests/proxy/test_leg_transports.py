@@ -14,19 +14,19 @@ from lbcproxy.session import EndCause, LegTransport
 from lbcproxy.transport.events import DecoyReceived, KeysAgreed, PacketReceived, VersionReceived
 from lbcproxy.transport.kind import Transport
 from lbcproxy.wire.envelope import frame
-from tests.proxy.encrypted import DOWN, MAGIC, UP, EncryptedScene, ping, ping_frame
+from tests.proxy.encrypted import (
+    DOWN,
+    MAGIC,
+    UP,
+    VERSION_V1,
+    EncryptedScene,
+    end_of,
+    mixed,
+    ping,
+    ping_frame,
+)
 
 V2 = Transport.V2
-VERSION_V1 = frame(MAGIC, "version", bytes(86))
-
-
-def end_of(scene: EncryptedScene):
-    """Return why the session ended."""
-    scene.settle()
-    scene.clock.advance(100)
-    scene.settle()
-    [summary] = scene.observer.summaries
-    return summary.end
 
 
 def test_messages_pass_in_both_directions():
@@ -353,24 +353,6 @@ def test_a_client_that_does_not_encrypt_is_refused_if_that_is_demanded():
 
 
 # Legs that differ.
-
-
-def mixed(encrypted: str) -> EncryptedScene:
-    """Return a scene in which one leg is encrypted, after the handshake."""
-    kinds = (V2, Transport.V1) if encrypted == "client" else (Transport.V1, V2)
-    scene = EncryptedScene(client_transport=kinds[0], upstream_transport=kinds[1])
-    scene.answer()
-    if encrypted == "client":
-        scene.a.begin()
-        scene.a.events()
-        scene.a.finish_handshake()
-    else:
-        scene.client.arrive(VERSION_V1)
-        scene.b.events()
-        scene.b.begin()
-        scene.b.finish_handshake()
-        assert [each[0] for each in scene.b.contents()] == [0]
-    return scene
 
 
 def test_a_client_that_encrypts_and_an_upstream_that_does_not():

@@ -1,0 +1,363 @@
+"""Encrypted legs that end, fail or are dialled again, at every stage of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.error import ConnectionRefusedError as Refused
+
+from lbcproxy.endpoint import Endpoint
+from lbcproxy.faults import parse_fault
+from lbcproxy.proxy.budget import Budget
+from lbcproxy.session import EndCause
+from lbcproxy.session.stream_reader import StreamReader
+from lbcproxy.transport.curve import MissingLibrary
+from lbcproxy.transport.kind import Transport
+from lbcproxy.wire.envelope import frame
+from tests.proxy.encrypted import (
+    DOWN,
+    MAGIC,
+    UP,
+    VERSION_V1,
+    EncryptedScene,
+    end_of,
+    mixed,
+    ping,
+    ping_frame,
+)
+from tests.proxy.transports import UPSTREAM
+
+V2 = Transport.V2
+LONG = frame(MAGIC, "block", bytes(300_000))
+
+
+def fresh() -> EncryptedScene:
+    """Return a scene in which the client has sent nothing."""
+    return EncryptedScene()
+
+
+def dialling() -> EncryptedScene:
+    """Return a scene in which the client has sent its key, and a message."""
+    scene = EncryptedScene()
+    scene.a.begin()
+    scene.a.events()
+    scene.a.finish_handshake()
+    scene.a.send_packets(ping(1))
+    return scene
+
+
+def unanswered() -> EncryptedScene:
+    """Return a scene in which the upstream has our key, and has not answered it."""
+    scene = dialling()
+    scene.answer()
+    scene.settle()
+    return scene
+
+
+def redialling() -> EncryptedScene:
+    """Return a scene in which the upstream is dialled again."""
+    scene = unanswered()
+    scene.clock.advance(5)
+    scene.settle()
+    assert scene.dials == 2
+    return scene
+
+
+def redialled() -> EncryptedScene:
+    """Return a scene in which the upstream speaks v1."""
+    scene = redialling()
+    scene.redialled()
+    scene.settle()
+    return scene
+
+
+def agreed() -> EncryptedScene:
+    """Return a scene with keys on both legs, in which the upstream's version packet lacks."""
+    scene = unanswered()
+    scene.b.events()
+    scene.b.begin()
+    scene.settle()
+    return scene
+
+
+def open_() -> EncryptedScene:
+    """Return a scene after the handshake."""
+    return EncryptedScene().shake_hands()
+
+
+STAGES = (fresh, dialling, unanswered, redialling, redialled, agreed, open_)
+WITH_UPSTREAM = (unanswered, redialled, agreed, open_)
+STOPS: dict[str, Callable[[EncryptedScene], object]] = {
+    "stop": lambda scene: scene.relay.stop(),
+    "abort": lambda scene: scene.relay.abort(),
+    "client resets": lambda scene: scene.client.reset(),
+    "upstream resets": lambda scene: scene.upstream.reset(),
+    "client closes": lambda scene: scene.client.finish(),
+    "upstream closes": lambda scene: scene.upstream.finish(),
+}
+
+
+@pytest.mark.parametrize(
+    ("stage", "how"),
+    [
+        (stage, how)
+        for stage in STAGES
+        for how in STOPS
+        if stage in WITH_UPSTREAM or not how.startswith("upstream")
+    ],
+)
+def test_a_session_ends_in_every_stage(stage: Callable[[], EncryptedScene], how: str):
+    """Once, with nothing left behind, and without dialling because of that."""
+    scene = stage()
+    is_connected = stage in WITH_UPSTREAM
+    dials, falls_back = scene.dials, stage is unanswered and how.startswith("upstream")
+    STOPS[how](scene)
+    scene.settle()
+    assert scene.dials == dials + falls_back
+    if not is_connected and how == "client closes":
+        (scene.redialled if stage is redialling else scene.answer)()
+        scene.settle()
+    if falls_back:
+        scene.relay.stop()
+        scene.settle()
+    if how == "client closes":
+        dials = scene.dials
+        scene.upstream.finish()
+        scene.settle()
+        if scene.dials > dials:  # what the client has sent before may still get there
+            scene.redialled().finish()
+            scene.settle()
+            assert scene.upstream.got == ping_frame(1)
+    elif how == "upstream closes":
+        scene.client.finish()
+    end = end_of(scene)
+    assert len(scene.ended) == 1
+    assert scene.calls_left == 0
+    if how in ("stop", "abort"):
+        assert end.cause is EndCause.STOPPED
+    elif not falls_back:
+        assert end.cause in (EndCause.RESET, EndCause.CLOSED)
+        assert end.by in (UP if how.startswith("client") else DOWN, None)
+
+
+def test_an_upstream_that_closes_before_the_client_begins_ends_the_session():
+    """It cannot be one that does not encrypt: it has not been asked."""
+    for how in ("finish", "reset"):
+        scene = fresh().answer()
+        getattr(scene.upstream, how)()
+        scene.settle()
+        assert scene.dials == 1
+        scene.client.finish()
+        end = end_of(scene)
+        assert (end.cause is EndCause.RESET) is (how == "reset")
+        assert end.by is DOWN
+
+
+def test_what_a_client_has_sent_is_recorded_though_there_is_no_upstream():
+    """As dropped."""
+    scene = dialling()
+    scene.dialling.errback(Refused())
+    assert end_of(scene).cause is EndCause.UNREACHABLE
+    [entry] = scene.observer.entries
+    assert (entry.command, entry.verdict) == ("ping", "drop")
+    assert entry.trail == ("the session broke off",)
+
+
+def test_a_client_waits_as_long_as_the_upstream_is_dialled():
+    """Its own part of the handshake is done; so the time for it is over for nobody."""
+    scene = dialling()
+    scene.clock.advance(500)
+    scene.settle()
+    assert scene.observer.summaries == []
+    scene.answer()
+    scene.b.events()
+    scene.b.begin()
+    scene.b.events()
+    assert scene.b.contents() == []
+    assert scene.a.is_open is False
+    scene.b.finish_handshake()
+    scene.a.events()
+    assert scene.a.is_open
+    assert scene.observer.passed_bytes(UP) == ping_frame(1)
+
+
+def test_of_several_upstreams_the_one_that_was_connected_is_dialled_again():
+    """The others may be other nodes."""
+    seen: list[tuple[Endpoint, ...]] = []
+    first = Endpoint("10.0.0.9", 9246)
+
+    class Several(EncryptedScene):
+        def __init__(self) -> None:
+            def dial(upstreams: tuple[Endpoint, ...]) -> object:
+                seen.append(upstreams)
+                return self
+
+            super().__init__(upstreams=(first, UPSTREAM), dial=dial)
+
+    scene = Several()
+    scene.a.begin()
+    scene.answer()
+    scene.upstream.reset()
+    scene.settle()
+    scene.redialled()
+    assert seen == [(first, UPSTREAM), (UPSTREAM,)]
+
+
+def test_a_socks_client_gets_its_answer_first_and_once():
+    """Also one that does not wait for it, and though the upstream is dialled twice."""
+    answers: list[object] = []
+
+    def answer(outcome: object) -> bytes:
+        answers.append(outcome)
+        return b"an answer"
+
+    scene = EncryptedScene(answer=answer)
+    scene.a.begin()
+    scene.settle()
+    assert scene.client.got == b""
+    scene.answer()
+    scene.settle()
+    assert scene.client.got[:9] == b"an answer"
+    assert len(scene.client.got) == 9 + 64
+    scene.upstream.reset()
+    scene.settle()
+    scene.redialled()
+    scene.settle()
+    assert len(answers) == 1
+    assert scene.client.got.count(b"an answer") == 1
+
+
+def test_faults_hold_the_upstream_that_is_there():
+    """Not the one that was given up: it would be read without end."""
+    fault = parse_fault("latency latency=3600000 stream=downstream")
+    scene = EncryptedScene(faults=(fault,))
+    scene.a.begin()
+    scene.answer()
+    scene.upstream.reset()
+    scene.settle()
+    upstream = scene.redialled()
+    for _ in range(100):
+        upstream.arrive(LONG)
+    assert not upstream.reading
+    assert scene.relay.held <= (4 << 20) + 2 * len(LONG)
+
+
+def test_without_the_libraries_bytes_pass_unread(monkeypatch: pytest.MonkeyPatch):
+    """Also where the operator wants v2; it is said once, and leaves no timer behind."""
+
+    def missing(*_: object, **__: object) -> None:
+        raise MissingLibrary("coincurve")
+
+    monkeypatch.setattr("lbcproxy.proxy.leg_transports.LegTransports._new_leg", missing)
+    for settings in ({}, {"client_transport": Transport.V1, "upstream_transport": V2}):
+        scene = EncryptedScene(**settings).answer()
+        scene.client.arrive(bytes(range(64)))
+        scene.upstream.arrive(bytes(3))
+        scene.client.finish()
+        scene.upstream.finish()
+        scene.settle()
+        assert scene.upstream.got == bytes(range(64))
+        assert scene.client.got == bytes(3)
+        assert scene.calls_left == 0
+
+
+def test_a_client_that_has_to_encrypt_gets_nothing_in_plain():
+    """Not from an upstream that speaks first, and not by closing early."""
+    scene = EncryptedScene(client_transport=V2).answer()
+    scene.upstream.arrive(VERSION_V1)
+    assert end_of(scene).cause is EndCause.PROTOCOL
+    assert scene.client.got == b""
+    scene = EncryptedScene(client_transport=V2).answer()
+    scene.client.arrive(MAGIC)
+    scene.client.finish()
+    assert end_of(scene).cause is EndCause.PROTOCOL
+    assert scene.upstream.got == b""
+    scene = EncryptedScene(client_transport=V2).answer()
+    scene.client.finish()
+    scene.settle()
+    scene.upstream.finish()
+    assert end_of(scene).cause is EndCause.CLOSED
+
+
+# Legs that differ.
+
+
+def test_a_packet_without_a_command_does_not_reach_a_leg_that_is_not_encrypted():
+    """Its bytes would be read as the beginning of a frame."""
+    scene = mixed("client")
+    scene.a.send_packets(b"\0ping", b"", ping(1))
+    scene.settle()
+    assert scene.upstream.got == ping_frame(1)
+    assert [each.verdict for each in scene.observer.entries] == ["drop", "pass"]
+
+
+def test_a_message_that_a_close_cuts_off_is_not_sent():
+    """The session has ended because of the close."""
+    scene = mixed("upstream")
+    scene.client.arrive(ping_frame(1) + LONG[:200])
+    scene.client.finish()
+    assert scene.b.contents() == [ping(1)]
+    assert scene.upstream.fin_sent
+    assert end_of(scene).cause is EndCause.CLOSED
+    cut = scene.observer.entries[-1]
+    assert (cut.message, cut.verdict) == (None, "drop")
+
+
+@pytest.mark.parametrize("step", [99_991, 1_000_000])
+def test_what_is_not_read_any_more_still_passes_in_whole_messages(
+    step: int, monkeypatch: pytest.MonkeyPatch
+):
+    """A defect of ours must not change what a node gets."""
+    scene = mixed("upstream")
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(StreamReader, "_deliver", fails)
+    wrong = bytearray(ping_frame(9))
+    wrong[-1] ^= 1
+    stream = ping_frame(1) + bytes(wrong) + LONG + ping_frame(2)
+    for start in range(0, len(stream), step):
+        scene.client.arrive(stream[start : start + step])
+    assert scene.b.contents() == [ping(1), bytes((2,)) + LONG[24:], ping(2)]
+    assert scene.relay.held == 0
+
+
+def test_a_long_message_that_has_to_be_released_ends_the_session():
+    """A packet cannot be sent in parts, so there is nothing to release it to."""
+    budget = Budget(100_000)
+    scene = mixed("upstream", budget=budget)
+    scene.client.arrive(LONG[:90_000])
+    assert 90_000 <= scene.relay.held < 100_000
+    scene.client.arrive(LONG[90_000:110_000])
+    end = end_of(scene)
+    assert end.cause is EndCause.LIMIT
+    assert budget.held == 0
+    assert scene.b.contents() == []
+
+
+@pytest.mark.parametrize("size", [65_536, 65_537, 1_000_000, 8_000_000])
+def test_long_messages_pass_between_all_legs(size: int):
+    """In one piece; they are recorded as one."""
+    payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    contents, raw = bytes((2,)) + payload, frame(MAGIC, "block", payload)
+    scene = EncryptedScene().shake_hands()
+    scene.a.send_packets(ping(1), contents, ping(2))
+    assert scene.b.contents() == [ping(1), contents, ping(2)]
+    scene.b.send_packets(contents)
+    assert scene.a.contents() == [contents]
+    assert scene.observer.passed_bytes(DOWN) == raw
+    scene = mixed("client")
+    scene.a.send_packets(contents)
+    scene.upstream.arrive(raw[:70_000], raw[70_000:])
+    scene.settle()
+    assert scene.upstream.got == raw
+    assert scene.a.contents() == [contents]
+    scene = mixed("upstream")
+    scene.client.arrive(raw[:70_000], raw[70_000:])
+    scene.b.send_packets(contents)
+    assert scene.b.contents() == [contents]
+    scene.settle()
+    assert scene.client.got == raw
+    assert [each.length for each in scene.observer.entries][-2:] == [size, size]
