@@ -160,7 +160,7 @@ def test_the_examples_of_the_peer_meet(tmp_path):
         done = example("headers.py", "lbry-regtest", f"127.0.0.1:{port}")
         assert done.returncode == 0, done.stderr
         said = done.stdout.splitlines()
-        assert said[0].endswith("/listen:1/' speaks version 70013")
+        assert said[0].endswith("/listen:1/' speaks version 70016")
         assert len(said) == 5
         assert said[-1] == "3 headers came"
         assert "/headers:1/" in listener.stdout.readline()

@@ -19,6 +19,8 @@ __all__ = ["PeerConfig", "Policy", "StallMode", "Timeouts", "Transport"]
 
 DEFAULT_TRICKLE = 10.0
 MAX_USER_AGENT = 256
+TOLERANT_VERSION = 70016
+"""What Bitcoin Core and btcd speak today, and the line of lbcd that follows btcd."""
 
 
 class Policy(Enum):
@@ -98,7 +100,8 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
     services: int = 0
     """The service bits we signal."""
     protocol_version: int | None = None
-    """The highest protocol version we speak; if None, the highest of the network's usual node."""
+    """The highest protocol version we speak; if None, that of the network's usual node, but with
+    the tolerant policy at least 70016."""
     keepalive: bool = True
     """Whether we send pings and answer them by ourselves."""
     relay: bool = True
@@ -146,7 +149,10 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def highest_version(self) -> int:
         """The highest protocol version we speak."""
-        return self.protocol_version or self.network.protocol_version
+        if self.protocol_version:
+            return self.protocol_version
+        usual = self.network.protocol_version
+        return usual if self.policy is Policy.STRICT else max(usual, TOLERANT_VERSION)
 
     @property
     def trickle(self) -> float:

@@ -106,14 +106,14 @@ def test_the_ends_of_a_range_are_in_it(field: str, values: list[int]):
             PeerConfig(**{"network": CONFIG.network, field: beyond})
 
 
-def test_the_highest_version_is_that_of_the_network_unless_another_is_given():
-    """0 is none."""
+def test_the_highest_version_is_that_of_the_policy_unless_another_is_given():
+    """0 is none. A tolerant peer speaks what nodes speak today."""
     network = CONFIG.network
-    assert PeerConfig(network=network).highest_version == network.protocol_version
+    strict = PeerConfig(network=network, policy=Policy.STRICT)
+    assert strict.highest_version == network.protocol_version == 70013
+    assert PeerConfig(network=network).highest_version == 70016
     assert PeerConfig(network=network, protocol_version=1).highest_version == 1
-    assert PeerConfig(network=network, protocol_version=0).highest_version == (
-        network.protocol_version
-    )
+    assert PeerConfig(network=network, protocol_version=0).highest_version == 70016
 
 
 @pytest.mark.parametrize(("interval", "used"), [(-1, 10), (0, 10), (0.5, 0.5), (1, 1), (7, 7)])

@@ -113,7 +113,7 @@ def test_what_is_known_can_be_asked_at_any_time(inbound: bool):
     assert peer.local_address == peer.address == ("", 0)
     before = peer.snapshot()
     assert (before.id, before.version, before.connected_at) == (0, None, None)
-    assert before.protocol_version == 70013
+    assert before.protocol_version == 70016
     wants = (before.wants_headers, before.wants_addrv2, before.wants_wtxids, before.has_witness)
     assert (wants, before.last_announced) == ((False,) * 4, None)
     wired.open().shake_hands(services=9)

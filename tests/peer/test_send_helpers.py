@@ -217,7 +217,7 @@ def test_a_locator_may_be_changed_afterwards(push: str, kind: Any):
     getattr(wired.peer, push)(locator, ZERO)
     locator[:] = [C]
     wired.feed(version(), VerAck())
-    assert wired.sent[-1] == kind(70013, (A, B), ZERO)
+    assert wired.sent[-1] == kind(70016, (A, B), ZERO)
     assert getattr(wired.peer, push)([A], ZERO) is False
 
 

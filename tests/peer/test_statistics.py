@@ -39,7 +39,7 @@ def test_before_the_connection_little_is_known():
     """What is unknown is None, not our own or zero (H2)."""
     snapshot = connect(opened=False).peer.snapshot()
     assert snapshot.id == 0
-    assert snapshot.protocol_version == 70013
+    assert snapshot.protocol_version == 70016
     unknown = (
         "services",
         "user_agent",
@@ -68,7 +68,7 @@ def test_after_the_handshake_the_node_is_known(inbound: bool):
     assert snapshot.id > 0
     assert snapshot.address == "10.0.0.1:9246"
     assert snapshot.inbound is inbound
-    assert (snapshot.version, snapshot.protocol_version) == (80000, 70013)
+    assert (snapshot.version, snapshot.protocol_version) == (80000, 70016)
     assert (snapshot.services, snapshot.user_agent) == (77, b"/x/")
     assert (snapshot.starting_height, snapshot.last_block) == (5, 5)
     assert snapshot.time_offset == -30

@@ -17,7 +17,9 @@ STRICT, TOLERANT = Policy.STRICT, Policy.TOLERANT
 BOTH = pytest.mark.parametrize("policy", [STRICT, TOLERANT], ids=lambda policy: policy.value)
 EITHER_WAY = pytest.mark.parametrize("inbound", [True, False], ids=["inbound", "outbound"])
 MAGIC = CONFIG.network.magic
-OLDEST, HIGHEST = 209, 70013
+OLDEST = 209
+HIGHEST = {Policy.STRICT: 70013, Policy.TOLERANT: 70016}
+"""lbcd v0.22.119 speaks the former, Core, btcd and the newer line of lbcd the latter."""
 
 
 def ours(config: PeerConfig = CONFIG, **options: Any) -> Version:
@@ -53,8 +55,10 @@ def test_the_lower_version_is_agreed_on(number: int, inbound: bool, policy: Poli
     assert wired.peer.is_ready is (number >= OLDEST)
     seen = wired.peer.snapshot()
     if number >= OLDEST:
-        assert seen.protocol_version == wired.peer.core.protocol_version == min(number, HIGHEST)
-        assert wired.commands == ["version", "verack"]
+        agreed = min(number, HIGHEST[policy])
+        assert seen.protocol_version == wired.peer.core.protocol_version == agreed
+        offered = ["sendaddrv2"] * (agreed == 70016)
+        assert wired.commands == ["version", *offered, "verack"]
     else:
         assert wired.bytes_sent == before
     assert seen.version == (None if number < 0 else number)
@@ -62,13 +66,14 @@ def test_the_lower_version_is_agreed_on(number: int, inbound: bool, policy: Poli
     assert len(wired.callbacks.of("on_version")) == int(number >= 0)
 
 
+@BOTH
 @pytest.mark.parametrize("configured", [None, 0])
-def test_the_highest_version_is_that_of_the_network(configured: int | None):
+def test_the_highest_version_is_that_of_the_policy(configured: int | None, policy: Policy):
     """Nobody has to know the number of lbcd's last version."""
-    config = changed(protocol_version=configured)
+    config = changed(protocol_version=configured, policy=policy)
     wired = connect(config, inbound=False)
-    assert wired.peer.core.protocol_version == HIGHEST
-    assert ours(config).version == HIGHEST
+    assert wired.peer.core.protocol_version == HIGHEST[policy]
+    assert ours(config).version == HIGHEST[policy]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +229,7 @@ def test_our_version_says_what_is_configured():
     config = changed(services=77, relay=False, newest_block=lambda: (bytes(32), 1_234_567))
     said = ours(config, wall=lambda: NOW + 0.9)
     assert said == Version(
-        version=HIGHEST,
+        version=HIGHEST[Policy.TOLERANT],
         services=77,
         timestamp=int(NOW),
         addr_recv=NetAddress(0, bytes(10) + b"\xff\xff\x0a\0\0\x01", 9246),
@@ -243,7 +248,7 @@ def test_our_version_shows_the_highest_we_speak(number: int, inbound: bool):
     wired = connect(inbound=inbound).feed(version(number))
     said = wired.sent[0]
     assert isinstance(said, Version)
-    assert said.version == HIGHEST
+    assert said.version == HIGHEST[Policy.TOLERANT]
 
 
 @pytest.mark.parametrize(
