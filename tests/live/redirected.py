@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lbcproxy.capture import open_capture
 from tests.live.proxies import Proxy
-from tests.nodes import KINDS, Node, wait_until
+from tests.nodes import BTCD26, ENCRYPTS, KINDS, Node, wait_until
 from tests.proxy.loops import listening, read_to_end
 from tests.services import messages
 from tests.taps import Tap
@@ -80,6 +81,28 @@ def a_node_syncs(firewall: str, folder: Path) -> None:
     assert len(down) > BLOCKS
 
 
+def nodes_that_encrypt_sync(firewall: str, folder: Path) -> None:
+    """Two btcd nodes with an encrypted connection, which neither knows to be redirected."""
+    a = Node(BTCD26, folder / "a", flags=(ENCRYPTS,))
+    b = Node(BTCD26, folder / "b", connect=a.port, flags=(ENCRYPTS,))
+    with proxy(folder / "sync", group=GROUP) as between:
+        redirect(firewall, "127.0.0.1", a.port, between.port)
+        try:
+            a.start()
+            a.generate(BLOCKS)
+            b.start()
+            wait_until("B has A's blocks", lambda: b.height >= BLOCKS, 60)
+            b.stop()
+            wait_until("the session is over", lambda: "] end: client" in between.output)
+        finally:
+            b.stop()
+            a.stop()
+    entries = list(open_capture(between.capture))
+    assert sum(entry.command == "block" for entry in entries) == BLOCKS
+    assert all(entry.message is not None for entry in entries)
+    assert "client v2" in between.output
+
+
 def both_kinds_of_address_are_kept(firewall: str, folder: Path) -> None:
     """One listener takes IPv6, and IPv4 as IPv6 has it inside."""
     with proxy(folder / "both", group=GROUP, listen="[::]:0") as between:
@@ -121,6 +144,7 @@ def main() -> None:
     firewall, folder = sys.argv[1], Path(sys.argv[2])
     run("ip link set lo up")
     a_node_syncs(firewall, folder)
+    nodes_that_encrypt_sync(firewall, folder / "encrypted")
     who_comes_by_itself_is_refused(folder)
     both_kinds_of_address_are_kept(firewall, folder)
     a_rule_that_has_us_too_ends_the_session(firewall, folder)

@@ -16,7 +16,7 @@ import pytest
 from lbcproxy.capture import open_capture
 from lbcproxy.session import Direction
 from tests.live.proxies import Client, Proxy, lbcproxy
-from tests.nodes import KINDS, Node, free_port, wait_until
+from tests.nodes import BTCD26, KINDS, Node, free_port, wait_until
 from tests.services import messages
 from tests.taps import Tap
 from tests.tools import REPOSITORY, TIMEOUT, program
@@ -107,7 +107,8 @@ def test_redirected_connections_are_led_where_they_were_to_go(firewall: str, tmp
     """Neither node knows of us. In a network of its own, where a firewall's rules harm nobody."""
     advice = f"install {'nftables' if firewall == 'nft' else 'iptables'}"
     program(firewall, advice)
-    KINDS["btcd"].programs()
+    for kind in (KINDS["btcd"], BTCD26):
+        kind.programs()
     alone = ["unshare", "--net"]
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], check=False).returncode:
         pytest.skip("a network of one's own needs root and unshare")
