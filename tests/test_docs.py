@@ -380,3 +380,11 @@ def test_the_tests_that_the_page_beside_lbcd_names_exist():
     tests = "\n".join(path.read_text() for path in (ROOT / "tests" / "peer").glob("*.py"))
     there = set(re.findall(r"def test_(\w+)\(", tests))
     assert [name for name in named if name.count("_") >= 3 and name not in there] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda each: each.relative_to(ROOT).as_posix())
+def test_who_reads_of_encryption_learns_what_it_needs(page):
+    """On the page, or on the one that it names."""
+    text = page.read_text()
+    if re.search(r"transport v2|Transport\.V2|key-log", text):
+        assert "encrypted.md" in text or "bip324" in text

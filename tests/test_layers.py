@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,22 @@ import pytest
 from tests.modules import MODULES, name_of
 
 LONGEST = 400
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+
+sys.modules |= dict.fromkeys(("coincurve", "cryptography"))
+import lbcproxy
+from lbcproxy.transport.curve import MissingLibrary
+
+for found in pkgutil.walk_packages(lbcproxy.__path__, "lbcproxy."):
+    if found.name.endswith("__main__"):
+        continue
+    try:
+        importlib.import_module(found.name)
+    except (ImportError, MissingLibrary):
+        print(found.name)
+"""
+"""Prints the modules that cannot be imported without the libraries for encryption."""
 
 # From the bottom up. A module imports from rows below its own and from its own package; never
 # upwards, and never from a neighbour in its row.
@@ -133,6 +151,18 @@ def test_imports_go_downwards(path):
 def test_a_planted_breach_is_found(module, source):
     """The test above can fail."""
     assert len(breaches(module, source)) == 1
+
+
+def test_only_what_encrypts_needs_the_libraries_for_it():
+    """Everything else can be imported without the extra bip324."""
+    program = [sys.executable, "-c", IMPORT_ALL]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    transport = ("_secp256k1", "ciphers", "keys", "packets", "v2")
+    assert set(done.stdout.split()) == {
+        "lbcproxy.proxy.encrypted_leg",
+        *(f"lbcproxy.transport.{each}" for each in transport),
+    }
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

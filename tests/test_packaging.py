@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 import zipfile
@@ -14,6 +15,7 @@ import pytest
 from lbcproxy import __version__, resources
 from lbcproxy.wireshark.plugin import MODULES
 from tests.services import RUN, Service
+from tests.tools import TIMEOUT
 from tests.wheels import CLEAN, PIP, ROOT, copy_sources, require_compiler, run, tracked
 
 pytestmark = pytest.mark.slow
@@ -157,3 +159,66 @@ def test_a_folder_that_is_missing_is_an_error():
     """A broken installation says so."""
     with pytest.raises(FileNotFoundError, match="the folder nowhere that comes with lbcproxy"):
         resources.folder("nowhere")
+
+
+def test_the_wheel_offers_what_encrypts(wheel):
+    """As an extra: everything else works without it."""
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [each for each in archive.namelist() if each.endswith("dist-info/METADATA")]
+        lines = archive.read(name).decode().splitlines()
+    assert "Provides-Extra: bip324" in lines
+    needed = [
+        line for line in lines if re.match(r"Requires-Dist: (coincurve|cryptography)\b", line)
+    ]
+    assert len(needed) == 2
+    assert all('extra == "bip324"' in line for line in needed)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "probe --network lbry-regtest --transport v2 127.0.0.1:1",
+        "replay client --transport v2 CAPTURE 127.0.0.1:1",
+        "replay server --transport v2 CAPTURE",
+        "demo --transport v2",
+        "run --network lbry-regtest --mode reverse:127.0.0.1:1@0 --transport v2",
+        "run --network lbry-regtest --mode terminate:127.0.0.1:1@0 --upstream-transport v2",
+        "run --network lbry-regtest --mode reverse:127.0.0.1:1@0 --key-log keys.log",
+        "decrypt CAPTURE --keys KEYS -w out.pcapng",
+    ],
+)
+def test_without_the_extra_who_wants_to_encrypt_is_told(installed, tmp_path, words):
+    """What to install, at once and without a traceback; nothing else has happened."""
+    keys = tmp_path / "keys"
+    keys.write_text(f"BIP324_SHARED_SECRET {'00' * 64} {'00' * 32} fae4aaf1\n")
+    capture = str(ROOT / "captures" / "lbcd-sync.pcap")
+    given = words.replace("CAPTURE", capture).replace("KEYS", str(keys)).split()
+    done = subprocess.run(
+        [installed / "lbcproxy", *given],
+        cwd=tmp_path,
+        env=CLEAN,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode in (1, 2)
+    assert re.search(r"needs c\w+: install lbcproxy with its extra bip324", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == [keys]
+
+
+def test_without_the_extra_the_rest_may_be_left_open(installed, tmp_path):
+    """`auto` is no demand."""
+    probe = [installed / "lbcproxy", "probe", "--network", "lbry-regtest", "127.0.0.1:1"]
+    done = subprocess.run(
+        [*probe, "--transport", "auto"],
+        cwd=tmp_path,
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    assert done.stderr == "lbcproxy: 127.0.0.1:1: Connection refused\n"

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from lbcproxy.transport.packets import LENGTH_SIZE, OVERHEAD, TAG_SIZE
+from lbcproxy.transport.sizes import LENGTH_SIZE, OVERHEAD, TAG_SIZE
 
 __all__ = ["Damaged", "PacketDamage", "WrongLength", "WrongTag"]
 

@@ -7,6 +7,7 @@ FSChaCha20Poly1305 for the packet. Each instance serves one direction of one con
 from __future__ import annotations
 
 from lbcproxy.transport.curve import MissingLibrary
+from lbcproxy.transport.sizes import LENGTH_SIZE
 
 try:
     from cryptography.exceptions import InvalidTag
@@ -17,17 +18,13 @@ except ImportError:
     raise MissingLibrary("cryptography") from None
 
 __all__ = [
-    "LENGTH_SIZE",
     "REKEY_INTERVAL",
-    "TAG_SIZE",
     "InvalidTag",
     "LengthCipher",
     "PacketCipher",
 ]
 
 REKEY_INTERVAL = 224
-LENGTH_SIZE = 3
-TAG_SIZE = 16
 _KEY_SIZE = 32
 _STREAM_SIZE = REKEY_INTERVAL * LENGTH_SIZE
 

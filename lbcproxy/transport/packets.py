@@ -11,13 +11,7 @@ from __future__ import annotations
 
 import enum
 
-from lbcproxy.transport.ciphers import (
-    LENGTH_SIZE,
-    TAG_SIZE,
-    InvalidTag,
-    LengthCipher,
-    PacketCipher,
-)
+from lbcproxy.transport.ciphers import InvalidTag, LengthCipher, PacketCipher
 from lbcproxy.transport.events import (
     BreakCause,
     Broken,
@@ -30,13 +24,10 @@ from lbcproxy.transport.events import (
 )
 from lbcproxy.transport.keys import TERMINATOR_SIZE, DirectionKeys
 from lbcproxy.transport.messages import MAX_CONTENTS
+from lbcproxy.transport.sizes import LENGTH_SIZE, MAX_GARBAGE, OVERHEAD, PACKET_HEADER_SIZE
 
-__all__ = ["LENGTH_SIZE", "MAX_GARBAGE", "OVERHEAD", "TAG_SIZE", "PacketReader", "PacketWriter"]
+__all__ = ["PacketReader", "PacketWriter"]
 
-MAX_GARBAGE = 4_095
-HEADER_SIZE = 1
-OVERHEAD = LENGTH_SIZE + HEADER_SIZE + TAG_SIZE
-"""Bytes of a packet besides its contents."""
 _DECOY = 0x80
 
 
@@ -194,11 +185,11 @@ class PacketReader:
         except InvalidTag:
             return None
         if not self._is_version_due and not plain[0] & _DECOY:
-            return PacketReceived(plain[HEADER_SIZE:])
+            return PacketReceived(plain[PACKET_HEADER_SIZE:])
         if plain[0] & _DECOY:
-            return DecoyReceived(len(plain) - HEADER_SIZE)
+            return DecoyReceived(len(plain) - PACKET_HEADER_SIZE)
         self._is_version_due = False
-        return VersionReceived(plain[HEADER_SIZE:])
+        return VersionReceived(plain[PACKET_HEADER_SIZE:])
 
     def _place(self, at: int) -> str:
         return f"packet {self._number + 1:,}, at byte {self._read + at:,} of the stream,"

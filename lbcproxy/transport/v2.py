@@ -15,7 +15,8 @@ from lbcproxy.transport.events import BreakCause, Broken, KeysAgreed, TransportE
 from lbcproxy.transport.key_log import LoggedSecret
 from lbcproxy.transport.keys import SessionKeys
 from lbcproxy.transport.messages import MAX_CONTENTS
-from lbcproxy.transport.packets import MAX_GARBAGE, PacketReader, PacketWriter
+from lbcproxy.transport.packets import PacketReader, PacketWriter
+from lbcproxy.transport.sizes import MAX_GARBAGE
 
 __all__ = ["V2Transport"]
 

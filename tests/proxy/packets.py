@@ -18,7 +18,7 @@ from lbcproxy.transport.events import (
 )
 from lbcproxy.transport.kind import Transport
 from lbcproxy.transport.messages import contents_of, parse_contents
-from lbcproxy.transport.packets import OVERHEAD
+from lbcproxy.transport.sizes import OVERHEAD
 from lbcproxy.transport.v2 import V2Transport
 from lbcproxy.wire.envelope import HEADER_SIZE, unpack
 from tests.proxy.transports import NETWORK, FakeTransport, Scene

@@ -11,7 +11,7 @@ from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import Direction, EndCause
 from lbcproxy.transport.events import DecoyReceived
 from lbcproxy.transport.kind import Transport
-from lbcproxy.transport.packets import OVERHEAD
+from lbcproxy.transport.sizes import OVERHEAD
 from tests.proxy.encrypted import DOWN, UP, EncryptedScene, Node, end_of, ping
 
 NODES = ("client", "upstream")

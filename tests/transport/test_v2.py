@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
 
-from lbcproxy.transport.ciphers import REKEY_INTERVAL, TAG_SIZE
+from lbcproxy.transport.ciphers import REKEY_INTERVAL
 from lbcproxy.transport.events import (
     BreakCause,
     Broken,
@@ -24,7 +24,7 @@ from lbcproxy.transport.events import (
 )
 from lbcproxy.transport.keys import TERMINATOR_SIZE, SessionKeys
 from lbcproxy.transport.messages import MAX_CONTENTS
-from lbcproxy.transport.packets import MAX_GARBAGE, OVERHEAD
+from lbcproxy.transport.sizes import MAX_GARBAGE, OVERHEAD, TAG_SIZE
 from lbcproxy.transport.v2 import V2Transport
 from tests.transport.sides import KEYS, MAGIC, opened, pair
 
