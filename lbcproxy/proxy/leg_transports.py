@@ -216,7 +216,8 @@ class LegTransports:
         self._begin(DOWN)
         if self._choice[DOWN] is Transport.AUTO:
             silence = min(SILENCE, self._runtime.dial_timeout / 2)
-            self._later(silence, self._upstream_silent)
+            begin = partial(self._later, silence, self._upstream_silent)
+            self._wires.pipes.after(self._wires.upstream, begin)  # faults may delay the key
 
     def _hear_upstream(self) -> None:
         """Note that the upstream has sent something."""

@@ -13,7 +13,7 @@ from lbcproxy.session import Delivery, Direction
 from lbcproxy.testing import Trial
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.keepalive import Ping
-from tests.proxy.transports import NETWORK, Scene
+from tests.proxy.transports import NETWORK
 
 UP, DOWN = Direction
 MUCH = Raw(bytes(1 << 20))
@@ -176,21 +176,21 @@ def test_what_waits_for_the_end_of_a_long_message_counts():
     assert trial.pipeline.buffered_bytes == 0
 
 
-def test_a_node_that_does_not_read_holds_no_more_than_that(tmp_path):
+def test_a_node_that_does_not_read_holds_no_more_than_that(tmp_path, make_scene):
     """In a session with a socket's buffer; pings continue."""
     path = tmp_path / "answers.py"
     path.write_text(
         "from lbcproxy.plugin import *\n"
-        "MUCH = Raw(bytes(1 << 20))\n"
+        "from lbcproxy.wire.envelope import frame\n"
+        f"MUCH = Raw(frame({NETWORK.magic!r}, 'much', bytes(1 << 20)))\n"
         "class P(Plugin):\n"
         "  def on_ping(self, session, message):\n"
         "    return [Inject(*[MUCH] * 8, direction='to_client'), Inject(*[MUCH] * 8)]\n"
     )
-    scene = Scene(plugins=Plugins((PluginFile(PluginSpec(str(path))),))).answer()
+    scene = make_scene(plugins=Plugins((PluginFile(PluginSpec(str(path))),))).answer()
     for _ in range(20):
-        scene.client.incoming.append(PING)
-        scene.client.reading = True
-        scene.client.deliver()
+        scene.client.resumeProducing()
+        scene.client.arrive(PING)
     assert len(scene.client.waiting) <= MAX_BYTES
     assert len(scene.upstream.waiting) <= MAX_BYTES + 20 * len(PING)
     assert scene.relay.held <= MAX_BYTES

@@ -33,6 +33,7 @@ __all__ = [
     "shown",
     "size_of",
     "v1_only",
+    "wire_got",
 ]
 
 MAGIC = NETWORK.magic
@@ -63,6 +64,12 @@ def raw_got(node: Any, raw: bytes) -> bytes:
         assert node.broken.cause is BreakCause.BAD_TAG
         return b""
     return raw
+
+
+def wire_got(node: Any) -> bytes:
+    """Return what a node has read, as the wire had it."""
+    got: bytes = node.socket.got if isinstance(node, EncryptingSocket) else node.got
+    return got
 
 
 def shown(contents: bytes, magic: bytes = MAGIC) -> bytes:
@@ -129,8 +136,9 @@ class EncryptingSocket:
 
     def hear(self) -> None:
         """Decrypt what is new, and answer a key."""
-        raw = self.socket.got + self.socket.waiting
-        new, self._heard = raw[self._heard :], len(raw)
+        got, waiting = self.socket.got, self.socket.waiting
+        new = got[self._heard :] + waiting[max(0, self._heard - len(got)) :]
+        self._heard = len(got) + len(waiting)
         for event in self._transport.receive(new):
             self.events.append(event)
             self._at += size_of(event)
@@ -179,9 +187,16 @@ class PacketScene(Scene):
         self.dialling.callback(self.relay.upstream)
         self.client.begin()
         for _ in range(2):
-            self.upstream.hear()
-            self.client.hear()
+            self.upstream.read()
+            self.client.read()
         return self
+
+    @property
+    def calls(self) -> list[Any]:
+        """The delayed calls that are waiting; those for the handshake may, while the session is."""
+        transports = None if self.ended else self.relay._transports
+        own = [] if transports is None else transports._timers
+        return [each for each in super().calls if each not in own]
 
     def check_wires(self) -> None:
         """Assert that neither wire has carried a frame."""

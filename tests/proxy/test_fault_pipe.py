@@ -1,4 +1,7 @@
-"""Faults between the two legs of a relay: what reaches the nodes, when, and how it ends."""
+"""Faults between the two legs of a relay: what reaches the nodes, when, and how it ends.
+
+If the nodes encrypt, the faults come after the handshake of the transport, which they would delay.
+"""
 
 from typing import Any
 
@@ -12,17 +15,36 @@ from lbcproxy.proxy import fault_pipe
 from lbcproxy.session import Direction
 from lbcproxy.wire.envelope import frame
 from tests.faults.chains import fault
+from tests.proxy.packets import SCENES, PacketScene, v1_only, wire_got
 from tests.proxy.transports import LINGER, NETWORK, STOP_LINGER, WATERMARK, Scene
 
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 PING = frame(NETWORK.magic, "ping", bytes(8))
 LATENCY = fault("latency", latency=1000)
 UPWARDS = fault("latency", latency=1000, stream="upstream")
+MUCH = frame(NETWORK.magic, "much", bytes(WATERMARK - 24))
+EARLY = "faults delay the handshake of the transport: see the test of that"
 
 
-def scene_with(*faults: Fault, **others: object) -> Scene:
-    """A relay whose legs are both there."""
-    return Scene(faults=faults, **others).answer()
+def begun(scene: Scene, *faults: Fault) -> Any:
+    """Have faults act on a scene, from when both legs are there and nodes can say something."""
+    if isinstance(scene, PacketScene):
+        scene.answer()
+        scene.relay.change_faults(faults)
+        return scene
+    scene.relay.change_faults(faults)
+    return scene.answer()
+
+
+@pytest.fixture
+def scene_with(make_scene):
+    """Make a relay with faults whose legs are both there, over either transport."""
+    return lambda *faults: begun(make_scene(), *faults)
+
+
+def data(number: int) -> bytes:
+    """A frame that is like no other."""
+    return frame(NETWORK.magic, "data", number.to_bytes(4, "little"))
 
 
 def pass_time(scene: Scene, seconds: float) -> None:
@@ -32,7 +54,7 @@ def pass_time(scene: Scene, seconds: float) -> None:
         scene.settle()
 
 
-def test_a_relay_without_faults_writes_to_its_peers():
+def test_a_relay_without_faults_writes_to_its_peers(scene_with):
     """What is not used costs nothing."""
     scene = scene_with()
     relay = scene.relay
@@ -40,7 +62,7 @@ def test_a_relay_without_faults_writes_to_its_peers():
     assert relay._pipes.to(relay.upstream) is relay.upstream
 
 
-def test_a_fault_is_in_its_stream_alone():
+def test_a_fault_is_in_its_stream_alone(scene_with):
     """Downstream is what the client gets."""
     scene = scene_with(LATENCY)
     scene.client.arrive(PING)
@@ -51,7 +73,7 @@ def test_a_fault_is_in_its_stream_alone():
     assert scene.client.got == PING
 
 
-def test_what_came_is_recorded_when_it_came():
+def test_what_came_is_recorded_when_it_came(scene_with):
     """The capture has the bytes as the node sent them, and their times."""
     scene = scene_with(UPWARDS)
     scene.client.arrive(PING)
@@ -60,7 +82,7 @@ def test_what_came_is_recorded_when_it_came():
     assert scene.upstream.got == b""
 
 
-def test_the_log_says_which_faults_act_on_a_session():
+def test_the_log_says_which_faults_act_on_a_session(make_scene):
     """Of those that are a matter of chance, only if they do."""
     said: list[str] = []
 
@@ -69,16 +91,17 @@ def test_the_log_says_which_faults_act_on_a_session():
 
     globalLogPublisher.addObserver(observe)
     try:
-        scene_with(UPWARDS, fault("timeout", toxicity=0))
-        scene_with()
+        make_scene(faults=(UPWARDS, fault("timeout", toxicity=0))).answer()
+        make_scene().answer()
     finally:
         globalLogPublisher.removeObserver(observe)
     assert said == ["faults: latency_upstream (latency 1000, jitter 0)"]
 
 
-def test_what_waited_for_the_upstream_passes_the_faults_too():
+@v1_only(EARLY)
+def test_what_waited_for_the_upstream_passes_the_faults_too(make_scene):
     """They begin when both legs are there."""
-    scene = Scene(faults=(UPWARDS,))
+    scene = make_scene(faults=(UPWARDS,))
     scene.client.arrive(PING)
     scene.clock.advance(5)
     scene.answer().settle()
@@ -87,11 +110,40 @@ def test_what_waited_for_the_upstream_passes_the_faults_too():
     assert scene.upstream.got == PING
 
 
+def test_the_handshake_of_the_transport_passes_the_faults_too():
+    """The key of the proxy is late, and so is all that follows it."""
+    scene = PacketScene(faults=(UPWARDS,))
+    scene.client.arrive(PING)
+    scene.answer()
+    scene.settle()
+    assert wire_got(scene.upstream) == b""
+    pass_time(scene, 1.1)
+    assert len(wire_got(scene.upstream)) == 64
+    pass_time(scene, 1.1)
+    assert scene.upstream.got == PING
+    scene.check_wires()
+
+
+def test_an_upstream_that_a_fault_keeps_from_answering_is_not_taken_for_one_without_encryption():
+    """Its silence counts from when it has got the key."""
+    scene = PacketScene(faults=(fault("latency", latency=8000, stream="upstream"),))
+    scene.client.arrive(PING)
+    scene.answer()
+    pass_time(scene, 17)
+    assert scene.upstream.got == PING
+    assert scene.upstream.connected
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("transport", SCENES)
 @given(
-    st.lists(st.tuples(st.sampled_from(["client", "upstream"]), st.binary(min_size=1)), max_size=20)
+    chunks=st.lists(
+        st.tuples(st.sampled_from(["client", "upstream"]), st.binary(min_size=1)), max_size=20
+    )
 )
-def test_all_bytes_arrive_in_order_and_then_the_ends(chunks: list[tuple[str, bytes]]):
+def test_all_bytes_arrive_in_order_and_then_the_ends(
+    transport: str, chunks: list[tuple[str, bytes]]
+):
     """Through latency, a slow line and small packets, both ways."""
     both = [
         fault(kind, stream=stream, name=f"{kind}-{stream}", **given)
@@ -102,21 +154,22 @@ def test_all_bytes_arrive_in_order_and_then_the_ends(chunks: list[tuple[str, byt
             ("slicer", {"average_size": 3, "size_variation": 2, "delay": 100}),
         )
     ]
-    scene = scene_with(*both)
+    scene = begun(SCENES[transport](), *both)
     sent = {"client": b"", "upstream": b""}
-    for sender, data in chunks:
-        getattr(scene, sender).arrive(data)
+    for sender, payload in chunks:
+        raw = frame(NETWORK.magic, "data", payload)
+        getattr(scene, sender).arrive(raw)
         scene.clock.advance(0.05)
-        sent[sender] += data
+        sent[sender] += raw
     scene.client.finish()
     scene.upstream.finish()
-    pass_time(scene, 3)
+    pass_time(scene, 6)
     assert (scene.upstream.got, scene.client.got) == (sent["client"], sent["upstream"])
     assert len(scene.ended) == 1
     assert scene.calls_left == 0
 
 
-def test_a_half_close_comes_after_the_bytes():
+def test_a_half_close_comes_after_the_bytes(scene_with):
     """And the way back stays open."""
     scene = scene_with(UPWARDS)
     scene.client.arrive(PING)
@@ -133,7 +186,7 @@ def test_a_half_close_comes_after_the_bytes():
     assert len(scene.ended) == 1
 
 
-def test_a_reset_comes_after_the_bytes():
+def test_a_reset_comes_after_the_bytes(scene_with):
     """As without faults."""
     scene = scene_with(UPWARDS)
     scene.client.arrive(PING)
@@ -147,7 +200,7 @@ def test_a_reset_comes_after_the_bytes():
     assert scene.calls_left == 0
 
 
-def test_a_reset_that_cannot_get_through_does_so_in_the_end():
+def test_a_reset_that_cannot_get_through_does_so_in_the_end(scene_with):
     """A line on which nothing passes must not keep a leg for ever."""
     scene = scene_with(fault("bandwidth", rate=0, stream="upstream"))
     scene.client.arrive(PING)
@@ -159,7 +212,7 @@ def test_a_reset_that_cannot_get_through_does_so_in_the_end():
     assert len(scene.ended) == 1
 
 
-def test_a_close_that_cannot_get_through_does_so_in_the_end():
+def test_a_close_that_cannot_get_through_does_so_in_the_end(scene_with):
     """The same in order: after the time that a closed session has."""
     scene = scene_with(fault("bandwidth", rate=0, stream="upstream"))
     scene.client.arrive(PING)
@@ -169,24 +222,24 @@ def test_a_close_that_cannot_get_through_does_so_in_the_end():
     assert len(scene.ended) == 1
 
 
-def test_a_slow_line_slows_its_source():
+def test_a_slow_line_slows_its_source(scene_with):
     """What waits is bounded: the sender waits with the rest."""
     scene = scene_with(fault("bandwidth", rate=1, stream="upstream"))
-    scene.client.arrive(*[bytes(WATERMARK)] * 200)
+    scene.client.arrive(*[MUCH] * 200)
     assert not scene.client.reading
     assert fault_pipe.MAX_BUFFERED < scene.relay.held < fault_pipe.MAX_BUFFERED + 2 * WATERMARK
     assert len(scene.client.incoming) > 100
     scene.relay.change_faults([])
     scene.settle()
-    assert scene.upstream.got == bytes(200 * WATERMARK)
+    assert scene.upstream.got == 200 * MUCH
     assert scene.client.reading
     assert scene.relay.held == 0
 
 
-def test_a_node_that_does_not_read_holds_a_pipe_up():
+def test_a_node_that_does_not_read_holds_a_pipe_up(scene_with):
     """Back-pressure goes through the faults."""
     scene = scene_with(fault("latency", latency=100, stream="upstream"))
-    scene.client.arrive(*[bytes(WATERMARK)] * 200)
+    scene.client.arrive(*[MUCH] * 200)
     for _ in range(50):
         scene.clock.advance(0.1)
         scene.settle(reading=[])
@@ -194,22 +247,24 @@ def test_a_node_that_does_not_read_holds_a_pipe_up():
     assert scene.relay.held < fault_pipe.MAX_BUFFERED + 2 * WATERMARK
     assert not scene.client.reading
     pass_time(scene, 30)
-    assert scene.upstream.got == bytes(200 * WATERMARK)
+    assert scene.upstream.got == 200 * MUCH
 
 
-def test_a_limit_closes_both_legs():
+def test_a_limit_closes_both_legs(scene_with):
     """Behind the last byte; the end says which fault it was."""
     scene = scene_with(fault("limit_data", bytes=10, name="cut"))
+    before = len(wire_got(scene.client))
     scene.upstream.arrive(PING)
     pass_time(scene, 0.2)
-    assert scene.client.got == PING[:10]
+    assert len(wire_got(scene.client)) == before + 10
+    assert scene.client.got == (b"" if isinstance(scene, PacketScene) else PING[:10])
     assert not scene.client.connected
     assert not scene.upstream.connected
     assert scene.observer.whys == ["fault cut"]
     assert scene.calls_left == 0
 
 
-def test_a_reset_of_a_fault_is_one_on_both_legs():
+def test_a_reset_of_a_fault_is_one_on_both_legs(scene_with):
     """And in the capture."""
     scene = scene_with(fault("reset_peer", stream="upstream"))
     scene.client.arrive(PING)
@@ -221,7 +276,7 @@ def test_a_reset_of_a_fault_is_one_on_both_legs():
     assert scene.calls_left == 0
 
 
-def test_a_timeout_closes_without_a_byte():
+def test_a_timeout_closes_without_a_byte(scene_with):
     """Also where no node sends anything."""
     scene = scene_with(fault("timeout", timeout=500))
     pass_time(scene, 0.4)
@@ -231,32 +286,32 @@ def test_a_timeout_closes_without_a_byte():
     assert scene.calls_left == 0
 
 
-def test_faults_come_and_go_in_an_open_session():
+def test_faults_come_and_go_in_an_open_session(scene_with):
     """Nothing waits before a fault that is added; nothing is lost after one that is removed."""
     scene = scene_with()
-    scene.client.arrive(b"1")
+    scene.client.arrive(data(1))
     scene.relay.change_faults([UPWARDS])
-    scene.client.arrive(b"2")
+    scene.client.arrive(data(2))
     scene.settle()
-    assert scene.upstream.got == b"1"
+    assert scene.upstream.got == data(1)
     scene.relay.change_faults([])
-    scene.client.arrive(b"3")
+    scene.client.arrive(data(3))
     scene.settle()
-    assert scene.upstream.got == b"123"
+    assert scene.upstream.got == data(1) + data(2) + data(3)
     assert scene.relay._pipes.to(scene.relay.upstream) is scene.relay.upstream
     assert scene.calls_left == 0
 
 
-def test_faults_that_change_before_the_upstream_is_there_are_those_that_act():
+def test_faults_that_change_before_the_upstream_is_there_are_those_that_act(make_scene):
     """A dial may take long."""
-    scene = Scene(faults=(UPWARDS,))
+    scene = make_scene(faults=(UPWARDS,))
     scene.relay.change_faults([])
     scene.client.arrive(PING)
     scene.answer().settle()
     assert scene.upstream.got == PING
 
 
-def test_a_session_that_is_stopped_sends_what_it_holds():
+def test_a_session_that_is_stopped_sends_what_it_holds(scene_with):
     """Nobody waits for a fault then."""
     scene = scene_with(UPWARDS, LATENCY)
     scene.client.arrive(PING)
@@ -269,7 +324,7 @@ def test_a_session_that_is_stopped_sends_what_it_holds():
 
 
 @pytest.mark.parametrize("way", ["abort", "reduce_memory"])
-def test_a_session_that_must_reduce_memory_leaves_nothing(way: str):
+def test_a_session_that_must_reduce_memory_leaves_nothing(scene_with, way: str):
     """No timer stays, and nothing is held."""
     scene = scene_with(UPWARDS)
     scene.client.arrive(PING)
@@ -281,7 +336,7 @@ def test_a_session_that_must_reduce_memory_leaves_nothing(way: str):
     assert scene.calls_left == 0
 
 
-def test_a_client_that_leaves_takes_its_pipe_along():
+def test_a_client_that_leaves_takes_its_pipe_along(scene_with):
     """What was on its way to it is thrown away."""
     scene = scene_with(LATENCY)
     scene.upstream.arrive(PING)
@@ -292,11 +347,11 @@ def test_a_client_that_leaves_takes_its_pipe_along():
     assert scene.calls_left == 0
 
 
-def test_a_timer_is_never_set_for_too_long():
+def test_a_timer_is_never_set_for_too_long(scene_with):
     """No system waits for 2**53 ms."""
     scene = scene_with(fault("latency", latency=2**53))
     scene.upstream.arrive(PING)
-    [call] = scene.clock.getDelayedCalls()
+    [call] = scene.calls
     assert call.getTime() <= fault_pipe.MAX_TIMER
     scene.clock.advance(fault_pipe.MAX_TIMER)
     assert scene.calls_left == 1

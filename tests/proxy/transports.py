@@ -305,6 +305,11 @@ class Scene:
         )
 
     @property
+    def calls(self) -> list[Any]:
+        """The delayed calls that are waiting."""
+        return self.clock.getDelayedCalls()
+
+    @property
     def calls_left(self) -> int:
         """How many delayed calls are waiting."""
-        return len(self.clock.getDelayedCalls())
+        return len(self.calls)
