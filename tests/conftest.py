@@ -63,14 +63,21 @@ def loop() -> Iterator[Loop]:
 
 
 @pytest.fixture(params=["v1", "v2"])
-def make_scene(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+def transport(request: pytest.FixtureRequest) -> str:
+    """What the nodes of a test speak."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def make_scene(transport: str) -> Iterator[Callable[..., Any]]:
     """Make a relay between two nodes, over either transport; encrypted wires hold no frame."""
     from tests.proxy.packets import SCENES, PacketScene
 
     made = []
 
     def make(*arguments: Any, **others: Any) -> Any:
-        made.append(SCENES[request.param](*arguments, **others))
+        made.append(SCENES[transport](*arguments, **others))
         return made[-1]
 
     yield make

@@ -120,6 +120,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return self.type in message_faults()
 
     @property
+    def by_byte(self) -> bool:
+        """Whether it acts on the bytes of one stream."""
+        return self.type in byte_faults()
+
+    @property
     def byte_fault(self) -> ByteFault:
         """The attributes of a fault by byte, which decide what it does."""
         attributes: ByteFault = self.attributes

@@ -200,9 +200,7 @@ class FaultPipes:
             ("downstream", owner.upstream, owner.client),
         )
         for stream, source, target in directions:
-            own = [
-                fault for fault in self._faults if fault.stream == stream and not fault.by_message
-            ]
+            own = [fault for fault in self._faults if fault.stream == stream and fault.by_byte]
             pipe = self._by_target.get(target)
             if pipe is not None:
                 pipe.change(own)

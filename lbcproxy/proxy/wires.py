@@ -46,8 +46,9 @@ class Wires:
         self.pipes = FaultPipes(owner, runtime.clock, settings.seed, settings.faults)
         self.early = EarlyData()
         """What waits for the upstream to be connected."""
-        self._for_client = EarlyData() if is_answered_first else None
-        """What waits for the answer to the client: it comes before all traffic."""
+        faulty = any(each.by_byte and each.stream == "downstream" for each in settings.faults)
+        self._for_client = EarlyData() if is_answered_first or faulty else None
+        """What the client gets after our answer, and through faults, which begin then."""
         self.closed: set[RelayPeer] = set()
         """The peers whose connection is gone, or never came about."""
 

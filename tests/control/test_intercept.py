@@ -7,7 +7,8 @@ import pytest
 
 from lbcproxy.wire.envelope import frame
 from tests.nodes import wait_until
-from tests.proxy.loops import connect, listening
+from tests.proxy.encrypted_sockets import connect_over
+from tests.proxy.loops import listening
 from tests.proxy.transports import NETWORK
 from tests.tools import TIMEOUT
 
@@ -35,7 +36,7 @@ def waiting(serving, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("control", [0, "unix"])
-def test_messages_are_held_released_edited_and_dropped(serving, control):
+def test_messages_are_held_released_edited_and_dropped(serving, control, transport):
     """From the command line, while the session is open."""
     address = 0 if control == 0 else str(serving.folder / "control.sock")
     with listening() as server:
@@ -46,7 +47,7 @@ def test_messages_are_held_released_edited_and_dropped(serving, control):
             record=str(serving.folder / "x.pcapng"),
         )
         port = int(serving.log.split("listening at 127.0.0.1:")[1].split(",")[0])
-        with connect(port, server) as (client, node):
+        with connect_over(transport, port, server) as (client, node):
             client.sendall(ping(1))
             assert node.recv(100) == ping(1)
             assert intercept(serving, "ping", "and", "ping.nonce > 1") == ""

@@ -11,7 +11,9 @@ from lbcproxy.capture import open_capture
 from lbcproxy.faults import Fault, byte_faults
 from lbcproxy.proxy import ProxyService, ProxySettings, parse_mode
 from lbcproxy.session import Direction
-from tests.proxy.loops import connect, listening
+from lbcproxy.transport.kind import Transport
+from tests.proxy.encrypted_sockets import EncryptedSocket, connect_over
+from tests.proxy.loops import listening
 from tests.proxy.transports import Recording
 from tests.tools import TIMEOUT
 
@@ -27,6 +29,8 @@ CUT = {
     "timeout": {"timeout": 100},
     "reset_peer": {"timeout": 50},
 }
+HANDSHAKE = 64 + 16 + 20
+"""Bytes of the handshake of an encrypted leg."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def test_there_are_all_of_them():
     assert {*WHOLE, *CUT} == set(byte_faults())
 
 
-def passed(loop, streams, *faults, ends=True):
+def passed(loop, transport, streams, *faults, ends=True):
     """Have the conversation pass through a proxy with faults; return what arrived, and the log.
 
     The nodes end it when they have said all, unless something else is to.
@@ -58,11 +62,13 @@ def passed(loop, streams, *faults, ends=True):
             stream_above=65_536,
             faults=tuple(faults),
             seed=7,
+            client_transport=Transport.AUTO,
+            upstream_transport=Transport.AUTO,
         )
         service = ProxyService(loop.reactor, settings, [observer])
         [mode] = loop.call(service.listen)
         try:
-            with connect(mode.listen.port, server) as (client, node):
+            with connect_over(transport, mode.listen.port, server) as (client, node):
                 arrived = {}
                 sides = ((client, up, "client"), (node, down, "node"))
                 threads = [
@@ -76,6 +82,7 @@ def passed(loop, streams, *faults, ends=True):
                     assert not thread.is_alive()
         finally:
             loop.call(service.stopService)
+    observer.on_wire = arrived["client on the wire"]
     return arrived["node"], arrived["client"], observer
 
 
@@ -91,6 +98,7 @@ def _talk(own, data, name, arrived, ends):
         got += b"RESET"
     sender.join(TIMEOUT)
     own.close()
+    arrived[f"{name} on the wire"] = own.received if isinstance(own, EncryptedSocket) else len(got)
     arrived[name] = got
 
 
@@ -104,30 +112,33 @@ def _send(own, data, ends):
 
 
 @pytest.mark.parametrize("kind", sorted(WHOLE))
-def test_what_only_slows_down_keeps_every_byte_in_order(loop, streams, kind):
+def test_what_only_slows_down_keeps_every_byte_in_order(loop, streams, transport, kind):
     """Both ways."""
     faults = [
         Fault(type=kind, stream=stream, attributes=WHOLE[kind])
         for stream in ("upstream", "downstream")
     ]
-    up, down, observer = passed(loop, streams, *faults)
+    up, down, observer = passed(loop, transport, streams, *faults)
     assert (up, down) == streams
     assert len(observer.summaries) == 1
 
 
-def test_all_that_slow_down_together(loop, streams):
+def test_all_that_slow_down_together(loop, streams, transport):
     """One after the other."""
     faults = [Fault(type=kind, attributes=values) for kind, values in WHOLE.items()]
-    up, down, _ = passed(loop, streams, *faults)
+    up, down, _ = passed(loop, transport, streams, *faults)
     assert (up, down) == streams
 
 
 @pytest.mark.parametrize("kind", sorted(CUT))
-def test_what_ends_a_session_says_so(loop, streams, kind):
-    """And nothing arrives after it."""
-    up, down, observer = passed(loop, streams, Fault(type=kind, attributes=CUT[kind]), ends=False)
+def test_what_ends_a_session_says_so(loop, streams, transport, kind):
+    """And nothing arrives after it; an encrypted leg has had its handshake."""
+    after = HANDSHAKE if transport == "v2" and kind != "limit_data" else 0
+    cut = Fault(type=kind, attributes=CUT[kind], after_bytes=after)
+    up, down, observer = passed(loop, transport, streams, cut, ends=False)
     if kind == "limit_data":
-        assert down == streams[1][:5000]
+        assert observer.on_wire == 5000
+        assert down == streams[1][: len(down)]
     elif kind == "timeout":
         assert down == b""
     else:

@@ -1,7 +1,6 @@
 """One message in a thousand altered at full load, in the program as it is run."""
 
 import hashlib
-import socket
 import threading
 
 import pytest
@@ -10,6 +9,7 @@ from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.wire.envelope import frame
 from tests.live.proxies import Proxy
+from tests.proxy.encrypted_sockets import connect_over
 from tests.proxy.loops import listening
 from tests.tools import TIMEOUT
 
@@ -34,7 +34,7 @@ class OneInAThousand(Plugin):
 
 
 @pytest.mark.slow
-def test_one_in_a_thousand_is_altered_and_all_others_are_exact(tmp_path):
+def test_one_in_a_thousand_is_altered_and_all_others_are_exact(tmp_path, transport):
     """In order, byte for byte, and the capture has each alteration with its reason."""
     (tmp_path / "altering.py").write_text(PLUGIN)
     sent, expected = bytearray(), hashlib.sha256()
@@ -57,19 +57,16 @@ def test_one_in_a_thousand_is_altered_and_all_others_are_exact(tmp_path):
             NETWORK, server.getsockname()[1], tmp_path, "-q", "-s", str(tmp_path / "altering.py")
         )
         try:
-            with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as client:
-                node, _ = server.accept()
-                sender = threading.Thread(target=client.sendall, args=(sent,))
+            with connect_over(transport, proxy.port, server) as (client, node):
+                sender = threading.Thread(target=client.sendall, args=(bytes(sent),))
                 sender.start()
                 left = size
-                with node:
-                    node.settimeout(TIMEOUT)
-                    while left:
-                        data = node.recv(1 << 20)
-                        assert data, "the proxy has closed"
-                        got.update(data)
-                        left -= len(data)
-                    sender.join(TIMEOUT)
+                while left:
+                    data = node.recv(1 << 20)
+                    assert data, "the proxy has closed"
+                    got.update(data)
+                    left -= len(data)
+                sender.join(TIMEOUT)
             assert proxy.stop() == 0
         finally:
             proxy.close()

@@ -42,18 +42,18 @@ MAGIC = NETWORK.magic
 def v1_only(reason: str) -> pytest.MarkDecorator:
     """Have a test run over v1 alone; the reason is for readers."""
     assert reason
-    return pytest.mark.parametrize("make_scene", ["v1"], indirect=True)
+    return pytest.mark.parametrize("transport", ["v1"], indirect=True)
 
 
 def each_contents(frames: bytes) -> list[bytes]:
     """Return the contents of a packet for each of some frames."""
-    found = []
-    while frames:
-        end = HEADER_SIZE + unpack(frames).length
-        assert frames.startswith(MAGIC), "not a frame: no packet can say it"
+    found, at = [], 0
+    while at < len(frames):
+        assert frames.startswith(MAGIC, at), "not a frame: no packet can say it"
+        end = at + HEADER_SIZE + unpack(frames, at).length
         assert end <= len(frames), "not a whole frame: no packet can say it"
-        found.append(contents_of(frames[:end]))
-        frames = frames[end:]
+        found.append(contents_of(frames[at:end]))
+        at = end
     return found
 
 

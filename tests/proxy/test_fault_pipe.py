@@ -124,6 +124,18 @@ def test_the_handshake_of_the_transport_passes_the_faults_too():
     scene.check_wires()
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_the_key_for_the_client_counts_wherever_it_stands(early: bool):
+    """It may be due before the upstream is there, from which moment on faults act."""
+    scene = PacketScene(faults=(fault("limit_data", bytes=70),))
+    if early:
+        scene.client.begin()
+    scene.answer()
+    pass_time(scene, 1)
+    assert len(wire_got(scene.client)) == 70
+    assert scene.observer.whys == ["fault limit_data_downstream"]
+
+
 def test_an_upstream_that_a_fault_keeps_from_answering_is_not_taken_for_one_without_encryption():
     """Its silence counts from when it has got the key."""
     scene = PacketScene(faults=(fault("latency", latency=8000, stream="upstream"),))

@@ -8,7 +8,8 @@ import pytest
 from lbcproxy import networks
 from lbcproxy.capture import open_capture
 from lbcproxy.wire.envelope import frame
-from tests.proxy.loops import connect, listening
+from tests.proxy.encrypted_sockets import connect_over
+from tests.proxy.loops import listening
 from tests.services import RUN, TWISTD, Service
 from tests.tools import TIMEOUT
 
@@ -26,6 +27,12 @@ class Drops(Plugin):
         return Drop(self.why)
 """
 
+each_program = pytest.mark.parametrize(
+    ("command", "transport"),
+    [(RUN, "v1"), (RUN, "v2"), (TWISTD, "v1")],
+    ids=["run-v1", "run-v2", "twistd-v1"],
+)
+
 
 def config(server, *plugins):
     proxy = {"listen": 0, "upstream": f"127.0.0.1:{server.getsockname()[1]}"}
@@ -37,15 +44,15 @@ def config(server, *plugins):
     }
 
 
-@pytest.mark.parametrize("command", [RUN, TWISTD], ids=["run", "twistd"])
-def test_a_changed_plugin_is_reloaded_and_sessions_are_kept(tmp_path, command):
+@each_program
+def test_a_changed_plugin_is_reloaded_and_sessions_are_kept(tmp_path, command, transport):
     """The new file is at work from the next message on; a broken one changes nothing."""
     path = tmp_path / "drops.py"
     path.write_text(DROPS.format(command="ping"))
     with listening() as server:
         service = Service(tmp_path, config(server, "drops.py why=first"), command)
         try:
-            with connect(service.ports[0], server) as (client, node):
+            with connect_over(transport, service.ports[0], server) as (client, node):
                 client.sendall(PING + PONG)
                 assert node.recv(100) == PONG
                 path.write_text(DROPS.format(command="pong"))
@@ -81,15 +88,15 @@ class Leaves(Plugin):
 """
 
 
-@pytest.mark.parametrize("command", [RUN, TWISTD], ids=["run", "twistd"])
-def test_a_plugin_that_exits_stops_only_itself(tmp_path, command):
+@each_program
+def test_a_plugin_that_exits_stops_only_itself(tmp_path, command, transport):
     """In a hook, at import and at the end: it is reported, reloading goes on, SIGTERM works."""
     path = tmp_path / "leaves.py"
     path.write_text(LEAVES.format(error="SystemExit(3)"))
     with listening() as server:
         service = Service(tmp_path, config(server, "leaves.py"), command)
         try:
-            with connect(service.ports[0], server) as (client, node):
+            with connect_over(transport, service.ports[0], server) as (client, node):
                 client.sendall(PING + PONG)
                 assert node.recv(len(PING)) == PING
                 assert node.recv(len(PONG)) == PONG
@@ -107,7 +114,7 @@ def test_a_plugin_that_exits_stops_only_itself(tmp_path, command):
             service.close()
 
 
-def test_sighup_changes_the_plugins_of_new_sessions(tmp_path):
+def test_sighup_changes_the_plugins_of_new_sessions(tmp_path, transport):
     """Open ones keep theirs."""
     (tmp_path / "drops.py").write_text(DROPS.format(command="ping"))
     with listening() as server:
@@ -115,14 +122,14 @@ def test_sighup_changes_the_plugins_of_new_sessions(tmp_path):
         settings["proxies"][0]["name"] = "one"
         service = Service(tmp_path, settings, RUN)
         try:
-            with connect(service.ports[0], server) as (client, node):
+            with connect_over(transport, service.ports[0], server) as (client, node):
                 client.sendall(PING)
                 assert node.recv(100) == PING
                 service.configure({**settings, "plugins": ["drops.py"]})
                 service.hang_up()
                 client.sendall(PING)
                 assert node.recv(100) == PING
-            with connect(service.ports[-1], server) as (client, node):
+            with connect_over(transport, service.ports[-1], server) as (client, node):
                 client.sendall(PING + PONG)
                 assert node.recv(100) == PONG
             assert service.end() == 0
