@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+from typing import Any
 
 from tests.tools import TIMEOUT
 
@@ -13,11 +14,13 @@ class Echo:
     """Listens at `port` of 127.0.0.1; a connection ends when its client has closed its side.
 
     Until `reads` is set, which it is from the beginning, it accepts connections but reads nothing.
-    With `answers=False` it only listens.
+    With `answers=False` it only listens. With `encrypts=True` it sends back messages of encrypted
+    connections.
     """
 
-    def __init__(self, *, answers: bool = True) -> None:
+    def __init__(self, *, answers: bool = True, encrypts: bool = False) -> None:
         self._answers = answers
+        self._encrypts = encrypts
         self.reads = threading.Event()
         self.reads.set()
         self.received: list[bytearray] = []
@@ -55,8 +58,18 @@ class Echo:
         self.reads.wait()
         with connection, contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while data := connection.recv(65_536):
+            speaks = _accepted(connection) if self._encrypts else connection
+            while data := speaks.recv(65_536):
                 received += data
                 if self._answers:
-                    connection.sendall(data)
+                    speaks.sendall(data)
         self._sockets.remove(connection)
+
+
+def _accepted(connection: socket.socket) -> Any:
+    """Return an encrypted connection after the handshake of the transport."""
+    from tests.proxy.encrypted_sockets import EncryptedSocket
+
+    accepted = EncryptedSocket(connection, initiating=False)
+    accepted.shake_hands()
+    return accepted

@@ -21,9 +21,8 @@ from lbcproxy.plugins.verdicts import (
 from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import Delivery, Entry
-from lbcproxy.session.leg_transport import Decoy
+from lbcproxy.session.leg_transport import Damaged, Decoy
 from lbcproxy.session.message import Message
-from lbcproxy.session.packet_damage import Damaged
 from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["Outcome"]

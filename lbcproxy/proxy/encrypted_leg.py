@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
-from lbcproxy.session import Decoy, PacketDamage
+from lbcproxy.session import Decoy
+from lbcproxy.transport.damage import PacketDamage
 from lbcproxy.transport.events import TransportEvent, VersionReceived
 from lbcproxy.transport.key_log import LoggedSecret
 from lbcproxy.transport.v2 import V2Transport

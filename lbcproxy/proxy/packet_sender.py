@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lbcproxy.plugins.delivery_queue import dropped
-from lbcproxy.session import Damaged, Decoy, Delivery, WrongTag
+from lbcproxy.session import Damaged, Decoy, Delivery
+from lbcproxy.transport.damage import WrongTag
 from lbcproxy.transport.messages import MAX_CONTENTS, contents_of
 from lbcproxy.wire.envelope import HEADER_SIZE, checksum, unpack
 

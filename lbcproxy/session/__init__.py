@@ -5,11 +5,10 @@ from lbcproxy.session.direction import Direction
 from lbcproxy.session.end import End, EndCause
 from lbcproxy.session.entry import UNKNOWN_SIZE, Delivery, Entry, RunEntries
 from lbcproxy.session.info import Lost, SessionInfo, SessionSummary
-from lbcproxy.session.leg_transport import Decoy, LegTransport, PacketForm, Transports
+from lbcproxy.session.leg_transport import Damaged, Decoy, LegTransport, PacketForm, Transports
 from lbcproxy.session.message import Message
 from lbcproxy.session.node_state import NodeState, NodeStatistics, Stage
 from lbcproxy.session.observer import EventRouter, Observer, SessionObserver
-from lbcproxy.session.packet_damage import Damaged, PacketDamage, WrongLength, WrongTag
 from lbcproxy.session.session import Session
 from lbcproxy.session.verdict import EntryVerdict
 
@@ -30,7 +29,6 @@ __all__ = [
     "NodeState",
     "NodeStatistics",
     "Observer",
-    "PacketDamage",
     "PacketForm",
     "RunEntries",
     "Session",
@@ -39,8 +37,6 @@ __all__ = [
     "SessionSummary",
     "Stage",
     "Transports",
-    "WrongLength",
-    "WrongTag",
 ]
 
 __getattr__ = deprecated_names(

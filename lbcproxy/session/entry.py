@@ -8,9 +8,8 @@ from typing import overload
 import msgspec
 
 from lbcproxy.session.direction import Direction
-from lbcproxy.session.leg_transport import Decoy, PacketForm
+from lbcproxy.session.leg_transport import Damaged, Decoy, PacketForm
 from lbcproxy.session.message import Message
-from lbcproxy.session.packet_damage import Damaged
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.framer import Run

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import msgspec
 
+from lbcproxy.transport.damage import PacketDamage
 from lbcproxy.transport.kind import Transport
 
-__all__ = ["Decoy", "LegTransport", "PacketForm", "Transports"]
+__all__ = ["Damaged", "Decoy", "LegTransport", "PacketForm", "Transports"]
 
 _SESSION_ID = re.compile(r"[0-9a-f]{64}")
 _KINDS = frozenset(Transport) - {Transport.AUTO}
@@ -112,3 +113,11 @@ class Decoy(msgspec.Struct, frozen=True, gc=False):
 
     size: int
     """Bytes of its contents."""
+
+
+class Damaged(msgspec.Struct, frozen=True, gc=False):
+    """A packet that is to be sent with some damage."""
+
+    damage: PacketDamage
+    contents: bytes | None = None
+    """Its contents, if the message does not determine them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from lbcproxy.transport.curve import EphemeralKey, MissingLibrary
+from lbcproxy.transport.damage import WrongTag
 from lbcproxy.transport.detection import Detected, detect
 from lbcproxy.transport.events import (
     BreakCause,
@@ -19,7 +20,7 @@ from lbcproxy.transport.events import (
 )
 from lbcproxy.transport.key_log import LoggedSecret
 from lbcproxy.transport.messages import MAX_CONTENTS, contents_of, parse_contents
-from lbcproxy.wire.envelope import HEADER_SIZE, unpack
+from lbcproxy.wire.envelope import HEADER_SIZE, checksum, unpack
 
 __all__ = ["AcceptingTransport", "Carrier", "FrameTransport", "Received"]
 
@@ -135,19 +136,31 @@ class FrameTransport:
         return Received(b"".join(frames), output, broken, self._can_send and not had_keys)
 
     def send(self, frames: bytes) -> bytes:
-        """Return the packets of frames; what is incomplete, or too early, is kept for later."""
+        """Return the packets of frames; what is incomplete, or too early, is kept for later.
+
+        What is no valid frame becomes a packet with a wrong tag, so that the other side refuses it.
+        """
         self._waiting += frames
         if not self._can_send:
             return b""
         packets: list[bytes] = []
         at = 0
-        while len(self._waiting) - at >= HEADER_SIZE:
-            end = at + HEADER_SIZE + unpack(self._waiting, at).length
+        while self._waiting.startswith(self._magic, at) and len(self._waiting) - at >= HEADER_SIZE:
+            header = unpack(self._waiting, at)
+            end = at + HEADER_SIZE + header.length
             if len(self._waiting) < end:
                 break
-            packets.append(self._transport.packet(contents_of(bytes(self._waiting[at:end]))))
+            raw = bytes(self._waiting[at:end])
+            packet = self._transport.packet(contents_of(raw))
+            valid = header.checksum == checksum(raw[HEADER_SIZE:])
+            packets.append(packet if valid else WrongTag().applied(packet))
             at = end
         del self._waiting[:at]
+        if not self._magic.startswith(self._waiting[: len(self._magic)]):
+            packets.append(
+                WrongTag().applied(self._transport.packet(bytes(self._waiting[:MAX_CONTENTS])))
+            )
+            self._waiting.clear()
         return b"".join(packets)
 
     def close(self) -> Broken | None:

@@ -20,8 +20,10 @@ from lbcproxy.filters import parse
 from lbcproxy.peer import NonceCache, Peer, PeerConfig
 from lbcproxy.wire.envelope import frame
 from tests.cli.pong_server import MAGIC, PING, PONG, PongServer
+from tests.echo import Echo
 from tests.live.proxies import Client
 from tests.nodes import wait_until
+from tests.proxy.encrypted_sockets import EncryptedSocket
 from tests.tools import TIMEOUT
 
 
@@ -239,6 +241,23 @@ def test_a_filter_by_fields_sees_complete_long_messages(program, text, shown):
     proxy.wait_for("end: client ")
     assert proxy.end(signal.SIGTERM) == 0
     assert ("(long, not read)" in proxy.text()) is not shown
+
+
+@pytest.mark.slow
+def test_faults_act_on_encrypted_sessions_too(tmp_path):
+    """With the same lines."""
+    with closing(Echo(encrypts=True)) as node:
+        mode = f"reverse:127.0.0.1:{node.port}@0"
+        faults = ("--fault", "drop filter=ping stream=downstream", "--fault", "latency latency=1")
+        with closing(Program(tmp_path, "--mode", mode, *faults, "--no-record")) as proxy:
+            with socket.create_connection(proxy.address(), TIMEOUT) as connection:
+                client = EncryptedSocket(connection, initiating=True).shake_hands()
+                client.sendall(PING)
+                proxy.wait_for(r"#1   <- ping +8B  .* drop:drop_downstream")
+                client.check_wire()
+            proxy.wait_for("end: client closed")
+            assert "faults: latency_downstream" in proxy.text()
+            assert proxy.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 from lbcproxy.wire.envelope import frame
 from tests.control.serving import Serving
 from tests.nodes import free_port, wait_until
+from tests.proxy.encrypted_sockets import connect_over
 from tests.proxy.loops import connect, listening
 from tests.proxy.transports import NETWORK
 
@@ -73,12 +74,12 @@ def test_disabling_ends_the_sessions(serving: Serving):
             assert node.recv(10) == b""
 
 
-def test_a_fault_is_added_to_a_session_that_is_open(serving: Serving):
+def test_a_fault_is_added_to_a_session_that_is_open(serving: Serving, transport: str):
     """And removed again: the session goes on, and held bytes are sent."""
     with listening() as server:
         serving.start(proxies=[proxy(server)])
         port = port_of(serving.ask("GET", "/proxies/one")[1])
-        with connect(port, server) as (client, node):
+        with connect_over(transport, port, server) as (client, node):
             hold = {"type": "latency", "stream": "upstream", "attributes": {"latency": 60_000}}
             assert serving.ask("POST", "/proxies/one/toxics", hold)[0] == 200
             client.sendall(PING)
@@ -93,12 +94,12 @@ def test_a_fault_is_added_to_a_session_that_is_open(serving: Serving):
     assert "proxy one: no faults" in serving.log
 
 
-def test_a_reload_restores_the_settings_of_the_file(serving: Serving):
+def test_a_reload_restores_the_settings_of_the_file(serving: Serving, transport: str):
     """SIGHUP undoes what was changed by the API, without an end of sessions for faults."""
     with listening() as server:
         one = proxy(server, faults=[LATENCY])
         serving.start(control=free_port(), proxies=[one])
-        with connect(port_of(one), server) as (client, node):
+        with connect_over(transport, port_of(one), server) as (client, node):
             serving.ask("DELETE", "/proxies/one/toxics/latency_downstream")
             serving.ask("POST", "/proxies", proxy(server, name="two"))
             serving.hang_up()

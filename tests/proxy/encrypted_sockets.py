@@ -46,6 +46,13 @@ class EncryptedSocket:
         while not any(isinstance(each, kind) for each in self.events):
             assert self._read(), f"closed before {kind.__name__}"
 
+    def shake_hands(self) -> EncryptedSocket:
+        """Do all of the handshake, as far as it does not need a test to do something for it."""
+        self.send_key()
+        self.send_version()
+        self.wait_for(VersionReceived)
+        return self
+
     def sendall(self, frames: bytes) -> None:
         """Send a packet for each of these frames."""
         self._send(b"".join(map(self._transport.packet, each_contents(frames))))
@@ -58,6 +65,10 @@ class EncryptedSocket:
         taken = bytes(self._frames[:most])
         del self._frames[:most]
         return taken
+
+    def check_wire(self) -> None:
+        """Assert that the wire has carried no frame."""
+        assert MAGIC not in self.carried
 
     def _read(self) -> bool:
         data = self.connection.recv(65_536)
@@ -88,7 +99,7 @@ def encrypted(
         each.wait_for(VersionReceived)
     yield pair
     for each in pair:
-        assert MAGIC not in each.carried
+        each.check_wire()
 
 
 @contextlib.contextmanager

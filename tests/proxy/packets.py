@@ -28,10 +28,12 @@ __all__ = [
     "SCENES",
     "EncryptingSocket",
     "PacketScene",
+    "check_wires",
     "each_contents",
     "raw_got",
     "shown",
     "size_of",
+    "speaking",
     "v1_only",
     "wire_got",
 ]
@@ -97,15 +99,15 @@ class EncryptingSocket:
     """The connection to a node that encrypts, as `FakeTransport` but with frames for a test.
 
     The node does its part of the handshake by itself. It decrypts what it has read whenever
-    `got` or `waiting` are looked at.
+    `got` or `waiting` are looked at. `read` is how much it has read before, in plain.
     """
 
-    def __init__(self, socket: FakeTransport, *, initiating: bool) -> None:
+    def __init__(self, socket: FakeTransport, *, initiating: bool, read: int = 0) -> None:
         self.socket = socket
         self._initiating = initiating
         self._transport = V2Transport(MAGIC, initiating=initiating, key=KEYS[not initiating])
         self._is_begun = False
-        self._heard = self._at = 0
+        self._heard = self._at = read
         self._frames: list[tuple[int, bytes]] = []
         self.events: list[TransportEvent] = []
         """What the node has found in what it was sent."""
@@ -155,6 +157,12 @@ class EncryptingSocket:
         self.hear()
         return b"".join(each for at, each in self._frames if at <= len(self.socket.got))
 
+    @got.setter
+    def got(self, _: bytes) -> None:
+        """Forget what has been read, which is all that was sent."""
+        self.hear()
+        self._frames.clear()
+
     @property
     def waiting(self) -> bytes:
         """The frames that wait to be read."""
@@ -166,6 +174,20 @@ class EncryptingSocket:
         """What the node cannot decrypt."""
         self.hear()
         return next((each for each in self.events if isinstance(each, Broken)), None)
+
+
+def speaking(transport: str, socket: FakeTransport, *, initiating: bool, read: int = 0) -> Any:
+    """Return the connection to a node that speaks "v1" or "v2"; it has read so much in plain."""
+    if transport == "v1":
+        return socket
+    return EncryptingSocket(socket, initiating=initiating, read=read)
+
+
+def check_wires(*nodes: Any) -> None:
+    """Assert that no wire of nodes that encrypt has carried a frame."""
+    for each in nodes:
+        if isinstance(each, EncryptingSocket):
+            assert MAGIC not in each.socket.got + each.socket.waiting
 
 
 class PacketScene(Scene):
@@ -200,8 +222,7 @@ class PacketScene(Scene):
 
     def check_wires(self) -> None:
         """Assert that neither wire has carried a frame."""
-        for each in (self.client.socket, self.upstream.socket):
-            assert MAGIC not in each.got + each.waiting
+        check_wires(self.client, self.upstream)
 
 
 SCENES: dict[str, type[Scene]] = {"v1": Scene, "v2": PacketScene}

@@ -11,12 +11,14 @@ from lbcproxy.endpoint import Endpoint
 from lbcproxy.proxy.modes.terminate import TerminatingSession
 from lbcproxy.proxy.settings import IdentityOverrides
 from lbcproxy.session import Direction, Observer
+from lbcproxy.transport.kind import Transport
 from lbcproxy.wire import Codec, Frame, Framer
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import VerAck, Version
 from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.record import MessageRecord
 from tests.peer.builders import version
+from tests.proxy.packets import check_wires, speaking
 from tests.proxy.transports import (
     NETWORK,
     UPSTREAM,
@@ -65,6 +67,7 @@ class Scene:
         clock: Clock | None = None,
         upstreams: tuple[Endpoint, ...] = (UPSTREAM,),
         settings: Any = None,
+        transport: str = "v1",
         **shown: Any,
     ) -> None:
         self.clock = clock or Clock()
@@ -72,11 +75,14 @@ class Scene:
         self.ended: list[Any] = []
         self.dials: list[tuple[Any, Deferred[Any]]] = []
         own = {"stream_above": None, "upstreams": upstreams, "shown": IdentityOverrides(**shown)}
-        made, runtime = settings_of(self, before, **own, **(settings or {}))
+        legs = dict.fromkeys(("client_transport", "upstream_transport"), Transport(transport))
+        made, runtime = settings_of(self, before, **{**own, **legs, **(settings or {})})
         self.session = TerminatingSession(number, made, runtime, self)
-        self.client = FakeTransport(self.clock, self.session.client, 1)
+        self._transport = transport
+        socket = FakeTransport(self.clock, self.session.client, 1)
+        self.client = speaking(transport, socket, initiating=True)
         self.upstream: Any = None
-        self.session.client.makeConnection(self.client)
+        self.session.client.makeConnection(socket)
 
     leads_to = UPSTREAM
     """What it connects to, as an endpoint."""
@@ -97,8 +103,9 @@ class Scene:
         """Have the upstream accept."""
         factory, dialling = self.dials[-1]
         peer = factory.buildProtocol(None)
-        self.upstream = FakeTransport(self.clock, peer, 2)
-        peer.makeConnection(self.upstream)
+        socket = FakeTransport(self.clock, peer, 2)
+        self.upstream = speaking(self._transport, socket, initiating=False)
+        peer.makeConnection(socket)
         dialling.callback(peer)
         return self
 
@@ -149,6 +156,10 @@ class Scene:
         [found] = [each for each in frames(getattr(self, side)) if each.command == "version"]
         record: Any = Codec(NETWORK, 70016).decode("version", found.raw[24:])
         return record
+
+    def check_wires(self) -> None:
+        """Assert that no wire of a node that encrypts has carried a frame."""
+        check_wires(self.client, self.upstream)
 
     @property
     def why(self) -> str:

@@ -181,23 +181,24 @@ def test_a_late_sendtxrcncl_is_for_the_node_to_judge(sender: str):
     assert scene.commands(other_side(sender)) == ["sendtxrcncl"]
 
 
-def plugged(tmp_path: Any, body: str) -> Scene:
-    """A scene with a plugin."""
+def plugged(tmp_path: Any, transport: str, body: str) -> Scene:
+    """A scene with a plugin, whose nodes speak either transport."""
     path = tmp_path / "tried.py"
     path.write_text(f"from lbcproxy.plugin import *\nclass Tried(Plugin):\n  {body}\n")
-    return Scene(settings={"plugins": Plugins((PluginFile(parse_spec(str(path))),))})
+    plugins = Plugins((PluginFile(parse_spec(str(path))),))
+    return Scene(settings={"plugins": plugins}, transport=transport)
 
 
-def test_a_plugin_may_take_an_offer_out(tmp_path: Any):
+def test_a_plugin_may_take_an_offer_out(tmp_path: Any, transport: str):
     """The plugin is called for what one node sends the other."""
-    scene = plugged(tmp_path, "def on_wtxidrelay(self, s, m): return Drop('no')")
+    scene = plugged(tmp_path, transport, "def on_wtxidrelay(self, s, m): return Drop('no')")
     scene.says("client", PEER).answer().says("upstream", CORE, *OFFERS[:2], VerAck()).settle()
     assert scene.commands("client") == ["version", "sendaddrv2", "verack"]
 
 
-def test_a_plugin_that_holds_an_offer_holds_our_verack(tmp_path: Any):
+def test_a_plugin_that_holds_an_offer_holds_our_verack(tmp_path: Any, transport: str):
     """Or the offer would be too late."""
-    scene = plugged(tmp_path, "def on_wtxidrelay(self, s, m): return Delay(2)")
+    scene = plugged(tmp_path, transport, "def on_wtxidrelay(self, s, m): return Delay(2)")
     scene.says("client", PEER).answer().says("upstream", CORE, *OFFERS[:2], VerAck()).settle()
     assert scene.commands("client") == ["version"]
     scene.clock.advance(2)

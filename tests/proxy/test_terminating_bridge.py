@@ -1,5 +1,6 @@
 """Plugins, faults by message and interception where each side does the handshake with us."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from lbcproxy.wire.messages.inventory import Inv, InventoryVector
 from lbcproxy.wire.messages.keepalive import FeeFilter
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
 from tests.peer.builders import version
+from tests.proxy.packets import raw_got
 from tests.proxy.termination import CLIENT, INV, NODE, UNKNOWN, Scene, encoded
 from tests.proxy.transports import NETWORK
 
@@ -25,7 +27,21 @@ TX = Tx(2, (SPENT,), (TxOut(1, b"\x51"),), 0)
 
 
 @pytest.fixture
-def scene_with(tmp_path):
+def make_scene(transport: str) -> Iterator[Callable[..., Scene]]:
+    """Make a scene whose nodes speak either transport; encrypted wires hold no frame."""
+    made = []
+
+    def make(**settings: Any) -> Scene:
+        made.append(Scene(settings=settings, transport=transport))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.check_wires()
+
+
+@pytest.fixture
+def scene_with(tmp_path, make_scene):
     """Make a scene whose session has a plugin, of the body of its class."""
 
     def make(body: str, *, policy: str = "open", **others: Any) -> Scene:
@@ -37,7 +53,7 @@ def scene_with(tmp_path):
             f"class Tried(Plugin):\n  {body}\n"
         )
         plugins = Plugins((PluginFile(parse_spec(str(path))),), policy=policy)
-        return Scene(settings={"plugins": plugins, **others})
+        return make_scene(plugins=plugins, **others)
 
     return make
 
@@ -71,7 +87,8 @@ def test_a_replaced_message_goes_out_in_its_place(scene_with):
     )
     scene = scene_with(body).greet()
     scene.says("client", INV, FEE).settle()
-    assert scene.upstream.got == encoded(Inv(())) + encoded(FeeFilter(5)) + b"x" + encoded(FEE)
+    made = encoded(Inv(())) + encoded(FeeFilter(5))
+    assert scene.upstream.got == made + raw_got(scene.upstream, b"x" + encoded(FEE))
     [(command, verdict, trail), _] = decided(scene)
     assert (command, verdict) == ("inv", "rewrite")
     assert trail[0].startswith("tried: rewrite inv 37 B -> inv 1 B, feefilter 8 B")
@@ -184,9 +201,9 @@ def test_a_sender_is_not_read_while_too_much_waits(scene_with):
     assert scene.upstream.got == long * 6
 
 
-def test_faults_by_message_come_and_go():
+def test_faults_by_message_come_and_go(make_scene):
     """Those by byte have nothing to act on here, and are refused by the config."""
-    scene = Scene(settings={"faults": (parse_fault("drop filter=feefilter"),)}).greet()
+    scene = make_scene(faults=(parse_fault("drop filter=feefilter"),)).greet()
     scene.says("client", INV, FEE).settle()
     assert scene.upstream.got == encoded(INV)
     scene.session.change_faults([parse_fault("duplicate filter=feefilter stream=upstream")])

@@ -12,6 +12,7 @@ from lbcproxy.capture import open_capture
 from lbcproxy.wire.envelope import frame
 from tests.echo import Echo
 from tests.nodes import wait_until
+from tests.proxy.encrypted_sockets import EncryptedSocket
 from tests.services import RUN, TWISTD, Service, streams
 from tests.tools import TIMEOUT
 
@@ -70,6 +71,11 @@ def start(tmp_path):
 def connect(port):
     """Connect, with a deadline for everything."""
     return closing(socket.create_connection(("127.0.0.1", port), TIMEOUT))
+
+
+def to_node(config, node):
+    """The same config with another node as the upstream."""
+    return {**config, "proxies": [{**config["proxies"][0], "upstream": f"127.0.0.1:{node.port}"}]}
 
 
 def another(config, name="two"):
@@ -283,13 +289,21 @@ def test_lost_messages_make_the_exit_code_a_failure(start, config, command):
     service.said("were not recorded")
 
 
-@each_command
-def test_faults_change_without_ending_sessions(start, config, command):
-    """What waits in a fault that is gone from the file arrives."""
+@pytest.mark.parametrize(("command", "encrypts"), [(TWISTD, False), (RUN, False), (RUN, True)])
+def test_faults_change_without_ending_sessions(start, config, command, encrypts):
+    """What waits in a fault that is gone from the file arrives, over either transport."""
+    with closing(Echo(encrypts=encrypts)) as node:
+        faults_change(start, to_node(config, node), command, encrypts)
+
+
+def faults_change(start, config, command, encrypts):
     config = {**config, "control": "./control.sock", "seed": 7}
     service = start(config, command)
     service.said("control: listening at ./control.sock")
-    with connect(service.ports[0]) as client:
+    with connect(service.ports[0]) as connection:
+        client = connection
+        if encrypts:
+            client = EncryptedSocket(connection, initiating=True).shake_hands()
         swap(client, 1)
         hold = {"type": "latency", "attributes": {"latency": 3_600_000}}
         service.configure({**config, "proxies": [{**config["proxies"][0], "faults": [hold]}]})
@@ -302,4 +316,6 @@ def test_faults_change_without_ending_sessions(start, config, command):
         swap(client, 3)
         service.said("proxy one: no faults")
         assert service.end() == 0
+        if encrypts:
+            client.check_wire()
     assert not (service.folder / "control.sock").exists()

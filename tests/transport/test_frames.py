@@ -138,3 +138,34 @@ def test_a_missing_library_breaks_a_connection(monkeypatch: pytest.MonkeyPatch):
     assert received.broken.cause is BreakCause.NO_LIBRARY
     assert "needs coincurve: install lbcproxy with its extra bip324" in received.broken.detail
     assert AcceptingTransport(MAGIC).receive(frame(MAGIC, "version", b"")).broken is None
+
+
+WRONG = FRAMES[0][:20] + bytes(4) + FRAMES[0][24:]
+
+
+@pytest.mark.parametrize(
+    ("sent", "packets"),
+    [
+        (WRONG, 1),
+        (FRAMES[0] + WRONG, 2),
+        (b"x", 1),
+        (FRAMES[0] + b"junk", 2),
+        (MAGIC[:1] + b"x", 1),
+    ],
+)
+def test_what_is_no_valid_frame_is_refused_by_the_other_side(sent: bytes, packets: int):
+    """As over v1: a wrong checksum, or other bytes; what was sent before it arrives."""
+    one, other = sides()
+    exchange(one, other)
+    received = other.receive(one.send(sent))
+    assert received.frames == FRAMES[0] * (packets - 1)
+    assert received.broken is not None
+    assert received.broken.cause is BreakCause.BAD_TAG
+
+
+def test_a_frame_may_begin_with_any_part_of_its_magic():
+    """The rest is waited for."""
+    one, other = sides()
+    exchange(one, other)
+    got = b"".join(other.receive(one.send(bytes((byte,)))).frames for byte in FRAMES[0])
+    assert got == FRAMES[0]

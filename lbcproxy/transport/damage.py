@@ -8,7 +8,7 @@ import msgspec
 
 from lbcproxy.transport.sizes import LENGTH_SIZE, OVERHEAD, TAG_SIZE
 
-__all__ = ["Damaged", "PacketDamage", "WrongLength", "WrongTag"]
+__all__ = ["PacketDamage", "WrongLength", "WrongTag"]
 
 
 class WrongTag(msgspec.Struct, frozen=True, gc=False):
@@ -44,11 +44,3 @@ class WrongLength(msgspec.Struct, frozen=True, gc=False):
 
 
 PacketDamage: TypeAlias = WrongTag | WrongLength
-
-
-class Damaged(msgspec.Struct, frozen=True, gc=False):
-    """A packet that is to be sent with some damage."""
-
-    damage: PacketDamage
-    contents: bytes | None = None
-    """Its contents, if the message does not determine them."""
