@@ -24,12 +24,13 @@ class PendingResult(Generic[T]):
 
     def __init__(self, future: Future[T], what: str) -> None:
         self._future = future
-        self._what = what
+        self.what = what
+        """What arrives, such as the command of a message."""
         self.is_awaited = False
         """Whether it was awaited or requested."""
 
     def __repr__(self) -> str:
-        return f"<PendingResult {self._what}{': there' if self.done() else ''}>"
+        return f"<PendingResult {self.what}{': there' if self.done() else ''}>"
 
     def done(self) -> bool:
         """Return whether it has arrived or failed."""

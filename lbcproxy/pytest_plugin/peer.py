@@ -155,7 +155,7 @@ class ScriptedPeer:
 
     def problem(self) -> str:
         """Return an error if the test never awaited an expectation."""
-        forgotten = [repr(each) for each in self._answers if not each.is_awaited]
+        forgotten = [each.what for each in self._answers if not each.is_awaited]
         if not forgotten:
             return ""
         return (
