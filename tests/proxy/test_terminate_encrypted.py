@@ -68,6 +68,14 @@ class Node:
             self.transport.arrive(data)
 
 
+class Initiator(FrameTransport):
+    """A node that encrypts, and may send decoys."""
+
+    def decoy(self, size: int) -> bytes:
+        """Return a packet that is to be ignored."""
+        return self._transport.packet(bytes(size), decoy=True)
+
+
 class Observed(Recording):
     """Keeps what is told of the transports, and with which of them each message was delivered."""
 
@@ -102,7 +110,7 @@ class Encrypted:
             },
         )
         encrypts = client is Transport.V2
-        carrier = FrameTransport(MAGIC, initiating=True) if encrypts else None
+        carrier = Initiator(MAGIC, initiating=True) if encrypts else None
         self.client = Node(self.scene.client, carrier)
         self.client.begin()
         self.settle(self.client)
@@ -202,3 +210,45 @@ def test_a_packet_that_is_not_complete_counts():
     assert both.scene.session.runtime.budget.held == both.scene.session.held
     both.client.transport.arrive(packet[-1:])
     assert both.scene.session.held == before
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ([b""], "client: protocol negotiation timeout"),
+        ([bytes(64)], "client: protocol negotiation timeout"),
+        ([bytes(64), *([b"\0"] * 4_110)], "client: protocol negotiation timeout"),
+        ([bytes(64), bytes(4_111)], "no terminator in 4,111 bytes after the public key"),
+    ],
+    ids=["silence", "a key and silence", "byte by byte", "no terminator"],
+)
+def test_a_client_that_does_not_finish_its_handshake(sent: list[bytes], words: str):
+    """Is disconnected in time, with a reason; the upstream is never dialled."""
+    scene = Scene(settings={"client_transport": Transport.AUTO})
+    for each in sent:
+        scene.client.arrive(each)
+        scene.clock.advance(1)
+        scene.settle()
+        if not scene.client.connected:
+            break
+        assert scene.session.held <= 64 + 4_111
+    for _ in range(40):
+        scene.clock.advance(1)
+        scene.settle()
+    scene.assert_over()
+    assert scene.dials == []
+    assert words in scene.why
+
+
+def test_decoys_are_ignored():
+    """However many; they leave nothing behind, and are no sign of life."""
+    both = Encrypted(Transport.V2, Transport.V2)
+    carrier = both.client.carrier
+    assert isinstance(carrier, Initiator)
+    held = both.scene.session.held
+    for _ in range(500):
+        both.client.transport.arrive(carrier.decoy(100))
+        both.scene.clock.advance(1)
+    assert both.scene.session.held == held
+    both.settle()
+    assert both.scene.ended == [both.scene.session]
