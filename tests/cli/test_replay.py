@@ -73,6 +73,33 @@ def test_a_client_is_served_and_shown(serve):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "client", "is_served"),
+    [((), "v2", True), (("--transport", "v1"), "v2", False), (("--transport", "v2"), "v1", False)],
+)
+def test_a_client_may_encrypt(serve, options, client: str, is_served: bool):
+    """If the server is not told otherwise; the lines say so."""
+    pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
+    program = serve("--once", *options)
+    address = f"127.0.0.1:{program.port}"
+    probe = ["probe", "--network", NETWORK.id, "--transport", client, "--timeout", "3", address]
+    done = subprocess.run(
+        [sys.executable, "-m", "lbcproxy", *probe],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    assert (done.returncode == 0) is is_served, done.stderr
+    assert program.process.wait(TIMEOUT) == 0
+    shown = [line for line in program.output.splitlines() if line.startswith("#1 ")]
+    if is_served:
+        assert len(shown) >= 4
+        assert all(line.endswith("  v2") for line in shown)
+        assert re.search("^transport +v2, session id [0-9a-f]{64}$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_ends_it_in_order(serve, number, code):
     """Its clients are disconnected and reported."""
