@@ -14,9 +14,10 @@ from lbcproxy.wire.envelope import HEADER_SIZE, checksum, unpack
 if TYPE_CHECKING:
     from lbcproxy.proxy.encrypted_leg import EncryptedLeg
 
-__all__ = ["PacketSender"]
+__all__ = ["NOT_EXPRESSIBLE", "PacketSender"]
 
-_NOT_EXPRESSIBLE = "transport: drop: not expressible on an encrypted connection"
+NOT_EXPRESSIBLE = "transport: drop: not expressible on an encrypted connection"
+"""What the trail of a message says that no packet can hold."""
 
 
 class PacketSender:
@@ -78,7 +79,7 @@ class PacketSender:
                 self._parts.append(each.raw)
             elif not (self._send_unread(each.raw) if each.unread else self._send_one(each)):
                 lost = deliveries[number:]
-                return [*deliveries[:number], *(dropped(it, _NOT_EXPRESSIBLE) for it in lost)]
+                return [*deliveries[:number], *(dropped(it, NOT_EXPRESSIBLE) for it in lost)]
         return deliveries
 
     def _send_one(self, delivery: Delivery) -> bool:

@@ -11,12 +11,16 @@ from typing import Protocol
 import msgspec
 
 from lbcproxy.peer import Peer
+from lbcproxy.plugins.delivery_queue import dropped
 from lbcproxy.proxy.bridge import bridge, reads_witness
 from lbcproxy.proxy.negotiation import Negotiation
+from lbcproxy.proxy.packet_sender import NOT_EXPRESSIBLE
 from lbcproxy.proxy.plugin_host import PluginHost, chain_for
 from lbcproxy.proxy.settings import RelaySettings, Runtime
-from lbcproxy.session import Delivery, Direction, End, Entry, Session, SessionInfo
+from lbcproxy.session import Delivery, Direction, End, EndCause, Entry, Session, SessionInfo
 from lbcproxy.session.verdict import EntryVerdict
+from lbcproxy.transport.kind import Transport
+from lbcproxy.transport.messages import MAX_CONTENTS, contents_of
 from lbcproxy.wire import Frame, Framer
 from lbcproxy.wire.codec import Codec
 
@@ -146,8 +150,8 @@ class TerminatingBridge:
         if delivery.sent == b"":  # dropped
             self._session.notify(direction, delivery)
         elif source is None or target is None or source.core.closed or target.core.closed:
-            dropped = _with_verdict(entry, EntryVerdict.DROP, ("terminate", OTHER_SIDE_GONE))
-            self._session.notify(direction, Delivery(delivery.raw, (dropped,), b""))
+            entry = _with_verdict(entry, EntryVerdict.DROP, ("terminate", OTHER_SIDE_GONE))
+            self._session.notify(direction, Delivery(delivery.raw, (entry,), b""))
         elif delivery.sent is None:
             self._bridge(entry, source, target)
         else:
@@ -169,6 +173,12 @@ class TerminatingBridge:
             self._session.notify(entry.direction, delivery)
             return
         bridged = bridge(message, source, target)
+        if not _fits(target, bridged.raw):
+            passed = Delivery(message.raw, (entry,))
+            self._session.notify(entry.direction, dropped(passed, NOT_EXPRESSIBLE))
+            what = f"{entry.command!r} of {entry.length:,} bytes"
+            self._session.stop(End(EndCause.NOT_EXPRESSIBLE, entry.direction, what))
+            return
         sent = None
         if bridged.verdict != EntryVerdict.PASS:
             entry, sent = _with_verdict(entry, bridged.verdict, bridged.trail), bridged.raw
@@ -181,6 +191,13 @@ class TerminatingBridge:
         """Pause the source while too much waits for the handshake of the target."""
         if not target.core.ready and target.core.sender.outbox.size > MAX_BEFORE_READY:
             source.pause("waiting")
+
+
+def _fits(target: Peer, raw: bytes) -> bool:
+    """Return whether the connection of a node can carry a frame."""
+    # An upstream that is to be encrypted may not have its keys yet.
+    encrypts = Transport.V2 in (target.leg_transport.kind, target.config.transport)
+    return not encrypts or len(raw) <= MAX_CONTENTS or len(contents_of(raw)) <= MAX_CONTENTS
 
 
 def _with_verdict(entry: Entry, verdict: str, trail: tuple[str, ...]) -> Entry:

@@ -138,7 +138,8 @@ class FrameTransport:
     def send(self, frames: bytes) -> bytes:
         """Return the packets of frames; what is incomplete, or too early, is kept for later.
 
-        What is no valid frame becomes a packet with a wrong tag, so that the other side refuses it.
+        What is no valid frame, or too long for a packet, becomes a packet with a wrong tag, so that
+        the other side refuses it.
         """
         self._waiting += frames
         if not self._can_send:
@@ -151,9 +152,11 @@ class FrameTransport:
             if len(self._waiting) < end:
                 break
             raw = bytes(self._waiting[at:end])
-            packet = self._transport.packet(contents_of(raw))
+            contents = contents_of(raw)
+            packet = self._transport.packet(contents[:MAX_CONTENTS])
             valid = header.checksum == checksum(raw[HEADER_SIZE:])
-            packets.append(packet if valid else WrongTag().applied(packet))
+            fits = len(contents) <= MAX_CONTENTS
+            packets.append(packet if valid and fits else WrongTag().applied(packet))
             at = end
         del self._waiting[:at]
         if not self._magic.startswith(self._waiting[: len(self._magic)]):

@@ -14,7 +14,9 @@ from lbcproxy.session.events import Delivered, SessionEvent, TransportsAgreed
 from lbcproxy.transport.frames import AcceptingTransport, Carrier, FrameTransport
 from lbcproxy.transport.key_log import LoggedSecret
 from lbcproxy.transport.kind import Transport
+from lbcproxy.transport.messages import MAX_CONTENTS
 from lbcproxy.wire import Framer
+from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.handshake import VerAck
 from tests.proxy.termination import CLIENT, INV, NODE, Scene, encoded
 from tests.proxy.transports import NETWORK, FakeTransport, Recording
@@ -252,3 +254,27 @@ def test_decoys_are_ignored():
     assert both.scene.session.held == held
     both.settle()
     assert both.scene.ended == [both.scene.session]
+
+
+@pytest.mark.parametrize("size", [MAX_CONTENTS - 13, MAX_CONTENTS - 12])
+@pytest.mark.parametrize("client", [Transport.V1, Transport.V2])
+def test_a_message_that_no_packet_can_hold_ends_both(client: Transport, size: int):
+    """As in the other modes; one byte less passes."""
+    upstream = Transport.V2 if client is Transport.V1 else Transport.V1
+    both = Encrypted(client, upstream)
+    sender, receiver = both.client, both.node
+    if upstream is Transport.V1:
+        sender, receiver = both.node, both.client
+    sender.says(frame(MAGIC, "nobodyknows", bytes(size)))
+    both.settle()
+    if size == MAX_CONTENTS - 13:
+        assert receiver.commands[-1] == "nobodyknows"
+        assert both.scene.ended == []
+        return
+    assert "nobodyknows" not in receiver.commands
+    both.scene.settle()
+    [summary] = both.observer.summaries
+    assert summary.end.cause is EndCause.NOT_EXPRESSIBLE
+    assert "'nobodyknows' of 16,777,203 bytes" in summary.why
+    [lost] = [each.entries[0] for each in both.observer.deliveries if len(each.raw) > size]
+    assert (lost.command, lost.verdict) == ("nobodyknows", "drop")

@@ -11,6 +11,7 @@ pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324"
 from lbcproxy.transport.curve import MissingLibrary
 from lbcproxy.transport.events import BreakCause
 from lbcproxy.transport.frames import AcceptingTransport, FrameTransport
+from lbcproxy.transport.messages import MAX_CONTENTS
 from lbcproxy.wire.envelope import frame
 from tests.transport.sides import KEYS, MAGIC
 
@@ -169,3 +170,13 @@ def test_a_frame_may_begin_with_any_part_of_its_magic():
     exchange(one, other)
     got = b"".join(other.receive(one.send(bytes((byte,)))).frames for byte in FRAMES[0])
     assert got == FRAMES[0]
+
+
+def test_a_frame_that_is_too_long_is_refused_by_the_other_side():
+    """The connection ends there, and not in whoever sends."""
+    one, other = sides()
+    exchange(one, other)
+    received = other.receive(one.send(frame(MAGIC, "nobodyknows", bytes(MAX_CONTENTS - 12))))
+    assert received.frames == b""
+    assert received.broken is not None
+    assert received.broken.cause is BreakCause.BAD_TAG
