@@ -119,9 +119,9 @@ def _session_problems(proxy: Proxy) -> Iterator[Problem]:
 
 
 def _fault_problems(proxy: Proxy) -> Iterator[Problem]:
-    by_byte = [fault.type for fault in proxy.faults if not fault.by_message]
-    if by_byte and all_modes()[proxy.mode].changes:
-        reason = f"it does not forward bytes, so there is nothing for {by_byte[0]} to act on"
+    refused = [each.type for each in proxy.faults if not each.by_message or each.needs_encryption]
+    if refused and all_modes()[proxy.mode].changes:
+        reason = f"it forwards no bytes or packets, so there is nothing for {refused[0]} to act on"
         yield "faults", f"mode {proxy.mode} allows only faults by message: {reason}"
     names = [fault.name for fault in proxy.faults]
     for number, name in enumerate(names):

@@ -5,6 +5,7 @@ from lbcproxy.faults.action import StreamEnd
 from lbcproxy.faults.byte_fault import ByteFault, byte_faults
 from lbcproxy.faults.chain import FaultChain
 from lbcproxy.faults.fault import STREAMS, BadFault, Fault, fault_types, parse_fault, random_of
+from lbcproxy.faults.handshake_fault import HandshakeFault
 from lbcproxy.faults.message_fault import MessageFault, message_faults
 from lbcproxy.faults.message_fault_hook import MessageFaultHook
 
@@ -14,6 +15,7 @@ __all__ = [
     "ByteFault",
     "Fault",
     "FaultChain",
+    "HandshakeFault",
     "MessageFault",
     "MessageFaultHook",
     "StreamEnd",

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import difflib
 import shlex
+from collections.abc import Sequence
 from random import Random
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from lbcproxy.deprecated import DeprecatedAttribute
 from lbcproxy.faults.byte_fault import ByteFault, byte_faults
+from lbcproxy.faults.handshake_fault import HandshakeFault
 from lbcproxy.faults.message_fault import MessageFault, message_faults
 from lbcproxy.filters import BadFilter, parse
 
 __all__ = ["STREAMS", "BadFault", "Fault", "fault_types", "parse_fault", "random_of"]
 
 STREAMS = ("upstream", "downstream", "both")
+FaultAttributes: TypeAlias = ByteFault | MessageFault | HandshakeFault
+SCHEDULE = ("after_bytes", "from_seconds", "for_seconds")
 MESSAGE_SETTINGS = ("filter", "probability", "after_messages")
 """Settings that only faults by message have."""
 
@@ -43,7 +47,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: Annotated[str, Meta(description="its name; TYPE_STREAM if left out")] = ""
     stream: Annotated[
         Literal["upstream", "downstream", "both"],
-        Meta(description="to the upstream, or from it to the client; faults by message also both"),
+        Meta(description="to the upstream, or from it to the client; both if it acts on no bytes"),
     ] = "downstream"
     toxicity: Annotated[
         float,
@@ -94,7 +98,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise BadFault("name", f"{self.name!r} has a slash in it")
         name = self.name or f"{self.type}_{self.stream}"
         msgspec.structs.force_setattr(self, "name", name)
-        if not isinstance(self.attributes, ByteFault | MessageFault):
+        if not isinstance(self.attributes, FaultAttributes):
             made = _attributes(types[self.type], self.attributes)
             msgspec.structs.force_setattr(self, "attributes", made)
 
@@ -108,16 +112,35 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             except BadFilter as error:
                 raise BadFault("filter", str(error)) from None
             return
+        if self.of_handshake:
+            self._refuse((*SCHEDULE, *MESSAGE_SETTINGS), "acts once, when a leg is encrypted")
+            return
         if self.stream == "both":
             raise BadFault("stream", f"{self.type} acts on the bytes of one stream: make two of it")
+        self._refuse(MESSAGE_SETTINGS, "acts on bytes, not on messages")
+
+    def _refuse(self, settings: Sequence[str], why: str) -> None:
+        """Reject settings that have no meaning for this type."""
         for field in msgspec.structs.fields(self):
-            if field.name in MESSAGE_SETTINGS and getattr(self, field.name) != field.default:
-                raise BadFault(field.name, f"{self.type} acts on bytes, not on messages")
+            if field.name in settings and getattr(self, field.name) != field.default:
+                raise BadFault(field.name, f"{self.type} {why}")
 
     @property
     def by_message(self) -> bool:
         """Whether it acts on messages instead of bytes."""
         return self.type in message_faults()
+
+    @property
+    def of_handshake(self) -> bool:
+        """Whether it acts on the handshake of an encrypted leg."""
+        return self.type == HandshakeFault.type
+
+    @property
+    def needs_encryption(self) -> bool:
+        """Whether it has no effect on a leg that is not encrypted."""
+        if isinstance(self.attributes, MessageFault):
+            return self.attributes.needs_encryption
+        return self.of_handshake
 
     @property
     def by_byte(self) -> bool:
@@ -137,24 +160,25 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 given[field.name] = value
         if self.toxicity < 1:
             given["toxicity"] = self.toxicity
-        words = ", ".join(f"{name} {value}" for name, value in given.items() if value != "")
+        said = {name: value for name, value in given.items() if value not in ("", None)}
+        words = ", ".join(f"{name} {value}" for name, value in said.items())
         return f"{self.name} ({words})"
 
 
-def fault_types() -> dict[str, type[ByteFault | MessageFault]]:
-    """Return every fault, by byte and by message, by its type."""
-    return {**byte_faults(), **message_faults()}
+def fault_types() -> dict[str, type[FaultAttributes]]:
+    """Return every fault, by byte, of the handshake and by message, by its type."""
+    return {**byte_faults(), HandshakeFault.type: HandshakeFault, **message_faults()}
 
 
 def parse_fault(text: str) -> Fault:
     """Parse `TYPE [NAME=VALUE ...]`, whose names are settings and attributes; raises BadFault.
 
-    Without `stream=`, a fault by message acts on both streams.
+    Without `stream=`, a fault by message or of the handshake acts on both streams.
     """
     type_name, *words = shlex.split(text) or [""]
     settings: dict[str, object] = {"type": type_name}
     given: dict[str, object] = {}
-    if type_name in message_faults():
+    if type_name in message_faults() or type_name == HandshakeFault.type:
         settings["stream"] = "both"
     for word in words:
         name, equals, value = word.partition("=")
@@ -182,8 +206,8 @@ def random_of(seed: int, session: int, fault: Fault) -> Random:
 
 
 def _attributes(
-    fault_type: type[ByteFault | MessageFault], given: object, *, strict: bool = True
-) -> ByteFault | MessageFault:
+    fault_type: type[FaultAttributes], given: object, *, strict: bool = True
+) -> FaultAttributes:
     if not isinstance(given, dict):
         raise BadFault("attributes", "a mapping of attributes to values is expected")
     fields = fault_type.__struct_fields__

@@ -37,6 +37,8 @@ class MessageFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     type: ClassVar[str]
+    needs_encryption: ClassVar[bool] = False
+    """Whether it acts on encrypted packets, so that it has no effect on a leg without them."""
 
     def decide(self, message: Message, state: MessageFaultState) -> Sequence[Verdict]:
         """Return the verdicts on a message; none lets it pass."""

@@ -9,8 +9,10 @@ from typing import Protocol
 from lbcproxy.faults.fault import Fault
 from lbcproxy.faults.message_fault import MessageFault, MessageFaultState
 from lbcproxy.filters import parse
+from lbcproxy.plugins.packet_verdicts import NoEffect
 from lbcproxy.plugins.verdicts import Verdict
 from lbcproxy.session import Direction, Message, SessionInfo
+from lbcproxy.transport.kind import Transport
 
 __all__ = ["MessageFaultHook"]
 
@@ -58,6 +60,8 @@ class MessageFaultHook:
             return []
         if self._state.random.random() >= self.fault.probability:
             return []
+        if self._attributes.needs_encryption and not _is_sent_encrypted(session, message):
+            return [NoEffect("the leg is not encrypted")]
         return self._attributes.decide(message, self._state)
 
     def _selects(self, session: SessionView, message: Message) -> bool:
@@ -70,3 +74,8 @@ class MessageFaultHook:
         since = self._seconds() - self._started - self.fault.from_seconds
         lasts = self.fault.for_seconds
         return since >= 0 and (lasts is None or since < lasts)
+
+
+def _is_sent_encrypted(session: SessionView, message: Message) -> bool:
+    """Whether a message leaves on an encrypted leg: the one on which its receiver sends."""
+    return session.info.transport_from(message.direction.other).kind is Transport.V2

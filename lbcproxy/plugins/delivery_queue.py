@@ -9,6 +9,7 @@ import msgspec
 
 from lbcproxy.session.end import End
 from lbcproxy.session.entry import Delivery, Entry
+from lbcproxy.session.leg_transport import Decoy
 from lbcproxy.session.verdict import EntryVerdict
 
 __all__ = ["DeliveryQueue", "QueuedDelivery", "bytes_to_send", "dropped", "not_sent"]
@@ -154,7 +155,8 @@ def _is_part(delivery: Delivery) -> bool:
 
 
 def _size(deliveries: Sequence[Delivery]) -> int:
-    return sum(max(len(each.raw), len(each.sent or b"")) for each in deliveries)
+    decoys = sum(each.packet.size for each in deliveries if isinstance(each.packet, Decoy))
+    return decoys + sum(max(len(each.raw), len(each.sent or b"")) for each in deliveries)
 
 
 def bytes_to_send(deliveries: Sequence[Delivery]) -> bytes:

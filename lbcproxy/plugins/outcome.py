@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from lbcproxy.plugins.injection_limit import MAX_MESSAGES
+from lbcproxy.plugins.packet_verdicts import DamagePacket, InjectDecoys, NoEffect
 from lbcproxy.plugins.verdicts import (
     Close,
     Delay,
@@ -24,6 +25,7 @@ from lbcproxy.session.entry import Delivery, Entry
 from lbcproxy.session.leg_transport import Damaged, Decoy
 from lbcproxy.session.message import Message
 from lbcproxy.session.verdict import EntryVerdict
+from lbcproxy.transport.damage import PacketDamage
 
 __all__ = ["Outcome"]
 
@@ -49,6 +51,10 @@ class Outcome:
         self.after: list[Message | Raw] = []
         self.across: list[Message | Raw] = []
         """What is injected into the other direction."""
+        self.decoys: list[Decoy] = []
+        """Packets before it that say nothing."""
+        self.damage: PacketDamage | None = None
+        """What is wrong with the packet that it is sent in."""
         self.delay = 0.0
         self.close: End | None = None
         self.trail: list[str] = []
@@ -102,13 +108,22 @@ class Outcome:
         elif isinstance(verdict, Close):
             self.close = End(EndCause.PLUGIN, detail=verdict.why, name=name)
             self._note(name, "close", verdict)
+        elif isinstance(verdict, InjectDecoys):
+            self.decoys += verdict.decoys
+            sizes = ", ".join(f"{each.size:,} B" for each in verdict.decoys[:1])
+            self._note(name, f"inject {len(verdict.decoys)} decoys of {sizes}", verdict)
+        elif isinstance(verdict, DamagePacket):
+            self.damage = verdict.damage
+            self._note(name, f"rewrite {_sizes([message])}", verdict)
+        elif isinstance(verdict, NoEffect):
+            self._note(name, "no effect", verdict)
 
     @property
     def verdict(self) -> EntryVerdict:
         """What happened to the message."""
         if not self.messages:
             return EntryVerdict.DROP
-        if self.messages != [self.message]:
+        if self.messages != [self.message] or self.damage is not None:
             return EntryVerdict.REWRITE
         return EntryVerdict.DELAY if self.delay else EntryVerdict.PASS
 
@@ -126,11 +141,16 @@ class Outcome:
             packet: The packet that the message came in; see `Delivery`.
         """
         trail = tuple(self.trail)
-        changed = self.messages != [self.message]
+        verdict = self.verdict
+        changed = verdict in (EntryVerdict.REWRITE, EntryVerdict.DROP)
         sent = b"".join(each.raw for each in self.messages) if changed else None
-        decided = msgspec.structs.replace(entry, verdict=self.verdict, trail=trail)
+        if self.damage is not None and self.messages:
+            same = self.messages == [self.message]
+            packet = Damaged(self.damage, packet if same and isinstance(packet, bytes) else None)
+        decided = msgspec.structs.replace(entry, verdict=verdict, trail=trail)
         joined = "; ".join(trail)
         return [
+            *(Delivery(b"", packet=each) for each in self.decoys),
             *(inject(each, joined) for each in self.before),
             Delivery(self.message.raw, (decided,), sent, packet=packet),
             *(inject(each, joined) for each in self.after),
@@ -139,13 +159,15 @@ class Outcome:
     @property
     def injected(self) -> int:
         """How many messages plugins add in its own direction."""
-        return len(self.before) + len(self.after) + max(0, len(self.messages) - 1)
+        beside = len(self.decoys) + len(self.before) + len(self.after)
+        return beside + max(0, len(self.messages) - 1)
 
     @property
     def injected_bytes(self) -> int:
         """Their bytes, and those by which the message itself has grown."""
         grown = _bytes(self.messages) - len(self.message.raw)
-        return _bytes(self.before) + _bytes(self.after) + max(0, grown)
+        decoys = sum(each.size for each in self.decoys)
+        return decoys + _bytes(self.before) + _bytes(self.after) + max(0, grown)
 
     def _check_injected(self) -> None:
         direction = self.message.direction

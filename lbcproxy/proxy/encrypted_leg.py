@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
+from lbcproxy.faults import HandshakeFault
 from lbcproxy.session import Decoy
 from lbcproxy.transport.damage import PacketDamage
 from lbcproxy.transport.events import TransportEvent, VersionReceived
 from lbcproxy.transport.key_log import LoggedSecret
+from lbcproxy.transport.sizes import MAX_GARBAGE
 from lbcproxy.transport.v2 import V2Transport
 
 __all__ = ["EncryptedLeg"]
@@ -23,11 +25,23 @@ class EncryptedLeg:
         magic: The four bytes of the network.
         initiating: Whether we opened the connection.
         write: Writes bytes to the node.
+        fault: What to do otherwise in the handshake.
+        close: Called if the fault ends it.
     """
 
-    def __init__(self, magic: bytes, *, initiating: bool, write: Callable[[bytes], object]) -> None:
+    def __init__(
+        self,
+        magic: bytes,
+        *,
+        initiating: bool,
+        write: Callable[[bytes], object],
+        fault: HandshakeFault | None = None,
+        close: Callable[[], object] = bool,
+    ) -> None:
         self._transport = V2Transport(magic, initiating=initiating)
         self._write = write
+        self._fault = fault or HandshakeFault()
+        self._close = close
         self._is_open = False
         self._waiting: list[tuple[bytes, PacketDamage | None]] = []
         self._waiting_size = 0
@@ -49,6 +63,7 @@ class EncryptedLeg:
     def begin(self) -> None:
         """Send our public key. Garbage may follow later."""
         self._write(self._transport.public_key)
+        self._reached("key")
 
     def receive(self, data: bytes) -> list[TransportEvent]:
         """Return what bytes of the node complete."""
@@ -63,14 +78,23 @@ class EncryptedLeg:
 
     def end_garbage(self, size: int) -> None:
         """Send so many bytes of garbage, and their end."""
-        garbage = self._transport.garbage(secrets.token_bytes(size))
-        self._write(garbage + self._transport.terminator())
+        size = size if self._fault.garbage is None else self._fault.garbage
+        garbage = secrets.token_bytes(size)
+        self._transport.garbage(garbage[:MAX_GARBAGE])
+        terminator = self._transport.terminator()
+        is_ended = self._fault.terminator and self._fault.close != "garbage"
+        self._write(garbage + terminator if is_ended else garbage)
+        self._reached("garbage")
 
     def send_version(self) -> None:
-        """Send the version packet, which is empty, and what has waited for it."""
+        """Send the version packet, which is empty as a rule, and what has waited for it."""
         self._is_open = True
         waiting, self._waiting, self._waiting_size = self._waiting, [], 0
-        self._write(self._transport.packet(b"") + b"".join(self._packet(*each) for each in waiting))
+        version = self._transport.packet(secrets.token_bytes(self._fault.version))
+        if self._fault.close == "version":
+            waiting = []
+        self._write(version + b"".join(self._packet(*each) for each in waiting))
+        self._reached("version")
 
     def send_decoy(self, decoy: Decoy) -> None:
         """Send a packet that the node ignores."""
@@ -91,6 +115,12 @@ class EncryptedLeg:
         else:
             self._wait(contents, damage)
 
+    def _reached(self, step: str) -> None:
+        """Send nothing more if the fault says so."""
+        if self._fault.close == step:
+            self._write = _send_nothing
+            self._close()
+
     def _packet(self, contents: bytes, damage: PacketDamage | None) -> bytes:
         packet = self._transport.packet(contents)
         return packet if damage is None else damage.applied(packet)
@@ -98,3 +128,7 @@ class EncryptedLeg:
     def _wait(self, contents: bytes, damage: PacketDamage | None = None) -> None:
         self._waiting.append((contents, damage))
         self._waiting_size += len(contents)
+
+
+def _send_nothing(data: bytes) -> None:
+    """Do nothing: the leg is being closed."""

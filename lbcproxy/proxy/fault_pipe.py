@@ -180,14 +180,27 @@ class FaultPipes:
         pipe.end(then)
         return True
 
+    def of_handshake(self, stream: str) -> Fault | None:
+        """Return the fault that acts on the handshake of an encrypted leg, and log it."""
+        for fault in self._faults:
+            if fault.of_handshake and fault.stream in (stream, "both"):
+                random = random_of(self._seed, self._owner.number, fault)
+                if random.random() < fault.toxicity:
+                    self._log(str(fault))
+                    return fault
+        return None
+
     def begin(self) -> None:
         """Start to apply the faults, and log them."""
         self._begun = True
         self.change(self._faults)
         if description := self.description:
-            number, client = self._owner.number, self._owner.client.address
-            text = f"faults: {description}"
-            LOG.info("[#{session} {client}] {text}", session=number, client=client, text=text)
+            self._log(description)
+
+    def _log(self, description: str) -> None:
+        number, client = self._owner.number, self._owner.client.address
+        text = f"faults: {description}"
+        LOG.info("[#{session} {client}] {text}", session=number, client=client, text=text)
 
     def change(self, faults: Sequence[Fault]) -> None:
         """Replace the faults of both directions."""

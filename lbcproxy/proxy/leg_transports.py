@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 
 from lbcproxy.clock import DelayedCall
+from lbcproxy.faults import StreamEnd
 from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy.inspector import Inspector
 from lbcproxy.proxy.outgoing import Outgoing
@@ -206,7 +207,20 @@ class LegTransports:
         def write(data: bytes) -> None:
             self._wires.write(direction.other, data)
 
-        return EncryptedLeg(self._magic, initiating=direction is DOWN, write=write)
+        fault = self._wires.pipes.of_handshake("upstream" if direction is DOWN else "downstream")
+        if fault is None:
+            return EncryptedLeg(self._magic, initiating=direction is DOWN, write=write)
+        return EncryptedLeg(
+            self._magic,
+            initiating=direction is DOWN,
+            write=write,
+            fault=fault.attributes,
+            close=partial(self._later, 0, partial(self._close_by_fault, direction, fault.name)),
+        )
+
+    def _close_by_fault(self, direction: Direction, name: str) -> None:
+        receiver = self._wires.receiver(direction.other)
+        self._host.fault_ended(receiver, StreamEnd(by=name))
 
     def _begin(self, direction: Direction) -> None:
         self._legs[direction].begin()

@@ -122,11 +122,12 @@ class PacketSender:
 
     def _send_damaged(self, delivery: Delivery, packet: Damaged) -> None:
         """Send a message with a damage, in the form in which it came if it is the same."""
-        contents = packet.contents
-        if contents is None or delivery.sent is not None:
-            made = delivery.raw if delivery.sent is None else delivery.sent
+        made = delivery.sent
+        if packet.contents is not None:
+            self._leg.send_damaged(packet.contents, packet.damage)
+        elif made:  # it was not dropped
             contents = contents_of(made[:MAX_CONTENTS], short=_is_short(delivery))
-        self._leg.send_damaged(contents, packet.damage)
+            self._leg.send_damaged(contents, packet.damage)
 
     def _send_made(self, made: bytes, delivery: Delivery) -> None:
         """Send what plugins and faults made. What is not a valid frame gets a wrong tag."""

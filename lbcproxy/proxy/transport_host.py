@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from lbcproxy.faults import StreamEnd
+from lbcproxy.peer import RelayPeer
 from lbcproxy.proxy.packet_receiver import PacketOwner
 from lbcproxy.session import Direction
 
@@ -26,6 +28,9 @@ class TransportHost(PacketOwner, Protocol):
 
     def redial(self) -> None:
         """Connect to the upstream again: it does not speak v2."""
+
+    def fault_ended(self, target: RelayPeer, end: StreamEnd) -> None:
+        """End the session as a fault demands, starting with one leg."""
 
     def held_changed(self) -> None:
         """Tell the budget how much the session holds."""

@@ -401,9 +401,12 @@ NETWORK = ("--network", "lbry-regtest")
         ((*NETWORK, *MODE, "--extra"), "No such option"),
         ((*NETWORK, *MODE, "--fault", "latncy"), "--fault: type: 'latncy' is not a type of fault"),
         ((*NETWORK, *MODE, *2 * ("--fault", "drop")), "another fault has the name 'drop_both'"),
-        (
-            (*NETWORK, "--mode", "terminate:127.0.0.1:1@0", "--fault", "latency"),
-            "--fault: mode terminate allows only faults by message",
+        *(
+            (
+                (*NETWORK, "--mode", "terminate:127.0.0.1:1@0", "--fault", fault),
+                f"packets, so there is nothing for {fault} to act on",
+            )
+            for fault in ("latency", "tag", "handshake")
         ),
         (("--network", "nope", *MODE), "no network 'nope'; known: bitcoin-mainnet, "),
         ((*NETWORK, "--mode", "forward@1080"), "'forward' is not among reverse"),

@@ -106,7 +106,7 @@ REMOVED = frozenset({"alert"})
 
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-DECIDED = re.compile(NAME.pattern + r": (?:drop|rewrite|delay|inject|close)\b")
+DECIDED = re.compile(NAME.pattern + r": (?:drop|rewrite|delay|inject|close|no effect)\b")
 """The start of an item of a trail: who decided, and what."""
 
 
