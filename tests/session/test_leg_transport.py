@@ -84,6 +84,12 @@ def test_a_form_is_an_object_of_what_is_unusual(form):
     assert 0 not in value.values()
 
 
+def test_a_form_of_which_nothing_is_said_is_usual():
+    """A program names only what is unusual."""
+    assert not PacketForm()
+    assert PacketForm() == PacketForm(is_long=False, decoys=0, garbage=0, version_size=0)
+
+
 def test_a_form_is_described():
     """For comments in Wireshark, and for lines."""
     form = PacketForm(is_long=True, decoys=2_000, garbage=4_095, version_size=3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lbcproxy.session import UNKNOWN_SIZE, EntryVerdict, Message, Session
+from lbcproxy.session import UNKNOWN_SIZE, Direction, EntryVerdict, Message, Session
 from lbcproxy.wire import Codec
 from lbcproxy.wire.envelope import frame
 from lbcproxy.wire.messages.keepalive import Ping, SendHeaders
@@ -11,6 +11,7 @@ from tests.session.frames import (
     NETWORK,
     NOW,
     UP,
+    broken,
     entries,
     framed,
     ping,
@@ -219,6 +220,27 @@ def test_junk_after_a_gap_does_not_continue_the_junk_before_it():
     assert not gap.continued
     assert not junk.continued
     assert core.client.junk_bytes == 200
+
+
+def test_bytes_of_which_nothing_is_read_are_junk_with_the_reason():
+    """In both directions, and those who ask for more know that nothing is read."""
+    core = session()
+    assert not core.is_unread
+    core.pass_unread("no key")
+    assert core.is_unread is True
+    for direction in Direction:
+        [entry] = entries(core.receive(direction, ping(), NOW))
+        assert (entry.raw, entry.message, entry.error) == (ping(), None, "no key")
+
+
+@pytest.mark.parametrize("data", [broken(ping()), broken(LONG)], ids=["short", "long"])
+def test_checksums_of_one_direction_can_be_trusted(data: bytes):
+    """A frame that was made from an encrypted packet has a checksum that nobody sent."""
+    core = session(STREAM_ABOVE)
+    core.trust_checksums(UP)
+    for direction in (UP, DOWN):
+        [entry] = entries(core.receive(direction, data, NOW))
+        assert (entry.error is None) is (direction is UP)
 
 
 def test_frames_of_the_network_in_the_middle_of_a_stream_have_their_own_reason():
