@@ -177,7 +177,8 @@ class LegTransports:
     def _decide_client(self, kind: Transport) -> None:
         """Continue with what the client speaks, and with what the upstream is to be sent."""
         if kind is Transport.V1 and self._choice[UP] is Transport.V2:
-            detail = "the client does not encrypt, as client_transport demands"
+            who = "client does not encrypt" if self._start else "upstream speaks first"
+            detail = f"the {who}, but client_transport demands that the client encrypts"
             self._host.stop(End(EndCause.PROTOCOL, UP, detail))
             return
         chosen = self._choice[DOWN]

@@ -127,11 +127,23 @@ class EncryptedScene(Scene):
         self.a = Node(self.client, initiating=True)
         self.b = Node(self.upstream, initiating=False)
         self.dials = 1
+        self.left_behind: list[float] = []
+        """In how many seconds timers were due that were left when the session ended."""
 
     def connect(self, factory: Any) -> Any:
         """Count how often it is dialled."""
         self.dials = getattr(self, "dials", 0) + 1
         return super().connect(factory)
+
+    def session_ended(self, relay: Any) -> None:
+        """Note the timers that the session has left behind."""
+        super().session_ended(relay)
+        now = self.clock.seconds()
+        self.left_behind = [
+            each.getTime() - now
+            for each in self.clock.getDelayedCalls()
+            if each.getTime() > now  # an abort is told in the next turn
+        ]
 
     def shake_hands(self, garbage: tuple[bytes, bytes] = (b"", b"")) -> EncryptedScene:
         """Have both nodes do the handshake of the transport, in the usual order."""
@@ -159,6 +171,7 @@ def end_of(scene: EncryptedScene) -> End:
     scene.clock.advance(100)
     scene.settle()
     [summary] = scene.observer.summaries
+    assert scene.left_behind == []
     return summary.end
 
 
