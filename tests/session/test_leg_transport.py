@@ -82,6 +82,8 @@ def test_a_form_is_an_object_of_what_is_unusual(form):
     assert msgspec.convert(value, PacketForm) == form
     assert bool(value) is bool(form) is bool(str(form))
     assert 0 not in value.values()
+    everything = {"long": False, "decoys": 0, "garbage": 0, "version_size": 0, **value}
+    assert msgspec.convert(everything, PacketForm) == form
 
 
 def test_a_form_of_which_nothing_is_said_is_usual():

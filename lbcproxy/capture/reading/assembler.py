@@ -72,7 +72,8 @@ class Assembler:
     ) -> None:
         self._stats = stats
         self._chosen_network = network
-        self._delivered = DeliveredEvents(stats)
+        self._sessions: dict[int, CapturedSession] = {}
+        self._delivered = DeliveredEvents(stats, self._sessions)
         self._shared = SharedState(keys, stats.dropped)
         self._losses = LossTracker(stats.lost)
         self._numbers = SessionNumbers()
@@ -90,7 +91,6 @@ class Assembler:
             )
             self._lookahead = Lookahead(reassembler.knows)
         self._connections: dict[int, CapturedConnection] = {}
-        self._sessions = self._delivered.begin_section()
         self._numbers.begin_section()
         self._last_time = 0
         self._section_network = None

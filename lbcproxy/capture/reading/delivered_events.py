@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from lbcproxy.capture.events import Event
 from lbcproxy.capture.reading.annotations import NO_ANNOTATIONS, Annotations
@@ -22,17 +22,13 @@ class DeliveredEvents:
 
     Args:
         stats: Counts what was assumed.
+        sessions: The open sessions by number, which the caller adds and removes.
     """
 
-    def __init__(self, stats: ReadStats) -> None:
+    def __init__(self, stats: ReadStats, sessions: Mapping[int, CapturedSession]) -> None:
         self._stats = stats
+        self._sessions = sessions
         self._annotator = EntryAnnotator()
-        self._sessions: dict[int, CapturedSession] = {}
-
-    def begin_section(self) -> dict[int, CapturedSession]:
-        """Return the sessions of a section, which the caller adds and removes."""
-        self._sessions = {}
-        return self._sessions
 
     def of(
         self,

@@ -8,9 +8,16 @@ pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324"
 
 from lbcproxy import networks
 from lbcproxy.capture import UnknownNetwork, open_capture
-from lbcproxy.session import Direction
+from lbcproxy.session import Direction, LegTransport, PacketForm, Transports
+from lbcproxy.session.events import Delivered, TransportsAgreed
 from lbcproxy.transport.key_log import KeyLog, format_line
+from lbcproxy.transport.keys import SessionKeys
+from lbcproxy.transport.kind import Transport
+from lbcproxy.transport.messages import contents_of
+from lbcproxy.transport.v2 import V2Transport
 from lbcproxy.wire.envelope import frame
+from tests.capture.fake_sessions import OPAQUE
+from tests.capture.told_transports import recorded, told, told_by
 from tests.tools import REPOSITORY
 from tests.transport.conversations import dump, encrypted
 
@@ -67,6 +74,96 @@ def test_the_key_is_enough_to_know_the_network(tmp_path):
     capture = open_capture(path, key_log=KeyLog([format_line(logged)]))
     assert list(capture) == []
     assert capture.sessions == 1
+
+
+UP, DOWN = Direction
+PINGS = [frame(REGTEST.magic, "ping", bytes((number,)) * 8) for number in range(6)]
+
+
+def test_messages_have_their_forms(tmp_path):
+    """As in live traffic: garbage and decoys before a message, and a long type."""
+    talk = [(UP, PINGS[0]), (UP, PINGS[1]), (DOWN, PINGS[2]), (DOWN, PINGS[3])]
+    parts, logged = encrypted(talk, REGTEST.magic, garbage=bytes(77), decoys=True)
+    path = dump(tmp_path / "dump.pcap", parts)
+    found = list(open_capture(path, key_log=KeyLog([format_line(logged)])))
+    assert {each.raw: each.form for each in found} == {
+        PINGS[0]: PacketForm(garbage=77, decoys=1),
+        PINGS[1]: PacketForm(is_long=True, decoys=1),
+        PINGS[2]: PacketForm(decoys=1),
+        PINGS[3]: PacketForm(is_long=True, decoys=1),
+    }
+
+
+def sent_together(tmp_path, *packets, version=b""):
+    """Return a capture in which the client sends packets at once, decoys if they are None."""
+    client, server = (V2Transport(REGTEST.magic, initiating=each) for each in (True, False))
+    server.receive(client.public_key)
+    client.receive(server.public_key)
+    assert client.logged_secret is not None
+    together = client.terminator() + client.packet(version)
+    for contents in packets:
+        together += client.packet(contents or b"", decoy=contents is None)
+    parts = [(UP, client.public_key), (DOWN, server.public_key), (UP, together)]
+    path = dump(tmp_path / "dump.pcap", parts)
+    return open_capture(path, key_log=KeyLog([format_line(client.logged_secret)]))
+
+
+def test_usual_and_unusual_messages_that_come_together_stay_in_order(tmp_path):
+    """A packet of TCP may hold many of the transport's."""
+    packets = [contents_of(raw, short=number != 2) for number, raw in enumerate(PINGS)]
+    capture = sent_together(tmp_path, None, *packets, version=b"later")
+    assert [(each.raw, each.form) for each in capture] == [
+        (PINGS[0], PacketForm(decoys=1, version_size=5)),
+        (PINGS[1], None),
+        (PINGS[2], PacketForm(is_long=True)),
+        *((raw, None) for raw in PINGS[3:]),
+    ]
+
+
+def test_a_packet_without_a_type_is_no_message(tmp_path):
+    """What came before it belongs to the next message."""
+    one, other = map(contents_of, PINGS[:2])
+    capture = sent_together(tmp_path, None, one, None, b"\0short", b"", None, other, one)
+    assert [(each.raw, each.why, each.form) for each in capture] == [
+        (PINGS[0], None, PacketForm(decoys=1)),
+        (b"\0short", "a packet without a message type", None),
+        (PINGS[1], None, PacketForm(decoys=2)),
+        (PINGS[0], None, None),
+    ]
+
+
+def test_the_session_says_that_it_was_encrypted(tmp_path, conversation):
+    """With the id of the one connection that there is, before its first message."""
+    parts, logged = encrypted(conversation[:4], REGTEST.magic)
+    path = dump(tmp_path / "dump.pcap", parts)
+    capture = open_capture(path, key_log=KeyLog([format_line(logged)]))
+    started, agreed, first, *_ = capture.events()
+    session_id = SessionKeys.derive(logged.secret, logged.magic).session_id
+    leg = LegTransport(Transport.V2, session_id)
+    assert not started.info.transports
+    assert agreed.info.transports == first.info.transports == Transports(leg, leg)
+    assert (type(agreed), type(first)) == (TransportsAgreed, Delivered)
+
+
+def test_an_opaque_recording_of_ours_can_be_decrypted(tmp_path, conversation):
+    """What the keys show takes precedence over what its note says."""
+    parts, logged = encrypted(conversation[:20], REGTEST.magic)
+    path = tmp_path / "own.pcapng"
+
+    def happen(sessions):
+        sessions.start(1)
+        sessions.agree(1, OPAQUE)
+        sessions.sessions[1][0].pass_unread("opaque")
+        for direction, data in parts:
+            sessions.receive(1, data, direction)
+        sessions.end(1)
+
+    recorded(path, happen)
+    assert told(path)[0] == OPAQUE
+    capture = open_capture(path, key_log=KeyLog([format_line(logged)]))
+    agreed, *messages = told_by(capture.events())
+    assert agreed.client.kind is agreed.upstream.kind is Transport.V2
+    assert [(each[0], each[2]) for each in messages] == conversation[:20]
 
 
 def test_without_its_secret_a_connection_is_not_read(tmp_path, conversation):
