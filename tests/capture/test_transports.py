@@ -348,3 +348,25 @@ def test_tshark_reads_what_is_recorded(tmp_path):
     assert "#1 ping v2: long type, 2 decoys before it, 7 bytes of garbage" in comments
     wrong = tshark("-r", str(path), "-Y", "tcp.analysis.flags or _ws.malformed")
     assert wrong == ""
+
+
+def test_lines_of_json_have_it_where_it_is_worth_a_word(tmp_path):
+    """Keys that scripts know stay as they are."""
+
+    def happen(sessions):
+        sessions.start(1)
+        sessions.agree(1, CLIENT_V2)
+        sessions.receive_packet(1, ping(1), LONG_TYPE)
+        sessions.receive(1, ping(2), DOWN)
+
+    recorded(tmp_path / "x.pcapng", happen)
+    out = tmp_path / "x.ndjson"
+    with open_writer(out, choose_format(out)) as writer:
+        for event in events(open_capture(tmp_path / "x.pcapng")):
+            writer.handle(event)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    [agreed] = [each for each in lines if each.get("event") == "transports"]
+    assert agreed["transports"] == CLIENT_V2.to_dict()
+    first, second = (each for each in lines if "number" in each)
+    assert (first["transport"], first["form"]["decoys"]) == ("v2", 2)
+    assert {"transport", "form"}.isdisjoint(second)

@@ -16,6 +16,7 @@ from lbcproxy.capture import (
     events,
     open_capture,
 )
+from lbcproxy.capture.events import CaptureSessionEnded
 from lbcproxy.capture.recording.triggers import BY_HAND
 from lbcproxy.capture.tools.anonymise import Anonymiser
 from lbcproxy.capture.tools.cut import Cutter, Selection
@@ -223,9 +224,12 @@ def test_session_ids_are_not_in_what_is_anonymised(tmp_path):
     path, out = tmp_path / "x.pcapng", tmp_path / "out.pcapng"
     recorded(path, talk)
     anonymiser = Anonymiser(bytes(32))
-    write_events(anonymiser.apply(events(open_capture(path))), out)
+    happened = list(anonymiser.apply(events(open_capture(path))))
+    write_events(happened, out)
     kinds = Transports(*[LegTransport(Transport.V2)] * 2)
     assert kinds in told(out)
+    [report] = [each.report for each in happened if isinstance(each, CaptureSessionEnded)]
+    assert report.transports == kinds
     forms = [each[3] for each in told(out) if isinstance(each, tuple)]
     assert forms.count(FORM) == 2
     assert anonymiser.left_out["session ids of transports"] == 1

@@ -12,11 +12,13 @@ from lbcproxy.capture.writing.chunks import (
     in_packets,
     is_injected,
     split_to_fit,
+    transports_note,
     with_note,
 )
 from lbcproxy.capture.writing.notes import PacketNote
 from lbcproxy.capture.writing.session_state import SessionState
-from lbcproxy.session import Delivery, Direction, End, EndCause
+from lbcproxy.session import Decoy, Delivery, Direction, End, EndCause, PacketForm
+from tests.capture.fake_sessions import CLIENT_V2
 from tests.capture.recordings import INFO
 from tests.session.frames import broken, ping, session, version
 
@@ -206,3 +208,28 @@ def test_the_end_of_a_session_is_noted_on_its_client_leg():
     assert note.comment.startswith("session 1 ended: ")
     assert "\x1b" not in note.comment
     assert end_note(state, Leg.UPSTREAM) is None
+
+
+def test_a_note_on_transports_has_them_in_words_and_as_fields():
+    """For people, and for reading."""
+    info = INFO.with_transports(CLIENT_V2)
+    note = transports_note(info)
+    assert note.comment == f"session 1: {CLIENT_V2}"
+    assert note.fields == {"session": 1, "transports": CLIENT_V2.to_dict()}
+
+
+@pytest.mark.parametrize("fields", [{}, {"verdict": "drop", "trail": ("guard",)}])
+def test_an_unusual_form_is_noted(fields):
+    """Before what was decided about the message."""
+    [chunk] = chunks_of([single(form=PacketForm(decoys=2), **fields)], is_sent=False)
+    assert chunk.note is not None
+    assert chunk.note.fields["form"] == PacketForm(decoys=2)
+    decided = " verdict=drop by guard" if fields else ""
+    assert chunk.note.comment == f"#1 version v2: 2 decoys before it{decided}"
+    [usual] = chunks_of([single(form=PacketForm())], is_sent=False)
+    assert usual.note is None
+
+
+def test_a_decoy_has_no_chunk():
+    """It is neither bytes of a message nor something that is missing."""
+    assert chunks_of([Delivery(b"", packet=Decoy(5))], is_sent=False) == []

@@ -9,19 +9,22 @@ from lbcproxy.capture.writing.session_state import (
     without_records,
 )
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.session import Delivery, Direction, End, EndCause
+from lbcproxy.session import Decoy, Delivery, Direction, End, EndCause, Transports
 from lbcproxy.session.events import (
     Delivered,
     DirectionClosed,
     SessionEnding,
     SessionReset,
+    TransportsAgreed,
     UpstreamConnected,
 )
+from tests.capture.fake_sessions import CLIENT_V2
 from tests.capture.recordings import INFO
 from tests.session.frames import broken, ping, session, verack, version
 
 UP, DOWN = Direction
 PART = Delivery(b"part of a message")
+DECOY = Delivery(b"", packet=Decoy(5))
 
 
 def state_after(*data):
@@ -37,7 +40,32 @@ def test_a_new_session_has_got_nowhere():
     """Nothing is negotiated, closed or under way."""
     state = SessionState(INFO)
     assert (state.info, state.connected, state.end) == (INFO, False, None)
+    assert not state.has_transports
     assert (state.protocol_version, state.ended, state.inside) == (None, set(), set())
+
+
+@pytest.mark.parametrize(("transports", "known"), [(CLIENT_V2, True), (Transports(), False)])
+def test_it_knows_the_transports_that_are_worth_a_note(transports, known):
+    """Every file that has the session says them again."""
+    state = SessionState(INFO)
+    info = INFO.with_transports(transports)
+    state.follow(TransportsAgreed(info, 1))
+    assert (state.info, state.has_transports) == (info, known)
+    assert state.copy().has_transports is known
+
+
+def test_a_decoy_is_no_part_of_a_message():
+    """After it a file may end, and before one a message may be under way."""
+    state = SessionState(INFO)
+    state.deliver(UP, [DECOY])
+    assert state.inside == set()
+    state.deliver(UP, [PART, DECOY])
+    assert state.inside == {UP}
+    state.deliver(UP, [DECOY])
+    assert state.inside == {UP}
+    [message] = session().receive(UP, version(), 1)
+    state.deliver(UP, [message, DECOY])
+    assert state.inside == set()
 
 
 def test_it_follows_the_events_of_its_session():
