@@ -29,6 +29,7 @@ NAMES = (
     "growth_codec",
     "forward",
     "round_trip",
+    "encrypted",
     "readers",
     "start",
     "memory",

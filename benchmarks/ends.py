@@ -27,6 +27,7 @@ __all__ = [
     "connect",
     "exactly",
     "greet",
+    "hand_over",
     "many_sent",
     "more_files",
     "process",
@@ -89,10 +90,15 @@ def answering(do: Callable[[socket.socket, Connection], None]) -> Iterator[tuple
         yield listening.getsockname()[1], far
 
 
-def sink(size: int, sessions: int = 1) -> AbstractContextManager[tuple[int, Far]]:
-    """Listen for sessions that bring `size` bytes in all; tells when the last was there."""
+def sink(
+    size: int, sessions: int = 1, *, hello: Callable[[socket.socket], object] | None = None
+) -> AbstractContextManager[tuple[int, Far]]:
+    """Listen for sessions that bring `size` bytes in all; tells when the last was there.
+
+    One session may have another handshake than `answer`.
+    """
     if sessions == 1:
-        return answering(lambda listening, pipe: _sink(listening, size, pipe))
+        return answering(lambda listening, pipe: _sink(listening, size, hello or answer, pipe))
     return answering(lambda listening, pipe: _sink_many(listening, size, sessions, pipe))
 
 
@@ -133,18 +139,36 @@ def answer(connection: socket.socket) -> None:
     exactly(connection, len(VERACK))
 
 
-def exactly(connection: socket.socket, size: int) -> None:
+def exactly(connection: socket.socket, size: int) -> bytes:
     """Read so many bytes; raises RuntimeError if the connection ends before."""
-    while size:
-        data = connection.recv(size)
+    read = b""
+    while len(read) < size:
+        data = connection.recv(size - len(read))
         if not data:
             raise RuntimeError("the connection has ended early")
-        size -= len(data)
+        read += data
+    return read
 
 
-def _sink(listening: socket.socket, size: int, pipe: Connection) -> None:
+def hand_over(connection: socket.socket, buffer: bytes, times: int, pipe: Connection) -> None:
+    """Send a buffer several times, tell when the first byte was sent, and wait for the end."""
+    pipe.send(time.monotonic())
+    for _ in range(times):
+        connection.sendall(buffer)
+    connection.shutdown(socket.SHUT_WR)
+    while connection.recv(CHUNK):
+        pass
+    connection.close()
+
+
+def _sink(
+    listening: socket.socket,
+    size: int,
+    hello: Callable[[socket.socket], object],
+    pipe: Connection,
+) -> None:
     connection, _ = listening.accept()
-    answer(connection)
+    hello(connection)
     space = memoryview(bytearray(CHUNK))
     while size > 0:
         read = connection.recv_into(space)
@@ -160,13 +184,7 @@ def _sink(listening: socket.socket, size: int, pipe: Connection) -> None:
 def _send(port: int, buffer: bytes, times: int, pipe: Connection) -> None:
     connection = connect(port)
     greet(connection)
-    pipe.send(time.monotonic())
-    for _ in range(times):
-        connection.sendall(buffer)
-    connection.shutdown(socket.SHUT_WR)
-    while connection.recv(CHUNK):
-        pass
-    connection.close()
+    hand_over(connection, buffer, times, pipe)
 
 
 def more_files() -> None:

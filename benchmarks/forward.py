@@ -9,19 +9,20 @@ recording is looked at before it is deleted: who has lost something takes part n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import msgspec
 
 from benchmarks import contestants
 from benchmarks.contestants import Contestant, started
-from benchmarks.ends import sent, sink
+from benchmarks.ends import Far, sent, sink
 from benchmarks.measure import Absent, Figure, Target, figure
 from benchmarks.report import run_alone
 from benchmarks.traffic import blocks, buffer_of, transactions
 from benchmarks.turns import take_turns
 
-__all__ = ["TARGETS", "WORKS", "Run", "Work", "forward", "measure"]
+__all__ = ["TARGETS", "WORKS", "Run", "Work", "forward", "forward_between", "measure"]
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -113,9 +114,19 @@ def _measure(
 def forward(contestant: Contestant, buffer: bytes, times: int) -> Run:
     """Send a buffer several times through a contestant and take the time."""
     size = times * len(buffer)
+    return forward_between(contestant, size, sink(size), lambda port: sent(port, buffer, times))
+
+
+def forward_between(
+    contestant: Contestant,
+    size: int,
+    receiver: AbstractContextManager[tuple[int, Far]],
+    sender: Callable[[int], AbstractContextManager[Far]],
+) -> Run:
+    """Take the time from a sender to a receiver; a recording has at least `size` bytes."""
     os.sync()  # what others have left to be written is not this one's to wait for
-    with sink(size) as (upstream, end), started(contestant, upstream) as running:
-        with sent(running.port, buffer, times) as start:
+    with receiver as (upstream, end), started(contestant, upstream) as running:
+        with sender(running.port) as start:
             begun, done = start.tells(), end.tells()
         running.end()
         if contestant.records and running.recorded < size:

@@ -11,8 +11,9 @@ import contextlib
 import socket
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 from benchmarks import contestants
 from benchmarks.contestants import Contestant, started
@@ -22,7 +23,17 @@ from benchmarks.report import progress, run_alone
 from benchmarks.traffic import framed
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 
-__all__ = ["TARGETS", "measure"]
+__all__ = ["PING", "PLAIN", "PONG", "TARGETS", "Ends", "measure", "measure_between"]
+
+
+class Ends(NamedTuple):
+    """The two ends of a connection on which there are pings."""
+
+    answer: Callable[[socket.socket, Connection], None]
+    """Accepts a connection, does the handshake, and answers pings."""
+    greet: Callable[[socket.socket], Callable[[], object]]
+    """Does the handshake on a connection; returns what sends a ping and waits for the pong."""
+
 
 WORK = "round trip of a ping"
 WHO = (
@@ -42,37 +53,51 @@ TARGETS = (Target(work=WORK, rival="plain Twisted", ratio=1.25, at_least=False),
 
 def measure(repeats: int = 15, scale: float = 1.0) -> Iterator[Figure | Absent]:
     """Measure it of all contestants; `scale` is how much of the pings."""
+    return measure_between(WORK, dict.fromkeys(WHO, PLAIN), repeats, scale)
+
+
+def measure_between(
+    work: str, ends: Mapping[Contestant, Ends], repeats: int, scale: float
+) -> Iterator[Figure | Absent]:
+    """Measure it of contestants, each of which stands between ends of its own."""
     times: dict[Contestant, list[float]] = {}
     with contextlib.ExitStack() as stack:
-        connections = {}
-        for contestant in WHO:
+        asking = {}
+        for contestant, (answer_pings, hello) in ends.items():
             if contestant.absent is not None:
                 yield contestant.absent
                 continue
-            upstream, _ = stack.enter_context(answering(_answer_pings))
+            upstream, _ = stack.enter_context(answering(answer_pings))
             running = stack.enter_context(started(contestant, upstream))
             connection = stack.enter_context(contextlib.closing(connect(running.port)))
-            greet(connection)
-            connections[contestant], times[contestant] = connection, []
+            asking[contestant], times[contestant] = hello(connection), []
         for number in range(1 + repeats):
-            progress(f"{WORK} {number}/{repeats}")
-            for contestant, connection in connections.items():
-                median = _batch(connection, max(10, round(BATCH * scale)))
+            progress(f"{work} {number}/{repeats}")
+            for contestant, ask in asking.items():
+                median = _batch(ask, max(10, round(BATCH * scale)))
                 if number:  # the first batch is to warm up
                     times[contestant].append(median)
     for contestant, found in times.items():
-        yield figure(WORK, contestant.who, found, "us")
+        yield figure(work, contestant.who, found, "us")
 
 
-def _batch(connection: socket.socket, count: int) -> float:
-    """Send pings one by one and return the median time until the pong, in microseconds."""
+def _batch(ask: Callable[[], object], count: int) -> float:
+    """Ask one by one and return the median time until the answer, in microseconds."""
     found = []
     for _ in range(count):
         start = time.perf_counter()
-        connection.sendall(PING)
-        exactly(connection, len(PONG))
+        ask()
         found.append(time.perf_counter() - start)
     return statistics.median(found) * 1e6
+
+
+def _greet(connection: socket.socket) -> Callable[[], object]:
+    def ask() -> None:
+        connection.sendall(PING)
+        exactly(connection, len(PONG))
+
+    greet(connection)
+    return ask
 
 
 def _answer_pings(listening: socket.socket, _: Connection) -> None:
@@ -82,6 +107,9 @@ def _answer_pings(listening: socket.socket, _: Connection) -> None:
         while True:
             exactly(connection, len(PING))
             connection.sendall(PONG)
+
+
+PLAIN = Ends(_answer_pings, _greet)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,179 @@
+"""Measure what encryption (BIP324, v2) costs: forwarding, and the round trip of a ping.
+
+`python -m benchmarks.encrypted [--repeats N] [--scale X]`. lbcproxy is the same program in both
+transports: it follows the client. With v2 it decrypts each packet of one end and encrypts it for
+the other. The sender has encrypted everything before the time begins, and the sink only counts
+bytes, so that neither is what is measured. In a round trip both ends encrypt and decrypt, as nodes
+do; `direct, v2` shows what they take.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+
+import msgspec
+
+from benchmarks import contestants
+from benchmarks.blocks import NETWORK
+from benchmarks.contestants import Contestant
+from benchmarks.ends import connect, exactly, hand_over, process, sink
+from benchmarks.forward import Run, Work, forward, forward_between
+from benchmarks.measure import US, Absent, Figure, Target, figure
+from benchmarks.report import run_alone
+from benchmarks.round_trip import PING, PLAIN, PONG, Ends, measure_between
+from benchmarks.traffic import HELLO, VERACK, blocks, buffer_of, transactions
+from benchmarks.turns import take_turns
+from lbcproxy.transport.messages import contents_of
+from lbcproxy.transport.packets import OVERHEAD
+from lbcproxy.transport.v2 import V2Transport
+from lbcproxy.wire.envelope import HEADER_SIZE, unpack
+
+__all__ = ["TARGETS", "WORKS", "measure"]
+
+V1 = msgspec.structs.replace(contestants.LBCPROXY, who=f"{US}, v1")
+V2 = msgspec.structs.replace(contestants.LBCPROXY, who=f"{US}, v2")
+DIRECT_V2 = Contestant("direct, v2")
+LONG = "encrypted, 100 kB messages"
+SHORT = "encrypted, 300 B messages"
+PINGS = "encrypted, round trip of a ping"
+WORKS = (
+    Work(LONG, *buffer_of(blocks(10, 100_000)), 400_000_000, "MB/s"),
+    Work(SHORT, *buffer_of(transactions(3_500)), 90_000_000, "messages/s"),
+)
+"""Less than where nothing is encrypted: the sender has all of it in memory."""
+KEY_SIZE = 64
+START_SIZE = 16 + OVERHEAD
+"""The terminator, and a version packet without contents."""
+TARGETS = (
+    Target(work=SHORT, who=V2.who, rival=None, ratio=100_000),
+    Target(work=LONG, who=V2.who, rival=V1.who, ratio=0.5),
+    Target(work=PINGS, who=V2.who, rival=V1.who, ratio=1.5, at_least=False),
+)
+
+
+def measure(repeats: int = 7, scale: float = 1.0) -> Iterator[Figure | Absent]:
+    """Measure all of it; `scale` is how much of the bytes and pings."""
+    for work in WORKS:
+        yield from _measure(work, repeats, scale)
+    ends = {
+        contestants.DIRECT: PLAIN,
+        DIRECT_V2: ENCRYPTED,
+        contestants.TWISTED: PLAIN,
+        V1: PLAIN,
+        V2: ENCRYPTED,
+    }
+    yield from measure_between(PINGS, ends, repeats, scale)
+
+
+def _measure(work: Work, repeats: int, scale: float) -> Iterator[Figure | Absent]:
+    times = work.times(scale)
+    contents = list(_contents_in(work.buffer))
+
+    def do(contestant: Contestant) -> Run:
+        if contestant is V2:
+            return _forward_encrypted(work.buffer, contents, times)
+        return forward(contestant, work.buffer, times)
+
+    turns = take_turns(work.name, (contestants.TWISTED, V1, V2), repeats, do)
+    yield from turns.absent
+    for contestant, found in turns.reached.items():
+        speeds = [work.value(times, run.passed) for run in found]
+        yield figure(work.name, contestant.who, speeds, work.unit)
+    for contestant, found in turns.reached.items():
+        each = [run.cpu / times / len(work.buffer) * 1e9 for run in found]
+        yield figure(f"{work.name}, processor time", contestant.who, each, "s/GB")
+
+
+def _forward_encrypted(buffer: bytes, contents: Sequence[bytes], times: int) -> Run:
+    """Send messages several times in packets. A recording has them as frames, as without v2."""
+    size = times * sum(_packet_size(each) for each in contents)
+    return forward_between(
+        V2,
+        times * len(buffer),
+        sink(size, hello=_answer),
+        lambda port: process(_send, port, contents, times),
+    )
+
+
+def _contents_in(frames: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(frames):
+        end = at + HEADER_SIZE + unpack(frames, at).length
+        yield contents_of(frames[at:end])
+        at = end
+
+
+def _packet_size(contents: bytes) -> int:
+    return OVERHEAD + len(contents)
+
+
+def _send(port: int, contents: Sequence[bytes], times: int, pipe: Connection) -> None:
+    connection = connect(port)
+    packet = _greet(connection).packet
+    packets = b"".join(packet(each) for _ in range(times) for each in contents)
+    hand_over(connection, packets, 1, pipe)
+
+
+# The handshakes. All sizes are known, as nobody sends garbage or decoys.
+
+
+def _greet(connection: socket.socket) -> V2Transport:
+    """Do the handshakes as the one who connected."""
+    transport = V2Transport(NETWORK.magic, initiating=True)
+    connection.sendall(transport.public_key)
+    transport.receive(exactly(connection, KEY_SIZE))
+    connection.sendall(transport.terminator() + transport.packet(b""))
+    transport.receive(exactly(connection, START_SIZE))
+    hello, verack = contents_of(HELLO), contents_of(VERACK)
+    connection.sendall(transport.packet(hello))
+    transport.receive(exactly(connection, _packet_size(hello) + _packet_size(verack)))
+    connection.sendall(transport.packet(verack))
+    return transport
+
+
+def _answer(connection: socket.socket) -> V2Transport:
+    """Do the handshakes as the one who was called, who says nothing before the other."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    transport = V2Transport(NETWORK.magic, initiating=False)
+    transport.receive(exactly(connection, KEY_SIZE))
+    connection.sendall(transport.public_key + transport.terminator() + transport.packet(b""))
+    transport.receive(exactly(connection, START_SIZE))
+    hello, verack = contents_of(HELLO), contents_of(VERACK)
+    transport.receive(exactly(connection, _packet_size(hello)))
+    connection.sendall(transport.packet(hello) + transport.packet(verack))
+    transport.receive(exactly(connection, _packet_size(verack)))
+    return transport
+
+
+# Pings.
+
+
+def _greet_to_ping(connection: socket.socket) -> Callable[[], object]:
+    transport = _greet(connection)
+    ping, size = contents_of(PING), _packet_size(contents_of(PONG))
+
+    def ask() -> None:
+        connection.sendall(transport.packet(ping))
+        [_] = transport.receive(exactly(connection, size))
+
+    return ask
+
+
+def _answer_pings(listening: socket.socket, _: Connection) -> None:
+    connection, _ = listening.accept()
+    transport = _answer(connection)
+    pong, size = contents_of(PONG), _packet_size(contents_of(PING))
+    with contextlib.suppress(RuntimeError):  # the end of the connection is the end
+        while True:
+            [_] = transport.receive(exactly(connection, size))
+            connection.sendall(transport.packet(pong))
+
+
+ENCRYPTED = Ends(_answer_pings, _greet_to_ping)
+
+
+if __name__ == "__main__":
+    run_alone(measure, TARGETS, repeats=7)
