@@ -7,7 +7,7 @@ pipeline, which inspects them first and may hold, change or drop messages.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from lbcproxy.plugins.hooks import Hooks, PluginChain
@@ -59,7 +59,7 @@ class Forwarder(Protocol):
         """Forward bytes, or keep them for a decision."""
 
     def received_packets(
-        self, direction: Direction, frames: Sequence[bytes], contents: Sequence[bytes]
+        self, direction: Direction, frames: Iterable[bytes], contents: Sequence[bytes]
     ) -> None:
         """Forward messages of an encrypted leg, given as frames and as contents of packets."""
 
@@ -100,7 +100,7 @@ class DirectForwarder:
         self._inspector.received(direction, data)
 
     def received_packets(
-        self, direction: Direction, frames: Sequence[bytes], contents: Sequence[bytes]
+        self, direction: Direction, frames: Iterable[bytes], contents: Sequence[bytes]
     ) -> None:
         """Forward packets, then have their frames inspected."""
         self._relay.send_contents(direction, contents)
@@ -164,7 +164,7 @@ class PluginForwarder:
         self._relay.held_changed()
 
     def received_packets(
-        self, direction: Direction, frames: Sequence[bytes], contents: Sequence[bytes]
+        self, direction: Direction, frames: Iterable[bytes], contents: Sequence[bytes]
     ) -> None:
         """Have messages go through the plugins."""
         self.received(direction, b"".join(frames))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -21,13 +22,14 @@ from lbcproxy.transport.events import (
     Unread,
     VersionReceived,
 )
-from lbcproxy.transport.messages import is_usual, parse_contents
+from lbcproxy.transport.messages import frame_of, is_usual, parse_contents
 
 if TYPE_CHECKING:
     from lbcproxy.proxy.encrypted_leg import EncryptedLeg
 
 __all__ = ["PacketOwner", "PacketReceiver", "report_broken"]
 
+_USUAL = PacketForm()
 _NO_TYPE = "a packet without a message type"
 
 
@@ -68,21 +70,16 @@ class PacketReceiver:
         self._owner = owner
         self._inspector = inspector
         self._target = target
-        self._unusual = PacketForm()
+        self._unusual = _USUAL
         """What came before the next message."""
-        self._frames: list[bytes] = []
         self._contents: list[bytes] = []
 
     def handle(self, events: Sequence[TransportEvent]) -> None:
         """Handle what happened on the leg, in order."""
-        plain = PacketForm()
         for event in events:
             if isinstance(event, PacketReceived):
                 contents = event.contents
-                if self._unusual == plain and is_usual(contents):
-                    message = parse_contents(contents)
-                    assert message is not None
-                    self._frames.append(message.frame(self._magic))
+                if self._unusual == _USUAL and is_usual(contents):
                     self._contents.append(contents)
                 else:
                     self._forward_all()
@@ -93,10 +90,13 @@ class PacketReceiver:
         self._forward_all()
 
     def _forward_all(self) -> None:
-        """Forward the usual messages that have been collected."""
-        if self._frames:
-            frames, self._frames = self._frames, []
+        """Forward the usual messages that have been collected.
+
+        Their frames are made when they are taken, so that no node waits for that.
+        """
+        if self._contents:
             contents, self._contents = self._contents, []
+            frames = map(partial(frame_of, self._magic), contents)
             self._owner.forwarder.received_packets(self._direction, frames, contents)
 
     def _forward_unusual(self, contents: bytes) -> None:
@@ -110,7 +110,7 @@ class PacketReceiver:
             return
         is_long = message.short_id is None and not is_usual(contents)
         form = msgspec.structs.replace(self._unusual, is_long=is_long)
-        self._unusual = PacketForm()
+        self._unusual = _USUAL
         frame = message.frame(self._magic)
         self._offer(self._inspector.read_packet(self._direction, frame, form, contents))
 

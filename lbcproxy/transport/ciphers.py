@@ -27,6 +27,8 @@ __all__ = [
 REKEY_INTERVAL = 224
 _KEY_SIZE = 32
 _STREAM_SIZE = REKEY_INTERVAL * LENGTH_SIZE
+_COUNTS = tuple(used.to_bytes(4, "little") for used in range(REKEY_INTERVAL))
+"""How a nonce begins; the number of the period follows."""
 
 
 class LengthCipher:
@@ -76,23 +78,24 @@ class PacketCipher:
 
     def encrypt(self, plain: bytes, associated: bytes | None) -> bytes:
         """Return the encrypted packet and its tag."""
-        encrypted = self._cipher.encrypt(self._nonce(), plain, associated)
-        self._count()
+        used = self._used
+        encrypted = self._cipher.encrypt(_COUNTS[used] + self._period, plain, associated)
+        self._used = used + 1
+        if self._used == REKEY_INTERVAL:
+            self._begin_period()
         return encrypted
 
     def decrypt(self, encrypted: bytes | memoryview, associated: bytes | None) -> bytes:
         """Return a packet; raises InvalidTag if it is not what the other side sent."""
-        plain = self._cipher.decrypt(self._nonce(), encrypted, associated)
-        self._count()
+        used = self._used
+        plain = self._cipher.decrypt(_COUNTS[used] + self._period, encrypted, associated)
+        self._used = used + 1
+        if self._used == REKEY_INTERVAL:
+            self._begin_period()
         return plain
 
-    def _nonce(self) -> bytes:
-        return self._used.to_bytes(4, "little") + self._period
-
-    def _count(self) -> None:
-        self._used += 1
-        if self._used == REKEY_INTERVAL:
-            key = self._cipher.encrypt(b"\xff" * 4 + self._period, bytes(_KEY_SIZE), None)
-            self._cipher = ChaCha20Poly1305(key[:_KEY_SIZE])
-            self._period = (int.from_bytes(self._period, "little") + 1).to_bytes(8, "little")
-            self._used = 0
+    def _begin_period(self) -> None:
+        key = self._cipher.encrypt(b"\xff" * 4 + self._period, bytes(_KEY_SIZE), None)
+        self._cipher = ChaCha20Poly1305(key[:_KEY_SIZE])
+        self._period = (int.from_bytes(self._period, "little") + 1).to_bytes(8, "little")
+        self._used = 0

@@ -15,6 +15,7 @@ __all__ = [
     "SHORT_IDS",
     "V2Message",
     "contents_of",
+    "frame_of",
     "is_unknown_type",
     "is_usual",
     "parse_contents",
@@ -41,7 +42,8 @@ _IDS = {command: number for number, command in SHORT_IDS.items()}
 _UNKNOWN = "v2-id-"
 """An unknown short type is shown as a command with this name and the number."""
 _LONG_SIZE = 13
-_SHORT_TYPES = frozenset(bytes((number,)) for number in SHORT_IDS)
+_COMMANDS = {bytes((number,)): command.encode() for number, command in SHORT_IDS.items()}
+"""The commands by their type."""
 
 
 class V2Message(NamedTuple):
@@ -84,11 +86,18 @@ def is_unknown_type(command: str) -> bool:
 def is_usual(contents: bytes) -> bool:
     """Whether the v1 frame of contents determines them: a known short type, or none exists."""
     if not contents or contents[0]:
-        return contents[:1] in _SHORT_TYPES
+        return contents[:1] in _COMMANDS
     if len(contents) < _LONG_SIZE:
         return False
     command = contents[1:_LONG_SIZE].rstrip(b"\0").decode("latin-1")
     return command not in _IDS and not is_unknown_type(command)
+
+
+def frame_of(magic: bytes, contents: bytes) -> bytes:
+    """Return the v1 frame of contents that are usual; see `is_usual`."""
+    if command := _COMMANDS.get(contents[:1]):
+        return raw_frame(magic, command, contents[1:])
+    return raw_frame(magic, contents[1:_LONG_SIZE], contents[_LONG_SIZE:])
 
 
 def contents_of(raw_frame: bytes, *, short: bool = True) -> bytes:
