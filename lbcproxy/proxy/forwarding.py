@@ -102,9 +102,9 @@ class DirectForwarder:
     def received_packets(
         self, direction: Direction, frames: Iterable[bytes], contents: Sequence[bytes]
     ) -> None:
-        """Forward packets, then have their frames inspected."""
+        """Forward packets, then have their frames made and inspected."""
         self._relay.send_contents(direction, contents)
-        self._inspector.received(direction, b"".join(frames))
+        self._inspector.received_frames(direction, frames, sum(map(len, contents)))
 
     def offer(self, direction: Direction, deliveries: Sequence[Delivery]) -> None:
         """Forward deliveries, then have them reported."""

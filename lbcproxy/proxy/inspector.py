@@ -6,7 +6,7 @@ core fails, bytes are recorded unread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import msgspec
@@ -139,7 +139,11 @@ class Inspector:
 
     def received(self, direction: Direction, data: bytes) -> None:
         """Have bytes inspected, and notify what they complete."""
-        self._deferred.add(partial(self._receive, direction, data, self._now()), len(data))
+        self.received_frames(direction, (data,), len(data))
+
+    def received_frames(self, direction: Direction, frames: Iterable[bytes], size: int) -> None:
+        """Do the same with frames of about so many bytes, which are not made before."""
+        self._deferred.add(partial(self._receive, direction, frames, size, self._now()), size)
 
     def read_packet(
         self, direction: Direction, frame: bytes, form: PacketForm, contents: bytes
@@ -168,7 +172,8 @@ class Inspector:
         """Notify bytes that are not read and not forwarded."""
         self._deferred.run_all()
         now = self._now()
-        self._inspect(direction, partial(self._session.junk, direction, raw, why, now), now, raw)
+        read = partial(self._session.junk, direction, raw, why, now)
+        self._inspect(direction, read, now, len(raw))
 
     def pass_unread(self, why: str) -> None:
         """Read nothing from now on, and notify that both legs are opaque."""
@@ -269,8 +274,13 @@ class Inspector:
         now = self._now()
         self._inspect(direction, partial(self._reader.end, direction, now), now)
 
-    def _receive(self, direction: Direction, data: bytes, now: int) -> None:
-        self._inspect(direction, partial(self._reader.receive, direction, data, now), now, data)
+    def _receive(
+        self, direction: Direction, frames: Iterable[bytes], size: int, now: int
+    ) -> None:
+        def read() -> list[Delivery]:
+            return self._reader.receive(direction, b"".join(frames), now)
+
+        self._inspect(direction, read, now, size)
         try:
             self._inspected()
         except Exception:
@@ -281,7 +291,7 @@ class Inspector:
         direction: Direction,
         read: Callable[[], list[Delivery]],
         now: int,
-        data: bytes = b"",
+        size: int = 0,
     ) -> None:
         observers = self._observers if self._notified is None else self._notified
         if self._info is None or not observers:
@@ -290,7 +300,7 @@ class Inspector:
             deliveries = read()
         except Exception:  # salvaging needs memory as well
             self._log("session {number}: bytes are neither read nor recorded; traffic goes on")
-            self.lost(len(data))
+            self.lost(size)
             return
         if self._session.defect is not self._defect:
             self._defect = self._session.defect

@@ -114,7 +114,10 @@ class LegTransports:
             self._hear_upstream()
         leg = self._legs.get(direction)
         if leg is not None:
+            was_settled, buffered = self._is_settled, leg.buffered
             self._handle(direction, leg.receive(data))
+            if was_settled and leg.buffered == buffered:
+                return  # nothing else is held that changes here
         elif self._is_settled:
             self._received_plain(direction, data)
         else:
