@@ -103,7 +103,7 @@ class EncryptedLeg:
     def send(self, contents: Sequence[bytes]) -> None:
         """Send a packet for each of these contents."""
         if self._is_open:
-            self._write(b"".join(map(self._transport.packet, contents)))
+            self._write(self._transport.packets(contents))
         else:
             for each in contents:
                 self._wait(each)

@@ -208,9 +208,7 @@ class LegTransports:
     def _new_leg(self, direction: Direction) -> EncryptedLeg:
         from lbcproxy.proxy.encrypted_leg import EncryptedLeg  # it needs libraries for encryption
 
-        def write(data: bytes) -> None:
-            self._wires.write(direction.other, data)
-
+        write = partial(self._wires.write, direction.other)
         fault = self._wires.pipes.of_handshake("upstream" if direction is DOWN else "downstream")
         if fault is None:
             return EncryptedLeg(self._magic, initiating=direction is DOWN, write=write)
@@ -328,6 +326,9 @@ class LegTransports:
     # Packets.
 
     def _handle(self, direction: Direction, events: Sequence[TransportEvent]) -> None:
+        if self._is_settled:
+            self._receivers[direction].handle(events)
+            return
         for number, event in enumerate(events):
             if self._is_settled:
                 self._receivers[direction].handle(events[number:])

@@ -67,6 +67,7 @@ class PacketReceiver:
     ) -> None:
         self._direction = direction
         self._magic = magic
+        self._frame_of = partial(frame_of, magic)
         self._owner = owner
         self._inspector = inspector
         self._target = target
@@ -96,7 +97,7 @@ class PacketReceiver:
         """
         if self._contents:
             contents, self._contents = self._contents, []
-            frames = map(partial(frame_of, self._magic), contents)
+            frames = map(self._frame_of, contents)
             self._owner.forwarder.received_packets(self._direction, frames, contents)
 
     def _forward_unusual(self, contents: bytes) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 __all__ = [
     "BreakCause",
@@ -29,38 +31,38 @@ class BreakCause(enum.Enum):
     NO_LIBRARY = "not installed"
 
 
-class KeysAgreed(NamedTuple):
+class KeysAgreed(msgspec.Struct, frozen=True, gc=False):
     """The other side's public key has come: packets can be sent after a terminator."""
 
     session_id: bytes
 
 
-class GarbageReceived(NamedTuple):
+class GarbageReceived(msgspec.Struct, frozen=True, gc=False):
     """The garbage of the other side has ended."""
 
     size: int
 
 
-class VersionReceived(NamedTuple):
+class VersionReceived(msgspec.Struct, frozen=True, gc=False):
     """The version packet has come: the handshake is done. Its contents have no meaning yet."""
 
     contents: bytes
 
 
-class PacketReceived(NamedTuple):
+class PacketReceived(msgspec.Struct, frozen=True, gc=False):
     """A packet with a message."""
 
     contents: bytes
 
 
-class DecoyReceived(NamedTuple):
+class DecoyReceived(msgspec.Struct, frozen=True, gc=False):
     """A packet that is to be ignored."""
 
     size: int
     """Bytes of its contents."""
 
 
-class Broken(NamedTuple):
+class Broken(msgspec.Struct, frozen=True, gc=False):
     """The other side's bytes cannot be read any further; both nodes would end the connection."""
 
     cause: BreakCause
@@ -69,7 +71,7 @@ class Broken(NamedTuple):
     """The bytes that were not read, as they came."""
 
 
-class Unread(NamedTuple):
+class Unread(msgspec.Struct, frozen=True, gc=False):
     """Bytes after `Broken`."""
 
     data: bytes

@@ -89,6 +89,7 @@ class PacketReader:
         self._contents_size: int | None = None
         self._is_version_due = True
         self._associated: bytes | None = None
+        self._problem: tuple[BreakCause, str] | None = None
 
     @property
     def buffered(self) -> int:
@@ -97,8 +98,6 @@ class PacketReader:
 
     def receive(self, data: bytes) -> list[TransportEvent]:
         """Accept bytes, in any portions, and return what they complete."""
-        if self._stage is _Expected.BROKEN:
-            return [Unread(data)] if data else []
         events: list[TransportEvent] = []
         if self._stage is _Expected.GARBAGE:
             self._buffer += data
@@ -106,6 +105,8 @@ class PacketReader:
             data = b""
         if self._stage is _Expected.PACKETS:
             self._receive_packets(data, events)
+        elif self._stage is _Expected.BROKEN and data:
+            events.append(Unread(data))
         return events
 
     def close(self) -> list[TransportEvent]:
@@ -145,12 +146,12 @@ class PacketReader:
                 return
             data = b"".join((self._buffer, data))
             self._buffer.clear()
-        read, problem = self._open_all(data, events)
+        read = self._open_all(data, events)
+        self._read += read
         if read < len(data):
             self._buffer += memoryview(data)[read:]
-        self._read += read
-        if problem is not None:
-            events.append(self._break(*problem))
+        if self._problem is not None:
+            events.append(self._break(*self._problem))
 
     @property
     def _due(self) -> int:
@@ -158,42 +159,39 @@ class PacketReader:
         size = self._contents_size
         return LENGTH_SIZE if size is None else OVERHEAD + size
 
-    def _open_all(
-        self, data: bytes, events: list[TransportEvent]
-    ) -> tuple[int, tuple[BreakCause, str] | None]:
-        """Open packets; return how many bytes they have, and what is wrong after them, if it is."""
-        at = 0
+    def _open_all(self, data: bytes, events: list[TransportEvent]) -> int:
+        """Open packets; return how many bytes they have."""
+        at, size = 0, self._contents_size
         while True:
-            size = self._contents_size
             if size is None:
-                if len(data) - at < LENGTH_SIZE:
-                    return at, None
-                encrypted = int.from_bytes(data[at : at + LENGTH_SIZE], "little")
-                size = self._contents_size = self._lengths.apply(encrypted)
+                if at + LENGTH_SIZE > len(data):
+                    break
+                encrypted = data[at] | data[at + 1] << 8 | data[at + 2] << 16
+                size = self._lengths.apply(encrypted)
                 if size > self._max_contents:
                     limit = f"at most {self._max_contents:,} are accepted"
                     detail = f"{self._place(at)} claims {size:,} bytes; {limit}"
-                    return at, (BreakCause.TOO_LONG, detail)
+                    self._problem = BreakCause.TOO_LONG, detail
+                    break
             end = at + OVERHEAD + size
             if end > len(data):
-                return at, None
+                break
             # The library is faster with bytes than with a view, by more than a short copy takes.
             source = data if size < _LONG else memoryview(data)
-            event = self._open(source[at + LENGTH_SIZE : end])
-            if event is None:
-                return at, (BreakCause.BAD_TAG, f"{self._place(at)} has a wrong tag")
-            events.append(event)
-            self._contents_size = None
+            try:
+                plain = self._packets.decrypt(source[at + LENGTH_SIZE : end], self._associated)
+            except InvalidTag:
+                self._problem = BreakCause.BAD_TAG, f"{self._place(at)} has a wrong tag"
+                break
+            events.append(self._event(plain))
             self._number += 1
-            at = end
+            at, size = end, None
+        self._contents_size = size
+        return at
 
-    def _open(self, encrypted: bytes | memoryview) -> TransportEvent | None:
-        """Return what a packet holds; None if its tag is wrong."""
-        associated, self._associated = self._associated, None
-        try:
-            plain = self._packets.decrypt(encrypted, associated)
-        except InvalidTag:
-            return None
+    def _event(self, plain: bytes) -> TransportEvent:
+        """Return what a packet holds."""
+        self._associated = None
         if plain[0] & _DECOY:
             return DecoyReceived(len(plain) - PACKET_HEADER_SIZE)
         if not self._is_version_due:

@@ -10,6 +10,8 @@ other.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lbcproxy.transport.curve import PUBLIC_KEY_SIZE, EphemeralKey
 from lbcproxy.transport.events import BreakCause, Broken, KeysAgreed, TransportEvent
 from lbcproxy.transport.key_log import LoggedSecret
@@ -97,6 +99,12 @@ class V2Transport:
         if self._writer is None:
             raise ValueError("a packet comes after the terminator")
         return self._writer.packet(contents, decoy=decoy)
+
+    def packets(self, contents: Iterable[bytes]) -> bytes:
+        """Return a packet for each of these contents; raises ValueError like `packet`."""
+        if self._writer is None:
+            raise ValueError("a packet comes after the terminator")
+        return b"".join(map(self._writer.packet, contents))
 
     # Receiving
 
