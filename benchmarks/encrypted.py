@@ -27,7 +27,7 @@ from benchmarks.round_trip import PING, PLAIN, PONG, Ends, measure_between
 from benchmarks.traffic import HELLO, VERACK, blocks, buffer_of, transactions
 from benchmarks.turns import take_turns
 from lbcproxy.transport.messages import contents_of
-from lbcproxy.transport.packets import OVERHEAD
+from lbcproxy.transport.sizes import OVERHEAD
 from lbcproxy.transport.v2 import V2Transport
 from lbcproxy.wire.envelope import HEADER_SIZE, unpack
 

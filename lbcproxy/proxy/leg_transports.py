@@ -83,6 +83,8 @@ class LegTransports:
         self.outgoing = Outgoing(wires)
         """What the nodes are sent."""
         self._waiting = {direction: Waiting() for direction in Direction}
+        self._buffered = {UP: 0, DOWN: 0}
+        """Bytes that waited in each leg when it had last been read."""
         self._start = b""
         self._is_joined = self._is_settled = False
         self.is_answered = False
@@ -114,9 +116,10 @@ class LegTransports:
             self._hear_upstream()
         leg = self._legs.get(direction)
         if leg is not None:
-            was_settled, buffered = self._is_settled, leg.buffered
+            was_settled, before = self._is_settled, self._buffered[direction]
             self._handle(direction, leg.receive(data))
-            if was_settled and leg.buffered == buffered:
+            self._buffered[direction] = leg.buffered
+            if was_settled and self._buffered[direction] == before:
                 return  # nothing else is held that changes here
         elif self._is_settled:
             self._received_plain(direction, data)

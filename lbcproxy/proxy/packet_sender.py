@@ -33,6 +33,8 @@ class PacketSender:
         self, leg: EncryptedLeg, magic: bytes, not_expressible: Callable[[str], object]
     ) -> None:
         self._leg = leg
+        self.send_contents = leg.send
+        """Send a packet for each of some contents."""
         self._magic = magic
         self._complain = not_expressible
         self._has_ended = False
@@ -47,10 +49,6 @@ class PacketSender:
     def end(self) -> None:
         """Expect nothing more, so that what was cut off does not end the session once more."""
         self._has_ended = True
-
-    def send_contents(self, contents: Sequence[bytes]) -> None:
-        """Send a packet for each of these contents."""
-        self._leg.send(contents)
 
     def send_frames(self, frames: bytes) -> None:
         """Send whole frames, one after another."""
