@@ -183,21 +183,25 @@ class PacketReader:
             except InvalidTag:
                 self._problem = BreakCause.BAD_TAG, f"{self._place(at)} has a wrong tag"
                 break
-            events.append(self._event(plain))
+            if plain[0] or self._is_version_due:
+                events.append(self._other_event(plain))
+            else:
+                events.append(PacketReceived(plain[PACKET_HEADER_SIZE:]))
             self._number += 1
             at, size = end, None
         self._contents_size = size
         return at
 
-    def _event(self, plain: bytes) -> TransportEvent:
-        """Return what a packet holds."""
+    def _other_event(self, plain: bytes) -> TransportEvent:
+        """Return what a packet holds that may not be a message. The first packet never is."""
         self._associated = None
         if plain[0] & _DECOY:
             return DecoyReceived(len(plain) - PACKET_HEADER_SIZE)
+        contents = plain[PACKET_HEADER_SIZE:]
         if not self._is_version_due:
-            return PacketReceived(plain[PACKET_HEADER_SIZE:])
+            return PacketReceived(contents)
         self._is_version_due = False
-        return VersionReceived(plain[PACKET_HEADER_SIZE:])
+        return VersionReceived(contents)
 
     def _place(self, at: int) -> str:
         return f"packet {self._number + 1:,}, at byte {self._read + at:,} of the stream,"
