@@ -13,6 +13,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -26,10 +27,13 @@ from benchmarks.report import run_alone
 from benchmarks.round_trip import PING, PLAIN, PONG, Ends, measure_between
 from benchmarks.traffic import HELLO, VERACK, blocks, buffer_of, transactions
 from benchmarks.turns import take_turns
+from lbcproxy.transport.curve import MissingLibrary
 from lbcproxy.transport.messages import contents_of
 from lbcproxy.transport.sizes import OVERHEAD
-from lbcproxy.transport.v2 import V2Transport
 from lbcproxy.wire.envelope import HEADER_SIZE, unpack
+
+if TYPE_CHECKING:
+    from lbcproxy.transport.v2 import V2Transport
 
 __all__ = ["TARGETS", "WORKS", "measure"]
 
@@ -56,6 +60,11 @@ TARGETS = (
 
 def measure(repeats: int = 7, scale: float = 1.0) -> Iterator[Figure | Absent]:
     """Measure all of it; `scale` is how much of the bytes and pings."""
+    try:
+        _new_transport(initiating=True)
+    except MissingLibrary as error:
+        yield Absent(V2.who, str(error))
+        return
     for work in WORKS:
         yield from _measure(work, repeats, scale)
     ends = {
@@ -122,7 +131,7 @@ def _send(port: int, contents: Sequence[bytes], times: int, pipe: Connection) ->
 
 def _greet(connection: socket.socket) -> V2Transport:
     """Do the handshakes as the one who connected."""
-    transport = V2Transport(NETWORK.magic, initiating=True)
+    transport = _new_transport(initiating=True)
     connection.sendall(transport.public_key)
     transport.receive(exactly(connection, KEY_SIZE))
     connection.sendall(transport.terminator() + transport.packet(b""))
@@ -137,7 +146,7 @@ def _greet(connection: socket.socket) -> V2Transport:
 def _answer(connection: socket.socket) -> V2Transport:
     """Do the handshakes as the one who was called, who says nothing before the other."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    transport = V2Transport(NETWORK.magic, initiating=False)
+    transport = _new_transport(initiating=False)
     transport.receive(exactly(connection, KEY_SIZE))
     connection.sendall(transport.public_key + transport.terminator() + transport.packet(b""))
     transport.receive(exactly(connection, START_SIZE))
@@ -146,6 +155,12 @@ def _answer(connection: socket.socket) -> V2Transport:
     connection.sendall(transport.packet(hello) + transport.packet(verack))
     transport.receive(exactly(connection, _packet_size(verack)))
     return transport
+
+
+def _new_transport(*, initiating: bool) -> V2Transport:
+    from lbcproxy.transport.v2 import V2Transport  # it needs the libraries for encryption
+
+    return V2Transport(NETWORK.magic, initiating=initiating)
 
 
 # Pings.

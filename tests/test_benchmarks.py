@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from benchmarks import contestants, forward, plots, readers, round_trip, start
+from benchmarks import contestants, encrypted, forward, plots, readers, round_trip, start
 from benchmarks.blocks import NETWORK
 from benchmarks.contestants import Contestant
 from benchmarks.ends import many_sent, sink
@@ -13,6 +13,7 @@ from benchmarks.measure import Absent, Figure, Target
 from benchmarks.report import held, markdown, plain, tables
 from benchmarks.traffic import HELLO, VERACK, blocks, buffer_of, filler, transactions
 from lbcproxy.session import Direction, Session
+from lbcproxy.transport.curve import MissingLibrary
 from tests.tools import absent
 
 pytestmark = pytest.mark.slow
@@ -51,6 +52,25 @@ def test_forwarding_is_measured(monkeypatch):
     assert missing == ["nobody", "broken", "broken"]
     names = {who.who for who in OURS}
     assert {who for work, who in figures(found) if work == forward.WORKS[0].name} == names
+
+
+def test_what_encryption_costs_is_measured(monkeypatch):
+    """Each target has its figures, and the recording holds the frames of all packets."""
+    pytest.importorskip("coincurve", reason="install lbcproxy with its extra bip324")
+    found = list(encrypted.measure(1, TINY))
+    assert [each.why for each in found if isinstance(each, Absent)] == []
+    assert all(each.reached for each in held(found, encrypted.TARGETS))
+
+
+def test_without_the_libraries_encryption_is_absent(monkeypatch):
+    """The other benchmarks go on."""
+
+    def missing(**_):
+        raise MissingLibrary("coincurve")
+
+    monkeypatch.setattr(encrypted, "_new_transport", missing)
+    [left_out] = encrypted.measure(1, TINY)
+    assert left_out.who == "lbcproxy, v2"
 
 
 def test_a_recording_that_is_not_complete_is_an_error():

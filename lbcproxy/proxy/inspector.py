@@ -274,9 +274,7 @@ class Inspector:
         now = self._now()
         self._inspect(direction, partial(self._reader.end, direction, now), now)
 
-    def _receive(
-        self, direction: Direction, frames: Iterable[bytes], size: int, now: int
-    ) -> None:
+    def _receive(self, direction: Direction, frames: Iterable[bytes], size: int, now: int) -> None:
         def read() -> list[Delivery]:
             return self._reader.receive(direction, b"".join(frames), now)
 

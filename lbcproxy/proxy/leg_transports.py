@@ -329,19 +329,20 @@ class LegTransports:
     # Packets.
 
     def _handle(self, direction: Direction, events: Sequence[TransportEvent]) -> None:
-        if self._is_settled:
-            self._receivers[direction].handle(events)
-            return
-        for number, event in enumerate(events):
-            if self._is_settled:
-                self._receivers[direction].handle(events[number:])
-                return
-            if isinstance(event, KeysAgreed):
-                self._agreed(direction, event)
-            elif isinstance(event, Broken):
-                report_broken(self._host, self._inspector, direction, event)
-            else:
-                self._wait(direction, event)
+        early = 0
+        while not self._is_settled and early < len(events):
+            self._handle_early(direction, events[early])
+            early += 1
+        if early < len(events):
+            self._receivers[direction].handle(events[early:])
+
+    def _handle_early(self, direction: Direction, event: TransportEvent) -> None:
+        if isinstance(event, KeysAgreed):
+            self._agreed(direction, event)
+        elif isinstance(event, Broken):
+            report_broken(self._host, self._inspector, direction, event)
+        else:
+            self._wait(direction, event)
 
     def _received_plain(self, direction: Direction, data: bytes) -> None:
         """Forward bytes of a leg that is not encrypted."""

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcproxy.plugins.loader import PluginFile, PluginSpec
-from lbcproxy.proxy import Plugins
+from lbcproxy.proxy import Plugins, packet_receiver
 from lbcproxy.session import EndCause, LegTransport
 from lbcproxy.transport.events import DecoyReceived, KeysAgreed, PacketReceived, VersionReceived
 from lbcproxy.transport.kind import Transport
+from lbcproxy.transport.messages import frame_of
 from lbcproxy.wire.envelope import frame
 from tests.proxy.encrypted import (
     DOWN,
@@ -38,6 +39,21 @@ def test_messages_pass_in_both_directions():
     assert scene.a.contents() == [ping(3)]
     assert scene.observer.passed_bytes(UP) == ping_frame(1) + ping_frame(2)
     assert scene.observer.passed_bytes(DOWN) == ping_frame(3)
+
+
+def test_a_message_is_sent_on_before_its_frame_is_made(monkeypatch: pytest.MonkeyPatch):
+    """No node waits for what only a recording needs."""
+    order = []
+
+    def note(magic: bytes, contents: bytes) -> bytes:
+        order.append("frame")
+        return frame_of(magic, contents)
+
+    monkeypatch.setattr(packet_receiver, "frame_of", note)
+    scene = EncryptedScene().shake_hands()
+    monkeypatch.setattr(scene.upstream, "write", lambda _: order.append("sent"))
+    scene.a.send_packets(ping(1), ping(2))
+    assert order == ["sent", "frame", "frame"]
 
 
 def test_neither_wire_has_the_magic():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcproxy.transport.messages import SHORT_IDS, contents_of, parse_contents
+from lbcproxy.transport.messages import SHORT_IDS, contents_of, frame_of, parse_contents
 from lbcproxy.wire.envelope import frame
 
 MAGIC = b"\xfa\xe4\xaa\xf1"
@@ -31,12 +31,14 @@ def test_both_forms_are_the_same_message(number: int):
         assert parsed.frame(MAGIC) == message
         assert contents_of(message, short=is_short) == contents
     assert parse_contents(long).short_id is None
+    assert frame_of(MAGIC, short) == message
 
 
 def test_commands_without_a_short_type():
     """Are long, even if a short one is asked for."""
     message = frame(MAGIC, "version", b"x")
     assert contents_of(message) == b"\0version\0\0\0\0\0x"
+    assert frame_of(MAGIC, contents_of(message)) == message
 
 
 @pytest.mark.parametrize("number", [29, 255])

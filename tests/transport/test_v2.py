@@ -210,8 +210,9 @@ def test_what_comes_too_early_is_refused():
     with pytest.raises(ValueError, match="public key"):
         initiator.terminator()
     initiator.receive(responder.public_key)
-    with pytest.raises(ValueError, match="after the terminator"):
-        initiator.packet(b"")
+    for early in (lambda: initiator.packet(b""), lambda: initiator.packets([])):
+        with pytest.raises(ValueError, match="after the terminator"):
+            early()
     initiator.terminator()
     for wrong in (initiator.terminator, lambda: initiator.garbage(b"x")):
         with pytest.raises(ValueError, match=r"garbage|terminator"):
@@ -228,6 +229,19 @@ def test_decoys_only():
         assert receiver.receive(decoy) == [DecoyReceived(number)]
         assert receiver.buffered == 0
     assert receiver.receive(sender.packet(b"future")) == [VersionReceived(b"future")]
+
+
+@pytest.mark.parametrize("size", [4_095, 4_096, 70_000])
+@pytest.mark.parametrize("portion", [3, 4_000, 100_000])
+def test_long_packets_come_in_portions(size: int, portion: int):
+    """Nothing is lost between them, nor after the last one."""
+    sender, receiver = opened()
+    contents = [bytes((number,)) * size for number in range(1, 4)]
+    stream = sender.packets(contents)
+    sizes = [portion] * (len(stream) // portion)
+    events = in_portions(receiver, stream, sizes)
+    assert events == [PacketReceived(each) for each in contents]
+    assert receiver.buffered == 0
 
 
 def test_sizes_on_the_wire():
