@@ -116,11 +116,11 @@ class LegTransports:
             self._hear_upstream()
         leg = self._legs.get(direction)
         if leg is not None:
-            was_settled, before = self._is_settled, self._buffered[direction]
+            is_usual, before = self._is_settled and leg.is_finished, self._buffered[direction]
             self._handle(direction, leg.receive(data))
             self._buffered[direction] = leg.buffered
-            if was_settled and self._buffered[direction] == before:
-                return  # nothing else is held that changes here
+            if is_usual and self._buffered[direction] == before:
+                return  # after the handshake nothing else that is held changes here
         elif self._is_settled:
             self._received_plain(direction, data)
         else:

@@ -208,7 +208,8 @@ def test_a_flood_of_long_decoys_is_passed_on_as_fast_as_it_is_read(who: str):
 
 def test_decoys_before_the_other_leg_has_its_keys_are_bounded():
     """The client is not read any further, until the upstream has answered."""
-    attack = Attack("client")
+    budget = Budget(1 << 20)
+    attack = Attack("client", budget=budget)
     node = attack.hostile
     node.begin()
     node.events()
@@ -222,13 +223,14 @@ def test_decoys_before_the_other_leg_has_its_keys_are_bounded():
         node.send((terminator + decoys)[at : at + 4_000])
     assert not node.socket.reading
     assert attack.scene.relay.held <= 262_144 + 4_000 * 100 // OVERHEAD + 4_000
+    assert budget.held == attack.scene.relay.held
     attack.victim.events()
     attack.victim.begin()
     attack.scene.settle()
     assert node.socket.reading
     passed = [each for each in attack.victim.events() if isinstance(each, DecoyReceived)]
     assert len(passed) == 20_000
-    assert attack.scene.relay.held == 0
+    assert budget.held == attack.scene.relay.held == 0
 
 
 @pytest.mark.parametrize("sent", [0, 16, 63, 64])
