@@ -45,7 +45,8 @@ class DeliveredEvents:
                 assert connection.number is not None
                 assert connection.session is not None
                 session = self._sessions[connection.number]
-                yield from session.begin(connection, passed.time_ns)
+                if session.info is None or connection.transport is not None:
+                    yield from session.begin(connection, passed.time_ns)
                 if connection.network is None:
                     self._stats.assume(connection.session.network)
             comments = connection.take_comments(passed.direction)

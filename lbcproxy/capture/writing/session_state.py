@@ -98,7 +98,10 @@ class SessionState:
 
 def last_with_bytes(deliveries: Sequence[Delivery]) -> Delivery | None:
     """Return the last delivery that is not a decoy, which is no part of a message."""
-    return next((each for each in reversed(deliveries) if each.raw or each.entries), None)
+    for each in reversed(deliveries):  # usually the first is the one
+        if each.raw or each.entries:
+            return each
+    return None
 
 
 def from_next_message(deliveries: Sequence[Delivery]) -> Sequence[Delivery] | None:
