@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -35,9 +36,27 @@ def test_a_dump_is_decrypted(lbcproxy, captures, tmp_path, dumped):
     done = lbcproxy("decrypt", path, "--keys", keys, "-w", plain)
     assert (done.code, done.err) == (0, "")
     assert done.out == f"Wrote 400 messages of 1 sessions to {plain}.\n"
-    wanted = lbcproxy("show", captures / SYNC, "-q").out.splitlines()
-    assert sorted(lbcproxy("show", plain, "-q").out.splitlines()) == sorted(wanted)
+    wanted = lbcproxy("show", captures / SYNC).lines
+    shown = [line.partition("  v2")[0] for line in lbcproxy("show", plain).lines]
+    assert len(shown) == 400
+    assert sorted(shown) == sorted(wanted)
     assert "errors    none" in lbcproxy("info", plain).out
+
+
+def test_what_is_decrypted_says_how_it_came(lbcproxy, tmp_path, dumped):
+    """In the capture, and at once: v2, the session id, decoys and long types."""
+    path, keys = dumped
+    plain = tmp_path / "plain.pcapng"
+    lbcproxy("decrypt", path, "--keys", keys, "-w", plain)
+    at_once = lbcproxy("show", path, "--keys", keys).lines
+    assert lbcproxy("show", plain).lines == at_once
+    assert "  v2: long type, 1 decoys before it" in "\n".join(at_once)
+    assert all("  v2: " in line for line in at_once)
+    [shown] = map(json.loads, lbcproxy("info", "-T", "json", plain).lines)
+    [session] = shown["sessions"]
+    assert session["transports"]["client"] == session["transports"]["upstream"]
+    assert len(session["transports"]["client"]["session_id"]) == 64
+    assert len(lbcproxy("show", path, "--keys", keys, "transport == 'v2'").lines) == 400
 
 
 def test_show_decrypts(lbcproxy, dumped):
