@@ -5,7 +5,9 @@ import pytest
 from lbcproxy import networks
 from lbcproxy.plugin import Close, Delay, Drop, Inject, Raw, Replace
 from lbcproxy.plugins.outcome import Outcome
-from lbcproxy.session import Delivery, Direction, End, EndCause, Entry, Message
+from lbcproxy.plugins.packet_verdicts import DamagePacket, InjectDecoys, NoEffect
+from lbcproxy.session import Damaged, Decoy, Delivery, Direction, End, EndCause, Entry, Message
+from lbcproxy.transport.damage import WrongTag
 from lbcproxy.wire.codec import Codec
 from lbcproxy.wire.messages.keepalive import Ping
 
@@ -90,6 +92,42 @@ def test_delays_add_up():
     outcome.apply("Q", [Delay(4)], PING)
     assert (outcome.verdict, outcome.delay) == ("delay", 7.5)
     assert outcome.trail == ["P: delay 1.5 s", "P: delay 2 s: b", "Q: delay 4 s"]
+
+
+def test_decoys_are_sent_before_the_message():
+    """They count as injected, though nobody reads them."""
+    outcome = Tried(InjectDecoys(Decoy(2_000), Decoy(2_000)))
+    assert (outcome.verdict, outcome.trail) == ("pass", ["P: inject 2 decoys of 2,000 B"])
+    assert (outcome.injected, outcome.injected_bytes) == (2, 4_000)
+    assert outcome.checked == [(UP, 4_000, 2)]
+    *decoys, delivery = delivered(outcome)
+    assert [(each.raw, each.packet) for each in decoys] == [(b"", Decoy(2_000))] * 2
+    assert (delivery.raw, delivery.sent, delivery.packet) == (PING.raw, None, None)
+
+
+def test_a_damaged_packet_has_the_message_that_is_left():
+    """If it is the one that came, with the contents that it came in."""
+    damage = WrongTag(5)
+    entry = Entry(number=1, time_ns=0, session=1, direction=UP, message=PING)
+    for verdicts, expected in (
+        ([DamagePacket(damage)], Damaged(damage, b"contents")),
+        ([Replace(Raw(b"x")), DamagePacket(damage)], Damaged(damage)),
+    ):
+        outcome = Tried(*verdicts)
+        assert outcome.verdict == "rewrite"
+        assert outcome.trail[-1].endswith(": bit 5 of its tag is wrong")
+        [delivery] = outcome.deliveries(entry, delivered, b"contents")
+        assert delivery.packet == expected
+    [dropped] = delivered(Tried(DamagePacket(damage), Drop()))
+    assert (dropped.sent, dropped.packet) == (b"", None)
+
+
+def test_a_verdict_without_effect_is_a_note():
+    """A fault that does not fit the connection says so."""
+    outcome = Tried(NoEffect("the leg is not encrypted"))
+    assert outcome.verdict == "pass"
+    assert outcome.trail == ["P: no effect: the leg is not encrypted"]
+    assert parts(delivered(outcome)) == [None]
 
 
 def test_injections_surround_the_message_or_go_the_other_way():
