@@ -101,13 +101,26 @@ class Proxy(Program):
 
 
 class Client:
-    """A node that says hello and asks for signs of life; reading waits for at most 10 s."""
+    """A node that says hello and asks for signs of life; reading waits for at most 10 s.
 
-    def __init__(self, network: Network, port: int) -> None:
+    With `encrypts` it has done the handshake of the encrypted transport as well.
+    """
+
+    def __init__(self, network: Network, port: int, *, encrypts: bool = False) -> None:
         self._codec = Codec(network)
         self._framer = Framer(network)
         self._frames: list[Frame] = []
-        self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        connection = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        self._socket: Any = connection
+        if encrypts:
+            from tests.proxy.encrypted_sockets import EncryptedSocket
+
+            self._socket = EncryptedSocket(connection, initiating=True, magic=network.magic)
+            try:
+                self._socket.shake_hands()
+            except BaseException:
+                connection.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -138,9 +151,13 @@ class Client:
         self.send(VerAck())
         self.wait_for("verack")
 
+    def send_ping(self, nonce: int) -> None:
+        """Send a ping."""
+        self.send(Ping(nonce=nonce))
+
     def ping(self, nonce: int) -> int:
         """Send a ping and return the nonce of the answer."""
-        self.send(Ping(nonce=nonce))
+        self.send_ping(nonce)
         pong: Any = self._codec.decode("pong", self.wait_for("pong").payload)
         return pong.nonce
 

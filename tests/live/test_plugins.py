@@ -13,7 +13,7 @@ from lbcproxy.wire.hashes import display, from_display
 from lbcproxy.wire.messages.transactions import Tx, TxIn, TxOut
 from tests.live.payments import FEE
 from tests.live.proxies import Proxy, lbcproxy
-from tests.nodes import KINDS, PAY_TO_ANYONE, SPEND, Node, wait_until
+from tests.nodes import BTCD26, ENCRYPTS, KINDS, PAY_TO_ANYONE, SPEND, Node, wait_until
 from tests.tools import tshark
 
 pytestmark = pytest.mark.live
@@ -34,20 +34,23 @@ class Changed(NamedTuple):
     entries: list[Entry]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+NODES = {**{name: (kind, ()) for name, kind in KINDS.items()}, "btcd26": (BTCD26, (ENCRYPTS,))}
+
+
+@pytest.fixture(scope="module", params=NODES)
 def changed(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[Changed]:
     """Sync B from A, announce a transaction on A that a plugin withholds, mine it, stop."""
-    kind = KINDS[request.param]
+    kind, flags = NODES[request.param]
     kind.programs()
     folder = tmp_path_factory.mktemp(f"plugins-{request.param}")
-    a = Node(kind, folder / "a")
+    a = Node(kind, folder / "a", flags=flags)
     proxy = b = None
     try:
         a.start()
         a.generate(BLOCKS)
         plugins = ["-s", "black_hole", "-s", f"user_agent agent={AGENT}"]
         proxy = Proxy(kind.network, a.port, folder / "proxy", *plugins)
-        b = Node(kind, folder / "b", connect=proxy.port)
+        b = Node(kind, folder / "b", connect=proxy.port, flags=flags)
         b.start()
         wait_until("B has A's blocks", lambda: b.height >= BLOCKS, 60)
         txid, value = a.coinbase(5)
@@ -60,6 +63,7 @@ def changed(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[Change
         wait_until("B has the block with it", lambda: b.tip == a.tip)
         [a_sees] = a.control("getpeerinfo")
         [b_sees] = b.control("getpeerinfo")
+        assert all(each.get("v2_connection", False) is bool(flags) for each in (a_sees, b_sees))
         assert proxy.stop() == 0
         entries = list(open_capture(proxy.capture))
         shown = display(tx.txid)

@@ -19,9 +19,12 @@ __all__ = ["EncryptedSocket", "connect_over", "encrypted"]
 class EncryptedSocket:
     """A connected socket whose node encrypts, with the methods of a socket."""
 
-    def __init__(self, connection: socket.socket, *, initiating: bool) -> None:
+    def __init__(
+        self, connection: socket.socket, *, initiating: bool, magic: bytes = MAGIC
+    ) -> None:
         self.connection = connection
-        self._transport = V2Transport(MAGIC, initiating=initiating, key=KEYS[not initiating])
+        self._magic = magic
+        self._transport = V2Transport(magic, initiating=initiating, key=KEYS[not initiating])
         self._frames = bytearray()
         self.carried = bytearray()
         """The bytes on the wire, both ways."""
@@ -55,7 +58,7 @@ class EncryptedSocket:
 
     def sendall(self, frames: bytes) -> None:
         """Send a packet for each of these frames."""
-        self._send(b"".join(map(self._transport.packet, each_contents(frames))))
+        self._send(b"".join(map(self._transport.packet, each_contents(frames, self._magic))))
 
     def recv(self, most: int) -> bytes:
         """Return bytes of frames, when there are some; nothing at the end."""
@@ -68,7 +71,7 @@ class EncryptedSocket:
 
     def check_wire(self) -> None:
         """Assert that the wire has carried no frame."""
-        assert MAGIC not in self.carried
+        assert self._magic not in self.carried
 
     def _read(self) -> bool:
         data = self.connection.recv(65_536)
@@ -76,8 +79,9 @@ class EncryptedSocket:
         self.received += len(data)
         events = self._transport.receive(data)
         self.events += events
-        found = [shown(each.contents) for each in events if isinstance(each, PacketReceived)]
-        self._frames += b"".join(found)
+        for each in events:
+            if isinstance(each, PacketReceived):
+                self._frames += shown(each.contents, self._magic)
         return bool(data)
 
     def _send(self, data: bytes) -> None:

@@ -47,11 +47,11 @@ def v1_only(reason: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("transport", ["v1"], indirect=True)
 
 
-def each_contents(frames: bytes) -> list[bytes]:
+def each_contents(frames: bytes, magic: bytes = MAGIC) -> list[bytes]:
     """Return the contents of a packet for each of some frames."""
     found, at = [], 0
     while at < len(frames):
-        assert frames.startswith(MAGIC, at), "not a frame: no packet can say it"
+        assert frames.startswith(magic, at), "not a frame: no packet can say it"
         end = at + HEADER_SIZE + unpack(frames, at).length
         assert end <= len(frames), "not a whole frame: no packet can say it"
         found.append(contents_of(frames[at:end]))
