@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
-from lbcproxy.faults import HandshakeFault
+from lbcproxy.faults import Fault, HandshakeFault
 from lbcproxy.session import Decoy
 from lbcproxy.transport.damage import PacketDamage
 from lbcproxy.transport.events import TransportEvent, VersionReceived
@@ -25,8 +25,8 @@ class EncryptedLeg:
         magic: The four bytes of the network.
         initiating: Whether we opened the connection.
         write: Writes bytes to the node.
-        fault: What to do otherwise in the handshake.
-        close: Called if the fault ends it.
+        fault: A fault that makes the handshake another one.
+        close: Called with the name of the fault if that closes the leg.
     """
 
     def __init__(
@@ -35,12 +35,13 @@ class EncryptedLeg:
         *,
         initiating: bool,
         write: Callable[[bytes], object],
-        fault: HandshakeFault | None = None,
-        close: Callable[[], object] = bool,
+        fault: Fault | None = None,
+        close: Callable[[str], object] = bool,
     ) -> None:
         self._transport = V2Transport(magic, initiating=initiating)
         self._write = write
-        self._fault = fault or HandshakeFault()
+        self._fault_name = "" if fault is None else fault.name
+        self._fault: HandshakeFault = HandshakeFault() if fault is None else fault.attributes
         self._close = close
         self._is_open = False
         self._waiting: list[tuple[bytes, PacketDamage | None]] = []
@@ -119,7 +120,7 @@ class EncryptedLeg:
         """Send nothing more if the fault says so."""
         if self._fault.close == step:
             self._write = _send_nothing
-            self._close()
+            self._close(self._fault_name)
 
     def _packet(self, contents: bytes, damage: PacketDamage | None) -> bytes:
         packet = self._transport.packet(contents)

@@ -161,6 +161,11 @@ class FaultPipes:
         """Bytes that wait."""
         return sum(pipe.chain.buffered_bytes for pipe in self._by_target.values())
 
+    def holds(self, target: RelayPeer) -> bool:
+        """Whether bytes for a peer wait."""
+        pipe = self._by_target.get(target)
+        return pipe is not None and pipe.chain.buffered_bytes > 0
+
     @property
     def description(self) -> str:
         """The faults that affect this session, for the log."""

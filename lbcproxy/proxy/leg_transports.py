@@ -211,21 +211,18 @@ class LegTransports:
     def _new_leg(self, direction: Direction) -> EncryptedLeg:
         from lbcproxy.proxy.encrypted_leg import EncryptedLeg  # it needs libraries for encryption
 
-        write = partial(self._wires.write, direction.other)
-        fault = self._wires.pipes.of_handshake("upstream" if direction is DOWN else "downstream")
-        if fault is None:
-            return EncryptedLeg(self._magic, initiating=direction is DOWN, write=write)
+        initiating, sends = direction is DOWN, direction.other
         return EncryptedLeg(
             self._magic,
-            initiating=direction is DOWN,
-            write=write,
-            fault=fault.attributes,
-            close=partial(self._later, 0, partial(self._close_by_fault, direction, fault.name)),
+            initiating=initiating,
+            write=partial(self._wires.write, sends),
+            fault=self._wires.pipes.of_handshake("upstream" if initiating else "downstream"),
+            close=partial(self._close_by_fault, sends),
         )
 
     def _close_by_fault(self, direction: Direction, name: str) -> None:
-        receiver = self._wires.receiver(direction.other)
-        self._host.fault_ended(receiver, StreamEnd(by=name))
+        end = partial(self._host.fault_ended, self._wires.receiver(direction), StreamEnd(by=name))
+        self._later(0, end)  # after what is being done
 
     def _begin(self, direction: Direction) -> None:
         self._legs[direction].begin()
@@ -234,9 +231,7 @@ class LegTransports:
     def _begin_upstream(self) -> None:
         self._begin(DOWN)
         if self._choice[DOWN] is Transport.AUTO:
-            silence = min(SILENCE, self._runtime.dial_timeout / 2)
-            begin = partial(self._later, silence, self._upstream_silent)
-            self._wires.pipes.after(self._wires.upstream, begin)  # faults may delay the key
+            self._wait_for_answer()
 
     def _hear_upstream(self) -> None:
         """Note that the upstream has sent something."""
@@ -366,6 +361,12 @@ class LegTransports:
 
     def _later(self, seconds: float, call: Callable[[], object]) -> None:
         self._timers.append(self._runtime.clock.callLater(seconds, call))
+
+    def _wait_for_answer(self) -> None:
+        """Begin to wait; the time that faults hold our key does not count."""
+        held = self._wires.pipes.holds(self._wires.upstream)
+        silence = min(SILENCE, self._runtime.dial_timeout / 2)
+        self._later(silence, self._wait_for_answer if held else self._upstream_silent)
 
     def _upstream_silent(self) -> None:
         if self.can_fall_back:

@@ -51,9 +51,9 @@ class Outgoing:
             self._senders[direction].end()
 
     def send_contents(self, direction: Direction, contents: Sequence[bytes]) -> None:
-        """Send packets with these contents to the receiver of a direction, if that is encrypted."""
-        if self._senders is not None and direction in self._senders:
-            self._senders[direction].send_contents(contents)
+        """Send packets with these contents over the leg of a receiver, which is encrypted."""
+        assert self._senders is not None
+        self._senders[direction].send_contents(contents)
 
     def send_frames(self, direction: Direction, frames: bytes) -> None:
         """Send bytes that were received; those for an encrypted leg are whole frames."""

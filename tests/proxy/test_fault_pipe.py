@@ -146,6 +146,15 @@ def test_an_upstream_that_a_fault_keeps_from_answering_is_not_taken_for_one_with
     assert scene.upstream.connected
 
 
+def test_the_handshake_is_no_end_that_a_fault_could_delay():
+    """Only what a node ends is slow."""
+    scene = PacketScene(faults=(fault("slow_close", delay=9000, stream="upstream"),))
+    scene.client.arrive(PING)
+    scene.answer()
+    scene.settle()
+    assert scene.upstream.got == PING
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", SCENES)
 @given(

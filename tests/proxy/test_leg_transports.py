@@ -269,6 +269,26 @@ def _in_pieces(data: bytes, sizes: list[int]) -> list[bytes]:
     return [each for each in (*pieces, data) if each]
 
 
+def test_what_a_plugin_sends_before_the_handshake_is_over_counts_as_held(tmp_path: Path):
+    """It waits for the transports, then for the version packet that comes before it."""
+    file = tmp_path / "greets.py"
+    file.write_text(
+        "from lbcproxy.plugin import *\nfrom lbcproxy.wire.messages.keepalive import Ping\n"
+        "class P(Plugin):\n  def on_start(self, s): s.inject('to_upstream', Ping(5))"
+    )
+    scene = EncryptedScene(plugins=Plugins((PluginFile(PluginSpec(str(file))),)))
+    assert scene.relay.held == len(ping_frame(5))
+    scene.a.begin()
+    scene.answer()
+    scene.b.events()
+    scene.b.begin()
+    assert scene.relay.held == len(ping(5))
+    scene.a.events()
+    scene.a.finish_handshake()
+    assert scene.b.contents() == [ping(5)]
+    assert scene.relay.held == 0
+
+
 # Upstreams that do not encrypt.
 
 

@@ -12,6 +12,7 @@ from lbcproxy.faults import message_faults, parse_fault
 from lbcproxy.session import EndCause
 from lbcproxy.transport.events import (
     BreakCause,
+    Broken,
     DecoyReceived,
     GarbageReceived,
     PacketReceived,
@@ -103,6 +104,26 @@ def test_the_leg_that_counts_is_that_of_the_receiver(encrypted: str, has_effect:
     assert ("of its tag is wrong" in last) is has_effect
 
 
+@pytest.mark.parametrize("encrypted", ["client", "upstream"])
+def test_a_damaged_checksum_in_a_session_with_one_encrypted_leg(encrypted: str):
+    """The node that does not encrypt gets the bytes, the other a packet with a wrong tag."""
+    text = "corrupt how=checksum stream=upstream filter=ping"
+    scene: Any = mixed(encrypted, faults=(parse_fault(text),))
+    if encrypted == "client":
+        scene.a.send_packets(b"\x12" + bytes(8))
+    else:
+        scene.client.arrive(ping(0))
+    scene.settle()
+    made = scene.observer.deliveries[-1].sent
+    assert made[:20] + made[24:] == ping(0)[:20] + ping(0)[24:]
+    if encrypted == "client":
+        assert scene.upstream.got.endswith(made)
+    else:
+        [broken] = scene.b.events()
+        assert isinstance(broken, Broken)
+        assert broken.cause is BreakCause.BAD_TAG
+
+
 def test_a_tag_with_a_wrong_bit():
     """Nothing arrives from there on; the record has the message, and what was done to it."""
     scene = PacketScene(faults=(parse_fault("tag filter='ping.nonce == 2'"),)).answer()
@@ -147,16 +168,20 @@ def test_a_packet_that_claims_another_length(length: int, cause: BreakCause | No
     assert trails(scene) == [f"packet_length_both: rewrite ping 8 B: it claims {length:,} bytes"]
 
 
-def test_decoys_come_before_the_message():
-    """As many and as long as it says; they count as injected."""
-    scene = PacketScene(faults=(parse_fault("decoy size=7 count=2"),)).answer()
+@pytest.mark.parametrize(
+    ("text", "count", "size"), [("decoy size=7 count=2", 2, 7), ("decoy", 1, 0)]
+)
+def test_decoys_come_before_the_message(text: str, count: int, size: int):
+    """As many and as long as it says, with a trail."""
+    scene = PacketScene(faults=(parse_fault(text),)).answer()
     scene.client.arrive(ping(1))
     scene.upstream.read()
     assert scene.upstream.got == ping(1)
-    decoys = [DecoyReceived(7), DecoyReceived(7)]
-    assert scene.upstream.events[-3:-1] == decoys
-    assert isinstance(scene.upstream.events[-1], PacketReceived)
-    assert trails(scene) == ["decoy_both: inject 2 decoys of 7 B"]
+    *before, last = scene.upstream.events
+    assert before[-count:] == [DecoyReceived(size)] * count
+    assert not isinstance(before[-count - 1], DecoyReceived)
+    assert isinstance(last, PacketReceived)
+    assert trails(scene) == [f"decoy_both: inject {count} decoys of {size} B"]
 
 
 def test_more_decoys_than_a_node_reads_are_refused():
