@@ -24,8 +24,8 @@ SPREAD = 1_000_003
 """Between the first cases of two seeds."""
 
 
-def run(first: int) -> tuple[Counter[str], int]:
-    """Play a batch; return what was counted, and how many bytes a relay held at most."""
+def run(first: int) -> tuple[Counter[str], int, int]:
+    """Play a batch; return what was counted, and what a relay held and this process had at most."""
     counts: Counter[str] = Counter()
     held = 0
     for number in range(first, first + BATCH):
@@ -40,7 +40,7 @@ def run(first: int) -> tuple[Counter[str], int]:
         counts["steps"] += played.steps
         counts["packets"] += played.packets
         counts[f"ended: {played.cause}"] += 1
-    return counts, held
+    return counts, held, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:
@@ -58,29 +58,28 @@ def main() -> None:
         return
     began = time.monotonic()
     counts: Counter[str] = Counter()
-    most_held = 0
+    most_held = peak = 0
     forked = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(arguments.jobs, forked) as workers:
         firsts = itertools.count(arguments.seed * SPREAD, BATCH)
         while counts["steps"] < arguments.count:
-            for done, held in workers.map(run, itertools.islice(firsts, 4 * arguments.jobs)):
+            for done, held, used in workers.map(run, itertools.islice(firsts, 4 * arguments.jobs)):
                 counts += done
-                most_held = max(most_held, held)
-    report(counts, most_held, time.monotonic() - began)
+                most_held, peak = max(most_held, held), max(peak, used)
+    report(counts, most_held, peak, time.monotonic() - began)
     sys.exit(counts["wrong"] > 0)
 
 
-def report(counts: Counter[str], held: int, seconds: float) -> None:
+def report(counts: Counter[str], held: int, peak: int, seconds: float) -> None:
     """Print what was played."""
     for what in sorted(each for each in counts if each.startswith("ended")):
         print(f"{what:24}{counts[what]:12,}")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     steps, sessions, packets, wrong = (
         f"{counts[each]:,}" for each in ("steps", "sessions", "packets", "wrong")
     )
     print(
         f"{steps} steps in {sessions} sessions, {packets} packets and frames, in {seconds:.0f} s;\n"
-        f"a relay held {held:,} bytes at most, the largest process {peak // 1024:,} MB; "
+        f"a relay held {held:,} bytes at most, the largest process {peak // 1_000_000:,} MB; "
         f"{wrong} cases went wrong"
     )
 

@@ -157,8 +157,13 @@ class Speaker:
         self.is_damaged = True
         offset, self.sent = at - self.sent, at
         before, byte, after = portion[:offset], portion[offset : offset + 1], portion[offset + 1 :]
-        changed = bytes((byte[0] ^ (1 << self.chance.randrange(8)),))
-        return before + self.chance.choice((changed, b"", byte + byte)) + after
+        how = self.chance.choice(("changed", "lost", "doubled"))
+        if how == "doubled":
+            self.sent += 1  # the byte itself is right
+            return before + byte + byte + after
+        if how == "lost" and after and not after.startswith(byte):
+            return before + after
+        return before + bytes((byte[0] ^ (1 << self.chance.randrange(8)),)) + after
 
     def make(self) -> bool:
         """Make what is sent next; return whether there is anything."""
