@@ -29,7 +29,7 @@ class Budget:
 
     These are bytes of incomplete messages, of data that waits for an upstream, and of rings. Above
     the limit the largest holder has to reduce its memory first. A holder's attribute `gives` says
-    what that costs, for the log; by default its long messages pass unread.
+    what that costs, for the log; by default its long messages pass unread, or it ends.
 
     Args:
         most: The limit in bytes.
@@ -77,7 +77,7 @@ class Budget:
             "[#{session}] all sessions together hold more than {most} bytes: this one, which holds "
             "the most, releases its {held}; {gives}",
             session=holder.number,
-            gives=getattr(holder, "gives", "its long messages pass unread"),
+            gives=getattr(holder, "gives", "its long messages pass unread, or it ends"),
             most=self.most,
             held=held,
         )

@@ -80,7 +80,7 @@ class LegTransports:
         """What is known: of the client by what it began with, then of the upstream."""
         self._legs: dict[Direction, EncryptedLeg] = {}
         self._receivers: dict[Direction, PacketReceiver] = {}
-        self.outgoing = Outgoing(wires)
+        self.outgoing = Outgoing(wires, host.held_changed)
         """What the nodes are sent."""
         self._waiting = {direction: Waiting() for direction in Direction}
         self._buffered = {UP: 0, DOWN: 0}
@@ -185,7 +185,7 @@ class LegTransports:
         if kind is Transport.V1 and self._choice[UP] is Transport.V2:
             who = "client does not encrypt" if self._start else "upstream speaks first"
             detail = f"the {who}, but client_transport demands that the client encrypts"
-            self._host.stop(End(EndCause.PROTOCOL, UP, detail))
+            self._host.stop(End(EndCause.PROTOCOL, UP if self._start else DOWN, detail))
             return
         chosen = self._choice[DOWN]
         upstream = kind if chosen is Transport.AUTO else chosen

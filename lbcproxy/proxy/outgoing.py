@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lbcproxy.plugins.delivery_queue import bytes_to_send
 from lbcproxy.proxy.packet_sender import PacketSender
@@ -16,10 +16,15 @@ class Outgoing:
     """Sends frames and deliveries. Until the form of both legs is known, they wait.
 
     Only plugins send something that early: nothing of a node has been read.
+
+    Args:
+        wires: The connections.
+        held_changed: Called when more waits.
     """
 
-    def __init__(self, wires: Wires) -> None:
+    def __init__(self, wires: Wires, held_changed: Callable[[], object]) -> None:
         self._wires = wires
+        self._held_changed = held_changed
         self._senders: Mapping[Direction, PacketSender] | None = None
         self._waiting: list[tuple[Direction, Sequence[Delivery]]] = []
         self._waiting_size = 0
@@ -69,6 +74,7 @@ class Outgoing:
         if self._senders is None:
             self._waiting.append((direction, deliveries))
             self._waiting_size += len(bytes_to_send(deliveries))
+            self._held_changed()
         elif direction in self._senders:
             return self._senders[direction].send(deliveries)
         else:

@@ -325,6 +325,7 @@ class Relay:
             self._inspector.ending(unreachable(error))
             if not self._stopped:
                 self._was_reset = True
+                self._record_unsent()
                 self._inspector.reset(Direction.TO_CLIENT)
             answer = self._dial.answer(error)
             self.client.write(answer)
@@ -374,9 +375,8 @@ class Relay:
         self._inspector.cut()
 
     def _end_if_closed(self) -> None:
-        if self.client not in self._wires.closed or not self._inspector.running:
-            return
-        if self.upstream not in self._wires.closed and self.upstream.is_open:
+        is_upstream_open = self.upstream not in self._wires.closed and self.upstream.is_open
+        if self.client not in self._wires.closed or is_upstream_open or not self._inspector.running:
             return
         self._closing.stop()
         self._deadlines.stop()

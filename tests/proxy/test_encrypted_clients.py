@@ -91,7 +91,9 @@ def test_the_program_goes_on(tmp_path: Path):
     """It says what each hostile client did, and ends as if nothing had been."""
     with listening() as server:
         port = server.getsockname()[1]
-        proxy = Proxy(NETWORK, port, tmp_path, "--memory", "1 MiB", "--key-log", str(tmp_path / "k"))
+        proxy = Proxy(
+            NETWORK, port, tmp_path, "--memory", "1 MiB", "--key-log", str(tmp_path / "k")
+        )
         try:
             with pair(proxy.port, server) as bystanders:
                 for each in bystanders:

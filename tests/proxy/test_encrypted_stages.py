@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from twisted.internet.error import ConnectionRefusedError as Refused
 
 from lbcproxy.endpoint import Endpoint
 from lbcproxy.faults import parse_fault
+from lbcproxy.plugins.loader import PluginFile, PluginSpec
+from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import EndCause
 from lbcproxy.session.stream_reader import StreamReader
@@ -155,13 +158,29 @@ def test_an_upstream_that_closes_before_the_client_begins_ends_the_session():
 
 
 def test_what_a_client_has_sent_is_recorded_though_there_is_no_upstream():
-    """As dropped."""
+    """As dropped, and before the reset: nothing comes after that in a capture."""
     scene = dialling()
     scene.dialling.errback(Refused())
     assert end_of(scene).cause is EndCause.UNREACHABLE
     [entry] = scene.observer.entries
     assert (entry.command, entry.verdict) == ("ping", "drop")
     assert entry.trail == ("the session broke off",)
+    happened = [each[0] for each in scene.observer.events]
+    assert happened.index("passed") < happened.index("reset")
+
+
+def test_what_plugins_send_before_there_are_keys_is_counted(tmp_path: Path):
+    """It waits, so it is memory."""
+    path = tmp_path / "early.py"
+    path.write_text(
+        "from lbcproxy.plugin import Plugin, Raw\n"
+        "class Early(Plugin):\n"
+        "    def on_start(self, session):\n"
+        "        session.inject('to_upstream', Raw(bytes(5000)))\n"
+    )
+    budget = Budget(1 << 20)
+    EncryptedScene(budget=budget, plugins=Plugins((PluginFile(PluginSpec(str(path))),)))
+    assert budget.held == 5_000
 
 
 def test_a_client_waits_as_long_as_the_upstream_is_dialled():
