@@ -15,7 +15,22 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 import lbcproxy
 from lbcproxy.endpoint import Endpoint
-from lbcproxy.peer.dial import CONNECT_ERRORS, client_endpoint, connect, never_looked_up, reason_of
+from lbcproxy.peer import dial as module
+from lbcproxy.peer.dial import (
+    CONNECT_ERRORS,
+    client_endpoint,
+    connect,
+    never_looked_up,
+    reason_of,
+    transports_to_try,
+)
+from lbcproxy.transport.curve import MissingLibrary
+from lbcproxy.transport.kind import Transport
+
+
+def missing() -> None:
+    """Do what `require_libraries` does where there are none."""
+    raise MissingLibrary("coincurve")
 
 
 @pytest.mark.parametrize(
@@ -103,6 +118,29 @@ def test_a_connected_peer_is_the_one_that_was_given():
     factory.doStart()
     factory.buildProtocol(None).makeConnection(StringTransport())
     assert connected.result is peer
+
+
+@pytest.mark.parametrize(
+    ("asked", "installed", "tried"),
+    [
+        (Transport.V1, False, (Transport.V1,)),
+        (Transport.V1, True, (Transport.V1,)),
+        (Transport.V2, True, (Transport.V2,)),
+        (Transport.AUTO, True, (Transport.V2, Transport.V1)),
+        (Transport.AUTO, False, (Transport.V1,)),
+    ],
+)
+def test_the_transports_that_a_node_is_tried_with(monkeypatch, asked, installed, tried):
+    """What is asked for, as far as the libraries for it are there."""
+    monkeypatch.setattr(module, "require_libraries", lambda: None if installed else missing())
+    assert transports_to_try(asked) == tried
+
+
+def test_what_cannot_be_tried_is_an_error(monkeypatch):
+    """Who asks for encryption is not given a connection without it."""
+    monkeypatch.setattr(module, "require_libraries", missing)
+    with pytest.raises(MissingLibrary):
+        transports_to_try(Transport.V2)
 
 
 def test_a_reason_ends_without_a_full_stop_and_is_never_empty():

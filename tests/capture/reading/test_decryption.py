@@ -120,6 +120,18 @@ def test_usual_and_unusual_messages_that_come_together_stay_in_order(tmp_path):
     ]
 
 
+def test_a_type_is_long_only_if_the_command_has_a_short_one(tmp_path):
+    """An unknown short type has a name of its own, which may be written out too."""
+    unknown, verack = b"\xc8payload", frame(REGTEST.magic, "verack", b"")
+    named = b"\0" + b"v2-id-200".ljust(12, b"\0") + b"payload"
+    capture = sent_together(tmp_path, contents_of(verack), unknown, named)
+    assert [(each.command, each.form) for each in capture] == [
+        ("verack", None),
+        ("v2-id-200", None),
+        ("v2-id-200", PacketForm(is_long=True)),
+    ]
+
+
 def test_a_packet_without_a_type_is_no_message(tmp_path):
     """What came before it belongs to the next message."""
     one, other = map(contents_of, PINGS[:2])
