@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from lbcproxy.clock import DelayedCall
 from lbcproxy.faults import StreamEnd
 from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy.inspector import Inspector
@@ -27,6 +26,7 @@ from lbcproxy.proxy.outgoing import Outgoing
 from lbcproxy.proxy.packet_receiver import PacketReceiver, report_broken
 from lbcproxy.proxy.packet_sender import PacketSender
 from lbcproxy.proxy.settings import RelaySettings, Runtime
+from lbcproxy.proxy.time_limits import TimeLimits
 from lbcproxy.proxy.transport_host import TransportHost
 from lbcproxy.proxy.waiting import Waiting, frames_of
 from lbcproxy.proxy.wires import Wires
@@ -89,7 +89,7 @@ class LegTransports:
         self._is_joined = self._is_settled = False
         self.is_answered = False
         """Whether the upstream speaks what it is sent, as far as that can be known."""
-        self._timers: list[DelayedCall] = []
+        self._limits = TimeLimits(runtime.clock)
 
     @property
     def held(self) -> int:
@@ -119,7 +119,9 @@ class LegTransports:
             is_usual, before = self._is_settled and leg.is_finished, self._buffered[direction]
             self._handle(direction, leg.receive(data))
             self._buffered[direction] = leg.buffered
-            if is_usual and self._buffered[direction] == before:
+            if not is_usual:
+                self._limits.note_read()
+            elif self._buffered[direction] == before:
                 return  # after the handshake nothing else that is held changes here
         elif self._is_settled:
             self._received_plain(direction, data)
@@ -166,9 +168,7 @@ class LegTransports:
 
     def stop(self) -> None:
         """Stop the timers: the session is over."""
-        for timer in self._timers:
-            if timer.active():
-                timer.cancel()
+        self._limits.stop()
 
     # Which transports there are.
 
@@ -222,11 +222,11 @@ class LegTransports:
 
     def _close_by_fault(self, direction: Direction, name: str) -> None:
         end = partial(self._host.fault_ended, self._wires.receiver(direction), StreamEnd(by=name))
-        self._later(0, end)  # after what is being done
+        self._limits.after(0, lambda _: end())  # after what is being done
 
     def _begin(self, direction: Direction) -> None:
         self._legs[direction].begin()
-        self._later(HANDSHAKE_TIMEOUT, partial(self._handshake_overdue, direction))
+        self._limits.after(HANDSHAKE_TIMEOUT, partial(self._handshake_due, direction))
 
     def _begin_upstream(self) -> None:
         self._begin(DOWN)
@@ -359,25 +359,26 @@ class LegTransports:
 
     # Time.
 
-    def _later(self, seconds: float, call: Callable[[], object]) -> None:
-        self._timers.append(self._runtime.clock.callLater(seconds, call))
-
-    def _wait_for_answer(self) -> None:
+    def _wait_for_answer(self, _: bool = False) -> None:
         """Begin to wait; the time that faults hold our key does not count."""
         held = self._wires.pipes.holds(self._wires.upstream)
         silence = min(SILENCE, self._runtime.dial_timeout / 2)
-        self._later(silence, self._wait_for_answer if held else self._upstream_silent)
+        self._limits.after(silence, self._wait_for_answer if held else self._upstream_silent)
 
-    def _upstream_silent(self) -> None:
+    def _upstream_silent(self, _: bool) -> None:
         if self.can_fall_back:
             self._fall_back("it does not answer")
 
-    def _handshake_overdue(self, direction: Direction) -> None:
+    def _handshake_due(self, direction: Direction, read_late: bool) -> None:
         leg = self._legs.get(direction)  # none after falling back
-        if leg is not None and not leg.is_finished:
-            who = "client" if direction is UP else "upstream"
-            detail = f"no encrypted handshake with the {who} in {HANDSHAKE_TIMEOUT:g} s"
-            self._host.stop(End(EndCause.TIMEOUT, detail=detail))
+        if leg is None or leg.is_finished:
+            return
+        if read_late:  # the process was stopped: the node gets its full time again
+            self._limits.after(HANDSHAKE_TIMEOUT, partial(self._handshake_due, direction))
+            return
+        who = "client" if direction is UP else "upstream"
+        detail = f"no encrypted handshake with the {who} in {HANDSHAKE_TIMEOUT:g} s"
+        self._host.stop(End(EndCause.TIMEOUT, detail=detail))
 
 
 def legs_of(

@@ -217,7 +217,7 @@ class PacketScene(Scene):
     def calls(self) -> list[Any]:
         """The delayed calls that are waiting; those for the handshake may, while the session is."""
         transports = None if self.ended else self.relay._transports
-        own = [] if transports is None else transports._timers
+        own = [] if transports is None else [each._call for each in transports._limits._calls]
         return [each for each in super().calls if each not in own]
 
     def check_wires(self) -> None:

@@ -380,3 +380,36 @@ def test_long_messages_pass_between_all_legs(size: int):
     scene.settle()
     assert scene.client.got == raw
     assert [each.length for each in scene.observer.entries][-2:] == [size, size]
+
+
+# A process that stands still.
+
+
+def stopped_for(scene: EncryptedScene, seconds: float, arrives: Callable[[], object]) -> None:
+    """Have the process stand still; what arrives meanwhile is read after it has gone on.
+
+    The reactor makes the calls that are due before it reads.
+    """
+    scene.clock.rightNow += seconds
+    scene.clock.callLater(0, arrives)
+    scene.clock.advance(0)
+
+
+def test_an_answer_that_came_while_we_stood_still_counts():
+    """The upstream is not dialled again without encryption: it has answered in time."""
+    scene = unanswered()
+    scene.b.events()
+    stopped_for(scene, 30, scene.b.begin)
+    scene.settle()
+    assert scene.dials == 1
+    assert scene.b.contents() == [ping(1)]
+
+
+def test_a_handshake_gets_its_full_time_again_after_we_stood_still():
+    """The nodes are not to blame. Without a byte after that it is over."""
+    scene = agreed()
+    stopped_for(scene, 100, lambda: scene.b.send(b"garbage"))
+    scene.clock.advance(59)
+    assert scene.observer.summaries == []
+    scene.clock.advance(1)
+    assert end_of(scene).cause is EndCause.TIMEOUT
