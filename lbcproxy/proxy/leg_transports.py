@@ -139,6 +139,7 @@ class LegTransports:
         leg = self._legs.get(direction)
         if leg is not None:
             self._handle(direction, leg.close())
+            self._host.held_changed()
         if self._is_settled or not self._waiting[direction]:
             self._finish(direction)
         else:

@@ -155,11 +155,13 @@ def test_the_longest_packet_is_held_until_its_tag_is_checked(who: str):
 
 
 def test_a_claim_reserves_nothing(who: str):
-    """Only what has come is held."""
-    attack = Attack(who).shake_hands()
+    """Only what has come is held, and no more once it is certain that it is not all."""
+    budget = Budget(1 << 20)
+    attack = Attack(who, budget=budget).shake_hands()
     attack.send(claim(attack.hostile, LARGEST) + bytes(100))
-    assert attack.held == 103
+    assert attack.held == budget.held == 103
     attack.hostile.socket.finish()
+    assert budget.held == 0
     end = end_of(attack.scene)
     assert end.cause is EndCause.CLOSED
     [cut] = attack.scene.observer.entries
