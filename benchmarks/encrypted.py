@@ -4,14 +4,14 @@
 transports: it follows the client. With v2 it decrypts each packet of one end and encrypts it for
 the other. The sender has encrypted everything before the time begins, and the sink only counts
 bytes, so that neither is what is measured. In a round trip both ends encrypt and decrypt, as nodes
-do; `direct, v2` shows what they take.
+do; `direct, v2` shows what they take. Without that, the rest is what lbcproxy takes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from benchmarks.ends import connect, exactly, hand_over, process, sink
 from benchmarks.forward import Run, Work, forward, forward_between
 from benchmarks.measure import US, Absent, Figure, Target, figure
 from benchmarks.report import run_alone
-from benchmarks.round_trip import PING, PLAIN, PONG, Ends, measure_between
+from benchmarks.round_trip import PING, PLAIN, PONG, Ends, take_trips
 from benchmarks.traffic import HELLO, VERACK, blocks, buffer_of, transactions
 from benchmarks.turns import take_turns
 from lbcproxy.transport.curve import MissingLibrary
@@ -39,6 +39,7 @@ __all__ = ["TARGETS", "WORKS", "measure"]
 
 V1 = msgspec.structs.replace(contestants.LBCPROXY, who=f"{US}, v1")
 V2 = msgspec.structs.replace(contestants.LBCPROXY, who=f"{US}, v2")
+V2_ALONE = msgspec.structs.replace(V2, who=f"{V2.who}, without the ends' part")
 DIRECT_V2 = Contestant("direct, v2")
 LONG = "encrypted, 100 kB messages"
 SHORT = "encrypted, 300 B messages"
@@ -51,10 +52,15 @@ WORKS = (
 KEY_SIZE = 64
 START_SIZE = 16 + OVERHEAD
 """The terminator, and a version packet without contents."""
+BATCHES = 3
+"""Of pings in a repeat: they are short."""
+TO_V1 = f"{{}}, to {V1.who}"
+"""The ratio turn by turn: both meet what disturbs the machine, if it lasts."""
 TARGETS = (
     Target(work=SHORT, who=V2.who, rival=None, ratio=100_000),
-    Target(work=LONG, who=V2.who, rival=V1.who, ratio=0.5),
-    Target(work=PINGS, who=V2.who, rival=V1.who, ratio=1.5, at_least=False),
+    Target(work=TO_V1.format(LONG), who=V2.who, rival=None, ratio=0.5),
+    Target(work=TO_V1.format(PINGS), who=V2.who, rival=None, ratio=1.5, at_least=False),
+    Target(work=TO_V1.format(PINGS), who=V2_ALONE.who, rival=None, ratio=1.5, at_least=False),
 )
 
 
@@ -73,8 +79,10 @@ def measure(repeats: int = 7, scale: float = 1.0) -> Iterator[Figure | Absent]:
         contestants.TWISTED: PLAIN,
         V1: PLAIN,
         V2: ENCRYPTED,
+        V2_ALONE: PREPARED,
     }
-    yield from measure_between(PINGS, ends, repeats, scale)
+    turns = take_trips(PINGS, ends, BATCHES * repeats, scale)
+    yield from _figures(PINGS, turns.reached, "us")
 
 
 def _measure(work: Work, repeats: int, scale: float) -> Iterator[Figure | Absent]:
@@ -88,12 +96,27 @@ def _measure(work: Work, repeats: int, scale: float) -> Iterator[Figure | Absent
 
     turns = take_turns(work.name, (contestants.TWISTED, V1, V2), repeats, do)
     yield from turns.absent
-    for contestant, found in turns.reached.items():
-        speeds = [work.value(times, run.passed) for run in found]
-        yield figure(work.name, contestant.who, speeds, work.unit)
+    speeds = {
+        contestant: [work.value(times, run.passed) for run in found]
+        for contestant, found in turns.reached.items()
+    }
+    yield from _figures(work.name, speeds, work.unit)
     for contestant, found in turns.reached.items():
         each = [run.cpu / times / len(work.buffer) * 1e9 for run in found]
         yield figure(f"{work.name}, processor time", contestant.who, each, "s/GB")
+
+
+def _figures(
+    work: str, reached: Mapping[Contestant, Sequence[float]], unit: str
+) -> Iterator[Figure]:
+    """Return the figures of contestants, and the ratios of those with v2 to v1."""
+    for contestant, found in reached.items():
+        yield figure(work, contestant.who, found, unit)
+    for contestant in (V2, V2_ALONE):
+        if contestant in reached and V1 in reached:
+            pairs = zip(reached[contestant], reached[V1], strict=True)
+            ratios = [ours / theirs for ours, theirs in pairs]
+            yield figure(TO_V1.format(work), contestant.who, ratios, "x")
 
 
 def _forward_encrypted(buffer: bytes, contents: Sequence[bytes], times: int) -> Run:
@@ -188,6 +211,36 @@ def _answer_pings(listening: socket.socket, _: Connection) -> None:
 
 
 ENCRYPTED = Ends(_answer_pings, _greet_to_ping)
+
+
+def _greet_prepared(connection: socket.socket) -> Callable[[], object]:
+    pings, size = _made_before(_greet(connection), PING), _packet_size(contents_of(PONG))
+
+    def ask() -> None:
+        connection.sendall(next(pings))
+        exactly(connection, size)
+
+    return ask
+
+
+def _answer_prepared(listening: socket.socket, _: Connection) -> None:
+    connection, _ = listening.accept()
+    pongs, size = _made_before(_answer(connection), PONG), _packet_size(contents_of(PING))
+    with contextlib.suppress(RuntimeError):
+        while True:
+            exactly(connection, size)
+            connection.sendall(next(pongs))
+
+
+def _made_before(transport: V2Transport, frame: bytes) -> Iterator[bytes]:
+    """Return packets without end, many of which are made at once, which no median notices."""
+    contents = contents_of(frame)
+    while True:
+        yield from [transport.packet(contents) for _ in range(1_000)]
+
+
+PREPARED = Ends(_answer_prepared, _greet_prepared)
+"""They encrypt in advance, and decrypt nothing."""
 
 
 if __name__ == "__main__":

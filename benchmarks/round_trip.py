@@ -21,9 +21,10 @@ from benchmarks.ends import answer, answering, connect, exactly, greet
 from benchmarks.measure import Absent, Figure, Target, figure
 from benchmarks.report import progress, run_alone
 from benchmarks.traffic import framed
+from benchmarks.turns import Turns
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 
-__all__ = ["PING", "PLAIN", "PONG", "TARGETS", "Ends", "measure", "measure_between"]
+__all__ = ["PING", "PLAIN", "PONG", "TARGETS", "Ends", "measure", "take_trips"]
 
 
 class Ends(NamedTuple):
@@ -53,32 +54,33 @@ TARGETS = (Target(work=WORK, rival="plain Twisted", ratio=1.25, at_least=False),
 
 def measure(repeats: int = 15, scale: float = 1.0) -> Iterator[Figure | Absent]:
     """Measure it of all contestants; `scale` is how much of the pings."""
-    return measure_between(WORK, dict.fromkeys(WHO, PLAIN), repeats, scale)
+    turns = take_trips(WORK, dict.fromkeys(WHO, PLAIN), repeats, scale)
+    yield from turns.absent
+    for contestant, found in turns.reached.items():
+        yield figure(WORK, contestant.who, found, "us")
 
 
-def measure_between(
+def take_trips(
     work: str, ends: Mapping[Contestant, Ends], repeats: int, scale: float
-) -> Iterator[Figure | Absent]:
-    """Measure it of contestants, each of which stands between ends of its own."""
-    times: dict[Contestant, list[float]] = {}
+) -> Turns[float]:
+    """Return the times in microseconds of contestants, each between ends of its own."""
+    present = {who: its for who, its in ends.items() if who.absent is None}
+    turns: Turns[float] = Turns(present)
+    turns.absent += [who.absent for who in ends if who.absent is not None]
     with contextlib.ExitStack() as stack:
         asking = {}
-        for contestant, (answer_pings, hello) in ends.items():
-            if contestant.absent is not None:
-                yield contestant.absent
-                continue
+        for contestant, (answer_pings, hello) in present.items():
             upstream, _ = stack.enter_context(answering(answer_pings))
             running = stack.enter_context(started(contestant, upstream))
             connection = stack.enter_context(contextlib.closing(connect(running.port)))
-            asking[contestant], times[contestant] = hello(connection), []
+            asking[contestant] = hello(connection)
         for number in range(1 + repeats):
             progress(f"{work} {number}/{repeats}")
             for contestant, ask in asking.items():
                 median = _batch(ask, max(10, round(BATCH * scale)))
                 if number:  # the first batch is to warm up
-                    times[contestant].append(median)
-    for contestant, found in times.items():
-        yield figure(work, contestant.who, found, "us")
+                    turns.reached[contestant].append(median)
+    return turns
 
 
 def _batch(ask: Callable[[], object], count: int) -> float:

@@ -10,7 +10,7 @@ other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from lbcproxy.transport.curve import PUBLIC_KEY_SIZE, EphemeralKey
 from lbcproxy.transport.events import BreakCause, Broken, KeysAgreed, TransportEvent
@@ -100,10 +100,12 @@ class V2Transport:
             raise ValueError("a packet comes after the terminator")
         return self._writer.packet(contents, decoy=decoy)
 
-    def packets(self, contents: Iterable[bytes]) -> bytes:
+    def packets(self, contents: Sequence[bytes]) -> bytes:
         """Return a packet for each of these contents; raises ValueError like `packet`."""
         if self._writer is None:
             raise ValueError("a packet comes after the terminator")
+        if len(contents) == 1:  # as a rule when a node waits for an answer
+            return self._writer.packet(contents[0])
         return b"".join(map(self._writer.packet, contents))
 
     # Receiving
