@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from lbcproxy.faults import BadFault, Fault, byte_faults
+from lbcproxy.faults import BadFault, Fault, byte_faults, parse_fault
 from tests.faults.chains import fault
 
 
@@ -89,3 +89,23 @@ def test_what_is_read_is_checked(given: dict[str, Any], words: str):
     """By its declaration."""
     with pytest.raises(msgspec.ValidationError, match=words):
         msgspec.convert(given, Fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "by_byte", "by_message", "encrypted"),
+    [
+        ("latency", True, False, False),
+        ("drop", False, True, False),
+        ("tag", False, True, True),
+        ("decoy", False, True, True),
+        ("packet_length", False, True, True),
+        ("handshake", False, False, True),
+    ],
+)
+def test_what_a_fault_acts_on(text: str, by_byte: bool, by_message: bool, encrypted: bool):
+    """Bytes, messages or a handshake; some need encryption."""
+    fault = parse_fault(text)
+    assert (fault.by_byte, fault.by_message) == (by_byte, by_message)
+    assert fault.of_handshake is not (by_byte or by_message)
+    assert fault.needs_encryption is encrypted
+    assert fault.stream == ("downstream" if by_byte else "both")

@@ -141,3 +141,15 @@ def test_a_changed_plugin_begins_with_the_next_message(scene_with):
     scene.client.arrive(PING, PONG)
     scene.upstream.read()
     assert scene.upstream.got == PING
+
+
+def test_a_message_without_a_payload_is_injected(scene_with):
+    """Its frame is a header and nothing else."""
+    scene = scene_with(
+        "from lbcproxy.wire.messages.handshake import VerAck\n"
+        "class P(Plugin):\n  def on_ping(self, s, m): return Inject(VerAck())\n"
+    )
+    scene.answer()
+    scene.client.arrive(PING)
+    scene.upstream.read()
+    assert scene.upstream.got == PING + VERACK

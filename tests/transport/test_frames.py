@@ -162,6 +162,7 @@ def test_what_is_no_valid_frame_is_refused_by_the_other_side(sent: bytes, packet
     assert received.frames == FRAMES[0] * (packets - 1)
     assert received.broken is not None
     assert received.broken.cause is BreakCause.BAD_TAG
+    assert one.buffered == 0
 
 
 def test_a_frame_may_begin_with_any_part_of_its_magic():
