@@ -258,6 +258,7 @@ class LegTransports:
         self._is_joined, self.is_answered = False, True
         self._host.redial()
         self._settle()
+        self._host.held_changed()
 
     def _settle(self) -> None:
         """Begin to forward, once each leg is v1 or has its keys."""

@@ -14,7 +14,6 @@ from lbcproxy.plugins.loader import PluginFile, PluginSpec
 from lbcproxy.proxy import Plugins
 from lbcproxy.proxy.budget import Budget
 from lbcproxy.session import EndCause
-from lbcproxy.session.stream_reader import StreamReader
 from lbcproxy.transport.curve import MissingLibrary
 from lbcproxy.transport.kind import Transport
 from lbcproxy.wire.envelope import frame
@@ -25,7 +24,6 @@ from tests.proxy.encrypted import (
     VERSION_V1,
     EncryptedScene,
     end_of,
-    mixed,
     ping,
     ping_frame,
 )
@@ -183,6 +181,19 @@ def test_what_plugins_send_before_there_are_keys_is_counted(tmp_path: Path):
     assert budget.held == 5_000
 
 
+def test_what_waits_is_counted_no_more_after_falling_back():
+    """The steps of the client's handshake waited for the upstream's keys; now there are none."""
+    budget = Budget(1 << 20)
+    scene = EncryptedScene(budget=budget)
+    scene.a.begin()
+    scene.a.events()
+    scene.a.finish_handshake()
+    scene.answer()
+    assert budget.held > 0
+    scene.upstream.reset()
+    assert budget.held == scene.relay.held == 0
+
+
 def test_a_client_waits_as_long_as_the_upstream_is_dialled():
     """Its own part of the handshake is done; so the time for it is over for nobody."""
     scene = dialling()
@@ -278,6 +289,9 @@ def test_without_the_libraries_bytes_pass_unread(monkeypatch: pytest.MonkeyPatch
         scene.settle()
         assert scene.upstream.got == bytes(range(64))
         assert scene.client.got == bytes(3)
+        assert {each.message for each in scene.observer.entries} == {None}
+        [(client, upstream)] = scene.observer.agreed
+        assert client.kind is upstream.kind is Transport.OPAQUE
         assert scene.calls_left == 0
 
 
@@ -297,89 +311,6 @@ def test_a_client_that_has_to_encrypt_gets_nothing_in_plain():
     scene.settle()
     scene.upstream.finish()
     assert end_of(scene).cause is EndCause.CLOSED
-
-
-# Legs that differ.
-
-
-def test_a_packet_without_a_command_does_not_reach_a_leg_that_is_not_encrypted():
-    """Its bytes would be read as the beginning of a frame."""
-    scene = mixed("client")
-    scene.a.send_packets(b"\0ping", b"", ping(1))
-    scene.settle()
-    assert scene.upstream.got == ping_frame(1)
-    assert [each.verdict for each in scene.observer.entries] == ["drop", "pass"]
-
-
-def test_a_message_that_a_close_cuts_off_is_not_sent():
-    """The session has ended because of the close."""
-    scene = mixed("upstream")
-    scene.client.arrive(ping_frame(1) + LONG[:200])
-    scene.client.finish()
-    assert scene.b.contents() == [ping(1)]
-    assert scene.upstream.fin_sent
-    assert end_of(scene).cause is EndCause.CLOSED
-    cut = scene.observer.entries[-1]
-    assert (cut.message, cut.verdict) == (None, "drop")
-
-
-@pytest.mark.parametrize("step", [99_991, 1_000_000])
-def test_what_is_not_read_any_more_still_passes_in_whole_messages(
-    step: int, monkeypatch: pytest.MonkeyPatch
-):
-    """A defect of ours must not change what a node gets."""
-    scene = mixed("upstream")
-
-    def fails(*_: object) -> None:
-        raise RuntimeError("a defect")
-
-    monkeypatch.setattr(StreamReader, "_deliver", fails)
-    wrong = bytearray(ping_frame(9))
-    wrong[-1] ^= 1
-    stream = ping_frame(1) + bytes(wrong) + LONG + ping_frame(2)
-    for start in range(0, len(stream), step):
-        scene.client.arrive(stream[start : start + step])
-    assert scene.b.contents() == [ping(1), bytes((2,)) + LONG[24:], ping(2)]
-    assert scene.relay.held == 0
-
-
-def test_a_long_message_that_has_to_be_released_ends_the_session():
-    """A packet cannot be sent in parts, so there is nothing to release it to."""
-    budget = Budget(100_000)
-    scene = mixed("upstream", budget=budget)
-    scene.client.arrive(LONG[:90_000])
-    assert 90_000 <= scene.relay.held < 100_000
-    scene.client.arrive(LONG[90_000:110_000])
-    end = end_of(scene)
-    assert end.cause is EndCause.LIMIT
-    assert budget.held == 0
-    assert scene.b.contents() == []
-
-
-@pytest.mark.parametrize("size", [65_536, 65_537, 1_000_000, 8_000_000])
-def test_long_messages_pass_between_all_legs(size: int):
-    """In one piece; they are recorded as one."""
-    payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
-    contents, raw = bytes((2,)) + payload, frame(MAGIC, "block", payload)
-    scene = EncryptedScene().shake_hands()
-    scene.a.send_packets(ping(1), contents, ping(2))
-    assert scene.b.contents() == [ping(1), contents, ping(2)]
-    scene.b.send_packets(contents)
-    assert scene.a.contents() == [contents]
-    assert scene.observer.passed_bytes(DOWN) == raw
-    scene = mixed("client")
-    scene.a.send_packets(contents)
-    scene.upstream.arrive(raw[:70_000], raw[70_000:])
-    scene.settle()
-    assert scene.upstream.got == raw
-    assert scene.a.contents() == [contents]
-    scene = mixed("upstream")
-    scene.client.arrive(raw[:70_000], raw[70_000:])
-    scene.b.send_packets(contents)
-    assert scene.b.contents() == [contents]
-    scene.settle()
-    assert scene.client.got == raw
-    assert [each.length for each in scene.observer.entries][-2:] == [size, size]
 
 
 # A process that stands still.
