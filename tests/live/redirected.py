@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lbcproxy.capture import open_capture
 from tests.live.proxies import Proxy
-from tests.nodes import BTCD26, ENCRYPTS, KINDS, Node, wait_until
+from tests.nodes import BTCD26, ENCRYPTS, KINDS, Node, NodeKind, wait_until
 from tests.proxy.loops import listening, read_to_end
 from tests.services import messages
 from tests.taps import Tap
@@ -56,13 +56,14 @@ def proxy(folder: Path, **options: object) -> Iterator[Proxy]:
         made.close()
 
 
-def a_node_syncs(firewall: str, folder: Path) -> None:
-    """Two btcd nodes, neither of which knows of the proxy."""
-    a = Node(BTCD, folder / "a")
-    tap = Tap(a.port)
-    b = Node(BTCD, folder / "b", connect=tap.port)
+def synced(firewall: str, folder: Path, kind: NodeKind, port: int, a: Node, *flags: str) -> Proxy:
+    """Have a second node sync with the first one through a proxy that neither knows of.
+
+    `port` is where the second node connects to. The proxy has ended when this returns.
+    """
+    b = Node(kind, folder / "b", connect=port, flags=flags)
     with proxy(folder / "sync", group=GROUP) as between:
-        redirect(firewall, "127.0.0.1", tap.port, between.port)
+        redirect(firewall, "127.0.0.1", port, between.port)
         try:
             a.start()
             a.generate(BLOCKS)
@@ -73,8 +74,18 @@ def a_node_syncs(firewall: str, folder: Path) -> None:
         finally:
             b.stop()
             a.stop()
-            tap.close()
-        assert f"upstream connect 127.0.0.1:{tap.port}" in between.output
+    return between
+
+
+def a_node_syncs(firewall: str, folder: Path) -> None:
+    """Two btcd nodes; what is recorded is what a tap saw."""
+    a = Node(BTCD, folder / "a")
+    tap = Tap(a.port)
+    try:
+        between = synced(firewall, folder, BTCD, tap.port, a)
+    finally:
+        tap.close()
+    assert f"upstream connect 127.0.0.1:{tap.port}" in between.output
     [behind] = tap.connections
     [(up, down)] = messages(between.capture).values()
     assert (b"".join(up), b"".join(down)) == (behind.to_target, behind.to_client)
@@ -82,21 +93,9 @@ def a_node_syncs(firewall: str, folder: Path) -> None:
 
 
 def nodes_that_encrypt_sync(firewall: str, folder: Path) -> None:
-    """Two btcd nodes with an encrypted connection, which neither knows to be redirected."""
+    """Two btcd nodes with an encrypted connection."""
     a = Node(BTCD26, folder / "a", flags=(ENCRYPTS,))
-    b = Node(BTCD26, folder / "b", connect=a.port, flags=(ENCRYPTS,))
-    with proxy(folder / "sync", group=GROUP) as between:
-        redirect(firewall, "127.0.0.1", a.port, between.port)
-        try:
-            a.start()
-            a.generate(BLOCKS)
-            b.start()
-            wait_until("B has A's blocks", lambda: b.height >= BLOCKS, 60)
-            b.stop()
-            wait_until("the session is over", lambda: "] end: client" in between.output)
-        finally:
-            b.stop()
-            a.stop()
+    between = synced(firewall, folder, BTCD26, a.port, a, ENCRYPTS)
     entries = list(open_capture(between.capture))
     assert sum(entry.command == "block" for entry in entries) == BLOCKS
     assert all(entry.message is not None for entry in entries)
