@@ -224,6 +224,7 @@ class Inspector:
     def finished(self, direction: Direction) -> None:
         """Notify what was left incomplete in a direction, and that its sender closed it."""
         self._finish(direction)
+        self._count_memory()
         if self._info is not None:
             self._notify(DirectionClosed(self._info, direction, self._now()))
 
@@ -279,6 +280,9 @@ class Inspector:
             return self._reader.receive(direction, b"".join(frames), now)
 
         self._inspect(direction, read, now, size)
+        self._count_memory()
+
+    def _count_memory(self) -> None:
         try:
             self._inspected()
         except Exception:

@@ -23,7 +23,7 @@ from tests.live import litecoin
 from tests.live.payments import pay_and_mine
 from tests.live.picky import Picky
 from tests.live.proxies import Proxy, lbcproxy
-from tests.nodes import BTCD26, ENCRYPTS, KINDS, Node, NodeKind, wait_until
+from tests.nodes import BTCD26, ENCRYPTS, KINDS, Node, NodeKind, free_port, wait_until
 from tests.taps import Tap
 
 pytestmark = pytest.mark.live
@@ -155,9 +155,13 @@ def test_nodes_of_which_one_encrypts(
 
 @pytest.mark.parametrize("habit", ["close", "reset", "silence"])
 def test_a_node_that_cannot_encrypt_is_reached_in_time(plain: Node, tmp_path: Path, habit: str):
-    """Whatever it does when it gets a key: the client is served within the time for dialling."""
+    """Whatever it does when it gets a key: the client is served within the time for dialling.
+
+    It is the second of two upstreams; nobody listens at the first.
+    """
     picky = Picky(plain.port, NETWORK.magic, habit)
-    proxy = Proxy(NETWORK, picky.port, tmp_path / "proxy", "--dial-timeout", "6")
+    upstreams = (free_port(), picky.port)
+    proxy = Proxy(NETWORK, upstreams, tmp_path / "proxy", "--dial-timeout", "6")
     b = Node(BTCD26, tmp_path / "b", connect=proxy.port, flags=(ENCRYPTS,))
     began = time.monotonic()
     try:

@@ -104,3 +104,13 @@ def test_nothing_is_lost_wherever_memory_is_reduced(cut):
     scene.settle()
     assert scene.upstream.got == LONG
     assert b"".join(each.raw for each in scene.observer.deliveries) == LONG
+
+
+def test_a_message_that_a_close_cuts_off_is_not_counted_any_longer():
+    """The other node may keep the session open for long."""
+    budget = Budget(1 << 20)
+    scene = Scene(budget=budget, stream_above=None).answer()
+    scene.client.arrive(LONG[:50_000])
+    assert budget.held >= 50_000
+    scene.client.finish()
+    assert budget.held == scene.relay.held == 0
