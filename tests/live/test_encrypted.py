@@ -32,6 +32,8 @@ BLOCKS = 300
 NETWORK = BTCD26.network
 UP, DOWN = Direction.TO_UPSTREAM, Direction.TO_CLIENT
 V1, V2 = KINDS["btcd"], BTCD26
+CUT = (" cut off, ", "cannot be decrypted: in packet ")
+"""What is said of a message that its node has not sent to its end."""
 _heights = itertools.count(1)
 """Blocks whose reward is spent: each only once, since the tests share the chain."""
 
@@ -81,10 +83,14 @@ def says(node: Node, *expected: bool) -> None:
 
 
 def read(capture: Path) -> list[Entry]:
-    """Return all messages of a capture; there must be no junk, and nothing wrong."""
+    """Return all whole messages of a capture; there must be no junk, and nothing wrong.
+
+    btcd writes header and payload one by one: who leaves may have written only the first.
+    """
     entries = list(open_capture(capture))
-    assert [each.error for each in entries if each.message is None or each.error] == []
-    return entries
+    wrong = [each.error or "" for each in entries if each.message is None or each.error]
+    assert [error for error in wrong if not any(each in error for each in CUT)] == []
+    return [each for each in entries if each.message is not None and each.error is None]
 
 
 @pytest.mark.parametrize("kind", ["reverse", "socks5"])
