@@ -120,3 +120,15 @@ def test_long_messages_pass_between_all_legs(size: int):
     scene.settle()
     assert scene.client.got == raw
     assert [each.length for each in scene.observer.entries][-2:] == [size, size]
+
+
+def test_an_upstream_is_reported_once_whatever_it_speaks():
+    """Before anything that has passed."""
+    both = EncryptedScene().shake_hands()
+    both.a.send_packets(ping(1))
+    client = mixed("client")
+    client.a.send_packets(ping(1))
+    for scene in (both, client, mixed("upstream")):
+        happened = [each[0] for each in scene.observer.events]
+        assert happened.count("upstream connected") == 1
+        assert happened.index("upstream connected") < happened.index("passed")
