@@ -1,8 +1,8 @@
 """Random sessions with encrypted legs: what is drawn, what happens, and what has to hold.
 
-A case is drawn from a seed. Each node has a script of packets or frames, which arrive in random
-portions while the other node reads when it likes. In some cases a byte is damaged on its way to
-us, a node closes, or the session is stopped.
+A case is drawn from a seed; only the relay's own keys and garbage are others each time. Each node
+has a script of packets or frames, which arrive in random portions while the other node reads when
+it likes. In some cases a byte is damaged on its way to us, a node closes, or the session is stopped.
 
 Whatever happens, the other node gets the beginning of the script, in order, and all of it if
 nothing was wrong; the relay holds little, raises nothing, logs no error, and is over in the end.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import random
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -77,6 +78,8 @@ class Played(NamedTuple):
     cause: EndCause
 
 
+FRAME = re.compile(re.escape(MAGIC) + b"[a-z]{3}")
+"""What begins a frame. Among gigabytes of packets a magic alone comes by chance."""
 CLIENT_PORT = 1
 """Of the connection of a client in a scene."""
 FAULTS: dict[str, tuple[str, ...]] = {
@@ -471,7 +474,7 @@ class Session:
                     assert target.node.garbage == [speaker.garbage]
                 assert len(got) == len(most), f"{len(got):,} of {len(most):,} have come"
             if isinstance(target, EncryptingSpeaker) and target.sent >= PREFIX_SIZE:
-                assert MAGIC not in target.socket.got
+                assert FRAME.search(target.socket.got) is None, "a frame is on an encrypted wire"
 
     def _close(self) -> Played:
         """Have both nodes close; the session has to be over then, and nothing left."""
@@ -487,9 +490,9 @@ class Session:
             scene.clock.advance(61)
         [summary] = scene.observer.summaries
         assert len(scene.ended) == 1
-        assert scene.calls_left == 0
+        assert scene.calls_left == 0, "a call is still to be made"
         assert scene.left_behind == [], "timers are left behind"
-        assert self.budget.held == 0
+        assert self.budget.held == 0, "something is still counted"
         assert scene.relay.session.defect is None
         packets = sum(len(each.packet_ends) for each in self.speakers)
         return Played(self.steps, packets, self.held, summary.end.cause)
