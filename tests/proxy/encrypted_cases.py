@@ -2,7 +2,7 @@
 
 A case is drawn from a seed; only the relay's own keys and garbage are others each time. Each node
 has a script of packets or frames, which arrive in random portions while the other node reads when
-it likes. In some cases a byte is damaged on its way to us, a node closes, or the session is stopped.
+it likes. In some cases a byte is damaged on its way, a node closes, or the session is stopped.
 
 Whatever happens, the other node gets the beginning of the script, in order, and all of it if
 nothing was wrong; the relay holds little, raises nothing, logs no error, and is over in the end.
