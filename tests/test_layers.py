@@ -160,7 +160,7 @@ def test_only_what_encrypts_needs_the_libraries_for_it():
     assert done.returncode == 0, done.stderr
     transport = ("_secp256k1", "ciphers", "keys", "packets", "v2")
     assert set(done.stdout.split()) == {
-        "lbcproxy.proxy.encrypted_leg",
+        "lbcproxy.proxy.transports.encrypted_leg",
         *(f"lbcproxy.transport.{each}" for each in transport),
     }
 

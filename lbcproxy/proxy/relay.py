@@ -2,7 +2,7 @@
 
 - It connects: it dials the upstream. What the client sends in the meantime is kept.
 - It forwards: bytes from one leg go to the forwarder (`forwarding.py`), those of encrypted legs as
-  frames (`leg_transports.py`); what comes back from there is written to the other leg. The
+  frames (`transports/`); what comes back from there is written to the other leg. The
   inspector reads what passes and notifies the observers, such as the recorder.
 - It closes: as one leg ends (in order, half-closed, reset), so does the other, after everything
   that was received before has been sent.
@@ -24,10 +24,10 @@ from lbcproxy.proxy.deadlines import Deadlines, silence
 from lbcproxy.proxy.forwarding import Forwarder, choose_forwarder, translating
 from lbcproxy.proxy.graceful_close import GracefulClose
 from lbcproxy.proxy.inspector import Inspector
-from lbcproxy.proxy.leg_transports import LegTransports, legs_of
 from lbcproxy.proxy.loop_guard import GuardedConnections
 from lbcproxy.proxy.plugin_host import chain_for
 from lbcproxy.proxy.settings import Answer, RelaySettings, Runtime, SessionOwner, no_answer
+from lbcproxy.proxy.transports import LegTransports, transports_of
 from lbcproxy.proxy.upstream_dial import UpstreamDial
 from lbcproxy.proxy.wires import Wires
 from lbcproxy.session import Delivery, Direction, End, EndCause, Session, SessionInfo
@@ -81,7 +81,7 @@ class Relay:
         )
         self.notify_delivered = self._inspector.delivered
         self.forwarder = choose_forwarder(self, chain, self._inspector, settings, runtime)
-        self._transports = legs_of(self, settings, runtime, self._inspector, self._wires)
+        self._transports = transports_of(self, settings, runtime, self._inspector, self._wires)
         self._incoming: Forwarder | LegTransports = self._transports or self.forwarder
         self._budgeted = 0  # bytes that the budget knows of
         self._half_closed: Deadlines | None = None

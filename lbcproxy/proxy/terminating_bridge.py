@@ -14,9 +14,9 @@ from lbcproxy.peer import Peer
 from lbcproxy.plugins.delivery_queue import dropped
 from lbcproxy.proxy.bridge import bridge, reads_witness
 from lbcproxy.proxy.negotiation import Negotiation
-from lbcproxy.proxy.packet_sender import NOT_EXPRESSIBLE
 from lbcproxy.proxy.plugin_host import PluginHost, chain_for
 from lbcproxy.proxy.settings import RelaySettings, Runtime
+from lbcproxy.proxy.transports.packet_sender import NOT_EXPRESSIBLE
 from lbcproxy.session import Delivery, Direction, End, EndCause, Entry, Session, SessionInfo
 from lbcproxy.session.verdict import EntryVerdict
 from lbcproxy.transport.kind import Transport

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from lbcproxy.proxy.packet_receiver import PacketReceiver
+from lbcproxy.proxy.transports.packet_receiver import PacketReceiver
 from lbcproxy.session import EndCause
 from tests.proxy.encrypted_cases import Legs, drawn, play
 

@@ -279,7 +279,7 @@ def test_without_the_libraries_bytes_pass_unread(monkeypatch: pytest.MonkeyPatch
     def missing(*_: object, **__: object) -> None:
         raise MissingLibrary("coincurve")
 
-    monkeypatch.setattr("lbcproxy.proxy.leg_transports.LegTransports._new_leg", missing)
+    monkeypatch.setattr("lbcproxy.proxy.transports.leg_transports.LegTransports._new_leg", missing)
     for settings in ({}, {"client_transport": Transport.V1, "upstream_transport": V2}):
         scene = EncryptedScene(**settings).answer()
         scene.client.arrive(bytes(range(64)))

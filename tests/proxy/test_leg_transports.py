@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcproxy.plugins.loader import PluginFile, PluginSpec
-from lbcproxy.proxy import Plugins, packet_receiver
+from lbcproxy.proxy import Plugins
+from lbcproxy.proxy.transports import packet_receiver
 from lbcproxy.session import EndCause, LegTransport
 from lbcproxy.transport.events import DecoyReceived, KeysAgreed, PacketReceived, VersionReceived
 from lbcproxy.transport.kind import Transport

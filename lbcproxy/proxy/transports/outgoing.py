@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from lbcproxy.plugins.delivery_queue import bytes_to_send
-from lbcproxy.proxy.packet_sender import PacketSender
+from lbcproxy.proxy.transports.packet_sender import PacketSender
 from lbcproxy.proxy.wires import Wires
 from lbcproxy.session import Delivery, Direction
 

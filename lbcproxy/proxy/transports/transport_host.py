@@ -6,7 +6,7 @@ from typing import Protocol
 
 from lbcproxy.faults import StreamEnd
 from lbcproxy.peer import RelayPeer
-from lbcproxy.proxy.packet_receiver import PacketOwner
+from lbcproxy.proxy.transports.packet_receiver import PacketOwner
 from lbcproxy.session import Direction
 
 __all__ = ["TransportHost"]

@@ -12,7 +12,7 @@ from lbcproxy.transport.messages import MAX_CONTENTS, contents_of
 from lbcproxy.wire.envelope import HEADER_SIZE, checksum, unpack
 
 if TYPE_CHECKING:
-    from lbcproxy.proxy.encrypted_leg import EncryptedLeg
+    from lbcproxy.proxy.transports.encrypted_leg import EncryptedLeg
 
 __all__ = ["NOT_EXPRESSIBLE", "PacketSender"]
 

@@ -25,7 +25,7 @@ from lbcproxy.transport.events import (
 from lbcproxy.transport.messages import frame_of, is_usual, parse_contents
 
 if TYPE_CHECKING:
-    from lbcproxy.proxy.encrypted_leg import EncryptedLeg
+    from lbcproxy.proxy.transports.encrypted_leg import EncryptedLeg
 
 __all__ = ["PacketOwner", "PacketReceiver", "report_broken"]
 

@@ -22,13 +22,13 @@ from twisted.logger import Logger
 from lbcproxy.faults import StreamEnd
 from lbcproxy.peer.log import LOG_FILTER
 from lbcproxy.proxy.inspector import Inspector
-from lbcproxy.proxy.outgoing import Outgoing
-from lbcproxy.proxy.packet_receiver import PacketReceiver, report_broken
-from lbcproxy.proxy.packet_sender import PacketSender
 from lbcproxy.proxy.settings import RelaySettings, Runtime
-from lbcproxy.proxy.time_limits import TimeLimits
-from lbcproxy.proxy.transport_host import TransportHost
-from lbcproxy.proxy.waiting import Waiting, frames_of
+from lbcproxy.proxy.transports.outgoing import Outgoing
+from lbcproxy.proxy.transports.packet_receiver import PacketReceiver, report_broken
+from lbcproxy.proxy.transports.packet_sender import PacketSender
+from lbcproxy.proxy.transports.time_limits import TimeLimits
+from lbcproxy.proxy.transports.transport_host import TransportHost
+from lbcproxy.proxy.transports.waiting import Waiting, frames_of
 from lbcproxy.proxy.wires import Wires
 from lbcproxy.session import Direction, End, EndCause, LegTransport
 from lbcproxy.transport.curve import MissingLibrary
@@ -37,9 +37,9 @@ from lbcproxy.transport.events import Broken, KeysAgreed, TransportEvent
 from lbcproxy.transport.kind import Transport
 
 if TYPE_CHECKING:
-    from lbcproxy.proxy.encrypted_leg import EncryptedLeg
+    from lbcproxy.proxy.transports.encrypted_leg import EncryptedLeg
 
-__all__ = ["HANDSHAKE_TIMEOUT", "SILENCE", "LegTransports", "legs_of"]
+__all__ = ["HANDSHAKE_TIMEOUT", "SILENCE", "LegTransports"]
 
 HANDSHAKE_TIMEOUT = 60.0
 """Seconds in which a node has to do the handshake of its leg. Bitcoin Core has the same limit."""
@@ -210,7 +210,9 @@ class LegTransports:
             self.received(UP, start)
 
     def _new_leg(self, direction: Direction) -> EncryptedLeg:
-        from lbcproxy.proxy.encrypted_leg import EncryptedLeg  # it needs libraries for encryption
+        from lbcproxy.proxy.transports.encrypted_leg import (
+            EncryptedLeg,  # it needs libraries for encryption
+        )
 
         initiating, sends = direction is DOWN, direction.other
         return EncryptedLeg(
@@ -381,20 +383,3 @@ class LegTransports:
         who = "client" if direction is UP else "upstream"
         detail = f"no encrypted handshake with the {who} in {HANDSHAKE_TIMEOUT:g} s"
         self._host.stop(End(EndCause.TIMEOUT, detail=detail))
-
-
-def legs_of(
-    host: TransportHost,
-    settings: RelaySettings,
-    runtime: Runtime,
-    inspector: Inspector,
-    wires: Wires,
-) -> LegTransports | None:
-    """Return the transports of a session; None if all bytes pass as they come."""
-    chosen = {settings.client_transport, settings.upstream_transport}
-    if Transport.OPAQUE in chosen:
-        inspector.pass_unread("not read: transport opaque")
-        return None
-    if chosen == {Transport.V1}:
-        return None
-    return LegTransports(host, settings, runtime, inspector, wires)
