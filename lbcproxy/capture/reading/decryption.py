@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from lbcproxy.capture.dropped import Dropped, DropReason
-from lbcproxy.session import Delivery, Direction, LegTransport, PacketForm, Session
+from lbcproxy.session import Delivery, Direction, LegTransport, Session
+from lbcproxy.session.packet_forms import PacketForms, Unreadable, junk_of
 from lbcproxy.transport.curve import PUBLIC_KEY_SIZE
-from lbcproxy.transport.events import (
-    Broken,
-    DecoyReceived,
-    GarbageReceived,
-    PacketReceived,
-    TransportEvent,
-    Unread,
-    VersionReceived,
-)
+from lbcproxy.transport.events import PacketReceived, TransportEvent
 from lbcproxy.transport.key_log import LoggedSecret
 from lbcproxy.transport.kind import Transport
-from lbcproxy.transport.messages import is_usual, parse_contents
+from lbcproxy.transport.messages import parse_contents
 
 if TYPE_CHECKING:
     from lbcproxy.transport.packets import PacketReader
@@ -54,8 +45,7 @@ class Decryption:
             Direction.TO_CLIENT: PacketReader(keys.responder, read=PUBLIC_KEY_SIZE),
         }
         self._before_key = dict.fromkeys(Direction, PUBLIC_KEY_SIZE)
-        self._forms = dict.fromkeys(Direction, PacketForm())
-        """What came before the next message of a direction."""
+        self._forms = {direction: PacketForms() for direction in Direction}
 
     def receive(self, direction: Direction, data: bytes, time_ns: int) -> list[Delivery]:
         """Decrypt bytes of a direction, and return what the session reads in them."""
@@ -85,34 +75,21 @@ class Decryption:
         session = self._session
         deliveries: list[Delivery] = []
         frames: list[bytes] = []  # of usual messages, which are read together
+        forms = self._forms[direction]
         for event in events:
-            message = None
-            if isinstance(event, PacketReceived):
-                message = self._message(direction, event.contents)
-            junk = None if message is not None else _junk_of(event)
-            if message is not None:
-                frame, form = message
+            if isinstance(event, PacketReceived) and (message := parse_contents(event.contents)):
+                frame, form = message.frame(self._magic), forms.take(message, event.contents)
                 if not form:
                     frames.append(frame)
                     continue
                 deliveries += self._read_frames(direction, frames, time_ns)
                 deliveries += session.receive_packet(direction, frame, time_ns, form)
-            elif junk is not None:
+            elif isinstance(event, Unreadable):
                 deliveries += self._read_frames(direction, frames, time_ns)
-                deliveries += session.junk(direction, *junk, time_ns)
+                deliveries += session.junk(direction, *junk_of(event), time_ns)
             else:
-                self._note(direction, event)
+                forms.note(event)
         return deliveries + self._read_frames(direction, frames, time_ns)
-
-    def _message(self, direction: Direction, contents: bytes) -> tuple[bytes, PacketForm] | None:
-        """Return the frame of the message in a packet and how it came; None if it has none."""
-        message = parse_contents(contents)
-        if message is None:
-            return None
-        form, self._forms[direction] = self._forms[direction], PacketForm()
-        if message.short_id is None and not is_usual(contents):
-            form = replace(form, is_long=True)
-        return message.frame(self._magic), form
 
     def _read_frames(
         self, direction: Direction, frames: list[bytes], time_ns: int
@@ -123,25 +100,3 @@ class Decryption:
         raw = b"".join(frames)
         frames.clear()
         return self._session.receive(direction, raw, time_ns)
-
-    def _note(self, direction: Direction, event: TransportEvent) -> None:
-        """Remember what comes before the next message of a direction."""
-        form = self._forms[direction]
-        if isinstance(event, GarbageReceived):
-            form = replace(form, garbage=event.size)
-        elif isinstance(event, VersionReceived):
-            form = replace(form, version_size=len(event.contents))
-        elif isinstance(event, DecoyReceived):
-            form = replace(form, decoys=form.decoys + 1)
-        self._forms[direction] = form
-
-
-def _junk_of(event: TransportEvent) -> tuple[bytes, str] | None:
-    """Return the bytes of an event that is no message, and why; None if it has none."""
-    if isinstance(event, Broken):
-        return event.rest, f"cannot be decrypted: {event.detail}"
-    if isinstance(event, Unread):
-        return event.data, "cannot be decrypted, after what could not be"
-    if isinstance(event, PacketReceived):
-        return event.contents, "a packet without a message type"
-    return None
