@@ -160,14 +160,6 @@ class Inspector:
         deliveries = self._session.junk(direction, contents, why, self._now())
         return [Delivery(each.raw, each.entries, packet=contents) for each in deliveries]
 
-    def trust_checksums(self, direction: Direction) -> None:
-        """Compare no checksums of a direction: its frames are made from encrypted packets."""
-        self._session.trust_checksums(direction)
-
-    def desync_reason(self, direction: Direction) -> str:
-        """Return why what is incomplete in a direction cannot begin a message; empty if it can."""
-        return self._session.desync_reason(direction)
-
     def junk(self, direction: Direction, raw: bytes, why: str) -> None:
         """Notify bytes that are not read and not forwarded."""
         self._deferred.run_all()

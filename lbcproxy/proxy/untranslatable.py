@@ -5,7 +5,7 @@ from __future__ import annotations
 from lbcproxy.plugin import Drop, LiveSession, Plugin
 from lbcproxy.session import Direction, Message
 from lbcproxy.transport.messages import is_unknown_type
-from lbcproxy.wire.envelope import checksum, unpack
+from lbcproxy.wire.envelope import is_sound
 
 __all__ = ["Untranslatable"]
 
@@ -23,7 +23,7 @@ class Untranslatable(Plugin):
     def on_message(self, session: LiveSession, message: Message) -> Drop | None:
         """Drop a wrong checksum, which no packet has; and a short type that has no command."""
         if message.direction is self._to_encrypted:
-            if unpack(message.raw).checksum != checksum(message.payload):
+            if not is_sound(message.raw):
                 return Drop("an encrypted packet cannot have a wrong checksum")
         elif is_unknown_type(message.command):
             return Drop("its short type is unknown, and has no command without encryption")

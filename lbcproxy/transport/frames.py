@@ -20,7 +20,7 @@ from lbcproxy.transport.events import (
 )
 from lbcproxy.transport.key_log import LoggedSecret
 from lbcproxy.transport.messages import MAX_CONTENTS, contents_of, parse_contents
-from lbcproxy.wire.envelope import HEADER_SIZE, checksum, unpack
+from lbcproxy.wire.envelope import HEADER_SIZE, is_sound, unpack
 
 __all__ = ["AcceptingTransport", "Carrier", "FrameTransport", "Received"]
 
@@ -147,16 +147,14 @@ class FrameTransport:
         packets: list[bytes] = []
         at = 0
         while self._waiting.startswith(self._magic, at) and len(self._waiting) - at >= HEADER_SIZE:
-            header = unpack(self._waiting, at)
-            end = at + HEADER_SIZE + header.length
+            end = at + HEADER_SIZE + unpack(self._waiting, at).length
             if len(self._waiting) < end:
                 break
             raw = bytes(self._waiting[at:end])
             contents = contents_of(raw)
             packet = self._transport.packet(contents[:MAX_CONTENTS])
-            valid = header.checksum == checksum(raw[HEADER_SIZE:])
             fits = len(contents) <= MAX_CONTENTS
-            packets.append(packet if valid and fits else WrongTag().applied(packet))
+            packets.append(packet if fits and is_sound(raw) else WrongTag().applied(packet))
             at = end
         del self._waiting[:at]
         if not self._magic.startswith(self._waiting[: len(self._magic)]):

@@ -11,7 +11,16 @@ import msgspec
 
 from lbcproxy.wire.hashes import sha256d
 
-__all__ = ["HEADER_SIZE", "Header", "checksum", "command_problem", "frame", "raw_frame", "unpack"]
+__all__ = [
+    "HEADER_SIZE",
+    "Header",
+    "checksum",
+    "command_problem",
+    "frame",
+    "is_sound",
+    "raw_frame",
+    "unpack",
+]
 
 HEADER_SIZE = 24
 _HEADER = struct.Struct("<4s12sI4s")
@@ -41,6 +50,12 @@ def unpack(data: bytes | bytearray, offset: int = 0) -> Header:
 def checksum(payload: bytes | bytearray) -> bytes:
     """Return the checksum of a payload: the first four bytes of its SHA-256d."""
     return sha256d(bytes(payload))[:4]
+
+
+def is_sound(whole: bytes) -> bool:
+    """Return whether a frame of at least 24 bytes has the length and checksum of its header."""
+    header, payload = unpack(whole), whole[HEADER_SIZE:]
+    return header.length == len(payload) and header.checksum == checksum(payload)
 
 
 def frame(magic: bytes, command: str, payload: bytes) -> bytes:

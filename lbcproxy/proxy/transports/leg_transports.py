@@ -162,7 +162,7 @@ class LegTransports:
         return self._is_joined and self._choice[DOWN] is Transport.AUTO
 
     def cut(self) -> None:
-        """Report what waits, here and behind, as not sent: nothing can be sent any more."""
+        """Report what waits, here and in the forwarder, as not sent: nothing can be any more."""
         for direction, waiting in self._waiting.items():
             self._inspector.unsent(direction, frames_of(waiting.take(), self._magic))
         self._host.forwarder.cut()
@@ -293,7 +293,7 @@ class LegTransports:
         self._inspector.agreed(*(self._described(direction) for direction in (UP, DOWN)))
         self._host.session.transports = self._inspector.info.transports
         for direction, leg in self._legs.items():
-            self._inspector.trust_checksums(direction)
+            self._host.session.trust_checksums(direction)
             target = self._legs.get(direction.other)
             self._receivers[direction] = PacketReceiver(
                 direction, self._magic, self._host, self._inspector, target
@@ -346,7 +346,8 @@ class LegTransports:
     def _received_plain(self, direction: Direction, data: bytes) -> None:
         """Forward bytes of a leg that is not encrypted."""
         self._host.forwarder.received(direction, data)
-        if self.outgoing.encrypts(direction) and (why := self._inspector.desync_reason(direction)):
+        session = self._host.session
+        if self.outgoing.encrypts(direction) and (why := session.desync_reason(direction)):
             self._complainer(direction)(f"bytes that are not a message: {why}")
 
     def _agreed(self, direction: Direction, event: KeysAgreed) -> None:

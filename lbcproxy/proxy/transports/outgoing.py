@@ -48,12 +48,12 @@ class Outgoing:
 
     def encrypts(self, direction: Direction) -> bool:
         """Whether the receiver of a direction gets packets."""
-        return self._senders is not None and direction in self._senders
+        return self._sender(direction) is not None
 
     def end(self, direction: Direction) -> None:
         """Expect nothing more in a direction."""
-        if self._senders is not None and direction in self._senders:
-            self._senders[direction].end()
+        if sender := self._sender(direction):
+            sender.end()
 
     def send_contents(self, direction: Direction, contents: Sequence[bytes]) -> None:
         """Send packets with these contents over the leg of a receiver, which is encrypted."""
@@ -62,8 +62,8 @@ class Outgoing:
 
     def send_frames(self, direction: Direction, frames: bytes) -> None:
         """Send bytes that were received; those for an encrypted leg are whole frames."""
-        if self._senders is not None and direction in self._senders:
-            self._senders[direction].send_frames(frames)
+        if sender := self._sender(direction):
+            sender.send_frames(frames)
         else:
             self._wires.write(direction, frames)
 
@@ -75,8 +75,12 @@ class Outgoing:
             self._waiting.append((direction, deliveries))
             self._waiting_size += len(bytes_to_send(deliveries))
             self._held_changed()
-        elif direction in self._senders:
-            return self._senders[direction].send(deliveries)
+        elif sender := self._sender(direction):
+            return sender.send(deliveries)
         else:
             self._wires.write(direction, bytes_to_send(deliveries) if data is None else data)
         return deliveries
+
+    def _sender(self, direction: Direction) -> PacketSender | None:
+        """Return what makes the packets of a direction; None if none is sent."""
+        return None if self._senders is None else self._senders.get(direction)

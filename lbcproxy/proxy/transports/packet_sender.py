@@ -9,7 +9,7 @@ from lbcproxy.plugins.delivery_queue import dropped
 from lbcproxy.session import Damaged, Decoy, Delivery
 from lbcproxy.transport.damage import WrongTag
 from lbcproxy.transport.messages import MAX_CONTENTS, contents_of
-from lbcproxy.wire.envelope import HEADER_SIZE, checksum, unpack
+from lbcproxy.wire.envelope import HEADER_SIZE, is_sound, unpack
 
 if TYPE_CHECKING:
     from lbcproxy.proxy.transports.encrypted_leg import EncryptedLeg
@@ -89,7 +89,7 @@ class PacketSender:
         if entry.message is None:
             self._not_expressible(f"bytes that are not a message: {entry.error}")
             return False
-        if in_parts and not _is_valid(raw):  # nobody has decided about it
+        if in_parts and not is_sound(raw):  # nobody has decided about it
             self._not_expressible(f"{entry.command!r}, which passed unread: {entry.error}")
             return False
         contents = contents_of(raw)
@@ -110,7 +110,7 @@ class PacketSender:
             if len(self._unread) < end:
                 break
             whole, self._unread = self._unread[:end], self._unread[end:]
-            if _is_valid(whole):
+            if is_sound(whole):
                 self._leg.send((contents_of(whole),))
         return True
 
@@ -138,7 +138,7 @@ class PacketSender:
                 self._leg.send_damaged(made[:MAX_CONTENTS], WrongTag())
                 return
             raw, made = made[:end], made[end:]
-            if header.checksum == checksum(raw[HEADER_SIZE:]):
+            if is_sound(raw):
                 self._leg.send((contents_of(raw, short=short),))
             else:
                 self._leg.send_damaged(contents_of(raw, short=short), WrongTag())
@@ -148,9 +148,3 @@ def _is_short(delivery: Delivery) -> bool:
     """Whether what is sent for a message has a short type if its command has one."""
     form = delivery.entries[0].form if delivery.entries else None
     return form is None or not form.is_long
-
-
-def _is_valid(frame: bytes) -> bool:
-    """Whether a frame is complete and has the right checksum, which packets do not have."""
-    header, payload = unpack(frame), frame[HEADER_SIZE:]
-    return header.length == len(payload) and header.checksum == checksum(payload)
