@@ -17,7 +17,7 @@ from lbcproxy.wire.messages.keepalive import Ping
 from tests.nodes import wait_until
 from tests.tools import TIMEOUT
 
-__all__ = ["Client", "Program", "Proxy", "lbcproxy"]
+__all__ = ["Client", "Program", "Proxy", "command", "lbcproxy"]
 
 LISTENING = re.compile(r"listening at \S+:(\d+), ")
 NOWHERE = NetAddress(services=0, ip=bytes(10) + b"\xff\xff" + bytes(4), port=0)
@@ -25,15 +25,20 @@ NOWHERE = NetAddress(services=0, ip=bytes(10) + b"\xff\xff" + bytes(4), port=0)
 
 def lbcproxy(*arguments: object) -> str:
     """Run a command of lbcproxy and return what it prints."""
-    done = subprocess.run(
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command of lbcproxy, which may fail."""
+    return subprocess.run(
         [sys.executable, "-m", "lbcproxy", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
         timeout=TIMEOUT,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 class Program:

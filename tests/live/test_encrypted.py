@@ -219,9 +219,9 @@ def test_nodes_that_cannot_encrypt_do_so_by_two_proxies(tmp_path: Path):
     for seen in (between.to_target, between.to_client):
         assert len(seen) > 1_000
         assert network.magic not in seen
-    behind, before = (read(proxy.capture) for proxy in proxies)
-    assert _messages(before) == _messages(behind)
-    assert Counter(each.command for each in before)["block"] == BLOCKS
+    second, first = (read(proxy.capture) for proxy in proxies)
+    assert _messages(first) == _messages(second)
+    assert Counter(each.command for each in first)["block"] == BLOCKS
 
 
 def _messages(entries: list[Entry]) -> dict[Direction, list[bytes]]:

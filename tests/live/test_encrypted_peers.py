@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +19,9 @@ from lbcproxy.peer import NonceCache, Peer, PeerConfig, Transport
 from lbcproxy.transport.key_log import KeyLog
 from lbcproxy.wire.messages.keepalive import Ping, Pong
 from tests.live.payments import pay_and_mine
-from tests.live.proxies import Proxy
+from tests.live.proxies import Proxy, command
 from tests.nodes import BTCD26, ENCRYPTS, KINDS, Node, wait_until
 from tests.proxy.loops import Loop
-from tests.tools import TIMEOUT
 
 pytestmark = pytest.mark.live
 
@@ -88,17 +85,6 @@ def info(node: Node, address: str) -> dict[str, Any]:
         return found[0] if found else None
 
     return wait_until(f"the node lists {address}", listed)
-
-
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run lbcproxy."""
-    return subprocess.run(
-        [sys.executable, "-m", "lbcproxy", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT,
-    )
 
 
 def probe(node: Node, *options: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lbcproxy.replay import ComparisonReport, ReplayClient, load
 from lbcproxy.wire.hashes import from_display
 from lbcproxy.wire.messages.headers import GetHeaders
 from lbcproxy.wire.messages.inventory import GetData, InventoryVector, InvType
-from tests.live.proxies import Client, Proxy
+from tests.live.proxies import Client, Proxy, command
 from tests.nodes import KINDS, Node, wait_until
 from tests.proxy.loops import Loop
 from tests.tools import TIMEOUT
@@ -104,20 +104,9 @@ def fresh_node(a: Node, folder: Path) -> Path:
     return proxy.capture
 
 
-def lbcproxy(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command."""
-    return subprocess.run(
-        [sys.executable, "-m", "lbcproxy", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT,
-    )
-
-
 def replay(capture: Path, node: Node, *options: object) -> subprocess.CompletedProcess[str]:
     """Play a capture's client against a node."""
-    return lbcproxy("replay", "client", capture, f"127.0.0.1:{node.port}", *options)
+    return command("replay", "client", capture, f"127.0.0.1:{node.port}", *options)
 
 
 @pytest.mark.parametrize("name", ["light", "sync"])
@@ -128,7 +117,7 @@ def test_against_the_same_chain_nothing_differs(nodes: Nodes, name: str, tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no difference" in done.stdout
     assert done.stderr == ""
-    again = lbcproxy("diff", capture, out)
+    again = command("diff", capture, out)
     assert again.returncode == 0, again.stdout
     sent, got = ([(e.direction, e.command) for e in open_capture(each)] for each in (capture, out))
     asked = {command for _, command in sent}

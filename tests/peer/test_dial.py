@@ -137,7 +137,7 @@ def test_the_transports_that_a_node_is_tried_with(monkeypatch, asked, installed,
 
 
 def test_what_cannot_be_tried_is_an_error(monkeypatch):
-    """Who asks for encryption is not given a connection without it."""
+    """A caller that asks for encryption is not given a connection without it."""
     monkeypatch.setattr(module, "require_libraries", missing)
     with pytest.raises(MissingLibrary):
         transports_to_try(Transport.V2)
